@@ -1,0 +1,29 @@
+// The two inner loops of the resize, compiled for several instruction sets.
+#pragma once
+
+#include <cstdint>
+
+#include "filter.h"
+
+namespace pvlr {
+
+// out[x] = sum over k < taps of weights[k] * rows[k][x], for x < n.
+using VerticalPass = void (*)(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n,
+                              float* out);
+
+// Filters one line of interleaved pixels along x, normalises, and writes one row of each plane.
+// `line` is readable for 4 floats from its last pixel on; scale, bias and planes are in the line's channel order.
+using HorizontalPass = void (*)(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
+                                float* const* planes);
+
+struct Passes {
+  VerticalPass vertical;
+  HorizontalPass horizontal_1;  // grey: one channel goes to all three planes
+  HorizontalPass horizontal_3;
+  HorizontalPass horizontal_4;
+};
+
+// The fastest versions that this processor runs.
+const Passes& best_passes();
+
+}  // namespace pvlr

@@ -1,0 +1,108 @@
+#include "pvlr/preprocess.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "filter.h"
+#include "passes.h"
+#include "rows.h"
+
+namespace pvlr {
+namespace {
+
+constexpr std::int64_t kMaxSide = std::int64_t{1} << 20;  // keeps every product of two sides far inside 64 bits
+
+void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+void check(const PreprocessParams& p) {
+  require(p.src != nullptr, "src: is null");
+  require(p.dst != nullptr, "dst: is null");
+  require(p.src_width >= 1 && p.src_width <= kMaxSide, "src_width: must be in 1..1048576");
+  require(p.src_height >= 1 && p.src_height <= kMaxSide, "src_height: must be in 1..1048576");
+  require(p.dst_width >= 1 && p.dst_width <= kMaxSide, "dst_width: must be in 1..1048576");
+  require(p.dst_height >= 1 && p.dst_height <= kMaxSide, "dst_height: must be in 1..1048576");
+  require(p.format >= PixelFormat::kRgb && p.format <= PixelFormat::kNv12, "format: unknown pixel format");
+  require(p.format != PixelFormat::kNv12 || (p.src_width % 2 == 0 && p.src_height % 2 == 0),
+          "src_width, src_height: both must be even for NV12");
+  require(p.region_width >= 1 && p.region_left >= 0 && p.region_width <= p.dst_width - p.region_left,
+          "region_left, region_width: the region must lie inside dst");
+  require(p.region_height >= 1 && p.region_top >= 0 && p.region_height <= p.dst_height - p.region_top,
+          "region_top, region_height: the region must lie inside dst");
+  for (int c = 0; c < 3; ++c) {
+    require(std::isfinite(p.scale[c]) && std::isfinite(p.bias[c]) && std::isfinite(p.pad[c]),
+            "scale, bias, pad: must be finite");
+  }
+}
+
+void fill_outside(const PreprocessParams& p) {
+  const std::int64_t right = p.region_left + p.region_width;
+  const std::int64_t bottom = p.region_top + p.region_height;
+  for (int c = 0; c < 3; ++c) {
+    float* plane = p.dst + c * p.dst_height * p.dst_width;
+    std::fill(plane, plane + p.region_top * p.dst_width, p.pad[c]);
+    for (std::int64_t y = p.region_top; y < bottom; ++y) {
+      float* row = plane + y * p.dst_width;
+      std::fill(row, row + p.region_left, p.pad[c]);
+      std::fill(row + right, row + p.dst_width, p.pad[c]);
+    }
+    std::fill(plane + bottom * p.dst_width, plane + p.dst_height * p.dst_width, p.pad[c]);
+  }
+}
+
+// What a thread keeps between calls, so that frames of the same size cost no allocation.
+struct Workspace {
+  AxisFilter vertical;
+  AxisFilter horizontal;
+  RowWindow rows;
+  std::vector<float> line;
+};
+
+HorizontalPass horizontal_pass(std::int64_t channels) {
+  const Passes& passes = best_passes();
+  if (channels == 1) return passes.horizontal_1;
+  return channels == 3 ? passes.horizontal_3 : passes.horizontal_4;
+}
+
+}  // namespace
+
+void preprocess(PreprocessParams params) {
+  check(params);
+  thread_local Workspace work;
+  work.vertical.prepare(params.src_height, params.region_height);
+  work.horizontal.prepare(params.src_width, params.region_width);
+  work.rows.prepare(params, work.vertical.max_count());
+  const std::int64_t line_size = params.src_width * work.rows.channels();
+  work.line.resize(static_cast<std::size_t>(line_size + 4));  // + 4: a pixel is loaded as four floats
+
+  fill_outside(params);
+
+  // The passes work in the order in which the channels lie in memory.
+  const bool blue_first = work.rows.blue_first();
+  float scale[3];
+  float bias[3];
+  float* planes[3];
+  for (int c = 0; c < 3; ++c) {
+    const int rgb = blue_first ? 2 - c : c;
+    scale[c] = params.scale[rgb];
+    bias[c] = params.bias[rgb];
+    planes[c] = params.dst + rgb * params.dst_height * params.dst_width + params.region_top * params.dst_width +
+                params.region_left;
+  }
+
+  const VerticalPass vertical = best_passes().vertical;
+  const HorizontalPass horizontal = horizontal_pass(work.rows.channels());
+  for (std::int64_t y = 0; y < params.region_height; ++y) {
+    const std::int64_t count = work.vertical.count(y);
+    vertical(work.rows.at(work.vertical.first(y), count), work.vertical.weights(y), count, line_size, work.line.data());
+    horizontal(work.line.data(), work.horizontal, scale, bias, planes);
+    for (float*& plane : planes) plane += params.dst_width;
+  }
+}
+
+}  // namespace pvlr

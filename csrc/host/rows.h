@@ -1,0 +1,37 @@
+// The rows of a frame as packed pixels, whatever the frame's layout.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "pvlr/preprocess.h"
+
+namespace pvlr {
+
+// Hands out windows of consecutive packed rows. Rows that are packed already are used where they are; others are
+// converted once into a ring of scratch rows.
+class RowWindow {
+ public:
+  // max_rows: the tallest window that will be asked for.
+  void prepare(const PreprocessParams& params, std::int64_t max_rows);
+
+  // Pointers to rows first..first+count-1. `first` must not decrease between two calls.
+  const std::uint8_t* const* at(std::int64_t first, std::int64_t count);
+
+  // Channels of a packed pixel: 1, 3 or 4, of which the last of 4 has no meaning.
+  std::int64_t channels() const { return channels_; }
+  // Whether packed pixels start with blue.
+  bool blue_first() const { return blue_first_; }
+
+ private:
+  PreprocessParams params_{};
+  bool in_place_ = false;
+  bool blue_first_ = false;
+  std::int64_t channels_ = 0;
+  std::int64_t ring_rows_ = 0;
+  std::int64_t next_row_ = 0;  // the first row not yet converted
+  std::vector<std::uint8_t> ring_;
+  std::vector<const std::uint8_t*> pointers_;
+};
+
+}  // namespace pvlr

@@ -1,0 +1,139 @@
+"""The pixel contract: any uint8 frame becomes the network's input in one compiled pass.
+
+The definition is ``docs/`` and :mod:`pvlr_sdk.preprocess_reference`; training, evaluation and every backend use it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import errors
+
+if TYPE_CHECKING:
+    from .manifest import InputSpec
+
+try:
+    from . import _core
+except ImportError:  # a checkout that was not installed, or a platform that the core was not built for
+    _core = None  # type: ignore[assignment]
+
+ORDERS = ("bgr", "rgb", "gray", "bgra", "rgba", "nv12")
+"""The pixel layouts that the core reads. Alpha is dropped, grey fills all three planes."""
+
+Region = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
+
+
+class Preprocessor:
+    """Resizes (antialiased triangle filter), reorders to RGB planes and normalises, as an input spec says.
+
+    Safe to call from several threads; the GIL is released and each thread keeps its own scratch memory.
+
+    Args:
+        spec: size, resize mode, mean, std and padding of the network's input.
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        self.spec = spec
+        mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
+        self._scale: list[float] = (1 / std).tolist()
+        self._bias: list[float] = (-mean / std).tolist()
+        self._pad: list[float] = ((pad - mean) / std).tolist()
+
+    def region(self, height: int, width: int) -> Region:
+        """Where a picture of this size lies inside the input: left, top, width, height in pixels.
+
+        The whole input for ``stretch``; for ``letterbox`` the centred rectangle that keeps the picture's shape.
+        """
+        spec = self.spec
+        if spec.resize == "stretch":
+            return 0, 0, spec.width, spec.height
+        scale = min(spec.width / width, spec.height / height)
+        inner_width = min(max(int(width * scale + 0.5), 1), spec.width)
+        inner_height = min(max(int(height * scale + 0.5), 1), spec.height)
+        return (spec.width - inner_width) // 2, (spec.height - inner_height) // 2, inner_width, inner_height
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], order: str, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Compute the network's input for one frame: float32 (3, height, width), RGB, normalised.
+
+        Args:
+            pixels: uint8, any strides: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray,
+                (H * 3 / 2, W) for nv12 (BT.601, limited range).
+            order: one of :data:`ORDERS`.
+            out: a C-contiguous float32 array of the result's shape to write into; a new one by default.
+
+        Raises:
+            FrameDtypeError: ``pixels`` is not uint8.
+            FrameShapeError: its shape does not fit ``order``.
+            EmptyFrameError: it has a side of zero pixels.
+            OptionError: ``order`` is unknown, or ``out`` has another shape, dtype or layout.
+            MissingPartError: the compiled core is not installed.
+        """
+        if _core is None:
+            raise errors.MissingPartError(
+                "pvlr_sdk._core",
+                expected="the compiled core",
+                got="no such module",
+                hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
+            )
+        height, width = picture_size(pixels, order)
+        shape = (3, self.spec.height, self.spec.width)
+        if out is None:
+            out = np.empty(shape, np.float32)
+        else:
+            _check_out(out, shape)
+        _core.preprocess(pixels, order, out, self.region(height, width), self._scale, self._bias, self._pad)
+        return out
+
+
+def picture_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
+    """Height and width in pixels of the picture in an array, after checking that the array fits ``order``.
+
+    Raises: see :meth:`Preprocessor.__call__`.
+    """
+    if order not in ORDERS:
+        raise errors.OptionError(
+            "order", expected=f"one of {', '.join(ORDERS)}", got=repr(order), hint="Say how the channels are stored."
+        )
+    if pixels.dtype != np.uint8:
+        raise errors.FrameDtypeError(
+            "pixels", expected="uint8", got=str(pixels.dtype), hint="Convert to 8-bit values (0..255) first."
+        )
+    channels = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}.get(order)
+    wanted = "(height, width)" if channels is None else f"(height, width, {channels})"
+    if pixels.shape[2:] != (() if channels is None else (channels,)) or pixels.ndim < 2:
+        raise errors.FrameShapeError(
+            "pixels", expected=f"shape {wanted} for {order}", got=str(pixels.shape), hint="Check the colour order."
+        )
+    height, width = pixels.shape[:2]
+    if height == 0 or width == 0:
+        raise errors.EmptyFrameError(
+            "pixels", expected="at least one pixel", got=f"shape {pixels.shape}", hint="Check how it was cropped."
+        )
+    if order == "nv12":
+        if height % 3 or width % 2:
+            raise errors.FrameShapeError(
+                "pixels",
+                expected="(height * 3 / 2, width) with even height and width for nv12",
+                got=str(pixels.shape),
+                hint="Pass the luma rows followed by the interleaved chroma rows.",
+            )
+        height = height // 3 * 2
+    return height, width
+
+
+def _check_out(out: Any, shape: tuple[int, int, int]) -> None:
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+    elif not out.flags.c_contiguous or not out.flags.writeable:
+        got = "an array that is not contiguous or not writeable"
+    else:
+        return
+    raise errors.OptionError(
+        "out", expected=f"a writeable C-contiguous float32 array {shape}", got=got, hint="Or leave it out."
+    )

@@ -1,0 +1,52 @@
+"""Builds the compiled core with CMake; all metadata is in pyproject.toml."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+class CMakeBuild(build_ext):
+    """Configures and builds CMakeLists.txt, then puts the module where setuptools expects it."""
+
+    def build_extension(self, ext: Extension) -> None:
+        import pybind11
+
+        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        work = Path(self.build_temp).resolve() / "cmake"
+        work.mkdir(parents=True, exist_ok=True)
+        options = [
+            f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={work / 'out'}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            "-DPYBIND11_FINDPYTHON=ON",
+        ]
+        if shutil.which("ninja"):
+            options.append("-GNinja")
+        subprocess.run(["cmake", "-S", str(ROOT), "-B", str(work), *options], check=True)
+        subprocess.run(["cmake", "--build", str(work), "--target", "_core"], check=True)
+
+        (built,) = (work / "out").glob("_core*")
+        # Also beside the sources: python started in the checkout imports that folder, not the installed package.
+        for place in {target, ROOT / "pvlr_sdk" / target.name}:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(built, place)
+
+
+training = ["pvlr_training", *(f"pvlr_training.{name}" for name in find_packages("training"))]
+if not (ROOT / "training").is_dir():
+    training = []
+
+setup(
+    packages=[*find_packages(include=["pvlr_sdk", "pvlr_sdk.*"]), *training],
+    package_dir={"pvlr_training": "training"},
+    ext_modules=[Extension("pvlr_sdk._core", sources=[])],
+    cmdclass={"build_ext": CMakeBuild},
+)
