@@ -1,0 +1,139 @@
+"""Measures a compiled plan on labelled photos: what ``pvlr eval`` prints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import errors, metrics
+from .labels_csv import LabelTable
+
+if TYPE_CHECKING:
+    from .tagger import Tagger
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """How well a plan tags. All measures are in percent; None where there is nothing to measure.
+
+    Attributes:
+        mAP: mean over the classes of the area under the precision-recall curve.
+        mAP_11pt: the same with VOC 2007's eleven-point average precision.
+        images: how many photos the measures are about.
+        per_class: average precision of each label that the labels file has a column for.
+        CP, CR, CF1, OP, OR, OF1: precision, recall and F1 of the tags at the plan's thresholds (or the given one).
+        missing_labels: labels of the model without a column in the labels file; not measured.
+        extra_columns: columns of the labels file that are no label of the model; not measured.
+        failed_images: photos that could not be tagged, with the reason; they take no part in the measures.
+        seconds: how long it took, reading the photos included.
+    """
+
+    mAP: float | None  # noqa: N815 - the field's name for it
+    mAP_11pt: float | None  # noqa: N815
+    images: int
+    per_class: dict[str, float | None]
+    CP: float | None
+    CR: float | None
+    CF1: float | None
+    OP: float | None
+    OR: float | None
+    OF1: float | None
+    missing_labels: list[str]
+    extra_columns: list[str]
+    failed_images: list[dict[str, str]]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values, measures rounded to three decimals."""
+        return {name: _rounded(value) for name, value in asdict(self).items()}
+
+
+def evaluate(
+    tagger: Tagger, images: str | Path, table: LabelTable, progress: Callable[[int], None] | None = None
+) -> EvalReport:
+    """Tags every photo of ``table`` and compares with its targets.
+
+    Args:
+        tagger: made without ``top_k``, which would cut its tag sets.
+        images: the folder that the table's file names are relative to.
+        table: from :func:`pvlr_sdk.labels_csv.read_labels` with the tagger's labels as ``names``.
+        progress: called after each photo with the number of photos done.
+
+    Raises:
+        ImageNotFoundError: ``images`` is no folder.
+        OptionError: the table was made for other labels.
+        FrameError: not one photo could be tagged (the first photo's error).
+    """
+    folder = Path(images)
+    _check(tagger, folder, table)
+    start = time.perf_counter()
+    column = {label: index for index, label in enumerate(tagger.labels)}
+    logits = np.zeros(table.targets.shape, dtype=np.float64)
+    tagged = np.zeros(table.targets.shape, dtype=bool)
+    done = np.zeros(len(table.files), dtype=bool)
+    failed: list[dict[str, str]] = []
+    first_error: errors.FrameError | None = None
+
+    for row, file in enumerate(table.files):
+        try:
+            result = tagger.predict(folder / file)
+        except errors.FrameError as error:
+            failed.append({"file": file, "error": type(error).__name__, "message": str(error)})
+            first_error = first_error or error
+        else:
+            logits[row] = result.logits  # not the scores: a sigmoid rounds the surest ones to equal values
+            tagged[row, [column[tag.label] for tag in result]] = True
+            done[row] = True
+        if progress:
+            progress(row + 1)
+    if first_error and not done.any():
+        raise first_error
+
+    targets = table.targets[done]
+    average = metrics.per_class("ap", logits[done], targets)
+    f1 = metrics.f1_scores(tagged[done], targets)
+    return EvalReport(
+        mAP=_percent(metrics.nan_mean(average)),
+        mAP_11pt=_percent(metrics.nan_mean(metrics.per_class("ap_11pt", logits[done], targets))),
+        images=int(done.sum()),
+        per_class={
+            label: _percent(value)
+            for label, value in zip(tagger.labels, average, strict=True)
+            if label not in table.missing
+        },
+        **{name: _percent(value) for name, value in f1.items()},
+        missing_labels=table.missing,
+        extra_columns=table.extra,
+        failed_images=failed,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _check(tagger: Tagger, folder: Path, table: LabelTable) -> None:
+    if not folder.is_dir():
+        raise errors.ImageNotFoundError(
+            str(folder), expected="the folder of the photos", got="no such folder", hint="Check --images."
+        )
+    if table.targets.shape != (len(table.files), len(tagger.labels)):
+        raise errors.OptionError(
+            "table",
+            expected=f"targets for {len(tagger.labels)} labels",
+            got=f"an array {table.targets.shape}",
+            hint="Read the labels file with names=tagger.labels.",
+        )
+
+
+def _percent(fraction: float) -> float | None:
+    return None if math.isnan(fraction) else 100.0 * fraction
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return round(value, 3) if isinstance(value, float) else value

@@ -1,0 +1,184 @@
+"""Turns what a user names (files, folders, patterns, videos) into pictures, one at a time."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import errors
+
+if TYPE_CHECKING:
+    import cv2
+
+IMAGES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts"})
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: ``source`` is the file it is from, ``frame`` its index in a video (None for a still image) and
+    ``pixels`` what ``Tagger.predict`` takes: the path of a still image, or uint8 (H, W, 3) BGR."""
+
+    source: str
+    frame: int | None
+    pixels: Path | NDArray[np.uint8]
+
+
+def find(inputs: Sequence[str], on_error: Callable[[str, errors.FrameError], None]) -> list[Path]:
+    """The files that ``inputs`` stand for, each once, in the order given and sorted within a folder or pattern.
+
+    An input is a file, a folder (searched through all its subfolders for files that are images or videos by name) or
+    a pattern such as ``shots/**/*.png``. An input that stands for nothing goes to ``on_error(input, error)``.
+    """
+    found: dict[Path, None] = {}
+    for given in inputs:
+        files = list(_expand(given))
+        found.update(dict.fromkeys(files))
+        if not files:
+            on_error(given, _nothing_in(given))
+    return list(found)
+
+
+def is_video(path: Path) -> bool:
+    """Whether the file is a video, by its name."""
+    return path.suffix.lower() in VIDEOS
+
+
+def read(path: Path, *, every: int | None = None, fps: float | None = None) -> Iterator[Picture]:
+    """The pictures of one file: itself if it is a still image, else the frames of the video.
+
+    Args:
+        path: an image or a video, told apart by the name.
+        every: take each n-th frame of a video, from the first on.
+        fps: take this many frames of each second of a video (all, if it has fewer).
+
+    Raises:
+        OptionError: ``every`` and ``fps`` together, one that is not positive, or ``fps`` for a video without a rate.
+        ImageNotFoundError: no such video.
+        ImageDecodeError: the video can't be opened, or ends long before its header says.
+    """
+    _check_pace(every, fps)
+    if is_video(path):
+        yield from _read_video(path, every, fps)
+    else:
+        yield Picture(str(path), None, path)
+
+
+def count(path: Path, *, every: int | None = None, fps: float | None = None) -> int:
+    """How many pictures :func:`read` will give, as far as the file's header tells: for progress bars only."""
+    if not is_video(path) or not path.is_file():
+        return 1
+    video = _open_video(path)
+    frames, rate = _header(video)
+    video.release()
+    return sum(_keeper(path, rate, every, fps)(index) for index in range(frames))
+
+
+def _expand(given: str) -> Iterator[Path]:
+    path = Path(given)
+    if path.is_dir():
+        yield from _pictures_below(path)
+    elif glob.has_magic(given) and not path.exists():
+        for match in sorted(glob.glob(given, recursive=True)):
+            yield from _expand(match)
+    else:
+        yield path  # if it isn't there, whoever opens it says so
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGES | VIDEOS:
+                yield Path(parent, name)
+
+
+def _nothing_in(given: str) -> errors.FrameError:
+    if Path(given).is_dir():
+        got, hint = (
+            "a folder with none",
+            "A file counts by the ending of its name: .jpg, .png, .mp4, ...",
+        )
+    else:
+        got, hint = "a pattern that matches nothing", "Check the pattern; ** stands for any number of folders."
+    return errors.ImageNotFoundError(given, expected="at least one image or video", got=got, hint=hint)
+
+
+def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[Picture]:
+    video = _open_video(path)
+    try:
+        promised, rate = _header(video)
+        keep = _keeper(path, rate, every, fps)
+        index = 0
+        while video.grab():
+            if keep(index):
+                ok, pixels = video.retrieve()
+                if not ok:
+                    break
+                yield Picture(str(path), index, np.asarray(pixels, dtype=np.uint8))
+            index += 1
+        # Headers may be a little off, but a video that stops far too early is a damaged file.
+        if index == 0 or index < promised * 0.95 - 2:
+            raise errors.ImageDecodeError(
+                str(path),
+                expected=f"{promised} frames, as its header says" if promised else "at least one frame",
+                got=f"{index} that can be decoded",
+                hint="The video is damaged or was cut short: copy it again. The frames before that were tagged.",
+            )
+    finally:
+        video.release()
+
+
+def _open_video(path: Path) -> cv2.VideoCapture:
+    import cv2
+
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "no such file"
+        raise errors.ImageNotFoundError(str(path), expected="a video", got=got, hint="Check the path.")
+    # The decoder writes its own complaints to stderr; ours says which file and what to do.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise errors.ImageDecodeError(
+            str(path),
+            expected="a video",
+            got="bytes that can't be decoded as one",
+            hint="Check that the file is complete; converting it to H.264 in .mp4 may help.",
+        )
+    return video
+
+
+def _header(video: cv2.VideoCapture) -> tuple[int, float]:
+    """Number of frames and frames a second as the header states them; 0 where it doesn't."""
+    import cv2
+
+    frames, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
+    return int(max(frames, 0)), rate if math.isfinite(rate) and rate > 0 else 0.0
+
+
+def _keeper(path: Path, rate: float, every: int | None, fps: float | None) -> Callable[[int], bool]:
+    if fps is None:
+        step = every or 1
+        return lambda index: index % step == 0
+    if not rate:
+        raise errors.OptionError(
+            "fps", expected="a video that states its frame rate", got=f"{path} without one", hint="Use --every instead."
+        )
+    return lambda index: index == 0 or math.floor(index * fps / rate) > math.floor((index - 1) * fps / rate)
+
+
+def _check_pace(every: int | None, fps: float | None) -> None:
+    if every is not None and fps is not None:
+        raise errors.OptionError("every", expected="every or fps", got="both", hint="Leave one of them out.")
+    if every is not None and every < 1:
+        raise errors.OptionError("every", expected="1 or more", got=str(every), hint="--every 10: each tenth frame.")
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise errors.OptionError("fps", expected="more than 0", got=str(fps), hint="--fps 0.5: a frame each 2 seconds.")
