@@ -1,6 +1,6 @@
 """The pixel contract: any uint8 frame becomes the network's input in one compiled pass.
 
-The definition is ``docs/`` and :mod:`pvlr_sdk.preprocess_reference`; training, evaluation and every backend use it.
+Training, evaluation and every backend use it; :mod:`pvlr_sdk.preprocess_reference` is the definition in NumPy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 try:
     from . import _core
-except ImportError:  # a checkout that was not installed, or a platform that the core was not built for
+except ImportError:  # a checkout that was never installed
     _core = None  # type: ignore[assignment]
 
 ORDERS = ("bgr", "rgb", "gray", "bgra", "rgba", "nv12")

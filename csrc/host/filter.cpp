@@ -11,28 +11,33 @@ void AxisFilter::prepare(std::int64_t input_size, std::int64_t output_size) {
 
   const double scale = static_cast<double>(input_size) / static_cast<double>(output_size);
   const double support = std::max(scale, 1.0);
-  max_count_ = std::min(input_size, 2 * static_cast<std::int64_t>(std::ceil(support)) + 1);
-  const auto rows = static_cast<std::size_t>(output_size);
-  first_.resize(rows);
-  count_.resize(rows);
-  weights_.resize(rows * static_cast<std::size_t>(max_count_));
-
-  for (std::int64_t i = 0; i < output_size; ++i) {
+  const auto outputs = static_cast<std::size_t>(output_size);
+  first_.resize(outputs);
+  count_.resize(outputs);
+  taps_ = 0;
+  for (std::size_t i = 0; i < outputs; ++i) {
     const double centre = scale * (static_cast<double>(i) + 0.5);
-    const auto begin = std::max<std::int64_t>(static_cast<std::int64_t>(centre - support + 0.5), 0);
-    const auto end = std::min<std::int64_t>(static_cast<std::int64_t>(centre + support + 0.5), input_size);
-    const std::int64_t count = std::min(end - begin, max_count_);
+    first_[i] = std::max<std::int64_t>(static_cast<std::int64_t>(centre - support + 0.5), 0);
+    count_[i] = std::min<std::int64_t>(static_cast<std::int64_t>(centre + support + 0.5), input_size) - first_[i];
+    taps_ = std::max(taps_, count_[i]);
+  }
 
+  weights_.assign(outputs * static_cast<std::size_t>(taps_), 0.0F);
+  for (std::size_t i = 0; i < outputs; ++i) {
+    const double centre = scale * (static_cast<double>(i) + 0.5);
     const auto triangle = [&](std::int64_t k) {
-      return std::max(0.0, 1.0 - std::abs((static_cast<double>(begin + k) - centre + 0.5) / support));
+      const double distance = std::abs(static_cast<double>(first_[i] + k) + 0.5 - centre);
+      return std::max(0.0, 1.0 - distance / support);
     };
     double sum = 0.0;
-    for (std::int64_t k = 0; k < count; ++k) sum += triangle(k);
-    float* weights = weights_.data() + i * max_count_;
-    for (std::int64_t k = 0; k < count; ++k) weights[k] = static_cast<float>(triangle(k) / sum);
+    for (std::int64_t k = 0; k < count_[i]; ++k) sum += triangle(k);
 
-    first_[static_cast<std::size_t>(i)] = begin;
-    count_[static_cast<std::size_t>(i)] = count;
+    // A window at the far end starts earlier, with weights of zero, so that first + taps stays inside the input.
+    const std::int64_t shift = std::max<std::int64_t>(first_[i] + taps_ - input_size, 0);
+    float* weights = weights_.data() + static_cast<std::int64_t>(i) * taps_ + shift;
+    for (std::int64_t k = 0; k < count_[i]; ++k) weights[k] = static_cast<float>(triangle(k) / sum);
+    first_[i] -= shift;
+    count_[i] += shift;
   }
   input_size_ = input_size;
   output_size_ = output_size;

@@ -1,5 +1,7 @@
 #include "passes.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 // One source, several instruction sets: each body is inlined into wrappers that differ in their target only.
@@ -40,44 +42,93 @@ PVLR_INLINE void vertical_body(const std::uint8_t* const* rows, const float* wei
 }
 
 template <std::int64_t kChannels>
-PVLR_INLINE void horizontal_body(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
-                                 float* const* planes) {
-  const std::int64_t width = filter.size();
-  const Float4 scales = {scale[0], scale[1], scale[2], 0.0F};
-  const Float4 biases = {bias[0], bias[1], bias[2], 0.0F};
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float* weights = filter.weights(i);
-    const float* pixel = line + filter.first(i) * kChannels;
-    const std::int64_t count = filter.count(i);
-    Float4 sum = {};
-    for (std::int64_t k = 0; k < count; ++k) {
-      Float4 value;
-      if constexpr (kChannels == 1) {
-        value = Float4{} + pixel[k];
-      } else {
-        std::memcpy(&value, pixel + k * kChannels, sizeof value);
-      }
-      sum += value * weights[k];
-    }
-    const Float4 normalised = sum * scales + biases;
-    planes[0][i] = normalised[0];
-    planes[1][i] = normalised[1];
-    planes[2][i] = normalised[2];
+PVLR_INLINE Float4 load_pixel(const float* pixel) {
+  Float4 value;
+  if constexpr (kChannels == 1) {
+    value = Float4{} + *pixel;
+  } else {
+    std::memcpy(&value, pixel, sizeof value);
+  }
+  return value;
+}
+
+// Outputs begin..begin+kGroup-1: independent sums, to hide the latency of an FMA.
+template <std::int64_t kChannels, int kGroup>
+PVLR_INLINE void horizontal_group(const float* line, const AxisFilter& filter, std::int64_t begin, const float* scale,
+                                  const float* bias, float* const* planes) {
+  const std::int64_t taps = filter.taps();
+  const float* weights = filter.weights(begin);
+  Float4 sum[kGroup] = {};
+  const float* pixels[kGroup];
+#pragma GCC unroll 4
+  for (int j = 0; j < kGroup; ++j) pixels[j] = line + filter.first(begin + j) * kChannels;
+  for (std::int64_t k = 0; k < taps; ++k) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kGroup; ++j) sum[j] += load_pixel<kChannels>(pixels[j] + k * kChannels) * weights[j * taps + k];
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < kGroup; ++j) {
+#pragma GCC unroll 3
+    for (int c = 0; c < 3; ++c) planes[c][begin + j] = sum[j][c] * scale[c] + bias[c];
   }
 }
 
-#define PVLR_PASSES(name, target)                                                                                \
-  namespace name {                                                                                               \
-  target void vertical(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n, \
-                       float* out) {                                                                             \
-    vertical_body(rows, weights, taps, n, out);                                                                  \
-  }                                                                                                              \
-  template <std::int64_t kChannels>                                                                              \
-  target void horizontal(const float* line, const AxisFilter& filter, const float* scale, const float* bias,     \
-                         float* const* planes) {                                                                 \
-    horizontal_body<kChannels>(line, filter, scale, bias, planes);                                               \
-  }                                                                                                              \
-  constexpr Passes passes = {vertical, horizontal<1>, horizontal<3>, horizontal<4>};                             \
+template <std::int64_t kChannels>
+PVLR_INLINE void horizontal_body(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
+                                 float* const* planes) {
+  const std::int64_t width = filter.size();
+  std::int64_t i = 0;
+  for (; i + 4 <= width; i += 4) horizontal_group<kChannels, 4>(line, filter, i, scale, bias, planes);
+  for (; i < width; ++i) horizontal_group<kChannels, 1>(line, filter, i, scale, bias, planes);
+}
+
+PVLR_INLINE std::uint32_t clip(std::int32_t fixed_point) {
+  return static_cast<std::uint32_t>(std::min(std::max(fixed_point >> 20, 0), 255));
+}
+
+// BT.601, limited range, in the fixed point of OpenCV's cvtColor(COLOR_YUV2RGB_NV12), so that both agree bit by bit.
+PVLR_INLINE void nv12_body(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs,
+                           std::uint8_t* rgbx) {
+  constexpr std::int64_t kPairs = 32;  // short arrays and simple loops, which compilers turn into vector code
+  for (std::int64_t begin = 0; begin < pairs; begin += kPairs) {
+    const std::int64_t count = 2 * std::min(kPairs, pairs - begin);
+    const std::uint8_t* y = luma + 2 * begin;
+    const std::uint8_t* uv = chroma + 2 * begin;
+    std::int32_t red[2 * kPairs];
+    std::int32_t green[2 * kPairs];
+    std::int32_t blue[2 * kPairs];
+    std::uint32_t pixels[2 * kPairs];
+    for (std::int64_t x = 0; x < count; x += 2) {
+      const std::int32_t u = uv[x] - 128;
+      const std::int32_t v = uv[x + 1] - 128;
+      red[x] = red[x + 1] = (1 << 19) + 1673527 * v;
+      green[x] = green[x + 1] = (1 << 19) - 852492 * v - 409993 * u;
+      blue[x] = blue[x + 1] = (1 << 19) + 2116026 * u;
+    }
+    for (std::int64_t x = 0; x < count; ++x) {
+      const std::int32_t light = std::max(0, y[x] - 16) * 1220542;
+      pixels[x] = clip(light + red[x]) | clip(light + green[x]) << 8 | clip(light + blue[x]) << 16;
+    }
+    // Little endian, as every platform that we support.
+    std::memcpy(rgbx + 8 * begin, pixels, static_cast<std::size_t>(count) * sizeof(std::uint32_t));
+  }
+}
+
+#define PVLR_PASSES(name, target)                                                                                  \
+  namespace name {                                                                                                 \
+  target void vertical(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n,   \
+                       float* out) {                                                                               \
+    vertical_body(rows, weights, taps, n, out);                                                                    \
+  }                                                                                                                \
+  template <std::int64_t kChannels>                                                                                \
+  target void horizontal(const float* line, const AxisFilter& filter, const float* scale, const float* bias,       \
+                         float* const* planes) {                                                                   \
+    horizontal_body<kChannels>(line, filter, scale, bias, planes);                                                 \
+  }                                                                                                                \
+  target void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, std::uint8_t* rgbx) { \
+    nv12_body(luma, chroma, pairs, rgbx);                                                                          \
+  }                                                                                                                \
+  constexpr Passes passes = {nv12, vertical, horizontal<1>, horizontal<3>, horizontal<4>};                         \
   }
 
 PVLR_PASSES(portable, )

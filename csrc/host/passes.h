@@ -1,4 +1,4 @@
-// The two inner loops of the resize, compiled for several instruction sets.
+// The inner loops of the pass, compiled for several instruction sets.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,11 @@ using VerticalPass = void (*)(const std::uint8_t* const* rows, const float* weig
 using HorizontalPass = void (*)(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
                                 float* const* planes);
 
+// Converts one row of NV12, given as pairs of pixels, to red, green, blue and a zero byte for each pixel.
+using Nv12Pass = void (*)(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, std::uint8_t* rgbx);
+
 struct Passes {
+  Nv12Pass nv12;
   VerticalPass vertical;
   HorizontalPass horizontal_1;  // grey: one channel goes to all three planes
   HorizontalPass horizontal_3;

@@ -76,9 +76,9 @@ void preprocess(PreprocessParams params) {
   thread_local Workspace work;
   work.vertical.prepare(params.src_height, params.region_height);
   work.horizontal.prepare(params.src_width, params.region_width);
-  work.rows.prepare(params, work.vertical.max_count());
-  const std::int64_t line_size = params.src_width * work.rows.channels();
-  work.line.resize(static_cast<std::size_t>(line_size + 4));  // + 4: a pixel is loaded as four floats
+  work.rows.prepare(params, work.vertical.taps());
+  const std::int64_t line_size = work.rows.row_bytes();
+  work.line.resize(static_cast<std::size_t>(line_size + 4));  // the last pixel is loaded as four floats too
 
   fill_outside(params);
 

@@ -18,12 +18,17 @@ class RowWindow {
   // Pointers to rows first..first+count-1. `first` must not decrease between two calls.
   const std::uint8_t* const* at(std::int64_t first, std::int64_t count);
 
-  // Channels of a packed pixel: 1, 3 or 4, of which the last of 4 has no meaning.
+  // Bytes from one packed pixel to the next: 1, 3 or 4; the last of 4 has no meaning.
   std::int64_t channels() const { return channels_; }
+  // Readable bytes of a row. The fourth byte of the last pixel isn't, as it may lie outside the frame.
+  std::int64_t row_bytes() const { return params_.src_width * channels_ - (channels_ == 4 ? 1 : 0); }
   // Whether packed pixels start with blue.
   bool blue_first() const { return blue_first_; }
 
  private:
+  void convert(std::int64_t y, std::uint8_t* packed);
+  void convert_nv12(std::int64_t y, std::uint8_t* packed);
+
   PreprocessParams params_{};
   bool in_place_ = false;
   bool blue_first_ = false;
@@ -31,6 +36,7 @@ class RowWindow {
   std::int64_t ring_rows_ = 0;
   std::int64_t next_row_ = 0;  // the first row not yet converted
   std::vector<std::uint8_t> ring_;
+  std::vector<std::uint8_t> yuv_;  // one packed row of luma, one of chroma
   std::vector<const std::uint8_t*> pointers_;
 };
 
