@@ -1,0 +1,44 @@
+"""Multi-label image tagging on edge devices.
+
+from pvlr_sdk import Tagger
+
+for tag in Tagger().predict("photo.jpg"):
+    print(tag.label, tag.score)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import PvlrError as PvlrError
+    from .labels import LabelBank as LabelBank
+    from .result import Tag as Tag
+    from .result import TagResult as TagResult
+    from .tagger import Tagger as Tagger
+
+__version__ = "0.1.0"
+__all__ = ["LabelBank", "PvlrError", "Tag", "TagResult", "Tagger", "__version__"]
+
+# Resolved on first use (PEP 562): NumPy, OpenCV and OpenVINO cost more than many a script that only wants the version.
+_LAZY = {
+    "LabelBank": "labels",
+    "PvlrError": "errors",
+    "Tag": "result",
+    "TagResult": "result",
+    "Tagger": "tagger",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'pvlr_sdk' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

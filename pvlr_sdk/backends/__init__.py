@@ -1,0 +1,108 @@
+"""Backends run one loaded plan. The manifest says which one a plan needs; a tagger sees only this interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .. import errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..bundle import Bundle
+
+DEVICES = ("auto", "cpu")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class Slot(Protocol):
+    """The buffers of one inference. A slot belongs to one thread from ``acquire`` to ``release``."""
+
+    input: NDArray[np.float32]
+    """(3, H, W): write the frame here, in place, before ``start``."""
+
+    def start(self) -> None:
+        """Begin the inference; returns at once."""
+
+    def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (C,) and similarity (N, C), once they are there: views that the slot's next inference overwrites.
+
+        Raises:
+            BackendError: the inference failed.
+        """
+
+
+class Backend(Protocol):
+    """A loaded plan. All methods may be called from several threads at once."""
+
+    info: dict[str, Any]
+    """Facts for people: backend, device, precision, threads, version."""
+
+    precision: str
+    """The precision it really computes in: a key of the manifest's ``golden.tolerance``."""
+
+    def acquire(self) -> Slot:
+        """A slot that nobody else uses."""
+
+    def release(self, slot: Slot) -> None:
+        """Give a slot back whose inference has ended."""
+
+
+def open_backend(
+    bundle: Bundle, device: str = "auto", precision: str | None = None, num_threads: int | None = None
+) -> Backend:
+    """Load a bundle's payload on the backend that its manifest names.
+
+    Args:
+        bundle: the verified bundle.
+        device: ``auto`` or ``cpu``.
+        precision: ``auto``, ``fp32`` or ``bf16``; None: what the manifest says.
+        num_threads: threads of one inference; None: the cores that this process may use.
+
+    Raises:
+        OptionError: an argument is none of these.
+        BackendError: this plan, device or precision does not run on this machine.
+        ModelError: the payload is no PVLR network.
+        MissingPartError: the backend's library is not installed.
+    """
+    check_choice("device", device, DEVICES)
+    if precision is not None:
+        check_choice("precision", precision, PRECISIONS)
+    if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
+        raise errors.OptionError(
+            "num_threads",
+            expected="a whole number of at least 1, or None",
+            got=repr(num_threads),
+            hint="None takes all the cores that this process may use.",
+        )
+    manifest = bundle.manifest
+    precision = precision or manifest.precision
+    if manifest.backend != "openvino" or precision not in PRECISIONS:
+        raise errors.BackendError(
+            str(bundle.path),
+            expected="a plan for the openvino backend (fp32 or bf16)",
+            got=f"one for {manifest.backend} ({precision})",
+            hint="This version of pvlr_sdk lacks that backend: update it, or build the plan with --device cpu.",
+        )
+    from .openvino import Network, OpenVinoBackend
+
+    network = Network(
+        source=str(bundle.path),
+        payload=bundle.payload,
+        sha256=manifest.files["plan"].sha256,
+        input_shape=(1, 3, manifest.input.height, manifest.input.width),
+        tokens=manifest.attention.rows * manifest.attention.columns,
+        labels=len(manifest.labels),
+    )
+    return OpenVinoBackend(network, precision, num_threads)
+
+
+def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises:
+    OptionError: ``value`` is none of the choices.
+    """
+    if value not in choices:
+        raise errors.OptionError(
+            argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint="Other ones may come later."
+        )

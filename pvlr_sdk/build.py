@@ -1,0 +1,161 @@
+"""ONNX network + label bank -> bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from . import __version__, errors, golden
+from .backends import PRECISIONS, check_choice
+from .backends.openvino import Network, OpenVinoBackend, open_core, read_network, supports_bf16
+from .bundle import labels_path, write_bundle
+from .frames import FrameLike, load_bgr
+from .labels import LabelBank
+from .manifest import FORMAT, Manifest, ModelSpec
+from .preprocess import Preprocessor
+
+_FP32_TOLERANCE = 1e-3
+
+
+def build(
+    onnx: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    precision: str = "auto",
+    labels: str | os.PathLike[str] | None = None,
+    golden_frame: FrameLike | None = None,
+) -> Manifest:
+    """Build a plan: check an exported network, run it on a golden frame and write the bundle.
+
+    Args:
+        onnx: the exported network, its weights inside.
+        out: the plan to write; ``<stem>.json`` and ``<stem>.labels.safetensors`` come beside it.
+        device: ``cpu``.
+        precision: what the plan runs in: ``auto``, ``fp32`` or ``bf16``.
+        labels: the label bank; by default ``<stem>.labels.safetensors`` beside the network.
+        golden_frame: the picture for the self-test at load, stored in the manifest; by default a synthetic one.
+
+    Returns:
+        the manifest that was written.
+
+    Raises:
+        OptionError, BackendError: the device or precision is unknown, or this version can't build for it.
+        ModelError: the file is no exported PVLR network.
+        LabelBankError: the label bank is missing or does not fit the network.
+        NonFiniteError: the network gives NaN or infinite logits.
+        OutputError: the bundle can't be written; one that was there before is untouched.
+    """
+    _check_device(device)
+    check_choice("precision", precision, PRECISIONS)
+    source = os.fspath(onnx)
+    payload = _read(source)
+    core = open_core()
+    spec = read_spec(payload, source)
+    bank = LabelBank.load(labels_path(source) if labels is None else labels)
+    sha256 = hashlib.sha256(payload).hexdigest()
+    network = Network(
+        source=source,
+        payload=payload,
+        sha256=sha256,
+        input_shape=(1, 3, spec.input.height, spec.input.width),
+        tokens=spec.attention.rows * spec.attention.columns,
+        labels=len(bank),
+    )
+    frame = golden.picture() if golden_frame is None else load_bgr(golden_frame)
+    preprocess = Preprocessor(spec.input)
+    reference = golden.logits_of(frame, OpenVinoBackend(network, "fp32", None, cached=False), preprocess)
+    if not np.isfinite(reference).all():
+        raise golden.non_finite(source)
+    measured: dict[str, Any] = {}
+    if supports_bf16(core):
+        bf16 = golden.logits_of(frame, OpenVinoBackend(network, "bf16", None, cached=False), preprocess)
+        measured["golden_bf16_difference"] = float(np.abs(bf16 - reference).max())
+    manifest = {
+        "format": FORMAT,
+        "name": spec.name,
+        "backend": "openvino",
+        "precision": precision,
+        "input": spec.input.model_dump(mode="json"),
+        "attention": spec.attention.model_dump(mode="json"),
+        "labels": [
+            # Through str: the shortest number that is this float32, 0.3 and not 0.30000001192092896.
+            {"name": name, "threshold": float(str(threshold))}
+            for name, threshold in zip(bank.names, bank.thresholds, strict=True)
+        ],
+        "golden": {
+            "frame_png": golden.encode(frame),
+            "logits": [float(str(value)) for value in reference],
+            "tolerance": {"fp32": _FP32_TOLERANCE, "bf16": _bf16_tolerance(reference, measured)},
+        },
+        "built": {
+            "pvlr_sdk": __version__,
+            "openvino": core.get_versions("CPU")["CPU"].build_number,
+            "onnx_sha256": sha256,
+            "source": spec.source,
+            "machine": f"{platform.machine()}, {core.get_property('CPU', 'FULL_DEVICE_NAME')}",
+            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        },
+        "measured": measured,
+    }
+    return write_bundle(out, payload, bank, manifest)
+
+
+def read_spec(payload: bytes, source: str) -> ModelSpec:
+    """What an exported network says of itself.
+
+    Raises:
+        ModelError: it can't be read, or has no valid ``pvlr`` metadata.
+    """
+    model = read_network(open_core(), payload, source)
+    path = ["framework", "pvlr"]
+    if not model.has_rt_info(path):
+        raise errors.ModelError(
+            source, expected="an ONNX network with pvlr metadata", got="one without", hint="Make one with pvlr export."
+        )
+    text = model.get_rt_info(path).value
+    try:
+        spec = ModelSpec.model_validate(json.loads(text))
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise errors.ModelError(
+            source,
+            expected="valid pvlr metadata",
+            got=str(error).splitlines()[0],
+            hint="Export it again with this version of pvlr_sdk.",
+        ) from None
+    if spec.format > FORMAT:
+        raise errors.ModelError(
+            source, expected=f"format {FORMAT} or older", got=f"format {spec.format}", hint="Update pvlr_sdk."
+        )
+    return spec
+
+
+def _check_device(device: str) -> None:
+    if device in ("tensorrt", "cuda", "gpu", "jetson"):
+        raise errors.BackendError(
+            "device", expected="cpu", got=repr(device), hint="This version of pvlr_sdk lacks that backend."
+        )
+    check_choice("device", device, ("cpu", "auto"))
+
+
+def _read(source: str) -> bytes:
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise errors.ModelError(
+            source, expected="an ONNX file", got=error.strerror or str(error), hint="Make one with pvlr export."
+        ) from None
+
+
+def _bf16_tolerance(reference: NDArray[np.float32], measured: dict[str, Any]) -> float:
+    difference: float = measured.get("golden_bf16_difference", 0.05 * float(np.abs(reference).max()))
+    return max(0.05, 4 * difference)

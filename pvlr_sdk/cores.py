@@ -1,0 +1,40 @@
+"""How many CPU cores this process may really use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def available_cores(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Cores that this process may use: its CPU affinity, cut to its cgroup v2 quota; at least 1.
+
+    A container with a quota of 2 CPUs on a 64-core host sees 64 cores; 64 threads there would only be throttled.
+    A fraction of a core is not counted, since the thread on it would hold up all the others.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = _cgroup_quota(root, membership)
+    return max(1, min(cores, int(quota))) if quota is not None else cores
+
+
+def _cgroup_quota(root: Path, membership: Path) -> float | None:
+    """The smallest ``cpu.max`` from this process's cgroup up to the root, in cores; None without a limit."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return None
+    group = next((line[3:].lstrip("/") for line in lines if line.startswith("0::")), None)
+    if group is None:
+        return None
+    quotas = []
+    folder = root / group
+    for candidate in (folder, *folder.parents):
+        if not candidate.is_relative_to(root):
+            break
+        try:
+            limit, period = (candidate / "cpu.max").read_text().split()
+            quotas.append(int(limit) / int(period))
+        except (OSError, ValueError, ZeroDivisionError):
+            continue  # no controller here, or "max"
+    return min(quotas, default=None)

@@ -1,0 +1,219 @@
+"""The public face: load a plan once, tag any number of frames, from any number of threads."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import errors, golden
+from .backends import Backend, Slot, open_backend
+from .bundle import Bundle, default_plan
+from .frames import load_frame
+from .preprocess import Preprocessor
+from .result import LabelSpace, TagResult, checked_top_k, thresholds_for
+
+if TYPE_CHECKING:
+    from .frames import FrameLike
+
+_IN_FLIGHT = 2
+"""Frames of a batch under way at once: one in the network, one in preprocessing."""
+
+
+class Tagger:
+    """Tags frames with the labels of one compiled plan.
+
+    Safe to call from several threads at once: the results are bit-equal to those of one thread. Not usable in a
+    process forked from the one that made it.
+
+    Args:
+        plan: path of a plan, its manifest and label bank beside it; None: the model that comes with the package.
+        threshold: the score from which on a label is a tag: None for the thresholds that the plan deploys, one number
+            from 0 to 1 for all labels, or a mapping that changes those of some labels.
+        top_k: keep at most this many tags, the best ones, of those that reach their threshold; None: all.
+        device: ``auto`` or ``cpu``.
+        num_threads: threads of one inference; None: the cores that this process may use.
+        precision: ``auto`` (the fastest that this CPU computes in), ``fp32`` or ``bf16``; None: what the plan says.
+
+    Raises:
+        BundleError: the plan can't be used; each reason has its own class (see ``docs/errors.md``).
+        OptionError, UnknownLabelError: an argument can't be.
+        MissingPartError: the compiled core or OpenVINO is not installed.
+    """
+
+    def __init__(
+        self,
+        plan: str | os.PathLike[str] | None = None,
+        *,
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+        device: str = "auto",
+        num_threads: int | None = None,
+        precision: str | None = None,
+    ) -> None:
+        self._top_k = checked_top_k(top_k)
+        bundle = Bundle.open(default_plan() if plan is None else os.fspath(plan))
+        manifest = bundle.manifest
+        self._space = LabelSpace(
+            tuple(label.name for label in manifest.labels),
+            manifest.attention,
+            (manifest.input.height, manifest.input.width),
+        )
+        deployed = np.array([label.threshold for label in manifest.labels], np.float32)
+        self._thresholds = thresholds_for(deployed, self._space.index, threshold)
+        self._preprocess = Preprocessor(manifest.input)
+        backend = open_backend(bundle, device, precision, num_threads)
+        golden.check(manifest.golden, backend, self._preprocess, str(bundle.path))
+        self._backend: Backend | None = backend
+        self._process = os.getpid()
+        self._info = {
+            "name": manifest.name,
+            "plan": str(bundle.path),
+            "sha256": manifest.files["plan"].sha256,
+            "labels": len(manifest.labels),
+            "input": manifest.input.model_dump(mode="json"),
+            **backend.info,
+            "built": manifest.built,
+            "measured": manifest.measured,
+        }
+
+    @property
+    def labels(self) -> list[str]:
+        """The C label names, in the order of ``TagResult.scores``."""
+        return list(self._space.names)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is loaded and how it runs: name, plan, sha256, input, backend, device, precision, threads, built, ..."""
+        return dict(self._info)
+
+    def predict(
+        self,
+        frame: FrameLike,
+        *,
+        color: str = "bgr",
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+    ) -> TagResult:
+        """The tags of one frame.
+
+        Args:
+            frame: a uint8 array of any size and strides, (H, W, 3), (H, W, 4), (H, W) grey or, with ``color="nv12"``,
+                (H * 3 / 2, W); the path or the encoded bytes of a picture; a PIL image.
+            color: ``bgr`` (as OpenCV gives), ``rgb`` or ``nv12``: how an array stores its channels.
+            threshold, top_k: as for the class, for this frame only; None: what the tagger was made with.
+
+        Raises:
+            FrameError: the frame can't be used; each reason has its own class.
+            OptionError, UnknownLabelError: an argument can't be.
+            NonFiniteError: the model gave NaN or infinite logits.
+            BackendError: the tagger is closed or belongs to another process, or the inference failed.
+        """
+        backend = self._ready()
+        options = self._options(threshold, top_k)
+        return self._finish(backend, self._start(backend, frame, color), *options)
+
+    def predict_batch(
+        self,
+        frames: Iterable[FrameLike],
+        *,
+        color: str = "bgr",
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+    ) -> list[TagResult]:
+        """The tags of several frames: what ``predict`` gives for each, but decoding and preprocessing of one frame
+        overlap with the inference of the one before.
+
+        Raises: what ``predict`` raises, for the first frame that can't be tagged.
+        """
+        backend = self._ready()
+        options = self._options(threshold, top_k)
+        results: list[TagResult] = []
+        pending: deque[_Job] = deque()
+        for frame in frames:
+            pending.append(self._start(backend, frame, color))
+            if len(pending) == _IN_FLIGHT:
+                results.append(self._finish(backend, pending.popleft(), *options))
+        while pending:
+            results.append(self._finish(backend, pending.popleft(), *options))
+        return results
+
+    def close(self) -> None:
+        """Free the model. Calls that are under way in other threads still end; later ones raise BackendError."""
+        self._backend = None
+
+    def __enter__(self) -> Tagger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = self._info["precision"] if self._backend else "closed"
+        return f"<Tagger {self._info['name']}, {len(self._space.names)} labels, {state}>"
+
+    def _ready(self) -> Backend:
+        backend = self._backend
+        if backend is None:
+            raise errors.BackendError("tagger", expected="an open tagger", got="a closed one", hint="Make a new one.")
+        if self._process != os.getpid():
+            # The runtime's worker threads don't exist in a forked child: an inference would hang forever.
+            raise errors.BackendError(
+                "tagger",
+                expected="a tagger made in this process",
+                got="one from before a fork",
+                hint='Make the tagger in each worker, or start workers with multiprocessing\'s "spawn" method.',
+            )
+        return backend
+
+    def _options(self, threshold: float | Mapping[str, float] | None, top_k: int | None) -> tuple[Any, int | None]:
+        top_k = self._top_k if top_k is None else checked_top_k(top_k)
+        return thresholds_for(self._thresholds, self._space.index, threshold), top_k
+
+    def _start(self, backend: Backend, frame: FrameLike, color: str) -> _Job:
+        began = perf_counter()
+        pixels = load_frame(frame, color)
+        decoded = perf_counter()
+        slot = backend.acquire()
+        self._preprocess(pixels.pixels, pixels.order, slot.input)
+        preprocessed = perf_counter()
+        slot.start()
+        return _Job(slot, pixels.size, began, decoded, preprocessed)
+
+    def _finish(self, backend: Backend, job: _Job, thresholds: Any, top_k: int | None) -> TagResult:
+        logits, similarity = job.slot.wait()
+        inferred = perf_counter()
+        region = self._preprocess.region(*job.size)
+        result = TagResult(self._space, logits.copy(), similarity.copy(), thresholds, top_k, job.size, region)
+        # Only after a success: a slot whose inference went wrong is never used again.
+        backend.release(job.slot)
+        if not np.isfinite(result.logits).all():
+            raise golden.non_finite(self._info["plan"])
+        ended = perf_counter()
+        result.timing = {
+            "decode": 1e3 * (job.decoded - job.began),
+            "preprocess": 1e3 * (job.preprocessed - job.decoded),
+            "inference": 1e3 * (inferred - job.preprocessed),
+            "head": 1e3 * (ended - inferred),
+            "total": 1e3 * (ended - job.began),
+        }
+        return result
+
+
+@dataclass(slots=True)
+class _Job:
+    """A frame on its way through the network; the times are perf_counter's seconds."""
+
+    slot: Slot
+    size: tuple[int, int]
+    began: float
+    decoded: float
+    preprocessed: float
