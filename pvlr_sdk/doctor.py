@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, errors
+from .cores import available_cores
 
 _CPU_FEATURES = (
     *("avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
@@ -96,7 +97,7 @@ def _cpu() -> dict[str, Any]:
     return {
         "name": fields.get("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "usable_cores": usable_cores(),
+        "usable_cores": available_cores(),
         "features": [feature for feature in _CPU_FEATURES if feature in flags],
     }
 
@@ -107,16 +108,6 @@ def _first_processor() -> dict[str, str]:
         return {}
     lines = path.read_text().split("\n\n")[0].splitlines()
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-
-
-def usable_cores() -> float:
-    """How many cores this process may use: the least of its affinity and its container's quota."""
-    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    quota = _cgroup("cpu.max") or f"{_cgroup('cpu/cpu.cfs_quota_us')} {_cgroup('cpu/cpu.cfs_period_us')}"
-    limit, _, period = quota.partition(" ")
-    if limit.isdigit() and period.isdigit() and int(period) > 0:
-        cores = min(cores, int(limit) / int(period))
-    return cores
 
 
 def _memory() -> dict[str, int | None]:

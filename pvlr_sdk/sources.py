@@ -65,7 +65,7 @@ def read(path: Path, *, every: int | None = None, fps: float | None = None) -> I
         ImageNotFoundError: no such video.
         ImageDecodeError: the video can't be opened, or ends long before its header says.
     """
-    _check_pace(every, fps)
+    check_pace(every, fps)
     if is_video(path):
         yield from _read_video(path, every, fps)
     else:
@@ -175,7 +175,8 @@ def _keeper(path: Path, rate: float, every: int | None, fps: float | None) -> Ca
     return lambda index: index == 0 or math.floor(index * fps / rate) > math.floor((index - 1) * fps / rate)
 
 
-def _check_pace(every: int | None, fps: float | None) -> None:
+def check_pace(every: int | None, fps: float | None) -> None:
+    """Raises OptionError unless at most one of the two is given and it is positive."""
     if every is not None and fps is not None:
         raise errors.OptionError("every", expected="every or fps", got="both", hint="Leave one of them out.")
     if every is not None and every < 1:

@@ -1,0 +1,122 @@
+"""``pvlr build``, ``info`` and ``labels``: make a plan, and look into one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import JsonOption, PlanArgument
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(name="build", no_args_is_help=True)(build)
+    app.command(name="info")(info)
+    app.command(name="labels")(labels)
+
+
+def build(
+    onnx: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network that `pvlr export` wrote.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="PLAN", help="The plan to write; by default engine.plan beside the model."),
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", metavar="FILE", help="The label bank; by default MODEL.labels.safetensors beside the model."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="What the plan is for: cpu.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="What it runs in: auto, fp32 or bf16.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Build a plan from an exported network and its label bank.
+
+    Writes three files: the plan, its manifest (.json) and its label bank (.labels.safetensors). Keep them together.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr build model.onnx
+    pvlr build model.onnx --out plans/engine.plan --precision fp32
+    """
+    from ..build import build as build_plan
+    from .screen import print_json
+
+    plan = out or onnx.with_name("engine.plan")
+    build_plan(onnx, plan, device=device, precision=precision, labels=bank)
+    _print_info(_facts(plan), print_json if as_json else None)
+
+
+def info(plan: PlanArgument = None, as_json: JsonOption = False) -> None:
+    """Check a plan's files and say what it is.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr info
+    pvlr info plans/engine.plan --json
+    """
+    from .screen import print_json
+
+    _print_info(_facts(plan), print_json if as_json else None)
+
+
+def labels(plan: PlanArgument = None, as_json: JsonOption = False) -> None:
+    """List a plan's labels and thresholds.
+
+    In a pipe: one label a line, a tab, its threshold.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr labels
+    pvlr labels engine.plan | cut -f1
+    """
+    from .screen import print_facts, print_json
+
+    manifest = _open(plan).manifest
+    if as_json:
+        print_json([{"label": label.name, "threshold": label.threshold} for label in manifest.labels])
+    elif sys.stdout.isatty():
+        print_facts(manifest.name, ((label.name, f"{label.threshold:.3f}") for label in manifest.labels))
+    else:
+        for label in manifest.labels:
+            print(f"{label.name}\t{label.threshold}")
+
+
+def _open(plan: Path | None) -> Bundle:
+    from ..bundle import Bundle, default_plan
+
+    return Bundle.open(plan or default_plan())
+
+
+def _facts(plan: Path | None) -> dict[str, Any]:
+    """The manifest as JSON values, without the golden picture, and with the plan's path."""
+    bundle = _open(plan)
+    return {"plan": str(bundle.path), **bundle.manifest.model_dump(mode="json", exclude={"golden"})}
+
+
+def _print_info(facts: dict[str, Any], as_json: Any) -> None:
+    from .screen import print_facts
+
+    if as_json:
+        as_json(facts)
+        return
+    names = [label["name"] for label in facts["labels"]]
+    size, grid = facts["input"], facts["attention"]
+    rows = [
+        ("plan", facts["plan"]),
+        ("runs on", f"{facts['backend']}, precision {facts['precision']}"),
+        ("input", f"{size['width']} x {size['height']}, {size['resize']}"),
+        ("attention", f"{grid['rows']} x {grid['columns']}"),
+        ("labels", f"{len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"),
+        *((f"file {role}", f"{file['bytes']:,} bytes, SHA-256 verified") for role, file in facts["files"].items()),
+        *((f"built: {key}", value) for key, value in facts["built"].items() if value),
+        *((f"measured: {key}", value) for key, value in facts["measured"].items()),
+    ]
+    print_facts(facts["name"], rows)

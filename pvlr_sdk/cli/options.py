@@ -1,0 +1,27 @@
+"""Options that several commands share, so that they read alike everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PlanArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[PLAN]", help="The plan; without it, the model that comes with the package."),
+]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option("--plan", "-p", metavar="PLAN", help="The plan; by default the model that comes with the package."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DeviceOption = Annotated[str, typer.Option(help="Where to run: auto or cpu.", rich_help_panel="Machine")]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(help="Threads for one picture; by default all cores.", rich_help_panel="Machine"),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(help="auto, fp32 or bf16; by default what the plan says.", rich_help_panel="Machine"),
+]
