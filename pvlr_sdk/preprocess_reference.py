@@ -64,10 +64,10 @@ def to_rgb(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
 
 
 def _nv12_to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """BT.601 limited range, rounded to 8 bit as cameras' drivers and OpenCV do."""
+    """BT.601, limited range, rounded to 8 bit: the coefficients of OpenCV's cvtColor, in units of 2**-20."""
     height = pixels.shape[0] // 3 * 2
-    luma = 255 / 219 * np.maximum(pixels[:height].astype(np.float64) - 16, 0)
-    chroma = (pixels[height:].astype(np.float64) - 128).repeat(2, axis=0)
+    luma = 1220542 * np.maximum(pixels[:height].astype(np.int64) - 16, 0)
+    chroma = (pixels[height:].astype(np.int64) - 128).repeat(2, axis=0)
     u, v = chroma[:, 0::2].repeat(2, axis=1), chroma[:, 1::2].repeat(2, axis=1)
-    rgb = np.stack([luma + 1.596 * v, luma - 0.813 * v - 0.391 * u, luma + 2.018 * u], axis=-1)
-    return np.clip(np.floor(rgb + 0.5), 0, 255).astype(np.uint8)
+    rgb = np.stack([luma + 1673527 * v, luma - 852492 * v - 409993 * u, luma + 2116026 * u], axis=-1)
+    return np.clip(np.floor(rgb / 2**20 + 0.5), 0, 255).astype(np.uint8)

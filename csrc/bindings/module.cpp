@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "host/passes.h"
 #include "pvlr/preprocess.h"
 
 namespace py = pybind11;
@@ -77,4 +78,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("preprocess", &preprocess, py::arg("pixels"), py::arg("order"), py::arg("out"), py::arg("region"),
              py::arg("scale"), py::arg("bias"), py::arg("pad"),
              "Resize and normalise a uint8 frame into `out`, float32 (3, height, width) in RGB order.");
+  module.def(
+      "instruction_set", [] { return pvlr::best_passes().name; },
+      "The instruction set that the pass uses on this processor.");
 }

@@ -128,7 +128,7 @@ PVLR_INLINE void nv12_body(const std::uint8_t* luma, const std::uint8_t* chroma,
   target void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, std::uint8_t* rgbx) { \
     nv12_body(luma, chroma, pairs, rgbx);                                                                          \
   }                                                                                                                \
-  constexpr Passes passes = {nv12, vertical, horizontal<1>, horizontal<3>, horizontal<4>};                         \
+  constexpr Passes passes = {#name, nv12, vertical, horizontal<1>, horizontal<3>, horizontal<4>};                  \
   }
 
 PVLR_PASSES(portable, )
@@ -137,21 +137,23 @@ PVLR_PASSES(avx2, __attribute__((target("avx2,fma"))))
 PVLR_PASSES(avx512, __attribute__((target("avx512f,avx512bw,avx512vl,fma,prefer-vector-width=512"))))
 #endif
 
-const Passes& choose() {
+std::vector<Passes> find_supported() {
+  std::vector<Passes> found;
 #if PVLR_DISPATCH
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-    return avx512::passes;
+    found.push_back(avx512::passes);
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::passes;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(avx2::passes);
 #endif
-  return portable::passes;
+  found.push_back(portable::passes);
+  return found;
 }
 
 }  // namespace
 
-const Passes& best_passes() {
-  static const Passes& passes = choose();
+const std::vector<Passes>& supported_passes() {
+  static const std::vector<Passes> passes = find_supported();
   return passes;
 }
 

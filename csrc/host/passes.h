@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "filter.h"
 
@@ -20,6 +21,7 @@ using HorizontalPass = void (*)(const float* line, const AxisFilter& filter, con
 using Nv12Pass = void (*)(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, std::uint8_t* rgbx);
 
 struct Passes {
+  const char* name;  // of the instruction set
   Nv12Pass nv12;
   VerticalPass vertical;
   HorizontalPass horizontal_1;  // grey: one channel goes to all three planes
@@ -27,7 +29,9 @@ struct Passes {
   HorizontalPass horizontal_4;
 };
 
-// The fastest versions that this processor runs.
-const Passes& best_passes();
+// The versions that this processor runs, the fastest first.
+const std::vector<Passes>& supported_passes();
+
+inline const Passes& best_passes() { return supported_passes().front(); }
 
 }  // namespace pvlr
