@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import errors, metrics
 from .labels_csv import LabelTable
@@ -32,6 +34,8 @@ class EvalReport:
         extra_columns: columns of the labels file that are no label of the model; not measured.
         failed_images: photos that could not be tagged, with the reason; they take no part in the measures.
         seconds: how long it took, reading the photos included.
+        model: the model's name.
+        precision: what the plan ran in on this machine: ``fp32``, ``bf16``, ...
     """
 
     mAP: float | None  # noqa: N815 - the field's name for it
@@ -48,6 +52,8 @@ class EvalReport:
     extra_columns: list[str]
     failed_images: list[dict[str, str]]
     seconds: float
+    model: str
+    precision: str
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, measures rounded to three decimals."""
@@ -80,18 +86,29 @@ def evaluate(
     failed: list[dict[str, str]] = []
     first_error: errors.FrameError | None = None
 
-    for row, file in enumerate(table.files):
+    def attempt(file: str) -> tuple[NDArray[np.float32], list[int]] | errors.FrameError:
         try:
             result = tagger.predict(folder / file)
         except errors.FrameError as error:
-            failed.append({"file": file, "error": type(error).__name__, "message": str(error)})
-            first_error = first_error or error
-        else:
-            logits[row] = result.logits  # not the scores: a sigmoid rounds the surest ones to equal values
-            tagged[row, [column[tag.label] for tag in result]] = True
-            done[row] = True
-        if progress:
-            progress(row + 1)
+            return error
+        # Logits, not scores: a sigmoid rounds the surest ones to equal values.
+        return result.logits, [column[tag.label] for tag in result]
+
+    # Two at a time: one photo is decoded while the other is in the network.
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            for row, outcome in enumerate(pool.map(attempt, table.files)):
+                if isinstance(outcome, errors.FrameError):
+                    failed.append({"file": table.files[row], "error": type(outcome).__name__, "message": str(outcome)})
+                    first_error = first_error or outcome
+                else:
+                    logits[row], tags = outcome
+                    tagged[row, tags] = True
+                    done[row] = True
+                if progress:
+                    progress(row + 1)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, don't tag the rest first
     if first_error and not done.any():
         raise first_error
 
@@ -112,6 +129,8 @@ def evaluate(
         extra_columns=table.extra,
         failed_images=failed,
         seconds=time.perf_counter() - start,
+        model=tagger.info["name"],
+        precision=tagger.info["precision"],
     )
 
 

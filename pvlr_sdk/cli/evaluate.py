@@ -56,11 +56,10 @@ def evaluate(
         table = read_labels(labels, split, tagger.labels, renames)
         with Screen(len(table.files), "Evaluating") as screen:
             report = measure(tagger, images, table, screen.step)
-        name = tagger.info["name"]
     if as_json:
         print_json(report.to_dict())
     else:
-        _print_report(name, report)
+        _print_report(report)
     for failed in report.failed_images:
         note(f"{failed['error']}: {failed['message']}")
     if report.failed_images:
@@ -68,11 +67,11 @@ def evaluate(
         raise typer.Exit(2)
 
 
-def _print_report(name: str, report: EvalReport) -> None:
+def _print_report(report: EvalReport) -> None:
     from .screen import print_facts
 
     print_facts(
-        f"{name} on {report.images} photos, in percent",
+        f"{report.model} ({report.precision}) on {report.images} photos, in percent",
         [
             ("mAP", _number(report.mAP)),
             ("mAP, 11 points", _number(report.mAP_11pt)),

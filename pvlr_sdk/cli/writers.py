@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,11 +63,11 @@ class CsvWriter:
 
 
 class PeopleWriter:
-    """A block with bars for a single picture, one line for each of several."""
+    """A block with bars for a single picture on a terminal; else one line for each picture."""
 
     def __init__(self, screen: Screen, total: int) -> None:
         self._screen = screen
-        self._single = total == 1
+        self._single = total == 1 and sys.stdout.isatty()
 
     def write(self, picture: Picture, result: TagResult) -> None:
         if self._single:
