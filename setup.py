@@ -40,12 +40,12 @@ class CMakeBuild(build_ext):
             shutil.copyfile(built, place)
 
 
-training = ["pvlr_training", *(f"pvlr_training.{name}" for name in find_packages("training"))]
-if not (ROOT / "training").is_dir():
-    training = []
-
 setup(
-    packages=[*find_packages(include=["pvlr_sdk", "pvlr_sdk.*"]), *training],
+    packages=[
+        *find_packages(include=["pvlr_sdk", "pvlr_sdk.*"]),
+        "pvlr_training",
+        *(f"pvlr_training.{name}" for name in find_packages("training")),
+    ],
     package_dir={"pvlr_training": "training"},
     ext_modules=[Extension("pvlr_sdk._core", sources=[])],
     cmdclass={"build_ext": CMakeBuild},

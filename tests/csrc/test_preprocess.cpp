@@ -240,12 +240,14 @@ void test_threads() {
   std::atomic<int> wrong{0};
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
-      for (std::size_t i = 0; i < cases.size(); ++i) {
-        PreprocessParams mine = cases[i].params;
-        std::vector<float> output(cases[i].output.size(), NAN);
-        mine.dst = output.data();
-        pvlr::preprocess(mine);
-        if (std::memcmp(output.data(), expected[i].data(), output.size() * sizeof(float)) != 0) ++wrong;
+      for (int round = 0; round < 50; ++round) {
+        for (std::size_t i = 0; i < cases.size(); ++i) {
+          PreprocessParams mine = cases[i].params;
+          std::vector<float> output(cases[i].output.size(), NAN);
+          mine.dst = output.data();
+          pvlr::preprocess(mine);
+          if (std::memcmp(output.data(), expected[i].data(), output.size() * sizeof(float)) != 0) ++wrong;
+        }
       }
     });
   }
