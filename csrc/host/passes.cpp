@@ -8,6 +8,7 @@
 // PVLR_NO_DISPATCH leaves the compiler's default target alone (sanitizers, cross-checks).
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(PVLR_NO_DISPATCH)
 #define PVLR_DISPATCH 1
+#include <immintrin.h>
 #else
 #define PVLR_DISPATCH 0
 #endif
@@ -19,21 +20,9 @@ namespace {
 
 using Float4 = float __attribute__((vector_size(16)));
 
-constexpr std::int64_t kChunk = 64;  // four AVX-512 registers of sums: enough to hide the latency of an FMA
-
-PVLR_INLINE void vertical_body(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n,
-                               float* out) {
-  std::int64_t x = 0;
-  for (; x + kChunk <= n; x += kChunk) {
-    float sum[kChunk] = {};
-    for (std::int64_t k = 0; k < taps; ++k) {
-      const std::uint8_t* row = rows[k] + x;
-      const float weight = weights[k];
-#pragma GCC unroll 64
-      for (std::int64_t i = 0; i < kChunk; ++i) sum[i] += weight * static_cast<float>(row[i]);
-    }
-    std::memcpy(out + x, sum, sizeof sum);
-  }
+// The vertical pass from byte x on, one at a time.
+PVLR_INLINE void vertical_rest(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t x,
+                               std::int64_t n, float* out) {
   for (; x < n; ++x) {
     float sum = 0.0F;
     for (std::int64_t k = 0; k < taps; ++k) sum += weights[k] * static_cast<float>(rows[k][x]);
@@ -114,12 +103,8 @@ PVLR_INLINE void nv12_body(const std::uint8_t* luma, const std::uint8_t* chroma,
   }
 }
 
+// The passes of one instruction set. `vertical` is written for each, as compilers widen bytes poorly by themselves.
 #define PVLR_PASSES(name, target)                                                                                  \
-  namespace name {                                                                                                 \
-  target void vertical(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n,   \
-                       float* out) {                                                                               \
-    vertical_body(rows, weights, taps, n, out);                                                                    \
-  }                                                                                                                \
   template <std::int64_t kChannels>                                                                                \
   target void horizontal(const float* line, const AxisFilter& filter, const float* scale, const float* bias,       \
                          float* const* planes) {                                                                   \
@@ -128,14 +113,88 @@ PVLR_INLINE void nv12_body(const std::uint8_t* luma, const std::uint8_t* chroma,
   target void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, std::uint8_t* rgbx) { \
     nv12_body(luma, chroma, pairs, rgbx);                                                                          \
   }                                                                                                                \
-  constexpr Passes passes = {#name, nv12, vertical, horizontal<1>, horizontal<3>, horizontal<4>};                  \
+  constexpr Passes passes = {#name, nv12, vertical, horizontal<1>, horizontal<3>, horizontal<4>};
+
+namespace portable {
+
+void vertical(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n, float* out) {
+  constexpr std::int64_t kChunk = 64;
+  std::int64_t x = 0;
+  for (; x + kChunk <= n; x += kChunk) {
+    float sum[kChunk] = {};
+    for (std::int64_t k = 0; k < taps; ++k) {
+      const std::uint8_t* row = rows[k] + x;
+      const float weight = weights[k];
+#pragma GCC unroll 64
+      for (std::int64_t i = 0; i < kChunk; ++i) sum[i] += weight * static_cast<float>(row[i]);
+    }
+    std::memcpy(out + x, sum, sizeof sum);
   }
+  vertical_rest(rows, weights, taps, x, n, out);
+}
 
 PVLR_PASSES(portable, )
+
+}  // namespace portable
+
 #if PVLR_DISPATCH
-PVLR_PASSES(avx2, __attribute__((target("avx2,fma"))))
-PVLR_PASSES(avx512, __attribute__((target("avx512f,avx512bw,avx512vl,fma,prefer-vector-width=512"))))
-#endif
+
+#define PVLR_AVX2 __attribute__((target("avx2,fma")))
+#define PVLR_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,fma")))
+
+namespace avx2 {
+
+PVLR_AVX2 inline __m256 widen(const std::uint8_t* bytes) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
+}
+
+PVLR_AVX2 void vertical(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n,
+                        float* out) {
+  std::int64_t x = 0;
+  for (; x + 32 <= n; x += 32) {
+    __m256 sum[4] = {};
+    for (std::int64_t k = 0; k < taps; ++k) {
+      const __m256 weight = _mm256_set1_ps(weights[k]);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) sum[j] = _mm256_fmadd_ps(weight, widen(rows[k] + x + 8 * j), sum[j]);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) _mm256_storeu_ps(out + x + 8 * j, sum[j]);
+  }
+  vertical_rest(rows, weights, taps, x, n, out);
+}
+
+PVLR_PASSES(avx2, PVLR_AVX2)
+
+}  // namespace avx2
+
+namespace avx512 {
+
+PVLR_AVX512 inline __m512 widen(const std::uint8_t* bytes) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))));
+}
+
+PVLR_AVX512 void vertical(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n,
+                          float* out) {
+  std::int64_t x = 0;
+  for (; x + 64 <= n; x += 64) {
+    __m512 sum[4] = {};
+    for (std::int64_t k = 0; k < taps; ++k) {
+      const __m512 weight = _mm512_set1_ps(weights[k]);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) sum[j] = _mm512_fmadd_ps(weight, widen(rows[k] + x + 16 * j), sum[j]);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) _mm512_storeu_ps(out + x + 16 * j, sum[j]);
+  }
+  vertical_rest(rows, weights, taps, x, n, out);
+}
+
+PVLR_PASSES(avx512, PVLR_AVX512)
+
+}  // namespace avx512
+
+#endif  // PVLR_DISPATCH
 
 std::vector<Passes> find_supported() {
   std::vector<Passes> found;
