@@ -42,11 +42,12 @@ for module in (tag, bundles, evaluate, machine, training):
 def main() -> None:
     """Run the command line: the entry point of ``pvlr``."""
     for stream in (sys.stdout, sys.stderr):
-        # A file name that the terminal's encoding lacks must not end a run over a thousand photos.
+        # A file name that the terminal's encoding lacks must not end a run over a thousand photos, and whoever reads
+        # from a pipe wants each line when it is known.
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
-        app()
+        app(prog_name="pvlr")
     except errors.PvlrError as error:
         from .screen import complain
 
