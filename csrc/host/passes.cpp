@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
-// One source, several instruction sets: each body is inlined into wrappers that differ in their target only.
-// PVLR_NO_DISPATCH leaves the compiler's default target alone (sanitizers, cross-checks).
+// One source, several instruction sets: each body is inlined into functions that differ in their target only, and the
+// processor decides at run time. PVLR_NO_DISPATCH leaves only what the compiler's own target is.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(PVLR_NO_DISPATCH)
 #define PVLR_DISPATCH 1
 #include <immintrin.h>
@@ -32,12 +32,9 @@ PVLR_INLINE void vertical_rest(const std::uint8_t* const* rows, const float* wei
 
 template <std::int64_t kChannels>
 PVLR_INLINE Float4 load_pixel(const float* pixel) {
+  if constexpr (kChannels == 1) return Float4{*pixel, *pixel, *pixel, *pixel};
   Float4 value;
-  if constexpr (kChannels == 1) {
-    value = Float4{} + *pixel;
-  } else {
-    std::memcpy(&value, pixel, sizeof value);
-  }
+  std::memcpy(&value, pixel, sizeof value);
   return value;
 }
 

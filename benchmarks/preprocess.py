@@ -1,0 +1,96 @@
+"""How long does the pixel contract take? The core against OpenCV and NumPy, on one thread, by frame and layout.
+
+    python benchmarks/preprocess.py [--size 288] [--json FILE]
+
+By hand means cv2.cvtColor where the layout needs it, cv2.resize(INTER_AREA), then normalise and transpose in NumPy.
+Prints medians in ms and writes JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pvlr_sdk import _core
+from pvlr_sdk.manifest import InputSpec
+from pvlr_sdk.preprocess import Preprocessor
+
+FRAMES = [(640, 480), (1280, 720), (1920, 1080), (3840, 2160)]
+TO_RGB = {
+    "bgr": cv2.COLOR_BGR2RGB,
+    "bgra": cv2.COLOR_BGRA2RGB,
+    "gray": cv2.COLOR_GRAY2RGB,
+    "nv12": cv2.COLOR_YUV2RGB_NV12,
+}
+
+
+def main(
+    size: Annotated[int, typer.Option(help="Side of the network's input.")] = 288,
+    rounds: Annotated[int, typer.Option(help="Rounds of ten calls of each.")] = 20,
+    out: Annotated[Path | None, typer.Option("--json", help="Write the figures here as well.")] = None,
+) -> None:
+    """Time the compiled pass against OpenCV and NumPy."""
+    cv2.setNumThreads(1)
+    spec = InputSpec(width=size, height=size, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+    preprocess = Preprocessor(spec)
+    result = np.empty((3, size, size), np.float32)
+    table = Table(title=f"to {size}x{size}, one thread, {_core.instruction_set()}")
+    for column in ("frame", "layout", "ours, ms", "by hand, ms", "by hand / ours"):
+        table.add_column(column, justify="left" if column in ("frame", "layout") else "right")
+    rows = []
+    for width, height in FRAMES:
+        for order in TO_RGB:
+            frame = make_frame(width, height, order)
+            ours, by_hand = measure(
+                [lambda f=frame, o=order: preprocess(f, o, result), lambda f=frame, o=order: prepare(f, o, spec)],
+                rounds,
+            )
+            rows.append({"width": width, "height": height, "layout": order, "ours_ms": ours, "by_hand_ms": by_hand})
+            table.add_row(f"{width}x{height}", order, f"{ours:.2f}", f"{by_hand:.2f}", f"{by_hand / ours:.1f}")
+    Console().print(table)
+    if out:
+        conditions = {"size": size, "threads": 1, "instruction_set": _core.instruction_set()}
+        out.write_text(json.dumps({"conditions": conditions, "medians": rows}, indent=1) + "\n")
+
+
+def make_frame(width: int, height: int, order: str) -> np.ndarray:
+    """Noise of the layout's shape, uint8."""
+    shape = {"bgr": (height, width, 3), "bgra": (height, width, 4), "nv12": (height * 3 // 2, width)}
+    return np.random.default_rng(0).integers(0, 256, shape.get(order, (height, width)), np.uint8)
+
+
+def prepare(frame: np.ndarray, order: str, spec: InputSpec) -> np.ndarray:
+    """What one writes by hand; resized before the colours are changed, where that is possible."""
+    if order == "nv12":
+        frame = cv2.cvtColor(frame, TO_RGB[order])
+    small = cv2.resize(frame, (spec.width, spec.height), interpolation=cv2.INTER_AREA)
+    if order != "nv12":
+        small = cv2.cvtColor(small, TO_RGB[order])
+    normalised = (small.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+
+def measure(cases: list[Callable[[], object]], rounds: int) -> list[float]:
+    """Medians in ms; the cases take turns, so that a change in the machine's speed meets them all."""
+    samples: list[list[float]] = [[] for _ in cases]
+    for turn in range(rounds + 1):
+        for case, values in zip(cases, samples, strict=True):
+            for _ in range(10):
+                began = time.perf_counter()
+                case()
+                if turn > 0:  # the first round warms up
+                    values.append(1e3 * (time.perf_counter() - began))
+    return [float(np.median(values)) for values in samples]
+
+
+if __name__ == "__main__":
+    typer.run(main)
