@@ -44,7 +44,7 @@ def evaluate(
     [bold]Examples[/bold]
     pvlr eval --images photos/ --labels labels.csv
     pvlr eval engine.plan --images photos/ --labels labels.csv --split val --json
-    pvlr eval --images VOC/images --labels VOC/labels.csv --map docs/voc-to-coco.json
+    pvlr eval --images VOC/images --labels VOC/labels.csv --map training/configs/voc_to_coco.json
     """
     from ..evaluate import evaluate as measure
     from ..labels_csv import read_labels, read_rename

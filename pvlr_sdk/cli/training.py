@@ -23,7 +23,11 @@ def train(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace those of the file."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="The run's folder; by default runs/ and the model's name."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and train nothing.")] = False,
 ) -> None:
     """Train a model on labelled photos (needs the extra \\[train]).
@@ -31,27 +35,30 @@ def train(
     \b
     [bold]Examples[/bold]
     pvlr train my-photos.yaml --dry-run
-    pvlr train my-photos.yaml epochs=10 batch_size=16
+    pvlr train my-photos.yaml train.finetune.epochs=8
+    pvlr train my-photos.yaml --resume
     """
-    _training("train").train(config, overrides or [], resume, dry_run)
+    print(_training("train").train(config, overrides or [], out=out, resume=resume, dry_run=dry_run))
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What `pvlr train` wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `pvlr train` wrote.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="MODEL.onnx", help="By default model.onnx beside the checkpoint."),
+        typer.Option("--out", "-o", metavar="DIR", help="Where model.onnx and its label bank go; by default RUN."),
     ] = None,
 ) -> None:
     """Write a trained model as ONNX network and label bank, ready for `pvlr build` (needs the extra \\[train]).
 
     \b
     [bold]Examples[/bold]
-    pvlr export runs/my-photos/best.safetensors --out model.onnx
-    pvlr build model.onnx --out engine.plan
+    pvlr export runs/my-photos
+    pvlr build runs/my-photos/model.onnx --out engine.plan
     """
-    written = _training("export").export(checkpoint, out or checkpoint.with_name("model.onnx"))
-    print(written)
+    if out is not None and out.suffix == ".onnx":
+        raise errors.OptionError("--out", expected="a folder", got=f"{out}", hint="The network there is model.onnx.")
+    folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
+    print(_training("export").export(folder, out or folder))
 
 
 def _training(module: str) -> Any:

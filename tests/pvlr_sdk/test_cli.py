@@ -354,6 +354,7 @@ def test_doctor_json(pvlr, plan):
 @pytest.mark.parametrize("call", [["train", "config.yaml"], ["export", "checkpoint.safetensors"]])
 def test_without_the_training_part(pvlr, monkeypatch, call):
     monkeypatch.setitem(sys.modules, "pvlr_training", None)  # what an import finds where it is not installed
+    monkeypatch.delitem(sys.modules, f"pvlr_training.{call[0]}", raising=False)
     done = pvlr(*call)
     assert (done.code, done.out) == (2, "")
     assert "MissingPartError" in done.err

@@ -129,7 +129,7 @@ def test_rename_rejects_the_rest(write, text):
 
 
 def test_the_maps_that_ship_fit_each_other():
-    renames = read_rename(Path(__file__).parents[2] / "docs" / "voc-to-coco.json")
+    renames = read_rename(Path(__file__).parents[2] / "training" / "configs" / "voc_to_coco.json")
     assert len(renames) == len(set(renames.values())) == 6
 
 
@@ -145,7 +145,7 @@ def test_voc_and_coco(tmp_path):
     assert (table.targets == 0).any()
     assert read_labels(coco, "testdev").targets.all()
     names = [name for name in read_columns(coco) if name != "person_biased"]
-    renames = json.loads((Path(__file__).parents[2] / "docs" / "voc-to-coco.json").read_text())
+    renames = json.loads((Path(__file__).parents[2] / "training" / "configs" / "voc_to_coco.json").read_text())
     both = read_labels(voc, "testdev", names, renames)
     assert len(both.missing) == 60
     assert both.extra == []

@@ -1,0 +1,63 @@
+"""The pages keep their promises: every error has its section, every link leads somewhere, every command exists."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from pvlr_sdk import errors
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CLASSES = [
+    name
+    for name, value in vars(errors).items()
+    if inspect.isclass(value) and issubclass(value, errors.PvlrError) and value.__module__ == errors.__name__
+]
+
+
+def _sections() -> dict[str, str]:
+    parts = re.split(r"^### (.+)$", (ROOT / "docs/errors.md").read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_error_has_its_section_and_every_section_its_error():
+    assert sorted(_sections()) == sorted(CLASSES)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_section_says_when_shows_a_message_and_what_to_do(name):
+    section = _sections()[name]
+    for part in ("**When.** ", "**Example.** ", "**What to do.** "):
+        assert section.count(part) == 1
+    # help_anchor is what messages and the doctor point to.
+    anchor = getattr(errors, name)("x", expected="y", got="z", hint="w").help_anchor
+    assert anchor == f"docs/errors.md#{name.lower()}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not target.startswith(("http://", "https://", "#")):
+            assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_on_the_pages_exist_with_these_options(page, monkeypatch, capsys):
+    from pvlr_sdk.cli import main
+
+    pages: dict[str, str] = {}
+    for command, rest in re.findall(r"(?:^|`|&& )pvlr ([a-z]+)\b([^`\n]*)", page.read_text(), re.MULTILINE):
+        if command not in pages:
+            monkeypatch.setattr(sys, "argv", ["pvlr", command, "--help"])
+            monkeypatch.setenv("COLUMNS", "200")
+            with pytest.raises(SystemExit) as stop:
+                main()
+            assert stop.value.code == 0, f"pvlr {command}"
+            pages[command] = capsys.readouterr().out
+        for option in re.findall(r"(?<!\S)--[a-z-]+", rest.split("#")[0].split("|")[0]):
+            assert option in pages[command], f"pvlr {command} {option}"
