@@ -159,21 +159,21 @@ def _decode(data: bytes, source: str) -> NDArray[np.uint8]:
         raise errors.ImageDecodeError(
             source, expected="a complete picture", got="one that ends early", hint="Copy or download it again."
         )
-    pixels: NDArray[np.uint8] | None
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # for example more pixels than OpenCV allows
         reason = str(error).strip().splitlines()[-1]
-        pixels = None
+        decoded = None
     else:
         reason = f"{len(data)} bytes that are none, or a damaged one"
-    if pixels is None:
+    if decoded is None:
         raise errors.ImageDecodeError(
             source,
             expected="a picture (JPEG, PNG, WebP, BMP, TIFF, ...)",
             got=reason,
             hint="Open it with a picture viewer; if that works, save it again as JPEG or PNG.",
         )
+    pixels: NDArray[np.uint8] = decoded
     return pixels
 
 

@@ -159,7 +159,7 @@ class TagResult:
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 / (1 + exp(-logits)) in float32, without overflow."""
     small = np.exp(-np.abs(logits))
-    scores: NDArray[np.float32] = np.where(logits >= 0, np.float32(1), small) / (np.float32(1) + small)
+    scores: NDArray[np.float32] = (np.where(logits >= 0, 1, small) / (1 + small)).astype(np.float32, copy=False)
     return scores
 
 
