@@ -132,9 +132,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_network() -> Callable[..., Exported]:
-    """``make_network(folder, names=NAMES, seed=0, spec=None, resize=..., input_name=..., output_name=..., broken=...)``.
+    """Writes an ONNX network and its label bank into a folder.
 
-    Writes an ONNX network and its label bank; ``spec`` replaces its metadata, {} leaves it out.
+    ``spec`` replaces its metadata, {} leaves it out; ``resize``, ``input_name``, ``output_name`` and ``broken`` (NaN
+    in the logits) change the network.
     """
 
     def make(

@@ -1,0 +1,148 @@
+"""Building: what is written is what the network gives, and what is no PVLR network is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.build import build
+from pvlr_sdk.bundle import Bundle, labels_path
+from pvlr_sdk.golden import decode, encode, picture
+from pvlr_sdk.labels import LabelBank
+from pvlr_sdk.preprocess_reference import preprocess_reference
+
+
+def test_manifest_says_what_was_built(exported: Any, tmp_path: Path) -> None:
+    plan = tmp_path / "deep" / "folder" / "engine.plan"
+    manifest = build(exported.onnx, plan, precision="fp32")
+    assert sorted(path.name for path in plan.parent.iterdir()) == [
+        "engine.json",
+        "engine.labels.safetensors",
+        "engine.plan",
+    ]
+    assert plan.read_bytes() == exported.onnx.read_bytes()
+    assert manifest == Bundle.open(plan).manifest
+    assert manifest.precision == "fp32"
+    assert manifest.backend == "openvino"
+    assert manifest.name == "tiny"
+    assert [label.threshold for label in manifest.labels] == [0.3, 0.375, 0.45, 0.525, 0.6]
+    assert manifest.built["onnx_sha256"] == hashlib.sha256(plan.read_bytes()).hexdigest()
+    assert manifest.built["source"] == {"checkpoint": "made by the tests"}
+    assert {"pvlr_sdk", "openvino", "machine", "time"} <= set(manifest.built)
+    assert Tagger(plan).info["precision"] == "fp32"
+
+
+def test_golden_logits_are_the_networks(exported: Any, plan: Path) -> None:
+    manifest = Bundle.open(plan).manifest
+    image = preprocess_reference(picture(), "bgr", manifest.input)
+    np.testing.assert_allclose(manifest.golden.logits, exported.weights.forward(image)[0], atol=2e-4)
+    if "golden_bf16_difference" in manifest.measured:
+        assert 0 < manifest.measured["golden_bf16_difference"] <= manifest.golden.tolerance["bf16"]
+
+
+def test_own_golden_frame(exported: Any, tmp_path: Path, photo: np.ndarray) -> None:
+    manifest = build(exported.onnx, tmp_path / "engine.plan", golden_frame=photo[::4, ::4])
+    np.testing.assert_array_equal(decode(manifest.golden.frame_png, ""), photo[::4, ::4])
+    logits = Tagger(tmp_path / "engine.plan", precision="fp32").predict(photo[::4, ::4]).logits
+    np.testing.assert_allclose(logits, manifest.golden.logits, atol=1e-4)
+
+
+def test_golden_picture_never_changes() -> None:
+    """Plans that were built long ago carry it; the same picture keeps their numbers comparable."""
+    assert picture().shape == (64, 64, 3)
+    np.testing.assert_array_equal(decode(encode(picture()), ""), picture())
+    assert len({tuple(pixel) for pixel in picture().reshape(-1, 3)}) > 500
+
+
+def test_the_same_input_gives_the_same_plan_and_label_bank(exported: Any, tmp_path: Path) -> None:
+    first = build(exported.onnx, tmp_path / "a" / "engine.plan")
+    second = build(exported.onnx, tmp_path / "b" / "engine.plan")
+    assert first.files == second.files
+
+
+def test_label_bank_elsewhere(exported: Any, tmp_path: Path) -> None:
+    bank = LabelBank.load(labels_path(exported.onnx))
+    renamed = LabelBank(["a", "b", "c", "d", "e"], bank.embeddings, bank.thresholds)
+    renamed.save(tmp_path / "other.safetensors")
+    build(exported.onnx, tmp_path / "engine.plan", labels=tmp_path / "other.safetensors")
+    assert Tagger(tmp_path / "engine.plan").labels == ["a", "b", "c", "d", "e"]
+
+
+class TestRefused:
+    @pytest.mark.parametrize("spec", [{}, {"name": "half"}, {"format": 1}])
+    def test_metadata(self, make_network: Callable[..., Any], tmp_path: Path, spec: dict[str, Any]) -> None:
+        network = make_network(tmp_path, spec=spec)
+        with pytest.raises(errors.ModelError):
+            build(network.onnx, tmp_path / "engine.plan")
+
+    def test_newer_metadata(self, make_network: Callable[..., Any], tmp_path: Path, plan: Path) -> None:
+        fields = Bundle.open(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
+        network = make_network(tmp_path, spec={**fields, "format": 2})
+        with pytest.raises(errors.ModelError, match="format 2"):
+            build(network.onnx, tmp_path / "engine.plan")
+
+    @pytest.mark.parametrize(("field", "value"), [("rows", 5), ("columns", 9)], ids=["rows", "columns"])
+    def test_attention_that_does_not_fit(
+        self, make_network: Callable[..., Any], tmp_path: Path, plan: Path, field: str, value: int
+    ) -> None:
+        fields = Bundle.open(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
+        fields["attention"][field] = value
+        network = make_network(tmp_path, spec=fields)
+        with pytest.raises(errors.ModelError, match="similarity"):
+            build(network.onnx, tmp_path / "engine.plan")
+
+    def test_input_size_that_the_network_cannot_take(
+        self, make_network: Callable[..., Any], tmp_path: Path, plan: Path
+    ) -> None:
+        fields = Bundle.open(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
+        fields["input"]["width"] = 7
+        network = make_network(tmp_path, spec=fields)
+        with pytest.raises(errors.ModelError):
+            build(network.onnx, tmp_path / "engine.plan")
+
+    def test_no_network(self, exported: Any, tmp_path: Path) -> None:
+        (tmp_path / "text.onnx").write_text("no network")
+        for path in (tmp_path / "text.onnx", tmp_path / "none.onnx", tmp_path):
+            with pytest.raises(errors.ModelError):
+                build(path, tmp_path / "engine.plan", labels=labels_path(exported.onnx))
+
+    def test_label_bank(self, exported: Any, make_network: Callable[..., Any], tmp_path: Path) -> None:
+        network = make_network(tmp_path)
+        labels_path(network.onnx).unlink()
+        with pytest.raises(errors.LabelBankError):
+            build(network.onnx, tmp_path / "engine.plan")
+        LabelBank(["one"], np.zeros((1, 4), np.float16), np.array([0.5], np.float32)).save(labels_path(network.onnx))
+        with pytest.raises(errors.ModelError, match="logits"):
+            build(network.onnx, tmp_path / "engine.plan")
+
+    def test_logits_that_are_not_finite(self, make_network: Callable[..., Any], tmp_path: Path) -> None:
+        network = make_network(tmp_path, broken=True)
+        with pytest.raises(errors.NonFiniteError):
+            build(network.onnx, tmp_path / "engine.plan")
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"device": "tensorrt"}, errors.BackendError),
+            ({"device": "toaster"}, errors.OptionError),
+            ({"precision": "int8"}, errors.OptionError),
+            ({"golden_frame": np.zeros((4, 4, 3))}, errors.FrameDtypeError),
+        ],
+    )
+    def test_options(self, exported: Any, tmp_path: Path, options: dict[str, Any], error: type[Exception]) -> None:
+        with pytest.raises(error):
+            build(exported.onnx, tmp_path / "engine.plan", **options)
+        assert not list(tmp_path.iterdir())
+
+
+def test_manifest_is_plain_json(plan: Path) -> None:
+    text = plan.with_suffix(".json").read_text()
+    assert json.loads(text)["format"] == 1
+    assert "NaN" not in text
