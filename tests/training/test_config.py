@@ -1,0 +1,64 @@
+"""A configuration's mistakes are named by their key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvlr_sdk.errors import ConfigError
+from pvlr_training.config import load_config
+
+CONFIGS = Path(__file__).parents[2] / "training" / "configs"
+
+
+def test_overrides_reach_nested_keys(write_config: Any) -> None:
+    config = load_config(write_config(), ["train.finetune.epochs=9", "model.cap.mode=none", "data.cutout=0.5"])
+    assert config.train.finetune.epochs == 9
+    assert config.model.cap.mode == "none"
+    assert config.data.cutout == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("train.finetune.epoch=9", "train.finetune.epoch"),
+        ("model.cap.mode=after", "model.cap.mode"),
+        ("train.head.lr=-1", "train.head.lr"),
+        ("name.first=x", "name.first"),
+        ("just words", "just words"),
+    ],
+)
+def test_wrong_keys_and_values_are_named(write_config: Any, override: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        load_config(write_config(), [override])
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "name: [unclosed", "name: x"])
+def test_files_that_are_no_configuration(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_config(path)
+
+
+def test_paths_are_relative_to_the_file_and_variables_expand(
+    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOS", "/somewhere")
+    source = {"images": "$PHOTOS/images", "labels": "labels.csv", "splits": ["train"]}
+    config = load_config(write_config(data={"sources": [source]}))
+    assert config.data.sources[0].images == Path("/somewhere/images")
+    assert config.data.sources[0].labels == tmp_path / "labels.csv"
+    monkeypatch.delenv("PHOTOS")
+    with pytest.raises(ConfigError, match="PHOTOS"):
+        load_config(write_config(data={"sources": [source]}))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PVLR_DATA", "/data")
+    config = load_config(path)
+    assert config.name == path.stem
+    assert all(source.rename is None or source.rename.is_file() for source in config.data.sources)

@@ -1,0 +1,84 @@
+"""Photos, hold-out and views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pvlr_sdk.errors import LabelsFileError
+from pvlr_training.config import Config, load_config
+from pvlr_training.data import Views, image_batches, load_photos, split_holdout
+
+
+@pytest.fixture
+def config(write_config: Any) -> Config:
+    return load_config(write_config())
+
+
+def test_photo_that_does_not_decode_is_left_out_and_named(config: Config, photos: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,split,red,green,blue\n0.png,train,1,-1,\nbroken.jpg,train,1,1,1\n1.png,train,-1,0,1\n")
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    (tmp_path / "broken.jpg").write_text("no picture")
+    source = config.data.sources[0].model_copy(update={"images": tmp_path, "labels": labels})
+    loaded = load_photos(config.data.model_copy(update={"sources": (source,)}))
+    assert loaded.failed == [str(tmp_path / "broken.jpg")]
+    assert loaded.names == ["0.png", "1.png"]
+    assert loaded.targets.tolist() == [[1, -1, 0], [-1, 0, 1]]
+
+
+def test_photos_without_one_label_are_an_error(config: Config, photos: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,split,red,green,blue\n0.png,train,-1,-1,-1\n")
+    source = config.data.sources[0].model_copy(update={"labels": labels})
+    with pytest.raises(LabelsFileError, match="none labelled"):
+        load_photos(config.data.model_copy(update={"sources": (source,)}))
+
+
+def test_holdout_is_disjoint_and_does_not_depend_on_the_order(config: Config) -> None:
+    photos = load_photos(config.data)
+    training, held = split_holdout(photos, 0.2)
+    assert len(training) + len(held) == len(photos)
+    assert not set(training.names) & set(held.names)
+    assert 5 < len(held) < 40
+    backwards = photos.subset(list(reversed(range(len(photos)))))
+    assert set(split_holdout(backwards, 0.2)[1].names) == set(held.names)
+
+
+def test_augmented_views_follow_from_seed_epoch_and_index(config: Config) -> None:
+    image = load_photos(config.data).images[0]
+    views, again = Views(config.data, seed=1), Views(config.data, seed=1)
+    first = views.augmented(image, 3, 7)
+    assert first.shape == (3, 64, 64)
+    np.testing.assert_array_equal(first, again.augmented(image, 3, 7))
+    for other in (
+        views.augmented(image, 4, 7),
+        views.augmented(image, 3, 8),
+        Views(config.data, 2).augmented(image, 3, 7),
+    ):
+        assert not np.array_equal(first, other)
+
+
+def test_plain_view_is_the_pixel_contract(config: Config) -> None:
+    image = load_photos(config.data).images[0]
+    rgb = torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1)[None].double()
+    resized = torch.nn.functional.interpolate(rgb, (64, 64), mode="bilinear", antialias=True, align_corners=False)
+    expected = ((resized[0] - 127) / 64).numpy()
+    np.testing.assert_allclose(Views(config.data, 0).plain(image), expected, atol=1e-4)
+
+
+def test_batches_keep_order_and_targets(config: Config) -> None:
+    photos = load_photos(config.data)
+    order = [5, 3, 9, 0, 7, 1, 2]
+    views = Views(config.data, 0)
+    batches = list(image_batches(photos, order, 3, lambda image, _: views.plain(image)))
+    assert [len(images) for images, _ in batches] == [3, 3, 1]
+    images = torch.cat([images for images, _ in batches])
+    assert torch.equal(torch.cat([targets for _, targets in batches]), photos.targets[order])
+    for row, index in enumerate(order):
+        np.testing.assert_array_equal(images[row].numpy(), views.plain(photos.images[index]))

