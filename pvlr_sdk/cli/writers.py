@@ -80,17 +80,18 @@ class PeopleWriter:
         from rich.text import Text
 
         height, width = result.frame_size
-        title = f"{printable(picture.source)}  {width} x {height}, {result.timing['total']:.1f} ms"
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim")
+        title = Text(f"{printable(picture.source)}  {width} x {height}, {result.timing['total']:.1f} ms", "bold")
+        table = Table(title=title, title_justify="left", box=None, header_style="dim")
         table.add_column("label", style="cyan", no_wrap=True)
         table.add_column("")
         for name in ("score", "threshold", "margin"):
             table.add_column(name, justify="right")
         for tag in result:
             # The bar is the score; its bright end is what it has over the threshold.
-            full, least = round(tag.score * _BAR), round(tag.threshold * _BAR)
-            bar = Text("━" * min(full, least), "green") + Text("━" * (full - least), "bold bright_green")
-            bar += Text("─" * (_BAR - max(full, min(full, least))), "dim")
+            full, least = round(tag.score * _BAR), min(round(tag.threshold * _BAR), round(tag.score * _BAR))
+            bar = Text.assemble(
+                ("━" * least, "green"), ("━" * (full - least), "bold bright_green"), ("─" * (_BAR - full), "dim")
+            )
             table.add_row(
                 Text(printable(tag.label)), bar, f"{tag.score:.2f}", f"{tag.threshold:.2f}", f"+{tag.margin:.2f}"
             )
@@ -103,5 +104,4 @@ class PeopleWriter:
 
         frame = "" if picture.frame is None else f" [{picture.frame}]"
         tags: Iterable[str] = (f"{printable(tag.label)} {tag.score:.2f}" for tag in result)
-        line = Text(f"{printable(picture.source)}{frame}: ", "cyan") + Text(", ".join(tags) or "-", "default")
-        self._screen.show(line)
+        self._screen.show(Text.assemble((f"{printable(picture.source)}{frame}: ", "cyan"), ", ".join(tags) or "-"))

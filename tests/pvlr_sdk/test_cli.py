@@ -364,13 +364,14 @@ def test_without_the_training_part(pvlr, monkeypatch, call):
 # -- terminals, pipes and signals -------------------------------------------------------------------------------------
 
 
-def _on_a_terminal(command: list[str], *, stdout: bool) -> tuple[str, str, int]:
+def _on_a_terminal(command: list[str], *, stdout: bool, cwd: Path | None = None) -> tuple[str, str, int]:
     """Runs with stderr, and stdout if wanted, on a pseudo-terminal: what that shows, the piped stdout, the status."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command,
         stdout=theirs if stdout else subprocess.PIPE,
         stderr=theirs,
+        cwd=cwd,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
     )
     os.close(theirs)
@@ -386,11 +387,13 @@ def _on_a_terminal(command: list[str], *, stdout: bool) -> tuple[str, str, int]:
 
 
 def test_a_terminal_shows_a_table_with_bars(plan, folder):
+    path = folder / "[red]a.jpg"  # no markup: a name
+    (folder / "a.jpg").rename(path)
     shown, _, code = _on_a_terminal(
-        [*PVLR, "tag", str(folder / "a.jpg"), "--plan", str(plan), "-t", "0.01"], stdout=True
+        [*PVLR, "tag", path.name, "--plan", str(plan), "-t", "0.01"], stdout=True, cwd=folder
     )
     assert code == 0
-    for words in ("512 x 512", "score", "threshold", "margin", "person", "━"):
+    for words in (path.name, "512 x 512", "score", "threshold", "margin", "person", "━"):
         assert words in shown
 
 
