@@ -24,6 +24,8 @@ from .manifest import FORMAT, Manifest, ModelSpec
 from .preprocess import Preprocessor
 
 _FP32_TOLERANCE = 1e-3
+"""Largest logit difference between two machines in fp32. A Lite2 network gave 5e-7 between AVX2 and AVX-512; this
+leaves room for other kernels and still moves no score by more than 0.00025."""
 
 
 def build(
@@ -157,5 +159,11 @@ def _read(source: str) -> bytes:
 
 
 def _bf16_tolerance(reference: NDArray[np.float32], measured: dict[str, Any]) -> float:
-    difference: float = measured.get("golden_bf16_difference", 0.05 * float(np.abs(reference).max()))
-    return max(0.05, 4 * difference)
+    """Largest difference allowed between the golden logits, which are fp32, and those of another machine in bf16.
+
+    It belongs to the model far more than to the machine: a Lite2 network was off by 0.144 on AMX, 0.145 on AVX-512
+    BF16 and 0.147 with emulated bf16. So twice what we measure here. On a machine without bf16 we can only guess: a
+    fifth of the spread of the logits, where that network's 0.144 was a fourteenth.
+    """
+    difference: float = measured.get("golden_bf16_difference", 0.1 * float(np.ptp(reference)))
+    return max(0.02, 2 * difference)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,22 +39,14 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
 
 
 def _write_temporary(path: Path, data: bytes, private: bool) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    mode = 0o600 if private else 0o666  # less this user's umask
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            if not private:  # as mkstemp makes it; a bundle should be as readable as this user's other files
-                with contextlib.suppress(OSError):
-                    os.chmod(name, 0o666 & ~_umask())
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        os.unlink(name)
+        temporary.unlink(missing_ok=True)
         raise
-    return Path(name)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    return temporary

@@ -130,8 +130,16 @@ class Tagger:
         """The tags of several frames: what ``predict`` gives for each, but decoding and preprocessing of one frame
         overlap with the inference of the one before.
 
+        Args:
+            frames: a list or any other iterable of frames, read as it goes; an array must be (count, H, W, channels).
+            color, threshold, top_k: as for ``predict``.
+
         Raises: what ``predict`` raises, for the first frame that can't be tagged.
         """
+        if isinstance(frames, (str, bytes, bytearray, memoryview, os.PathLike)) or getattr(frames, "ndim", 4) != 4:
+            raise errors.FrameTypeError(
+                "frames", expected="several frames", got="a single one", hint="Pass [frame], or use predict(frame)."
+            )
         backend = self._ready()
         options = self._options(threshold, top_k)
         results: list[TagResult] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -56,9 +57,29 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tree):
 
 
 def test_inputs_that_stand_for_nothing_are_reported_and_the_others_go_on(tree):
-    files, failed = find(tree / "empty", tree / "*.bmp", tree / "b.jpg")
+    files, failed = find(tree / "empty", tree / "*.bmp", "", tree / "b.jpg")
     assert files == [tree / "b.jpg"]
-    assert failed == [str(tree / "empty"), str(tree / "*.bmp")]
+    assert failed == [str(tree / "empty"), str(tree / "*.bmp"), ""]
+
+
+def test_a_folder_that_cannot_be_read_is_reported_and_the_others_searched(tree, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "sub":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # permissions don't stop root, who may run the tests
+    assert find(tree) == ([tree / "a.PNG", tree / "b.jpg"], [str(tree / "sub")])
+
+
+def test_a_name_too_long_to_exist_is_left_to_whoever_opens_it():
+    name = "x" * 5000 + ".mp4"
+    assert find(name) == ([Path(name)], [])
+    assert sources.count(Path(name)) == 1
+    with pytest.raises(errors.ImageNotFoundError):
+        list(sources.read(Path(name)))
 
 
 def test_a_still_image_is_passed_on_unread(tree):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -165,6 +166,13 @@ class TestBatch:
                 tagger.predict_batch([*frames[:position], None, *frames[position:]])
         assert_same(tagger.predict(frames[0]), expected)
 
+    def test_one_frame_is_no_batch(self, tagger: Tagger, photo: np.ndarray) -> None:
+        """A path would be taken letter by letter, an array row by row."""
+        for frame in ("photo.jpg", Path("photo.jpg"), b"bytes", photo, photo[:, :, 0]):
+            with pytest.raises(errors.FrameTypeError, match=r"\[frame\]"):
+                tagger.predict_batch(frame)
+        assert len(tagger.predict_batch(np.stack([photo, photo]))) == 2
+
 
 class TestOptions:
     def test_deployed_thresholds_by_default(self, tagger: Tagger, photo: np.ndarray) -> None:
@@ -318,9 +326,10 @@ class TestLife:
     def test_closed(self, plan: Path, photo: np.ndarray) -> None:
         with Tagger(plan) as made:
             made.predict(photo)
-        for call in (made.predict, made.predict_batch):
-            with pytest.raises(errors.BackendError, match="closed"):
-                call(photo)  # type: ignore[operator]
+        with pytest.raises(errors.BackendError, match="closed"):
+            made.predict(photo)
+        with pytest.raises(errors.BackendError, match="closed"):
+            made.predict_batch([photo])
         assert "closed" in repr(made)
         made.close()
 
@@ -336,6 +345,7 @@ class TestLife:
     def test_forked_child_gets_an_error_instead_of_hanging(self, tagger: Tagger, photo: np.ndarray) -> None:
         child = os.fork()
         if child == 0:
+            signal.alarm(10)  # hanging is what this is about
             try:
                 tagger.predict(photo)
             except errors.BackendError as error:
