@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -135,7 +136,7 @@ def evaluate(
 
 
 def _check(tagger: Tagger, folder: Path, table: LabelTable) -> None:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise errors.ImageNotFoundError(
             str(folder), expected="the folder of the photos", got="no such folder", hint="Check --images."
         )

@@ -40,7 +40,7 @@ def find(inputs: Sequence[str], on_error: Callable[[str, errors.FrameError], Non
     """
     found: dict[Path, None] = {}
     for given in inputs:
-        files = list(_expand(given))
+        files = list(_expand(given, on_error))
         found.update(dict.fromkeys(files))
         if not files:
             on_error(given, _nothing_in(given))
@@ -74,7 +74,7 @@ def read(path: Path, *, every: int | None = None, fps: float | None = None) -> I
 
 def count(path: Path, *, every: int | None = None, fps: float | None = None) -> int:
     """How many pictures :func:`read` will give, as far as the file's header tells: for progress bars only."""
-    if not is_video(path) or not path.is_file():
+    if not is_video(path) or not os.path.isfile(path):
         return 1
     video = _open_video(path)
     frames, rate = _header(video)
@@ -82,19 +82,24 @@ def count(path: Path, *, every: int | None = None, fps: float | None = None) -> 
     return sum(_keeper(path, rate, every, fps)(index) for index in range(frames))
 
 
-def _expand(given: str) -> Iterator[Path]:
-    path = Path(given)
-    if path.is_dir():
-        yield from _pictures_below(path)
-    elif glob.has_magic(given) and not path.exists():
+def _expand(given: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
+    # os.path answers False where pathlib raises, for instance for a name that is too long to exist.
+    if os.path.isdir(given):
+        yield from _pictures_below(given, on_error)
+    elif glob.has_magic(given) and not os.path.exists(given):
         for match in sorted(glob.glob(given, recursive=True)):
-            yield from _expand(match)
-    else:
-        yield path  # if it isn't there, whoever opens it says so
+            yield from _expand(match, on_error)
+    elif given:
+        yield Path(given)  # if it isn't there, whoever opens it says so
 
 
-def _pictures_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+def _pictures_below(folder: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
+    def unreadable(error: OSError) -> None:
+        name, got = os.fspath(error.filename), error.strerror or str(error)
+        hint = "Check its permissions; the other folders are searched."
+        on_error(name, errors.ImageNotFoundError(name, expected="a folder that can be read", got=got, hint=hint))
+
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGES | VIDEOS:
@@ -107,9 +112,11 @@ def _nothing_in(given: str) -> errors.FrameError:
             "a folder with none",
             "A file counts by the ending of its name: .jpg, .png, .mp4, ...",
         )
+    elif not given:
+        got, hint = "an empty name", "Is a variable of your script empty?"
     else:
         got, hint = "a pattern that matches nothing", "Check the pattern; ** stands for any number of folders."
-    return errors.ImageNotFoundError(given, expected="at least one image or video", got=got, hint=hint)
+    return errors.ImageNotFoundError(given or "input", expected="at least one image or video", got=got, hint=hint)
 
 
 def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[Picture]:
@@ -140,8 +147,8 @@ def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[Pi
 def _open_video(path: Path) -> cv2.VideoCapture:
     import cv2
 
-    if not path.is_file():
-        got = "a folder" if path.is_dir() else "no such file"
+    if not os.path.isfile(path):
+        got = "a folder" if os.path.isdir(path) else "no such file"
         raise errors.ImageNotFoundError(str(path), expected="a video", got=got, hint="Check the path.")
     # The decoder writes its own complaints to stderr; ours says which file and what to do.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import errors
+from pvlr_sdk.bundle import default_plan
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -66,3 +69,18 @@ def test_commands_and_options_on_the_pages_exist(page, helps):
     if page.name == "cli.md":
         for option in re.findall(r"`(--[a-z-]+)", text):
             assert option == "--help" or any(option in page for page in helps.values()), option
+
+
+def test_the_first_lines_of_the_readme_run():
+    """The three Python lines and the tagging command, with the model that comes with the package."""
+    try:
+        default_plan()
+    except errors.PlanNotFoundError:
+        pytest.skip("this checkout has no bundled model")
+    text = (ROOT / "README.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    (command,) = re.findall(r"&& pvlr (tag .*)", text)
+    for call in (["-c", code], ["-c", "from pvlr_sdk.cli import main; main()", *command.split()]):
+        done = subprocess.run([sys.executable, *call], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert any(tag in done.stdout for tag in ("cup", "person"))
