@@ -135,9 +135,10 @@ def _torch(checkpoint: Path, threads: int, spec: InputSpec, frame: np.ndarray) -
     import torch
 
     from pvlr_training.checkpoint import load_model
+    from pvlr_training.deploy import DeployedPVLR
 
     torch.set_num_threads(threads)
-    model, preprocess = load_model(checkpoint)[0].deploy(), Preprocessor(spec)
+    model, preprocess = DeployedPVLR(load_model(checkpoint)[0]), Preprocessor(spec)
 
     def run() -> Any:
         with torch.inference_mode():

@@ -33,6 +33,7 @@ from pvlr_sdk.labels import LabelBank
 from pvlr_sdk.labels_csv import read_labels
 from pvlr_sdk.preprocess import Preprocessor
 from pvlr_training.checkpoint import load_model
+from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import export
 
 Logits = NDArray[np.float32]
@@ -88,7 +89,7 @@ def _compare(stages: dict[str, Logits], stage: str, against: str, cuts: Logits) 
 @torch.inference_mode()
 def _torch(checkpoint: Path, frames: list[NDArray[np.uint8]]) -> Logits:
     model, config, _ = load_model(checkpoint)
-    deployed, preprocess = model.deploy(), Preprocessor(config.data.input)
+    deployed, preprocess = DeployedPVLR(model), Preprocessor(config.data.input)
     return np.concatenate([deployed(torch.from_numpy(preprocess(f, "bgr"))[None]).logits.numpy() for f in frames])
 
 

@@ -72,6 +72,7 @@ def build(
         input_shape=(1, 3, spec.input.height, spec.input.width),
         tokens=spec.attention.rows * spec.attention.columns,
         labels=len(bank),
+        fp32_until=spec.fp32_until,
     )
     frame = golden.picture() if golden_frame is None else load_bgr(golden_frame)
     preprocess = Preprocessor(spec.input)
@@ -87,6 +88,7 @@ def build(
         "name": spec.name,
         "backend": "openvino",
         "precision": precision,
+        "fp32_until": spec.fp32_until,
         "input": spec.input.model_dump(mode="json"),
         "attention": spec.attention.model_dump(mode="json"),
         "labels": [

@@ -55,6 +55,8 @@ class ModelSpec(_Strict):
     name: str
     input: InputSpec
     attention: AttentionSpec
+    fp32_until: str | None = None
+    """The tensor up to which an engine of lower precision computes in fp32; None: it does nowhere."""
     source: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -90,6 +92,7 @@ class Manifest(_Strict):
     name: str
     backend: Literal["openvino", "tensorrt"]
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
+    fp32_until: str | None = None
     input: InputSpec
     attention: AttentionSpec
     labels: tuple[LabelSpec, ...] = Field(min_length=1)

@@ -19,12 +19,8 @@ from .model import PVLR
 
 
 def save_model(folder: Path, model: PVLR, config: Config, extra: dict[str, Any]) -> None:
-    """Write ``model.safetensors`` and ``model.json`` (configuration, thresholds, figures) into ``folder``.
-
-    What float16 holds without loss is stored as float16: after ``round_to_half`` that is nearly everything.
-    """
-    tensors = {name: _smallest(tensor) for name, tensor in model.state_dict().items()}
-    _write_pair(folder / "model", tensors, {"config": config.model_dump(mode="json"), **extra})
+    """Write ``model.safetensors`` and ``model.json`` (configuration, thresholds, figures) into ``folder``."""
+    _write_pair(folder / "model", model.state_dict(), {"config": config.model_dump(mode="json"), **extra})
 
 
 def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
@@ -86,11 +82,6 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
     """What ``save_state`` was last told of the run's progress; None if there is no unfinished run."""
     path = folder / "state.json"
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def _smallest(tensor: Tensor) -> Tensor:
-    half = tensor.half() if tensor.is_floating_point() else tensor
-    return half if torch.equal(half.to(tensor.dtype), tensor) else tensor
 
 
 def _write_pair(stem: Path, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:

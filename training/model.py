@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple
 
 import torch
@@ -87,37 +86,3 @@ class PVLR(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         return self.head(self.backbone(images), self.text())
-
-    def deploy(self) -> DeployedPVLR:
-        """The network as it is deployed: evaluation mode, the text branch folded to a float16 label bank."""
-        return DeployedPVLR(self)
-
-
-class DeployedPVLR(nn.Module):
-    """A trained PVLR without its text branch: what is exported, and the reference that every engine is held to.
-
-    The label bank is rounded to float16, as it is stored; so are all matrices and filters, which halves the file and
-    makes each later stage start from the very same numbers.
-    """
-
-    def __init__(self, model: PVLR) -> None:
-        super().__init__()
-        self.backbone = copy.deepcopy(model.backbone)
-        self.head = copy.deepcopy(model.head)
-        self.grid = model.grid
-        self.labels = model.labels
-        with torch.no_grad():
-            self.register_buffer("bank", model.text.eval()().half().float())
-        round_to_half(self)
-        self.eval()
-
-    def forward(self, images: Tensor) -> Output:
-        return self.head(self.backbone(images), self.bank)
-
-
-@torch.no_grad()
-def round_to_half(module: nn.Module) -> None:
-    """Round all matrices and filters to what float16 can hold, in place; norms, biases and scalars stay as they are."""
-    for parameter in module.parameters():
-        if parameter.ndim >= 2:
-            parameter.copy_(parameter.half().float())

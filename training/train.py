@@ -25,9 +25,10 @@ from . import evaluate
 from .checkpoint import load_state, read_progress, save_model, save_state
 from .config import Config, StageConfig, load_config
 from .data import Photos, Views, image_batches, load_photos, split_holdout
+from .deploy import DeployedPVLR
 from .features import cache_features
 from .losses import asymmetric_loss, binary_cross_entropy
-from .model import PVLR, round_to_half
+from .model import PVLR
 
 STAGES = ("head", "finetune")
 
@@ -215,15 +216,14 @@ class _Run:
             )
 
     def _evaluate(self) -> dict[str, float]:
-        deployed = self.average.module.deploy()
+        deployed = DeployedPVLR(self.average.module)
         with torch.autocast("cpu", torch.bfloat16):
             logits = evaluate.predict_logits(deployed, self.holdout, self.views)
         return {"holdout_mAP": evaluate.measure(logits, self.holdout.targets.numpy())["mAP"]}
 
     def _finish(self) -> None:
         model = self.average.module
-        round_to_half(model)  # first of all: thresholds and figures belong to the weights as they are stored
-        logits = evaluate.predict_logits(model.deploy(), self.holdout, self.views)
+        logits = evaluate.predict_logits(DeployedPVLR(model), self.holdout, self.views)
         targets = self.holdout.targets.numpy()
         thresholds = evaluate.calibrate(logits, targets)
         figures = evaluate.measure(logits, targets, thresholds)

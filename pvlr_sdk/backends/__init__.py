@@ -23,7 +23,11 @@ class Slot(Protocol):
     """(3, H, W): write the frame here, in place, before ``start``."""
 
     def start(self) -> None:
-        """Begin the inference; returns at once."""
+        """Begin the inference; returns before it has ended.
+
+        Raises:
+            BackendError: the inference failed.
+        """
 
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (C,) and similarity (N, C), once they are there: views that the slot's next inference overwrites.
@@ -94,6 +98,7 @@ def open_backend(
         input_shape=(1, 3, manifest.input.height, manifest.input.width),
         tokens=manifest.attention.rows * manifest.attention.columns,
         labels=len(manifest.labels),
+        fp32_until=manifest.fp32_until,
     )
     return OpenVinoBackend(network, precision, num_threads)
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import errors
 from ..cores import available_cores
@@ -24,7 +25,11 @@ INPUT, LOGITS, SIMILARITY = "image", "logits", "similarity"
 
 @dataclass(frozen=True)
 class Network:
-    """An ONNX network in memory and the shapes that it must have; ``source`` names it in errors."""
+    """An ONNX network in memory and the shapes that it must have; ``source`` names it in errors.
+
+    Up to the tensor ``fp32_until``, if it is named, a bf16 engine computes in fp32: the first layers may lose more by
+    bf16 than all others together, and cost next to nothing.
+    """
 
     source: str
     payload: bytes
@@ -32,6 +37,7 @@ class Network:
     input_shape: tuple[int, int, int, int]
     tokens: int
     labels: int
+    fp32_until: str | None = None
 
 
 class OpenVinoBackend:
@@ -53,22 +59,19 @@ class OpenVinoBackend:
         core = open_core()
         self.precision = _resolve_precision(core, precision, network.source)
         threads = num_threads or available_cores()
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
-            "INFERENCE_NUM_THREADS": threads,
-        }
+        hints = ["f32"] if self.precision == "bf16" and network.fp32_until else []
+        options = [_options(hint, threads) for hint in [*hints, _HINTS[self.precision]]]
         folder = cache.cache_folder() if cached else None
-        key = _cache_key(core, network, options)
-        blob = cache.load(folder, key) if folder else None
-        compiled = _import(core, blob, options) if blob else None
-        from_cache = compiled is not None
-        if compiled is None:
-            compiled = _compile(core, network, options)
-            if folder:
-                cache.store(folder, key, compiled.export_model().getvalue())
-        _check_outputs(compiled, network)
-        self._compiled = compiled
+        keys = [_cache_key(core, network, part, options) for part in range(len(options))]
+        parts = _import(core, [cache.load(folder, key) for key in keys], options) if folder else None
+        from_cache = parts is not None
+        if parts is None:
+            parts = _compile(core, network, options)
+            for key, part in zip(keys, parts, strict=True):
+                if folder:
+                    cache.store(folder, key, part.export_model().getvalue())
+        _check_outputs(parts[-1], network)
+        self._parts = parts
         self._free: deque[Slot] = deque()
         self.info: dict[str, Any] = {
             "backend": "openvino",
@@ -84,33 +87,38 @@ class OpenVinoBackend:
         try:
             return self._free.pop()  # a deque's pop and append are atomic: no lock needed
         except IndexError:
-            return _Request(self._compiled.create_infer_request())
+            return _Request([part.create_infer_request() for part in self._parts])
 
     def release(self, slot: Slot) -> None:
         self._free.append(slot)
 
 
 class _Request:
-    """A slot over one OpenVINO request; its arrays are views of the request's own tensors."""
+    """A slot over a chain of OpenVINO requests, one a part; its arrays are views of the requests' own tensors."""
 
-    __slots__ = ("_logits", "_request", "_similarity", "input")
+    __slots__ = ("_first", "_last", "_logits", "_similarity", "input")
 
-    def __init__(self, request: openvino.InferRequest) -> None:
-        self._request = request
-        self.input: NDArray[np.float32] = request.get_tensor(INPUT).data[0]
-        self._logits: NDArray[np.float32] = request.get_tensor(LOGITS).data[0]
-        self._similarity: NDArray[np.float32] = request.get_tensor(SIMILARITY).data[0]
+    def __init__(self, requests: list[openvino.InferRequest]) -> None:
+        for before, after in pairwise(requests):
+            after.set_input_tensor(before.get_output_tensor())
+        *self._first, self._last = requests
+        self.input: NDArray[np.float32] = requests[0].get_tensor(INPUT).data[0]
+        self._logits: NDArray[np.float32] = self._last.get_tensor(LOGITS).data[0]
+        self._similarity: NDArray[np.float32] = self._last.get_tensor(SIMILARITY).data[0]
 
     def start(self) -> None:
-        self._request.start_async()
+        try:
+            for request in self._first:
+                request.infer()
+            self._last.start_async()
+        except RuntimeError as error:
+            raise _failed(error) from error
 
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         try:
-            self._request.wait()
+            self._last.wait()
         except RuntimeError as error:
-            raise errors.BackendError(
-                "inference", expected="a finished inference", got=_last_line(error), hint="See pvlr doctor."
-            ) from error
+            raise _failed(error) from error
         return self._logits, self._similarity
 
 
@@ -164,7 +172,11 @@ def _resolve_precision(core: openvino.Core, precision: str, source: str) -> str:
     return precision
 
 
-def _compile(core: openvino.Core, network: Network, options: dict[str, Any]) -> openvino.CompiledModel:
+def _options(hint: str, threads: int) -> dict[str, Any]:
+    return {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
+
+
+def _compile(core: openvino.Core, network: Network, options: list[dict[str, Any]]) -> list[openvino.CompiledModel]:
     model = read_network(core, network.payload, network.source)
     names = [port.get_names() for port in model.inputs]
     if len(names) != 1 or INPUT not in names[0]:
@@ -176,16 +188,35 @@ def _compile(core: openvino.Core, network: Network, options: dict[str, Any]) -> 
     if model.input().get_element_type().get_type_name() != "f32":
         _reject(network, "a float32 input", str(model.input().get_element_type()))
     try:
-        return core.compile_model(model, "CPU", options)
+        parts = [model] if len(options) == 1 else _split(model, network)
+        return [core.compile_model(part, "CPU", chosen) for part, chosen in zip(parts, options, strict=True)]
     except RuntimeError as error:
         raise errors.BackendError(
             network.source, expected="a network that compiles", got=_last_line(error), hint="See pvlr doctor."
         ) from error
 
 
-def _import(core: openvino.Core, blob: bytes, options: dict[str, Any]) -> openvino.CompiledModel | None:
+def _split(model: openvino.Model, network: Network) -> list[openvino.Model]:
+    """Cut a network in two at the tensor ``fp32_until``."""
+    from openvino import Model, op
+
+    outputs = (output for node in model.get_ordered_ops() for output in node.outputs())
+    cut = next((output for output in outputs if network.fp32_until in output.get_names()), None)
+    if cut is None:
+        _reject(network, f"a tensor named {network.fp32_until}", "none")
+    entry = op.Parameter(cut.get_element_type(), cut.get_partial_shape())
+    for target in cut.get_target_inputs():
+        target.replace_source_output(entry.output(0))
+    return [Model([cut], model.get_parameters()), Model(model.get_results(), [entry])]
+
+
+def _import(
+    core: openvino.Core, blobs: list[bytes | None], options: list[dict[str, Any]]
+) -> list[openvino.CompiledModel] | None:
+    if not all(blobs):
+        return None
     try:
-        return core.import_model(blob, "CPU", options)
+        return [core.import_model(blob, "CPU", chosen) for blob, chosen in zip(blobs, options, strict=True)]
     except RuntimeError:
         return None  # an entry that this OpenVINO does not like is compiled anew
 
@@ -200,17 +231,23 @@ def _check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
             _reject(network, f"{name} of shape {shape}", str(port.get_partial_shape()))
 
 
-def _reject(network: Network, expected: str, got: str) -> None:
+def _failed(error: RuntimeError) -> errors.BackendError:
+    return errors.BackendError(
+        "inference", expected="a finished inference", got=_last_line(error), hint="See pvlr doctor."
+    )
+
+
+def _reject(network: Network, expected: str, got: str) -> NoReturn:
     raise errors.ModelError(
         network.source, expected=expected, got=got, hint="This is no PVLR network: make one with pvlr export."
     )
 
 
-def _cache_key(core: openvino.Core, network: Network, options: dict[str, Any]) -> str:
+def _cache_key(core: openvino.Core, network: Network, part: int, options: list[dict[str, Any]]) -> str:
     """Everything that decides what the compiler makes of a payload."""
     cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-    parts = [network.sha256, network.input_shape, _version(), cpu, options]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
+    what = [network.sha256, network.input_shape, network.fp32_until, part, _version(), cpu, options]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
 
 
 def _version() -> str:

@@ -102,6 +102,7 @@ def _network(folder: Path, *, names: list[str], seed: int, spec: dict[str, Any] 
             "std": [128, 128, 128],
         },
         "attention": {"rows": ROWS, "columns": COLUMNS, "alpha": ALPHA},
+        "fp32_until": changes.get("fp32_until"),
         "source": {"checkpoint": "made by the tests"},
     }
     if spec is not None:
@@ -134,8 +135,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def make_network() -> Callable[..., Exported]:
     """Writes an ONNX network and its label bank into a folder.
 
-    ``spec`` replaces its metadata, {} leaves it out; ``resize``, ``input_name``, ``output_name`` and ``broken`` (NaN
-    in the logits) change the network.
+    ``spec`` replaces its metadata, {} leaves it out; ``resize``, ``fp32_until``, ``input_name``, ``output_name``
+    and ``broken`` (NaN in the logits) change the network.
     """
 
     def make(

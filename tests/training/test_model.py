@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import timm
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from pvlr_training.config import CapConfig, ModelConfig, TextConfig
+from pvlr_training.deploy import DeployedPVLR, fold_batch_norm
 from pvlr_training.dma import DualModalAttention
 from pvlr_training.head import SimilarityHead
 from pvlr_training.ifm import InteractionFusion
@@ -189,6 +191,25 @@ def test_every_option_gives_a_model_whose_parameters_all_learn(changes: dict[str
     assert not unused
 
 
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "test_efficientnet", "mobilenetv3_small_050"])
+def test_folding_batch_norm_changes_nothing_and_leaves_none(name: str) -> None:
+    torch.manual_seed(0)
+    net = timm.create_model(name, num_classes=0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+    images = torch.randn(2, 3, 64, 64)
+    net = net.eval().double()
+    with torch.inference_mode():
+        before = net.forward_features(images.double())
+        fold_batch_norm(net)
+        torch.testing.assert_close(net.forward_features(images.double()), before, rtol=1e-9, atol=1e-9)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+
+
 def test_deployed_model_is_the_trained_one_with_rounded_weights() -> None:
     torch.manual_seed(0)
     config = ModelConfig(
@@ -196,12 +217,12 @@ def test_deployed_model_is_the_trained_one_with_rounded_weights() -> None:
     )
     model = PVLR(LABELS, 64, 64, config).eval()
     before = {name: p.clone() for name, p in model.named_parameters()}
-    deployed = model.deploy()
+    deployed = DeployedPVLR(model)
     images = torch.randn(3, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(deployed(images).logits, model(images).logits, atol=2e-2, rtol=0)
     assert not any("text" in name for name, _ in deployed.named_parameters())
     for name, parameter in deployed.named_parameters():
-        if parameter.ndim >= 2:
-            assert torch.equal(parameter.half().float(), parameter), name
-    assert all(torch.equal(before[name], p) for name, p in model.named_parameters()), "deploy() changed the model"
+        assert torch.equal(parameter.half().float(), parameter), name
+        assert torch.equal(parameter.bfloat16().float(), parameter), name
+    assert all(torch.equal(before[name], p) for name, p in model.named_parameters()), "deploying changed the model"

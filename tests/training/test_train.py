@@ -23,6 +23,7 @@ from pvlr_sdk.labels import LabelBank
 from pvlr_sdk.labels_csv import read_labels
 from pvlr_training import train as training
 from pvlr_training.checkpoint import load_model
+from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.evaluate import calibrate, sigmoid
 from pvlr_training.export import export
 from pvlr_training.train import train
@@ -55,7 +56,7 @@ def test_a_run_learns_and_its_compiled_plan_agrees(write_config: Any, photos: Pa
         image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
         normalised = (image.flip(2).permute(2, 0, 1)[None].float() - 127) / 64
         with torch.inference_mode():
-            expected = model.deploy()(normalised)
+            expected = DeployedPVLR(model)(normalised)
         result = tagger.predict(image.numpy())
         np.testing.assert_allclose(result.logits, expected.logits[0].numpy(), atol=1e-4)
         maps = (model.head.predict.alpha * expected.similarity[0]).softmax(0)[:, 1].reshape(model.grid)
