@@ -68,14 +68,12 @@ def read_labels(
     header, rows = _read(path)
     columns = [column for column in header if column not in _NOT_LABELS]
     names = list(columns) if names is None else list(names)
-    label_of = _label_of_column(path, columns, names, rename or {})
-    extra = [column for column in columns if label_of[column] not in names]
-    if len(extra) == len(columns):
-        raise _wrong(path, "at least one column that is a label of the model", f"the columns {_few(columns)}", _MAP)
+    positions = match_columns(path, columns, names, rename or {})
+    extra = [column for column in columns if column not in positions]
 
     zero = 0 if any(cell in ("-1", "-1.0") for _, row in rows for cell in row) else -1
     values = {"": 0, **_VALUES, "0": zero, "0.0": zero}
-    sources = [(header.index(column), names.index(label_of[column])) for column in columns if column not in extra]
+    sources = [(header.index(column), label) for column, label in positions.items()]
     chosen = _rows_of_split(path, header, rows, split)
 
     targets = np.zeros((len(chosen), len(names)), dtype=np.int8)
@@ -86,7 +84,7 @@ def read_labels(
                 got = f"{row[source]!r} in line {line}, column {header[source]!r}"
                 raise _wrong(path, "1, 0, -1 or an empty cell", got, "Correct that cell.")
             target[label] = value
-    found = {label_of[column] for column in columns}
+    found = {names[label] for label in positions.values()}
     files = [row[header.index("file")] for _, row in chosen]
     _no_doubles(path, files, "photos named once", "Remove the second row, or give the rows different splits.")
     return LabelTable(files, targets, [name for name in names if name not in found], extra)
@@ -116,6 +114,30 @@ def read_rename(path: str | Path) -> dict[str, str]:
         raise _wrong(path, "a JSON object of strings", "something else", hint)
     _no_doubles(path, [column for column, _ in renames], "each column once", hint)
     return dict(renames)
+
+
+def match_columns(
+    path: Path, columns: Sequence[str], names: Sequence[str], rename: Mapping[str, str]
+) -> dict[str, int]:
+    """Which label of the model each column (or class of a data set) is: column -> position; others are left out.
+
+    Args:
+        path: the file that errors name.
+
+    Raises:
+        LabelsFileError: not one column is a label of the model, or two are the same one.
+        UnknownLabelError: ``rename`` names a column or a label that doesn't exist.
+    """
+    for column, label in rename.items():
+        _must_be_known(f"label map: column {column!r}", column, columns, f"a column of {path}")
+        _must_be_known(f"label map: label {label!r}", label, names, "a label of the model")
+    label_of = {column: rename.get(column, column) for column in columns}
+    _no_doubles(path, list(label_of.values()), "one column for each label", "Correct the label map.")
+    position = {name: index for index, name in enumerate(names)}
+    matched = {column: position[label] for column, label in label_of.items() if label in position}
+    if not matched:
+        raise _wrong(path, "at least one column that is a label of the model", f"the columns {_few(columns)}", _MAP)
+    return matched
 
 
 _MAP = "Rename the columns with a label map (--map FILE.json), or check that the file belongs to this model."
@@ -155,17 +177,6 @@ def _text(path: Path) -> str:
         raise _wrong(path, "a text file in UTF-8", f"other bytes ({error.reason})", "Save it in UTF-8.") from None
     except OSError as error:
         raise _wrong(path, "a readable file", error.strerror or str(error), "Check the path.") from None
-
-
-def _label_of_column(
-    path: Path, columns: Sequence[str], names: Sequence[str], rename: Mapping[str, str]
-) -> dict[str, str]:
-    for column, label in rename.items():
-        _must_be_known(f"label map: column {column!r}", column, columns, f"a column of {path}")
-        _must_be_known(f"label map: label {label!r}", label, names, "a label of the model")
-    label_of = {column: rename.get(column, column) for column in columns}
-    _no_doubles(path, list(label_of.values()), "one column for each label", "Correct the label map.")
-    return label_of
 
 
 def _must_be_known(argument: str, name: str, known: Sequence[str], expected: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.manifest import InputSpec
@@ -58,13 +58,51 @@ class ModelConfig(_Strict):
     pooling: Literal["soft", "max", "mean", "topk"] = "soft"
 
 
-class SourceConfig(_Strict):
-    """One folder of photos with its labels CSV; ``splits`` are joined; ``rename`` is a JSON file {theirs: ours}."""
+class _Source(_Strict):
+    rename: Path | None = None
+    """A JSON file {their label: ours}."""
 
+
+class CsvSource(_Source):
+    """One folder of photos with its labels CSV; ``splits`` are joined."""
+
+    kind: Literal["csv"] = "csv"
     images: Path
     labels: Path
     splits: tuple[str, ...] = Field(min_length=1)
-    rename: Path | None = None
+
+
+class VocSource(_Source):
+    """Pascal VOC in the layout of its devkit: ``devkit`` is the folder VOC2007 or VOC2012."""
+
+    kind: Literal["voc"]
+    devkit: Path
+    splits: tuple[str, ...] = Field(min_length=1)
+
+
+class CocoSource(_Source):
+    """MS-COCO: one instances JSON and the folder of its photos."""
+
+    kind: Literal["coco"]
+    images: Path
+    annotations: Path
+
+
+class NusWideSource(_Source):
+    """NUS-WIDE with its official lists: ``root`` holds ImageList and Groundtruth; the photos are in ``images`` or
+    ``root``/Flickr."""
+
+    kind: Literal["nuswide"]
+    root: Path
+    images: Path | None = None
+    splits: tuple[Literal["train", "test"], ...] = Field(min_length=1)
+
+
+SourceConfig = Annotated[
+    Annotated[CsvSource | VocSource | CocoSource | NusWideSource, Field(discriminator="kind")],
+    BeforeValidator(lambda raw: {"kind": "csv", **raw} if isinstance(raw, dict) else raw),
+]
+"""Where photos and labels come from; without a ``kind`` it is a labels CSV."""
 
 
 class DataConfig(_Strict):
@@ -140,13 +178,26 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
         return Config.model_validate(_resolve_paths(raw, path.parent))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(_written_keys(raw, first["loc"]))
         expected = "a known key" if first["type"] == "extra_forbidden" else first["msg"].lower()
         got = f"{first.get('input')!r}"
         raise ConfigError(f"{path}: {key}", expected=expected, got=got, hint="See docs/training.md.") from None
 
 
-_PATH_KEYS = {"images", "rename", "descriptions"}
+def _written_keys(node: Any, location: tuple[int | str, ...]) -> list[str]:
+    """The keys that lead to a value, without the kinds of sources that pydantic puts between them."""
+    keys = []
+    for part in location:
+        try:
+            node = node[part]
+        except (KeyError, TypeError, IndexError):
+            if part != location[-1]:
+                continue
+        keys.append(str(part))
+    return keys
+
+
+_PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root"}
 
 
 def _resolve_paths(node: Any, base: Path, key: str = "") -> Any:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from pvlr_sdk.errors import FrameError, LabelsFileError
 from pvlr_sdk.frames import load_frame
-from pvlr_sdk.labels_csv import read_labels, read_rename
 from pvlr_sdk.preprocess import Preprocessor
 
 from .config import DataConfig
+from .sources import read_source
 
 Image = NDArray[np.uint8]
 
@@ -45,12 +45,7 @@ def load_photos(config: DataConfig, advance: Callable[[], None] | None = None) -
     Raises:
         LabelsFileError: a labels file is wrong, or there is not one photo with a label.
     """
-    rows: list[tuple[Path, NDArray[np.int8]]] = []
-    for source in config.sources:
-        rename = read_rename(source.rename) if source.rename else None
-        for split in source.splits:
-            table = read_labels(source.labels, split, list(config.labels), rename)
-            rows += [(source.images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
+    rows = [row for source in config.sources for row in read_source(source, config.labels)]
     images: list[Image] = []
     targets: list[NDArray[np.int8]] = []
     names: list[str] = []
