@@ -39,9 +39,29 @@ class CapConfig(_Strict):
     tokens: int = Field(4, ge=1, le=64)
 
 
-class ModelConfig(_Strict):
-    """The network of DESIGN.md section 2; every choice that the paper leaves open is a key here."""
+class CsraConfig(_Strict):
+    """CSRA: its number of heads, each with a temperature of its own, and lambda, the weight of the attention."""
 
+    heads: Literal[1, 2, 4, 6, 8] = 1
+    weight: float = Field(0.1, ge=0)
+
+
+class MlDecoderConfig(_Strict):
+    """ML-Decoder: its number of group queries. With as many labels or fewer, every label has a query of its own."""
+
+    groups: int = Field(100, ge=1)
+
+
+class ModelConfig(_Strict):
+    """The network of DESIGN.md section 2; every choice that the paper leaves open is a key here.
+
+    ``head`` exchanges PVLR's head for a rival's (docs/model.md). Query2Label and ML-Decoder go by ``width``, ``heads``,
+    ``layers``, ``ffn`` and ``dropout`` too; what is about prompts and labels has no effect on the rivals.
+    """
+
+    head: Literal["pvlr", "linear", "csra", "query2label", "ml_decoder"] = "pvlr"
+    csra: CsraConfig = CsraConfig()
+    ml_decoder: MlDecoderConfig = MlDecoderConfig()
     backbone: str = "tf_efficientnet_lite2"
     pretrained: bool = True
     width: int = Field(256, ge=8)

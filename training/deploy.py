@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .model import PVLR, Output
+from .heads import Output
+from .model import PVLR
 
 
 class DeployedPVLR(nn.Module):

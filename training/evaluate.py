@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pvlr_sdk.metrics import f1_scores, mean_average_precision
 
 from .data import Photos, Views, image_batches
-from .model import Output
+from .heads import Output
 
 Floats = NDArray[np.float64]
 

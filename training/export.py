@@ -123,12 +123,14 @@ def check(payload: bytes, model: DeployedPVLR, config: Config) -> float:
 
 def label_bank(model: DeployedPVLR, config: Config, thresholds: list[float]) -> LabelBank:
     """The folded text branch with its names, thresholds and what made it."""
-    text = {
+    text: dict[str, Any] = {
         "encoder": config.model.text.encoder,
         "prompts": knowledge_prompts(config.data.labels, config.model.text)[0],
-        "cap": config.model.cap.model_dump(mode="json"),
-        "ifm": config.model.ifm,
     }
+    if config.model.head == "pvlr":
+        text |= {"cap": config.model.cap.model_dump(mode="json"), "ifm": config.model.ifm}
+    else:
+        text["unused by"] = config.model.head
     bank = model.bank.half().numpy()
     digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode() + bank.tobytes()).hexdigest()
     return LabelBank(config.data.labels, bank, np.array(thresholds, np.float32), {**text, "sha256": digest})
@@ -149,10 +151,11 @@ def _spec(model: DeployedPVLR, config: Config, extra: dict[str, Any], fp32_until
     return ModelSpec(
         name=config.name,
         input=config.data.input,
-        attention=AttentionSpec(rows=rows, columns=columns, alpha=model.head.predict.alpha),
+        attention=AttentionSpec(rows=rows, columns=columns, alpha=model.head.alpha),
         fp32_until=fp32_until,
         source={
             "backbone": config.model.backbone,
+            "head": config.model.head,
             "text_encoder": config.model.text.encoder,
             "holdout": extra["holdout"],
             "torch": torch.__version__,

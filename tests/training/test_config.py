@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_training.config import load_config
+from pvlr_training.config import Config, load_config
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
@@ -62,3 +62,22 @@ def test_shipped_configurations_are_valid(path: Path, monkeypatch: pytest.Monkey
     config = load_config(path)
     assert config.name == path.stem
     assert all(source.rename is None or source.rename.is_file() for source in config.data.sources)
+
+
+def test_a_configuration_inside_an_early_checkpoint_still_loads() -> None:
+    """As the first version of the schema wrote it: new keys need defaults that mean what it meant."""
+    model: dict[str, Any] = {"backbone": "test_efficientnet", "pretrained": False, "width": 32, "heads": 4, "layers": 1}
+    model |= {"ffn": 32, "dropout": 0.1, "position": "learned", "ifm": "channel", "dma": "both"}
+    model |= {"classifier": "labels", "pooling": "soft", "cap": {"mode": "post", "tokens": 4}}
+    model |= {"text": {"encoder": "random", "templates": ["a photo of a {}."], "descriptions": None}}
+    pixels = {"width": 64, "height": 64, "resize": "stretch", "mean": [127] * 3, "std": [64] * 3, "pad": [114] * 3}
+    source = {"images": "/photos", "labels": "/photos/labels.csv", "splits": ["train"], "rename": None}
+    data: dict[str, Any] = {"input": pixels, "labels": ["red", "green"], "sources": [source], "holdout": 0.2}
+    data |= {"min_crop": 0.8, "jitter": 0.1, "cutout": 0.0}
+    stage = {"epochs": 2, "batch": 16, "lr": 0.002, "backbone_lr": 0.0, "weight_decay": 0.01}
+    training: dict[str, Any] = {"seed": 0, "views": 2, "head": stage, "finetune": stage, "unfreeze_from": 0}
+    training |= {"loss": "asl", "gamma_neg": 2.0, "gamma_pos": 0.0, "clip": 0.0, "regularise": 1.0, "ema": 0.5}
+    training |= {"grad_clip": 1.0}
+    config = Config.model_validate({"name": "early", "model": model, "data": data, "train": training})
+    assert config.model.head == "pvlr"
+    assert config.data.sources[0].kind == "csv"

@@ -12,7 +12,7 @@ from torch import nn
 from pvlr_training.config import CapConfig, ModelConfig, TextConfig
 from pvlr_training.deploy import DeployedPVLR, fold_batch_norm
 from pvlr_training.dma import DualModalAttention
-from pvlr_training.head import SimilarityHead
+from pvlr_training.heads.pvlr import SimilarityHead
 from pvlr_training.ifm import InteractionFusion
 from pvlr_training.model import PVLR
 from pvlr_training.prompts import ContextPrompts, encode_knowledge, knowledge_prompts

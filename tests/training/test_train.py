@@ -39,11 +39,16 @@ def one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
-def test_a_run_learns_and_its_compiled_plan_agrees(write_config: Any, photos: Path, tmp_path: Path) -> None:
-    config = write_config(train={"finetune": {"epochs": 14, "batch": 16, "lr": 3e-3, "backbone_lr": 3e-3}})
-    folder = train(config, out=tmp_path / "run", console=QUIET)
+@pytest.mark.parametrize(
+    ("head", "epochs"), [("pvlr", 14), ("linear", 14), ("csra", 24), ("query2label", 60), ("ml_decoder", 40)]
+)
+def test_a_run_learns_and_its_compiled_plan_agrees(
+    write_config: Any, photos: Path, tmp_path: Path, head: str, epochs: int
+) -> None:
+    config = write_config(train={"finetune": {"epochs": epochs, "batch": 16, "lr": 3e-3, "backbone_lr": 3e-3}})
+    folder = train(config, [f"model.head={head}"], out=tmp_path / "run", console=QUIET)
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert [row["stage"] for row in rows] == ["head"] * 2 + ["finetune"] * 14
+    assert [row["stage"] for row in rows] == ["head"] * 2 + ["finetune"] * epochs
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     assert not (folder / "state.json").exists()
 
@@ -59,7 +64,7 @@ def test_a_run_learns_and_its_compiled_plan_agrees(write_config: Any, photos: Pa
             expected = DeployedPVLR(model)(normalised)
         result = tagger.predict(image.numpy())
         np.testing.assert_allclose(result.logits, expected.logits[0].numpy(), atol=1e-4)
-        maps = (model.head.predict.alpha * expected.similarity[0]).softmax(0)[:, 1].reshape(model.grid)
+        maps = (model.head.alpha * expected.similarity[0]).softmax(0)[:, 1].reshape(model.grid)
         np.testing.assert_allclose(result.attention("green", size="grid"), maps.numpy(), atol=1e-4)
     bank = LabelBank.load(network.with_suffix(".labels.safetensors"))
     np.testing.assert_allclose(bank.thresholds, extra["thresholds"], atol=1e-6)

@@ -1,0 +1,55 @@
+"""Query2Label (Liu et al. 2021, arXiv 2107.10834), without its encoder layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..config import ModelConfig
+from .decoder import DecoderLayer, attention_similarity
+from .output import Output
+
+
+class Query2LabelHead(nn.Module):
+    """One learned query a label reads the tokens through ``layers`` decoder layers; logit_c = w_c . q_c + b_c.
+
+    Keys carry a sine position code, values do not. There are no scores by token: ``similarity`` is the logarithm of the
+    last layer's cross-attention (a mean over the heads), so that a label's map is that attention.
+    """
+
+    alpha = 1.0
+
+    def __init__(self, channels: int, grid: tuple[int, int], labels: int, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.project = nn.Linear(channels, width)
+        self.queries = nn.Parameter(torch.randn(labels, width))
+        self.register_buffer("position", sine_position(*grid, width), persistent=False)
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, config.heads, config.ffn, config.dropout, self_attention=True)
+            for _ in range(config.layers)
+        )
+        self.weight = nn.Parameter(torch.empty(labels, width).uniform_(-(width**-0.5), width**-0.5))
+        self.bias = nn.Parameter(torch.full((labels,), -3.0))  # most labels are absent from most photos
+
+    def forward(self, tokens: Tensor, bank: Tensor) -> Output:
+        """Tokens (B, N, channels); the label bank is not read."""
+        values = self.project(tokens)
+        keys = values + self.position
+        queries = self.queries.unsqueeze(0)
+        for layer in self.layers:
+            queries, weights = layer(queries, keys, values)
+        return Output((queries * self.weight).sum(-1) + self.bias, attention_similarity(weights))
+
+
+def sine_position(rows: int, columns: int, width: int) -> Tensor:
+    """DETR's position code (rows * columns, width): half the channels for y, half for x, in 0..2 pi."""
+    if width % 4:
+        raise ValueError(f"width {width} is no multiple of 4")
+    period = 10_000 ** (torch.arange(width // 4) * 4 / width)
+    codes = []
+    for count in (rows, columns):
+        angle = torch.arange(1, count + 1)[:, None] / count * 2 * torch.pi / period
+        codes.append(torch.stack([angle.sin(), angle.cos()], -1).flatten(1))
+    y, x = codes
+    return torch.cat([y[:, None].expand(-1, columns, -1), x[None].expand(rows, -1, -1)], -1).flatten(0, 1)
