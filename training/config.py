@@ -125,6 +125,13 @@ SourceConfig = Annotated[
 """Where photos and labels come from; without a ``kind`` it is a labels CSV."""
 
 
+class RandAugmentConfig(_Strict):
+    """RandAugment: how many operations (0: off), and how strong, of 30."""
+
+    ops: int = Field(0, ge=0, le=10)
+    magnitude: int = Field(9, ge=0, le=30)
+
+
 class DataConfig(_Strict):
     """What is trained on. ``holdout`` is the share of photos kept for thresholds and the learning curve."""
 
@@ -135,13 +142,18 @@ class DataConfig(_Strict):
     min_crop: float = Field(0.4, gt=0, le=1)
     jitter: float = Field(0.1, ge=0, le=1)
     cutout: float = Field(0.0, ge=0, le=1)
+    randaugment: RandAugmentConfig = RandAugmentConfig()
 
 
 class StageConfig(_Strict):
-    """One stage of training: ``lr`` for the head, ``backbone_lr`` for what is unfrozen of the backbone."""
+    """One stage of training: ``lr`` for the head, ``backbone_lr`` for what is unfrozen of the backbone.
+
+    Each step is made from the gradients of ``accumulate`` batches, as if they were one.
+    """
 
     epochs: int = Field(ge=0)
     batch: int = Field(ge=1)
+    accumulate: int = Field(1, ge=1)
     lr: float = Field(gt=0)
     backbone_lr: float = Field(0.0, ge=0)
     weight_decay: float = Field(1e-2, ge=0)
@@ -160,7 +172,10 @@ class TrainConfig(_Strict):
     gamma_neg: float = Field(2.0, ge=0)
     gamma_pos: float = Field(0.0, ge=0)
     clip: float = Field(0.0, ge=0, lt=1)
+    smoothing: float = Field(0.0, ge=0, lt=1)
     regularise: float = Field(1.0, ge=0)
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    warmup: float = Field(0.2, gt=0, lt=1)
     ema: float = Field(0.998, ge=0, lt=1)
     grad_clip: float = Field(1.0, gt=0)
 

@@ -18,6 +18,7 @@ from pvlr_sdk.frames import load_frame
 from pvlr_sdk.preprocess import Preprocessor
 
 from .config import DataConfig
+from .randaugment import RandAugment
 from .sources import read_source
 
 Image = NDArray[np.uint8]
@@ -92,18 +93,23 @@ class Views:
         self.config = config
         self.seed = seed
         self.preprocess = Preprocessor(config.input)
+        chosen = config.randaugment
+        self.randaugment = RandAugment(chosen.ops, chosen.magnitude, config.input.mean) if chosen.ops else None
 
     def plain(self, image: Image) -> NDArray[np.float32]:
         """The whole photo, as deployed: (3, H, W)."""
         return self.preprocess(image, "bgr")
 
     def augmented(self, image: Image, epoch: int, index: int) -> NDArray[np.float32]:
-        """A random crop, mirrored or not, with random brightness and contrast and cut-out: (3, H, W)."""
+        """A random crop, mirrored or not, with RandAugment, random brightness and contrast and cut-out: (3, H, W)."""
         rng = np.random.default_rng((self.seed, epoch, index))
         view = _random_crop(image, rng, self.config.min_crop)
         if rng.random() < 0.5:
             view = view[:, ::-1]
-        pixels = self.preprocess(view, "bgr")
+        if self.randaugment:
+            pixels = self.preprocess(self.randaugment(view[:, :, ::-1], rng), "rgb")
+        else:
+            pixels = self.preprocess(view, "bgr")
         if self.config.jitter:
             gain, shift = rng.uniform(-self.config.jitter, self.config.jitter, 2)
             pixels *= np.float32(1 + gain)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pvlr_sdk.errors import PvlrError
+from pvlr_sdk.errors import ConfigError, PvlrError
 
 from . import evaluate
 from .checkpoint import load_state, read_progress, save_model, save_state
@@ -29,6 +28,7 @@ from .deploy import DeployedPVLR
 from .features import cache_features
 from .losses import asymmetric_loss, binary_cross_entropy
 from .model import PVLR
+from .optim import decayed, moving_average, open_schedule
 
 STAGES = ("head", "finetune")
 
@@ -88,7 +88,7 @@ class _Run:
         spec = self.config.data.input
         self.model = PVLR(self.config.data.labels, spec.height, spec.width, self.config.model)
         self.model.to(memory_format=torch.channels_last)
-        self.average = AveragedModel(self.model, multi_avg_fn=_ema(self.config.train.ema))
+        self.average = AveragedModel(self.model, multi_avg_fn=moving_average(self.config.train.ema))
         self.before = progress["seconds"] - started
         for stage in STAGES[STAGES.index(progress["stage"]) :]:
             first = progress["epoch"] if stage == progress["stage"] else 0
@@ -99,17 +99,21 @@ class _Run:
         settings: StageConfig = getattr(self.config.train, stage)
         if settings.epochs <= first and not restore:
             return
+        each = len(photos) // (settings.batch * settings.accumulate)  # optimizer steps an epoch
+        if not each:
+            raise ConfigError(
+                f"train.{stage}.batch",
+                expected=f"at most {len(photos)} photos",
+                got=f"{settings.batch} x {settings.accumulate}",
+                hint="Lower batch or accumulate; the photos that are held out don't count.",
+            )
         optimizer = self._optimizer(stage, settings)
-        peak_rates = [group["lr"] for group in optimizer.param_groups]
-        steps = settings.epochs * (len(photos) // settings.batch)
+        peaks = [group["lr"] for group in optimizer.param_groups]
         if restore:
             load_state(self.folder, {"model": self.model, "average": self.average}, optimizer)
         features = self._features(photos) if stage == "head" and first < settings.epochs else []
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rates, total_steps=max(steps, 1), pct_start=0.2)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # the steps of the finished epochs
-            for _ in range(first * (len(photos) // settings.batch)):
-                schedule.step()
+        kind, warmup = self.config.train.schedule, self.config.train.warmup
+        schedule = open_schedule(kind, optimizer, peaks, warmup, settings.epochs * each, first * each)
         for epoch in range(first, settings.epochs):
             loss = self._epoch(stage, epoch, settings, photos, features, optimizer, schedule)
             seconds = self.before + time.perf_counter()
@@ -139,7 +143,7 @@ class _Run:
         # Everything random in an epoch follows from its number: a resumed run draws the same.
         generator = torch.Generator().manual_seed(1000 * self.config.train.seed + epoch)
         torch.manual_seed(1000 * self.config.train.seed + epoch)
-        count = len(photos) - len(photos) % settings.batch
+        count = len(photos) - len(photos) % (settings.batch * settings.accumulate)
         order = torch.randperm(len(photos), generator=generator)[:count]
         self.model.train()
         self.model.backbone.eval()  # batch norm keeps its ImageNet statistics: batches here are small
@@ -151,18 +155,19 @@ class _Run:
         total = 0.0
         with self._bar() as bar:
             task = bar.add_task(f"{stage} {epoch + 1}/{settings.epochs}", loss="", total=count)
-            for inputs, targets in batches:
+            for number, (inputs, targets) in enumerate(batches, 1):
                 loss = self._loss(stage, inputs, targets)
                 if not torch.isfinite(loss):
                     raise PvlrError(
                         "loss", expected="a finite number", got=str(loss.item()), hint="Lower train.*.lr and --resume."
                     )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.grad_clip)
-                optimizer.step()
-                schedule.step()
-                self.average.update_parameters(self.model)
+                (loss / settings.accumulate).backward()
+                if number % settings.accumulate == 0:
+                    nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.grad_clip)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    schedule.step()
+                    self.average.update_parameters(self.model)
                 total += loss.item() * len(inputs)
                 bar.update(task, advance=len(inputs), loss=f"{loss.item():.3f}")
         return total / max(count, 1)
@@ -177,9 +182,10 @@ class _Run:
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.model.head(tokens, self.model.text()).logits.float()
         if settings.loss == "bce":
-            loss = binary_cross_entropy(logits, targets)
+            loss = binary_cross_entropy(logits, targets, settings.smoothing)
         else:
-            loss = asymmetric_loss(logits, targets, settings.gamma_neg, settings.gamma_pos, settings.clip)
+            focus = settings.gamma_neg, settings.gamma_pos, settings.clip
+            loss = asymmetric_loss(logits, targets, *focus, settings.smoothing)
         if self.config.model.ifm == "regularise":
             loss = loss + settings.regularise * self.model.text.distance()
         return loss
@@ -199,13 +205,13 @@ class _Run:
         stages = self.model.backbone.stages
         self.model.backbone.requires_grad_(False)
         head = [*self.model.head.parameters(), *(p for p in self.model.text.parameters() if p.requires_grad)]
-        groups: list[dict[str, Any]] = _decayed(head, settings.lr, settings.weight_decay)
+        groups: list[dict[str, Any]] = decayed(head, settings.lr, settings.weight_decay)
         if stage == "finetune":
             trained = stages[self.config.train.unfreeze_from :] if len(stages) > 1 else stages
             for module in trained:
                 module.requires_grad_(True)
             backbone = [p for module in trained for p in module.parameters()]
-            groups += _decayed(backbone, settings.backbone_lr, settings.weight_decay)
+            groups += decayed(backbone, settings.backbone_lr, settings.weight_decay)
         return torch.optim.AdamW(groups)
 
     def _features(self, photos: Photos) -> list[Tensor]:
@@ -262,25 +268,6 @@ class _Run:
             transient=True,
             disable=not self.console.is_terminal,
         )
-
-
-def _decayed(parameters: list[nn.Parameter], lr: float, decay: float) -> list[dict[str, Any]]:
-    """Two groups: matrices and filters with weight decay, everything else (norms, biases, scalars) without."""
-    return [
-        {"params": [p for p in parameters if p.ndim >= 2], "lr": lr, "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim < 2], "lr": lr, "weight_decay": 0.0},
-    ]
-
-
-def _ema(decay: float):  # type: ignore[no-untyped-def]
-    """An exponential moving average that starts short: after n steps the decay is at most (1 + n) / (10 + n)."""
-
-    @torch.no_grad()
-    def update(averages: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
-        n = int(steps)
-        torch._foreach_lerp_(averages, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return update
 
 
 if __name__ == "__main__":

@@ -34,10 +34,26 @@ def test_asymmetric_loss_without_focus_is_cross_entropy() -> None:
     torch.testing.assert_close(asymmetric_loss(logits, targets, 0, 0, 0), binary_cross_entropy(logits, targets))
 
 
-def test_unknown_labels_have_no_gradient() -> None:
+@pytest.mark.parametrize("gammas", [(2.0, 0.0, 0.0), (4.0, 1.0, 0.05)])
+def test_smoothing_mixes_the_losses_of_both_answers(gammas: tuple[float, float, float]) -> None:
+    torch.manual_seed(2)
+    logits = torch.randn(6, 9, dtype=torch.float64) * 3
+    targets = torch.randint(-1, 2, (6, 9))
+    pairs = [(x, y) for x, y in zip(logits.flatten().tolist(), targets.flatten().tolist(), strict=True) if y]
+    mixed = sum(0.95 * _asl_by_hand(x, y, *gammas) + 0.05 * _asl_by_hand(x, -y, *gammas) for x, y in pairs) / 6
+    assert asymmetric_loss(logits, targets, *gammas, 0.1).item() == pytest.approx(mixed, rel=1e-9)
+    plain = sum(0.95 * _asl_by_hand(x, y, 0, 0, 0) + 0.05 * _asl_by_hand(x, -y, 0, 0, 0) for x, y in pairs) / 6
+    assert binary_cross_entropy(logits, targets, 0.1).item() == pytest.approx(plain, rel=1e-9)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_unknown_labels_have_no_gradient(smoothing: float) -> None:
     logits = torch.zeros(2, 3, requires_grad=True)
     targets = torch.tensor([[1, 0, -1], [0, 0, 1]])
-    for loss in (asymmetric_loss(logits, targets, 2, 0, 0), binary_cross_entropy(logits, targets)):
+    for loss in (
+        asymmetric_loss(logits, targets, 2, 0, 0, smoothing),
+        binary_cross_entropy(logits, targets, smoothing),
+    ):
         (gradient,) = torch.autograd.grad(loss, logits)
         assert ((gradient != 0) == (targets != 0)).all()
 

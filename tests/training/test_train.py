@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.build import build
-from pvlr_sdk.errors import CheckpointError, PvlrError
+from pvlr_sdk.errors import CheckpointError, ConfigError, PvlrError
 from pvlr_sdk.evaluate import evaluate
 from pvlr_sdk.labels import LabelBank
 from pvlr_sdk.labels_csv import read_labels
@@ -83,23 +83,61 @@ def stop_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "save_state", save_then_stop)
 
 
+OTHER_RECIPE = [
+    "train.schedule=cosine",
+    "train.smoothing=0.1",
+    "train.head.accumulate=2",
+    "train.finetune.accumulate=2",
+    "train.finetune.batch=8",
+    "data.randaugment.ops=2",
+    "data.cutout=0.5",
+    "model.head=ml_decoder",
+]
+
+
 @pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("recipe", [[], OTHER_RECIPE], ids=["default", "other"])
 @pytest.mark.parametrize("epochs", [1, 2, 3])  # inside the head's stage, at its end, inside fine-tuning
 def test_a_resumed_run_ends_with_the_same_weights(
-    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
+    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, recipe: list[str]
 ) -> None:
     config = write_config()
-    train(config, out=tmp_path / "whole", console=QUIET)
+    train(config, recipe, out=tmp_path / "whole", console=QUIET)
     with monkeypatch.context() as patch:
         stop_after(epochs, patch)
         with pytest.raises(KeyboardInterrupt):
-            train(config, out=tmp_path / "cut", console=QUIET)
+            train(config, recipe, out=tmp_path / "cut", console=QUIET)
     with pytest.raises(PvlrError, match="unfinished run"):
-        train(config, out=tmp_path / "cut", console=QUIET)
-    train(config, out=tmp_path / "cut", resume=True, console=QUIET)
+        train(config, recipe, out=tmp_path / "cut", console=QUIET)
+    train(config, recipe, out=tmp_path / "cut", resume=True, console=QUIET)
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert whole.keys() == resumed.keys()
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_accumulated_batches_are_one_large_batch(
+    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same steps from 4 x 4 photos as from 16, but for the order of sums; dropout would draw differently."""
+    clip, norms = torch.nn.utils.clip_grad_norm_, []
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *arguments: norms[-1].append(float(clip(*arguments))))
+    config = write_config(model={"dropout": 0.0})
+    slowly = ["train.head.lr=1e-4", "train.finetune.lr=1e-4", "train.finetune.backbone_lr=1e-4"]
+    weights = []
+    for batch, accumulate in ((16, 1), (4, 4), (4, 1)):
+        norms.append([])
+        sizes = [f"train.{stage}.batch={batch}" for stage in ("head", "finetune")]
+        sizes += [f"train.{stage}.accumulate={accumulate}" for stage in ("head", "finetune")]
+        folder = train(config, [*sizes, *slowly], out=tmp_path / f"{batch}x{accumulate}", console=QUIET)
+        weights.append(torch.cat([t.flatten() for t in load_file(folder / "model.safetensors").values()]))
+    np.testing.assert_allclose(norms[1], norms[0], rtol=0.1)  # bf16
+    assert (weights[1] - weights[0]).norm() < 0.15 * (weights[2] - weights[0]).norm()
+
+
+def test_a_batch_larger_than_the_data_is_an_error(write_config: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.head\.batch: expected at most \d\d photos, got 40 x 3"):
+        train(write_config(), ["train.head.batch=40", "train.head.accumulate=3"], out=tmp_path / "r", console=QUIET)
 
 
 def test_dry_run_writes_nothing(write_config: Any, tmp_path: Path) -> None:

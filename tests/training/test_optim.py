@@ -1,0 +1,65 @@
+"""Learning rates against their formulas, also after a restart."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pvlr_training.optim import moving_average, open_schedule
+
+
+def rates(kind: str, steps: int, done: int = 0, start: float | None = None) -> list[list[float]]:
+    """The rates of both groups at each step that is left, starting from whatever rate the optimizer has."""
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(2))], "lr": lr} for lr in (1.0, 0.1)]
+    optimizer = torch.optim.AdamW(groups)
+    if start is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] = start
+    schedule = open_schedule(kind, optimizer, [1.0, 0.1], 0.25, steps, done)
+    rows = []
+    for _ in range(done, steps):
+        rows.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    return rows
+
+
+def test_cosine_rises_along_a_line_and_falls_along_a_cosine() -> None:
+    steps, warmup = 40, 10
+    for step, (first, second) in enumerate(rates("cosine", steps)):
+        if step < warmup:
+            expected = (step + 1) / (warmup + 1)
+        else:
+            expected = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+        assert first == pytest.approx(expected)
+        assert second == pytest.approx(0.1 * expected)
+
+
+def test_onecycle_peaks_where_the_warmup_ends() -> None:
+    first = [row[0] for row in rates("onecycle", 40)]
+    assert first[0] == pytest.approx(1 / 25)
+    assert max(first) == pytest.approx(1.0)
+    assert first.index(max(first)) == 9
+    assert first[-1] < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["onecycle", "cosine"])
+def test_a_restored_optimizer_goes_on_with_the_same_rates(kind: str) -> None:
+    assert rates(kind, 40, done=17, start=0.77) == rates(kind, 40)[17:]
+
+
+@pytest.mark.parametrize("kind", ["onecycle", "cosine"])
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_hardly_any_steps(kind: str, steps: int) -> None:
+    assert len(rates(kind, steps)) == steps
+
+
+def test_moving_average_starts_short() -> None:
+    average, value = [torch.zeros(1)], [torch.ones(1)]
+    moving_average(0.9)(average, value, 1)
+    assert average[0].item() == pytest.approx(1 - 2 / 11)
+    average = [torch.zeros(1)]
+    moving_average(0.9)(average, value, 1000)
+    assert average[0].item() == pytest.approx(0.1)
