@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from . import __version__, errors, golden
 from .backends import PRECISIONS, check_choice
 from .backends.openvino import Network, OpenVinoBackend, open_core, read_network, supports_bf16
-from .bundle import labels_path, write_bundle
+from .bundle import labels_path, shortest, write_bundle
 from .frames import FrameLike, load_bgr
 from .labels import LabelBank
 from .manifest import FORMAT, Manifest, ModelSpec
@@ -92,13 +92,12 @@ def build(
         "input": spec.input.model_dump(mode="json"),
         "attention": spec.attention.model_dump(mode="json"),
         "labels": [
-            # Through str: the shortest number that is this float32, 0.3 and not 0.30000001192092896.
-            {"name": name, "threshold": float(str(threshold))}
+            {"name": name, "threshold": shortest(threshold)}
             for name, threshold in zip(bank.names, bank.thresholds, strict=True)
         ],
         "golden": {
             "frame_png": golden.encode(frame),
-            "logits": [float(str(value)) for value in reference],
+            "logits": [shortest(value) for value in reference],
             "tolerance": {"fp32": _FP32_TOLERANCE, "bf16": _bf16_tolerance(reference, measured)},
         },
         "built": {

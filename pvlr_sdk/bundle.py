@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import errors
 from .files import write_files
 from .labels import LabelBank
@@ -96,12 +99,48 @@ def write_bundle(
     """
     plan, bank_data = Path(plan_path), bank.to_bytes()
     files = {"plan": _describe(payload).model_dump(), "labels": _describe(bank_data).model_dump()}
-    text = json.dumps({**manifest, "files": files}, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    data = text.encode()
+    data = _manifest_data({**manifest, "files": files})
     checked = parse_manifest(data, manifest_path(plan))
     # The manifest last: until it is there, what lies there is recognisably not this bundle.
     write_files({labels_path(plan): bank_data, plan: payload, manifest_path(plan): data})
     return checked
+
+
+def write_thresholds(bundle: Bundle, thresholds: NDArray[np.float32]) -> Manifest:
+    """Give a bundle on the disk other thresholds: new label bank and manifest, everything else as it was.
+
+    Args:
+        bundle: what :meth:`Bundle.open` read.
+        thresholds: float32 (C,), between 0 and 1.
+
+    Raises:
+        LabelBankError: the thresholds can't be.
+        ManifestError: there is another manifest by now.
+        OutputError: a file can't be written; the old thresholds stay.
+    """
+    if read_manifest(bundle.path) != bundle.manifest:
+        raise errors.ManifestError(
+            str(manifest_path(bundle.path)),
+            expected="the manifest that was opened",
+            got="another one",
+            hint="The plan was replaced meanwhile; start again.",
+        )
+    old = bundle.labels
+    bank_data = LabelBank(old.names, old.embeddings, thresholds, old.text).to_bytes()
+    # Only what stood in the file: a default that is written out would be a change.
+    raw = bundle.manifest.model_dump(mode="json", exclude_unset=True)
+    for label, threshold in zip(raw["labels"], thresholds, strict=True):
+        label["threshold"] = shortest(threshold)
+    raw["files"]["labels"] = _describe(bank_data).model_dump()
+    data = _manifest_data(raw)
+    checked = parse_manifest(data, manifest_path(bundle.path))
+    write_files({labels_path(bundle.path): bank_data, manifest_path(bundle.path): data})
+    return checked
+
+
+def shortest(value: np.float32) -> float:
+    """A float32 as the shortest decimal number that is it: 0.3 and not 0.30000001192092896."""
+    return float(str(value))
 
 
 def manifest_path(plan_path: str | os.PathLike[str]) -> Path:
@@ -158,6 +197,10 @@ def _read_checked(path: Path, spec: FileSpec, verify: bool, missing: type[errors
             hint=f"Its contents were changed or damaged. {_COPY_AGAIN}",
         )
     return data
+
+
+def _manifest_data(raw: Mapping[str, Any]) -> bytes:
+    return (json.dumps(raw, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
 def _describe(data: bytes) -> FileSpec:

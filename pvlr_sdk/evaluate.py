@@ -18,6 +18,7 @@ from . import errors, metrics
 from .labels_csv import LabelTable
 
 if TYPE_CHECKING:
+    from .result import TagResult
     from .tagger import Tagger
 
 
@@ -77,48 +78,15 @@ def evaluate(
         OptionError: the table was made for other labels.
         FrameError: not one photo could be tagged (the first photo's error).
     """
-    folder = Path(images)
-    _check(tagger, folder, table)
     start = time.perf_counter()
-    column = {label: index for index, label in enumerate(tagger.labels)}
-    logits = np.zeros(table.targets.shape, dtype=np.float64)
-    tagged = np.zeros(table.targets.shape, dtype=bool)
-    done = np.zeros(len(table.files), dtype=bool)
-    failed: list[dict[str, str]] = []
-    first_error: errors.FrameError | None = None
-
-    def attempt(file: str) -> tuple[NDArray[np.float32], list[int]] | errors.FrameError:
-        try:
-            result = tagger.predict(folder / file)
-        except errors.FrameError as error:
-            return error
-        # Logits, not scores: a sigmoid rounds the surest ones to equal values.
-        return result.logits, [column[tag.label] for tag in result]
-
-    # Two at a time: one photo is decoded while the other is in the network.
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            for row, outcome in enumerate(pool.map(attempt, table.files)):
-                if isinstance(outcome, errors.FrameError):
-                    failed.append({"file": table.files[row], "error": type(outcome).__name__, "message": str(outcome)})
-                    first_error = first_error or outcome
-                else:
-                    logits[row], tags = outcome
-                    tagged[row, tags] = True
-                    done[row] = True
-                if progress:
-                    progress(row + 1)
-        finally:
-            pool.shutdown(cancel_futures=True)  # after Ctrl-C, don't tag the rest first
-    if first_error and not done.any():
-        raise first_error
-
+    photos = tag_photos(tagger, images, table, progress)
+    done = photos.done
     targets = table.targets[done]
-    average = metrics.per_class("ap", logits[done], targets)
-    f1 = metrics.f1_scores(tagged[done], targets)
+    average = metrics.per_class("ap", photos.logits[done], targets)
+    f1 = metrics.f1_scores(photos.tagged[done], targets)
     return EvalReport(
         mAP=_percent(metrics.nan_mean(average)),
-        mAP_11pt=_percent(metrics.nan_mean(metrics.per_class("ap_11pt", logits[done], targets))),
+        mAP_11pt=_percent(metrics.nan_mean(metrics.per_class("ap_11pt", photos.logits[done], targets))),
         images=int(done.sum()),
         per_class={
             label: _percent(value)
@@ -128,11 +96,70 @@ def evaluate(
         **{name: _percent(value) for name, value in f1.items()},
         missing_labels=table.missing,
         extra_columns=table.extra,
-        failed_images=failed,
+        failed_images=photos.failed,
         seconds=time.perf_counter() - start,
         model=tagger.info["name"],
         precision=tagger.info["precision"],
     )
+
+
+@dataclass(frozen=True)
+class TaggedPhotos:
+    """What a plan says of N photos; rows of photos that could not be tagged are 0 and not ``done``.
+
+    Attributes:
+        logits, scores: (N, C) float64 and float32.
+        tagged: (N, C) bool, which labels were tags.
+        done: (N,) bool.
+        failed: the photos that could not be tagged, with the reason.
+    """
+
+    logits: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    tagged: NDArray[np.bool_]
+    done: NDArray[np.bool_]
+    failed: list[dict[str, str]]
+
+
+def tag_photos(
+    tagger: Tagger, images: str | Path, table: LabelTable, progress: Callable[[int], None] | None = None
+) -> TaggedPhotos:
+    """Tags every photo of ``table``. Arguments and errors as for :func:`evaluate`."""
+    folder = Path(images)
+    _check(tagger, folder, table)
+    column = {label: index for index, label in enumerate(tagger.labels)}
+    shape = table.targets.shape
+    photos = TaggedPhotos(
+        np.zeros(shape), np.zeros(shape, np.float32), np.zeros(shape, np.bool_), np.zeros(shape[0], np.bool_), []
+    )
+    first_error: errors.FrameError | None = None
+
+    def attempt(file: str) -> TagResult | errors.FrameError:
+        try:
+            return tagger.predict(folder / file)
+        except errors.FrameError as error:
+            return error
+
+    # Two at a time: one photo is decoded while the other is in the network.
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            for row, outcome in enumerate(pool.map(attempt, table.files)):
+                if isinstance(outcome, errors.FrameError):
+                    reason = {"error": type(outcome).__name__, "message": str(outcome)}
+                    photos.failed.append({"file": table.files[row], **reason})
+                    first_error = first_error or outcome
+                else:
+                    # Logits too, not scores alone: a sigmoid rounds the surest ones to equal values.
+                    photos.logits[row], photos.scores[row] = outcome.logits, outcome.scores
+                    photos.tagged[row, [column[tag.label] for tag in outcome]] = True
+                    photos.done[row] = True
+                if progress:
+                    progress(row + 1)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, don't tag the rest first
+    if first_error and not photos.done.any():
+        raise first_error
+    return photos
 
 
 def _check(tagger: Tagger, folder: Path, table: LabelTable) -> None:

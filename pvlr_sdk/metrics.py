@@ -27,7 +27,7 @@ def average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
     Raises:
         OptionError: different lengths, a target other than 1, 0, -1, or a score that is NaN.
     """
-    hits, retrieved = _curve(scores, targets)
+    _, hits, retrieved = cumulative_counts(scores, targets)
     if not hits.size or not hits[-1]:
         return float("nan")
     return float(np.sum(np.diff(hits, prepend=0) * (hits / retrieved)) / hits[-1])
@@ -39,7 +39,7 @@ def average_precision_11pt(scores: ArrayLike, targets: ArrayLike) -> float:
     Arguments and errors as in :func:`average_precision`. The recall is compared in whole numbers, free of rounding,
     and equal scores share one threshold (the devkit's result depends on the order of the images there).
     """
-    hits, retrieved = _curve(scores, targets)
+    _, hits, retrieved = cumulative_counts(scores, targets)
     if not hits.size or not hits[-1]:
         return float("nan")
     best_from_here = np.maximum.accumulate((hits / retrieved)[::-1])[::-1]
@@ -98,18 +98,11 @@ def f1_scores(predicted: ArrayLike, targets: ArrayLike) -> dict[str, float]:
     return {"CP": cp, "CR": cr, "CF1": _harmonic(cp, cr), "OP": op, "OR": or_, "OF1": _harmonic(op, or_)}
 
 
-def nan_mean(values: Floats) -> float:
-    """Mean of the values that are not NaN; NaN if there is none (and no warning)."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Each distinct score of one class from the highest down, and how many positives, and examples, are at or above it.
 
-
-def _harmonic(a: float, b: float) -> float:
-    return 2 * a * b / (a + b) if a + b > 0 else a + b  # 0, or NaN handed on
-
-
-def _curve(scores: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number of positives, and of all examples, at or above each distinct score, from the highest score down."""
+    Returns three arrays (K,): scores, positives, examples. Arguments and errors as in :func:`average_precision`.
+    """
     score = np.asarray(scores, dtype=np.float64)
     target = np.asarray(targets)
     if score.ndim != 1 or score.shape != target.shape:
@@ -127,7 +120,17 @@ def _curve(scores: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.int64], ND
     last_of_its_score = np.append(score[1:] != score[:-1], True)[: score.size]
     ends = np.flatnonzero(last_of_its_score)
     hits = np.cumsum(positive, dtype=np.int64)[ends]
-    return hits, ends.astype(np.int64) + 1
+    return score[ends], hits, ends.astype(np.int64) + 1
+
+
+def nan_mean(values: Floats) -> float:
+    """Mean of the values that are not NaN; NaN if there is none (and no warning)."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _harmonic(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b > 0 else a + b  # 0, or NaN handed on
 
 
 def _matrices(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:

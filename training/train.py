@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from pvlr_sdk.errors import ConfigError, PvlrError
+from pvlr_sdk.thresholds import choose_thresholds
 
 from . import evaluate
 from .checkpoint import load_state, read_progress, save_model, save_state
@@ -231,7 +232,7 @@ class _Run:
         model = self.average.module
         logits = evaluate.predict_logits(DeployedPVLR(model), self.holdout, self.views)
         targets = self.holdout.targets.numpy()
-        thresholds = evaluate.calibrate(logits, targets)
+        thresholds = choose_thresholds(logits, targets)
         figures = evaluate.measure(logits, targets, thresholds)
         seconds = round(self.before + time.perf_counter())
         extra = {

@@ -22,7 +22,7 @@ from pvlr_sdk import Tagger, __version__
 from pvlr_sdk.cli import main
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
-COMMANDS = ("tag", "build", "info", "labels", "eval", "doctor", "train", "export")
+COMMANDS = ("tag", "build", "info", "labels", "eval", "calibrate", "doctor", "train", "export")
 
 
 class Done(NamedTuple):
@@ -342,6 +342,49 @@ def test_eval_says_what_is_wrong(pvlr, plan, folder):
     assert done.code == 2  # one photo is not there: the measures are printed, and the status says they lack one
     assert json.loads(done.out)["images"] == 1
     assert "gone.jpg" in done.err
+
+
+def test_calibrate(pvlr, own_plan, folder):
+    labels = folder / "labels.csv"
+    labels.write_text("file,split,human,cat\na.jpg,val,1,0\nb.png,val,1,0\nsub/a.jpg,train,0,1\n")
+    mapping = folder / "map.json"
+    mapping.write_text('{"human": "person"}')
+    call = ["calibrate", own_plan, "--images", folder, "--labels", labels, "--split", "val", "--map", mapping]
+    old = json.loads(pvlr("labels", own_plan, "--json").out)
+    done = pvlr(*call, "--objective", "recall=1", "--dry-run", "--json")
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(done.out)
+    assert (report["objective"], report["images"], report["written"]) == ("recall=1", 2, False)
+    assert json.loads(pvlr("labels", own_plan, "--json").out) == old
+    text = pvlr(*call, "--objective", "recall=1")
+    assert (text.code, text.err) == (0, "")
+    assert "person" in text.out
+    assert "without photos  cat, coffee cup, rocket, dining table" in text.out
+    new = json.loads(pvlr("labels", own_plan, "--json").out)
+    assert [row["threshold"] for row in new] == [row["after"] for row in report["labels"]]
+    assert new[0] != old[0]
+    assert new[1:] == old[1:]
+    tags = [json.loads(line)["tags"] for line in pvlr("tag", folder, "--plan", own_plan, "--json").out.splitlines()]
+    assert all("person" in {tag["label"] for tag in of_photo} for of_photo in tags[:2])
+
+
+def test_calibrate_says_what_is_wrong(pvlr, own_plan, folder):
+    labels = folder / "labels.csv"
+    labels.write_text("file,person\na.jpg,1\ngone.jpg,1\nb.png,0\n")
+    call = ["calibrate", own_plan, "--images", folder, "--labels", labels, "--json"]
+    for extra, error in (
+        (["--objective", "accuracy"], "OptionError"),
+        (["--images", folder / "nowhere"], "ImageNotFoundError"),
+        (["--split", "test"], "LabelsFileError"),
+    ):
+        done = pvlr(*call, *extra)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"pvlr: {error}: ")
+    done = pvlr(*call)
+    assert done.code == 2  # calibrated on the others; the status says that one photo is missing
+    assert json.loads(done.out)["images"] == 2
+    assert "gone.jpg" in done.err
+    assert pvlr("calibrate", "--images", folder, "--labels", labels).code == 2  # never the packaged model by default
 
 
 def test_doctor_json(pvlr, plan):

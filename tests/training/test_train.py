@@ -24,7 +24,6 @@ from pvlr_sdk.labels_csv import read_labels
 from pvlr_training import train as training
 from pvlr_training.checkpoint import load_model
 from pvlr_training.deploy import DeployedPVLR
-from pvlr_training.evaluate import calibrate, sigmoid
 from pvlr_training.export import export
 from pvlr_training.train import train
 
@@ -178,27 +177,3 @@ def test_damaged_checkpoints_are_named(write_config: Any, tmp_path: Path) -> Non
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(folder)
-
-
-def test_thresholds_are_the_best_f1_where_positives_abound() -> None:
-    rng = np.random.default_rng(0)
-    targets = np.where(rng.random((20_000, 2)) < 0.3, 1, -1).astype(np.int8)
-    logits = 2.0 * targets + rng.normal(size=targets.shape) + [0.0, 1.0]
-    thresholds = calibrate(logits, targets)
-    for column in range(2):
-        score = sigmoid(logits[:, column])
-        best = max(np.linspace(0.02, 0.98, 97), key=lambda cut: _f1(score >= cut, targets[:, column] == 1))
-        assert (
-            _f1(score >= thresholds[column], targets[:, column] == 1)
-            > _f1(score >= best, targets[:, column] == 1) - 2e-3
-        )
-    # A label with two positives stays close to the common threshold.
-    rare = np.full((200, 2), -1, np.int8)
-    rare[:100, 0] = 1
-    rare[:2, 1] = 1
-    spread = np.where(rare == 1, 2.0, -2.0) + rng.normal(size=rare.shape)
-    assert abs(np.diff(calibrate(spread, rare))[0]) < 0.2
-
-
-def _f1(tagged: Any, present: Any) -> float:
-    return 2 * (tagged & present).sum() / (tagged.sum() + present.sum())
