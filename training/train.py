@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class _Run:
         steps = settings.epochs * (len(photos) // settings.batch)
         if restore:
             load_state(self.folder, {"model": self.model, "average": self.average}, optimizer)
-        features = self._features(photos) if stage == "head" and first < settings.epochs else []
+        features = self._features(photos) if stage == "head" and first < settings.epochs else None
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rates, total_steps=max(steps, 1), pct_start=0.2)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # the steps of the finished epochs
@@ -132,7 +132,7 @@ class _Run:
         epoch: int,
         settings: StageConfig,
         photos: Photos,
-        features: list[Tensor],
+        features: Tensor | None,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> float:
@@ -143,7 +143,7 @@ class _Run:
         order = torch.randperm(len(photos), generator=generator)[:count]
         self.model.train()
         self.model.backbone.eval()  # batch norm keeps its ImageNet statistics: batches here are small
-        if stage == "head":
+        if features is not None:
             batches = self._feature_batches(photos, features, order, settings.batch, generator)
         else:
             view = lambda image, index: self.views.augmented(image, epoch, index)  # noqa: E731
@@ -185,13 +185,13 @@ class _Run:
         return loss
 
     def _feature_batches(
-        self, photos: Photos, features: list[Tensor], order: Tensor, batch: int, generator: torch.Generator
+        self, photos: Photos, features: Tensor, order: Tensor, batch: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
         choice = torch.randint(len(features), (len(order),), generator=generator)
         for start in range(0, len(order), batch):
             rows, picks = order[start : start + batch].tolist(), choice[start : start + batch].tolist()
             yield (
-                torch.stack([features[pick][row] for row, pick in zip(rows, picks, strict=True)]).float(),
+                features[picks, rows].float(),
                 photos.targets[rows],
             )
 
@@ -208,7 +208,7 @@ class _Run:
             groups += _decayed(backbone, settings.backbone_lr, settings.weight_decay)
         return torch.optim.AdamW(groups)
 
-    def _features(self, photos: Photos) -> list[Tensor]:
+    def _features(self, photos: Photos) -> Tensor:
         with self._bar() as bar:
             task = bar.add_task("features", loss="", total=len(photos) * self.config.train.views)
             return cache_features(
@@ -272,7 +272,7 @@ def _decayed(parameters: list[nn.Parameter], lr: float, decay: float) -> list[di
     ]
 
 
-def _ema(decay: float):  # type: ignore[no-untyped-def]
+def _ema(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
     """An exponential moving average that starts short: after n steps the decay is at most (1 + n) / (10 + n)."""
 
     @torch.no_grad()
