@@ -22,11 +22,13 @@ import onnxruntime
 import torch
 import typer
 from numpy.typing import NDArray
+from onnx import load as load_onnx
 from rich.console import Console
 from rich.table import Table
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.build import build
+from pvlr_sdk.bundle import labels_path
 from pvlr_sdk.errors import BackendError
 from pvlr_sdk.frames import load_frame
 from pvlr_sdk.labels import LabelBank
@@ -45,6 +47,7 @@ class Row:
 
     stage: str
     against: str
+    mean_logit_difference: float
     largest_logit_difference: float
     same_tag_sets: float
 
@@ -64,26 +67,41 @@ def main(
         build(onnx, Path(folder) / "engine.plan")
         frames = [load_frame(images / name, "bgr").pixels for name in files]
         stages = {"torch fp32": _torch(checkpoint, frames), "ONNX Runtime fp32": _onnxruntime(onnx, checkpoint, frames)}
-        for precision in ("fp32", "bf16"):
+        build(_without_front(onnx), Path(folder) / "plain.plan")
+        runs = [("fp32", "engine"), ("bf16", "engine"), ("bf16", "plain")]
+        for precision, plan in runs:
+            name = f"OpenVINO {precision}" + (" without the fp32 front" if plan == "plain" else "")
             try:
-                stages[f"OpenVINO {precision}"] = _openvino(Path(folder) / "engine.plan", precision, frames)
+                stages[name] = _openvino(Path(folder) / f"{plan}.plan", precision, frames)
             except BackendError as error:
                 print(error)
-        thresholds = LabelBank.load(onnx.with_suffix(".labels.safetensors")).thresholds
+        thresholds = LabelBank.load(labels_path(onnx)).thresholds
     cuts = np.log(thresholds) - np.log1p(-thresholds)
-    names = list(stages)
-    rows = [_compare(stages, a, b, cuts) for a, b in zip(names[1:], names, strict=False)]
-    rows += [_compare(stages, name, names[0], cuts) for name in names[2:]]
+    first, second, *others = stages
+    rows = [_compare(stages, second, first, cuts)]
+    rows += [_compare(stages, name, second if "fp32" in name.split()[1] else "OpenVINO fp32", cuts) for name in others]
+    rows += [_compare(stages, name, first, cuts) for name in others]
     _print(rows, len(files))
     if out:
         data = {"photos": len(files), "machine": platform.processor() or platform.machine()}
         out.write_text(json.dumps({**data, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
 
+def _without_front(onnx: Path) -> Path:
+    """The same network, told to compute all of it in the engine's precision: what the fp32 front is worth."""
+    network = load_onnx(onnx)
+    spec = json.loads(network.metadata_props[0].value)
+    network.metadata_props[0].value = json.dumps({**spec, "fp32_until": None})
+    plain = onnx.with_name("plain.onnx")
+    plain.write_bytes(network.SerializeToString())
+    LabelBank.load(labels_path(onnx)).save(labels_path(plain))
+    return plain
+
+
 def _compare(stages: dict[str, Logits], stage: str, against: str, cuts: Logits) -> Row:
     a, b = stages[stage], stages[against]
     same = ((a >= cuts) == (b >= cuts)).all(axis=1)
-    return Row(stage, against, float(np.abs(a - b).max()), float(100 * same.mean()))
+    return Row(stage, against, float(np.abs(a - b).mean()), float(np.abs(a - b).max()), float(100 * same.mean()))
 
 
 @torch.inference_mode()
@@ -106,11 +124,14 @@ def _openvino(plan: Path, precision: str, frames: list[NDArray[np.uint8]]) -> Lo
 
 def _print(rows: list[Row], count: int) -> None:
     table = Table(title=f"{count} photos")
-    for column in ("stage", "against", "largest logit difference", "same tag sets"):
-        table.add_column(column, justify="left" if column in ("stage", "against") else "right")
+    for column in ("stage", "against"):
+        table.add_column(column)
+    for column in ("mean", "largest logit difference", "same tag sets"):
+        table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(row.stage, row.against, f"{row.largest_logit_difference:.2g}", f"{row.same_tag_sets:.1f} %")
-    Console().print(table)
+        mean, largest = f"{row.mean_logit_difference:.2g}", f"{row.largest_logit_difference:.2g}"
+        table.add_row(row.stage, row.against, mean, largest, f"{row.same_tag_sets:.1f} %")
+    Console(width=110).print(table)
 
 
 if __name__ == "__main__":

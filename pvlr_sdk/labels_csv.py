@@ -116,6 +116,25 @@ def read_rename(path: str | Path) -> dict[str, str]:
     return dict(renames)
 
 
+def parse_renames(items: Sequence[str]) -> dict[str, str]:
+    """A label map put together from items: the path of a JSON file, or ``column=label``; later ones win.
+
+    ``name=FILE.json`` is taken as the file, so that a map can be called after its data set.
+
+    Raises LabelsFileError as :func:`read_rename`.
+    """
+    renames: dict[str, str] = {}
+    for item in items:
+        column, separator, label = item.partition("=")
+        if not separator or Path(item).is_file():
+            renames |= read_rename(item)
+        elif label.endswith(".json"):
+            renames |= read_rename(label)
+        else:
+            renames[column.strip()] = label.strip()
+    return renames
+
+
 def match_columns(
     path: Path, columns: Sequence[str], names: Sequence[str], rename: Mapping[str, str]
 ) -> dict[str, int]:

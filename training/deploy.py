@@ -16,9 +16,9 @@ class DeployedPVLR(nn.Module):
     """A trained PVLR as it is exported, and the reference that every engine is held to.
 
     The text branch becomes the label bank, rounded to float16 as it is stored; batch norm goes into the convolutions;
-    then all weights are rounded to what bfloat16 and float16 both hold. So every later stage starts from the very same
-    numbers, whatever it computes in: left to a bf16 engine, that rounding is an error of its own, the
-    same one in every pixel, and the larger part of all it gets wrong. It is done before anything is measured.
+    then all weights are rounded to float16, and those behind the backbone's front to what bfloat16 holds as well. So
+    every engine starts from the very same numbers: left to a bf16 engine, that rounding is an error of its own, the
+    same one in every pixel. It is done before anything is measured.
     """
 
     def __init__(self, model: PVLR) -> None:
@@ -31,7 +31,7 @@ class DeployedPVLR(nn.Module):
             self.register_buffer("bank", model.text.eval()().half().float())
         self.eval()
         fold_batch_norm(self.backbone)
-        round_weights(self)
+        round_weights(self, exact=self.backbone.front)
 
     def forward(self, images: Tensor) -> Output:
         return self.head(self.backbone(images), self.bank)
@@ -55,7 +55,9 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def round_weights(module: nn.Module) -> None:
-    """Round all parameters to numbers that bfloat16 and float16 both hold, in place."""
+def round_weights(module: nn.Module, exact: list[nn.Module]) -> None:
+    """Round all parameters to what float16 holds, and those outside ``exact`` to what bfloat16 holds too; in place."""
+    kept = {parameter for part in exact for parameter in part.parameters()}
     for parameter in module.parameters():
-        parameter.copy_(parameter.half().bfloat16().float())
+        rounded = parameter.half()
+        parameter.copy_(rounded if parameter in kept else rounded.bfloat16())

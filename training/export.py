@@ -137,11 +137,7 @@ def label_bank(model: DeployedPVLR, config: Config, thresholds: list[float]) -> 
 
 
 def fp32_until(network: onnx.ModelProto) -> str | None:
-    """The tensor behind the first block of a network made of a stem and blocks; None for others.
-
-    Measured on EfficientNet-Lite2: three quarters of what bf16 changes in the logits comes from this one block (it
-    works at half the input's resolution on few channels), which takes a few percent of the time (docs/accuracy.md).
-    """
+    """The tensor behind ``Backbone.front``; None for a network without one."""
     outputs = [node.output[0] for node in network.graph.node if node.name.startswith(_FIRST_BLOCK)]
     return outputs[-1] if outputs else None
 

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .backbone import Backbone
-from .data import Photos, Views, image_batches
+from .data import Image, Photos, Views, image_batches
+
+_FIRST_VIEW = 1_000_000  # far from the epochs' numbers: no epoch of fine-tuning draws the same crops again
 
 
 @torch.inference_mode()
 def cache_features(
     backbone: Backbone, photos: Photos, views: Views, count: int, advance: Callable[[int], None]
-) -> list[Tensor]:
-    """Tokens of ``count`` views of every photo: a list of bfloat16 tensors (n, N, D).
+) -> Tensor:
+    """Tokens of ``count`` views of every photo: bfloat16 (count, n, N, D).
 
     The first view is the whole photo, the others are augmented. ``advance`` is told of each batch's size.
     """
     backbone.eval()
-    caches = []
+    cache: Tensor | None = None
     for view in range(count):
-        rows = []
-        make = (lambda image, _: views.plain(image)) if view == 0 else _augmented(views, view)
+
+        def make(image: Image, index: int, view: int = view) -> NDArray[np.float32]:
+            return views.augmented(image, _FIRST_VIEW + view, index) if view else views.plain(image)
+
+        start = 0
         for images, _ in image_batches(photos, list(range(len(photos))), 32, make):
             with torch.autocast("cpu", torch.bfloat16):
-                rows.append(backbone(images.to(memory_format=torch.channels_last)).bfloat16())
+                tokens = backbone(images.to(memory_format=torch.channels_last))
+            if cache is None:
+                cache = torch.empty((count, len(photos), *tokens.shape[1:]), dtype=torch.bfloat16)
+            cache[view, start : start + len(images)] = tokens
+            start += len(images)
             advance(len(images))
-        caches.append(torch.cat(rows))
-    return caches
-
-
-def _augmented(views: Views, view: int):  # type: ignore[no-untyped-def]
-    # Negative, so that no epoch of fine-tuning draws the same crops again.
-    return lambda image, index: views.augmented(image, 1_000_000 + view, index)
+    assert cache is not None  # there is at least one photo and one view
+    return cache

@@ -112,7 +112,7 @@ class _Run:
         peaks = [group["lr"] for group in optimizer.param_groups]
         if restore:
             load_state(self.folder, {"model": self.model, "average": self.average}, optimizer)
-        features = self._features(photos) if stage == "head" and first < settings.epochs else []
+        features = self._features(photos) if stage == "head" and first < settings.epochs else None
         kind, warmup = self.config.train.schedule, self.config.train.warmup
         schedule = open_schedule(kind, optimizer, peaks, warmup, settings.epochs * each, first * each)
         for epoch in range(first, settings.epochs):
@@ -137,7 +137,7 @@ class _Run:
         epoch: int,
         settings: StageConfig,
         photos: Photos,
-        features: list[Tensor],
+        features: Tensor | None,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> float:
@@ -148,7 +148,7 @@ class _Run:
         order = torch.randperm(len(photos), generator=generator)[:count]
         self.model.train()
         self.model.backbone.eval()  # batch norm keeps its ImageNet statistics: batches here are small
-        if stage == "head":
+        if features is not None:
             batches = self._feature_batches(photos, features, order, settings.batch, generator)
         else:
             view = lambda image, index: self.views.augmented(image, epoch, index)  # noqa: E731
@@ -192,13 +192,13 @@ class _Run:
         return loss
 
     def _feature_batches(
-        self, photos: Photos, features: list[Tensor], order: Tensor, batch: int, generator: torch.Generator
+        self, photos: Photos, features: Tensor, order: Tensor, batch: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
         choice = torch.randint(len(features), (len(order),), generator=generator)
         for start in range(0, len(order), batch):
             rows, picks = order[start : start + batch].tolist(), choice[start : start + batch].tolist()
             yield (
-                torch.stack([features[pick][row] for row, pick in zip(rows, picks, strict=True)]).float(),
+                features[picks, rows].float(),
                 photos.targets[rows],
             )
 
@@ -215,7 +215,7 @@ class _Run:
             groups += decayed(backbone, settings.backbone_lr, settings.weight_decay)
         return torch.optim.AdamW(groups)
 
-    def _features(self, photos: Photos) -> list[Tensor]:
+    def _features(self, photos: Photos) -> Tensor:
         with self._bar() as bar:
             task = bar.add_task("features", loss="", total=len(photos) * self.config.train.views)
             return cache_features(

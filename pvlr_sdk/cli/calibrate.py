@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DeviceOption, JsonOption, PrecisionOption, ThreadsOption
+from .options import DeviceOption, JsonOption, MapOption, PrecisionOption, ThreadsOption
 
 if TYPE_CHECKING:
     from ..calibrate import CalibrationReport
@@ -23,10 +23,7 @@ def calibrate(
     images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the photos.")],
     labels: Annotated[Path, typer.Option(metavar="CSV", help="Which labels are in which photo.")],
     split: Annotated[str | None, typer.Option(help="Only the rows of this split.")] = None,
-    rename: Annotated[
-        Path | None,
-        typer.Option("--map", metavar="JSON", help='From the CSV\'s names to the plan\'s: {"sofa": "couch", ...}.'),
-    ] = None,
+    rename: MapOption = None,
     objective: Annotated[str, typer.Option(help="f1, precision=P or recall=R, for each label.")] = "f1",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     as_json: JsonOption = False,
@@ -47,13 +44,13 @@ def calibrate(
     """
     from ..bundle import read_manifest
     from ..calibrate import calibrate as choose
-    from ..labels_csv import read_labels, read_rename
+    from ..labels_csv import parse_renames, read_labels
     from ..thresholds import Objective
     from .screen import Screen, note, print_json
 
     wanted = Objective.parse(objective)
     names = [label.name for label in read_manifest(plan).labels]
-    table = read_labels(labels, split, names, read_rename(rename) if rename else None)
+    table = read_labels(labels, split, names, parse_renames(rename or []))
     with Screen(len(table.files), "Calibrating") as screen:
         report = choose(
             plan,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DeviceOption, JsonOption, PlanArgument, PrecisionOption, ThreadsOption
+from .options import DeviceOption, JsonOption, MapOption, PlanArgument, PrecisionOption, ThreadsOption
 
 if TYPE_CHECKING:
     from ..evaluate import EvalReport
@@ -26,10 +26,7 @@ def evaluate(
         str | None,
         typer.Option(help="Only the rows of this split."),
     ] = None,
-    rename: Annotated[
-        Path | None,
-        typer.Option("--map", metavar="JSON", help='From the CSV\'s names to the plan\'s: {"sofa": "couch", ...}.'),
-    ] = None,
+    rename: MapOption = None,
     as_json: JsonOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -45,15 +42,15 @@ def evaluate(
     pvlr eval --images photos/ --labels labels.csv
     pvlr eval engine.plan --images photos/ --labels labels.csv --split val --json
     pvlr eval --images VOC/images --labels VOC/labels.csv --map training/configs/voc_to_coco.json
+    pvlr eval --images my/ --labels my.csv --map sofa=couch --map tvmonitor=tv
     """
     from ..evaluate import evaluate as measure
-    from ..labels_csv import read_labels, read_rename
+    from ..labels_csv import parse_renames, read_labels
     from ..tagger import Tagger
     from .screen import Screen, note, print_json
 
-    renames = read_rename(rename) if rename else None
     with Tagger(plan, device=device, num_threads=threads, precision=precision) as tagger:
-        table = read_labels(labels, split, tagger.labels, renames)
+        table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
         with Screen(len(table.files), "Evaluating") as screen:
             report = measure(tagger, images, table, screen.step)
     if as_json:

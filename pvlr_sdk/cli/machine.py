@@ -50,6 +50,8 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _words(value: Any) -> Any:
+    if value is None:
+        return "not here"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items())
     if isinstance(value, list):

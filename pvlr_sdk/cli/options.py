@@ -25,3 +25,11 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(help="auto, fp32 or bf16; by default what the plan says.", rich_help_panel="Machine"),
 ]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="JSON|A=B",
+        help='From the CSV\'s names to the plan\'s: a file {"sofa": "couch", ...}, or sofa=couch; repeatable.',
+    ),
+]

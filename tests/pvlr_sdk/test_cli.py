@@ -347,9 +347,7 @@ def test_eval_says_what_is_wrong(pvlr, plan, folder):
 def test_calibrate(pvlr, own_plan, folder):
     labels = folder / "labels.csv"
     labels.write_text("file,split,human,cat\na.jpg,val,1,0\nb.png,val,1,0\nsub/a.jpg,train,0,1\n")
-    mapping = folder / "map.json"
-    mapping.write_text('{"human": "person"}')
-    call = ["calibrate", own_plan, "--images", folder, "--labels", labels, "--split", "val", "--map", mapping]
+    call = ["calibrate", own_plan, "--images", folder, "--labels", labels, "--split", "val", "--map", "human=person"]
     old = json.loads(pvlr("labels", own_plan, "--json").out)
     done = pvlr(*call, "--objective", "recall=1", "--dry-run", "--json")
     assert (done.code, done.err) == (0, "")

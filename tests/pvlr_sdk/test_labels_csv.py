@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.labels_csv import read_columns, read_labels, read_rename
+from pvlr_sdk.labels_csv import parse_renames, read_columns, read_labels, read_rename
 
 VOC_STYLE = """file,split,dog,cat,sofa
 a.jpg,train,1,-1,0
@@ -150,3 +150,15 @@ def test_voc_and_coco(tmp_path):
     assert len(both.missing) == 60
     assert both.extra == []
     assert (both.targets == 1).sum() == (table.targets == 1).sum()
+
+
+def test_renames_come_from_files_and_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "voc.json"
+    path.write_text('{"sofa": "couch", "tvmonitor": "tv"}')
+    assert parse_renames([]) == {}
+    assert parse_renames([str(path)]) == parse_renames([f"voc={path}"]) == {"sofa": "couch", "tvmonitor": "tv"}
+    assert parse_renames([str(path), "tvmonitor=screen"]) == {"sofa": "couch", "tvmonitor": "screen"}
+    with pytest.raises(errors.LabelsFileError):
+        parse_renames(["nowhere.json"])
+    with pytest.raises(errors.LabelsFileError):
+        parse_renames(["voc=nowhere.json"])

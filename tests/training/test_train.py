@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +57,8 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
     build(network, tmp_path / "engine.plan")
     model, _, extra = load_model(folder)
     with Tagger(tmp_path / "engine.plan", precision="fp32") as tagger:
-        report = evaluate(tagger, photos, read_labels(photos / "labels.csv", "train", tagger.labels))
-        assert report.mAP > 95
+        measured = evaluate(tagger, photos, read_labels(photos / "labels.csv", "train", tagger.labels))
+        assert measured.mAP > 95
         image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
         normalised = (image.flip(2).permute(2, 0, 1)[None].float() - 127) / 64
         with torch.inference_mode():
@@ -67,6 +69,24 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
         np.testing.assert_allclose(result.attention("green", size="grid"), maps.numpy(), atol=1e-4)
     bank = LabelBank.load(network.with_suffix(".labels.safetensors"))
     np.testing.assert_allclose(bank.thresholds, extra["thresholds"], atol=1e-6)
+
+    # What docs/accuracy.md shows comes from this script: the fp32 stages agree on every tag set.
+    script = Path(__file__).parents[2] / "benchmarks" / "parity.py"
+    given = [
+        "--images",
+        photos,
+        "--labels",
+        photos / "labels.csv",
+        "--split",
+        "train",
+        "--json",
+        tmp_path / "parity.json",
+    ]
+    subprocess.run([sys.executable, script, folder, *given], check=True, capture_output=True)
+    report = json.loads((tmp_path / "parity.json").read_text())
+    agreement = {(row["stage"], row["against"]): row["same_tag_sets"] for row in report["rows"]}
+    assert report["photos"] == 96
+    assert agreement["ONNX Runtime fp32", "torch fp32"] == agreement["OpenVINO fp32", "torch fp32"] == 100
 
 
 def stop_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
