@@ -156,7 +156,7 @@ class NonFiniteError(BundleError, ArithmeticError):
 
 
 class LabelsFileError(PvlrError, ValueError):
-    """A labels CSV or a label map is unreadable, or a row, column or value in it is wrong."""
+    """A labels CSV, a label map or a file of a data set is unreadable, or a row, column or value in it is wrong."""
 
 
 class ConfigError(PvlrError, ValueError):
