@@ -1,0 +1,33 @@
+"""The benchmark scripts run, on a tiny plan and in short; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_latency_times_every_case(tmp_path: Path) -> None:
+    out = tmp_path / "latency.json"
+    assert "predict()" in run("latency.py", "--rounds", "1", "--json", str(out))
+    figures = json.loads(out.read_text())
+    assert figures["conditions"]["samples"]["predict()"] == 10
+    assert figures["median_ms"].keys() == figures["conditions"]["samples"].keys()
+    assert all(value > 0 for value in figures["median_ms"].values())
+
+
+def test_preprocess_times_every_layout(tmp_path: Path) -> None:
+    out = tmp_path / "preprocess.json"
+    run("preprocess.py", "--rounds", "1", "--size", "64", "--json", str(out))
+    assert out.stat().st_size > 0

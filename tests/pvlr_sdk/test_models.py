@@ -1,0 +1,87 @@
+"""The shipped models: they tag real photos sensibly, fast enough to load, small enough to ship."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger
+from pvlr_sdk.backends.openvino import open_core, supports_bf16
+from pvlr_sdk.bundle import default_plan
+from pvlr_sdk.evaluate import evaluate
+from pvlr_sdk.labels_csv import LabelTable, read_labels, read_rename
+
+ROOT = Path(__file__).parents[2]
+PHOTOS = ROOT / "docs" / "images"
+VOC20 = ROOT / "models" / "pvlr-lite2-voc20" / "engine.plan"
+MAP = ROOT / "training" / "configs" / "voc_to_coco.json"
+
+photos_of_voc = pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled photos")
+
+
+@pytest.mark.parametrize(("photo", "label"), [("astronaut", "person"), ("chelsea", "cat"), ("coffee", "cup")])
+def test_bundled_model_tags_the_shipped_photos(photo: str, label: str) -> None:
+    with Tagger() as tagger:
+        assert tagger.info["name"] == "pvlr-lite2-coco80"
+        result = tagger.predict(PHOTOS / f"{photo}.jpg")
+    assert result[0].label == label
+    where = result.attention(label)
+    assert where.shape == result.frame_size
+    assert where.max() > 3 * where.mean(), "the map is flat"
+
+
+def test_voc20_tags_the_shipped_photos() -> None:
+    with Tagger(VOC20) as tagger:
+        assert [tag.label for tag in tagger.predict(PHOTOS / "astronaut.jpg")] == ["person"]
+        assert [tag.label for tag in tagger.predict(PHOTOS / "chelsea.jpg")] == ["cat"]
+
+
+@pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
+@pytest.mark.parametrize("plan", [None, VOC20], ids=["coco80", "voc20"])
+def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
+    tags = {}
+    for precision in ("fp32", "bf16"):
+        with Tagger(plan, precision=precision) as tagger:
+            results = [tagger.predict(path) for path in sorted(PHOTOS.glob("*.jpg"))]
+        tags[precision] = [[tag.label for tag in result] for result in results]
+    assert tags["fp32"] == tags["bf16"]
+
+
+def test_bundle_is_small_enough_to_ship() -> None:
+    assert sum(path.stat().st_size for path in default_plan().parent.iterdir()) <= 15_000_000
+
+
+def test_first_start_needs_no_torch_and_little_memory(tmp_path: Path) -> None:
+    """In a process of its own: no torch, under 400 MB resident while tagging a 1080p frame."""
+    code = """
+import resource, sys
+import numpy as np
+from pvlr_sdk import Tagger
+frame = np.zeros((1080, 1920, 3), np.uint8)
+with Tagger() as tagger:
+    for _ in range(20):
+        tagger.predict(frame)
+assert 'torch' not in sys.modules
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path.parent)
+    assert int(done.stdout) < 400
+
+
+@photos_of_voc
+@pytest.mark.parametrize(("plan", "rename", "least"), [(VOC20, None, 88.0), (None, MAP, 86.0)], ids=["voc20", "coco80"])
+def test_compiled_plans_are_accurate(plan: Path | None, rename: Path | None, least: float) -> None:
+    """On every sixth photo of VOC's testdev (about 410); docs/accuracy.md has the figures for all of it."""
+    voc = Path(os.environ["PVLR_DATA"]) / "voc2007"
+    with Tagger(plan) as tagger:
+        table = read_labels(voc / "labels.csv", "testdev", tagger.labels, read_rename(rename) if rename else None)
+        some = LabelTable(table.files[::6], np.ascontiguousarray(table.targets[::6]), table.missing, table.extra)
+        report = evaluate(tagger, voc / "images", some)
+    assert report.images == len(some.files)
+    assert report.mAP is not None
+    assert report.mAP > least
