@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .. import errors
+from .. import __version__, errors
 from ..cores import available_cores
 from . import Slot, cache
 
@@ -198,7 +198,8 @@ def _compile(core: openvino.Core, network: Network, options: list[dict[str, Any]
 
 def _split(model: openvino.Model, network: Network) -> list[openvino.Model]:
     """Cut a network in two at the tensor ``fp32_until``."""
-    from openvino import Model, op
+    from openvino import Layout, Model, Type, op
+    from openvino.preprocess import PrePostProcessor
 
     outputs = (output for node in model.get_ordered_ops() for output in node.outputs())
     cut = next((output for output in outputs if network.fp32_until in output.get_names()), None)
@@ -207,7 +208,15 @@ def _split(model: openvino.Model, network: Network) -> list[openvino.Model]:
     entry = op.Parameter(cut.get_element_type(), cut.get_partial_shape())
     for target in cut.get_target_inputs():
         target.replace_source_output(entry.output(0))
-    return [Model([cut], model.get_parameters()), Model(model.get_results(), [entry])]
+    front, rest = Model([cut], model.get_parameters()), Model(model.get_results(), [entry])
+    # Handed over as the bf16 part wants it, or it would convert and reorder the tensor first (0.6 ms of 5.6 on Lite2).
+    joints = PrePostProcessor(front), PrePostProcessor(rest)
+    for joint in (joints[0].output(), joints[1].input()):
+        joint.tensor().set_element_type(Type.bf16)
+        if len(cut.get_partial_shape()) == 4:
+            joint.tensor().set_layout(Layout("NHWC"))
+            joint.model().set_layout(Layout("NCHW"))
+    return [joint.build() for joint in joints]
 
 
 def _import(
@@ -246,7 +255,7 @@ def _reject(network: Network, expected: str, got: str) -> NoReturn:
 def _cache_key(core: openvino.Core, network: Network, part: int, options: list[dict[str, Any]]) -> str:
     """Everything that decides what the compiler makes of a payload."""
     cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-    what = [network.sha256, network.input_shape, network.fp32_until, part, _version(), cpu, options]
+    what = [network.sha256, network.input_shape, network.fp32_until, part, __version__, _version(), cpu, options]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
 
 

@@ -31,3 +31,9 @@ def test_preprocess_times_every_layout(tmp_path: Path) -> None:
     out = tmp_path / "preprocess.json"
     run("preprocess.py", "--rounds", "1", "--size", "64", "--json", str(out))
     assert out.stat().st_size > 0
+
+
+def test_start_measures_cold_and_warm(tmp_path: Path) -> None:
+    out = tmp_path / "start.json"
+    run("start.py", "--samples", "1", "--json", str(out))
+    assert json.loads(out.read_text())["Tagger(), s"].keys() == {"cold", "warm, median"}

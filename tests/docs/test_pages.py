@@ -83,4 +83,4 @@ def test_the_first_lines_of_the_readme_run():
     for call in (["-c", code], ["-c", "from pvlr_sdk.cli import main; main()", *command.split()]):
         done = subprocess.run([sys.executable, *call], cwd=ROOT, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-        assert any(tag in done.stdout for tag in ("cup", "person"))
+        assert any(tag in done.stdout for tag in ("cat", "person"))
