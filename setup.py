@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
@@ -20,11 +21,18 @@ class CMakeBuild(build_ext):
         import pybind11
 
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        work = Path(self.build_temp).resolve() / "cmake"
-        work.mkdir(parents=True, exist_ok=True)
+        # A folder of its own each time: pip builds in a new environment, so a kept CMake cache names tools that are gone.
+        with tempfile.TemporaryDirectory() as work:
+            built = self._build(Path(work), pybind11.get_cmake_dir())
+            # Also beside the sources: python started in the checkout imports that folder, not the installed package.
+            for place in {target, ROOT / "pvlr_sdk" / target.name}:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(built, place)
+
+    def _build(self, work: Path, pybind11_dir: str) -> Path:
         options = [
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={work / 'out'}",
-            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            f"-Dpybind11_DIR={pybind11_dir}",
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DPYBIND11_FINDPYTHON=ON",
         ]
@@ -32,12 +40,8 @@ class CMakeBuild(build_ext):
             options.append("-GNinja")
         subprocess.run(["cmake", "-S", str(ROOT), "-B", str(work), *options], check=True)
         subprocess.run(["cmake", "--build", str(work), "--target", "_core"], check=True)
-
         (built,) = (work / "out").glob("_core*")
-        # Also beside the sources: python started in the checkout imports that folder, not the installed package.
-        for place in {target, ROOT / "pvlr_sdk" / target.name}:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(built, place)
+        return built
 
 
 setup(
