@@ -21,7 +21,7 @@ class CMakeBuild(build_ext):
         import pybind11
 
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        # A folder of its own each time: pip builds in a new environment, so a kept CMake cache names tools that are gone.
+        # A new folder each time: pip builds in a new environment, so a kept CMake cache names tools that are gone.
         with tempfile.TemporaryDirectory() as work:
             built = self._build(Path(work), pybind11.get_cmake_dir())
             # Also beside the sources: python started in the checkout imports that folder, not the installed package.
