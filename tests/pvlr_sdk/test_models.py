@@ -59,7 +59,7 @@ def test_bundle_is_small_enough_to_ship() -> None:
 def test_first_start_needs_no_torch_and_little_memory(tmp_path: Path) -> None:
     """In a process of its own: no torch, under 400 MB resident while tagging a 1080p frame."""
     code = """
-import resource, sys
+import sys
 import numpy as np
 from pvlr_sdk import Tagger
 frame = np.zeros((1080, 1920, 3), np.uint8)
@@ -67,10 +67,11 @@ with Tagger() as tagger:
     for _ in range(20):
         tagger.predict(frame)
 assert 'torch' not in sys.modules
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not getrusage: its peak is inherited from the process that started this one.
+print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path.parent)
-    assert int(done.stdout) < 400
+    assert int(done.stdout) // 1024 < 400
 
 
 @photos_of_voc

@@ -66,7 +66,7 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
         result = tagger.predict(image.numpy())
         np.testing.assert_allclose(result.logits, expected.logits[0].numpy(), atol=1e-4)
         maps = (model.head.alpha * expected.similarity[0]).softmax(0)[:, 1].reshape(model.grid)
-        np.testing.assert_allclose(result.attention("green", size="grid"), maps.numpy(), atol=1e-4)
+        np.testing.assert_allclose(result.attention("green", size="grid"), maps.numpy(), atol=1e-3)
     bank = LabelBank.load(network.with_suffix(".labels.safetensors"))
     np.testing.assert_allclose(bank.thresholds, extra["thresholds"], atol=1e-6)
 
