@@ -39,6 +39,7 @@ __device__ __forceinline__ void mma_m16n8k8(float (&d)[4], std::uint32_t a0, std
   const auto value = [](std::uint32_t pair, int k) {
     return __uint_as_float(k % 2 == 0 ? pair << 16 : pair & 0xFFFF0000U);
   };
+#pragma unroll 2
   for (int k = 0; k < 8; ++k) {
     const float upper = value(__shfl_sync(0xFFFFFFFFU, a0, lane / 4 * 4 + k / 2), k);
     const float lower = value(__shfl_sync(0xFFFFFFFFU, a1, lane / 4 * 4 + k / 2), k);

@@ -13,9 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMT = ROOT / "tests/simt"
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+# Unknown to a host compiler: #pragma unroll.
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror"]
 CROSS = "aarch64-linux-gnu-g++"
-BASE = ["-std=c++17", "-O1", "-g", "-DPVLR_SIMT", *WARNINGS]
+BASE = ["-std=c++17", "-O1", "-g", "-fno-strict-aliasing", "-DPVLR_SIMT", *WARNINGS]
 
 # What the sources under test get, and what all files get. The race check links against the emulator's own hooks, so
 # that the linker must not see -fsanitize=thread.
@@ -55,35 +56,38 @@ def compiler(name: str) -> list[str]:
 
 
 class Emulator:
-    """Builds programs from kernel sources and runs them; the emulator's own objects are compiled once a kind."""
+    """Builds programs from kernel sources and runs them; each source is compiled once a kind."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._built: dict[object, Path] = {}
+        self._objects: dict[object, Path] = {}
 
-    def build(self, sources: list[Path], *, kind: str, cxx: str = "g++", flags: tuple[str, ...] = ()) -> Path:
-        """The program that ``sources`` and the emulator make, compiled as :data:`KINDS` says."""
-        key = (tuple(sources), kind, cxx, flags)
+    def build(self, sources: list[Path], *, kind: str, cxx: str = "g++", csrc: Path = ROOT / "csrc") -> Path:
+        """The program that ``sources`` and the emulator make, as :data:`KINDS` says; headers are from ``csrc``."""
+        key = (tuple(sources), kind, cxx, csrc)
         if key not in self._built:
-            self._built[key] = self._compile(sources, kind, cxx, flags)
+            self._built[key] = self._compile(sources, kind, cxx, csrc)
         return self._built[key]
 
-    def _compile(self, sources: list[Path], kind: str, cxx: str, flags: tuple[str, ...]) -> Path:
+    def _compile(self, sources: list[Path], kind: str, cxx: str, csrc: Path) -> Path:
         own, common = KINDS[kind]
         folder = self.folder / f"{kind}-{cxx}"
         folder.mkdir(exist_ok=True)
-        command = [*compiler(cxx), *BASE, *common, f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}", f"-I{SIMT}"]
+        command = [*compiler(cxx), *BASE, *common, f"-I{csrc}", f"-I{csrc / 'include'}", f"-I{SIMT}"]
         if kind == "address":
             _need_sanitizers(cxx, common, folder)
         emulator = [SIMT / name for name in ("fiber.cpp", "block.cpp", "shadow.cpp", "tsan_hooks.cpp")]
-        jobs = [(source, []) for source in emulator] + [(source, [*own, *flags]) for source in sources]
+        jobs = [(source, []) for source in emulator] + [(source, own) for source in sources]
         objects = []
         for source, extra in jobs:
-            target = folder / f"{source.stem}.o"
-            if source not in emulator or not target.exists():
-                subprocess.run([*command, *extra, "-c", str(source), "-o", str(target)], check=True)
-            objects.append(str(target))
-        program = folder / sources[-1].stem
+            key = (source, kind, cxx, csrc)
+            if key not in self._objects:
+                self._objects[key] = folder / f"{source.name}-{len(self._objects)}.o"
+                compile_one = [*command, *extra, "-xc++", "-c", str(source), "-o", str(self._objects[key])]
+                subprocess.run(compile_one, check=True)
+            objects.append(str(self._objects[key]))
+        program = folder / f"{sources[-1].stem}-{len(self._built)}"
         static = ["-static"] if cxx == CROSS else []
         subprocess.run([cxx, *common, *static, *objects, "-o", str(program)], check=True)
         return program

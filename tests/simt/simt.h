@@ -5,6 +5,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -29,6 +30,9 @@
 #define blockIdx (simt::running.block)
 #define blockDim (simt::running.block_size)
 #define gridDim (simt::running.grid_size)
+
+using std::max;
+using std::min;
 
 #define SIMT_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
