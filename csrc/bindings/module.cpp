@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "attention.h"
 #include "host/passes.h"
 #include "pvlr/preprocess.h"
 
@@ -81,4 +82,5 @@ PYBIND11_MODULE(_core, module) {
   module.def(
       "instruction_set", [] { return pvlr::best_passes().name; },
       "The instruction set that the pass uses on this processor.");
+  pvlr::bind_attention(module);
 }

@@ -1,0 +1,184 @@
+#include "dual_softmax_attention_loops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+// One source for several instruction sets, as in passes.cpp.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(PVLR_NO_DISPATCH)
+#define PVLR_DISPATCH 1
+#else
+#define PVLR_DISPATCH 0
+#endif
+
+#define PVLR_INLINE inline __attribute__((always_inline))
+
+namespace pvlr {
+namespace {
+
+constexpr std::int64_t kScoreLabels = 32;  // so many sums stay in registers
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// e^x for x <= 0, and NaN for NaN, within 2 units in the last place; written so that compilers vectorise loops of it.
+PVLR_INLINE float exp_of_negative(float x) {
+  const float clamped = x < -87.3F ? -87.3F : x;
+  const float n = std::floor(clamped * 1.44269504F + 0.5F);
+  const float r = (clamped - n * 0.693359375F) + n * 2.12194440e-4F;
+  float y = 1.9875691500e-4F;
+  y = y * r + 1.3981999507e-3F;
+  y = y * r + 8.3334519073e-3F;
+  y = y * r + 4.1665795894e-2F;
+  y = y * r + 1.6666665459e-1F;
+  y = y * r + 5.0000001201e-1F;
+  y = y * r * r + r + 1.0F;
+  // NaN makes the exponent's bits meaningless, and y NaN.
+  const auto exponent = static_cast<std::int32_t>(n == n ? n : 0.0F) + 127;
+  const auto bits = static_cast<std::uint32_t>(exponent) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return x < -87.3F ? 0.0F : y * power;
+}
+
+PVLR_INLINE float finite(float maximum) { return maximum == -kInfinity ? 0.0F : maximum; }
+
+// Adds q[d] * k_t[d][first..first+count) for 16 dimensions to sums. Partial sums keep rounding errors small.
+PVLR_INLINE void add_products(const AttentionBlock& b, const float* q, std::int64_t dim, std::int64_t first,
+                              std::int64_t count, float* sums) {
+  float partial[kScoreLabels] = {};
+  for (std::int64_t d = dim; d < dim + 16; ++d) {
+    const float* k = b.k_t + d * b.labels + first;
+    for (std::int64_t c = 0; c < count; ++c) partial[c] += q[d] * k[c];
+  }
+  for (std::int64_t c = 0; c < count; ++c) sums[c] += partial[c];
+}
+
+PVLR_INLINE void compute_scores(const AttentionBlock& b) {
+  for (std::int64_t first = 0; first < b.labels; first += kScoreLabels) {
+    const std::int64_t count = std::min(kScoreLabels, b.labels - first);
+    for (std::int64_t n = 0; n < b.tokens; ++n) {
+      const float* q = b.q_x + n * b.dim;
+      float sums[kScoreLabels] = {};
+      for (std::int64_t d = 0; d < b.dim; d += 16) {
+        if (count == kScoreLabels) {
+          add_products(b, q, d, first, kScoreLabels, sums);  // a constant count becomes straight vector code
+        } else {
+          add_products(b, q, d, first, count, sums);
+        }
+      }
+      float* row = b.scores + n * b.labels + first;
+      for (std::int64_t c = 0; c < count; ++c) row[c] = b.bias[first + c] == 0.0F ? sums[c] : -kInfinity;
+    }
+  }
+}
+
+// The softmax over tokens, online: label_rescale is what this block's maxima do to earlier sums.
+PVLR_INLINE void label_softmax(const AttentionBlock& b) {
+  for (std::int64_t c = 0; c < b.labels; ++c) {
+    float largest = b.label_maximum[c];
+    for (std::int64_t n = 0; n < b.tokens; ++n) {
+      const float score = b.scores[n * b.labels + c];
+      largest = score > largest ? score : largest;
+    }
+    b.label_rescale[c] = exp_of_negative(b.label_maximum[c] - finite(largest));
+    b.label_maximum[c] = largest;
+    b.label_weight[c] *= b.label_rescale[c];
+  }
+  for (std::int64_t n = 0; n < b.tokens; ++n) {
+    const float* scores = b.scores + n * b.labels;
+    float* weights = b.weights + n * b.labels;
+    for (std::int64_t c = 0; c < b.labels; ++c) weights[c] = exp_of_negative(scores[c] - finite(b.label_maximum[c]));
+  }
+  for (std::int64_t c = 0; c < b.labels; ++c) {
+    float sum = 0.0F;
+    for (std::int64_t n = 0; n < b.tokens; ++n) sum += b.weights[n * b.labels + c];
+    b.label_weight[c] += sum;
+  }
+}
+
+template <std::int64_t kDim>
+PVLR_INLINE void add_to_labels(const AttentionBlock& b) {
+  for (std::int64_t c = 0; c < b.labels; ++c) {
+    float* to = b.label_sums + c * kDim;
+    float sums[kDim] = {};
+    for (std::int64_t n = 0; n < b.tokens; ++n) {
+      const float weight = b.weights[n * b.labels + c];
+      const float* value = b.v_x + n * kDim;
+      for (std::int64_t d = 0; d < kDim; ++d) sums[d] += weight * value[d];
+    }
+    for (std::int64_t d = 0; d < kDim; ++d) to[d] = to[d] * b.label_rescale[c] + sums[d];
+  }
+}
+
+// The softmax over labels, which is whole here, and o_x.
+template <std::int64_t kDim>
+PVLR_INLINE void token_softmax(const AttentionBlock& b) {
+  for (std::int64_t n = 0; n < b.tokens; ++n) {
+    const float* scores = b.scores + n * b.labels;
+    float* weights = b.weights + n * b.labels;
+    float largest = -kInfinity;
+    for (std::int64_t c = 0; c < b.labels; ++c) largest = scores[c] > largest ? scores[c] : largest;
+    const float subtracted = finite(largest);
+    for (std::int64_t c = 0; c < b.labels; ++c) weights[c] = exp_of_negative(scores[c] - subtracted);
+    float total = 0.0F;
+    float sums[kDim] = {};
+    for (std::int64_t first = 0; first < b.labels; first += 16) {  // partial sums keep rounding errors small
+      float partial_total = 0.0F;
+      float partial[kDim] = {};
+      const std::int64_t end = std::min(first + 16, b.labels);
+      for (std::int64_t c = first; c < end; ++c) {
+        const float* value = b.v_t + c * kDim;
+        for (std::int64_t d = 0; d < kDim; ++d) partial[d] += weights[c] * value[d];
+        partial_total += weights[c];
+      }
+      for (std::int64_t d = 0; d < kDim; ++d) sums[d] += partial[d];
+      total += partial_total;
+    }
+    const float inverse = total == 0.0F ? 0.0F : 1.0F / total;
+    for (std::int64_t d = 0; d < kDim; ++d) b.o_x[n * kDim + d] = sums[d] * inverse;
+  }
+}
+
+template <std::int64_t kDim>
+PVLR_INLINE void process_dim(const AttentionBlock& b) {
+  compute_scores(b);
+  label_softmax(b);
+  add_to_labels<kDim>(b);
+  token_softmax<kDim>(b);
+}
+
+PVLR_INLINE void process_body(const AttentionBlock& b) {
+  if (b.dim == 32) return process_dim<32>(b);
+  if (b.dim == 64) return process_dim<64>(b);
+  if (b.dim == 96) return process_dim<96>(b);
+  process_dim<128>(b);
+}
+
+void process_portable(const AttentionBlock& b) { process_body(b); }
+
+#if PVLR_DISPATCH
+__attribute__((target("avx2,fma"))) void process_avx2(const AttentionBlock& b) { process_body(b); }
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma"))) void process_avx512(const AttentionBlock& b) {
+  process_body(b);
+}
+#endif
+
+AttentionLoops find_best() {
+#if PVLR_DISPATCH
+  __builtin_cpu_init();
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (avx512) return {"avx512", process_avx512};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {"avx2", process_avx2};
+#endif
+  return {"portable", process_portable};
+}
+
+}  // namespace
+
+const AttentionLoops& best_attention_loops() {
+  static const AttentionLoops loops = find_best();
+  return loops;
+}
+
+}  // namespace pvlr

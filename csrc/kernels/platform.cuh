@@ -1,0 +1,76 @@
+// What a kernel source includes first: CUDA, or the CPU emulator of tests/simt with -DPVLR_SIMT.
+#pragma once
+
+#include <cstddef>
+
+#if defined(PVLR_SIMT)
+
+#include "simt.h"
+
+#define PVLR_DYNAMIC_SHARED(name) unsigned char* const name = simt::running.shared
+#define PVLR_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
+  ((void)(stream), simt::launch(grid, block, shared_bytes, [&] { (kernel)(__VA_ARGS__); }))
+
+namespace pvlr::device {
+
+inline bool query_device(std::size_t* shared_bytes_per_block, int* multiprocessors, int* capability) {
+  *shared_bytes_per_block = simt::device.shared_bytes_per_block;
+  *multiprocessors = simt::device.multiprocessors;
+  *capability = 80;
+  return true;
+}
+
+template <typename Kernel>
+bool allow_shared_bytes(Kernel, std::size_t bytes) {
+  return bytes <= simt::device.shared_bytes_per_block;
+}
+
+inline bool launch_accepted() { return true; }
+
+}  // namespace pvlr::device
+
+#else
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#define PVLR_DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+// clang-format off
+#define PVLR_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
+  ((kernel)<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__))
+// clang-format on
+
+namespace pvlr::device {
+
+// Of the current device; capability is 10 * major + minor.
+inline bool query_device(std::size_t* shared_bytes_per_block, int* multiprocessors, int* capability) {
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return false;
+  const auto get = [device](cudaDeviceAttr attribute, int* value) {
+    return cudaDeviceGetAttribute(value, attribute, device) == cudaSuccess;
+  };
+  int shared = 0;
+  int major = 0;
+  int minor = 0;
+  const bool known = get(cudaDevAttrMaxSharedMemoryPerBlockOptin, &shared) &&
+                     get(cudaDevAttrMultiProcessorCount, multiprocessors) &&
+                     get(cudaDevAttrComputeCapabilityMajor, &major) && get(cudaDevAttrComputeCapabilityMinor, &minor);
+  *shared_bytes_per_block = static_cast<std::size_t>(shared);
+  *capability = 10 * major + minor;
+  return known;
+}
+
+// A kernel must be allowed more than 48 KiB of dynamic shared memory before its launch.
+template <typename Kernel>
+bool allow_shared_bytes(Kernel kernel, std::size_t bytes) {
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)) ==
+         cudaSuccess;
+}
+
+// Whether the last launch was accepted; takes the error, so that it doesn't show up in the caller's next check.
+inline bool launch_accepted() { return cudaGetLastError() == cudaSuccess; }
+
+}  // namespace pvlr::device
+
+#endif

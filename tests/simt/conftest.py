@@ -1,0 +1,116 @@
+"""Compiles kernel sources for the CPU emulator: finds CUDA's headers and knows the flags of each kind of build."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SIMT = ROOT / "tests/simt"
+# Unknown to a host compiler: #pragma unroll.
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror"]
+CROSS = "aarch64-linux-gnu-g++"
+BASE = ["-std=c++17", "-O1", "-g", "-fno-strict-aliasing", "-DPVLR_SIMT", *WARNINGS]
+
+# What the sources under test get, and what all files get. The race check links against the emulator's own hooks, so
+# that the linker must not see -fsanitize=thread.
+KINDS: dict[str, tuple[list[str], list[str]]] = {
+    "plain": ([], []),
+    "address": ([], ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
+    "race": (["-fsanitize=thread"], []),
+    "ucontext": ([], ["-DSIMT_UCONTEXT"]),
+}
+
+
+@functools.cache
+def cuda_include() -> tuple[Path, ...]:
+    """The folders with CUDA's headers: of CUDA_HOME, /usr/local/cuda*, or the wheels from PyPI; empty if none."""
+    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    homes += [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)]
+    folders = [home / "include" for home in homes]
+    spec = importlib.util.find_spec("nvidia")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        folders += sorted(Path(place).glob("*/include"), reverse=True)
+    wanted = ("cuda_fp16.h", "cuda_bf16.h", "vector_types.h", "nv/target")
+    whole = [folder for folder in folders if all((folder / name).is_file() for name in wanted)]
+    if whole:
+        return (whole[0],)
+    # nvidia-cuda-runtime and nvidia-cuda-cccl of CUDA 12 have folders of their own.
+    parts = [next((f for f in folders if (f / name).is_file()), None) for name in wanted]
+    return tuple(dict.fromkeys(f for f in parts if f)) if all(parts) else ()
+
+
+def compiler(name: str) -> list[str]:
+    """The compiler's command; skips the test if it or CUDA's headers are missing."""
+    if shutil.which(name) is None:
+        pytest.skip(f"no {name} on this machine")
+    if not cuda_include():
+        pytest.skip("no CUDA headers: set CUDA_HOME, or pip install nvidia-cuda-runtime nvidia-cuda-cccl")
+    return [name, *(f"-isystem{folder}" for folder in cuda_include())]
+
+
+class Emulator:
+    """Builds programs from kernel sources and runs them; each source is compiled once a kind."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._built: dict[object, Path] = {}
+        self._objects: dict[object, Path] = {}
+
+    def build(self, sources: list[Path], *, kind: str, cxx: str = "g++", csrc: Path = ROOT / "csrc") -> Path:
+        """The program that ``sources`` and the emulator make, as :data:`KINDS` says; headers are from ``csrc``."""
+        key = (tuple(sources), kind, cxx, csrc)
+        if key not in self._built:
+            self._built[key] = self._compile(sources, kind, cxx, csrc)
+        return self._built[key]
+
+    def _compile(self, sources: list[Path], kind: str, cxx: str, csrc: Path) -> Path:
+        own, common = KINDS[kind]
+        folder = self.folder / f"{kind}-{cxx}"
+        folder.mkdir(exist_ok=True)
+        command = [*compiler(cxx), *BASE, *common, f"-I{csrc}", f"-I{csrc / 'include'}", f"-I{SIMT}"]
+        if kind == "address":
+            _need_sanitizers(cxx, common, folder)
+        emulator = [SIMT / name for name in ("fiber.cpp", "block.cpp", "shadow.cpp", "tsan_hooks.cpp")]
+        jobs = [(source, []) for source in emulator] + [(source, own) for source in sources]
+        objects = []
+        for source, extra in jobs:
+            key = (source, kind, cxx, csrc)
+            if key not in self._objects:
+                self._objects[key] = folder / f"{source.name}-{len(self._objects)}.o"
+                compile_one = [*command, *extra, "-xc++", "-c", str(source), "-o", str(self._objects[key])]
+                subprocess.run(compile_one, check=True)
+            objects.append(str(self._objects[key]))
+        program = folder / f"{sources[-1].stem}-{len(self._built)}"
+        static = ["-static"] if cxx == CROSS else []
+        subprocess.run([cxx, *common, *static, *objects, "-o", str(program)], check=True)
+        return program
+
+    def run(self, program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a program that ``build`` made; those for AArch64 under qemu."""
+        command = [str(program), *arguments]
+        if program.parent.name.endswith(CROSS):
+            if shutil.which("qemu-aarch64") is None:
+                pytest.skip("no qemu-aarch64 on this machine")
+            command.insert(0, "qemu-aarch64")
+        # Leak detection needs ptrace, which containers often forbid.
+        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+
+
+def _need_sanitizers(cxx: str, flags: list[str], folder: Path) -> None:
+    probe = folder / "probe.cpp"
+    probe.write_text("int main() { return 0; }\n")
+    if subprocess.run([cxx, *flags, str(probe), "-o", str(folder / "probe")], capture_output=True).returncode:
+        pytest.skip(f"{cxx} has no sanitizer libraries")
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Emulator:
+    return Emulator(tmp_path_factory.mktemp("simt"))

@@ -1,0 +1,95 @@
+// What the launcher refuses, and that the message names the argument; that it reports its workspace's size.
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "block.h"
+#include "pvlr/dual_softmax_attention.h"
+
+namespace {
+
+using Params = pvlr::DualSoftmaxAttentionParams;
+using pvlr::StatusCode;
+int failures = 0;
+
+void expect(bool condition, const char* what, const char* got = "") {
+  if (condition) return;
+  ++failures;
+  std::printf("FAILED: %s %s\n", what, got);
+}
+
+constexpr std::int64_t kTokens = 70;
+constexpr std::int64_t kLabels = 130;
+constexpr std::int64_t kDim = 32;
+alignas(16) unsigned char tensors[6][kLabels * kDim * 2 + 32];
+
+Params good() {
+  Params p{};
+  p.batch = p.heads = 1;
+  p.tokens = kTokens;
+  p.labels = kLabels;
+  p.dim = kDim;
+  p.type = pvlr::DataType::kFloat16;
+  p.q_x = tensors[0];
+  p.k_t = tensors[1];
+  p.v_x = tensors[2];
+  p.v_t = tensors[3];
+  p.o_x = tensors[4];
+  p.o_t = tensors[5];
+  p.q_x_strides = p.v_x_strides = p.o_x_strides = {kTokens * kDim, kTokens * kDim, kDim};
+  p.k_t_strides = p.v_t_strides = p.o_t_strides = {kLabels * kDim, kLabels * kDim, kDim};
+  return p;
+}
+
+}  // namespace
+
+int main() {
+  std::size_t bytes = 0;
+  Params sizes = good();
+  sizes.q_x = sizes.k_t = sizes.v_x = sizes.v_t = sizes.o_x = sizes.o_t = nullptr;
+  expect(pvlr::dual_softmax_attention_cuda_workspace(sizes, &bytes).ok() && bytes > 0, "a workspace without pointers");
+  std::vector<float> workspace(bytes / sizeof(float) + 4);
+  const auto with_workspace = [&] {
+    Params p = good();
+    p.workspace = workspace.data();
+    p.workspace_bytes = bytes;
+    return p;
+  };
+  expect(pvlr::dual_softmax_attention_cuda(with_workspace(), nullptr).ok(), "good arguments are taken");
+
+  const struct {
+    const char* name;
+    std::function<void(Params&)> spoil;
+    StatusCode code = StatusCode::kInvalidArgument;
+  } cases[] = {
+      {"batch", [](Params& p) { p.batch = 0; }},
+      {"heads", [](Params& p) { p.heads = -1; }},
+      {"tokens", [](Params& p) { p.tokens = 0; }},
+      {"labels", [](Params& p) { p.labels = std::int64_t{1} << 40; }},
+      {"dim", [](Params& p) { p.dim = 48; }},
+      {"type", [](Params& p) { p.type = static_cast<pvlr::DataType>(7); }},
+      {"q_x", [](Params& p) { p.q_x = nullptr; }},
+      {"k_t", [](Params& p) { p.k_t = nullptr; }},
+      {"v_x", [](Params& p) { p.v_x = tensors[2] + 2; }},
+      {"v_t", [](Params& p) { p.v_t_strides.row = kDim + 1; }},
+      {"o_x", [](Params& p) { p.o_x = tensors[4] + 8; }},
+      {"o_t", [](Params& p) { p.o_t = nullptr; }},
+      {"o_x_strides", [](Params& p) { p.o_x_strides.row = 0; }},
+      {"o_t_strides", [](Params& p) { p.o_t_strides.row = kDim - 8; }},
+      {"workspace", [](Params& p) { p.workspace = static_cast<char*>(p.workspace) + 4; }},
+      {"workspace_bytes", [](Params& p) { p.workspace_bytes -= 1; }, StatusCode::kWorkspaceTooSmall},
+      {"workspace_bytes", [](Params& p) { p.workspace = nullptr; }, StatusCode::kWorkspaceTooSmall},
+  };
+  for (const auto& one : cases) {
+    Params p = with_workspace();
+    one.spoil(p);
+    const pvlr::Status status = pvlr::dual_softmax_attention_cuda(p, nullptr);
+    expect(status.code == one.code, one.name, status.message);
+    const std::size_t length = std::strlen(one.name);
+    expect(std::strncmp(status.message, one.name, length) == 0 && status.message[length] == ':', one.name,
+           status.message);
+  }
+  if (failures == 0) std::printf("ok\n");
+  return failures != 0;
+}
