@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import errors, golden
 from .backends import Backend, Slot, open_backend
@@ -87,6 +88,11 @@ class Tagger:
     def labels(self) -> list[str]:
         """The C label names, in the order of ``TagResult.scores``."""
         return list(self._space.names)
+
+    @property
+    def thresholds(self) -> NDArray[np.float32]:
+        """float32 (C,): the score from which on each label is a tag, where a call does not say otherwise."""
+        return self._thresholds.copy()
 
     @property
     def info(self) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""Events to a web server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from .. import __version__, errors
+from ..events import Event
+
+_REFUSED = frozenset({400, 413, 415, 422})
+"""The server has read this notice and doesn't want it; any other failure may pass."""
+
+
+class WebhookSink:
+    """Sends each notice as a POST with a JSON body and the headers of Standard Webhooks (standardwebhooks.com).
+
+    ``webhook-id`` is the same in every try and differs between the two notices of an event. With a secret,
+    ``webhook-signature`` is ``v1,`` and the base64 of HMAC-SHA256(secret, ID.TIMESTAMP.BODY).
+
+    Args:
+        url: ``https://...`` or ``http://...``; redirects are not followed.
+        secret: a text, or ``whsec_`` and the base64 of any bytes.
+        headers: more headers, such as ``Authorization``.
+        timeout: seconds for one try.
+
+    Raises:
+        OptionError: the URL or the secret can't be.
+    """
+
+    def __init__(
+        self, url: str, *, secret: str | None = None, headers: Mapping[str, str] | None = None, timeout: float = 10.0
+    ) -> None:
+        self.name = f"webhook {_host(url)}"
+        self._url = url
+        self._key = None if secret is None else _key(secret)
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"pvlr_sdk/{__version__}", **(headers or {})}
+        self._timeout = timeout
+        self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def write(self, item: Event) -> None:
+        """Deliver one notice.
+
+        Raises:
+            OSError: no answer in time, or one that says to try again.
+            ValueError: the server refuses this notice.
+        """
+        body = item.to_json().encode()
+        identity, stamp = f"{item.id}_{item.state}", str(int(time.time()))
+        headers = {**self._headers, "webhook-id": identity, "webhook-timestamp": stamp}
+        if self._key is not None:
+            signature = hmac.digest(self._key, f"{identity}.{stamp}.".encode() + body, hashlib.sha256)
+            headers["webhook-signature"] = f"v1,{base64.b64encode(signature).decode()}"
+        request = urllib.request.Request(self._url, body, headers, method="POST")
+        try:
+            self._opener.open(request, timeout=self._timeout).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in _REFUSED:
+                raise ValueError(f"the server answered {error.code}") from None
+            raise ConnectionError(f"the server answered {error.code}") from None
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error: urllib would follow it with a GET, without the notice."""
+
+    def redirect_request(self, *arguments: Any) -> None:
+        return None
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.scheme in ("http", "https") else None
+    except ValueError:
+        host = None
+    if not host:
+        raise errors.OptionError(
+            "webhook url", expected="http://HOST/... or https://HOST/...", got="something else", hint="Correct it."
+        )
+    return host
+
+
+def _key(secret: str) -> bytes:
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise errors.OptionError(
+            "webhook secret", expected="base64 after whsec_", got="something else", hint="Copy it again."
+        ) from None

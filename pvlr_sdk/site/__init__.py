@@ -1,0 +1,8 @@
+"""A whole installation in one object: cameras, tagger, events and sinks, from one configuration."""
+
+from __future__ import annotations
+
+from .config import CameraConfig, EventsConfig, SiteConfig, load_config
+from .site import Site
+
+__all__ = ["CameraConfig", "EventsConfig", "Site", "SiteConfig", "load_config"]

@@ -1,0 +1,234 @@
+"""The configuration of a site: one YAML file, every key checked."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from ..errors import ConfigError
+from .environment import expand
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suggest(cls, raw: Any) -> Any:
+        """Name the key that was probably meant, where pydantic would only say that there is no such key."""
+        if isinstance(raw, dict):
+            for key in raw:
+                if key not in cls.model_fields:
+                    raise PydanticCustomError("unknown_key", "", {"key": str(key), "known": list(cls.model_fields)})
+        return raw
+
+
+def _beside_the_config(path: Path, info: ValidationInfo) -> Path:
+    return (info.context or {}).get("folder", Path()) / path.expanduser()
+
+
+Place = Annotated[Path, AfterValidator(_beside_the_config)]
+"""A path; a relative one starts at the folder of the configuration file."""
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
+"""What may stand in a topic, a URL and a file name."""
+Score = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class CameraConfig(_Strict):
+    """One camera. ``region`` is left, top, width and height in pixels; ``labels`` and ``deny`` replace those of
+    ``events`` for this camera."""
+
+    uri: str
+    transport: Literal["tcp", "udp"] = "tcp"
+    region: tuple[int, int, int, int] | None = None
+    labels: tuple[str, ...] | None = None
+    deny: tuple[str, ...] | None = None
+
+
+class EventsConfig(_Strict):
+    """How scores become events: see :class:`pvlr_sdk.events.EventSettings`.
+
+    ``snapshots`` is a folder for a JPEG of the frame that turned an event on.
+    """
+
+    smoothing: Seconds = 0.5
+    margin: Score = 0.1
+    min_duration: Seconds = 0.5
+    min_gap: Seconds = 0.0
+    thresholds: dict[str, Score] = {}
+    off_thresholds: dict[str, Score] = {}
+    labels: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+    snapshots: Place | None = None
+
+
+class StreamConfig(_Strict):
+    """The loop: a result older than ``staleness`` seconds counts as late; the frames of several cameras are tagged
+    together if they come within ``window`` seconds; ``every_frame`` of a file, not the newest only."""
+
+    staleness: Seconds = 0.5
+    window: Seconds = 0.005
+    every_frame: bool = False
+
+
+class JsonlConfig(_Strict):
+    """One JSON object a line. ``path`` ``-`` is stdout; a file is rotated at ``max_mb``, and ``keep`` old ones stay."""
+
+    kind: Literal["jsonl"]
+    path: Place | Literal["-"] = Field(union_mode="left_to_right")
+    max_mb: Annotated[float, Field(gt=0)] | None = None
+    keep: Annotated[int, Field(ge=0)] = 5
+
+
+class SqliteConfig(_Strict):
+    """One row an event in the table ``events`` of an SQLite file."""
+
+    kind: Literal["sqlite"]
+    path: Place
+
+
+class _Spooled(_Strict):
+    """``queue`` is the file where events wait, at most ``capacity`` of them."""
+
+    queue: Place | None = None
+    capacity: Annotated[int, Field(ge=2)] = 100_000
+
+
+class MqttConfig(_Spooled):
+    """A broker, as ``mqtt://HOST[:PORT]`` or ``mqtts://...``; events go to ``PREFIX/CAMERA/events``.
+
+    ``ca`` is a file with the certificates to trust in place of the system's; ``cert`` and ``key`` are this device's
+    own. ``discovery`` announces a binary sensor for each camera and label to Home Assistant.
+    """
+
+    kind: Literal["mqtt"]
+    url: str
+    user: str | None = None
+    password: SecretStr | None = None
+    ca: Place | None = None
+    cert: Place | None = None
+    key: Place | None = None
+    client_id: str | None = None
+    prefix: str = "pvlr"
+    discovery: bool = False
+
+
+class WebhookConfig(_Spooled):
+    """A web server that gets a POST for each notice, signed with ``secret`` (Standard Webhooks)."""
+
+    kind: Literal["webhook"]
+    url: str
+    secret: SecretStr | None = None
+    headers: dict[str, SecretStr] = {}
+    timeout: Annotated[float, Field(gt=0)] = 10.0
+
+
+class VideoConfig(_Strict):
+    """Annotated video of the cameras (all, or those in ``cameras``), a new file every ``minutes``."""
+
+    kind: Literal["video"]
+    folder: Place
+    cameras: tuple[Name, ...] | None = None
+    minutes: Annotated[float, Field(gt=0)] = 10.0
+
+
+EventSinkConfig: TypeAlias = JsonlConfig | SqliteConfig | MqttConfig | WebhookConfig
+SinkConfig = Annotated[EventSinkConfig | VideoConfig, Field(discriminator="kind")]
+
+
+def _uri_alone(raw: Any) -> Any:
+    return {"uri": str(raw)} if isinstance(raw, (str, int)) else raw
+
+
+class SiteConfig(_Strict):
+    """A whole site. ``plan`` is the bundled model if left out; a camera may be just its URI."""
+
+    plan: Place | None = None
+    device: str = "auto"
+    precision: str | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+    cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(min_length=1)
+    events: EventsConfig = EventsConfig()
+    stream: StreamConfig = StreamConfig()
+    sinks: tuple[SinkConfig, ...] = ()
+
+    @classmethod
+    def parse(cls, raw: Any, *, source: str, folder: Path | None = None) -> SiteConfig:
+        """Check a configuration given as plain mappings and lists; ``$NAME`` in a text is that environment variable.
+
+        Args:
+            source: what to call it in messages.
+            folder: where relative paths start; None: the working directory.
+
+        Raises:
+            ConfigError: names the key that is unknown or wrong. Values of environment variables never show.
+        """
+        try:
+            return cls.model_validate(expand(raw, source), context={"folder": folder or Path()})
+        except ValidationError as error:
+            raise _explained(error, raw, source) from None
+
+
+def load_config(path: str | os.PathLike[str]) -> SiteConfig:
+    """Read a site from a YAML file; relative paths in it start at its folder.
+
+    Raises:
+        ConfigError: no such file, no YAML, or a key in it is unknown or wrong.
+        MissingPartError: PyYAML is not installed.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_bytes())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            str(path), expected="a YAML file", got=" ".join(str(error).split()), hint="See docs/events.md."
+        ) from None
+    return SiteConfig.parse(raw, source=str(path), folder=path.parent)
+
+
+def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    keys, written = _written_keys(raw, first["loc"])
+    if first["type"] == "unknown_key":
+        key, known = first["ctx"]["key"], first["ctx"]["known"]
+        close = difflib.get_close_matches(key, known, 1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"The keys here are {', '.join(known)}."
+        return ConfigError(f"{source}: {'.'.join([*keys, key])}", expected="a known key", got=repr(key), hint=hint)
+    return ConfigError(
+        f"{source}: {'.'.join(keys) or 'the whole'}",
+        expected=first["msg"][0].lower() + first["msg"][1:],
+        got="nothing" if first["type"] == "missing" else repr(written),
+        hint="See docs/events.md.",
+    )
+
+
+def _written_keys(raw: Any, location: tuple[int | str, ...]) -> tuple[list[str], Any]:
+    """The keys that lead to a value, without what pydantic puts between them, and the value as it is written."""
+    keys = []
+    for position, part in enumerate(location):
+        if (isinstance(raw, Mapping) and part in raw) or (isinstance(raw, (list, tuple)) and isinstance(part, int)):
+            raw = raw[part]
+        elif position < len(location) - 1 or not isinstance(raw, Mapping):
+            continue
+        keys.append(str(part))
+    return keys, raw

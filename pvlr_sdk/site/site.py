@@ -1,0 +1,192 @@
+"""A whole installation: cameras in, events out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..events import Event, EventDetector, EventSettings
+from ..tagger import Tagger
+from .config import CameraConfig, EventsConfig, SiteConfig
+from .outlets import Outlets
+
+if TYPE_CHECKING:
+    from ..stream import CameraChange, Observation, Stream
+
+_REMEMBERED = 1000
+"""Notices that :meth:`Site.events` can look back on."""
+_HUNG = 30.0
+"""Seconds without a result from a live camera after which something hangs."""
+
+
+class Site:
+    """Runs what a :class:`SiteConfig` describes. Every method but :meth:`run` may be called from any thread.
+
+    Args:
+        config: the cameras, the plan, how scores become events, and where these go.
+        tagger: used instead of loading ``config.plan``; it is not closed at the end.
+
+    Raises:
+        BundleError, OptionError, UnknownLabelError: the plan or a label can't be.
+        OutputError, MissingPartError: a sink can't be opened.
+    """
+
+    def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
+        from ..stream import Camera, Stream
+
+        self._owned = tagger is None
+        self._tagger = tagger or Tagger(
+            config.plan, device=config.device, precision=config.precision, num_threads=config.threads
+        )
+        self._detectors = {
+            name: EventDetector(
+                name, self._tagger.labels, self._tagger.thresholds, event_settings(config.events, camera)
+            )
+            for name, camera in config.cameras.items()
+        }
+        cameras = [
+            Camera(name, camera.uri, region=camera.region, transport=camera.transport)
+            for name, camera in config.cameras.items()
+        ]
+        options = config.stream
+        self._stream: Stream = Stream(
+            self._tagger,
+            cameras,
+            staleness=options.staleness,
+            window=options.window,
+            every_frame=options.every_frame,
+        )
+        self._outlets = Outlets(config, {name: detector.labels for name, detector in self._detectors.items()})
+        self._states = dict.fromkeys(config.cameras, "starting")
+        self._latest: dict[str, Observation] = {}
+        self._remembered: deque[Event] = deque(maxlen=_REMEMBERED)
+        self._open: dict[str, Event] = {}
+        self._count = 0
+        self._lock = threading.Lock()
+        self._reason = "stopped"
+        self._began = time.monotonic()
+        self._seen = dict.fromkeys(config.cameras, self._began)
+
+    @property
+    def tagger(self) -> Tagger:
+        """The tagger that all cameras share."""
+        return self._tagger
+
+    @property
+    def cameras(self) -> dict[str, str]:
+        """The state of each camera: ``starting``, ``live``, ``lost`` or ``ended``."""
+        return dict(self._states)
+
+    def run(self) -> None:
+        """Tag until :meth:`stop` is called or every camera has ended; then close open events and all sinks."""
+        from ..stream import Observation
+
+        try:
+            with self._stream as stream:
+                for item in stream:
+                    if isinstance(item, Observation):
+                        self._observe(item)
+                    else:
+                        self._change(item)
+        finally:
+            for name in self._detectors:
+                self._close(name, self._reason)
+            self._outlets.close()
+            if self._owned:
+                self._tagger.close()
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Let :meth:`run` return within a second; open events end with this reason."""
+        self._reason = reason
+        self._stream.stop()
+
+    def latest(self, camera: str) -> Observation | None:
+        """The newest result of a camera with its frame; None before the first, and while the camera is lost."""
+        return self._latest.get(camera)
+
+    def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
+        """The newest notices, oldest first, at most ``limit`` of them and of the last thousand.
+
+        ``since``, in seconds since the epoch, leaves out those up to that time.
+        """
+        with self._lock:
+            found = [event for event in self._remembered if since is None or event.time > since]
+        return found[-limit:] if limit > 0 else []
+
+    def open_events(self) -> list[Event]:
+        """The ``on`` notices of the events that have not ended yet, oldest first."""
+        with self._lock:
+            return list(self._open.values())
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``callback(event)`` for each notice from now on, in a thread of its own; returns what ends it.
+
+        It has a bounded queue: a callback that is too slow misses the oldest notices and never stops a camera.
+        """
+        return self._outlets.subscribe(callback)
+
+    def healthy(self) -> bool:
+        """Whether every camera that is live has given a result in the last 30 seconds: the sign of life."""
+        oldest = time.monotonic() - _HUNG
+        return all(self._seen[name] > oldest for name, state in self._states.items() if state == "live")
+
+    def stats(self) -> dict[str, Any]:
+        """``{"uptime", "cameras", "events", "stream", "sinks"}``: seconds, the cameras' states, how many notices there
+        were, what ``Stream.stats`` says, and each sink's counters."""
+        return {
+            "uptime": time.monotonic() - self._began,
+            "cameras": self.cameras,
+            "events": self._count,
+            "stream": self._stream.stats(),
+            "sinks": [stats.to_dict() for stats in self._outlets.stats()],
+        }
+
+    def _observe(self, seen: Observation) -> None:
+        name, frame = seen.camera, seen.frame
+        self._seen[name] = time.monotonic()
+        self._latest[name] = seen
+        events = self._detectors[name].update(frame.captured, frame.wall, seen.result.scores)
+        self._publish([self._outlets.with_snapshot(event, seen) for event in events])
+        self._outlets.show(seen)
+
+    def _change(self, change: CameraChange) -> None:
+        name = change.camera
+        self._states[name] = change.state
+        self._seen[name] = time.monotonic()
+        if change.state != "live":
+            self._latest.pop(name, None)
+            reason = f"camera {change.state}"
+            self._close(name, f"{reason}: {change.reason}" if change.reason else reason)
+
+    def _close(self, name: str, reason: str) -> None:
+        self._publish(self._detectors[name].close(time.monotonic(), reason))
+
+    def _publish(self, events: list[Event]) -> None:
+        for event in events:
+            with self._lock:
+                self._count += 1
+                self._remembered.append(event)
+                if event.state == "on":
+                    self._open[event.id] = event
+                else:
+                    self._open.pop(event.id, None)
+            self._outlets.submit(event)
+        if events and self._outlets.dead:
+            self.stop("nobody reads the events")
+
+
+def event_settings(events: EventsConfig, camera: CameraConfig) -> EventSettings:
+    """What the site and one of its cameras say about events, together."""
+    return EventSettings(
+        smoothing=events.smoothing,
+        margin=events.margin,
+        min_duration=events.min_duration,
+        min_gap=events.min_gap,
+        on=events.thresholds,
+        off=events.off_thresholds,
+        labels=events.labels if camera.labels is None else camera.labels,
+        deny=events.deny if camera.deny is None else camera.deny,
+    )
