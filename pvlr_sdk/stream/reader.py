@@ -1,0 +1,120 @@
+"""A camera's own thread: opens its source, reads it, and opens it again for as long as it takes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from .. import errors
+from ..sources import CapturedFrame, EndOfSource, Source, open_source
+from ..sources.uri import PathUri, parse_uri
+from .backoff import Backoff
+from .camera import Camera
+from .events import CameraChange, CameraState
+from .inboxes import Inboxes
+from .pace import Playback
+from .stats import Counters
+
+_log = logging.getLogger(__name__)
+
+_STEADY = 10.0
+"""Seconds of frames after which a camera counts as back; one that is lost at once again waits longer each time."""
+
+
+class Reader:
+    """Fills one camera's inbox until the inboxes are closed or the source has ended.
+
+    Args:
+        index: the camera's place in ``inboxes``.
+        every_frame: leave no frame of a file out; else a file plays at its own pace, like a camera.
+    """
+
+    def __init__(
+        self, index: int, camera: Camera, inboxes: Inboxes, counters: Counters, reconnect: Backoff, every_frame: bool
+    ) -> None:
+        self._index = index
+        self._camera = camera
+        self._inboxes = inboxes
+        self._counters = counters
+        self._reconnect = reconnect
+        self._every_frame = every_frame
+        self._is_file = isinstance(parse_uri(camera.uri), PathUri)
+        self._source: Source | None = None
+        self._thread = threading.Thread(target=self._run, name=f"pvlr-camera-{camera.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def join(self, timeout: float) -> bool:
+        """Close the source and wait for the thread; answers whether it has ended.
+
+        One inside a library call that can't be interrupted ends by itself, after the camera's timeout at the latest.
+        """
+        source = self._source
+        if source is not None:
+            source.close()
+        self._thread.join(max(timeout, 0))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._inboxes.closed:
+            began, wait = time.monotonic(), None
+            try:
+                self._watch()
+            except EndOfSource:
+                return self._change("ended", "the end was reached")
+            except errors.SourceDeniedError as error:
+                reason, wait = f"expected {error.expected}, got {error.got}", self._reconnect.denied
+            except errors.PvlrError as error:
+                reason = f"expected {error.expected}, got {error.got}"
+            except Exception as error:
+                # Its text may hold the URI, its traceback the credentials: the type has to do.
+                _log.error("camera %s: unexpected %s", self._camera.name, type(error).__name__)
+                reason = f"unexpected {type(error).__name__}"
+            if self._inboxes.closed:
+                return None
+            if self._is_file:
+                return self._change("ended", reason)
+            self._change("lost", reason)
+            attempt = 0 if time.monotonic() - began > _STEADY + self._camera.timeout else attempt
+            self._inboxes.sleep(self._reconnect.delay(attempt) if wait is None else wait)
+            attempt += 1
+            self._counters.add(reconnects=1)
+        return None
+
+    def _watch(self) -> None:
+        """Open the source and read it; ends by an exception only, except after the inboxes were closed."""
+        camera = self._camera
+        source = open_source(camera.uri, transport=camera.transport, timeout=camera.timeout, loop=camera.loop)
+        self._source = source
+        try:
+            damaged = skipped = 0
+            playback = Playback()
+            while not self._inboxes.closed:
+                frame = source.read()
+                if frame.sequence == 0:
+                    self._change("live", "")
+                self._counters.captured(frame.captured, frame.size)
+                self._put(source, frame, playback)
+                self._counters.add(decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped)
+                damaged, skipped = source.decode_errors, source.skipped
+        finally:
+            self._source = None
+            source.close()
+
+    def _put(self, source: Source, frame: CapturedFrame, playback: Playback) -> None:
+        # A folder of pictures has no pace at which it could be played: all of them are wanted.
+        if not source.live and (self._every_frame or frame.source_time is None):
+            return self._inboxes.put_every_frame(self._index, frame)
+        if not source.live:
+            frame = playback.hold(frame, self._inboxes)
+        self._counters.add(dropped=self._inboxes.put_frame(self._index, frame))
+        return None
+
+    def _change(self, state: CameraState, reason: str) -> None:
+        if self._counters.changed(state, reason):
+            _log.info("camera %s: %s %s", self._camera.name, state, reason)
+            self._inboxes.put_change(self._index, CameraChange(self._camera.name, state, reason, time.time()))
