@@ -96,20 +96,18 @@ class EventDetector:
                     got=f"{value:g}",
                     hint="Lower it, or raise the label's on threshold.",
                 )
-        watched = np.zeros(len(labels), np.bool_)
-        watched[
-            list(index.values()) if settings.labels is None else [find_label(x, index) for x in settings.labels]
-        ] = 1
-        watched[[find_label(x, index) for x in settings.deny]] = 0
+        allowed = labels if settings.labels is None else settings.labels
+        watched = {find_label(label, index) for label in allowed} - {
+            find_label(label, index) for label in settings.deny
+        }
 
         self._camera = camera
         self._settings = settings
         self._count = len(labels)
-        self._last: float | None = None
-        self._columns = np.flatnonzero(watched)
-        self._labels = [labels[column] for column in self._columns]
+        self._columns = np.array(sorted(watched), np.intp)
+        self._labels = [labels[column] for column in sorted(watched)]
         self._upper, self._lower = on[self._columns], off[self._columns]
-        self._reset()
+        self._tracks = _Tracks(len(self._labels))
 
     @property
     def labels(self) -> list[str]:
@@ -128,24 +126,26 @@ class EventDetector:
         Raises:
             OptionError: scores of another shape, or not finite.
         """
-        new = self._checked(scores)
-        now = monotonic if self._last is None else max(monotonic, self._last)
-        self._smooth(new, 0.0 if self._last is None else now - self._last)
-        self._last = now
+        new, tracks = self._checked(scores), self._tracks
+        now = monotonic if tracks.last is None else max(monotonic, tracks.last)
+        constant = self._settings.smoothing
+        weight = 1.0 if tracks.last is None or constant == 0 else -np.expm1((tracks.last - now) / constant)
+        tracks.average += weight * (new - tracks.average)
+        tracks.last = now
 
-        up = (self._average >= self._upper) | (self._up & (self._average >= self._lower))
-        self._since[up != self._up] = now
-        starting = up & ~self._up & ~self._active
-        self._start[starting], self._offset[starting], self._peak[starting] = now, wall - now, -np.inf
-        higher = (up | self._active) & (self._average > self._peak)
-        self._peak[higher], self._peak_at[higher] = self._average[higher], now
-        self._up = up
+        up = (tracks.average >= self._upper) | (tracks.up & (tracks.average >= self._lower))
+        tracks.since[up != tracks.up] = now
+        starting = up & ~tracks.up & ~tracks.active
+        tracks.start[starting], tracks.offset[starting], tracks.peak[starting] = now, wall - now, -np.inf
+        higher = (up | tracks.active) & (tracks.average > tracks.peak)
+        tracks.peak[higher], tracks.peak_at[higher] = tracks.average[higher], now
+        tracks.up = up
 
-        held = now - self._since
-        begins = up & ~self._active & (held >= self._settings.min_duration)
-        ends = ~up & self._active & (held >= self._settings.min_gap)
-        return [self._begin(row) for row in np.flatnonzero(begins).tolist()] + [
-            self._end(row, now, self._since[row], "score") for row in np.flatnonzero(ends).tolist()
+        held = now - tracks.since
+        begins = up & ~tracks.active & (held >= self._settings.min_duration)
+        ends = ~up & tracks.active & (held >= self._settings.min_gap)
+        return [self._begin(row, now) for row in np.flatnonzero(begins).tolist()] + [
+            self._end(row, now, tracks.since[row], "score") for row in np.flatnonzero(ends).tolist()
         ]
 
     def close(self, monotonic: float, reason: str) -> list[Event]:
@@ -153,27 +153,13 @@ class EventDetector:
 
         They end with the last frame that showed them. ``monotonic`` is the time of the notices.
         """
-        closed = []
-        for row in np.flatnonzero(self._active).tolist():
-            last = float(self._last or 0.0)
-            end = last if self._up[row] else self._since[row]
-            closed.append(self._end(row, max(monotonic, last), end, reason))
-        self._reset()
+        tracks, closed = self._tracks, []
+        if tracks.last is not None:
+            for row in np.flatnonzero(tracks.active).tolist():
+                end = tracks.last if tracks.up[row] else tracks.since[row]
+                closed.append(self._end(row, max(monotonic, tracks.last), end, reason))
+        self._tracks = _Tracks(len(self._labels))
         return closed
-
-    def _reset(self) -> None:
-        count = len(self._labels)
-        self._last = None
-        self._average: Floats = np.zeros(count)
-        self._up = np.zeros(count, np.bool_)  # above the thresholds, with hysteresis
-        self._active = np.zeros(count, np.bool_)  # reported as on
-        # Monotonic times of each label's last change, start and peak; and what makes wall time of them.
-        self._since: Floats = np.zeros(count)
-        self._start: Floats = np.zeros(count)
-        self._peak: Floats = np.zeros(count)
-        self._peak_at: Floats = np.zeros(count)
-        self._offset: Floats = np.zeros(count)
-        self._ids = [""] * count
 
     def _checked(self, scores: ArrayLike) -> Floats:
         new = np.asarray(scores, np.float64)
@@ -184,33 +170,49 @@ class EventDetector:
             )
         return new[self._columns]
 
-    def _smooth(self, new: Floats, elapsed: float) -> None:
-        constant = self._settings.smoothing
-        weight = 1.0 if self._last is None or constant == 0 else -np.expm1(-elapsed / constant)
-        self._average += weight * (new - self._average)
-
-    def _begin(self, row: int) -> Event:
-        self._active[row], self._ids[row] = True, str(uuid.uuid4())
-        return self._event(row, "on", float(self._last or 0.0))
+    def _begin(self, row: int, now: float) -> Event:
+        self._tracks.active[row], self._tracks.ids[row] = True, str(uuid.uuid4())
+        return self._event(row, "on", now)
 
     def _end(self, row: int, now: float, end: float, reason: str) -> Event:
-        self._active[row] = False
-        return self._event(row, "off", now, end=float(end + self._offset[row]), reason=reason)
+        self._tracks.active[row] = False
+        return self._event(row, "off", now, end=float(end + self._tracks.offset[row]), reason=reason)
 
     def _event(self, row: int, state: Literal["on", "off"], now: float, **ending: Any) -> Event:
-        offset = self._offset[row]
+        tracks = self._tracks
+        offset = tracks.offset[row]
         return Event(
             state,
-            self._ids[row],
+            tracks.ids[row],
             self._camera,
             self._labels[row],
             time=float(now + offset),
-            score=float(self._average[row]),
-            peak=float(self._peak[row]),
-            peak_time=float(self._peak_at[row] + offset),
-            start=float(self._start[row] + offset),
+            score=float(tracks.average[row]),
+            peak=float(tracks.peak[row]),
+            peak_time=float(tracks.peak_at[row] + offset),
+            start=float(tracks.start[row] + offset),
             **ending,
         )
+
+
+class _Tracks:
+    """What is known of each label: arrays of ``count``; times are monotonic.
+
+    ``up`` is above the thresholds, with hysteresis, since ``since``; ``active`` is reported as on. ``start``, ``peak``,
+    ``peak_at``, ``ids`` and ``offset`` (what makes a wall time of a monotonic one) are those of the event under way.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.last: float | None = None
+        self.average: Floats = np.zeros(count)
+        self.up: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        self.active: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        self.since: Floats = np.zeros(count)
+        self.start: Floats = np.zeros(count)
+        self.peak: Floats = np.zeros(count)
+        self.peak_at: Floats = np.zeros(count)
+        self.offset: Floats = np.zeros(count)
+        self.ids = [""] * count
 
 
 def _check_range(name: str, value: float, most: float, expected: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -53,12 +53,14 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 class CameraConfig(_Strict):
-    """One camera. ``region`` is left, top, width and height in pixels; ``labels`` and ``deny`` replace those of
-    ``events`` for this camera."""
+    """One camera: see :class:`pvlr_sdk.Camera`. ``region`` is left, top, width and height as fractions of the picture;
+    ``labels`` and ``deny`` replace those of ``events`` for this camera."""
 
-    uri: str
+    uri: str = Field(repr=False)
     transport: Literal["tcp", "udp"] = "tcp"
-    region: tuple[int, int, int, int] | None = None
+    timeout: Annotated[float, Field(gt=0)] = 5.0
+    loop: bool = False
+    region: tuple[Score, Score, Score, Score] | None = None
     labels: tuple[str, ...] | None = None
     deny: tuple[str, ...] | None = None
 
@@ -93,7 +95,7 @@ class JsonlConfig(_Strict):
     """One JSON object a line. ``path`` ``-`` is stdout; a file is rotated at ``max_mb``, and ``keep`` old ones stay."""
 
     kind: Literal["jsonl"]
-    path: Place | Literal["-"] = Field(union_mode="left_to_right")
+    path: Literal["-"] | Place = Field(union_mode="left_to_right")
     max_mb: Annotated[float, Field(gt=0)] | None = None
     keep: Annotated[int, Field(ge=0)] = 5
 
@@ -208,27 +210,37 @@ def load_config(path: str | os.PathLike[str]) -> SiteConfig:
 
 def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
-    keys, written = _written_keys(raw, first["loc"])
-    if first["type"] == "unknown_key":
-        key, known = first["ctx"]["key"], first["ctx"]["known"]
-        close = difflib.get_close_matches(key, known, 1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"The keys here are {', '.join(known)}."
-        return ConfigError(f"{source}: {'.'.join([*keys, key])}", expected="a known key", got=repr(key), hint=hint)
-    return ConfigError(
-        f"{source}: {'.'.join(keys) or 'the whole'}",
-        expected=first["msg"][0].lower() + first["msg"][1:],
-        got="nothing" if first["type"] == "missing" else repr(written),
-        hint="See docs/events.md.",
-    )
+    kind, context = first["type"], first.get("ctx", {})
+    keys, written = _written_keys(raw, first["loc"], missing=kind == "missing")
+    expected, got, hint = first["msg"][0].lower() + first["msg"][1:], repr(written), "See docs/events.md."
+    if kind == "missing":
+        expected, got = "a value", "nothing"
+    elif kind == "unknown_key":
+        keys, expected, got = [*keys, context["key"]], "a known key", repr(context["key"])
+        hint = _closest(context["key"], context["known"])
+    elif kind == "union_tag_invalid":
+        known = context["expected_tags"].replace("'", "").split(", ")
+        keys, expected, got = [*keys, "kind"], f"one of {', '.join(known)}", repr(context["tag"])
+        hint = _closest(context["tag"], known)
+    return ConfigError(f"{source}: {'.'.join(keys) or 'the whole'}", expected=expected, got=got, hint=hint)
 
 
-def _written_keys(raw: Any, location: tuple[int | str, ...]) -> tuple[list[str], Any]:
-    """The keys that lead to a value, without what pydantic puts between them, and the value as it is written."""
+def _closest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"Did you mean {close[0]!r}?" if close else f"Possible here: {', '.join(known)}."
+
+
+def _written_keys(raw: Any, location: tuple[int | str, ...], *, missing: bool) -> tuple[list[str], Any]:
+    """The keys that lead to a value, without what pydantic puts between them, and the value as it is written.
+
+    ``missing``: the last key is one that isn't written but should be.
+    """
     keys = []
     for position, part in enumerate(location):
-        if (isinstance(raw, Mapping) and part in raw) or (isinstance(raw, (list, tuple)) and isinstance(part, int)):
+        try:
             raw = raw[part]
-        elif position < len(location) - 1 or not isinstance(raw, Mapping):
-            continue
+        except (KeyError, TypeError, IndexError):
+            if not (missing and position == len(location) - 1):
+                continue
         keys.append(str(part))
     return keys, raw

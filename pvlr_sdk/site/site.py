@@ -6,10 +6,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..events import Event, EventDetector, EventSettings
+from ..sources import parse_uri
+from ..sources.uri import PathUri
 from ..tagger import Tagger
+from .clock import Clock
 from .config import CameraConfig, EventsConfig, SiteConfig
 from .outlets import Outlets
 
@@ -48,10 +52,14 @@ class Site:
             for name, camera in config.cameras.items()
         }
         cameras = [
-            Camera(name, camera.uri, region=camera.region, transport=camera.transport)
+            Camera(name, camera.uri, camera.region, camera.transport, camera.timeout, camera.loop)
             for name, camera in config.cameras.items()
         ]
         options = config.stream
+        self._clocks = {
+            name: Clock(media=options.every_frame and isinstance(parse_uri(camera.uri), PathUri))
+            for name, camera in config.cameras.items()
+        }
         self._stream: Stream = Stream(
             self._tagger,
             cameras,
@@ -134,13 +142,12 @@ class Site:
         return all(self._seen[name] > oldest for name, state in self._states.items() if state == "live")
 
     def stats(self) -> dict[str, Any]:
-        """``{"uptime", "cameras", "events", "stream", "sinks"}``: seconds, the cameras' states, how many notices there
-        were, what ``Stream.stats`` says, and each sink's counters."""
+        """``{"uptime", "events", "cameras", "sinks"}``: seconds since the start, how many notices there were, each
+        camera's :class:`CameraStats` and each sink's :class:`SinkStats`, as plain values."""
         return {
             "uptime": time.monotonic() - self._began,
-            "cameras": self.cameras,
             "events": self._count,
-            "stream": self._stream.stats(),
+            "cameras": {name: asdict(stats) for name, stats in self._stream.stats().items()},
             "sinks": [stats.to_dict() for stats in self._outlets.stats()],
         }
 
@@ -148,7 +155,7 @@ class Site:
         name, frame = seen.camera, seen.frame
         self._seen[name] = time.monotonic()
         self._latest[name] = seen
-        events = self._detectors[name].update(frame.captured, frame.wall, seen.result.scores)
+        events = self._detectors[name].update(*self._clocks[name].read(frame), seen.result.scores)
         self._publish([self._outlets.with_snapshot(event, seen) for event in events])
         self._outlets.show(seen)
 
@@ -162,7 +169,7 @@ class Site:
             self._close(name, f"{reason}: {change.reason}" if change.reason else reason)
 
     def _close(self, name: str, reason: str) -> None:
-        self._publish(self._detectors[name].close(time.monotonic(), reason))
+        self._publish(self._detectors[name].close(self._clocks[name].now(), reason))
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:
