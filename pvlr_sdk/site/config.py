@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MissingPartError
 from .environment import expand
 
 
@@ -36,7 +36,9 @@ class _Strict(BaseModel):
         if isinstance(raw, dict):
             for key in raw:
                 if key not in cls.model_fields:
-                    raise PydanticCustomError("unknown_key", "", {"key": str(key), "known": list(cls.model_fields)})
+                    raise PydanticCustomError(
+                        "unknown_key", "unknown key", {"key": str(key), "known": list(cls.model_fields)}
+                    )
         return raw
 
 
@@ -172,6 +174,14 @@ class SiteConfig(_Strict):
     stream: StreamConfig = StreamConfig()
     sinks: tuple[SinkConfig, ...] = ()
 
+    @model_validator(mode="after")
+    def _videos_have_cameras(self) -> SiteConfig:
+        for sink in self.sinks:
+            for name in (isinstance(sink, VideoConfig) and sink.cameras) or ():
+                if name not in self.cameras:
+                    raise ValueError(f"cameras of this site in a video, not {name!r}")
+        return self
+
     @classmethod
     def parse(cls, raw: Any, *, source: str, folder: Path | None = None) -> SiteConfig:
         """Check a configuration given as plain mappings and lists; ``$NAME`` in a text is that environment variable.
@@ -196,16 +206,26 @@ def load_config(path: str | os.PathLike[str]) -> SiteConfig:
         ConfigError: no such file, no YAML, or a key in it is unknown or wrong.
         MissingPartError: PyYAML is not installed.
     """
-    import yaml
+    return SiteConfig.parse(read_yaml(path), source=str(path), folder=Path(path).parent)
 
-    path = Path(path)
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping in a YAML file, unchecked; raises what :func:`load_config` does."""
     try:
-        raw = yaml.safe_load(path.read_bytes())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            str(path), expected="a YAML file", got=" ".join(str(error).split()), hint="See docs/events.md."
+        import yaml
+    except ImportError:
+        raise MissingPartError(
+            "config", expected="the package PyYAML", got="none", hint='Install it with pip install "pvlr-sdk[cameras]".'
         ) from None
-    return SiteConfig.parse(raw, source=str(path), folder=path.parent)
+    try:
+        raw = yaml.safe_load(Path(path).read_bytes())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        got = " ".join(str(error).split())
+        raise ConfigError(str(path), expected="a YAML file", got=got, hint="See docs/events.md.") from None
+    if not isinstance(raw, dict):
+        got = type(raw).__name__
+        raise ConfigError(str(path), expected="a mapping of keys", got=got, hint="See docs/events.md.")
+    return raw
 
 
 def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:

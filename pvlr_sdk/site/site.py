@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..events import Event, EventDetector, EventSettings
+from ..events import Event
 from ..sources import parse_uri
 from ..sources.uri import PathUri
 from ..tagger import Tagger
 from .clock import Clock
-from .config import CameraConfig, EventsConfig, SiteConfig
+from .config import SiteConfig
 from .outlets import Outlets
+from .parts import make_cameras, make_detectors, make_tagger
 
 if TYPE_CHECKING:
     from ..stream import CameraChange, Observation, Stream
@@ -39,33 +40,21 @@ class Site:
     """
 
     def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
-        from ..stream import Camera, Stream
+        from ..stream import Stream
 
         self._owned = tagger is None
-        self._tagger = tagger or Tagger(
-            config.plan, device=config.device, precision=config.precision, num_threads=config.threads
-        )
-        self._detectors = {
-            name: EventDetector(
-                name, self._tagger.labels, self._tagger.thresholds, event_settings(config.events, camera)
-            )
-            for name, camera in config.cameras.items()
-        }
-        cameras = [
-            Camera(name, camera.uri, camera.region, camera.transport, camera.timeout, camera.loop)
-            for name, camera in config.cameras.items()
-        ]
-        options = config.stream
+        self._tagger = tagger or make_tagger(config)
+        self._detectors = make_detectors(config, self._tagger)
         self._clocks = {
-            name: Clock(media=options.every_frame and isinstance(parse_uri(camera.uri), PathUri))
+            name: Clock(media=config.stream.every_frame and isinstance(parse_uri(camera.uri), PathUri))
             for name, camera in config.cameras.items()
         }
         self._stream: Stream = Stream(
             self._tagger,
-            cameras,
-            staleness=options.staleness,
-            window=options.window,
-            every_frame=options.every_frame,
+            make_cameras(config),
+            staleness=config.stream.staleness,
+            window=config.stream.window,
+            every_frame=config.stream.every_frame,
         )
         self._outlets = Outlets(config, {name: detector.labels for name, detector in self._detectors.items()})
         self._states = dict.fromkeys(config.cameras, "starting")
@@ -99,6 +88,9 @@ class Site:
                         self._observe(item)
                     else:
                         self._change(item)
+        except Exception as error:
+            self._reason = f"failed: {type(error).__name__}"
+            raise
         finally:
             for name in self._detectors:
                 self._close(name, self._reason)
@@ -183,17 +175,3 @@ class Site:
             self._outlets.submit(event)
         if events and self._outlets.dead:
             self.stop("nobody reads the events")
-
-
-def event_settings(events: EventsConfig, camera: CameraConfig) -> EventSettings:
-    """What the site and one of its cameras say about events, together."""
-    return EventSettings(
-        smoothing=events.smoothing,
-        margin=events.margin,
-        min_duration=events.min_duration,
-        min_gap=events.min_gap,
-        on=events.thresholds,
-        off=events.off_thresholds,
-        labels=events.labels if camera.labels is None else camera.labels,
-        deny=events.deny if camera.deny is None else camera.deny,
-    )
