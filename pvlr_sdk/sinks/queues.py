@@ -17,6 +17,15 @@ from ..events import Event
 T = TypeVar("T")
 
 
+_OPENING = (
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA wal_autocheckpoint = 32",  # pages: a queue is small, its journal shall be too
+    "CREATE TABLE IF NOT EXISTS queue (seq INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)",
+)
+
+
 class Queue(Protocol[T]):
     """First in, first out, bounded: when it is full the oldest waiting item is given up and counted.
 
@@ -67,7 +76,8 @@ class MemoryQueue(Generic[T]):
 
     def done(self) -> None:
         with self._changed:
-            self._items.popleft()
+            if self._taken and self._items:  # else it was closed meanwhile
+                self._items.popleft()
             self._taken = False
 
     def __len__(self) -> int:
@@ -96,29 +106,24 @@ class DiskQueue:
         self._path = Path(path)
         self._capacity = capacity
         self._changed = threading.Condition()
-        self._taken: int | None = None
+        self._done = self._taken = -1
         with self._reported():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             self._database = sqlite3.connect(self._path, timeout=0.5, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS queue (seq INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT)"
-            )
+            for statement in _OPENING:
+                self._database.execute(statement)
             (self._count,) = self._database.execute("SELECT count(*) FROM queue").fetchone()
 
     def put(self, item: Event) -> None:
         with self._changed, self._reported():
-            self._database.execute("INSERT INTO queue (event) VALUES (?)", (item.pack(),))
-            self._count += 1
-            if self._count > self._capacity:
-                self._database.execute(
-                    "DELETE FROM queue WHERE seq = (SELECT min(seq) FROM queue WHERE seq IS NOT ?)", (self._taken,)
-                )
+            if self._count >= self._capacity:
+                first = "SELECT min(seq) FROM queue WHERE seq > ?"
+                self._database.execute(f"DELETE FROM queue WHERE seq = ({first})", (max(self._taken, self._done),))
                 self._count -= 1
                 self.lost += 1
+            self._database.execute("INSERT INTO queue (event) VALUES (?)", (item.pack(),))
+            self._count += 1
             self._changed.notify()
 
     def take(self, timeout: float) -> Event | None:
@@ -126,8 +131,8 @@ class DiskQueue:
             if not self._changed.wait_for(lambda: self._count, timeout):
                 return None
             with self._reported():
-                seq, text = self._database.execute("SELECT seq, event FROM queue ORDER BY seq LIMIT 1").fetchone()
-            self._taken = seq
+                query = "SELECT seq, event FROM queue WHERE seq > ? ORDER BY seq LIMIT 1"
+                self._taken, text = self._database.execute(query, (self._done,)).fetchone()
             try:
                 return Event.unpack(text)
             except ValueError:
@@ -136,10 +141,12 @@ class DiskQueue:
         return None
 
     def done(self) -> None:
-        with self._changed, self._reported():
-            self._database.execute("DELETE FROM queue WHERE seq = ?", (self._taken,))
+        with self._changed:
+            self._done, self._taken = self._taken, -1
             self._count -= 1
-            self._taken = None
+            # A full disk can't even delete. The row goes with a later one, and is not taken again until then.
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("DELETE FROM queue WHERE seq <= ?", (self._done,))
 
     def __len__(self) -> int:
         return int(self._count)

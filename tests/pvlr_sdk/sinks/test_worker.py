@@ -1,0 +1,188 @@
+"""A worker: a slow, failing or dead sink never stops whoever submits, and everything is counted."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+
+import pytest
+
+from pvlr_sdk.sinks import DiskQueue, MemoryQueue, SinkWorker, SpooledWorker
+from pvlr_sdk.sinks.callback import CallbackSink
+
+
+class Gate:
+    """A sink that can be held, and told to fail."""
+
+    name = "gate"
+
+    def __init__(self, failures=()):
+        self.open = threading.Event()
+        self.open.set()
+        self.failures = list(failures)
+        self.items = []
+        self.tries = 0
+
+    def write(self, item):
+        self.tries += 1
+        self.open.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.items.append(item)
+
+    def close(self):
+        self.open.set()
+
+
+def until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.01)
+
+
+def test_items_arrive_in_order():
+    sink = Gate()
+    worker = SinkWorker(sink, MemoryQueue(1000))
+    for number in range(500):
+        worker.submit(number)
+    stats = worker.close(10)
+    assert sink.items == list(range(500))
+    assert (stats.delivered, stats.waiting, stats.lost, stats.error) == (500, 0, 0, None)
+
+
+def test_a_sink_that_hangs_stops_nobody_and_the_oldest_are_given_up():
+    sink = Gate()
+    sink.open.clear()
+    worker = SinkWorker(sink, MemoryQueue(10))
+    worker.submit(0)
+    until(lambda: sink.tries == 1)
+    began = time.monotonic()
+    for number in range(1, 1000):
+        worker.submit(number)
+    assert time.monotonic() - began < 1
+    assert worker.stats().waiting == 10
+    assert worker.stats().lost == 990
+    sink.open.set()
+    until(lambda: len(sink.items) == 10)
+    assert sink.items == [0, *range(991, 1000)]
+    assert worker.close(1).lost == 990
+
+
+def test_closing_does_not_wait_for_a_sink_that_hangs():
+    sink = Gate()
+    sink.open.clear()
+    worker = SinkWorker(sink, MemoryQueue(10))
+    worker.submit(0)
+    worker.submit(1)
+    until(lambda: sink.tries == 1)
+    began = time.monotonic()
+    stats = worker.close(0.2)
+    assert time.monotonic() - began < 1
+    assert (stats.delivered, stats.lost) == (0, 2)
+
+
+def test_what_failed_is_tried_again_in_order_with_one_warning(caplog):
+    sink = Gate([OSError("no space"), OSError("no space"), OSError("no space")])
+    with caplog.at_level(logging.WARNING):
+        worker = SinkWorker(sink, MemoryQueue(10))
+        for number in range(3):
+            worker.submit(number)
+        until(lambda: len(sink.items) == 3)
+    stats = worker.close(1)
+    assert sink.items == [0, 1, 2]
+    assert sink.tries == 6
+    assert (stats.delivered, stats.lost, stats.error) == (3, 0, None)
+    assert [record.message for record in caplog.records] == ["gate: no space", "gate: works again"]
+
+
+def test_pauses_between_tries_grow_up_to_the_longest():
+    moments = []
+
+    class Down(Gate):
+        def write(self, item):
+            moments.append(time.monotonic())
+            raise OSError("down")
+
+    worker = SinkWorker(Down(), MemoryQueue(10), longest_pause=0.4)
+    worker.submit(0)
+    until(lambda: len(moments) == 7)
+    began = time.monotonic()
+    assert worker.close(5).lost == 1
+    assert time.monotonic() - began < 1  # a pause is cut short
+    pauses = [b - a for a, b in itertools.pairwise(moments)]
+    for pause, longest in zip(pauses, [0.1, 0.2, 0.4, 0.4, 0.4, 0.4], strict=False):
+        assert longest / 2 <= pause < longest + 0.3
+
+
+def test_a_bug_in_a_callback_costs_only_its_item(caplog):
+    def callback(item):
+        if item == 1:
+            raise RuntimeError("a bug")
+        seen.append(item)
+
+    seen = []
+    worker = SinkWorker(CallbackSink(callback), MemoryQueue(10))
+    for number in range(3):
+        worker.submit(number)
+    stats = worker.close(5)
+    assert seen == [0, 2]
+    assert (stats.delivered, stats.lost) == (2, 1)
+    assert "a bug" in caplog.text
+
+
+def test_without_retries_a_failure_costs_its_item():
+    sink = Gate([OSError("disk")])
+    worker = SinkWorker(sink, MemoryQueue(10), retry=False)
+    worker.submit(0)
+    worker.submit(1)
+    stats = worker.close(5)
+    assert (sink.items, stats.lost, stats.error) == ([1], 1, None)
+
+
+def test_a_reader_that_is_gone_makes_the_sink_dead():
+    worker = SinkWorker(Gate([BrokenPipeError()]), MemoryQueue(10))
+    assert not worker.dead
+    worker.submit(0)
+    until(lambda: worker.dead)
+    worker.submit(1)
+    assert worker.close(1).lost == 2
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_what_is_not_delivered_waits_on_the_disk_for_the_next_process(tmp_path, make_event, hangs):
+    sink = Gate([] if hangs else [OSError("away")] * 1000)
+    if hangs:
+        sink.open.clear()
+    worker = SpooledWorker(sink, DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1)
+    for number in range(20):
+        worker.submit(make_event(number))
+    until(lambda: sink.tries >= 1)
+    stats = worker.close(0.3)
+    assert (stats.delivered, stats.waiting, stats.lost) == (0, 20, 0)
+
+    back = Gate()
+    worker = SpooledWorker(back, DiskQueue(tmp_path / "q.sqlite"))
+    worker.submit(make_event(20))
+    until(lambda: len(back.items) == 21)
+    assert back.items == [make_event(number) for number in range(21)]
+    assert worker.close(1).waiting == 0
+
+
+def test_a_disk_that_is_full_delays_what_is_spooled(small_disk, make_event, caplog):
+    """Events wait in memory while the disk is full, and go on in order when there is room again."""
+    sink = Gate()
+    sink.open.clear()
+    worker = SpooledWorker(sink, DiskQueue(small_disk.folder / "q.sqlite"))
+    small_disk.fill(leave=60_000)
+    for number in range(400):
+        worker.submit(make_event(number))
+    until(lambda: worker.stats().error is not None)
+    small_disk.free()
+    sink.open.set()
+    until(lambda: len(sink.items) == 400, 20)
+    assert sink.items == [make_event(number) for number in range(400)]
+    assert worker.close(1).lost == 0
+    assert caplog.text.count("Free some space") == 1
