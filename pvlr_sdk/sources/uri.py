@@ -181,7 +181,7 @@ def _pattern(uri: str, scheme: str, rest: str) -> SourceUri:
     name, _, query = rest.partition("?")
     if name.strip("/"):
         _reject(uri, "test://?option=value&...", "a name", "The pattern has options only, such as test://?fps=30.")
-    counts = {name: _count for name in ("frames", "seed", "freeze_after", "resize_after")}
+    counts = dict.fromkeys(("frames", "seed", "freeze_after", "resize_after"), _count)
     return PatternUri(**_options(uri, query, {"size": _size, "fps": _rate, **counts}))
 
 
