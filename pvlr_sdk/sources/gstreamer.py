@@ -46,15 +46,17 @@ class GStreamerSource:
             self._fail("one that can't be parsed, or an element that is not installed", error)
         self._sink = self._pipeline.get_by_name("pvlr")
         self._bus = self._pipeline.get_bus()
-        started = self._pipeline.set_state(gst.State.PLAYING)
-        if started == gst.StateChangeReturn.ASYNC:
-            started = self._pipeline.get_state(int(timeout * gst.SECOND))[0]
-        if started not in (gst.StateChangeReturn.SUCCESS, gst.StateChangeReturn.NO_PREROLL):
+        # A pipeline that can't give a picture while it is paused is a live one.
+        paused = self._pipeline.set_state(gst.State.PAUSED)
+        if paused == gst.StateChangeReturn.ASYNC:
+            paused = self._pipeline.get_state(int(timeout * gst.SECOND))[0]
+        if paused not in (gst.StateChangeReturn.SUCCESS, gst.StateChangeReturn.NO_PREROLL):
             reason = self._error() or f"none that starts within {timeout:g} s"
             self._pipeline.set_state(gst.State.NULL)
             self._fail(reason)
-        self.live = started == gst.StateChangeReturn.NO_PREROLL
+        self.live = paused == gst.StateChangeReturn.NO_PREROLL
         self._sink.set_property("drop", self.live)
+        self._pipeline.set_state(gst.State.PLAYING)
 
     def read(self) -> CapturedFrame:
         end = time.monotonic() + self._timeout

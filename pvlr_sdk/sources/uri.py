@@ -170,7 +170,9 @@ def _network(uri: str, scheme: str, rest: str) -> SourceUri:
 
 def _device(uri: str, scheme: str, rest: str) -> SourceUri:
     device, _, query = rest.partition("?")
-    pattern, example = (r"/dev/[\w/-]+", "v4l2:///dev/video0") if scheme == "v4l2" else (r"\d{1,2}", "csi://0")
+    pattern, example = (
+        (r"/dev/(?!.*\.\.)[\w/:.-]+", "v4l2:///dev/video0") if scheme == "v4l2" else (r"\d{1,2}", "csi://0")
+    )
     if not re.fullmatch(pattern, device, re.ASCII):
         _reject(uri, example, "another form", "Options follow as ?size=1920x1080&fps=30.")
     options = _options(uri, query, {"size": _size, "fps": _rate})
