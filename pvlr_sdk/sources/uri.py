@@ -170,7 +170,9 @@ def _network(uri: str, scheme: str, rest: str) -> SourceUri:
 
 def _device(uri: str, scheme: str, rest: str) -> SourceUri:
     device, _, query = rest.partition("?")
-    pattern, example = (r"/dev/[\w/-]+", "v4l2:///dev/video0") if scheme == "v4l2" else (r"\d{1,2}", "csi://0")
+    pattern, example = (
+        (r"/dev/(?!.*\.\.)[\w/:.-]+", "v4l2:///dev/video0") if scheme == "v4l2" else (r"\d{1,2}", "csi://0")
+    )
     if not re.fullmatch(pattern, device, re.ASCII):
         _reject(uri, example, "another form", "Options follow as ?size=1920x1080&fps=30.")
     options = _options(uri, query, {"size": _size, "fps": _rate})
@@ -181,7 +183,7 @@ def _pattern(uri: str, scheme: str, rest: str) -> SourceUri:
     name, _, query = rest.partition("?")
     if name.strip("/"):
         _reject(uri, "test://?option=value&...", "a name", "The pattern has options only, such as test://?fps=30.")
-    counts = {name: _count for name in ("frames", "seed", "freeze_after", "resize_after")}
+    counts = dict.fromkeys(("frames", "seed", "freeze_after", "resize_after"), _count)
     return PatternUri(**_options(uri, query, {"size": _size, "fps": _rate, **counts}))
 
 

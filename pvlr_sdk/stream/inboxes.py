@@ -15,6 +15,9 @@ Item: TypeAlias = CapturedFrame | CameraChange
 _CHANGES = 64
 """Changes kept for a reader that takes nothing; then the oldest go."""
 
+_LONG = 3600.0
+"""The longest single wait, in seconds: the platform takes no infinite one."""
+
 
 class Inboxes:
     """An inbox for each of ``count`` cameras. A newer frame replaces an older one that nobody has taken.
@@ -87,13 +90,13 @@ class Inboxes:
                 rest = until - time.monotonic()
                 if rest <= 0 or not self._open:
                     break
-                self._changed.wait(rest)
+                self._changed.wait(min(rest, _LONG))
         return None
 
     def sleep(self, seconds: float) -> bool:
         """Wait so long, or until :meth:`close`; answers whether that was called."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._closed, seconds)
+            return self._changed.wait_for(lambda: self._closed, min(seconds, _LONG))
 
     def close(self) -> None:
         """Let everyone who waits go. Safe in a signal handler."""

@@ -68,6 +68,8 @@ class Reader:
                 return self._change("ended", "the end was reached")
             except errors.SourceDeniedError as error:
                 reason, wait = f"expected {error.expected}, got {error.got}", self._reconnect.denied
+            except errors.MissingPartError as error:
+                return self._change("ended", f"{error.got}. {error.hint}")
             except errors.PvlrError as error:
                 reason = f"expected {error.expected}, got {error.got}"
             except Exception as error:
@@ -91,16 +93,16 @@ class Reader:
         source = open_source(camera.uri, transport=camera.transport, timeout=camera.timeout, loop=camera.loop)
         self._source = source
         try:
-            damaged = skipped = 0
             playback = Playback()
             while not self._inboxes.closed:
-                frame = source.read()
-                if frame.sequence == 0:
-                    self._change("live", "")
+                damaged, skipped = source.decode_errors, source.skipped
+                try:
+                    frame = source.read()
+                finally:
+                    self._counters.add(decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped)
+                self._change("live", "")
                 self._counters.captured(frame.captured, frame.size)
                 self._put(source, frame, playback)
-                self._counters.add(decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped)
-                damaged, skipped = source.decode_errors, source.skipped
         finally:
             self._source = None
             source.close()

@@ -1,0 +1,68 @@
+"""One picture or a folder of them, as a source."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import errors
+from ..frames import load_frame
+from . import files
+from .captured import CapturedFrame, EndOfSource
+from .uri import PathUri
+
+
+class PictureSource:
+    """The pictures below a folder in the order of their names, or a single one.
+
+    Raises:
+        SourceOpenError: there is none.
+    """
+
+    live = False
+
+    def __init__(self, uri: PathUri, loop: bool) -> None:
+        self.uri = uri.redacted()
+        self.decode_errors = self.skipped = 0
+        self._path = uri.path
+        self._loop = loop
+        self._closed = threading.Event()
+        self._sequence = 0
+        self._paths = self._find()
+
+    def read(self) -> CapturedFrame:
+        for path in self._paths:
+            if self._closed.is_set():
+                raise errors.SourceLostError(self.uri, expected="an open source", got="a closed one", hint="Open it.")
+            try:
+                pixels, order = load_frame(path)
+            except errors.FrameError:
+                self.decode_errors += 1
+                continue
+            frame = CapturedFrame(pixels, order, time.monotonic(), time.time(), None, self._sequence)
+            self._sequence += 1
+            return frame
+        if not self._sequence:
+            self._fail("none that can be read")
+        if not self._loop:
+            raise EndOfSource
+        self._paths = self._find()
+        return self.read()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _find(self) -> Iterator[Path]:
+        problems: list[str] = []
+        found = files.find([self._path], lambda name, error: problems.append(error.got))
+        pictures = [path for path in found if not files.is_video(path)]
+        if not pictures or not pictures[0].is_file():
+            self._fail(problems[0] if problems else "no such file" if pictures else "a folder with videos only")
+        return iter(pictures)
+
+    def _fail(self, got: str) -> None:
+        raise errors.SourceOpenError(
+            self.uri, expected="at least one picture", got=got, hint="Check the path and its permissions."
+        )
