@@ -106,7 +106,7 @@ class DiskQueue:
         self._path = Path(path)
         self._capacity = capacity
         self._changed = threading.Condition()
-        self._done = self._taken = -1
+        self._taken = self._done = self._forgotten = -1
         with self._reported():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -117,6 +117,7 @@ class DiskQueue:
 
     def put(self, item: Event) -> None:
         with self._changed, self._reported():
+            self._forget()
             if self._count >= self._capacity:
                 first = "SELECT min(seq) FROM queue WHERE seq > ?"
                 self._database.execute(f"DELETE FROM queue WHERE seq = ({first})", (max(self._taken, self._done),))
@@ -144,16 +145,22 @@ class DiskQueue:
         with self._changed:
             self._done, self._taken = self._taken, -1
             self._count -= 1
-            # A full disk can't even delete. The row goes with a later one, and is not taken again until then.
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("DELETE FROM queue WHERE seq <= ?", (self._done,))
+            self._forget()
 
     def __len__(self) -> int:
         return int(self._count)
 
     def close(self) -> None:
         with self._changed:
+            self._forget()
             self._database.close()
+
+    def _forget(self) -> None:
+        """Delete what is done. A full disk can't even do that: then it is tried again later."""
+        if self._forgotten < self._done:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("DELETE FROM queue WHERE seq <= ?", (self._done,))
+                self._forgotten = self._done
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:

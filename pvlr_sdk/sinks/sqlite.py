@@ -15,21 +15,21 @@ CREATE TABLE IF NOT EXISTS events (
     id TEXT PRIMARY KEY,
     camera TEXT NOT NULL,
     label TEXT NOT NULL,
-    start TEXT NOT NULL,
-    "end" TEXT,
+    start_time TEXT NOT NULL,
+    end_time TEXT,
     duration REAL,
     peak REAL NOT NULL,
     peak_time TEXT NOT NULL,
     reason TEXT,
     snapshot TEXT,
-    CHECK (("end" IS NULL) = (reason IS NULL) AND ("end" IS NULL) = (duration IS NULL))
+    CHECK ((end_time IS NULL) = (reason IS NULL) AND (end_time IS NULL) = (duration IS NULL))
 ) WITHOUT ROWID
 """
-_INDEX = "CREATE INDEX IF NOT EXISTS events_by_start ON events (start)"
+_INDEX = "CREATE INDEX IF NOT EXISTS events_by_start ON events (start_time)"
 _UPSERT = """
 INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
-    "end" = excluded."end", duration = excluded.duration, peak = excluded.peak, peak_time = excluded.peak_time,
+    end_time = excluded.end_time, duration = excluded.duration, peak = excluded.peak, peak_time = excluded.peak_time,
     reason = excluded.reason
 """
 
@@ -37,7 +37,7 @@ ON CONFLICT (id) DO UPDATE SET
 class SqliteSink:
     """Keeps one row for each event in the table ``events``: written when it begins, completed when it ends.
 
-    ``end``, ``duration`` and ``reason`` are NULL while an event is on, and stay so if the process is killed. Each
+    ``end_time``, ``duration`` and ``reason`` are NULL while an event is on, and stay so if the process is killed. Each
     write is one transaction in write-ahead mode: a process killed at any moment leaves whole rows only, and others can
     read at any time. Times are RFC 3339 texts in UTC, which sort.
 
