@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import http.client
 import time
 import urllib.error
 import urllib.request
@@ -66,6 +67,8 @@ class WebhookSink:
             if error.code in _REFUSED:
                 raise ValueError(f"the server answered {error.code}") from None
             raise ConnectionError(f"the server answered {error.code}") from None
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"the server answered no HTTP: {type(error).__name__}") from None
 
     def close(self) -> None:
         """Nothing to do."""

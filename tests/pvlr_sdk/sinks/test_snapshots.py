@@ -1,0 +1,34 @@
+"""Snapshots as JPEG files."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pvlr_sdk import errors
+from pvlr_sdk.sinks.snapshots import Snapshot, SnapshotSink
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb", "gray", "nv12"])
+def test_the_picture_is_the_frame(tmp_path, photo, order):
+    frame = {
+        "bgr": photo,
+        "rgb": photo[:, :, ::-1],
+        "gray": cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY),
+        "nv12": np.concatenate([cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), np.full((256, 512), 128, np.uint8)]),
+    }[order]
+    path = tmp_path / "door" / "1.jpg"
+    SnapshotSink(tmp_path).write(Snapshot(path, frame, order))
+    written = cv2.imread(str(path)).astype(np.float64)
+    expected = (
+        photo if order in ("bgr", "rgb") else cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    )
+    assert np.abs(written - expected).mean() < (20 if order == "nv12" else 4)  # nv12's grey is in video range
+
+
+def test_a_full_disk(small_disk, photo):
+    small_disk.fill(leave=10_000)
+    with pytest.raises(errors.OutputError):
+        SnapshotSink(small_disk.folder).write(Snapshot(small_disk.folder / "1.jpg", photo, "bgr"))
+    assert [path.name for path in small_disk.folder.iterdir()] == ["ballast"]

@@ -1,0 +1,149 @@
+"""The webhook sink against a real HTTP server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from pvlr_sdk import errors
+from pvlr_sdk.sinks import DiskQueue, SpooledWorker
+from pvlr_sdk.sinks.webhook import WebhookSink
+
+
+class Receiver(ThreadingHTTPServer):
+    """Answers with the statuses that it is told, then with 204; ``received`` are headers and body of each request."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.received: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[int] = []
+        self.delay = 0.0
+        self.url = f"http://127.0.0.1:{self.server_port}/hook?token=s3cret"
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def ids(self) -> list[str]:
+        return [headers["webhook-id"] for headers, _ in self.received]
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.answers.pop(0) if self.server.answers else 204
+        if status == 204:
+            self.server.received.append(({key.lower(): value for key, value in self.headers.items()}, body))
+        time.sleep(self.server.delay)
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.end_headers()
+
+    def do_GET(self) -> None:  # what a followed redirect would become
+        raise AssertionError("a redirect was followed")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+def until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("secret", ["plain text", "whsec_" + base64.b64encode(bytes(range(24))).decode()])
+def test_a_notice_is_signed_as_the_standard_says(receiver, make_event, secret):
+    sink = WebhookSink(receiver.url, secret=secret, headers={"Authorization": "Bearer x"})
+    sink.write(make_event(0))
+    sink.write(make_event(1))
+    (headers, body), (later, _) = receiver.received
+    assert json.loads(body) == make_event(0).to_dict()
+    assert headers["content-type"] == "application/json"
+    assert headers["authorization"] == "Bearer x"
+    # Verified by the standard's own library.
+    judge = Webhook(secret if secret.startswith("whsec_") else secret.encode())
+    judge.verify(body, headers)
+    with pytest.raises(WebhookVerificationError):
+        judge.verify(body.replace(b"car", b"cat"), headers)
+    assert (headers["webhook-id"], later["webhook-id"]) == ("event-0_on", "event-0_off")
+
+
+def test_without_a_secret_there_is_no_signature(receiver, make_event):
+    WebhookSink(receiver.url).write(make_event(0))
+    assert "webhook-signature" not in receiver.received[0][0]
+
+
+def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, make_event, caplog):
+    receiver.answers = [503, 500, 429, 401, 404, 302, 204, 400, 422]
+    worker = SpooledWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.05)
+    for number in range(5):
+        worker.submit(make_event(number))
+    until(lambda: len(receiver.received) == 3)
+    stats = worker.close(2)
+    # The second and the third were refused.
+    assert receiver.ids() == ["event-0_on", "event-1_off", "event-2_on"]
+    assert (stats.delivered, stats.lost, stats.waiting) == (3, 2, 0)
+    assert "503" in caplog.text
+    assert "400" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_a_server_that_is_away_costs_nothing(tmp_path, make_event):
+    receiver = Receiver()
+    port = receiver.server_port
+    worker = SpooledWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1)
+    worker.submit(make_event(0))
+    until(lambda: len(receiver.received) == 1)
+    receiver.stop()
+    for number in range(1, 50):
+        worker.submit(make_event(number))
+    until(lambda: worker.stats().error)
+    assert worker.stats().waiting == 49
+    back = Receiver(port)
+    until(lambda: len(back.received) == 49)
+    assert back.ids() == [f"event-{n // 2}_{'off' if n % 2 else 'on'}" for n in range(1, 50)]
+    assert worker.close(1).lost == 0
+    back.stop()
+
+
+def test_an_answer_that_does_not_come_in_time_is_a_failure(receiver, make_event):
+    receiver.delay = 2.0
+    began = time.monotonic()
+    with pytest.raises(OSError, match="timed out"):
+        WebhookSink(receiver.url, timeout=0.2).write(make_event(0))
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("url", ["", "ftp://host/", "https://", "http://u:s3cret@[host/", "file:///etc/passwd"])
+def test_addresses_that_are_none(url):
+    with pytest.raises(errors.OptionError) as caught:
+        WebhookSink(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_secret_that_is_none():
+    with pytest.raises(errors.OptionError, match="webhook secret") as caught:
+        WebhookSink("http://host/", secret="whsec_!s3cret")
+    assert "s3cret" not in str(caught.value)
