@@ -50,9 +50,10 @@ def build_config(
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
         cameras[name] = {"uri": uri, **({"region": _region(region)} if region else {})}
-    if not cameras:
+    if not cameras and not path:
         raise errors.OptionError("URI", expected="a camera", got="none", hint="Name one, or a --config with cameras.")
-    raw["cameras"] = cameras
+    if cameras:
+        raw["cameras"] = cameras
     raw["sinks"] = [*_section(raw, "sinks", source, list), *map(dict, sinks)] or [{"kind": "jsonl", "path": "-"}]
     return SiteConfig.parse(raw, source=source, folder=path.parent if path else None)
 

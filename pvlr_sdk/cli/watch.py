@@ -102,7 +102,9 @@ def watch(
     if check:
         cameras, tagger = parts.make_cameras(site_config), parts.make_tagger(site_config)
         parts.make_detectors(site_config, tagger)
-        note(f"valid: {len(cameras)} cameras, {len(site_config.sinks)} sinks, {len(tagger.labels)} labels.")
+        counts = {"camera": len(cameras), "sink": len(site_config.sinks), "label": len(tagger.labels)}
+        shown = (f"{count} {name}" + ("" if count == 1 else "s") for name, count in counts.items())
+        note(f"valid: {', '.join(shown)}.")
         return
     _log_to_stderr()
     if _run(Site(site_config), stats):
@@ -183,7 +185,7 @@ def _log_to_stderr() -> None:
 
     class Notes(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            note(record.getMessage())
+            note(record.getMessage().strip())
 
     logger = logging.getLogger("pvlr_sdk")
     logger.addHandler(Notes())

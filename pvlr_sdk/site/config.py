@@ -239,9 +239,10 @@ def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
         keys, expected, got = [*keys, context["key"]], "a known key", repr(context["key"])
         hint = _closest(context["key"], context["known"])
     elif kind == "union_tag_invalid":
-        known = context["expected_tags"].replace("'", "").split(", ")
-        keys, expected, got = [*keys, "kind"], f"one of {', '.join(known)}", repr(context["tag"])
-        hint = _closest(context["tag"], known)
+        # Not the context's tag: it may be the value of an environment variable.
+        known, tag = context["expected_tags"].replace("'", "").split(", "), str(written["kind"])
+        keys, expected, got = [*keys, "kind"], f"one of {', '.join(known)}", repr(tag)
+        hint = _closest(tag, known)
     return ConfigError(f"{source}: {'.'.join(keys) or 'the whole'}", expected=expected, got=got, hint=hint)
 
 

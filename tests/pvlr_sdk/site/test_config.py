@@ -1,0 +1,97 @@
+"""A site's YAML: every key is checked, and no secret ever shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pvlr_sdk import errors
+from pvlr_sdk.site import SiteConfig, load_config
+
+EXAMPLE = Path(__file__).parents[3] / "pvlr_sdk" / "site" / "site.yaml"
+
+
+def parse(**raw):
+    return SiteConfig.parse({"cameras": {"door": "rtsp://host/live"}, **raw}, source="site.yaml")
+
+
+def test_the_example_is_valid_and_shows_every_key(monkeypatch):
+    for name in ("CAMERA_USER", "CAMERA_PASSWORD", "MQTT_PASSWORD", "WEBHOOK_SECRET", "WEBHOOK_TOKEN"):
+        monkeypatch.setenv(name, "s3cret")
+    config = load_config(EXAMPLE)
+    assert config.cameras["door"].uri == "rtsp://s3cret:s3cret@192.168.1.20:554/stream1"
+    assert "s3cret" not in repr(config)
+    text = EXAMPLE.read_text()
+
+    def missing(model) -> list[str]:
+        return [name for name in type(model).model_fields if f"{name}:" not in text]
+
+    parts = [config, config.events, config.stream, *config.cameras.values(), *config.sinks]
+    assert [name for part in parts for name in missing(part)] == []
+    assert {sink.kind for sink in config.sinks} == {"jsonl", "sqlite", "mqtt", "webhook", "video"}
+
+
+def test_relative_paths_start_at_the_file(tmp_path):
+    (tmp_path / "site.yaml").write_text(
+        "plan: a/engine.plan\ncameras: {door: 0}\nsinks:\n- {kind: sqlite, path: /srv/e.db}\n- {kind: jsonl, path: e}\n"
+    )
+    config = load_config(tmp_path / "site.yaml")
+    assert config.plan == tmp_path / "a/engine.plan"
+    assert [sink.path for sink in config.sinks] == [Path("/srv/e.db"), tmp_path / "e"]
+    assert config.cameras["door"].uri == "0"
+
+
+def test_variables(monkeypatch):
+    monkeypatch.setenv("CAM", "rtsp://a:b@host")
+    config = SiteConfig.parse({"cameras": {"a": "$CAM/1", "b": "${CAM}2", "c": "gst:x $$y"}}, source="x")
+    assert [camera.uri for camera in config.cameras.values()] == ["rtsp://a:b@host/1", "rtsp://a:b@host2", "gst:x $y"]
+    monkeypatch.delenv("CAM")
+    with pytest.raises(errors.ConfigError, match=r"x: cameras: a: expected an environment variable .* got \$CAM"):
+        SiteConfig.parse({"cameras": {"a": "$CAM/1"}}, source="x")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"camera": {}}, "site.yaml: camera: expected a known key, got 'camera'. Did you mean 'cameras'?"),
+        ({"cameras": {"a": {"ur": 1}}}, "site.yaml: cameras.a.ur: expected a known key, got 'ur'. Did you mean 'uri'?"),
+        ({"events": {"smoothin": 1}}, "smoothin: expected a known key, got 'smoothin'. Did you mean 'smoothing'?"),
+        ({"sinks": [{"kind": "mqt"}]}, "sinks.0.kind: expected one of jsonl, sqlite, mqtt, webhook, video, got 'mqt'. "
+         "Did you mean 'mqtt'?"),
+        ({"sinks": [{"kind": "mqtt", "ulr": "x"}]}, "sinks.0.ulr: expected a known key, got 'ulr'. Did you mean 'url'"),
+        ({"sinks": [{"kind": "mqtt"}]}, "site.yaml: sinks.0.url: expected a value, got nothing."),
+        ({"cameras": {"a": {}}}, "site.yaml: cameras.a.uri: expected a value, got nothing."),
+        ({"zebra": 1}, "Possible here: plan, device,"),
+        ({"cameras": {}}, "site.yaml: cameras: expected"),
+        ({"cameras": {"a b": 1}}, "site.yaml: cameras.a b: expected"),
+        ({"cameras": {"a": {"uri": "0", "region": [0, 0, 2, 1]}}}, "cameras.a.region.2: expected"),
+        ({"events": {"margin": 2}}, "events.margin: expected input should be less than or equal to 1, got 2."),
+        ({"sinks": [{"kind": "video", "folder": "v", "cameras": ["dor"]}]}, "not 'dor'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(raw, message):
+    with pytest.raises(errors.ConfigError) as caught:
+        parse(**raw)
+    assert message in str(caught.value)
+
+
+def test_the_value_of_a_variable_never_shows(monkeypatch):
+    monkeypatch.setenv("SECRET", "s3cret")
+    for raw in (
+        {"sinks": [{"kind": "webhook", "url": "http://h", "timeout": "$SECRET"}]},
+        {"sinks": [{"kind": "mqtt", "url": "mqtt://h", "password": ["$SECRET"]}]},
+        {"sinks": [{"kind": "$SECRET"}]},
+        {"cameras": {"a": {"uri": ["$SECRET"]}}},
+    ):
+        with pytest.raises(errors.ConfigError) as caught:
+            parse(**raw)
+        assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "\0"])
+def test_files_that_are_no_configuration(tmp_path, text):
+    (tmp_path / "site.yaml").write_text(text)
+    for path in (tmp_path / "site.yaml", tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(errors.ConfigError, match=str(path)):
+            load_config(path)

@@ -1,0 +1,195 @@
+"""``pvlr watch`` as a process: what it prints, how it ends, what it tells systemd."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
+ALWAYS = "{thresholds: {cat: 0}, labels: [cat], min_duration: 0.1}"
+DATA = os.environ.get("PVLR_DATA")
+
+
+def watch(*arguments, **options) -> subprocess.CompletedProcess[str]:
+    command = [*PVLR, "watch", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+
+
+def start(*arguments, **options) -> subprocess.Popen[str]:
+    command = [*PVLR, "watch", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.fixture
+def site(tmp_path, plan) -> Path:
+    """A site on the tiny network whose only label is always there."""
+    path = tmp_path / "site.yaml"
+    path.write_text(f"plan: {plan}\nthreads: 1\ncameras: {{door: 'test://?fps=60&size=64x48'}}\nevents: {ALWAYS}\n")
+    return path
+
+
+def events(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_within_a_second_and_closes_open_events(site, number, status):
+    process = start("--config", site)
+    first = process.stdout.readline()
+    process.send_signal(number)
+    began = time.monotonic()
+    rest, messages = process.communicate(timeout=30)
+    assert time.monotonic() - began < 1.0
+    assert process.returncode == status
+    on, off = events(first + rest)
+    assert (on["event"], off["event"], off["reason"]) == ("on", "off", "stopped")
+    assert on["id"] == off["id"]
+    assert messages == "pvlr: camera door: live\n"
+
+
+def test_options_add_to_the_file_and_replace_its_settings(plan, tmp_path):
+    done = watch(
+        "test://?fps=60&size=64x48&frames=60", "b=test://?fps=60&size=64x48&frames=60", "--plan", plan,
+        "--label", "cat", "--events", tmp_path / "e.jsonl", "--sqlite", tmp_path / "e.db", "--stats", 60,
+        "--threads", 1, "--config", _low(tmp_path),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+    notices = events((tmp_path / "e.jsonl").read_text())
+    assert {(notice["camera"], notice["label"]) for notice in notices} == {("test", "cat"), ("b", "cat")}
+    assert [notice["event"] for notice in notices] == ["on", "on", "off", "off"]
+    assert all(notice["reason"] == "camera ended: the end was reached" for notice in notices[2:])
+    assert "pvlr: b: ended" in done.stderr
+    assert f"pvlr: sqlite {tmp_path}/e.db: 4 delivered, 0 waiting, 0 lost" in done.stderr
+
+
+def _low(folder: Path) -> Path:
+    path = folder / "events.yaml"
+    path.write_text("events: {thresholds: {cat: 0.0}, min_duration: 0.1, labels: [person]}\n")
+    return path
+
+
+def test_a_reader_that_goes_away_ends_it(site):
+    """As with ``pvlr watch ... | head -1``: the events that follow find nobody."""
+    flapping = "{uri: 'test://?fps=60&size=64x48&freeze_after=20', timeout: 0.3}"
+    site.write_text(site.read_text().replace("'test://?fps=60&size=64x48'", flapping))
+    process = start("--config", site)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=20) == 0
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_check(site, tmp_path):
+    done = watch("--config", site, "--check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "pvlr: valid: 1 camera, 1 sink, 5 labels.\n")
+    for change, message in (
+        (("cameras:", "camera:"), "site.yaml: camera: expected a known key, got 'camera'. Did you mean 'cameras'?"),
+        (("labels: [cat]", "labels: [act]"), "Did you mean 'cat'?"),
+        (("test://", "tset://"), "expected a known scheme, got tset://."),
+    ):
+        wrong = tmp_path / "wrong" / "site.yaml"
+        wrong.parent.mkdir(exist_ok=True)
+        wrong.write_text(site.read_text().replace(*change))
+        done = watch("--config", wrong, "--check")
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_what_cannot_be_watched(plan):
+    done = watch("/none/clip.mp4", "--plan", plan)
+    assert done.returncode == 2
+    assert "no such file" in done.stderr
+    assert watch("--plan", plan).returncode == 2
+    assert "--region" in watch("0", "--region", "1,2").stderr
+
+
+def test_no_password_is_printed(plan, tmp_path):
+    """Neither from the command line nor from the environment, whatever fails."""
+    process = start(
+        "rtsp://cam:s3cret@127.0.0.1:1/x", "--plan", plan, "--mqtt", "mqtt://u:$PW@127.0.0.1:1", "--stats", "0.3",
+        "--webhook", "http://u:s3cret@127.0.0.1:1/s3cret", env={**os.environ, "PW": "s3cret",
+        "XDG_STATE_HOME": str(tmp_path), "PVLR_WEBHOOK_SECRET": "s3cret"},
+    )  # fmt: skip
+    messages = "".join(process.stderr.readline() for _ in range(6))
+    process.terminate()
+    out, err = process.communicate(timeout=30)
+    assert "s3cret" not in out + messages + err
+    assert "lost" in messages
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "pvlr_sdk/queues").glob("*.sqlite")) == [
+        "mqtt",
+        "webhook",
+    ]
+
+
+def test_the_watchdog_of_systemd(site, tmp_path):
+    """The messages of sd_notify: ready, alive as often as wanted, stopping; none once the process is stuck."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.settimeout(20)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
+        process = start("--config", site, env=environment)
+        assert channel.recv(100) == b"READY=1"
+        moments = []
+        for _ in range(4):
+            assert channel.recv(100) == b"WATCHDOG=1"
+            moments.append(time.monotonic())
+        assert moments[-1] - moments[0] < 3 * 0.6
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        channel.settimeout(1)
+        with pytest.raises(TimeoutError):
+            [channel.recv(100) for _ in range(3)]
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        messages = [channel.recv(100)]
+        while messages[-1] == b"WATCHDOG=1":
+            messages.append(channel.recv(100))
+        assert messages[-1] == b"STOPPING=1"
+        process.communicate(timeout=10)
+
+
+def test_the_unit_for_systemd(tmp_path):
+    done = watch("--systemd")
+    assert done.returncode == 0
+    assert "Type=notify" in done.stdout
+    assert "WatchdogSec=" in done.stdout
+    if shutil.which("systemd-analyze"):
+        unit = tmp_path / "pvlr-watch.service"
+        unit.write_text(done.stdout)
+        judged = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+        assert judged.returncode == 0, judged.stderr
+
+
+@pytest.mark.skipif(not DATA, reason="PVLR_DATA is not set")
+def test_cars_come_and_go_in_the_clip(tmp_path):
+    """What the clip shows: two cars from second 15 to 18; nothing from 9.5 to 14 and from 19.5 to 23.5."""
+    config = tmp_path / "site.yaml"
+    # A label that is always on, so that its start is the clip's.
+    config.write_text("events: {thresholds: {person: 0}, labels: [car, person], min_duration: 0.2}")
+    done = watch(f"{DATA}/video/car-detection.mp4", "--every-frame", "--config", config, "--threads", 1)
+    assert done.returncode == 0
+    (clip,) = (notice for notice in events(done.stdout) if (notice["label"], notice["event"]) == ("person", "off"))
+    assert clip["reason"] == "camera ended: the end was reached"
+    assert clip["duration"] == pytest.approx(30, abs=1)
+    cars = [notice for notice in events(done.stdout) if notice["label"] == "car"]
+    assert [notice["event"] for notice in cars] == ["on", "off"] * (len(cars) // 2)
+    spans = [[_seconds(off, key) - _seconds(clip, "start") for key in ("start", "end")] for off in cars[1::2]]
+    assert any(start < 17 < end for start, end in spans)
+    for start, end in spans:
+        for empty, full in ((0, 3.8), (9.5, 14), (19.5, 23.5)):
+            assert end <= empty + 1 or start >= full
+
+
+def _seconds(notice: dict, key: str) -> float:
+    return datetime.fromisoformat(notice[key].replace("Z", "+00:00")).timestamp()
