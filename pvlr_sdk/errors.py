@@ -183,7 +183,7 @@ class LabelsFileError(PvlrError, ValueError):
 
 
 class ConfigError(PvlrError, ValueError):
-    """A training configuration has an unknown key or a value that can't be."""
+    """A configuration, of a training or of a site, has an unknown key or a value that can't be."""
 
 
 class CheckpointError(PvlrError, ValueError):

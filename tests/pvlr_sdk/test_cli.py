@@ -22,7 +22,7 @@ from pvlr_sdk import Tagger, __version__
 from pvlr_sdk.cli import main
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
-COMMANDS = ("tag", "build", "info", "labels", "eval", "calibrate", "doctor", "train", "export")
+COMMANDS = ("tag", "watch", "build", "info", "labels", "eval", "calibrate", "doctor", "train", "export")
 
 
 class Done(NamedTuple):
