@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,8 +108,7 @@ def watch(
         note(f"valid: {', '.join(shown)}.")
         return
     _log_to_stderr()
-    if _run(Site(site_config), stats):
-        raise typer.Exit(130)
+    _run(Site(site_config), stats)
 
 
 def _sinks(
@@ -129,15 +129,15 @@ def _sinks(
     return sinks
 
 
-def _run(site: Site, every: float | None) -> bool:
-    """Run a site until a signal ends it; answers whether that was Ctrl-C."""
+def _run(site: Site, every: float | None) -> None:
+    """Run a site until its files have ended or a signal ends it, and with it the process."""
     from ..site.watchdog import Watchdog
 
-    interrupted, ended = threading.Event(), threading.Event()
+    signals: list[int] = []
+    ended = threading.Event()
 
     def stop(number: int, frame: object) -> None:
-        if number == signal.SIGINT:
-            interrupted.set()
+        signals.append(number)
         signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
         site.stop()
 
@@ -154,9 +154,13 @@ def _run(site: Site, every: float | None) -> bool:
     ended.set()
     if every:
         _print_stats(site)
+    if signals:
+        # Everything is closed. A library's thread that still hangs in a connection must not delay or crash the exit.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130 if signals[0] == signal.SIGINT else 0)
     if any(camera["state"] == "ended" and not camera["captured"] for camera in site.stats()["cameras"].values()):
         raise typer.Exit(2)
-    return interrupted.is_set()
 
 
 def _print_stats(site: Site) -> None:

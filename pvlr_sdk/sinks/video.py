@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
+from .retention import trim
 
 if TYPE_CHECKING:
     from ..stream import Observation
@@ -34,13 +35,14 @@ class VideoSink:
     Args:
         folder: made if need be.
         minutes: length of a file.
+        max_bytes: of all files in the folder; the oldest are deleted.
 
     Raises:
         MissingPartError: PyAV is not installed.
         OutputError: the folder can't be made.
     """
 
-    def __init__(self, folder: Path, minutes: float = 10.0) -> None:
+    def __init__(self, folder: Path, minutes: float = 10.0, max_bytes: int = 10**10) -> None:
         try:
             import av
         except ImportError:
@@ -50,6 +52,7 @@ class VideoSink:
         self.name = f"video {folder}"
         self._folder = folder
         self._seconds = 60 * minutes
+        self._max_bytes = max_bytes
         self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._lock = threading.Lock()
         self._container: Any = None
@@ -107,6 +110,7 @@ class VideoSink:
     def _open(self, wall: float, width: int, height: int) -> None:
         import av
 
+        trim(self._folder, "*.mkv", self._max_bytes)
         moment = datetime.fromtimestamp(wall, timezone.utc)
         path = self._folder / f"{moment:%Y-%m-%dT%H%M%S}.{moment.microsecond // 1000:03}Z.mkv"
         while path.exists():  # the clock was set back

@@ -70,7 +70,7 @@ class CameraConfig(_Strict):
 class EventsConfig(_Strict):
     """How scores become events: see :class:`pvlr_sdk.events.EventSettings`.
 
-    ``snapshots`` is a folder for a JPEG of the frame that turned an event on.
+    ``snapshots`` is a folder for a JPEG of the frame that turned an event on; it is kept below ``snapshots_mb``.
     """
 
     smoothing: Seconds = 0.5
@@ -82,6 +82,7 @@ class EventsConfig(_Strict):
     labels: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
     snapshots: Place | None = None
+    snapshots_mb: Annotated[float, Field(gt=0)] = 1000.0
 
 
 class StreamConfig(_Strict):
@@ -146,12 +147,14 @@ class WebhookConfig(_Spooled):
 
 
 class VideoConfig(_Strict):
-    """Annotated video of the cameras (all, or those in ``cameras``), a new file every ``minutes``."""
+    """Annotated video of the cameras (all, or those in ``cameras``), a new file every ``minutes``; the files of a
+    camera are kept below ``max_mb``."""
 
     kind: Literal["video"]
     folder: Place
     cameras: tuple[Name, ...] | None = None
     minutes: Annotated[float, Field(gt=0)] = 10.0
+    max_mb: Annotated[float, Field(gt=0)] = 10_000.0
 
 
 EventSinkConfig: TypeAlias = JsonlConfig | SqliteConfig | MqttConfig | WebhookConfig

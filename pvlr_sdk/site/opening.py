@@ -97,7 +97,7 @@ def _webhook(config: WebhookConfig) -> SpooledWorker:
 def _video(config: VideoConfig, camera: str) -> SinkWorker[Observation]:
     from ..sinks.video import VideoSink
 
-    sink = VideoSink(config.folder / camera, config.minutes)
+    sink = VideoSink(config.folder / camera, config.minutes, int(config.max_mb * 1e6))
     return SinkWorker(sink, MemoryQueue(_FRAMES_WAITING), retry=False)
 
 

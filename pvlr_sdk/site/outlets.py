@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from .opening import open_sinks
 if TYPE_CHECKING:
     from ..stream import Observation
 
+_LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 0.6
 """How long all sinks together may take to deliver what waits when the site stops."""
 _SNAPSHOTS_WAITING = 16
@@ -37,7 +39,8 @@ class Outlets:
         self._snapshots: SinkWorker[Snapshot] | None = None
         self._sinks, self._videos = open_sinks(config, labels)
         if self._folder:
-            self._snapshots = SinkWorker(SnapshotSink(self._folder), MemoryQueue(_SNAPSHOTS_WAITING), retry=False)
+            snapshots = SnapshotSink(self._folder, int(config.events.snapshots_mb * 1e6))
+            self._snapshots = SinkWorker(snapshots, MemoryQueue(_SNAPSHOTS_WAITING), retry=False)
 
     @property
     def dead(self) -> bool:
@@ -90,7 +93,11 @@ class Outlets:
         for worker in workers:
             worker.stop()
         for worker in workers:
-            worker.close(max(0.0, until - time.monotonic()))
+            stats = worker.close(max(0.0, until - time.monotonic()))
+            if stats.lost:
+                _LOG.warning("%s: %d lost", stats.name, stats.lost)
+            if stats.waiting:
+                _LOG.warning("%s: %d wait on the disk for the next start", stats.name, stats.waiting)
 
     def _workers(self) -> list[Any]:
         videos = {id(worker): worker for workers in self._videos.values() for worker in workers}

@@ -82,19 +82,22 @@ class Site:
         from ..stream import Observation
 
         try:
-            with self._stream as stream:
-                for item in stream:
-                    if isinstance(item, Observation):
-                        self._observe(item)
-                    else:
-                        self._change(item)
+            for item in self._stream:
+                if isinstance(item, Observation):
+                    self._observe(item)
+                else:
+                    self._change(item)
         except Exception as error:
             self._reason = f"failed: {type(error).__name__}"
             raise
         finally:
+            # At the same time: cameras that hang and sinks that hang may each take most of a second.
+            closing = threading.Thread(target=self._stream.close, name="pvlr-closing")
+            closing.start()
             for name in self._detectors:
                 self._close(name, self._reason)
             self._outlets.close()
+            closing.join()
             if self._owned:
                 self._tagger.close()
 

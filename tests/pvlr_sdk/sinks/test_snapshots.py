@@ -32,3 +32,13 @@ def test_a_full_disk(small_disk, photo):
     with pytest.raises(errors.OutputError):
         SnapshotSink(small_disk.folder).write(Snapshot(small_disk.folder / "1.jpg", photo, "bgr"))
     assert [path.name for path in small_disk.folder.iterdir()] == ["ballast"]
+
+
+def test_the_oldest_make_room(tmp_path, photo):
+    sink = SnapshotSink(tmp_path, max_bytes=300_000)
+    for number in range(30):
+        sink.write(Snapshot(tmp_path / "door" / f"{number:02}.jpg", photo, "bgr"))
+    kept = sorted(path.stem for path in tmp_path.rglob("*.jpg"))
+    size = (tmp_path / "door" / "29.jpg").stat().st_size
+    assert kept == [f"{number:02}" for number in range(30 - len(kept), 30)]
+    assert 1 <= len(kept) <= 300_000 // size + 1

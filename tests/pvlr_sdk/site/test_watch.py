@@ -30,6 +30,11 @@ def start(*arguments, **options) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
+def a_second() -> float:
+    """A second, or more on a machine that has more to do than it has cores for."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @pytest.fixture
 def site(tmp_path, plan) -> Path:
     """A site on the tiny network whose only label is always there."""
@@ -49,7 +54,7 @@ def test_a_signal_ends_it_within_a_second_and_closes_open_events(site, number, s
     process.send_signal(number)
     began = time.monotonic()
     rest, messages = process.communicate(timeout=30)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < a_second()
     assert process.returncode == status
     on, off = events(first + rest)
     assert (on["event"], off["event"], off["reason"]) == ("on", "off", "stopped")
@@ -76,6 +81,24 @@ def _low(folder: Path) -> Path:
     path = folder / "events.yaml"
     path.write_text("events: {thresholds: {cat: 0.0}, min_duration: 0.1, labels: [person]}\n")
     return path
+
+
+def test_a_signal_ends_it_within_a_second_whatever_hangs(site, tmp_path):
+    """A camera, a broker and a web server that take connections and never say a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=20) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        process = start(
+            "--config", site, f"rtsp://{host}/x", "--mqtt", f"mqtt://{host}", "--webhook", f"http://{host}/",
+            "--events", "-", "--video", tmp_path / "video", env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        )  # fmt: skip
+        process.stdout.readline()
+        time.sleep(1.5)
+        process.terminate()
+        began = time.monotonic()
+        assert process.wait(timeout=10) == 0
+        assert time.monotonic() - began < a_second()
+        assert [event["event"] for event in events(process.stdout.read())] == ["off"]
+        assert process.stderr.read().count("2 wait on the disk for the next start") == 2
 
 
 def test_a_reader_that_goes_away_ends_it(site):
