@@ -117,7 +117,7 @@ class FFmpegSource:
                 self._lose(f"no data for {self._timeout:g} s")
             self._lose(error.strerror or type(error).__name__)
         now = time.monotonic()
-        if packet is None and now - asked > 0.9 * self._timeout:  # how RTSP reports the same
+        if now - asked > 0.9 * self._timeout:  # RTSP gives its last packet then, or the end, instead of an error
             self._lose(f"no data for {self._timeout:g} s")
         if now - asked > _WAITED:
             self._waited = now

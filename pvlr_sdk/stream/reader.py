@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import ExitStack
 
 from .. import errors
 from ..sources import CapturedFrame, EndOfSource, Source, open_source
@@ -61,51 +62,54 @@ class Reader:
     def _run(self) -> None:
         attempt = 0
         while not self._inboxes.closed:
-            began, wait = time.monotonic(), None
-            try:
-                self._watch()
-            except EndOfSource:
-                return self._change("ended", "the end was reached")
-            except errors.SourceDeniedError as error:
-                reason, wait = f"expected {error.expected}, got {error.got}", self._reconnect.denied
-            except errors.MissingPartError as error:
-                return self._change("ended", f"{error.got}. {error.hint}")
-            except errors.PvlrError as error:
-                reason = f"expected {error.expected}, got {error.got}"
-            except Exception as error:
-                # Its text may hold the URI, its traceback the credentials: the type has to do.
-                _log.error("camera %s: unexpected %s", self._camera.name, type(error).__name__)
-                reason = f"unexpected {type(error).__name__}"
-            if self._inboxes.closed:
-                return None
-            if self._is_file:
-                return self._change("ended", reason)
-            self._change("lost", reason)
+            began = time.monotonic()
+            with ExitStack() as opened:
+                try:
+                    self._watch(opened)
+                    return  # the inboxes were closed
+                except Exception as error:
+                    state, reason, wait = self._judge(error)
+                # Told before the source is closed: saying goodbye to a camera that is gone takes until its timeout.
+                if not self._inboxes.closed:
+                    self._change(state, reason)
+            if state == "ended":
+                return
             attempt = 0 if time.monotonic() - began > _STEADY + self._camera.timeout else attempt
             self._inboxes.sleep(self._reconnect.delay(attempt) if wait is None else wait)
             attempt += 1
             self._counters.add(reconnects=1)
-        return None
 
-    def _watch(self) -> None:
-        """Open the source and read it; ends by an exception only, except after the inboxes were closed."""
+    def _watch(self, opened: ExitStack) -> None:
+        """Open the source and read it; ends by an exception, or after the inboxes were closed."""
         camera = self._camera
         source = open_source(camera.uri, transport=camera.transport, timeout=camera.timeout, loop=camera.loop)
+        opened.callback(source.close)
         self._source = source
-        try:
-            playback = Playback()
-            while not self._inboxes.closed:
-                damaged, skipped = source.decode_errors, source.skipped
-                try:
-                    frame = source.read()
-                finally:
-                    self._counters.add(decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped)
-                self._change("live", "")
-                self._counters.captured(frame.captured, frame.size)
-                self._put(source, frame, playback)
-        finally:
-            self._source = None
-            source.close()
+        playback = Playback()
+        while not self._inboxes.closed:
+            damaged, skipped = source.decode_errors, source.skipped
+            try:
+                frame = source.read()
+            finally:
+                self._counters.add(decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped)
+            self._change("live", "")
+            self._counters.captured(frame.captured, frame.size)
+            self._put(source, frame, playback)
+
+    def _judge(self, error: Exception) -> tuple[CameraState, str, float | None]:
+        """The state that an exception means, the reason to tell, and the wait if it is a special one."""
+        if isinstance(error, EndOfSource):
+            return "ended", "the end was reached", None
+        if isinstance(error, errors.MissingPartError):
+            return "ended", f"{error.got}. {error.hint}", None
+        if isinstance(error, errors.PvlrError):
+            reason = f"expected {error.expected}, got {error.got}"
+        else:
+            # Its text may hold the URI, its traceback the credentials: the type has to do.
+            reason = f"unexpected {type(error).__name__}"
+            _log.error("camera %s: %s", self._camera.name, reason)
+        denied = isinstance(error, errors.SourceDeniedError)
+        return "ended" if self._is_file else "lost", reason, self._reconnect.denied if denied else None
 
     def _put(self, source: Source, frame: CapturedFrame, playback: Playback) -> None:
         # A folder of pictures has no pace at which it could be played: all of them are wanted.
