@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
@@ -45,12 +45,13 @@ some_settings = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(frames, some_settings, st.floats(0.05, 0.95))
-def test_events_alternate_last_long_enough_and_know_their_peak(frames, settings, threshold):
+def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, threshold):
     times = np.cumsum([step for step, _ in frames]).tolist()
     scores = [score for _, score in frames]
-    average = dict(zip(times, averages(times, scores, settings.smoothing), strict=True))
-    events = run(settings, times, scores, on=threshold)
+    average = dict(zip(times, averages(times, scores, chosen.smoothing), strict=True))
+    events = run(chosen, times, scores, on=threshold)
 
     assert [event.state for event in events] == ["on", "off"] * (len(events) // 2)
     assert len({event.id for event in events}) == len(events) // 2
@@ -62,7 +63,7 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, settings,
         assert on.end is None
         assert on.reason is None
         assert off.end is not None
-        assert off.end - off.start >= settings.min_duration - 1e-6
+        assert off.end - off.start >= chosen.min_duration - 1e-6
         assert off.start <= off.peak_time <= off.end + 1e-6
         for event in (on, off):
             seen = {t: a for t, a in average.items() if on.start - 1e-6 <= WALL + t <= event.time + 1e-6}
@@ -72,10 +73,11 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, settings,
     inside = [
         t for t in times if any(a.start <= WALL + t <= b.end for a, b in zip(events[::2], events[1::2], strict=True))
     ]
-    if settings.min_duration == 0:
+    if chosen.min_duration == 0:
         assert all(t in inside or average[t] < threshold + 1e-9 for t in times)
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.tuples(st.floats(2, 6), st.floats(0, 0.2), st.floats(2, 6), st.floats(0.8, 1)), min_size=1, max_size=4),
     st.sampled_from([4.0, 7.0, 12.5]),

@@ -42,6 +42,7 @@ def follow(queue, steps, capacity, make_event):
         assert (len(queue), queue.lost) == (len(items), lost)
 
 
+@settings(deadline=None)
 @given(steps, st.integers(2, 5))
 def test_memory_queue_is_a_bounded_list(steps, capacity):
     queue = MemoryQueue(capacity)
