@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
@@ -45,7 +46,7 @@ some_settings = st.builds(
 )
 
 
-@settings(deadline=None)
+@rules(deadline=None)
 @given(frames, some_settings, st.floats(0.05, 0.95))
 def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, threshold):
     times = np.cumsum([step for step, _ in frames]).tolist()
@@ -77,7 +78,7 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, t
         assert all(t in inside or average[t] < threshold + 1e-9 for t in times)
 
 
-@settings(deadline=None, max_examples=30)
+@rules(deadline=None, max_examples=30)
 @given(
     st.lists(st.tuples(st.floats(2, 6), st.floats(0, 0.2), st.floats(2, 6), st.floats(0.8, 1)), min_size=1, max_size=4),
     st.sampled_from([4.0, 7.0, 12.5]),
