@@ -65,4 +65,4 @@ class EnginePace:
 
     def last_moment(self, due: float) -> float:
         """When to take the next frame, if the engine is done at ``due``; both are ``time.monotonic()``."""
-        return due - self.preparation - min(self._window, 0.25 * self.inference)
+        return due - self.preparation - min(self._window, 0.5 * self.inference)

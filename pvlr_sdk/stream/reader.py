@@ -75,7 +75,8 @@ class Reader:
             if state == "ended":
                 return
             attempt = 0 if time.monotonic() - began > _STEADY + self._camera.timeout else attempt
-            self._inboxes.sleep(self._reconnect.delay(attempt) if wait is None else wait)
+            if self._inboxes.sleep(self._reconnect.delay(attempt) if wait is None else wait):
+                return
             attempt += 1
             self._counters.add(reconnects=1)
 

@@ -69,7 +69,7 @@ class Stream:
         self._staleness = staleness
         self._every_frame = every_frame
         self._keep_warm = keep_warm
-        self._lanes = int(tagger.info.get("streams", 1))
+        self._lanes = int(tagger.info.get("parallel", 1))
         self._inboxes = Inboxes(len(self._cameras))
         self._counters = [Counters() for _ in self._cameras]
         self._readers = [

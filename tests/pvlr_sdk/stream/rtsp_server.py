@@ -3,7 +3,7 @@
     /usr/bin/python3 rtsp_server.py --port 8554 [--file clip.mp4] [--size 640x360] [--fps 25] [--user u --password p]
 
 Runs under the system's Python, which has GStreamer's bindings (Debian: python3-gi, python3-numpy,
-gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-good, -bad and -ugly, gstreamer1.0-libav). Listens on 127.0.0.1 only
+gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base, -good and -ugly, gstreamer1.0-libav). Listens on 127.0.0.1 only
 and prints ``ready`` once it does. A line ``size 320x180`` on stdin changes the resolution in mid-stream.
 """
 
@@ -80,7 +80,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         self.set_launch(
             "( appsrc name=in is-live=true format=time block=true max-buffers=2 ! queue max-size-buffers=2 "
             f"! x264enc tune=zerolatency speed-preset=ultrafast bitrate=1000 key-int-max={fps} threads=1 "
-            "! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+            "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
         )
 
     def do_configure(self, media: Any) -> None:
