@@ -88,6 +88,7 @@ def watch(
         typer.echo((Path(__file__).parents[1] / "site" / "pvlr-watch.service").read_text(), nl=False)
         return
     from ..site import Site, parts
+    from ..site.opening import check_sinks
     from .screen import note
     from .site_options import build_config
 
@@ -103,6 +104,7 @@ def watch(
     if check:
         cameras, tagger = parts.make_cameras(site_config), parts.make_tagger(site_config)
         parts.make_detectors(site_config, tagger)
+        check_sinks(site_config)
         counts = {"camera": len(cameras), "sink": len(site_config.sinks), "label": len(tagger.labels)}
         shown = (f"{count} {name}" + ("" if count == 1 else "s") for name, count in counts.items())
         note(f"valid: {', '.join(shown)}.")

@@ -19,6 +19,7 @@ _KEEP_ALIVE = 30
 _OFFLINE_WAIT = 0.25
 _ACKNOWLEDGE_WAIT = 10.0
 _GOODBYE_WAIT = 0.2
+_AWAY = "not reachable"
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,14 @@ class MqttSink:
         }
         self._states_lock = threading.Lock()
         self._connected = threading.Event()
-        self._refusal = "not reachable"
+        self._refusal = _AWAY
         self._in_flight: tuple[Event | None, set[int]] = (None, set())
         self._acknowledged: set[int] = set()
         self._acknowledgement = threading.Condition()
-        self._client = self._make_client()
+        self._client = _make_client(settings)
+        self._client.will_set(self._status, "offline", qos=1, retain=True)
+        self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
+        self._client.on_publish = self._on_publish
         self._client.connect_async(host, port, _KEEP_ALIVE)
         self._client.loop_start()
 
@@ -115,38 +119,6 @@ class MqttSink:
                 published.add(self._client.publish(state, self._states[state], qos=1, retain=True).mid)
         return published
 
-    def _make_client(self) -> Any:
-        try:
-            from paho.mqtt.client import Client
-            from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError:
-            raise errors.MissingPartError(
-                "mqtt",
-                expected="the package paho-mqtt",
-                got="none",
-                hint='Install it with pip install "pvlr-sdk[cameras]".',
-            ) from None
-        settings, url = self._settings, urlsplit(self._settings.url)
-        client = Client(CallbackAPIVersion.VERSION2, settings.client_id or "")
-        user = settings.user or (unquote(url.username) if url.username else None)
-        password = settings.password or (unquote(url.password) if url.password else None)
-        if user is not None:
-            client.username_pw_set(user, password)
-        if url.scheme == "mqtts":
-            try:
-                ca, cert, key = (str(path) if path else None for path in (settings.ca, settings.cert, settings.key))
-                client.tls_set(ca, cert, key)
-            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-                raise errors.OptionError(
-                    "mqtt certificates", expected="PEM files that fit", got=str(error), hint="Check ca, cert and key."
-                ) from None
-        client.will_set(self._status, "offline", qos=1, retain=True)
-        client.max_inflight_messages_set(1)
-        client.reconnect_delay_set(1, 10)
-        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_publish = self._on_publish
-        return client
-
     # Called by paho's thread. What follows a connection goes out with QoS 0: it is repeated with the next one anyway,
     # and must not pile up behind a connection that comes and goes.
 
@@ -154,6 +126,7 @@ class MqttSink:
         if reason.is_failure:
             self._refusal = f"refusing us: {reason}"
             return
+        self._refusal = _AWAY
         client.publish(self._status, "online", retain=True)
         for topic, payload in self._announcements.items():
             client.publish(topic, payload, retain=True)
@@ -164,13 +137,47 @@ class MqttSink:
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._connected.clear()
-        if not self._refusal.startswith("refusing"):
-            self._refusal = "not reachable"
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         with self._acknowledgement:
             self._acknowledged.add(mid)
             self._acknowledgement.notify_all()
+
+
+def check(settings: MqttSettings) -> None:
+    """Check the settings without connecting; raises what :class:`MqttSink` does."""
+    _address(settings.url)
+    _make_client(settings)
+
+
+def _make_client(settings: MqttSettings) -> Any:
+    try:
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
+    except ImportError:
+        raise errors.MissingPartError(
+            "mqtt",
+            expected="the package paho-mqtt",
+            got="none",
+            hint='Install it with pip install "pvlr-sdk[cameras]".',
+        ) from None
+    url = urlsplit(settings.url)
+    client = Client(CallbackAPIVersion.VERSION2, settings.client_id or "")
+    user = settings.user or (unquote(url.username) if url.username else None)
+    password = settings.password or (unquote(url.password) if url.password else None)
+    if user is not None:
+        client.username_pw_set(user, password)
+    if url.scheme == "mqtts":
+        try:
+            ca, cert, key = (str(path) if path else None for path in (settings.ca, settings.cert, settings.key))
+            client.tls_set(ca, cert, key)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise errors.OptionError(
+                "mqtt certificates", expected="PEM files that fit", got=str(error), hint="Check ca, cert and key."
+            ) from None
+    client.max_inflight_messages_set(1)
+    client.reconnect_delay_set(1, 10)
+    return client
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from .. import __version__, errors
 from ..events import Event
@@ -27,7 +27,7 @@ class WebhookSink:
     ``webhook-signature`` is ``v1,`` and the base64 of HMAC-SHA256(secret, ID.TIMESTAMP.BODY).
 
     Args:
-        url: ``https://...`` or ``http://...``; redirects are not followed.
+        url: ``https://[USER:PASSWORD@]HOST/...`` or ``http://...``; redirects are not followed.
         secret: a text, or ``whsec_`` and the base64 of any bytes.
         headers: more headers, such as ``Authorization``.
         timeout: seconds for one try.
@@ -39,10 +39,11 @@ class WebhookSink:
     def __init__(
         self, url: str, *, secret: str | None = None, headers: Mapping[str, str] | None = None, timeout: float = 10.0
     ) -> None:
-        self.name = f"webhook {_host(url)}"
-        self._url = url
+        host, self._url, credentials = _address(url)
+        self.name = f"webhook {host}"
         self._key = None if secret is None else _key(secret)
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"pvlr_sdk/{__version__}", **(headers or {})}
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"pvlr_sdk/{__version__}", **credentials}
+        self._headers.update(headers or {})
         self._timeout = timeout
         self._opener = urllib.request.build_opener(_NoRedirect)
 
@@ -81,17 +82,23 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _host(url: str) -> str:
+def _address(url: str) -> tuple[str, str, dict[str, str]]:
+    """The host, the URL without credentials, and the header that carries these."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname if parts.scheme in ("http", "https") else None
+        host, port = parts.hostname, parts.port
     except ValueError:
-        host = None
-    if not host:
+        parts, host, port = urlsplit(""), None, None
+    if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
         raise errors.OptionError(
             "webhook url", expected="http://HOST/... or https://HOST/...", got="something else", hint="Correct it."
         )
-    return host
+    headers = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return f"{host}:{port}" if port else host, urlunsplit(parts), headers
 
 
 def _key(secret: str) -> bytes:

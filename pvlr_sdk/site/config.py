@@ -125,7 +125,7 @@ class MqttConfig(_Spooled):
     """
 
     kind: Literal["mqtt"]
-    url: str
+    url: str = Field(repr=False)
     user: str | None = None
     password: SecretStr | None = None
     ca: Place | None = None
@@ -140,7 +140,7 @@ class WebhookConfig(_Spooled):
     """A web server that gets a POST for each notice, signed with ``secret`` (Standard Webhooks)."""
 
     kind: Literal["webhook"]
-    url: str
+    url: str = Field(repr=False)
     secret: SecretStr | None = None
     headers: dict[str, SecretStr] = {}
     timeout: Annotated[float, Field(gt=0)] = 10.0

@@ -13,6 +13,8 @@ from ..sinks import DiskQueue, MemoryQueue, SinkWorker, SpooledWorker
 from .config import EventSinkConfig, JsonlConfig, MqttConfig, SiteConfig, SqliteConfig, VideoConfig, WebhookConfig
 
 if TYPE_CHECKING:
+    from ..sinks.mqtt import MqttSettings
+    from ..sinks.webhook import WebhookSink
     from ..stream import Observation
 
 EventWorker: TypeAlias = "SinkWorker[Event] | SpooledWorker"
@@ -63,11 +65,34 @@ def _open(config: EventSinkConfig, labels: Mapping[str, Sequence[str]]) -> Event
     return _webhook(config)
 
 
-def _mqtt(config: MqttConfig, labels: Mapping[str, Sequence[str]]) -> SpooledWorker:
-    from ..sinks.mqtt import MqttSettings, MqttSink
+def check_sinks(config: SiteConfig) -> None:
+    """Check what can be checked of the sinks without opening a file or a connection.
 
+    Raises:
+        OptionError, MissingPartError: an address, a certificate or a package is wrong or missing.
+    """
+    for sink in config.sinks:
+        if isinstance(sink, MqttConfig):
+            from ..sinks.mqtt import check
+
+            check(_mqtt_settings(sink, {}))
+        elif isinstance(sink, WebhookConfig):
+            _webhook_sink(sink)
+
+
+def _mqtt(config: MqttConfig, labels: Mapping[str, Sequence[str]]) -> SpooledWorker:
+    from ..sinks.mqtt import MqttSink, check
+
+    settings = _mqtt_settings(config, labels)
+    check(settings)  # before the queue, which the next attempt would find in use
     queue = _disk_queue(config)
-    settings = MqttSettings(
+    return SpooledWorker(MqttSink(settings), queue, longest_pause=0.5)
+
+
+def _mqtt_settings(config: MqttConfig, labels: Mapping[str, Sequence[str]]) -> MqttSettings:
+    from ..sinks.mqtt import MqttSettings
+
+    return MqttSettings(
         config.url,
         config.user,
         config.password.get_secret_value() if config.password else None,
@@ -78,20 +103,22 @@ def _mqtt(config: MqttConfig, labels: Mapping[str, Sequence[str]]) -> SpooledWor
         config.prefix,
         labels if config.discovery else {},
     )
-    return SpooledWorker(MqttSink(settings), queue, longest_pause=0.5)
 
 
 def _webhook(config: WebhookConfig) -> SpooledWorker:
+    sink = _webhook_sink(config)
+    return SpooledWorker(sink, _disk_queue(config), longest_pause=60.0)
+
+
+def _webhook_sink(config: WebhookConfig) -> WebhookSink:
     from ..sinks.webhook import WebhookSink
 
-    queue = _disk_queue(config)
-    sink = WebhookSink(
+    return WebhookSink(
         config.url,
         secret=config.secret.get_secret_value() if config.secret else None,
         headers={name: value.get_secret_value() for name, value in config.headers.items()},
         timeout=config.timeout,
     )
-    return SpooledWorker(sink, queue, longest_pause=60.0)
 
 
 def _video(config: VideoConfig, camera: str) -> SinkWorker[Observation]:

@@ -95,6 +95,13 @@ def test_without_a_secret_there_is_no_signature(receiver, make_event):
     assert "webhook-signature" not in receiver.received[0][0]
 
 
+def test_a_user_in_the_address(receiver, make_event):
+    sink = WebhookSink(receiver.url.replace("http://", "http://u%40x:s3cret@"))
+    sink.write(make_event(0))
+    assert receiver.received[0][0]["authorization"] == "Basic " + base64.b64encode(b"u@x:s3cret").decode()
+    assert "s3cret" not in sink.name
+
+
 def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, make_event, caplog):
     receiver.answers = [503, 500, 429, 401, 404, 302, 204, 400, 422]
     worker = SpooledWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.05)
@@ -136,7 +143,9 @@ def test_an_answer_that_does_not_come_in_time_is_a_failure(receiver, make_event)
     assert time.monotonic() - began < 1.5
 
 
-@pytest.mark.parametrize("url", ["", "ftp://host/", "https://", "http://u:s3cret@[host/", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["", "ftp://host/", "https://", "http://u:s3cret@[host/", "file:///etc/passwd", "http://h/a b"]
+)
 def test_addresses_that_are_none(url):
     with pytest.raises(errors.OptionError) as caught:
         WebhookSink(url)
