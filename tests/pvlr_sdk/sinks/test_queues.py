@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
@@ -54,6 +54,7 @@ def test_memory_queue_is_a_bounded_list(steps, capacity):
 
 @settings(max_examples=30, deadline=None)
 @given(steps=steps, capacity=st.integers(2, 5))
+@example(steps=["put", "put", "take", "put", "done", "take"], capacity=2)
 def test_disk_queue_is_the_same(tmp_path_factory, make_event, steps, capacity):
     queue = DiskQueue(tmp_path_factory.mktemp("queue") / "q.sqlite", capacity)
     follow(queue, steps, capacity, make_event)
