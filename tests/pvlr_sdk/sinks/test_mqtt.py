@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.sinks import DiskQueue, SpooledWorker
+from pvlr_sdk.sinks import DiskQueue, SpooledWorker, mqtt
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -47,6 +47,12 @@ class Broker:
             except OSError:
                 time.sleep(0.05)
         raise AssertionError("mosquitto does not start")
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -158,6 +164,25 @@ def test_a_broker_that_is_away_costs_nothing_and_changes_no_order(broker, listen
     assert listener.ids() == names(range(last + 1))
     stats = sink.close(2)
     assert (stats.delivered, stats.waiting, stats.lost, stats.error) == (last + 1, 0, 0, None)
+
+
+def test_a_broker_that_does_not_acknowledge_in_time_gets_nothing_twice(
+    broker, listener, tmp_path, make_event, monkeypatch
+):
+    monkeypatch.setattr(mqtt, "_ACKNOWLEDGE_WAIT", 0.3)
+    sink = worker(MqttSettings(f"mqtt://127.0.0.1:{broker.port}"), tmp_path)
+    sink.submit(make_event(0))
+    listener.until(lambda: len(listener.ids()) == 1)
+    broker.freeze()
+    for number in range(1, 5):
+        sink.submit(make_event(number))
+    listener.until(lambda: "acknowledge" in (sink.stats().error or ""))
+    time.sleep(1.5)
+    broker.thaw()
+    sink.submit(make_event(5))
+    listener.until(lambda: len(listener.ids()) >= 6)
+    assert sink.close(2).waiting == 0
+    assert listener.ids() == names(range(6))
 
 
 def test_a_broker_that_comes_later_than_the_next_process(tmp_path, make_event):
