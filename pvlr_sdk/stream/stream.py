@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from .stats import CameraStats, Counters
 if TYPE_CHECKING:
     from ..result import TagResult
     from ..tagger import Pending, Tagger
+
+_log = logging.getLogger(__name__)
 
 _STOP = 0.8
 """Seconds that :meth:`Stream.close` waits for the cameras' threads."""
@@ -70,7 +73,6 @@ class Stream:
         self._tagger = tagger
         self._cameras = tuple(cameras)
         self._staleness = staleness
-        self._every_frame = every_frame
         self._keep_warm = keep_warm
         self._lanes = int(tagger.info.get("parallel", 1))
         self._inboxes = Inboxes(len(self._cameras))
@@ -95,7 +97,7 @@ class Stream:
         """The next observation or change, once it is there; ends after :meth:`stop` or when all cameras have ended.
 
         Raises:
-            BackendError, NonFiniteError: the tagger failed; the stream is of no use any more.
+            BackendError: the tagger failed; the stream is of no use any more.
         """
         self.start()
         if self._yielded is not None:
@@ -123,14 +125,17 @@ class Stream:
         self._inboxes.close()
 
     def close(self) -> None:
-        """Stop, and wait up to a second for the cameras' threads.
+        """Stop, and wait up to a second for the cameras' threads. To be called in the thread that iterates.
 
         A thread that connects to a host that doesn't answer ends by itself, after its camera's timeout at the latest.
         """
         self.stop()
         self._abandon()
         end = time.monotonic() + _STOP
-        for reader in self._readers if self._started else ():
+        started = self._readers if self._started else []
+        for reader in started:
+            reader.close()
+        for reader in started:
             reader.join(end - time.monotonic())
         if self._workers is not None:
             self._workers.shutdown(wait=False, cancel_futures=True)
@@ -206,7 +211,9 @@ class Stream:
         began = time.monotonic()
         try:
             result = job.pending.result()
-        except errors.FrameError:
+        except (errors.FrameError, errors.NonFiniteError) as error:
+            # The plan passed its golden test: what is not finite now is due to this frame.
+            _log.warning("camera %s: %s", self._cameras[job.index].name, error)
             self._counters[job.index].add(failed=1)
             return None
         now = self._active = time.monotonic()
@@ -216,7 +223,7 @@ class Stream:
             behind = waiting[self._lanes - 1]
             behind.start, behind.due = now, now + self._pace.inference
         camera, age = self._cameras[job.index], now - job.frame.captured
-        late = age > self._staleness and not (self._every_frame and job.frame.source_time is None)
+        late = age > self._staleness and not self._readers[job.index].waits
         self._counters[job.index].tagged(age, late)
         return Observation(camera.name, job.frame, result, age, late)
 
