@@ -27,8 +27,7 @@ from pvlr_sdk import Camera, Stream, Tagger, open_source
 from pvlr_sdk.result import TagResult
 from pvlr_sdk.stream import Observation
 
-FPS, FPS_OF_FOUR = 60, 120
-"""Frames a second of the one camera and of each of the four: more than the engine can take."""
+FPS = 60
 
 
 class SlowTagger:
@@ -59,12 +58,13 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads of the engine.")] = 2,
     engine_ms: Annotated[float, typer.Option(help="What the slowed-down engine takes for a frame.")] = 50.0,
     size: Annotated[str, typer.Option(help="Size of the pictures of the four cameras.")] = "640x360",
+    fps: Annotated[float, typer.Option(help="Frames a second of each of the four; more than the engine takes.")] = 60.0,
     out: Annotated[Path | None, typer.Option("--json", help="Write the figures here as well.")] = None,
 ) -> None:
     """Measure ages against a slow engine, and four cameras against predict_batch."""
     with Tagger(plan, num_threads=threads) as tagger:
         latency = measure_latency(tagger, engine_ms / 1e3, 60 * minutes)
-        several = measure_several(tagger, size, 60 * minutes)
+        several = measure_several(tagger, size, fps, 60 * minutes)
         conditions = {
             "plan": tagger.info["name"],
             "precision": tagger.info["precision"],
@@ -114,7 +114,7 @@ def measure_latency(tagger: Tagger, engine: float, seconds: float) -> dict[str, 
     }
 
 
-def measure_several(tagger: Tagger, size: str, seconds: float, cameras: int = 4) -> dict[str, Any]:
+def measure_several(tagger: Tagger, size: str, fps: float, seconds: float, cameras: int = 4) -> dict[str, Any]:
     """Frames a second of four cameras together, and of predict_batch alone, in alternating rounds."""
     source = open_source(f"test://?size={size}&fps=1000")
     frames = [source.read().pixels for _ in range(64)]
@@ -128,7 +128,7 @@ def measure_several(tagger: Tagger, size: str, seconds: float, cameras: int = 4)
         while time.monotonic() < began + share:
             done += len(tagger.predict_batch(frames))
         alone.append(done / (time.monotonic() - began))
-        watched = [Camera(f"camera {n}", f"test://?size={size}&fps={FPS_OF_FOUR}&seed={n}") for n in range(cameras)]
+        watched = [Camera(f"camera {n}", f"test://?size={size}&fps={fps:g}&seed={n}") for n in range(cameras)]
         with Stream(tagger, watched) as stream:
             for _ in range(2 * cameras):  # all of them are there
                 next(stream)
@@ -143,7 +143,7 @@ def measure_several(tagger: Tagger, size: str, seconds: float, cameras: int = 4)
         "predict_batch, frames/s": float(np.median(alone)),
         "four cameras, frames/s": float(np.median(together)),
         "ratio": float(np.median(np.array(together) / np.array(alone))),
-        "offered by the cameras, frames/s": cameras * FPS_OF_FOUR,
+        "offered by the cameras, frames/s": cameras * fps,
         "smallest share of a fair one": min(counts.values()) / fair,
     }
 

@@ -29,6 +29,9 @@ class Reader:
     Args:
         index: the camera's place in ``inboxes``.
         every_frame: leave no frame of a file out; else a file plays at its own pace, like a camera.
+
+    Attributes:
+        waits: its source waits for the tagging, frame by frame, so that no frame is ever late.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Reader:
         self._reconnect = reconnect
         self._every_frame = every_frame
         self._is_file = isinstance(parse_uri(camera.uri), PathUri)
+        self.waits = False
         self._source: Source | None = None
         self._thread = threading.Thread(target=self._run, name=f"pvlr-camera-{camera.name}", daemon=True)
 
@@ -48,16 +52,18 @@ class Reader:
         """Begin to read."""
         self._thread.start()
 
-    def join(self, timeout: float) -> bool:
-        """Close the source and wait for the thread; answers whether it has ended.
+    def close(self) -> None:
+        """Close the source, after the inboxes were closed: the thread ends soon.
 
-        One inside a library call that can't be interrupted ends by itself, after the camera's timeout at the latest.
+        One inside a library call that can't be interrupted ends after the camera's timeout at the latest.
         """
         source = self._source
         if source is not None:
             source.close()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread, but no longer than ``timeout`` seconds."""
         self._thread.join(max(timeout, 0))
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         attempt = 0
@@ -114,7 +120,8 @@ class Reader:
 
     def _put(self, source: Source, frame: CapturedFrame, playback: Playback) -> None:
         # A folder of pictures has no pace at which it could be played: all of them are wanted.
-        if not source.live and (self._every_frame or frame.source_time is None):
+        self.waits = not source.live and (self._every_frame or frame.source_time is None)
+        if self.waits:
             return self._inboxes.put_every_frame(self._index, frame)
         if not source.live:
             frame = playback.hold(frame, self._inboxes)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import errors
 from ..sources import CapturedFrame
@@ -23,7 +26,10 @@ from .reader import Reader
 from .stats import CameraStats, Counters
 
 if TYPE_CHECKING:
+    from ..result import TagResult
     from ..tagger import Pending, Tagger
+
+_log = logging.getLogger(__name__)
 
 _STOP = 0.8
 """Seconds that :meth:`Stream.close` waits for the cameras' threads."""
@@ -67,7 +73,6 @@ class Stream:
         self._tagger = tagger
         self._cameras = tuple(cameras)
         self._staleness = staleness
-        self._every_frame = every_frame
         self._keep_warm = keep_warm
         self._lanes = int(tagger.info.get("parallel", 1))
         self._inboxes = Inboxes(len(self._cameras))
@@ -76,6 +81,8 @@ class Stream:
             Reader(index, camera, self._inboxes, counters, reconnect or Backoff(), every_frame)
             for index, (camera, counters) in enumerate(zip(self._cameras, self._counters, strict=True))
         ]
+        # Several inferences at once are fed by several threads: one alone would spend its time on preprocessing.
+        self._workers = ThreadPoolExecutor(self._lanes + 1, "pvlr-tagger") if self._lanes > 1 else None
         self._started = False
         self._pace = EnginePace(window)
         self._under_way: deque[_Job | CameraChange] = deque()
@@ -90,7 +97,7 @@ class Stream:
         """The next observation or change, once it is there; ends after :meth:`stop` or when all cameras have ended.
 
         Raises:
-            BackendError, NonFiniteError: the tagger failed; the stream is of no use any more.
+            BackendError: the tagger failed; the stream is of no use any more.
         """
         self.start()
         if self._yielded is not None:
@@ -118,15 +125,20 @@ class Stream:
         self._inboxes.close()
 
     def close(self) -> None:
-        """Stop, and wait up to a second for the cameras' threads.
+        """Stop, and wait up to a second for the cameras' threads. To be called in the thread that iterates.
 
         A thread that connects to a host that doesn't answer ends by itself, after its camera's timeout at the latest.
         """
         self.stop()
         self._abandon()
         end = time.monotonic() + _STOP
-        for reader in self._readers if self._started else ():
+        started = self._readers if self._started else []
+        for reader in started:
+            reader.close()
+        for reader in started:
             reader.join(end - time.monotonic())
+        if self._workers is not None:
+            self._workers.shutdown(wait=False, cancel_futures=True)
 
     def stats(self) -> dict[str, CameraStats]:
         """The figures of each camera by its name; any thread may ask."""
@@ -157,10 +169,12 @@ class Stream:
             return first
         if self._jobs <= self._lanes:
             if self._jobs == self._lanes:
-                # The engine is busy: a frame taken now would wait for it, one taken later is newer.
                 if not self._pace.overlaps:
                     return self._finish()
-                if self._inboxes.sleep(self._pace.last_moment(first.due) - time.monotonic()):
+                # The engine is busy: a frame taken now would wait for it, one taken later is newer. But a tagger that
+                # was made for throughput must not run dry.
+                moment = self._pace.last_moment(first.due)
+                if self._workers is None and self._inboxes.sleep(moment - time.monotonic()):
                     return None
             taken = self._inboxes.take(first.due)
             if taken is not None:
@@ -172,9 +186,9 @@ class Stream:
         if isinstance(item, CameraChange):
             self._under_way.append(item)
             return
-        camera, began = self._cameras[index], time.monotonic()
+        pixels, began = self._cameras[index].cut(item), time.monotonic()
         try:
-            pending = self._tagger.submit(camera.cut(item), color=item.color)
+            pending = self._submit(pixels, item.color)
         except errors.FrameError:
             self._counters[index].add(failed=1)
             return
@@ -185,12 +199,23 @@ class Stream:
         self._under_way.append(_Job(index, item, pending, start, start + self._pace.inference))
         self._jobs += 1
 
-    def _finish(self) -> Observation:
+    def _submit(self, pixels: NDArray[np.uint8], color: str) -> Pending | Future[TagResult]:
+        if self._workers is None:
+            return self._tagger.submit(pixels, color=color)
+        return self._workers.submit(self._tagger.predict, pixels, color=color)
+
+    def _finish(self) -> Observation | None:
         job = self._under_way.popleft()
         assert isinstance(job, _Job)
         self._jobs -= 1
         began = time.monotonic()
-        result = job.pending.result()
+        try:
+            result = job.pending.result()
+        except (errors.FrameError, errors.NonFiniteError) as error:
+            # The plan passed its golden test: what is not finite now is due to this frame.
+            _log.warning("camera %s: %s", self._cameras[job.index].name, error)
+            self._counters[job.index].add(failed=1)
+            return None
         now = self._active = time.monotonic()
         self._pace.inferred(now - job.start, now - began)
         waiting = [other for other in self._under_way if isinstance(other, _Job)]
@@ -198,7 +223,7 @@ class Stream:
             behind = waiting[self._lanes - 1]
             behind.start, behind.due = now, now + self._pace.inference
         camera, age = self._cameras[job.index], now - job.frame.captured
-        late = age > self._staleness and not (self._every_frame and job.frame.source_time is None)
+        late = age > self._staleness and not self._readers[job.index].waits
         self._counters[job.index].tagged(age, late)
         return Observation(camera.name, job.frame, result, age, late)
 
@@ -226,7 +251,7 @@ class _Job:
 
     index: int
     frame: CapturedFrame
-    pending: Pending
+    pending: Pending | Future[TagResult]
     start: float
     due: float
 

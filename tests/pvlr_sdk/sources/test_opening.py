@@ -153,6 +153,10 @@ class TestFiles:
         assert open_source(str(tmp_path / "a.png")).read().source_time is None
         source = open_source(str(tmp_path), loop=True)
         assert [source.read().sequence for _ in range(7)] == list(range(7))
+        for path in tmp_path.rglob("*.png"):
+            path.write_bytes(b"no picture any more")
+        with pytest.raises(errors.SourceOpenError):
+            [source.read() for _ in range(7)]
 
     @pytest.mark.parametrize("name", ["none.mp4", "none.jpg", "text.mp4", "empty", "text.jpg"])
     def test_nothing_to_read(self, tmp_path: Path, name: str) -> None:
@@ -162,6 +166,21 @@ class TestFiles:
         with pytest.raises(errors.SourceOpenError) as caught:
             open_source(str(tmp_path / name)).read()
         assert caught.value.argument == str(tmp_path / name)
+
+    def test_a_codec_that_nobody_knows(self, clip: Path, tmp_path: Path) -> None:
+        import av
+
+        path = tmp_path / "clip.mkv"
+        with av.open(str(clip)) as source, av.open(str(path), "w") as output:
+            stream = output.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    output.mux(packet)
+        assert len(read_all(open_source(str(path)))) == 30
+        path.write_bytes(path.read_bytes().replace(b"V_MJPEG", b"V_NOBDY"))
+        with pytest.raises(errors.SourceOpenError, match="codec"):
+            open_source(str(path))
 
     def test_a_sound_file(self, tmp_path: Path) -> None:
         import wave

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import socket
@@ -9,9 +10,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ import pytest
 
 from pvlr_sdk import Camera, Stream, Tagger, errors, open_source
 from pvlr_sdk.stream import Backoff, CameraChange, Observation
+from pvlr_sdk.tagger import Pending
 
 SMALL = "size=160x120"
 
@@ -64,14 +65,15 @@ def test_only_the_region_is_tagged(tagger: Tagger) -> None:
 
 
 def test_every_frame_of_a_file_comes_once_and_in_order(tagger: Tagger, clip: Path) -> None:
-    with Stream(tagger, [Camera("a", str(clip)), Camera("b", str(clip))], every_frame=True) as stream:
+    cameras = [Camera("a", str(clip)), Camera("b", str(clip))]
+    with Stream(tagger, cameras, every_frame=True, staleness=0) as stream:
         began = time.monotonic()
         events = list(stream)
     assert time.monotonic() - began < 1.5  # as fast as it can: the clip itself lasts 2 s
     for name in "ab":
         assert [seen.frame.sequence for seen in observations(events) if seen.camera == name] == list(range(40))
         assert events[-1].state == "ended"
-        assert stream.stats()[name].dropped == 0
+        assert stream.stats()[name].dropped == stream.stats()[name].late == 0  # it waited for us
 
 
 def test_a_file_plays_at_its_own_pace(slow: Callable[[float], Any], clip: Path) -> None:
@@ -91,7 +93,7 @@ def test_age_stays_under_two_engine_times_and_a_frame(slow: Callable[[float], An
     """A source of 60 fps against an engine of 20: at most that old, whatever the caller does meanwhile."""
     engine, frame = 0.05, 1 / 60
     with Stream(slow(engine), [Camera("a", "test://?size=640x360&fps=60")]) as stream:
-        seen = observations(islice(stream, 60))
+        seen = observations(itertools.islice(stream, 60))
         stats = stream.stats()["a"]
     ages = sorted(observation.age for observation in seen[5:])
     assert ages[len(ages) // 2] < engine + 2 * frame + 0.01
@@ -105,7 +107,7 @@ def test_age_stays_under_two_engine_times_and_a_frame(slow: Callable[[float], An
 def test_a_slow_caller_gets_fresh_observations(slow: Callable[[float], Any]) -> None:
     with Stream(slow(0.02), [Camera("a", f"test://?{SMALL}&fps=50")]) as stream:
         ages = []
-        for event in islice(stream, 12):
+        for event in itertools.islice(stream, 12):
             time.sleep(0.15)
             ages += [event.age] if isinstance(event, Observation) else []
     assert sorted(ages)[-3] < 0.08
@@ -113,10 +115,35 @@ def test_a_slow_caller_gets_fresh_observations(slow: Callable[[float], Any]) -> 
 
 def test_late_ones_are_delivered_and_counted(slow: Callable[[float], Any]) -> None:
     with Stream(slow(0.1), [Camera("a", f"test://?{SMALL}&fps=30")], staleness=0.05) as stream:
-        seen = observations(islice(stream, 8))
+        seen = observations(itertools.islice(stream, 8))
         stats = stream.stats()["a"]
     assert all(observation.late == (observation.age > 0.05) for observation in seen)
     assert stats.late == sum(observation.late for observation in seen) == len(seen)
+
+
+def test_an_engine_of_several_inferences_gets_several_frames(tagger: Tagger) -> None:
+    class Parallel:
+        """Three inferences at once, each of 60 ms."""
+
+        info: ClassVar = {**tagger.info, "parallel": 3}
+
+        def predict(self, frame: np.ndarray, *, color: str = "bgr") -> Any:
+            time.sleep(0.06)
+            return tagger.predict(frame, color=color)
+
+    parallel: Any = Parallel()
+    cameras = [Camera(name, f"test://?{SMALL}&fps=60&seed={ord(name)}&frames=90") for name in "ab"]
+    with Stream(parallel, cameras) as stream:
+        began = time.monotonic()
+        seen = observations(stream)
+        lasted = time.monotonic() - began
+    assert len(seen) > 0.8 * 3 * lasted / 0.06
+    for name in "ab":
+        numbers = [observation.frame.sequence for observation in seen if observation.camera == name]
+        assert numbers == sorted(numbers)
+        assert len(numbers) > 0.8 * len(seen) / 2
+    for observation in seen[:10]:
+        np.testing.assert_array_equal(observation.result.scores, tagger.predict(observation.frame.pixels).scores)
 
 
 def test_cameras_take_turns(slow: Callable[[float], Any]) -> None:
@@ -124,7 +151,7 @@ def test_cameras_take_turns(slow: Callable[[float], Any]) -> None:
     rates = {"a": 90, "b": 30, "c": 30, "d": 5}
     cameras = [Camera(name, f"test://?{SMALL}&fps={fps}") for name, fps in rates.items()]
     with Stream(slow(0.02), cameras) as stream:
-        counts = Counter(event.camera for event in observations(islice(stream, 150)))
+        counts = Counter(event.camera for event in observations(itertools.islice(stream, 150)))
     rounds = sum(counts.values()) * 0.02
     fair = (50 - 5) / 3 * rounds  # what the slow one leaves, in three parts
     assert all(counts[name] > 0.8 * fair for name in "abc")
@@ -231,6 +258,32 @@ def test_a_folder_comes_whole_and_its_bad_picture_is_counted(tagger: Tagger, tmp
         seen = observations(stream)
         assert stream.stats()["a"].decode_errors == 1
     assert [int(observation.frame.pixels[0, 0, 0]) for observation in seen] == [0, 50, 100, 200]
+
+
+@pytest.mark.parametrize("error", [errors.FrameValueError, errors.NonFiniteError])
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_frames_that_cannot_be_tagged_are_counted(tagger: Tagger, parallel: int, error: type[errors.PvlrError]) -> None:
+    class Picky:
+        """Fails each third time."""
+
+        info: ClassVar = {**tagger.info, "parallel": parallel}
+        calls: ClassVar = itertools.count()
+
+        def predict(self, frame: np.ndarray, *, color: str = "bgr") -> Any:
+            if next(self.calls) % 3 == 0:
+                raise error("frame", expected="a good one", got="a bad one", hint="")
+            return tagger.predict(frame, color=color)
+
+        def submit(self, frame: np.ndarray, *, color: str) -> Any:
+            return Pending(lambda: self.predict(frame, color=color))
+
+    picky: Any = Picky()
+    with Stream(picky, [Camera("a", f"test://?{SMALL}&fps=60&frames=60")]) as stream:
+        seen = observations(stream)
+        stats = stream.stats()["a"]
+    assert stats.tagged == len(seen) > 0
+    assert stats.failed > 0
+    assert stats.tagged + stats.failed + stats.dropped == 60
 
 
 def test_a_broken_tagger_ends_the_stream(plan: Path) -> None:
