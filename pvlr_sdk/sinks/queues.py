@@ -38,7 +38,10 @@ class Queue(Protocol[T]):
         """Add an item at the end; never waits for room."""
 
     def take(self, timeout: float) -> T | None:
-        """The first item; None if there is none for ``timeout`` seconds."""
+        """The first item; None if there is none for ``timeout`` seconds, or until :meth:`wake`."""
+
+    def wake(self) -> None:
+        """Let a ``take`` that waits return."""
 
     def done(self) -> None:
         """Forget the item that was taken."""
@@ -69,10 +72,16 @@ class MemoryQueue(Generic[T]):
 
     def take(self, timeout: float) -> T | None:
         with self._changed:
-            if not self._changed.wait_for(lambda: self._items, timeout):
+            if not self._items:
+                self._changed.wait(timeout)
+            if not self._items:
                 return None
             self._taken = True
             return self._items[0]
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def done(self) -> None:
         with self._changed:
@@ -129,7 +138,9 @@ class DiskQueue:
 
     def take(self, timeout: float) -> Event | None:
         with self._changed:
-            if not self._changed.wait_for(lambda: self._count, timeout):
+            if not self._count:
+                self._changed.wait(timeout)
+            if not self._count:
                 return None
             with self._reported():
                 query = "SELECT seq, event FROM queue WHERE seq > ? ORDER BY seq LIMIT 1"
@@ -140,6 +151,10 @@ class DiskQueue:
                 self.lost += 1
         self.done()
         return None
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def done(self) -> None:
         with self._changed:

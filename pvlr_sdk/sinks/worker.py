@@ -97,6 +97,7 @@ class SinkWorker(Generic[T]):
     def stop(self) -> None:
         """Begin to end: deliver what waits, without tries that follow a failure."""
         self._stopping.set()
+        self._queue.wake()
 
     def close(self, timeout: float) -> SinkStats:
         """End within ``timeout`` seconds; what could not be delivered is lost, unless its queue is on the disk."""

@@ -84,6 +84,15 @@ def test_closing_does_not_wait_for_a_sink_that_hangs():
     assert (stats.delivered, stats.lost) == (0, 2)
 
 
+def test_idle_workers_end_at_once(tmp_path):
+    workers = [SpooledWorker(Gate(), DiskQueue(tmp_path / f"{number}.sqlite")) for number in range(8)]
+    time.sleep(0.1)
+    began = time.monotonic()
+    for worker in workers:
+        worker.close(5)
+    assert time.monotonic() - began < 1  # each of their 16 threads would take a quarter of a second to notice
+
+
 def test_what_failed_is_tried_again_in_order_with_one_warning(caplog):
     sink = Gate([OSError("no space"), OSError("no space"), OSError("no space")])
     with caplog.at_level(logging.WARNING):

@@ -203,7 +203,8 @@ def test_a_given_tagger_stays_open(make_site, plan):
         ({"cameras": {"a": "foo://x"}}, errors.SourceUriError),
         ({"events": {"thresholds": {"cat": 0.3}, "off_thresholds": {"cat": 0.5}}}, errors.OptionError),
         ({"sinks": [{"kind": "jsonl", "path": "/proc/nope"}]}, errors.OutputError),
-        ({"sinks": [{"kind": "mqtt", "url": "nope", "queue": "/dev/null/x"}]}, errors.OutputError),
+        ({"sinks": [{"kind": "mqtt", "url": "nope"}]}, errors.OptionError),
+        ({"sinks": [{"kind": "mqtt", "url": "mqtt://h", "queue": "/dev/null/x"}]}, errors.OutputError),
     ],
 )
 def test_what_cannot_be_is_said_at_once(make_site, raw, kind):
