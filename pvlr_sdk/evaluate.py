@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from . import errors, metrics
 from .labels_csv import LabelTable
 
 if TYPE_CHECKING:
-    from .result import TagResult
     from .tagger import Tagger
 
 
@@ -134,29 +132,19 @@ def tag_photos(
     )
     first_error: errors.FrameError | None = None
 
-    def attempt(file: str) -> TagResult | errors.FrameError:
-        try:
-            return tagger.predict(folder / file)
-        except errors.FrameError as error:
-            return error
-
-    # Two at a time: one photo is decoded while the other is in the network.
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            for row, outcome in enumerate(pool.map(attempt, table.files)):
-                if isinstance(outcome, errors.FrameError):
-                    reason = {"error": type(outcome).__name__, "message": str(outcome)}
-                    photos.failed.append({"file": table.files[row], **reason})
-                    first_error = first_error or outcome
-                else:
-                    # Logits too, not scores alone: a sigmoid rounds the surest ones to equal values.
-                    photos.logits[row], photos.scores[row] = outcome.logits, outcome.scores
-                    photos.tagged[row, [column[tag.label] for tag in outcome]] = True
-                    photos.done[row] = True
-                if progress:
-                    progress(row + 1)
-        finally:
-            pool.shutdown(cancel_futures=True)  # after Ctrl-C, don't tag the rest first
+    outcomes = tagger.predict_stream(folder / file for file in table.files)
+    for row, outcome in enumerate(outcomes):
+        if isinstance(outcome, errors.FrameError):
+            reason = {"error": type(outcome).__name__, "message": str(outcome)}
+            photos.failed.append({"file": table.files[row], **reason})
+            first_error = first_error or outcome
+        else:
+            # Logits too, not scores alone: a sigmoid rounds the surest ones to equal values.
+            photos.logits[row], photos.scores[row] = outcome.logits, outcome.scores
+            photos.tagged[row, [column[tag.label] for tag in outcome]] = True
+            photos.done[row] = True
+        if progress:
+            progress(row + 1)
     if first_error and not photos.done.any():
         raise first_error
     return photos

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
 
 DEVICES = ("auto", "cpu")
+GOALS = ("latency", "throughput")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -46,6 +47,9 @@ class Backend(Protocol):
     precision: str
     """The precision it really computes in: a key of the manifest's ``golden.tolerance``."""
 
+    parallel: int
+    """How many inferences at once keep the device busy; more only wait."""
+
     def acquire(self) -> Slot:
         """A slot that nobody else uses."""
 
@@ -54,7 +58,11 @@ class Backend(Protocol):
 
 
 def open_backend(
-    bundle: Bundle, device: str = "auto", precision: str | None = None, num_threads: int | None = None
+    bundle: Bundle,
+    device: str = "auto",
+    precision: str | None = None,
+    num_threads: int | None = None,
+    optimize: str = "latency",
 ) -> Backend:
     """Load a bundle's payload on the backend that its manifest names.
 
@@ -62,7 +70,8 @@ def open_backend(
         bundle: the verified bundle.
         device: ``auto`` or ``cpu``.
         precision: ``auto``, ``fp32`` or ``bf16``; None: what the manifest says.
-        num_threads: threads of one inference; None: the cores that this process may use.
+        num_threads: threads of the engine; None: the cores that this process may use.
+        optimize: ``latency`` (all threads share each inference) or ``throughput`` (several inferences at once).
 
     Raises:
         OptionError: an argument is none of these.
@@ -71,6 +80,7 @@ def open_backend(
         MissingPartError: the backend's library is not installed.
     """
     check_choice("device", device, DEVICES)
+    check_choice("optimize", optimize, GOALS)
     if precision is not None:
         check_choice("precision", precision, PRECISIONS)
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
@@ -100,7 +110,7 @@ def open_backend(
         labels=len(manifest.labels),
         fp32_until=manifest.fp32_until,
     )
-    return OpenVinoBackend(network, precision, num_threads)
+    return OpenVinoBackend(network, precision, num_threads, throughput=optimize == "throughput")
 
 
 def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:

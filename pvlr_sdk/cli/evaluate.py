@@ -49,7 +49,7 @@ def evaluate(
     from ..tagger import Tagger
     from .screen import Screen, note, print_json
 
-    with Tagger(plan, device=device, num_threads=threads, precision=precision) as tagger:
+    with Tagger(plan, device=device, optimize="throughput", num_threads=threads, precision=precision) as tagger:
         table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
         with Screen(len(table.files), "Evaluating") as screen:
             report = measure(tagger, images, table, screen.step)
