@@ -77,3 +77,20 @@ def test_closing_it_drops_what_waits_and_leaves_no_thread() -> None:
     results.close()
     assert len(done) < 10
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pvlr")]
+
+
+def test_an_interrupt_does_not_wait_for_a_worker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pvlr_sdk.overlap._PATIENCE", 0.1)
+    free = threading.Event()
+
+    def work(n: int) -> int:
+        if n == 1:
+            free.wait(60)
+        return n
+
+    results = overlapped(work, range(9), workers=2)
+    assert next(results) == 0
+    began = time.monotonic()
+    results.close()
+    assert time.monotonic() - began < 10
+    free.set()
