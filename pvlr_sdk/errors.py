@@ -148,6 +148,10 @@ class SelfTestError(BundleError, RuntimeError):
     """The compiled plan does not reproduce its golden scores on this machine."""
 
 
+class AccuracyError(BundleError, ArithmeticError):
+    """A faster precision changes more tags than it may, so no plan was written."""
+
+
 class NonFiniteError(BundleError, ArithmeticError):
     """The model's output holds NaN or infinite values."""
 

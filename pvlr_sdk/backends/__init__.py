@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu")
 GOALS = ("latency", "throughput")
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 
 class Slot(Protocol):
@@ -69,7 +69,7 @@ def open_backend(
     Args:
         bundle: the verified bundle.
         device: ``auto`` or ``cpu``.
-        precision: ``auto``, ``fp32`` or ``bf16``; None: what the manifest says.
+        precision: ``auto``, ``fp32`` or ``bf16``, for a quantised plan ``int8``; None: what the manifest says.
         num_threads: threads of the engine; None: the cores that this process may use.
         optimize: ``latency`` (all threads share each inference) or ``throughput`` (several inferences at once).
 
@@ -91,11 +91,11 @@ def open_backend(
             hint="None takes all the cores that this process may use.",
         )
     manifest = bundle.manifest
-    precision = precision or manifest.precision
+    precision = _resolved(precision, manifest.precision)
     if manifest.backend != "openvino" or precision not in PRECISIONS:
         raise errors.BackendError(
             str(bundle.path),
-            expected="a plan for the openvino backend (fp32 or bf16)",
+            expected=f"a plan for the openvino backend ({', '.join(PRECISIONS)})",
             got=f"one for {manifest.backend} ({precision})",
             hint="This version of pvlr_sdk lacks that backend: update it, or build the plan with --device cpu.",
         )
@@ -111,6 +111,19 @@ def open_backend(
         fp32_until=manifest.fp32_until,
     )
     return OpenVinoBackend(network, precision, num_threads, throughput=optimize == "throughput")
+
+
+def _resolved(wanted: str | None, built: str) -> str:
+    """The precision to run a plan in: quantised weights have no other, and other weights can't be run in int8."""
+    if wanted is None or wanted == built or (wanted == "auto" and built == "int8"):
+        return built
+    if built == "int8":
+        hint = "This plan's weights are quantised: build another one with --precision auto."
+        raise errors.OptionError("precision", expected="int8 or auto", got=repr(wanted), hint=hint)
+    if wanted == "int8":
+        hint = "Build a quantised plan with --precision int8 --calibrate DIR."
+        raise errors.OptionError("precision", expected="auto, fp32 or bf16", got="'int8'", hint=hint)
+    return wanted
 
 
 def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:

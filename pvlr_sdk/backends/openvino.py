@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import openvino
     from numpy.typing import NDArray
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
 INPUT, LOGITS, SIMILARITY = "image", "logits", "similarity"
 """The names of an exported network's input and outputs."""
 
@@ -45,7 +44,8 @@ class OpenVinoBackend:
 
     Args:
         network: the network.
-        precision: ``fp32``, ``bf16`` or ``auto``: bf16 where the CPU computes in it, else fp32.
+        precision: ``fp32``, ``bf16``, ``auto`` (bf16 where the CPU computes in it, else fp32) or, for a quantised
+            network, ``int8``: what is not quantised then runs as with ``auto``.
         num_threads: threads of all inferences together; None: the cores that this process may use.
         throughput: run several inferences at once, each on fewer threads; else one at a time on all threads.
         cached: use the cache on disk.
@@ -69,7 +69,7 @@ class OpenVinoBackend:
         self.precision = _resolve_precision(core, precision, network.source)
         threads = num_threads or available_cores()
         hints = ["f32"] if self.precision == "bf16" and network.fp32_until else []
-        options = [_options(hint, threads, throughput) for hint in [*hints, _HINTS[self.precision]]]
+        options = [_options(hint, threads, throughput) for hint in [*hints, _hint(core, self.precision)]]
         folder = cache.cache_folder() if cached else None
         keys = [_cache_key(core, network, part, options) for part in range(len(options))]
         parts = _import(core, [cache.load(folder, key) for key in keys], options) if folder else None
@@ -181,6 +181,10 @@ def _resolve_precision(core: openvino.Core, precision: str, source: str) -> str:
             hint='Use precision="auto" or "fp32".',
         )
     return precision
+
+
+def _hint(core: openvino.Core, precision: str) -> str:
+    return "bf16" if precision == "bf16" or (precision == "int8" and supports_bf16(core)) else "f32"
 
 
 def _options(hint: str, threads: int, throughput: bool) -> dict[str, Any]:
