@@ -151,6 +151,13 @@ def _print_info(facts: dict[str, Any], as_json: Any) -> None:
         ("labels", f"{len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"),
         *((f"file {role}", f"{file['bytes']:,} bytes, SHA-256 verified") for role, file in facts["files"].items()),
         *((f"built: {key}", value) for key, value in facts["built"].items() if value),
-        *((f"measured: {key}", value) for key, value in facts["measured"].items()),
+        *((f"measured: {key}", value) for key, value in facts["measured"].items() if key != "precisions"),
+        *((f"measured: {key}", _agreement(v)) for key, v in facts["measured"].get("precisions", {}).items()),
     ]
     print_facts(facts["name"], rows)
+
+
+def _agreement(figures: dict[str, Any]) -> str:
+    accuracy = f", mAP {figures['mAP']:.2f}" if "mAP" in figures else ""
+    share = f"{100 * figures['tag_sets']:.1f} % of {figures['photos']} photos"
+    return f"{figures['inference_ms']:.2f} ms, the tags of fp32 on {share}{accuracy}"
