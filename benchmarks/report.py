@@ -98,6 +98,8 @@ def layers(data: dict[str, Any] | None, images: Path) -> str:
         for name, f in data["engines"].items()
         for precision, v in f.items()
     ]
+    rates = {name.split()[0]: value for name, value in data["peak"].items()}
+    ideal = "; ".join(f"{name} {t['~ all']['gflop'] / rates[name]:.2f} ms" for name, t in data["layers"].items())
     peak = "; ".join(f"{name} {value:.2f}" for name, value in data["peak"].items())
     return f"""{title}
 
@@ -107,8 +109,9 @@ def layers(data: dict[str, Any] | None, images: Path) -> str:
 
 {_table(["Layers", *(f"{name}, ms" for name in data["layers"]), "GFLOP"], rows)}
 
-What the machine can do, measured with the same engine: {peak}. So the arithmetic is far from the limit: a mobile
-network's pointwise layers are small, and its depthwise layers do two operations on each value that they read.
+What the machine can do, measured with the same engine: {peak}. At that rate the arithmetic of the whole network would
+take: {ideal}. So it is far from the limit: a mobile network's pointwise layers are small, and its depthwise layers do
+few operations on each value that they read.
 
 {_table(["Engine alone", "Precision", "Median ms", "Times as fast as bf16"], engines)}
 

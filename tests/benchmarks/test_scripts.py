@@ -46,14 +46,17 @@ def test_peers_compute_the_same(results: dict[str, Any]) -> None:
     agreement = results["peers"]["agreement"]
     exact = [name for name in agreement if name.startswith("predict")]
     assert len(exact) >= 1
+    assert "predict(), int8" in exact
     for name in exact:
-        assert agreement[name]["largest_score_difference"] < 0.05, name
+        limit = 0.3 if name.endswith("int8") else 0.05
+        assert agreement[name]["largest_score_difference"] < limit, name
     for name in agreement:
         assert agreement[name]["same_tag_sets"] >= 2 / 3, name
         assert results["peers"]["figures"][name]["median_ms"] > 0
 
 
 def test_layers_add_up(results: dict[str, Any]) -> None:
+    assert "int8" in results["layers"]["layers"]
     for table in results["layers"]["layers"].values():
         parts = sum(row["ms"] for kind, row in table.items() if not kind.startswith("~"))
         assert 0 < parts <= table["~ all"]["ms"] * 1.001
