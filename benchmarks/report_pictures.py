@@ -50,6 +50,9 @@ def draw_scaling(data: dict[str, Any], path: Path) -> None:
         y = [v["median_ms"] for v in curve["figures"].values()]
         axes.loglog(x, y, "o-", color=_OURS, label="measured")
         axes.loglog(x, [y[-1] * value / x[-1] for value in x], "--", color=_OTHERS, label="linear")
+        axes.minorticks_off()
+        axes.set_xticks(x, [f"{value:,}" for value in x], rotation=45, fontsize=8)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set(xlabel=name, ylabel="milliseconds")
         axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
