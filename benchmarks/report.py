@@ -110,8 +110,8 @@ def layers(data: dict[str, Any] | None, images: Path) -> str:
 {_table(["Layers", *(f"{name}, ms" for name in data["layers"]), "GFLOP"], rows)}
 
 What the machine can do, measured with the same engine: {peak}. At that rate the arithmetic of the whole network would
-take: {ideal}. In bf16 and int8 it is far from the limit: a mobile network's pointwise layers are small, and its depthwise layers do
-few operations on each value that they read.
+take: {ideal}. In bf16 and int8 it is far from the limit: a mobile network's pointwise layers are small, and its
+depthwise layers do few operations on each value that they read.
 
 {_table(["Engine alone", "Precision", "Median ms", "Times as fast as bf16"], engines)}
 
