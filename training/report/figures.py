@@ -13,7 +13,7 @@ from pvlr_sdk.thresholds import sigmoid
 
 Floats = NDArray[np.float64]
 
-_POINTS = 200  # of a curve: more than a screen shows
+_RECALLS = 200  # of a curve: more than a screen shows
 _LEVELS = 100  # recall levels of the mean curve
 
 
@@ -62,15 +62,19 @@ def _class_figures(
 def precision_recall_curve(logits: Floats, targets: NDArray[np.int8]) -> Floats:
     """Points (k, 2) of recall and precision of one label, recall rising; (0, 2) without a positive photo.
 
-    For each recall the best precision that has it; of more than 200 points an even selection with both ends.
+    For each recall the highest and the lowest precision that has it; of more than 200 recalls an even selection with
+    both ends.
     """
     _, hits, retrieved = cumulative_counts(logits, targets)
     if not hits.size or not hits[-1]:
         return np.empty((0, 2))
-    first = np.flatnonzero(np.diff(hits, prepend=0))
-    if len(first) > _POINTS:
-        first = first[np.linspace(0, len(first) - 1, _POINTS).round().astype(int)]
-    return np.stack([hits[first] / hits[-1], hits[first] / retrieved[first]], axis=1)
+    highest = np.flatnonzero(np.diff(hits, prepend=0))
+    lowest = np.append(highest[1:], len(hits)) - 1
+    if len(highest) > _RECALLS:
+        chosen = np.linspace(0, len(highest) - 1, _RECALLS).round().astype(int)
+        highest, lowest = highest[chosen], lowest[chosen]
+    points = np.unique(np.concatenate([highest, lowest]))
+    return np.stack([hits[points] / hits[-1], hits[points] / retrieved[points]], axis=1)
 
 
 def mean_curve(logits: Floats, targets: NDArray[np.int8]) -> Floats:

@@ -88,15 +88,18 @@ function lineChart(host, { series, x, y, height, describe }) {
     }
     const middle = (MARGIN.left + width - MARGIN.right) / 2;
     svg.append(shape("text", { class: "tick", x: middle, y: tall - 4, "text-anchor": "middle" }, x.label));
-    for (const one of series) {
+    series.forEach((one, index) => {
+      // The lower ones are wider, so that lines that coincide are all seen.
+      const stroke = 2.2 + 1.5 * Math.min(3, series.length - 1 - index);
       for (const { points, dashed } of one.lines) {
         const path = points.map(([px, py]) => `${toX(px).toFixed(1)},${toY(py).toFixed(1)}`).join(" ");
-        svg.append(shape("polyline", { class: `line ${runClass(one.run)}${dashed ? " dashed" : ""}`, points: path }));
+        const kind = `line ${runClass(one.run)}${dashed ? " dashed" : ""}`;
+        svg.append(shape("polyline", { class: kind, points: path, "stroke-width": stroke }));
         if (!one.dots && points.length > 1) continue;
         for (const [px, py] of points) svg.append(shape("circle", { class: `dot ${runClass(one.run)}`, cx: toX(px), cy: toY(py), r: 3.5 }));
       }
       if (one.mark) svg.append(shape("circle", { class: `mark ${runClass(one.run)}`, cx: toX(one.mark[0]), cy: toY(one.mark[1]), r: 5 }));
-    }
+    });
     const line = shape("line", { class: "cursor", y1: MARGIN.top, y2: tall - MARGIN.bottom, visibility: "hidden" });
     svg.append(line);
 
