@@ -48,7 +48,7 @@ def main(
             "tools": tool_versions(),
             "capabilities": capabilities,
             "kernels": rows,
-            "rooflines": [line for one in KERNELS for line in rooflines(one)],
+            "rooflines": [line for one in KERNELS if instances(one) for line in rooflines(one)],
         }
     except CudaError as error:
         sys.exit(f"kernel_report: {error}")
@@ -122,7 +122,7 @@ def _row(kernel: Kernel, function: Function, one: Compiled, kind: str, dynamic: 
         "occupancy": round(share, 4),
         "limited_by": reason,
         "instructions": _mix(one),
-        "problems": problems(function, one, kind),
+        "problems": problems(function, one, kind, fits=share > 0),
     }
 
 
@@ -134,10 +134,13 @@ def _mix(one: Compiled) -> dict[str, int]:
     return {word: counts[word] for word in ("all", *(word for words in MIX.values() for word in words))}
 
 
-def problems(function: Function, one: Compiled, kind: str) -> list[str]:
-    """What must not be: spilled registers, and instructions of the architecture that the compiler didn't use."""
+def problems(function: Function, one: Compiled, kind: str, *, fits: bool = True) -> list[str]:
+    """What must not be: spilled registers, and instructions of the architecture that the compiler didn't use.
+
+    A kernel that doesn't fit a multiprocessor is never launched there, and may be empty.
+    """
     found = [f"spills {one.spilled} bytes"] if one.spilled else []
-    wanted = [required(opcode, one.capability, kind) for opcode in function.needs]
+    wanted = [required(opcode, one.capability, kind) for opcode in function.needs if fits]
     return found + [f"has no {name}" for name in wanted if name and not any(o.startswith(name) for o in one.opcodes)]
 
 

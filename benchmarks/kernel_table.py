@@ -65,6 +65,15 @@ def _attention(name: str, batch: int, heads: int, tokens: int, labels: int, dim:
     return Workload(f"{name}: {sizes}", 6 * dim * affinities, 2 * affinities, elements)
 
 
+def _tag_head(name: str, batch: int, tokens: int, labels: int, width: int) -> Workload:
+    """One product (tokens, width, labels) an image, a softmax over tokens, a sigmoid; writes logits, scores and tags."""
+    similarities = float(batch * tokens * labels)
+    other = batch * labels * (4 + 4 + 1) + 2 * 4 * labels + 4 * 4 * width
+    elements = batch * (tokens + labels) * width
+    sizes = f"{batch} x {tokens} tokens, {labels} labels, width {width}"
+    return Workload(f"{name}: {sizes}", 2 * width * similarities, similarities + batch * labels, elements, other)
+
+
 KERNELS = (
     Kernel(
         "dual_softmax_attention",
@@ -79,6 +88,17 @@ KERNELS = (
             _attention("a batch of it", 8, 8, 81, 80, 32),
             _attention("many labels", 1, 8, 324, 4585, 64),
             _attention("the largest", 8, 8, 4096, 8192, 128),
+        ),
+    ),
+    Kernel(
+        "tag_head",
+        "kernels/tag_head_launch.cuh",
+        # At the width of the shipped models.
+        {"tag_head": Function("{0}::shared_bytes(256)", needs=("HMMA", "LDSM"))},
+        (
+            _tag_head("the shipped coco80 model", 1, 81, 80, 256),
+            _tag_head("a batch of it", 8, 81, 80, 256),
+            _tag_head("many labels", 1, 324, 4585, 512),
         ),
     ),
 )

@@ -103,6 +103,7 @@ def test_spills_and_lost_instructions_are_problems(change: dict[str, object], fo
     assert kernel_report.problems(MMA, replace(GOOD, **change), "float16") == found
     if "opcodes" in change:
         assert kernel_report.problems(MMA, replace(GOOD, **change), "float32") == []
+        assert kernel_report.problems(MMA, replace(GOOD, **change), "float16", fits=False) == []  # never launched
 
 
 def test_every_instantiation_belongs_to_an_entry_of_the_table() -> None:
