@@ -66,7 +66,7 @@ def _attention(name: str, batch: int, heads: int, tokens: int, labels: int, dim:
 
 
 def _tag_head(name: str, batch: int, tokens: int, labels: int, width: int) -> Workload:
-    """One product (tokens, width, labels) an image, a softmax over tokens, a sigmoid; writes logits, scores and tags."""
+    """One product (tokens, width, labels) an image, a softmax over tokens, a sigmoid; logits, scores and tags."""
     similarities = float(batch * tokens * labels)
     other = batch * labels * (4 + 4 + 1) + 2 * 4 * labels + 4 * 4 * width
     elements = batch * (tokens + labels) * width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import cuda_inspect
 import gpus
 import kernel_report
 import kernel_table
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,17 @@ def _occupancy_header() -> Path:
     if not found or not shutil.which("g++"):
         pytest.skip("needs cuda_occupancy.h of the CUDA toolkit, and g++")
     return found[0]
+
+
+def test_a_workload_counts_what_must_be_moved_and_computed() -> None:
+    batch, heads, tokens, labels, dim = 3, 2, 5, 7, 32
+    load = kernel_table._attention("any", batch, heads, tokens, labels, dim)
+    per_image = [np.empty((batch, heads, rows, dim)) for rows in (tokens, tokens, tokens, labels)]  # q_x v_x o_x o_t
+    shared = [np.empty((heads, labels, dim))] * 2  # k_t v_t
+    assert load.elements == sum(tensor.size for tensor in [*per_image, *shared])
+    products = [(tokens, dim, labels), (tokens, labels, dim), (labels, tokens, dim)]  # S, S V_t, S^T V_x
+    assert load.flops == batch * heads * sum(2 * math.prod(sizes) for sizes in products)
+    assert load.exps == 2 * batch * heads * tokens * labels
 
 
 def test_the_roofline_takes_the_highest_roof() -> None:
