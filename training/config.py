@@ -161,13 +161,22 @@ class StageConfig(_Strict):
 
 class TrainConfig(_Strict):
     """First the head on cached features of the frozen backbone (``views`` augmented copies of every photo), then
-    the head and the backbone from block ``unfreeze_from`` on together."""
+    the head and the backbone from block ``unfreeze_from`` on together.
+
+    ``depthwise`` says whether its depthwise filters are trained too, at half the speed on a CPU; None: only where the
+    backbone starts from random weights.
+    """
 
     seed: int = 0
+    init: Path | None = None
+    """A finished run to start from: its weights are taken wherever name and shape fit."""
     views: int = Field(4, ge=1)
+    features: Path | None = None
+    """A folder that keeps the frozen backbone's features for other runs on the same photos; None: in memory only."""
     head: StageConfig
     finetune: StageConfig
     unfreeze_from: int = Field(3, ge=0)
+    depthwise: bool | None = None
     loss: Literal["asl", "bce"] = "asl"
     gamma_neg: float = Field(2.0, ge=0)
     gamma_pos: float = Field(0.0, ge=0)
@@ -232,7 +241,7 @@ def _written_keys(node: Any, location: tuple[int | str, ...]) -> list[str]:
     return keys
 
 
-_PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root"}
+_PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root", "init", "features"}
 
 
 def _resolve_paths(node: Any, base: Path, key: str = "") -> Any:

@@ -22,11 +22,11 @@ from pvlr_sdk.errors import ConfigError, PvlrError
 from pvlr_sdk.thresholds import choose_thresholds
 
 from . import evaluate
-from .checkpoint import load_state, read_progress, save_model, save_state
+from .checkpoint import load_state, read_progress, save_model, save_state, start_from
 from .config import Config, StageConfig, load_config
 from .data import Photos, Views, image_batches, load_photos, split_holdout
 from .deploy import DeployedPVLR
-from .features import cache_features
+from .features import cache_features, shared_features
 from .losses import asymmetric_loss, binary_cross_entropy
 from .model import PVLR
 from .optim import decayed, moving_average, open_schedule
@@ -88,6 +88,8 @@ class _Run:
         training, self.holdout = split_holdout(self._load(), self.config.data.holdout)
         spec = self.config.data.input
         self.model = PVLR(self.config.data.labels, spec.height, spec.width, self.config.model)
+        if self.config.train.init:
+            start_from(self.config.train.init, self.model)
         self.model.to(memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=moving_average(self.config.train.ema))
         self.before = progress["seconds"] - started
@@ -175,12 +177,12 @@ class _Run:
 
     def _loss(self, stage: str, inputs: Tensor, targets: Tensor) -> Tensor:
         settings = self.config.train
-        if stage == "head":
-            tokens = inputs
-        else:
-            images = inputs.to(memory_format=torch.channels_last)
-            tokens = self.model.backbone.forward_from(images, settings.unfreeze_from)
         with torch.autocast("cpu", torch.bfloat16):
+            if stage == "head":
+                tokens = inputs
+            else:
+                images = inputs.to(memory_format=torch.channels_last)
+                tokens = self.model.backbone.forward_from(images, settings.unfreeze_from)
             logits = self.model.head(tokens, self.model.text()).logits.float()
         if settings.loss == "bce":
             loss = binary_cross_entropy(logits, targets, settings.smoothing)
@@ -197,30 +199,27 @@ class _Run:
         choice = torch.randint(len(features), (len(order),), generator=generator)
         for start in range(0, len(order), batch):
             rows, picks = order[start : start + batch].tolist(), choice[start : start + batch].tolist()
-            yield (
-                features[picks, rows].float(),
-                photos.targets[rows],
-            )
+            yield features[picks, rows], photos.targets[rows]
 
     def _optimizer(self, stage: str, settings: StageConfig) -> torch.optim.AdamW:
-        stages = self.model.backbone.stages
         self.model.backbone.requires_grad_(False)
         head = [*self.model.head.parameters(), *(p for p in self.model.text.parameters() if p.requires_grad)]
         groups: list[dict[str, Any]] = decayed(head, settings.lr, settings.weight_decay)
         if stage == "finetune":
-            trained = stages[self.config.train.unfreeze_from :] if len(stages) > 1 else stages
-            for module in trained:
-                module.requires_grad_(True)
-            backbone = [p for module in trained for p in module.parameters()]
+            chosen = self.config.train.depthwise
+            depthwise = not self.config.model.pretrained if chosen is None else chosen
+            backbone = self.model.backbone.unfreeze(self.config.train.unfreeze_from, depthwise)
             groups += decayed(backbone, settings.backbone_lr, settings.weight_decay)
         return torch.optim.AdamW(groups)
 
     def _features(self, photos: Photos) -> Tensor:
+        count, folder = self.config.train.views, self.config.train.features
         with self._bar() as bar:
-            task = bar.add_task("features", loss="", total=len(photos) * self.config.train.views)
-            return cache_features(
-                self.model.backbone, photos, self.views, self.config.train.views, lambda n: bar.advance(task, n)
-            )
+            task = bar.add_task("features", loss="", total=len(photos) * count)
+            advance = lambda n: bar.advance(task, n)  # noqa: E731
+            if folder:
+                return shared_features(folder, self.model.backbone, photos, self.views, count, advance)
+            return cache_features(self.model.backbone, photos, self.views, count, advance)
 
     def _evaluate(self) -> dict[str, float]:
         deployed = DeployedPVLR(self.average.module)

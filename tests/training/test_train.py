@@ -41,7 +41,7 @@ def one_thread() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("head", "epochs"), [("pvlr", 14), ("linear", 14), ("csra", 24), ("query2label", 60), ("ml_decoder", 40)]
+    ("head", "epochs"), [("pvlr", 14), ("linear", 24), ("csra", 24), ("query2label", 60), ("ml_decoder", 40)]
 )
 def test_a_run_learns_and_its_compiled_plan_agrees(
     write_config: Any, photos: Path, tmp_path: Path, head: str, epochs: int
