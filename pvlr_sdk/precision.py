@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors, sources
+from . import errors
 from .backends import Backend
 from .backends.openvino import Network, OpenVinoBackend
 from .frames import FrameLike, load_frame
 from .gate import Agreement, compare, logits_of_all
 from .preprocess import Preprocessor
 from .quantize import quantize
+from .sources import files as sources
 
 _RANGES = 200
 """Photos that ranges are measured on; more changed nothing on a Lite2 network."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pvlr_sdk.frames import load_frame
 from pvlr_sdk.preprocess import Preprocessor
 
 from .config import DataConfig
+from .holdout import is_held_out
 from .randaugment import RandAugment
 from .sources import read_source
 
@@ -80,8 +80,8 @@ def _decode(path: Path) -> Image | None:
 
 
 def split_holdout(photos: Photos, share: float) -> tuple[Photos, Photos]:
-    """Split by a hash of the file name, so that a photo stays on its side whatever else is added: (train, holdout)."""
-    held = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 1000 < share * 1000 for name in photos.names]
+    """Split by the file name, so that a photo stays on its side whatever else is added: (train, holdout)."""
+    held = [is_held_out(name, share) for name in photos.names]
     keep = [i for i, is_held in enumerate(held) if not is_held]
     return photos.subset(keep), photos.subset([i for i, is_held in enumerate(held) if is_held])
 

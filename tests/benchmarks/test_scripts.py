@@ -13,7 +13,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def run(*arguments: str | Path) -> str:
+def run(*arguments: str | Path, status: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True,
@@ -22,7 +22,7 @@ def run(*arguments: str | Path) -> str:
         check=False,
         cwd=BENCHMARKS.parent,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == status, done.stdout + done.stderr[-2000:]
     return done.stdout
 
 
@@ -98,3 +98,21 @@ def test_report_writes_the_page_and_its_pictures(results: dict[str, Any], tmp_pa
 def test_report_says_what_was_not_measured(tmp_path: Path) -> None:
     run(BENCHMARKS / "report.py", "--results", tmp_path / "nothing", "--docs", tmp_path)
     assert (tmp_path / "performance.md").read_text().count("Not measured") == 6
+
+
+def test_cameras_measures_ages_and_shares(tmp_path: Path) -> None:
+    out = tmp_path / "cameras.json"
+    run(BENCHMARKS / "cameras.py", "--minutes", "0.05", "--threads", "1", "--size", "160x120", "--json", str(out))
+    figures = json.loads(out.read_text())
+    assert figures["latency"]["tagged"] > 20
+    assert figures["latency"]["age p50, ms"] > 50
+    assert 0 < figures["four cameras"]["smallest share of a fair one"] <= 1
+
+
+def test_soak_sees_a_leak(tmp_path: Path) -> None:
+    out = tmp_path / "soak.json"
+    run(BENCHMARKS / "soak.py", "--minutes", "0.25", "--fps", "10", "--leak", "--json", str(out), status=1)
+    figures = json.loads(out.read_text())
+    assert figures["growth_percent"] > 2
+    assert figures["reconnects"]["freezes"] > 0
+    assert figures["reconnects"]["breaks-off"] > 0
