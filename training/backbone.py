@@ -50,13 +50,13 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.tokens(self.net.forward_features(images))
 
-    def forward_from(self, images: Tensor, first_trained: int) -> Tensor:
-        """The same, with the stages before ``first_trained`` run without gradient and in bfloat16 where that helps."""
+    def forward_from(self, images: Tensor, first_trained: int, bf16: bool = True) -> Tensor:
+        """The same, with the stages before ``first_trained`` run without gradient and in bfloat16."""
         stages = self.stages
         if len(stages) == 1:
             return self(images)
         features = images
-        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             for stage in stages[:first_trained]:
                 features = stage(features)
         features = features.float()

@@ -133,12 +133,16 @@ class RandAugmentConfig(_Strict):
 
 
 class DataConfig(_Strict):
-    """What is trained on. ``holdout`` is the share of photos kept for thresholds and the learning curve."""
+    """What is trained on. ``holdout`` is the share of photos kept for thresholds and the learning curve.
+
+    ``cache``: whether decoded photos are kept in memory: ``auto`` as many as fit in half of what is available.
+    """
 
     input: InputSpec
     labels: tuple[str, ...] = Field(min_length=1)
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     holdout: float = Field(0.08, gt=0, lt=0.5)
+    cache: Literal["auto", "memory", "none"] = "auto"
     min_crop: float = Field(0.4, gt=0, le=1)
     jitter: float = Field(0.1, ge=0, le=1)
     cutout: float = Field(0.0, ge=0, le=1)
@@ -161,9 +165,15 @@ class StageConfig(_Strict):
 
 class TrainConfig(_Strict):
     """First the head on cached features of the frozen backbone (``views`` augmented copies of every photo), then
-    the head and the backbone from block ``unfreeze_from`` on together."""
+    the head and the backbone from block ``unfreeze_from`` on together.
 
-    seed: int = 0
+    ``precision`` is that of the head and of what is frozen: ``auto`` is bf16 where the machine has it in hardware.
+    The state is saved every ``save_every`` minutes and at each epoch's end.
+    """
+
+    seed: int = Field(0, ge=0)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    save_every: float = Field(5.0, ge=0)
     views: int = Field(4, ge=1)
     head: StageConfig
     finetune: StageConfig

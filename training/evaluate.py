@@ -18,11 +18,17 @@ Floats = NDArray[np.float64]
 
 
 @torch.inference_mode()
-def predict_logits(model: Callable[[torch.Tensor], Output], photos: Photos, views: Views, batch: int = 32) -> Floats:
+def predict_logits(
+    model: Callable[[torch.Tensor], Output],
+    photos: Photos,
+    views: Views,
+    batch: int = 32,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
+) -> Floats:
     """Logits (n, C) of the whole photos, as deployed; in the precision of the surrounding autocast."""
     rows = []
     for images, _ in image_batches(photos, list(range(len(photos))), batch, lambda image, _: views.plain(image)):
-        rows.append(model(images.to(memory_format=torch.channels_last)).logits.double())
+        rows.append(model(images.to(device, memory_format=torch.channels_last)).logits.double().cpu())
     return torch.cat(rows).numpy()
 
 

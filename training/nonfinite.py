@@ -1,0 +1,37 @@
+"""A loss or gradient that is no number: the batch is kept, and the run stops before it spoils the weights."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+from pvlr_sdk.errors import LossError
+
+from .checkpoint import write_pair
+
+_NAME = "nonfinite.safetensors"
+
+
+def stop_at(what: str, value: float, folder: Path, batch: dict[str, Tensor], details: dict[str, Any]) -> NoReturn:
+    """Keep the batch in ``nonfinite.safetensors``, with the details (files, step, rates) in its header and beside it.
+
+    Raises:
+        LossError: always; it names the photos and the way out.
+    """
+    write_pair(folder / _NAME, batch, details)
+    files = details["files"]
+    finite = all(t.isfinite().all() for t in batch.values() if t.is_floating_point())
+    cause = "" if finite else " from inputs that are not finite either"
+    shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
+    kind = "NaN" if math.isnan(value) else "infinity"
+    stage = details["stage"]
+    raise LossError(
+        what,
+        expected="a finite number",
+        got=f"{kind}{cause} at step {details['step']} of {stage} epoch {details['epoch']}, photos {shown}",
+        hint=f"The batch is in {folder / _NAME}. Lower train.{stage}.lr or train.grad_clip and add --resume: the run "
+        "goes on from its last state, which is sound.",
+    )
