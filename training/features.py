@@ -30,7 +30,7 @@ def cache_features(
     """
     backbone.eval()
     cache: Tensor | None = None
-    order = _share(len(photos), machine)
+    order = share(len(photos), machine.rank, machine.processes)
     for view in range(count):
 
         def make(image: Image, index: int, view: int = view) -> NDArray[np.float32]:
@@ -50,13 +50,13 @@ def cache_features(
     return cache
 
 
-def _share(photos: int, machine: Machine) -> list[int]:
-    """The photos that this process computes: its part of each batch of all processes, which it gathers again."""
-    together = _BATCH * machine.processes
+def share(photos: int, rank: int, processes: int) -> list[int]:
+    """The photos that process ``rank`` computes: its part of each batch of all processes, which they gather again."""
+    together = _BATCH * processes
     mine = []
     for start in range(0, photos, together):
         batch = list(range(start, min(start + together, photos)))
-        batch += batch[-1:] * (-len(batch) % machine.processes)  # every process has as many
-        each = len(batch) // machine.processes
-        mine += batch[machine.rank * each :][:each]
+        batch += batch[-1:] * (-len(batch) % processes)  # every process has as many
+        each = len(batch) // processes
+        mine += batch[rank * each :][:each]
     return mine

@@ -93,6 +93,6 @@ def _join() -> Any:
             got="no such package",
             hint='Install it: pip install "pvlr-sdk[train]".',
         ) from None
-    # Which labels' parameters a head uses depends on its options; batch norm's statistics never change.
-    options = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    # Some options leave parameters of the head without a use, and so without a gradient to wait for.
+    options = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(cpu=not _has_cuda(), kwargs_handlers=[options])

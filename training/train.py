@@ -6,6 +6,7 @@ torchrun starts: ``torchrun --nproc-per-node 2 -m training.train CONFIG``.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -160,5 +161,7 @@ def _finished(config: Config, progress: Progress) -> list[tuple[str, int]]:
 if __name__ == "__main__":
     from pvlr_sdk.cli import main
 
+    if os.environ.get("RANK", "0") != "0":
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the first process answers for all
     sys.argv.insert(1, "train")
     main()
