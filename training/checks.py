@@ -1,15 +1,19 @@
-"""What can be said of an experiment before it is trained: everything that ``--dry-run`` prints."""
+"""What can be said of an experiment before it is trained: what ``--dry-run`` prints beside the photos' counts."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
-from pvlr_sdk.labels_csv import read_columns
+from pvlr_sdk.labels_csv import read_columns, read_rename
 
 from .config import Config, CsvSource, StageConfig
 from .data import Photos
+from .machine import Machine
+from .memory import available_memory
+from .model import PVLR
 from .stages import STAGES
 
 
@@ -42,6 +46,33 @@ def examine(config: Config, training: Photos, holdout: Photos, processes: int = 
     return found
 
 
+def describe(config: Config, photos: int, machine: Machine) -> Iterator[str]:
+    """Lines about the model, the steps and the memory that they take; the model is built for it.
+
+    Raises:
+        ConfigError, CheckpointError: it can't be built: a backbone or encoder that is not here, a wrong setting.
+    """
+    spec = config.data.input
+    model = PVLR(config.data.labels, spec.height, spec.width, config.model)
+    parameters = sum(p.numel() for p in model.parameters())
+    rows, columns = model.grid
+    channels = model.backbone.channels
+    head, backbone = config.model.head, config.model.backbone
+    yield f"{head} on {backbone}: {parameters / 1e6:.1f} million parameters, {rows} x {columns} tokens of {channels}"
+    for stage in STAGES:
+        settings: StageConfig = getattr(config.train, stage)
+        size = settings.batch * settings.accumulate
+        yield f"{stage}: {settings.epochs} epochs of {photos // size} steps, {size} photos a step"
+    features = 2 * config.train.views * photos * rows * columns * channels
+    yield f"the head's cached features: {_gigabytes(features)} of {_gigabytes(available_memory())} available"
+    several = f", {machine.processes} processes" if machine.processes > 1 else ""
+    yield f"trains on {machine.device}, {'bf16' if machine.bf16 else 'fp32'}{several}"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"
+
+
 def few(names: list[str], shown: int = 10) -> str:
     """The first names and how many more there are."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
@@ -68,8 +99,6 @@ def _examine_labels(config: Config, training: Photos, holdout: Photos, found: Fi
 
 
 def _renamed(config: Config) -> set[str]:
-    from pvlr_sdk.labels_csv import read_rename
-
     return {column for source in config.data.sources if source.rename for column in read_rename(source.rename)}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -222,11 +225,42 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     try:
         return Config.model_validate(_resolve_paths(raw, path.parent))
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is the cause where another one is missing.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         key = ".".join(_written_keys(raw, first["loc"]))
-        expected = "a known key" if first["type"] == "extra_forbidden" else first["msg"].lower()
-        got = f"{first.get('input')!r}"
-        raise ConfigError(f"{path}: {key}", expected=expected, got=got, hint="See docs/training.md.") from None
+        unknown = first["type"] == "extra_forbidden"
+        raise ConfigError(
+            f"{path}: {key}",
+            expected="a known key" if unknown else first["msg"].lower(),
+            got="nothing" if first["type"] == "missing" else repr(first["input"]),
+            hint=_closest(key) if unknown else "See docs/training.md.",
+        ) from None
+
+
+def _closest(key: str) -> str:
+    """The hint that names the keys which the unknown one may have meant: beside it, or of its name elsewhere."""
+    known = [re.sub(r"\.\d+\.", ".", name) for name in _keys(Config)]
+    parent, _, last = re.sub(r"\.\d+\.", ".", key).rpartition(".")
+    beside = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
+    names = [beside[name] for name in difflib.get_close_matches(last, beside, n=1)]
+    names = names or [name for name in known if name.rpartition(".")[2] == last]
+    return f"Did you mean {' or '.join(names[:3])}?" if names else f"There are {', '.join(sorted(beside))}."
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """All keys of a configuration, with those that they are in; of a list, as if it were one thing."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for part in {part for part in _parts(field.annotation) if isinstance(part, type)}:
+            if issubclass(part, BaseModel):
+                yield from _keys(part, f"{prefix}{name}.")
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """A type and, of ``tuple[A | B, ...]`` and the like, all that it is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 def _written_keys(node: Any, location: tuple[int | str, ...]) -> list[str]:

@@ -61,7 +61,7 @@ class RunLog:
                 str(path), expected="a place to write to", got=str(error.strerror), hint="Free some space and --resume."
             ) from None
         self.say("  ".join(f"{key} {value}" for key, value in row.items()))
-        self._points({key: value for key, value in row.items() if key == "holdout_mAP"}, step)
+        self._points({"loss/epoch": row["loss"], "holdout_mAP": row.get("holdout_mAP")}, step)
 
     def step(self, values: dict[str, float], step: int) -> None:
         """A point of TensorBoard's curves, not at every step."""

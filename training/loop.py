@@ -183,7 +183,7 @@ class StageLoop:
         speed = self._speed(progress.step - self._first)
         figures = f"loss {loss:.3f}  rate {rates[0]:.1e}  {speed:.0f} photos/s"
         self.bar.update(self.photos_a_step, f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}", figures)
-        curves = {"loss": loss, "rate/head": rates[0], "rate/backbone": rates[-1], "images_per_second": speed}
+        curves = {"loss/batch": loss, "rate/head": rates[0], "rate/backbone": rates[-1], "images_per_second": speed}
         if self.stage == "head":
             del curves["rate/backbone"]
         run.log.step(curves, run.steps_before(progress))

@@ -22,7 +22,7 @@ from pvlr_sdk.thresholds import choose_thresholds
 
 from . import evaluate
 from .checkpoint import save_model
-from .checks import examine, few
+from .checks import describe, examine, few
 from .config import Config, load_config
 from .data import Photos, Views, load_photos, split_holdout
 from .deploy import DeployedPVLR
@@ -69,37 +69,42 @@ def train(
         if (folder / "model.safetensors").exists():
             log.say(f"{folder}: this run is finished")
             return folder
-    training, holdout = _load(config, machine, log)
+    with log.bar(0) as bar:
+        show = lambda count, total: bar.update(count, "photos", total=total)  # noqa: E731
+        photos = load_photos(config.data, show, machine.processes)
+    _examine(config, photos, machine, log, whole=dry_run)
     if not dry_run:
-        _execute(config, folder, machine, log, training, holdout, resume)
+        _execute(config, folder, machine, log, photos, resume)
     machine.leave()
     return folder
 
 
-def _load(config: Config, machine: Machine, log: RunLog) -> tuple[Photos, Photos]:
-    """The photos to train on and those held out; all that is wrong with them is printed, and the first error raised."""
-    with log.bar(0) as bar:
-        photos = load_photos(
-            config.data, lambda count, total: bar.update(count, "photos", total=total), machine.processes
-        )
+def _examine(config: Config, photos: Photos, machine: Machine, log: RunLog, whole: bool) -> None:
+    """Say what there is to train on and all that is wrong with it, then raise the first error; ``whole``: with the
+    model, which is built for that."""
     training, holdout = split_holdout(photos, config.data.holdout)
+    decoded = sum(isinstance(image, np.ndarray) for image in photos.images)
+    log.say(f"{len(training)} photos to train on, {len(holdout)} held out for thresholds; {decoded} kept in memory")
     positives = (photos.targets == 1).sum(0).tolist()
-    log.say(f"{len(training)} photos to train on, {len(holdout)} held out for thresholds")
     log.say(", ".join(f"{label} {count}" for label, count in zip(config.data.labels, positives, strict=True)))
     found = examine(config, training, holdout, machine.processes)
+    if whole:
+        try:
+            for line in describe(config, len(training), machine):
+                log.say(line)
+        except PvlrError as error:
+            found.errors.append(error)
     for warning in found.warnings:
         log.warn(warning)
     for error in found.errors[1:]:
         log.warn(str(error))
     if found.errors:
         raise found.errors[0]
-    return training, holdout
 
 
-def _execute(
-    config: Config, folder: Path, machine: Machine, log: RunLog, training: Photos, holdout: Photos, resume: bool
-) -> None:
+def _execute(config: Config, folder: Path, machine: Machine, log: RunLog, photos: Photos, resume: bool) -> None:
     """Train what is left of the stages, then write the model with its thresholds and remove the state."""
+    training, holdout = split_holdout(photos, config.data.holdout)
     progress = read_progress(folder, config) if resume else Progress()
     torch.manual_seed(config.train.seed)
     spec = config.data.input
