@@ -82,6 +82,7 @@ def test_paths_are_relative_to_the_file_and_variables_expand(
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PVLR_DATA", "/data")
+    monkeypatch.setenv("VOCDEVKIT", "/data")
     config = load_config(path)
     assert config.name == path.stem
     assert all(source.rename is None or source.rename.is_file() for source in config.data.sources)
