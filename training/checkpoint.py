@@ -46,6 +46,32 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
     return model.eval(), config, extra
 
 
+def start_from(folder: Path, model: PVLR) -> int:
+    """Copy the weights of a finished run wherever name and shape fit; returns how many tensors those are.
+
+    Where the labels are others, what belongs to a label (bias, residual, encoding) is not taken.
+
+    Raises:
+        CheckpointError: it is no finished run, or it is one with another backbone.
+    """
+    tensors, data = read_checkpoint(folder / "model.safetensors")
+    own = model.state_dict()
+    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    if any(name.startswith("backbone.") and name not in fitting for name in own):
+        raise CheckpointError(
+            str(folder),
+            expected=f"weights for {model.backbone.name}",
+            got="those of another network",
+            hint="Start from a run with the same backbone, or remove train.init.",
+        )
+    labels = tuple(data["config"]["data"]["labels"])
+    if labels != model.labels:
+        count = len(model.labels)
+        fitting = {n: t for n, t in fitting.items() if n.startswith("backbone.") or count not in t.shape[:1]}
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting)
+
+
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
     """Write tensors and, in the header of the same file, JSON data: both are always of the same moment.
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.manifest import InputSpec
+
+from .config_keys import closest_key, written_keys
 
 
 class _Strict(BaseModel):
@@ -170,17 +169,23 @@ class TrainConfig(_Strict):
     """First the head on cached features of the frozen backbone (``views`` augmented copies of every photo), then
     the head and the backbone from block ``unfreeze_from`` on together.
 
-    ``precision`` is that of the head and of what is frozen: ``auto`` is bf16 where the machine has it in hardware.
-    The state is saved every ``save_every`` minutes and at each epoch's end.
+    ``depthwise`` says whether its depthwise filters are trained too, at half the speed on a CPU; None: only where the
+    backbone starts from random weights. ``precision`` ``auto`` is bf16 where the machine has it in hardware. The state
+    is saved every ``save_every`` minutes and at each epoch's end.
     """
 
     seed: int = Field(0, ge=0)
+    init: Path | None = None
+    """A finished run to start from: its weights are taken wherever name and shape fit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     save_every: float = Field(5.0, ge=0)
     views: int = Field(4, ge=1)
+    features: Path | None = None
+    """A folder that keeps the frozen backbone's features for other runs on the same photos; None: in memory only."""
     head: StageConfig
     finetune: StageConfig
     unfreeze_from: int = Field(3, ge=0)
+    depthwise: bool | None = None
     loss: Literal["asl", "bce"] = "asl"
     gamma_neg: float = Field(2.0, ge=0)
     gamma_pos: float = Field(0.0, ge=0)
@@ -227,56 +232,17 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     except ValidationError as error:
         # A misspelt key is the cause where another one is missing.
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        key = ".".join(_written_keys(raw, first["loc"]))
+        key = ".".join(written_keys(raw, first["loc"]))
         unknown = first["type"] == "extra_forbidden"
         raise ConfigError(
             f"{path}: {key}",
             expected="a known key" if unknown else first["msg"].lower(),
             got="nothing" if first["type"] == "missing" else repr(first["input"]),
-            hint=_closest(key) if unknown else "See docs/training.md.",
+            hint=closest_key(Config, key) if unknown else "See docs/training.md.",
         ) from None
 
 
-def _closest(key: str) -> str:
-    """The hint that names the keys which the unknown one may have meant: beside it, or of its name elsewhere."""
-    known = [re.sub(r"\.\d+\.", ".", name) for name in _keys(Config)]
-    parent, _, last = re.sub(r"\.\d+\.", ".", key).rpartition(".")
-    beside = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
-    names = [beside[name] for name in difflib.get_close_matches(last, beside, n=1)]
-    names = names or [name for name in known if name.rpartition(".")[2] == last]
-    return f"Did you mean {' or '.join(names[:3])}?" if names else f"There are {', '.join(sorted(beside))}."
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """All keys of a configuration, with those that they are in; of a list, as if it were one thing."""
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        for part in {part for part in _parts(field.annotation) if isinstance(part, type)}:
-            if issubclass(part, BaseModel):
-                yield from _keys(part, f"{prefix}{name}.")
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """A type and, of ``tuple[A | B, ...]`` and the like, all that it is made of."""
-    yield annotation
-    for part in get_args(annotation):
-        yield from _parts(part)
-
-
-def _written_keys(node: Any, location: tuple[int | str, ...]) -> list[str]:
-    """The keys that lead to a value, without the kinds of sources that pydantic puts between them."""
-    keys = []
-    for part in location:
-        try:
-            node = node[part]
-        except (KeyError, TypeError, IndexError):
-            if part != location[-1]:
-                continue
-        keys.append(str(part))
-    return keys
-
-
-_PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root"}
+_PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root", "init", "features"}
 
 
 def _resolve_paths(node: Any, base: Path, key: str = "") -> Any:

@@ -1,22 +1,90 @@
-"""Cached features of the frozen backbone: what makes training a head a matter of minutes on two cores."""
+"""Cached features of the frozen backbone: what makes training a head a matter of minutes on two cores.
+
+A run needs them in memory only. Several runs on the same photos can share them through a folder.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
+
+from pvlr_sdk.errors import OutputError
 
 from .backbone import Backbone
 from .data import Image, Photos, Views, image_batches
 from .machine import Machine
 
 _FIRST_VIEW = 1_000_000  # far from the epochs' numbers: no epoch of fine-tuning draws the same crops again
-
-
 _BATCH = 32
+
+
+def shared_features(
+    folder: Path,
+    backbone: Backbone,
+    photos: Photos,
+    views: Views,
+    count: int,
+    machine: Machine,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """What ``cache_features`` gives, read from ``folder`` if an earlier run left it there, else left there.
+
+    The file is mapped into memory, so runs side by side share it. Its name is a hash of all that goes into it.
+
+    Raises:
+        OutputError: no space for it.
+    """
+    path = folder / f"{_fingerprint(backbone, photos, views, count, machine)}.safetensors"
+    if path.exists():
+        advance(len(photos) * count)
+    else:
+        known_failures = len(photos.failed)
+        features = cache_features(backbone, photos, views, count, machine, advance)
+        if len(photos.failed) > known_failures:
+            return features  # another run must find out for itself which photos don't decode
+        if machine.leads:
+            _leave(path, features)
+        machine.wait()
+    with safe_open(path, "pt") as file:
+        return file.get_tensor("features")
+
+
+def _leave(path: Path, features: Tensor) -> None:
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"features": features}, unfinished)
+        unfinished.rename(path)
+    except (OSError, SafetensorError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise OutputError(
+            str(path), expected="a place to write to", got=str(error), hint="Free some space, or unset train.features."
+        ) from None
+
+
+def _fingerprint(backbone: Backbone, photos: Photos, views: Views, count: int, machine: Machine) -> str:
+    digest = hashlib.sha256()
+    pixels = views.config.model_dump_json(exclude={"labels", "sources", "cache"})
+    for part in (backbone.name, pixels, views.seed, count, machine.bf16):
+        digest.update(f"{part}\n".encode())
+    for name, tensor in backbone.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().cpu().numpy().tobytes())
+    for name, image in zip(photos.names, photos.images, strict=True):
+        if isinstance(image, Path):
+            digest.update(f"{name} {image.stat().st_size} {image.stat().st_mtime_ns}\n".encode())
+        else:
+            digest.update(f"{name} {image.shape} {image[:: max(1, len(image) // 4)].sum()}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 @torch.inference_mode()

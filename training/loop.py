@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from .config import Config, StageConfig
 from .data import Photos, Views, image_batches
-from .features import cache_features
+from .features import cache_features, shared_features
 from .logs import RunLog
 from .machine import Machine
 from .model import PVLR
@@ -69,7 +69,7 @@ class StageLoop:
         self.settings = run.settings(progress.stage)
         self.steps = run.steps(progress.stage)
         self.parts: dict[str, nn.Module] = {"model": run.model, "average": run.average}
-        self.optimizer = open_optimizer(self.stage, run.model, self.settings, run.config.train.unfreeze_from)
+        self.optimizer = open_optimizer(self.stage, run.model, run.config)
         peaks = [group["lr"] for group in self.optimizer.param_groups]
         if restore:
             load_state(run.folder, self.parts, self.optimizer)
@@ -151,7 +151,7 @@ class StageLoop:
         order, picks = (t[first:, run.machine.rank * size :][:, :size] for t in (order, picks))
         if features is not None:
             for rows, pick in zip(order.tolist(), picks.tolist(), strict=True):
-                yield features[pick, rows].float(), run.photos.targets[rows], rows
+                yield features[pick, rows], run.photos.targets[rows], rows
         else:
             epoch = progress.epoch
             augmented = lambda image, index: run.views.augmented(image, epoch, index)  # noqa: E731
@@ -160,16 +160,11 @@ class StageLoop:
                 yield images, targets, rows
 
     def _features(self) -> Tensor:
-        run = self.shared
-        with run.log.bar(len(run.photos) * run.config.train.views) as bar:
-            return cache_features(
-                run.model.backbone,
-                run.photos,
-                run.views,
-                run.config.train.views,
-                run.machine,
-                lambda count: bar.update(count, "features"),
-            )
+        run, recipe = self.shared, self.shared.config.train
+        with run.log.bar(len(run.photos) * recipe.views) as bar:
+            advance = lambda count: bar.update(count, "features")  # noqa: E731
+            given = run.model.backbone, run.photos, run.views, recipe.views, run.machine, advance
+            return shared_features(recipe.features, *given) if recipe.features else cache_features(*given)
 
     def _save(self) -> None:
         self._saved = time.monotonic()

@@ -31,12 +31,12 @@ class StageLoss(nn.Module):
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         settings = self.settings
-        if self.stage == "head":
-            tokens = inputs
-        else:
-            images = inputs.to(memory_format=torch.channels_last)
-            tokens = self.model.backbone.forward_from(images, settings.unfreeze_from, self.machine.bf16)
         with self.machine.autocast():
+            if self.stage == "head":
+                tokens = inputs if self.machine.bf16 else inputs.float()
+            else:
+                images = inputs.to(memory_format=torch.channels_last)
+                tokens = self.model.backbone.forward_from(images, settings.unfreeze_from)
             logits = self.model.head(tokens, self.model.text()).logits.float()
         if settings.loss == "bce":
             loss = binary_cross_entropy(logits, targets, settings.smoothing)
@@ -46,17 +46,16 @@ class StageLoss(nn.Module):
         return loss + settings.regularise * self.model.text.distance() if self.regularised else loss
 
 
-def open_optimizer(stage: Stage, model: PVLR, settings: StageConfig, unfreeze_from: int) -> torch.optim.AdamW:
+def open_optimizer(stage: Stage, model: PVLR, config: Config) -> torch.optim.AdamW:
     """AdamW over what the stage trains, each part at its own rate; the rest of the model is frozen."""
-    stages = model.backbone.stages
+    settings: StageConfig = getattr(config.train, stage)
     model.backbone.requires_grad_(False)
     head = [*model.head.parameters(), *(p for p in model.text.parameters() if p.requires_grad)]
     groups: list[dict[str, Any]] = decayed(head, settings.lr, settings.weight_decay)
     if stage == "finetune":
-        trained = stages[unfreeze_from:] if len(stages) > 1 else stages
-        for module in trained:
-            module.requires_grad_(True)
-        backbone = [p for module in trained for p in module.parameters()]
+        chosen = config.train.depthwise
+        depthwise = not config.model.pretrained if chosen is None else chosen
+        backbone = model.backbone.unfreeze(config.train.unfreeze_from, depthwise)
         groups += decayed(backbone, settings.backbone_lr, settings.weight_decay)
     return torch.optim.AdamW(groups)
 

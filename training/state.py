@@ -22,7 +22,16 @@ from .stages import Stage
 _NAME = "state.safetensors"
 
 # A photo's place in an epoch, and the shapes of the weights, follow from these.
-_FIXED = ("model", "data.input", "data.labels", "data.sources", "data.holdout", "train.seed", "train.unfreeze_from")
+_FIXED = (
+    "model",
+    "data.input",
+    "data.labels",
+    "data.sources",
+    "data.holdout",
+    "train.seed",
+    "train.unfreeze_from",
+    "train.depthwise",
+)
 _FIXED_IN_STAGE = ("batch", "accumulate")
 
 

@@ -21,7 +21,7 @@ from pvlr_sdk.errors import PvlrError
 from pvlr_sdk.thresholds import choose_thresholds
 
 from . import evaluate
-from .checkpoint import save_model
+from .checkpoint import save_model, start_from
 from .checks import describe, examine, few
 from .config import Config, load_config
 from .data import Photos, Views, load_photos, split_holdout
@@ -109,6 +109,8 @@ def _execute(config: Config, folder: Path, machine: Machine, log: RunLog, photos
     torch.manual_seed(config.train.seed)
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
+    if config.train.init and not resume:
+        start_from(config.train.init, model)
     model.to(machine.device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
     views = Views(config.data, config.train.seed)

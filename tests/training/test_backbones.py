@@ -34,7 +34,7 @@ def test_one_step(name: str, side: int, tokens: tuple[int, int], monkeypatch: py
     torch.manual_seed(0)
     model = PVLR(config.data.labels, side, side, config.model)
     assert model.grid == tokens
-    optimizer = open_optimizer("finetune", model, config.train.finetune, config.train.unfreeze_from)
+    optimizer = open_optimizer("finetune", model, config)
     loss = StageLoss("finetune", model, config, Machine("fp32"))
     images, targets = torch.randn(1, 3, side, side), torch.ones(1, len(config.data.labels), dtype=torch.int8)
     first = next(p for p in model.backbone.parameters() if p.requires_grad)
