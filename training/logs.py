@@ -108,7 +108,7 @@ class RunLog:
         except ImportError:
             self.warn('No TensorBoard curves: the package is missing. Install it: pip install "pvlr-sdk[train]".')
             return None
-        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
+        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
 
     def _points(self, values: dict[str, Any], step: int) -> None:
         if not self._board:

@@ -6,6 +6,7 @@ follow from the seed and their own numbers.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,8 @@ def leftovers(folder: Path) -> list[Path]:
 def _check_settings(folder: Path, before: dict[str, Any] | None, now: dict[str, Any], progress: Progress) -> None:
     if before is None:  # as an earlier version wrote it
         return
+    with contextlib.suppress(ValueError):
+        before = Config.model_validate(before).model_dump(mode="json")  # keys that are new since have their defaults
     in_stage = [f"train.{progress.stage}.{key}" for key in _FIXED_IN_STAGE] if progress.step else []
     for key in (*_FIXED, *in_stage):
         old, new = _lookup(before, key), _lookup(now, key)

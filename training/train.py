@@ -86,7 +86,8 @@ def _examine(config: Config, photos: Photos, machine: Machine, log: RunLog, whol
     decoded = sum(isinstance(image, np.ndarray) for image in photos.images)
     log.say(f"{len(training)} photos to train on, {len(holdout)} held out for thresholds; {decoded} kept in memory")
     positives = (photos.targets == 1).sum(0).tolist()
-    log.say(", ".join(f"{label} {count}" for label, count in zip(config.data.labels, positives, strict=True)))
+    counts = ", ".join(f"{label} {count}" for label, count in zip(config.data.labels, positives, strict=True))
+    log.say(f"photos of each label: {counts}")
     found = examine(config, training, holdout, machine.processes)
     if whole:
         try:

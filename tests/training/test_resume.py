@@ -14,6 +14,9 @@ import torch
 import yaml
 from rich.console import Console
 
+from pvlr_sdk.errors import CheckpointError
+from pvlr_training.config import load_config
+from pvlr_training.state import read_progress
 from pvlr_training.train import train
 
 from .conftest import tiny_config
@@ -71,6 +74,15 @@ def weights(folder: Path) -> bytes:
 def losses(folder: Path) -> list[tuple[str, int, float]]:
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [(row["stage"], row["epoch"], row["loss"]) for row in rows]
+
+
+def test_what_the_state_depends_on_cannot_change_on_the_way(config: Path, killed: Path) -> None:
+    out = killed / "step-15"
+    for change in ("model.width=16", "data.holdout=0.3", "train.seed=5", "train.finetune.batch=8"):
+        with pytest.raises(CheckpointError, match=f"the same {change.split('=')[0]}".replace("model.width", "model")):
+            read_progress(out, load_config(config, [change]))
+    progress = read_progress(out, load_config(config, ["train.finetune.lr=1e-4", "data.cache=none"]))
+    assert (progress.stage, progress.epoch, progress.step) == ("finetune", 1, 2)
 
 
 @pytest.mark.parametrize("point", POINTS)
