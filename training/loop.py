@@ -198,4 +198,7 @@ class StageLoop:
             "rates": [group["lr"] for group in self.optimizer.param_groups],
             what: str(value),
         }
-        stop_at(what, value, run.folder, {"inputs": inputs, "targets": targets}, details)
+        # Of several processes each keeps its part of the batch.
+        name = "nonfinite" if run.machine.processes == 1 else f"nonfinite-{run.machine.rank}"
+        path = run.folder / f"{name}.safetensors"
+        stop_at(what, value, path, {"inputs": inputs, "targets": targets}, details)

@@ -12,16 +12,14 @@ from pvlr_sdk.errors import LossError
 
 from .checkpoint import write_pair
 
-_NAME = "nonfinite.safetensors"
 
-
-def stop_at(what: str, value: float, folder: Path, batch: dict[str, Tensor], details: dict[str, Any]) -> NoReturn:
-    """Keep the batch in ``nonfinite.safetensors``, with the details (files, step, rates) in its header and beside it.
+def stop_at(what: str, value: float, path: Path, batch: dict[str, Tensor], details: dict[str, Any]) -> NoReturn:
+    """Keep the batch in the safetensors file ``path``, with the details (files, step, rates) in a JSON file beside it.
 
     Raises:
         LossError: always; it names the photos and the way out.
     """
-    write_pair(folder / _NAME, batch, details)
+    write_pair(path, batch, details)
     files = details["files"]
     finite = all(t.isfinite().all() for t in batch.values() if t.is_floating_point())
     cause = "" if finite else " from inputs that are not finite either"
@@ -32,6 +30,6 @@ def stop_at(what: str, value: float, folder: Path, batch: dict[str, Tensor], det
         what,
         expected="a finite number",
         got=f"{kind}{cause} at step {details['step']} of {stage} epoch {details['epoch']}, photos {shown}",
-        hint=f"The batch is in {folder / _NAME}. Lower train.{stage}.lr or train.grad_clip and add --resume: the run "
+        hint=f"The batch is in {path}. Lower train.{stage}.lr or train.grad_clip and add --resume: the run "
         "goes on from its last state, which is sound.",
     )
