@@ -6,6 +6,7 @@ A run needs them in memory only. Several runs on the same photos can share them 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pvlr_sdk.errors import OutputError
+from pvlr_sdk.errors import ConfigError, OutputError
 
 from .backbone import Backbone
 from .data import Image, Photos, Views, image_batches
 from .machine import Machine
+from .memory import available_memory
 
 _FIRST_VIEW = 1_000_000  # far from the epochs' numbers: no epoch of fine-tuning draws the same crops again
 _BATCH = 32
@@ -110,12 +112,24 @@ def cache_features(
             with machine.autocast():
                 tokens = machine.gather(backbone(images).bfloat16())[: len(photos) - start]
             if cache is None:
-                cache = torch.empty((count, len(photos), *tokens.shape[1:]), dtype=torch.bfloat16)
+                cache = _allocate((count, len(photos), *tokens.shape[1:]))
             cache[view, start : start + len(tokens)] = tokens
             start += len(tokens)
             advance(len(tokens))
     assert cache is not None  # there is at least one photo and one view
     return cache
+
+
+def _allocate(shape: tuple[int, ...]) -> Tensor:
+    size, available = 2 * math.prod(shape), available_memory()
+    if size > available > 0:  # the kernel would grant it, and kill the process when it is filled
+        raise ConfigError(
+            "train.views",
+            expected=f"features that fit into the {available / 1e9:.1f} GB of memory that are free",
+            got=f"{shape[0]} views of {shape[1]} photos, {size / 1e9:.1f} GB",
+            hint="Lower train.views or data.input, or set data.cache=none.",
+        )
+    return torch.empty(shape, dtype=torch.bfloat16)
 
 
 def share(photos: int, rank: int, processes: int) -> list[int]:

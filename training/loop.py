@@ -110,7 +110,7 @@ class StageLoop:
             "epoch": progress.epoch + 1,
             "loss": round(progress.loss / (self.steps * self.settings.accumulate), 4),
             "seconds": round(time.perf_counter() - run.started),
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": float(f"{self.optimizer.param_groups[0]['lr']:.4g}"),
             "images_per_second": round(speed, 1),
             **figures,
         }

@@ -14,7 +14,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from pvlr_sdk.errors import ConfigError, LabelsFileError, LossError, OutputError
-from pvlr_training import loop
+from pvlr_training import features, loop
 from pvlr_training.train import train
 
 
@@ -177,6 +177,14 @@ def test_nothing_held_out_is_an_error(write_config: Any, photos: Path, tmp_path:
     config = write_config(data={"sources": [source(folder)], "holdout": 0.01})
     with pytest.raises(ConfigError, match=r"data\.holdout: .* holds out none"):
         train(config, ["train.head.batch=2", "train.finetune.batch=2"], out=tmp_path / "run", console=screen()[0])
+
+
+def test_features_that_would_not_fit_are_refused_before_the_kernel_kills(
+    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "available_memory", lambda: 10_000)
+    with pytest.raises(ConfigError, match=r"train\.views: .* got 2 views of \d+ photos"):
+        train(write_config(), out=tmp_path / "run", console=screen()[0])
 
 
 def test_a_model_that_cannot_be_built_is_a_finding_of_the_dry_run(write_config: Any, tmp_path: Path) -> None:
