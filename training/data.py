@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,18 +45,26 @@ class Photos:
         return len(self.images)
 
     def image(self, index: int) -> Image:
-        """The photo's pixels. One that can't be decoded any more is black, and all its labels count as unknown: it has
-        no part in the loss or a measure, and the others go on."""
+        """The photo's pixels; those of one that can't be decoded any more are black, see ``skip``."""
         image = self.images[index]
         if not isinstance(image, Path):
             return image
         decoded = _decode(image, self.config)
         if decoded is not None:
             return decoded
-        self.targets[index] = 0
-        if str(image) not in self.failed:
-            self.failed.append(str(image))
+        self._skip(index)
         return np.zeros((8, 8, 3), np.uint8)
+
+    def skip(self, paths: Collection[str]) -> None:
+        """Let all labels of these photos count as unknown: they have no part in the loss or a measure."""
+        for index, image in enumerate(self.images):
+            if isinstance(image, Path) and str(image) in paths:
+                self._skip(index)
+
+    def _skip(self, index: int) -> None:
+        self.targets[index] = 0
+        if str(self.images[index]) not in self.failed:
+            self.failed.append(str(self.images[index]))
 
     def subset(self, keep: list[int]) -> Photos:
         names = [self.names[i] for i in keep]

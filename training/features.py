@@ -83,7 +83,8 @@ def _fingerprint(backbone: Backbone, photos: Photos, views: Views, count: int, m
         digest.update(tensor.contiguous().cpu().numpy().tobytes())
     for name, image in zip(photos.names, photos.images, strict=True):
         if isinstance(image, Path):
-            digest.update(f"{name} {image.stat().st_size} {image.stat().st_mtime_ns}\n".encode())
+            stat = image.stat() if image.exists() else None
+            digest.update(f"{name} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
         else:
             digest.update(f"{name} {image.shape} {image[:: max(1, len(image) // 4)].sum()}\n".encode())
     return digest.hexdigest()[:16]
@@ -116,6 +117,7 @@ def cache_features(
             cache[view, start : start + len(tokens)] = tokens
             start += len(tokens)
             advance(len(tokens))
+    photos.skip(machine.union(photos.failed))  # what one process could not decode, the others train on too
     assert cache is not None  # there is at least one photo and one view
     return cache
 

@@ -170,7 +170,6 @@ class StageLoop:
         self._saved = time.monotonic()
         if self.shared.machine.leads:
             self.progress.seconds = time.perf_counter() - self.shared.started
-            self.progress.skipped = list(self.shared.photos.failed)
             save_state(self.shared.folder, self.parts, self.optimizer, self.progress, self.shared.config)
 
     def _tell(self, loss: float, rates: list[float]) -> None:

@@ -60,6 +60,14 @@ class Machine:
             return rows
         return self._accelerator.gather(rows.contiguous())
 
+    def union(self, names: list[str]) -> set[str]:
+        """The names that any process has."""
+        if not self._accelerator:
+            return set(names)
+        from accelerate.utils import gather_object
+
+        return set(gather_object(names))
+
     def wait(self) -> None:
         """Go on when all processes have come here."""
         if self._accelerator:

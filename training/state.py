@@ -7,7 +7,7 @@ follow from the seed and their own numbers.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,7 @@ _FIXED_IN_STAGE = ("batch", "accumulate")
 class Progress:
     """How far a run is: ``step`` optimizer steps into the epoch after ``epoch`` finished ones of ``stage``.
 
-    ``loss`` is the sum over the batches of the unfinished epoch, ``seconds`` the time that the run has taken,
-    ``skipped`` the photos that could not be decoded.
+    ``loss`` is the sum over the batches of the unfinished epoch, ``seconds`` the time that the run has taken.
     """
 
     stage: Stage = "head"
@@ -49,7 +48,6 @@ class Progress:
     step: int = 0
     loss: float = 0.0
     seconds: float = 0.0
-    skipped: list[str] = field(default_factory=list)
 
 
 def save_state(
@@ -107,14 +105,14 @@ def read_progress(folder: Path, config: Config) -> Progress:
 
 
 def clear_state(folder: Path) -> None:
-    """Remove the state, and what a killed process left half written of it."""
-    for path in (folder / _NAME, *leftovers(folder)):
+    """Remove the state of a run that is finished."""
+    (folder / _NAME).unlink(missing_ok=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a process was writing when it was killed: a run's folder belongs to one run, so nobody still does."""
+    for path in folder.glob(".*.safetensors.*.tmp"):
         path.unlink(missing_ok=True)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Files that a process was writing when it was killed; a run's folder belongs to one run, so nobody still does."""
-    return [*folder.glob(".state.safetensors.*.tmp"), *folder.glob(".model.*.tmp")]
 
 
 def _check_settings(folder: Path, before: dict[str, Any] | None, now: dict[str, Any], progress: Progress) -> None:

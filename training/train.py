@@ -32,7 +32,7 @@ from .machine import Machine
 from .model import PVLR
 from .optim import moving_average
 from .stages import STAGES
-from .state import Progress, clear_state, has_state, read_progress
+from .state import Progress, clear_leftovers, clear_state, has_state, read_progress
 
 
 def train(
@@ -58,23 +58,19 @@ def train(
     folder = out or Path("runs") / config.name
     machine = Machine(config.train.precision)
     log = RunLog(folder, console or Console(stderr=True), quiet=not machine.leads)
-    if not dry_run and has_state(folder) != resume:
-        if not resume:
-            raise PvlrError(
-                str(folder),
-                expected="a new folder",
-                got="an unfinished run",
-                hint="Add --resume, or delete the folder.",
-            )
-        if (folder / "model.safetensors").exists():
-            log.say(f"{folder}: this run is finished")
-            return folder
+    unfinished = has_state(folder)
+    if unfinished and not resume and not dry_run:
+        hint = "Add --resume, or delete the folder."
+        raise PvlrError(str(folder), expected="a new folder", got="an unfinished run", hint=hint)
+    if resume and not unfinished and (folder / "model.safetensors").exists():
+        log.say(f"{folder}: this run is finished")
+        return folder
     with log.bar(0) as bar:
         show = lambda count, total: bar.update(count, "photos", total=total)  # noqa: E731
         photos = load_photos(config.data, show, machine.processes)
     _examine(config, photos, machine, log, whole=dry_run)
     if not dry_run:
-        _execute(config, folder, machine, log, photos, resume)
+        _execute(config, folder, machine, log, photos, restore=unfinished)
     machine.leave()
     return folder
 
@@ -103,14 +99,14 @@ def _examine(config: Config, photos: Photos, machine: Machine, log: RunLog, whol
         raise found.errors[0]
 
 
-def _execute(config: Config, folder: Path, machine: Machine, log: RunLog, photos: Photos, resume: bool) -> None:
+def _execute(config: Config, folder: Path, machine: Machine, log: RunLog, photos: Photos, restore: bool) -> None:
     """Train what is left of the stages, then write the model with its thresholds and remove the state."""
     training, holdout = split_holdout(photos, config.data.holdout)
-    progress = read_progress(folder, config) if resume else Progress()
+    progress = read_progress(folder, config) if restore else Progress()
     torch.manual_seed(config.train.seed)
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
-    if config.train.init and not resume:
+    if config.train.init and not restore:
         start_from(config.train.init, model)
     model.to(machine.device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
@@ -124,13 +120,13 @@ def _execute(config: Config, folder: Path, machine: Machine, log: RunLog, photos
     started = time.perf_counter() - progress.seconds
     run = Run(config, folder, machine, log, views, training, model, average, holdout_figures, started)
     if machine.leads:
+        clear_leftovers(folder)
         log.open(_finished(config, progress), run.steps_before(progress))
     for stage in STAGES[STAGES.index(progress.stage) :]:
-        restore = stage == progress.stage and (progress.epoch, progress.step) != (0, 0)
-        if stage != progress.stage:
-            progress = Progress(stage)
         if restore or run.settings(stage).epochs:
-            StageLoop(run, progress, restore).run()
+            StageLoop(run, progress if restore else Progress(stage), restore).run()
+        restore = False
+    training.skip(machine.union(training.failed))
     if machine.leads:
         _finish(run, holdout)
     log.close()
