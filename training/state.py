@@ -111,8 +111,9 @@ def clear_state(folder: Path) -> None:
 
 def clear_leftovers(folder: Path) -> None:
     """Remove what a process was writing when it was killed: a run's folder belongs to one run, so nobody still does."""
-    for path in folder.glob(".*.safetensors.*.tmp"):
-        path.unlink(missing_ok=True)
+    for name in (_NAME, "model.safetensors", "model.json", "log.jsonl"):
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink(missing_ok=True)
 
 
 def _check_settings(folder: Path, before: dict[str, Any] | None, now: dict[str, Any], progress: Progress) -> None:
