@@ -58,7 +58,7 @@ def describe(config: Config, photos: int, machine: Machine) -> Iterator[str]:
     rows, columns = model.grid
     channels = model.backbone.channels
     head, backbone = config.model.head, config.model.backbone
-    yield f"{head} on {backbone}: {parameters / 1e6:.1f} million parameters, {rows} x {columns} tokens of {channels}"
+    yield f"model: {head} on {backbone}, {parameters / 1e6:.1f} million parameters, {rows} x {columns} tokens of {channels}"
     for stage in STAGES:
         settings: StageConfig = getattr(config.train, stage)
         size = settings.batch * settings.accumulate

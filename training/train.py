@@ -150,7 +150,8 @@ def _finish(run: Run, holdout: Photos) -> None:
     clear_state(run.folder)
     if run.photos.failed:
         run.log.warn(f"{len(run.photos.failed)} photos were skipped: {few(sorted(run.photos.failed))}")
-    run.log.say(f"{run.folder}: holdout {figures}, {seconds / 60:.0f} minutes")
+    shown = ", ".join(f"{name} {figures[name]:.1f}" for name in ("mAP", "CF1", "OF1"))
+    run.log.say(f"{run.folder}: {shown} on the photos held out, after {seconds / 60:.0f} minutes")
 
 
 def _finished(config: Config, progress: Progress) -> list[tuple[str, int]]:
