@@ -54,11 +54,11 @@ def describe(config: Config, photos: int, machine: Machine) -> Iterator[str]:
     """
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
-    parameters = sum(p.numel() for p in model.parameters())
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
     rows, columns = model.grid
     channels = model.backbone.channels
     head, backbone = config.model.head, config.model.backbone
-    yield f"model: {head} on {backbone}, {parameters / 1e6:.1f} million parameters, {rows} x {columns} tokens of {channels}"
+    yield f"model: {head} on {backbone}, {millions:.1f} million parameters, {rows} x {columns} tokens of {channels}"
     for stage in STAGES:
         settings: StageConfig = getattr(config.train, stage)
         size = settings.batch * settings.accumulate
