@@ -15,18 +15,24 @@ if TYPE_CHECKING:
     from .labels import LabelBank as LabelBank
     from .result import Tag as Tag
     from .result import TagResult as TagResult
+    from .sources import open_source as open_source
+    from .stream import Camera as Camera
+    from .stream import Stream as Stream
     from .tagger import Tagger as Tagger
 
 __version__ = "0.1.0"
-__all__ = ["LabelBank", "PvlrError", "Tag", "TagResult", "Tagger", "__version__"]
+__all__ = ["Camera", "LabelBank", "PvlrError", "Stream", "Tag", "TagResult", "Tagger", "__version__", "open_source"]
 
 # Resolved on first use (PEP 562): NumPy, OpenCV and OpenVINO cost more than many a script that only wants the version.
 _LAZY = {
+    "Camera": "stream",
     "LabelBank": "labels",
     "PvlrError": "errors",
+    "Stream": "stream",
     "Tag": "result",
     "TagResult": "result",
     "Tagger": "tagger",
+    "open_source": "sources",
 }
 
 

@@ -97,6 +97,29 @@ class ImageDecodeError(FrameError, ValueError):
     """The bytes are no picture that can be decoded, or end in the middle of one."""
 
 
+# -- sources ----------------------------------------------------------------------------------------------------------
+
+
+class SourceError(PvlrError):
+    """Base class of everything that can be wrong with a camera, a stream or a file that is watched."""
+
+
+class SourceUriError(SourceError, ValueError):
+    """The text names no source: an unknown scheme or option, or a malformed address."""
+
+
+class SourceOpenError(SourceError, OSError):
+    """There is no such file, device or host, or nothing in it can be decoded."""
+
+
+class SourceDeniedError(SourceOpenError, PermissionError):
+    """The user name or the password is wrong or missing, or this user may not open the device."""
+
+
+class SourceLostError(SourceError, ConnectionError):
+    """The source was open, and then no frame came in time or the connection broke."""
+
+
 # -- bundles ----------------------------------------------------------------------------------------------------------
 
 

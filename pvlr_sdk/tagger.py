@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
@@ -119,6 +119,22 @@ class Tagger:
         options = self._options(threshold, top_k)
         return self._finish(backend, self._start(backend, frame, color), *options)
 
+    def submit(self, frame: FrameLike, *, color: str = "bgr") -> Pending:
+        """Begin to tag one frame; the answer's ``result()`` is what ``predict`` gives.
+
+        Decoding and preprocessing are done when this returns, the inference is under way. For callers that have
+        something else to do meanwhile, such as the next frame.
+
+        Args:
+            frame, color: as for ``predict``.
+
+        Raises: what ``predict`` raises before the inference.
+        """
+        backend = self._ready()
+        options = self._options(None, None)
+        job = self._start(backend, frame, color)
+        return Pending(lambda: self._finish(backend, job, *options))
+
     def predict_batch(
         self,
         frames: Iterable[FrameLike],
@@ -214,6 +230,25 @@ class Tagger:
             "total": 1e3 * (ended - job.began),
         }
         return result
+
+
+class Pending:
+    """A frame on its way, from :meth:`Tagger.submit`. Belongs to one thread."""
+
+    def __init__(self, finish: Callable[[], TagResult]) -> None:
+        self._finish = finish
+        self._result: TagResult | None = None
+
+    def result(self) -> TagResult:
+        """The tags, once they are there.
+
+        Raises:
+            NonFiniteError: the model gave NaN or infinite logits.
+            BackendError: the inference failed.
+        """
+        if self._result is None:
+            self._result = self._finish()
+        return self._result
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from pvlr_sdk.frames import load_frame
 from pvlr_sdk.preprocess import Preprocessor
 
 from .config import DataConfig
+from .holdout import is_held_out
 from .memory import available_memory
 from .randaugment import RandAugment
 from .sources import read_source
@@ -127,7 +127,7 @@ def _decode(path: Path, config: DataConfig | None) -> Image | None:
         image = load_frame(path, "bgr").pixels
     except FrameError:
         return None
-    return image if config is None or _is_held(path.name, config.holdout) else _shrink(image, config)
+    return image if config is None or is_held_out(path.name, config.holdout) else _shrink(image, config)
 
 
 def _shrink(image: Image, config: DataConfig) -> Image:
@@ -145,14 +145,10 @@ def _shrink(image: Image, config: DataConfig) -> Image:
 
 
 def split_holdout(photos: Photos, share: float) -> tuple[Photos, Photos]:
-    """Split by a hash of the file name, so that a photo stays on its side whatever else is added: (train, holdout)."""
-    held = [_is_held(name, share) for name in photos.names]
+    """Split by the file name, so that a photo stays on its side whatever else is added: (train, holdout)."""
+    held = [is_held_out(name, share) for name in photos.names]
     keep = [i for i, is_held in enumerate(held) if not is_held]
     return photos.subset(keep), photos.subset([i for i, is_held in enumerate(held) if is_held])
-
-
-def _is_held(name: str, share: float) -> bool:
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 1000 < share * 1000
 
 
 class Views:

@@ -12,7 +12,7 @@ from .options import DeviceOption, PlanOption, PrecisionOption, ThreadsOption
 
 if TYPE_CHECKING:
     from ..result import TagResult
-    from ..sources import Picture
+    from ..sources.files import Picture
     from .writers import Writer
 
 
@@ -61,7 +61,7 @@ def tag(
     pvlr tag 'shots/**/*.png' --csv --threshold 0.7
     pvlr tag clip.mp4 --fps 2 --draw annotated/
     """
-    from .. import sources
+    from ..sources import files as sources
     from ..tagger import Tagger
     from .screen import Screen
     from .writers import CsvWriter, JsonWriter, PeopleWriter

@@ -13,7 +13,7 @@ from .screen import printable
 
 if TYPE_CHECKING:
     from ..result import TagResult
-    from ..sources import Picture
+    from ..sources.files import Picture
     from .screen import Screen
 
 _BAR = 24

@@ -396,7 +396,7 @@ class TestImport:
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     def test_is_light(self) -> None:
-        heavy = ["torch", "numpy", "cv2", "openvino", "pydantic", "rich", "typer", "PIL", "safetensors"]
+        heavy = ["torch", "numpy", "cv2", "av", "openvino", "pydantic", "rich", "typer", "PIL", "safetensors"]
         code = f"import pvlr_sdk, sys; print([name for name in {heavy} if name in sys.modules])"
         assert self.run(code) == "[]\n"
 
@@ -414,6 +414,16 @@ class TestImport:
             assert name in dir(pvlr_sdk)
         with pytest.raises(AttributeError):
             pvlr_sdk.nothing  # noqa: B018
+
+
+def test_submit_gives_what_predict_gives(tagger: Tagger, photo: np.ndarray) -> None:
+    """Several frames under way at once, asked for in any order, more than once."""
+    frames = [photo, photo[::-1], photo[:100, :77]]
+    pending = [tagger.submit(frame, color="rgb") for frame in frames]
+    for position in (2, 0, 1, 0):
+        assert_same(pending[position].result(), tagger.predict(frames[position], color="rgb"))
+    with pytest.raises(errors.FrameShapeError):
+        tagger.submit(np.zeros((3, 4, 5), np.uint8))
 
 
 def test_timing(tagger: Tagger, photo: np.ndarray) -> None:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pvlr_sdk import errors, sources
+from pvlr_sdk import errors
+from pvlr_sdk.sources import files as sources
 
 
 @pytest.fixture

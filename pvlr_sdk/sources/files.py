@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors
+from .. import errors
 
 if TYPE_CHECKING:
     import cv2

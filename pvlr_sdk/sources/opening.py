@@ -1,0 +1,58 @@
+"""From a URI to an open source."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from .. import errors
+from .captured import Source
+from .files import IMAGES
+from .uri import DeviceUri, NetworkUri, PathUri, PatternUri, PipelineUri, parse_uri
+
+TRANSPORTS = ("tcp", "udp")
+
+
+def open_source(uri: str, *, transport: str = "tcp", timeout: float = 5.0, loop: bool = False) -> Source:
+    """An open source of frames: a camera, a stream, a video, a picture or a folder of pictures.
+
+    Args:
+        uri: a path or one of the forms in ``docs/cameras.md``: ``rtsp://``, ``http://``, ``v4l2://``, ``csi://``,
+            ``gst:``, ``test://``, the number of a camera.
+        transport: ``tcp`` or ``udp``, for RTSP.
+        timeout: seconds without a frame after which the source counts as lost; also for the connection itself.
+        loop: begin again at a file's end.
+
+    Raises:
+        SourceUriError: ``uri`` follows no form.
+        OptionError: another argument can't be.
+        SourceOpenError: there is no such file, device or host, or nothing in it can be decoded.
+        SourceDeniedError: the credentials are wrong or missing.
+        MissingPartError: PyAV or GStreamer is needed and not installed.
+    """
+    if transport not in TRANSPORTS:
+        expected = f"one of {', '.join(TRANSPORTS)}"
+        raise errors.OptionError("transport", expected=expected, got=repr(transport), hint="tcp loses no packets.")
+    if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
+        raise errors.OptionError("timeout", expected="seconds above 0", got=repr(timeout), hint="5 is the default.")
+    parsed = parse_uri(uri)
+    if isinstance(parsed, PatternUri):
+        from .pattern import PatternSource
+
+        return PatternSource(parsed, timeout)
+    if isinstance(parsed, PathUri) and (os.path.isdir(parsed.path) or _is_image(parsed.path)):
+        from .pictures import PictureSource
+
+        return PictureSource(parsed, loop)
+    if isinstance(parsed, PipelineUri) or (isinstance(parsed, DeviceUri) and parsed.scheme == "csi"):
+        from .gstreamer import GStreamerSource
+
+        return GStreamerSource(parsed, timeout)
+    from .ffmpeg import FFmpegSource
+
+    assert isinstance(parsed, (PathUri, NetworkUri, DeviceUri))
+    return FFmpegSource(parsed, transport, timeout, loop)
+
+
+def _is_image(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in IMAGES

@@ -1,0 +1,48 @@
+"""A fuzz target for the URI grammar: python tests/pvlr_sdk/sources/fuzz_uri.py -max_total_time=600
+
+Any text is either parsed or rejected with a SourceUriError, and neither shows what stands before an address's last @.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["pvlr_sdk.sources.uri"]):
+    from pvlr_sdk import errors
+    from pvlr_sdk.sources import uri
+
+_STARTS = (
+    "",
+    "rtsp://",
+    "https://",
+    "file://",
+    "v4l2://",
+    "csi://",
+    "test://?",
+    "gst:",
+    "rtsp://Zq7:Zq7",
+    "http://cam/?a=Zq7",
+)
+
+
+def check(data: bytes) -> None:
+    """One input."""
+    provider = atheris.FuzzedDataProvider(data)
+    start = provider.PickValueInList(list(_STARTS))
+    text = start + provider.ConsumeUnicodeNoSurrogates(200)
+    secret = "Zq7" in start and ("@" in text or "?" in start)
+    try:
+        parsed = uri.parse_uri(text)
+    except errors.SourceUriError as error:
+        shown = str(error)
+    else:
+        shown = parsed.redacted() + repr(parsed)
+    if secret and "Zq7" in shown and text.count("Zq7") <= 2:
+        raise AssertionError(f"{text!r} is shown as {shown!r}")
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, check)
+    atheris.Fuzz()

@@ -1,0 +1,173 @@
+"""A real RTSP server that is killed, frozen and resized while a stream watches it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pvlr_sdk import Camera, Stream, Tagger, errors, open_source
+from pvlr_sdk.stream import Backoff, CameraChange, Observation
+
+CLIP = Path(os.environ.get("PVLR_DATA", "/none")) / "video/car-detection.mp4"
+BACK = 5.0
+"""Seconds in which a camera must be seen again after its return."""
+
+
+def until(events: Iterator[Any], wanted: Callable[[Any], bool], seconds: float) -> float:
+    """Read on to the first event that is wanted; answers when it came."""
+    end = time.monotonic() + seconds
+    for event in events:
+        if wanted(event):
+            return time.monotonic()
+        assert time.monotonic() < end, "it didn't come"
+    raise AssertionError("the stream ended")
+
+
+def is_picture(event: Any) -> bool:
+    return isinstance(event, Observation)
+
+
+def is_state(state: str) -> Callable[[Any], bool]:
+    return lambda event: isinstance(event, CameraChange) and event.state == state
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_it_is_read_and_the_size_may_change(rtsp: Callable[..., Any], tagger: Tagger, transport: str) -> None:
+    camera = rtsp("--size", "320x240")
+    with Stream(tagger, [Camera("a", camera.uri(), transport=transport)], keep_warm=0.1) as stream:
+        until(stream, is_picture, 10)
+        camera.resize("160x120")
+        until(stream, lambda event: is_picture(event) and event.frame.size == (120, 160), 10)
+        seen = [event for event in (next(stream) for _ in range(25)) if is_picture(event)]
+        stats = stream.stats()["a"]
+    assert stats.state == "live"
+    assert stats.reconnects == 0
+    assert len(seen) == 25
+    times = [event.frame.source_time for event in seen]
+    assert times == sorted(times)
+    assert max(event.age for event in seen) < 0.5
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_it_is_back_within_seconds(rtsp: Callable[..., Any], tagger: Tagger, how: str) -> None:
+    """The server goes for some seconds, and comes back with another size."""
+    away = float(os.environ.get("PVLR_CAMERA_AWAY", "3"))
+    timeout = min(away / 3, 5.0)
+    camera = rtsp("--size", "320x240")
+    with Stream(tagger, [Camera("a", camera.uri(), timeout=timeout)]) as stream:
+        until(stream, is_picture, 10)
+        if how == "killed":
+            camera.kill()
+        else:
+            camera.freeze()
+        gone = time.monotonic()
+        assert until(stream, is_state("lost"), 20) - gone < timeout + 1
+        assert stream.stats()["a"].state == "lost"
+        assert stream.stats()["a"].reason
+        returned: list[float] = []
+
+        def come_back() -> None:
+            if how == "killed":
+                camera.start("--size", "160x120")
+            else:
+                camera.thaw()
+            returned.append(time.monotonic())
+
+        timer = threading.Timer(away, come_back)
+        timer.start()
+        until(stream, is_state("live"), away + 10)
+        seen = until(stream, is_picture, 10)
+        timer.join()
+        assert seen - returned[0] < BACK
+        stats = stream.stats()["a"]
+    assert stats.state == "live"
+    assert stats.size == ((120, 160) if how == "killed" else (240, 320))
+    assert stats.reconnects >= 1
+
+
+def test_wrong_credentials_are_tried_seldom_and_never_shown(rtsp: Callable[..., Any], tagger: Tagger) -> None:
+    camera = rtsp("--user", "bob", "--password", "hunter2")
+    assert open_source(camera.uri("bob:hunter2@")).read().size == (240, 320)
+    for wrong in ("", "bob:wrong@", "eve:hunter2@"):
+        with pytest.raises(errors.SourceDeniedError) as caught:
+            open_source(camera.uri(wrong))
+        assert "hunter2" not in str(caught.value)
+    with Stream(tagger, [Camera("a", camera.uri("bob:wrong@"))], reconnect=Backoff(first=0.01, denied=60)) as stream:
+        change = next(stream)
+        time.sleep(0.5)
+        assert isinstance(change, CameraChange)
+        assert change.state == "lost"
+        assert "401" in change.reason
+        assert stream.stats()["a"].reconnects == 0
+
+
+@pytest.mark.skipif(not CLIP.is_file(), reason="PVLR_DATA is not set")
+def test_a_clip_in_a_loop(rtsp: Callable[..., Any], tagger: Tagger) -> None:
+    camera = rtsp("--file", str(CLIP), "--size", "384x216")
+    with Stream(tagger, [Camera("a", camera.uri())]) as stream:
+        began = until(stream, is_picture, 15)
+        count = 0
+        while time.monotonic() < began + 2:
+            count += is_picture(next(stream))
+    assert count > 20
+
+
+HEADER = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=cut\r\n\r\n"
+JPEG = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+PICTURES = HEADER + 4 * (b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(JPEG), JPEG))
+
+
+@pytest.mark.parametrize(("scheme", "sends"), [("rtsp", b""), ("http", PICTURES)])
+def test_many_reconnects_leave_nothing_behind(tagger: Tagger, scheme: str, sends: bytes) -> None:
+    """A server that hangs up at once, or after some pictures; PVLR_RECONNECTS=20000 makes it longer."""
+    attempts = int(os.environ.get("PVLR_RECONNECTS", "1000"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    with server.accept()[0] as client:
+                        client.recv(4096)
+                        client.sendall(sends)
+                except ConnectionError:
+                    continue
+                except OSError:
+                    return
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        camera = Camera("a", f"{scheme}://127.0.0.1:{port}/x", timeout=1)
+        with Stream(tagger, [camera], reconnect=Backoff(first=0, most=0), keep_warm=None) as stream:
+            reader = threading.Thread(target=lambda: deque(stream, maxlen=0))
+            reader.start()
+            usage = []
+            for part in (0.3, 0.65, 1.0):
+                while stream.stats()["a"].reconnects < attempts * part:
+                    time.sleep(0.005)
+                usage.append(_usage())
+            stream.stop()
+            reader.join(5)
+            assert (stream.stats()["a"].tagged > attempts / 2) == bool(sends)
+        server.shutdown(socket.SHUT_RDWR)
+    first, last = usage[0], usage[-1]
+    assert last["threads"] <= first["threads"]
+    assert last["descriptors"] <= first["descriptors"] + 1
+    assert last["memory"] < first["memory"] + 2_000_000
+
+
+def _usage() -> dict[str, int]:
+    return {
+        "threads": len(os.listdir("/proc/self/task")),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "memory": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+    }
