@@ -192,3 +192,7 @@ class ConfigError(PvlrError, ValueError):
 
 class CheckpointError(PvlrError, ValueError):
     """A checkpoint is missing, damaged, or does not fit its configuration."""
+
+
+class LossError(PvlrError, ArithmeticError):
+    """The loss or the gradient of a training became NaN or infinite; the batch is kept beside the last sound state."""

@@ -30,6 +30,7 @@ class EvalReport:
         images: how many photos the measures are about.
         per_class: average precision of each label that the labels file has a column for.
         CP, CR, CF1, OP, OR, OF1: precision, recall and F1 of the tags at the plan's thresholds (or the given one).
+        CP_top3, ...: the same of the three tags of each photo that have the highest scores.
         missing_labels: labels of the model without a column in the labels file; not measured.
         extra_columns: columns of the labels file that are no label of the model; not measured.
         failed_images: photos that could not be tagged, with the reason; they take no part in the measures.
@@ -48,6 +49,12 @@ class EvalReport:
     OP: float | None
     OR: float | None
     OF1: float | None
+    CP_top3: float | None
+    CR_top3: float | None
+    CF1_top3: float | None
+    OP_top3: float | None
+    OR_top3: float | None
+    OF1_top3: float | None
     missing_labels: list[str]
     extra_columns: list[str]
     failed_images: list[dict[str, str]]
@@ -81,7 +88,9 @@ def evaluate(
     done = photos.done
     targets = table.targets[done]
     average = metrics.per_class("ap", photos.logits[done], targets)
-    f1 = metrics.f1_scores(photos.tagged[done], targets)
+    tagged = photos.tagged[done]
+    f1 = metrics.f1_scores(tagged, targets)
+    top3 = metrics.f1_scores(metrics.top_k(photos.logits[done], 3, tagged), targets)
     return EvalReport(
         mAP=_percent(metrics.nan_mean(average)),
         mAP_11pt=_percent(metrics.nan_mean(metrics.per_class("ap_11pt", photos.logits[done], targets))),
@@ -92,6 +101,7 @@ def evaluate(
             if label not in table.missing
         },
         **{name: _percent(value) for name, value in f1.items()},
+        **{f"{name}_top3": _percent(value) for name, value in top3.items()},
         missing_labels=table.missing,
         extra_columns=table.extra,
         failed_images=photos.failed,

@@ -113,7 +113,7 @@ def _create(name: str, pretrained: bool) -> nn.Module:
         close = timm.list_models(f"*{name.split('_')[-1]}*")[:5]
         raise ConfigError("model.backbone", expected="a timm model", got=name, hint=f"Close: {', '.join(close)}.")
     if not pretrained or name not in _PACKAGED:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0)
+        return _from_hub(name, pretrained)
     package, attribute = _PACKAGED[name]
     try:
         path = getattr(importlib.import_module(package), attribute).get_model_file_path()
@@ -129,3 +129,15 @@ def _create(name: str, pretrained: bool) -> nn.Module:
     net.load_state_dict(OrderedDict(zip(net.state_dict(), weights.values(), strict=True)))
     net.reset_classifier(0)
     return net
+
+
+def _from_hub(name: str, pretrained: bool) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            "model.backbone",
+            expected="a timm model with weights in the local hub cache",
+            got=f"{name} ({str(error).strip().splitlines()[0]})",
+            hint="Download it once on a machine with access to the hub, or set model.pretrained=false.",
+        ) from None

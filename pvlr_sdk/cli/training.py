@@ -29,7 +29,7 @@ def train(
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="The run's folder; by default runs/ and the model's name."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped or was killed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and train nothing.")] = False,
 ) -> None:
     """Train a model on labelled photos (needs the extra \\[train]).

@@ -74,7 +74,7 @@ def _read_run(folder: Path, name: str) -> Run:
         if thresholds.shape != (len(config.data.labels),):
             raise ValueError(f"{thresholds.size} thresholds for {len(config.data.labels)} labels")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        unfinished = not path.exists() and (folder / "state.json").exists()
+        unfinished = not path.exists() and (folder / "state.safetensors").exists()
         raise CheckpointError(
             str(path),
             expected="the weights of a finished run",

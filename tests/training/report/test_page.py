@@ -137,7 +137,7 @@ def test_progress_and_what_the_command_prints(make_run: Run, tmp_path: Path) -> 
 def test_each_wrong_argument_has_its_error(make_run: Run, write_page: Page, folder: Path, tmp_path: Path) -> None:
     run, empty = make_run(), tmp_path / "empty"
     empty.mkdir()
-    (empty / "state.json").write_text("{}")
+    (empty / "state.safetensors").write_text("{}")
     labels = folder / "labels.csv"
     cases: list[tuple[type[PvlrError], str, tuple[Path, ...], dict[str, Any]]] = [
         (OptionError, "different runs, got none", (), {}),
