@@ -163,7 +163,9 @@ class StageLoop:
         run, recipe = self.shared, self.shared.config.train
         with run.log.bar(len(run.photos) * recipe.views) as bar:
             advance = lambda count: bar.update(count, "features")  # noqa: E731
-            given = run.model.backbone, run.photos, run.views, recipe.views, run.machine, advance
+            # The same views for every seed: what differs between two seeds is the weights and the order.
+            views = Views(run.config.data, seed=0)
+            given = run.model.backbone, run.photos, views, recipe.views, run.machine, advance
             return shared_features(recipe.features, *given) if recipe.features else cache_features(*given)
 
     def _save(self) -> None:

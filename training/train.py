@@ -43,6 +43,7 @@ def train(
     resume: bool = False,
     dry_run: bool = False,
     console: Console | None = None,
+    photos: Photos | None = None,
 ) -> Path:
     """Run an experiment; returns the run's folder (``runs/<name>`` by default) with ``model.safetensors`` in it.
 
@@ -50,6 +51,7 @@ def train(
         config_path: the experiment's YAML file; ``overrides`` are ``key.sub=value``.
         resume: go on where an earlier call stopped or was killed; a finished run is left as it is.
         dry_run: only check the configuration, the model and the data, and say what would be trained.
+        photos: what ``load_photos`` gave for the same data, where several runs in one process share them.
 
     Raises:
         ConfigError, LabelsFileError, CheckpointError, OutputError, LossError: what is wrong, before anything is lost.
@@ -65,9 +67,10 @@ def train(
     if resume and not unfinished and (folder / "model.safetensors").exists():
         log.say(f"{folder}: this run is finished")
         return folder
-    with log.bar(0) as bar:
-        show = lambda count, total: bar.update(count, "photos", total=total)  # noqa: E731
-        photos = load_photos(config.data, show, machine.processes)
+    if photos is None:
+        with log.bar(0) as bar:
+            show = lambda count, total: bar.update(count, "photos", total=total)  # noqa: E731
+            photos = load_photos(config.data, show, machine.processes)
     _examine(config, photos, machine, log, whole=dry_run)
     if not dry_run:
         _execute(config, folder, machine, log, photos, restore=unfinished)

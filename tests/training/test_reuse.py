@@ -66,10 +66,15 @@ def test_shared_features_are_made_once_and_train_the_same_weights(
     assert len(made) == 1
     for run in runs:
         assert all(torch.equal(tensor, weights(alone)[name]) for name, tensor in weights(run).items())
-    # Other pixels, another backbone or another seed are other features.
+    # Another backbone (here: another seed of its random weights) or other pixels are other features.
     train(write_config(), [*shared, "train.seed=1"], out=tmp_path / "three", console=QUIET)
     train(write_config(), [*shared, "data.min_crop=0.5"], out=tmp_path / "four", console=QUIET)
     assert len(made) == 3
+    # Another seed of the same backbone sees the same views.
+    seeded = [*shared, f"train.init={alone}"]
+    for seed in (2, 3):
+        train(write_config(), [*seeded, f"train.seed={seed}"], out=tmp_path / f"seed{seed}", console=QUIET)
+    assert len(made) == 4
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
