@@ -8,17 +8,13 @@ Prints medians in ms and writes JSON.
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import cv2
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
+from common import conditions, interleaved, print_table, write_json
 
 from pvlr_sdk import _core
 from pvlr_sdk.manifest import InputSpec
@@ -43,23 +39,26 @@ def main(
     spec = InputSpec(width=size, height=size, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
     preprocess = Preprocessor(spec)
     result = np.empty((3, size, size), np.float32)
-    table = Table(title=f"to {size}x{size}, one thread, {_core.instruction_set()}")
-    for column in ("frame", "layout", "ours, ms", "by hand, ms", "by hand / ours"):
-        table.add_column(column, justify="left" if column in ("frame", "layout") else "right")
     rows = []
     for width, height in FRAMES:
         for order in TO_RGB:
             frame = make_frame(width, height, order)
-            ours, by_hand = measure(
-                [lambda f=frame, o=order: preprocess(f, o, result), lambda f=frame, o=order: prepare(f, o, spec)],
-                rounds,
-            )
+            cases = {
+                "ours": lambda f=frame, o=order: preprocess(f, o, result),
+                "by hand": lambda f=frame, o=order: prepare(f, o, spec),
+            }
+            samples = interleaved(cases, rounds, calls=10, warm_up=0.05)
+            ours, by_hand = (float(np.median(samples[name])) for name in cases)
             rows.append({"width": width, "height": height, "layout": order, "ours_ms": ours, "by_hand_ms": by_hand})
-            table.add_row(f"{width}x{height}", order, f"{ours:.2f}", f"{by_hand:.2f}", f"{by_hand / ours:.1f}")
-    Console().print(table)
-    if out:
-        conditions = {"size": size, "threads": 1, "instruction_set": _core.instruction_set()}
-        out.write_text(json.dumps({"conditions": conditions, "medians": rows}, indent=1) + "\n")
+    table = [
+        [f"{r['width']}x{r['height']} {r['layout']}", f"{r['ours_ms']:.2f}", f"{r['by_hand_ms']:.2f}",
+         f"{r['by_hand_ms'] / r['ours_ms']:.1f}"]
+        for r in rows
+    ]  # fmt: skip
+    title = f"to {size}x{size}, one thread, {_core.instruction_set()}"
+    print_table(title, ["frame", "ours, ms", "by hand, ms", "by hand / ours"], table)
+    facts = {**conditions(1), "size": size, "instruction_set": _core.instruction_set()}
+    write_json(out, {"conditions": facts, "medians": rows})
 
 
 def make_frame(width: int, height: int, order: str) -> np.ndarray:
@@ -77,19 +76,6 @@ def prepare(frame: np.ndarray, order: str, spec: InputSpec) -> np.ndarray:
         small = cv2.cvtColor(small, TO_RGB[order])
     normalised = (small.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
     return np.ascontiguousarray(normalised.transpose(2, 0, 1))
-
-
-def measure(cases: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Medians in ms; the cases take turns, so that a change in the machine's speed meets them all."""
-    samples: list[list[float]] = [[] for _ in cases]
-    for turn in range(rounds + 1):
-        for case, values in zip(cases, samples, strict=True):
-            for _ in range(10):
-                began = time.perf_counter()
-                case()
-                if turn > 0:  # the first round warms up
-                    values.append(1e3 * (time.perf_counter() - began))
-    return [float(np.median(values)) for values in samples]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python benchmarks/start.py [--samples 5]
 
-Prints medians of: import, Tagger() with a cold and a warm cache, resident memory after 200 frames of 1080p.
+Prints medians of: import, Tagger() with a cold and a warm cache, resident memory after 200 frames of 1080p, and the
+command `pvlr tag photo.jpg` from its start to its end.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from common import conditions, print_table, write_json
 
+_PHOTO = Path(__file__).parents[1] / "docs" / "images" / "astronaut.jpg"
 _SAMPLE = """
 import json, time
 began = time.perf_counter()
@@ -43,22 +45,21 @@ def main(
     """Time the start of a process that tags."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["PVLR_CACHE_DIR"] = cache
-        cold = _sample()
+        cold = _sample()  # its command finds the cache warm already
         warm = [_sample() for _ in range(samples)]
     rows = {name: {"cold": cold[name], "warm, median": median(sample[name] for sample in warm)} for name in cold}
-    table = Table(title=f"the bundled model, {samples} warm starts")
-    for column in ("", "cold cache", "warm cache, median"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, row in rows.items():
-        table.add_row(name, f"{row['cold']:.3f}", f"{row['warm, median']:.3f}")
-    Console().print(table)
-    if out:
-        out.write_text(json.dumps(rows, indent=1) + "\n")
+    columns = ["", "cold cache", "warm cache, median"]
+    table = [[name, f"{row['cold']:.3f}", f"{row['warm, median']:.3f}"] for name, row in rows.items()]
+    print_table(f"the bundled model, {samples} warm starts", columns, table)
+    write_json(out, {"conditions": {**conditions(), "starts": samples}, "figures": rows})
 
 
 def _sample() -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", _SAMPLE], capture_output=True, text=True, check=True)
-    return dict(json.loads(done.stdout))
+    command = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "tag", str(_PHOTO)]
+    began = time.perf_counter()
+    subprocess.run(command, capture_output=True, check=True)
+    return {**json.loads(done.stdout), "pvlr tag photo.jpg, s": time.perf_counter() - began}
 
 
 if __name__ == "__main__":

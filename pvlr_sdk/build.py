@@ -19,8 +19,10 @@ from .backends import PRECISIONS, check_choice
 from .backends.openvino import Network, OpenVinoBackend, open_core, read_network, supports_bf16
 from .bundle import labels_path, shortest, write_bundle
 from .frames import FrameLike, load_bgr
+from .gate import MIN_AGREEMENT
 from .labels import LabelBank
 from .manifest import FORMAT, Manifest, ModelSpec
+from .precision import Photos, choose
 from .preprocess import Preprocessor
 
 _FP32_TOLERANCE = 1e-3
@@ -36,6 +38,8 @@ def build(
     precision: str = "auto",
     labels: str | os.PathLike[str] | None = None,
     golden_frame: FrameLike | None = None,
+    photos: Photos | None = None,
+    min_agreement: float = MIN_AGREEMENT,
 ) -> Manifest:
     """Build a plan: check an exported network, run it on a golden frame and write the bundle.
 
@@ -43,9 +47,12 @@ def build(
         onnx: the exported network, its weights inside.
         out: the plan to write; ``<stem>.json`` and ``<stem>.labels.safetensors`` come beside it.
         device: ``cpu``.
-        precision: what the plan runs in: ``auto``, ``fp32`` or ``bf16``.
+        precision: what the plan runs in: ``fp32``, ``bf16``, ``int8``, or ``auto``: with ``photos`` the fastest on this
+            machine that keeps the tags, else bf16 where the CPU computes in it.
         labels: the label bank; by default ``<stem>.labels.safetensors`` beside the network.
         golden_frame: the picture for the self-test at load, stored in the manifest; by default a synthetic one.
+        photos: photos to quantise with, and to hold the precision against fp32 on.
+        min_agreement: the share of those photos that must keep their tag set, 0..1.
 
     Returns:
         the manifest that was written.
@@ -54,6 +61,7 @@ def build(
         OptionError, BackendError: the device or precision is unknown, or this version can't build for it.
         ModelError: the file is no exported PVLR network.
         LabelBankError: the label bank is missing or does not fit the network.
+        AccuracyError: the precision changes the tags of too many photos.
         NonFiniteError: the network gives NaN or infinite logits.
         OutputError: the bundle can't be written; one that was there before is untouched.
     """
@@ -74,21 +82,26 @@ def build(
         labels=len(bank),
         fp32_until=spec.fp32_until,
     )
+    _check_photos(precision, photos, min_agreement)
     frame = golden.picture() if golden_frame is None else load_bgr(golden_frame)
     preprocess = Preprocessor(spec.input)
     reference = golden.logits_of(frame, OpenVinoBackend(network, "fp32", None, cached=False), preprocess)
     if not np.isfinite(reference).all():
         raise golden.non_finite(source)
+    precisions = ["fp32", "bf16"] if supports_bf16(core) else ["fp32"]
     measured: dict[str, Any] = {}
-    if supports_bf16(core):
-        bf16 = golden.logits_of(frame, OpenVinoBackend(network, "bf16", None, cached=False), preprocess)
-        measured["golden_bf16_difference"] = float(np.abs(bf16 - reference).max())
+    if photos is not None:
+        chosen = choose(network, precision, precisions, photos, preprocess, bank.thresholds, min_agreement)
+        network, precision, measured = chosen.network, chosen.precision, chosen.measured
+    for lower in ["int8"] if precision == "int8" else precisions[1:]:
+        logits = golden.logits_of(frame, OpenVinoBackend(network, lower, cached=False), preprocess)
+        measured[f"golden_{lower}_difference"] = float(np.abs(logits - reference).max())
     manifest = {
         "format": FORMAT,
         "name": spec.name,
         "backend": "openvino",
         "precision": precision,
-        "fp32_until": spec.fp32_until,
+        "fp32_until": network.fp32_until,
         "input": spec.input.model_dump(mode="json"),
         "attention": spec.attention.model_dump(mode="json"),
         "labels": [
@@ -98,7 +111,7 @@ def build(
         "golden": {
             "frame_png": golden.encode(frame),
             "logits": [shortest(value) for value in reference],
-            "tolerance": {"fp32": _FP32_TOLERANCE, "bf16": _bf16_tolerance(reference, measured)},
+            "tolerance": _tolerances(precision, reference, measured),
         },
         "built": {
             "pvlr_sdk": __version__,
@@ -110,7 +123,7 @@ def build(
         },
         "measured": measured,
     }
-    return write_bundle(out, payload, bank, manifest)
+    return write_bundle(out, network.payload, bank, manifest)
 
 
 def read_spec(payload: bytes, source: str) -> ModelSpec:
@@ -159,12 +172,25 @@ def _read(source: str) -> bytes:
         ) from None
 
 
-def _bf16_tolerance(reference: NDArray[np.float32], measured: dict[str, Any]) -> float:
-    """Largest difference allowed between the golden logits, which are fp32, and those of another machine in bf16.
+def _check_photos(precision: str, photos: Photos | None, min_agreement: float) -> None:
+    if precision == "int8" and photos is None:
+        raise errors.OptionError(
+            "precision", expected="photos to quantise with", got="none", hint="Give a folder with --calibrate DIR."
+        )
+    if not 0 <= min_agreement <= 1:
+        raise errors.OptionError(
+            "min_agreement", expected="a share from 0 to 1", got=str(min_agreement), hint="0.9 is nine photos of ten."
+        )
 
-    It belongs to the model far more than to the machine: a Lite2 network was off by 0.144 on AMX, 0.145 on AVX-512
-    BF16 and 0.147 with emulated bf16. So twice what we measure here. On a machine without bf16 we can only guess: a
-    fifth of the spread of the logits, where that network's 0.144 was a fourteenth.
+
+def _tolerances(precision: str, reference: NDArray[np.float32], measured: dict[str, Any]) -> dict[str, float]:
+    """Largest difference allowed between the golden logits, which are fp32, and those of another machine, by precision.
+
+    It belongs to the model far more than to the machine: a Lite2 network in bf16 was off by 0.144 on AMX, 0.145 on
+    AVX-512 BF16 and 0.147 with emulated bf16. So twice what we measure here. On a machine without bf16 we can only
+    guess: a fifth of the spread of the logits, where that network's 0.144 was a fourteenth.
     """
-    difference: float = measured.get("golden_bf16_difference", 0.1 * float(np.ptp(reference)))
-    return max(0.02, 2 * difference)
+    lower = "int8" if precision == "int8" else "bf16"
+    difference = measured.get(f"golden_{lower}_difference", 0.1 * float(np.ptp(reference)))
+    tolerances = {lower: max(0.02, 2 * difference)}
+    return tolerances if lower == "int8" else {"fp32": _FP32_TOLERANCE, **tolerances}

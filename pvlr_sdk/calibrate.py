@@ -87,7 +87,7 @@ def calibrate(
         OutputError: the files can't be written; the old thresholds stay.
     """
     bundle = Bundle.open(plan)
-    with Tagger(plan, **options) as tagger:
+    with Tagger(plan, optimize="throughput", **options) as tagger:
         photos = tag_photos(tagger, images, table, progress)
     scores, targets = photos.scores[photos.done], table.targets[photos.done]
     if not (targets == 1).any():

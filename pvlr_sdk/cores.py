@@ -18,22 +18,25 @@ def available_cores(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path
     return max(1, min(cores, int(quota))) if quota is not None else cores
 
 
-def _cgroup_quota(root: Path, membership: Path) -> float | None:
-    """The smallest ``cpu.max`` from this process's cgroup up to the root, in cores; None without a limit."""
+def cgroup_folders(root: Path, membership: Path) -> list[Path]:
+    """The cgroup v2 folders that limit this process: its own and all above it, up to the root; empty without one."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
-        return None
+        return []
     group = next((line[3:].lstrip("/") for line in lines if line.startswith("0::")), None)
     if group is None:
-        return None
-    quotas = []
+        return []
     folder = root / group
-    for candidate in (folder, *folder.parents):
-        if not candidate.is_relative_to(root):
-            break
+    return [candidate for candidate in (folder, *folder.parents) if candidate.is_relative_to(root)]
+
+
+def _cgroup_quota(root: Path, membership: Path) -> float | None:
+    """The smallest ``cpu.max`` from this process's cgroup up to the root, in cores; None without a limit."""
+    quotas = []
+    for folder in cgroup_folders(root, membership):
         try:
-            limit, period = (candidate / "cpu.max").read_text().split()
+            limit, period = (folder / "cpu.max").read_text().split()
             quotas.append(int(limit) / int(period))
         except (OSError, ValueError, ZeroDivisionError):
             continue  # no controller here, or "max"

@@ -171,6 +171,10 @@ class SelfTestError(BundleError, RuntimeError):
     """The compiled plan does not reproduce its golden scores on this machine."""
 
 
+class AccuracyError(BundleError, ArithmeticError):
+    """A faster precision changes more tags than it may, so no plan was written."""
+
+
 class NonFiniteError(BundleError, ArithmeticError):
     """The model's output holds NaN or infinite values."""
 
@@ -188,3 +192,7 @@ class ConfigError(PvlrError, ValueError):
 
 class CheckpointError(PvlrError, ValueError):
     """A checkpoint is missing, damaged, or does not fit its configuration."""
+
+
+class LossError(PvlrError, ArithmeticError):
+    """The loss or the gradient of a training became NaN or infinite; the batch is kept beside the last sound state."""

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from . import errors, metrics
 from .labels_csv import LabelTable
 
 if TYPE_CHECKING:
-    from .result import TagResult
     from .tagger import Tagger
 
 
@@ -32,6 +30,7 @@ class EvalReport:
         images: how many photos the measures are about.
         per_class: average precision of each label that the labels file has a column for.
         CP, CR, CF1, OP, OR, OF1: precision, recall and F1 of the tags at the plan's thresholds (or the given one).
+        CP_top3, ...: the same of the three tags of each photo that have the highest scores.
         missing_labels: labels of the model without a column in the labels file; not measured.
         extra_columns: columns of the labels file that are no label of the model; not measured.
         failed_images: photos that could not be tagged, with the reason; they take no part in the measures.
@@ -50,6 +49,12 @@ class EvalReport:
     OP: float | None
     OR: float | None
     OF1: float | None
+    CP_top3: float | None
+    CR_top3: float | None
+    CF1_top3: float | None
+    OP_top3: float | None
+    OR_top3: float | None
+    OF1_top3: float | None
     missing_labels: list[str]
     extra_columns: list[str]
     failed_images: list[dict[str, str]]
@@ -83,7 +88,9 @@ def evaluate(
     done = photos.done
     targets = table.targets[done]
     average = metrics.per_class("ap", photos.logits[done], targets)
-    f1 = metrics.f1_scores(photos.tagged[done], targets)
+    tagged = photos.tagged[done]
+    f1 = metrics.f1_scores(tagged, targets)
+    top3 = metrics.f1_scores(metrics.top_k(photos.logits[done], 3, tagged), targets)
     return EvalReport(
         mAP=_percent(metrics.nan_mean(average)),
         mAP_11pt=_percent(metrics.nan_mean(metrics.per_class("ap_11pt", photos.logits[done], targets))),
@@ -94,6 +101,7 @@ def evaluate(
             if label not in table.missing
         },
         **{name: _percent(value) for name, value in f1.items()},
+        **{f"{name}_top3": _percent(value) for name, value in top3.items()},
         missing_labels=table.missing,
         extra_columns=table.extra,
         failed_images=photos.failed,
@@ -134,29 +142,19 @@ def tag_photos(
     )
     first_error: errors.FrameError | None = None
 
-    def attempt(file: str) -> TagResult | errors.FrameError:
-        try:
-            return tagger.predict(folder / file)
-        except errors.FrameError as error:
-            return error
-
-    # Two at a time: one photo is decoded while the other is in the network.
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            for row, outcome in enumerate(pool.map(attempt, table.files)):
-                if isinstance(outcome, errors.FrameError):
-                    reason = {"error": type(outcome).__name__, "message": str(outcome)}
-                    photos.failed.append({"file": table.files[row], **reason})
-                    first_error = first_error or outcome
-                else:
-                    # Logits too, not scores alone: a sigmoid rounds the surest ones to equal values.
-                    photos.logits[row], photos.scores[row] = outcome.logits, outcome.scores
-                    photos.tagged[row, [column[tag.label] for tag in outcome]] = True
-                    photos.done[row] = True
-                if progress:
-                    progress(row + 1)
-        finally:
-            pool.shutdown(cancel_futures=True)  # after Ctrl-C, don't tag the rest first
+    outcomes = tagger.predict_stream(folder / file for file in table.files)
+    for row, outcome in enumerate(outcomes):
+        if isinstance(outcome, errors.FrameError):
+            reason = {"error": type(outcome).__name__, "message": str(outcome)}
+            photos.failed.append({"file": table.files[row], **reason})
+            first_error = first_error or outcome
+        else:
+            # Logits too, not scores alone: a sigmoid rounds the surest ones to equal values.
+            photos.logits[row], photos.scores[row] = outcome.logits, outcome.scores
+            photos.tagged[row, [column[tag.label] for tag in outcome]] = True
+            photos.done[row] = True
+        if progress:
+            progress(row + 1)
     if first_error and not photos.done.any():
         raise first_error
     return photos

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors
+from . import errors, jpeg
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,19 +21,23 @@ _LAYOUTS = "uint8 of shape (height, width, 3), (height, width, 4) or (height, wi
 
 
 class Frame(NamedTuple):
-    """Pixels and how to read them. ``order`` is one of ``bgr rgb gray bgra rgba nv12``."""
+    """Pixels and how to read them. ``order`` is one of ``bgr rgb gray bgra rgba nv12``; ``full_size`` is the picture's
+    size before it was decoded at a reduced one."""
 
     pixels: NDArray[np.uint8]
     order: str
+    full_size: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the picture in pixels."""
+        if self.full_size:
+            return self.full_size
         height, width = self.pixels.shape[:2]
         return (height * 2 // 3, width) if self.order == "nv12" else (height, width)
 
 
-def load_frame(frame: FrameLike, color: str = "bgr") -> Frame:
+def load_frame(frame: FrameLike, color: str = "bgr", least_size: tuple[int, int] | None = None) -> Frame:
     """Decode or check a frame; arrays are passed on without a copy.
 
     Args:
@@ -41,6 +45,8 @@ def load_frame(frame: FrameLike, color: str = "bgr") -> Frame:
             (H * 3 / 2, W) with ``color="nv12"``; the path of a picture; the bytes of an encoded picture; a PIL image.
             The EXIF orientation of paths, bytes and PIL images is honoured.
         color: the channel order of an array: ``bgr`` (as OpenCV gives), ``rgb`` or ``nv12``. Ignored for the rest.
+        least_size: decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least this height and width; None:
+            always at full size.
 
     Raises:
         OptionError: ``color`` is none of these.
@@ -55,9 +61,9 @@ def load_frame(frame: FrameLike, color: str = "bgr") -> Frame:
     if isinstance(frame, np.ndarray):
         return _from_array(frame, color)
     if isinstance(frame, (str, os.PathLike)):
-        return Frame(_decode(_read(frame), f"frame {os.fspath(frame)!r}"), "bgr")
+        return _decode(_read(frame), f"frame {os.fspath(frame)!r}", least_size)
     if isinstance(frame, (bytes, bytearray, memoryview)):
-        return Frame(_decode(bytes(frame), "frame"), "bgr")
+        return _decode(bytes(frame), "frame", least_size)
     if _is_pil(frame):
         return _from_pil(frame)
     raise errors.FrameTypeError(
@@ -72,7 +78,7 @@ def load_bgr(frame: FrameLike, color: str = "bgr") -> NDArray[np.uint8]:
     """A frame as uint8 (H, W, 3) BGR; takes and raises what :func:`load_frame` does."""
     import cv2
 
-    pixels, order = load_frame(frame, color)
+    pixels, order, _ = load_frame(frame, color)
     if order == "bgr":
         return pixels
     conversions = {
@@ -149,7 +155,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         ) from None
 
 
-def _decode(data: bytes, source: str) -> NDArray[np.uint8]:
+def _decode(data: bytes, source: str, least_size: tuple[int, int] | None) -> Frame:
     """Encoded bytes to BGR, upright."""
     import cv2
 
@@ -159,8 +165,15 @@ def _decode(data: bytes, source: str) -> NDArray[np.uint8]:
         raise errors.ImageDecodeError(
             source, expected="a complete picture", got="one that ends early", hint="Copy or download it again."
         )
+    factor = jpeg.reduction(data, least_size) if least_size and jpeg.is_jpeg(data) else 1
+    flags = {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags[factor])
     except cv2.error as error:  # for example more pixels than OpenCV allows
         reason = str(error).strip().splitlines()[-1]
         decoded = None
@@ -173,30 +186,24 @@ def _decode(data: bytes, source: str) -> NDArray[np.uint8]:
             got=reason,
             hint="Open it with a picture viewer; if that works, save it again as JPEG or PNG.",
         )
-    pixels: NDArray[np.uint8] = decoded
-    return pixels
+    return Frame(decoded, "bgr", _full_size(data, decoded.shape[:2]) if factor > 1 else None)
+
+
+def _full_size(data: bytes, decoded: tuple[int, ...]) -> tuple[int, int] | None:
+    """Height and width of a JPEG as it would be at full size, turned as the decoded one."""
+    stored = jpeg.size(data)
+    if stored is None or (stored[0] > stored[1]) == (decoded[0] > decoded[1]):
+        return stored
+    return stored[::-1]
 
 
 def _ends_early(data: bytes) -> bool:
     """Whether a JPEG or PNG was cut off; some versions of OpenCV fill the missing rows with grey and say nothing."""
-    if data.startswith(b"\xff\xd8\xff"):
-        # Compressed data never contains the end mark, but a thumbnail in the header does: look behind the header.
-        return data.rfind(b"\xff\xd9", _jpeg_scan(data)) < 0
+    if jpeg.is_jpeg(data):
+        return not jpeg.is_complete(data)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return b"IEND" not in data[-64:] and b"IEND" not in data
     return False
-
-
-def _jpeg_scan(data: bytes) -> int:
-    """Where a JPEG's first scan starts, or the end of the data if there is none."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xDA:
-            return position
-        # 0xFF before a marker is padding; every other header segment carries its length.
-        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return len(data)
 
 
 def _is_pil(frame: Any) -> bool:

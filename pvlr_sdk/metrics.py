@@ -98,6 +98,30 @@ def f1_scores(predicted: ArrayLike, targets: ArrayLike) -> dict[str, float]:
     return {"CP": cp, "CR": cr, "CF1": _harmonic(cp, cr), "OP": op, "OR": or_, "OF1": _harmonic(op, or_)}
 
 
+def top_k(scores: ArrayLike, k: int, tagged: ArrayLike | None = None) -> NDArray[np.bool_]:
+    """Which labels are among the k highest scores of their image: (N, C) bool, what "top-3" measures count as tagged.
+
+    Equal scores: the first label wins. Unknown targets have no say in it, since a tagger doesn't know them.
+
+    Args:
+        scores: (N, C).
+        k: at least 1; with fewer labels all of them are chosen.
+        tagged: (N, C) bool; a label that is not tagged is not chosen either. That is how the literature counts
+            (ML-GCN, Chen et al. 2019): at most three tags an image, each above its threshold.
+
+    Raises:
+        OptionError: arrays that are not both (N, C), a score that is NaN, or a ``k`` below 1.
+    """
+    score = np.asarray(scores, dtype=np.float64)
+    allowed = np.ones(score.shape, np.bool_) if tagged is None else np.asarray(tagged, dtype=np.bool_)
+    score, _ = _matrices(score, np.where(allowed, 1, -1))
+    if k < 1:
+        raise errors.OptionError("k", expected="at least 1", got=str(k), hint="Three is usual.")
+    chosen = np.zeros(score.shape, np.bool_)
+    np.put_along_axis(chosen, np.argsort(-score, axis=1, kind="stable")[:, :k], True, axis=1)
+    return chosen & allowed
+
+
 def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
     """Each distinct score of one class from the highest down, and how many positives, and examples, are at or above it.
 

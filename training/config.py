@@ -12,6 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.manifest import InputSpec
 
+from .config_keys import closest_key, written_keys
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -133,12 +135,16 @@ class RandAugmentConfig(_Strict):
 
 
 class DataConfig(_Strict):
-    """What is trained on. ``holdout`` is the share of photos kept for thresholds and the learning curve."""
+    """What is trained on. ``holdout`` is the share of photos kept for thresholds and the learning curve.
+
+    ``cache``: whether decoded photos are kept in memory: ``auto`` as many as fit in half of what is available.
+    """
 
     input: InputSpec
     labels: tuple[str, ...] = Field(min_length=1)
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     holdout: float = Field(0.08, gt=0, lt=0.5)
+    cache: Literal["auto", "memory", "none"] = "auto"
     min_crop: float = Field(0.4, gt=0, le=1)
     jitter: float = Field(0.1, ge=0, le=1)
     cutout: float = Field(0.0, ge=0, le=1)
@@ -161,13 +167,25 @@ class StageConfig(_Strict):
 
 class TrainConfig(_Strict):
     """First the head on cached features of the frozen backbone (``views`` augmented copies of every photo), then
-    the head and the backbone from block ``unfreeze_from`` on together."""
+    the head and the backbone from block ``unfreeze_from`` on together.
 
-    seed: int = 0
+    ``depthwise`` says whether its depthwise filters are trained too, at half the speed on a CPU; None: only where the
+    backbone starts from random weights. ``precision`` ``auto`` is bf16 where the machine has it in hardware. The state
+    is saved every ``save_every`` minutes and at each epoch's end.
+    """
+
+    seed: int = Field(0, ge=0)
+    init: Path | None = None
+    """A finished run to start from: its weights are taken wherever name and shape fit."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    save_every: float = Field(5.0, ge=0)
     views: int = Field(4, ge=1)
+    features: Path | None = None
+    """A folder that keeps the frozen backbone's features for other runs on the same photos; None: in memory only."""
     head: StageConfig
     finetune: StageConfig
     unfreeze_from: int = Field(3, ge=0)
+    depthwise: bool | None = None
     loss: Literal["asl", "bce"] = "asl"
     gamma_neg: float = Field(2.0, ge=0)
     gamma_pos: float = Field(0.0, ge=0)
@@ -212,27 +230,19 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     try:
         return Config.model_validate(_resolve_paths(raw, path.parent))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(_written_keys(raw, first["loc"]))
-        expected = "a known key" if first["type"] == "extra_forbidden" else first["msg"].lower()
-        got = f"{first.get('input')!r}"
-        raise ConfigError(f"{path}: {key}", expected=expected, got=got, hint="See docs/training.md.") from None
+        # A misspelt key is the cause where another one is missing.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        key = ".".join(written_keys(raw, first["loc"]))
+        unknown = first["type"] == "extra_forbidden"
+        raise ConfigError(
+            f"{path}: {key}",
+            expected="a known key" if unknown else first["msg"].lower(),
+            got="nothing" if first["type"] == "missing" else repr(first["input"]),
+            hint=closest_key(Config, key) if unknown else "See docs/training.md.",
+        ) from None
 
 
-def _written_keys(node: Any, location: tuple[int | str, ...]) -> list[str]:
-    """The keys that lead to a value, without the kinds of sources that pydantic puts between them."""
-    keys = []
-    for part in location:
-        try:
-            node = node[part]
-        except (KeyError, TypeError, IndexError):
-            if part != location[-1]:
-                continue
-        keys.append(str(part))
-    return keys
-
-
-_PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root"}
+_PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root", "init", "features"}
 
 
 def _resolve_paths(node: Any, base: Path, key: str = "") -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from pvlr_sdk.frames import load_frame
 from pvlr_sdk.preprocess import Preprocessor
 
 from .config import DataConfig
+from .holdout import is_held_out
+from .memory import available_memory
 from .randaugment import RandAugment
 from .sources import read_source
 
@@ -26,62 +29,124 @@ Image = NDArray[np.uint8]
 
 @dataclass
 class Photos:
-    """Decoded photos (uint8 BGR, their own sizes), targets (n, C) int8: 1 present, -1 absent, 0 unknown."""
+    """Photos and targets (n, C) int8: 1 present, -1 absent, 0 unknown.
 
-    images: list[Image]
+    Each of ``images`` is decoded (uint8 BGR, its own size) or the path of a photo that is decoded when it is needed.
+    ``failed`` names the photos that could not be decoded.
+    """
+
+    images: list[Image | Path]
     targets: Tensor
     names: list[str]
     failed: list[str] = field(default_factory=list)
+    config: DataConfig | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def image(self, index: int) -> Image:
+        """The photo's pixels; those of one that can't be decoded any more are black, see ``skip``."""
+        image = self.images[index]
+        if not isinstance(image, Path):
+            return image
+        decoded = _decode(image, self.config)
+        if decoded is not None:
+            return decoded
+        self._skip(index)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    def skip(self, paths: Collection[str]) -> None:
+        """Let all labels of these photos count as unknown: they have no part in the loss or a measure."""
+        for index, image in enumerate(self.images):
+            if isinstance(image, Path) and str(image) in paths:
+                self._skip(index)
+
+    def _skip(self, index: int) -> None:
+        self.targets[index] = 0
+        if str(self.images[index]) not in self.failed:
+            self.failed.append(str(self.images[index]))
+
     def subset(self, keep: list[int]) -> Photos:
-        return Photos([self.images[i] for i in keep], self.targets[keep], [self.names[i] for i in keep])
+        names = [self.names[i] for i in keep]
+        return Photos([self.images[i] for i in keep], self.targets[keep], names, self.failed, self.config)
 
 
-def load_photos(config: DataConfig, advance: Callable[[], None] | None = None) -> Photos:
-    """Decode all photos of the configured sources; a file that can't be decoded is left out and named in ``failed``.
+_TOGETHER = 64  # photos between two looks at the memory that is left
+
+
+def load_photos(
+    config: DataConfig, advance: Callable[[int, int], None] = lambda count, total: None, processes: int = 1
+) -> Photos:
+    """All photos of the configured sources, decoded as far as ``config.cache`` and the memory allow.
+
+    A photo that is missing or can't be decoded is left out and named in ``failed``. Photos are kept at the size that
+    training needs (``_shrink``), held-out ones as they are: thresholds are chosen on the very pixels of the contract.
+
+    Args:
+        advance: told of how many more photos are done, of how many in all.
+        processes: how many share this machine's memory.
 
     Raises:
         LabelsFileError: a labels file is wrong, or there is not one photo with a label.
     """
+    memory = {"memory": math.inf, "none": 0.0, "auto": 0.5 * available_memory() / processes}[config.cache]
     rows = [row for source in config.sources for row in read_source(source, config.labels)]
-    images: list[Image] = []
-    targets: list[NDArray[np.int8]] = []
-    names: list[str] = []
-    failed: list[str] = []
+    loaded: list[tuple[Path, Image | Path | None]] = []
     with ThreadPoolExecutor(2) as pool:
-        decoded = pool.map(_decode, (path for path, _ in rows))
-        for (path, target), image in zip(rows, decoded, strict=True):
-            if advance:
-                advance()
-            if image is None:
-                failed.append(str(path))
+        for start in range(0, len(rows), _TOGETHER):
+            paths = [path for path, _ in rows[start : start + _TOGETHER]]
+            images: list[Image | Path | None]
+            if memory > 0:
+                images = list(pool.map(lambda path: _decode(path, config), paths))
+                memory -= sum(image.nbytes for image in images if isinstance(image, np.ndarray))
             else:
-                images.append(image)
-                targets.append(target)
-                names.append(path.name)
-    if not any((target == 1).any() for target in targets):
+                images = [path if path.is_file() else None for path in paths]
+            loaded += zip(paths, images, strict=True)
+            if advance:
+                advance(len(paths), len(rows))
+    failed = [str(path) for path, image in loaded if image is None]
+    kept = [(row, image) for row, (_, image) in zip(rows, loaded, strict=True) if image is not None]
+    if not any((target == 1).any() for (_, target), _ in kept):
         raise LabelsFileError(
             "data.sources",
             expected="at least one photo with a label",
-            got=f"{len(images)} photos ({len(failed)} not decodable), none labelled",
+            got=f"{len(kept)} photos ({len(failed)} missing or not decodable), none labelled",
             hint="Check the image folder, the split names and the rename map.",
         )
-    return Photos(images, torch.from_numpy(np.stack(targets)), names, failed)
+    return Photos(
+        [image for _, image in kept],
+        torch.from_numpy(np.stack([target for (_, target), _ in kept])),
+        [path.name for (path, _), _ in kept],
+        failed,
+        config,
+    )
 
 
-def _decode(path: Path) -> Image | None:
+def _decode(path: Path, config: DataConfig | None) -> Image | None:
     try:
-        return load_frame(path, "bgr").pixels
+        image = load_frame(path, "bgr").pixels
     except FrameError:
         return None
+    return image if config is None or is_held_out(path.name, config.holdout) else _shrink(image, config)
+
+
+def _shrink(image: Image, config: DataConfig) -> Image:
+    """The photo made as small as training can do with: its smallest random crop still has the input's resolution.
+
+    That crop has ``min_crop`` of the area and is up to 4/3 wider or higher than the photo, so each of its sides is at
+    least sqrt(min_crop * 3/4) of the photo's.
+    """
+    least = (config.min_crop * 0.75) ** -0.5
+    height, width = image.shape[:2]
+    scale = least * max(config.input.height / height, config.input.width / width)
+    if scale >= 1:
+        return image
+    return cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
 
 
 def split_holdout(photos: Photos, share: float) -> tuple[Photos, Photos]:
-    """Split by a hash of the file name, so that a photo stays on its side whatever else is added: (train, holdout)."""
-    held = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 1000 < share * 1000 for name in photos.names]
+    """Split by the file name, so that a photo stays on its side whatever else is added: (train, holdout)."""
+    held = [is_held_out(name, share) for name in photos.names]
     keep = [i for i, is_held in enumerate(held) if not is_held]
     return photos.subset(keep), photos.subset([i for i, is_held in enumerate(held) if is_held])
 
@@ -147,7 +212,7 @@ def image_batches(
     """
 
     def make(indices: list[int]) -> Tensor:
-        return torch.from_numpy(np.stack([view(photos.images[i], i) for i in indices]))
+        return torch.from_numpy(np.stack([view(photos.image(i), i) for i in indices]))
 
     chunks = [order[i : i + batch] for i in range(0, len(order), batch)]
     with ThreadPoolExecutor(2) as pool:

@@ -76,6 +76,6 @@ class ContextPrompts(nn.Module):
             prompts = self.prompts.expand(count, -1, -1)
             embedded = torch.cat([prompts, self.embedded], 1)
             mask = torch.cat([self.mask.new_ones(count, prompts.shape[1]), self.mask], 1)
-            return self._encoder[0].encode_embedded(embedded, mask)
+            return self._encoder[0].to(embedded.device).encode_embedded(embedded, mask)
         affinity = self.query(self.names) @ self.key(self.prompts).T / self.names.shape[1] ** 0.5
         return self.names + affinity.softmax(-1) @ self.value(self.prompts) + self.residual

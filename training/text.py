@@ -37,7 +37,8 @@ class TextEncoder(nn.Module):
         try:
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source)
             kind = transformers.AutoConfig.from_pretrained(source).model_type
-            loader = transformers.CLIPTextModelWithProjection if kind == "clip" else transformers.AutoModel
+            self.is_clip = kind in ("clip", "clip_text_model")
+            loader = transformers.CLIPTextModelWithProjection if self.is_clip else transformers.AutoModel
             self.model: Any = loader.from_pretrained(source)
         except (OSError, ValueError) as error:
             raise ConfigError(
@@ -64,6 +65,9 @@ class TextEncoder(nn.Module):
 
     def embed_tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """(n strings) -> the language model's input vectors (n, tokens, hidden) and their mask (n, tokens)."""
+        if self.is_clip:
+            hint = "CLIP's text model takes words only; other encoders take vectors too."
+            raise ConfigError("model.cap.mode", expected="post or none", got=f"pre, with {self.name}", hint=hint)
         batch = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         return self.model.get_input_embeddings()(batch["input_ids"]), batch["attention_mask"]
 

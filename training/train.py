@@ -1,37 +1,38 @@
 """Training: first the head on cached features of the frozen backbone, then head and backbone together.
 
-``python -m training.train CONFIG [key=value ...]`` is the same as ``pvlr train CONFIG [key=value ...]``.
+``python -m training.train CONFIG [key=value ...]`` is the same as ``pvlr train CONFIG [key=value ...]``, and what
+torchrun starts: ``torchrun --nproc-per-node 2 -m training.train CONFIG``.
 """
 
 from __future__ import annotations
 
-import json
+import os
+import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pvlr_sdk.errors import ConfigError, PvlrError
+from pvlr_sdk.errors import PvlrError
 from pvlr_sdk.thresholds import choose_thresholds
 
 from . import evaluate
-from .checkpoint import load_state, read_progress, save_model, save_state
-from .config import Config, StageConfig, load_config
-from .data import Photos, Views, image_batches, load_photos, split_holdout
+from .checkpoint import save_model, start_from
+from .checks import describe, examine, few
+from .config import Config, load_config
+from .data import Photos, Views, load_photos, split_holdout
 from .deploy import DeployedPVLR
-from .features import cache_features
-from .losses import asymmetric_loss, binary_cross_entropy
+from .logs import RunLog
+from .loop import Run, StageLoop
+from .machine import Machine
 from .model import PVLR
-from .optim import decayed, moving_average, open_schedule
-
-STAGES = ("head", "finetune")
+from .optim import moving_average
+from .stages import STAGES
+from .state import Progress, clear_leftovers, clear_state, has_state, read_progress
 
 
 def train(
@@ -42,236 +43,133 @@ def train(
     resume: bool = False,
     dry_run: bool = False,
     console: Console | None = None,
+    photos: Photos | None = None,
 ) -> Path:
     """Run an experiment; returns the run's folder (``runs/<name>`` by default) with ``model.safetensors`` in it.
 
     Args:
         config_path: the experiment's YAML file; ``overrides`` are ``key.sub=value``.
-        resume: go on after the last finished epoch of an earlier call.
-        dry_run: only check the configuration and the labels, and say what would be trained.
+        resume: go on where an earlier call stopped or was killed; a finished run is left as it is.
+        dry_run: only check the configuration, the model and the data, and say what would be trained.
+        photos: what ``load_photos`` gave for the same data, where several runs in one process share them.
 
     Raises:
-        ConfigError, LabelsFileError, CheckpointError, OutputError: what is wrong, before anything is lost.
+        ConfigError, LabelsFileError, CheckpointError, OutputError, LossError: what is wrong, before anything is lost.
     """
     config = load_config(config_path, overrides)
     folder = out or Path("runs") / config.name
-    run = _Run(config, folder, console or Console(stderr=True))
-    if dry_run:
-        run.describe()
+    machine = Machine(config.train.precision)
+    log = RunLog(folder, console or Console(stderr=True), quiet=not machine.leads)
+    unfinished = has_state(folder)
+    if unfinished and not resume and not dry_run:
+        hint = "Add --resume, or delete the folder."
+        raise PvlrError(str(folder), expected="a new folder", got="an unfinished run", hint=hint)
+    if resume and not unfinished and (folder / "model.safetensors").exists():
+        log.say(f"{folder}: this run is finished")
         return folder
-    if not resume and (folder / "state.json").exists():
-        raise PvlrError(
-            str(folder), expected="a new folder", got="an unfinished run", hint="Add --resume, or delete the folder."
-        )
-    run.execute(resume)
+    if photos is None:
+        with log.bar(0) as bar:
+            show = lambda count, total: bar.update(count, "photos", total=total)  # noqa: E731
+            photos = load_photos(config.data, show, machine.processes)
+    _examine(config, photos, machine, log, whole=dry_run)
+    if not dry_run:
+        _execute(config, folder, machine, log, photos, restore=unfinished)
+    machine.leave()
     return folder
 
 
-class _Run:
-    def __init__(self, config: Config, folder: Path, console: Console) -> None:
-        self.config = config
-        self.folder = folder
-        self.console = console
-        self.views = Views(config.data, config.train.seed)
+def _examine(config: Config, photos: Photos, machine: Machine, log: RunLog, whole: bool) -> None:
+    """Say what there is to train on and all that is wrong with it, then raise the first error; ``whole``: with the
+    model, which is built for that."""
+    training, holdout = split_holdout(photos, config.data.holdout)
+    decoded = sum(isinstance(image, np.ndarray) for image in photos.images)
+    log.say(f"{len(training)} photos to train on, {len(holdout)} held out for thresholds; {decoded} kept in memory")
+    positives = (photos.targets == 1).sum(0).tolist()
+    counts = ", ".join(f"{label} {count}" for label, count in zip(config.data.labels, positives, strict=True))
+    log.say(f"photos of each label: {counts}")
+    found = examine(config, training, holdout, machine.processes)
+    if whole:
+        try:
+            for line in describe(config, len(training), machine):
+                log.say(line)
+        except PvlrError as error:
+            found.errors.append(error)
+    for warning in found.warnings:
+        log.warn(warning)
+    for error in found.errors[1:]:
+        log.warn(str(error))
+    if found.errors:
+        raise found.errors[0]
 
-    def describe(self) -> None:
-        photos = self._load()
-        training, holdout = split_holdout(photos, self.config.data.holdout)
-        positives = (photos.targets == 1).sum(0).tolist()
-        self.console.print(f"{len(training)} photos to train on, {len(holdout)} held out for thresholds")
-        self.console.print(", ".join(f"{n} {c}" for n, c in zip(self.config.data.labels, positives, strict=True)))
 
-    def execute(self, resume: bool) -> None:
-        started = time.perf_counter()
-        torch.manual_seed(self.config.train.seed)
-        progress = (read_progress(self.folder) if resume else None) or {"stage": "head", "epoch": 0, "seconds": 0.0}
-        training, self.holdout = split_holdout(self._load(), self.config.data.holdout)
-        spec = self.config.data.input
-        self.model = PVLR(self.config.data.labels, spec.height, spec.width, self.config.model)
-        self.model.to(memory_format=torch.channels_last)
-        self.average = AveragedModel(self.model, multi_avg_fn=moving_average(self.config.train.ema))
-        self.before = progress["seconds"] - started
-        for stage in STAGES[STAGES.index(progress["stage"]) :]:
-            first = progress["epoch"] if stage == progress["stage"] else 0
-            self._stage(stage, first, training, restore=resume and stage == progress["stage"] and first > 0)
-        self._finish()
+def _execute(config: Config, folder: Path, machine: Machine, log: RunLog, photos: Photos, restore: bool) -> None:
+    """Train what is left of the stages, then write the model with its thresholds and remove the state."""
+    training, holdout = split_holdout(photos, config.data.holdout)
+    progress = read_progress(folder, config) if restore else Progress()
+    torch.manual_seed(config.train.seed)
+    spec = config.data.input
+    model = PVLR(config.data.labels, spec.height, spec.width, config.model)
+    if config.train.init and not restore:
+        start_from(config.train.init, model)
+    model.to(machine.device, memory_format=torch.channels_last)
+    average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
+    views = Views(config.data, config.train.seed)
 
-    def _stage(self, stage: str, first: int, photos: Photos, restore: bool) -> None:
-        settings: StageConfig = getattr(self.config.train, stage)
-        if settings.epochs <= first and not restore:
-            return
-        each = len(photos) // (settings.batch * settings.accumulate)  # optimizer steps an epoch
-        if not each:
-            raise ConfigError(
-                f"train.{stage}.batch",
-                expected=f"at most {len(photos)} photos",
-                got=f"{settings.batch} x {settings.accumulate}",
-                hint="Lower batch or accumulate; the photos that are held out don't count.",
-            )
-        optimizer = self._optimizer(stage, settings)
-        peaks = [group["lr"] for group in optimizer.param_groups]
-        if restore:
-            load_state(self.folder, {"model": self.model, "average": self.average}, optimizer)
-        features = self._features(photos) if stage == "head" and first < settings.epochs else None
-        kind, warmup = self.config.train.schedule, self.config.train.warmup
-        schedule = open_schedule(kind, optimizer, peaks, warmup, settings.epochs * each, first * each)
-        for epoch in range(first, settings.epochs):
-            loss = self._epoch(stage, epoch, settings, photos, features, optimizer, schedule)
-            seconds = self.before + time.perf_counter()
-            figures = self._evaluate() if stage == "finetune" or epoch + 1 == settings.epochs else {}
-            self._log(
-                {"stage": stage, "epoch": epoch + 1, "loss": round(loss, 4), "seconds": round(seconds), **figures}
-            )
-            save_state(
-                self.folder,
-                {"model": self.model, "average": self.average},
-                optimizer,
-                {"stage": stage, "epoch": epoch + 1, "seconds": seconds},
-            )
-        # The averaged weights are the better starting point for the next stage.
-        self.model.load_state_dict(self.average.module.state_dict())
+    def holdout_figures() -> dict[str, float]:
+        with machine.autocast():
+            logits = evaluate.predict_logits(DeployedPVLR(average.module), holdout, views, device=machine.device)
+        return {"holdout_mAP": evaluate.measure(logits, holdout.targets.numpy())["mAP"]}
 
-    def _epoch(
-        self,
-        stage: str,
-        epoch: int,
-        settings: StageConfig,
-        photos: Photos,
-        features: Tensor | None,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-    ) -> float:
-        # Everything random in an epoch follows from its number: a resumed run draws the same.
-        generator = torch.Generator().manual_seed(1000 * self.config.train.seed + epoch)
-        torch.manual_seed(1000 * self.config.train.seed + epoch)
-        count = len(photos) - len(photos) % (settings.batch * settings.accumulate)
-        order = torch.randperm(len(photos), generator=generator)[:count]
-        self.model.train()
-        self.model.backbone.eval()  # batch norm keeps its ImageNet statistics: batches here are small
-        if features is not None:
-            batches = self._feature_batches(photos, features, order, settings.batch, generator)
-        else:
-            view = lambda image, index: self.views.augmented(image, epoch, index)  # noqa: E731
-            batches = image_batches(photos, order.tolist(), settings.batch, view)
-        total = 0.0
-        with self._bar() as bar:
-            task = bar.add_task(f"{stage} {epoch + 1}/{settings.epochs}", loss="", total=count)
-            for number, (inputs, targets) in enumerate(batches, 1):
-                loss = self._loss(stage, inputs, targets)
-                if not torch.isfinite(loss):
-                    raise PvlrError(
-                        "loss", expected="a finite number", got=str(loss.item()), hint="Lower train.*.lr and --resume."
-                    )
-                (loss / settings.accumulate).backward()
-                if number % settings.accumulate == 0:
-                    nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.grad_clip)
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
-                    schedule.step()
-                    self.average.update_parameters(self.model)
-                total += loss.item() * len(inputs)
-                bar.update(task, advance=len(inputs), loss=f"{loss.item():.3f}")
-        return total / max(count, 1)
+    started = time.perf_counter() - progress.seconds
+    run = Run(config, folder, machine, log, views, training, model, average, holdout_figures, started)
+    if machine.leads:
+        clear_leftovers(folder)
+        log.open(_finished(config, progress), run.steps_before(progress))
+    for stage in STAGES[STAGES.index(progress.stage) :]:
+        if restore or run.settings(stage).epochs:
+            StageLoop(run, progress if restore else Progress(stage), restore).run()
+        restore = False
+    training.skip(machine.union(training.failed))
+    if machine.leads:
+        _finish(run, holdout)
+    log.close()
 
-    def _loss(self, stage: str, inputs: Tensor, targets: Tensor) -> Tensor:
-        settings = self.config.train
-        if stage == "head":
-            tokens = inputs
-        else:
-            images = inputs.to(memory_format=torch.channels_last)
-            tokens = self.model.backbone.forward_from(images, settings.unfreeze_from)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self.model.head(tokens, self.model.text()).logits.float()
-        if settings.loss == "bce":
-            loss = binary_cross_entropy(logits, targets, settings.smoothing)
-        else:
-            focus = settings.gamma_neg, settings.gamma_pos, settings.clip
-            loss = asymmetric_loss(logits, targets, *focus, settings.smoothing)
-        if self.config.model.ifm == "regularise":
-            loss = loss + settings.regularise * self.model.text.distance()
-        return loss
 
-    def _feature_batches(
-        self, photos: Photos, features: Tensor, order: Tensor, batch: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        choice = torch.randint(len(features), (len(order),), generator=generator)
-        for start in range(0, len(order), batch):
-            rows, picks = order[start : start + batch].tolist(), choice[start : start + batch].tolist()
-            yield (
-                features[picks, rows].float(),
-                photos.targets[rows],
-            )
+def _finish(run: Run, holdout: Photos) -> None:
+    model = run.average.module
+    logits = evaluate.predict_logits(DeployedPVLR(model), holdout, run.views, device=run.machine.device)
+    targets = holdout.targets.numpy()
+    thresholds = choose_thresholds(logits, targets)
+    figures = evaluate.measure(logits, targets, thresholds)
+    seconds = round(time.perf_counter() - run.started)
+    extra: dict[str, Any] = {
+        "thresholds": [round(float(t), 4) for t in np.asarray(thresholds)],
+        "holdout": figures,
+        "seconds": seconds,
+        "threads": torch.get_num_threads(),
+        "skipped": sorted(run.photos.failed),
+    }
+    save_model(run.folder, model, run.config, extra)
+    clear_state(run.folder)
+    if run.photos.failed:
+        run.log.warn(f"{len(run.photos.failed)} photos were skipped: {few(sorted(run.photos.failed))}")
+    shown = ", ".join(f"{name} {figures[name]:.1f}" for name in ("mAP", "CF1", "OF1"))
+    run.log.say(f"{run.folder}: {shown} on the photos held out, after {seconds / 60:.0f} minutes")
 
-    def _optimizer(self, stage: str, settings: StageConfig) -> torch.optim.AdamW:
-        stages = self.model.backbone.stages
-        self.model.backbone.requires_grad_(False)
-        head = [*self.model.head.parameters(), *(p for p in self.model.text.parameters() if p.requires_grad)]
-        groups: list[dict[str, Any]] = decayed(head, settings.lr, settings.weight_decay)
-        if stage == "finetune":
-            trained = stages[self.config.train.unfreeze_from :] if len(stages) > 1 else stages
-            for module in trained:
-                module.requires_grad_(True)
-            backbone = [p for module in trained for p in module.parameters()]
-            groups += decayed(backbone, settings.backbone_lr, settings.weight_decay)
-        return torch.optim.AdamW(groups)
 
-    def _features(self, photos: Photos) -> Tensor:
-        with self._bar() as bar:
-            task = bar.add_task("features", loss="", total=len(photos) * self.config.train.views)
-            return cache_features(
-                self.model.backbone, photos, self.views, self.config.train.views, lambda n: bar.advance(task, n)
-            )
-
-    def _evaluate(self) -> dict[str, float]:
-        deployed = DeployedPVLR(self.average.module)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = evaluate.predict_logits(deployed, self.holdout, self.views)
-        return {"holdout_mAP": evaluate.measure(logits, self.holdout.targets.numpy())["mAP"]}
-
-    def _finish(self) -> None:
-        model = self.average.module
-        logits = evaluate.predict_logits(DeployedPVLR(model), self.holdout, self.views)
-        targets = self.holdout.targets.numpy()
-        thresholds = choose_thresholds(logits, targets)
-        figures = evaluate.measure(logits, targets, thresholds)
-        seconds = round(self.before + time.perf_counter())
-        extra = {
-            "thresholds": [round(float(t), 4) for t in np.asarray(thresholds)],
-            "holdout": figures,
-            "seconds": seconds,
-            "threads": torch.get_num_threads(),
-        }
-        save_model(self.folder, model, self.config, extra)
-        for name in ("state.safetensors", "state.json"):
-            (self.folder / name).unlink(missing_ok=True)
-        self.console.print(f"{self.folder}: holdout {figures}, {seconds / 60:.0f} minutes")
-
-    def _load(self) -> Photos:
-        photos = load_photos(self.config.data)
-        for name in photos.failed:
-            self.console.print(f"[yellow]left out, not decodable: {name}")
-        return photos
-
-    def _log(self, row: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        self.console.print("  ".join(f"{key} {value}" for key, value in row.items()))
-
-    def _bar(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
+def _finished(config: Config, progress: Progress) -> list[tuple[str, int]]:
+    """The stages and epochs that lie behind."""
+    behind = []
+    for stage in STAGES[: STAGES.index(progress.stage) + 1]:
+        epochs = progress.epoch if stage == progress.stage else getattr(config.train, stage).epochs
+        behind += [(stage, epoch + 1) for epoch in range(epochs)]
+    return behind
 
 
 if __name__ == "__main__":
-    import sys
+    from pvlr_sdk.cli import main
 
-    train(Path(sys.argv[1]), sys.argv[2:], console=Console())
+    if os.environ.get("RANK", "0") != "0":
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the first process answers for all
+    sys.argv.insert(1, "train")
+    main()

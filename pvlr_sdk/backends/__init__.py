@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
 
 DEVICES = ("auto", "cpu")
-PRECISIONS = ("auto", "fp32", "bf16")
+GOALS = ("latency", "throughput")
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 
 class Slot(Protocol):
@@ -46,6 +47,9 @@ class Backend(Protocol):
     precision: str
     """The precision it really computes in: a key of the manifest's ``golden.tolerance``."""
 
+    parallel: int
+    """How many inferences at once keep the device busy; more only wait."""
+
     def acquire(self) -> Slot:
         """A slot that nobody else uses."""
 
@@ -54,15 +58,20 @@ class Backend(Protocol):
 
 
 def open_backend(
-    bundle: Bundle, device: str = "auto", precision: str | None = None, num_threads: int | None = None
+    bundle: Bundle,
+    device: str = "auto",
+    precision: str | None = None,
+    num_threads: int | None = None,
+    optimize: str = "latency",
 ) -> Backend:
     """Load a bundle's payload on the backend that its manifest names.
 
     Args:
         bundle: the verified bundle.
         device: ``auto`` or ``cpu``.
-        precision: ``auto``, ``fp32`` or ``bf16``; None: what the manifest says.
-        num_threads: threads of one inference; None: the cores that this process may use.
+        precision: ``auto``, ``fp32`` or ``bf16``, for a quantised plan ``int8``; None: what the manifest says.
+        num_threads: threads of the engine; None: the cores that this process may use.
+        optimize: ``latency`` (all threads share each inference) or ``throughput`` (several inferences at once).
 
     Raises:
         OptionError: an argument is none of these.
@@ -71,6 +80,7 @@ def open_backend(
         MissingPartError: the backend's library is not installed.
     """
     check_choice("device", device, DEVICES)
+    check_choice("optimize", optimize, GOALS)
     if precision is not None:
         check_choice("precision", precision, PRECISIONS)
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
@@ -81,11 +91,11 @@ def open_backend(
             hint="None takes all the cores that this process may use.",
         )
     manifest = bundle.manifest
-    precision = precision or manifest.precision
+    precision = _resolved(precision, manifest.precision)
     if manifest.backend != "openvino" or precision not in PRECISIONS:
         raise errors.BackendError(
             str(bundle.path),
-            expected="a plan for the openvino backend (fp32 or bf16)",
+            expected=f"a plan for the openvino backend ({', '.join(PRECISIONS)})",
             got=f"one for {manifest.backend} ({precision})",
             hint="This version of pvlr_sdk lacks that backend: update it, or build the plan with --device cpu.",
         )
@@ -100,7 +110,20 @@ def open_backend(
         labels=len(manifest.labels),
         fp32_until=manifest.fp32_until,
     )
-    return OpenVinoBackend(network, precision, num_threads)
+    return OpenVinoBackend(network, precision, num_threads, throughput=optimize == "throughput")
+
+
+def _resolved(wanted: str | None, built: str) -> str:
+    """The precision to run a plan in: quantised weights have no other, and other weights can't be run in int8."""
+    if wanted is None or wanted == built or (wanted == "auto" and built == "int8"):
+        return built
+    if built == "int8":
+        hint = "This plan's weights are quantised: build another one with --precision auto."
+        raise errors.OptionError("precision", expected="int8 or auto", got=repr(wanted), hint=hint)
+    if wanted == "int8":
+        hint = "Build a quantised plan with --precision int8 --calibrate DIR."
+        raise errors.OptionError("precision", expected="auto, fp32 or bf16", got="'int8'", hint=hint)
+    return wanted
 
 
 def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:

@@ -49,7 +49,7 @@ def evaluate(
     from ..tagger import Tagger
     from .screen import Screen, note, print_json
 
-    with Tagger(plan, device=device, num_threads=threads, precision=precision) as tagger:
+    with Tagger(plan, device=device, optimize="throughput", num_threads=threads, precision=precision) as tagger:
         table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
         with Screen(len(table.files), "Evaluating") as screen:
             report = measure(tagger, images, table, screen.step)
@@ -72,8 +72,10 @@ def _print_report(report: EvalReport) -> None:
         [
             ("mAP", _number(report.mAP)),
             ("mAP, 11 points", _number(report.mAP_11pt)),
-            ("per class", f"precision {_number(report.CP)}, recall {_number(report.CR)}, F1 {_number(report.CF1)}"),
-            ("overall", f"precision {_number(report.OP)}, recall {_number(report.OR)}, F1 {_number(report.OF1)}"),
+            ("per class", _f1(report.CP, report.CR, report.CF1)),
+            ("overall", _f1(report.OP, report.OR, report.OF1)),
+            ("per class, top 3", _f1(report.CP_top3, report.CR_top3, report.CF1_top3)),
+            ("overall, top 3", _f1(report.OP_top3, report.OR_top3, report.OF1_top3)),
             ("seconds", f"{report.seconds:.1f}"),
             ("not measured", ", ".join(report.missing_labels) or None),
             ("unknown columns", ", ".join(report.extra_columns) or None),
@@ -81,6 +83,10 @@ def _print_report(report: EvalReport) -> None:
     )
     print()
     print_facts("average precision", ((label, _number(value)) for label, value in report.per_class.items()))
+
+
+def _f1(precision: float | None, recall: float | None, f1: float | None) -> str:
+    return f"precision {_number(precision)}, recall {_number(recall)}, F1 {_number(f1)}"
 
 
 def _number(value: float | None) -> str:

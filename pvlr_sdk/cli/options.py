@@ -23,7 +23,9 @@ ThreadsOption = Annotated[
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(help="auto, fp32 or bf16; by default what the plan says.", rich_help_panel="Machine"),
+    typer.Option(
+        help="auto, fp32, bf16 or (a quantised plan) int8; by default what the plan says.", rich_help_panel="Machine"
+    ),
 ]
 MapOption = Annotated[
     list[str] | None,

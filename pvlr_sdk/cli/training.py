@@ -1,4 +1,4 @@
-"""``pvlr train`` and ``export``: thin doors to pvlr_training, which only the extra [train] installs."""
+"""``pvlr train``, ``export`` and ``report``: thin doors to pvlr_training, which only the extra [train] installs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from .. import errors
+from .options import JsonOption
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(name="train", no_args_is_help=True)(train)
     app.command(name="export", no_args_is_help=True)(export)
+    app.command(name="report", no_args_is_help=True)(report)
 
 
 def train(
@@ -27,7 +29,7 @@ def train(
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="The run's folder; by default runs/ and the model's name."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped or was killed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and train nothing.")] = False,
 ) -> None:
     """Train a model on labelled photos (needs the extra \\[train]).
@@ -59,6 +61,44 @@ def export(
         raise errors.OptionError("--out", expected="a folder", got=f"{out}", hint="The network there is model.onnx.")
     folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
     print(_training("export").export(folder, out or folder))
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `pvlr train` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="HTML", help="The page.")] = Path("report.html"),
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Measure on these photos (with --labels).", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Which labels are in which photo.", show_default=False)
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Measure on this split: of the CSV, or else of the run's own data.")
+    ] = None,
+    mistakes: Annotated[
+        int, typer.Option(metavar="N", help="Photos of each kind of mistake to show; 0 leaves photos out.")
+    ] = 12,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one HTML page about trained runs (needs the extra \\[train]).
+
+    How good they are for each label, their precision-recall and learning curves, what they confuse, their worst
+    mistakes. Each run is measured on the photos that it held out of its training; what it says of them is kept beside
+    it, so that the next report is instant. The page loads nothing from anywhere; its photos are inside it.
+
+    
+    [bold]Examples[/bold]
+    pvlr report runs/my-photos
+    pvlr report runs/a runs/b -o compared.html --images photos/ --labels labels.csv --split val
+    pvlr report runs/my-photos --mistakes 0 --json > figures.json
+    """
+    page = _training("report").report(runs, out, images=images, labels=labels, split=split, mistakes=mistakes)
+    if as_json:
+        from .screen import print_json
+
+        print_json(page)
+    else:
+        print(out)
 
 
 def _training(module: str) -> Any:

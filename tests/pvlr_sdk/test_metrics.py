@@ -104,6 +104,44 @@ def test_f1_leaves_unknown_entries_out():
     assert all(np.isnan(value) for value in metrics.f1_scores(predicted, [[-1]] * 4).values())
 
 
+def test_top_k_by_hand():
+    scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.5]])
+    tagged = np.array([[True, True, True, True], [False, False, False, True], [False, True, True, True]])
+    assert metrics.top_k(scores, 3).tolist() == [[1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0]]  # the first of equal ones
+    # What is not tagged still takes its place: the third image's first label does.
+    assert metrics.top_k(scores, 3, tagged).tolist() == [[1, 1, 1, 0], [0, 0, 0, 1], [0, 1, 1, 0]]
+    assert metrics.top_k(scores, 9).all()
+
+
+def test_top_3_measures_by_hand():
+    """COCO-style: five labels, four images; counted on paper."""
+    scores = [[9, 8, 7, 6, 1], [9, 1, 8, 2, 7], [1, 2, 3, 8, 9], [5, 4, 3, 2, 1]]
+    targets = np.array([[1, 1, -1, 1, -1], [1, -1, -1, 1, 1], [-1, -1, 1, -1, 1], [-1, 0, 1, -1, -1]])
+    tagged = np.array(scores) >= 3
+    # Tagged, top 3:  abc, ace, cde, abc; without a threshold the same, the fourth's too.
+    # Right:          ab,  ae,  ce,  c.    Unknown: b of the fourth.   Present: abd, ade, ce, c.
+    values = metrics.f1_scores(metrics.top_k(scores, 3, tagged), targets)
+    precision = [2 / 3, 1 / 1, 2 / 4, 0 / 1, 2 / 2]  # a: images 1, 2, 4; b: 1; c: 1 to 4; d: 3; e: 2, 3
+    recall = [2 / 2, 1 / 1, 2 / 2, 0 / 2, 2 / 2]
+    assert values["CP"] == pytest.approx(np.mean(precision))
+    assert values["CR"] == pytest.approx(np.mean(recall))
+    assert values["CF1"] == pytest.approx(
+        2 * np.mean(precision) * np.mean(recall) / (np.mean(precision) + np.mean(recall))
+    )
+    assert values["OP"] == pytest.approx(7 / 11)
+    assert values["OR"] == pytest.approx(7 / 9)
+    assert values["OF1"] == pytest.approx(2 * 7 / (11 + 9))
+    # All labels: image 1 also has its d (6 >= 3), which is right.
+    assert metrics.f1_scores(tagged, targets)["OR"] == pytest.approx(8 / 9)
+
+
+@given(st.integers(1, 20), st.integers(1, 7), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_top_k_are_the_largest_of_each_row(images, classes, k, seed):
+    scores = np.random.default_rng(seed).permutation(images * classes).reshape(images, classes)
+    for row, chosen in zip(scores, metrics.top_k(scores, k), strict=True):
+        assert sorted(row[chosen]) == sorted(row)[-k:]
+
+
 def test_no_images_give_nan_and_no_warning(recwarn):
     assert np.isnan(metrics.average_precision([], []))
     assert np.isnan(metrics.average_precision_11pt([], []))
@@ -134,3 +172,7 @@ def test_bad_input_of_the_table_measures():
         metrics.per_class("f2", [[1.0]], [[1]])
     with pytest.raises(errors.OptionError):
         metrics.f1_scores([[True, False]], [[1]])
+    with pytest.raises(errors.OptionError):
+        metrics.top_k([[1.0, 2.0]], 0)
+    with pytest.raises(errors.OptionError):
+        metrics.top_k([[1.0, 2.0]], 3, [[True]])

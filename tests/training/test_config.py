@@ -35,6 +35,29 @@ def test_wrong_keys_and_values_are_named(write_config: Any, override: str, named
         load_config(write_config(), [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("train.finetune.epoch=9", "Did you mean train.finetune.epochs?"),
+        ("trian.seed=1", "Did you mean train?"),
+        ("data.input.widht=9", "Did you mean data.input.width?"),
+        ("train.epochs=9", "Did you mean train.head.epochs or train.finetune.epochs?"),  # at home elsewhere
+        ("model.csra.zzz=1", "There are heads, weight."),
+    ],
+)
+def test_the_hint_names_the_key_that_was_meant(write_config: Any, override: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write_config(), [override])
+    assert caught.value.expected == "a known key"
+    assert caught.value.hint == hint
+
+
+def test_a_typo_in_a_source_is_suggested_too(write_config: Any) -> None:
+    source = {"images": "/photos", "label": "labels.csv", "splits": ["train"]}
+    with pytest.raises(ConfigError, match=r"data\.sources\.0\.label.* Did you mean data\.sources\.labels\?"):
+        load_config(write_config(data={"sources": [source]}))
+
+
 @pytest.mark.parametrize("text", ["", "- a list", "name: [unclosed", "name: x"])
 def test_files_that_are_no_configuration(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
@@ -59,6 +82,7 @@ def test_paths_are_relative_to_the_file_and_variables_expand(
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PVLR_DATA", "/data")
+    monkeypatch.setenv("VOCDEVKIT", "/data")
     config = load_config(path)
     assert config.name == path.stem
     assert all(source.rename is None or source.rename.is_file() for source in config.data.sources)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from pvlr_sdk.errors import LabelsFileError
+from pvlr_training import data
 from pvlr_training.config import Config, load_config
 from pvlr_training.data import Views, image_batches, load_photos, split_holdout
 
@@ -30,6 +32,60 @@ def test_photo_that_does_not_decode_is_left_out_and_named(config: Config, photos
     assert loaded.failed == [str(tmp_path / "broken.jpg")]
     assert loaded.names == ["0.png", "1.png"]
     assert loaded.targets.tolist() == [[1, -1, 0], [-1, 0, 1]]
+
+
+def test_photos_are_kept_as_small_as_the_smallest_crop_allows(config: Config, tmp_path: Path) -> None:
+    """A crop of ``min_crop`` of the area, drawn 4/3 out of proportion, still has the input's resolution."""
+    pictures = {f"{number}.png": size for number, size in enumerate([(900, 300), (500, 1100), (70, 640), (64, 64)])}
+    for name, (height, width) in pictures.items():
+        cv2.imwrite(str(tmp_path / name), np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+    rows = [f"{name},train,1,-1,-1" for name in pictures]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,split,red,green,blue", *rows]) + "\n")
+    source = config.data.sources[0].model_copy(update={"images": tmp_path, "labels": tmp_path / "labels.csv"})
+    changes = {"sources": (source,), "min_crop": 0.5, "holdout": 0.2}
+    photos = load_photos(config.data.model_copy(update=changes))
+    held = set(split_holdout(photos, 0.2)[1].names)
+    assert held == {"1.png", "3.png"}
+    smallest = (0.5 * 3 / 4) ** 0.5
+    for name, image in zip(photos.names, photos.images, strict=True):
+        height, width = image.shape[:2]
+        if name in held:  # thresholds are chosen on the pixels of the contract
+            assert (height, width) == pictures[name]
+            continue
+        assert width / height == pytest.approx(pictures[name][1] / pictures[name][0], rel=0.02)
+        needed = 64 / smallest
+        assert min(height, width) >= min(*pictures[name], needed) - 1
+        assert min(height, width) <= needed + 1
+
+
+def test_photos_that_do_not_fit_into_memory_are_decoded_when_needed(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = load_photos(config.data)
+    lazy = load_photos(config.data.model_copy(update={"cache": "none"}))
+    monkeypatch.setattr(data, "available_memory", lambda: 2 * 40 * 80 * 80 * 3)  # forty photos or so in half of it
+    some = load_photos(config.data)
+    counts = [sum(isinstance(image, np.ndarray) for image in photos.images) for photos in (kept, some, lazy)]
+    assert counts == [96, 64, 0]  # it looks at the memory after every 64
+    for index in range(96):
+        np.testing.assert_array_equal(lazy.image(index), kept.image(index))
+        np.testing.assert_array_equal(some.image(index), kept.image(index))
+
+
+def test_a_photo_that_decodes_no_more_has_no_part(config: Config, photos: Path, tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    (tmp_path / "labels.csv").write_text("file,split,red,green,blue\n0.png,train,1,-1,1\n1.png,train,-1,1,1\n")
+    source = config.data.sources[0].model_copy(update={"images": tmp_path, "labels": tmp_path / "labels.csv"})
+    lazy = load_photos(config.data.model_copy(update={"sources": (source,), "cache": "none"}))
+    (tmp_path / "1.png").write_bytes(b"")
+    views = Views(config.data, 0)
+    for _ in range(2):
+        ((images, targets),) = image_batches(lazy, [1, 0], 2, lambda image, _: views.plain(image))
+        assert images.shape == (2, 3, 64, 64)
+        assert targets.tolist() == [[0, 0, 0], [1, -1, 1]]  # unknown: no loss, no measure
+    assert lazy.failed == [str(tmp_path / "1.png")]  # once
+    assert lazy.subset([0]).failed is lazy.failed
 
 
 def test_photos_without_one_label_are_an_error(config: Config, photos: Path, tmp_path: Path) -> None:

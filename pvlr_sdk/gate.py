@@ -1,0 +1,94 @@
+"""The accuracy gate: does a faster engine still say what the fp32 one says?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import errors, metrics
+
+if TYPE_CHECKING:
+    from .backends import Backend
+
+MIN_AGREEMENT = 0.9
+"""Share of photos that must keep their tag set. One label in twenty that changes sides on one photo in ten is what int8
+costs on close calls; it cost a Lite2 network 0.1 to 0.2 mAP."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What an engine says of N photos, against the fp32 engine.
+
+    Attributes:
+        photos: N.
+        tag_sets: share of the photos with the same tags at the deployed thresholds, 0..1.
+        largest_logit_difference, mean_logit_difference: over photos and labels.
+        mAP, mAP_fp32: in percent; None without targets.
+    """
+
+    photos: int
+    tag_sets: float
+    largest_logit_difference: float
+    mean_logit_difference: float
+    mAP: float | None = None  # noqa: N815 - the field's name for it
+    mAP_fp32: float | None = None  # noqa: N815
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, rounded to four decimals; without what was not measured."""
+        return {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+            if value is not None
+        }
+
+    def check(self, least: float, source: str) -> None:
+        """Raises AccuracyError if fewer than ``least`` (0..1) of the photos keep their tag set."""
+        if not self.tag_sets >= least:
+            raise errors.AccuracyError(
+                source,
+                expected=f"the tags of fp32 on at least {100 * least:.1f} % of {self.photos} photos",
+                got=f"{100 * self.tag_sets:.1f} %",
+                hint="Calibrate on more photos like those to come, keep --precision auto, or lower --min-agreement.",
+            )
+
+
+def logits_of_all(images: Iterable[NDArray[np.float32]], backend: Backend) -> NDArray[np.float32]:
+    """The logits (N, C) of preprocessed frames (3, H, W)."""
+    rows = []
+    slot = backend.acquire()
+    for image in images:
+        slot.input[:] = image
+        slot.start()
+        rows.append(slot.wait()[0].copy())
+    backend.release(slot)
+    return np.stack(rows)
+
+
+def compare(
+    logits: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    targets: NDArray[Any] | None = None,
+) -> Agreement:
+    """How well logits (N, C) agree with fp32's, at the thresholds (C,).
+
+    Args:
+        targets: (N, C) of 1 (present), -1 (absent), 0 (unknown), for the mAP of both.
+    """
+    cuts = np.log(thresholds) - np.log1p(-thresholds)  # scores are compared before the sigmoid, which rounds
+    difference = np.abs(logits - reference)
+    average = [
+        None if targets is None else 100 * metrics.mean_average_precision(rows, targets) for rows in (logits, reference)
+    ]
+    return Agreement(
+        photos=len(logits),
+        tag_sets=float(((logits >= cuts) == (reference >= cuts)).all(axis=1).mean()),
+        largest_logit_difference=float(difference.max()),
+        mean_logit_difference=float(difference.mean()),
+        mAP=average[0],
+        mAP_fp32=average[1],
+    )

@@ -1,0 +1,64 @@
+"""Work on many items at once, with the results in order and only a few items in memory."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 2
+"""Items waiting for each worker: enough that none idles while the caller is busy with a result."""
+
+_PATIENCE = 2.0
+"""Seconds that the end waits for work that is under way; what hangs, say on a dead network drive, is left alone."""
+
+
+def overlapped(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
+    """``work(item)`` for each item, computed by ``workers`` threads and given in the order of the items.
+
+    ``items`` is read in the caller's thread, at most ``workers * (1 + _AHEAD)`` items ahead of the results. An error of
+    ``work`` or ``items`` ends the iteration; what was under way then still ends, what was waiting is dropped.
+    """
+    # Not a ThreadPoolExecutor: Python waits for its threads at exit without end, so that Ctrl-C could not end a program
+    # one of whose workers hangs. Daemon threads are left behind.
+    tasks: SimpleQueue[tuple[Future[Result], Item] | None] = SimpleQueue()
+    threads = [Thread(target=_serve, args=(work, tasks), name=f"pvlr-{n}", daemon=True) for n in range(workers)]
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for thread in threads:
+            thread.start()
+        for item in items:
+            future: Future[Result] = Future()
+            waiting.append(future)
+            tasks.put((future, item))
+            while waiting and (len(waiting) >= workers * (1 + _AHEAD) or waiting[0].done()):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+        for _ in threads:
+            tasks.put(None)
+        deadline = time.monotonic() + _PATIENCE
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _serve(work: Callable[[Any], Any], tasks: SimpleQueue[tuple[Future[Any], Any] | None]) -> None:
+    while (task := tasks.get()) is not None:
+        future, item = task
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work(item))
+            except BaseException as error:  # the caller's to see
+                future.set_exception(error)
+        del task, future, item  # an idle worker keeps no frame alive

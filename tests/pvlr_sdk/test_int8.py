@@ -1,0 +1,194 @@
+"""int8 plans: quantised weights in plain ONNX, held against fp32 on photos that the quantisation did not see."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.build import build
+from pvlr_sdk.bundle import Bundle, labels_path
+from pvlr_sdk.cli import app, bundles
+from pvlr_sdk.gate import MIN_AGREEMENT, compare
+from pvlr_sdk.labels import LabelBank
+from pvlr_sdk.manifest import InputSpec
+from pvlr_sdk.precision import Photos
+from pvlr_sdk.preprocess import Preprocessor
+from pvlr_sdk.quantize import quantize
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("nncf")
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    """Smooth random pictures, uint8 (30, 44, 3)."""
+    random = np.random.default_rng(3)
+    coarse = random.integers(0, 256, (count, 5, 4, 3), np.uint8)
+    return list(coarse.repeat(6, 1).repeat(11, 2))
+
+
+@pytest.fixture(scope="module")
+def int8_plan(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("int8") / "engine.plan"
+    build(exported.onnx, path, precision="int8", photos=Photos(pictures(80)), min_agreement=0.3)
+    return path
+
+
+def test_weights_are_stored_in_8_bit_and_the_metadata_is_kept(int8_plan: Path, exported: Any) -> None:
+    network = onnx.load(int8_plan)
+    kinds = {tensor.data_type for tensor in network.graph.initializer if len(tensor.dims) == 4}
+    assert kinds == {onnx.TensorProto.INT8}
+    original = onnx.load(exported.onnx)
+    assert [(p.key, p.value) for p in network.metadata_props] == [(p.key, p.value) for p in original.metadata_props]
+    assert network.graph.input[0] == original.graph.input[0]  # still any batch
+
+
+def test_it_tags_nearly_as_fp32_does(int8_plan: Path, plan: Path) -> None:
+    frames = pictures(100)[80:]
+    with Tagger(int8_plan) as quantised, Tagger(plan, precision="fp32") as exact:
+        assert quantised.info["precision"] == "int8"
+        logits = np.stack([[tagger.predict(frame).logits for frame in frames] for tagger in (quantised, exact)])
+    difference = np.abs(logits[0] - logits[1])
+    assert 0 < difference.mean() < 0.05 * np.ptp(logits[1])
+
+
+def test_onnx_runtime_runs_the_payload_too(int8_plan: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(str(int8_plan), providers=["CPUExecutionProvider"])
+    preprocess = Preprocessor(Bundle.open(int8_plan).manifest.input)
+    with Tagger(int8_plan) as tagger:
+        for frame in pictures(5):
+            theirs = session.run(["logits"], {"image": preprocess(frame, "bgr")[None]})[0][0]
+            np.testing.assert_allclose(tagger.predict(frame).logits, theirs, atol=0.1 * np.ptp(theirs))
+
+
+def test_manifest_says_what_was_measured(int8_plan: Path) -> None:
+    manifest = Bundle.open(int8_plan).manifest
+    assert manifest.precision == "int8"
+    assert manifest.fp32_until is None
+    assert set(manifest.golden.tolerance) == {"int8"}
+    figures = manifest.measured["precisions"]
+    assert figures["fp32"]["tag_sets"] == 1.0
+    assert figures["int8"]["photos"] == 40  # of 80: the other half set the ranges
+    assert figures["int8"]["largest_logit_difference"] > 0
+    assert all(figure["inference_ms"] > 0 for figure in figures.values())
+
+
+def test_a_quantised_plan_runs_in_int8_only_and_others_never(int8_plan: Path, plan: Path) -> None:
+    assert Tagger(int8_plan, precision="auto").info["precision"] == "int8"
+    with pytest.raises(errors.OptionError, match="quantised"):
+        Tagger(int8_plan, precision="fp32")
+    with pytest.raises(errors.OptionError, match="--calibrate"):
+        Tagger(plan, precision="int8")
+
+
+def test_auto_takes_the_fastest_that_passes(exported: Any, tmp_path: Path) -> None:
+    manifest = build(exported.onnx, tmp_path / "engine.plan", photos=Photos(pictures(80)), min_agreement=0.0)
+    times = {name: figure["inference_ms"] for name, figure in manifest.measured["precisions"].items()}
+    with Tagger(tmp_path / "engine.plan") as tagger:
+        assert tagger.info["precision"] == min(times, key=times.__getitem__)
+
+
+def test_below_the_gate_no_plan_is_written(exported: Any, tmp_path: Path) -> None:
+    frames = pictures(200)
+    build(exported.onnx, tmp_path / "float.plan", precision="fp32")
+    scores = np.stack([Tagger(tmp_path / "float.plan").predict(frame).scores for frame in frames[:60]])
+    bank = LabelBank.load(labels_path(exported.onnx))
+    close = LabelBank(bank.names, bank.embeddings, np.median(scores, 0).astype(np.float32), bank.text)
+    close.save(tmp_path / "close.safetensors")  # half of the photos lie on either side of each threshold
+    options: dict[str, Any] = {"labels": tmp_path / "close.safetensors", "photos": Photos(frames), "precision": "int8"}
+    with pytest.raises(errors.AccuracyError, match="precision int8"):
+        build(exported.onnx, tmp_path / "engine.plan", min_agreement=1.0, **options)
+    assert not (tmp_path / "engine.plan").exists()
+    build(exported.onnx, tmp_path / "engine.plan", min_agreement=0.0, **options)
+
+
+def test_depthwise_filters_get_a_scale_for_each_channel(make_network: Any, tmp_path: Path) -> None:
+    """Stored as float16 behind a Cast, as the exporter does: NNCF alone gives them one for each column."""
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    network = onnx.load(make_network(tmp_path).onnx)
+    filters = np.random.default_rng(0).normal(size=(3, 1, 5, 5)).astype(np.float16)
+    network.graph.initializer.append(numpy_helper.from_array(filters, "filters_half"))
+    network.graph.node.insert(0, helper.make_node("Cast", ["filters_half"], ["filters"], "cast", to=1))
+    depthwise = helper.make_node("Conv", ["image", "filters"], ["blurred"], "dw", group=3, pads=[2, 2, 2, 2])
+    network.graph.node.insert(1, depthwise)
+    network.graph.node[2].input[0] = "blurred"
+    prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
+    payload = quantize(network.SerializeToString(), pictures(20), lambda frame: prepare(frame, "bgr"), None)
+    quantised = onnx.load_from_string(payload)
+    conv = next(node for node in quantised.graph.node if node.name == "dw")
+    weights = next(node for node in quantised.graph.node if conv.input[1] in node.output)
+    scale = next(tensor for tensor in quantised.graph.initializer if tensor.name == weights.input[1])
+    assert weights.op_type == "DequantizeLinear"
+    assert numpy_helper.to_array(scale).shape == (3,)
+
+
+def test_first_layers_and_head_stay_as_they_are(make_network: Any, tmp_path: Path) -> None:
+    network = onnx.load(make_network(tmp_path).onnx)
+    for node, name in zip(network.graph.node, ("conv", "relu", "shape", "turn", "/head/similarity"), strict=False):
+        node.name = name
+    prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
+
+    def kinds(fp32_until: str | None) -> set[str]:
+        payload = quantize(network.SerializeToString(), pictures(20), lambda f: prepare(f, "bgr"), fp32_until)
+        nodes = onnx.load_from_string(payload).graph.node
+        quantised = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+        return {node.op_type for node in nodes if quantised & set(node.input)}
+
+    assert "MatMul" not in kinds(None)
+    assert "Conv" in kinds(None)
+    assert "Conv" not in kinds("convolved")
+
+
+def test_agreement_against_hand_counted_cases() -> None:
+    reference = np.array([[1.0, -1.0], [2.0, 2.0], [-3.0, 0.5], [0.1, -0.1]], np.float32)
+    changed = reference + np.float32([[0, 0], [0, 0], [0, -1], [-0.2, 0]])
+    agreement = compare(changed, reference, np.array([0.5, 0.5], np.float32), np.array([[1, -1]] * 2 + [[-1, 1]] * 2))
+    assert (agreement.photos, agreement.tag_sets) == (4, 0.5)
+    assert agreement.largest_logit_difference == pytest.approx(1)
+    assert agreement.mean_logit_difference == pytest.approx(1.2 / 8)
+    assert agreement.mAP_fp32 == pytest.approx(100 * (1 + (1 / 2 + 2 / 3) / 2) / 2)
+    assert compare(reference, reference, np.array([0.5, 0.5], np.float32)).to_dict() == {
+        "photos": 4, "tag_sets": 1.0, "largest_logit_difference": 0.0, "mean_logit_difference": 0.0
+    }  # fmt: skip
+
+
+def test_wrong_options(exported: Any, tmp_path: Path) -> None:
+    for options, match in (
+        ({"precision": "int8"}, "--calibrate"),
+        ({"photos": Photos(pictures(31))}, "at least 32 photos"),
+        ({"min_agreement": 1.5}, "min_agreement"),
+    ):
+        with pytest.raises(errors.OptionError, match=match):
+            build(exported.onnx, tmp_path / "engine.plan", **options)  # type: ignore[arg-type]
+    with pytest.raises(errors.ImageNotFoundError):
+        Photos.below(tmp_path / "nothing")
+
+
+def test_the_command_has_the_same_gate() -> None:
+    assert inspect.signature(bundles.build).parameters["min_agreement"].default == MIN_AGREEMENT
+
+
+def test_the_command_reads_a_folder_and_a_csv(exported: Any, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rows = ["file,split,cat,rocket"]
+    for number, picture in enumerate(pictures(40)):
+        cv2.imwrite(str(photos / f"{number}.png"), picture)
+        rows.append(f"{number}.png,val,{1 if number % 3 else -1},-1")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    command = ["build", str(exported.onnx), "--out", str(tmp_path / "a.plan"), "--precision", "int8", "--json"]
+    command += ["--calibrate", str(photos), "--truth", str(tmp_path / "labels.csv"), "--min-agreement", "0"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)["measured"]["precisions"]["int8"]
+    assert figures["photos"] == 20
+    assert 0 < figures["mAP"] <= 100
+    assert Photos.below(photos).frames == Photos.below(photos).frames

@@ -1,0 +1,71 @@
+"""predict_stream: bit for bit predict's results, in order, bad frames in their places, bounded reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger, TagResult, errors
+
+
+def frames(count: int) -> list[np.ndarray]:
+    random = np.random.default_rng(7)
+    return [random.integers(0, 256, (20 + 7 * (n % 5), 31 + n, 3), np.uint8) for n in range(count)]
+
+
+@pytest.mark.parametrize("optimize", ["latency", "throughput"])
+def test_results_are_bit_equal_to_predicts(plan: Path, optimize: str) -> None:
+    given = frames(30)
+    with Tagger(plan, optimize=optimize) as tagger:
+        results = list(tagger.predict_stream(iter(given)))
+        for frame, result in zip(given, results, strict=True):
+            expected = tagger.predict(frame)
+            assert isinstance(result, TagResult)
+            np.testing.assert_array_equal(result.logits, expected.logits)
+            np.testing.assert_array_equal(result.attention("cat"), expected.attention("cat"))
+            assert result.tags == expected.tags
+        assert [r.logits.tobytes() for r in tagger.predict_batch(given)] == [r.logits.tobytes() for r in results]
+
+
+def test_throughput_and_latency_say_the_same(plan: Path, photo: np.ndarray) -> None:
+    logits = [Tagger(plan, optimize=goal, precision="fp32").predict(photo).logits for goal in ("latency", "throughput")]
+    np.testing.assert_allclose(*logits, atol=1e-4)
+
+
+def test_a_bad_frame_gives_its_error_in_its_place(plan: Path, tmp_path: Path) -> None:
+    good, bad = frames(2), [tmp_path / "missing.jpg", np.zeros((4, 4), np.float32), b"no picture"]
+    outcomes = list(Tagger(plan).predict_stream([good[0], *bad, good[1]]))
+    kinds = [TagResult, errors.ImageNotFoundError, errors.FrameDtypeError, errors.ImageDecodeError, TagResult]
+    assert [type(outcome) for outcome in outcomes] == kinds
+
+
+def test_reads_frames_only_as_results_are_taken(plan: Path) -> None:
+    read = 0
+
+    def endless() -> Iterator[np.ndarray]:
+        nonlocal read
+        while True:
+            read += 1
+            yield np.zeros((8, 8, 3), np.uint8)
+
+    with Tagger(plan) as tagger:
+        stream = tagger.predict_stream(endless())
+        for _ in range(50):
+            next(stream)
+        assert read < 50 + 3 * (tagger.info["parallel"] + 1)
+        stream.close()
+
+
+def test_arguments_are_checked_before_the_first_frame(plan: Path) -> None:
+    with Tagger(plan) as tagger:
+        with pytest.raises(errors.FrameTypeError):
+            tagger.predict_stream("photo.jpg")  # type: ignore[arg-type]
+        with pytest.raises(errors.OptionError):
+            tagger.predict_stream([], threshold=2.0)
+    with pytest.raises(errors.BackendError):
+        tagger.predict_stream([])
+    with pytest.raises(errors.OptionError, match="optimize"):
+        Tagger(plan, optimize="speed")

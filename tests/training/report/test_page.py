@@ -1,0 +1,207 @@
+"""The page is one whole file, holds against hostile names, and every wrong argument has its error."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from pvlr_sdk.cli import app
+from pvlr_sdk.errors import CheckpointError, FrameError, ImageNotFoundError, LabelsFileError, OptionError, PvlrError
+from pvlr_training.report import report
+from pvlr_training.report.page import render
+
+Run = Callable[..., Path]
+Page = Callable[..., dict[str, Any]]
+
+HOSTILE = ("</script><script>alert(1)</script>", "Größe \"x\" & 'y' <b>", "__proto__", "猫 \u2028 {{ 7 * 7 }}")
+VOID = {"meta", "link", "img", "br", "input"}
+
+
+class Strict(HTMLParser):
+    """Every element is closed where it should be; remembers ids, references and script elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.scripts += tag == "script"
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "src", "action", "srcset", "data", "poster"):
+                self.references.append(value or "")
+            assert not name.startswith("on")
+            assert name != "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def check(page: Path) -> Strict:
+    text = page.read_text(encoding="utf-8")
+    parser = Strict()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    assert len(set(parser.ids)) == len(parser.ids)
+    assert all(one.startswith("data:") or one.removeprefix("#") in parser.ids for one in parser.references)
+    for word in ("http:", "https:", "@import", "url(", "eval(", "innerHTML"):
+        assert word not in text
+    return parser
+
+
+def test_a_page_is_whole_and_loads_nothing(make_run: Run, write_page: Page, tmp_path: Path) -> None:
+    runs = make_run("a", epochs=1), make_run("b")
+    data = write_page(*runs)
+    assert check(tmp_path / "page.html").scripts == 2
+    assert [len(run["log"]) for run in data["runs"]] == [2, 0]  # b has no log
+    assert {row["key"]: row["values"] for row in data["settings"]} == {
+        "train.head.epochs": ["1", "0"],
+        "train.finetune.epochs": ["1", "0"],
+    }
+
+
+def test_hostile_names_stay_text(make_run: Run, write_page: Page, tmp_path: Path) -> None:
+    run = make_run("<img src=x onerror=alert(2)>", labels=HOSTILE)
+    data = write_page(run)
+    assert tuple(data["labels"]) == HOSTILE
+    assert check(tmp_path / "page.html").scripts == 2
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "{{ 7 * 7 }}" in text  # a label is no template
+
+
+def test_a_run_with_one_label(make_run: Run, write_page: Page, tmp_path: Path) -> None:
+    (run,) = write_page(make_run(labels=("only",)))["runs"]
+    check(tmp_path / "page.html")
+    assert run["mAP"] == run["classes"][0]["ap"] is not None
+    assert run["confusions"] == []
+
+
+def test_labels_that_no_photo_shows_are_not_measured(
+    make_run: Run, write_page: Page, folder: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "some.csv"
+    labels.write_text("file,red,green\n1.png,1,0\n2.png,0,0\n")
+    (run,) = write_page(make_run(), images=folder, labels=labels)["runs"]
+    red, green, blue = run["classes"]
+    assert (red["positives"], green["ap"], green["curve"], blue["photos"], blue["recall"]) == (1, None, [], 0, None)
+    assert run["mAP"] == red["ap"]
+
+
+def test_a_half_written_log_and_a_repeated_epoch(make_run: Run, write_page: Page) -> None:
+    run = make_run()
+    rows = [("head", 1, 3.0), ("head", 1, 2.0), ("finetune", 1, float("nan"))]
+    lines = [json.dumps({"stage": stage, "epoch": epoch, "loss": loss}) for stage, epoch, loss in rows]
+    (run / "log.jsonl").write_text("\n".join([*lines, '{"stage": "fine']))
+    (data,) = write_page(run)["runs"]
+    assert data["log"] == [{"stage": "head", "epoch": 1, "loss": 2.0}, {"stage": "finetune", "epoch": 1}]
+
+
+def test_without_photos_and_on_a_read_only_disk(make_run: Run, write_page: Page) -> None:
+    run = make_run()
+    (run / "predictions").write_text("in the way of the folder")
+    data = write_page(run, mistakes=0)
+    assert (data["pictures"], data["runs"][0]["mistakes"]) == ([], [])
+
+
+def test_progress_and_what_the_command_prints(make_run: Run, tmp_path: Path) -> None:
+    run, terminal = make_run(), io.StringIO()
+    page = report([run / "model.safetensors"], tmp_path / "p.html", console=Console(file=terminal, force_terminal=True))
+    count = page["runs"][0]["photos"]
+    looked_at = count + len(page["runs"][0]["failed"])
+    assert f"{looked_at}/{looked_at}" in terminal.getvalue()
+    assert "run" in terminal.getvalue()
+    command = ["report", str(run), "-o", str(tmp_path / "q.html")]
+    plain, figures = CliRunner().invoke(app, command), CliRunner().invoke(app, [*command, "--json"])
+    assert (plain.exit_code, plain.stdout) == (0, f"{tmp_path / 'q.html'}\n")
+    assert figures.exit_code == 0
+    assert json.loads(figures.stdout)["runs"][0]["photos"] == count
+
+
+def test_each_wrong_argument_has_its_error(make_run: Run, write_page: Page, folder: Path, tmp_path: Path) -> None:
+    run, empty = make_run(), tmp_path / "empty"
+    empty.mkdir()
+    (empty / "state.safetensors").write_text("{}")
+    labels = folder / "labels.csv"
+    cases: list[tuple[type[PvlrError], str, tuple[Path, ...], dict[str, Any]]] = [
+        (OptionError, "different runs, got none", (), {}),
+        (OptionError, "the same folder twice", (run, run), {}),
+        (OptionError, "--mistakes", (run,), {"mistakes": -1}),
+        (OptionError, "both --images and --labels", (run,), {"images": folder}),
+        (ImageNotFoundError, "no such folder", (run,), {"images": tmp_path / "none", "labels": labels}),
+        (LabelsFileError, "'tset'", (run,), {"split": "tset"}),
+        (CheckpointError, "a run that is not finished", (empty,), {}),
+        (CheckpointError, "nowhere", (tmp_path / "nowhere",), {}),
+        (FrameError, "0.png", (run,), {"images": empty, "labels": labels}),
+    ]
+    for kind, message, runs, options in cases:
+        with pytest.raises(kind, match=message):
+            write_page(*runs, **options)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) -> None:
+    """No error in the console, hostile names shown as they are, charts drawn, the viewer works by keyboard."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    runs = make_run(labels=HOSTILE, epochs=1), make_run("<b>other</b>")
+    write_page(*runs)
+    with sync_api.sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(**_chromium())
+        except sync_api.Error:
+            pytest.skip("no Chromium on this machine")
+        page = browser.new_context(offline=True, viewport={"width": 360, "height": 800}).new_page()
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: problems.append(dialog.message))
+        page.on(
+            "request", lambda request: problems.extend([request.url] * (not request.url.startswith(("file:", "data:"))))
+        )
+        page.goto((tmp_path / "page.html").as_uri())
+        assert set(HOSTILE) <= {name.strip() for name in page.locator("#curve-label option").all_text_contents()} | {
+            HOSTILE[3]  # its line separator is white space
+        }
+        page.select_option("#curve-label", "0")
+        assert page.locator("#curve polyline").count() == 1  # the other run has other labels
+        page.locator("#curve svg").press("ArrowRight")
+        assert "recall" in page.locator("#curve .legend").inner_text()
+        assert page.locator("#loss circle").count() == 2
+        assert page.locator("#bars tr").count() == len(HOSTILE) + 3
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        page.locator(".card").nth(0).press("Enter")
+        assert page.locator("#viewer").is_visible()
+        first = page.locator("#viewer-file").inner_text()
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#viewer-file").inner_text() != first
+        page.keyboard.press("Escape")
+        assert not page.locator("#viewer").is_visible()
+        browser.close()
+    assert problems == []
+
+
+def _chromium() -> dict[str, Any]:
+    """A Chromium of the system, where there is one; else Playwright's own."""
+    system = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
+    return {"executable_path": system, "args": ["--no-sandbox"]} if system else {}
+
+
+def test_values_that_are_no_numbers_never_reach_the_page() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        render({"runs": [], "labels": [], "settings": [], "created": "", "same_photos": True, "x": float("nan")})

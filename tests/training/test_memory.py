@@ -1,0 +1,45 @@
+"""Available memory: the kernel's word and cgroup limits, read from a made-up cgroup tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvlr_training.memory import available_memory
+
+GIGABYTE = 10**9
+
+
+@pytest.mark.parametrize(
+    ("group", "limits", "expected"),
+    [
+        (None, {}, 8 * GIGABYTE),
+        ("/", {}, 8 * GIGABYTE),
+        ("/a/b", {"a/b": ("max", 1, 0)}, 8 * GIGABYTE),
+        ("/a/b", {"a/b": (4 * GIGABYTE, GIGABYTE, 0)}, 3 * GIGABYTE),
+        ("/a/b", {"a/b": (4 * GIGABYTE, 2 * GIGABYTE, GIGABYTE)}, 3 * GIGABYTE),  # what was read can be dropped
+        ("/a/b", {"a": (3 * GIGABYTE, GIGABYTE, 0), "a/b": (8 * GIGABYTE, GIGABYTE, 0)}, 2 * GIGABYTE),
+        ("/a", {"a": (GIGABYTE, 2 * GIGABYTE, 0)}, 0),
+        ("/a", {"a": ("nonsense", 0, 0)}, 8 * GIGABYTE),
+        ("/a", {"a": (64 * GIGABYTE, 0, 0)}, 8 * GIGABYTE),
+    ],
+)
+def test_limits(tmp_path: Path, group: str | None, limits: dict[str, tuple[Any, int, int]], expected: int) -> None:
+    meminfo, membership = tmp_path / "meminfo", tmp_path / "membership"
+    meminfo.write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 7812500 kB\n")
+    if group is not None:
+        membership.write_text(f"1:name=old:/x\n0::{group}\n")
+    root = tmp_path / "cgroup"
+    for name, (limit, used, inactive) in limits.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name / "memory.max").write_text(f"{limit}\n")
+        (root / name / "memory.current").write_text(f"{used}\n")
+        (root / name / "memory.stat").write_text(f"anon 5\ninactive_file {inactive}\n")
+    assert available_memory(root, membership, meminfo) == expected
+
+
+def test_this_machine_and_one_that_does_not_tell(tmp_path: Path) -> None:
+    assert available_memory() > 10**6
+    assert available_memory(meminfo=tmp_path / "nothing") == 0

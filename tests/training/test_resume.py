@@ -1,0 +1,103 @@
+"""A run that is killed with -9 and resumed ends with the very weights of one that is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from pvlr_sdk.errors import CheckpointError
+from pvlr_training.config import load_config
+from pvlr_training.state import read_progress
+from pvlr_training.train import train
+
+from .conftest import tiny_config
+
+POINTS = {
+    "step:3": "in the head's first epoch",
+    "step:7": "in its second",
+    "logged:2": "between the stages",
+    "step:15": "in fine-tuning",
+    "write:6": "half a state is on the disk",
+    "rename:4": "a whole state is, under its temporary name",
+    "rename:8": "the model is written, its JSON is not",
+    "again:3": "again and again, until it came through",
+}
+
+
+@pytest.fixture(scope="module")
+def config(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_config(photos)))
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupts: 2 epochs of the head and 3 of fine-tuning, 4 steps each."""
+    return train(config, out=tmp_path_factory.mktemp("whole"), console=quiet())
+
+
+@pytest.fixture(scope="module")
+def killed(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("killed")
+    subprocess.run([sys.executable, Path(__file__).with_name("killed.py"), config, out, *POINTS], check=True)
+    return out
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO())
+
+
+def weights(folder: Path) -> bytes:
+    """All bytes of the tensors: what follows the header, in which the seconds differ."""
+    data = (folder / "model.safetensors").read_bytes()
+    return data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def losses(folder: Path) -> list[tuple[str, int, float]]:
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [(row["stage"], row["epoch"], row["loss"]) for row in rows]
+
+
+def test_what_the_state_depends_on_cannot_change_on_the_way(config: Path, killed: Path) -> None:
+    out = killed / "step-15"
+    for change in ("model.width=16", "data.holdout=0.3", "train.seed=5", "train.finetune.batch=8"):
+        with pytest.raises(CheckpointError, match=f"the same {change.split('=')[0]}".replace("model.width", "model")):
+            read_progress(out, load_config(config, [change]))
+    progress = read_progress(out, load_config(config, ["train.finetune.lr=1e-4", "data.cache=none"]))
+    assert (progress.stage, progress.epoch, progress.step) == ("finetune", 1, 2)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_and_resumed_ends_with_the_same_bytes(config: Path, whole: Path, killed: Path, point: str) -> None:
+    out = killed / point.replace(":", "-")
+    if not point.startswith("again"):
+        assert (out / "state.safetensors").exists()
+        train(config, ["train.save_every=0.0005"], out=out, resume=True, console=quiet())
+    assert len(weights(out)) > 100_000
+    assert weights(out) == weights(whole)
+    assert losses(out) == losses(whole)
+    assert not [path.name for path in out.iterdir() if "state" in path.name or path.suffix == ".tmp"]
+
+
+def test_a_finished_run_is_left_as_it_is(config: Path, whole: Path) -> None:
+    before = (whole / "model.safetensors").read_bytes()
+    train(config, out=whole, resume=True, console=quiet())
+    assert (whole / "model.safetensors").read_bytes() == before

@@ -1,0 +1,92 @@
+"""What a run may take from another: its weights, its frozen backbone's features."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from pvlr_sdk.errors import CheckpointError
+from pvlr_training import features
+from pvlr_training.checkpoint import load_model
+from pvlr_training.train import train
+
+QUIET = Console(file=io.StringIO())
+STILL = ["train.head.epochs=0", "train.finetune.epochs=0"]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model.safetensors")
+
+
+def test_a_run_with_the_same_labels_starts_from_all_weights(write_config: Any, tmp_path: Path) -> None:
+    first = train(write_config(), out=tmp_path / "first", console=QUIET)
+    second = train(write_config(), [*STILL, f"train.init={first}"], out=tmp_path / "second", console=QUIET)
+    before, after = weights(first), weights(second)
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
+
+
+def test_a_run_with_other_labels_takes_what_belongs_to_no_label(
+    write_config: Any, photos: Path, tmp_path: Path
+) -> None:
+    first = train(write_config(), out=tmp_path / "first", console=QUIET)
+    (tmp_path / "rename.json").write_text('{"red": "rouge", "green": "vert", "blue": "bleu"}')
+    source = f"{{images: {photos}, labels: {photos}/labels.csv, splits: [train], rename: {tmp_path}/rename.json}}"
+    other = ["data.labels=[rouge, vert, bleu]", f"data.sources=[{source}]", f"train.init={first}"]
+    second = train(write_config(), [*STILL, *other], out=tmp_path / "second", console=QUIET)
+    before, after = weights(first), weights(second)
+    same = {name for name, tensor in after.items() if torch.equal(before[name], tensor)}
+    assert {name for name in after if name.startswith("backbone.")} <= same
+    assert {"head.project.weight", "head.dma.0.visual_key.weight", "text.context.prompts"} <= same
+    assert not {"head.predict.bias", "text.context.residual", "text.knowledge"} & same
+
+
+def test_another_backbone_is_refused(write_config: Any, tmp_path: Path) -> None:
+    first = train(write_config(), STILL, out=tmp_path / "first", console=QUIET)
+    with pytest.raises(CheckpointError, match="weights for test_resnet"):
+        train(
+            write_config(), ["model.backbone=test_resnet", f"train.init={first}"], out=tmp_path / "other", console=QUIET
+        )
+
+
+def test_shared_features_are_made_once_and_train_the_same_weights(
+    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    cache = features.cache_features
+    monkeypatch.setattr(features, "cache_features", lambda *given: made.append(1) or cache(*given))
+    alone = train(write_config(), out=tmp_path / "alone", console=QUIET)
+    shared = [f"train.features={tmp_path / 'features'}"]
+    runs = [train(write_config(), shared, out=tmp_path / name, console=QUIET) for name in ("one", "two")]
+    assert len(made) == 1
+    for run in runs:
+        assert all(torch.equal(tensor, weights(alone)[name]) for name, tensor in weights(run).items())
+    # Another backbone (here: another seed of its random weights) or other pixels are other features.
+    train(write_config(), [*shared, "train.seed=1"], out=tmp_path / "three", console=QUIET)
+    train(write_config(), [*shared, "data.min_crop=0.5"], out=tmp_path / "four", console=QUIET)
+    assert len(made) == 3
+    # Another seed of the same backbone sees the same views.
+    seeded = [*shared, f"train.init={alone}"]
+    for seed in (2, 3):
+        train(write_config(), [*seeded, f"train.seed={seed}"], out=tmp_path / f"seed{seed}", console=QUIET)
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_fine_tuning_changes_depthwise_filters_only_where_asked(
+    write_config: Any, tmp_path: Path, depthwise: bool
+) -> None:
+    before = weights(train(write_config(), STILL, out=tmp_path / "before", console=QUIET))
+    run = train(write_config(), [f"train.depthwise={str(depthwise).lower()}"], out=tmp_path / "after", console=QUIET)
+    model, _, _ = load_model(run)
+    convolutions = {f"{n}.weight": m for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d)}
+    after = weights(run)
+    kept = {name for name in convolutions if torch.equal(before[name], after[name])}
+    filters = {name for name, module in convolutions.items() if module.groups > 1}
+    assert filters
+    assert kept == (set() if depthwise else filters)

@@ -1,0 +1,84 @@
+"""The photos on which a run is most surely wrong."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pvlr_sdk.errors import FrameError
+from pvlr_sdk.frames import load_frame
+from pvlr_sdk.thresholds import sigmoid
+
+Floats = NDArray[np.float64]
+
+_SIDE = 400  # longest side of an embedded picture, pixels
+_QUALITY = 75
+
+
+def worst_mistakes(
+    labels: tuple[str, ...],
+    logits: Floats,
+    targets: NDArray[np.int8],
+    thresholds: Floats,
+    count: int,
+) -> list[dict[str, Any]]:
+    """The ``count`` worst labels that were missed and the ``count`` worst that were added, each photo once in a kind.
+
+    How bad a mistake is says the distance between logit and threshold, in logits. ``photo`` is the row of the photo.
+    """
+    cuts = np.log(thresholds) - np.log1p(-thresholds)
+    scores, over = sigmoid(logits), logits - cuts
+    tagged = scores >= thresholds
+    mistakes: list[dict[str, Any]] = []
+    for kind, wrong in (("missed", ~tagged & (targets == 1)), ("added", tagged & (targets == -1))):
+        distance = np.where(wrong, np.abs(over), -1.0)
+        worst = distance.argmax(axis=1)
+        ranked = np.argsort(-distance.max(axis=1), kind="stable")
+        for photo in ranked[:count]:
+            label = int(worst[photo])
+            if not wrong[photo, label]:
+                break
+            mistakes.append(
+                {
+                    "kind": kind,
+                    "photo": int(photo),
+                    "label": labels[label],
+                    "score": round(float(scores[photo, label]), 4),
+                    "threshold": round(float(thresholds[label]), 4),
+                    "tags": _tags(labels, scores[photo], tagged[photo], targets[photo]),
+                }
+            )
+    return mistakes
+
+
+def _tags(
+    labels: tuple[str, ...], scores: Floats, tagged: NDArray[np.bool_], target: NDArray[np.int8]
+) -> list[dict[str, Any]]:
+    """Every label that was predicted or should have been, surest first: right, missed, added, or unknown."""
+    shown = np.flatnonzero(tagged | (target == 1))
+    rows = []
+    for label in shown[np.argsort(-scores[shown], kind="stable")]:
+        of_tagged = {1: "right", -1: "added", 0: "unknown"}
+        state = of_tagged[int(target[label])] if tagged[label] else "missed"
+        rows.append({"label": labels[label], "score": round(float(scores[label]), 4), "state": state})
+    return rows
+
+
+def picture(path: Path) -> str | None:
+    """The photo as a small JPEG in a data URI; None if it can't be read any more."""
+    try:
+        pixels = load_frame(path).pixels
+    except FrameError:
+        return None
+    height, width = pixels.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    _, encoded = cv2.imencode(
+        ".jpg", cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    )
+    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")
