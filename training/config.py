@@ -210,7 +210,7 @@ class Config(_Strict):
 def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
     """Read an experiment from YAML; ``overrides`` are ``key.sub=value``.
 
-    Paths in it are relative to the file; ``$VARS`` in them expand.
+    Paths in it are relative to the file, those in ``overrides`` to the working folder; ``$VARS`` in them expand.
 
     Raises:
         ConfigError: names the key that is unknown or wrong.
@@ -271,4 +271,7 @@ def _override(raw: dict[str, Any], item: str) -> None:
             raise ConfigError(
                 dotted, expected="a known key", got=f"{parent!r} has no keys of its own", hint="See docs."
             )
-    node[last] = yaml.safe_load(value)
+    parsed = yaml.safe_load(value)
+    if last in _PATH_KEYS and isinstance(parsed, str) and not parsed.startswith(("$", "~")):
+        parsed = str(Path(parsed).absolute())  # what is typed is relative to where it is typed, not to the file
+    node[last] = parsed

@@ -105,3 +105,15 @@ def test_a_configuration_inside_an_early_checkpoint_still_loads() -> None:
     config = Config.model_validate({"name": "early", "model": model, "data": data, "train": training})
     assert config.model.head == "pvlr"
     assert config.data.sources[0].kind == "csv"
+
+
+def test_a_path_on_the_command_line_is_relative_to_the_working_folder(
+    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("RUNS", "/srv/runs")
+    assert load_config(write_config(), ["train.init=runs/first"]).train.init == elsewhere / "runs" / "first"
+    assert load_config(write_config(), ["train.init=$RUNS/first"]).train.init == Path("/srv/runs/first")
+    assert load_config(write_config(train={"init": "first"})).train.init == tmp_path / "first"

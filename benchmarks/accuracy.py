@@ -1,0 +1,256 @@
+"""What is each part of PVLR worth? Trains the rows of accuracy_rows.yaml, measures them, and writes docs/accuracy.md.
+
+    python benchmarks/accuracy.py train linear                # one row: trains it, prints and writes its figures
+    python benchmarks/accuracy.py train --seeds 2 --jobs 2    # all rows that have no figures yet; stop it at any time
+    python benchmarks/accuracy.py write                       # docs/accuracy.md from benchmarks/results
+
+Needs the extra [train] and $PVLR_DATA. All rows with the frozen backbone share its features, which the first of them
+computes (6 minutes on two cores) and keeps in runs/accuracy/features.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+import yaml
+from rich.console import Console
+
+from pvlr_sdk.files import write_files
+from pvlr_sdk.metrics import average_precision_11pt
+from pvlr_training.checkpoint import load_model
+from pvlr_training.config import CsvSource, DataConfig, load_config
+from pvlr_training.data import Photos, Views, load_photos
+from pvlr_training.deploy import DeployedPVLR
+from pvlr_training.evaluate import measure, predict_logits
+from pvlr_training.features import shared_features
+from pvlr_training.machine import Machine
+from pvlr_training.state import has_state
+from pvlr_training.train import train as train_run
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGE = HERE.parent / "docs" / "accuracy.md"
+BASE = "pvlr"
+"""The row that all others of the frozen recipe are compared with."""
+
+app = typer.Typer(add_completion=False, help=__doc__)
+console = Console()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment: a recipe's configuration with some keys changed."""
+
+    name: str
+    label: str
+    group: str
+    config: Path
+    overrides: tuple[str, ...]
+    frozen: bool
+
+    def result(self, seed: int) -> Path:
+        return RESULTS / "accuracy" / f"{self.name}-{seed}.json"
+
+
+def read_rows() -> list[Row]:
+    raw = yaml.safe_load((HERE / "accuracy_rows.yaml").read_text())
+    rows = []
+    for group in raw["groups"]:
+        recipe = raw["recipes"][group["recipe"]]
+        for row in group["rows"]:
+            overrides = (*recipe["set"], *row.get("set", ()))
+            config = (HERE / recipe["config"]).resolve()
+            rows.append(Row(row["name"], row["label"], group["title"], config, overrides, group["recipe"] == "frozen"))
+    return rows
+
+
+@app.command()
+def train(
+    names: Annotated[list[str] | None, typer.Argument(help="Rows to train; default: all.")] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds of each row: 0, 1, ...")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes side by side, one thread each; 1: one with all threads.")] = 1,
+    share: Annotated[str, typer.Option(help="i/n: only every n-th experiment, from the i-th on.")] = "0/1",
+    again: Annotated[bool, typer.Option(help="Train rows that have figures too.")] = False,
+    out: Annotated[Path, typer.Option(help="Where the runs are kept.")] = Path("runs/accuracy"),
+) -> None:
+    """Train rows and write their figures to benchmarks/results/accuracy."""
+    rows = read_rows()
+    unknown = sorted(set(names or ()) - {row.name for row in rows})
+    if unknown:
+        raise typer.BadParameter(f"no row {unknown[0]}; there are {', '.join(row.name for row in rows)}")
+    if jobs > 1:
+        given = [sys.executable, __file__, "train", *(names or ()), f"--seeds={seeds}", f"--out={out}"]
+        given += ["--again"] if again else []
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        running = [subprocess.Popen([*given, f"--share={i}/{jobs}"], env=environment) for i in range(jobs)]
+        raise typer.Exit(max([process.wait() for process in running]))
+    first, step = map(int, share.split("/"))
+    chosen = [(row, seed) for seed in range(seeds) for row in rows if not names or row.name in names]
+    for row, seed in chosen[first::step]:
+        if again or not row.result(seed).exists():
+            figures = train_row(row, seed, out)
+            console.print(f"{row.name} {seed}: mAP {figures['testdev']['mAP']}, {figures['seconds'] / 60:.1f} minutes")
+
+
+def train_row(row: Row, seed: int, out: Path) -> dict[str, Any]:
+    overrides = [*row.overrides, f"train.seed={seed}", f"train.features={(out / 'features').resolve()}"]
+    config = load_config(row.config, overrides)
+    folder = out / f"{row.name}-{seed}"
+    photos = decoded(config.data.model_dump_json())
+    train_run(row.config, overrides, out=folder, resume=has_state(folder), console=console, photos=photos)
+    model, config, extra = load_model(folder)
+    source = config.data.sources[0]
+    assert isinstance(source, CsvSource)
+    tested = config.data.model_copy(update={"sources": (source.model_copy(update={"splits": ("testdev",)}),)})
+    photos = decoded(tested.model_dump_json())
+    logits = test_logits(row, model, photos, Views(tested, 0), out)
+    targets = photos.targets.numpy()
+    testdev = measure(logits, targets, np.array(extra["thresholds"]))
+    testdev["mAP_11pt"] = round(
+        100 * float(np.mean([average_precision_11pt(logits[:, c], targets[:, c]) for c in range(targets.shape[1])])), 2
+    )
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    figures = {
+        "row": row.name,
+        "seed": seed,
+        "overrides": list(row.overrides),
+        "photos": {"testdev": len(photos)},
+        "testdev": testdev,
+        "holdout": extra["holdout"],
+        "parameters": {
+            "head": sum(p.numel() for part in (model.head, model.text) for p in part.parameters() if p.requires_grad),
+            "backbone": sum(p.numel() for p in model.backbone.parameters()),
+        },
+        "seconds": extra["seconds"],
+        "seconds_an_epoch": seconds_an_epoch(log),
+        "threads": extra["threads"],
+        "torch": torch.__version__,
+    }
+    write_files({row.result(seed): (json.dumps(figures, indent=1) + "\n").encode()})
+    return figures
+
+
+@lru_cache
+def decoded(config: str) -> Photos:
+    """The photos of a data configuration, given as JSON: decoded once for all rows of this process."""
+    return load_photos(DataConfig.model_validate_json(config))
+
+
+def test_logits(row: Row, model: Any, photos: Photos, views: Views, out: Path) -> Any:
+    """Logits of the deployed network; where the backbone was never trained, on its cached features (bf16)."""
+    deployed, machine = DeployedPVLR(model), Machine("auto")
+    if not row.frozen:
+        with machine.autocast():
+            return predict_logits(deployed, photos, views)
+    features = shared_features(out / "features", model.backbone, photos, views, 1, machine, lambda _: None)[0]
+    with torch.inference_mode():
+        return torch.cat([deployed.head(part.float(), deployed.bank).logits.double() for part in features.split(64)])
+
+
+def seconds_an_epoch(log: list[dict[str, Any]]) -> dict[str, float]:
+    """The median time between two epochs' ends, for each stage that has two."""
+    found = {}
+    for stage in ("head", "finetune"):
+        ends = [entry["seconds"] for entry in log if entry["stage"] == stage]
+        if len(ends) > 1:
+            found[stage] = round(statistics.median(np.diff(ends)), 1)
+    return found
+
+
+@app.command()
+def write() -> None:
+    """Write docs/accuracy.md from its template and the files in benchmarks/results."""
+    page = (HERE / "accuracy_page.md").read_text()
+    tables = {
+        "rivals": lambda: table(["Rival heads"]),
+        "ablations": lambda: table([row.group for row in read_rows() if row.frozen and row.group != "Rival heads"]),
+        "finetuned": lambda: table(["Fine-tuned"]),
+        "shipped": shipped_table,
+        "parity": parity_table,
+    }
+    page = re.sub(r"\{\{ (\w+) \}\}", lambda match: tables[match[1]](), page)
+    write_files({PAGE: page.encode()})
+    console.print(f"wrote {PAGE}")
+
+
+def table(groups: list[str]) -> str:
+    """Rows of these groups that have figures, as a Markdown table; the difference is to the first row of the recipe."""
+    rows = [row for row in read_rows() if row.group in groups]
+    base_name = BASE if rows[0].frozen else rows[0].name
+    base = mean_map(next(row for row in read_rows() if row.name == base_name))
+    lines = ["| | mAP | against PVLR | Head, parameters | Seconds an epoch | Repeat it | |", "| --- " * 7 + "|"]
+    group = None
+    for row in rows:
+        figures = [json.loads(path.read_text()) for path in seeds_of(row)]
+        if not figures:
+            continue
+        if row.group != group and len(set(groups)) > 1:
+            group = row.group
+            lines.append(f"| **{group}** | | | | | | |")
+        scores = [one["testdev"]["mAP"] for one in figures]
+        shown = f"{statistics.mean(scores):.2f}" + (
+            f" ({', '.join(f'{score:.2f}' for score in scores)})" if len(scores) > 1 else ""
+        )
+        difference = "" if row.name == base_name or base is None else f"{statistics.mean(scores) - base:+.2f}"
+        stage = list(figures[0]["seconds_an_epoch"])[-1]
+        lines.append(
+            f"| {row.label} | {shown} | {difference} | {figures[0]['parameters']['head'] / 1e6:.2f} M "
+            f"| {statistics.median(one['seconds_an_epoch'][stage] for one in figures):.0f} "
+            f"| `python benchmarks/accuracy.py train {row.name}` "
+            f"| {statistics.median(one['seconds'] for one in figures) / 60:.0f} min |"
+        )
+    return "\n".join(lines)
+
+
+def seeds_of(row: Row) -> list[Path]:
+    return sorted((RESULTS / "accuracy").glob(f"{row.name}-[0-9].json"))
+
+
+def mean_map(row: Row) -> float | None:
+    scores = [json.loads(path.read_text())["testdev"]["mAP"] for path in seeds_of(row)]
+    return statistics.mean(scores) if scores else None
+
+
+def shipped_table() -> str:
+    """What ``pvlr eval --json`` printed for the shipped plans."""
+    lines = ["| Model | Photos | mAP | mAP, 11 points | CF1 | OF1 |", "| --- " * 6 + "|"]
+    for path in sorted(RESULTS.glob("eval-*.json"), reverse=True):
+        report = json.loads(path.read_text())
+        photos = path.stem.split("-on-")[1].replace("_", " ")  # eval-<plan>-on-<photos>.json
+        lines.append(
+            f"| `{report['model']}` | {photos}, {report['images']:,} | {report['mAP']:.2f} | {report['mAP_11pt']:.2f} "
+            f"| {report['CF1']:.2f} | {report['OF1']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def parity_table() -> str:
+    lines = [
+        "| Model | Stage, against torch fp32 | Mean logit difference | Largest | Same tag sets |",
+        "| --- " * 5 + "|",
+    ]
+    for path in sorted(RESULTS.glob("parity-*.json"), reverse=True):
+        report = json.loads(path.read_text())
+        for row in report["rows"]:
+            if row["against"] == "torch fp32":
+                lines.append(
+                    f"| `{path.stem.removeprefix('parity-')}` | {row['stage']} | {row['mean_logit_difference']:.2g} "
+                    f"| {row['largest_logit_difference']:.2g} | {row['same_tag_sets']:.1f} % |"
+                )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app()
