@@ -6,11 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "pvlr/data_type.h"
 #include "pvlr/status.h"
 
 namespace pvlr {
-
-enum class DataType : std::int32_t { kFloat32, kFloat16, kBfloat16 };
 
 // Elements from one batch entry, head and row to the next. Rows are contiguous. A batch stride of 0 shares an input.
 struct AttentionStrides {
