@@ -110,7 +110,7 @@ def test_host_twin_is_the_definition(emulator: Any, tmp_path: Path) -> None:
 
 
 def test_host_and_kernel_agree(emulator: Any, tmp_path: Path) -> None:
-    program = emulator.build(_sources(), kind="address")
+    program = emulator.build(_sources(), kind="race")
     for case in _cases("float32"):
         host, kernel = (_run(emulator, program, where, case, tmp_path) for where in ("host", "kernel"))
         assert (np.abs(host - kernel) * cases.STD[:, None, None]).max() < 1e-3
@@ -124,7 +124,7 @@ def test_order_of_warps_changes_nothing(emulator: Any, tmp_path: Path) -> None:
 
 
 def test_more_pictures_than_a_launch_takes(emulator: Any, tmp_path: Path) -> None:
-    program = emulator.build(_sources(), kind="address")
+    program = emulator.build(_sources(), kind="race")
     case = Case("float16", (3, 4), tuple(Picture("bgr", 5, 3 + i, seed=i) for i in range(70)))
     cases.assert_close(case, _run(emulator, program, "kernel", case, tmp_path), cases.define(case))
 
@@ -162,7 +162,7 @@ def test_launcher_names_the_wrong_argument(emulator: Any) -> None:
 
 
 PLANTED = {
-    "no barrier before the line is read": (r"__syncwarp\(\);(?=\s+const int end)", "", "race"),
+    "no barrier before the line is read": (r"__syncwarp\(\);(?=\s+const int end)", "", "uninitialised"),
     "no barrier before the line is written again": (r"__syncwarp\(\);(?=\s+\}\s+const float inverse)", "", "race"),
     "a window that is one column short": (r"x < task\.end\)", "x + kQuad < task.end)", "uninitialised"),
     "a whole word at the edge": (r"x \+ kQuad <= picture\.width", "x < picture.width", "AddressSanitizer"),
@@ -179,7 +179,7 @@ def test_planted_bugs_are_caught(emulator: Any, bug: str, tmp_path: Path) -> Non
     spoilt, found = re.subn(pattern, replacement, source.read_text())
     assert found == 1
     source.write_text(spoilt)
-    main = tmp_path / f"{source.stem}-{abs(hash(bug))}.cpp"
+    main = tmp_path / "mutant.cpp"
     main.write_text(MUTANT)
     kind = "address" if report == "AddressSanitizer" else "race"
     done = emulator.run(emulator.build([main], kind=kind, csrc=copy))
