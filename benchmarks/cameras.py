@@ -59,7 +59,7 @@ def main(
     engine_ms: Annotated[float, typer.Option(help="What the slowed-down engine takes for a frame.")] = 50.0,
     size: Annotated[str, typer.Option(help="Size of the pictures of the four cameras.")] = "640x360",
     fps: Annotated[float, typer.Option(help="Frames a second of each of the four; more than the engine takes.")] = 60.0,
-    optimize: Annotated[str, typer.Option(help="For the four cameras: an engine for latency or throughput.")] = "latency",
+    optimize: Annotated[str, typer.Option(help="For the four cameras: latency or throughput.")] = "latency",
     out: Annotated[Path | None, typer.Option("--json", help="Write the figures here as well.")] = None,
 ) -> None:
     """Measure ages against a slow engine, and four cameras against predict_batch."""
