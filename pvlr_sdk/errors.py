@@ -97,6 +97,10 @@ class ImageDecodeError(FrameError, ValueError):
     """The bytes are no picture that can be decoded, or end in the middle of one."""
 
 
+class ImageSizeError(FrameError, ValueError):
+    """An uploaded picture has more bytes or pixels than the server takes."""
+
+
 # -- sources ----------------------------------------------------------------------------------------------------------
 
 
