@@ -163,6 +163,10 @@ class ModelError(BundleError, ValueError):
     """The network can't be read, or its inputs and outputs are not those of a PVLR model."""
 
 
+class UnsupportedNodeError(ModelError):
+    """TensorRT refuses a node of the network."""
+
+
 class BackendError(BundleError, RuntimeError):
     """The backend that the plan needs is not usable on this machine, or it failed while running."""
 
@@ -172,7 +176,7 @@ class SelfTestError(BundleError, RuntimeError):
 
 
 class AccuracyError(BundleError, ArithmeticError):
-    """A faster precision changes more tags than it may, so no plan was written."""
+    """A faster precision or a plan changes more tags than it may."""
 
 
 class NonFiniteError(BundleError, ArithmeticError):
