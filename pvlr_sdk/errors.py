@@ -171,6 +171,22 @@ class BackendError(BundleError, RuntimeError):
     """The backend that the plan needs is not usable on this machine, or it failed while running."""
 
 
+class PlanMismatchError(BackendError):
+    """The plan was built for another TensorRT, GPU, processor or plugin library than the ones here."""
+
+
+class BuildError(BackendError):
+    """TensorRT could not make a plan of the network: something in it, or an option, is not supported there."""
+
+
+class DeviceMemoryError(BackendError, MemoryError):
+    """The GPU has too little free memory."""
+
+
+class DeviceLostError(BackendError):
+    """The CUDA context broke, as after a fault on the GPU; what was under way is lost."""
+
+
 class SelfTestError(BundleError, RuntimeError):
     """The compiled plan does not reproduce its golden scores on this machine."""
 

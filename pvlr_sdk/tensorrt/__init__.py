@@ -1,1 +1,1 @@
-"""What turns a network into a TensorRT engine. Imports no TensorRT: callers pass the module that they have."""
+"""Building plans for NVIDIA's TensorRT; running them is :mod:`pvlr_sdk.backends.tensorrt`'s job."""
