@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .. import errors
 from ..backends.openvino import INPUT, LOGITS, SIMILARITY
 from ..cores import available_cores
+from ..device_frames import DeviceFrame
 from ..gate import Agreement, compare, logits_of_all
 from . import edit
 from .convert import spec_of
@@ -19,7 +20,8 @@ from .rounding import emulated
 
 if TYPE_CHECKING:
     from ..backends import Slot
-    from ..frames import FrameLike
+    from ..frames import Frame, FrameLike
+    from ..preprocess import Preprocessor
 
 
 def check(
@@ -98,6 +100,10 @@ class _Slot:
         self._session = session
         self._outputs: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self.input = image
+
+    def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
+        assert not isinstance(frame, DeviceFrame), "comparisons run on the CPU"
+        preprocess(frame.pixels, frame.order, self.input)
 
     def start(self) -> None:
         logits, similarity = self._session.run([LOGITS, SIMILARITY], {INPUT: self.input[None]})
