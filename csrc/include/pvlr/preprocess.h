@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace pvlr {
+#include "pvlr/pixel_format.h"
 
-enum class PixelFormat : std::int32_t { kRgb, kBgr, kRgba, kBgra, kGray, kNv12 };
+namespace pvlr {
 
 // Everything that a pass needs, as plain data, so that a kernel on another device can take the same struct.
 // Strides are in bytes and may be negative; nothing has to be contiguous but dst.
