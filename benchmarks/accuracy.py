@@ -172,7 +172,7 @@ def seconds_an_epoch(log: list[dict[str, Any]]) -> dict[str, float]:
     for stage in ("head", "finetune"):
         ends = [entry["seconds"] for entry in log if entry["stage"] == stage]
         if len(ends) > 1:
-            found[stage] = round(statistics.median(np.diff(ends)), 1)
+            found[stage] = round(float(np.median(np.diff(ends))), 1)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from . import __version__, errors, golden
 from .backends import PRECISIONS, check_choice
@@ -22,7 +20,7 @@ from .bundle import labels_path, shortest, write_bundle
 from .frames import FrameLike, load_bgr
 from .gate import MIN_AGREEMENT
 from .labels import LabelBank
-from .manifest import FORMAT, Manifest, ModelSpec
+from .manifest import FORMAT, Manifest, ModelSpec, parse_spec
 from .precision import Photos, choose
 from .preprocess import Preprocessor
 
@@ -179,25 +177,7 @@ def read_spec(payload: bytes, source: str) -> ModelSpec:
     """
     model = read_network(open_core(), payload, source)
     path = ["framework", "pvlr"]
-    if not model.has_rt_info(path):
-        raise errors.ModelError(
-            source, expected="an ONNX network with pvlr metadata", got="one without", hint="Make one with pvlr export."
-        )
-    text = model.get_rt_info(path).value
-    try:
-        spec = ModelSpec.model_validate(json.loads(text))
-    except (ValidationError, json.JSONDecodeError) as error:
-        raise errors.ModelError(
-            source,
-            expected="valid pvlr metadata",
-            got=str(error).splitlines()[0],
-            hint="Export it again with this version of pvlr_sdk.",
-        ) from None
-    if spec.format > FORMAT:
-        raise errors.ModelError(
-            source, expected=f"format {FORMAT} or older", got=f"format {spec.format}", hint="Update pvlr_sdk."
-        )
-    return spec
+    return parse_spec(model.get_rt_info(path).value if model.has_rt_info(path) else None, source)
 
 
 def _read(source: str) -> bytes:

@@ -119,8 +119,7 @@ def _photos(folder: Path, truth: Path | None, split: str | None, bank: Path) -> 
 
     if truth is None:
         return Photos.below(folder)
-    table = read_labels(truth, split, LabelBank.load(bank).names)
-    return Photos([folder / file for file in table.files], table.targets)
+    return Photos.listed(folder, read_labels(truth, split, LabelBank.load(bank).names))
 
 
 def _open(plan: Path | None) -> Bundle:
