@@ -72,6 +72,10 @@ def build_plan(
     least = MIN_AGREEMENT if min_agreement is None else min_agreement
     check_choice("precision", precision, PRECISIONS)
     precision = "fp16" if precision == "auto" else precision
+    if options.dla is not None and precision not in ("fp16", "int8"):
+        raise errors.OptionError(
+            "precision", expected="fp16 or int8, for the DLA", got=precision, hint="Leave --dla out for the GPU."
+        )
     library.require()
     work = _Work(source, Path(out), precision, options, open_cuda().gpu(), photos, golden_frame)
     try:

@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.build import build
+from pvlr_sdk.cli import app
+from pvlr_sdk.cli.phases import Phases
 from pvlr_sdk.tensorrt.library import Messages
 from pvlr_sdk.tensorrt.options import Batch, BuildOptions
 
@@ -167,6 +170,37 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path):
     assert len(steps) < 5
     assert not (tmp_path / "engine.plan").exists()
     assert not [thread for thread in threading.enumerate() if thread.name == "pvlr-tensorrt-build"]
+
+
+def test_on_the_command_line(trt, exported, tmp_path, capsys):
+    out = tmp_path / "engine.plan"
+    command = [str(exported.onnx), "-o", str(out), "--device", "tensorrt", "--attention", "native", "--batch", "1:2:4"]
+    result = CliRunner().invoke(app, ["build", *command, "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["tensorrt"]["batch"] == [1, 2, 4]
+    result = CliRunner().invoke(app, ["build", *command, "--batch", "4:2"])
+    assert isinstance(result.exception, errors.OptionError)
+
+
+def test_bars_come_and_go(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with Phases() as phases:
+        phases.begin("Building", None, 2)
+        phases.begin("Timing", "Building", 5)
+        phases.step("Timing", 3)
+        bars = {task.description: (task.completed, task.total) for task in phases._bars.tasks}
+        assert bars == {"Building": (0, 2), "  Timing": (3, 5)}
+        phases.end("Timing")
+        phases.end("Timing")  # TensorRT may say so twice
+        phases.end("Building")
+        assert not phases._bars.tasks
+
+
+def test_without_tensorrt_nothing_is_built(exported, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(errors.MissingPartError, match="JetPack"):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
+    assert not list(tmp_path.iterdir())
 
 
 def _compile(payload: bytes) -> bytes:
