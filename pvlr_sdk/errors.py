@@ -56,6 +56,10 @@ class MissingPartError(PvlrError, ImportError):
     """An optional part (an extra, the compiled core, a backend's library) is not installed."""
 
 
+class DeviceError(PvlrError, RuntimeError):
+    """The GPU can't do it: there is none, it is too old or out of memory, or CUDA refused a launch."""
+
+
 class OutputError(PvlrError, OSError):
     """A file could not be written (no space, no permission); what was there before is untouched."""
 
@@ -95,6 +99,10 @@ class ImageNotFoundError(FrameError, FileNotFoundError):
 
 class ImageDecodeError(FrameError, ValueError):
     """The bytes are no picture that can be decoded, or end in the middle of one."""
+
+
+class ImageSizeError(FrameError, ValueError):
+    """An uploaded picture has more bytes or pixels than the server takes."""
 
 
 # -- sources ----------------------------------------------------------------------------------------------------------
@@ -163,8 +171,28 @@ class ModelError(BundleError, ValueError):
     """The network can't be read, or its inputs and outputs are not those of a PVLR model."""
 
 
+class UnsupportedNodeError(ModelError):
+    """TensorRT refuses a node of the network."""
+
+
 class BackendError(BundleError, RuntimeError):
     """The backend that the plan needs is not usable on this machine, or it failed while running."""
+
+
+class PlanMismatchError(BackendError):
+    """The plan was built for another TensorRT, GPU, processor or plugin library than the ones here."""
+
+
+class BuildError(BackendError):
+    """TensorRT could not make a plan of the network: something in it, or an option, is not supported there."""
+
+
+class DeviceMemoryError(BackendError, MemoryError):
+    """The GPU has too little free memory."""
+
+
+class DeviceLostError(BackendError):
+    """The CUDA context broke, as after a fault on the GPU; what was under way is lost."""
 
 
 class SelfTestError(BundleError, RuntimeError):
@@ -172,7 +200,7 @@ class SelfTestError(BundleError, RuntimeError):
 
 
 class AccuracyError(BundleError, ArithmeticError):
-    """A faster precision changes more tags than it may, so no plan was written."""
+    """A faster precision or a plan changes more tags than it may."""
 
 
 class NonFiniteError(BundleError, ArithmeticError):

@@ -57,6 +57,8 @@ class ModelSpec(_Strict):
     attention: AttentionSpec
     fp32_until: str | None = None
     """The tensor up to which an engine of lower precision computes in fp32; None: it does nowhere."""
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    """What the graph itself computes in: all but fp32 are for TensorRT."""
     source: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -85,6 +87,34 @@ class GoldenSpec(_Strict):
     tolerance: dict[str, float]
 
 
+class TensorRtSpec(_Strict):
+    """What a TensorRT plan was built with: where it runs follows from that."""
+
+    version: str = Field(pattern=r"^\d+\.\d+(\.\d+)*$")
+    """TensorRT's."""
+    capability: str = Field(pattern=r"^\d+\.\d+$")
+    """The GPU's compute capability."""
+    gpu: str
+    machine: str
+    """The processor, as ``platform.machine()`` says it: ``x86_64`` or ``aarch64``."""
+    hardware: Literal["this", "capability", "ampere+"] = "this"
+    """GPUs that it may run on: this model, all of this compute capability, or Ampere and newer."""
+    version_compatible: bool = False
+    """It also runs in newer versions, through their lean runtime."""
+    batch: tuple[int, int, int] = (1, 1, 1)
+    """Smallest, most usual and largest batch."""
+    attention: Literal["fused", "native"] = "native"
+    plugins: str | None = None
+    """Version of the plugin library that it needs; None: it needs none."""
+    dla: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TensorRtSpec:
+        if not 1 <= self.batch[0] <= self.batch[1] <= self.batch[2]:
+            raise ValueError("batch must rise from at least 1")
+        return self
+
+
 class Manifest(_Strict):
     """Everything about a bundle but its payload. ``files`` has one entry a role: ``plan`` and ``labels``."""
 
@@ -93,6 +123,7 @@ class Manifest(_Strict):
     backend: Literal["openvino", "tensorrt"]
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
     fp32_until: str | None = None
+    tensorrt: TensorRtSpec | None = None
     input: InputSpec
     attention: AttentionSpec
     labels: tuple[LabelSpec, ...] = Field(min_length=1)
@@ -110,6 +141,8 @@ class Manifest(_Strict):
             raise ValueError(f"golden.logits: {len(self.golden.logits)} values for {len(names)} labels")
         if set(self.files) != {"plan", "labels"}:
             raise ValueError("files: must name exactly 'plan' and 'labels'")
+        if (self.tensorrt is None) == (self.backend == "tensorrt"):
+            raise ValueError("tensorrt: must be there for the tensorrt backend, and for no other")
         return self
 
 
@@ -143,6 +176,32 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
         raise errors.ManifestError(
             str(path), expected="a valid pvlr manifest", got=f"{where}: {first['msg']}", hint=_REBUILD
         ) from None
+
+
+def parse_spec(text: str | None, source: str) -> ModelSpec:
+    """Validate the ``pvlr`` entry of a network's metadata; None: it has none.
+
+    Raises:
+        ModelError: it is missing, newer or wrong.
+    """
+    if text is None:
+        raise errors.ModelError(
+            source, expected="an ONNX network with pvlr metadata", got="one without", hint="Make one with pvlr export."
+        )
+    try:
+        spec = ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        raise errors.ModelError(
+            source,
+            expected="valid pvlr metadata",
+            got=str(error).splitlines()[0],
+            hint="Export it again with this version of pvlr_sdk.",
+        ) from None
+    if spec.format > FORMAT:
+        raise errors.ModelError(
+            source, expected=f"format {FORMAT} or older", got=f"format {spec.format}", hint="Update pvlr_sdk."
+        )
+    return spec
 
 
 _REBUILD = "Copy the bundle again, or build it again with pvlr build."

@@ -42,11 +42,16 @@ Status choose(const DualSoftmaxAttentionParams& p, Choice* choice) {
   const AttentionLaunchers launchers = launchers_for(p);
   const bool large = p.labels >= launchers.large.columns && launchers.large.shared_bytes <= shared_bytes;
   choice->launcher = large ? launchers.large : launchers.small;
-  choice->plan =
-      device::plan_attention(p, choice->launcher.columns, multiprocessors * choice->launcher.blocks_per_processor);
-  const std::int64_t blocks = p.batch * p.heads * choice->plan.label_splits * choice->plan.token_splits;
-  const std::int64_t merged = p.batch * p.heads * (p.tokens + p.labels);
-  if (std::max(blocks, merged) > std::numeric_limits<std::int32_t>::max()) {
+  const int wanted = std::min(device::kMostWantedBlocks, multiprocessors * choice->launcher.blocks_per_processor);
+  choice->plan = device::plan_attention(p, choice->launcher.columns, wanted);
+  return {};
+}
+
+// The merge counts rows in 32 bits. Thread blocks of the attention are never more than one a head or the wanted number.
+Status check_launch(const DualSoftmaxAttentionParams& p) {
+  const Status checked = check_dual_softmax_attention(p);
+  if (!checked.ok()) return checked;
+  if (p.batch * p.heads > std::numeric_limits<std::int32_t>::max() / (p.tokens + p.labels)) {
     return {StatusCode::kInvalidArgument, "batch: batch * heads * (tokens + labels) must be below 2^31"};
   }
   return {};
@@ -57,7 +62,7 @@ Status check_sizes(DualSoftmaxAttentionParams p) {
   static char anything;
   p.q_x = p.k_t = p.v_x = p.v_t = &anything;
   p.o_x = p.o_t = &anything;
-  return check_dual_softmax_attention(p);
+  return check_launch(p);
 }
 
 bool aligned(const void* pointer, const AttentionStrides& strides, DataType type) {
@@ -89,8 +94,21 @@ Status dual_softmax_attention_cuda_workspace(const DualSoftmaxAttentionParams& p
   return chosen;
 }
 
+Status dual_softmax_attention_cuda_workspace_limit(const DualSoftmaxAttentionParams& params, std::size_t* bytes) {
+  if (bytes == nullptr) return {StatusCode::kInvalidArgument, "bytes: must not be null"};
+  *bytes = 0;
+  const Status checked = check_sizes(params);
+  if (!checked.ok()) return checked;
+  const AttentionLaunchers launchers = launchers_for(params);
+  *bytes = device::workspace_limit(params, launchers.small.columns);
+  if (params.labels >= launchers.large.columns) {
+    *bytes = std::max(*bytes, device::workspace_limit(params, launchers.large.columns));
+  }
+  return {};
+}
+
 Status dual_softmax_attention_cuda(const DualSoftmaxAttentionParams& params, void* stream) {
-  const Status checked = check_dual_softmax_attention(params);
+  const Status checked = check_launch(params);
   if (!checked.ok()) return checked;
   const Status alignment = check_alignment(params);
   if (!alignment.ok()) return alignment;

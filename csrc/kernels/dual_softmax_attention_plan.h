@@ -57,6 +57,24 @@ inline AttentionPlan plan_attention(const DualSoftmaxAttentionParams& p, int col
   return plan;
 }
 
+// More thread blocks than this are never wanted, so that there is a limit to a workspace on any device. Today's largest
+// take 320 (160 multiprocessors, two blocks each).
+constexpr int kMostWantedBlocks = 512;
+
+// The largest workspace that a plan for p, or for fewer batch entries, has on any device. Less work is split more, so
+// that the largest batch needn't be the one that needs most.
+inline std::size_t workspace_limit(DualSoftmaxAttentionParams p, int columns) {
+  std::size_t limit = plan_attention(p, columns, 1).workspace_bytes;  // nothing is split: grows with the batch
+  const std::int64_t most = std::min(p.batch, kMostWantedBlocks / p.heads);
+  for (p.batch = 1; p.batch <= most; ++p.batch) {
+    const int heads = static_cast<int>(p.batch * p.heads);
+    for (int wanted = heads; wanted <= kMostWantedBlocks; wanted += heads) {
+      limit = std::max(limit, plan_attention(p, columns, wanted).workspace_bytes);
+    }
+  }
+  return limit;
+}
+
 // Sums that are not normalised yet: sums (rows, dim), and the maximum and sum of weights of each row.
 struct PartialRows {
   float* sums;

@@ -1,4 +1,6 @@
-// What the launcher refuses, and that the message names the argument; that it reports its workspace's size.
+// What the launcher refuses, and that the message names the argument; that it reports its workspace's size, and one
+// that suffices on any device.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -42,9 +44,43 @@ Params good() {
   return p;
 }
 
+// On devices of every size, with much and with little shared memory, nothing needs more than the limit for the largest
+// batch, and something needs just that.
+void check_limit(pvlr::DataType type, std::int64_t heads, std::int64_t tokens, std::int64_t labels, std::int64_t dim) {
+  Params p = good();
+  p.type = type;
+  p.batch = 9;
+  p.heads = heads;
+  p.tokens = tokens;
+  p.labels = labels;
+  p.dim = dim;
+  p.o_x_strides = p.o_t_strides = {dim, dim, heads * 9 * dim};
+  std::size_t limit = 0;
+  std::size_t most = 0;
+  expect(pvlr::dual_softmax_attention_cuda_workspace_limit(p, &limit).ok(), "a limit");
+  const auto device = simt::device;
+  for (p.batch = 1; p.batch <= 9; ++p.batch) {
+    for (const std::size_t shared : {std::size_t{64} << 10, std::size_t{227} << 10}) {
+      for (int multiprocessors = 1; multiprocessors <= 520; ++multiprocessors) {
+        simt::device.shared_bytes_per_block = shared;
+        simt::device.multiprocessors = multiprocessors;
+        std::size_t bytes = 0;
+        expect(pvlr::dual_softmax_attention_cuda_workspace(p, &bytes).ok(), "a workspace");
+        most = std::max(most, bytes);
+      }
+    }
+  }
+  simt::device = device;
+  expect(most == limit, "the limit is what the greediest device and batch need");
+}
+
 }  // namespace
 
 int main() {
+  check_limit(pvlr::DataType::kFloat16, 8, 196, 80, 64);
+  check_limit(pvlr::DataType::kFloat16, 8, 49, 4585, 64);
+  check_limit(pvlr::DataType::kBfloat16, 3, 301, 1000, 128);
+  check_limit(pvlr::DataType::kFloat32, 4, 784, 20, 32);
   std::size_t bytes = 0;
   Params sizes = good();
   sizes.q_x = sizes.k_t = sizes.v_x = sizes.v_t = sizes.o_x = sizes.o_t = nullptr;

@@ -60,6 +60,9 @@ Status dual_softmax_attention_host(const DualSoftmaxAttentionParams& params);
 // Bytes of workspace that a launch on the current CUDA device needs. Pointers may still be null.
 Status dual_softmax_attention_cuda_workspace(const DualSoftmaxAttentionParams& params, std::size_t* bytes);
 
+// Bytes of workspace that suffice on any CUDA device, for this batch and for smaller ones. Needs no device.
+Status dual_softmax_attention_cuda_workspace_limit(const DualSoftmaxAttentionParams& params, std::size_t* bytes);
+
 // Queues the work on a cudaStream_t of the current device; neither allocates nor waits, so that it may be captured in a
 // graph. Rows of all tensors must be aligned to 16 bytes. Results are the same bit for bit from run to run on a device.
 Status dual_softmax_attention_cuda(const DualSoftmaxAttentionParams& params, void* stream);
