@@ -25,13 +25,17 @@ class CMakeBuild(build_ext):
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         # A new folder each time: pip builds in a new environment, so a kept CMake cache names tools that are gone.
         with tempfile.TemporaryDirectory() as work:
-            built = self._build(Path(work), pybind11.get_cmake_dir())
+            core, plugins = self._build(Path(work), pybind11.get_cmake_dir())
             # Also beside the sources: python started in the checkout imports that folder, not the installed package.
-            for place in {target, ROOT / "pvlr_sdk" / target.name}:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(built, place)
+            for folder in {target.parent, ROOT / "pvlr_sdk"}:
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(core, folder / target.name)
+                (folder / plugins.name).unlink(missing_ok=True)  # those of an earlier build
+                if plugins.is_file():
+                    shutil.copyfile(plugins, folder / plugins.name)
 
-    def _build(self, work: Path, pybind11_dir: str) -> Path:
+    def _build(self, work: Path, pybind11_dir: str) -> tuple[Path, Path]:
+        """The compiled core, and where the TensorRT plugins are if they were built."""
         options = [
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={work / 'out'}",
             f"-Dpybind11_DIR={pybind11_dir}",
@@ -42,9 +46,9 @@ class CMakeBuild(build_ext):
         if shutil.which("ninja"):
             options.append("-GNinja")
         subprocess.run(["cmake", "-S", str(ROOT), "-B", str(work), *options], check=True)
-        subprocess.run(["cmake", "--build", str(work), "--target", "_core"], check=True)
-        (built,) = (work / "out").glob("_core*")
-        return built
+        subprocess.run(["cmake", "--build", str(work), "--target", "pvlr_package"], check=True)
+        (core,) = (work / "out").glob("_core*")
+        return core, work / "out/libpvlr_plugins.so"
 
 
 setup(

@@ -1,0 +1,55 @@
+# The TensorRT plugins as a library, libpvlr_plugins.so. Needs TensorRT's headers and not its libraries: TensorRT loads
+# ours and finds what it exports by name.
+function(pvlr_leave_out_plugins reason)
+  message(STATUS "TensorRT plugins: left out, ${reason}")
+endfunction()
+
+if(NOT PVLR_CUDA)
+  pvlr_leave_out_plugins("they need -DPVLR_CUDA=ON")
+  return()
+endif()
+
+# JetPack and the system packages put the headers where compilers look.
+set(TENSORRT_ROOT "$ENV{TENSORRT_ROOT}" CACHE PATH "Folder with TensorRT's include/, unless the system has it")
+find_path(PVLR_TENSORRT_INCLUDE NvInferRuntime.h HINTS "${TENSORRT_ROOT}" PATH_SUFFIXES include)
+if(NOT PVLR_TENSORRT_INCLUDE)
+  pvlr_leave_out_plugins("NvInferRuntime.h was not found; set TENSORRT_ROOT")
+  return()
+endif()
+
+# As "#define NV_TENSORRT_MAJOR 10", or with TRT_MAJOR_ENTERPRISE and the like in between.
+file(STRINGS "${PVLR_TENSORRT_INCLUDE}/NvInferVersion.h" pvlr_tensorrt_lines REGEX "^#define (NV_TENSORRT|TRT)_[A-Z_]+ [0-9]+")
+foreach(part MAJOR MINOR PATCH)
+  string(REGEX MATCH "(NV_TENSORRT_${part}|TRT_${part}_ENTERPRISE) ([0-9]+)" _ "${pvlr_tensorrt_lines}")
+  list(APPEND pvlr_tensorrt_parts "${CMAKE_MATCH_2}")
+endforeach()
+list(JOIN pvlr_tensorrt_parts "." PVLR_TENSORRT_VERSION)
+if(PVLR_TENSORRT_VERSION VERSION_LESS 10.0)
+  pvlr_leave_out_plugins("${PVLR_TENSORRT_INCLUDE} has TensorRT ${PVLR_TENSORRT_VERSION}, and they need 10.0 or later")
+  return()
+endif()
+message(STATUS "TensorRT plugins: built with the headers of ${PVLR_TENSORRT_VERSION} in ${PVLR_TENSORRT_INCLUDE}")
+
+add_library(pvlr_plugins SHARED
+  csrc/plugin/attention_layer.cpp
+  csrc/plugin/layer.cpp
+  csrc/plugin/settings.cpp
+  csrc/plugin/shape.cpp
+  csrc/plugin/tag_head_layer.cpp
+  csrc/plugin/tensorrt_fields.cpp
+  csrc/plugin/tensorrt_library.cpp
+  csrc/plugin/tensorrt_log.cpp
+  csrc/plugin/tensorrt_plugin.cpp)
+target_include_directories(pvlr_plugins PRIVATE csrc)
+target_include_directories(pvlr_plugins SYSTEM PRIVATE "${PVLR_TENSORRT_INCLUDE}" ${CUDAToolkit_INCLUDE_DIRS})
+target_link_libraries(pvlr_plugins PRIVATE pvlr_cuda)
+target_compile_options(pvlr_plugins PRIVATE -Wall -Wextra -Wconversion -Wshadow)
+if(PVLR_WERROR)
+  target_compile_options(pvlr_plugins PRIVATE -Werror)
+endif()
+# Nothing is exported but what tensorrt_library.cpp marks, not even CUDA's runtime, which others in the process have too.
+target_link_options(pvlr_plugins PRIVATE -Wl,--no-undefined -Wl,--exclude-libs,ALL)
+set_target_properties(pvlr_plugins PROPERTIES VISIBILITY_INLINES_HIDDEN ON)
+list(JOIN PVLR_CUDA_ARCHITECTURES " " pvlr_plugins_architectures)
+set_source_files_properties(csrc/plugin/tensorrt_library.cpp PROPERTIES COMPILE_DEFINITIONS
+  "PVLR_TENSORRT_VERSION=\"${PVLR_TENSORRT_VERSION}\";PVLR_CUDA_VERSION=\"${CMAKE_CUDA_COMPILER_VERSION}\";PVLR_ARCHITECTURES=\"${pvlr_plugins_architectures}\"")

@@ -1,0 +1,50 @@
+// Shapes of tensors, some sizes of which may be unknown, and why one is refused.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+namespace pvlr::plugin {
+
+// Why something is refused, beginning with the name of what is wrong; empty if nothing is.
+using Problem = std::string;
+
+// An array that someone else owns.
+template <typename T>
+struct Span {
+  const T* data;
+  int count;
+
+  const T& operator[](int index) const { return data[index]; }
+};
+
+constexpr int kMaxRank = 8;  // as TensorRT's
+constexpr std::int64_t kUnknown = -1;
+
+struct Shape {
+  int rank = 0;
+  std::array<std::int64_t, kMaxRank> sizes{};
+
+  Shape() = default;
+  Shape(std::initializer_list<std::int64_t> values);
+
+  std::int64_t operator[](int axis) const { return sizes[static_cast<std::size_t>(axis)]; }
+  bool operator==(const Shape& other) const { return rank == other.rank && sizes == other.sizes; }
+  void push_back(std::int64_t size) { sizes[static_cast<std::size_t>(rank++)] = size; }
+};
+
+// "(2, ?, 64)"
+std::string text(const Shape& shape);
+
+// Whether the two can be the same once all sizes are known.
+bool compatible(const Shape& a, const Shape& b);
+
+// Whether the two differ in no axis but the given one; -1: in none.
+bool same_except(const Shape& a, const Shape& b, int axis);
+
+// "name: expected ..., got (2, 3)"
+Problem unexpected(const char* name, const std::string& expected, const Shape& got);
+
+}  // namespace pvlr::plugin

@@ -1,0 +1,129 @@
+#include "plugin/tag_head_layer.h"
+
+#include <cmath>
+
+namespace pvlr::plugin {
+namespace {
+
+enum Input { kTokens, kLabels, kBias, kTokenWeight, kTokenBias, kLabelWeight, kLabelBias, kInputCount };
+constexpr const char* kNames[] = {"x", "t", "bias", "x_weight", "x_bias", "t_weight", "t_bias"};
+constexpr int kCountWithoutNorms = kTokenWeight;
+
+Problem check_count(int input_count) {
+  if (input_count == kInputCount || input_count == kCountWithoutNorms) return {};
+  return "inputs: expected x, t, bias or these and x_weight, x_bias, t_weight, t_bias, got " +
+         std::to_string(input_count);
+}
+
+}  // namespace
+
+const char* TagHeadLayer::input_name(int input) const { return kNames[input]; }
+
+Problem TagHeadLayer::check_settings() const {
+  if (std::isnan(scale_)) return "scale: the field is missing";
+  if (std::isnan(alpha_)) return "alpha: the field is missing";
+  if (epsilon_ < 0) return "epsilon: expected 0 or more, got " + std::to_string(epsilon_);
+  return {};
+}
+
+bool TagHeadLayer::accepts(int position, const ElementType* types) const {
+  const ElementType type = types[position];
+  if (position == kLabels) return type == types[kTokens];
+  if (position > kLabels) return type == ElementType::kFloat32;
+  return type == ElementType::kFloat32 || type == ElementType::kFloat16 || type == ElementType::kBfloat16;
+}
+
+Problem TagHeadLayer::output_types(Span<ElementType> inputs, ElementType* outputs) const {
+  const Problem problem = check_count(inputs.count);
+  if (!problem.empty()) return problem;
+  for (int i = 0; i < inputs.count; ++i) {
+    if (accepts(i, inputs.data)) continue;
+    const char* expected = i > kLabels ? "float32" : "one type for x and t, float32, float16 or bfloat16";
+    return std::string(kNames[i]) + ": expected " + expected;
+  }
+  outputs[0] = outputs[1] = ElementType::kFloat32;
+  return {};
+}
+
+Problem TagHeadLayer::check(Span<Shape> inputs) const {
+  const Problem problem = check_count(inputs.count);
+  if (!problem.empty()) return problem;
+  const Shape& x = inputs[kTokens];
+  const Shape& t = inputs[kLabels];
+  if (x.rank != 3) return unexpected("x", "(batch, tokens, width)", x);
+  const Problem of_labels = check_bank("t", t, {x[0], kUnknown, x[2]});
+  if (!of_labels.empty()) return of_labels;
+  for (int i = kBias; i < inputs.count; ++i) {
+    const Shape expected{i == kBias ? t[t.rank - 2] : x[2]};
+    if (!compatible(inputs[i], expected)) return unexpected(kNames[i], text(expected), inputs[i]);
+  }
+  return {};
+}
+
+Problem TagHeadLayer::output_axes(Span<Shape> inputs, std::vector<OutputAxes>* outputs) const {
+  const Problem problem = check(inputs);
+  if (!problem.empty()) return problem;
+  const AxisOf labels{kLabels, inputs[kLabels].rank - 2};
+  *outputs = {{{kTokens, 0}, labels}, {{kTokens, 0}, {kTokens, 1}, labels}};
+  return {};
+}
+
+Problem TagHeadLayer::fill(Span<Shape> inputs, ElementType type, TagHeadParams* params) const {
+  const Problem problem = check(inputs);
+  if (!problem.empty()) return problem;
+  const Shape& x = inputs[kTokens];
+  const Shape& t = inputs[kLabels];
+  TagHeadParams& p = *params;
+  p = {};
+  p.type = data_type(type);
+  p.batch = x[0];
+  p.tokens = x[1];
+  p.labels = t[t.rank - 2];
+  p.width = x[2];
+  p.x_strides = {p.tokens * p.width, p.width};
+  p.t_strides = {same_for_all(t) ? 0 : p.labels * p.width, p.width};
+  p.scale = scale_;
+  p.alpha = alpha_;
+  p.epsilon = epsilon_;
+  p.maps_kind = TagHeadMap::kSimilarity;
+  p.maps_count = p.labels;
+  p.maps_batch_stride = p.tokens * p.labels;
+  p.maps_token_stride = p.labels;
+  p.maps_label_stride = 1;
+  return {};
+}
+
+Problem TagHeadLayer::workspace(Span<Shape> inputs, ElementType type, std::size_t* bytes) const {
+  TagHeadParams params{};
+  const Problem problem = fill(inputs, type, &params);
+  return problem.empty() ? tag_head_cuda_workspace(params, bytes).message : problem;
+}
+
+Problem TagHeadLayer::prepare(Span<Shape> inputs, ElementType type) {
+  TagHeadParams params{};
+  const Problem problem = fill(inputs, type, &params);
+  if (!problem.empty()) return problem;
+  const Status status = tag_head_cuda_workspace(params, &params.workspace_bytes);
+  if (!status.ok()) return status.message;
+  prepared_ = params;
+  normed_ = inputs.count == kInputCount;
+  return {};
+}
+
+Problem TagHeadLayer::run(const void* const* inputs, void* const* outputs, void* workspace, void* stream) const {
+  TagHeadParams params = prepared_;
+  const auto numbers = [inputs](Input input) { return static_cast<const float*>(inputs[input]); };
+  params.x = inputs[kTokens];
+  params.t = inputs[kLabels];
+  params.bias = numbers(kBias);
+  if (normed_) {
+    params.x_norm = {numbers(kTokenWeight), numbers(kTokenBias)};
+    params.t_norm = {numbers(kLabelWeight), numbers(kLabelBias)};
+  }
+  params.logits = static_cast<float*>(outputs[0]);
+  params.maps = static_cast<float*>(outputs[1]);
+  params.workspace = workspace;
+  return tag_head_cuda(params, stream).message;
+}
+
+}  // namespace pvlr::plugin

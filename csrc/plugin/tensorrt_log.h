@@ -1,0 +1,28 @@
+// Messages through TensorRT's logger.
+#pragma once
+
+#include <NvInferRuntime.h>
+
+#include <exception>
+
+namespace pvlr::plugin {
+
+// Where to look for the logger of whoever calls; null: nowhere, and messages go to standard error.
+void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept;
+
+void log_error(const char* layer, const char* message) noexcept;
+
+// What `work` gives. TensorRT's calls must not throw: an exception becomes a message and `otherwise`.
+template <typename T, typename Work>
+T guarded(const char* layer, T otherwise, const Work& work) noexcept {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    log_error(layer, error.what());
+  } catch (...) {
+    log_error(layer, "an unknown exception");
+  }
+  return otherwise;
+}
+
+}  // namespace pvlr::plugin

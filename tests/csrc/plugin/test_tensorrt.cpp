@@ -1,0 +1,368 @@
+// The plugins as TensorRT calls them, with its headers but without its library: creation, clones, serialisation, types,
+// shapes, formats, running, and that whatever is refused ends in a message and a code.
+#include <NvInferRuntime.h>
+
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "launchers.h"
+#include "pvlr/dual_softmax_attention.h"
+
+using namespace nvinfer1;
+
+extern "C" IPluginCreatorInterface* const* getCreators(std::int32_t& count);
+extern "C" void setLoggerFinder(ILoggerFinder* finder);
+extern "C" const char* pvlr_plugins_about();
+
+namespace {
+
+struct Logger final : ILogger {
+  std::vector<std::string> errors;
+  void log(Severity severity, const char* message) noexcept override {
+    if (severity == Severity::kERROR) errors.emplace_back(message);
+  }
+};
+
+struct Finder final : ILoggerFinder {
+  Logger logger;
+  bool broken = false;
+  ILogger* findLogger() override {
+    if (broken) throw std::runtime_error("no logger");
+    return &logger;
+  }
+};
+
+Finder finder;
+
+// The one message since the last call, and that it begins so.
+void expect_error(const char* beginning) {
+  expect(finder.logger.errors.size() == 1, std::to_string(finder.logger.errors.size()) + " messages for " + beginning);
+  for (const std::string& message : finder.logger.errors) expect_begins(message, beginning);
+  finder.logger.errors.clear();
+}
+
+IPluginCreatorV3One* creator(const char* name) {
+  std::int32_t count = 0;
+  IPluginCreatorInterface* const* all = getCreators(count);
+  for (int i = 0; i < count; ++i) {
+    auto* one = static_cast<IPluginCreatorV3One*>(all[i]);
+    if (std::strcmp(one->getPluginName(), name) == 0) return one;
+  }
+  std::printf("FAILED: no creator of %s\n", name);
+  std::exit(1);
+}
+
+std::unique_ptr<IPluginV3> create(const char* name, std::vector<PluginField> fields) {
+  const PluginFieldCollection collection{static_cast<std::int32_t>(fields.size()), fields.data()};
+  return std::unique_ptr<IPluginV3>(creator(name)->createPlugin("node", &collection, TensorRTPhase::kBUILD));
+}
+
+std::unique_ptr<IPluginV3> attention(std::int32_t heads = 2) {
+  return create("DualSoftmaxAttention", {{"heads", &heads, PluginFieldType::kINT32, 1}});
+}
+
+template <typename Capability>
+Capability& capability(IPluginV3& plugin, PluginCapabilityType type) {
+  return *static_cast<Capability*>(plugin.getCapabilityInterface(type));
+}
+IPluginV3OneCore& core(IPluginV3& plugin) { return capability<IPluginV3OneCore>(plugin, PluginCapabilityType::kCORE); }
+IPluginV3OneBuild& build(IPluginV3& plugin) {
+  return capability<IPluginV3OneBuild>(plugin, PluginCapabilityType::kBUILD);
+}
+IPluginV3OneRuntime& runtime(IPluginV3& plugin) {
+  return capability<IPluginV3OneRuntime>(plugin, PluginCapabilityType::kRUNTIME);
+}
+
+Dims dims(std::initializer_list<std::int64_t> sizes) {
+  Dims result{};
+  for (const std::int64_t size : sizes) {
+    result.d[result.nbDims++] = static_cast<std::remove_reference_t<decltype(result.d[0])>>(size);
+  }
+  return result;
+}
+
+PluginTensorDesc tensor(const Dims& shape, DataType type = DataType::kFLOAT,
+                        TensorFormat format = TensorFormat::kLINEAR) {
+  PluginTensorDesc description{};
+  description.dims = shape;
+  description.type = type;
+  description.format = format;
+  description.scale = 1;
+  return description;
+}
+
+DynamicPluginTensorDesc range(const Dims& smallest, const Dims& largest, DataType type = DataType::kFLOAT,
+                              TensorFormat format = TensorFormat::kLINEAR) {
+  Dims shape = smallest;
+  for (int axis = 0; axis < shape.nbDims; ++axis) {
+    if (smallest.d[axis] != largest.d[axis]) shape.d[axis] = -1;
+  }
+  return {tensor(shape, type, format), smallest, largest, smallest};
+}
+
+constexpr std::int64_t kTokens = 5;
+constexpr std::int64_t kLabels = 3;
+constexpr std::int64_t kWidth = 64;
+
+Dims of_tokens(std::int64_t batch) { return dims({batch, kTokens, kWidth}); }
+Dims of_labels() { return dims({1, kLabels, kWidth}); }
+
+std::vector<DynamicPluginTensorDesc> profile(std::int64_t from, std::int64_t to, DataType type = DataType::kFLOAT) {
+  const auto tokens = range(of_tokens(from), of_tokens(to), type);
+  const auto labels = range(of_labels(), of_labels(), type);
+  return {tokens, labels, tokens, labels};
+}
+
+void check_creators() {
+  std::int32_t count = 0;
+  IPluginCreatorInterface* const* all = getCreators(count);
+  expect(count == 2, "two creators");
+  std::string listed;
+  for (int i = 0; i < count; ++i) {
+    expect(std::strcmp(all[i]->getInterfaceInfo().kind, "PLUGIN CREATOR_V3ONE") == 0, "of the third version");
+    auto* one = static_cast<IPluginCreatorV3One*>(all[i]);
+    listed +=
+        std::string(one->getPluginNamespace()) + "::" + one->getPluginName() + " " + one->getPluginVersion() + ":";
+    const PluginFieldCollection* fields = one->getFieldNames();
+    for (int k = 0; k < fields->nbFields; ++k) {
+      listed += std::string(" ") + fields->fields[k].name;
+      listed += fields->fields[k].type == PluginFieldType::kINT32 ? " int32" : " float32";
+    }
+    listed += "; ";
+  }
+  expect(listed ==
+             "pvlr::DualSoftmaxAttention 1: heads int32; "
+             "pvlr::TagHead 1: scale float32 alpha float32 epsilon float32; ",
+         listed);
+  expect(std::strstr(pvlr_plugins_about(), "\"version\"") != nullptr, "about");
+}
+
+void check_creation() {
+  const float half = 0.5F;
+  const std::int32_t one = 1;
+  expect(attention(0) == nullptr, "no heads");
+  expect_error("pvlr::DualSoftmaxAttention: heads: the field is missing");
+  expect(create("DualSoftmaxAttention", {{"heads", &half, PluginFieldType::kFLOAT32, 1}}) == nullptr, "half a head");
+  expect_error("pvlr::DualSoftmaxAttention: heads: expected an integer");
+  expect(create("DualSoftmaxAttention", {{"heads", &one, PluginFieldType::kDIMS, 1}}) == nullptr, "dims");
+  expect_error("pvlr::DualSoftmaxAttention: heads: expected an integer");
+  expect(create("DualSoftmaxAttention", {{"Heads", &one, PluginFieldType::kINT32, 1}}) == nullptr, "a typo");
+  expect_error("pvlr::DualSoftmaxAttention: Heads: there is no such field");
+  expect(creator("TagHead")->createPlugin("node", nullptr, TensorRTPhase::kBUILD) == nullptr, "no fields");
+  expect_error("pvlr::TagHead: scale: the field is missing");
+  finder.broken = true;
+  expect(attention(0) == nullptr, "no heads, and a logger that throws");
+  finder.broken = false;
+  setLoggerFinder(nullptr);
+  expect(attention(0) == nullptr, "no heads, and no logger");
+  setLoggerFinder(&finder);
+  expect(finder.logger.errors.empty(), "to standard error");
+}
+
+// A clone, and what a runtime makes of the serialised fields, is the same plugin.
+void check_copies(std::unique_ptr<IPluginV3> original) {
+  const std::string metadata = build(*original).getMetadataString();
+  const std::string name = core(*original).getPluginName();
+  std::unique_ptr<IPluginV3> clone(original->clone());
+  original.reset();
+  const PluginFieldCollection* fields = runtime(*clone).getFieldsToSerialize();
+  std::unique_ptr<IPluginV3> restored(creator(name.c_str())->createPlugin("node", fields, TensorRTPhase::kRUNTIME));
+  clone.reset();
+  expect(restored != nullptr, name + " is restored");
+  expect(build(*restored).getMetadataString() == metadata, metadata + " is restored");
+  expect(build(*restored).getTimingCacheID() == metadata, metadata + " tells timings apart");
+  expect(core(*restored).getPluginName() == name, name);
+  expect(std::strcmp(core(*restored).getPluginNamespace(), "pvlr") == 0, "namespace");
+  expect(std::strcmp(core(*restored).getPluginVersion(), "1") == 0, "version");
+}
+
+// A size as an expression, which may be known.
+class Size final : public IDimensionExpr {
+ public:
+  explicit Size(std::int64_t size) : value_(size) { mImpl = &value_; }
+
+ private:
+  struct Value final : apiv::VDimensionExpr {
+    explicit Value(std::int64_t value) : size(value) {}
+    bool isConstant() const override { return size >= 0; }
+    std::int64_t getConstantValue() const override { return size; }
+    bool isSizeTensor() const override { return false; }
+    std::int64_t size;
+  };
+  Value value_;
+};
+
+struct Expressions final : IExprBuilder {};
+
+void check_types_and_shapes() {
+  auto plugin = attention();
+  expect(build(*plugin).getNbOutputs() == 2, "two outputs");
+  DataType types[2];
+  const DataType half[] = {DataType::kHALF, DataType::kHALF, DataType::kHALF, DataType::kHALF};
+  expect(build(*plugin).getOutputDataTypes(types, 2, half, 4) == 0, "types");
+  expect(types[0] == DataType::kHALF && types[1] == DataType::kHALF, "half in, half out");
+  const DataType mixed[] = {DataType::kBF16, DataType::kBF16, DataType::kBF16, DataType::kFLOAT};
+  expect(build(*plugin).getOutputDataTypes(types, 2, mixed, 4) != 0, "mixed types");
+  expect_error("pvlr::DualSoftmaxAttention: v_t: expected one type for all inputs");
+  const DataType bytes[] = {DataType::kINT8, DataType::kINT8, DataType::kINT8, DataType::kINT8};
+  expect(build(*plugin).getOutputDataTypes(types, 2, bytes, 4) != 0, "int8");
+  expect_error("pvlr::DualSoftmaxAttention: q_x: expected one type for all inputs, float32, float16 or bfloat16");
+
+  const Size batch(-1);
+  const Size tokens(kTokens);
+  const Size labels(kLabels);
+  const Size width(kWidth);
+  const Size one(1);
+  Expressions builder;
+  DimsExprs inputs[4]{};
+  inputs[0] = inputs[2] = {3, {&batch, &tokens, &width}};
+  inputs[1] = inputs[3] = {3, {&one, &labels, &width}};
+  DimsExprs outputs[2]{};
+  expect(build(*plugin).getOutputShapes(inputs, 4, nullptr, 0, outputs, 2, builder) == 0, "shapes");
+  expect(outputs[0].nbDims == 3 && outputs[0].d[0] == &batch && outputs[0].d[1] == &tokens, "o_x");
+  expect(outputs[1].nbDims == 3 && outputs[1].d[0] == &batch && outputs[1].d[1] == &labels, "o_t");
+  expect(outputs[0].d[2] == &width && outputs[1].d[2] == &width, "their widths");
+  inputs[2].nbDims = 2;
+  expect(build(*plugin).getOutputShapes(inputs, 4, nullptr, 0, outputs, 2, builder) != 0, "a wrong rank");
+  expect_error("pvlr::DualSoftmaxAttention: v_x: expected the shape of q_x, (?, 5, 64), got (?, 5)");
+  expect(build(*plugin).getOutputShapes(inputs, 4, nullptr, 0, outputs, 3, builder) != 0, "three outputs");
+  expect_error("pvlr::DualSoftmaxAttention: outputs: there are 3");
+}
+
+void check_formats() {
+  auto plugin = attention();
+  for (const DataType type : {DataType::kFLOAT, DataType::kHALF, DataType::kBF16, DataType::kINT8, DataType::kINT32}) {
+    const bool known = type == DataType::kFLOAT || type == DataType::kHALF || type == DataType::kBF16;
+    std::vector<DynamicPluginTensorDesc> tensors(6, range(of_tokens(1), of_tokens(8), type));
+    for (int position = 0; position < 6; ++position) {
+      if (!known && position > 0) continue;
+      expect(build(*plugin).supportsFormatCombination(position, tensors.data(), 4, 2) == known, "a type");
+      tensors[static_cast<std::size_t>(position)].desc.format = TensorFormat::kCHW32;
+      expect(!build(*plugin).supportsFormatCombination(position, tensors.data(), 4, 2), "linear only");
+      tensors[static_cast<std::size_t>(position)].desc.format = TensorFormat::kLINEAR;
+    }
+    tensors[3].desc.type = DataType::kINT64;
+    expect(!known || !build(*plugin).supportsFormatCombination(3, tensors.data(), 4, 2), "of one type");
+  }
+}
+
+void check_configuration() {
+  auto plugin = attention();
+  auto inputs = profile(1, 8);
+  IPluginV3OneBuild& builder = build(*plugin);
+  expect(builder.configurePlugin(inputs.data(), 4, nullptr, 2) == 0, "a profile");
+  const std::size_t large = builder.getWorkspaceSize(inputs.data(), 4, nullptr, 2);
+  const auto small_inputs = profile(1, 2);
+  expect(large > builder.getWorkspaceSize(small_inputs.data(), 4, nullptr, 2), "workspace of the largest batch");
+
+  inputs[1].desc.format = TensorFormat::kCHW4;
+  expect(builder.configurePlugin(inputs.data(), 4, nullptr, 2) != 0, "a vectorised format");
+  expect_error("pvlr::DualSoftmaxAttention: k_t: expected the linear format");
+  inputs[1] = range(dims({1, kLabels, 32}), dims({1, kLabels, 32}));
+  expect(builder.configurePlugin(inputs.data(), 4, nullptr, 2) != 0, "a narrow bank");
+  expect_error("pvlr::DualSoftmaxAttention: k_t: expected (1, ?, 64)");
+  inputs[1] = range(dims({1, 1 << 21, kWidth}), dims({1, 1 << 21, kWidth}));
+  inputs[3] = inputs[1];
+  expect(builder.configurePlugin(inputs.data(), 4, nullptr, 2) != 0, "too many labels");
+  expect_error("pvlr::DualSoftmaxAttention: labels: must be between 1 and 2^20");
+  expect(builder.getWorkspaceSize(inputs.data(), 4, nullptr, 2) == 0, "no workspace for it");
+  expect_error("pvlr::DualSoftmaxAttention: labels: must be between 1 and 2^20");
+  expect(builder.configurePlugin(inputs.data(), 0, nullptr, 2) != 0, "no inputs");
+  expect_error("pvlr::DualSoftmaxAttention: inputs: expected the 4 inputs");
+}
+
+std::vector<float> numbers(std::int64_t count, float start) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>((i * 37) % 23) / 11.0F + start;
+  }
+  return values;
+}
+
+// In a context: batches of several sizes, one after the other, against the kernel's twin called directly.
+void check_running() {
+  auto engine = attention();
+  const auto largest = profile(1, 4);
+  std::vector<char> workspace(build(*engine).getWorkspaceSize(largest.data(), 4, nullptr, 2));
+  std::unique_ptr<IPluginV3> context(runtime(*engine).attachToContext(nullptr));
+  engine.reset();
+  IPluginV3OneRuntime& running = runtime(*context);
+  const void* nothing[4]{};
+  void* nowhere[2]{};
+  expect(running.enqueue(nullptr, nullptr, nothing, nowhere, nullptr, nullptr) != 0, "no shapes yet");
+  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange has not come before, or failed");
+
+  const auto k_t = numbers(kLabels * kWidth, -1);
+  const auto v_t = numbers(kLabels * kWidth, 2);
+  for (const std::int64_t batch : {1, 4, 3}) {
+    const PluginTensorDesc shapes[] = {tensor(of_tokens(batch)), tensor(of_labels()), tensor(of_tokens(batch)),
+                                       tensor(of_labels())};
+    expect(running.onShapeChange(shapes, 4, nullptr, 2) == 0, "new shapes");
+    const auto q_x = numbers(batch * kTokens * kWidth, 0);
+    const auto v_x = numbers(batch * kTokens * kWidth, 1);
+    std::vector<float> o_x(q_x.size());
+    std::vector<float> o_t(static_cast<std::size_t>(batch * kLabels * kWidth));
+    const void* inputs[] = {q_x.data(), k_t.data(), v_x.data(), v_t.data()};
+    void* outputs[] = {o_x.data(), o_t.data()};
+    const int before = allocations;
+    const std::int32_t code = running.enqueue(shapes, nullptr, inputs, outputs, workspace.data(), nullptr);
+    const int after = allocations;
+    expect(code == 0, "enqueue");
+    expect(after == before, "enqueue doesn't allocate");
+
+    std::vector<float> expected_x(o_x.size());
+    std::vector<float> expected_t(o_t.size());
+    pvlr::DualSoftmaxAttentionParams p{};
+    p.q_x = q_x.data();
+    p.k_t = k_t.data();
+    p.v_x = v_x.data();
+    p.v_t = v_t.data();
+    p.o_x = expected_x.data();
+    p.o_t = expected_t.data();
+    p.batch = batch;
+    p.heads = 2;
+    p.tokens = kTokens;
+    p.labels = kLabels;
+    p.dim = kWidth / 2;
+    p.q_x_strides = p.v_x_strides = p.o_x_strides = {kTokens * kWidth, p.dim, kWidth};
+    p.k_t_strides = p.v_t_strides = {0, p.dim, kWidth};
+    p.o_t_strides = {kLabels * kWidth, p.dim, kWidth};
+    expect(pvlr::dual_softmax_attention_host(p).ok(), "the twin");
+    expect(o_x == expected_x && o_t == expected_t, "the kernel's values");
+
+    inputs[2] = nullptr;
+    expect(running.enqueue(shapes, nullptr, inputs, outputs, workspace.data(), nullptr) != 0, "a null pointer");
+    expect_error("pvlr::DualSoftmaxAttention: v_x: must not be null");
+    inputs[2] = v_x.data();
+    expect(running.enqueue(shapes, nullptr, inputs, outputs, nullptr, nullptr) != 0, "no workspace");
+    expect_error("pvlr::DualSoftmaxAttention: workspace_bytes: too small");
+  }
+  const PluginTensorDesc wrong[] = {tensor(of_tokens(1)), tensor(of_labels()), tensor(of_tokens(2)),
+                                    tensor(of_labels())};
+  expect(running.onShapeChange(wrong, 4, nullptr, 2) != 0, "shapes that don't fit");
+  expect_error("pvlr::DualSoftmaxAttention: v_x: expected the shape of q_x");
+  expect(running.enqueue(wrong, nullptr, nothing, nowhere, nullptr, nullptr) != 0, "are not run");
+  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange has not come before, or failed");
+}
+
+}  // namespace
+
+int main() {
+  setLoggerFinder(&finder);
+  check_creators();
+  check_creation();
+  const float scale = 12.3F;
+  const double alpha = 0.1;
+  check_copies(attention(8));
+  check_copies(create(
+      "TagHead", {{"scale", &scale, PluginFieldType::kFLOAT32, 1}, {"alpha", &alpha, PluginFieldType::kFLOAT64, 1}}));
+  check_types_and_shapes();
+  check_formats();
+  check_configuration();
+  check_running();
+  expect(finder.logger.errors.empty(), "no other message");
+  if (failures == 0) std::printf("ok\n");
+  return failures != 0;
+}
