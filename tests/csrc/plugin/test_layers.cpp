@@ -415,6 +415,7 @@ int main() {
                   1);
   check_two_bytes<pvlr::Half>(ElementType::kFloat16);
   check_two_bytes<pvlr::Bfloat16>(ElementType::kBfloat16);
+  check_tag_head({{1, 5, 16}, {1, 3, 16}, {3}}, {{3, 5, 16}, {1, 3, 16}, {3}});
   check_tag_head({{1, 5, 16}, {3, 16}, {3}}, {{4, 5, 16}, {3, 16}, {3}});
   check_tag_head({{1, 6, 8}, {1, 3, 8}, {3}, {8}, {8}, {8}, {8}}, {{2, 6, 8}, {2, 3, 8}, {3}, {8}, {8}, {8}, {8}});
   if (failures == 0) std::printf("ok\n");

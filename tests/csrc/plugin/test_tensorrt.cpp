@@ -162,8 +162,8 @@ void check_creation() {
 }
 
 // A clone, and what a runtime makes of the serialised fields, is the same plugin.
-void check_copies(std::unique_ptr<IPluginV3> original) {
-  const std::string metadata = build(*original).getMetadataString();
+void check_copies(std::unique_ptr<IPluginV3> original, const std::string& metadata) {
+  expect(build(*original).getMetadataString() == metadata, build(*original).getMetadataString());
   const std::string name = core(*original).getPluginName();
   std::unique_ptr<IPluginV3> clone(original->clone());
   original.reset();
@@ -200,9 +200,11 @@ void check_types_and_shapes() {
   auto plugin = attention();
   expect(build(*plugin).getNbOutputs() == 2, "two outputs");
   DataType types[2];
-  const DataType half[] = {DataType::kHALF, DataType::kHALF, DataType::kHALF, DataType::kHALF};
-  expect(build(*plugin).getOutputDataTypes(types, 2, half, 4) == 0, "types");
-  expect(types[0] == DataType::kHALF && types[1] == DataType::kHALF, "half in, half out");
+  for (const DataType type : {DataType::kFLOAT, DataType::kHALF, DataType::kBF16}) {
+    const DataType all[] = {type, type, type, type};
+    expect(build(*plugin).getOutputDataTypes(types, 2, all, 4) == 0, "types");
+    expect(types[0] == type && types[1] == type, "what goes in comes out");
+  }
   const DataType mixed[] = {DataType::kBF16, DataType::kBF16, DataType::kBF16, DataType::kFLOAT};
   expect(build(*plugin).getOutputDataTypes(types, 2, mixed, 4) != 0, "mixed types");
   expect_error("pvlr::DualSoftmaxAttention: v_t: expected one type for all inputs");
@@ -345,6 +347,14 @@ void check_running() {
   expect_error("pvlr::DualSoftmaxAttention: v_x: expected the shape of q_x");
   expect(running.enqueue(wrong, nullptr, nothing, nowhere, nullptr, nullptr) != 0, "are not run");
   expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange has not come before, or failed");
+  const PluginTensorDesc right[] = {tensor(of_tokens(1)), tensor(of_labels()), tensor(of_tokens(1)),
+                                    tensor(of_labels())};
+  expect(running.onShapeChange(right, 4, nullptr, 2) == 0, "shapes that fit");
+  const PluginTensorDesc bytes[] = {tensor(of_tokens(1), DataType::kINT8), right[1], right[2], right[3]};
+  expect(running.onShapeChange(bytes, 4, nullptr, 2) != 0, "a type that doesn't fit");
+  expect_error("pvlr::DualSoftmaxAttention: q_x: expected one type for all inputs");
+  expect(running.enqueue(bytes, nullptr, nothing, nowhere, nullptr, nullptr) != 0, "is not run");
+  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange has not come before, or failed");
 }
 
 }  // namespace
@@ -353,11 +363,12 @@ int main() {
   setLoggerFinder(&finder);
   check_creators();
   check_creation();
-  const float scale = 12.3F;
-  const double alpha = 0.1;
-  check_copies(attention(8));
-  check_copies(create(
-      "TagHead", {{"scale", &scale, PluginFieldType::kFLOAT32, 1}, {"alpha", &alpha, PluginFieldType::kFLOAT64, 1}}));
+  const float scale = 12.25F;
+  const double alpha = 0.5;
+  check_copies(attention(8), "heads=8");
+  check_copies(create("TagHead", {{"scale", &scale, PluginFieldType::kFLOAT32, 1},
+                                  {"alpha", &alpha, PluginFieldType::kFLOAT64, 1}}),
+               "scale=12.25;alpha=0.5;epsilon=9.99999975e-06");
   check_types_and_shapes();
   check_formats();
   check_configuration();
