@@ -57,7 +57,7 @@ def required(opcode: str, capability: int, kind: str) -> str | None:
     return "HMMA.16816.F32" if opcode == "HMMA" else opcode
 
 
-def _attention(name: str, batch: int, heads: int, tokens: int, labels: int, dim: int) -> Workload:
+def attention_load(name: str, batch: int, heads: int, tokens: int, labels: int, dim: int) -> Workload:
     """Three products and two softmaxes a head; q_x, v_x, o_x, o_t once an image, k_t and v_t once for all."""
     affinities = float(batch * heads * tokens * labels)
     elements = heads * dim * (3 * batch * tokens + batch * labels + 2 * labels)
@@ -92,10 +92,10 @@ KERNELS = (
             "merge_attention": Function("0"),
         },
         (
-            _attention("the shipped coco80 model", 1, 8, 81, 80, 32),
-            _attention("a batch of it", 8, 8, 81, 80, 32),
-            _attention("many labels", 1, 8, 324, 4585, 64),
-            _attention("the largest", 8, 8, 4096, 8192, 128),
+            attention_load("the shipped coco80 model", 1, 8, 81, 80, 32),
+            attention_load("a batch of it", 8, 8, 81, 80, 32),
+            attention_load("many labels", 1, 8, 324, 4585, 64),
+            attention_load("the largest", 8, 8, 4096, 8192, 128),
         ),
     ),
     Kernel(
