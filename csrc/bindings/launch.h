@@ -37,9 +37,8 @@ inline void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream
   if (given.front()->on_cuda) {
     void* const handle = reinterpret_cast<void*>(stream);
     const pybind11::gil_scoped_release release;
-    status = run_on_device({given, handle, work.workspace, [&](void* workspace, std::size_t bytes) {
-                              return work.device(handle, workspace, bytes);
-                            }});
+    status = run_on_device({given, handle, work.workspace,
+                            [&](void* workspace, std::size_t bytes) { return work.device(handle, workspace, bytes); }});
   } else {
     const pybind11::gil_scoped_release release;
     status = work.host();

@@ -1,5 +1,5 @@
-// pvlr_sdk._core.preprocess_batch: fills the params struct from tensors and lets go of the GIL. The messages for users are
-// pvlr_sdk.kernels'; the checks here only keep wrong tensors from being read out of bounds.
+// pvlr_sdk._core.preprocess_batch: fills the params struct from tensors and lets go of the GIL. The messages for users
+// are pvlr_sdk.kernels'; the checks here only keep wrong tensors from being read out of bounds.
 #include "preprocess.h"
 
 #include <pybind11/stl.h>
@@ -23,8 +23,7 @@ namespace {
 using Box = std::array<std::int32_t, 4>;  // left, top, width, height
 using Triple = std::array<float, 3>;
 // Planes (rows, bytes), the frame's width and height, layout, whether BT.709, whether full range, crop, region.
-using Picture =
-    std::tuple<std::vector<Tensor>, std::int32_t, std::int32_t, std::string, bool, bool, Box, Box>;
+using Picture = std::tuple<std::vector<Tensor>, std::int32_t, std::int32_t, std::string, bool, bool, Box, Box>;
 
 PixelFormat parse_format(const std::string& name) {
   if (name == "rgb") return PixelFormat::kRgb;

@@ -32,8 +32,8 @@ def preprocess(
 ) -> Any:
     """Compute the network's input for a batch of frames: resized, RGB planes, (pixel - mean) / std.
 
-    The pixel contract of :class:`pvlr_sdk.preprocess.Preprocessor` (antialiased triangle filter, half-pixel centres), for
-    frames of any sizes and layouts in one launch. Rows may have any pitch and run upwards; nothing is copied.
+    The pixel contract of :class:`pvlr_sdk.preprocess.Preprocessor` (antialiased triangle filter, half-pixel centres),
+    for frames of any sizes and layouts in one launch. Rows may have any pitch and run upwards; nothing is copied.
 
     Args:
         frames: uint8 arrays on one device: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray.

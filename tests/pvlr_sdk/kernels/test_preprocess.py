@@ -25,8 +25,8 @@ def _frame(order: str, height: int, width: int) -> np.ndarray:
 
 def test_a_batch_of_every_layout_and_size_is_what_the_preprocessor_gives() -> None:
     orders = ["bgr", "rgb", "bgra", "rgba", "gray", "nv12", "bgr"]
-    frames = [_frame(order, *size) for order, size in zip(orders, [(30, 90), (200, 64), (31, 33), (1, 1)] * 2, strict=False)]
-    frames[5] = _frame("nv12", 64, 48)
+    sizes = [(30, 90), (200, 64), (31, 33), (1, 1), (77, 5), (64, 48), (50, 70)]
+    frames = [_frame(order, *size) for order, size in zip(orders, sizes, strict=True)]
     frames[6] = frames[6][::-1, 3:-2]  # upwards, and pitched
     for resize in ("letterbox", "stretch"):
         spec = SPEC.model_copy(update={"resize": resize})
