@@ -11,13 +11,9 @@ from pvlr_sdk.kernels import preprocess  # noqa: E402
 from pvlr_sdk.manifest import InputSpec  # noqa: E402
 
 BOUNDS = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
-FRAMES = [
-    ("bgr", (31, 50, 3)),
-    ("gray", (20, 20)),
-    ("nv12-bt709", (36, 32)),
-    ("i420-full", (60, 44)),
-    ("rgba", (9, 70, 4)),
-]
+ORDERS = ["bgr", "gray", "nv12-bt709", "i420-full", "rgba"]
+SHAPES = [(31, 50, 3), (20, 20), (36, 32), (60, 44), (9, 70, 4)]
+REGIONS = [(0, (3, 4, 30, 20)), (2, (0, 0, 32, 24)), (4, (1, 1, 60, 7)), *((i, (0, 0, 20, 9)) for i in range(5))]
 
 
 @pytest.mark.sanitized
@@ -25,18 +21,12 @@ FRAMES = [
 @pytest.mark.parametrize("dtype", BOUNDS)
 def test_a_batch_is_what_the_cpu_gives(resize: str, dtype: str) -> None:
     random = np.random.default_rng(0)
-    orders = [order for order, _ in FRAMES]
-    frames = [torch.from_numpy(random.integers(0, 256, shape, np.uint8)) for _, shape in FRAMES]
+    frames = [torch.from_numpy(random.integers(0, 256, shape, np.uint8)) for shape in SHAPES]
     spec = InputSpec(width=56, height=40, resize=resize, mean=(120, 110, 100), std=(60, 50, 70))
-    regions = [
-        (0, (3, 4, 30, 20)),
-        (2, (0, 0, 32, 24)),
-        (4, (1, 1, 60, 7)),
-        *((i, (0, 0, 20, 9)) for i in range(5)),
-    ] * 6
+    regions = REGIONS * 6  # more than one launch
     on_device = [frame.cuda() for frame in frames]
-    got = preprocess(on_device, spec, order=orders, regions=regions, dtype=dtype)
-    exact = preprocess(frames, spec, order=orders, regions=regions)
+    got = preprocess(on_device, spec, order=ORDERS, regions=regions, dtype=dtype)
+    exact = preprocess(frames, spec, order=ORDERS, regions=regions)
     torch.testing.assert_close(got.float().cpu(), exact, rtol=0, atol=BOUNDS[dtype])
 
 
