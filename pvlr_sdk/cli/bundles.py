@@ -68,10 +68,7 @@ def build(
     from ..build import build as build_plan
     from .screen import print_json
 
-    if truth is not None and calibrate is None:
-        raise errors.OptionError("--truth", expected="--calibrate too", got="--truth alone", hint="Name the folder.")
-    photos = _photos(calibrate, truth, split, bank or onnx.with_suffix(".labels.safetensors")) if calibrate else None
-
+    photos = photos_for(calibrate, truth, split, bank or onnx.with_suffix(".labels.safetensors"))
     plan = out or onnx.with_name("engine.plan")
     build_plan(onnx, plan, device=device, precision=precision, labels=bank, photos=photos, min_agreement=min_agreement)
     _print_info(_facts(plan), print_json if as_json else None)
@@ -112,7 +109,16 @@ def labels(plan: PlanArgument = None, as_json: JsonOption = False) -> None:
             print(f"{label.name}\t{label.threshold}")
 
 
-def _photos(folder: Path, truth: Path | None, split: str | None, bank: Path) -> Photos:
+def photos_for(folder: Path | None, truth: Path | None, split: str | None, bank: Path) -> Photos | None:
+    """What --calibrate, --truth and --split name.
+
+    Raises:
+        OptionError: --truth without --calibrate.
+    """
+    if truth is not None and folder is None:
+        raise errors.OptionError("--truth", expected="--calibrate too", got="--truth alone", hint="Name the folder.")
+    if folder is None:
+        return None
     from ..labels import LabelBank
     from ..labels_csv import read_labels
     from ..precision import Photos
