@@ -64,6 +64,8 @@ def quantize(
         ) from error
     nncf.set_log_level(logging.ERROR)
     network = load(payload, "network")
+    for number, node in enumerate(network.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"  # what is not quantised is told by name
     batch = network.graph.input[0].type.tensor_type.shape.dim[0]
     dynamic = type(batch)()
     dynamic.CopyFrom(batch)
@@ -145,7 +147,7 @@ def _kept(network: onnx.ModelProto, fp32_until: str | None) -> set[str]:
     nodes = list(network.graph.node)
     before = _closure([node for node in nodes if fp32_until in node.output], nodes, upwards=True)
     head = _closure([node for node in nodes if node.name.startswith(_HEAD)], nodes, upwards=False)
-    return {node.name for node in [*before, *head] if node.name}
+    return {node.name for node in [*before, *head]}
 
 
 def _closure(start: list[Any], nodes: list[Any], *, upwards: bool) -> list[Any]:
