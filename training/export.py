@@ -84,7 +84,8 @@ def to_onnx(model: DeployedPVLR, config: Config) -> onnx.ModelProto:
 
 def describe(network: onnx.ModelProto, model: DeployedPVLR, config: Config, extra: dict[str, Any]) -> bytes:
     """The network as a file that says what it is."""
-    _set_metadata(network, _spec(model, config, extra, fp32_until(network)))
+    front = fp32_until(network) if model.backbone.front else None  # a ViT has a first block too, but none that is exact
+    _set_metadata(network, _spec(model, config, extra, front))
     onnx.checker.check_model(network)
     return network.SerializeToString()
 
