@@ -56,6 +56,10 @@ class MissingPartError(PvlrError, ImportError):
     """An optional part (an extra, the compiled core, a backend's library) is not installed."""
 
 
+class DeviceError(PvlrError, RuntimeError):
+    """The GPU can't do it: there is none, it is too old or out of memory, or CUDA refused a launch."""
+
+
 class OutputError(PvlrError, OSError):
     """A file could not be written (no space, no permission); what was there before is untouched."""
 

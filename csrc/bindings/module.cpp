@@ -11,6 +11,7 @@
 #include "attention.h"
 #include "host/passes.h"
 #include "pvlr/preprocess.h"
+#include "tensor.h"
 
 namespace py = pybind11;
 
@@ -41,8 +42,8 @@ void preprocess(const py::array& pixels, const std::string& order_name, py::arra
   if (pixels.ndim() != (order.channels == 0 ? 2 : 3) || (order.channels != 0 && pixels.shape(2) != order.channels)) {
     throw py::value_error("pixels: shape does not fit order " + order_name);
   }
-  if (order.format == pvlr::PixelFormat::kNv12 && pixels.shape(0) % 3 != 0) {
-    throw py::value_error("pixels: an NV12 array has height * 3 / 2 rows");
+  if (order.format == pvlr::PixelFormat::kNv12 && (pixels.shape(0) % 3 != 0 || pixels.shape(1) % 2 != 0)) {
+    throw py::value_error("pixels: an NV12 array has height * 3 / 2 rows; height and width are even");
   }
   if (!py::isinstance<py::array_t<float>>(out)) throw py::type_error("out: dtype must be float32");
   if (out.ndim() != 3 || out.shape(0) != 3 || (out.flags() & py::array::c_style) == 0 || !out.writeable()) {
@@ -57,6 +58,18 @@ void preprocess(const py::array& pixels, const std::string& order_name, py::arra
   params.src_width = pixels.shape(1);
   params.src_height = order.format == pvlr::PixelFormat::kNv12 ? pixels.shape(0) / 3 * 2 : pixels.shape(0);
   params.format = order.format;
+  if (order.format == pvlr::PixelFormat::kNv12) {
+    const std::uint8_t* const pairs = params.src + params.src_height * params.src_row_stride;
+    params.chroma = {pairs,
+                     pairs + params.src_pixel_stride,
+                     params.src_row_stride,
+                     params.src_row_stride,
+                     2 * params.src_pixel_stride,
+                     0,
+                     0,
+                     pvlr::YuvMatrix::kBt601,
+                     pvlr::YuvRange::kLimited};
+  }
   params.dst = static_cast<float*>(out.mutable_data());
   params.dst_width = out.shape(2);
   params.dst_height = out.shape(1);
@@ -82,5 +95,6 @@ PYBIND11_MODULE(_core, module) {
   module.def(
       "instruction_set", [] { return pvlr::best_passes().name; },
       "The instruction set that the pass uses on this processor.");
-  pvlr::bind_attention(module);
+  pvlr::bindings::bind_tensor(module);
+  pvlr::bindings::bind_attention(module);
 }

@@ -113,9 +113,10 @@ class WebServer:
         while not (self._server.started and self._hub.ticks) and not serving.done():
             await asyncio.sleep(0.01)
         self._started.set()
-        done, _ = await asyncio.wait({watching, serving}, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
+        await asyncio.wait({watching, serving}, return_when=asyncio.FIRST_COMPLETED)
+        self.stop()
+        self._photos.stop()
+        await asyncio.gather(watching, serving)
 
 
 def _bind(settings: ServeSettings) -> socket.socket:

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
+import anyio
 from starlette.requests import Request
 
 from ..result import TagResult
@@ -30,6 +31,7 @@ class PhotoTagger:
         self._settings = settings
         self._workers = ThreadPoolExecutor(_AT_ONCE, "pvlr-photos")
         self._held = 0
+        self._scopes: set[anyio.CancelScope] = set()
 
     async def tag(self, request: Request, threshold: float | None, top_k: int | None, attention: bool) -> TagsModel:
         """The tags of the picture in a request's body.
@@ -40,6 +42,26 @@ class PhotoTagger:
         """
         if self._held >= _MOST:
             raise ProblemError(503, f"{_MOST} pictures are being tagged already.", Retry_After="1")
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                return await self._read_and_tag(request, threshold, top_k, attention)
+            finally:
+                self._scopes.discard(scope)
+        raise ProblemError(503, "The server is being stopped.")
+
+    def stop(self) -> None:
+        """End every request under way, with a problem; to be called in the event loop."""
+        for scope in self._scopes:
+            scope.cancel()
+
+    def close(self) -> None:
+        """Take no more work; don't wait for what is under way."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    async def _read_and_tag(
+        self, request: Request, threshold: float | None, top_k: int | None, attention: bool
+    ) -> TagsModel:
         self._held += 1
         try:
             data = await read_upload(request, self._settings.max_bytes, self._settings.timeout)
@@ -54,10 +76,6 @@ class PhotoTagger:
             return await asyncio.wait_for(asyncio.wrap_future(work), self._settings.timeout)
         except asyncio.TimeoutError:
             raise ProblemError(503, "The picture took too long.", Retry_After="10") from None
-
-    def close(self) -> None:
-        """Take no more work; don't wait for what is under way."""
-        self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _release(self) -> None:
         self._held -= 1
