@@ -50,7 +50,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _words(value: Any) -> Any:
-    if value is None:
+    if value is None or value in ({}, []):
         return "not here"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items())
