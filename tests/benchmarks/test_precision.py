@@ -24,8 +24,8 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [sys.executable, "benchmarks/precision.py", "models/pvlr-lite2-voc20/engine.plan", "--json", str(out)]
     few = ["--count", "50", "--calibrate", "40"]
     photos = ["--images", str(voc / "images"), "--labels", str(voc / "labels.csv")]
-    done = subprocess.run([*command, *photos, *few], cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    done = subprocess.run([*command, *photos, *few], cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr[-2000:]
     result: dict[str, Any] = json.loads(out.read_text())["figures"]
     return result
 
