@@ -55,7 +55,7 @@ __device__ __forceinline__ void filter_down(const Pixels& pixels, const WarpTask
   float distance = task.down.distance;
   float sums[kChannels][kQuad] = {};
   float total = 0.0F;
-#pragma unroll 2
+#pragma unroll 1
   for (int y = task.down.begin; y < task.down.end; ++y) {
     float values[kChannels][kQuad];
     pixels.template load<kWhole>(x, y, values);
@@ -135,9 +135,9 @@ __device__ __forceinline__ void filter_picture(const BatchPicture& picture, cons
   }
 }
 
-// Two blocks a multiprocessor: otherwise the compiler spills for the sake of a third.
+// Loops are not unrolled over rows, so that three blocks fit a multiprocessor: other warps hide the latency of loads.
 template <typename T>
-__global__ void __launch_bounds__(32 * kBatchRows, 2) preprocess_batch(const __grid_constant__ BatchArguments a) {
+__global__ void __launch_bounds__(32 * kBatchRows, 3) preprocess_batch(const __grid_constant__ BatchArguments a) {
   PVLR_DYNAMIC_SHARED(shared);
   const int lane = static_cast<int>(threadIdx.x);
   const int warp = static_cast<int>(threadIdx.y);
