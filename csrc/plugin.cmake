@@ -42,7 +42,7 @@ add_library(pvlr_plugins SHARED
   csrc/plugin/tensorrt_plugin.cpp)
 target_include_directories(pvlr_plugins PRIVATE csrc)
 target_include_directories(pvlr_plugins SYSTEM PRIVATE "${PVLR_TENSORRT_INCLUDE}" ${CUDAToolkit_INCLUDE_DIRS})
-target_link_libraries(pvlr_plugins PRIVATE pvlr_cuda)
+target_link_libraries(pvlr_plugins PRIVATE pvlr_cuda ${CMAKE_DL_LIBS})
 target_compile_options(pvlr_plugins PRIVATE -Wall -Wextra -Wconversion -Wshadow)
 if(PVLR_WERROR)
   target_compile_options(pvlr_plugins PRIVATE -Werror)

@@ -1,5 +1,7 @@
 #include "plugin/tensorrt_log.h"
 
+#include <dlfcn.h>
+
 #include <atomic>
 #include <cstdio>
 
@@ -7,6 +9,20 @@ namespace pvlr::plugin {
 namespace {
 
 std::atomic<nvinfer1::ILoggerFinder*> logger_finder{nullptr};
+
+// The major version of the TensorRT that an object comes from, by the library that its virtual functions are in; 0 if
+// that can't be found out.
+std::int32_t major_version_behind(const nvinfer1::ILoggerFinder* finder) noexcept {
+  const void* virtual_functions = *reinterpret_cast<const void* const*>(finder);
+  Dl_info place{};
+  if (dladdr(virtual_functions, &place) == 0 || place.dli_fname == nullptr) return 0;
+  void* library = dlopen(place.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+  if (library == nullptr) return 0;
+  const auto version = reinterpret_cast<std::int32_t (*)()>(dlsym(library, "getInferLibVersion"));
+  const std::int32_t major = version == nullptr ? 0 : version() / 10000;
+  dlclose(library);
+  return major;
+}
 
 // Null if there is none.
 nvinfer1::ILogger* find_logger() noexcept {
@@ -20,7 +36,11 @@ nvinfer1::ILogger* find_logger() noexcept {
 
 }  // namespace
 
-void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept { logger_finder.store(finder); }
+void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept {
+  // Plugins and creators look the same to 10.x and 11.x, loggers don't: a call would end up in another function.
+  const std::int32_t major = finder == nullptr ? 0 : major_version_behind(finder);
+  logger_finder.store(major == 0 || major == NV_TENSORRT_MAJOR ? finder : nullptr);
+}
 
 void log_error(const char* layer, const char* message) noexcept {
   char line[1024];  // no allocation: this may be about memory

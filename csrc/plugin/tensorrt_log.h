@@ -7,7 +7,8 @@
 
 namespace pvlr::plugin {
 
-// Where to look for the logger of whoever calls; null: nowhere, and messages go to standard error.
+// Where to look for the logger of whoever calls. Without one, and if it is of another major version of TensorRT than
+// the headers, messages go to standard error.
 void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept;
 
 void log_error(const char* layer, const char* message) noexcept;

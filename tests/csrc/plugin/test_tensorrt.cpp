@@ -15,6 +15,7 @@ using namespace nvinfer1;
 extern "C" IPluginCreatorInterface* const* getCreators(std::int32_t& count);
 extern "C" void setLoggerFinder(ILoggerFinder* finder);
 extern "C" const char* pvlr_plugins_about();
+extern "C" ILoggerFinder* other_finder();  // of another version
 
 namespace {
 
@@ -157,6 +158,8 @@ void check_creation() {
   finder.broken = false;
   setLoggerFinder(nullptr);
   expect(attention(0) == nullptr, "no heads, and no logger");
+  setLoggerFinder(other_finder());
+  expect(attention(0) == nullptr, "no heads, and the logger of another version");
   setLoggerFinder(&finder);
   expect(finder.logger.errors.empty(), "to standard error");
 }

@@ -108,7 +108,9 @@ def test_as_tensorrt_calls_it(include: Path | None, common: list[str], tmp_path:
     flags = [f"-isystem{include}", f"-isystem{cuda_include()}", "-Wno-deprecated-declarations"]
     flags += [f'-DPVLR_{name}="test"' for name in ("TENSORRT_VERSION", "CUDA_VERSION", "ARCHITECTURES")]
     objects = compile_all("g++", tmp_path, [*ADAPTER, TESTS / "test_tensorrt.cpp"], *SANITIZE, *flags)
-    link_and_run("g++", tmp_path / "plugins", [*objects, *common], *SANITIZE)
+    other = tmp_path / "libother.so"
+    subprocess.run(["g++", *flags, "-shared", "-fPIC", str(TESTS / "other_tensorrt.cpp"), "-o", str(other)], check=True)
+    link_and_run("g++", tmp_path / "plugins", [*objects, *common, str(other)], *SANITIZE, f"-Wl,-rpath,{tmp_path}")
 
 
 # -- the library that CMake builds ------------------------------------------------------------------------------------
