@@ -80,6 +80,13 @@ def test_more_frames_under_way_than_lanes_by_one_thread(gpu_plan):
     assert all(np.isfinite(job.result().logits).all() for job in pending)
 
 
+def test_futures(gpu_plan):
+    with Tagger(gpu_plan) as tagger:
+        futures = [tagger.predict_async(frame) for frame in _frames(20)]
+        for future, frame in zip(futures, _frames(20), strict=True):
+            np.testing.assert_array_equal(future.result(20).logits, tagger.predict(frame).logits)
+
+
 def test_nothing_is_left_on_the_gpu(gpu_plan, gpu):
     tagger = Tagger(gpu_plan)
     tagger.predict(_frames(1)[0])
@@ -230,6 +237,18 @@ def test_without_a_gpu(gpu_plan, monkeypatch):
     monkeypatch.delitem(cuda._open, "cuda")
     with pytest.raises(errors.MissingPartError, match=r"(?s)pycuda: .*cuda-python: "):
         Tagger(gpu_plan)
+
+
+def test_a_plan_with_plugins(make_plan, plugin_library, trt):
+    plan = make_plan(plugins="1", attention="fused")
+    trt.world.plugin_error = True
+    with pytest.raises(errors.BackendError, match="DualSoftmaxAttention, TagHead"):
+        Tagger(plan)
+    trt.world.plugin_error = False
+    assert Tagger(plan).info["attention"] == "fused"
+    assert len(trt.world.loaded) == 1
+    with pytest.raises(errors.PlanMismatchError, match=r"plugin library: version 2, got version 1"):
+        Tagger(make_plan(plugins="2", attention="fused"))
 
 
 # -- a GPU that fails -------------------------------------------------------------------------------------------------
