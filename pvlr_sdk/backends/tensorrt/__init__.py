@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
+from ...cores import available_cores
 from ...tensorrt import library, plugins
 from . import fit
 from .cuda import open_cuda
@@ -69,6 +70,8 @@ class TensorRtBackend:
             "device": gpu.name,
             "precision": self.precision,
             "attention": spec.attention,
+            "threads": available_cores(),
+            "from_cache": False,
             "batch": self._batch,
             "parallel": self.parallel,
             "cuda": self._cuda.name,
