@@ -152,7 +152,7 @@ def measure(case: Case, out: Path, photos: Photos, seconds: float, cuda: Cuda) -
         "gpu_ms": sampling.summary(compute),
         "frame_ms": sampling.summary(total),
         "images_per_second": round(rate, 1),
-        "gpu_memory_mb": round(used / 1e6, 1),
+        "gpu_memory_mb": round(used / 1e6, 3),
         "joules_per_frame": None if joules is None else round(joules / len(total), 5),
         "energy_source": meter.source,
         "gpu_now": state,

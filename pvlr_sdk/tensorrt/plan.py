@@ -78,10 +78,10 @@ def build_plan(
     work = _Work(source, Path(out), precision, options, open_cuda().gpu(), photos, golden_frame)
     try:
         built = work.build_all(watcher)
-    finally:
-        # Also, and above all, when it failed: the log says why.
-        if work.messages.lines:
-            write_files({log_path(out): work.messages.text().encode()})
+    except errors.PvlrError:
+        work.write_log()  # it says why
+        raise
+    work.write_log()
     chosen = _fastest(built, least)
     figures = {f"{precision} {item.attention}": item.figures() for item in built}
     measured = {"precisions": figures, "min_agreement": least, "calibrated_on": work.calibrated_on}
@@ -141,6 +141,11 @@ class _Work:
         if not np.isfinite(self._golden).all():
             raise golden.non_finite(source.network.source)
         self._reference = gate.logits_of_all(map(self._prepare, self._gate), reference)
+
+    def write_log(self) -> None:
+        """TensorRT's messages, beside the plan."""
+        if self.messages.lines:
+            write_files({log_path(self.out): self.messages.text().encode()})
 
     def build_all(self, watcher: Watcher | None) -> list[_Built]:
         """A plan for each attention that was asked for; with ``auto`` one that fails is left out."""
