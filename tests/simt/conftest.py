@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,14 +102,15 @@ class Emulator:
             _need_sanitizers(cxx, common, folder)
         emulator = [SIMT / name for name in ("fiber.cpp", "block.cpp", "shadow.cpp", "tsan_hooks.cpp")]
         jobs = [(source, []) for source in emulator] + [(source, own) for source in sources]
-        objects = []
+        missing = []
         for source, extra in jobs:
             key = (source, kind, cxx, csrc)
             if key not in self._objects:
                 self._objects[key] = folder / f"{source.name}-{len(self._objects)}.o"
-                compile_one = [*command, *extra, "-xc++", "-c", str(source), "-o", str(self._objects[key])]
-                subprocess.run(compile_one, check=True)
-            objects.append(str(self._objects[key]))
+                missing.append([*command, *extra, "-xc++", "-c", str(source), "-o", str(self._objects[key])])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(functools.partial(subprocess.run, check=True), missing))
+        objects = [str(self._objects[source, kind, cxx, csrc]) for source, _ in jobs]
         program = folder / f"{sources[-1].stem}-{len(self._built)}"
         link = ["-static"] if cxx == CROSS else ["-shared"] if kind == "module" else []
         subprocess.run([cxx, *common, *link, *objects, "-o", str(program)], check=True)

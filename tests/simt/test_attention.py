@@ -26,6 +26,7 @@ sys.modules["attention_cases"] = cases
 _spec.loader.exec_module(cases)
 Case = cases.Case
 
+AARCH64 = "aarch64-linux-gnu-g++"  # its programs run under qemu
 TYPES = ("float32", "float16", "bfloat16")
 SMALL = 64 * 1024  # a device with too little shared memory for the large label blocks
 
@@ -81,11 +82,19 @@ def test_kernels_are_as_good_as_torch(emulator: Any, kind: str, tmp_path: Path) 
         cases.assert_as_good_as_torch(inputs, got, case)
 
 
-def test_host_twin_is_as_good_as_torch(emulator: Any, tmp_path: Path) -> None:
-    program = emulator.build(_sources(), kind="address")
-    for case in CASES:
+@pytest.mark.parametrize(("kind", "cxx"), [("address", "g++"), ("plain", AARCH64)])
+def test_host_twin_is_as_good_as_torch(emulator: Any, kind: str, cxx: str, tmp_path: Path) -> None:
+    program = emulator.build(_sources(), kind=kind, cxx=cxx)
+    for case in CASES if cxx == "g++" else CASES[::3]:
         inputs = cases.make_inputs(case)
         cases.assert_as_good_as_torch(inputs, _run(emulator, program, "host", case, inputs, tmp_path), case)
+
+
+def test_kernels_on_aarch64(emulator: Any, tmp_path: Path) -> None:
+    program = emulator.build(_sources(), kind="plain", cxx=AARCH64)
+    for case in CASES[1::16]:
+        inputs = cases.make_inputs(case)
+        cases.assert_as_good_as_torch(inputs, _run(emulator, program, "kernel", case, inputs, tmp_path), case)
 
 
 def test_order_of_warps_changes_nothing(emulator: Any, tmp_path: Path) -> None:
