@@ -93,8 +93,7 @@ KERNELS = (
     Kernel(
         "tag_head",
         "kernels/tag_head_launch.cuh",
-        # At the width of the shipped models.
-        {"tag_head": Function("{0}::shared_bytes(256)", needs=("HMMA", "LDSM"))},
+        {"tag_head": Function("{0}::kSharedBytes", needs=("HMMA", "LDSM", "LDGSTS"))},
         (
             _tag_head("the shipped coco80 model", 1, 81, 80, 256),
             _tag_head("a batch of it", 8, 81, 80, 256),
