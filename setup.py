@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,6 +37,7 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11_dir}",
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DPYBIND11_FINDPYTHON=ON",
+            *shlex.split(os.environ.get("CMAKE_ARGS", "")),  # as -DPVLR_CUDA=ON
         ]
         if shutil.which("ninja"):
             options.append("-GNinja")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 import typer
 import yaml
+from numpy.typing import NDArray
 from rich.console import Console
 
 from pvlr_sdk.files import write_files
@@ -36,6 +38,7 @@ from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.evaluate import measure, predict_logits
 from pvlr_training.features import shared_features
 from pvlr_training.machine import Machine
+from pvlr_training.model import PVLR
 from pvlr_training.state import has_state
 from pvlr_training.train import train as train_run
 
@@ -99,6 +102,8 @@ def train(
     first, step = map(int, share.split("/"))
     chosen = [(row, seed) for seed in range(seeds) for row in rows if not names or row.name in names]
     for row, seed in chosen[first::step]:
+        if again:
+            shutil.rmtree(out / f"{row.name}-{seed}", ignore_errors=True)
         if again or not row.result(seed).exists():
             figures = train_row(row, seed, out)
             console.print(f"{row.name} {seed}: mAP {figures['testdev']['mAP']}, {figures['seconds'] / 60:.1f} minutes")
@@ -109,7 +114,8 @@ def train_row(row: Row, seed: int, out: Path) -> dict[str, Any]:
     config = load_config(row.config, overrides)
     folder = out / f"{row.name}-{seed}"
     photos = decoded(config.data.model_dump_json())
-    train_run(row.config, overrides, out=folder, resume=has_state(folder), console=console, photos=photos)
+    begun = has_state(folder) or (folder / "model.safetensors").exists()
+    train_run(row.config, overrides, out=folder, resume=begun, console=console, photos=photos)
     model, config, extra = load_model(folder)
     source = config.data.sources[0]
     assert isinstance(source, CsvSource)
@@ -148,7 +154,7 @@ def decoded(config: str) -> Photos:
     return load_photos(DataConfig.model_validate_json(config))
 
 
-def test_logits(row: Row, model: Any, photos: Photos, views: Views, out: Path) -> Any:
+def test_logits(row: Row, model: PVLR, photos: Photos, views: Views, out: Path) -> NDArray[np.float64]:
     """Logits of the deployed network; where the backbone was never trained, on its cached features (bf16)."""
     deployed, machine = DeployedPVLR(model), Machine("auto")
     if not row.frozen:
@@ -156,7 +162,8 @@ def test_logits(row: Row, model: Any, photos: Photos, views: Views, out: Path) -
             return predict_logits(deployed, photos, views)
     features = shared_features(out / "features", model.backbone, photos, views, 1, machine, lambda _: None)[0]
     with torch.inference_mode():
-        return torch.cat([deployed.head(part.float(), deployed.bank).logits.double() for part in features.split(64)])
+        logits = [deployed.head(part.float(), deployed.bank).logits.double() for part in features.split(64)]
+        return torch.cat(logits).numpy()
 
 
 def seconds_an_epoch(log: list[dict[str, Any]]) -> dict[str, float]:
@@ -165,7 +172,7 @@ def seconds_an_epoch(log: list[dict[str, Any]]) -> dict[str, float]:
     for stage in ("head", "finetune"):
         ends = [entry["seconds"] for entry in log if entry["stage"] == stage]
         if len(ends) > 1:
-            found[stage] = round(statistics.median(np.diff(ends)), 1)
+            found[stage] = round(float(np.median(np.diff(ends))), 1)
     return found
 
 

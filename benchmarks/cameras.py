@@ -59,16 +59,19 @@ def main(
     engine_ms: Annotated[float, typer.Option(help="What the slowed-down engine takes for a frame.")] = 50.0,
     size: Annotated[str, typer.Option(help="Size of the pictures of the four cameras.")] = "640x360",
     fps: Annotated[float, typer.Option(help="Frames a second of each of the four; more than the engine takes.")] = 60.0,
+    optimize: Annotated[str, typer.Option(help="For the four cameras: latency or throughput.")] = "latency",
     out: Annotated[Path | None, typer.Option("--json", help="Write the figures here as well.")] = None,
 ) -> None:
     """Measure ages against a slow engine, and four cameras against predict_batch."""
     with Tagger(plan, num_threads=threads) as tagger:
         latency = measure_latency(tagger, engine_ms / 1e3, 60 * minutes)
+    with Tagger(plan, num_threads=threads, optimize=optimize) as tagger:
         several = measure_several(tagger, size, fps, 60 * minutes)
         conditions = {
             "plan": tagger.info["name"],
             "precision": tagger.info["precision"],
             "threads": threads,
+            "four cameras": optimize,
             "machine": tagger.info["device"],
             "python": platform.python_version(),
             "minutes": minutes,

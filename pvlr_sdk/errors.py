@@ -56,6 +56,10 @@ class MissingPartError(PvlrError, ImportError):
     """An optional part (an extra, the compiled core, a backend's library) is not installed."""
 
 
+class DeviceError(PvlrError, RuntimeError):
+    """The GPU can't do it: there is none, it is too old or out of memory, or CUDA refused a launch."""
+
+
 class OutputError(PvlrError, OSError):
     """A file could not be written (no space, no permission); what was there before is untouched."""
 
@@ -165,6 +169,22 @@ class ModelError(BundleError, ValueError):
 
 class BackendError(BundleError, RuntimeError):
     """The backend that the plan needs is not usable on this machine, or it failed while running."""
+
+
+class PlanMismatchError(BackendError):
+    """The plan was built for another TensorRT, GPU, processor or plugin library than the ones here."""
+
+
+class BuildError(BackendError):
+    """TensorRT could not make a plan of the network: something in it, or an option, is not supported there."""
+
+
+class DeviceMemoryError(BackendError, MemoryError):
+    """The GPU has too little free memory."""
+
+
+class DeviceLostError(BackendError):
+    """The CUDA context broke, as after a fault on the GPU; what was under way is lost."""
 
 
 class SelfTestError(BundleError, RuntimeError):

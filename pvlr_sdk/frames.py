@@ -54,10 +54,7 @@ def load_frame(frame: FrameLike, color: str = "bgr", least_size: tuple[int, int]
         ImageNotFoundError: nothing can be read at the path.
         ImageDecodeError: the file or the bytes are no complete picture.
     """
-    if color not in COLORS:
-        raise errors.OptionError(
-            "color", expected=f"one of {', '.join(COLORS)}", got=repr(color), hint="Say how the channels are stored."
-        )
+    check_color(color)
     if isinstance(frame, np.ndarray):
         return _from_array(frame, color)
     if isinstance(frame, (str, os.PathLike)):
@@ -72,6 +69,14 @@ def load_frame(frame: FrameLike, color: str = "bgr", least_size: tuple[int, int]
         got=type(frame).__name__,
         hint="Convert it first, for example with numpy.asarray(...).",
     )
+
+
+def check_color(color: str) -> None:
+    """Raises OptionError for an unknown channel order."""
+    if color not in COLORS:
+        raise errors.OptionError(
+            "color", expected=f"one of {', '.join(COLORS)}", got=repr(color), hint="Say how the channels are stored."
+        )
 
 
 def load_bgr(frame: FrameLike, color: str = "bgr") -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import errors
+from .frames import Frame
 
 if TYPE_CHECKING:
     from .backends import Backend
@@ -60,7 +61,7 @@ def decode(text: str, source: str) -> NDArray[np.uint8]:
 def logits_of(frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor) -> NDArray[np.float32]:
     """The logits (C,) of a BGR frame."""
     slot = backend.acquire()
-    preprocess(frame, "bgr", slot.input)
+    slot.load(Frame(frame, "bgr"), preprocess)
     slot.start()
     logits: NDArray[np.float32] = slot.wait()[0].copy()
     backend.release(slot)

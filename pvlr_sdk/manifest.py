@@ -85,6 +85,34 @@ class GoldenSpec(_Strict):
     tolerance: dict[str, float]
 
 
+class TensorRtSpec(_Strict):
+    """What a TensorRT plan was built with: where it runs follows from that."""
+
+    version: str = Field(pattern=r"^\d+\.\d+(\.\d+)*$")
+    """TensorRT's."""
+    capability: str = Field(pattern=r"^\d+\.\d+$")
+    """The GPU's compute capability."""
+    gpu: str
+    machine: str
+    """The processor, as ``platform.machine()`` says it: ``x86_64`` or ``aarch64``."""
+    hardware: Literal["this", "capability", "ampere+"] = "this"
+    """GPUs that it may run on: this model, all of this compute capability, or Ampere and newer."""
+    version_compatible: bool = False
+    """It also runs in newer versions, through their lean runtime."""
+    batch: tuple[int, int, int] = (1, 1, 1)
+    """Smallest, most usual and largest batch."""
+    attention: Literal["fused", "native"] = "native"
+    plugins: str | None = None
+    """Version of the plugin library that it needs; None: it needs none."""
+    dla: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TensorRtSpec:
+        if not 1 <= self.batch[0] <= self.batch[1] <= self.batch[2]:
+            raise ValueError("batch must rise from at least 1")
+        return self
+
+
 class Manifest(_Strict):
     """Everything about a bundle but its payload. ``files`` has one entry a role: ``plan`` and ``labels``."""
 
@@ -93,6 +121,7 @@ class Manifest(_Strict):
     backend: Literal["openvino", "tensorrt"]
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
     fp32_until: str | None = None
+    tensorrt: TensorRtSpec | None = None
     input: InputSpec
     attention: AttentionSpec
     labels: tuple[LabelSpec, ...] = Field(min_length=1)
@@ -110,6 +139,8 @@ class Manifest(_Strict):
             raise ValueError(f"golden.logits: {len(self.golden.logits)} values for {len(names)} labels")
         if set(self.files) != {"plan", "labels"}:
             raise ValueError("files: must name exactly 'plan' and 'labels'")
+        if (self.tensorrt is None) == (self.backend == "tensorrt"):
+            raise ValueError("tensorrt: must be there for the tensorrt backend, and for no other")
         return self
 
 

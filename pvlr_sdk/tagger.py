@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors, golden
+from . import device_frames, errors, golden
 from .backends import Backend, Slot, open_backend
 from .bundle import Bundle, default_plan
-from .frames import load_frame
+from .frames import Frame, load_frame
 from .overlap import overlapped
 from .preprocess import Preprocessor
 from .result import LabelSpace, TagResult, checked_top_k, thresholds_for
@@ -243,10 +243,13 @@ class Tagger:
 
     def _start(self, backend: Backend, frame: FrameLike, color: str) -> _Job:
         began = perf_counter()
-        pixels = load_frame(frame, color, self._least_size)
+        if device_frames.on_gpu(frame):
+            pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)
+        else:
+            pixels = load_frame(frame, color, self._least_size)
         decoded = perf_counter()
         slot = backend.acquire()
-        self._preprocess(pixels.pixels, pixels.order, slot.input)
+        slot.load(pixels, self._preprocess)
         preprocessed = perf_counter()
         slot.start()
         return _Job(slot, pixels.size, began, decoded, preprocessed)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+_BLOCK = 1024
+"""Labels that are updated at once where there are many: what is computed of these stays in a core's cache."""
 
 
 class DualModalAttention(nn.Module):
@@ -31,15 +35,32 @@ class DualModalAttention(nn.Module):
 
     def forward(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         key = self._split(self.visual_key(visual))
-        affinity = key @ self._split(self.label_key(labels)).transpose(-1, -2) * key.shape[-1] ** -0.5
+        label_key, scale = self._split(self.label_key(labels)), key.shape[-1] ** -0.5
+        affinity = key @ label_key.transpose(-1, -2) * scale
         new_visual, new_labels = visual, labels
         if self.update_visual:
             read = affinity.softmax(-1) @ self._split(self.label_value(labels))
             new_visual = self.visual_output(visual, _merge(read))
         if self.update_labels:
-            read = affinity.softmax(-2).transpose(-1, -2) @ self._split(self.visual_value(visual))
-            new_labels = self.label_output(labels, _merge(read))
+            value = self._split(self.visual_value(visual))
+            if self.training or labels.shape[1] <= _BLOCK:
+                read = affinity.softmax(-2).transpose(-1, -2) @ value
+                new_labels = self.label_output(labels, _merge(read))
+            else:
+                new_labels = self._update_in_blocks(labels, label_key * scale, key, value)
         return new_visual, new_labels
+
+    def _update_in_blocks(self, labels: Tensor, label_key: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """T' of many labels, by keys that are scaled already.
+
+        The affinity is computed once more, transposed: on a CPU that costs less than a softmax down its columns.
+        """
+        blocks = zip(labels.split(_BLOCK, 1), label_key.split(_BLOCK, 2), strict=True)
+        updated = []
+        for block, block_key in blocks:
+            read = (block_key @ key.transpose(-1, -2)).softmax(-1) @ value
+            updated.append(self.label_output(block, _merge(read)))
+        return torch.cat(updated, 1)
 
     def _split(self, x: Tensor) -> Tensor:
         """(B or 1, n, d) -> (B or 1, H, n, d / H)"""

@@ -2,9 +2,9 @@
 
 #include <pybind11/pybind11.h>
 
-namespace pvlr {
+namespace pvlr::bindings {
 
 // Adds dual_softmax_attention to the module.
 void bind_attention(pybind11::module_& module);
 
-}  // namespace pvlr
+}  // namespace pvlr::bindings

@@ -11,6 +11,7 @@
 #include "attention.h"
 #include "host/passes.h"
 #include "pvlr/preprocess.h"
+#include "tensor.h"
 
 namespace py = pybind11;
 
@@ -82,5 +83,6 @@ PYBIND11_MODULE(_core, module) {
   module.def(
       "instruction_set", [] { return pvlr::best_passes().name; },
       "The instruction set that the pass uses on this processor.");
-  pvlr::bind_attention(module);
+  pvlr::bindings::bind_tensor(module);
+  pvlr::bindings::bind_attention(module);
 }

@@ -11,17 +11,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..bundle import Bundle
+    from ..device_frames import DeviceFrame
+    from ..frames import Frame
+    from ..preprocess import Preprocessor
 
-DEVICES = ("auto", "cpu")
+DEVICES = ("auto", "cpu", "tensorrt")
 GOALS = ("latency", "throughput")
 PRECISIONS = ("auto", "fp32", "bf16", "int8")
+"""What a CPU can compute in."""
+_ALL_PRECISIONS = (*PRECISIONS, "fp16")
 
 
 class Slot(Protocol):
     """The buffers of one inference. A slot belongs to one thread from ``acquire`` to ``release``."""
 
     input: NDArray[np.float32]
-    """(3, H, W): write the frame here, in place, before ``start``."""
+    """(3, H, W): write the preprocessed frame here, in place, before ``start``."""
+
+    def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
+        """Preprocess a frame into the input, wherever that is fastest; instead of writing to ``input``.
+
+        Raises:
+            FrameError: the frame can't be used here.
+        """
 
     def start(self) -> None:
         """Begin the inference; returns before it has ended.
@@ -68,21 +80,23 @@ def open_backend(
 
     Args:
         bundle: the verified bundle.
-        device: ``auto`` or ``cpu``.
-        precision: ``auto``, ``fp32`` or ``bf16``, for a quantised plan ``int8``; None: what the manifest says.
-        num_threads: threads of the engine; None: the cores that this process may use.
+        device: ``auto`` (what the plan is for), ``cpu`` or ``tensorrt``.
+        precision: ``auto``, ``fp32`` or ``bf16``, for a quantised plan ``int8``; None: what the manifest says. A
+            TensorRT plan has the precision that it was built with and no other.
+        num_threads: threads of a CPU engine; None: the cores that this process may use.
         optimize: ``latency`` (all threads share each inference) or ``throughput`` (several inferences at once).
 
     Raises:
         OptionError: an argument is none of these.
-        BackendError: this plan, device or precision does not run on this machine.
+        BackendError: this plan, device or precision does not run on this machine; PlanMismatchError says what does not
+            fit a TensorRT plan.
         ModelError: the payload is no PVLR network.
         MissingPartError: the backend's library is not installed.
     """
     check_choice("device", device, DEVICES)
     check_choice("optimize", optimize, GOALS)
     if precision is not None:
-        check_choice("precision", precision, PRECISIONS)
+        check_choice("precision", precision, _ALL_PRECISIONS)
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
         raise errors.OptionError(
             "num_threads",
@@ -91,14 +105,26 @@ def open_backend(
             hint="None takes all the cores that this process may use.",
         )
     manifest = bundle.manifest
-    precision = _resolved(precision, manifest.precision)
-    if manifest.backend != "openvino" or precision not in PRECISIONS:
+    here = {"openvino": "cpu", "tensorrt": "tensorrt"}[manifest.backend]
+    if device not in ("auto", here):
         raise errors.BackendError(
             str(bundle.path),
-            expected=f"a plan for the openvino backend ({', '.join(PRECISIONS)})",
-            got=f"one for {manifest.backend} ({precision})",
-            hint="This version of pvlr_sdk lacks that backend: update it, or build the plan with --device cpu.",
+            expected=f"a plan for {device}",
+            got=f"one for {here}",
+            hint=f"Build one with pvlr build --device {device}, or leave the device out.",
         )
+    if manifest.backend == "tensorrt":
+        if precision not in (None, "auto", manifest.precision):
+            raise errors.OptionError(
+                "precision",
+                expected=manifest.precision,
+                got=repr(precision),
+                hint="A TensorRT plan has one precision: export and build another one.",
+            )
+        from .tensorrt import TensorRtBackend
+
+        return TensorRtBackend(bundle, throughput=optimize == "throughput")
+    precision = _resolved(precision, manifest.precision)
     from .openvino import Network, OpenVinoBackend
 
     network = Network(
@@ -120,6 +146,9 @@ def _resolved(wanted: str | None, built: str) -> str:
     if built == "int8":
         hint = "This plan's weights are quantised: build another one with --precision auto."
         raise errors.OptionError("precision", expected="int8 or auto", got=repr(wanted), hint=hint)
+    if wanted == "fp16":
+        hint = "fp16 is for TensorRT plans."
+        raise errors.OptionError("precision", expected="auto, fp32 or bf16", got="'fp16'", hint=hint)
     if wanted == "int8":
         hint = "Build a quantised plan with --precision int8 --calibrate DIR."
         raise errors.OptionError("precision", expected="auto, fp32 or bf16", got="'int8'", hint=hint)

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__, errors
 from ..cores import available_cores
+from ..device_frames import DeviceFrame
 from . import Slot, cache
 
 if TYPE_CHECKING:
     import numpy as np
     import openvino
     from numpy.typing import NDArray
+
+    from ..frames import Frame
+    from ..preprocess import Preprocessor
 
 INPUT, LOGITS, SIMILARITY = "image", "logits", "similarity"
 """The names of an exported network's input and outputs."""
@@ -116,6 +120,16 @@ class _Request:
         self.input: NDArray[np.float32] = requests[0].get_tensor(INPUT).data[0]
         self._logits: NDArray[np.float32] = self._last.get_tensor(LOGITS).data[0]
         self._similarity: NDArray[np.float32] = self._last.get_tensor(SIMILARITY).data[0]
+
+    def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
+        if isinstance(frame, DeviceFrame):
+            raise errors.FrameTypeError(
+                "frame",
+                expected="a frame in the CPU's memory, where this plan runs",
+                got="one on a GPU",
+                hint="Copy it first (for example frame.cpu().numpy()), or build a plan with --device tensorrt.",
+            )
+        preprocess(frame.pixels, frame.order, self.input)
 
     def start(self) -> None:
         try:

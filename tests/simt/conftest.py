@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     "address": ([], ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
     "race": (["-fsanitize=thread"], []),
     "ucontext": ([], ["-DSIMT_UCONTEXT"]),
+    "module": ([], ["-fPIC", "-fvisibility=hidden", "-ffp-contract=fast"]),  # for Python
 }
 
 
@@ -75,6 +77,10 @@ class Emulator:
         folder = self.folder / f"{kind}-{cxx}"
         folder.mkdir(exist_ok=True)
         command = [*compiler(cxx), *BASE, *common, f"-I{csrc}", f"-I{csrc / 'include'}", f"-I{SIMT}"]
+        if kind == "module":
+            import pybind11
+
+            command += [f"-isystem{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
         if kind == "address":
             _need_sanitizers(cxx, common, folder)
         emulator = [SIMT / name for name in ("fiber.cpp", "block.cpp", "shadow.cpp", "tsan_hooks.cpp")]
@@ -88,8 +94,8 @@ class Emulator:
                 subprocess.run(compile_one, check=True)
             objects.append(str(self._objects[key]))
         program = folder / f"{sources[-1].stem}-{len(self._built)}"
-        static = ["-static"] if cxx == CROSS else []
-        subprocess.run([cxx, *common, *static, *objects, "-o", str(program)], check=True)
+        link = ["-static"] if cxx == CROSS else ["-shared"] if kind == "module" else []
+        subprocess.run([cxx, *common, *link, *objects, "-o", str(program)], check=True)
         return program
 
     def run(self, program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

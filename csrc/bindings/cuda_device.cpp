@@ -1,0 +1,126 @@
+// Streams, devices and workspaces of CUDA, for a core that is built with it.
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+
+#include "device.h"
+#include "tensor.h"
+
+namespace pvlr::bindings {
+namespace {
+
+Status from_cuda(cudaError_t error) {
+  if (error == cudaSuccess) return {};
+  cudaGetLastError();  // takes it, so that it doesn't show up in the caller's next check
+  return {StatusCode::kLaunchFailed, cudaGetErrorString(error)};
+}
+
+// Makes a device current, and the one before when it goes.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) {
+    error_ = cudaGetDevice(&before_);
+    if (error_ == cudaSuccess && before_ != device) {
+      error_ = cudaSetDevice(device);
+      changed_ = error_ == cudaSuccess;
+    }
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+  ~CurrentDevice() {
+    if (changed_) cudaSetDevice(before_);
+  }
+  cudaError_t error() const { return error_; }
+
+ private:
+  int before_ = 0;
+  bool changed_ = false;
+  cudaError_t error_;
+};
+
+// A device's pool of workspaces, made at its first use. It keeps what it got from the driver: after a few launches
+// allocating from it costs no call to the driver.
+cudaError_t find_pool(int device, cudaMemPool_t* pool) {
+  static std::mutex mutex;
+  static std::map<int, cudaMemPool_t> pools;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto known = pools.find(device);
+  if (known != pools.end()) {
+    *pool = known->second;
+    return cudaSuccess;
+  }
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = device;
+  cudaError_t error = cudaMemPoolCreate(pool, &properties);
+  if (error != cudaSuccess) return error;
+  std::uint64_t kept = UINT64_MAX;
+  error = cudaMemPoolSetAttribute(*pool, cudaMemPoolAttrReleaseThreshold, &kept);
+  if (error == cudaSuccess) {
+    pools[device] = *pool;
+  } else {
+    cudaMemPoolDestroy(*pool);
+  }
+  return error;
+}
+
+// Lets `stream` wait for what is queued in `earlier` by now.
+cudaError_t wait_for(cudaStream_t stream, cudaStream_t earlier) {
+  cudaEvent_t event = nullptr;
+  cudaError_t error = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  if (error != cudaSuccess) return error;
+  error = cudaEventRecord(event, earlier);
+  if (error == cudaSuccess) error = cudaStreamWaitEvent(stream, event, 0);
+  const cudaError_t destroyed = cudaEventDestroy(event);
+  return error != cudaSuccess ? error : destroyed;
+}
+
+}  // namespace
+
+bool has_cuda() { return true; }
+
+int device_of(const void* pointer) {
+  cudaPointerAttributes attributes{};
+  if (cudaPointerGetAttributes(&attributes, pointer) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return attributes.device > 0 ? attributes.device : 0;
+}
+
+Status run_on_device(const Launch& launch) {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    cudaGetLastError();
+    return {StatusCode::kUnsupportedDevice, "device: there is no usable CUDA device"};
+  }
+  const int device = launch.tensors.front()->device;
+  const CurrentDevice current(device);
+  if (current.error() != cudaSuccess) return from_cuda(current.error());
+  const auto stream = static_cast<cudaStream_t>(launch.stream);
+  const auto legacy = reinterpret_cast<std::uintptr_t>(cudaStreamLegacy);
+  const auto own = stream == nullptr ? legacy : reinterpret_cast<std::uintptr_t>(stream);
+  for (const Tensor* const tensor : launch.tensors) {
+    if (!tensor->ready_on || *tensor->ready_on == own) continue;
+    const Status waiting = from_cuda(wait_for(stream, reinterpret_cast<cudaStream_t>(*tensor->ready_on)));
+    if (!waiting.ok()) return waiting;
+  }
+
+  std::size_t bytes = 0;
+  const Status asked = launch.query_workspace(&bytes);
+  if (!asked.ok()) return asked;
+  if (bytes == 0) return launch.start(nullptr, 0);
+  cudaMemPool_t pool = nullptr;
+  void* workspace = nullptr;
+  cudaError_t error = find_pool(device, &pool);
+  if (error == cudaSuccess) error = cudaMallocFromPoolAsync(&workspace, bytes, pool, stream);
+  if (error != cudaSuccess) return from_cuda(error);
+  const Status started = launch.start(workspace, bytes);
+  const Status freed = from_cuda(cudaFreeAsync(workspace, stream));
+  return started.ok() ? freed : started;
+}
+
+}  // namespace pvlr::bindings

@@ -1,0 +1,57 @@
+// From a params struct to the host's twin or the CUDA launcher, without the GIL, and back to Python's exceptions.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <new>
+#include <stdexcept>
+#include <vector>
+
+#include "device.h"
+#include "pvlr/status.h"
+#include "tensor.h"
+
+namespace pvlr::bindings {
+
+template <typename Params>
+struct Launchers {
+  Status (*host)(const Params&);
+  Status (*workspace)(const Params&, std::size_t*);
+  Status (*cuda)(const Params&, void*);
+};
+
+// Runs where the tensors are. Null tensors are left out; Params has workspace and workspace_bytes.
+// value_error: an argument; runtime_error: the device.
+template <typename Params>
+void run(std::vector<const Tensor*> tensors, std::uintptr_t stream, Params params, const Launchers<Params>& launchers) {
+  std::vector<const Tensor*> given;
+  for (const Tensor* const tensor : tensors) {
+    if (tensor != nullptr) given.push_back(tensor);
+  }
+  for (const Tensor* const tensor : given) {
+    if (tensor->on_cuda != given.front()->on_cuda || tensor->device != given.front()->device) {
+      throw pybind11::value_error("device: all arrays must be on the same one");
+    }
+  }
+  Status status;
+  if (given.front()->on_cuda) {
+    void* const handle = reinterpret_cast<void*>(stream);
+    const pybind11::gil_scoped_release release;
+    status = run_on_device({given, handle, [&](std::size_t* bytes) { return launchers.workspace(params, bytes); },
+                            [&](void* workspace, std::size_t bytes) {
+                              params.workspace = workspace;
+                              params.workspace_bytes = bytes;
+                              return launchers.cuda(params, handle);
+                            }});
+  } else {
+    const pybind11::gil_scoped_release release;
+    status = launchers.host(params);
+    if (status.code == StatusCode::kLaunchFailed) throw std::bad_alloc();
+  }
+  if (status.ok()) return;
+  if (status.code == StatusCode::kInvalidArgument) throw pybind11::value_error(status.message);
+  throw std::runtime_error(status.message);
+}
+
+}  // namespace pvlr::bindings

@@ -1,0 +1,224 @@
+#include "tensor.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "device.h"
+#include "dlpack.h"
+
+namespace py = pybind11;
+
+namespace pvlr::bindings {
+namespace {
+
+std::shared_ptr<void> keep(py::object object) {
+  return {new py::object(std::move(object)), [](void* kept) { delete static_cast<py::object*>(kept); }};
+}
+
+std::vector<std::int64_t> contiguous_strides(const std::vector<std::int64_t>& shape) {
+  std::vector<std::int64_t> strides(shape.size());
+  std::int64_t step = 1;
+  for (std::size_t i = shape.size(); i-- > 0;) {
+    strides[i] = step;
+    step *= shape[i];
+  }
+  return strides;
+}
+
+// Strides in bytes become strides in elements.
+std::vector<std::int64_t> whole_elements(std::vector<std::int64_t> strides, std::int64_t item_bytes) {
+  for (std::int64_t& stride : strides) {
+    if (stride % item_bytes != 0) throw py::value_error("its strides are not whole elements");
+    stride /= item_bytes;
+  }
+  return strides;
+}
+
+Tensor checked(Tensor tensor) {
+  for (const std::int64_t size : tensor.shape) {
+    if (size < 0) throw py::value_error("it has a negative size");
+  }
+  if (tensor.strides.size() != tensor.shape.size()) throw py::value_error("it has other than one stride a dimension");
+  if (tensor.item_bytes > 0 && reinterpret_cast<std::uintptr_t>(tensor.data) % tensor.item_bytes != 0) {
+    throw py::value_error("its elements are not aligned");
+  }
+  return tensor;
+}
+
+std::string type_name(const dlpack::Type& type) {
+  const std::string bits = std::to_string(type.bits);
+  if (type.lanes == 1 && type.bits % 8 == 0 && type.bits > 0) {
+    if (type.code == dlpack::kInt) return "int" + bits;
+    if (type.code == dlpack::kUnsigned) return "uint" + bits;
+    if (type.code == dlpack::kFloat) return "float" + bits;
+    if (type.code == dlpack::kBfloat) return "bfloat" + bits;
+    if (type.code == dlpack::kBool && type.bits == 8) return "bool";
+  }
+  throw py::value_error("its type is unknown here (DLPack code " + std::to_string(type.code) + ", " + bits + " bits, " +
+                        std::to_string(type.lanes) + " lanes)");
+}
+
+// Byte order, kind and bytes, as "<f4".
+std::pair<std::string, std::int64_t> parse_typestr(const std::string& text) {
+  const auto refuse = [&text] { return py::value_error("its type is unknown here (typestr '" + text + "')"); };
+  if (text.size() != 3 || text[2] < '1' || text[2] > '8') throw refuse();
+  const std::int64_t bytes = text[2] - '0';
+  if (text[0] != '<' && !(text[0] == '|' && bytes == 1)) throw refuse();
+  const std::string bits = std::to_string(8 * bytes);
+  if (text[1] == 'f') return {"float" + bits, bytes};
+  if (text[1] == 'i') return {"int" + bits, bytes};
+  if (text[1] == 'u') return {"uint" + bits, bytes};
+  if (text[1] == 'b' && bytes == 1) return {"bool", bytes};
+  if (text[1] == 'V' && bytes == 2) return {"bfloat16", bytes};  // PyTorch and ml_dtypes call it so
+  throw refuse();
+}
+
+template <typename Managed>
+Tensor take(const py::capsule& capsule, const char* name, const char* used_name) {
+  auto* const managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), name));
+  if (managed == nullptr || PyCapsule_SetName(capsule.ptr(), used_name) != 0) throw py::error_already_set();
+  // From here on it is ours to delete, whatever else is wrong with it.
+  Tensor result;
+  result.owner = std::shared_ptr<void>(managed, [](void* owned) {
+    auto* const own = static_cast<Managed*>(owned);
+    if (own->deleter != nullptr) own->deleter(own);
+  });
+  result.writable = true;
+  if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>) {
+    if (managed->major != Managed::kMajor) {
+      throw py::value_error("it speaks DLPack " + std::to_string(managed->major) + ", not 1");
+    }
+    result.writable = (managed->flags & Managed::kReadOnly) == 0;
+  }
+  const dlpack::Tensor& from = managed->tensor;
+  const std::int32_t place = from.device.type;
+  result.on_cuda = place == dlpack::kCuda || place == dlpack::kCudaManaged;
+  if (!result.on_cuda && place != dlpack::kCpu && place != dlpack::kCudaHost) {
+    throw py::value_error("it lies on a device that is neither the CPU nor CUDA (DLPack type " + std::to_string(place) +
+                          ")");
+  }
+  result.device = result.on_cuda ? from.device.id : 0;
+  result.type = type_name(from.type);
+  result.item_bytes = from.type.bits / 8;
+  result.data = static_cast<char*>(from.data) + from.byte_offset;
+  if (from.dimensions > 0) result.shape.assign(from.shape, from.shape + from.dimensions);
+  if (from.strides != nullptr && from.dimensions > 0) {
+    result.strides.assign(from.strides, from.strides + from.dimensions);
+  } else {
+    result.strides = contiguous_strides(result.shape);
+  }
+  return checked(std::move(result));
+}
+
+Tensor tensor_from_numpy(const py::array& array) {
+  Tensor result;
+  result.type = py::str(array.dtype().attr("name")).cast<std::string>();
+  if (!array.dtype().attr("isnative").cast<bool>()) throw py::value_error("its bytes are in the other order");
+  result.item_bytes = array.itemsize();
+  result.data = const_cast<void*>(array.data());
+  result.shape.assign(array.shape(), array.shape() + array.ndim());
+  result.strides = whole_elements({array.strides(), array.strides() + array.ndim()}, array.itemsize());
+  result.writable = array.writeable();
+  result.owner = keep(array);
+  return checked(std::move(result));
+}
+
+// Consumes the capsule; what it holds is given back with the last copy of the result.
+Tensor tensor_from_dlpack(const py::capsule& capsule) {
+  const char* const name = PyCapsule_GetName(capsule.ptr());
+  const std::string given = name == nullptr ? "" : name;
+  if (given == "dltensor") return take<dlpack::Managed>(capsule, "dltensor", "used_dltensor");
+  if (given == "dltensor_versioned") {
+    return take<dlpack::ManagedVersioned>(capsule, "dltensor_versioned", "used_dltensor_versioned");
+  }
+  throw py::value_error("its __dlpack__ gave a capsule named '" + given + "', which is no tensor or was taken already");
+}
+
+// `owner` is the object that the interface is of.
+Tensor tensor_from_cuda_array_interface(const py::dict& interface, const py::object& owner) {
+  const auto optional = [&interface](const char* key) -> py::object {
+    return interface.contains(key) ? py::object(interface[key]) : py::none();
+  };
+  for (const char* const key : {"shape", "typestr", "data", "version"}) {
+    if (!interface.contains(key)) throw py::value_error(std::string("its __cuda_array_interface__ has no ") + key);
+  }
+  Tensor result;
+  try {
+    if (interface["version"].cast<int>() < 1) throw py::value_error("its __cuda_array_interface__ is older than 1");
+    std::tie(result.type, result.item_bytes) = parse_typestr(interface["typestr"].cast<std::string>());
+    result.shape = interface["shape"].cast<std::vector<std::int64_t>>();
+    const auto [address, read_only] = interface["data"].cast<std::pair<std::uintptr_t, bool>>();
+    result.data = reinterpret_cast<void*>(address);
+    result.writable = !read_only;
+    const py::object strides = optional("strides");
+    result.strides = strides.is_none() ? contiguous_strides(result.shape)
+                                       : whole_elements(strides.cast<std::vector<std::int64_t>>(), result.item_bytes);
+    const py::object stream = optional("stream");
+    if (!stream.is_none()) {
+      result.ready_on = stream.cast<std::uintptr_t>();
+      if (*result.ready_on == 0)
+        throw py::value_error("its stream is 0, which __cuda_array_interface__ does not allow");
+    }
+  } catch (const py::cast_error&) {
+    throw py::value_error("its __cuda_array_interface__ has an entry of the wrong kind");
+  }
+  if (!optional("mask").is_none()) throw py::value_error("it is a masked array");
+  result.on_cuda = true;
+  result.device = device_of(result.data);
+  result.owner = keep(owner);
+  return checked(std::move(result));
+}
+
+Tensor with_batch(Tensor tensor) {
+  tensor.shape.insert(tensor.shape.begin(), 1);
+  tensor.strides.insert(tensor.strides.begin(), 0);
+  return tensor;
+}
+
+}  // namespace
+
+std::pair<std::uintptr_t, std::uintptr_t> Tensor::extent() const {
+  std::int64_t lowest = 0;
+  std::int64_t highest = 0;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 0) return {0, 0};
+    (strides[i] < 0 ? lowest : highest) += (shape[i] - 1) * strides[i];
+  }
+  const auto begin = reinterpret_cast<std::intptr_t>(data);
+  return {static_cast<std::uintptr_t>(begin + lowest * item_bytes),
+          static_cast<std::uintptr_t>(begin + (highest + 1) * item_bytes)};
+}
+
+DataType data_type(const Tensor& tensor) {
+  if (tensor.type == "float32") return DataType::kFloat32;
+  if (tensor.type == "float16") return DataType::kFloat16;
+  if (tensor.type == "bfloat16") return DataType::kBfloat16;
+  throw py::value_error("type: must be float32, float16 or bfloat16");
+}
+
+void bind_tensor(py::module_& module) {
+  py::class_<Tensor>(module, "Tensor", "Another library's array: where it lies, its shape and type.")
+      .def_static("from_numpy", &tensor_from_numpy, py::arg("array").noconvert())
+      .def_static("from_dlpack", &tensor_from_dlpack, py::arg("capsule"))
+      .def_static("from_cuda_array_interface", &tensor_from_cuda_array_interface, py::arg("interface"),
+                  py::arg("owner"))
+      .def("with_batch", &with_batch, "The same with a leading axis of one entry.")
+      .def_property_readonly("shape", [](const Tensor& t) { return py::tuple(py::cast(t.shape)); })
+      .def_property_readonly("strides", [](const Tensor& t) { return py::tuple(py::cast(t.strides)); })
+      .def_property_readonly("pointer", [](const Tensor& t) { return reinterpret_cast<std::uintptr_t>(t.data); })
+      .def_property_readonly("extent", &Tensor::extent)
+      .def_property_readonly(
+          "device", [](const Tensor& t) { return t.on_cuda ? "cuda:" + std::to_string(t.device) : std::string("cpu"); })
+      .def_readonly("type", &Tensor::type)
+      .def_readonly("item_bytes", &Tensor::item_bytes)
+      .def_readonly("on_cuda", &Tensor::on_cuda)
+      .def_readonly("writable", &Tensor::writable)
+      .def_readonly("ready_on", &Tensor::ready_on);
+  module.def("has_cuda", &has_cuda, "Whether this core was built with the CUDA kernels.");
+}
+
+}  // namespace pvlr::bindings

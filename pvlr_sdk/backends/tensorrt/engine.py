@@ -1,0 +1,128 @@
+"""A plan handed to TensorRT: deserialised, and its inputs and outputs checked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from ... import errors
+from ...tensorrt.library import Messages, logger
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+INPUT, LOGITS, SIMILARITY = "image", "logits", "similarity"
+"""The names of a network's input and outputs."""
+
+LEAN_RUNTIME = "PVLR_LEAN_RUNTIME"
+"""Names libnvinfer_lean.so of the version that built a plan, for a version-compatible plan in a newer TensorRT."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The shapes of one frame: input (3, height, width), logits (labels,), similarity (tokens, labels)."""
+
+    height: int
+    width: int
+    tokens: int
+    labels: int
+
+    def of(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor for a batch."""
+        return {
+            INPUT: (batch, 3, self.height, self.width),
+            LOGITS: (batch, self.labels),
+            SIMILARITY: (batch, self.tokens, self.labels),
+        }
+
+
+class Engine:
+    """A deserialised plan. Make and use it inside ``Cuda.current()``.
+
+    Args:
+        payload: the plan, verified.
+        source: names it in errors.
+        shapes: what its tensors must be.
+        other_version: it was built by an older TensorRT: load that one's lean runtime for it.
+
+    Raises:
+        BackendError: TensorRT does not take the plan; the message has its reason.
+        DeviceMemoryError: it needs more memory than the GPU has left.
+        ModelError: it is no PVLR network.
+    """
+
+    def __init__(self, payload: bytes, source: str, shapes: Shapes, *, other_version: bool = False) -> None:
+        import tensorrt as trt
+
+        self.source = source
+        self.messages = Messages()
+        self._logger = logger(self.messages)
+        runtime = trt.Runtime(self._logger)
+        # Code in a plan would run in this process: never, whatever the plan says.
+        runtime.engine_host_code_allowed = False
+        if other_version:
+            runtime = self._lean(runtime)
+        self._runtime = runtime
+        engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(payload)
+        if engine is None:
+            self._fail("a plan that this TensorRT can load")
+        self._engine = engine
+        self._check(shapes)
+
+    def context(self) -> trt.IExecutionContext:
+        """A new execution context, with device memory of its own."""
+        context: trt.IExecutionContext | None = self._engine.create_execution_context()
+        if context is None:
+            self._fail("an execution context")
+        return context
+
+    def _lean(self, runtime: trt.Runtime) -> trt.Runtime:
+        path = os.environ.get(LEAN_RUNTIME, "")
+        lean: trt.Runtime | None = runtime.load_runtime(path) if path else None
+        if lean is None:
+            raise errors.PlanMismatchError(
+                self.source,
+                expected="the TensorRT that built it, or that one's lean runtime",
+                got=self.messages.reason(f"no file named by {LEAN_RUNTIME}" if not path else f"{path} does not load"),
+                hint=f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again.",
+            )
+        lean.engine_host_code_allowed = False
+        return lean
+
+    def _check(self, shapes: Shapes) -> None:
+        import tensorrt as trt
+
+        engine = self._engine
+        wanted = shapes.of(-1)
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        if sorted(names) != sorted(wanted):
+            self._reject(f"tensors {', '.join(wanted)}", ", ".join(names))
+        for name, shape in wanted.items():
+            dims = engine.get_tensor_shape(name)
+            got = tuple(dims[axis] for axis in range(len(dims)))
+            if got[1:] != shape[1:] or len(got) != len(shape):
+                self._reject(f"{name} of shape {('batch', *shape[1:])}", str(got))
+            if engine.get_tensor_dtype(name) != trt.DataType.FLOAT:
+                self._reject(f"{name} in float32", str(engine.get_tensor_dtype(name)))
+            is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+            if is_input != (name == INPUT):
+                self._reject(f"{name} as an {'input' if name == INPUT else 'output'}", "the opposite")
+
+    def _fail(self, expected: str) -> NoReturn:
+        reason = self.messages.reason("no reason given")
+        if "out of memory" in reason.lower() or "outofmemory" in reason.lower():
+            raise errors.DeviceMemoryError(
+                self.source,
+                expected=f"{expected} in the GPU's free memory",
+                got=reason,
+                hint="Close other programs that use the GPU, or build the plan with a smaller --batch.",
+            )
+        raise errors.BackendError(
+            self.source, expected=expected, got=reason, hint="Build it again on this machine; see pvlr doctor."
+        )
+
+    def _reject(self, expected: str, got: str) -> NoReturn:
+        raise errors.ModelError(
+            self.source, expected=expected, got=got, hint="This is no PVLR plan: make one with pvlr export and build."
+        )

@@ -1,0 +1,144 @@
+"""An execution context with a stream and device buffers of its own: one batch at a time runs in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import errors
+from .cuda import Cuda, CudaError
+from .engine import INPUT, LOGITS, SIMILARITY, Engine, Shapes
+
+if TYPE_CHECKING:
+    from .pixels import DevicePixels
+    from .slot import SessionSlot
+
+_FLOAT = 4
+
+
+class Lane:
+    """Runs batches of one size; everything is enqueued on its stream and ends with its event.
+
+    A CUDA graph replaces the launches of the network where it can be captured: at batch 1 these cost more than the
+    arithmetic. ``no_graph`` says why there is none.
+
+    Raises:
+        BackendError, DeviceMemoryError: TensorRT refuses a context.
+        CudaError: a CUDA call failed.
+    """
+
+    def __init__(self, cuda: Cuda, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
+        self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
+        self._frames: dict[int, tuple[int, int]] = {}
+        self._memory: list[int] = []
+        self._graph: int | None = None
+        self.no_graph: str | None = None
+        self._context = engine.context()
+        self._stream = cuda.stream()
+        self.event = cuda.event()
+        sizes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(batch).items()}
+        self._pointers = {name: self._malloc(size) for name, size in sizes.items()}
+        self._bind()
+        self._enqueue()  # TensorRT sets itself up at the first run, which no graph may contain
+        cuda.synchronize(self._stream)
+        self._capture()
+
+    def launch(self, slots: Sequence[SessionSlot]) -> None:
+        """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries."""
+        cuda, pointers = self._cuda, self._pointers
+        for place, slot in enumerate(slots):
+            target = pointers[INPUT] + place * self._bytes(INPUT)
+            if slot.frame is not None and self._pixels is not None:
+                self._pixels.preprocess(slot.frame, self._upload(place, slot), target, self._stream)
+            else:
+                cuda.to_device(target, slot.input, self._stream)
+        if self._graph is not None:
+            cuda.launch(self._graph, self._stream)
+        else:
+            self._enqueue()
+        for place, slot in enumerate(slots):
+            cuda.to_host(slot.logits, pointers[LOGITS] + place * self._bytes(LOGITS), self._stream)
+            cuda.to_host(slot.similarity, pointers[SIMILARITY] + place * self._bytes(SIMILARITY), self._stream)
+        cuda.record(self.event, self._stream)
+
+    def close(self) -> None:
+        """Give everything back; nothing may be under way."""
+        cuda = self._cuda
+        if self._graph is not None:
+            cuda.destroy_graph(self._graph)
+        for pointer in [*self._memory, *(pointer for pointer, _ in self._frames.values())]:
+            cuda.free(pointer)
+        cuda.destroy_event(self.event)
+        cuda.destroy_stream(self._stream)
+
+    def _bytes(self, name: str) -> int:
+        return _FLOAT * prod(self._shapes.of(1)[name])
+
+    def _malloc(self, size: int) -> int:
+        pointer = self._cuda.malloc(size)
+        self._memory.append(pointer)
+        return pointer
+
+    def _upload(self, place: int, slot: SessionSlot) -> int:
+        """The device address of a slot's raw frame, copied there if it comes from the CPU."""
+        raw: NDArray[Any] | None = slot.raw
+        if raw is None:
+            assert slot.frame is not None
+            return slot.frame.pointer
+        pointer, size = self._frames.get(place, (0, 0))
+        if size < raw.nbytes:
+            if size:
+                self._cuda.free(pointer)  # waits for what uses it
+            pointer = self._cuda.malloc(raw.nbytes)
+            self._frames[place] = pointer, raw.nbytes
+        self._cuda.to_device(pointer, raw, self._stream)
+        return pointer
+
+    def _bind(self) -> None:
+        context, shapes = self._context, self._shapes.of(self._batch)
+        if not context.set_input_shape(INPUT, shapes[INPUT]):
+            self._fail(f"batch {self._batch}")
+        for name, pointer in self._pointers.items():
+            if not context.set_tensor_address(name, pointer):
+                self._fail(f"an address for {name}")
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self._stream):
+            self._fail("an inference")
+
+    def _capture(self) -> None:
+        try:
+            self._cuda.begin_capture(self._stream)
+            try:
+                self._enqueue()
+            finally:
+                graph = self._cuda.end_capture(self._stream)
+            self._graph = graph
+            self._cuda.launch(graph, self._stream)
+            self._cuda.synchronize(self._stream)
+        except (CudaError, errors.BackendError) as error:
+            if isinstance(error, CudaError) and error.sticky:
+                raise
+            if self._graph is not None:
+                self._cuda.destroy_graph(self._graph)
+            self._graph, self.no_graph = None, str(error)
+            self._enqueue()  # a failed capture must not have broken the plain way
+            self._cuda.synchronize(self._stream)
+
+    def _fail(self, expected: str) -> None:
+        raise errors.BackendError(
+            self._engine.source,
+            expected=expected,
+            got=self._engine.messages.reason("no reason given"),
+            hint="See pvlr doctor.",
+        )
+
+
+def empty_outputs(cuda: Cuda, shapes: Shapes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Page-locked arrays for the logits and the similarity of one frame."""
+    of_one = shapes.of(1)
+    return cuda.pinned(of_one[LOGITS][1:], "float32"), cuda.pinned(of_one[SIMILARITY][1:], "float32")

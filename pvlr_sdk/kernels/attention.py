@@ -1,0 +1,110 @@
+"""Dual-softmax attention for arrays: checks, outputs, launch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .tensors import TYPES, Arguments
+
+if TYPE_CHECKING:
+    from .._core import Tensor
+
+DIMS = (32, 64, 96, 128)
+"""The sizes of a head that the kernels are compiled for."""
+
+
+def dual_softmax_attention(
+    q_x: Any,
+    k_t: Any,
+    v_x: Any,
+    v_t: Any,
+    *,
+    mask: Any = None,
+    out: tuple[Any, Any] | None = None,
+    stream: Any = None,
+) -> tuple[Any, Any]:
+    """Compute softmax_C(S) V_t and softmax_N(S)^T V_x from one affinity S = Q_x K_t^T / sqrt(dh).
+
+    B images, H heads, N tokens, C labels, dh dimensions a head (32, 64, 96 or 128); all arrays lie on one device and
+    have the same dtype: float32, float16 or bfloat16 (in NumPy that of ml_dtypes). Sums are float32. Nothing is copied:
+    the last axis of each array must be contiguous, other strides are free; on a GPU rows are aligned to 16 bytes.
+    On the CPU it runs on the calling thread; the GIL is released in either case.
+
+    Args:
+        q_x, v_x: queries and values of the tokens, (B, H, N, dh).
+        k_t, v_t: keys and values of the labels, (B, H, C, dh), or (H, C, dh) for the same labels in each image.
+        mask: bool or uint8, (C,) or (B, C): labels that take part; by default all do. The others get zeros in o_t and
+            no weight in o_x; where no label takes part, o_x is zero.
+        out: two arrays (o_x, o_t) to write into, apart from each other and from the inputs; by default new ones of
+            q_x's library.
+        stream: for arrays on a GPU, where the work is queued: a stream of PyTorch, CuPy or PyCUDA, or a
+            ``cudaStream_t`` as a number; None is CUDA's default stream.
+
+    Returns:
+        o_x (B, H, N, dh) and o_t (B, H, C, dh), of the inputs' dtype; on a GPU they are ready in ``stream``.
+
+    Raises:
+        OptionError: a shape, dtype, device or layout does not fit; the error names the argument.
+        MissingPartError: the arrays are on a GPU and the core was built without CUDA, or there is no compiled core.
+        DeviceError: the device is too old, out of memory, or refused the launch.
+    """
+    arguments = Arguments("dual_softmax_attention", stream)
+    queries = arguments.view("q_x", q_x)
+    if len(queries.shape) != 4 or queries.shape[3] not in DIMS or 0 in queries.shape:
+        expected = f"a shape (batch, heads, tokens, dim) with dim one of {DIMS}"
+        raise arguments.wrong("q_x", expected, str(queries.shape))
+    if queries.type not in TYPES:
+        raise arguments.wrong("q_x", f"one of {', '.join(TYPES)}", queries.type)
+    batch, heads, _, dim = queries.shape
+    keys = _bank(arguments.view("k_t", k_t))
+    labels = keys.shape[2] if len(keys.shape) == 4 else 0
+    if keys.shape not in {(batch, heads, labels, dim), (1, heads, labels, dim)} or labels == 0:
+        raise arguments.wrong("k_t", f"a shape ([{batch},] {heads}, labels, {dim})", str(keys.shape))
+    token_values, label_values = arguments.view("v_x", v_x), _bank(arguments.view("v_t", v_t))
+    if token_values.shape != queries.shape:
+        raise arguments.wrong("v_x", f"the shape of q_x, {queries.shape}", str(token_values.shape))
+    if label_values.shape not in {(batch, heads, labels, dim), (1, heads, labels, dim)}:
+        raise arguments.wrong("v_t", f"a shape ([{batch},] {heads}, {labels}, {dim})", str(label_values.shape))
+    inputs = {"q_x": queries, "k_t": keys, "v_x": token_values, "v_t": label_values}
+    for name, tensor in inputs.items():
+        if tensor.type != queries.type:
+            raise arguments.wrong(name, f"the dtype of q_x, {queries.type}", tensor.type)
+        _check_rows(arguments, name, tensor)
+    takes_part = _mask(arguments, mask, batch, labels)
+    if takes_part is not None:
+        inputs["mask"] = takes_part
+
+    shapes = queries.shape, (batch, heads, labels, dim)
+    if out is None:
+        out = arguments.empty_like(q_x, shapes[0]), arguments.empty_like(q_x, shapes[1])
+    elif not isinstance(out, (tuple, list)) or len(out) != 2:
+        raise arguments.wrong("out", "two arrays (o_x, o_t)", type(out).__name__)
+    outputs = {f"out[{i}]": arguments.output(f"out[{i}]", out[i], shapes[i], queries.type) for i in (0, 1)}
+    for name, tensor in outputs.items():
+        _check_rows(arguments, name, tensor)
+    arguments.apart(outputs, inputs)
+    arguments.run(queries, keys, token_values, label_values, takes_part, *outputs.values())
+    return out[0], out[1]
+
+
+def _bank(tensor: Tensor) -> Tensor:
+    """(H, C, dh) -> (1, H, C, dh), the same labels for each image."""
+    return tensor.with_batch() if len(tensor.shape) == 3 else tensor
+
+
+def _check_rows(arguments: Arguments, name: str, tensor: Tensor) -> None:
+    if tensor.strides[3] != 1:
+        raise arguments.wrong(name, "a contiguous last axis", f"strides {tensor.strides} in elements")
+
+
+def _mask(arguments: Arguments, mask: Any, batch: int, labels: int) -> Tensor | None:
+    if mask is None:
+        return None
+    tensor = arguments.view("mask", mask)
+    if tensor.type not in ("bool", "uint8"):
+        raise arguments.wrong("mask", "bool or uint8", tensor.type)
+    if tensor.shape not in {(labels,), (batch, labels), (1, labels)}:
+        raise arguments.wrong("mask", f"a shape ({labels},) or ({batch}, {labels})", str(tensor.shape))
+    if tensor.strides[-1] != 1 and labels > 1:
+        raise arguments.wrong("mask", "a contiguous last axis", f"strides {tensor.strides}")
+    return tensor

@@ -1,0 +1,173 @@
+"""What a kernel is given: other libraries' arrays, where they lie, and the stream that works on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import errors
+
+try:
+    from .. import _core
+except ImportError:  # a checkout that was never installed
+    _core = None  # type: ignore[assignment]
+
+BUILD_HINT = 'Build one where the CUDA toolkit is: CMAKE_ARGS="-DPVLR_CUDA=ON" pip install . (docs/kernels.md).'
+TYPES = ("float32", "float16", "bfloat16")
+_CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost
+_LEGACY_STREAM = 1  # what DLPack calls CUDA's default stream
+
+
+def has_cuda() -> bool:
+    """Whether the compiled core has the CUDA kernels. Says nothing about a device."""
+    return _core is not None and _core.has_cuda()
+
+
+class Arguments:
+    """The arrays of one call, as tensors of the compiled core; every error names the argument.
+
+    Args:
+        function: what is called, here and in the compiled core.
+        stream: None (CUDA's default stream), an integer (a ``cudaStream_t``), or a stream of PyTorch, CuPy, PyCUDA or
+            anything with ``__cuda_stream__``.
+
+    Raises:
+        MissingPartError: there is no compiled core.
+        OptionError: the stream is none of these.
+    """
+
+    def __init__(self, function: str, stream: Any) -> None:
+        if _core is None:
+            raise errors.MissingPartError(
+                "pvlr_sdk._core",
+                expected="the compiled core",
+                got="no such module",
+                hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
+            )
+        self._function = function
+        self._stream = stream
+        self._handle = stream_handle(stream)
+        self._place: tuple[str, str] | None = None  # device of the first argument, and its name
+
+    def view(self, name: str, value: Any) -> _core.Tensor:
+        """One argument, without a copy; it must lie where the ones before do.
+
+        Raises:
+            OptionError: not an array, of an unknown kind, or on another device.
+            MissingPartError: on a GPU, and the core was built without CUDA.
+        """
+        try:
+            tensor = self._open(value)
+        except (BufferError, RuntimeError, TypeError, ValueError, AssertionError) as error:
+            raise self.wrong(name, "an array that can be shared", f"one of {type(value).__name__}: {error}") from error
+        if tensor is None:
+            expected = "a NumPy array, or anything with DLPack or __cuda_array_interface__"
+            raise self.wrong(name, expected, type(value).__name__)
+        if tensor.on_cuda and not has_cuda():
+            raise errors.MissingPartError(
+                "pvlr_sdk._core",
+                expected="a core with CUDA kernels",
+                got=f"one without, and {name} on a GPU",
+                hint=BUILD_HINT,
+            )
+        if self._place is None:
+            self._place = tensor.device, name
+            if not tensor.on_cuda and self._stream is not None:
+                raise self.wrong("stream", "None for arrays on the CPU", repr(self._stream))
+        elif tensor.device != self._place[0]:
+            raise self.wrong(
+                name, f"an array on {self._place[0]}, where {self._place[1]} is", f"one on {tensor.device}"
+            )
+        return tensor
+
+    def _open(self, value: Any) -> _core.Tensor | None:
+        if isinstance(value, np.ndarray):
+            return _core.Tensor.from_numpy(value)
+        if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
+            on_cpu = int(value.__dlpack_device__()[0]) in _CPU
+            return _core.Tensor.from_dlpack(_capsule(value, None if on_cpu else self._handle or _LEGACY_STREAM))
+        interface = getattr(value, "__cuda_array_interface__", None)
+        return None if interface is None else _core.Tensor.from_cuda_array_interface(interface, value)
+
+    def output(self, name: str, value: Any, shape: tuple[int, ...], type: str) -> _core.Tensor:
+        """An array to write into."""
+        tensor = self.view(name, value)
+        if tensor.shape != shape:
+            raise self.wrong(name, f"shape {shape}", str(tensor.shape))
+        if tensor.type != type:
+            raise self.wrong(name, type, tensor.type)
+        if not tensor.writable:
+            raise self.wrong(name, "a writable array", "one that is read-only")
+        return tensor
+
+    def apart(self, outputs: dict[str, _core.Tensor], inputs: dict[str, _core.Tensor]) -> None:
+        """Refuses outputs whose memory overlaps an input or each other."""
+        seen = dict(inputs)
+        for name, tensor in outputs.items():
+            begin, end = tensor.extent
+            for other, (first, last) in ((other, one.extent) for other, one in seen.items()):
+                if begin < last and first < end:
+                    raise self.wrong(name, f"memory apart from {other}", "an overlap")
+            seen[name] = tensor
+
+    def empty_like(self, value: Any, shape: tuple[int, ...], argument: str = "out") -> Any:
+        """A new array of the library and dtype that ``value`` is of, on its device."""
+        try:
+            if isinstance(value, np.ndarray):
+                return np.empty(shape, value.dtype)
+            if hasattr(value, "new_empty"):  # PyTorch
+                return value.new_empty(shape)
+            return type(value)(shape, dtype=value.dtype)  # CuPy, PyCUDA
+        except (AttributeError, TypeError) as error:
+            got = f"None, and inputs whose library ({type(value).__module__}) has no way to make one that is known here"
+            raise self.wrong(argument, "arrays to write into", got) from error
+
+    def run(self, *arguments: Any) -> None:
+        """Calls the core's function of the same name with the arguments and the stream.
+
+        Raises:
+            OptionError: what only the launcher sees, as rows that are not aligned.
+            DeviceError: the device can't do it.
+        """
+        try:
+            getattr(_core, self._function)(*arguments, self._handle)
+        except ValueError as error:
+            name, _, problem = str(error).partition(": ")
+            raise self.wrong(name, problem, "otherwise") from error
+        except RuntimeError as error:
+            raise errors.DeviceError(
+                self._place[0] if self._place else "device",
+                expected=f"a device that runs {self._function}",
+                got=str(error),
+                hint="See `pvlr doctor` and nvidia-smi; the kernels need compute capability 7.5 or later.",
+            ) from error
+
+    def wrong(self, argument: str, expected: str, got: str) -> errors.OptionError:
+        hint = f"See the docstring of pvlr_sdk.kernels.{self._function}."
+        return errors.OptionError(argument, expected=expected, got=got, hint=hint)
+
+
+def _capsule(value: Any, stream: int | None) -> Any:
+    try:
+        return value.__dlpack__(stream=stream, max_version=(1, 0))
+    except TypeError:  # it knows DLPack from before 1.0 only
+        return value.__dlpack__(stream=stream)
+
+
+def stream_handle(stream: Any) -> int:
+    """The ``cudaStream_t`` of a stream as a number; 0 for None.
+
+    Raises:
+        OptionError: it is no stream.
+    """
+    if stream is None:
+        return 0
+    if hasattr(stream, "__cuda_stream__"):
+        stream = stream.__cuda_stream__()[1]
+    for attribute in ("cuda_stream", "ptr", "handle"):  # of PyTorch, CuPy, PyCUDA
+        stream = getattr(stream, attribute, stream)
+    if isinstance(stream, int) and not isinstance(stream, bool) and 0 <= stream < 2**64:
+        return int(stream)
+    expected = "None, a number, or a stream of PyTorch, CuPy or PyCUDA"
+    raise errors.OptionError("stream", expected=expected, got=repr(stream), hint="A number is a cudaStream_t.")

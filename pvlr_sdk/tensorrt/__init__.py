@@ -1,0 +1,1 @@
+"""Building plans for NVIDIA's TensorRT; running them is :mod:`pvlr_sdk.backends.tensorrt`'s job."""

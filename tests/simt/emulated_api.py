@@ -1,0 +1,120 @@
+"""pvlr_sdk.kernels on "device" arrays, with a core whose CUDA kernels run under the emulator.
+
+    python emulated_api.py CORE.so
+
+A process of its own, as it imports CORE.so in place of pvlr_sdk._core. Arrays show memory of NumPy's as a device's.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+def load(name: str, loader: Any) -> Any:
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+load("pvlr_sdk._core", importlib.machinery.ExtensionFileLoader("pvlr_sdk._core", sys.argv[1]))
+_arrays = Path(__file__).parents[1] / "pvlr_sdk/kernels/foreign_arrays.py"
+foreign = load("foreign_arrays", importlib.machinery.SourceFileLoader("foreign_arrays", str(_arrays)))
+
+from pvlr_sdk import errors, kernels  # noqa: E402
+
+Cuda, Dlpack = foreign.CudaArray, foreign.DlpackArray
+
+
+def refused(kind: type[errors.PvlrError], words: str, call: Any, *arguments: Any, **options: Any) -> None:
+    with pytest.raises(kind, match=re.escape(words)):
+        call(*arguments, **options)
+
+
+def attention_inputs(dtype: Any, tokens: int = 37, labels: int = 301) -> list[np.ndarray]:
+    """Heads split from what a linear layer leaves, (batch, rows, heads, dim)."""
+    random = np.random.default_rng(tokens)
+    shapes = [(2, rows, 3, 64) for rows in (tokens, labels)] * 2
+    return [random.normal(size=shape).astype(dtype).transpose(0, 2, 1, 3) for shape in shapes]
+
+
+def attention_gives_what_the_host_gives() -> None:
+    for dtype, bound in ((np.float32, 2e-6), (np.float16, 2e-3)):
+        q_x, k_t, v_x, v_t = attention_inputs(dtype)
+        bank = k_t[0], v_t[:1]  # the same labels for both images
+        mask = np.arange(2 * 301).reshape(2, 301) % 3 != 0
+        expected = kernels.dual_softmax_attention(q_x, bank[0], v_x, bank[1], mask=mask)
+        for kind in (Cuda, Dlpack, lambda array: Dlpack(array, versioned=False)):
+            merged = np.full((2, 37, 3, 64), np.nan, dtype)
+            out = merged.transpose(0, 2, 1, 3), np.full((2, 3, 301, 64), np.nan, dtype)
+            given = kind(out[0]), kind(out[1])
+            inputs = (kind(q_x), kind(bank[0]), kind(v_x), kind(bank[1]))
+            got = kernels.dual_softmax_attention(*inputs, mask=kind(mask), out=given, stream=9)
+            assert got[0] is given[0]
+            assert got[1] is given[1]
+            for one, other in zip(out, expected, strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=bound)
+            if kind is Dlpack:
+                arrays = [*inputs, *given]
+                assert all(array.streams == [9] and array.deleted == 1 for array in arrays)
+
+
+def attention_makes_outputs_of_the_inputs_library() -> None:
+    inputs = attention_inputs(np.float32)
+    o_x, o_t = kernels.dual_softmax_attention(*map(Cuda, inputs))
+    assert (type(o_x), o_x.array.shape, o_t.array.shape) == (Cuda, (2, 3, 37, 64), (2, 3, 301, 64))
+    for one, other in zip((o_x, o_t), kernels.dual_softmax_attention(*inputs), strict=True):
+        np.testing.assert_allclose(one.array, other, rtol=0, atol=2e-6)
+    refused(errors.OptionError, "out: expected", kernels.dual_softmax_attention, *map(Dlpack, inputs))
+
+
+def attention_refuses() -> None:
+    attend, inputs = kernels.dual_softmax_attention, attention_inputs(np.float16)
+    on_device: list[Any] = [Cuda(array) for array in inputs]
+
+    def changed(place: int, value: Any) -> list[Any]:
+        return [value if i == place else array for i, array in enumerate(on_device)]
+
+    refused(
+        errors.OptionError,
+        "k_t: expected an array on cuda:0, where q_x is, got one on cpu",
+        attend,
+        *changed(1, inputs[1]),
+    )
+    other = Dlpack(inputs[2], (foreign.CUDA, 1))
+    refused(
+        errors.OptionError,
+        "v_x: expected an array on cuda:0, where q_x is, got one on cuda:1",
+        attend,
+        *changed(2, other),
+    )
+    refused(errors.OptionError, "k_t: expected an array on cpu", attend, inputs[0], *on_device[1:])
+    mask = np.ones(301, bool)
+    refused(errors.OptionError, "mask: expected an array on cuda:0", attend, *on_device, mask=mask)
+    odd = np.zeros(2 * 3 * 301 * 64 + 1, np.float16)[1:].reshape(2, 3, 301, 64)
+    refused(errors.OptionError, "v_t: expected rows must be aligned to 16 bytes", attend, *changed(3, Cuda(odd)))
+    out = [np.zeros((2, 3, 37, 64), np.float16), np.zeros((2, 3, 301, 64), np.float16)]
+    read_only = Cuda(out[0], data=(out[0].ctypes.data, True)), Cuda(out[1])
+    refused(errors.OptionError, "out[0]: expected a writeable array", attend, *on_device, out=read_only)
+    overlap = Cuda(out[0]), Cuda(inputs[1])
+    refused(errors.OptionError, "out[1]: expected memory apart from k_t", attend, *on_device, out=overlap)
+    absent = [Dlpack(array, (foreign.CUDA, 2)) for array in (*inputs, *out)]
+    refused(errors.DeviceError, "cuda:2: expected a device that", attend, *absent[:4], out=absent[4:])
+    refused(errors.OptionError, "stream: expected", attend, *on_device, stream="default")
+
+
+if __name__ == "__main__":
+    assert kernels.has_cuda()
+    for name, check in list(globals().items()):
+        if name.startswith("attention_") and name != "attention_inputs":
+            check()
+    print("ok")

@@ -1,0 +1,27 @@
+"""The Python API for device arrays, end to end: a core whose kernels run under the emulator instead of on a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+CSRC = HERE.parents[1] / "csrc"
+
+
+def test_device_arrays_reach_the_kernels(emulator: Any) -> None:
+    if importlib.util.find_spec("pybind11") is None:
+        pytest.skip("needs pybind11")
+    kernels = [*sorted((CSRC / "kernels").glob("*.cu")), *sorted((CSRC / "kernels/instances").glob("*.cu"))]
+    bindings = [
+        path for path in sorted((CSRC / "bindings").glob("*.cpp")) if path.stem not in ("cuda_device", "no_cuda")
+    ]
+    host = sorted((CSRC / "host").glob("*.cpp"))
+    core = emulator.build([*kernels, *host, *bindings, HERE / "emulated_device.cpp"], kind="module")
+    done = subprocess.run([sys.executable, str(HERE / "emulated_api.py"), str(core)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
