@@ -11,6 +11,7 @@
 #include "attention.h"
 #include "host/passes.h"
 #include "pvlr/preprocess.h"
+#include "tag_head.h"
 #include "tensor.h"
 
 namespace py = pybind11;
@@ -85,4 +86,5 @@ PYBIND11_MODULE(_core, module) {
       "The instruction set that the pass uses on this processor.");
   pvlr::bindings::bind_tensor(module);
   pvlr::bindings::bind_attention(module);
+  pvlr::bindings::bind_tag_head(module);
 }

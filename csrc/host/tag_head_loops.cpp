@@ -26,13 +26,16 @@ PVLR_INLINE float sum_row(std::int64_t width, const Term& term) {
   return sum;
 }
 
+// Rounded once: an error here is that of a whole row.
+PVLR_INLINE float inverse_root(float value) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(value))); }
+
 PVLR_INLINE void make_unit_body(const UnitRow& u) {
   float* const row = u.row;
   if (u.weight != nullptr) {
     const auto width = static_cast<float>(u.width);
     const float mean = sum_row(u.width, [&](std::int64_t i) { return row[i]; }) / width;
     const float variance = sum_row(u.width, [&](std::int64_t i) { return (row[i] - mean) * (row[i] - mean); }) / width;
-    const float inverse = 1.0F / std::sqrt(variance + u.epsilon);
+    const float inverse = inverse_root(variance + u.epsilon);
     for (std::int64_t i = 0; i < u.width; ++i) row[i] = (row[i] - mean) * inverse * u.weight[i] + u.bias[i];
   }
   float squares = sum_row(u.width, [&](std::int64_t i) { return row[i] * row[i]; });
@@ -42,7 +45,7 @@ PVLR_INLINE void make_unit_body(const UnitRow& u) {
     for (std::int64_t i = 0; i < u.width; ++i) row[i] *= lift;
     squares = sum_row(u.width, [&](std::int64_t i) { return row[i] * row[i]; });
   }
-  const float factor = squares == 0.0F ? 0.0F : 1.0F / std::sqrt(squares);
+  const float factor = squares == 0.0F ? 0.0F : inverse_root(squares);
   for (std::int64_t i = 0; i < u.width; ++i) row[i] *= factor;
 }
 

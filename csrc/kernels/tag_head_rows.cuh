@@ -85,7 +85,7 @@ __device__ RowNorm measure_row(const T* row, int width, const TagHeadNorm& norm,
     if (rare) of.lift = squares < kSmall ? 0x1p100F : 0x1p-100F;
     squares = sum_of_squares(row, width, norm, of);
   }
-  of.factor = squares == 0.0F ? 0.0F : sqrtf(size) / sqrtf(squares);
+  of.factor = squares == 0.0F ? 0.0F : sqrtf(size / squares);
   return of;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -111,14 +112,15 @@ class Arguments:
                     raise self.wrong(name, f"memory apart from {other}", "an overlap")
             seen[name] = tensor
 
-    def empty_like(self, value: Any, shape: tuple[int, ...], argument: str = "out") -> Any:
-        """A new array of the library and dtype that ``value`` is of, on its device."""
+    def empty_like(self, value: Any, shape: tuple[int, ...], argument: str = "out", type_: str | None = None) -> Any:
+        """A new array of the library that ``value`` is of, on its device; of its dtype, or of that name."""
         try:
             if isinstance(value, np.ndarray):
-                return np.empty(shape, value.dtype)
+                return np.empty(shape, type_ or value.dtype)
             if hasattr(value, "new_empty"):  # PyTorch
-                return value.new_empty(shape)
-            return type(value)(shape, dtype=value.dtype)  # CuPy, PyCUDA
+                torch = sys.modules[type(value).__module__.partition(".")[0]]
+                return value.new_empty(shape, dtype=getattr(torch, type_) if type_ else value.dtype)
+            return type(value)(shape, dtype=np.dtype(type_) if type_ else value.dtype)  # CuPy, PyCUDA
         except (AttributeError, TypeError) as error:
             got = f"None, and inputs whose library ({type(value).__module__}) has no way to make one that is known here"
             raise self.wrong(argument, "arrays to write into", got) from error

@@ -118,7 +118,7 @@ def assert_as_good_as_torch(inputs: Inputs, got: Outputs, case: Case) -> None:
     names = ("logits", "scores", "maps") if case.maps != "none" else ("logits", "scores")
     dtype = inputs.x.dtype
     expected = predict(inputs, case, torch.float64)
-    draws = [make_inputs(case, seed) for seed in range(8)]
+    draws = [make_inputs(case, seed) for seed in range(16)]
     theirs = [_errors(predict(one, case, dtype), predict(one, case, torch.float64), names) for one in draws]
     for i, (name, error) in enumerate(zip(names, _errors(got, expected, names), strict=True)):
         bound = 2 * max(errors[i] for errors in theirs)

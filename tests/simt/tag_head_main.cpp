@@ -110,7 +110,7 @@ int main(int count, char** arguments) {
   std::fwrite(scores.data(), 4, scores.size(), output);
   std::fwrite(tags.data(), 1, tags.size(), output);
   std::fwrite(nonfinite.data(), 1, nonfinite.size(), output);
-  std::fwrite(maps.data(), 4, maps.size(), output);
+  if (!maps.empty()) std::fwrite(maps.data(), 4, maps.size(), output);
   std::fclose(output);
   return 0;
 }

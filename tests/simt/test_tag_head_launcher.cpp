@@ -81,7 +81,11 @@ int main() {
       {"batch", [](Params& p) { p.batch = 0; }},
       {"tokens", [](Params& p) { p.tokens = -1; }},
       {"labels", [](Params& p) { p.labels = std::int64_t{1} << 40; }},
-      {"batch", [](Params& p) { p.batch = p.labels = std::int64_t{1} << 20; }},
+      {"batch",
+       [](Params& p) {
+         p.batch = p.labels = std::int64_t{1} << 20;
+         p.maps = nullptr;
+       }},
       {"width", [](Params& p) { p.width = 36; }},
       {"width", [](Params& p) { p.width = 1032; }},
       {"type", [](Params& p) { p.type = static_cast<pvlr::DataType>(7); }},
