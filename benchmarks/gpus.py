@@ -3,6 +3,7 @@ measured."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -74,7 +75,8 @@ def _divide_up(a: int, b: int) -> int:
 @dataclass(frozen=True)
 class Device:
     """Peaks of a GPU: dense matrix products of two-byte types on tensor cores, float32 without them, in FLOP/s; memory
-    in bytes a second. ``source`` says where each number is from."""
+    in bytes a second. ``source`` says where each number is from. ``pattern`` is a regular expression for what CUDA
+    calls the card; Jetsons are told apart by their multiprocessors."""
 
     name: str
     capability: int
@@ -82,6 +84,8 @@ class Device:
     float32: float
     bandwidth: float
     source: str
+    pattern: str
+    multiprocessors: int | None = None
 
 
 DEVICES = (
@@ -93,6 +97,8 @@ DEVICES = (
         102e9,
         "Jetson Orin Nano Super Developer Kit data sheet: 67 INT8 TOPS with sparsity, 1024 CUDA cores at 1020 MHz, "
         "102 GB/s (MAXN SUPER mode). Two-byte dense is a quarter of sparse INT8; float32 is cores x 2 x clock",
+        "Orin",
+        8,
     ),
     Device(
         "Jetson AGX Orin 64GB",
@@ -102,6 +108,8 @@ DEVICES = (
         204.8e9,
         "Jetson AGX Orin Series Technical Brief: GPU with 170 INT8 TOPS with sparsity, 5.3 FP32 TFLOPS, 204.8 GB/s. "
         "Two-byte dense is a quarter of sparse INT8",
+        "Orin",
+        16,
     ),
     Device(
         "L4",
@@ -110,6 +118,7 @@ DEVICES = (
         30.3e12,
         300e9,
         "NVIDIA L4 data sheet: FP16 242 TFLOPS with sparsity (dense is half), FP32 30.3 TFLOPS, 300 GB/s",
+        r"\bL4\b",
     ),
     Device(
         "H100 SXM",
@@ -119,8 +128,18 @@ DEVICES = (
         3.35e12,
         "NVIDIA H100 data sheet: FP16 1,979 TFLOPS with sparsity (dense is half), FP32 67 TFLOPS, 3.35 TB/s. That much "
         "is reached by wgmma only; our kernels use mma.sync",
+        r"\bH100\b(?!.*(PCIe|NVL))",
     ),
 )
+
+
+def find(name: str, multiprocessors: int = 0) -> Device | None:
+    """The data sheet of a card by what CUDA calls it (or by its name here); None if there is none."""
+    for device in DEVICES:
+        fits = device.multiprocessors in (None, multiprocessors) and re.search(device.pattern, name)
+        if device.name == name or fits:
+            return device
+    return None
 
 
 EXP_SOURCE = (

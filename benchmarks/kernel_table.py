@@ -57,7 +57,7 @@ def required(opcode: str, capability: int, kind: str) -> str | None:
     return "HMMA.16816.F32" if opcode == "HMMA" else opcode
 
 
-def _attention(name: str, batch: int, heads: int, tokens: int, labels: int, dim: int) -> Workload:
+def attention_load(name: str, batch: int, heads: int, tokens: int, labels: int, dim: int) -> Workload:
     """Three products and two softmaxes a head; q_x, v_x, o_x, o_t once an image, k_t and v_t once for all."""
     affinities = float(batch * heads * tokens * labels)
     elements = heads * dim * (3 * batch * tokens + batch * labels + 2 * labels)
@@ -74,6 +74,14 @@ def _tag_head(name: str, batch: int, tokens: int, labels: int, width: int) -> Wo
     return Workload(f"{name}: {sizes}", 2 * width * similarities, similarities + batch * labels, elements, other)
 
 
+def _preprocess(name: str, pictures: int, height: int, width: int, frame_bytes: float, side: int) -> Workload:
+    """Down and along a triangle that is two source pixels of an output wide, three channels; a frame is read once."""
+    down, across = max(height / side, 1), max(width / side, 1)
+    flops = 2 * 3 * pictures * (side * width * 2 * down + side * side * 2 * across)
+    sizes = f"{pictures} x {height} x {width} to {side} x {side}"
+    return Workload(f"{name}: {sizes}", flops, 0, 3 * pictures * side * side, pictures * frame_bytes * height * width)
+
+
 KERNELS = (
     Kernel(
         "dual_softmax_attention",
@@ -84,10 +92,10 @@ KERNELS = (
             "merge_attention": Function("0"),
         },
         (
-            _attention("the shipped coco80 model", 1, 8, 81, 80, 32),
-            _attention("a batch of it", 8, 8, 81, 80, 32),
-            _attention("many labels", 1, 8, 324, 4585, 64),
-            _attention("the largest", 8, 8, 4096, 8192, 128),
+            attention_load("the shipped coco80 model", 1, 8, 81, 80, 32),
+            attention_load("a batch of it", 8, 8, 81, 80, 32),
+            attention_load("many labels", 1, 8, 324, 4585, 64),
+            attention_load("the largest", 8, 8, 4096, 8192, 128),
         ),
     ),
     Kernel(
@@ -98,6 +106,17 @@ KERNELS = (
             _tag_head("the shipped coco80 model", 1, 81, 80, 256),
             _tag_head("a batch of it", 8, 81, 80, 256),
             _tag_head("many labels", 1, 324, 4585, 512),
+        ),
+    ),
+    Kernel(
+        "preprocess_batch",
+        "kernels/preprocess_batch_kernel.cuh",
+        {"preprocess_batch": Function("pvlr::device::kBatchSharedBytes")},
+        (
+            _preprocess("a camera, NV12", 1, 1080, 1920, 1.5, 288),
+            _preprocess("a camera, BGR", 1, 1080, 1920, 3, 288),
+            _preprocess("eight cameras, NV12", 8, 1080, 1920, 1.5, 288),
+            _preprocess("4K, NV12", 1, 2160, 3840, 1.5, 288),
         ),
     ),
 )

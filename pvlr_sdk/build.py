@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from . import __version__, errors, golden
 from .backends import PRECISIONS, check_choice
@@ -21,9 +20,13 @@ from .bundle import labels_path, shortest, write_bundle
 from .frames import FrameLike, load_bgr
 from .gate import MIN_AGREEMENT
 from .labels import LabelBank
-from .manifest import FORMAT, Manifest, ModelSpec
+from .manifest import FORMAT, Manifest, ModelSpec, parse_spec
 from .precision import Photos, choose
 from .preprocess import Preprocessor
+
+if TYPE_CHECKING:
+    from .tensorrt.options import BuildOptions
+    from .tensorrt.progress import Watcher
 
 _FP32_TOLERANCE = 1e-3
 """Largest logit difference between two machines in fp32. A Lite2 network gave 5e-7 between AVX2 and AVX-512; this
@@ -39,20 +42,24 @@ def build(
     labels: str | os.PathLike[str] | None = None,
     golden_frame: FrameLike | None = None,
     photos: Photos | None = None,
-    min_agreement: float = MIN_AGREEMENT,
+    min_agreement: float | None = None,
+    options: BuildOptions | None = None,
+    watcher: Watcher | None = None,
 ) -> Manifest:
     """Build a plan: check an exported network, run it on a golden frame and write the bundle.
 
     Args:
         onnx: the exported network, its weights inside.
         out: the plan to write; ``<stem>.json`` and ``<stem>.labels.safetensors`` come beside it.
-        device: ``cpu``.
+        device: ``cpu``, or ``tensorrt`` for the NVIDIA GPU of this machine.
         precision: what the plan runs in: ``fp32``, ``bf16``, ``int8``, or ``auto``: with ``photos`` the fastest on this
-            machine that keeps the tags, else bf16 where the CPU computes in it.
+            machine that keeps the tags, else bf16 where the CPU computes in it. TensorRT also has ``fp16``, and takes
+            it for ``auto``.
         labels: the label bank; by default ``<stem>.labels.safetensors`` beside the network.
         golden_frame: the picture for the self-test at load, stored in the manifest; by default a synthetic one.
         photos: photos to quantise with, and to hold the precision against fp32 on.
-        min_agreement: the share of those photos that must keep their tag set, 0..1.
+        min_agreement: the share of those photos that must keep their tag set, 0..1; by default 0.9, for TensorRT 0.98.
+        options, watcher: for TensorRT, see :func:`pvlr_sdk.tensorrt.plan.build_plan`.
 
     Returns:
         the manifest that was written.
@@ -64,25 +71,29 @@ def build(
         AccuracyError: the precision changes the tags of too many photos.
         NonFiniteError: the network gives NaN or infinite logits.
         OutputError: the bundle can't be written; one that was there before is untouched.
+        UnsupportedNodeError, BuildError: TensorRT refuses the network.
     """
-    _check_device(device)
-    check_choice("precision", precision, PRECISIONS)
-    source = os.fspath(onnx)
-    payload = _read(source)
-    core = open_core()
-    spec = read_spec(payload, source)
-    bank = LabelBank.load(labels_path(source) if labels is None else labels)
-    sha256 = hashlib.sha256(payload).hexdigest()
-    network = Network(
-        source=source,
-        payload=payload,
-        sha256=sha256,
-        input_shape=(1, 3, spec.input.height, spec.input.width),
-        tokens=spec.attention.rows * spec.attention.columns,
-        labels=len(bank),
-        fp32_until=spec.fp32_until,
-    )
+    check_choice("device", device, ("cpu", "tensorrt", "auto"))
+    if device != "tensorrt":
+        check_choice("precision", precision, PRECISIONS)
     _check_photos(precision, photos, min_agreement)
+    exported = read_source(onnx, labels)
+    if device == "tensorrt":
+        from .tensorrt.plan import build_plan
+
+        return build_plan(
+            exported,
+            out,
+            precision=precision,
+            golden_frame=golden_frame,
+            photos=photos,
+            min_agreement=min_agreement,
+            options=options,
+            watcher=watcher,
+        )
+    network, spec, bank = exported.network, exported.spec, exported.bank
+    source, sha256, core = network.source, network.sha256, open_core()
+    min_agreement = MIN_AGREEMENT if min_agreement is None else min_agreement
     frame = golden.picture() if golden_frame is None else load_bgr(golden_frame)
     preprocess = Preprocessor(spec.input)
     reference = golden.logits_of(frame, OpenVinoBackend(network, "fp32", None, cached=False), preprocess)
@@ -126,6 +137,38 @@ def build(
     return write_bundle(out, network.payload, bank, manifest)
 
 
+@dataclass(frozen=True)
+class Source:
+    """An exported network, what it says of itself, and its label bank."""
+
+    network: Network
+    spec: ModelSpec
+    bank: LabelBank
+
+
+def read_source(onnx: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Source:
+    """Read what ``pvlr export`` wrote; ``labels`` is the label bank, by default the one beside the network.
+
+    Raises:
+        ModelError: the file is no exported PVLR network.
+        LabelBankError: the label bank is missing or damaged.
+    """
+    source = os.fspath(onnx)
+    payload = _read(source)
+    spec = read_spec(payload, source)
+    bank = LabelBank.load(labels_path(source) if labels is None else labels)
+    network = Network(
+        source=source,
+        payload=payload,
+        sha256=hashlib.sha256(payload).hexdigest(),
+        input_shape=(1, 3, spec.input.height, spec.input.width),
+        tokens=spec.attention.rows * spec.attention.columns,
+        labels=len(bank),
+        fp32_until=spec.fp32_until,
+    )
+    return Source(network, spec, bank)
+
+
 def read_spec(payload: bytes, source: str) -> ModelSpec:
     """What an exported network says of itself.
 
@@ -134,33 +177,7 @@ def read_spec(payload: bytes, source: str) -> ModelSpec:
     """
     model = read_network(open_core(), payload, source)
     path = ["framework", "pvlr"]
-    if not model.has_rt_info(path):
-        raise errors.ModelError(
-            source, expected="an ONNX network with pvlr metadata", got="one without", hint="Make one with pvlr export."
-        )
-    text = model.get_rt_info(path).value
-    try:
-        spec = ModelSpec.model_validate(json.loads(text))
-    except (ValidationError, json.JSONDecodeError) as error:
-        raise errors.ModelError(
-            source,
-            expected="valid pvlr metadata",
-            got=str(error).splitlines()[0],
-            hint="Export it again with this version of pvlr_sdk.",
-        ) from None
-    if spec.format > FORMAT:
-        raise errors.ModelError(
-            source, expected=f"format {FORMAT} or older", got=f"format {spec.format}", hint="Update pvlr_sdk."
-        )
-    return spec
-
-
-def _check_device(device: str) -> None:
-    if device in ("tensorrt", "cuda", "gpu", "jetson"):
-        raise errors.BackendError(
-            "device", expected="cpu", got=repr(device), hint="This version of pvlr_sdk lacks that backend."
-        )
-    check_choice("device", device, ("cpu", "auto"))
+    return parse_spec(model.get_rt_info(path).value if model.has_rt_info(path) else None, source)
 
 
 def _read(source: str) -> bytes:
@@ -172,12 +189,12 @@ def _read(source: str) -> bytes:
         ) from None
 
 
-def _check_photos(precision: str, photos: Photos | None, min_agreement: float) -> None:
+def _check_photos(precision: str, photos: Photos | None, min_agreement: float | None) -> None:
     if precision == "int8" and photos is None:
         raise errors.OptionError(
             "precision", expected="photos to quantise with", got="none", hint="Give a folder with --calibrate DIR."
         )
-    if not 0 <= min_agreement <= 1:
+    if min_agreement is not None and not 0 <= min_agreement <= 1:
         raise errors.OptionError(
             "min_agreement", expected="a share from 0 to 1", got=str(min_agreement), hint="0.9 is nine photos of ten."
         )

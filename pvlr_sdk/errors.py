@@ -101,6 +101,10 @@ class ImageDecodeError(FrameError, ValueError):
     """The bytes are no picture that can be decoded, or end in the middle of one."""
 
 
+class ImageSizeError(FrameError, ValueError):
+    """An uploaded picture has more bytes or pixels than the server takes."""
+
+
 # -- sources ----------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +171,10 @@ class ModelError(BundleError, ValueError):
     """The network can't be read, or its inputs and outputs are not those of a PVLR model."""
 
 
+class UnsupportedNodeError(ModelError):
+    """TensorRT refuses a node of the network."""
+
+
 class BackendError(BundleError, RuntimeError):
     """The backend that the plan needs is not usable on this machine, or it failed while running."""
 
@@ -192,7 +200,7 @@ class SelfTestError(BundleError, RuntimeError):
 
 
 class AccuracyError(BundleError, ArithmeticError):
-    """A faster precision changes more tags than it may, so no plan was written."""
+    """A faster precision or a plan changes more tags than it may."""
 
 
 class NonFiniteError(BundleError, ArithmeticError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors, jpeg
+from . import errors, jpeg, yuv
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 FrameLike: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
 """What :func:`load_frame` takes."""
 
-COLORS = ("bgr", "rgb", "nv12")
+COLORS = ("bgr", "rgb", *yuv.ORDERS)
 _LAYOUTS = "uint8 of shape (height, width, 3), (height, width, 4) or (height, width)"
 
 
 class Frame(NamedTuple):
-    """Pixels and how to read them. ``order`` is one of ``bgr rgb gray bgra rgba nv12``; ``full_size`` is the picture's
-    size before it was decoded at a reduced one."""
+    """Pixels and how to read them. ``order`` is one of ``bgr rgb gray bgra rgba`` and those of :mod:`pvlr_sdk.yuv`;
+    ``full_size`` is the picture's size before it was decoded at a reduced one."""
 
     pixels: NDArray[np.uint8]
     order: str
@@ -34,7 +34,7 @@ class Frame(NamedTuple):
         if self.full_size:
             return self.full_size
         height, width = self.pixels.shape[:2]
-        return (height * 2 // 3, width) if self.order == "nv12" else (height, width)
+        return (height * 2 // 3, width) if yuv.is_yuv(self.order) else (height, width)
 
 
 def load_frame(frame: FrameLike, color: str = "bgr", least_size: tuple[int, int] | None = None) -> Frame:
@@ -42,9 +42,10 @@ def load_frame(frame: FrameLike, color: str = "bgr", least_size: tuple[int, int]
 
     Args:
         frame: a uint8 array of any strides, (H, W, 3), (H, W, 4; alpha is ignored), (H, W) grey, or
-            (H * 3 / 2, W) with ``color="nv12"``; the path of a picture; the bytes of an encoded picture; a PIL image.
+            (H * 3 / 2, W) with a YUV ``color``; the path of a picture; the bytes of an encoded picture; a PIL image.
             The EXIF orientation of paths, bytes and PIL images is honoured.
-        color: the channel order of an array: ``bgr`` (as OpenCV gives), ``rgb`` or ``nv12``. Ignored for the rest.
+        color: the channel order of an array: ``bgr`` (as OpenCV gives), ``rgb``, ``nv12`` or ``i420``, the latter two
+            perhaps with ``-bt709`` and ``-full`` (:mod:`pvlr_sdk.yuv`). Ignored for the rest.
         least_size: decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least this height and width; None:
             always at full size.
 
@@ -92,30 +93,43 @@ def load_bgr(frame: FrameLike, color: str = "bgr") -> NDArray[np.uint8]:
         "bgra": cv2.COLOR_BGRA2BGR,
         "rgba": cv2.COLOR_RGBA2BGR,
         "nv12": cv2.COLOR_YUV2BGR_NV12,
+        "i420": cv2.COLOR_YUV2BGR_I420,
     }
+    if order not in conversions:
+        return _yuv_to_bgr(pixels, order)
     bgr: NDArray[np.uint8] = cv2.cvtColor(np.ascontiguousarray(pixels), conversions[order])
     return bgr
+
+
+def _yuv_to_bgr(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
+    """What OpenCV has no conversion for: the core's, at the picture's own size."""
+    from .manifest import InputSpec
+    from .preprocess import Preprocessor, picture_size
+
+    height, width = picture_size(pixels, order)
+    spec = InputSpec(width=width, height=height, mean=(0, 0, 0), std=(1, 1, 1))
+    return np.ascontiguousarray(Preprocessor(spec)(pixels, order).round().astype(np.uint8)[::-1].transpose(1, 2, 0))
 
 
 def _from_array(frame: NDArray[Any], color: str) -> Frame:
     if frame.dtype != np.uint8:
         _reject_dtype(frame)
-    if frame.ndim == 3 and frame.shape[2] == 1 and color != "nv12":
+    if frame.ndim == 3 and frame.shape[2] == 1 and not yuv.is_yuv(color):
         frame = frame[:, :, 0]
     shape = frame.shape
     if 0 in shape:
         raise errors.EmptyFrameError(
             "frame", expected="at least one pixel", got=f"shape {shape}", hint="Check how it was read or cropped."
         )
-    if color == "nv12":
+    if yuv.is_yuv(color):
         if frame.ndim != 2 or shape[0] % 3 or shape[1] % 2:
             raise errors.FrameShapeError(
                 "frame",
-                expected="(height * 3 / 2, width) with even height and width for nv12",
+                expected=f"(height * 3 / 2, width) with even height and width for {color}",
                 got=str(shape),
-                hint="Pass the luma rows followed by the interleaved chroma rows.",
+                hint="Pass the luma rows followed by the chroma rows.",
             )
-        return Frame(frame, "nv12")
+        return Frame(frame, color)
     if frame.ndim == 2:
         return Frame(frame, "gray")
     if frame.ndim == 3 and shape[2] == 3:

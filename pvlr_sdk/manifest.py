@@ -57,6 +57,8 @@ class ModelSpec(_Strict):
     attention: AttentionSpec
     fp32_until: str | None = None
     """The tensor up to which an engine of lower precision computes in fp32; None: it does nowhere."""
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    """What the graph itself computes in: all but fp32 are for TensorRT."""
     source: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -174,6 +176,32 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
         raise errors.ManifestError(
             str(path), expected="a valid pvlr manifest", got=f"{where}: {first['msg']}", hint=_REBUILD
         ) from None
+
+
+def parse_spec(text: str | None, source: str) -> ModelSpec:
+    """Validate the ``pvlr`` entry of a network's metadata; None: it has none.
+
+    Raises:
+        ModelError: it is missing, newer or wrong.
+    """
+    if text is None:
+        raise errors.ModelError(
+            source, expected="an ONNX network with pvlr metadata", got="one without", hint="Make one with pvlr export."
+        )
+    try:
+        spec = ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        raise errors.ModelError(
+            source,
+            expected="valid pvlr metadata",
+            got=str(error).splitlines()[0],
+            hint="Export it again with this version of pvlr_sdk.",
+        ) from None
+    if spec.format > FORMAT:
+        raise errors.ModelError(
+            source, expected=f"format {FORMAT} or older", got=f"format {spec.format}", hint="Update pvlr_sdk."
+        )
+    return spec
 
 
 _REBUILD = "Copy the bundle again, or build it again with pvlr build."

@@ -7,7 +7,8 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from .gate import Agreement, compare, logits_of_all
 from .preprocess import Preprocessor
 from .quantize import quantize
 from .sources import files as sources
+
+if TYPE_CHECKING:
+    from .labels_csv import LabelTable
 
 _RANGES = 200
 """Photos that ranges are measured on; more changed nothing on a Lite2 network."""
@@ -37,23 +41,36 @@ class Photos:
     targets: NDArray[Any] | None = None
 
     @classmethod
-    def below(cls, folder: str | os.PathLike[str]) -> Photos:
+    def below(cls, folder: str | os.PathLike[str], option: str = "--calibrate") -> Photos:
         """The still images of a folder and its subfolders, in the order of a shuffle that is always the same.
 
         Raises:
-            ImageNotFoundError: there are none.
+            ImageNotFoundError: there are none; ``option`` says what to check.
         """
-
-        if not os.path.isdir(folder):
-            raise errors.ImageNotFoundError(
-                os.fspath(folder), expected="a folder of photos", got="no such folder", hint="Check --calibrate."
-            )
+        _check_folder(folder, option)
 
         def unreadable(_: str, error: errors.FrameError) -> None:
             raise error
 
         files = [path for path in sources.find([os.fspath(folder)], unreadable) if not sources.is_video(path)]
         return cls([files[i] for i in np.random.default_rng(0).permutation(len(files))])
+
+    @classmethod
+    def listed(cls, folder: Path, table: LabelTable, option: str = "--calibrate") -> Photos:
+        """The photos of a labels file, in its order.
+
+        Raises:
+            ImageNotFoundError: there is no such folder; ``option`` says what to check.
+        """
+        _check_folder(folder, option)
+        return cls([folder / file for file in table.files], table.targets)
+
+    def evenly(self, limit: int | None) -> Photos:
+        """At most ``limit`` of them, at even distances."""
+        if limit is None or limit >= len(self.frames):
+            return self
+        chosen = np.linspace(0, len(self.frames) - 1, limit).round().astype(int)
+        return Photos([self.frames[i] for i in chosen], None if self.targets is None else self.targets[chosen])
 
     def check(self) -> None:
         """Raises OptionError for too few photos."""
@@ -64,6 +81,13 @@ class Photos:
                 got=f"{len(self.frames)}",
                 hint="Take some hundred that look like those to come.",
             )
+
+
+def _check_folder(folder: str | os.PathLike[str], option: str) -> None:
+    if not os.path.isdir(folder):
+        raise errors.ImageNotFoundError(
+            os.fspath(folder), expected="a folder of photos", got="no such folder", hint=f"Check {option}."
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors
+from . import errors, yuv
 
 if TYPE_CHECKING:
     from .manifest import InputSpec
@@ -20,7 +20,7 @@ try:
 except ImportError:  # a checkout that was never installed
     _core = None  # type: ignore[assignment]
 
-ORDERS = ("bgr", "rgb", "gray", "bgra", "rgba", "nv12")
+ORDERS = ("bgr", "rgb", "gray", "bgra", "rgba", *yuv.ORDERS)
 """The pixel layouts that the core reads. Alpha is dropped, grey fills all three planes."""
 
 Region = tuple[int, int, int, int]
@@ -63,7 +63,7 @@ class Preprocessor:
 
         Args:
             pixels: uint8, any strides: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray,
-                (H * 3 / 2, W) for nv12 (BT.601, limited range).
+                (H * 3 / 2, W) for those of :mod:`pvlr_sdk.yuv`. i420 is copied if it is not C-contiguous.
             order: one of :data:`ORDERS`.
             out: a C-contiguous float32 array of the result's shape to write into; a new one by default.
 
@@ -87,6 +87,8 @@ class Preprocessor:
             out = np.empty(shape, np.float32)
         else:
             _check_out(out, shape)
+        if order.startswith("i420"):
+            pixels = np.ascontiguousarray(pixels)
         _core.preprocess(pixels, order, out, self.region(height, width), self._scale, self._bias, self._pad)
         return out
 
@@ -115,13 +117,13 @@ def picture_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
         raise errors.EmptyFrameError(
             "pixels", expected="at least one pixel", got=f"shape {pixels.shape}", hint="Check how it was cropped."
         )
-    if order == "nv12":
+    if yuv.is_yuv(order):
         if height % 3 or width % 2:
             raise errors.FrameShapeError(
                 "pixels",
-                expected="(height * 3 / 2, width) with even height and width for nv12",
+                expected=f"(height * 3 / 2, width) with even height and width for {order}",
                 got=str(pixels.shape),
-                hint="Pass the luma rows followed by the interleaved chroma rows.",
+                hint="Pass the luma rows followed by the chroma rows.",
             )
         height = height // 3 * 2
     return height, width

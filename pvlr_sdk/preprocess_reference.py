@@ -20,7 +20,7 @@ def preprocess_reference(pixels: NDArray[np.uint8], order: str, spec: InputSpec)
 
     Args:
         pixels: uint8, of the shape that ``order`` asks for (see :class:`pvlr_sdk.preprocess.Preprocessor`).
-        order: bgr, rgb, gray, bgra, rgba or nv12.
+        order: bgr, rgb, gray, bgra, rgba, or nv12 or i420, these with ``-bt709`` or ``-full`` or both.
         spec: the network's input.
     """
     rgb = to_rgb(pixels, order).astype(np.float64)
@@ -58,16 +58,34 @@ def to_rgb(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
     """Convert an array of any order to uint8 (H, W, 3) in RGB order."""
     if order == "gray":
         return np.repeat(pixels[:, :, None], 3, axis=2)
-    if order == "nv12":
-        return _nv12_to_rgb(pixels)
+    if order.startswith(("nv12", "i420")):
+        return _yuv_to_rgb(pixels, order)
     return pixels[:, :, 2::-1] if order in ("bgr", "bgra") else pixels[:, :, :3]
 
 
-def _nv12_to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """BT.601, limited range, rounded to 8 bit: the coefficients of OpenCV's cvtColor, in units of 2**-20."""
-    height = pixels.shape[0] // 3 * 2
-    luma = 1220542 * np.maximum(pixels[:height].astype(np.int64) - 16, 0)
-    chroma = (pixels[height:].astype(np.int64) - 128).repeat(2, axis=0)
-    u, v = chroma[:, 0::2].repeat(2, axis=1), chroma[:, 1::2].repeat(2, axis=1)
-    rgb = np.stack([luma + 1673527 * v, luma - 852492 * v - 409993 * u, luma + 2116026 * u], axis=-1)
+def _yuv_to_rgb(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
+    """Rounded to 8 bit, with coefficients in units of 2**-20: BT.709 with ``-bt709`` in the order, else BT.601, and
+    full range with ``-full``. For BT.601 in limited range they are those of OpenCV's cvtColor."""
+    height, width = pixels.shape[0] // 3 * 2, pixels.shape[1]
+    if order.startswith("nv12"):
+        planes = np.stack([pixels[height:, 0::2], pixels[height:, 1::2]])
+    else:
+        planes = pixels[height:].reshape(2, height // 2, width // 2)
+    u, v = planes.astype(np.int64).repeat(2, axis=1).repeat(2, axis=2) - 128
+    black, luma, red_v, green_u, green_v, blue_u = _coefficients("bt709" in order, "full" in order)
+    light = luma * np.maximum(pixels[:height].astype(np.int64) - black, 0)
+    rgb = np.stack([light + red_v * v, light + green_u * u + green_v * v, light + blue_u * u], axis=-1)
     return np.clip(np.floor(rgb / 2**20 + 0.5), 0, 255).astype(np.uint8)
+
+
+def _coefficients(bt709: bool, full: bool) -> list[int]:
+    """Black's luma; then the factors of luma, V in red, U in green, V in green and U in blue, times 2**20."""
+    if not bt709 and not full:
+        factors = [1.164, 1.596, -0.391, -0.813, 2.018]
+    else:
+        red, blue = (0.2126, 0.0722) if bt709 else (0.299, 0.114)  # the share of each in luma
+        green = 1 - red - blue
+        luma, chroma = (1.0, 1.0) if full else (255 / 219, 255 / 224)
+        in_green = [-2 * share * (1 - share) / green * chroma for share in (blue, red)]
+        factors = [luma, 2 * (1 - red) * chroma, *in_green, 2 * (1 - blue) * chroma]
+    return [0 if full else 16, *(round(factor * 2**20) for factor in factors)]

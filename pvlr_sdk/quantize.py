@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import errors
+from .graph.edit import initializers, load, numpy
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +27,12 @@ _HEAD = "/head/"
 
 
 def quantize(
-    payload: bytes, frames: Sequence[Any], prepare: Callable[[Any], NDArray[np.float32]], fp32_until: str | None
+    payload: bytes,
+    frames: Sequence[Any],
+    prepare: Callable[[Any], NDArray[np.float32]],
+    fp32_until: str | None,
+    *,
+    for_tensorrt: bool = False,
 ) -> bytes:
     """Quantise weights (a scale for each channel) and activations to 8 bit, with ranges measured on ``frames``.
 
@@ -35,6 +41,8 @@ def quantize(
         frames: what to measure the ranges on.
         prepare: makes the network's input of a frame: float32 (3, H, W).
         fp32_until: the tensor up to which nothing is quantised; None: the input.
+        for_tensorrt: keep to what it takes: signed activations with one scale a tensor, and only what gains by int8
+            there: products with weights.
 
     Returns:
         an ONNX network with QuantizeLinear and DequantizeLinear around what an engine computes in int8, its metadata
@@ -46,7 +54,6 @@ def quantize(
     """
     try:
         import nncf
-        import onnx
         import onnxruntime  # noqa: F401 - NNCF runs the network with it
     except ImportError as error:
         raise errors.MissingPartError(
@@ -56,7 +63,7 @@ def quantize(
             hint='Install them: pip install "pvlr-sdk[int8]".',
         ) from error
     nncf.set_log_level(logging.ERROR)
-    network = _with_plain_weights(onnx.load_from_string(payload))
+    network = load(payload, "network")
     batch = network.graph.input[0].type.tensor_type.shape.dim[0]
     dynamic = type(batch)()
     dynamic.CopyFrom(batch)
@@ -73,6 +80,7 @@ def quantize(
                 # Symmetric weights and activations: what TensorRT takes as well, and faster on CPUs than zero points.
                 preset=nncf.QuantizationPreset.PERFORMANCE,
                 ignored_scope=nncf.IgnoredScope(names=_kept(network, fp32_until), validate=False),
+                advanced_parameters=_one_scale_a_tensor() if for_tensorrt else None,
             )
     except errors.FrameError:
         raise
@@ -80,31 +88,42 @@ def quantize(
         raise errors.ModelError(
             "network", expected="one that NNCF can quantise", got=str(error), hint="Build it with --precision auto."
         ) from error
+    if for_tensorrt:
+        _make_signed(result.graph)
     result.graph.input[0].type.tensor_type.shape.dim[0].CopyFrom(dynamic)
     del result.metadata_props[:]
     result.metadata_props.extend(network.metadata_props)
     return result.SerializeToString()
 
 
-def _with_plain_weights(network: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn weights that are stored as float16 behind a Cast into float32 ones.
+def _one_scale_a_tensor() -> Any:
+    """For activations, also before depthwise convolutions."""
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 
-    Without that, the filters of depthwise convolutions are computed values to NNCF and the engine: they get a scale for
-    each column instead of each channel, no engine has such a kernel, and int8 is then slower than bf16.
-    """
-    import onnx
-    from onnx import numpy_helper
+    return AdvancedQuantizationParameters(activations_quantization_params=QuantizationParameters(per_channel=False))
 
-    graph = network.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in weights]:
-        if next(a.i for a in node.attribute if a.name == "to") != onnx.TensorProto.FLOAT:
+
+def _make_signed(graph: onnx.GraphProto) -> None:
+    """Turn uint8 tensors without a zero point into int8 ones of the same range: TensorRT has no others in a network."""
+    from onnx import TensorProto, numpy_helper
+
+    constants = initializers(graph)
+    unsigned = TensorProto.UINT8
+    done: set[str] = set()
+    for node in graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        tensor = weights[node.input[0]]
-        values = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
-        graph.node.remove(node)
-    return network
+        scale, zero = (constants[name] for name in node.input[1:3])
+        if zero.data_type != unsigned and zero.name not in done:
+            continue
+        for tensor, values in (
+            (scale, (numpy(scale) * (255 / 127)).astype(np.float32)),
+            (zero, numpy(zero).astype(np.int8)),
+        ):
+            if tensor.name not in done:
+                tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+                done.add(tensor.name)
+    del graph.value_info[:]  # they name the old types
 
 
 def _kept(network: onnx.ModelProto, fp32_until: str | None) -> list[str]:

@@ -111,29 +111,32 @@ class TagResult:
     def __repr__(self) -> str:
         return f"TagResult({', '.join(f'{tag.label} {tag.score:.2f}' for tag in self.tags)})"
 
-    def attention(self, label: str, size: Literal["frame", "grid"] = "frame") -> NDArray[np.float32]:
+    def attention(self, label: str, size: Literal["frame", "grid"] | tuple[int, int] = "frame") -> NDArray[np.float32]:
         """Where the model looked for a label; computed from the same pass when it is asked for.
 
         Args:
             label: any of the model's labels, tag or not.
             size: ``grid``: float32 (rows, columns), the weight of each visual token, summing to 1. ``frame``: the same
                 weights interpolated to float32 (height, width) of the frame, with the letterbox's bars cut off.
+                A (height, width): the same at that resolution, for example for a thumbnail.
 
         Raises:
             UnknownLabelError: the model has no such label.
-            OptionError: ``size`` is neither.
+            OptionError: ``size`` is none of these.
         """
         column = find_label(label, self._space.index)
-        if size not in ("frame", "grid"):
-            raise errors.OptionError("size", expected="'frame' or 'grid'", got=repr(size), hint="See the docstring.")
+        if size not in ("frame", "grid") and not _is_size(size):
+            expected = "'frame', 'grid' or (height, width)"
+            raise errors.OptionError("size", expected=expected, got=repr(size), hint="See the docstring.")
         spec = self._space.attention
         weights = spec.alpha * self._similarity[:, column].astype(np.float64)
         weights = np.exp(weights - weights.max())
         grid = (weights / weights.sum()).reshape(spec.rows, spec.columns)
-        if size == "frame":
+        if size != "grid":
+            rows, columns = self.frame_size if size == "frame" else size
             (left, top, width, height), (input_height, input_width) = self._region, self._space.input_size
-            down = _interpolation(self.frame_size[0], spec.rows, top, height, input_height)
-            across = _interpolation(self.frame_size[1], spec.columns, left, width, input_width)
+            down = _interpolation(rows, spec.rows, top, height, input_height)
+            across = _interpolation(columns, spec.columns, left, width, input_width)
             grid = down @ grid.astype(np.float32) @ across.T
         return np.ascontiguousarray(grid, np.float32)
 
@@ -204,10 +207,14 @@ def _checked_threshold(value: Any, argument: str) -> float:
     return float(value)
 
 
-def _interpolation(length: int, cells: int, start: int, extent: int, total: int) -> NDArray[np.float32]:
-    """(length, cells): how each pixel of a frame's side mixes the grid's cells, half-pixel centres, edges held.
+def _is_size(size: object) -> bool:
+    return isinstance(size, tuple) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
 
-    The frame's side covers ``start .. start + extent`` of an input of ``total`` pixels, the grid all of it.
+
+def _interpolation(length: int, cells: int, start: int, extent: int, total: int) -> NDArray[np.float32]:
+    """(length, cells): how each of ``length`` points along a frame's side mixes the grid's cells; edges are held.
+
+    Half-pixel centres. The side covers ``start .. start + extent`` of an input of ``total`` pixels, the grid all of it.
     """
     pixels = start + (np.arange(length) + 0.5) * (extent / length)
     centres = np.clip(pixels * (cells / total) - 0.5, 0, cells - 1)

@@ -118,7 +118,7 @@ class Tagger:
         Args:
             frame: a uint8 array of any size and strides, (H, W, 3), (H, W, 4), (H, W) grey or, with ``color="nv12"``,
                 (H * 3 / 2, W); the path or the encoded bytes of a picture; a PIL image.
-            color: ``bgr`` (as OpenCV gives), ``rgb`` or ``nv12``: how an array stores its channels.
+            color: how an array stores its channels: ``bgr`` (as OpenCV gives), ``rgb``, or one of :mod:`pvlr_sdk.yuv`.
             threshold, top_k: as for the class, for this frame only; None: what the tagger was made with.
 
         Raises:

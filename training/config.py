@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pvlr_sdk.errors import ConfigError
+from pvlr_sdk.kernels import DIMS
 from pvlr_sdk.manifest import InputSpec
 
 from .config_keys import closest_key, written_keys
@@ -59,6 +60,7 @@ class ModelConfig(_Strict):
 
     ``head`` exchanges PVLR's head for a rival's (docs/model.md). Query2Label and ML-Decoder go by ``width``, ``heads``,
     ``layers``, ``ffn`` and ``dropout`` too; what is about prompts and labels has no effect on the rivals.
+    ``attention`` says what computes it while training: PyTorch's operators, or our fused kernel.
     """
 
     head: Literal["pvlr", "linear", "csra", "query2label", "ml_decoder"] = "pvlr"
@@ -76,8 +78,21 @@ class ModelConfig(_Strict):
     cap: CapConfig = CapConfig()
     ifm: Literal["ka", "ca", "add", "concat", "regularise", "channel"] = "channel"
     dma: Literal["none", "visual_to_label", "label_to_visual", "both"] = "both"
+    attention: Literal["native", "fused"] = "native"
     classifier: Literal["labels", "fixed"] = "labels"
     pooling: Literal["soft", "max", "mean", "topk"] = "soft"
+
+    @field_validator("attention")
+    @classmethod
+    def _fits_the_kernel(cls, attention: str, others: ValidationInfo) -> str:
+        width, heads, dma = (others.data.get(name) for name in ("width", "heads", "dma"))
+        if attention == "fused" and dma and dma != "both":
+            raise ValueError(f"the fused kernel computes both directions, and dma is {dma}")
+        if attention == "fused" and width and heads and width not in {heads * dim for dim in DIMS}:
+            raise ValueError(
+                f"the fused kernel needs width / heads of {', '.join(map(str, DIMS))}, not {width / heads:g}"
+            )
+        return attention
 
 
 class _Source(_Strict):

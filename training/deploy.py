@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from .dma import DualModalAttention
 from .heads import Output
 from .model import PVLR
 
@@ -18,7 +19,8 @@ class DeployedPVLR(nn.Module):
     The text branch becomes the label bank, rounded to float16 as it is stored; batch norm goes into the convolutions;
     then all weights are rounded to float16, and those behind the backbone's front to what bfloat16 holds as well. So
     every engine starts from the very same numbers: left to a bf16 engine, that rounding is an error of its own, the
-    same one in every pixel. It is done before anything is measured.
+    same one in every pixel. It is done before anything is measured. Attention is PyTorch's, which
+    ONNX has operators for.
     """
 
     def __init__(self, model: PVLR) -> None:
@@ -30,6 +32,9 @@ class DeployedPVLR(nn.Module):
         with torch.no_grad():
             self.register_buffer("bank", model.text.eval()().half().float())
         self.eval()
+        for module in self.modules():
+            if isinstance(module, DualModalAttention):
+                module.fused = False
         fold_batch_norm(self.backbone)
         round_weights(self, exact=self.backbone.front)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .fused import dual_softmax_attention
+
 _BLOCK = 1024
 """Labels that are updated at once where there are many: what is computed of these stays in a core's cache."""
 
@@ -15,13 +17,17 @@ class DualModalAttention(nn.Module):
     S = (X W_x)(T W_t)^T / sqrt(d / H) in (B, H, N, C);
     X' = X + softmax_C(S) (T V_t) W_ox and T' = T + softmax_N(S)^T (X V_x) W_ot, each followed by LN and an FFN.
     ``mode`` leaves one direction out: *label_to_visual* updates X only, *visual_to_label* updates T only.
+    ``attention`` *fused* computes both directions in our kernel (training/fused.py), *native* in PyTorch's operators.
     """
 
-    def __init__(self, width: int, heads: int, ffn: int, dropout: float, mode: str = "both") -> None:
+    def __init__(
+        self, width: int, heads: int, ffn: int, dropout: float, mode: str = "both", attention: str = "native"
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is no multiple of heads {heads}")
         self.heads = heads
+        self.fused = attention == "fused" and mode == "both"
         self.update_visual = mode in ("both", "label_to_visual")
         self.update_labels = mode in ("both", "visual_to_label")
         self.visual_key = nn.Linear(width, width, bias=False)
@@ -34,6 +40,8 @@ class DualModalAttention(nn.Module):
             self.label_output = _Update(width, ffn, dropout)
 
     def forward(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self.fused:
+            return self._forward_fused(visual, labels)
         key = self._split(self.visual_key(visual))
         label_key, scale = self._split(self.label_key(labels)), key.shape[-1] ** -0.5
         affinity = key @ label_key.transpose(-1, -2) * scale
@@ -49,6 +57,11 @@ class DualModalAttention(nn.Module):
             else:
                 new_labels = self._update_in_blocks(labels, label_key * scale, key, value)
         return new_visual, new_labels
+
+    def _forward_fused(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        layers = {self.visual_key: visual, self.label_key: labels, self.visual_value: visual, self.label_value: labels}
+        read_labels, read_visual = dual_softmax_attention(*(self._split(layer(x)) for layer, x in layers.items()))
+        return self.visual_output(visual, _merge(read_labels)), self.label_output(labels, _merge(read_visual))
 
     def _update_in_blocks(self, labels: Tensor, label_key: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """T' of many labels, by keys that are scaled already.

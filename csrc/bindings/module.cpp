@@ -24,7 +24,24 @@ using Region = std::array<std::int64_t, 4>;  // left, top, width, height
 struct Order {
   pvlr::PixelFormat format;
   py::ssize_t channels;  // 0: the array has two dimensions
+  pvlr::YuvMatrix matrix = pvlr::YuvMatrix::kBt601;
+  pvlr::YuvRange range = pvlr::YuvRange::kLimited;
+
+  bool yuv() const { return format == pvlr::PixelFormat::kNv12 || format == pvlr::PixelFormat::kI420; }
 };
+
+// nv12 or i420, then perhaps -bt709, then perhaps -full.
+bool parse_yuv(std::string name, Order* order) {
+  const auto take = [&name](const std::string& ending) {
+    if (name.size() < ending.size() || name.substr(name.size() - ending.size()) != ending) return false;
+    name.resize(name.size() - ending.size());
+    return true;
+  };
+  if (take("-full")) order->range = pvlr::YuvRange::kFull;
+  if (take("-bt709")) order->matrix = pvlr::YuvMatrix::kBt709;
+  order->format = name == "nv12" ? pvlr::PixelFormat::kNv12 : pvlr::PixelFormat::kI420;
+  return name == "nv12" || name == "i420";
+}
 
 Order parse_order(const std::string& name) {
   if (name == "bgr") return {pvlr::PixelFormat::kBgr, 3};
@@ -32,8 +49,21 @@ Order parse_order(const std::string& name) {
   if (name == "bgra") return {pvlr::PixelFormat::kBgra, 4};
   if (name == "rgba") return {pvlr::PixelFormat::kRgba, 4};
   if (name == "gray") return {pvlr::PixelFormat::kGray, 0};
-  if (name == "nv12") return {pvlr::PixelFormat::kNv12, 0};
-  throw py::value_error("order: must be one of bgr, rgb, bgra, rgba, gray, nv12");
+  Order order{pvlr::PixelFormat::kNv12, 0};
+  if (parse_yuv(name, &order)) return order;
+  throw py::value_error(
+      "order: must be one of bgr, rgb, bgra, rgba, gray, or nv12 or i420 with -bt709 or -full or both");
+}
+
+// Behind the luma: pairs of U and V in rows of the same stride, or U and then V, each packed.
+pvlr::ChromaPlanes chroma_of(const pvlr::PreprocessParams& p, const Order& order) {
+  const std::uint8_t* const u = p.src + p.src_height * p.src_row_stride;
+  if (order.format == pvlr::PixelFormat::kNv12) {
+    const std::int64_t step = p.src_pixel_stride;
+    return {u, u + step, p.src_row_stride, p.src_row_stride, 2 * step, 0, 0, order.matrix, order.range};
+  }
+  const std::int64_t width = p.src_width / 2;
+  return {u, u + p.src_height / 2 * width, width, width, 1, 0, 0, order.matrix, order.range};
 }
 
 void preprocess(const py::array& pixels, const std::string& order_name, py::array& out, const Region& region,
@@ -43,8 +73,11 @@ void preprocess(const py::array& pixels, const std::string& order_name, py::arra
   if (pixels.ndim() != (order.channels == 0 ? 2 : 3) || (order.channels != 0 && pixels.shape(2) != order.channels)) {
     throw py::value_error("pixels: shape does not fit order " + order_name);
   }
-  if (order.format == pvlr::PixelFormat::kNv12 && pixels.shape(0) % 3 != 0) {
-    throw py::value_error("pixels: an NV12 array has height * 3 / 2 rows");
+  if (order.yuv() && (pixels.shape(0) % 3 != 0 || pixels.shape(1) % 2 != 0)) {
+    throw py::value_error("pixels: a YUV array has height * 3 / 2 rows; height and width are even");
+  }
+  if (order.format == pvlr::PixelFormat::kI420 && (pixels.flags() & py::array::c_style) == 0) {
+    throw py::value_error("pixels: an I420 array must be C-contiguous");
   }
   if (!py::isinstance<py::array_t<float>>(out)) throw py::type_error("out: dtype must be float32");
   if (out.ndim() != 3 || out.shape(0) != 3 || (out.flags() & py::array::c_style) == 0 || !out.writeable()) {
@@ -57,8 +90,9 @@ void preprocess(const py::array& pixels, const std::string& order_name, py::arra
   params.src_pixel_stride = pixels.strides(1);
   params.src_channel_stride = order.channels == 0 ? 0 : pixels.strides(2);
   params.src_width = pixels.shape(1);
-  params.src_height = order.format == pvlr::PixelFormat::kNv12 ? pixels.shape(0) / 3 * 2 : pixels.shape(0);
+  params.src_height = order.yuv() ? pixels.shape(0) / 3 * 2 : pixels.shape(0);
   params.format = order.format;
+  if (order.yuv()) params.chroma = chroma_of(params, order);
   params.dst = static_cast<float*>(out.mutable_data());
   params.dst_width = out.shape(2);
   params.dst_height = out.shape(1);

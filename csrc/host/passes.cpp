@@ -69,12 +69,13 @@ PVLR_INLINE void horizontal_body(const float* line, const AxisFilter& filter, co
 }
 
 PVLR_INLINE std::uint32_t clip(std::int32_t fixed_point) {
-  return static_cast<std::uint32_t>(std::min(std::max(fixed_point >> 20, 0), 255));
+  return static_cast<std::uint32_t>(std::min(std::max(fixed_point >> kYuvShift, 0), 255));
 }
 
-// BT.601, limited range, in the fixed point of OpenCV's cvtColor(COLOR_YUV2RGB_NV12), so that both agree bit by bit.
 PVLR_INLINE void nv12_body(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs,
-                           std::uint8_t* rgbx) {
+                           const YuvCoefficients& coefficients, std::uint8_t* rgbx) {
+  const YuvCoefficients k = coefficients;
+  constexpr std::int32_t kHalf = 1 << (kYuvShift - 1);
   constexpr std::int64_t kPairs = 32;  // short arrays and simple loops, which compilers turn into vector code
   for (std::int64_t begin = 0; begin < pairs; begin += kPairs) {
     const std::int64_t count = 2 * std::min(kPairs, pairs - begin);
@@ -87,12 +88,12 @@ PVLR_INLINE void nv12_body(const std::uint8_t* luma, const std::uint8_t* chroma,
     for (std::int64_t x = 0; x < count; x += 2) {
       const std::int32_t u = uv[x] - 128;
       const std::int32_t v = uv[x + 1] - 128;
-      red[x] = red[x + 1] = (1 << 19) + 1673527 * v;
-      green[x] = green[x + 1] = (1 << 19) - 852492 * v - 409993 * u;
-      blue[x] = blue[x + 1] = (1 << 19) + 2116026 * u;
+      red[x] = red[x + 1] = kHalf + k.red_v * v;
+      green[x] = green[x + 1] = kHalf + k.green_v * v + k.green_u * u;
+      blue[x] = blue[x + 1] = kHalf + k.blue_u * u;
     }
     for (std::int64_t x = 0; x < count; ++x) {
-      const std::int32_t light = std::max(0, y[x] - 16) * 1220542;
+      const std::int32_t light = std::max(0, y[x] - k.black) * k.luma;
       pixels[x] = clip(light + red[x]) | clip(light + green[x]) << 8 | clip(light + blue[x]) << 16;
     }
     // Little endian, as every platform that we support.
@@ -101,15 +102,16 @@ PVLR_INLINE void nv12_body(const std::uint8_t* luma, const std::uint8_t* chroma,
 }
 
 // The passes of one instruction set. `vertical` is written for each, as compilers widen bytes poorly by themselves.
-#define PVLR_PASSES(name, target)                                                                                  \
-  template <std::int64_t kChannels>                                                                                \
-  target void horizontal(const float* line, const AxisFilter& filter, const float* scale, const float* bias,       \
-                         float* const* planes) {                                                                   \
-    horizontal_body<kChannels>(line, filter, scale, bias, planes);                                                 \
-  }                                                                                                                \
-  target void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, std::uint8_t* rgbx) { \
-    nv12_body(luma, chroma, pairs, rgbx);                                                                          \
-  }                                                                                                                \
+#define PVLR_PASSES(name, target)                                                                            \
+  template <std::int64_t kChannels>                                                                          \
+  target void horizontal(const float* line, const AxisFilter& filter, const float* scale, const float* bias, \
+                         float* const* planes) {                                                             \
+    horizontal_body<kChannels>(line, filter, scale, bias, planes);                                           \
+  }                                                                                                          \
+  target void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs,                 \
+                   const YuvCoefficients& coefficients, std::uint8_t* rgbx) {                                \
+    nv12_body(luma, chroma, pairs, coefficients, rgbx);                                                      \
+  }                                                                                                          \
   constexpr Passes passes = {#name, nv12, vertical, horizontal<1>, horizontal<3>, horizontal<4>};
 
 namespace portable {

@@ -20,6 +20,14 @@ void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
 }
 
+void check(const ChromaPlanes& chroma) {
+  require(chroma.u != nullptr && chroma.v != nullptr, "chroma.u, chroma.v: must not be null");
+  require(chroma.left == 0 || chroma.left == 1, "chroma.left: must be 0 or 1");
+  require(chroma.top == 0 || chroma.top == 1, "chroma.top: must be 0 or 1");
+  require(chroma.matrix == YuvMatrix::kBt601 || chroma.matrix == YuvMatrix::kBt709, "chroma.matrix: unknown");
+  require(chroma.range == YuvRange::kLimited || chroma.range == YuvRange::kFull, "chroma.range: unknown");
+}
+
 void check(const PreprocessParams& p) {
   require(p.src != nullptr, "src: is null");
   require(p.dst != nullptr, "dst: is null");
@@ -27,9 +35,8 @@ void check(const PreprocessParams& p) {
   require(p.src_height >= 1 && p.src_height <= kMaxSide, "src_height: must be in 1..1048576");
   require(p.dst_width >= 1 && p.dst_width <= kMaxSide, "dst_width: must be in 1..1048576");
   require(p.dst_height >= 1 && p.dst_height <= kMaxSide, "dst_height: must be in 1..1048576");
-  require(p.format >= PixelFormat::kRgb && p.format <= PixelFormat::kNv12, "format: unknown pixel format");
-  require(p.format != PixelFormat::kNv12 || (p.src_width % 2 == 0 && p.src_height % 2 == 0),
-          "src_width, src_height: both must be even for NV12");
+  require(p.format >= PixelFormat::kRgb && p.format <= PixelFormat::kI420, "format: unknown pixel format");
+  if (p.format == PixelFormat::kNv12 || p.format == PixelFormat::kI420) check(p.chroma);
   require(p.region_width >= 1 && p.region_left >= 0 && p.region_width <= p.dst_width - p.region_left,
           "region_left, region_width: the region must lie inside dst");
   require(p.region_height >= 1 && p.region_top >= 0 && p.region_height <= p.dst_height - p.region_top,

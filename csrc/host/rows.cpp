@@ -16,15 +16,22 @@ void gather(const std::uint8_t* row, std::int64_t pixel_stride, std::int64_t cha
   }
 }
 
+bool is_yuv(PixelFormat format) { return format == PixelFormat::kNv12 || format == PixelFormat::kI420; }
+
 }  // namespace
 
 void RowWindow::prepare(const PreprocessParams& params, std::int64_t max_rows) {
   params_ = params;
   blue_first_ = params.format == PixelFormat::kBgr || params.format == PixelFormat::kBgra;
-  if (params.format == PixelFormat::kNv12) {
+  skipped_ = 0;
+  std::int64_t ring_width = params.src_width;
+  if (is_yuv(params.format)) {
     channels_ = 4;
     in_place_ = false;
-    yuv_.resize(static_cast<std::size_t>(2 * params.src_width));
+    coefficients_ = yuv_coefficients(params.chroma.matrix, params.chroma.range);
+    skipped_ = params.chroma.left;
+    ring_width = (skipped_ + params.src_width + 1) / 2 * 2;
+    yuv_.resize(static_cast<std::size_t>(2 * ring_width));
   } else if (params.format == PixelFormat::kGray) {
     channels_ = 1;
     in_place_ = params.src_pixel_stride == 1;
@@ -42,7 +49,8 @@ void RowWindow::prepare(const PreprocessParams& params, std::int64_t max_rows) {
   pointers_.resize(static_cast<std::size_t>(max_rows));
   next_row_ = 0;
   ring_rows_ = max_rows;
-  if (!in_place_) ring_.resize(static_cast<std::size_t>(max_rows * params.src_width * channels_));
+  ring_stride_ = ring_width * channels_;
+  if (!in_place_) ring_.resize(static_cast<std::size_t>(max_rows * ring_stride_));
 }
 
 const std::uint8_t* const* RowWindow::at(std::int64_t first, std::int64_t count) {
@@ -52,19 +60,20 @@ const std::uint8_t* const* RowWindow::at(std::int64_t first, std::int64_t count)
     }
     return pointers_.data();
   }
-  const auto slot = [&](std::int64_t y) { return ring_.data() + (y % ring_rows_) * params_.src_width * channels_; };
+  const auto slot = [&](std::int64_t y) { return ring_.data() + (y % ring_rows_) * ring_stride_; };
   for (next_row_ = std::max(first, next_row_); next_row_ < first + count; ++next_row_) {
     convert(next_row_, slot(next_row_));
   }
-  for (std::int64_t k = 0; k < count; ++k) pointers_[static_cast<std::size_t>(k)] = slot(first + k);
+  for (std::int64_t k = 0; k < count; ++k)
+    pointers_[static_cast<std::size_t>(k)] = slot(first + k) + skipped_ * channels_;
   return pointers_.data();
 }
 
 void RowWindow::convert(std::int64_t y, std::uint8_t* packed) {
   const PreprocessParams& p = params_;
   const std::uint8_t* row = p.src + y * p.src_row_stride;
-  if (p.format == PixelFormat::kNv12) {
-    convert_nv12(y, packed);
+  if (is_yuv(p.format)) {
+    convert_yuv(y, packed);
   } else if (channels_ == 1) {
     gather<1>(row, p.src_pixel_stride, 0, p.src_width, packed);
   } else {
@@ -72,18 +81,28 @@ void RowWindow::convert(std::int64_t y, std::uint8_t* packed) {
   }
 }
 
-void RowWindow::convert_nv12(std::int64_t y, std::uint8_t* packed) {
+// Whole pairs of pixels, of which the first may lie before the picture and the last behind it.
+void RowWindow::convert_yuv(std::int64_t y, std::uint8_t* packed) {
   const PreprocessParams& p = params_;
+  const ChromaPlanes& chroma = p.chroma;
+  const std::int64_t pairs = (skipped_ + p.src_width + 1) / 2;
+  const std::int64_t chroma_row = (y + chroma.top) / 2;
   const std::uint8_t* luma = p.src + y * p.src_row_stride;
-  const std::uint8_t* chroma = p.src + (p.src_height + y / 2) * p.src_row_stride;
-  if (p.src_pixel_stride != 1) {
-    std::uint8_t* scratch = yuv_.data();
-    gather<1>(luma, p.src_pixel_stride, 0, p.src_width, scratch);
-    gather<1>(chroma, p.src_pixel_stride, 0, p.src_width, scratch + p.src_width);
-    luma = scratch;
-    chroma = scratch + p.src_width;
+  const std::uint8_t* u = chroma.u + chroma_row * chroma.u_row_stride;
+  const std::uint8_t* v = chroma.v + chroma_row * chroma.v_row_stride;
+  if (p.src_pixel_stride != 1 || skipped_ != 0 || p.src_width % 2 != 0) {
+    gather<1>(luma, p.src_pixel_stride, 0, p.src_width, yuv_.data() + skipped_);
+    luma = yuv_.data();
   }
-  best_passes().nv12(luma, chroma, p.src_width / 2, packed);
+  if (chroma.pixel_stride != 2 || v != u + 1) {
+    std::uint8_t* const interleaved = yuv_.data() + 2 * pairs;
+    for (std::int64_t x = 0; x < pairs; ++x) {
+      interleaved[2 * x] = u[x * chroma.pixel_stride];
+      interleaved[2 * x + 1] = v[x * chroma.pixel_stride];
+    }
+    u = interleaved;
+  }
+  best_passes().nv12(luma, u, pairs, coefficients_, packed);
 }
 
 }  // namespace pvlr

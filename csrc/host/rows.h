@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pvlr/preprocess.h"
+#include "pvlr/yuv.h"
 
 namespace pvlr {
 
@@ -27,16 +28,19 @@ class RowWindow {
 
  private:
   void convert(std::int64_t y, std::uint8_t* packed);
-  void convert_nv12(std::int64_t y, std::uint8_t* packed);
+  void convert_yuv(std::int64_t y, std::uint8_t* packed);
 
   PreprocessParams params_{};
   bool in_place_ = false;
   bool blue_first_ = false;
   std::int64_t channels_ = 0;
   std::int64_t ring_rows_ = 0;
+  std::int64_t ring_stride_ = 0;
   std::int64_t next_row_ = 0;  // the first row not yet converted
   std::vector<std::uint8_t> ring_;
-  std::vector<std::uint8_t> yuv_;  // one packed row of luma, one of chroma
+  YuvCoefficients coefficients_{};
+  std::int64_t skipped_ = 0;       // pixels that a packed row has before the first
+  std::vector<std::uint8_t> yuv_;  // one packed row of luma, one of pairs of chroma
   std::vector<const std::uint8_t*> pointers_;
 };
 

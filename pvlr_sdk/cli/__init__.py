@@ -7,7 +7,7 @@ import sys
 import typer
 
 from .. import __version__, errors
-from . import bench, bundles, calibrate, evaluate, machine, tag, training, watch
+from . import bench, bundles, calibrate, evaluate, machine, serve, tag, training, verify, watch
 
 EPILOG = "Exit status: 0 all went well, 2 something is wrong (one message on stderr says what), 130 interrupted."
 
@@ -35,7 +35,7 @@ def _options(
     pass
 
 
-for module in (tag, watch, bundles, evaluate, calibrate, bench, machine, training):
+for module in (tag, watch, serve, bundles, evaluate, verify, calibrate, bench, machine, training):
     module.register(app)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..precision import Photos
 
+_TENSORRT = "TensorRT"
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -35,8 +37,10 @@ def build(
             "--labels", metavar="FILE", help="The label bank; by default MODEL.labels.safetensors beside the model."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="What the plan is for: cpu.")] = "cpu",
-    precision: Annotated[str, typer.Option(help="What it runs in: auto, fp32, bf16 or int8.")] = "auto",
+    device: Annotated[str, typer.Option(help="What the plan is for: cpu, or tensorrt for this machine's GPU.")] = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="What it runs in: auto, fp32, bf16 or int8; with TensorRT fp16 too.")
+    ] = "auto",
     calibrate: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Some hundred typical photos: int8 needs them, and they show what it costs."),
@@ -47,13 +51,53 @@ def build(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only the rows of this split of the CSV.")] = None,
     min_agreement: Annotated[
-        float, typer.Option(help="The share of photos that must keep the tags of fp32, or no plan is written.")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            help="The share of photos that must keep the tags of fp32, or no plan is written: 0.9, TensorRT 0.98."
+        ),
+    ] = None,
+    batch: Annotated[
+        str, typer.Option(metavar="LEAST:USUAL:MOST", help="Batches that the plan takes.", rich_help_panel=_TENSORRT)
+    ] = "1:1:8",
+    attention: Annotated[
+        str,
+        typer.Option(
+            help="native, fused (our plugin), or auto: the faster one that keeps the tags.", rich_help_panel=_TENSORRT
+        ),
+    ] = "auto",
+    workspace: Annotated[
+        int | None,
+        typer.Option(metavar="MIB", help="Scratch memory of a layer; by default any.", rich_help_panel=_TENSORRT),
+    ] = None,
+    hardware: Annotated[
+        str,
+        typer.Option(
+            help="GPUs it runs on: this model, all of its compute capability, or ampere+.", rich_help_panel=_TENSORRT
+        ),
+    ] = "this",
+    version_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--version-compatible",
+            help="Newer TensorRT runs it too, with this one's lean runtime.",
+            rich_help_panel=_TENSORRT,
+        ),
+    ] = False,
+    dla: Annotated[
+        int | None,
+        typer.Option(metavar="CORE", help="Use this DLA core of a Jetson; int8 or fp16.", rich_help_panel=_TENSORRT),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Keep all of TensorRT's messages in the log.", rich_help_panel=_TENSORRT)
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build a plan from an exported network and its label bank.
 
     Writes three files: the plan, its manifest (.json) and its label bank (.labels.safetensors). Keep them together.
+
+    A plan for TensorRT is for the GPU that it is built on; TensorRT's log goes beside it, as .build.log. Ctrl-C leaves
+    nothing behind.
 
     With --calibrate, every precision is held against fp32 on photos that the quantisation did not see; auto then takes
     the fastest on this machine that passes. int8 needs the extra \\[int8].
@@ -64,8 +108,11 @@ def build(
     pvlr build model.onnx --out plans/engine.plan --precision fp32
     pvlr build model.onnx --precision int8 --calibrate photos/
     pvlr build model.onnx --calibrate photos/ --truth labels.csv --split train
+    pvlr build model.onnx --device tensorrt --batch 1:1:8 --calibrate photos/
     """
     from ..build import build as build_plan
+    from ..tensorrt.options import Batch, BuildOptions
+    from .phases import Phases
     from .screen import print_json
 
     if truth is not None and calibrate is None:
@@ -73,7 +120,19 @@ def build(
     photos = _photos(calibrate, truth, split, bank or onnx.with_suffix(".labels.safetensors")) if calibrate else None
 
     plan = out or onnx.with_name("engine.plan")
-    build_plan(onnx, plan, device=device, precision=precision, labels=bank, photos=photos, min_agreement=min_agreement)
+    options = BuildOptions(Batch.parse(batch), attention, workspace, hardware, version_compatible, dla, verbose)
+    with Phases() as phases:
+        build_plan(
+            onnx,
+            plan,
+            device=device,
+            precision=precision,
+            labels=bank,
+            photos=photos,
+            min_agreement=min_agreement,
+            options=options,
+            watcher=phases,
+        )
     _print_info(_facts(plan), print_json if as_json else None)
 
 
@@ -119,8 +178,7 @@ def _photos(folder: Path, truth: Path | None, split: str | None, bank: Path) -> 
 
     if truth is None:
         return Photos.below(folder)
-    table = read_labels(truth, split, LabelBank.load(bank).names)
-    return Photos([folder / file for file in table.files], table.targets)
+    return Photos.listed(folder, read_labels(truth, split, LabelBank.load(bank).names))
 
 
 def _open(plan: Path | None) -> Bundle:

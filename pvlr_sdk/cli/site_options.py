@@ -23,7 +23,9 @@ def build_config(
     settings: Mapping[str, Any] | None = None,
     events: Mapping[str, Any] | None = None,
     stream: Mapping[str, Any] | None = None,
+    serve: Mapping[str, Any] | None = None,
     sinks: Sequence[Mapping[str, Any]] = (),
+    stdout: bool = True,
 ) -> SiteConfig:
     """The configuration in a file, or an empty one, with what the options say added or put in its place.
 
@@ -31,8 +33,9 @@ def build_config(
         path: the YAML file.
         uris: more cameras, ``NAME=URI`` or just the URI, whose host or file then gives the name.
         region: of those cameras, as ``x,y,w,h``.
-        settings, events, stream: keys to replace at the top, in ``events`` and in ``stream``; None leaves them alone.
-        sinks: more sinks. Without any, events go to stdout.
+        settings, events, stream, serve: keys to replace at the top and in these sections; None leaves them alone.
+        sinks: more sinks.
+        stdout: without any sink, events go to stdout.
 
     Raises:
         ConfigError, OptionError, MissingPartError: a key, an option or PyYAML is wrong or missing.
@@ -42,7 +45,7 @@ def build_config(
     raw: dict[str, Any] = read_yaml(path) if path else {}
     source = str(path) if path else "options"
     raw.update(_given(settings))
-    for name, values in (("events", events), ("stream", stream)):
+    for name, values in (("events", events), ("stream", stream), ("serve", serve)):
         if _given(values):
             raw[name] = {**_section(raw, name, source, dict), **_given(values)}
     cameras = dict(_section(raw, "cameras", source, dict))
@@ -54,7 +57,9 @@ def build_config(
         raise errors.OptionError("URI", expected="a camera", got="none", hint="Name one, or a --config with cameras.")
     if cameras:
         raw["cameras"] = cameras
-    raw["sinks"] = [*_section(raw, "sinks", source, list), *map(dict, sinks)] or [{"kind": "jsonl", "path": "-"}]
+    raw["sinks"] = [*_section(raw, "sinks", source, list), *map(dict, sinks)]
+    if stdout and not raw["sinks"]:
+        raw["sinks"] = [{"kind": "jsonl", "path": "-"}]
     return SiteConfig.parse(raw, source=source, folder=path.parent if path else None)
 
 

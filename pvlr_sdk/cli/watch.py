@@ -6,18 +6,30 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import DeviceOption, PlanOption, PrecisionOption, ThreadsOption
+from .watch_options import (
+    ConfigOption,
+    DenyOption,
+    LabelsOption,
+    MqttOption,
+    RegionOption,
+    SnapshotsOption,
+    SqliteOption,
+    UrisArgument,
+    VideoOption,
+    WebhookOption,
+    build_sinks,
+    events_option,
+    log_to_stderr,
+    systemd_unit,
+)
 
 if TYPE_CHECKING:
     from ..site import Site
-
-_SECRET = "PVLR_WEBHOOK_SECRET"
-_WHERE, _WHAT = "Where events go", "What counts"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,43 +38,22 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(
-    uris: Annotated[list[str] | None, typer.Argument(metavar="[NAME=]URI", help="Cameras, streams and videos.")] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", metavar="SITE.yaml", help="A whole site; other options add to it.")
-    ] = None,
+    uris: UrisArgument = None,
+    config: ConfigOption = None,
     check: Annotated[bool, typer.Option("--check", help="Check everything, then end without watching.")] = False,
     plan: PlanOption = None,
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Of a file each frame, as fast as possible, not at its own pace.")
     ] = False,
-    labels: Annotated[
-        list[str] | None, typer.Option("--label", "-l", help="Only this label; repeatable.", rich_help_panel=_WHAT)
-    ] = None,
-    deny: Annotated[
-        list[str] | None, typer.Option("--deny", help="Not this label; repeatable.", rich_help_panel=_WHAT)
-    ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y,W,H", help="A part of the picture, as fractions of it.", rich_help_panel=_WHAT),
-    ] = None,
-    events: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--events", "-e", metavar="-|FILE", help="JSON lines; by default -, stdout.", rich_help_panel=_WHERE
-        ),
-    ] = None,
-    sqlite: Annotated[Path | None, typer.Option(metavar="FILE", help="SQLite.", rich_help_panel=_WHERE)] = None,
-    mqtt: Annotated[
-        str | None, typer.Option(metavar="URL", help="MQTT broker, mqtt:// or mqtts://.", rich_help_panel=_WHERE)
-    ] = None,
-    webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="A POST for each notice.", rich_help_panel=_WHERE)
-    ] = None,
-    video: Annotated[Path | None, typer.Option(metavar="DIR", help="Annotated video.", rich_help_panel=_WHERE)] = None,
-    snapshots: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="A JPEG of the frame that turned an event on.", rich_help_panel=_WHERE),
-    ] = None,
+    labels: LabelsOption = None,
+    deny: DenyOption = None,
+    region: RegionOption = None,
+    events: Annotated[list[str] | None, events_option("JSON lines; by default -, stdout.")] = None,
+    sqlite: SqliteOption = None,
+    mqtt: MqttOption = None,
+    webhook: WebhookOption = None,
+    video: VideoOption = None,
+    snapshots: SnapshotsOption = None,
     stats: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Print figures to stderr this often.", min=0.1)
     ] = None,
@@ -85,7 +76,7 @@ def watch(
     pvlr watch --config site.yaml --check
     """
     if systemd:
-        typer.echo((Path(__file__).parents[1] / "site" / "pvlr-watch.service").read_text(), nl=False)
+        typer.echo(systemd_unit("watch"), nl=False)
         return
     from ..site import Site, parts
     from ..site.opening import check_sinks
@@ -99,7 +90,7 @@ def watch(
         settings={"plan": plan and plan.absolute(), "device": device, "threads": threads, "precision": precision},
         events={"labels": labels, "deny": deny, "snapshots": snapshots and snapshots.absolute()},
         stream={"every_frame": every_frame or None},
-        sinks=_sinks(events or [], sqlite, mqtt, webhook, video),
+        sinks=build_sinks(events or [], sqlite, mqtt, webhook, video),
     )
     if check:
         cameras, tagger = parts.make_cameras(site_config), parts.make_tagger(site_config)
@@ -109,26 +100,8 @@ def watch(
         shown = (f"{count} {name}" + ("" if count == 1 else "s") for name, count in counts.items())
         note(f"valid: {', '.join(shown)}.")
         return
-    _log_to_stderr()
+    log_to_stderr()
     _run(Site(site_config), stats)
-
-
-def _sinks(
-    events: list[str], sqlite: Path | None, mqtt: str | None, webhook: str | None, video: Path | None
-) -> list[dict[str, Any]]:
-    sinks: list[dict[str, Any]] = [
-        {"kind": "jsonl", "path": path if path == "-" else os.path.abspath(path)} for path in events
-    ]
-    if sqlite:
-        sinks.append({"kind": "sqlite", "path": sqlite.absolute()})
-    if mqtt:
-        sinks.append({"kind": "mqtt", "url": mqtt})
-    if webhook:
-        secret = {"secret": f"${_SECRET}"} if os.environ.get(_SECRET) else {}
-        sinks.append({"kind": "webhook", "url": webhook, **secret})
-    if video:
-        sinks.append({"kind": "video", "folder": video.absolute()})
-    return sinks
 
 
 def _run(site: Site, every: float | None) -> None:
@@ -181,19 +154,3 @@ def _print_stats(site: Site) -> None:
     for sink in stats["sinks"]:
         error = f", {sink['error']}" if sink["error"] else ""
         note(f"{sink['name']}: {sink['delivered']} delivered, {sink['waiting']} waiting, {sink['lost']} lost{error}")
-
-
-def _log_to_stderr() -> None:
-    """Show what cameras and sinks report, as the messages of this command."""
-    import logging
-
-    from .screen import note
-
-    class Notes(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            note(record.getMessage().strip())
-
-    logger = logging.getLogger("pvlr_sdk")
-    logger.addHandler(Notes())
-    logger.setLevel(logging.INFO)
-    logger.propagate = False

@@ -114,6 +114,11 @@ class EventDetector:
         """The labels that it can report, in the order of the scores."""
         return list(self._labels)
 
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Those labels, each with the smoothed score from which on it is there."""
+        return dict(zip(self._labels, self._upper.tolist(), strict=True))
+
     def update(self, monotonic: float, wall: float, scores: ArrayLike) -> list[Event]:
         """The events that one frame brings.
 

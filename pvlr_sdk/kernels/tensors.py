@@ -114,16 +114,14 @@ class Arguments:
 
     def empty_like(self, value: Any, shape: tuple[int, ...], argument: str = "out", type_: str | None = None) -> Any:
         """A new array of the library that ``value`` is of, on its device; of its dtype, or of that name."""
-        try:
-            if isinstance(value, np.ndarray):
-                return np.empty(shape, type_ or value.dtype)
-            if hasattr(value, "new_empty"):  # PyTorch
-                torch = sys.modules[type(value).__module__.partition(".")[0]]
-                return value.new_empty(shape, dtype=getattr(torch, type_) if type_ else value.dtype)
-            return type(value)(shape, dtype=np.dtype(type_) if type_ else value.dtype)  # CuPy, PyCUDA
-        except (AttributeError, TypeError) as error:
-            got = f"None, and inputs whose library ({type(value).__module__}) has no way to make one that is known here"
-            raise self.wrong(argument, "arrays to write into", got) from error
+        if isinstance(value, np.ndarray):
+            return np.empty(shape, type_ or value.dtype)
+        library = type(value).__module__.partition(".")[0]
+        if library == "torch":
+            return value.new_empty(shape, dtype=getattr(sys.modules["torch"], type_) if type_ else value.dtype)
+        if library in ("cupy", "pycuda"):
+            return type(value)(shape, dtype=np.dtype(type_) if type_ else value.dtype)
+        raise self.wrong(argument, f"arrays to write into, as no way to make them with {library} is known here", "None")
 
     def run(self, *arguments: Any) -> None:
         """Calls the core's function of the same name with the arguments and the stream.

@@ -157,6 +157,17 @@ class VideoConfig(_Strict):
     max_mb: Annotated[float, Field(gt=0)] = 10_000.0
 
 
+class ServeConfig(_Strict):
+    """Where ``pvlr serve`` listens: see :class:`pvlr_sdk.serve.ServeSettings`. ``pvlr watch`` takes no notice of it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    token: SecretStr | None = None
+    names: tuple[str, ...] = ()
+    tls_cert: Place | None = None
+    tls_key: Place | None = None
+
+
 EventSinkConfig: TypeAlias = JsonlConfig | SqliteConfig | MqttConfig | WebhookConfig
 SinkConfig = Annotated[EventSinkConfig | VideoConfig, Field(discriminator="kind")]
 
@@ -176,6 +187,7 @@ class SiteConfig(_Strict):
     events: EventsConfig = EventsConfig()
     stream: StreamConfig = StreamConfig()
     sinks: tuple[SinkConfig, ...] = ()
+    serve: ServeConfig = ServeConfig()
 
     @model_validator(mode="after")
     def _videos_have_cameras(self) -> SiteConfig:

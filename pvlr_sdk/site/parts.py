@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..events import EventDetector, EventSettings
+from ..sources.opening import check_parts
 from ..stream import Camera
 from ..tagger import Tagger
 from .config import CameraConfig, EventsConfig, SiteConfig
@@ -13,7 +14,10 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
 
     Raises:
         SourceUriError, OptionError: one can't be.
+        MissingPartError: what reads one of them is not installed.
     """
+    for camera in config.cameras.values():
+        check_parts(camera.uri)
     return [
         Camera(name, camera.uri, camera.region, camera.transport, camera.timeout, camera.loop)
         for name, camera in config.cameras.items()

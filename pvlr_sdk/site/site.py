@@ -42,6 +42,7 @@ class Site:
     def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
         from ..stream import Stream
 
+        self._config = config
         self._owned = tagger is None
         self._tagger = tagger or make_tagger(config)
         self._detectors = make_detectors(config, self._tagger)
@@ -66,6 +67,11 @@ class Site:
         self._reason = "stopped"
         self._began = time.monotonic()
         self._seen = dict.fromkeys(config.cameras, self._began)
+
+    @property
+    def config(self) -> SiteConfig:
+        """What it was made from. The addresses in it may hold credentials."""
+        return self._config
 
     @property
     def tagger(self) -> Tagger:
@@ -109,6 +115,10 @@ class Site:
     def latest(self, camera: str) -> Observation | None:
         """The newest result of a camera with its frame; None before the first, and while the camera is lost."""
         return self._latest.get(camera)
+
+    def watched(self, camera: str) -> dict[str, float]:
+        """The labels that a camera can report, each with the smoothed score from which on it is there."""
+        return self._detectors[camera].thresholds
 
     def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
         """The newest notices, oldest first, at most ``limit`` of them and of the last thousand.

@@ -43,7 +43,7 @@ class FFmpegSource:
     def __init__(self, uri: PathUri | NetworkUri | DeviceUri, transport: str, timeout: float, loop: bool) -> None:
         self.uri = uri.redacted()
         self.decode_errors = self.skipped = 0
-        self._av = _load_av(self.uri)
+        self._av = load_av(self.uri)
         self._parsed = uri
         self._target, self._format, self._options = _how_to_open(uri, transport)
         self._timeout = timeout
@@ -196,7 +196,8 @@ class FFmpegSource:
         raise errors.SourceLostError(self.uri, expected="the next frame", got=got, hint="Open it again.") from None
 
 
-def _load_av(uri: str) -> Any:
+def load_av(uri: str) -> Any:
+    """PyAV; ``uri`` is named in the MissingPartError if it isn't installed."""
     try:
         import av
         import av.video.reformatter

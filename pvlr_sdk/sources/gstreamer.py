@@ -34,7 +34,7 @@ class GStreamerSource:
     def __init__(self, uri: PipelineUri | DeviceUri, timeout: float) -> None:
         self.uri = uri.redacted()
         self.decode_errors = self.skipped = 0
-        self._gst, self._video = _load_gstreamer(self.uri)
+        self._gst, self._video = load_gstreamer(self.uri)
         self._timeout = timeout
         self._closed = threading.Event()
         self._sequence = 0
@@ -139,7 +139,8 @@ def _pixels(data: bytes, info: Any) -> tuple[NDArray[np.uint8], str]:
     return np.ascontiguousarray(plane(0, info.height, 3 * info.width)).reshape(info.height, info.width, 3), order
 
 
-def _load_gstreamer(uri: str) -> tuple[Any, Any]:
+def load_gstreamer(uri: str) -> tuple[Any, Any]:
+    """GStreamer and its video part; ``uri`` is named in the MissingPartError if they aren't installed."""
     try:
         import gi
 

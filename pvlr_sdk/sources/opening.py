@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from typing import TypeGuard
 
 from .. import errors
 from .captured import Source
 from .files import IMAGES
-from .uri import DeviceUri, NetworkUri, PathUri, PatternUri, PipelineUri, parse_uri
+from .uri import DeviceUri, NetworkUri, PathUri, PatternUri, PipelineUri, SourceUri, parse_uri
 
 TRANSPORTS = ("tcp", "udp")
 
@@ -40,11 +41,11 @@ def open_source(uri: str, *, transport: str = "tcp", timeout: float = 5.0, loop:
         from .pattern import PatternSource
 
         return PatternSource(parsed, timeout)
-    if isinstance(parsed, PathUri) and (os.path.isdir(parsed.path) or _is_image(parsed.path)):
+    if _is_pictures(parsed):
         from .pictures import PictureSource
 
         return PictureSource(parsed, loop)
-    if isinstance(parsed, PipelineUri) or (isinstance(parsed, DeviceUri) and parsed.scheme == "csi"):
+    if _needs_gstreamer(parsed):
         from .gstreamer import GStreamerSource
 
         return GStreamerSource(parsed, timeout)
@@ -52,6 +53,32 @@ def open_source(uri: str, *, transport: str = "tcp", timeout: float = 5.0, loop:
 
     assert isinstance(parsed, (PathUri, NetworkUri, DeviceUri))
     return FFmpegSource(parsed, transport, timeout, loop)
+
+
+def check_parts(uri: str) -> None:
+    """Check that what reads such a source is installed, without opening it.
+
+    Raises:
+        SourceUriError: ``uri`` follows no form.
+        MissingPartError: PyAV or GStreamer is needed and not installed.
+    """
+    parsed = parse_uri(uri)
+    if _needs_gstreamer(parsed):
+        from .gstreamer import load_gstreamer
+
+        load_gstreamer(parsed.redacted())
+    elif not isinstance(parsed, PatternUri) and not _is_pictures(parsed):
+        from .ffmpeg import load_av
+
+        load_av(parsed.redacted())
+
+
+def _needs_gstreamer(parsed: SourceUri) -> TypeGuard[PipelineUri | DeviceUri]:
+    return isinstance(parsed, PipelineUri) or (isinstance(parsed, DeviceUri) and parsed.scheme == "csi")
+
+
+def _is_pictures(parsed: SourceUri) -> TypeGuard[PathUri]:
+    return isinstance(parsed, PathUri) and (os.path.isdir(parsed.path) or _is_image(parsed.path))
 
 
 def _is_image(path: str) -> bool:

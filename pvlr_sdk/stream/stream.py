@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..sources import CapturedFrame
+from ..sources.opening import check_parts
 from .backoff import Backoff
 from .camera import Camera
 from .events import CameraChange, Observation
@@ -56,6 +57,7 @@ class Stream:
 
     Raises:
         OptionError: an argument can't be, or two cameras have the same name.
+        MissingPartError: what reads one of the sources is not installed.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Stream:
         reconnect: Backoff | None = None,
     ) -> None:
         _check(cameras, staleness, window, keep_warm)
+        for camera in cameras:
+            check_parts(camera.uri)
         self._tagger = tagger
         self._cameras = tuple(cameras)
         self._staleness = staleness

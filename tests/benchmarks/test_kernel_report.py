@@ -86,7 +86,7 @@ def _occupancy_header() -> Path:
 
 def test_a_workload_counts_what_must_be_moved_and_computed() -> None:
     batch, heads, tokens, labels, dim = 3, 2, 5, 7, 32
-    load = kernel_table._attention("any", batch, heads, tokens, labels, dim)
+    load = kernel_table.attention_load("any", batch, heads, tokens, labels, dim)
     per_image = [np.empty((batch, heads, rows, dim)) for rows in (tokens, tokens, tokens, labels)]  # q_x v_x o_x o_t
     shared = [np.empty((heads, labels, dim))] * 2  # k_t v_t
     assert load.elements == sum(tensor.size for tensor in [*per_image, *shared])
@@ -96,7 +96,7 @@ def test_a_workload_counts_what_must_be_moved_and_computed() -> None:
 
 
 def test_the_roofline_takes_the_highest_roof() -> None:
-    device = gpus.Device("a", 87, tensor=100.0, float32=32.0, bandwidth=10.0, source="")
+    device = gpus.Device("a", 87, tensor=100.0, float32=32.0, bandwidth=10.0, source="", pattern="a")
     assert gpus.bound(device, 320, 0, 10, tensor=False) == (10, "arithmetic")
     assert gpus.bound(device, 320, 0, 50, tensor=True) == (5, "memory")
     assert gpus.bound(device, 320, 12, 10, tensor=True) == (6, "exponentials")

@@ -13,6 +13,7 @@
 
 #include "host/passes.h"
 #include "pvlr/preprocess.h"
+#include "pvlr/yuv.h"
 
 namespace {
 std::atomic<int> allocations{0};
@@ -56,16 +57,21 @@ std::vector<double> weights(std::int64_t size, std::int64_t i, std::int64_t new_
   return result;
 }
 
+bool is_yuv(PixelFormat format) { return format == PixelFormat::kNv12 || format == PixelFormat::kI420; }
+
 std::uint8_t rgb_at(const PreprocessParams& p, std::int64_t x, std::int64_t y, int c) {
   const std::uint8_t* row = p.src + y * p.src_row_stride;
   if (p.format == PixelFormat::kGray) return row[x * p.src_pixel_stride];
-  if (p.format == PixelFormat::kNv12) {
-    const std::uint8_t* pair = p.src + (p.src_height + y / 2) * p.src_row_stride + x / 2 * 2 * p.src_pixel_stride;
-    const int u = pair[0] - 128;
-    const int v = pair[p.src_pixel_stride] - 128;
-    const int chroma = c == 0 ? 1673527 * v : c == 1 ? -852492 * v - 409993 * u : 2116026 * u;
-    const int light = 1220542 * std::max(0, row[x * p.src_pixel_stride] - 16);
-    const double value = std::floor((light + chroma) / 1048576.0 + 0.5);
+  if (is_yuv(p.format)) {
+    const pvlr::ChromaPlanes& chroma = p.chroma;
+    const std::int64_t column = (x + chroma.left) / 2 * chroma.pixel_stride;
+    const std::int64_t chroma_row = (y + chroma.top) / 2;
+    const int u = chroma.u[chroma_row * chroma.u_row_stride + column] - 128;
+    const int v = chroma.v[chroma_row * chroma.v_row_stride + column] - 128;
+    const pvlr::YuvCoefficients k = pvlr::yuv_coefficients(chroma.matrix, chroma.range);
+    const int color = c == 0 ? k.red_v * v : c == 1 ? k.green_v * v + k.green_u * u : k.blue_u * u;
+    const int light = k.luma * std::max(0, row[x * p.src_pixel_stride] - k.black);
+    const double value = std::floor((light + color) / 1048576.0 + 0.5);
     return static_cast<std::uint8_t>(std::min(255.0, std::max(0.0, value)));
   }
   const bool blue_first = p.format == PixelFormat::kBgr || p.format == PixelFormat::kBgra;
@@ -102,31 +108,49 @@ double naive_difference(const PreprocessParams& p) {
 
 struct Case {
   std::vector<std::uint8_t> pixels;
+  std::vector<std::uint8_t> chroma[2];
   std::vector<float> output;
   PreprocessParams params{};
 };
+
+// Chroma planes that end with their last byte, too.
+void fill_chroma(std::mt19937& random, Case& result) {
+  const auto pick = [&](int low, int high) { return std::uniform_int_distribution<std::int64_t>(low, high)(random); };
+  PreprocessParams& p = result.params;
+  pvlr::ChromaPlanes& chroma = p.chroma;
+  chroma.left = static_cast<std::int32_t>(pick(0, 1));
+  chroma.top = static_cast<std::int32_t>(pick(0, 1));
+  chroma.matrix = static_cast<pvlr::YuvMatrix>(pick(0, 1));
+  chroma.range = static_cast<pvlr::YuvRange>(pick(0, 1));
+  const std::int64_t columns = (chroma.left + p.src_width + 1) / 2;
+  const std::int64_t rows = (chroma.top + p.src_height + 1) / 2;
+  const bool interleaved = p.format == PixelFormat::kNv12;
+  chroma.pixel_stride = interleaved ? 2 : 1;
+  const std::int64_t row_bytes = columns * chroma.pixel_stride;
+  chroma.u_row_stride = chroma.v_row_stride = row_bytes + pick(0, 3);
+  for (int i = 0; i < (interleaved ? 1 : 2); ++i) {
+    result.chroma[i].resize(static_cast<std::size_t>((rows - 1) * chroma.u_row_stride + row_bytes));
+    for (std::uint8_t& value : result.chroma[i]) value = static_cast<std::uint8_t>(pick(0, 255));
+  }
+  chroma.u = result.chroma[0].data();
+  chroma.v = interleaved ? chroma.u + 1 : result.chroma[1].data();
+}
 
 // A random frame in a buffer that ends with the frame's last byte, and a random place for it in the output.
 Case random_case(std::mt19937& random) {
   const auto pick = [&](int low, int high) { return std::uniform_int_distribution<std::int64_t>(low, high)(random); };
   Case result;
   PreprocessParams& p = result.params;
-  p.format = static_cast<PixelFormat>(pick(0, 5));
+  p.format = static_cast<PixelFormat>(pick(0, 6));
   p.src_width = pick(1, 40);
   p.src_height = pick(1, 20);
-  const bool nv12 = p.format == PixelFormat::kNv12;
-  if (nv12) {
-    p.src_width += p.src_width % 2;
-    p.src_height += p.src_height % 2;
-  }
-  const bool flat = nv12 || p.format == PixelFormat::kGray;
+  const bool flat = is_yuv(p.format) || p.format == PixelFormat::kGray;
   const bool alpha = p.format == PixelFormat::kRgba || p.format == PixelFormat::kBgra;
   const std::int64_t channels = flat ? 1 : (alpha ? 4 : 3);
-  const std::int64_t rows = nv12 ? p.src_height * 3 / 2 : p.src_height;
   std::int64_t channel_stride = flat ? 0 : pick(1, 2);
   std::int64_t pixel_stride = flat ? pick(1, 2) : channels * channel_stride + pick(0, 1);
   std::int64_t row_stride = (p.src_width - 1) * pixel_stride + (channels - 1) * channel_stride + 1 + pick(0, 3);
-  result.pixels.resize(static_cast<std::size_t>((rows - 1) * row_stride + (p.src_width - 1) * pixel_stride +
+  result.pixels.resize(static_cast<std::size_t>((p.src_height - 1) * row_stride + (p.src_width - 1) * pixel_stride +
                                                 (channels - 1) * channel_stride + 1));
   for (std::uint8_t& value : result.pixels) value = static_cast<std::uint8_t>(pick(0, 255));
 
@@ -138,10 +162,11 @@ Case random_case(std::mt19937& random) {
   };
   maybe_flip(channel_stride, channels);
   maybe_flip(pixel_stride, p.src_width);
-  maybe_flip(row_stride, rows);
+  maybe_flip(row_stride, p.src_height);
   p.src_channel_stride = channel_stride;
   p.src_pixel_stride = pixel_stride;
   p.src_row_stride = row_stride;
+  if (is_yuv(p.format)) fill_chroma(random, result);
 
   p.region_left = pick(0, 3);
   p.region_top = pick(0, 3);
@@ -279,9 +304,9 @@ void test_nonsense_is_refused() {
   expect_refused("region_width", [](PreprocessParams& p) { p.region_width = p.dst_width + 1; });
   expect_refused("region_height", [](PreprocessParams& p) { p.region_height = INT64_MAX; });
   expect_refused("scale", [](PreprocessParams& p) { p.scale[1] = NAN; });
-  expect_refused("NV12", [](PreprocessParams& p) {
+  expect_refused("chroma.u", [](PreprocessParams& p) {
     p.format = PixelFormat::kNv12;
-    p.src_width = 3;
+    p.chroma = {};
   });
 }
 

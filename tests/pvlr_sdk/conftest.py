@@ -1,10 +1,14 @@
-"""A tiny but real PVLR network, its bundle, and pictures; every test's cache is a folder of its own."""
+"""A tiny but real PVLR network, its bundle, pictures, a real RTSP camera; every test's cache is a folder of its own."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +20,8 @@ import pytest
 NAMES = ["person", "cat", "coffee cup", "rocket", "dining table"]
 WIDTH, HEIGHT, STRIDE, DEPTH = 40, 32, 8, 8
 ROWS, COLUMNS, ALPHA = HEIGHT // STRIDE, WIDTH // STRIDE, 1.5
+SYSTEM_PYTHON = "/usr/bin/python3"
+RTSP_SERVER = Path(__file__).parent / "stream" / "rtsp_server.py"
 
 
 @dataclass
@@ -176,3 +182,71 @@ def photo() -> np.ndarray:
     """A public-domain photo, uint8 (512, 512, 3) BGR."""
     skimage_data = pytest.importorskip("skimage.data")
     return np.ascontiguousarray(skimage_data.astronaut()[:, :, ::-1])
+
+
+@functools.cache
+def _has_rtsp_server() -> bool:
+    code = (
+        "import gi, numpy; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer; "
+    )
+    code += "Gst.init(None); assert Gst.ElementFactory.find('x264enc')"
+    try:
+        return subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+class RtspCamera:
+    """The server of ``rtsp_server.py`` at an address that stays the same when it is killed and started again."""
+
+    def __init__(self, *arguments: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._process: subprocess.Popen[str] | None = None
+        self.start(*arguments)
+
+    def uri(self, credentials: str = "") -> str:
+        return f"rtsp://{credentials}127.0.0.1:{self._port}/cam"
+
+    def start(self, *arguments: str) -> None:
+        command = [SYSTEM_PYTHON, str(RTSP_SERVER), "--port", str(self._port), *arguments]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+
+    def resize(self, size: str) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"size {size}\n")
+        self._process.stdin.flush()
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+@pytest.fixture
+def rtsp() -> Iterator[Callable[..., RtspCamera]]:
+    """Starts RTSP cameras; they end with the test."""
+    if not _has_rtsp_server():
+        pytest.skip("GStreamer's RTSP server is not installed (see rtsp_server.py)")
+    cameras: list[RtspCamera] = []
+
+    def start(*arguments: str) -> RtspCamera:
+        cameras.append(RtspCamera(*arguments))
+        return cameras[-1]
+
+    yield start
+    for camera in cameras:
+        camera.kill()

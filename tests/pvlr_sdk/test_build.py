@@ -130,7 +130,6 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "error"),
         [
-            ({"device": "tensorrt"}, errors.BackendError),
             ({"device": "toaster"}, errors.OptionError),
             ({"precision": "int8"}, errors.OptionError),
             ({"golden_frame": np.zeros((4, 4, 3))}, errors.FrameDtypeError),

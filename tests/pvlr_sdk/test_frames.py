@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pvlr_sdk import errors
 from pvlr_sdk.frames import _ends_early, load_bgr, load_frame
+from pvlr_sdk.preprocess_reference import to_rgb
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -191,6 +192,12 @@ class TestPil:
     def test_empty(self) -> None:
         with pytest.raises(errors.EmptyFrameError):
             load_frame(Image.new("RGB", (0, 5)))
+
+
+@pytest.mark.parametrize("order", ["nv12-bt709", "i420", "i420-bt709-full"])
+def test_yuv_to_bgr_is_the_definition(order: str) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (66, 52), dtype=np.uint8)
+    assert np.array_equal(load_bgr(frame, order), to_rgb(frame, order)[:, :, ::-1])
 
 
 def test_nv12_to_bgr_is_opencvs(photo: np.ndarray) -> None:

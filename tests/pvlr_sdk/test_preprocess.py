@@ -18,6 +18,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.manifest import InputSpec
 from pvlr_sdk.preprocess import ORDERS, Preprocessor
 from pvlr_sdk.preprocess_reference import preprocess_reference, to_rgb, triangle_filter
+from pvlr_sdk.yuv import is_yuv
 
 MEAN, STD = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
 BOUND = 2e-3  # in 8-bit pixel values; the contract allows 1
@@ -29,7 +30,7 @@ def make_spec(width: int = 33, height: int = 27, resize: str = "stretch") -> Inp
 
 def make_frame(height: int, width: int, order: str = "bgr", seed: int = 0) -> NDArray[np.uint8]:
     channels = {"bgr": (3,), "rgb": (3,), "bgra": (4,), "rgba": (4,)}.get(order, ())
-    rows = height * 3 // 2 if order == "nv12" else height
+    rows = height * 3 // 2 if is_yuv(order) else height
     return np.random.default_rng(seed).integers(0, 256, (rows, width, *channels), dtype=np.uint8)
 
 
@@ -113,6 +114,12 @@ def test_nv12_view() -> None:
     check(np.asfortranarray(make_frame(64, 70, "nv12")), "nv12", make_spec())
 
 
+@pytest.mark.parametrize("order", ["i420", "i420-bt709-full"])
+def test_i420_view(order: str) -> None:
+    check(make_frame(64, 128, order)[:, ::2], order, make_spec())
+    check(make_frame(66, 70, order), order, make_spec())  # an odd number of rows of chroma
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     height=st.integers(1, 70),
@@ -126,7 +133,7 @@ def test_nv12_view() -> None:
 def test_random_frames(
     height: int, width: int, order: str, resize: str, target: tuple[int, int], steps: tuple[int, int], seed: int
 ) -> None:
-    if order == "nv12":
+    if is_yuv(order):
         height, width = 2 * height, 2 * width
         frame = make_frame(height, width, order, seed)
     else:
@@ -195,13 +202,34 @@ def test_twin_equals_pillow() -> None:
     assert np.abs(resized - twin).max() < 1e-3
 
 
-def test_nv12_equals_opencv() -> None:
-    frame = make_frame(256, 256, "nv12")
-    expected = cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_NV12)
-    assert np.array_equal(to_rgb(frame, "nv12"), expected)
+@pytest.mark.parametrize(("order", "code"), [("nv12", cv2.COLOR_YUV2RGB_NV12), ("i420", cv2.COLOR_YUV2RGB_I420)])
+def test_yuv_equals_opencv(order: str, code: int) -> None:
+    frame = make_frame(256, 256, order)
+    expected = cv2.cvtColor(frame, code)
+    assert np.array_equal(to_rgb(frame, order), expected)
 
     same_size = InputSpec(width=256, height=256, mean=(0, 0, 0), std=(1, 1, 1))
-    assert np.array_equal(Preprocessor(same_size)(frame, "nv12"), expected.transpose(2, 0, 1))
+    assert np.array_equal(Preprocessor(same_size)(frame, order), expected.transpose(2, 0, 1))
+
+
+PRIMARIES = {
+    # Y, U, V of white, black, red, green and blue, as the standards' tables of colour bars at 100 % give them.
+    "": [(235, 128, 128), (16, 128, 128), (81, 90, 240), (145, 54, 34), (41, 240, 110)],
+    "-bt709": [(235, 128, 128), (16, 128, 128), (63, 102, 240), (173, 42, 26), (32, 240, 118)],
+    "-full": [(255, 128, 128), (0, 128, 128), (76, 85, 255), (150, 44, 21), (29, 255, 107)],
+    "-bt709-full": [(255, 128, 128), (0, 128, 128), (54, 99, 255), (182, 30, 12), (18, 255, 116)],
+}
+
+
+@pytest.mark.parametrize("layout", ["nv12", "i420"])
+@pytest.mark.parametrize("kind", PRIMARIES)
+def test_colour_bars(layout: str, kind: str) -> None:
+    colours = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    spec = InputSpec(width=2, height=2, mean=(0, 0, 0), std=(1, 1, 1))
+    for (y, u, v), colour in zip(PRIMARIES[kind], colours, strict=True):
+        frame = np.array([[y, y], [y, y], [u, v]], np.uint8)  # one pair of chroma is the same in both layouts
+        got = Preprocessor(spec)(frame, layout + kind)
+        assert np.abs(got - np.array(colour)[:, None, None]).max() <= 2  # the bars are rounded, too
 
 
 # -- calling it -------------------------------------------------------------------------------------------------------

@@ -100,6 +100,13 @@ class TestAttention:
         expected = torch.nn.functional.interpolate(grid, (45, 77), mode="bilinear", align_corners=False)
         np.testing.assert_allclose(one.attention("cup"), expected[0, 0].numpy(), atol=1e-6)
 
+    def test_any_resolution_is_torchs_bilinear_interpolation(self) -> None:
+        torch = pytest.importorskip("torch")
+        one = result([0, 0, 0], frame_size=(45, 77))
+        grid = torch.from_numpy(one.attention("cup", "grid"))[None, None]
+        expected = torch.nn.functional.interpolate(grid, (9, 31), mode="bilinear", align_corners=False)
+        np.testing.assert_allclose(one.attention("cup", (9, 31)), expected[0, 0].numpy(), atol=1e-6)
+
     def test_letterbox_is_undone(self) -> None:
         """A wide frame in the middle of the input: the bars' tokens must not show, the frame's must lie in place."""
         similarity = np.full((ROWS * COLUMNS, 3), -9, np.float32)
@@ -119,6 +126,9 @@ class TestAttention:
             result([0, 0, 0]).attention("dog")
         with pytest.raises(errors.OptionError):
             result([0, 0, 0]).attention("cat", "big")  # type: ignore[arg-type]
+        for size in ((0, 5), (5,), [5, 5], (5.0, 5)):
+            with pytest.raises(errors.OptionError):
+                result([0, 0, 0]).attention("cat", size)  # type: ignore[arg-type]
 
 
 class TestDraw:

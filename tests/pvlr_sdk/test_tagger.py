@@ -333,14 +333,6 @@ class TestBadPlans:
         with pytest.raises(errors.NonFiniteError):
             Tagger(self._with_payload(own_plan, broken.onnx.read_bytes()))
 
-    def test_tensorrt_plan(self, own_plan: Path) -> None:
-        import json
-
-        path = manifest_path(own_plan)
-        path.write_text(json.dumps({**json.loads(path.read_text()), "backend": "tensorrt", "precision": "fp16"}))
-        with pytest.raises(errors.BackendError, match="lacks"):
-            Tagger(own_plan)
-
     def test_the_verified_bytes_are_the_ones_that_run(self, own_plan: Path, photo: np.ndarray) -> None:
         """Files that change after they were verified make no difference: nothing is read a second time."""
         expected = Tagger(own_plan, precision="fp32").predict(photo).logits

@@ -57,6 +57,13 @@ def compiler(name: str) -> list[str]:
     return [name, *(f"-isystem{folder}" for folder in cuda_include())]
 
 
+def python_flags() -> list[str]:
+    """Where the headers of Python and pybind11 are."""
+    import pybind11
+
+    return [f"-isystem{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
+
+
 class Emulator:
     """Builds programs from kernel sources and runs them; each source is compiled once a kind."""
 
@@ -78,9 +85,7 @@ class Emulator:
         folder.mkdir(exist_ok=True)
         command = [*compiler(cxx), *BASE, *common, f"-I{csrc}", f"-I{csrc / 'include'}", f"-I{SIMT}"]
         if kind == "module":
-            import pybind11
-
-            command += [f"-isystem{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
+            command += python_flags()
         if kind == "address":
             _need_sanitizers(cxx, common, folder)
         emulator = [SIMT / name for name in ("fiber.cpp", "block.cpp", "shadow.cpp", "tsan_hooks.cpp")]
@@ -97,6 +102,12 @@ class Emulator:
         link = ["-static"] if cxx == CROSS else ["-shared"] if kind == "module" else []
         subprocess.run([cxx, *common, *link, *objects, "-o", str(program)], check=True)
         return program
+
+    def check_syntax(self, source: Path) -> None:
+        """Compiles a source of the Python module that only a build with CUDA has, with warnings as errors."""
+        command = [*compiler("g++"), "-std=c++17", *WARNINGS, *python_flags()]
+        folders = ROOT / "csrc", ROOT / "csrc/include"
+        subprocess.run([*command, *(f"-I{one}" for one in folders), "-fsyntax-only", str(source)], check=True)
 
     def run(self, program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a program that ``build`` made; those for AArch64 under qemu."""

@@ -104,7 +104,7 @@ def attention_refuses() -> None:
     refused(errors.OptionError, "v_t: expected rows must be aligned to 16 bytes", attend, *changed(3, Cuda(odd)))
     out = [np.zeros((2, 3, 37, 64), np.float16), np.zeros((2, 3, 301, 64), np.float16)]
     read_only = Cuda(out[0], data=(out[0].ctypes.data, True)), Cuda(out[1])
-    refused(errors.OptionError, "out[0]: expected a writeable array", attend, *on_device, out=read_only)
+    refused(errors.OptionError, "out[0]: expected a writable array", attend, *on_device, out=read_only)
     overlap = Cuda(out[0]), Cuda(inputs[1])
     refused(errors.OptionError, "out[1]: expected memory apart from k_t", attend, *on_device, out=overlap)
     absent = [Dlpack(array, (foreign.CUDA, 2)) for array in (*inputs, *out)]

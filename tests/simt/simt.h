@@ -16,6 +16,7 @@
 #undef __host__
 #undef __forceinline__
 #undef __launch_bounds__
+#undef __grid_constant__
 #undef __shared__
 #undef __restrict__
 #define __global__
@@ -23,6 +24,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __restrict__ __restrict
 #define __shared__ static_assert(false, "Use PVLR_DYNAMIC_SHARED, so that the emulator can watch the memory");
 

@@ -47,7 +47,10 @@ CASES = [
 
 
 def _sources(main: str = "attention_main.cpp") -> list[Path]:
-    kernels = [KERNELS / "dual_softmax_attention.cu", *sorted((KERNELS / "instances").glob("dual_softmax_*.cu"))]
+    kernels = [
+        KERNELS / "dual_softmax_attention.cu",
+        *sorted((KERNELS / "instances").glob("dual_softmax_attention_*.cu")),
+    ]
     return [*kernels, *HOST, HERE / main]
 
 

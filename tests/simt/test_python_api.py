@@ -14,6 +14,11 @@ HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 
 
+def test_the_cuda_part_compiles(emulator: Any) -> None:
+    """What only a build with CUDA links: streams, devices, workspaces."""
+    emulator.check_syntax(CSRC / "bindings/cuda_device.cpp")
+
+
 def test_device_arrays_reach_the_kernels(emulator: Any) -> None:
     if importlib.util.find_spec("pybind11") is None:
         pytest.skip("needs pybind11")

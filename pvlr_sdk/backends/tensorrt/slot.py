@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ...device_frames import DeviceArray, DeviceFrame
+from ...yuv import is_yuv
 from .lane import empty_outputs
 from .pixels import PixelSource
 
@@ -73,7 +74,7 @@ class SessionSlot:
     def _stage(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         pixels = frame.pixels
         height, width = frame.size if isinstance(frame, DeviceFrame) else pixels.shape[:2]
-        if frame.order == "nv12" and not isinstance(frame, DeviceFrame):
+        if is_yuv(frame.order) and not isinstance(frame, DeviceFrame):
             height = height // 3 * 2
         region = preprocess.region(height, width)
         if isinstance(pixels, DeviceArray):

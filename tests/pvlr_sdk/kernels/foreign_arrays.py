@@ -116,6 +116,8 @@ class DlpackArray:
 class CudaArray:
     """An array with ``__cuda_array_interface__`` alone, as PyCUDA's; made like them by shape and dtype, too."""
 
+    __module__ = "pycuda.gpuarray"
+
     def __init__(self, array: Any, dtype: Any = None, **changes: Any) -> None:
         self.array = np.full(array, 77, dtype) if isinstance(array, tuple) else array
         self.changes = changes

@@ -138,6 +138,17 @@ def test_what_cannot_be_watched(plan):
     assert "--region" in watch("0", "--region", "1,2").stderr
 
 
+@pytest.mark.parametrize("check", [[], ["--check"]])
+def test_a_missing_part_is_an_error_at_the_start_and_no_lost_camera(plan, check):
+    """Without PyAV no RTSP camera can ever come back; the pattern beside it would run on for ever."""
+    without = [sys.executable, "-c", "import sys; sys.modules['av'] = None; from pvlr_sdk.cli import main; main()"]
+    command = [*without, "watch", "rtsp://u:s3cret@127.0.0.1:1/x", "test://", "--plan", str(plan), *check]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pvlr: MissingPartError: rtsp://***@127.0.0.1:1/x: expected PyAV" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_no_password_is_printed(plan, tmp_path):
     """Neither from the command line nor from the environment, whatever fails."""
     process = start(

@@ -266,6 +266,7 @@ class IBuilderConfig:
         return len(self.profiles) - 1
 
     def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache:
+        world.seen.given = [*getattr(world.seen, "given", []), bytes(serialized_timing_cache)]
         return ITimingCache(bytes(serialized_timing_cache))
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
@@ -363,7 +364,7 @@ class ICudaEngine:
         self._tensors = {tensor.name: (TensorIOMode.INPUT, tensor) for tensor in self.session.get_inputs()}
         self._tensors |= {tensor.name: (TensorIOMode.OUTPUT, tensor) for tensor in self.session.get_outputs()}
 
-    def create_execution_context(self) -> IExecutionContext | None:
+    def create_execution_context(self, strategy: Any = 0) -> IExecutionContext | None:
         if world.contexts <= 0:
             self.logger.log(ILogger.Severity.ERROR, "Requested size was 1048576 bytes: OutOfMemory")
             return None

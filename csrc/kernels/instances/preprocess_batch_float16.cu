@@ -1,0 +1,10 @@
+#include "kernels/preprocess_batch_launch.cuh"
+
+namespace pvlr::device {
+
+template <>
+bool launch_preprocess_batch<DataType::kFloat16>(const BatchArguments& arguments, int count, void* stream) {
+  return launch_batch_of<__half>(arguments, count, stream);
+}
+
+}  // namespace pvlr::device

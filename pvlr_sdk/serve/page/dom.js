@@ -1,0 +1,39 @@
+// Small helpers for elements. Text only ever becomes text, never HTML.
+const SVG = "http://www.w3.org/2000/svg";
+
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+/** An element with attributes and children; children are elements or text. */
+export function el(name, attributes = {}, ...children) {
+  return filled(document.createElement(name), attributes, children);
+}
+
+/** The same, of an SVG. */
+export function svg(name, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, name), attributes, children);
+}
+
+export function button(text, onClick, attributes = {}) {
+  const made = el("button", { type: "button", ...attributes }, text);
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+export function percent(score) {
+  return `${Math.round(100 * score)} %`;
+}
+
+/** The local time of day, with its seconds or without. */
+export function clock(seconds, exact = true) {
+  return new Date(1000 * seconds).toTimeString().slice(0, exact ? 8 : 5);
+}

@@ -1,0 +1,112 @@
+// The labels of a picture as bars, each a button: pointed at or focused, it asks for its attention map.
+import { el, percent } from "./dom.js";
+
+const SMOOTH = 0.15;
+const REORDER = 700;
+
+export class Tags {
+  /** `rows`: how many labels are shown; `choose(label or null)` is called when one is pointed at, or none any more. */
+  constructor(rows, choose) {
+    this.count = rows;
+    this.choose = choose;
+    this.margins = new Map();
+    this.rows = [];
+    this.chosen = null;
+    this.ordered = 0;
+    this.element = el("ul", { class: "tags", "aria-label": "Labels" });
+    this.element.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  /** `tags`: `[label, score, threshold]`, the largest margins first. */
+  show(tags, { settle = false } = {}) {
+    const seen = new Map(tags.map((tag) => [tag[0], tag]));
+    for (const [label, margin] of this.margins) {
+      if (!seen.has(label) && (margin < -1 || settle)) this.margins.delete(label);
+      else if (!seen.has(label)) this.margins.set(label, margin - SMOOTH);
+    }
+    for (const [label, score, threshold] of tags) {
+      const before = this.margins.get(label) ?? score - threshold;
+      this.margins.set(label, settle ? score - threshold : before + SMOOTH * (score - threshold - before));
+    }
+    // The list stays as it is while someone points at it, and doesn't dance otherwise.
+    const held = this.chosen !== null;
+    if (!held && (settle || performance.now() - this.ordered > REORDER || this.rows.length < this.count)) this.order(seen);
+    for (const row of this.rows) {
+      if (seen.has(row.label)) row.set(...seen.get(row.label).slice(1));
+    }
+  }
+
+  order(seen) {
+    this.ordered = performance.now();
+    const best = [...this.margins].sort((one, other) => other[1] - one[1]).map(([label]) => label);
+    const labels = best.filter((label) => seen.has(label)).slice(0, this.count);
+    if (labels.join("\n") === this.rows.map((row) => row.label).join("\n")) return;
+    const known = new Map(this.rows.map((row) => [row.label, row]));
+    this.rows = labels.map((label) => known.get(label) ?? this.make(label));
+    this.element.replaceChildren(...this.rows.map((row) => row.element));
+  }
+
+  make(label) {
+    const row = new Row(label);
+    const choose = () => this.set(label);
+    const leave = () => this.set(this.focused());
+    row.button.addEventListener("pointerenter", choose);
+    row.button.addEventListener("pointerleave", leave);
+    row.button.addEventListener("focus", choose);
+    row.button.addEventListener("blur", leave);
+    return row;
+  }
+
+  /** The label that the keyboard is at. */
+  focused() {
+    return this.rows.find((row) => row.button === document.activeElement)?.label ?? null;
+  }
+
+  set(label) {
+    if (label === this.chosen) return;
+    this.chosen = label;
+    for (const row of this.rows) row.button.classList.toggle("chosen", row.label === label);
+    this.choose(label);
+  }
+
+  move(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const buttons = this.rows.map((row) => row.button);
+    if (event.key === "Escape") {
+      document.activeElement.blur();
+      this.set(null);
+    } else if (step) {
+      event.preventDefault();
+      buttons[(buttons.indexOf(document.activeElement) + step + buttons.length) % buttons.length].focus();
+    }
+  }
+}
+
+class Row {
+  constructor(label) {
+    this.label = label;
+    this.fill = el("span", { class: "fill" });
+    this.mark = el("span", { class: "mark" });
+    this.score = el("span", { class: "score" });
+    this.margin = el("span", { class: "margin" });
+    this.button = el(
+      "button",
+      { type: "button", class: "tag", "data-label": label },
+      el("span", { class: "name" }, label),
+      el("span", { class: "track" }, this.fill, this.mark),
+      this.score,
+      this.margin,
+    );
+    this.element = el("li", {}, this.button);
+  }
+
+  set(score, threshold) {
+    const margin = score - threshold;
+    this.fill.style.width = `${100 * score}%`;
+    this.mark.style.left = `${100 * threshold}%`;
+    this.score.textContent = percent(score);
+    this.margin.textContent = `${margin < 0 ? "−" : "+"}${Math.abs(margin).toFixed(2)}`;
+    this.button.classList.toggle("on", margin >= 0);
+    this.button.title = `threshold ${threshold.toFixed(2)}`;
+  }
+}

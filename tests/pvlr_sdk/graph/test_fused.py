@@ -1,0 +1,103 @@
+"""Fused attention: one node in place of many, the same logits, and what can't be fused is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import errors
+from pvlr_sdk.graph import convert
+from pvlr_sdk.graph.check import OnnxBackend
+from pvlr_sdk.graph.fused import with_definition
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+ROOT = Path(__file__).parents[3]
+PAYLOAD = (ROOT / "models/pvlr-lite2-voc20/engine.plan").read_bytes()
+
+
+def outputs(payload: bytes, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    backend = OnnxBackend(payload)
+    slot = backend.acquire()
+    slot.input[:] = image
+    slot.start()
+    return slot.wait()
+
+
+def fused_node(payload: bytes) -> Any:
+    (node,) = [node for node in onnx.load_from_string(payload).graph.node if node.domain == "pvlr"]
+    return node
+
+
+def test_one_node_with_the_plugins_interface() -> None:
+    payload = convert(PAYLOAD, precision="fp32", attention="fused")
+    model = onnx.load_from_string(payload)
+    onnx.checker.check_model(model)
+    node = fused_node(payload)
+    assert node.op_type == "DualSoftmaxAttention"
+    values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    assert values == {"heads": 8, "plugin_version": b"1", "plugin_namespace": b"pvlr"}
+    assert ("pvlr", 1) in [(entry.domain, entry.version) for entry in model.opset_import]
+    assert not model.functions  # some versions of TensorRT would take a function instead of the plugin
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    assert [shapes.get(name) for name in node.input] == [None, [1, 20, 256], None, [1, 20, 256]]
+    before = onnx.load_from_string(PAYLOAD)
+    softmaxes = [sum(node.op_type == "Softmax" for node in one.graph.node) for one in (before, model)]
+    assert softmaxes == [3, 1]
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("fp16", 0.05)])
+def test_the_logits_stay(precision: str, bound: float) -> None:
+    image = np.random.default_rng(0).normal(size=(3, 288, 288)).astype(np.float32)
+    exact = outputs(PAYLOAD, image)
+    fused = outputs(convert(PAYLOAD, precision=precision, attention="fused"), image)
+    for mine, theirs in zip(fused, exact, strict=True):
+        assert np.abs(mine - theirs).max() < bound
+
+
+def test_its_definition_in_float64() -> None:
+    """The definition that stands for the plugin, against NumPy, with a batch, odd sizes and a shared bank."""
+    random = np.random.default_rng(0)
+    heads, dim, tokens, labels = 3, 5, 7, 4
+    helper, FP32 = onnx.helper, onnx.TensorProto.FLOAT
+    sizes = {"q_x": (2, tokens, 15), "k_t": (1, labels, 15), "v_x": (2, tokens, 15), "v_t": (1, labels, 15)}
+    node = helper.make_node("DualSoftmaxAttention", list(sizes), ["o_x", "o_t"], domain="pvlr", heads=heads)
+    graph = helper.make_graph(
+        [node],
+        "attention",
+        [helper.make_tensor_value_info(name, FP32, size) for name, size in sizes.items()],
+        [helper.make_tensor_value_info(name, FP32, (2, n, 15)) for name, n in (("o_x", tokens), ("o_t", labels))],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("pvlr", 1)]
+    model = with_definition(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    values = {name: random.normal(size=size).astype(np.float32) for name, size in sizes.items()}
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    mine = session.run(["o_x", "o_t"], values)
+
+    q_x, k_t, v_x, v_t = (
+        value.astype(np.float64).reshape(*value.shape[:2], heads, dim).transpose(0, 2, 1, 3)
+        for value in values.values()
+    )
+    affinity = np.exp(q_x @ k_t.swapaxes(2, 3) / np.sqrt(dim))
+    o_x = affinity / affinity.sum(3, keepdims=True) @ v_t
+    o_t = (affinity / affinity.sum(2, keepdims=True)).swapaxes(2, 3) @ v_x
+    for result, expected in zip(mine, (o_x, o_t), strict=True):
+        np.testing.assert_allclose(result, expected.transpose(0, 2, 1, 3).reshape(result.shape), atol=1e-5)
+
+
+def test_another_scale_is_not_fused() -> None:
+    """The plugin divides by the root of the head's width: nothing else may become that."""
+    model = onnx.load_from_string(PAYLOAD)
+    (scale,) = [node for node in model.graph.node if node.op_type == "Constant" and "Pow" in node.output[0]]
+    scale.attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(np.float32(0.2)))
+    with pytest.raises(errors.ModelError, match="dual-modal attention"):
+        convert(model.SerializeToString(), precision="fp32", attention="fused")
+
+
+def test_a_network_without_is_refused(exported: Any) -> None:
+    with pytest.raises(errors.ModelError, match="--attention native"):
+        convert(exported.onnx.read_bytes(), precision="fp16", attention="fused")

@@ -1,0 +1,103 @@
+"""A server in this process on a free port, with the tiny network and the test pattern as its cameras."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvlr_sdk import Tagger
+from pvlr_sdk.serve import ServeSettings
+from pvlr_sdk.site import Site, SiteConfig
+
+ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
+PATTERN = {"door": "test://?fps=30&size=64x48"}
+
+
+@pytest.fixture(scope="session")
+def tagger(plan: Path) -> Iterator[Tagger]:
+    with Tagger(plan, num_threads=1) as made:
+        yield made
+
+
+@dataclass
+class Answer:
+    """An HTTP response."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Served:
+    """A server, and the site behind it."""
+
+    def __init__(self, tagger: Any, site: Site | None, settings: ServeSettings) -> None:
+        from pvlr_sdk.serve.server import WebServer
+
+        self.site = site
+        self.failures: list[BaseException] = []
+        self.server = WebServer(tagger, site, settings, self.failures.append)
+        self.url = self.server.url
+        self.port = int(self.url.rpartition(":")[2])
+        self.server.start()
+        self._watching = threading.Thread(target=site.run) if site else None
+        if self._watching:
+            self._watching.start()
+
+    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.ask("GET", path, headers=headers)
+
+    def tag(self, data: Any, kind: str = "image/jpeg", query: str = "") -> Answer:
+        return self.ask("POST", f"/v1/tag{query}", data, {"Content-Type": kind})
+
+    def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it took too long"
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        if self.site and self._watching:
+            self.site.stop()
+            self._watching.join(5)
+        self.server.close()
+
+
+@pytest.fixture
+def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
+    """Starts servers: ``cameras`` as in a site's file, None for none; further names are settings of the server."""
+    running: list[Served] = []
+
+    def start(cameras: dict[str, Any] | None = None, engine: Any = None, **settings: Any) -> Served:
+        site = None
+        if cameras:
+            raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": ALWAYS}
+            site = Site(SiteConfig.parse(raw, source="test"), tagger=tagger)
+        running.append(Served(engine or tagger, site, ServeSettings(port=0, **settings)))
+        return running[-1]
+
+    yield start
+    for served in running:
+        served.close()
+    assert not [failure for served in running for failure in served.failures]

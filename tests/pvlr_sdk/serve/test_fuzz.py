@@ -1,0 +1,83 @@
+"""Requests made up from the server's own OpenAPI document, and pictures made up from pictures: nothing is a 500."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+
+schemathesis = pytest.importorskip("schemathesis")
+from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: E402
+
+PATTERN = {"door": "test://?fps=10&size=64x48"}
+EXAMPLES = int(os.environ.get("PVLR_FUZZ_EXAMPLES", "25"))
+"""For each operation."""
+SECONDS = int(os.environ.get("PVLR_FUZZ_SECONDS", "25"))
+
+
+def _pictures() -> st.SearchStrategy[bytes]:
+    noise = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+    good = [cv2.imencode(kind, noise)[1].tobytes() for kind in (".jpg", ".png", ".webp")]
+
+    def damage(data: bytes, place: float, new: bytes) -> bytes:
+        position = int(place * len(data))
+        return data[:position] + new + data[position + len(new) :]
+
+    damaged = st.builds(damage, st.sampled_from(good), st.floats(0, 1), st.binary(max_size=4))
+    return st.sampled_from(good) | damaged | st.binary(max_size=64)
+
+
+for _media_type in ("image/jpeg", "image/png", "image/webp"):
+    schemathesis.openapi.media_type(_media_type, _pictures())
+
+MODES = list(schemathesis.GenerationMode)
+
+
+@pytest.mark.parametrize("token", [None, "0123456789abcdef"])
+def test_the_api_keeps_to_its_own_description(serve: Any, token: str | None) -> None:
+    """Status codes, media types and bodies are those that the document names, whatever is sent."""
+    served = serve(PATTERN, token=token)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    served.until(lambda: served.get("/v1/cameras/door/picture", **headers).status == 200)
+    document = schemathesis.openapi.from_url(f"{served.url}/openapi.json", headers=headers)
+    operations = [result.ok() for result in document.get_all_operations()]
+    assert len(operations) == 10
+    with requests.Session() as session:
+        for operation in operations:
+            for mode in MODES:
+                _fuzz(operation, mode, session, headers)
+
+
+def _fuzz(operation: Any, mode: Any, session: requests.Session, headers: dict[str, str]) -> None:
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    def check(case: Any) -> None:
+        # A picture that the document allows may still be damaged, and a camera's name unknown.
+        case.call_and_validate(excluded_checks=[positive_data_acceptance], session=session, headers=headers, timeout=20)
+
+    with suppress(Unsatisfiable):  # where there is nothing to get wrong
+        check()
+
+
+def test_fuzzing_uploads_finds_no_crash(plan: Path) -> None:
+    """Coverage-guided, for some seconds; ``fuzz_upload.py`` says how to run it for longer."""
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris has no wheel for this Python")
+    target = Path(__file__).parent / "fuzz_upload.py"
+    command = [sys.executable, str(target), f"-max_total_time={SECONDS}", "-seed=1", "-max_len=4000", "-timeout=10"]
+    environment = {**os.environ, "PVLR_FUZZ_PLAN": str(plan)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "DONE" in done.stderr

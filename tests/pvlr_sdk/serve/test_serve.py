@@ -1,0 +1,175 @@
+"""``pvlr serve`` as a process: how it starts, what it refuses, how it ends, what it tells systemd."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "serve"]
+TOKEN = "0123456789abcdef"
+CAMERA = "door=test://?fps=30&size=64x48"
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**{key: value for key, value in os.environ.items() if key != "PVLR_TOKEN"}, **more}
+
+
+@contextmanager
+def serving(plan: Path, *arguments: object, **options):
+    """The process and its address."""
+    command = [*PVLR, "--plan", str(plan), "--threads", "1", "--port", "0", *map(str, arguments)]
+    options.setdefault("env", environment())
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            line = process.stderr.readline()
+            assert "serving on" in line, line + process.stderr.read()
+            yield process, line.split()[-1]
+        finally:
+            process.kill()
+
+
+def refused(*arguments: object, **more: str) -> str:
+    command = [*PVLR, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment(**more))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def a_second() -> float:
+    """A second, or more on a machine that has more to do than it has cores for."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_within_a_second(plan, tmp_path, number, status):
+    """With browsers that watch, one that reads nothing, and an upload under way."""
+    with serving(plan, CAMERA, "dead=rtsp://127.0.0.1:1/x", "--events", tmp_path / "e.jsonl") as (process, url):
+        host = url.removeprefix("http://")
+        with connect(f"ws://{host}/v1/live") as live, connect(f"ws://{host}/v1/live") as deaf:
+            live.recv(10)
+            for _ in range(100):
+                deaf.send('{"kind": "shown", "camera": "door"}')
+            with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2]))) as upload:
+                upload.sendall(
+                    b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n1"
+                )
+                time.sleep(0.5)
+                process.send_signal(number)
+                began = time.monotonic()
+                assert process.wait(10) == status
+                assert time.monotonic() - began < a_second()
+            with suppress(ConnectionClosed):
+                while True:
+                    live.recv(1)  # a TimeoutError if it is still open
+        assert "Traceback" not in process.stderr.read()
+        assert process.stdout.read() == ""
+
+
+def test_events_go_where_watch_sends_them_and_the_page_outlives_the_cameras(plan, tmp_path):
+    config = tmp_path / "site.yaml"
+    config.write_text(
+        "cameras: {a: 'test://?fps=30&size=64x48&frames=30'}\nevents: {thresholds: {cat: 0}, labels: [cat]}\n"
+        "serve: {token: $WORD, names: [cams.example]}\n"
+    )
+    words = environment(WORD=TOKEN)
+    with serving(plan, "--config", config, "--events", "-", env=words) as (process, url):
+        on, off = (json.loads(process.stdout.readline()) for _ in range(2))
+        assert (on["event"], off["reason"]) == ("on", "camera ended: the end was reached")
+        assert get(f"{url}/v1/events")[0] == 401
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        assert json.loads(get(f"{url}/v1/events", **bearer)[1])["events"] == [on, off]
+        assert json.loads(get(f"{url}/v1/cameras/a", **bearer, Host="cams.example")[1])["state"] == "ended"
+        assert process.poll() is None
+
+
+def test_without_cameras_it_tags_photos(plan):
+    photo = (Path(__file__).parents[3] / "docs/images/chelsea.jpg").read_bytes()
+    with serving(plan) as (_, url):
+        request = urllib.request.Request(f"{url}/v1/tag", photo, {"Content-Type": "image/jpeg"})
+        assert json.load(urllib.request.urlopen(request, timeout=10))["width"] == 451
+
+
+def test_what_is_refused_at_the_start(plan, tmp_path):
+    assert "OptionError: host 0.0.0.0: expected a token" in refused("--plan", plan, "--host", "0.0.0.0")
+    short = refused("--plan", plan, "--host", "0.0.0.0", PVLR_TOKEN="s3cret")
+    assert "at least 16" in short
+    assert "s3cret" not in short
+    assert "--token-file" in refused("--plan", plan, "--token-file", tmp_path / "none")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "free address" in refused("--plan", plan, "--port", taken.getsockname()[1])
+    (tmp_path / "x.pem").write_text("x")
+    tls = refused("--plan", plan, "--port", 0, "--tls-cert", tmp_path / "x.pem", "--tls-key", tmp_path / "x.pem")
+    assert "tls_cert and tls_key: expected a certificate" in tls
+    assert "PlanNotFoundError" in refused("--plan", tmp_path / "none.plan")
+    assert "UnknownLabelError" in refused("test://", "--plan", plan, "--label", "act")
+
+
+def test_a_missing_package_is_named(plan):
+    code = "import sys; sys.modules['fastapi'] = None; from pvlr_sdk.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--plan", str(plan)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "MissingPartError: pvlr serve: expected its packages" in done.stderr
+
+
+def test_other_machines_need_the_token_and_https_works(plan, tmp_path):
+    certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
+    certificate += ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
+    try:
+        subprocess.run(certificate, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    options = ["--host", "0.0.0.0", "--token-file", tmp_path / "token"]
+    options += ["--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem"]
+    with serving(plan, *options) as (_, url):
+        assert url.startswith("https://0.0.0.0:")
+        trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        trusting.check_hostname = False
+        address = url.replace("0.0.0.0", "127.0.0.1")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{address}/v1/labels", context=trusting, timeout=10)
+        form = urllib.request.Request(f"{address}/signin", f"token={TOKEN}".encode())
+        handler = urllib.request.HTTPSHandler(context=trusting)
+        opener = urllib.request.build_opener(handler, urllib.request.HTTPCookieProcessor())
+        assert b"main.js" in opener.open(form, timeout=10).read()
+
+
+def test_systemd_hears_that_it_lives(plan, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.settimeout(20)
+        told = environment(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="600000")
+        with serving(plan, CAMERA, env=told) as (process, _):
+            assert [channel.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+            process.terminate()
+            messages = [channel.recv(100)]
+            while messages[-1] == b"WATCHDOG=1":
+                messages.append(channel.recv(100))
+            assert messages[-1] == b"STOPPING=1"
+    unit = subprocess.run([*PVLR, "--systemd"], capture_output=True, text=True, check=True).stdout
+    assert "pvlr serve --config /etc/pvlr/site.yaml" in unit
+    assert "pvlr watch" not in unit
