@@ -10,7 +10,7 @@ namespace pvlr {
 namespace {
 
 constexpr std::int64_t kLanes = 8;   // partial sums of a row: they keep rounding errors small and fill vectors
-constexpr std::int64_t kTokens = 4;  // times kHeadLabels sums stay in registers
+constexpr std::int64_t kTokens = 6;  // times kHeadLabels sums stay in registers
 constexpr std::int64_t kSlice = 32;  // of the width, summed on its own
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -49,27 +49,26 @@ PVLR_INLINE void make_unit_body(const UnitRow& u) {
   for (std::int64_t i = 0; i < u.width; ++i) row[i] *= factor;
 }
 
+// One value for each label of a block, in as many registers as it takes: compilers find this shape in a vector type,
+// but not in nested loops.
+typedef float Labels __attribute__((vector_size(kHeadLabels * sizeof(float)), aligned(sizeof(float)), may_alias));
+
 // Similarities of kCount tokens.
 template <std::int64_t kCount>
 PVLR_INLINE void compare(const HeadBlock& b, std::int64_t first) {
   const float* const x = b.x + first * b.width;
-  float sums[kCount][kHeadLabels] = {};
+  Labels sums[kCount] = {};
   for (std::int64_t begin = 0; begin < b.width; begin += kSlice) {
     const std::int64_t end = std::min(begin + kSlice, b.width);
-    float partial[kCount][kHeadLabels] = {};
+    Labels partial[kCount] = {};
     for (std::int64_t d = begin; d < end; ++d) {
-      const float* const t = b.t + d * kHeadLabels;
-      for (std::int64_t n = 0; n < kCount; ++n) {
-        for (std::int64_t c = 0; c < kHeadLabels; ++c) partial[n][c] += x[n * b.width + d] * t[c];
-      }
+      const Labels t = *reinterpret_cast<const Labels*>(b.t + d * kHeadLabels);
+      for (std::int64_t n = 0; n < kCount; ++n) partial[n] += x[n * b.width + d] * t;
     }
-    for (std::int64_t n = 0; n < kCount; ++n) {
-      for (std::int64_t c = 0; c < kHeadLabels; ++c) sums[n][c] += partial[n][c];
-    }
+    for (std::int64_t n = 0; n < kCount; ++n) sums[n] += partial[n];
   }
-  float* const to = b.similarity + first * kHeadLabels;
   for (std::int64_t n = 0; n < kCount; ++n) {
-    for (std::int64_t c = 0; c < kHeadLabels; ++c) to[n * kHeadLabels + c] = sums[n][c] * b.scale;
+    *reinterpret_cast<Labels*>(b.similarity + (first + n) * kHeadLabels) = sums[n] * b.scale;
   }
 }
 

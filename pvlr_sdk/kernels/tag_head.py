@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -148,9 +147,8 @@ def _vector(arguments: Arguments, name: str, value: Any, size: int, inputs: dict
 
 def _number(arguments: Arguments, name: str, value: Any) -> float:
     number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
-    # As the core's float32 sees it.
-    if not number or not math.isfinite(np.float32(value)) or (name == "epsilon" and value < 0):
-        raise arguments.wrong(name, f"a finite number{' of at least 0' * (name == 'epsilon')}", repr(value))
+    if not number or not abs(value) <= np.finfo(np.float32).max or (name == "epsilon" and value < 0):
+        raise arguments.wrong(name, f"a finite float32{' of at least 0' * (name == 'epsilon')}", repr(value))
     return float(value)
 
 
