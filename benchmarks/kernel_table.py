@@ -65,7 +65,7 @@ def attention_load(name: str, batch: int, heads: int, tokens: int, labels: int, 
     return Workload(f"{name}: {sizes}", 6 * dim * affinities, 2 * affinities, elements)
 
 
-def _tag_head(name: str, batch: int, tokens: int, labels: int, width: int) -> Workload:
+def head_load(name: str, batch: int, tokens: int, labels: int, width: int) -> Workload:
     """One product (tokens, width, labels) an image, a softmax over tokens, a sigmoid; logits, scores and tags."""
     similarities = float(batch * tokens * labels)
     other = batch * labels * (4 + 4 + 1) + 2 * 4 * labels + 4 * 4 * width
@@ -103,9 +103,9 @@ KERNELS = (
         "kernels/tag_head_launch.cuh",
         {"tag_head": Function("{0}::kSharedBytes", needs=("HMMA", "LDSM", "LDGSTS"))},
         (
-            _tag_head("the shipped coco80 model", 1, 81, 80, 256),
-            _tag_head("a batch of it", 8, 81, 80, 256),
-            _tag_head("many labels", 1, 324, 4585, 512),
+            head_load("the shipped coco80 model", 1, 81, 80, 256),
+            head_load("a batch of it", 8, 81, 80, 256),
+            head_load("many labels", 1, 324, 4585, 512),
         ),
     ),
     Kernel(
