@@ -10,8 +10,6 @@ import importlib
 import importlib.metadata
 import os
 import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 from . import __version__, errors
 from .cores import available_cores
+from .probes import board, gpu, parts, video
 
 _CPU_FEATURES = (
     *("avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
@@ -49,8 +48,9 @@ def examine(plan: str | Path | None = None, *, load: bool = True) -> dict[str, A
 
     Returns:
         ``problems`` lists in words what keeps the SDK or the plan from running; empty if all is well. The other keys
-        are the probes: ``pvlr_sdk``, ``python``, ``system``, ``cpu``, ``memory_mib``, ``openvino``, ``gpu``,
-        ``packages``, ``plan``. A probe that failed is ``{"error": reason}``.
+        are the probes: ``pvlr_sdk``, ``python``, ``system``, ``cpu``, ``memory_mib``, ``openvino``, ``cuda``, ``gpu``,
+        ``nvcc``, ``tensorrt``, ``jetson``, ``clocks``, ``heat``, ``opencv``, ``gstreamer``, ``parts``, ``packages``,
+        ``plan``. What is not here is None; a probe that failed is ``{"error": reason}``.
     """
     report: dict[str, Any] = {
         "pvlr_sdk": _guarded(_sdk),
@@ -59,7 +59,16 @@ def examine(plan: str | Path | None = None, *, load: bool = True) -> dict[str, A
         "cpu": _guarded(_cpu),
         "memory_mib": _guarded(_memory),
         "openvino": _guarded(_openvino),
-        "gpu": _guarded(_gpu),
+        "cuda": _guarded(gpu.devices),
+        "gpu": _guarded(gpu.now),
+        "nvcc": _guarded(gpu.toolkit),
+        "tensorrt": _guarded(gpu.tensorrt),
+        "jetson": _guarded(board.jetson),
+        "clocks": _guarded(board.clocks),
+        "heat": _guarded(board.heat),
+        "opencv": _guarded(video.opencv),
+        "gstreamer": _guarded(video.gstreamer),
+        "parts": _guarded(parts.parts),
         "packages": _guarded(_packages),
     }
     if load:
@@ -150,25 +159,6 @@ def _device(core: Any, name: str) -> Any:
     )
 
 
-def _gpu() -> dict[str, Any]:
-    return {
-        "nvidia_smi": _guarded(
-            lambda: _output_of("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
-        ),
-        "nvcc": _guarded(lambda: _output_of("nvcc", "--version")),
-        "jetson": Path("/etc/nv_tegra_release").is_file(),
-    }
-
-
-def _output_of(program: str, *arguments: str) -> str | None:
-    path = shutil.which(program)
-    if path is None:
-        return None
-    done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=10, check=False)
-    lines = (done.stdout or done.stderr).strip().splitlines()
-    return lines[-1] if lines else f"exit status {done.returncode}"
-
-
 def _packages() -> dict[str, str | None]:
     def version(name: str) -> str | None:
         try:
@@ -181,6 +171,7 @@ def _packages() -> dict[str, str | None]:
 
 def _plan(plan: str | Path | None) -> dict[str, Any]:
     from .bundle import default_plan
+    from .probes import fit
 
     try:
         path = Path(plan) if plan is not None else default_plan()
@@ -190,7 +181,9 @@ def _plan(plan: str | Path | None) -> dict[str, Any]:
             return {"path": str(path), "runs": True, "info": tagger.info}
     except errors.PvlrError as error:
         given = str(plan) if plan is not None else "the bundled model"
-        return {"path": given, "runs": False, "why": f"{type(error).__name__}: {error}", "help": error.help_anchor}
+        found = {"path": given, "runs": False, "why": f"{type(error).__name__}: {error}", "help": error.help_anchor}
+        misfits = _guarded(lambda: fit.reasons(path))
+        return {**found, "does_not_fit": misfits} if isinstance(misfits, list) and misfits else found
 
 
 def _problems(report: dict[str, Any]) -> list[str]:
@@ -207,6 +200,7 @@ def _problems(report: dict[str, Any]) -> list[str]:
     if devices is not None and "CPU" not in devices:
         problems.append(f"OpenVINO has no CPU device here: {report['openvino']}")
     plan = report.get("plan", {})
+    problems += [f"the plan does not fit this machine: {reason}" for reason in plan.get("does_not_fit", [])]
     if "error" in plan or plan.get("runs") is False:
         problems.append(f"the plan does not run here: {plan.get('why') or plan.get('error')}")
     return problems

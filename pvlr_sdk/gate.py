@@ -19,6 +19,11 @@ MIN_AGREEMENT = 0.9
 costs on close calls; it cost a Lite2 network 0.1 to 0.2 mAP."""
 
 
+def least_agreement(precision: str) -> float:
+    """The share of photos that must keep their tag set, 0..1, where nobody says otherwise."""
+    return MIN_AGREEMENT if precision == "int8" else 0.98
+
+
 @dataclass(frozen=True)
 class Agreement:
     """What an engine says of N photos, against the fp32 engine.

@@ -53,6 +53,33 @@ def overlapped(work: Callable[[Item], Result], items: Iterable[Item], *, workers
                 thread.join(max(0.0, deadline - time.monotonic()))
 
 
+class Workers:
+    """Daemon threads that run calls in the order they come; unlike an executor's they never hold up Python's end."""
+
+    def __init__(self, count: int) -> None:
+        self._tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._threads = [
+            Thread(target=_serve, args=(_call, self._tasks), name=f"pvlr-async-{n}", daemon=True) for n in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[[], Result]) -> Future[Result]:
+        """A future of what the call gives."""
+        future: Future[Result] = Future()
+        self._tasks.put((future, call))
+        return future
+
+    def close(self) -> None:
+        """Let the threads end after the calls that are there already."""
+        for _ in self._threads:
+            self._tasks.put(None)
+
+
+def _call(call: Callable[[], Result]) -> Result:
+    return call()
+
+
 def _serve(work: Callable[[Any], Any], tasks: SimpleQueue[tuple[Future[Any], Any] | None]) -> None:
     while (task := tasks.get()) is not None:
         future, item = task

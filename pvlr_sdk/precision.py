@@ -72,6 +72,15 @@ class Photos:
         chosen = np.linspace(0, len(self.frames) - 1, limit).round().astype(int)
         return Photos([self.frames[i] for i in chosen], None if self.targets is None else self.targets[chosen])
 
+    @property
+    def ranges(self) -> Sequence[FrameLike]:
+        """The photos to quantise with."""
+        return self.frames[0::2][:_RANGES]
+
+    def gate(self, most: int = _GATE) -> tuple[Sequence[FrameLike], NDArray[Any] | None]:
+        """At most so many photos that no range was measured on, and their targets."""
+        return self.frames[1::2][:most], None if self.targets is None else self.targets[1::2][:most]
+
     def check(self) -> None:
         """Raises OptionError for too few photos."""
         if len(self.frames) < _FEWEST:
@@ -124,17 +133,15 @@ def choose(
         MissingPartError, ModelError: as ``quantize``.
     """
     photos.check()
-    gate = photos.frames[1::2][:_GATE]
-    targets = None if photos.targets is None else photos.targets[1::2][:_GATE]
+    gate, targets = photos.gate()
 
     def prepare(frame: FrameLike) -> NDArray[np.float32]:
         pixels, order, _ = load_frame(frame)
         return preprocess(pixels, order)
 
-    ranges = photos.frames[0::2][:_RANGES]
     candidates = {name: (network, name) for name in precisions}
     if wanted in ("auto", "int8"):
-        payload = quantize(network.payload, ranges, prepare, network.fp32_until)
+        payload = quantize(network.payload, photos.ranges, prepare, network.fp32_until)
         digest = hashlib.sha256(payload).hexdigest()
         candidates["int8"] = (replace(network, payload=payload, sha256=digest, fp32_until=None), "int8")
     engines: dict[str, Backend] = {
@@ -147,7 +154,7 @@ def choose(
     agreement[chosen].check(least, f"precision {chosen}")
     measured = {
         "precisions": {name: {"inference_ms": speed[name], **agreement[name].to_dict()} for name in candidates},
-        "calibrated_on": len(ranges),
+        "calibrated_on": len(photos.ranges),
         "min_agreement": least,
     }
     return Choice(candidates[chosen][0], _in_manifest(chosen, wanted, precisions), measured)

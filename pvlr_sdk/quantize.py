@@ -64,11 +64,16 @@ def quantize(
         ) from error
     nncf.set_log_level(logging.ERROR)
     network = load(payload, "network")
+    for number, node in enumerate(network.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"  # what is not quantised is told by name
     batch = network.graph.input[0].type.tensor_type.shape.dim[0]
     dynamic = type(batch)()
     dynamic.CopyFrom(batch)
     batch.dim_value = 1
     name = network.graph.input[0].name
+    kept = _kept(network, fp32_until)
+    if for_tensorrt:
+        kept |= _no_gain_in_tensorrt(network, kept)
     # NNCF draws its progress bar on stdout, where the command line's data belong.
     progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
     try:
@@ -79,7 +84,7 @@ def quantize(
                 subset_size=len(frames),
                 # Symmetric weights and activations: what TensorRT takes as well, and faster on CPUs than zero points.
                 preset=nncf.QuantizationPreset.PERFORMANCE,
-                ignored_scope=nncf.IgnoredScope(names=_kept(network, fp32_until), validate=False),
+                ignored_scope=nncf.IgnoredScope(names=sorted(kept), validate=False),
                 advanced_parameters=_one_scale_a_tensor() if for_tensorrt else None,
             )
     except errors.FrameError:
@@ -126,12 +131,23 @@ def _make_signed(graph: onnx.GraphProto) -> None:
     del graph.value_info[:]  # they name the old types
 
 
-def _kept(network: onnx.ModelProto, fp32_until: str | None) -> list[str]:
+def _no_gain_in_tensorrt(network: onnx.ModelProto, kept: set[str]) -> set[str]:
+    """In a transformer: all but products with weights. Attention and residuals lose much by int8 and gain little."""
+    rest = [node for node in network.graph.node if node.name not in kept]
+    if not any(node.op_type == "LayerNormalization" for node in rest):
+        return set()
+    weights = set(initializers(network.graph))
+    return {
+        node.name for node in rest if node.op_type not in ("Conv", "MatMul", "Gemm") or not weights & set(node.input)
+    }
+
+
+def _kept(network: onnx.ModelProto, fp32_until: str | None) -> set[str]:
     """The names of the nodes that are not quantised: those before ``fp32_until``, and the head."""
     nodes = list(network.graph.node)
     before = _closure([node for node in nodes if fp32_until in node.output], nodes, upwards=True)
     head = _closure([node for node in nodes if node.name.startswith(_HEAD)], nodes, upwards=False)
-    return sorted({node.name for node in [*before, *head] if node.name})
+    return {node.name for node in [*before, *head]}
 
 
 def _closure(start: list[Any], nodes: list[Any], *, upwards: bool) -> list[Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from threading import Lock
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from . import device_frames, errors, golden
 from .backends import Backend, Slot, open_backend
 from .bundle import Bundle, default_plan
 from .frames import Frame, load_frame
-from .overlap import overlapped
+from .overlap import Workers, overlapped
 from .preprocess import Preprocessor
 from .result import LabelSpace, TagResult, checked_top_k, thresholds_for
 
@@ -35,9 +37,10 @@ class Tagger:
         threshold: the score from which on a label is a tag: None for the thresholds that the plan deploys, one number
             from 0 to 1 for all labels, or a mapping that changes those of some labels.
         top_k: keep at most this many tags, the best ones, of those that reach their threshold; None: all.
-        device: ``auto`` or ``cpu``.
+        device: ``auto`` (what the plan is for), ``cpu`` or ``tensorrt``.
         optimize: ``latency``: all threads share each inference, so that one frame is done soonest; ``throughput``:
-            several inferences at once, on fewer threads each, so that many are (``predict_stream``).
+            several inferences at once, on fewer threads each, so that many are (``predict_stream``). On a GPU that is
+            single frames, or batches of the plan's largest size.
         num_threads: threads of the engine; None: the cores that this process may use.
         reduced_jpeg: decode JPEG files and bytes at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the
             network's input in both directions. Large photos decode several times faster, but their pixels are then no
@@ -47,7 +50,7 @@ class Tagger:
     Raises:
         BundleError: the plan can't be used; each reason has its own class (see ``docs/errors.md``).
         OptionError, UnknownLabelError: an argument can't be.
-        MissingPartError: the compiled core or OpenVINO is not installed.
+        MissingPartError: the compiled core or the plan's backend (OpenVINO, TensorRT) is not installed.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class Tagger:
         size = 2 * manifest.input.height, 2 * manifest.input.width
         self._least_size = size if reduced_jpeg else None
         self._process = os.getpid()
+        self._workers: Workers | None = None
+        self._workers_lock = Lock()
         self._info = {
             "name": manifest.name,
             "plan": str(bundle.path),
@@ -117,7 +122,8 @@ class Tagger:
 
         Args:
             frame: a uint8 array of any size and strides, (H, W, 3), (H, W, 4), (H, W) grey or, with ``color="nv12"``,
-                (H * 3 / 2, W); the path or the encoded bytes of a picture; a PIL image.
+                (H * 3 / 2, W); the path or the encoded bytes of a picture; a PIL image. A TensorRT plan also takes such
+                arrays on the GPU, through DLPack or ``__cuda_array_interface__``.
             color: how an array stores its channels: ``bgr`` (as OpenCV gives), ``rgb``, or one of :mod:`pvlr_sdk.yuv`.
             threshold, top_k: as for the class, for this frame only; None: what the tagger was made with.
 
@@ -146,6 +152,34 @@ class Tagger:
         options = self._options(None, None)
         job = self._start(backend, frame, color)
         return Pending(lambda: self._finish(backend, job, *options))
+
+    def predict_async(
+        self,
+        frame: FrameLike,
+        *,
+        color: str = "bgr",
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+    ) -> Future[TagResult]:
+        """A future of the tags of one frame, decoded and computed in other threads; ``asyncio.wrap_future`` awaits it.
+
+        The frame is not copied: leave it alone until the future is done. Frames wait in a queue without a limit, so
+        bound how many are under way if they come faster than they are tagged.
+
+        Args:
+            frame, color, threshold, top_k: as for ``predict``.
+
+        Raises:
+            OptionError, UnknownLabelError: an option can't be.
+            BackendError: the tagger is closed or belongs to another process.
+            Everything else that ``predict`` raises, the future does.
+        """
+        backend = self._ready()
+        options = self._options(threshold, top_k)
+        with self._workers_lock:
+            if self._workers is None:
+                self._workers = Workers(backend.parallel + 1)
+            return self._workers.submit(lambda: self._finish(backend, self._start(backend, frame, color), *options))
 
     def predict_batch(
         self,
@@ -210,6 +244,10 @@ class Tagger:
     def close(self) -> None:
         """Free the model. Calls that are under way in other threads still end; later ones raise BackendError."""
         self._backend = None
+        with self._workers_lock:
+            workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.close()
 
     def __enter__(self) -> Tagger:
         return self

@@ -44,10 +44,7 @@ def export(checkpoint: Path, out: Path) -> Path:
     """
     model, config, extra = load_model(checkpoint)
     deployed = DeployedPVLR(model)
-    network = store_half(to_onnx(deployed, config))
-    _set_metadata(network, _spec(deployed, config, extra, fp32_until(network)))
-    onnx.checker.check_model(network)
-    payload = network.SerializeToString()
+    payload = describe(store_half(to_onnx(deployed, config)), deployed, config, extra)
     difference = check(payload, deployed, config)
     if not difference < _TOLERANCE:
         raise ModelError(
@@ -83,6 +80,14 @@ def to_onnx(model: DeployedPVLR, config: Config) -> onnx.ModelProto:
     if not ok:
         raise ModelError("export", expected="a network that simplifies", got="different outputs", hint="Report this.")
     return network
+
+
+def describe(network: onnx.ModelProto, model: DeployedPVLR, config: Config, extra: dict[str, Any]) -> bytes:
+    """The network as a file that says what it is."""
+    front = fp32_until(network) if model.backbone.front else None  # a ViT has a first block too, but none that is exact
+    _set_metadata(network, _spec(model, config, extra, front))
+    onnx.checker.check_model(network)
+    return network.SerializeToString()
 
 
 def store_half(network: onnx.ModelProto) -> onnx.ModelProto:

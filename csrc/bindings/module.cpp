@@ -10,6 +10,7 @@
 
 #include "attention.h"
 #include "host/passes.h"
+#include "preprocess.h"
 #include "pvlr/preprocess.h"
 #include "tag_head.h"
 #include "tensor.h"
@@ -120,5 +121,6 @@ PYBIND11_MODULE(_core, module) {
       "The instruction set that the pass uses on this processor.");
   pvlr::bindings::bind_tensor(module);
   pvlr::bindings::bind_attention(module);
+  pvlr::bindings::bind_preprocess(module);
   pvlr::bindings::bind_tag_head(module);
 }

@@ -115,10 +115,7 @@ def build(
     from .phases import Phases
     from .screen import print_json
 
-    if truth is not None and calibrate is None:
-        raise errors.OptionError("--truth", expected="--calibrate too", got="--truth alone", hint="Name the folder.")
-    photos = _photos(calibrate, truth, split, bank or onnx.with_suffix(".labels.safetensors")) if calibrate else None
-
+    photos = photos_for(calibrate, truth, split, bank or onnx.with_suffix(".labels.safetensors"))
     plan = out or onnx.with_name("engine.plan")
     options = BuildOptions(Batch.parse(batch), attention, workspace, hardware, version_compatible, dla, verbose)
     with Phases() as phases:
@@ -171,7 +168,16 @@ def labels(plan: PlanArgument = None, as_json: JsonOption = False) -> None:
             print(f"{label.name}\t{label.threshold}")
 
 
-def _photos(folder: Path, truth: Path | None, split: str | None, bank: Path) -> Photos:
+def photos_for(folder: Path | None, truth: Path | None, split: str | None, bank: Path) -> Photos | None:
+    """What --calibrate, --truth and --split name.
+
+    Raises:
+        OptionError: --truth without --calibrate.
+    """
+    if truth is not None and folder is None:
+        raise errors.OptionError("--truth", expected="--calibrate too", got="--truth alone", hint="Name the folder.")
+    if folder is None:
+        return None
     from ..labels import LabelBank
     from ..labels_csv import read_labels
     from ..precision import Photos

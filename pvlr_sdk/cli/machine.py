@@ -39,7 +39,7 @@ def doctor(plan: PlanArgument = None, as_json: JsonOption = False) -> None:
 def _rows(report: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = []
     for name, value in report.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             rows += [(f"{name}: {key}", _words(inner)) for key, inner in value.items() if key != "info"]
         elif name != "problems":
             rows.append((name, _words(value)))
@@ -50,10 +50,10 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _words(value: Any) -> Any:
-    if value is None:
+    if value is None or value in ({}, []):
         return "not here"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items())
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return "; ".join(map(str, map(_words, value))) if value and isinstance(value[0], dict) else " ".join(value)
     return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value

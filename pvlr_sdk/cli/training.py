@@ -44,23 +44,82 @@ def train(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `pvlr train` wrote.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|MODEL.onnx", help="The folder that `pvlr train` wrote, or what `export` made of it."
+        ),
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Where model.onnx and its label bank go; by default RUN."),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Where the networks and label banks go; by default beside RUN."
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="What the graph computes in: fp32 or, for TensorRT, fp16, bf16, int8.")
+    ] = "fp32",
+    attention: Annotated[
+        str, typer.Option(help="native: ONNX operators; fused: one node for TensorRT's plugin.")
+    ] = "native",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Some hundred typical photos: int8 needs them, and they show what it costs."),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="What those photos show, as for `pvlr eval`: measures the mAP as well."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only the rows of this split of the CSV.")] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="The share of photos that must keep the tags of fp32; by default 0.98, int8 0.9."
+        ),
     ] = None,
 ) -> None:
-    """Write a trained model as ONNX network and label bank, ready for `pvlr build` (needs the extra \\[train]).
+    """Write a trained model as ONNX network and label bank, ready for `pvlr build`.
+
+    A RUN needs the extra \\[train]; a MODEL.onnx in fp32 can be written in another precision without it. For a CPU
+    leave it in fp32, `pvlr build` chooses the precision itself; TensorRT takes it from the network. What is not in fp32
+    is held against fp32 before it is written.
 
     \b
     [bold]Examples[/bold]
     pvlr export runs/my-photos
-    pvlr build runs/my-photos/model.onnx --out engine.plan
+    pvlr export runs/my-photos --precision fp16
+    pvlr export model.onnx --precision int8 --calibrate photos/
     """
+    from ..backends import check_choice
+    from ..graph import ATTENTIONS, PRECISIONS, export_as
+    from .bundles import photos_for
+    from .screen import note
+
+    check_choice("--precision", precision, PRECISIONS)
+    check_choice("--attention", attention, ATTENTIONS)
     if out is not None and out.suffix == ".onnx":
         raise errors.OptionError("--out", expected="a folder", got=f"{out}", hint="The network there is model.onnx.")
-    folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
-    print(_training("export").export(folder, out or folder))
+    if run.suffix == ".onnx":
+        network = run
+    else:
+        folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
+        network = _training("export").export(folder, out or folder)
+        print(network)
+    if (precision, attention) == ("fp32", "native"):
+        return
+    photos = photos_for(calibrate, truth, split, network.with_suffix(".labels.safetensors"))
+    path, agreement = export_as(
+        network,
+        out or network.parent,
+        precision=precision,
+        attention=attention,
+        photos=photos,
+        min_agreement=min_agreement,
+    )
+    print(path)
+    share = f"the tags of fp32 on {100 * agreement.tag_sets:.1f} % of {agreement.photos} pictures"
+    accuracy = "" if agreement.mAP is None else f", mAP {agreement.mAP:.2f} (fp32 {agreement.mAP_fp32:.2f})"
+    note(f"{precision}: {share}, largest logit difference {agreement.largest_logit_difference:.3f}{accuracy}")
 
 
 def report(

@@ -6,5 +6,6 @@ written into the graph here, as casts and as pairs of QuantizeLinear and Dequant
 
 from .check import check
 from .convert import ATTENTIONS, PRECISIONS, convert
+from .export import export_as
 
-__all__ = ["ATTENTIONS", "PRECISIONS", "check", "convert"]
+__all__ = ["ATTENTIONS", "PRECISIONS", "check", "convert", "export_as"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import errors
+from .. import errors, golden
 from ..backends.openvino import INPUT, LOGITS, SIMILARITY
 from ..cores import available_cores
 from ..device_frames import DeviceFrame
@@ -30,6 +30,8 @@ def check(
     frames: Iterable[FrameLike],
     thresholds: NDArray[np.float32],
     targets: NDArray[Any] | None = None,
+    *,
+    source: str = "network",
 ) -> Agreement:
     """How well what :func:`convert` made agrees with the network that it was made of.
 
@@ -41,10 +43,12 @@ def check(
         frames: pictures, read once.
         thresholds: float32 (C,), where a label becomes a tag.
         targets: (N, C) of 1 (present), -1 (absent), 0 (unknown), for the mAP of both.
+        source: names the network in errors.
 
     Raises:
         MissingPartError: ONNX or ONNX Runtime is not installed.
         FrameError: a frame can't be used.
+        NonFiniteError: the converted network gives NaN or infinite logits.
     """
     from ..frames import load_frame
     from ..preprocess import Preprocessor
@@ -55,6 +59,8 @@ def check(
         pixels, order, _ = load_frame(frame)
         images.append(preprocess(pixels, order))
     logits, exact = (logits_of_all(images, OnnxBackend(network)) for network in (payload, reference))
+    if not np.isfinite(logits).all():
+        raise golden.non_finite(source)
     return compare(logits, exact, thresholds, targets)
 
 
@@ -69,7 +75,7 @@ class OnnxBackend:
                 "onnxruntime", expected="ONNX Runtime", got=str(error), hint='Install it: pip install "pvlr-sdk[int8]".'
             ) from error
         model = with_definition(edit.load(payload, "network"))
-        self._spec = spec_of(model, "network")
+        self.spec = spec_of(model, "network")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = available_cores()
         options.log_severity_level = 3
@@ -78,7 +84,7 @@ class OnnxBackend:
         self._session = onnxruntime.InferenceSession(
             emulated(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        self.precision: str = self._spec.precision
+        self.precision: str = self.spec.precision
         self.parallel = 1
         self.info: dict[str, Any] = {
             "backend": "onnxruntime",
@@ -88,7 +94,7 @@ class OnnxBackend:
         }
 
     def acquire(self) -> Slot:
-        size = self._spec.input
+        size = self.spec.input
         return _Slot(self._session, np.zeros((3, size.height, size.width), np.float32))
 
     def release(self, slot: Slot) -> None:

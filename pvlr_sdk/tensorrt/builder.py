@@ -13,6 +13,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from .. import errors
+from . import plugins
 from .library import Messages, logger, version
 from .options import BuildOptions
 from .parse import parse
@@ -40,6 +41,7 @@ def compile_network(
     options: BuildOptions,
     messages: Messages,
     *,
+    with_plugins: bool = False,
     timings: bytes = b"",
     watcher: Watcher | None = None,
 ) -> Compiled:
@@ -50,14 +52,20 @@ def compile_network(
         source: names it in errors.
         options: batches, memory, compatibility.
         messages: gets TensorRT's log.
+        with_plugins: the network has nodes of our plugin library.
         timings: what an earlier build gave, for the same version and GPU; b"" for none.
         watcher: is told how far it is.
 
     Raises:
+        MissingPartError: there is no plugin library.
         UnsupportedNodeError: the parser refuses a node.
         BuildError: TensorRT gives no plan.
         KeyboardInterrupt: the user did not want to wait.
     """
+    if with_plugins:
+        import tensorrt as trt
+
+        plugins.load(trt.get_plugin_registry())
     cancelled = Event()
     return _interruptible(
         lambda: _compile(payload, source, options, messages, timings, watcher or Nobody(), cancelled), cancelled

@@ -25,7 +25,7 @@ _REMEDIES = (
         "TensorRT has no unsigned tensors inside a network: make it with pvlr export --precision int8.",
     ),
     (
-        "deserialize",
+        "failed to parse the onnx model",
         "The file is damaged or no ONNX: export it again with pvlr export.",
     ),
 )
@@ -39,10 +39,6 @@ class Refusal:
     node: str
     operator: str
     reason: str
-
-    def __str__(self) -> str:
-        what = f"{self.operator} {self.node!r}".strip() if self.operator else "the network"
-        return f"{what}: {self.reason}"
 
     @property
     def remedy(self) -> str:
@@ -96,7 +92,7 @@ def _refusal(error: Any) -> Refusal:
     code = str(_call(error, "code") or "").rsplit(".", 1)[-1]
     # The parser's own assertions read: condition && "words for people"
     words = [line.split('&& "', 1)[-1].strip(' "') for line in reason if line.strip()]
-    return Refusal(node, operator, " ".join(words) or code or "no reason given")
+    return Refusal(node, operator, " ".join(words).rstrip(".?") or code or "no reason given")
 
 
 def _text(error: Any, name: str) -> str:

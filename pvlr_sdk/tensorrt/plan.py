@@ -24,7 +24,7 @@ from ..frames import FrameLike, load_bgr, load_frame
 from ..manifest import FORMAT, Manifest
 from ..precision import Photos, median_times
 from ..preprocess import Preprocessor
-from . import library
+from . import library, plugins
 from .builder import compile_network
 from .options import PRECISIONS, BuildOptions
 
@@ -181,7 +181,7 @@ class _Work:
                 "version_compatible": options.version_compatible,
                 "batch": [options.batch.least, options.batch.usual, options.batch.most],
                 "attention": attention,
-                "plugins": None,
+                "plugins": plugins.version() if attention == "fused" else None,
                 "dla": options.dla,
             },
             "input": spec.input.model_dump(mode="json"),
@@ -212,6 +212,8 @@ class _Work:
     def _build(self, attention: str, watcher: Watcher | None) -> tuple[_Built, TensorRtBackend]:
         from ..graph import convert
 
+        if attention == "fused":
+            plugins.find()  # before minutes are spent on anything else
         source = self.source.network.source
         payload = convert(
             self.source.network.payload,
@@ -224,7 +226,13 @@ class _Work:
         folder, key = cache.cache_folder(), self._timings_key()
         timings = cache.load(folder, key) if folder else None
         compiled = compile_network(
-            payload, source, self.options, self.messages, timings=timings or b"", watcher=watcher
+            payload,
+            source,
+            self.options,
+            self.messages,
+            with_plugins=attention == "fused",
+            timings=timings or b"",
+            watcher=watcher,
         )
         if folder and compiled.timings:
             cache.store(folder, key, compiled.timings)

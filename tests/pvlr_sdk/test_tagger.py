@@ -418,6 +418,41 @@ def test_submit_gives_what_predict_gives(tagger: Tagger, photo: np.ndarray) -> N
         tagger.submit(np.zeros((3, 4, 5), np.uint8))
 
 
+class TestAsync:
+    def test_futures_give_what_predict_gives(self, plan: Path, photo: np.ndarray) -> None:
+        tagger = Tagger(plan)
+        crops = [photo[n : n + 90, n : n + 120] for n in range(0, 200, 10)]
+        futures = [tagger.predict_async(crop, top_k=2) for crop in crops]
+        for future, crop in zip(futures, crops, strict=True):
+            expected = tagger.predict(crop, top_k=2)
+            np.testing.assert_array_equal(future.result(20).logits, expected.logits)
+            assert [tag.label for tag in future.result()] == [tag.label for tag in expected]
+
+    def test_a_bad_frame_fails_in_its_future_and_a_bad_option_at_once(self, tagger: Tagger, photo: np.ndarray) -> None:
+        bad, good = tagger.predict_async(photo.astype(np.float32)), tagger.predict_async(photo)
+        assert isinstance(bad.exception(20), errors.FrameDtypeError)
+        assert good.result(20)
+        with pytest.raises(errors.OptionError):
+            tagger.predict_async(photo, threshold=2.0)
+
+    def test_closing_lets_what_was_asked_for_end(self, plan: Path, photo: np.ndarray) -> None:
+        tagger = Tagger(plan)
+        futures = [tagger.predict_async(photo) for _ in range(6)]
+        tagger.close()
+        assert all(np.isfinite(future.result(20).logits).all() for future in futures)
+        with pytest.raises(errors.BackendError):
+            tagger.predict_async(photo)
+
+    def test_with_asyncio(self, tagger: Tagger, photo: np.ndarray) -> None:
+        import asyncio
+
+        async def both() -> list[Any]:
+            return await asyncio.gather(*(asyncio.wrap_future(tagger.predict_async(photo)) for _ in range(2)))
+
+        first, second = asyncio.run(both())
+        np.testing.assert_array_equal(first.logits, second.logits)
+
+
 def test_timing(tagger: Tagger, photo: np.ndarray) -> None:
     timing = tagger.predict(photo).timing
     assert set(timing) == {"decode", "preprocess", "inference", "head", "total"}

@@ -31,6 +31,7 @@ _arrays = Path(__file__).parents[1] / "pvlr_sdk/kernels/foreign_arrays.py"
 foreign = load("foreign_arrays", importlib.machinery.SourceFileLoader("foreign_arrays", str(_arrays)))
 
 from pvlr_sdk import errors, kernels  # noqa: E402
+from pvlr_sdk.manifest import InputSpec  # noqa: E402
 
 Cuda, Dlpack = foreign.CudaArray, foreign.DlpackArray
 
@@ -153,9 +154,40 @@ def head_refuses() -> None:
     refused(errors.OptionError, "t: expected rows must be aligned", kernels.tag_head, on_device[0], odd, **numbers)
 
 
+def preprocess_gives_what_the_host_gives() -> None:
+    random = np.random.default_rng(0)
+    spec = InputSpec(width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
+    shapes, orders = [(31, 50, 3), (20, 20), (36, 32), (9, 70, 4)], ["bgr", "gray", "nv12-bt709", "rgba"]
+    frames = [random.integers(0, 256, shape, np.uint8) for shape in shapes]
+    frames[0] = frames[0][::-1, 2:-3]
+    regions = [(0, (3, 4, 30, 20)), (2, (0, 0, 32, 24)), (3, (1, 1, 60, 7)), (1, (0, 0, 20, 20))]
+    for dtype, bound in (("float32", 1e-5), ("float16", 2e-3)):
+        expected = kernels.preprocess(frames, spec, order=orders, regions=regions, dtype=dtype)
+        for kind in (Cuda, Dlpack):
+            out = np.full((4, 3, 24, 40), np.nan, dtype)
+            on_device = [kind(frame) for frame in frames]
+            kernels.preprocess(on_device, spec, order=orders, regions=regions, dtype=dtype, out=kind(out), stream=5)
+            np.testing.assert_allclose(out, expected, rtol=0, atol=bound)
+    made = kernels.preprocess([Cuda(frames[1])], spec, order="gray")
+    assert (type(made), made.array.dtype) == (Cuda, np.float32)
+    elsewhere = [Cuda(frames[0]), Dlpack(frames[0], (foreign.CUDA, 1))]
+    words = "frames[1]: expected an array on cuda:0, where frames[0] is"
+    refused(errors.OptionError, words, kernels.preprocess, elsewhere, spec)
+    out = np.zeros((1, 3, 24, 40), np.float32)
+    refused(errors.OptionError, "out: expected an array on cuda:0", kernels.preprocess, elsewhere[:1], spec, out=out)
+
+
+CHECKS = (
+    attention_gives_what_the_host_gives,
+    attention_makes_outputs_of_the_inputs_library,
+    attention_refuses,
+    head_gives_what_the_host_gives,
+    head_refuses,
+    preprocess_gives_what_the_host_gives,
+)
+
 if __name__ == "__main__":
     assert kernels.has_cuda()
-    for name, check in list(globals().items()):
-        if name.startswith(("attention_", "head_")) and not name.endswith("_inputs"):
-            check()
+    for check in CHECKS:
+        check()
     print("ok")

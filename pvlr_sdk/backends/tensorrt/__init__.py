@@ -11,7 +11,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
-from ...tensorrt import library
+from ...cores import available_cores
+from ...tensorrt import library, plugins
 from . import fit
 from .cuda import open_cuda
 from .engine import Engine, Shapes
@@ -46,10 +47,11 @@ class TensorRtBackend:
         library.require()
         self._cuda = open_cuda()
         gpu, version = self._cuda.gpu(), library.version()
-        fit.check(manifest, bundle.path, version, gpu, None)
+        fit.check(manifest, bundle.path, version, gpu, plugins.version() if spec.plugins else None)
         self._source = str(bundle.path)
         self._payload = bundle.payload
         self._other_version = library.parse_version(spec.version) != library.parse_version(version)
+        self._spec = spec
         self._batch = spec.batch[2] if throughput else spec.batch[0]
         self._shapes = Shapes(
             height=manifest.input.height,
@@ -68,6 +70,8 @@ class TensorRtBackend:
             "device": gpu.name,
             "precision": self.precision,
             "attention": spec.attention,
+            "threads": available_cores(),
+            "from_cache": False,
             "batch": self._batch,
             "parallel": self.parallel,
             "cuda": self._cuda.name,
@@ -92,7 +96,14 @@ class TensorRtBackend:
 
     def _open(self) -> Session:
         def engine() -> Engine:
-            return Engine(self._payload, self._source, self._shapes, other_version=self._other_version)
+            return Engine(
+                self._payload,
+                self._source,
+                self._shapes,
+                other_version=self._other_version,
+                with_plugins=self._spec.plugins is not None,
+                dla=self._spec.dla,
+            )
 
         return Session(self._cuda, engine, self._source, self._shapes, self._batch, self._pixels)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from ... import errors
+from ...tensorrt import plugins
 from ...tensorrt.library import Messages, logger
 
 if TYPE_CHECKING:
@@ -45,14 +46,26 @@ class Engine:
         source: names it in errors.
         shapes: what its tensors must be.
         other_version: it was built by an older TensorRT: load that one's lean runtime for it.
+        with_plugins: it needs our plugin library.
+        dla: the core of the deep learning accelerator that it was built for.
 
     Raises:
+        MissingPartError: there is no plugin library.
         BackendError: TensorRT does not take the plan; the message has its reason.
         DeviceMemoryError: it needs more memory than the GPU has left.
         ModelError: it is no PVLR network.
     """
 
-    def __init__(self, payload: bytes, source: str, shapes: Shapes, *, other_version: bool = False) -> None:
+    def __init__(
+        self,
+        payload: bytes,
+        source: str,
+        shapes: Shapes,
+        *,
+        other_version: bool = False,
+        with_plugins: bool = False,
+        dla: int | None = None,
+    ) -> None:
         import tensorrt as trt
 
         self.source = source
@@ -63,6 +76,10 @@ class Engine:
         runtime.engine_host_code_allowed = False
         if other_version:
             runtime = self._lean(runtime)
+        if with_plugins:
+            plugins.load(runtime.get_plugin_registry() if other_version else trt.get_plugin_registry())
+        if dla is not None:
+            runtime.DLA_core = dla
         self._runtime = runtime
         engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(payload)
         if engine is None:

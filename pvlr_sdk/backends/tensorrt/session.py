@@ -178,7 +178,7 @@ class Session:
             try:
                 with self.guarded():
                     lane.launch(slots)
-            except errors.BackendError as error:
+            except errors.PvlrError as error:
                 self._idle.append(lane)
                 for slot in slots:
                     slot.failure = error

@@ -43,6 +43,18 @@ def trt(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
+def plugin_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A plugin library of version 1, as far as :func:`pvlr_sdk.tensorrt.plugins.find` can see."""
+    from pvlr_sdk.tensorrt import plugins
+
+    path = tmp_path / "libpvlr_plugins.so"
+    path.write_bytes(b"plugins")
+    found = plugins.PluginLibrary(path, "0" * 64, "1", "10.3", "12.6", ("8.7",))
+    monkeypatch.setattr(plugins, "find", lambda *_, **__: found)
+    return path
+
+
+@pytest.fixture
 def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
     """Writes a TensorRT bundle of the tiny network, whose ``tensorrt`` section a test may change."""
     from pvlr_sdk import golden

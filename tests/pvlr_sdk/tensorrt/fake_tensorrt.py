@@ -25,6 +25,8 @@ world = SimpleNamespace(
     dla_cores=0,
     phases=[("Building", 2), ("Timing", 3)],
     during_build=lambda: None,
+    plugin_error=False,
+    loaded=[],  # plugin libraries
     seen=SimpleNamespace(),  # the last config, profile, parser
 )
 
@@ -357,6 +359,12 @@ class ICudaEngine:
     def __init__(self, onnx: bytes, logger: ILogger) -> None:
         import onnxruntime
 
+        if b"DualSoftmaxAttention" in onnx:
+            assert world.loaded, "Plugin not found"
+            from pvlr_sdk.graph import edit
+            from pvlr_sdk.graph.fused import with_definition
+
+            onnx = with_definition(edit.load(onnx, "plan")).SerializeToString()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
@@ -386,6 +394,31 @@ class ICudaEngine:
 
     def get_tensor_shape(self, name: str) -> Dims:
         return Dims([side if isinstance(side, int) else -1 for side in self._tensors[name][1].shape])
+
+
+class IPluginRegistry:
+    def __init__(self) -> None:
+        self._creators: list[Any] = []
+
+    @property
+    def all_creators(self) -> list[Any]:
+        return self._creators
+
+    def load_library(self, plugin_path: str) -> Any:
+        if world.plugin_error:
+            return None
+        world.loaded.append(plugin_path)
+        for name in ("DualSoftmaxAttention", "TagHead"):
+            self._creators.append(SimpleNamespace(name=name, plugin_namespace="pvlr", plugin_version="1"))
+        return object()
+
+
+_registry = IPluginRegistry()
+
+
+def get_plugin_registry() -> IPluginRegistry:
+    """The one of this process."""
+    return _registry
 
 
 class Runtime:

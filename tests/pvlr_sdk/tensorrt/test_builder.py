@@ -95,6 +95,34 @@ def test_the_options_reach_tensorrt(trt, exported, tmp_path):
     assert manifest.tensorrt.version_compatible
 
 
+@pytest.fixture(scope="module")
+def shipped() -> Path:
+    """The network of a model that ships: with dual-modal attention, which the tiny one lacks."""
+    path = Path(__file__).parents[3] / "models" / "pvlr-lite2-voc20" / "engine.plan"
+    if not path.is_file():
+        pytest.skip("this checkout has no models/")
+    return path
+
+
+def test_auto_builds_both_and_keeps_the_faster_one(trt, shipped, plugin_library, tmp_path):
+    out = tmp_path / "engine.plan"
+    manifest = build(shipped, out, device="tensorrt")
+    figures = manifest.measured["precisions"]
+    assert set(figures) == {"fp16 native", "fp16 fused"}
+    assert all(item["tag_sets"] == 1.0 for item in figures.values())
+    fastest = min(figures, key=lambda name: figures[name]["inference_ms"])
+    assert f"fp16 {manifest.tensorrt.attention}" == fastest
+    assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
+
+
+def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
+    manifest = build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
+    assert manifest.tensorrt.attention == "native"
+    assert "plugins" in manifest.measured["refused"]["fused"]
+    with pytest.raises(errors.MissingPartError, match="native attention"):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=BuildOptions(attention="fused"))
+
+
 def test_the_dla_where_there_is_one(trt, exported, tmp_path):
     options = BuildOptions(attention="native", dla=1)
     trt.world.dla_cores = 1

@@ -69,7 +69,7 @@ def test_an_accepted_network_passes() -> None:
         ),
         (Problem(INT32, "fc.bias", "DequantizeLinear"), "'fc.bias'", "type Int32", "--precision int8"),
         (Problem("TensorRT does not support UINT8 types", "q", "QuantizeLinear"), "'q'", "UINT8", "--precision int8"),
-        (Problem("Failed to deserialize the model"), "model.onnx: expected", "deserialize", "damaged"),
+        (Problem("Failed to parse the ONNX model."), "model.onnx: expected", "parse", "damaged"),
         (Problem("something new", "/a/Foo", "Foo"), "Foo '/a/Foo'", "something new", "--device cpu"),
         (OldProblem(), "model.onnx: expected", "axis", "--device cpu"),
     ],

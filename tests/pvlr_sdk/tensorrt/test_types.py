@@ -21,7 +21,12 @@ from pvlr_sdk.backends.tensorrt.cuda import Cuda
 ROOT = Path(__file__).parents[3]
 SDK = ROOT / "pvlr_sdk"
 DUNDERS = {"__init__", "__len__", "__getitem__", "__bool__"}
-UNCHECKED = {("Dims", "__init__"), ("IHostMemory", "__init__"), ("INetworkDefinition", "__init__")}
+UNCHECKED = {
+    ("Dims", "__init__"),
+    ("IHostMemory", "__init__"),
+    ("INetworkDefinition", "__init__"),
+    ("IPluginRegistry", "__init__"),
+}
 """Made by TensorRT itself, or (Dims) with more than one signature that says the same."""
 
 

@@ -1,0 +1,114 @@
+"""NVIDIA GPUs: what they are, how they run now, and the libraries for them. Imports none of these."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import re
+from typing import Any
+
+from .programs import output_of
+
+_QUERY = {
+    "name": "name",
+    "driver": "driver_version",
+    "memory": "memory.total",
+    "memory_free": "memory.free",
+    "temperature_c": "temperature.gpu",
+    "clock": "clocks.sm",
+    "clock_max": "clocks.max.sm",
+    "power": "power.draw",
+    "power_limit": "power.limit",
+    "power_state": "pstate",
+}
+_THROTTLING = {
+    0x4: "software power cap",
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake",
+}
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+
+
+def devices() -> dict[str, Any] | None:
+    """GPUs by the CUDA driver: its version, and each one's name and compute capability; None: there is no driver.
+
+    Raises:
+        RuntimeError: the driver is there and does not work.
+    """
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    _check(cuda.cuInit(0), "cuInit")
+    version, count = ctypes.c_int(), ctypes.c_int()
+    _check(cuda.cuDriverGetVersion(ctypes.byref(version)), "cuDriverGetVersion")
+    _check(cuda.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
+    return {
+        "driver_cuda": f"{version.value // 1000}.{version.value % 1000 // 10}",
+        "gpus": [_device(cuda, index) for index in range(count.value)],
+    }
+
+
+def now() -> list[dict[str, str]] | None:
+    """Memory, temperature, clocks, power and throttling of each GPU, by nvidia-smi; None: it is not installed."""
+    text = output_of("nvidia-smi", f"--query-gpu={','.join(_QUERY.values())}", "--format=csv,noheader")
+    if text is None:
+        return None
+    rows = [dict(zip(_QUERY, (cell.strip() for cell in line.split(",")), strict=False)) for line in text.splitlines()]
+    for row, reasons in zip(rows, _throttling(), strict=False):
+        row["throttling"] = reasons
+    return [{key: value for key, value in row.items() if "N/A" not in value} for row in rows]
+
+
+def toolkit() -> str | None:
+    """The CUDA compiler's version; None: there is none."""
+    text = output_of("nvcc", "--version")
+    found = re.search(r"release (\S+),", text or "")
+    return found[1] if found else None
+
+
+def tensorrt() -> str | None:
+    """TensorRT's version, by its Python package or else by the system's packages; None: there is none."""
+    for name in ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    for package in ("libnvinfer11", "libnvinfer10"):
+        try:
+            text = output_of("dpkg-query", "-W", "-f=${Version}", package)
+        except RuntimeError:  # no such package
+            continue
+        if text:
+            return f"{text.split('-')[0]} (library {package}; Python can't import it)"
+    return None
+
+
+def _device(cuda: ctypes.CDLL, index: int) -> dict[str, str]:
+    device, name, value = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_int()
+    _check(cuda.cuDeviceGet(ctypes.byref(device), index), "cuDeviceGet")
+    _check(cuda.cuDeviceGetName(name, 128, device), "cuDeviceGetName")
+    numbers = []
+    for attribute in (_MAJOR, _MINOR):
+        _check(cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device), "cuDeviceGetAttribute")
+        numbers.append(str(value.value))
+    return {"name": name.value.decode(errors="replace"), "capability": ".".join(numbers)}
+
+
+def _throttling() -> list[str]:
+    """For each GPU why it runs slower than it could; the query was renamed in driver 535."""
+    for query in ("clocks_event_reasons.active", "clocks_throttle_reasons.active"):
+        try:
+            text = output_of("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader") or ""
+            masks = [int(line, 16) for line in text.split()]
+        except (RuntimeError, ValueError):
+            continue
+        return [", ".join(words for bit, words in _THROTTLING.items() if mask & bit) or "none" for mask in masks]
+    return []
+
+
+def _check(code: int, call: str) -> None:
+    if code != 0:
+        raise RuntimeError(f"{call} gave CUDA error {code}")

@@ -1,0 +1,106 @@
+"""Builds TensorRT-RTX engines of one exported model, ahead of time and without a GPU, or only parses a network.
+
+    python tensorrt_build.py build BACKBONE SIZE
+    python tensorrt_build.py parse MODEL.onnx
+
+In a process of its own: TensorRT ends the process where it fails badly.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import tensorrt_rtx as trt
+import torch
+
+from pvlr_sdk.graph import convert
+from pvlr_sdk.tensorrt.parse import parse
+from pvlr_training.config import Config
+from pvlr_training.deploy import DeployedPVLR
+from pvlr_training.export import describe, to_onnx
+from pvlr_training.model import PVLR
+
+CAPABILITIES = ("SM86", "SM89", "SM120")
+LABELS = ("person", "cat", "dog", "car", "chair")
+
+
+def exported(backbone: str, size: int) -> bytes:
+    """A model with random weights as ``pvlr export`` writes it."""
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    torch.manual_seed(0)
+    spec = {"width": size, "height": size, "mean": [127] * 3, "std": [64] * 3}
+    stage = {"epochs": 1, "batch": 1, "lr": 1e-3}
+    config = Config.model_validate(
+        {
+            "name": backbone,
+            "model": {"backbone": backbone, "pretrained": False, "text": {"encoder": "random"}},
+            "data": {"input": spec, "labels": LABELS, "sources": [{"images": ".", "labels": "x", "splits": ["train"]}]},
+            "train": {"head": stage, "finetune": stage},
+        }
+    )
+    deployed = DeployedPVLR(PVLR(LABELS, size, size, config.model).eval())
+    return describe(to_onnx(deployed, config), deployed, config, {"holdout": {}})
+
+
+def parsed(payload: bytes) -> tuple[Any, Any]:
+    """Builder and network."""
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parse(trt, network, logger, payload, "model.onnx")
+    return builder, network
+
+
+def build(payload: bytes, batch: int | None) -> int:
+    """Builds an engine for every capability; returns its size in bytes. ``batch`` None: 1 to 8."""
+    if batch is not None:
+        model = onnx.load_from_string(payload)
+        for port in (*model.graph.input, *model.graph.output):
+            port.type.tensor_type.shape.dim[0].dim_value = batch
+        payload = model.SerializeToString()
+    builder, network = parsed(payload)
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = len(CAPABILITIES)
+    for index, name in enumerate(CAPABILITIES):
+        config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
+    if batch is None:
+        profile = builder.create_optimization_profile()
+        shape = tuple(network.get_input(0).shape)[1:]
+        profile.set_shape("image", (1, *shape), (1, *shape), (8, *shape))
+        config.add_optimization_profile(profile)
+    engine: Any = builder.build_serialized_network(network, config)
+    return 0 if engine is None else engine.nbytes
+
+
+def build_all(backbone: str, size: int) -> None:
+    began = time.perf_counter()
+    payload = exported(backbone, size)
+    report: dict[str, Any] = {"export_s": round(time.perf_counter() - began, 1), "engines": {}}
+    frames = list(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8))
+    for precision in ("fp32", "fp16", "bf16", "int8"):
+        began = time.perf_counter()
+        network = convert(payload, precision=precision, frames=frames)
+        converted = time.perf_counter()
+        kinds = {tensor.data_type for tensor in onnx.load_from_string(network).graph.initializer}
+        sizes = {"static": build(network, 2), "dynamic": build(network, None)}
+        report["engines"][precision] = {
+            **sizes,
+            "types": sorted(kinds),
+            "convert_s": round(converted - began, 1),
+            "build_s": round(time.perf_counter() - converted, 1),
+        }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "parse":
+        parsed(Path(sys.argv[2]).read_bytes())
+    else:
+        build_all(sys.argv[2], int(sys.argv[3]))
