@@ -78,7 +78,7 @@ def _build(emulator: Any, kind: str, **options: str) -> Path:
     return emulator.build([*SOURCES, HERE / "tag_head_main.cpp"], kind=kind, **options)
 
 
-@pytest.mark.parametrize("kind", ["race", "address"])
+@pytest.mark.parametrize("kind", ["race", "address", "turing"])
 def test_kernels_are_as_good_as_torch(emulator: Any, kind: str, tmp_path: Path) -> None:
     """No race, no unwritten shared memory, no access out of bounds or undefined behaviour, and the right values."""
     program = _build(emulator, kind)
@@ -93,6 +93,13 @@ def test_host_twin_is_as_good_as_torch(emulator: Any, kind: str, cxx: str, tmp_p
     for case in CASES if cxx == "g++" else FEW:
         inputs = cases.make_inputs(case)
         cases.assert_as_good_as_torch(inputs, _run(emulator, program, "host", case, inputs, tmp_path), case)
+
+
+def test_kernels_on_aarch64(emulator: Any, tmp_path: Path) -> None:
+    program = _build(emulator, "plain", cxx=CROSS)
+    for case in FEW[::4]:
+        inputs = cases.make_inputs(case)
+        cases.assert_as_good_as_torch(inputs, _run(emulator, program, "kernel", case, inputs, tmp_path), case)
 
 
 @pytest.mark.parametrize("where", ["kernel", "host"])
