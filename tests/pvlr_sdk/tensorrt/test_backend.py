@@ -82,6 +82,17 @@ def test_more_frames_under_way_than_lanes_by_one_thread(gpu_plan):
     assert all(np.isfinite(job.result().logits).all() for job in pending)
 
 
+def test_the_network_alone_is_timed_while_nothing_else_runs(gpu_plan, gpu):
+    tagger = Tagger(gpu_plan)
+    before = gpu.graph_launches
+    assert tagger._backend.compute_times(5) == [1.5] * 5
+    assert gpu.graph_launches == before + 5
+    pending = tagger.submit(_frames(1)[0])
+    with pytest.raises(errors.BackendError, match="under way"):
+        tagger._backend.compute_times(1)
+    pending.result()
+
+
 def test_futures(gpu_plan):
     with Tagger(gpu_plan) as tagger:
         futures = [tagger.predict_async(frame) for frame in _frames(20)]
