@@ -111,6 +111,7 @@ def attention_refuses() -> None:
     absent = [Dlpack(array, (foreign.CUDA, 2)) for array in (*inputs, *out)]
     refused(errors.DeviceError, "cuda:2: expected a device that", attend, *absent[:4], out=absent[4:])
     refused(errors.OptionError, "stream: expected", attend, *on_device, stream="default")
+    refused(errors.DeviceError, "got stream: number 13", attend, *on_device, stream=13)
 
 
 def head_inputs(dtype: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
@@ -177,6 +178,27 @@ def preprocess_gives_what_the_host_gives() -> None:
     refused(errors.OptionError, "out: expected an array on cuda:0", kernels.preprocess, elsewhere[:1], spec, out=out)
 
 
+def the_tensorrt_backend_preprocesses() -> None:
+    from pvlr_sdk.backends.tensorrt.pixels import PixelSource, open_pixels
+    from pvlr_sdk.device_frames import DeviceArray
+
+    spec = InputSpec(width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
+    pixels = open_pixels(spec)
+    assert pixels is not None
+    random = np.random.default_rng(1)
+    whole = random.integers(0, 256, (40, 60, 3), np.uint8)
+    yuv = random.integers(0, 256, (36, 32), np.uint8)
+    for frame, order in ((whole, "rgb"), (whole[5:31, 7:52], "bgr"), (yuv, "nv12"), (yuv, "i420-full")):
+        address, out = frame.ctypes.data, np.full((1, 3, 24, 40), np.nan, np.float32)
+        assert pixels.takes(DeviceArray(address, frame.shape, frame.strides, frame.dtype, None, frame), order)
+        source = PixelSource(address, frame.shape, frame.strides, order, frame)
+        pixels.preprocess(source, address, out.ctypes.data, 5)
+        np.testing.assert_allclose(out, kernels.preprocess([frame], spec, order=order), rtol=0, atol=1e-5)
+    alpha = random.integers(0, 256, (9, 9, 4), np.uint8)[:, :, :3]
+    array = DeviceArray(alpha.ctypes.data, alpha.shape, alpha.strides, alpha.dtype, None, alpha)
+    assert not pixels.takes(array, "bgr")
+
+
 CHECKS = (
     attention_gives_what_the_host_gives,
     attention_makes_outputs_of_the_inputs_library,
@@ -184,6 +206,7 @@ CHECKS = (
     head_gives_what_the_host_gives,
     head_refuses,
     preprocess_gives_what_the_host_gives,
+    the_tensorrt_backend_preprocesses,
 )
 
 if __name__ == "__main__":

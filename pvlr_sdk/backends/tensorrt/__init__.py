@@ -88,6 +88,15 @@ class TensorRtBackend:
     def release(self, slot: Slot) -> None:
         self._session.release(slot)  # type: ignore[arg-type]  # it is one of ours
 
+    def compute_times(self, count: int) -> list[float]:
+        """Milliseconds of the network alone on the GPU, measured ``count`` times by CUDA events; for benchmarks."""
+        return self._session.compute_times(count)
+
+    def free_memory(self) -> int:
+        """Bytes of device memory that nobody uses."""
+        with self._session.guarded():
+            return self._cuda.free_memory()
+
     def __del__(self) -> None:
         # The last user is gone. At the interpreter's end anything may be gone already.
         with contextlib.suppress(Exception):

@@ -82,6 +82,17 @@ def test_more_frames_under_way_than_lanes_by_one_thread(gpu_plan):
     assert all(np.isfinite(job.result().logits).all() for job in pending)
 
 
+def test_the_network_alone_is_timed_while_nothing_else_runs(gpu_plan, gpu):
+    tagger = Tagger(gpu_plan)
+    before = gpu.graph_launches
+    assert tagger._backend.compute_times(5) == [1.5] * 5
+    assert gpu.graph_launches == before + 5
+    pending = tagger.submit(_frames(1)[0])
+    with pytest.raises(errors.BackendError, match="under way"):
+        tagger._backend.compute_times(1)
+    pending.result()
+
+
 def test_futures(gpu_plan):
     with Tagger(gpu_plan) as tagger:
         futures = [tagger.predict_async(frame) for frame in _frames(20)]
@@ -347,6 +358,42 @@ def test_a_cropped_frame_on_the_gpu(gpu_plan, on_gpu):
     tagger = Tagger(gpu_plan)
     crop = np.random.default_rng(2).integers(0, 256, (50, 64, 4), np.uint8)[5:40, 8:50, :3]
     np.testing.assert_array_equal(tagger.predict(on_gpu(crop)).logits, tagger.predict(crop).logits)
+
+
+class ThroughDlpack:
+    """A frame on the fake GPU that shows itself through DLPack; NumPy makes the capsule."""
+
+    def __init__(self, there: Any, gpu: Any) -> None:
+        self.streams: list[Any] = []
+        memory = np.frombuffer(gpu.allocated[there.pointer], np.uint8)
+        self._array = np.lib.stride_tricks.as_strided(memory, there.array.shape, there.array.strides)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: Any = None) -> Any:
+        self.streams.append(stream)
+        return self._array.__dlpack__()
+
+
+def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    whole = np.random.default_rng(3).integers(0, 256, (40, 52, 3), np.uint8)
+    frame = ThroughDlpack(on_gpu(whole), gpu)
+    np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(whole).logits)
+    assert frame.streams == [1]  # its producer makes the default stream wait, which we wait for
+
+
+def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    pixels = np.random.default_rng(4).integers(0, 256, (30, 40, 3), np.uint8)
+    there = on_gpu(np.zeros_like(pixels))
+    with gpu.current():
+        stream = gpu.stream()
+    gpu.enqueue(stream, lambda: ctypes.memmove(there.pointer, pixels.ctypes.data, pixels.nbytes))
+    interface = there.__cuda_array_interface__ | {"stream": stream}
+    frame = type("Unfinished", (), {"__cuda_array_interface__": interface})()
+    np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(pixels).logits)
 
 
 class FakeKernel:
