@@ -3,19 +3,22 @@ one more entry here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from kernel_table import Workload, attention_load
+from kernel_table import Workload, attention_load, preprocess_load, tag_head_load
 from torch import Tensor
 
 from pvlr_sdk import kernels
+from pvlr_sdk.manifest import InputSpec
 
-HEADS, DIM = 8, 32
-"""Of the shipped models."""
+LABELS, TOKENS, BATCHES = (20, 80, 4585), (49, 196, 784), (1, 8, 32)
+HEADS, DIM, WIDTH, SIDE = 8, 32, 256, 288
+"""Of the shipped models: heads, their dimension, the width of all, pixels a side."""
 
 Way = Callable[[], tuple[Tensor, ...]]
 
@@ -27,6 +30,7 @@ class Case:
     Attributes:
         ways: given torch.compile, each way to compute it; the first is ``ours``.
         definition: the exact answer, in float32.
+        tensor: whether two-byte types are multiplied on tensor cores.
     """
 
     kernel: str
@@ -34,6 +38,13 @@ class Case:
     load: Workload
     ways: Callable[[Callable[..., Any]], dict[str, Way]]
     definition: Way
+    tensor: bool = True
+
+
+def attentions(device: str, dtype: str) -> Iterator[Case]:
+    """VOC, COCO and open-vocabulary sizes; each is made when it is its turn."""
+    for labels, tokens, batch in itertools.product(LABELS, TOKENS, BATCHES):
+        yield attention(device, dtype, batch, tokens, labels)
 
 
 def attention(device: str, dtype: str, batch: int, tokens: int, labels: int) -> Case:
@@ -57,8 +68,7 @@ def attention(device: str, dtype: str, batch: int, tokens: int, labels: int) -> 
         return attend(q_x, banks[0], banks[1]), attend(banks[0], q_x, v_x)
 
     def ours() -> tuple[Tensor, Tensor]:
-        stream = torch.cuda.current_stream() if device == "cuda" else None
-        return kernels.dual_softmax_attention(q_x, k_t, v_x, v_t, out=out, stream=stream)
+        return kernels.dual_softmax_attention(q_x, k_t, v_x, v_t, out=out, stream=_stream(device))
 
     inputs = q_x, k_t, v_x, v_t
 
@@ -81,5 +91,94 @@ def attention(device: str, dtype: str, batch: int, tokens: int, labels: int) -> 
     return Case("attention", sizes, load, ways, definition)
 
 
-KERNELS: dict[str, Callable[[str, str, int, int, int], Case]] = {"attention": attention}
-"""By name: device, dtype, batch, tokens, labels -> case."""
+def tag_heads(device: str, dtype: str) -> Iterator[Case]:
+    """The sizes of the attention."""
+    for labels, tokens, batch in itertools.product(LABELS, TOKENS, BATCHES):
+        yield tag_head(device, dtype, batch, tokens, labels)
+
+
+def tag_head(device: str, dtype: str, batch: int, tokens: int, labels: int) -> Case:
+    """Layer norms, similarity, pooling and sigmoid of ``batch`` images with one label bank."""
+    generator = torch.Generator().manual_seed(0)
+    scale, alpha = 12.0, 0.5
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(device)
+
+    x, t = (normal(*shape).to(getattr(torch, dtype)) for shape in ((batch, tokens, WIDTH), (labels, WIDTH)))
+    norms, bias = [(normal(WIDTH), normal(WIDTH)) for _ in range(2)], normal(labels)
+    out = kernels.TagHead(torch.empty(batch, labels, device=device), torch.empty(batch, labels, device=device))
+
+    def unit(rows: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
+        rows = F.layer_norm(rows, rows.shape[-1:], *norm)
+        return rows * rows.square().sum(-1, keepdim=True).rsqrt()
+
+    def eager(x: Tensor, t: Tensor, vectors: list[Tensor]) -> tuple[Tensor, ...]:
+        similarity = scale * (unit(x, (vectors[0], vectors[1])) @ unit(t, (vectors[2], vectors[3])).mT)
+        logits = ((alpha * similarity).softmax(1) * similarity).sum(1) + vectors[4]
+        return logits, logits.sigmoid()
+
+    vectors = [*norms[0], *norms[1], bias]
+    inputs = x, t, [one.to(x.dtype) for one in vectors]
+
+    def ours() -> tuple[Tensor, ...]:
+        numbers = {"scale": scale, "alpha": alpha, "x_norm": norms[0], "t_norm": norms[1], "bias": bias}
+        got = kernels.tag_head(x, t, **numbers, out=out, stream=_stream(device))
+        return got.logits, got.scores
+
+    def ways(compile: Callable[..., Any]) -> dict[str, Way]:
+        compiled = compile(eager)
+        return {"ours": ours, "eager": lambda: eager(*inputs), "torch.compile": lambda: compiled(*inputs)}
+
+    def definition() -> tuple[Tensor, ...]:
+        images = [eager(image[None].float(), t.float(), vectors) for image in x]
+        return tuple(torch.cat(parts) for parts in zip(*images, strict=True))
+
+    load = tag_head_load("", batch, tokens, labels, WIDTH)
+    return Case("tag_head", f"B={batch} N={tokens} C={labels}", load, ways, definition)
+
+
+def preprocessings(device: str, dtype: str) -> Iterator[Case]:
+    """720p, 1080p and 4K frames, one to 32 at a time."""
+    for (height, width), batch in itertools.product(((720, 1280), (1080, 1920), (2160, 3840)), BATCHES):
+        yield preprocessing(device, dtype, batch, height, width)
+
+
+def preprocessing(device: str, dtype: str, batch: int, height: int, width: int) -> Case:
+    """BGR frames of one size to the shipped models' input: PyTorch can do no mixed batch."""
+    spec = InputSpec(width=SIDE, height=SIDE, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8, generator=generator).to(device)
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (spec.mean, spec.std))
+    out = torch.empty(batch, 3, SIDE, SIDE, dtype=getattr(torch, dtype), device=device)
+
+    def eager(frames: Tensor) -> tuple[Tensor]:
+        pixels = frames.flip(-1).permute(0, 3, 1, 2).float()
+        resized = F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+        return (((resized - mean) / std).to(out.dtype),)
+
+    each = list(frames)
+
+    def ours() -> tuple[Tensor]:
+        return (kernels.preprocess(each, spec, dtype=dtype, out=out, stream=_stream(device)),)
+
+    def ways(compile: Callable[..., Any]) -> dict[str, Way]:
+        compiled = compile(eager)
+        return {"ours": ours, "eager": lambda: eager(frames), "torch.compile": lambda: compiled(frames)}
+
+    load = preprocess_load("", batch, height, width, 3, SIDE)
+    sizes = f"B={batch} {width}x{height}"
+    definition = lambda: (torch.cat([eager(frame[None])[0].float() for frame in frames]),)  # noqa: E731
+    return Case("preprocess", sizes, load, ways, definition, tensor=False)
+
+
+def _stream(device: str) -> Any:
+    return torch.cuda.current_stream() if device == "cuda" else None
+
+
+KERNELS: dict[str, Callable[[str, str], Iterator[Case]]] = {
+    "attention": attentions,
+    "preprocess": preprocessings,
+    "tag_head": tag_heads,
+}
+"""By name: device, dtype -> the cases, the smallest first."""

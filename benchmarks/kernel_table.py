@@ -65,7 +65,7 @@ def attention_load(name: str, batch: int, heads: int, tokens: int, labels: int, 
     return Workload(f"{name}: {sizes}", 6 * dim * affinities, 2 * affinities, elements)
 
 
-def _tag_head(name: str, batch: int, tokens: int, labels: int, width: int) -> Workload:
+def tag_head_load(name: str, batch: int, tokens: int, labels: int, width: int) -> Workload:
     """One product (tokens, width, labels) an image, a softmax over tokens, a sigmoid; logits, scores and tags."""
     similarities = float(batch * tokens * labels)
     other = batch * labels * (4 + 4 + 1) + 2 * 4 * labels + 4 * 4 * width
@@ -74,7 +74,7 @@ def _tag_head(name: str, batch: int, tokens: int, labels: int, width: int) -> Wo
     return Workload(f"{name}: {sizes}", 2 * width * similarities, similarities + batch * labels, elements, other)
 
 
-def _preprocess(name: str, pictures: int, height: int, width: int, frame_bytes: float, side: int) -> Workload:
+def preprocess_load(name: str, pictures: int, height: int, width: int, frame_bytes: float, side: int) -> Workload:
     """Down and along a triangle that is two source pixels of an output wide, three channels; a frame is read once."""
     down, across = max(height / side, 1), max(width / side, 1)
     flops = 2 * 3 * pictures * (side * width * 2 * down + side * side * 2 * across)
@@ -101,12 +101,11 @@ KERNELS = (
     Kernel(
         "tag_head",
         "kernels/tag_head_launch.cuh",
-        # At the width of the shipped models.
-        {"tag_head": Function("{0}::shared_bytes(256)", needs=("HMMA", "LDSM"))},
+        {"tag_head": Function("{0}::kSharedBytes", needs=("HMMA", "LDSM", "LDGSTS"))},
         (
-            _tag_head("the shipped coco80 model", 1, 81, 80, 256),
-            _tag_head("a batch of it", 8, 81, 80, 256),
-            _tag_head("many labels", 1, 324, 4585, 512),
+            tag_head_load("the shipped coco80 model", 1, 81, 80, 256),
+            tag_head_load("a batch of it", 8, 81, 80, 256),
+            tag_head_load("many labels", 1, 324, 4585, 512),
         ),
     ),
     Kernel(
@@ -114,10 +113,10 @@ KERNELS = (
         "kernels/preprocess_batch_kernel.cuh",
         {"preprocess_batch": Function("pvlr::device::kBatchSharedBytes")},
         (
-            _preprocess("a camera, NV12", 1, 1080, 1920, 1.5, 288),
-            _preprocess("a camera, BGR", 1, 1080, 1920, 3, 288),
-            _preprocess("eight cameras, NV12", 8, 1080, 1920, 1.5, 288),
-            _preprocess("4K, NV12", 1, 2160, 3840, 1.5, 288),
+            preprocess_load("a camera, NV12", 1, 1080, 1920, 1.5, 288),
+            preprocess_load("a camera, BGR", 1, 1080, 1920, 3, 288),
+            preprocess_load("eight cameras, NV12", 8, 1080, 1920, 1.5, 288),
+            preprocess_load("4K, NV12", 1, 2160, 3840, 1.5, 288),
         ),
     ),
 )

@@ -29,7 +29,6 @@ from kernel_table import SIZES
 
 from pvlr_sdk import kernels
 
-LABELS, TOKENS, BATCHES = (20, 80, 4585), (49, 196, 784), (1, 8, 32)
 MODES = {"call": (False, False), "call, cold": (False, True), "graph": (True, False), "graph, cold": (True, True)}
 
 
@@ -54,9 +53,8 @@ def main(
     sheet = gpus.find(card or facts["card"], facts["multiprocessors"])
     rows = []
     for name in kernel or KERNELS:
-        sizes = list(itertools.product(LABELS, TOKENS, BATCHES))
-        for labels, tokens, batch in sizes[:1] if short else sizes:
-            case = KERNELS[name](clock.device, dtype, batch, tokens, labels)
+        cases = KERNELS[name](clock.device, dtype)
+        for case in itertools.islice(cases, 1) if short else cases:
             rows.append(measure(case, clock, 3 if short else 50, sheet, dtype))
             print(f"{name} {case.sizes}", file=sys.stderr)
     conditions = {**facts, "torch": torch.__version__, "type": dtype, "date": time.strftime("%Y-%m-%d")}
@@ -98,7 +96,9 @@ def measure(case: Case, clock: Clock, count: int, sheet: gpus.Device | None, dty
     least, by = None, None
     if sheet:
         moved = case.load.elements * SIZES[dtype] + case.load.other_bytes
-        seconds, by = gpus.bound(sheet, case.load.flops, case.load.exps, moved, tensor=dtype != "float32")
+        seconds, by = gpus.bound(
+            sheet, case.load.flops, case.load.exps, moved, tensor=case.tensor and dtype != "float32"
+        )
         least = 1e6 * seconds
     share = least / times["ours"]["graph, cold"] if least and "ours" in times else None
     return {

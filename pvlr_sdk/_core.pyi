@@ -22,6 +22,9 @@ class Tensor:
     @staticmethod
     def from_cuda_array_interface(interface: dict[str, Any], owner: object) -> Tensor: ...
     def with_batch(self) -> Tensor: ...
+    def part(self, offset: int, shape: Sequence[int], strides: Sequence[int]) -> Tensor: ...
+    @property
+    def is_contiguous(self) -> bool: ...
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
@@ -52,6 +55,34 @@ def dual_softmax_attention(
     mask: Tensor | None,
     o_x: Tensor,
     o_t: Tensor,
+    stream: int,
+) -> None: ...
+def tag_head(
+    x: Tensor,
+    t: Tensor,
+    x_norm: tuple[Tensor | None, Tensor | None],
+    t_norm: tuple[Tensor | None, Tensor | None],
+    bias: Tensor | None,
+    thresholds: Tensor | None,
+    chosen: Tensor | None,
+    scale: float,
+    alpha: float,
+    epsilon: float,
+    map_similarity: bool,
+    threads: int,
+    logits: Tensor,
+    scores: Tensor | None,
+    tags: Tensor | None,
+    nonfinite: Tensor | None,
+    maps: Tensor | None,
+    stream: int,
+) -> None: ...
+def preprocess_batch(
+    pictures: Sequence[tuple[Sequence[Tensor], int, int, str, bool, bool, Sequence[int], Sequence[int]]],
+    out: Tensor,
+    scale: Sequence[float],
+    bias: Sequence[float],
+    pad: Sequence[float],
     stream: int,
 ) -> None: ...
 def instruction_set() -> str: ...

@@ -58,7 +58,8 @@ def build(
         labels: the label bank; by default ``<stem>.labels.safetensors`` beside the network.
         golden_frame: the picture for the self-test at load, stored in the manifest; by default a synthetic one.
         photos: photos to quantise with, and to hold the precision against fp32 on.
-        min_agreement: the share of those photos that must keep their tag set, 0..1; by default 0.9, for TensorRT 0.98.
+        min_agreement: the share of those photos that must keep their tag set, 0..1; by default 0.9, for TensorRT
+            0.98 (int8 0.9).
         options, watcher: for TensorRT, see :func:`pvlr_sdk.tensorrt.plan.build_plan`.
 
     Returns:

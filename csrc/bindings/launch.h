@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <functional>
 #include <new>
 #include <stdexcept>
 #include <vector>
@@ -14,17 +15,15 @@
 
 namespace pvlr::bindings {
 
-template <typename Params>
-struct Launchers {
-  Status (*host)(const Params&);
-  Status (*workspace)(const Params&, std::size_t*);
-  Status (*cuda)(const Params&, void*);
+// What can be run: on the CPU, or on the device in a stream, with the workspace that it asks for.
+struct Work {
+  std::function<Status()> host;
+  std::function<Status(std::size_t* bytes)> workspace;
+  std::function<Status(void* stream, void* workspace, std::size_t bytes)> device;
 };
 
-// Runs where the tensors are. Null tensors are left out; Params has workspace and workspace_bytes.
-// value_error: an argument; runtime_error: the device.
-template <typename Params>
-void run(std::vector<const Tensor*> tensors, std::uintptr_t stream, Params params, const Launchers<Params>& launchers) {
+// Runs where the tensors are; null tensors are left out. value_error: an argument; runtime_error: the device.
+inline void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, const Work& work) {
   std::vector<const Tensor*> given;
   for (const Tensor* const tensor : tensors) {
     if (tensor != nullptr) given.push_back(tensor);
@@ -38,20 +37,36 @@ void run(std::vector<const Tensor*> tensors, std::uintptr_t stream, Params param
   if (given.front()->on_cuda) {
     void* const handle = reinterpret_cast<void*>(stream);
     const pybind11::gil_scoped_release release;
-    status = run_on_device({given, handle, [&](std::size_t* bytes) { return launchers.workspace(params, bytes); },
-                            [&](void* workspace, std::size_t bytes) {
-                              params.workspace = workspace;
-                              params.workspace_bytes = bytes;
-                              return launchers.cuda(params, handle);
-                            }});
+    status = run_on_device({given, handle, work.workspace,
+                            [&](void* workspace, std::size_t bytes) { return work.device(handle, workspace, bytes); }});
   } else {
     const pybind11::gil_scoped_release release;
-    status = launchers.host(params);
+    status = work.host();
     if (status.code == StatusCode::kLaunchFailed) throw std::bad_alloc();
   }
   if (status.ok()) return;
   if (status.code == StatusCode::kInvalidArgument) throw pybind11::value_error(status.message);
   throw std::runtime_error(status.message);
+}
+
+template <typename Params>
+struct Launchers {
+  Status (*host)(const Params&);
+  Status (*workspace)(const Params&, std::size_t*);
+  Status (*cuda)(const Params&, void*);
+};
+
+// For kernels whose params have workspace and workspace_bytes.
+template <typename Params>
+void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, Params params,
+         const Launchers<Params>& launchers) {
+  run(tensors, stream,
+      {[&] { return launchers.host(params); }, [&](std::size_t* bytes) { return launchers.workspace(params, bytes); },
+       [&](void* handle, void* workspace, std::size_t bytes) {
+         params.workspace = workspace;
+         params.workspace_bytes = bytes;
+         return launchers.cuda(params, handle);
+       }});
 }
 
 }  // namespace pvlr::bindings

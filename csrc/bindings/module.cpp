@@ -10,7 +10,9 @@
 
 #include "attention.h"
 #include "host/passes.h"
+#include "preprocess.h"
 #include "pvlr/preprocess.h"
+#include "tag_head.h"
 #include "tensor.h"
 
 namespace py = pybind11;
@@ -119,4 +121,6 @@ PYBIND11_MODULE(_core, module) {
       "The instruction set that the pass uses on this processor.");
   pvlr::bindings::bind_tensor(module);
   pvlr::bindings::bind_attention(module);
+  pvlr::bindings::bind_preprocess(module);
+  pvlr::bindings::bind_tag_head(module);
 }

@@ -179,6 +179,20 @@ Tensor with_batch(Tensor tensor) {
   return tensor;
 }
 
+// Another view of its memory; `offset` is in elements.
+Tensor part(const Tensor& tensor, std::int64_t offset, std::vector<std::int64_t> shape,
+            std::vector<std::int64_t> strides) {
+  Tensor result = tensor;
+  result.data = static_cast<char*>(tensor.data) + offset * tensor.item_bytes;
+  result.shape = std::move(shape);
+  result.strides = std::move(strides);
+  const Tensor whole = checked(std::move(result));
+  const auto [begin, end] = whole.extent();
+  const auto [first, last] = tensor.extent();
+  if (begin != end && (begin < first || end > last)) throw py::value_error("it is too small for its shape");
+  return whole;
+}
+
 }  // namespace
 
 std::pair<std::uintptr_t, std::uintptr_t> Tensor::extent() const {
@@ -191,6 +205,14 @@ std::pair<std::uintptr_t, std::uintptr_t> Tensor::extent() const {
   const auto begin = reinterpret_cast<std::intptr_t>(data);
   return {static_cast<std::uintptr_t>(begin + lowest * item_bytes),
           static_cast<std::uintptr_t>(begin + (highest + 1) * item_bytes)};
+}
+
+bool Tensor::is_contiguous() const {
+  const std::vector<std::int64_t> wanted = contiguous_strides(shape);
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] > 1 && strides[i] != wanted[i]) return false;
+  }
+  return true;
 }
 
 DataType data_type(const Tensor& tensor) {
@@ -206,6 +228,8 @@ void bind_tensor(py::module_& module) {
       .def_static("from_dlpack", &tensor_from_dlpack, py::arg("capsule"))
       .def_static("from_cuda_array_interface", &tensor_from_cuda_array_interface, py::arg("interface"),
                   py::arg("owner"))
+      .def("part", &part, py::arg("offset"), py::arg("shape"), py::arg("strides"), "Another view of its memory.")
+      .def_property_readonly("is_contiguous", &Tensor::is_contiguous)
       .def("with_batch", &with_batch, "The same with a leading axis of one entry.")
       .def_property_readonly("shape", [](const Tensor& t) { return py::tuple(py::cast(t.shape)); })
       .def_property_readonly("strides", [](const Tensor& t) { return py::tuple(py::cast(t.strides)); })

@@ -28,6 +28,7 @@ struct Tensor {
   std::shared_ptr<void> owner;             // keeps the memory; goes with the GIL held
 
   std::int64_t dimensions() const { return static_cast<std::int64_t>(shape.size()); }
+  bool is_contiguous() const;  // in C's order
   // [begin, end) of the bytes that it may touch.
   std::pair<std::uintptr_t, std::uintptr_t> extent() const;
 };

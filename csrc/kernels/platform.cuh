@@ -1,4 +1,5 @@
-// What a kernel source includes first: CUDA, or the CPU emulator of tests/simt with -DPVLR_SIMT.
+// What a kernel source includes first: CUDA, or the CPU emulator of tests/simt with
+// -DPVLR_SIMT=80, which is the compute capability that it stands for.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,7 @@ namespace pvlr::device {
 inline bool query_device(std::size_t* shared_bytes_per_block, int* multiprocessors, int* capability) {
   *shared_bytes_per_block = simt::device.shared_bytes_per_block;
   *multiprocessors = simt::device.multiprocessors;
-  *capability = 80;
+  *capability = PVLR_SIMT;
   return true;
 }
 
@@ -74,3 +75,10 @@ inline bool launch_accepted() { return cudaGetLastError() == cudaSuccess; }
 }  // namespace pvlr::device
 
 #endif
+
+namespace pvlr::device {
+
+constexpr unsigned kFullWarp = 0xFFFFFFFFU;
+constexpr float kLog2E = 1.4426950408889634F;
+
+}  // namespace pvlr::device

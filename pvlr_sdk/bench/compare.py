@@ -68,7 +68,7 @@ def regressions(found: list[Change], allowed: float) -> list[Change]:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What else changed between the two, so that the comparison may say nothing about the code."""
-    pairs = [("machine", name) for name in ("cpu", "cores", "power_mode", "openvino")]
+    pairs = [("machine", name) for name in ("cpu", "cores", "power_mode", "openvino", "tensorrt")]
     pairs += [("plan", name) for name in ("sha256", "precision", "threads")] + [("picture", "bytes")]
     return [
         f"{part} {name}: {old[part].get(name)} then, {new[part].get(name)} now"

@@ -65,7 +65,7 @@ def bench(
     throughput = _throughput(plan, data, seconds / 5, step, options)
     return {
         "format": FORMAT,
-        "machine": {**machine.describe(info["device"]), "openvino": info["version"]},
+        "machine": {**machine.describe(info["device"]), info["backend"]: info["version"]},
         "plan": {name: info[name] for name in ("name", "plan", "sha256", "precision", "threads", "labels")},
         "picture": {"height": size[0], "width": size[1], "bytes": len(data)},
         "start_ms": {

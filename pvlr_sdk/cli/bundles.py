@@ -53,7 +53,7 @@ def build(
     min_agreement: Annotated[
         float | None,
         typer.Option(
-            help="The share of photos that must keep the tags of fp32, or no plan is written: 0.9, TensorRT 0.98."
+            help="The share of photos that must keep the tags of fp32, or no plan: 0.9, or 0.98 for TensorRT in fp16."
         ),
     ] = None,
     batch: Annotated[

@@ -9,6 +9,8 @@ is still working on are waited for there, as DLPack says; results are ready in `
 from __future__ import annotations
 
 from .attention import DIMS, dual_softmax_attention
+from .preprocess import preprocess
+from .tag_head import TagHead, tag_head
 from .tensors import has_cuda
 
-__all__ = ["DIMS", "dual_softmax_attention", "has_cuda"]
+__all__ = ["DIMS", "TagHead", "dual_softmax_attention", "has_cuda", "preprocess", "tag_head"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class Arguments:
     """The arrays of one call, as tensors of the compiled core; every error names the argument.
 
     Args:
-        function: what is called, here and in the compiled core.
+        function: what is called in the compiled core.
+        public: what it is called here, if that is something else.
         stream: None (CUDA's default stream), an integer (a ``cudaStream_t``), or a stream of PyTorch, CuPy, PyCUDA or
             anything with ``__cuda_stream__``.
 
@@ -37,7 +39,7 @@ class Arguments:
         OptionError: the stream is none of these.
     """
 
-    def __init__(self, function: str, stream: Any) -> None:
+    def __init__(self, function: str, stream: Any, public: str = "") -> None:
         if _core is None:
             raise errors.MissingPartError(
                 "pvlr_sdk._core",
@@ -46,6 +48,7 @@ class Arguments:
                 hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
             )
         self._function = function
+        self._public = public or function
         self._stream = stream
         self._handle = stream_handle(stream)
         self._place: tuple[str, str] | None = None  # device of the first argument, and its name
@@ -111,15 +114,18 @@ class Arguments:
                     raise self.wrong(name, f"memory apart from {other}", "an overlap")
             seen[name] = tensor
 
-    def empty_like(self, value: Any, shape: tuple[int, ...], argument: str = "out") -> Any:
-        """A new array of the library and dtype that ``value`` is of, on its device."""
-        if isinstance(value, np.ndarray):
-            return np.empty(shape, value.dtype)
+    def empty_like(self, value: Any, shape: tuple[int, ...], argument: str = "out", type_: str | None = None) -> Any:
+        """A new array of the library that ``value`` is of, on its device; of its dtype, or of that name."""
         library = type(value).__module__.partition(".")[0]
-        if library == "torch":
-            return value.new_empty(shape)
-        if library in ("cupy", "pycuda"):
-            return type(value)(shape, dtype=value.dtype)
+        try:
+            if isinstance(value, np.ndarray):
+                return np.empty(shape, type_ or value.dtype)
+            if library == "torch":
+                return value.new_empty(shape, dtype=getattr(sys.modules[library], type_) if type_ else value.dtype)
+            if library in ("cupy", "pycuda"):
+                return type(value)(shape, dtype=np.dtype(type_) if type_ else value.dtype)
+        except TypeError as error:  # NumPy knows bfloat16 after an import of ml_dtypes only
+            raise self.wrong(argument, f"an array to write into, as {library} has no {type_}", "None") from error
         raise self.wrong(argument, f"arrays to write into, as no way to make them with {library} is known here", "None")
 
     def run(self, *arguments: Any) -> None:
@@ -137,13 +143,13 @@ class Arguments:
         except RuntimeError as error:
             raise errors.DeviceError(
                 self._place[0] if self._place else "device",
-                expected=f"a device that runs {self._function}",
+                expected=f"a device that runs {self._public}",
                 got=str(error),
                 hint="See `pvlr doctor` and nvidia-smi; the kernels need compute capability 7.5 or later.",
             ) from error
 
     def wrong(self, argument: str, expected: str, got: str) -> errors.OptionError:
-        hint = f"See the docstring of pvlr_sdk.kernels.{self._function}."
+        hint = f"See the docstring of pvlr_sdk.kernels.{self._public}."
         return errors.OptionError(argument, expected=expected, got=got, hint=hint)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import re
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BeforeValidator
 
 from ..site import Site
 from ..sources import redacted
@@ -20,6 +22,18 @@ from .uploads import MEDIA_TYPES
 
 CameraName = Annotated[str, Path(description="A camera's name.", examples=["door"])]
 LabelName = Annotated[str, Query(description="One of the model's labels.", examples=["person"])]
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _not_a_number(text: object) -> object:
+    """Pydantic would take any number for seconds since the epoch, and a time without an offset for one of anywhere."""
+    if not isinstance(text, str) or not _RFC3339.fullmatch(text):
+        raise ValueError("a time such as 2026-01-31T12:00:00Z")
+    return text
+
+
+Moment = Annotated[datetime, BeforeValidator(_not_a_number)]
 
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 _UPLOAD: dict[str, Any] = {
@@ -69,7 +83,9 @@ def make_router(tagger: Tagger, site: Site | None, photos: PhotoTagger) -> APIRo
 
     @router.get("/events", tags=["cameras"], responses=responses(404, 422), response_model_exclude_none=True)
     async def events(
-        since: Annotated[datetime | None, Query(description="Only later ones. RFC 3339.")] = None,
+        since: Annotated[
+            Moment | None, Query(description="Only later ones; RFC 3339, as 2026-01-31T12:00:00Z.")
+        ] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="The newest so many.")] = 100,
         camera: Annotated[str | None, Query(description="Only of this camera.")] = None,
         label: Annotated[str | None, Query(description="Only of this label.")] = None,
@@ -77,7 +93,7 @@ def make_router(tagger: Tagger, site: Site | None, photos: PhotoTagger) -> APIRo
         """What came and went, oldest first; the server remembers the last thousand notices."""
         if camera is not None:
             camera_of(camera)
-        found = site.events(_seconds(since), 1000) if site else []
+        found = site.events(since.timestamp() if since else None, 1000) if site else []
         chosen = [event for event in found if camera in (None, event.camera) and label in (None, event.label)]
         return EventsModel(events=[EventModel.model_validate(event.to_dict()) for event in chosen[-limit:]])
 
@@ -107,12 +123,6 @@ def make_router(tagger: Tagger, site: Site | None, photos: PhotoTagger) -> APIRo
         return attention_map(newest(name).result, label)
 
     return router
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _camera(site: Site, name: str) -> CameraModel:

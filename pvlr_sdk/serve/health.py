@@ -12,6 +12,7 @@ from .hub import Hub
 from .models import HealthModel
 from .problems import responses
 
+_OPEN: dict[str, Any] = {"security": []}
 _FAILING = {"description": "It is not.", "model": HealthModel}
 
 
@@ -19,12 +20,12 @@ def make_router(site: Site | None, hub: Hub, registry: CollectorRegistry) -> API
     """``/healthz``, ``/readyz`` and ``/metrics``."""
     router = APIRouter(tags=["operation"])
 
-    @router.get("/healthz", responses={**responses(), 503: _FAILING})
+    @router.get("/healthz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
     async def healthz(response: Response) -> HealthModel:
         """Whether results still come from every camera that gives pictures. A camera that is away is no failure."""
         return _judge(response, None if site is None or site.healthy() else "a camera gives pictures but no results")
 
-    @router.get("/readyz", responses={**responses(), 503: _FAILING})
+    @router.get("/readyz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
     async def readyz(response: Response) -> HealthModel:
         """Whether it is worth sending requests: the plan is loaded, and every camera was tried."""
         if hub.stopping:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from ..build import Source
     from .progress import Watcher
 
-MIN_AGREEMENT = 0.98
-"""Share of photos that must keep their tag set."""
-_RANGES, _GATE = 200, 500
 _SAME_NETWORK = 0.5
 """Largest difference of a golden logit, in spreads of them all: int8 is off by a fifth, another network by one."""
 
@@ -58,7 +56,7 @@ def build_plan(
         precision: ``fp32``, ``fp16``, ``bf16``, ``int8``, or ``auto``: fp16.
         golden_frame: the picture for the self-test at load; by default a synthetic one.
         photos: photos to quantise with, and to hold the plan against fp32 on; without them the golden frame is all.
-        min_agreement: the share of those photos that must keep their tag set, 0..1; by default 0.98.
+        min_agreement: the share of those photos that must keep their tag set, 0..1; by default 0.98, for int8 0.9.
         options: batches, attention, compatibility.
         watcher: is told how far TensorRT is.
 
@@ -69,9 +67,9 @@ def build_plan(
         OutputError: the bundle can't be written; one that was there before is untouched.
     """
     options = options or BuildOptions()
-    least = MIN_AGREEMENT if min_agreement is None else min_agreement
     check_choice("precision", precision, PRECISIONS)
     precision = "fp16" if precision == "auto" else precision
+    least = gate.least_agreement(precision) if min_agreement is None else min_agreement
     if options.dla is not None and precision not in ("fp16", "int8"):
         raise errors.OptionError(
             "precision", expected="fp16 or int8, for the DLA", got=precision, hint="Leave --dla out for the GPU."
@@ -80,10 +78,10 @@ def build_plan(
     work = _Work(source, Path(out), precision, options, open_cuda().gpu(), photos, golden_frame)
     try:
         built = work.build_all(watcher)
-    finally:
-        # Also, and above all, when it failed: the log says why.
-        if work.messages.lines:
-            write_files({log_path(out): work.messages.text().encode()})
+    except errors.PvlrError:
+        work.write_log()  # it says why
+        raise
+    work.write_log()
     chosen = _fastest(built, least)
     figures = {f"{precision} {item.attention}": item.figures() for item in built}
     measured = {"precisions": figures, "min_agreement": least, "calibrated_on": work.calibrated_on}
@@ -131,18 +129,23 @@ class _Work:
         self._preprocess = Preprocessor(source.spec.input)
         self._frame = golden.picture() if golden_frame is None else load_bgr(golden_frame)
         self._ranges: list[FrameLike] = []
-        self._gate: list[FrameLike] = [self._frame]
-        self._targets = None
+        self._gate: Sequence[FrameLike] = [self._frame]
+        self._targets: NDArray[Any] | None = None
         if photos is not None:
             photos.check()
-            self._ranges, self._gate = list(photos.frames[0::2][:_RANGES]), list(photos.frames[1::2][:_GATE])
-            self._targets = None if photos.targets is None else photos.targets[1::2][:_GATE]
+            self._ranges = list(photos.ranges)
+            self._gate, self._targets = photos.gate()
         self.calibrated_on = len(self._ranges) if precision == "int8" else 0
         reference = OpenVinoBackend(source.network, "fp32", cached=False)
         self._golden = golden.logits_of(self._frame, reference, self._preprocess)
         if not np.isfinite(self._golden).all():
             raise golden.non_finite(source.network.source)
         self._reference = gate.logits_of_all(map(self._prepare, self._gate), reference)
+
+    def write_log(self) -> None:
+        """TensorRT's messages, beside the plan."""
+        if self.messages.lines:
+            write_files({log_path(self.out): self.messages.text().encode()})
 
     def build_all(self, watcher: Watcher | None) -> list[_Built]:
         """A plan for each attention that was asked for; with ``auto`` one that fails is left out."""

@@ -31,6 +31,7 @@ _arrays = Path(__file__).parents[1] / "pvlr_sdk/kernels/foreign_arrays.py"
 foreign = load("foreign_arrays", importlib.machinery.SourceFileLoader("foreign_arrays", str(_arrays)))
 
 from pvlr_sdk import errors, kernels  # noqa: E402
+from pvlr_sdk.manifest import InputSpec  # noqa: E402
 
 Cuda, Dlpack = foreign.CudaArray, foreign.DlpackArray
 
@@ -110,11 +111,106 @@ def attention_refuses() -> None:
     absent = [Dlpack(array, (foreign.CUDA, 2)) for array in (*inputs, *out)]
     refused(errors.DeviceError, "cuda:2: expected a device that", attend, *absent[:4], out=absent[4:])
     refused(errors.OptionError, "stream: expected", attend, *on_device, stream="default")
+    refused(errors.DeviceError, "got stream: number 13", attend, *on_device, stream=13)
 
+
+def head_inputs(dtype: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Tokens, labels, and what else is on the device."""
+    random = np.random.default_rng(0)
+    x, t = (random.normal(size=shape).astype(dtype) for shape in ((2, 37, 64), (50, 64)))
+    vectors = [random.normal(size=size).astype(np.float32) for size in (64, 64, 64, 64, 50, 50)]
+    arrays = {"x_norm": tuple(vectors[:2]), "t_norm": tuple(vectors[2:4]), "bias": vectors[4], "thresholds": vectors[5]}
+    return [x, t], {**arrays, "chosen": np.array([49, 3], np.int32)}
+
+
+def head_gives_what_the_host_gives() -> None:
+    numbers = {"scale": 12.0, "alpha": 0.5, "maps": "weights"}
+    for dtype, bound in ((np.float32, 5e-6), (np.float16, 5e-3)):
+        inputs, arrays = head_inputs(dtype)
+        expected = kernels.tag_head(*inputs, **arrays, **numbers)
+        for kind in (Cuda, Dlpack):
+            out = [np.full(one.shape, 7).astype(one.dtype) for one in expected]
+            given = {
+                name: tuple(map(kind, one)) if isinstance(one, tuple) else kind(one) for name, one in arrays.items()
+            }
+            outputs = kernels.TagHead(*map(kind, out))
+            got = kernels.tag_head(*map(kind, inputs), **given, **numbers, out=outputs, stream=9)
+            assert got is outputs
+            logits, scores, tags, nonfinite, maps = out
+            for one, other in zip((logits, scores, maps), (expected[0], expected[1], expected[4]), strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=bound)
+            assert np.array_equal(tags, scores >= arrays["thresholds"])
+            assert not nonfinite.any()
+
+
+def head_refuses() -> None:
+    (x, t), arrays = head_inputs(np.float16)
+    numbers = {"scale": 12.0, "alpha": 0.5}
+    on_device = [Cuda(x), Cuda(t)]
+    wanted = "expected an array on cuda:0, where x is, got one on cpu"
+    refused(errors.OptionError, f"bias: {wanted}", kernels.tag_head, *on_device, bias=arrays["bias"], **numbers)
+    some = {"maps": "weights", "chosen": [1, 2]}
+    refused(errors.OptionError, f"chosen: {wanted}", kernels.tag_head, *on_device, **some, **numbers)
+    odd = Cuda(np.zeros(50 * 64 + 1, np.float16)[1:].reshape(50, 64))
+    refused(errors.OptionError, "t: expected rows must be aligned", kernels.tag_head, on_device[0], odd, **numbers)
+
+
+def preprocess_gives_what_the_host_gives() -> None:
+    random = np.random.default_rng(0)
+    spec = InputSpec(width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
+    shapes, orders = [(31, 50, 3), (20, 20), (36, 32), (9, 70, 4)], ["bgr", "gray", "nv12-bt709", "rgba"]
+    frames = [random.integers(0, 256, shape, np.uint8) for shape in shapes]
+    frames[0] = frames[0][::-1, 2:-3]
+    regions = [(0, (3, 4, 30, 20)), (2, (0, 0, 32, 24)), (3, (1, 1, 60, 7)), (1, (0, 0, 20, 20))]
+    for dtype, bound in (("float32", 1e-5), ("float16", 2e-3)):
+        expected = kernels.preprocess(frames, spec, order=orders, regions=regions, dtype=dtype)
+        for kind in (Cuda, Dlpack):
+            out = np.full((4, 3, 24, 40), np.nan, dtype)
+            on_device = [kind(frame) for frame in frames]
+            kernels.preprocess(on_device, spec, order=orders, regions=regions, dtype=dtype, out=kind(out), stream=5)
+            np.testing.assert_allclose(out, expected, rtol=0, atol=bound)
+    made = kernels.preprocess([Cuda(frames[1])], spec, order="gray")
+    assert (type(made), made.array.dtype) == (Cuda, np.float32)
+    elsewhere = [Cuda(frames[0]), Dlpack(frames[0], (foreign.CUDA, 1))]
+    words = "frames[1]: expected an array on cuda:0, where frames[0] is"
+    refused(errors.OptionError, words, kernels.preprocess, elsewhere, spec)
+    out = np.zeros((1, 3, 24, 40), np.float32)
+    refused(errors.OptionError, "out: expected an array on cuda:0", kernels.preprocess, elsewhere[:1], spec, out=out)
+
+
+def the_tensorrt_backend_preprocesses() -> None:
+    from pvlr_sdk.backends.tensorrt.pixels import PixelSource, open_pixels
+    from pvlr_sdk.device_frames import DeviceArray
+
+    spec = InputSpec(width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
+    pixels = open_pixels(spec)
+    assert pixels is not None
+    random = np.random.default_rng(1)
+    whole = random.integers(0, 256, (40, 60, 3), np.uint8)
+    yuv = random.integers(0, 256, (36, 32), np.uint8)
+    for frame, order in ((whole, "rgb"), (whole[5:31, 7:52], "bgr"), (yuv, "nv12"), (yuv, "i420-full")):
+        address, out = frame.ctypes.data, np.full((1, 3, 24, 40), np.nan, np.float32)
+        assert pixels.takes(DeviceArray(address, frame.shape, frame.strides, frame.dtype, None, frame), order)
+        source = PixelSource(address, frame.shape, frame.strides, order, frame)
+        pixels.preprocess(source, address, out.ctypes.data, 5)
+        np.testing.assert_allclose(out, kernels.preprocess([frame], spec, order=order), rtol=0, atol=1e-5)
+    alpha = random.integers(0, 256, (9, 9, 4), np.uint8)[:, :, :3]
+    array = DeviceArray(alpha.ctypes.data, alpha.shape, alpha.strides, alpha.dtype, None, alpha)
+    assert not pixels.takes(array, "bgr")
+
+
+CHECKS = (
+    attention_gives_what_the_host_gives,
+    attention_makes_outputs_of_the_inputs_library,
+    attention_refuses,
+    head_gives_what_the_host_gives,
+    head_refuses,
+    preprocess_gives_what_the_host_gives,
+    the_tensorrt_backend_preprocesses,
+)
 
 if __name__ == "__main__":
     assert kernels.has_cuda()
-    for name, check in list(globals().items()):
-        if name.startswith("attention_") and name != "attention_inputs":
-            check()
+    for check in CHECKS:
+        check()
     print("ok")

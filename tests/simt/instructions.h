@@ -1,31 +1,33 @@
-// The bodies of csrc/kernels/instructions.cuh for the CPU: what the PTX instruction does, as an exchange between lanes.
+// What is inline assembly in csrc/kernels/instructions.cuh, for the CPU: what the PTX instruction does, as an exchange
+// between lanes.
 #pragma once
 
 #include <cstdint>
 
 #include "simt.h"
 
-namespace pvlr::device {
+namespace pvlr::device::ptx {
 
-// Fragments as PTX lays them out; g = lane / 4, t = lane % 4.
-//   a[i]: row g + 8 * (i % 2), columns 2t, 2t + 1 of half i / 2 (columns 0..7 or 8..15)
+namespace emulated {
+
+// Fragments as PTX lays them out; g = lane / 4, t = lane % 4. kHalves of 8 are multiplied: one for m16n8k8.
+//   a[i]: row g + 8 * (i % 2), columns 2t, 2t + 1 of half i / 2
 //   b[i]: rows 2t, 2t + 1 of half i, column g
 //   d[i]: row g + 8 * (i / 2), column 2t + i % 2
-template <typename T>
-void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+template <typename T, int kHalves>
+void mma(float (&d)[4], const std::uint32_t* a, const std::uint32_t* b) {
   struct Pairs {
-    float values[12];  // four pairs of a, two pairs of b
+    float values[6 * kHalves];  // two pairs of a and one of b a half
   };
   static_assert(sizeof(Pairs) <= simt::kSlot);
-  const std::uint32_t words[6] = {a[0], a[1], a[2], a[3], b0, b1};
   Pairs own;
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 3 * kHalves; ++i) {
     T pair[2];
-    std::memcpy(static_cast<void*>(pair), &words[i], sizeof pair);
+    std::memcpy(static_cast<void*>(pair), i < 2 * kHalves ? a + i : b + i - 2 * kHalves, sizeof pair);
     own.values[2 * i] = static_cast<float>(pair[0]);
     own.values[2 * i + 1] = static_cast<float>(pair[1]);
   }
-  const unsigned char* all = simt::exchange({"mma_m16n8k16", __FILE__, __LINE__}, 0xFFFFFFFFU, &own, sizeof own);
+  const unsigned char* all = simt::exchange({"mma", __FILE__, __LINE__}, 0xFFFFFFFFU, &own, sizeof own);
   const auto value = [all](int lane, int i) {
     float result;
     std::memcpy(&result, all + static_cast<std::size_t>(lane) * simt::kSlot + static_cast<std::size_t>(i) * 4, 4);
@@ -35,16 +37,14 @@ void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, 
   const int t = simt::current->lane % 4;
   for (int i = 0; i < 4; ++i) {
     const int column = 2 * t + i % 2;
-    for (int k = 0; k < 16; ++k) {
+    for (int k = 0; k < 8 * kHalves; ++k) {
       const int lane = k % 8 / 2;
       const float left = value(g * 4 + lane, (k / 8 * 2 + i / 2) * 2 + k % 2);
-      const float right = value(column * 4 + lane, 8 + k / 8 * 2 + k % 2);
+      const float right = value(column * 4 + lane, 4 * kHalves + k / 8 * 2 + k % 2);
       d[i] += left * right;
     }
   }
 }
-
-namespace emulated {
 
 // Lanes 8i..8i+7 name the rows of matrix i: 8 rows of 8 two-byte values.
 inline void ldmatrix(std::uint32_t (&r)[4], const void* row, bool transposed) {
@@ -66,6 +66,16 @@ inline void ldmatrix(std::uint32_t (&r)[4], const void* row, bool transposed) {
 
 }  // namespace emulated
 
+inline void mma_m16n8k8(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b) {
+  const std::uint32_t a[2] = {a0, a1};
+  emulated::mma<__half, 1>(d, a, &b);
+}
+template <typename T>
+void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  const std::uint32_t b[2] = {b0, b1};
+  emulated::mma<T, 2>(d, a, b);
+}
+
 inline void ldmatrix_x4(std::uint32_t (&r)[4], const void* row) { emulated::ldmatrix(r, row, false); }
 inline void ldmatrix_x4_trans(std::uint32_t (&r)[4], const void* row) { emulated::ldmatrix(r, row, true); }
 
@@ -84,4 +94,4 @@ void copy_async_wait() {
 
 inline float exp2_approx(float x) { return std::exp2(x); }
 
-}  // namespace pvlr::device
+}  // namespace pvlr::device::ptx

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ sys.modules["attention_cases"] = cases
 _spec.loader.exec_module(cases)
 Case = cases.Case
 
+AARCH64 = "aarch64-linux-gnu-g++"  # its programs run under qemu
 TYPES = ("float32", "float16", "bfloat16")
 SMALL = 64 * 1024  # a device with too little shared memory for the large label blocks
 
@@ -44,6 +46,8 @@ CASES = [
     *(Case(t, tokens=40, labels=70, value_scale=s) for t, s in (("float32", 1e-39), ("float16", 3e-7))),
     *(Case(t, tokens=40, labels=70, equal=True) for t in TYPES),
 ]
+
+TURING = [replace(case, shared_bytes=SMALL) for case in CASES if case.dtype != "float32"][::3]
 
 
 def _sources(main: str = "attention_main.cpp") -> list[Path]:
@@ -67,21 +71,30 @@ def _run(emulator: Any, program: Path, where: str, case: Any, inputs: Any, folde
     return flat[:split].view(shape), flat[split:].view(shape)
 
 
-@pytest.mark.parametrize("kind", ["race", "address"])
+@pytest.mark.parametrize("kind", ["race", "address", "turing"])
 def test_kernels_are_as_good_as_torch(emulator: Any, kind: str, tmp_path: Path) -> None:
     """No race, no unwritten shared memory, no access out of bounds or undefined behaviour, and the right values."""
     program = emulator.build(_sources(), kind=kind)
-    for case in CASES if kind == "race" else CASES[::5]:  # AddressSanitizer makes stack switches slow
+    some = {"race": CASES, "address": CASES[::5], "turing": TURING}  # AddressSanitizer makes stack switches slow
+    for case in some[kind]:
         inputs = cases.make_inputs(case)
         got = _run(emulator, program, "kernel", case, inputs, tmp_path)
         cases.assert_as_good_as_torch(inputs, got, case)
 
 
-def test_host_twin_is_as_good_as_torch(emulator: Any, tmp_path: Path) -> None:
-    program = emulator.build(_sources(), kind="address")
-    for case in CASES:
+@pytest.mark.parametrize(("kind", "cxx"), [("address", "g++"), ("plain", AARCH64)])
+def test_host_twin_is_as_good_as_torch(emulator: Any, kind: str, cxx: str, tmp_path: Path) -> None:
+    program = emulator.build(_sources(), kind=kind, cxx=cxx)
+    for case in CASES if cxx == "g++" else CASES[::3]:
         inputs = cases.make_inputs(case)
         cases.assert_as_good_as_torch(inputs, _run(emulator, program, "host", case, inputs, tmp_path), case)
+
+
+def test_kernels_on_aarch64(emulator: Any, tmp_path: Path) -> None:
+    program = emulator.build(_sources(), kind="plain", cxx=AARCH64)
+    for case in CASES[1::16]:
+        inputs = cases.make_inputs(case)
+        cases.assert_as_good_as_torch(inputs, _run(emulator, program, "kernel", case, inputs, tmp_path), case)
 
 
 def test_order_of_warps_changes_nothing(emulator: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ BUILDS = [
     ("race", "g++"),
     ("race", "clang++"),
     ("ucontext", "g++"),
+    ("turing", "g++"),
     ("plain", "aarch64-linux-gnu-g++"),
 ]
 

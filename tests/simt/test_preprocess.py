@@ -76,6 +76,10 @@ LARGE = [
     Case("float32", (64, 64), (Picture("bgr", 479, 641), Picture("nv12", 480, 640, matrix="bt709"))),
     Case("float16", (72, 96), (Picture("nv12", 1080, 1920, region=(0, 9, 96, 54)),)),
     Case("float32", (1, 1), (Picture("rgba", 300, 2000),)),  # many chunks of one window
+    # The longest sides.
+    Case("float32", (1, 1), (Picture("gray", 16384, 5), Picture("gray", 5, 16384))),
+    Case("float16", (1, 16384), (Picture("gray", 2, 16384), Picture("gray", 1, 7))),
+    Case("float16", (16384, 1), (Picture("gray", 16384, 2), Picture("gray", 7, 1))),
     # Powers of two, and as many outputs as inputs.
     Case("float32", (16, 64), (Picture("rgb", 128, 512), Picture("i420", 16, 64), Picture("bgr", 8, 32))),
 ]
@@ -107,6 +111,13 @@ def test_host_twin_is_the_definition(emulator: Any, tmp_path: Path) -> None:
     program = emulator.build(_sources(), kind="address")
     for case in CASES:
         cases.assert_close(case, _run(emulator, program, "host", case, tmp_path), cases.define(case))
+
+
+def test_on_aarch64(emulator: Any, tmp_path: Path) -> None:
+    program = emulator.build(_sources(), kind="plain", cxx="aarch64-linux-gnu-g++")
+    for case in _cases("float32")[:3]:
+        for where in ("host", "kernel"):
+            cases.assert_close(case, _run(emulator, program, where, case, tmp_path), cases.define(case))
 
 
 def test_host_and_kernel_agree(emulator: Any, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
+from ...cores import available_cores
 from ...tensorrt import library, plugins
 from . import fit
 from .cuda import open_cuda
@@ -69,6 +70,8 @@ class TensorRtBackend:
             "device": gpu.name,
             "precision": self.precision,
             "attention": spec.attention,
+            "threads": available_cores(),
+            "from_cache": False,
             "batch": self._batch,
             "parallel": self.parallel,
             "cuda": self._cuda.name,
@@ -84,6 +87,15 @@ class TensorRtBackend:
 
     def release(self, slot: Slot) -> None:
         self._session.release(slot)  # type: ignore[arg-type]  # it is one of ours
+
+    def compute_times(self, count: int) -> list[float]:
+        """Milliseconds of the network alone on the GPU, measured ``count`` times by CUDA events; for benchmarks."""
+        return self._session.compute_times(count)
+
+    def free_memory(self) -> int:
+        """Bytes of device memory that nobody uses."""
+        with self._session.guarded():
+            return self._cuda.free_memory()
 
     def __del__(self) -> None:
         # The last user is gone. At the interpreter's end anything may be gone already.

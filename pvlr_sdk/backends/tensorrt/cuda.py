@@ -90,8 +90,14 @@ class Cuda(Protocol):
     def synchronize(self, stream: int) -> None:
         """Wait for everything in a stream."""
 
-    def event(self) -> int:
-        """A new event."""
+    def free_memory(self) -> int:
+        """Bytes of device memory that nobody uses."""
+
+    def event(self, timing: bool = False) -> int:
+        """A new event; with ``timing`` for :meth:`milliseconds`."""
+
+    def milliseconds(self, start: int, end: int) -> float:
+        """Time between two events that have happened."""
 
     def destroy_event(self, event: int) -> None:
         """Give an event back."""

@@ -88,10 +88,18 @@ class Driver:
     def synchronize(self, stream: int) -> None:
         _call("cuStreamSynchronize", stream)
 
-    def event(self) -> int:
+    def free_memory(self) -> int:
+        free, _ = _call("cuMemGetInfo")
+        return int(free)
+
+    def event(self, timing: bool = False) -> int:
         # Waiting sleeps instead of spinning: the cores belong to decoding and preprocessing.
-        flags = driver.CUevent_flags
-        return int(_call("cuEventCreate", flags.CU_EVENT_DISABLE_TIMING.value | flags.CU_EVENT_BLOCKING_SYNC.value))
+        kinds = driver.CUevent_flags
+        flags = kinds.CU_EVENT_BLOCKING_SYNC.value | (0 if timing else kinds.CU_EVENT_DISABLE_TIMING.value)
+        return int(_call("cuEventCreate", flags))
+
+    def milliseconds(self, start: int, end: int) -> float:
+        return float(_call("cuEventElapsedTime", start, end))
 
     def destroy_event(self, event: int) -> None:
         _call("cuEventDestroy", event)
@@ -109,8 +117,8 @@ class Driver:
 
 
 def _call(name: str, *arguments: Any) -> Any:
-    """A driver call: its one result, or none."""
+    """A driver call: its result, None, or a list of several."""
     code, *results = getattr(driver, name)(*arguments)
     if int(code) != 0:
         raise CudaError(int(code), name, getattr(code, "name", ""))
-    return results[0] if results else None
+    return results if len(results) > 1 else results[0] if results else None

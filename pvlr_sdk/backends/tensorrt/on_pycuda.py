@@ -87,11 +87,18 @@ class Driver:
         else:  # somebody else's
             libcuda.synchronize(stream)
 
-    def event(self) -> int:
+    def free_memory(self) -> int:
+        return _checked(driver.mem_get_info)[0]
+
+    def event(self, timing: bool = False) -> int:
         # Waiting sleeps instead of spinning: the cores belong to decoding and preprocessing.
-        event = _checked(driver.Event, driver.event_flags.DISABLE_TIMING | driver.event_flags.BLOCKING_SYNC)
+        flags = driver.event_flags.BLOCKING_SYNC | (0 if timing else driver.event_flags.DISABLE_TIMING)
+        event = _checked(driver.Event, flags)
         self._events[id(event)] = event
         return id(event)
+
+    def milliseconds(self, start: int, end: int) -> float:
+        return _checked(self._events[start].time_till, self._events[end])
 
     def destroy_event(self, event: int) -> None:
         del self._events[event]

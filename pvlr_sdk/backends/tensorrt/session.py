@@ -142,6 +142,20 @@ class Session:
                     self._idle.append(flight.lane)
                     self._pump()
 
+    def compute_times(self, count: int) -> list[float]:
+        """Milliseconds of the network alone on the GPU, ``count`` times, while nothing else is under way.
+
+        Raises:
+            BackendError: something is.
+        """
+        with self._lock:
+            if self._flying or self._pending:
+                raise errors.BackendError(
+                    self.source, expected="an idle tagger", got="frames under way", hint="Wait for their results first."
+                )
+            with self.guarded():
+                return self._lanes[0].compute_times(count)
+
     def in_use(self) -> bool:
         """Whether somebody holds a slot of this session whose memory a new context would take away."""
         free = set(self._free)
@@ -178,7 +192,7 @@ class Session:
             try:
                 with self.guarded():
                     lane.launch(slots)
-            except errors.BackendError as error:
+            except errors.PvlrError as error:
                 self._idle.append(lane)
                 for slot in slots:
                     slot.failure = error

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ...device_frames import DeviceArray, DeviceFrame
-from ...yuv import is_yuv
 from .lane import empty_outputs
 from .pixels import PixelSource
 
@@ -34,17 +33,24 @@ class SessionSlot:
         self.frame: PixelSource | None = None
         self.raw: NDArray[np.uint8] | None = None
         self.flight: Flight | None = None
-        self.failure: errors.BackendError | None = None
+        self.failure: errors.PvlrError | None = None
         self.closed = False
         self._staging: NDArray[np.uint8] | None = None
 
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         self._check()
         self.frame = self.raw = None
-        if self.session.pixels is not None:
-            self._stage(frame, preprocess)
-        elif isinstance(frame, DeviceFrame):
-            preprocess(self._to_host(frame.pixels), frame.order, self.input)
+        kernel = self.session.pixels
+        if isinstance(frame, DeviceFrame):
+            if kernel is not None and kernel.takes(frame.pixels, frame.order):
+                self._wait_for(frame.pixels)
+                pixels = frame.pixels
+                self.frame = PixelSource(pixels.pointer, pixels.shape, pixels.strides, frame.order, pixels.owner)
+            else:
+                preprocess(self._to_host(frame.pixels), frame.order, self.input)
+        elif kernel is not None:
+            staged = self._stage(frame.pixels)
+            self.frame = PixelSource(0, staged.shape, staged.strides, frame.order, None)
         else:
             preprocess(frame.pixels, frame.order, self.input)
 
@@ -71,39 +77,32 @@ class SessionSlot:
                 raise self.session.loss()
             raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another one.")
 
-    def _stage(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
-        pixels = frame.pixels
-        height, width = frame.size if isinstance(frame, DeviceFrame) else pixels.shape[:2]
-        if is_yuv(frame.order) and not isinstance(frame, DeviceFrame):
-            height = height // 3 * 2
-        region = preprocess.region(height, width)
-        if isinstance(pixels, DeviceArray):
-            if pixels.ready is not None:
-                with self.session.guarded():
-                    self.session.cuda.synchronize(pixels.ready)
-            self.frame = PixelSource(pixels.pointer, pixels.shape, pixels.strides, frame.order, region, pixels.owner)
-            return
-        size = pixels.nbytes if pixels.flags.c_contiguous else int(np.prod(pixels.shape))
-        if self._staging is None or self._staging.nbytes < size:
+    def _stage(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The frame in page-locked memory, contiguous; ``raw`` are its bytes."""
+        if self._staging is None or self._staging.nbytes < pixels.size:
             with self.session.guarded():
-                self._staging = self.session.cuda.pinned((size,), "uint8")
-        self.raw = self._staging[:size]
+                self._staging = self.session.cuda.pinned((pixels.size,), "uint8")
+        self.raw = self._staging[: pixels.size]
         staged = self.raw.reshape(pixels.shape)
         np.copyto(staged, pixels)
-        self.frame = PixelSource(0, staged.shape, staged.strides, frame.order, region, None)
+        return staged
 
     def _to_host(self, pixels: DeviceArray) -> NDArray[np.uint8]:
-        """A copy of a frame on the GPU: without CUDA kernels the CPU preprocesses it."""
+        """A copy of a frame on the GPU, for the CPU to preprocess: there is no kernel for it."""
         if min(pixels.strides) < 0:
             raise errors.FrameShapeError(
                 "frame", expected="a frame that is not flipped", got=f"strides {pixels.strides}", hint="Copy it first."
             )
         extent = 1 + sum((side - 1) * stride for side, stride in zip(pixels.shape, pixels.strides, strict=True))
         data: NDArray[Any] = np.empty(extent, np.uint8)
+        self._wait_for(pixels)
         with self.session.guarded():
             cuda, stream = self.session.cuda, self.session.copies
-            if pixels.ready is not None:
-                cuda.synchronize(pixels.ready)
             cuda.to_host(data, pixels.pointer, stream)
             cuda.synchronize(stream)
         return np.lib.stride_tricks.as_strided(data, pixels.shape, pixels.strides)
+
+    def _wait_for(self, pixels: DeviceArray) -> None:
+        if pixels.ready is not None:
+            with self.session.guarded():
+                self.session.cuda.synchronize(pixels.ready)

@@ -1,7 +1,8 @@
 // What came and went: a timeline, and the newest notices as text.
 import { byId, button, clock, el, svg } from "./dom.js";
 
-const RANGES = [["2 min", 120], ["10 min", 600], ["1 h", 3600]];
+// Their names, lengths and the distances of the lines on a wide screen, in seconds.
+const RANGES = [["2 min", 120, 30], ["10 min", 600, 120], ["1 h", 3600, 600]];
 const ROW = 24;
 const MOST_ROWS = 16;
 const LATEST = 8;
@@ -89,7 +90,8 @@ export class Events {
   }
 
   axis(picture, begin, across, y) {
-    const step = this.range / (across(this.now) - across(begin) > 400 ? 5 : 2);
+    const [, , distance] = RANGES.find(([, seconds]) => seconds === this.range);
+    const step = across(this.now) - across(begin) > 400 ? distance : 2 * distance;
     for (let time = Math.ceil(begin / step) * step; time < this.now; time += step) {
       const x = across(time);
       if (x > across(this.now) - 30 || x < across(begin) + 20) continue;

@@ -221,12 +221,21 @@ def test_events(serve):
     assert [(event["camera"], event["event"]) for event in yard] == [("yard", "on"), ("yard", "off")]
     assert served.get("/v1/events?limit=1").json["events"] == events[-1:]
     assert served.get("/v1/events?label=rocket").json["events"] == []
-    # With an offset, and without one: UTC.
-    between = datetime.fromtimestamp(served.site.events()[3].time, timezone.utc) + np.timedelta64(1, "ms").item()
+    between = served.site.events()[3].time + 0.001
     later = [event for event in events if event["time"] > events[3]["time"]]
-    for text in (between.isoformat().replace("+", "%2B"), between.replace(tzinfo=None).isoformat()):
-        assert served.get(f"/v1/events?since={text}").json["events"] == later
-    assert served.get("/v1/events?since=0001-01-01T00:00:00").json["events"] == events
+    for hours, offset in ((0, "Z"), (0, "%2B00:00"), (5.5, "%2B05:30"), (-3, "-03:00")):
+        moment = datetime.fromtimestamp(between + 3600 * hours, timezone.utc).replace(tzinfo=None)
+        assert served.get(f"/v1/events?since={moment.isoformat()}{offset}").json["events"] == later
+    assert served.get("/v1/events?since=0001-01-01T00:00:00%2B14:00").json["events"] == events
+    for wrong in (
+        "0",
+        "-1e9",
+        "2026-01-31",
+        "2026-01-31T12:00:00",
+        "2026-02-30T12:00:00Z",
+        "9999-12-31T23:59:59-24:00",
+    ):
+        assert served.get(f"/v1/events?since={wrong}").json["error"] == "OptionError"
     # The cameras have ended; the server goes on.
     assert served.get("/v1/cameras/door").json["state"] == "ended"
     assert served.tag(jpeg(NOISE)).status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,18 +155,21 @@ def test_a_killed_camera_shows_as_lost_and_comes_back(
     camera.kill()
     sync_api.expect(card.locator(".chip")).to_have_text("lost", timeout=10_000)
     sync_api.expect(card.locator(".notice")).to_contain_text("lost: ")
+    sync_api.expect(card.locator(".notice")).to_be_visible()
+    sync_api.expect(card).to_have_class(re.compile(r"\baway\b"))  # the last picture is greyed
     sync_api.expect(page.locator("#news")).to_have_text("Camera door is lost")
     page.locator("#latest li", has_text="camera lost").first.wait_for()
     assert "s3cret" not in page.content()
     camera.start("--size", "160x120")
     sync_api.expect(card.locator(".chip")).to_have_text("live", timeout=20_000)
     sync_api.expect(card.locator(".notice")).to_be_hidden()
+    sync_api.expect(card).not_to_have_class(re.compile(r"\baway\b"))
     until_it_moves(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_needs_no_scrolling_sideways(serve: Callable[..., Any], visit: Callable[..., Any], scheme: str) -> None:
-    long = {"a-camera-with-a-name-that-does-not-end-before-the-screen-does": TWO["door"], **TWO}
+    long = {"a_camera_with_a_name_that_does_not_end_before_the_screen_does": TWO["door"], **TWO}
     served = serve(long)
     page = visit(
         served.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme=scheme

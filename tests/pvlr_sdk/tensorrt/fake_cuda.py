@@ -43,6 +43,7 @@ class FakeCuda:
         self._done: dict[int, int] = {}
         self._capturing: dict[int, list[Callable[[], None]]] = {}
         self._next = 1000
+        self.timing: dict[int, bool] = {}
 
     def gpu(self) -> Gpu:
         return self._gpu
@@ -106,9 +107,19 @@ class FakeCuda:
         else:
             assert stream in (0, 1, 2), "a stream that nobody made"
 
-    def event(self) -> int:
+    def free_memory(self) -> int:
+        return self._gpu.memory - sum(len(memory) for memory in self.allocated.values())
+
+    def event(self, timing: bool = False) -> int:
         self._enter("event")
-        return self._handle()
+        handle = self._handle()
+        self.timing[handle] = timing
+        return handle
+
+    def milliseconds(self, start: int, end: int) -> float:
+        self._enter("milliseconds")
+        assert self.timing[start] and self.timing[end]  # noqa: PT018
+        return 1.5
 
     def destroy_event(self, event: int) -> None:
         self._enter("destroy_event")

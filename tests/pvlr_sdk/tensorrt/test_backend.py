@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.preprocess import Preprocessor
 
 
 def _frames(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -78,6 +80,17 @@ def test_more_frames_under_way_than_lanes_by_one_thread(gpu_plan):
     tagger = Tagger(gpu_plan)
     pending = [tagger.submit(frame) for frame in _frames(9)]
     assert all(np.isfinite(job.result().logits).all() for job in pending)
+
+
+def test_the_network_alone_is_timed_while_nothing_else_runs(gpu_plan, gpu):
+    tagger = Tagger(gpu_plan)
+    before = gpu.graph_launches
+    assert tagger._backend.compute_times(5) == [1.5] * 5
+    assert gpu.graph_launches == before + 5
+    pending = tagger.submit(_frames(1)[0])
+    with pytest.raises(errors.BackendError, match="under way"):
+        tagger._backend.compute_times(1)
+    pending.result()
 
 
 def test_futures(gpu_plan):
@@ -345,6 +358,129 @@ def test_a_cropped_frame_on_the_gpu(gpu_plan, on_gpu):
     tagger = Tagger(gpu_plan)
     crop = np.random.default_rng(2).integers(0, 256, (50, 64, 4), np.uint8)[5:40, 8:50, :3]
     np.testing.assert_array_equal(tagger.predict(on_gpu(crop)).logits, tagger.predict(crop).logits)
+
+
+class ThroughDlpack:
+    """A frame on the fake GPU that shows itself through DLPack; NumPy makes the capsule."""
+
+    def __init__(self, there: Any, gpu: Any) -> None:
+        self.streams: list[Any] = []
+        memory = np.frombuffer(gpu.allocated[there.pointer], np.uint8)
+        self._array = np.lib.stride_tricks.as_strided(memory, there.array.shape, there.array.strides)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: Any = None) -> Any:
+        self.streams.append(stream)
+        return self._array.__dlpack__()
+
+
+def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    whole = np.random.default_rng(3).integers(0, 256, (40, 52, 3), np.uint8)
+    frame = ThroughDlpack(on_gpu(whole), gpu)
+    np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(whole).logits)
+    assert frame.streams == [1]  # its producer makes the default stream wait, which we wait for
+
+
+def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    pixels = np.random.default_rng(4).integers(0, 256, (30, 40, 3), np.uint8)
+    there = on_gpu(np.zeros_like(pixels))
+    with gpu.current():
+        stream = gpu.stream()
+    gpu.enqueue(stream, lambda: ctypes.memmove(there.pointer, pixels.ctypes.data, pixels.nbytes))
+    interface = there.__cuda_array_interface__ | {"stream": stream}
+    frame = type("Unfinished", (), {"__cuda_array_interface__": interface})()
+    np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(pixels).logits)
+
+
+class FakeKernel:
+    """The preprocessing kernel on the fake GPU: the CPU's, on device memory, when the stream gets there."""
+
+    def __init__(self, spec: Any, gpu: Any) -> None:
+        self._preprocess, self._gpu, self.seen = Preprocessor(spec), gpu, []
+
+    def takes(self, array: Any, order: str) -> bool:
+        return array.strides[1:] == ((1,) if array.ndim == 2 else (array.shape[2], 1))
+
+    def preprocess(self, frame: Any, pointer: int, target: int, stream: int) -> None:
+        self.seen.append((pointer, frame.order))
+
+        def run() -> None:
+            extent = 1 + sum((side - 1) * stride for side, stride in zip(frame.shape, frame.strides, strict=True))
+            data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(pointer, extent)))
+            pixels = np.lib.stride_tricks.as_strided(data, frame.shape, frame.strides)
+            image = self._preprocess(pixels, frame.order)
+            ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
+
+        self._gpu.enqueue(stream, run)
+
+
+@pytest.fixture
+def kernel(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[FakeKernel]:
+    """A core with CUDA; what was opened of it."""
+    opened: list[FakeKernel] = []
+
+    def open_pixels(spec: Any) -> FakeKernel:
+        opened.append(FakeKernel(spec, gpu))
+        return opened[-1]
+
+    monkeypatch.setattr("pvlr_sdk.backends.tensorrt.open_pixels", open_pixels)
+    return opened
+
+
+@pytest.mark.parametrize("optimize", ["latency", "throughput"])
+def test_preprocessing_on_the_gpu(optimize, gpu_plan, kernel, exported):
+    tagger = Tagger(gpu_plan, optimize=optimize)
+    assert tagger.info["preprocessing"] == "GPU"
+    sizes = [(20, 30), (300, 200), (7, 9), (300, 200), (400, 500)]  # staging and device buffers grow
+    frames = [np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8) for n, size in enumerate(sizes)]
+    for result, frame in zip(tagger.predict_batch(frames[:1] + frames), frames[:1] + frames, strict=True):
+        np.testing.assert_allclose(result.logits, _expected(exported, tagger, frame), atol=1e-4)
+    flipped = frames[1][::-1, ::2]  # staged contiguously, whatever it is
+    np.testing.assert_allclose(tagger.predict(flipped).logits, _expected(exported, tagger, flipped), atol=1e-4)
+    assert len(kernel[0].seen) == 8  # the golden frame's too
+
+
+def test_a_frame_on_the_gpu_is_not_copied(gpu_plan, kernel, on_gpu):
+    tagger = Tagger(gpu_plan)
+    frame = on_gpu(np.random.default_rng(5).integers(0, 256, (50, 64, 3), np.uint8)[4:40, 8:50])  # pitched
+    result = tagger.predict(frame)
+    assert kernel[0].seen[-1] == (frame.pointer, "bgr")
+    np.testing.assert_array_equal(result.logits, tagger.predict(frame.array).logits)
+
+
+def test_a_layout_that_the_kernel_lacks_goes_through_the_cpu(gpu_plan, kernel, on_gpu):
+    tagger = Tagger(gpu_plan)
+    frame = on_gpu(np.random.default_rng(6).integers(0, 256, (50, 64, 4), np.uint8)[:, :, :3])
+    launches = len(kernel[0].seen)
+    result = tagger.predict(frame)
+    assert len(kernel[0].seen) == launches
+    np.testing.assert_allclose(result.logits, tagger.predict(frame.array).logits, atol=1e-5)
+
+
+def test_a_kernel_that_fails(gpu_plan, kernel, monkeypatch):
+    tagger = Tagger(gpu_plan)
+
+    def fail(*_: Any) -> None:
+        raise errors.OptionError("frames[0]", expected="a picture", got="none", hint="None.")
+
+    monkeypatch.setattr(kernel[0], "preprocess", fail)
+    with pytest.raises(errors.OptionError):
+        tagger.predict(_frames(1)[0])
+    monkeypatch.undo()
+
+
+def test_memory_of_another_library_that_is_gone(gpu_plan, kernel, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    frame = on_gpu(_frames(1)[0])
+    with gpu.current():
+        gpu.free(frame.pointer)
+    with pytest.raises(errors.DeviceLostError, match="700"):
+        tagger.predict(frame)
+    assert np.isfinite(tagger.predict(_frames(1)[0]).logits).all()
 
 
 @pytest.mark.parametrize(

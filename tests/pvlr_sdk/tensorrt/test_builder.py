@@ -115,6 +115,33 @@ def test_auto_builds_both_and_keeps_the_faster_one(trt, shipped, plugin_library,
     assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
 
 
+def test_the_check_of_a_gpu_measures_every_plan(trt, exported, tmp_path, monkeypatch, capsys):
+    import trt_check
+
+    monkeypatch.setattr(trt_check, "MODELS", {"tiny": exported.onnx})
+    options = ["--models", "tiny", "--precisions", "fp16", "--attentions", "native", "fused", "--seconds", "0.2"]
+    monkeypatch.setattr(sys, "argv", ["trt_check", "--out", str(tmp_path), *options])
+    assert trt_check.main() == 1  # there is no plugin library for the fused one
+    report = json.loads((tmp_path / "trt_check.json").read_text())
+    assert report["conditions"]["gpu"]["name"] == "Fake Orin"
+    assert report["plans"]["tiny-fp16-fused"]["error"].startswith("MissingPartError")
+    figures = report["plans"]["tiny-fp16-native"]
+    assert figures["agreement"]["tag_sets"] >= 0.98
+    assert figures["agreement"]["photos"] == 32
+    assert figures["gpu_ms"]["p50"] == 1.5
+    assert figures["gpu_memory_mb"] > 0
+    assert "1.500" in capsys.readouterr().out
+
+
+def test_the_check_refuses_without_a_gpu(monkeypatch, tmp_path, capsys):
+    import trt_check
+
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setattr(sys, "argv", ["trt_check", "--out", str(tmp_path)])
+    assert trt_check.main() == 3
+    assert "JetPack" in capsys.readouterr().err
+
+
 def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
     manifest = build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
     assert manifest.tensorrt.attention == "native"
@@ -196,7 +223,7 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
     assert len(steps) < 5
-    assert not (tmp_path / "engine.plan").exists()
+    assert not list(tmp_path.iterdir())
     assert not [thread for thread in threading.enumerate() if thread.name == "pvlr-tensorrt-build"]
 
 

@@ -1,0 +1,19 @@
+# Jetson with JetPack 7 (SBSA, TensorRT 11). NOT RUN ON HARDWARE YET.
+# docker build -f docs/docker/jetpack7.Dockerfile --build-arg BASE=nvcr.io/nvidia/tensorrt:TAG -t pvlr .
+# No default: take the newest tag of nvcr.io/nvidia/tensorrt in NVIDIA's catalogue whose TensorRT fits your driver.
+ARG BASE
+FROM ${BASE}
+
+ENV DEBIAN_FRONTEND=noninteractive PATH=/opt/pvlr/bin:/usr/local/cuda/bin:${PATH}
+RUN apt-get update && apt-get install -qy --no-install-recommends \
+      g++ libgl1 libglib2.0-0t64 python3-dev python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+# The image has TensorRT's Python package in the system's Python.
+RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip && pip install --no-cache-dir pycuda
+
+COPY . /src
+RUN CMAKE_ARGS="-DPVLR_CUDA=ON" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src
+RUN useradd --create-home --groups video pvlr
+USER pvlr
+ENTRYPOINT ["pvlr"]
+CMD ["doctor"]

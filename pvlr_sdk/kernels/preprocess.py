@@ -1,0 +1,165 @@
+"""The pixel contract for a batch of arrays: checks, planes, launch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..preprocess import Preprocessor
+from .tensors import TYPES, Arguments
+
+if TYPE_CHECKING:
+    from .._core import Tensor
+    from ..manifest import InputSpec
+
+_CHANNELS = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
+_PLANES = {"nv12": 2, "i420": 3}
+_ENDINGS = {"bt709", "full"}
+Box = tuple[int, int, int, int]
+
+
+def preprocess(
+    frames: Sequence[Any],
+    spec: InputSpec,
+    *,
+    order: str | Sequence[str] = "bgr",
+    regions: Sequence[tuple[int, Box]] | None = None,
+    dtype: str = "float32",
+    out: Any = None,
+    stream: Any = None,
+) -> Any:
+    """Compute the network's input for a batch of frames: resized, RGB planes, (pixel - mean) / std.
+
+    The pixel contract of :class:`pvlr_sdk.preprocess.Preprocessor` (antialiased triangle filter, half-pixel centres),
+    for frames of any sizes and layouts in one launch. Rows may have any pitch and run upwards; nothing is copied.
+
+    Args:
+        frames: uint8 arrays on one device: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray.
+            For nv12 and i420 one array (H * 3 / 2, W) with even H and W (contiguous for i420), or a tuple of planes:
+            luma (H, W), then chroma ((H + 1) // 2, 2 * ((W + 1) // 2)) for nv12, twice ((H + 1) // 2, (W + 1) // 2) for
+            i420. A frame has at most 16384 pixels a side.
+        spec: size, resize mode, mean, std and padding of the network's input.
+        order: the frames' layout, one for all or one a frame. ``nv12`` and ``i420`` are BT.601 in limited range;
+            ``-bt709`` and then ``-full`` behind them change that.
+        regions: parts of frames instead of whole ones: (frame, (left, top, width, height)), each an entry of the batch,
+            resized as if nothing were around it.
+        dtype: of the result: float32, float16 or bfloat16.
+        out: what to write into; by default a new array of the first frame's library.
+        stream: see :func:`pvlr_sdk.kernels.dual_softmax_attention`.
+
+    Returns:
+        (n, 3, height, width), contiguous, for n frames or regions; on a GPU it is ready in ``stream``.
+
+    Raises:
+        OptionError, MissingPartError, DeviceError: see :func:`pvlr_sdk.kernels.dual_softmax_attention`.
+    """
+    arguments = Arguments("preprocess_batch", stream, public="preprocess")
+    if dtype not in TYPES:
+        raise arguments.wrong("dtype", f"one of {', '.join(TYPES)}", repr(dtype))
+    if not isinstance(frames, (list, tuple)) or not frames:
+        raise arguments.wrong("frames", "a list of at least one frame", type(frames).__name__)
+    orders = [order] * len(frames) if isinstance(order, str) else list(order)
+    if len(orders) != len(frames):
+        raise arguments.wrong("order", f"one, or one for each of {len(frames)} frames", f"{len(orders)}")
+    pairs = enumerate(zip(frames, orders, strict=True))
+    opened = [_open(arguments, f"frames[{i}]", frame, one) for i, (frame, one) in pairs]
+    place = Preprocessor(spec)
+    pictures = []
+    for number, crop in _regions(arguments, regions, opened):
+        planes, height, width, layout, endings = opened[number]
+        matrix = "bt709" in endings, "full" in endings
+        pictures.append((planes, width, height, layout, *matrix, crop, place.region(crop[3], crop[2])))
+
+    shape = (len(pictures), 3, spec.height, spec.width)
+    if out is None:
+        first = frames[0][0] if isinstance(frames[0], (list, tuple)) else frames[0]
+        out = arguments.empty_like(first, shape, type_=dtype)
+    target = arguments.output("out", out, shape, dtype)
+    if not target.is_contiguous:
+        raise arguments.wrong("out", "a contiguous array", f"strides {target.strides} in elements")
+    planes = [plane for one in opened for plane in one[0]]
+    arguments.apart({"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)})
+    mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
+    arguments.run(pictures, target, list(1 / std), list(-mean / std), list((pad - mean) / std))
+    return out
+
+
+_Opened = tuple[list["Tensor"], int, int, str, set[str]]  # planes, height, width, layout, endings of the order
+
+
+def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
+    layout, *endings = order.split("-")
+    if layout not in {*_CHANNELS, *_PLANES, "gray"} or (endings and (layout not in _PLANES or set(endings) - _ENDINGS)):
+        expected = f"one of {', '.join([*_CHANNELS, 'gray', *_PLANES])} (the last two with -bt709, -full)"
+        raise arguments.wrong("order", expected, repr(order))
+    parts = list(frame) if layout in _PLANES and isinstance(frame, (list, tuple)) else [frame]
+    views = [arguments.view(name, part) for part in parts]
+    for view in views:
+        if view.type != "uint8":
+            raise arguments.wrong(name, "uint8", view.type)
+    first = views[0]
+    if 0 in first.shape or len(first.shape) < 2:
+        raise arguments.wrong(name, f"a picture in order {order}", f"shape {first.shape}")
+    height, width = first.shape[:2]
+    if layout in _CHANNELS:
+        channels = _CHANNELS[layout]
+        if first.shape[2:] != (channels,) or first.strides[1:] != (channels, 1):
+            got = f"shape {first.shape} with strides {first.strides}"
+            raise arguments.wrong(name, f"(height, width, {channels}) with packed pixels", got)
+        planes = [first.part(0, (height, width * channels), (first.strides[0], 1))]
+    elif len(views) == 1 and layout in _PLANES:
+        planes, height = _split(arguments, name, first, layout)
+    else:
+        planes = _given(arguments, name, views, layout)
+    if any(plane.strides[1] != 1 and plane.shape[1] > 1 for plane in planes):
+        raise arguments.wrong(name, "rows of contiguous pixels", f"strides {first.strides}")
+    return planes, height, width, layout, set(endings)
+
+
+def _split(arguments: Arguments, name: str, frame: Tensor, layout: str) -> tuple[list[Tensor], int]:
+    """The planes of an array with chroma rows below the luma, and the picture's height."""
+    rows, width = frame.shape[:2]
+    if len(frame.shape) != 2 or rows % 3 or width % 2 or rows // 3 * 2 % 2:
+        raise arguments.wrong(name, f"(height * 3 / 2, width) with even sides for {layout}", f"shape {frame.shape}")
+    height, pitch = rows // 3 * 2, frame.strides[0]
+    luma = frame.part(0, (height, width), frame.strides)
+    if layout == "nv12":
+        return [luma, frame.part(height * pitch, (height // 2, width), frame.strides)], height
+    if not frame.is_contiguous:
+        raise arguments.wrong(name, "a contiguous array for i420 (or a tuple of planes)", f"strides {frame.strides}")
+    half, size = (height // 2, width // 2), height * width
+    return [luma, *(frame.part(size + i * size // 4, half, (width // 2, 1)) for i in (0, 1))], height
+
+
+def _given(arguments: Arguments, name: str, views: list[Tensor], layout: str) -> list[Tensor]:
+    """The planes that were given one by one."""
+    height, width = views[0].shape[:2]
+    half, across = (height + 1) // 2, (width + 1) // 2
+    chroma = {"gray": [], "nv12": [(half, 2 * across)], "i420": [(half, across)] * 2}[layout]
+    shapes = [view.shape for view in views]
+    if shapes != [(height, width), *chroma]:
+        raise arguments.wrong(name, f"planes of shapes {[(height, width), *chroma]} for {layout}", str(shapes))
+    return views
+
+
+def _regions(arguments: Arguments, regions: Any, opened: list[_Opened]) -> list[tuple[int, Box]]:
+    if regions is None:
+        return [(i, (0, 0, one[2], one[1])) for i, one in enumerate(opened)]
+    checked = []
+    for i, region in enumerate(regions):
+        try:
+            number, (left, top, width, height) = region
+            box = (int(left), int(top), int(width), int(height))
+            inside = 0 <= number < len(opened) and min(box[:2]) >= 0 and min(box[2:]) >= 1
+            inside = inside and left + width <= opened[number][2] and top + height <= opened[number][1]
+        except (TypeError, ValueError):
+            inside = False
+        if not inside:
+            expected = "(frame, (left, top, width, height)) inside that frame"
+            raise arguments.wrong(f"regions[{i}]", expected, repr(region))
+        checked.append((int(number), box))
+    if not checked:
+        raise arguments.wrong("regions", "at least one", "none")
+    return checked
