@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from kernel_table import Workload, attention_load, preprocess_load
+from kernel_table import Workload, attention_load, preprocess_load, tag_head_load
 from torch import Tensor
 
 from pvlr_sdk import kernels
 from pvlr_sdk.manifest import InputSpec
 
 LABELS, TOKENS, BATCHES = (20, 80, 4585), (49, 196, 784), (1, 8, 32)
-HEADS, DIM, SIDE = 8, 32, 288
-"""Of the shipped models: heads, their dimension, pixels a side."""
+HEADS, DIM, WIDTH, SIDE = 8, 32, 256, 288
+"""Of the shipped models: heads, their dimension, the width of all, pixels a side."""
 
 Way = Callable[[], tuple[Tensor, ...]]
 
@@ -91,6 +91,53 @@ def attention(device: str, dtype: str, batch: int, tokens: int, labels: int) -> 
     return Case("attention", sizes, load, ways, definition)
 
 
+def tag_heads(device: str, dtype: str) -> Iterator[Case]:
+    """The sizes of the attention."""
+    for labels, tokens, batch in itertools.product(LABELS, TOKENS, BATCHES):
+        yield tag_head(device, dtype, batch, tokens, labels)
+
+
+def tag_head(device: str, dtype: str, batch: int, tokens: int, labels: int) -> Case:
+    """Layer norms, similarity, pooling and sigmoid of ``batch`` images with one label bank."""
+    generator = torch.Generator().manual_seed(0)
+    scale, alpha = 12.0, 0.5
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(device)
+
+    x, t = (normal(*shape).to(getattr(torch, dtype)) for shape in ((batch, tokens, WIDTH), (labels, WIDTH)))
+    norms, bias = [(normal(WIDTH), normal(WIDTH)) for _ in range(2)], normal(labels)
+    out = kernels.TagHead(torch.empty(batch, labels, device=device), torch.empty(batch, labels, device=device))
+
+    def unit(rows: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
+        rows = F.layer_norm(rows, rows.shape[-1:], *norm)
+        return rows * rows.square().sum(-1, keepdim=True).rsqrt()
+
+    def eager(x: Tensor, t: Tensor, vectors: list[Tensor]) -> tuple[Tensor, ...]:
+        similarity = scale * (unit(x, (vectors[0], vectors[1])) @ unit(t, (vectors[2], vectors[3])).mT)
+        logits = ((alpha * similarity).softmax(1) * similarity).sum(1) + vectors[4]
+        return logits, logits.sigmoid()
+
+    vectors = [*norms[0], *norms[1], bias]
+    inputs = x, t, [one.to(x.dtype) for one in vectors]
+
+    def ours() -> tuple[Tensor, ...]:
+        numbers = {"scale": scale, "alpha": alpha, "x_norm": norms[0], "t_norm": norms[1], "bias": bias}
+        got = kernels.tag_head(x, t, **numbers, out=out, stream=_stream(device))
+        return got.logits, got.scores
+
+    def ways(compile: Callable[..., Any]) -> dict[str, Way]:
+        compiled = compile(eager)
+        return {"ours": ours, "eager": lambda: eager(*inputs), "torch.compile": lambda: compiled(*inputs)}
+
+    def definition() -> tuple[Tensor, ...]:
+        images = [eager(image[None].float(), t.float(), vectors) for image in x]
+        return tuple(torch.cat(parts) for parts in zip(*images, strict=True))
+
+    load = tag_head_load("", batch, tokens, labels, WIDTH)
+    return Case("tag_head", f"B={batch} N={tokens} C={labels}", load, ways, definition)
+
+
 def preprocessings(device: str, dtype: str) -> Iterator[Case]:
     """720p, 1080p and 4K frames, one to 32 at a time."""
     for (height, width), batch in itertools.product(((720, 1280), (1080, 1920), (2160, 3840)), BATCHES):
@@ -129,5 +176,9 @@ def _stream(device: str) -> Any:
     return torch.cuda.current_stream() if device == "cuda" else None
 
 
-KERNELS: dict[str, Callable[[str, str], Iterator[Case]]] = {"attention": attentions, "preprocess": preprocessings}
+KERNELS: dict[str, Callable[[str, str], Iterator[Case]]] = {
+    "attention": attentions,
+    "preprocess": preprocessings,
+    "tag_head": tag_heads,
+}
 """By name: device, dtype -> the cases, the smallest first."""

@@ -101,8 +101,7 @@ KERNELS = (
     Kernel(
         "tag_head",
         "kernels/tag_head_launch.cuh",
-        # At the width of the shipped models.
-        {"tag_head": Function("{0}::shared_bytes(256)", needs=("HMMA", "LDSM"))},
+        {"tag_head": Function("{0}::kSharedBytes", needs=("HMMA", "LDSM", "LDGSTS"))},
         (
             tag_head_load("the shipped coco80 model", 1, 81, 80, 256),
             tag_head_load("a batch of it", 8, 81, 80, 256),

@@ -46,7 +46,11 @@ add_library(pvlr_cuda STATIC
   csrc/kernels/instances/preprocess_batch_bfloat16.cu
   csrc/kernels/instances/preprocess_batch_float16.cu
   csrc/kernels/instances/preprocess_batch_float32.cu
-  csrc/kernels/preprocess_batch.cu)
+  csrc/kernels/instances/tag_head_bfloat16.cu
+  csrc/kernels/instances/tag_head_float16.cu
+  csrc/kernels/instances/tag_head_float32.cu
+  csrc/kernels/preprocess_batch.cu
+  csrc/kernels/tag_head.cu)
 set_target_properties(pvlr_cuda PROPERTIES
   CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON CUDA_ARCHITECTURES "${pvlr_cuda_code}")
 target_include_directories(pvlr_cuda PRIVATE csrc PUBLIC csrc/include)

@@ -57,6 +57,26 @@ def dual_softmax_attention(
     o_t: Tensor,
     stream: int,
 ) -> None: ...
+def tag_head(
+    x: Tensor,
+    t: Tensor,
+    x_norm: tuple[Tensor | None, Tensor | None],
+    t_norm: tuple[Tensor | None, Tensor | None],
+    bias: Tensor | None,
+    thresholds: Tensor | None,
+    chosen: Tensor | None,
+    scale: float,
+    alpha: float,
+    epsilon: float,
+    map_similarity: bool,
+    threads: int,
+    logits: Tensor,
+    scores: Tensor | None,
+    tags: Tensor | None,
+    nonfinite: Tensor | None,
+    maps: Tensor | None,
+    stream: int,
+) -> None: ...
 def preprocess_batch(
     pictures: Sequence[tuple[Sequence[Tensor], int, int, str, bool, bool, Sequence[int], Sequence[int]]],
     out: Tensor,

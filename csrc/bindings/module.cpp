@@ -12,6 +12,7 @@
 #include "host/passes.h"
 #include "preprocess.h"
 #include "pvlr/preprocess.h"
+#include "tag_head.h"
 #include "tensor.h"
 
 namespace py = pybind11;
@@ -121,4 +122,5 @@ PYBIND11_MODULE(_core, module) {
   pvlr::bindings::bind_tensor(module);
   pvlr::bindings::bind_attention(module);
   pvlr::bindings::bind_preprocess(module);
+  pvlr::bindings::bind_tag_head(module);
 }

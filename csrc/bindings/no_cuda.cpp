@@ -2,6 +2,7 @@
 #include "device.h"
 #include "pvlr/dual_softmax_attention.h"
 #include "pvlr/preprocess_batch.h"
+#include "pvlr/tag_head.h"
 
 namespace pvlr {
 namespace {
@@ -20,6 +21,8 @@ Status run_on_device(const Launch&) { return kMissing; }
 
 Status dual_softmax_attention_cuda_workspace(const DualSoftmaxAttentionParams&, std::size_t*) { return kMissing; }
 Status dual_softmax_attention_cuda(const DualSoftmaxAttentionParams&, void*) { return kMissing; }
+Status tag_head_cuda_workspace(const TagHeadParams&, std::size_t*) { return kMissing; }
+Status tag_head_cuda(const TagHeadParams&, void*) { return kMissing; }
 
 Status preprocess_batch_cuda(const PreprocessBatchParams&, void*) { return kMissing; }
 

@@ -1,44 +1,15 @@
 #include "dual_softmax_attention_loops.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <limits>
 
-// One source for several instruction sets, as in passes.cpp.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(PVLR_NO_DISPATCH)
-#define PVLR_DISPATCH 1
-#else
-#define PVLR_DISPATCH 0
-#endif
-
-#define PVLR_INLINE inline __attribute__((always_inline))
+#include "vector_code.h"
 
 namespace pvlr {
 namespace {
 
 constexpr std::int64_t kScoreLabels = 32;  // so many sums stay in registers
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// e^x for x <= 0, and NaN for NaN, within 2 units in the last place; written so that compilers vectorise loops of it.
-PVLR_INLINE float exp_of_negative(float x) {
-  const float clamped = x < -87.3F ? -87.3F : x;
-  const float n = std::floor(clamped * 1.44269504F + 0.5F);
-  const float r = (clamped - n * 0.693359375F) + n * 2.12194440e-4F;
-  float y = 1.9875691500e-4F;
-  y = y * r + 1.3981999507e-3F;
-  y = y * r + 8.3334519073e-3F;
-  y = y * r + 4.1665795894e-2F;
-  y = y * r + 1.6666665459e-1F;
-  y = y * r + 5.0000001201e-1F;
-  y = y * r * r + r + 1.0F;
-  // NaN makes the exponent's bits meaningless, and y NaN.
-  const auto exponent = static_cast<std::int32_t>(n == n ? n : 0.0F) + 127;
-  const auto bits = static_cast<std::uint32_t>(exponent) << 23;
-  float power;
-  std::memcpy(&power, &bits, sizeof power);
-  return x < -87.3F ? 0.0F : y * power;
-}
 
 PVLR_INLINE float finite(float maximum) { return maximum == -kInfinity ? 0.0F : maximum; }
 

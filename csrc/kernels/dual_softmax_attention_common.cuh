@@ -6,9 +6,6 @@
 
 namespace pvlr::device {
 
-constexpr unsigned kFullWarp = 0xFFFFFFFFU;
-constexpr float kLog2E = 1.4426950408889634F;
-
 // One batch entry and head of a tensor.
 template <typename T>
 struct Rows {

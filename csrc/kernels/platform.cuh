@@ -75,3 +75,10 @@ inline bool launch_accepted() { return cudaGetLastError() == cudaSuccess; }
 }  // namespace pvlr::device
 
 #endif
+
+namespace pvlr::device {
+
+constexpr unsigned kFullWarp = 0xFFFFFFFFU;
+constexpr float kLog2E = 1.4426950408889634F;
+
+}  // namespace pvlr::device

@@ -43,8 +43,17 @@ def _gpu() -> None:
 @pytest.fixture(scope="session")
 def cases() -> Any:
     """The inputs and the bounds of the emulator's tests: the same on a device."""
+    return _load("attention_cases")
+
+
+@pytest.fixture(scope="session")
+def head_cases() -> Any:
+    """The same for the tag head."""
+    return _load("tag_head_cases")
+
+
+def _load(name: str) -> Any:
     pytest.importorskip("torch")
-    name = "attention_cases"
     spec = importlib.util.spec_from_file_location(name, SIMT / f"{name}.py")
     assert spec is not None
     sys.modules[name] = importlib.util.module_from_spec(spec)

@@ -114,6 +114,47 @@ def attention_refuses() -> None:
     refused(errors.DeviceError, "got stream: number 13", attend, *on_device, stream=13)
 
 
+def head_inputs(dtype: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Tokens, labels, and what else is on the device."""
+    random = np.random.default_rng(0)
+    x, t = (random.normal(size=shape).astype(dtype) for shape in ((2, 37, 64), (50, 64)))
+    vectors = [random.normal(size=size).astype(np.float32) for size in (64, 64, 64, 64, 50, 50)]
+    arrays = {"x_norm": tuple(vectors[:2]), "t_norm": tuple(vectors[2:4]), "bias": vectors[4], "thresholds": vectors[5]}
+    return [x, t], {**arrays, "chosen": np.array([49, 3], np.int32)}
+
+
+def head_gives_what_the_host_gives() -> None:
+    numbers = {"scale": 12.0, "alpha": 0.5, "maps": "weights"}
+    for dtype, bound in ((np.float32, 5e-6), (np.float16, 5e-3)):
+        inputs, arrays = head_inputs(dtype)
+        expected = kernels.tag_head(*inputs, **arrays, **numbers)
+        for kind in (Cuda, Dlpack):
+            out = [np.full(one.shape, 7).astype(one.dtype) for one in expected]
+            given = {
+                name: tuple(map(kind, one)) if isinstance(one, tuple) else kind(one) for name, one in arrays.items()
+            }
+            outputs = kernels.TagHead(*map(kind, out))
+            got = kernels.tag_head(*map(kind, inputs), **given, **numbers, out=outputs, stream=9)
+            assert got is outputs
+            logits, scores, tags, nonfinite, maps = out
+            for one, other in zip((logits, scores, maps), (expected[0], expected[1], expected[4]), strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=bound)
+            assert np.array_equal(tags, scores >= arrays["thresholds"])
+            assert not nonfinite.any()
+
+
+def head_refuses() -> None:
+    (x, t), arrays = head_inputs(np.float16)
+    numbers = {"scale": 12.0, "alpha": 0.5}
+    on_device = [Cuda(x), Cuda(t)]
+    wanted = "expected an array on cuda:0, where x is, got one on cpu"
+    refused(errors.OptionError, f"bias: {wanted}", kernels.tag_head, *on_device, bias=arrays["bias"], **numbers)
+    some = {"maps": "weights", "chosen": [1, 2]}
+    refused(errors.OptionError, f"chosen: {wanted}", kernels.tag_head, *on_device, **some, **numbers)
+    odd = Cuda(np.zeros(50 * 64 + 1, np.float16)[1:].reshape(50, 64))
+    refused(errors.OptionError, "t: expected rows must be aligned", kernels.tag_head, on_device[0], odd, **numbers)
+
+
 def preprocess_gives_what_the_host_gives() -> None:
     random = np.random.default_rng(0)
     spec = InputSpec(width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
@@ -162,6 +203,8 @@ CHECKS = (
     attention_gives_what_the_host_gives,
     attention_makes_outputs_of_the_inputs_library,
     attention_refuses,
+    head_gives_what_the_host_gives,
+    head_refuses,
     preprocess_gives_what_the_host_gives,
     the_tensorrt_backend_preprocesses,
 )

@@ -1,0 +1,10 @@
+#include "kernels/tag_head_launch.cuh"
+
+namespace pvlr::device {
+
+template <>
+TagHeadLaunchers tag_head_launchers<DataType::kFloat32>() {
+  return make_tag_head_launchers<float>();
+}
+
+}  // namespace pvlr::device
