@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "filter.h"
-#include "pvlr/yuv.h"
+#include "pvlr/pixel_format.h"
 
 namespace pvlr {
 
@@ -19,8 +19,8 @@ using HorizontalPass = void (*)(const float* line, const AxisFilter& filter, con
                                 float* const* planes);
 
 // Converts one row of NV12, given as pairs of pixels, to red, green, blue and a zero byte for each pixel.
-using Nv12Pass = void (*)(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs,
-                          const YuvCoefficients& coefficients, std::uint8_t* rgbx);
+using Nv12Pass = void (*)(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, YuvMatrix matrix,
+                          YuvRange range, std::uint8_t* rgbx);
 
 struct Passes {
   const char* name;  // of the instruction set

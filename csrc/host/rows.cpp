@@ -28,7 +28,6 @@ void RowWindow::prepare(const PreprocessParams& params, std::int64_t max_rows) {
   if (is_yuv(params.format)) {
     channels_ = 4;
     in_place_ = false;
-    coefficients_ = yuv_coefficients(params.chroma.matrix, params.chroma.range);
     skipped_ = params.chroma.left;
     ring_width = (skipped_ + params.src_width + 1) / 2 * 2;
     yuv_.resize(static_cast<std::size_t>(2 * ring_width));
@@ -102,7 +101,7 @@ void RowWindow::convert_yuv(std::int64_t y, std::uint8_t* packed) {
     }
     u = interleaved;
   }
-  best_passes().nv12(luma, u, pairs, coefficients_, packed);
+  best_passes().nv12(luma, u, pairs, chroma.matrix, chroma.range, packed);
 }
 
 }  // namespace pvlr

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "pvlr/preprocess.h"
-#include "pvlr/yuv.h"
 
 namespace pvlr {
 
@@ -38,7 +37,6 @@ class RowWindow {
   std::int64_t ring_stride_ = 0;
   std::int64_t next_row_ = 0;  // the first row not yet converted
   std::vector<std::uint8_t> ring_;
-  YuvCoefficients coefficients_{};
   std::int64_t skipped_ = 0;       // pixels that a packed row has before the first
   std::vector<std::uint8_t> yuv_;  // one packed row of luma, one of pairs of chroma
   std::vector<const std::uint8_t*> pointers_;

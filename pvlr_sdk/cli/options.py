@@ -16,7 +16,9 @@ PlanOption = Annotated[
     typer.Option("--plan", "-p", metavar="PLAN", help="The plan; by default the model that comes with the package."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DeviceOption = Annotated[str, typer.Option(help="Where to run: auto or cpu.", rich_help_panel="Machine")]
+DeviceOption = Annotated[
+    str, typer.Option(help="Where to run: auto (what the plan is for), cpu or tensorrt.", rich_help_panel="Machine")
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(help="Threads for one picture; by default all cores.", rich_help_panel="Machine"),

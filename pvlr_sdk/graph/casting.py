@@ -49,7 +49,6 @@ def cast(model: onnx.ModelProto, precision: str, source: str, *, fp16_until: str
     kept = _end(graph)
     early = edit.upstream(graph, fp16_until) if low == TensorProto.BFLOAT16 else set()
     kinds = {tensor.name: TensorProto.FLOAT for tensor in (*graph.input, *graph.initializer) if tensor.name in floats}
-    outputs = {output.name for output in graph.output}
     copies: dict[tuple[str, int], str] = {}
     nodes = []
 
@@ -72,23 +71,19 @@ def cast(model: onnx.ModelProto, precision: str, source: str, *, fp16_until: str
         for position, name in enumerate(node.input):
             fixed = position in _FP32_INPUTS.get(node.op_type, ())
             node.input[position] = as_type(name, TensorProto.FLOAT if fixed else kind)
-        made = [position for position, name in enumerate(node.output) if name in floats]
+        made = [name for name in node.output if name in floats]
         if node.op_type == "Cast" and made:
             next(a for a in node.attribute if a.name == "to").i = kind
         nodes.append(node)
-        for position in made:
-            name = node.output[position]
-            kinds[name] = kind
-            if name in outputs and kind != TensorProto.FLOAT:  # a network's outputs are float32
-                node.output[position] = f"{name}_{_name(kind)}"
-                nodes.append(helper.make_node("Cast", [node.output[position]], [name], f"{name}_out", to=1))
-                kinds[name] = TensorProto.FLOAT
+        kinds.update(dict.fromkeys(made, kind))
     del graph.value_info[:]
     edit.replace_nodes(graph, nodes)
 
 
 def _end(graph: onnx.GraphProto) -> set[str]:
     """The nodes from the last product of each path to an output on, with what only prepares its operands.
+
+    The nodes that make the outputs are always among them, so that outputs stay float32.
 
     As everywhere here, a node goes by the name of its first output.
     """

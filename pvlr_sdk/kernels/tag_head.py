@@ -147,7 +147,7 @@ def _vector(arguments: Arguments, name: str, value: Any, size: int, inputs: dict
 
 def _number(arguments: Arguments, name: str, value: Any) -> float:
     number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
-    if not number or not abs(value) <= np.finfo(np.float32).max or (name == "epsilon" and value < 0):
+    if not number or not abs(value) <= float(np.finfo(np.float32).max) or (name == "epsilon" and value < 0):
         raise arguments.wrong(name, f"a finite float32{' of at least 0' * (name == 'epsilon')}", repr(value))
     return float(value)
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from .. import __version__
 from ..site import Site
 from ..tagger import Tagger
-from . import api, health, live, page, problems
+from . import api, health, live, pages, problems
 from .access import Access, Guard
 from .hub import Hub
 from .metrics import make_registry
@@ -32,7 +32,7 @@ def create_app(tagger: Tagger, site: Site | None, settings: ServeSettings, hub: 
     app.include_router(api.make_router(tagger, site, photos))
     app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], tagger.labels))
     app.include_router(health.make_router(site, hub, make_registry(tagger, site, hub)))
-    app.include_router(page.make_router(guard))
+    app.include_router(pages.make_router(guard))
     app.add_middleware(Access, guard=guard)
     _complete_openapi(app, settings.token is not None)
     return app

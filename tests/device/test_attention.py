@@ -106,9 +106,25 @@ def test_a_cuda_graph_replays_it(cases: Any) -> None:
 class _Interface:
     """A tensor that shows ``__cuda_array_interface__`` alone, as PyCUDA's do."""
 
-    def __init__(self, tensor: Any) -> None:
+    def __init__(self, tensor: Any, **more: Any) -> None:
         self.tensor = tensor
-        self.__cuda_array_interface__ = tensor.__cuda_array_interface__
+        self.__cuda_array_interface__ = {**tensor.__cuda_array_interface__, **more}
+
+
+def test_the_stream_of_cuda_array_interface_is_waited_for() -> None:
+    side = torch.cuda.Stream()
+    slow = torch.randn(4096, 4096, device="cuda")
+    q_x = torch.zeros(1, 2, 64, 32, device="cuda")
+    torch.cuda.synchronize()
+    with torch.cuda.stream(side):
+        for _ in range(20):
+            slow = slow @ slow * 1e-4
+        q_x += 1
+    shown = _Interface(q_x, version=3, stream=side.cuda_stream)
+    out = torch.empty_like(q_x), torch.empty_like(q_x)
+    dual_softmax_attention(*[shown] * 4, out=out)
+    torch.cuda.current_stream().synchronize()
+    assert torch.equal(out[0].cpu(), torch.ones(1, 2, 64, 32))
 
 
 def test_cuda_array_interface() -> None:

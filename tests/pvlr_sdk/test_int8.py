@@ -129,6 +129,37 @@ def test_depthwise_filters_get_a_scale_for_each_channel(make_network: Any, tmp_p
     assert numpy_helper.to_array(scale).shape == (3,)
 
 
+def test_for_tensorrt_activations_are_signed_and_have_one_scale(make_network: Any, tmp_path: Path) -> None:
+    """Behind a ReLU NNCF takes unsigned numbers, before a depthwise convolution a scale for each channel."""
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    network = onnx.load(make_network(tmp_path).onnx)
+    filters = np.random.default_rng(0).normal(size=(3, 1, 5, 5)).astype(np.float32)
+    network.graph.initializer.append(numpy_helper.from_array(filters, "filters"))
+    network.graph.node.insert(0, helper.make_node("Relu", ["image"], ["positive"], "relu0"))
+    depthwise = helper.make_node("Conv", ["positive", "filters"], ["blurred"], "dw", group=3, pads=[2, 2, 2, 2])
+    network.graph.node.insert(1, depthwise)
+    network.graph.node[2].input[0] = "blurred"
+    prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
+
+    def activations(for_tensorrt: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Scale and zero point of every activation."""
+        payload = quantize(
+            network.SerializeToString(), pictures(20), lambda f: prepare(f, "bgr"), None, for_tensorrt=for_tensorrt
+        )
+        graph = onnx.load_from_string(payload).graph
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        nodes = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+        return [(constants[node.input[1]], constants[node.input[2]]) for node in nodes]
+
+    before, after = activations(False), activations(True)
+    assert {zero.dtype for _, zero in before} >= {np.dtype(np.uint8)}
+    assert {zero.dtype for _, zero in after} == {np.dtype(np.int8)}
+    assert {zero.shape for _, zero in after} == {()}
+    assert all(zero == 0 for _, zero in after)
+    widest = max(float(255 * scale.max()) for scale, zero in before if zero.dtype == np.uint8)
+    assert any(float(127 * scale) == pytest.approx(widest, rel=0.01) for scale, _ in after)
+
+
 def test_first_layers_and_head_stay_as_they_are(make_network: Any, tmp_path: Path) -> None:
     network = onnx.load(make_network(tmp_path).onnx)
     for node, name in zip(network.graph.node, ("conv", "relu", "shape", "turn", "/head/similarity"), strict=False):

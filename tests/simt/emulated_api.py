@@ -111,6 +111,7 @@ def attention_refuses() -> None:
     absent = [Dlpack(array, (foreign.CUDA, 2)) for array in (*inputs, *out)]
     refused(errors.DeviceError, "cuda:2: expected a device that", attend, *absent[:4], out=absent[4:])
     refused(errors.OptionError, "stream: expected", attend, *on_device, stream="default")
+    refused(errors.DeviceError, "got stream: number 13", attend, *on_device, stream=13)
 
 
 def head_inputs(dtype: Any) -> tuple[list[np.ndarray], dict[str, Any]]:

@@ -35,15 +35,17 @@ def _definition(
     return kept / total(-1) @ v_t, (kept / total(-2)).mT @ v_x
 
 
-@pytest.mark.parametrize(("bank", "mask"), zip((1, 2, 1), MASKS, strict=True))
+@pytest.mark.parametrize(("bank", "mask"), list(zip((1, 2, 1), MASKS, strict=True)))
 def test_gradcheck_through_the_host_twin(bank: int, mask: Tensor | None) -> None:
     """The kernel computes in float32, so that its differences are taken wider than those of float64."""
-    inputs = [x.detach().double().requires_grad_() for x in _inputs(bank=bank)]
+    # Of two images one head, two tokens, three labels: every entry of the Jacobian is looked at.
+    inputs = [x.detach()[:, :1, :3].double().requires_grad_() for x in _inputs(bank=bank, tokens=2)]
+    mask = None if mask is None else mask[..., :3]
 
     def attend(*xs: Tensor) -> tuple[Tensor, ...]:
         return tuple(y.double() for y in dual_softmax_attention(*(x.float() for x in xs), mask))
 
-    assert torch.autograd.gradcheck(attend, inputs, eps=2e-2, atol=2e-4, rtol=1e-3, fast_mode=True)
+    assert torch.autograd.gradcheck(attend, inputs, eps=2e-2, atol=2e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("mask", MASKS)

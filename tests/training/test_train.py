@@ -16,11 +16,14 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.build import build
+from pvlr_sdk.cli import app
 from pvlr_sdk.errors import CheckpointError, ConfigError, PvlrError
 from pvlr_sdk.evaluate import evaluate
+from pvlr_sdk.graph import export_as
 from pvlr_sdk.labels import LabelBank
 from pvlr_sdk.labels_csv import read_labels
 from pvlr_training import loop
@@ -69,6 +72,11 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
         np.testing.assert_allclose(result.attention("green", size="grid"), maps.numpy(), atol=1e-3)
     bank = LabelBank.load(network.with_suffix(".labels.safetensors"))
     np.testing.assert_allclose(bank.thresholds, extra["thresholds"], atol=1e-6)
+
+    # Every head also in the precisions that TensorRT builds from, as the command line writes them.
+    for precision in ("fp16", "bf16"):
+        _, agreement = export_as(network, tmp_path / "typed", precision=precision, min_agreement=0.5)
+        assert 0 < agreement.largest_logit_difference < (0.05 if precision == "fp16" else 0.4)
 
     # What docs/accuracy.md shows comes from this script: the fp32 stages agree on every tag set.
     script = Path(__file__).parents[2] / "benchmarks" / "parity.py"
@@ -185,6 +193,9 @@ def test_exported_network_keeps_its_operators_whole(write_config: Any, tmp_path:
     operators = [node.op_type for node in network.graph.node]
     assert network.opset_import[0].version >= 17
     assert operators.count("LayerNormalization") == 5  # visual norm, two in each direction of DMA: none taken apart
+    done = CliRunner().invoke(app, ["export", str(folder), "--precision", "fp16", "--attention", "fused"])
+    assert done.stdout.splitlines() == [str(folder / "model.onnx"), str(folder / "model-fp16-fused.onnx")]
+    assert "the tags of fp32 on 100.0 % of 8 pictures" in done.stderr
     # Batch is free, and a batch says what its pictures say one by one.
     session = onnxruntime.InferenceSession(path)
     images = np.random.default_rng(0).normal(size=(5, 3, 64, 64)).astype(np.float32)

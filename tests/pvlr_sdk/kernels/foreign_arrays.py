@@ -12,6 +12,7 @@ CPU, CUDA, CUDA_HOST, ROCM, CUDA_MANAGED = 1, 2, 3, 10, 13
 INT, UNSIGNED, FLOAT, BFLOAT, BOOL = 0, 1, 2, 4, 6
 _CODES = {"i": INT, "u": UNSIGNED, "f": FLOAT, "b": BOOL}
 READ_ONLY = 1
+_ALIVE: list[Any] = []  # what was given away, for good: its taker may outlive the array
 
 
 class _DLTensor(ctypes.Structure):
@@ -66,7 +67,6 @@ class DlpackArray:
         self.changes = changes
         self.streams: list[Any] = []
         self.deleted = 0
-        self._alive: list[Any] = []
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -108,7 +108,7 @@ class DlpackArray:
             managed: Any = _Versioned(changes.get("major", 1), 0, None, deleter, flags, tensor)
         else:
             managed = _Managed(tensor, None, deleter)
-        self._alive += [managed, deleter]  # as long as this object lives
+        _ALIVE.extend([managed, deleter])
         name = b"dltensor_versioned" if self.versioned else b"dltensor"
         return _new_capsule(ctypes.addressof(managed), name, None)
 

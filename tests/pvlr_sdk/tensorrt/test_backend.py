@@ -360,6 +360,42 @@ def test_a_cropped_frame_on_the_gpu(gpu_plan, on_gpu):
     np.testing.assert_array_equal(tagger.predict(on_gpu(crop)).logits, tagger.predict(crop).logits)
 
 
+class ThroughDlpack:
+    """A frame on the fake GPU that shows itself through DLPack; NumPy makes the capsule."""
+
+    def __init__(self, there: Any, gpu: Any) -> None:
+        self.streams: list[Any] = []
+        memory = np.frombuffer(gpu.allocated[there.pointer], np.uint8)
+        self._array = np.lib.stride_tricks.as_strided(memory, there.array.shape, there.array.strides)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: Any = None) -> Any:
+        self.streams.append(stream)
+        return self._array.__dlpack__()
+
+
+def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    whole = np.random.default_rng(3).integers(0, 256, (40, 52, 3), np.uint8)
+    frame = ThroughDlpack(on_gpu(whole), gpu)
+    np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(whole).logits)
+    assert frame.streams == [1]  # its producer makes the default stream wait, which we wait for
+
+
+def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    pixels = np.random.default_rng(4).integers(0, 256, (30, 40, 3), np.uint8)
+    there = on_gpu(np.zeros_like(pixels))
+    with gpu.current():
+        stream = gpu.stream()
+    gpu.enqueue(stream, lambda: ctypes.memmove(there.pointer, pixels.ctypes.data, pixels.nbytes))
+    interface = there.__cuda_array_interface__ | {"stream": stream}
+    frame = type("Unfinished", (), {"__cuda_array_interface__": interface})()
+    np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(pixels).logits)
+
+
 class FakeKernel:
     """The preprocessing kernel on the fake GPU: the CPU's, on device memory, when the stream gets there."""
 
