@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .. import errors
 from . import plugins
-from .library import Messages, logger, version
+from .library import Messages, logger, start, version
 from .options import BuildOptions
 from .parse import parse
 from .progress import Nobody, Watcher, monitor
@@ -83,8 +83,9 @@ def _compile(
 ) -> Compiled:
     import tensorrt as trt
 
+    messages.reason("")  # an earlier build's errors are not this one's
     log = logger(messages, verbose=options.verbose)
-    builder = trt.Builder(log)
+    builder = start(trt.Builder, log, messages)
     network = builder.create_network(_strongly_typed())
     parse(trt, network, log, payload, source)
     config = builder.create_builder_config()
@@ -94,8 +95,7 @@ def _compile(
     _set_compatibility(config, options)
     if options.dla is not None:
         _use_dla(builder, config, options.dla, source)
-    cache = config.create_timing_cache(timings)
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    cache = _timing_cache(config, timings, messages)
     watching = monitor(watcher, cancelled)
     config.progress_monitor = watching
     plan: trt.IHostMemory | None = builder.build_serialized_network(network, config)
@@ -106,7 +106,7 @@ def _compile(
             got=messages.reason("no reason given"),
             hint="The build log beside the plan says more; --attention native, or more --workspace, may help.",
         )
-    return Compiled(bytes(plan), _bytes_of(config))
+    return Compiled(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 
 
 def _strongly_typed() -> int:
@@ -172,9 +172,14 @@ def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int, source
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
-def _bytes_of(config: trt.IBuilderConfig) -> bytes:
-    cache: trt.ITimingCache | None = config.get_timing_cache()
-    return b"" if cache is None else bytes(cache.serialize())
+def _timing_cache(config: trt.IBuilderConfig, timings: bytes, messages: Messages) -> trt.ITimingCache | None:
+    """The cache in use, to be kept as long as the build: an empty one if TensorRT refuses the timings."""
+    for data in (timings, b""):
+        cache: trt.ITimingCache | None = config.create_timing_cache(data)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+        messages.reason("")  # TensorRT calls it an error; the build goes on without
+    return None
 
 
 def _interruptible(work: Callable[[], Result], cancelled: Event) -> Result:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
-from .cuda import Cuda, CudaError
+from .cuda import Cuda, CudaError, undone_by
 from .engine import INPUT, LOGITS, SIMILARITY, Engine, Shapes
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ class Lane:
         self._context = engine.context()
         self._stream = cuda.stream()
         self.event = cuda.event()
-        sizes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(batch).items()}
-        self._pointers = {name: self._malloc(size) for name, size in sizes.items()}
-        self._bind()
-        self._enqueue()  # TensorRT sets itself up at the first run, which no graph may contain
-        cuda.synchronize(self._stream)
-        self._capture()
+        with undone_by(self.close):
+            sizes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(batch).items()}
+            self._pointers = {name: self._malloc(size) for name, size in sizes.items()}
+            self._bind()
+            self._enqueue()  # TensorRT sets itself up at the first run, which no graph may contain
+            cuda.synchronize(self._stream)
+            self._capture()
 
     def launch(self, slots: Sequence[SessionSlot]) -> None:
         """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries."""
@@ -134,9 +135,8 @@ class Lane:
             try:
                 self._enqueue()
             finally:
-                graph = self._cuda.end_capture(self._stream)
-            self._graph = graph
-            self._cuda.launch(graph, self._stream)
+                self._graph = self._cuda.end_capture(self._stream)
+            self._cuda.launch(self._graph, self._stream)
             self._cuda.synchronize(self._stream)
         except (CudaError, errors.BackendError) as error:
             if isinstance(error, CudaError) and error.sticky:
@@ -144,6 +144,7 @@ class Lane:
             if self._graph is not None:
                 self._cuda.destroy_graph(self._graph)
             self._graph, self.no_graph = None, str(error)
+            self._engine.messages.reason("")  # told now; a later failure has its own
             self._enqueue()  # a failed capture must not have broken the plain way
             self._cuda.synchronize(self._stream)
 

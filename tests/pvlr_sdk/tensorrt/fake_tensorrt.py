@@ -7,6 +7,7 @@ changes: the GPU, and what goes wrong.
 from __future__ import annotations
 
 import ctypes
+import weakref
 from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,8 @@ MAGIC = b"FAKEPLAN"
 
 world = SimpleNamespace(
     cuda=None,  # the FakeCuda to run on
+    start_error=None,  # what TensorRT logs before it gives neither builder nor runtime
+    timings_refused=None,  # "create" or "set": where TensorRT refuses a timing cache that is not empty
     contexts=100,  # so many contexts fit
     build_error=None,  # what the builder logs before it gives no plan
     enqueue_error=None,  # what an inference logs before it fails
@@ -267,20 +270,29 @@ class IBuilderConfig:
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
-    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache:
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache | None:
         world.seen.given = [*getattr(world.seen, "given", []), bytes(serialized_timing_cache)]
+        if serialized_timing_cache and world.timings_refused == "create":
+            return None
         return ITimingCache(bytes(serialized_timing_cache))
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        if cache.data and world.timings_refused == "set":
+            return False
         self.cache = cache
         return True
 
-    def get_timing_cache(self) -> ITimingCache | None:
-        return self.cache
+
+def _start(logger: ILogger) -> None:
+    """The bindings' words where TensorRT gives nothing."""
+    if world.start_error:
+        logger.log(ILogger.Severity.ERROR, world.start_error)
+        raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
 class Builder:
     def __init__(self, logger: ILogger) -> None:
+        _start(logger)
         self._logger = logger
 
     @property
@@ -334,6 +346,8 @@ class IExecutionContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         from pvlr_sdk.backends.tensorrt.cuda import CudaError
 
+        parent = self._engine.runtime.parent
+        assert parent is None or parent() is not None, "the lean runtime's parent is gone"
         if world.enqueue_error:
             self._engine.logger.log(ILogger.Severity.ERROR, world.enqueue_error)
             return False
@@ -356,9 +370,10 @@ class IExecutionContext:
 
 
 class ICudaEngine:
-    def __init__(self, onnx: bytes, logger: ILogger) -> None:
+    def __init__(self, onnx: bytes, logger: ILogger, runtime: Runtime) -> None:
         import onnxruntime
 
+        self.runtime = runtime
         if b"DualSoftmaxAttention" in onnx:
             assert world.loaded, "Plugin not found"
             from pvlr_sdk.graph import edit
@@ -423,8 +438,10 @@ def get_plugin_registry() -> IPluginRegistry:
 
 class Runtime:
     def __init__(self, logger: ILogger) -> None:
+        _start(logger)
         self.logger = logger
         self.engine_host_code_allowed = False
+        self.parent: Any = None
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         assert not self.engine_host_code_allowed
@@ -433,10 +450,14 @@ class Runtime:
                 ILogger.Severity.ERROR, "Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed."
             )
             return None
-        return ICudaEngine(serialized_engine[len(MAGIC) :], self.logger)
+        return ICudaEngine(serialized_engine[len(MAGIC) :], self.logger, self)
 
     def load_runtime(self, path: str) -> Runtime | None:
-        return Runtime(self.logger) if path.endswith("libnvinfer_lean.so") else None
+        if not path.endswith("libnvinfer_lean.so"):
+            return None
+        lean = Runtime(self.logger)
+        lean.parent = weakref.ref(self)  # the bindings keep no parent alive
+        return lean
 
 
 def plan(onnx: bytes) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt.cuda import CudaError
 from pvlr_sdk.preprocess import Preprocessor
 
 
@@ -158,7 +159,16 @@ def test_a_version_compatible_plan_needs_the_older_lean_runtime(make_plan, monke
     with pytest.raises(errors.PlanMismatchError, match=r"other\.so does not load"):
         Tagger(plan)
     monkeypatch.setenv("PVLR_LEAN_RUNTIME", "/opt/libnvinfer_lean.so")
-    assert Tagger(plan).info["version"] == "10.3.0"
+    tagger = Tagger(plan)
+    assert tagger.info["version"] == "10.3.0"
+    # The runtime that loaded the lean one lives as long, and not longer.
+    parent = tagger._backend._session._engine._runtime.parent
+    gc.collect()
+    assert parent() is not None
+    tagger.close()
+    del tagger
+    gc.collect()
+    assert parent() is None
 
 
 @pytest.mark.parametrize(
@@ -284,6 +294,61 @@ def test_memory_for_one_lane_is_enough(make_plan, exported, trt):
     assert tagger.info["parallel"] == 1
     frame = _frames(1)[0]
     np.testing.assert_allclose(tagger.predict(frame).logits, _expected(exported, tagger, frame), atol=1e-4)
+
+
+@pytest.mark.parametrize("fits", range(8))
+def test_a_load_that_fails_leaves_nothing_on_the_gpu(fits, make_plan, gpu, monkeypatch):
+    """Memory for so many buffers and no more: none, some of the first lane's, or some of the second's."""
+    plan = make_plan()
+    malloc, given = gpu.malloc, []
+
+    def limited(size: int) -> int:
+        if len(given) == fits:
+            raise CudaError(2, "malloc")
+        given.append(size)
+        return malloc(size)
+
+    monkeypatch.setattr(gpu, "malloc", limited)
+    if fits < 3:
+        with pytest.raises(errors.DeviceMemoryError):
+            Tagger(plan)
+    else:
+        assert Tagger(plan).info["parallel"] == (1 if fits < 6 else 2)
+    gc.collect()
+    assert not gpu.allocated
+    assert not gpu.streams
+    assert not gpu.graphs
+
+
+def test_a_gpu_that_tensorrt_does_not_know(make_plan, trt):
+    plan = make_plan()
+    trt.world.start_error = "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    with pytest.raises(errors.BackendError, match=r"TensorRT 10\.3\.0 works with, got .*SM 61 is not supported.*doctor"):
+        Tagger(plan)
+
+
+@pytest.mark.parametrize("code", [3, 209, 218, 400, 500, 701, 720, 801, 912])
+def test_an_error_that_leaves_the_context_whole_resets_nothing(code, gpu_plan, gpu):
+    """Another library's memory is in that context too."""
+    tagger = Tagger(gpu_plan)
+    gpu.fail["record"] = code
+    with pytest.raises(errors.BackendError, match=str(code)) as caught:
+        tagger.predict(_frames(1)[0])
+    assert not isinstance(caught.value, errors.DeviceLostError)
+    gpu.fail.clear()
+    tagger.predict(_frames(1)[0])
+    assert gpu.resets == 0
+
+
+def test_a_plan_that_fails_for_days_remembers_the_newest_messages(gpu_plan, gpu, trt):
+    gpu.fail["begin_capture"] = 900
+    tagger = Tagger(gpu_plan)
+    trt.world.enqueue_error = "Error Code 3"
+    for number in range(300):
+        trt.world.enqueue_error = f"Error Code {number}"
+        with pytest.raises(errors.BackendError, match=f"got Error Code {number}\\."):
+            tagger.predict(_frames(1)[0])
+    assert len(tagger._backend._session._engine.messages.lines) == 200
 
 
 def test_an_inference_that_tensorrt_refuses(gpu_plan, gpu, trt):

@@ -171,6 +171,21 @@ def test_timings_are_kept_for_the_next_build(trt, exported, tmp_path):
     assert trt.world.seen.given[-1] == b""  # times of another GPU are worth nothing
 
 
+@pytest.mark.parametrize("where", ["create", "set"])
+def test_timings_that_tensorrt_refuses_are_left_out(where, trt, exported, tmp_path):
+    build(exported.onnx, tmp_path / "a.plan", device="tensorrt", options=NATIVE)
+    trt.world.timings_refused = where
+    build(exported.onnx, tmp_path / "b.plan", device="tensorrt", options=NATIVE)
+    assert trt.world.seen.given[-2].startswith(b"timings")
+    assert trt.world.seen.given[-1] == b""
+
+
+def test_a_gpu_that_tensorrt_does_not_build_for(trt, exported, tmp_path):
+    trt.world.start_error = "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    with pytest.raises(errors.BackendError, match=r"SM 61 is not supported.*support matrix"):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
+
+
 def test_progress_is_passed_on(trt, exported, tmp_path):
     seen = Seen()
     build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE, watcher=seen)
