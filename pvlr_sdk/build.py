@@ -67,7 +67,7 @@ def build(
 
     Raises:
         OptionError, BackendError: the device or precision is unknown, or this version can't build for it.
-        ModelError: the file is no exported PVLR network.
+        ModelError: the file is no exported PVLR network in fp32.
         LabelBankError: the label bank is missing or does not fit the network.
         AccuracyError: the precision changes the tags of too many photos.
         NonFiniteError: the network gives NaN or infinite logits.
@@ -76,8 +76,14 @@ def build(
     """
     check_choice("device", device, ("cpu", "tensorrt", "auto"))
     if device != "tensorrt":
-        check_choice("precision", precision, PRECISIONS)
+        hint = "fp16 is for --device tensorrt." if precision == "fp16" else "Take one of these."
+        check_choice("precision", precision, PRECISIONS, hint)
+        _check_options(device, options)
     _check_photos(precision, photos, min_agreement)
+    if os.path.realpath(onnx) == os.path.realpath(out):
+        raise errors.OptionError(
+            "out", expected="a file of its own", got=f"{out}, the network", hint="Name another one with --out."
+        )
     exported = read_source(onnx, labels)
     if device == "tensorrt":
         from .tensorrt.plan import build_plan
@@ -151,12 +157,19 @@ def read_source(onnx: str | os.PathLike[str], labels: str | os.PathLike[str] | N
     """Read what ``pvlr export`` wrote; ``labels`` is the label bank, by default the one beside the network.
 
     Raises:
-        ModelError: the file is no exported PVLR network.
+        ModelError: the file is no exported PVLR network in fp32.
         LabelBankError: the label bank is missing or damaged.
     """
     source = os.fspath(onnx)
     payload = _read(source)
     spec = read_spec(payload, source)
+    if spec.precision != "fp32":
+        raise errors.ModelError(
+            source,
+            expected="a network in fp32",
+            got=f"one in {spec.precision}",
+            hint="Give the one that it was made from: pvlr build writes the precision itself (--precision).",
+        )
     bank = LabelBank.load(labels_path(source) if labels is None else labels)
     network = Network(
         source=source,
@@ -188,6 +201,18 @@ def _read(source: str) -> bytes:
         raise errors.ModelError(
             source, expected="an ONNX file", got=error.strerror or str(error), hint="Make one with pvlr export."
         ) from None
+
+
+def _check_options(device: str, options: BuildOptions | None) -> None:
+    """Raises OptionError for what only TensorRT can do."""
+    # The last one: with --dla the batch is another one too.
+    for name in options.chosen()[-1:] if options is not None else ():
+        raise errors.OptionError(
+            name,
+            expected="none of TensorRT's options",
+            got=f"--{name.replace('_', '-')} with --device {device}",
+            hint="Add --device tensorrt, or leave it out.",
+        )
 
 
 def _check_photos(precision: str, photos: Photos | None, min_agreement: float | None) -> None:

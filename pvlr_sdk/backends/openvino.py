@@ -26,6 +26,10 @@ INPUT, LOGITS, SIMILARITY = "image", "logits", "similarity"
 """The names of an exported network's input and outputs."""
 
 
+_UNKNOWN_OPERATOR = "-- No conversion rule"
+"""How OpenVINO names an operator that it lacks, before its advice."""
+
+
 @dataclass(frozen=True)
 class Network:
     """An ONNX network in memory and the shapes that it must have; ``source`` names it in errors.
@@ -171,11 +175,15 @@ def read_network(core: openvino.Core, payload: bytes, source: str) -> openvino.M
     try:
         return core.read_model(payload)
     except (RuntimeError, TypeError) as error:
+        got = _reason(error)
+        fused = (
+            "Give the one with native attention: only TensorRT runs fused attention, and pvlr build fuses it itself."
+        )
         raise errors.ModelError(
             source,
             expected="an ONNX network with its weights inside",
-            got=_last_line(error),
-            hint="Export it again with pvlr export.",
+            got=got,
+            hint=fused if "DualSoftmaxAttention" in got else "Export it again with pvlr export.",
         ) from error
 
 
@@ -222,7 +230,7 @@ def _compile(core: openvino.Core, network: Network, options: list[dict[str, Any]
     try:
         model.reshape(list(network.input_shape))
     except RuntimeError as error:
-        _reject(network, f"an input that can be {network.input_shape}", _last_line(error))
+        _reject(network, f"an input that can be {network.input_shape}", _reason(error))
     if model.input().get_element_type().get_type_name() != "f32":
         _reject(network, "a float32 input", str(model.input().get_element_type()))
     try:
@@ -230,7 +238,7 @@ def _compile(core: openvino.Core, network: Network, options: list[dict[str, Any]
         return [core.compile_model(part, "CPU", chosen) for part, chosen in zip(parts, options, strict=True)]
     except RuntimeError as error:
         raise errors.BackendError(
-            network.source, expected="a network that compiles", got=_last_line(error), hint="See pvlr doctor."
+            network.source, expected="a network that compiles", got=_reason(error), hint="See pvlr doctor."
         ) from error
 
 
@@ -280,7 +288,7 @@ def _check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
 
 def _failed(error: RuntimeError) -> errors.BackendError:
     return errors.BackendError(
-        "inference", expected="a finished inference", got=_last_line(error), hint="See pvlr doctor."
+        "inference", expected="a finished inference", got=_reason(error), hint="See pvlr doctor."
     )
 
 
@@ -303,6 +311,8 @@ def _version() -> str:
     return str(openvino.get_version())
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def _reason(error: Exception) -> str:
+    """The line that says what is wrong: the last one, unless advice comes after it."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(_UNKNOWN_OPERATOR)] or lines[-1:]
+    return telling[0].removeprefix("-- ").rstrip(".") if telling else type(error).__name__

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 INVALID_VALUE, OUT_OF_MEMORY = 1, 2
 _LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
 """Codes after which nothing works in the context: those of which CUDA's header says so (illegal addresses and
-instructions, time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a context that is gone. After all
-others it still works, and a fresh one would take other libraries' memory away."""
+instructions, time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a context that is gone. After
+all others it still works, and a fresh one would take other libraries' memory away."""
 
 
 class CudaError(Exception):

@@ -151,7 +151,7 @@ def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
 
 
 def test_the_dla_where_there_is_one(trt, exported, tmp_path):
-    options = BuildOptions(attention="native", dla=1)
+    options = BuildOptions(Batch(), attention="native", dla=1)
     trt.world.dla_cores = 1
     with pytest.raises(errors.BuildError, match="a device with 1 of them"):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
@@ -181,7 +181,9 @@ def test_timings_that_tensorrt_refuses_are_left_out(where, trt, exported, tmp_pa
 
 
 def test_a_gpu_that_tensorrt_does_not_build_for(trt, exported, tmp_path):
-    trt.world.start_error = "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    trt.world.start_error = (
+        "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    )
     with pytest.raises(errors.BackendError, match=r"SM 61 is not supported.*support matrix"):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
 
@@ -250,6 +252,9 @@ def test_on_the_command_line(trt, exported, tmp_path, capsys):
     assert json.loads(result.stdout)["tensorrt"]["batch"] == [1, 2, 4]
     result = CliRunner().invoke(app, ["build", *command, "--batch", "4:2"])
     assert isinstance(result.exception, errors.OptionError)
+    trt.world.dla_cores = 1
+    result = CliRunner().invoke(app, ["build", *command[:-2], "--dla", "0", "--json"])
+    assert json.loads(result.stdout)["tensorrt"]["batch"] == [1, 1, 1]
 
 
 def test_bars_come_and_go(monkeypatch):
