@@ -20,6 +20,7 @@ from ..backends.openvino import OpenVinoBackend
 from ..backends.tensorrt import TensorRtBackend
 from ..backends.tensorrt.cuda import Gpu, open_cuda
 from ..bundle import Bundle, shortest, write_bundle
+from ..exported import Exported
 from ..files import write_files
 from ..frames import FrameLike, load_bgr, load_frame
 from ..manifest import FORMAT, Manifest
@@ -30,7 +31,6 @@ from .builder import compile_network
 from .options import PRECISIONS, BuildOptions
 
 if TYPE_CHECKING:
-    from ..build import Source
     from .progress import Watcher
 
 _SAME_NETWORK = 0.5
@@ -38,7 +38,7 @@ _SAME_NETWORK = 0.5
 
 
 def build_plan(
-    source: Source,
+    source: Exported,
     out: str | os.PathLike[str],
     *,
     precision: str = "auto",
@@ -115,7 +115,7 @@ class _Work:
 
     def __init__(
         self,
-        source: Source,
+        source: Exported,
         out: Path,
         precision: str,
         options: BuildOptions,
