@@ -42,11 +42,19 @@ class Gpu:
     memory: int
     driver: str
     """The newest CUDA that the driver knows, for example ``12.6``."""
+    multiprocessors: int
+    """Tells boards apart whose GPUs have one name: every Jetson Orin's is ``Orin``."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         major, minor = self.capability
-        return {"name": self.name, "capability": f"{major}.{minor}", "memory": self.memory, "driver_cuda": self.driver}
+        return {
+            "name": self.name,
+            "capability": f"{major}.{minor}",
+            "multiprocessors": self.multiprocessors,
+            "memory": self.memory,
+            "driver_cuda": self.driver,
+        }
 
 
 class Cuda(Protocol):

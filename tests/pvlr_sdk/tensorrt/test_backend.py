@@ -123,6 +123,7 @@ def test_nothing_is_left_on_the_gpu(gpu_plan, gpu):
         ({"version": "11.0.0", "version_compatible": True}, "TensorRT: 11.0.0 or newer, got 10.3.0"),
         ({"capability": "8.9", "gpu": "L4"}, "GPU: L4, compute capability 8.9, got Fake Orin, compute capability 8.7"),
         ({"gpu": "Fake AGX"}, "GPU: Fake AGX, got Fake Orin"),
+        ({"multiprocessors": 8}, "GPU: Fake Orin with 8 multiprocessors, got Fake Orin with 16 multiprocessors"),
         ({"machine": "sparc"}, "processor: sparc"),
         ({"plugins": "1", "attention": "fused"}, "plugin library: version 1, got none"),
     ],
@@ -144,7 +145,8 @@ def test_all_reasons_are_named_at_once(make_plan):
     "change",
     [
         {"hardware": "ampere+", "capability": "8.9", "gpu": "L4"},
-        {"hardware": "capability", "gpu": "Other Orin"},
+        {"hardware": "capability", "gpu": "Other Orin", "multiprocessors": 8},
+        {"multiprocessors": 16},
     ],
 )
 def test_a_plan_for_more_gpus_runs_on_them(change, make_plan):

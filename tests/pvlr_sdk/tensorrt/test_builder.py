@@ -72,6 +72,7 @@ def test_a_built_plan_tags(trt, exported, tmp_path):
     section = manifest.tensorrt
     assert section is not None
     assert (section.version, section.capability, section.gpu) == ("10.3.0", "8.7", "Fake Orin")
+    assert section.multiprocessors == 16
     assert manifest.measured["precisions"]["fp16 native"]["tag_sets"] == 1.0
     assert "Engine generation completed" in (tmp_path / "engine.build.log").read_text()
     frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
@@ -166,7 +167,7 @@ def test_timings_are_kept_for_the_next_build(trt, exported, tmp_path):
     build(exported.onnx, tmp_path / "a.plan", device="tensorrt", options=NATIVE)
     build(exported.onnx, tmp_path / "b.plan", device="tensorrt", options=NATIVE)
     assert trt.world.seen.given[-1].startswith(b"timings")
-    trt.world.cuda._gpu = type(trt.world.cuda._gpu)("Other", (8, 9), 1 << 30, "12.6")
+    trt.world.cuda._gpu = type(trt.world.cuda._gpu)("Other", (8, 9), 1 << 30, "12.6", 58)
     build(exported.onnx, tmp_path / "c.plan", device="tensorrt", options=NATIVE)
     assert trt.world.seen.given[-1] == b""  # times of another GPU are worth nothing
 
