@@ -89,6 +89,8 @@ def _compile(
     network = builder.create_network(_strongly_typed())
     parse(trt, network, log, payload, source)
     config = builder.create_builder_config()
+    # On by default: float32 products of inputs with 10 bits. What the graph has in float32 is there for its accuracy.
+    config.clear_flag(trt.BuilderFlag.TF32)
     _set_batch(builder, network, config, options)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace * _MIB)

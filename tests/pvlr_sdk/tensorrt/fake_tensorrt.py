@@ -251,7 +251,7 @@ class IBuilderConfig:
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
         self.builder_optimization_level = 3
         self.progress_monitor: Any = None
-        self.flags = 0
+        self.flags = 1 << BuilderFlag.TF32
         self.pools: dict[Any, int] = {}
         self.profiles: list[IOptimizationProfile] = []
         self.cache: ITimingCache | None = None
@@ -259,6 +259,9 @@ class IBuilderConfig:
     def set_flag(self, flag: BuilderFlag) -> None:
         assert flag not in (BuilderFlag.FP16, BuilderFlag.INT8), "gone from TensorRT 11"
         self.flags |= 1 << flag
+
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        self.flags &= ~(1 << flag)
 
     def get_flag(self, flag: BuilderFlag) -> bool:
         return bool(self.flags & 1 << flag)

@@ -89,6 +89,7 @@ def test_the_options_reach_tensorrt(trt, exported, tmp_path):
     assert config.hardware_compatibility_level == trt.HardwareCompatibilityLevel.AMPERE_PLUS
     assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     assert config.get_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # no native code inside the plan
+    assert not config.get_flag(trt.BuilderFlag.TF32)  # float32 is float32
     (profile,) = config.profiles
     assert profile.shapes == {"image": [[1, 3, 32, 40], [2, 3, 32, 40], [8, 3, 32, 40]]}
     assert manifest.tensorrt.batch == (1, 2, 8)
