@@ -15,11 +15,14 @@ std::map<std::string, CUresult> failing;
 std::set<const void*> alive;
 thread_local int depth = 0;
 bool capturing = false;
+bool broken = false;  // by an error after which every call fails
 
 CUresult answer(const char* call, bool needs_context = true) {
   if (needs_context && depth == 0) return CUDA_ERROR_INVALID_CONTEXT;
   const auto found = failing.find(call);
-  return found == failing.end() ? CUDA_SUCCESS : found->second;
+  const CUresult code = found == failing.end() ? CUDA_SUCCESS : found->second;
+  if (code == CUDA_ERROR_ILLEGAL_ADDRESS) broken = true;
+  return broken ? CUDA_ERROR_ILLEGAL_ADDRESS : code;
 }
 
 template <typename Handle>
@@ -55,6 +58,7 @@ extern "C" {
 
 void stub_fail(const char* call, int code) {
   failing.clear();
+  broken = false;
   if (code != 0) failing[call] = static_cast<CUresult>(code);
 }
 int stub_alive() { return static_cast<int>(alive.size()); }
