@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _MIB = 2**20
+_DLA_IDLE = "no layer in the network can run on DLA"
+"""In a warning of TensorRT's, which builds the plan all the same."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def _compile(
     import tensorrt as trt
 
     messages.reason("")  # an earlier build's errors are not this one's
+    before = len(messages.lines)
     log = logger(messages, verbose=options.verbose)
     builder = start(trt.Builder, log, messages)
     network = builder.create_network(_strongly_typed())
@@ -107,6 +110,13 @@ def _compile(
             expected=f"a plan from TensorRT {version()}",
             got=messages.reason("no reason given"),
             hint="The build log beside the plan says more; --attention native, or more --workspace, may help.",
+        )
+    if options.dla is not None and any(_DLA_IDLE in line for line in list(messages.lines)[before:]):
+        raise errors.BuildError(
+            source,
+            expected=f"layers that DLA core {options.dla} can run",
+            got="none: the GPU would run them all",
+            hint="Leave --dla out. The build log beside the plan says what each layer lacks.",
         )
     return Compiled(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 

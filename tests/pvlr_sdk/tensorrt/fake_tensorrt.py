@@ -26,6 +26,7 @@ world = SimpleNamespace(
     enqueue_error=None,  # what an inference logs before it fails
     capture_error=None,  # the CUDA code that enqueueing in a capture causes
     dla_cores=0,
+    dla_layers=True,  # the DLA can run some
     phases=[("Building", 2), ("Timing", 3)],
     during_build=lambda: None,
     plugin_error=False,
@@ -326,6 +327,9 @@ class Builder:
         if world.build_error:
             self._logger.log(ILogger.Severity.ERROR, world.build_error)
             return None
+        if config.default_device_type == DeviceType.DLA and not world.dla_layers:
+            words = "setDefaultDeviceType was called but no layer in the network can run on DLA."
+            self._logger.log(ILogger.Severity.WARNING, words)
         self._logger.log(ILogger.Severity.INFO, "Engine generation completed")
         if config.cache is not None:
             config.cache.data = b"timings " + network.onnx[:8]

@@ -162,6 +162,10 @@ def test_the_dla_where_there_is_one(trt, exported, tmp_path):
     config = trt.world.seen.config
     assert (config.default_device_type, config.DLA_core) == (trt.DeviceType.DLA, 1)
     assert config.get_flag(trt.BuilderFlag.GPU_FALLBACK)
+    trt.world.dla_layers = False
+    with pytest.raises(errors.BuildError, match="layers that DLA core 1 can run, got none"):
+        build(exported.onnx, tmp_path / "idle.plan", device="tensorrt", options=options)
+    assert not (tmp_path / "idle.plan").exists()
 
 
 def test_timings_are_kept_for_the_next_build(trt, exported, tmp_path):
