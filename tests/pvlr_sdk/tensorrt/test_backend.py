@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pvlr_sdk import Tagger, errors
+from pvlr_sdk import Tagger, device_frames, errors
 from pvlr_sdk.backends.tensorrt.cuda import CudaError
 from pvlr_sdk.preprocess import Preprocessor
 
@@ -453,6 +453,19 @@ def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
     frame = ThroughDlpack(on_gpu(whole), gpu)
     np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(whole).logits)
     assert frame.streams == [1]  # its producer makes the default stream wait, which we wait for
+
+
+def test_a_frame_on_another_gpu_is_refused_before_anything_reads_it(gpu_plan, on_gpu, gpu):
+    class Elsewhere(ThroughDlpack):
+        def __dlpack__(self, *, stream: Any = None) -> Any:
+            capsule = super().__dlpack__(stream=stream)
+            device_frames._Tensor.from_address(device_frames._pointer_of(capsule, b"dltensor")).device_id = 1
+            return capsule
+
+    tagger = Tagger(gpu_plan)
+    frame = Elsewhere(on_gpu(np.zeros((30, 40, 3), np.uint8)), gpu)
+    with pytest.raises(errors.FrameTypeError, match=r"GPU 0.* got one on GPU 1.*CUDA_VISIBLE_DEVICES"):
+        tagger.predict(frame)
 
 
 def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu, gpu):
