@@ -179,6 +179,7 @@ class _Work:
                 "version": library.version(),
                 "capability": "{}.{}".format(*self.gpu.capability),
                 "gpu": self.gpu.name,
+                "multiprocessors": self.gpu.multiprocessors,
                 "machine": platform.machine(),
                 "hardware": options.hardware,
                 "version_compatible": options.version_compatible,
@@ -268,7 +269,8 @@ class _Work:
         return Bundle(self.out, manifest, plan, self.source.bank)
 
     def _timings_key(self) -> str:
-        what = f"timings {library.version()} {self.gpu.name} {self.gpu.capability} {self.gpu.driver}"
+        gpu = self.gpu
+        what = f"timings {library.version()} {gpu.name} {gpu.capability} {gpu.multiprocessors} {gpu.driver}"
         return hashlib.sha256(what.encode()).hexdigest()[:40]
 
     def _prepare(self, frame: FrameLike) -> NDArray[np.float32]:
