@@ -145,7 +145,7 @@ def test_an_upload_that_trickles_is_ended(serve):
         began = time.monotonic()
         assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
         assert 0.4 < time.monotonic() - began < 3
-    assert served.tag(jpeg(NOISE)).status == 200
+    served.until(lambda: served.tag(jpeg(NOISE)).status == 200)  # half a second may be too short on a busy machine
 
 
 class Slow:
@@ -194,9 +194,16 @@ def test_those_who_only_hold_the_line_take_no_more_than_their_room(serve):
         for connection in silent:
             polls.append(stack.enter_context(selectors.DefaultSelector()))
             polls[-1].register(connection, selectors.EVENT_READ)
-        served.until(lambda: ended() >= 300 - 256, 5)
+        served.until(lambda: ended() >= 300 - 256)
         assert ended() < 60
-    served.until(lambda: served.get("/healthz").status == 200, 5)
+
+    def answers() -> bool:
+        try:
+            return served.get("/healthz").status == 200
+        except ConnectionError:  # it has not noticed yet that they left
+            return False
+
+    served.until(answers)
 
 
 def test_nobody_who_leaves_takes_room(serve):
