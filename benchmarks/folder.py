@@ -2,10 +2,12 @@
 
     python benchmarks/folder.py [--images photos/] [--count 2000] [--json FILE]
 
-Without --images, the sample photos are written again and again, --side pixels high. Measured: inference alone at best,
-of several batch sizes and streams; the loop that one writes first (read, predict); predict_batch; predict_stream of a
-tagger optimised for throughput, with its memory; and the command pvlr tag, its start included. Then, on photos of 12
-megapixels, JPEGs decoded at full and at reduced size: how much faster, and how far the scores move.
+Without --images, the sample photos are written again and again, --side pixels high. With it, the photos are tagged as
+they are and written again as baseline JPEGs, which is what cameras make: the web's are often progressive, and take
+three times as long to decode. Measured: inference alone at best, of several batch sizes and streams, and again after
+each of the others; the loop that one writes first (read, predict); predict_batch; predict_stream of a tagger optimised
+for throughput, with its memory; and the command pvlr tag, its start included. Then, on photos of 12 megapixels, JPEGs
+decoded at full and at reduced size: how much faster, and how far the scores move.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ from pvlr_sdk.backends.openvino import supports_bf16
 from pvlr_sdk.bundle import Bundle, default_plan
 from pvlr_sdk.errors import FrameError
 
+ALONE = "raw inference alone, best batch and streams"
+SIMPLE = "read and predict, one after the other"
+
 _SAMPLES = sorted((Path(__file__).parents[1] / "docs" / "images").glob("*.jpg"))
 
 
@@ -46,30 +51,56 @@ def main(
     """Tag a folder in several ways."""
     plan = plan or default_plan()
     cv2.setNumThreads(threads)
-    with tempfile.TemporaryDirectory() as folder:
-        files = (
-            link(photos(images, count), Path(folder)) if images else make_photos(Path(folder) / "small", count, side)
+    alone = inference_alone(Bundle.open(plan), threads, seconds)
+    best = max(alone, key=lambda setting: alone[setting])
+    memory: list[float] = []
+    rates: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if images:
+            chosen = photos(images, count)
+            sets = {
+                "as they are": link(chosen, folder / "linked"),
+                "baseline JPEGs": rewrite(chosen, folder / "baseline"),
+            }
+        else:
+            sets = {"sample photos": make_photos(folder / "small", count, side)}
+        for name, files in sets.items():
+            rates[name] = rate_each(plan, files, threads, seconds, best, memory)
+        reduced = reduced_jpeg(plan, threads, make_photos(folder / "large", large, 3000))
+    for name, figures in rates.items():
+        print_table(
+            f"{Bundle.open(plan).manifest.name}, {threads} threads, {count} photos at most: {name}",
+            ["", "images/s", "/ inference alone", "/ simple loop"],
+            [
+                [way, f"{v:.1f}", f"{v / figures[ALONE]:.2f}", f"{v / figures[SIMPLE]:.2f}"]
+                for way, v in figures.items()
+            ],
         )
-        alone = inference_alone(Bundle.open(plan), threads, seconds)
-        best = max(alone.values())
-        rates: dict[str, float] = {"raw inference alone, best batch and streams": best}
-        rates["our engine alone"] = engine_alone(plan, threads, seconds)
-        rates["read and predict, one after the other"] = rate(files, simple_loop(plan, threads))
-        memory: list[float] = []
-        rates["predict_batch, optimize=latency"] = rate(files, batch(plan, threads))
-        rates["predict_stream, optimize=throughput"] = rate(files, stream(plan, threads, memory))
-        rates["pvlr tag, its start included"] = rate(files, command(plan, threads))
-        reduced = reduced_jpeg(plan, threads, make_photos(Path(folder) / "large", large, 3000))
-    simple = rates["read and predict, one after the other"]
-    rows = [[name, f"{value:.1f}", f"{value / best:.2f}", f"{value / simple:.2f}"] for name, value in rates.items()]
-    columns = [f"{len(files)} photos", "images/s", "/ inference alone", "/ simple loop"]
-    print_table(f"{Bundle.open(plan).manifest.name}, {threads} threads", columns, rows)
     print_table("inference alone", ["streams x batch", "images/s"], [[k, f"{v:.1f}"] for k, v in alone.items()])
     print_table("photos of 12 megapixels", ["", ""], [[name, f"{value:.3f}"] for name, value in reduced.items()])
     slope = growth(memory)
     print(f"memory after the first quarter of the photos: {memory[len(memory) // 4]:.0f} MB, at the end {slope:+.2%}")
     data = {"images_per_second": rates, "inference_alone": alone, "reduced_jpeg": reduced, "memory_growth": slope}
     write_json(out, {"conditions": {**conditions(threads), "photos": len(files)}, **data})
+
+
+def rate_each(
+    plan: Path, files: list[Path], threads: int, seconds: float, best: str, memory: list[float]
+) -> dict[str, float]:
+    """Images a second of each way to tag these files; inference alone is the median of several measurements between."""
+    bundle = Bundle.open(plan)
+    ways = {
+        SIMPLE: simple_loop(plan, threads),
+        "predict_batch, optimize=latency": batch(plan, threads),
+        "predict_stream, optimize=throughput": stream(plan, threads, memory),
+        "pvlr tag, its start included": command(plan, threads),
+    }
+    alone, rates = [], {}
+    for way, work in ways.items():
+        rates[way] = rate(files, work)
+        alone.append(inference_alone(bundle, threads, seconds, only=best)[best])
+    return {ALONE: float(np.median(alone)), "our engine alone": engine_alone(plan, threads, seconds), **rates}
 
 
 def photos(folder: Path, count: int) -> list[Path]:
@@ -79,12 +110,20 @@ def photos(folder: Path, count: int) -> list[Path]:
 
 def link(files: list[Path], folder: Path) -> list[Path]:
     """A folder with just these files."""
-    chosen = folder / "chosen"
-    chosen.mkdir()
-    links = [chosen / f"{number:05}{path.suffix}" for number, path in enumerate(files)]
+    folder.mkdir()
+    links = [folder / f"{number:05}{path.suffix}" for number, path in enumerate(files)]
     for path, name in zip(files, links, strict=True):
         name.symlink_to(path.resolve())
     return links
+
+
+def rewrite(files: list[Path], folder: Path) -> list[Path]:
+    """The same pictures as baseline JPEGs."""
+    folder.mkdir()
+    paths = [folder / f"{number:05}.jpg" for number in range(len(files))]
+    for source, path in zip(files, paths, strict=True):
+        cv2.imwrite(str(path), cv2.imread(str(source)), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return paths
 
 
 def make_photos(folder: Path, count: int, side: int) -> list[Path]:
@@ -142,13 +181,15 @@ def command(plan: Path, threads: int) -> Callable[[list[Path]], int]:
     return run
 
 
-def inference_alone(bundle: Bundle, threads: int, seconds: float) -> dict[str, float]:
-    """Images a second of the network alone, by streams and batch size."""
+def inference_alone(bundle: Bundle, threads: int, seconds: float, only: str | None = None) -> dict[str, float]:
+    """Images a second of the network alone, by streams and batch size, or of ``only`` one such setting."""
     core = openvino.Core()
     spec = bundle.manifest.input
     figures = {}
     for streams in sorted({1, threads}):
         for size in (1, 4, 8):
+            if only not in (None, f"{streams} x {size}"):
+                continue
             model = core.read_model(bundle.payload)
             model.reshape([size, 3, spec.height, spec.width])
             hint = "bf16" if supports_bf16(core) else "f32"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +12,12 @@ from numpy.typing import NDArray
 
 from . import __version__, errors, golden
 from .backends import PRECISIONS, check_choice
-from .backends.openvino import Network, OpenVinoBackend, open_core, read_network, supports_bf16
-from .bundle import labels_path, shortest, write_bundle
+from .backends.openvino import OpenVinoBackend, open_core, supports_bf16
+from .bundle import shortest, write_bundle
+from .exported import read_exported
 from .frames import FrameLike, load_bgr
 from .gate import MIN_AGREEMENT
-from .labels import LabelBank
-from .manifest import FORMAT, Manifest, ModelSpec, parse_spec
+from .manifest import FORMAT, Manifest
 from .precision import Photos, choose
 from .preprocess import Preprocessor
 
@@ -67,7 +64,7 @@ def build(
 
     Raises:
         OptionError, BackendError: the device or precision is unknown, or this version can't build for it.
-        ModelError: the file is no exported PVLR network.
+        ModelError: the file is no exported PVLR network in fp32.
         LabelBankError: the label bank is missing or does not fit the network.
         AccuracyError: the precision changes the tags of too many photos.
         NonFiniteError: the network gives NaN or infinite logits.
@@ -76,9 +73,15 @@ def build(
     """
     check_choice("device", device, ("cpu", "tensorrt", "auto"))
     if device != "tensorrt":
-        check_choice("precision", precision, PRECISIONS)
+        hint = "fp16 is for --device tensorrt." if precision == "fp16" else "Take one of these."
+        check_choice("precision", precision, PRECISIONS, hint)
+        _check_options(device, options)
     _check_photos(precision, photos, min_agreement)
-    exported = read_source(onnx, labels)
+    if os.path.realpath(onnx) == os.path.realpath(out):
+        raise errors.OptionError(
+            "out", expected="a file of its own", got=f"{out}, the network", hint="Name another one with --out."
+        )
+    exported = read_exported(onnx, labels)
     if device == "tensorrt":
         from .tensorrt.plan import build_plan
 
@@ -138,56 +141,16 @@ def build(
     return write_bundle(out, network.payload, bank, manifest)
 
 
-@dataclass(frozen=True)
-class Source:
-    """An exported network, what it says of itself, and its label bank."""
-
-    network: Network
-    spec: ModelSpec
-    bank: LabelBank
-
-
-def read_source(onnx: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Source:
-    """Read what ``pvlr export`` wrote; ``labels`` is the label bank, by default the one beside the network.
-
-    Raises:
-        ModelError: the file is no exported PVLR network.
-        LabelBankError: the label bank is missing or damaged.
-    """
-    source = os.fspath(onnx)
-    payload = _read(source)
-    spec = read_spec(payload, source)
-    bank = LabelBank.load(labels_path(source) if labels is None else labels)
-    network = Network(
-        source=source,
-        payload=payload,
-        sha256=hashlib.sha256(payload).hexdigest(),
-        input_shape=(1, 3, spec.input.height, spec.input.width),
-        tokens=spec.attention.rows * spec.attention.columns,
-        labels=len(bank),
-        fp32_until=spec.fp32_until,
-    )
-    return Source(network, spec, bank)
-
-
-def read_spec(payload: bytes, source: str) -> ModelSpec:
-    """What an exported network says of itself.
-
-    Raises:
-        ModelError: it can't be read, or has no valid ``pvlr`` metadata.
-    """
-    model = read_network(open_core(), payload, source)
-    path = ["framework", "pvlr"]
-    return parse_spec(model.get_rt_info(path).value if model.has_rt_info(path) else None, source)
-
-
-def _read(source: str) -> bytes:
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise errors.ModelError(
-            source, expected="an ONNX file", got=error.strerror or str(error), hint="Make one with pvlr export."
-        ) from None
+def _check_options(device: str, options: BuildOptions | None) -> None:
+    """Raises OptionError for what only TensorRT can do."""
+    # The last one: with --dla the batch is another one too.
+    for name in options.chosen()[-1:] if options is not None else ():
+        raise errors.OptionError(
+            name,
+            expected="none of TensorRT's options",
+            got=f"--{name.replace('_', '-')} with --device {device}",
+            hint="Add --device tensorrt, or leave it out.",
+        )
 
 
 def _check_photos(precision: str, photos: Photos | None, min_agreement: float | None) -> None:

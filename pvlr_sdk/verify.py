@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,19 +99,10 @@ def _logits(
 
 def _reference(source: str, tagger: Tagger) -> tuple[Network, Any]:
     """The fp32 network and its preprocessing."""
-    import hashlib
-
-    from .backends.openvino import Network
-    from .build import read_spec
+    from .exported import network_of, read_file
     from .preprocess import Preprocessor
 
-    try:
-        payload = Path(source).read_bytes()
-    except OSError as error:
-        raise errors.ModelError(
-            source, expected="an ONNX file", got=error.strerror or str(error), hint="Name what pvlr export wrote."
-        ) from None
-    spec = read_spec(payload, source)
+    payload, spec = read_file(source)
     if spec.precision != "fp32":
         raise errors.ModelError(
             source, expected="the network in fp32", got=f"one in {spec.precision}", hint="Name what pvlr export wrote."
@@ -125,12 +115,4 @@ def _reference(source: str, tagger: Tagger) -> tuple[Network, Any]:
             got="other ones",
             hint="Name the network that it was built from.",
         )
-    network = Network(
-        source=source,
-        payload=payload,
-        sha256=hashlib.sha256(payload).hexdigest(),
-        input_shape=(1, 3, spec.input.height, spec.input.width),
-        tokens=spec.attention.rows * spec.attention.columns,
-        labels=len(tagger.labels),
-    )
-    return network, Preprocessor(spec.input)
+    return network_of(source, payload, spec, len(tagger.labels)), Preprocessor(spec.input)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,6 +21,7 @@ from ..backends.openvino import OpenVinoBackend
 from ..backends.tensorrt import TensorRtBackend
 from ..backends.tensorrt.cuda import Gpu, open_cuda
 from ..bundle import Bundle, shortest, write_bundle
+from ..exported import Exported
 from ..files import write_files
 from ..frames import FrameLike, load_bgr, load_frame
 from ..manifest import FORMAT, Manifest
@@ -30,7 +32,6 @@ from .builder import compile_network
 from .options import PRECISIONS, BuildOptions
 
 if TYPE_CHECKING:
-    from ..build import Source
     from .progress import Watcher
 
 _SAME_NETWORK = 0.5
@@ -38,7 +39,7 @@ _SAME_NETWORK = 0.5
 
 
 def build_plan(
-    source: Source,
+    source: Exported,
     out: str | os.PathLike[str],
     *,
     precision: str = "auto",
@@ -115,7 +116,7 @@ class _Work:
 
     def __init__(
         self,
-        source: Source,
+        source: Exported,
         out: Path,
         precision: str,
         options: BuildOptions,
@@ -159,6 +160,7 @@ class _Work:
                 failed, self.refused[attention] = error, str(error)
                 if len(wanted) == 1:
                     raise
+                _forget_locals(error)
         if not built:
             assert failed is not None
             raise failed
@@ -179,6 +181,7 @@ class _Work:
                 "version": library.version(),
                 "capability": "{}.{}".format(*self.gpu.capability),
                 "gpu": self.gpu.name,
+                "multiprocessors": self.gpu.multiprocessors,
                 "machine": platform.machine(),
                 "hardware": options.hardware,
                 "version_compatible": options.version_compatible,
@@ -268,12 +271,20 @@ class _Work:
         return Bundle(self.out, manifest, plan, self.source.bank)
 
     def _timings_key(self) -> str:
-        what = f"timings {library.version()} {self.gpu.name} {self.gpu.capability} {self.gpu.driver}"
+        gpu = self.gpu
+        what = f"timings {library.version()} {gpu.name} {gpu.capability} {gpu.multiprocessors} {gpu.driver}"
         return hashlib.sha256(what.encode()).hexdigest()[:40]
 
     def _prepare(self, frame: FrameLike) -> NDArray[np.float32]:
         pixels, order, _ = load_frame(frame)
         return self._preprocess(pixels, order)
+
+
+def _forget_locals(error: BaseException | None) -> None:
+    """Let go of what an error's frames hold, such as an engine: a small board needs its memory for the next plan."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _fastest(built: list[_Built], least: float) -> _Built:

@@ -72,7 +72,8 @@ def test_scaling_has_the_ends_of_each_curve(results: dict[str, Any]) -> None:
 
 def test_folder_tags_every_photo_in_every_way(results: dict[str, Any]) -> None:
     # The script itself stops if one way gives fewer results than photos.
-    assert min(results["folder"]["images_per_second"].values()) > 0
+    for rates in results["folder"]["images_per_second"].values():
+        assert min(rates.values()) > 0
     reduced = results["folder"]["reduced_jpeg"]
     assert 0 < reduced["mean logit difference"] < 0.1
     assert reduced["share of photos with the same tags"] >= 0.5

@@ -1,0 +1,171 @@
+"""A compiled network that threads share, each inference with a request of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__, errors
+from ...cores import available_cores
+from ...device_frames import DeviceFrame
+from .. import Slot, cache
+from .network import (
+    INPUT,
+    LOGITS,
+    SIMILARITY,
+    Network,
+    check_outputs,
+    compile_parts,
+    engine_options,
+    front_hint,
+    import_parts,
+    open_core,
+    precision_hint,
+    reason,
+    supports_bf16,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import openvino
+    from numpy.typing import NDArray
+
+    from ...frames import Frame
+    from ...preprocess import Preprocessor
+
+
+class OpenVinoBackend:
+    """One compiled network; threads share it, each inference has its own request.
+
+    Args:
+        network: the network.
+        precision: ``fp32``, ``bf16``, ``auto`` (bf16 where the CPU computes in it, else fp32) or, for a quantised
+            network, ``int8``: what is not quantised then runs as with ``auto``.
+        num_threads: threads of all inferences together; None: the cores that this process may use.
+        throughput: run several inferences at once, each on fewer threads; else one at a time on all threads.
+        cached: use the cache on disk.
+
+    Raises:
+        ModelError: the payload can't be read or is no PVLR network.
+        BackendError: this CPU does not run it (for example bf16 without hardware for it).
+        MissingPartError: OpenVINO is not installed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        precision: str,
+        num_threads: int | None = None,
+        *,
+        throughput: bool = False,
+        cached: bool = True,
+    ) -> None:
+        core = open_core()
+        self.precision = _resolve_precision(core, precision, network.source)
+        threads = num_threads or available_cores()
+        hints = [front_hint(core)] if self.precision == "bf16" and network.fp32_until else []
+        options = [engine_options(hint, threads, throughput) for hint in [*hints, precision_hint(core, self.precision)]]
+        folder = cache.cache_folder() if cached else None
+        keys = [_cache_key(core, network, part, options) for part in range(len(options))]
+        parts = import_parts(core, [cache.load(folder, key) for key in keys], options) if folder else None
+        from_cache = parts is not None
+        if parts is None:
+            parts = compile_parts(core, network, options)
+            for key, part in zip(keys, parts, strict=True):
+                if folder:
+                    cache.store(folder, key, part.export_model().getvalue())
+        check_outputs(parts[-1], network)
+        self._parts = parts
+        self.parallel = int(parts[-1].get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._free: deque[Slot] = deque()
+        self.info: dict[str, Any] = {
+            "backend": "openvino",
+            "version": _version(),
+            "device": core.get_property("CPU", "FULL_DEVICE_NAME"),
+            "precision": self.precision,
+            "threads": threads,
+            "parallel": self.parallel,
+            "from_cache": from_cache,
+        }
+        self.release(self.acquire())
+
+    def acquire(self) -> Slot:
+        try:
+            return self._free.pop()  # a deque's pop and append are atomic: no lock needed
+        except IndexError:
+            return _Request([part.create_infer_request() for part in self._parts])
+
+    def release(self, slot: Slot) -> None:
+        self._free.append(slot)
+
+
+class _Request:
+    """A slot over a chain of OpenVINO requests, one a part; its arrays are views of the requests' own tensors."""
+
+    __slots__ = ("_first", "_last", "_logits", "_similarity", "input")
+
+    def __init__(self, requests: list[openvino.InferRequest]) -> None:
+        for before, after in pairwise(requests):
+            after.set_input_tensor(before.get_output_tensor())
+        *self._first, self._last = requests
+        self.input: NDArray[np.float32] = requests[0].get_tensor(INPUT).data[0]
+        self._logits: NDArray[np.float32] = self._last.get_tensor(LOGITS).data[0]
+        self._similarity: NDArray[np.float32] = self._last.get_tensor(SIMILARITY).data[0]
+
+    def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
+        if isinstance(frame, DeviceFrame):
+            raise errors.FrameTypeError(
+                "frame",
+                expected="a frame in the CPU's memory, where this plan runs",
+                got="one on a GPU",
+                hint="Copy it first (for example frame.cpu().numpy()), or build a plan with --device tensorrt.",
+            )
+        preprocess(frame.pixels, frame.order, self.input)
+
+    def start(self) -> None:
+        try:
+            for request in self._first:
+                request.infer()
+            self._last.start_async()
+        except RuntimeError as error:
+            raise _failed(error) from error
+
+    def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        try:
+            self._last.wait()
+        except RuntimeError as error:
+            raise _failed(error) from error
+        return self._logits, self._similarity
+
+
+def _resolve_precision(core: openvino.Core, precision: str, source: str) -> str:
+    if precision == "auto":
+        return "bf16" if supports_bf16(core) else "fp32"
+    if precision == "bf16" and not supports_bf16(core):
+        raise errors.BackendError(
+            source,
+            expected="a CPU that computes in bf16",
+            got=str(core.get_property("CPU", "FULL_DEVICE_NAME")),
+            hint='Use precision="auto" or "fp32".',
+        )
+    return precision
+
+
+def _failed(error: RuntimeError) -> errors.BackendError:
+    return errors.BackendError("inference", expected="a finished inference", got=reason(error), hint="See pvlr doctor.")
+
+
+def _cache_key(core: openvino.Core, network: Network, part: int, options: list[dict[str, Any]]) -> str:
+    """Everything that decides what the compiler makes of a payload."""
+    cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    what = [network.sha256, network.input_shape, network.fp32_until, part, __version__, _version(), cpu, options]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
+
+
+def _version() -> str:
+    import openvino
+
+    return str(openvino.get_version())
