@@ -31,6 +31,7 @@ class Arguments:
     Args:
         function: what is called in the compiled core.
         public: what it is called here, if that is something else.
+        names: what the core calls some arguments, and what they are called here.
         stream: None (CUDA's default stream), an integer (a ``cudaStream_t``), or a stream of PyTorch, CuPy, PyCUDA or
             anything with ``__cuda_stream__``.
 
@@ -39,7 +40,7 @@ class Arguments:
         OptionError: the stream is none of these.
     """
 
-    def __init__(self, function: str, stream: Any, public: str = "") -> None:
+    def __init__(self, function: str, stream: Any, *, names: dict[str, str] | None = None, public: str = "") -> None:
         if _core is None:
             raise errors.MissingPartError(
                 "pvlr_sdk._core",
@@ -48,6 +49,7 @@ class Arguments:
                 hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
             )
         self._function = function
+        self._names = names or {}
         self._public = public or function
         self._stream = stream
         self._handle = stream_handle(stream)
@@ -104,6 +106,11 @@ class Arguments:
             raise self.wrong(name, "a writable array", "one that is read-only")
         return tensor
 
+    def check_threads(self, threads: Any) -> None:
+        """Refuses what is no number of threads."""
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
+            raise self.wrong("threads", "a whole number from 1 to 1024", repr(threads))
+
     def apart(self, outputs: dict[str, _core.Tensor], inputs: dict[str, _core.Tensor]) -> None:
         """Refuses outputs whose memory overlaps an input or each other."""
         seen = dict(inputs)
@@ -139,7 +146,7 @@ class Arguments:
             getattr(_core, self._function)(*arguments, self._handle)
         except ValueError as error:
             name, _, problem = str(error).partition(": ")
-            raise self.wrong(name, problem, "otherwise") from error
+            raise self.wrong(self._names.get(name, name), problem, "otherwise") from error
         except RuntimeError as error:
             raise errors.DeviceError(
                 self._place[0] if self._place else "device",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -159,6 +160,7 @@ class _Work:
                 failed, self.refused[attention] = error, str(error)
                 if len(wanted) == 1:
                     raise
+                _forget_locals(error)
         if not built:
             assert failed is not None
             raise failed
@@ -276,6 +278,13 @@ class _Work:
     def _prepare(self, frame: FrameLike) -> NDArray[np.float32]:
         pixels, order, _ = load_frame(frame)
         return self._preprocess(pixels, order)
+
+
+def _forget_locals(error: BaseException | None) -> None:
+    """Let go of what an error's frames hold, such as an engine: a small board needs its memory for the next plan."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _fastest(built: list[_Built], least: float) -> _Built:

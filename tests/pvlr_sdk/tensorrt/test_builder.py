@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,30 @@ def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
     assert "plugins" in manifest.measured["refused"]["fused"]
     with pytest.raises(errors.MissingPartError, match="native attention"):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=BuildOptions(attention="fused"))
+
+
+def test_a_plan_that_fails_gives_its_memory_to_the_next_one(trt, exported, tmp_path, monkeypatch):
+    class Memory:
+        pass
+
+    held: list[weakref.ref[Memory]] = []
+
+    def load() -> None:
+        memory = Memory()
+        held.append(weakref.ref(memory))
+        try:
+            raise RuntimeError("out of memory")
+        except RuntimeError as error:
+            raise errors.DeviceMemoryError("x", expected="x", got="y", hint="z") from error
+
+    def fail(self: Any, attention: str, watcher: Any) -> None:
+        assert not held or held[0]() is None
+        load()
+
+    monkeypatch.setattr("pvlr_sdk.tensorrt.plan._Work._build", fail)
+    with pytest.raises(errors.DeviceMemoryError):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
+    assert len(held) == 2
 
 
 def test_the_dla_where_there_is_one(trt, exported, tmp_path):
