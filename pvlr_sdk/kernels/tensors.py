@@ -103,8 +103,11 @@ class Arguments:
         event for each array.
         """
         torch = sys.modules.get("torch")
-        of_torch = torch is not None and isinstance(value, torch.Tensor)
-        if of_torch and torch.cuda.current_stream(value.device).cuda_stream == self._handle:
+        if (
+            torch is not None
+            and isinstance(value, torch.Tensor)
+            and torch.cuda.current_stream(value.device).cuda_stream == self._handle
+        ):
             return _NO_WAIT
         return self._handle or _LEGACY_STREAM
 
