@@ -18,6 +18,7 @@ BUILD_HINT = 'Build one where the CUDA toolkit is: CMAKE_ARGS="-DPVLR_CUDA=ON" p
 TYPES = ("float32", "float16", "bfloat16")
 _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost
 _LEGACY_STREAM = 1  # what DLPack calls CUDA's default stream
+_NO_WAIT = -1  # what DLPack calls no stream
 
 
 def has_cuda() -> bool:
@@ -91,9 +92,24 @@ class Arguments:
             return _core.Tensor.from_numpy(value)
         if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
             on_cpu = int(value.__dlpack_device__()[0]) in _CPU
-            return _core.Tensor.from_dlpack(_capsule(value, None if on_cpu else self._handle or _LEGACY_STREAM))
+            return _core.Tensor.from_dlpack(_capsule(value, None if on_cpu else self._ready_on(value)))
         interface = getattr(value, "__cuda_array_interface__", None)
         return None if interface is None else _core.Tensor.from_cuda_array_interface(interface, value)
+
+    def _ready_on(self, value: Any) -> int:
+        """The stream on which a producer shall make its array ready.
+
+        PyTorch takes a handle for another stream than its own of the same handle, and would record and wait for an
+        event for each array.
+        """
+        torch = sys.modules.get("torch")
+        if (
+            torch is not None
+            and isinstance(value, torch.Tensor)
+            and torch.cuda.current_stream(value.device).cuda_stream == self._handle
+        ):
+            return _NO_WAIT
+        return self._handle or _LEGACY_STREAM
 
     def output(self, name: str, value: Any, shape: tuple[int, ...], type: str) -> _core.Tensor:
         """An array to write into."""

@@ -12,6 +12,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.graph import convert
 from pvlr_sdk.graph.check import OnnxBackend
 from pvlr_sdk.graph.fused import with_definition
+from pvlr_sdk.kernels import tag_head
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -152,6 +153,23 @@ def test_the_head_s_definition_in_float64() -> None:
     weights /= weights.sum(1, keepdims=True)
     np.testing.assert_allclose(similarity, expected, atol=1e-4)
     np.testing.assert_allclose(logits, (weights * expected).sum(1) + values["bias"], atol=1e-4)
+
+
+def test_the_kernel_that_the_plugin_runs_gives_the_same_logits() -> None:
+    """Its twin on the CPU, with the inputs and attributes of an exported node."""
+    model = with_definition(onnx.load_from_string(convert(PAYLOAD, precision="fp32", attention="fused")))
+    (node,) = [node for node in model.graph.node if node.op_type == "TagHead"]
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in node.input[:2])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(2).normal(size=(2, 3, 288, 288)).astype(np.float32)
+    logits, similarity, x, t = session.run(["logits", "similarity", *node.input[:2]], {"image": image})
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    bias, *norms = (np.ascontiguousarray(constants[name]) for name in node.input[2:])
+    attributes = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    numbers = {name: attributes[name] for name in ("scale", "alpha", "epsilon")}
+    mine = tag_head(x, t, **numbers, x_norm=tuple(norms[:2]), t_norm=tuple(norms[2:]), bias=bias, maps="similarity")
+    np.testing.assert_allclose(mine.logits, logits, atol=1e-5)
+    np.testing.assert_allclose(mine.maps.transpose(0, 2, 1), similarity, atol=1e-4)
 
 
 @pytest.mark.parametrize("change", ["pooling", "epsilon", "inverse"])
