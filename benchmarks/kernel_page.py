@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from gpus import DEVICES, EXP_SOURCE, LIMITS_SOURCE
+from gpus import DEVICES, EXP_SOURCE, LIMITS, LIMITS_SOURCE
 
 _HEAD = """\
 # What the compiler makes of the kernels
@@ -15,9 +15,9 @@ cuobjdump {cuobjdump}. **Nothing on this page was measured on a GPU.** The comma
 lost its tensor-core instructions.
 """
 _RESOURCES_NOTE = """
-Shared memory is static + dynamic, of a block. Occupancy is theoretical: the share of a multiprocessor's warps that fit
-at once, with what limits it: r registers, s shared memory, w warps, b blocks; `-` where not even one block fits, and
-the launcher takes a smaller shape.
+Shared memory is static + dynamic, of a block. For each architecture: registers of a thread, and the occupancy in %,
+which is theoretical: the share of a multiprocessor's warps that fit at once, with what limits it: r registers, s shared
+memory, w warps, b blocks; `-` where not even one block fits, and the launcher takes a smaller shape.
 """
 _ROOFLINE_NOTE = """
 The least time that each data sheet allows (not measured), set by `a` arithmetic, `e` exponentials or `m` memory. Each
@@ -42,7 +42,7 @@ MIX = {
 def page(data: dict[str, Any]) -> str:
     """The whole page as Markdown."""
     capabilities = data["capabilities"]
-    arguments = "".join(f" --arch {one}" for one in capabilities) if capabilities != [80, 87, 89, 90] else ""
+    arguments = "".join(f" --arch {one}" for one in capabilities) if capabilities != sorted(LIMITS) else ""
     parts = [_HEAD.format(arguments=arguments, **data["tools"])]
     for family in dict.fromkeys(row["family"] for row in data["kernels"]):
         rows = [row for row in data["kernels"] if row["family"] == family]
@@ -61,17 +61,16 @@ def _resources(rows: list[dict[str, Any]], capabilities: list[int]) -> str:
         first = next(iter(of.values()))
         spilled = sum(row["spilled_bytes"] for row in of.values())
         shared = f"{first['static_shared_bytes']} + {first['dynamic_shared_bytes']}"
-        registers = [str(of[one]["registers"]) for one in capabilities]
-        resident = [_occupancy(of[one]) for one in capabilities]
-        cells = [f"`{kernel}`", first["threads"], shared, spilled, " / ".join(registers), " / ".join(resident)]
-        table.append(cells)
-    names = " / ".join(f"sm_{one}" for one in capabilities)
-    heads = ["Kernel", "threads", "shared, bytes", "spilled", f"registers: {names}", f"occupancy in %: {names}"]
+        table.append([f"`{kernel}`", first["threads"], shared, spilled, *(_fit(of[one]) for one in capabilities)])
+    heads = ["Kernel", "threads", "shared, bytes", "spilled", *(f"sm_{one}" for one in capabilities)]
     return _table(heads, table) + _RESOURCES_NOTE
 
 
-def _occupancy(row: dict[str, Any]) -> str:
-    return f"{100 * row['occupancy']:.0f} {_SHORT[row['limited_by']]}" if row["occupancy"] else "-"
+def _fit(row: dict[str, Any]) -> str:
+    """Registers and occupancy."""
+    if not row["occupancy"]:
+        return "-"
+    return f"{row['registers']}, {100 * row['occupancy']:.0f} {_SHORT[row['limited_by']]}"
 
 
 _SHORT = {"registers": "r", "shared memory": "s", "warps": "w", "blocks": "b"}

@@ -1,7 +1,6 @@
 """What the compiler makes of the CUDA kernels, without a GPU: registers, spills, occupancy, instructions, rooflines.
 
-    python benchmarks/kernel_report.py                  # for compute capabilities 8.0, 8.7, 8.9 and 9.0
-    python benchmarks/kernel_report.py --all            # for all that we support
+    python benchmarks/kernel_report.py                  # for all compute capabilities that we support; takes minutes
     python benchmarks/kernel_report.py --arch 87 --only float16_64 --page /tmp/k.md --json /tmp/k.json
 
 Compiles every instantiation with warnings as errors; writes docs/kernel_report.md and benchmarks/results/kernels.json.
@@ -27,19 +26,18 @@ from kernel_table import KERNELS, SIZES, Function, Kernel, required
 from rich.console import Console
 from rich.progress import track
 
-DEFAULT = (80, 87, 89, 90)
-
 
 def main(
-    arch: Annotated[list[int] | None, typer.Option(help="A compute capability, as 87; repeatable.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help=f"All of {', '.join(map(str, LIMITS))}.")] = False,
+    arch: Annotated[
+        list[int] | None, typer.Option(help=f"Of {', '.join(map(str, LIMITS))}; repeatable. Default: all.")
+    ] = None,
     only: Annotated[str, typer.Option(help="Only instantiations with this in their file's name.")] = "",
     jobs: Annotated[int, typer.Option(help="How many compilers run at a time.")] = 1,
     json_path: Annotated[Path, typer.Option("--json")] = ROOT / "benchmarks/results/kernels.json",
     page_path: Annotated[Path, typer.Option("--page")] = ROOT / "docs/kernel_report.md",
 ) -> None:
     """Compile the kernels, look inside, and write down what is there."""
-    capabilities = sorted(LIMITS) if everything else sorted(set(arch or DEFAULT))
+    capabilities = sorted(set(arch or LIMITS))
     if set(capabilities) - set(LIMITS):
         sys.exit(f"kernel_report: the capabilities are {', '.join(map(str, LIMITS))}")
     try:

@@ -53,6 +53,7 @@ def dual_softmax_attention(
     v_x: Tensor,
     v_t: Tensor,
     mask: Tensor | None,
+    threads: int,
     o_x: Tensor,
     o_t: Tensor,
     stream: int,
@@ -83,6 +84,7 @@ def preprocess_batch(
     scale: Sequence[float],
     bias: Sequence[float],
     pad: Sequence[float],
+    threads: int,
     stream: int,
 ) -> None: ...
 def instruction_set() -> str: ...

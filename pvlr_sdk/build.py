@@ -64,7 +64,7 @@ def build(
 
     Raises:
         OptionError, BackendError: the device or precision is unknown, or this version can't build for it.
-        ModelError: the file is no exported PVLR network.
+        ModelError: the file is no exported PVLR network in fp32.
         LabelBankError: the label bank is missing or does not fit the network.
         AccuracyError: the precision changes the tags of too many photos.
         NonFiniteError: the network gives NaN or infinite logits.
@@ -73,8 +73,14 @@ def build(
     """
     check_choice("device", device, ("cpu", "tensorrt", "auto"))
     if device != "tensorrt":
-        check_choice("precision", precision, PRECISIONS)
+        hint = "fp16 is for --device tensorrt." if precision == "fp16" else "Take one of these."
+        check_choice("precision", precision, PRECISIONS, hint)
+        _check_options(device, options)
     _check_photos(precision, photos, min_agreement)
+    if os.path.realpath(onnx) == os.path.realpath(out):
+        raise errors.OptionError(
+            "out", expected="a file of its own", got=f"{out}, the network", hint="Name another one with --out."
+        )
     exported = read_exported(onnx, labels)
     if device == "tensorrt":
         from .tensorrt.plan import build_plan
@@ -133,6 +139,18 @@ def build(
         "measured": measured,
     }
     return write_bundle(out, network.payload, bank, manifest)
+
+
+def _check_options(device: str, options: BuildOptions | None) -> None:
+    """Raises OptionError for what only TensorRT can do."""
+    # The last one: with --dla the batch is another one too.
+    for name in options.chosen()[-1:] if options is not None else ():
+        raise errors.OptionError(
+            name,
+            expected="none of TensorRT's options",
+            got=f"--{name.replace('_', '-')} with --device {device}",
+            hint="Add --device tensorrt, or leave it out.",
+        )
 
 
 def _check_photos(precision: str, photos: Photos | None, min_agreement: float | None) -> None:

@@ -132,6 +132,13 @@ def _from_dlpack(frame: Any) -> DeviceArray:
         # The producer lets the default stream wait for its own work; whoever reads waits for the default stream.
         capsule = frame.__dlpack__(stream=_LEGACY_STREAM)
         tensor = _Tensor.from_address(_pointer_of(capsule, b"dltensor"))
+        if tensor.device_id != 0:
+            raise errors.FrameTypeError(
+                "frame",
+                expected="an array on GPU 0, where plans run",
+                got=f"one on GPU {tensor.device_id}",
+                hint="Copy it to the CPU or to GPU 0; CUDA_VISIBLE_DEVICES says which one that is.",
+            )
         shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
         dtype = np.dtype(f"{_KINDS[tensor.code]}{tensor.bits}")
         if tensor.strides:
@@ -140,6 +147,8 @@ def _from_dlpack(frame: Any) -> DeviceArray:
             strides = _c_strides(shape, dtype.itemsize)
         # The capsule was not taken over: dropping it gives the tensor back to its producer.
         return DeviceArray((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, _LEGACY_STREAM, capsule)
+    except errors.FrameTypeError:
+        raise
     except (KeyError, TypeError, ValueError, BufferError, RuntimeError) as error:
         raise _unreadable("DLPack", error) from error
 

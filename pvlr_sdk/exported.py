@@ -27,7 +27,7 @@ def read_exported(onnx: str | os.PathLike[str], labels: str | os.PathLike[str] |
     """Read what ``pvlr export`` wrote; ``labels`` is the label bank, by default the one beside the network.
 
     Raises:
-        ModelError: the file is no exported PVLR network.
+        ModelError: the file is no exported PVLR network in fp32.
         LabelBankError: the label bank is missing or damaged.
     """
     source = os.fspath(onnx)
@@ -47,7 +47,15 @@ def read_file(source: str) -> tuple[bytes, ModelSpec]:
         raise errors.ModelError(
             source, expected="an ONNX file", got=error.strerror or str(error), hint="Make one with pvlr export."
         ) from None
-    return payload, read_spec(payload, source)
+    spec = read_spec(payload, source)
+    if spec.precision != "fp32":
+        raise errors.ModelError(
+            source,
+            expected="a network in fp32",
+            got=f"one in {spec.precision}",
+            hint="Give the one that it was made from: pvlr build writes the precision itself (--precision).",
+        )
+    return payload, spec
 
 
 def network_of(source: str, payload: bytes, spec: ModelSpec, labels: int) -> Network:

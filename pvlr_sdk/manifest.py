@@ -95,6 +95,8 @@ class TensorRtSpec(_Strict):
     capability: str = Field(pattern=r"^\d+\.\d+$")
     """The GPU's compute capability."""
     gpu: str
+    multiprocessors: int | None = Field(default=None, ge=1)
+    """The GPU's; None: not known. GPUs of one name may differ in it."""
     machine: str
     """The processor, as ``platform.machine()`` says it: ``x86_64`` or ``aarch64``."""
     hardware: Literal["this", "capability", "ampere+"] = "this"

@@ -34,7 +34,7 @@ def dual_softmax_attention(
     stream = torch.cuda.current_stream(q_x.device) if q_x.is_cuda else None
     inputs = [_readable(x.detach()) for x in (q_x, k_t, v_x, v_t)]
     mask = None if mask is None else mask.contiguous()
-    o_x, o_t = kernels.dual_softmax_attention(*inputs, mask=mask, stream=stream)
+    o_x, o_t = kernels.dual_softmax_attention(*inputs, mask=mask, threads=torch.get_num_threads(), stream=stream)
     return o_x, o_t
 
 

@@ -26,7 +26,7 @@ AttentionStrides strides_of(const Tensor& tensor, const DualSoftmaxAttentionPara
 }
 
 void attend(const Tensor& q_x, const Tensor& k_t, const Tensor& v_x, const Tensor& v_t, const Tensor* mask,
-            const Tensor& o_x, const Tensor& o_t, std::uintptr_t stream) {
+            std::int64_t threads, const Tensor& o_x, const Tensor& o_t, std::uintptr_t stream) {
   if (q_x.dimensions() != 4 || k_t.dimensions() != 4) throw py::value_error("q_x, k_t: must have 4 dimensions");
   DualSoftmaxAttentionParams p{};
   p.type = data_type(q_x);
@@ -35,6 +35,7 @@ void attend(const Tensor& q_x, const Tensor& k_t, const Tensor& v_x, const Tenso
   p.tokens = q_x.shape[2];
   p.labels = k_t.shape[2];
   p.dim = q_x.shape[3];
+  p.threads = threads;
   p.q_x_strides = strides_of(q_x, p, p.tokens, "q_x");
   p.k_t_strides = strides_of(k_t, p, p.labels, "k_t");
   p.v_x_strides = strides_of(v_x, p, p.tokens, "v_x");
@@ -65,7 +66,7 @@ void attend(const Tensor& q_x, const Tensor& k_t, const Tensor& v_x, const Tenso
 
 void bind_attention(py::module_& module) {
   module.def("dual_softmax_attention", &attend, py::arg("q_x"), py::arg("k_t"), py::arg("v_x"), py::arg("v_t"),
-             py::arg("mask").none(true), py::arg("o_x"), py::arg("o_t"), py::arg("stream"),
+             py::arg("mask").none(true), py::arg("threads"), py::arg("o_x"), py::arg("o_t"), py::arg("stream"),
              "Compute both directions of dual-softmax attention. Use pvlr_sdk.kernels.");
 }
 

@@ -11,10 +11,10 @@
 namespace pvlr::bindings {
 namespace {
 
-Status from_cuda(cudaError_t error) {
+Status from_cuda(cudaError_t error, const char* refused) {
   if (error == cudaSuccess) return {};
   cudaGetLastError();  // takes it, so that it doesn't show up in the caller's next check
-  return {StatusCode::kLaunchFailed, cudaGetErrorString(error)};
+  return {StatusCode::kLaunchFailed, refused, cudaGetErrorString(error)};
 }
 
 // Makes a device current, and the one before when it goes.
@@ -99,13 +99,14 @@ Status run_on_device(const Launch& launch) {
   }
   const int device = launch.tensors.front()->device;
   const CurrentDevice current(device);
-  if (current.error() != cudaSuccess) return from_cuda(current.error());
+  if (current.error() != cudaSuccess) return from_cuda(current.error(), "device: CUDA refused it");
   const auto stream = static_cast<cudaStream_t>(launch.stream);
   const auto legacy = reinterpret_cast<std::uintptr_t>(cudaStreamLegacy);
   const auto own = stream == nullptr ? legacy : reinterpret_cast<std::uintptr_t>(stream);
   for (const Tensor* const tensor : launch.tensors) {
     if (!tensor->ready_on || *tensor->ready_on == own) continue;
-    const Status waiting = from_cuda(wait_for(stream, reinterpret_cast<cudaStream_t>(*tensor->ready_on)));
+    const cudaError_t error = wait_for(stream, reinterpret_cast<cudaStream_t>(*tensor->ready_on));
+    const Status waiting = from_cuda(error, "stream: it can't wait for the one that an array is ready on");
     if (!waiting.ok()) return waiting;
   }
 
@@ -117,9 +118,9 @@ Status run_on_device(const Launch& launch) {
   void* workspace = nullptr;
   cudaError_t error = find_pool(device, &pool);
   if (error == cudaSuccess) error = cudaMallocFromPoolAsync(&workspace, bytes, pool, stream);
-  if (error != cudaSuccess) return from_cuda(error);
+  if (error != cudaSuccess) return from_cuda(error, "device: no workspace from a pool of its memory");
   const Status started = launch.start(workspace, bytes);
-  const Status freed = from_cuda(cudaFreeAsync(workspace, stream));
+  const Status freed = from_cuda(cudaFreeAsync(workspace, stream), "stream: CUDA refused to free the workspace");
   return started.ok() ? freed : started;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <new>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "device.h"
@@ -46,7 +47,8 @@ inline void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream
   }
   if (status.ok()) return;
   if (status.code == StatusCode::kInvalidArgument) throw pybind11::value_error(status.message);
-  throw std::runtime_error(status.message);
+  const std::string cause = *status.cause == '\0' ? "" : std::string(" (") + status.cause + ")";
+  throw std::runtime_error(status.message + cause);
 }
 
 template <typename Params>

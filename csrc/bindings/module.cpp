@@ -9,11 +9,11 @@
 #include <string>
 
 #include "attention.h"
+#include "bind_tensor.h"
 #include "host/passes.h"
 #include "preprocess.h"
 #include "pvlr/preprocess.h"
 #include "tag_head.h"
-#include "tensor.h"
 
 namespace py = pybind11;
 

@@ -73,7 +73,7 @@ BatchPicture fill(const Picture& from) {
 }
 
 void preprocess(const std::vector<Picture>& pictures, const Tensor& out, const Triple& scale, const Triple& bias,
-                const Triple& pad, std::uintptr_t stream) {
+                const Triple& pad, std::int64_t threads, std::uintptr_t stream) {
   const auto count = static_cast<std::int64_t>(pictures.size());
   const bool fits = count > 0 && out.dimensions() == 4 && out.shape[0] == count && out.shape[1] == 3 &&
                     out.shape[2] <= kMaxBatchSide && out.shape[3] <= kMaxBatchSide && out.is_contiguous();
@@ -89,6 +89,7 @@ void preprocess(const std::vector<Picture>& pictures, const Tensor& out, const T
   p.count = count;
   p.dst = out.data;
   p.type = data_type(out);
+  p.threads = threads;
   p.dst_height = static_cast<std::int32_t>(out.shape[2]);
   p.dst_width = static_cast<std::int32_t>(out.shape[3]);
   std::copy(scale.begin(), scale.end(), p.scale);
@@ -107,7 +108,8 @@ void preprocess(const std::vector<Picture>& pictures, const Tensor& out, const T
 
 void bind_preprocess(py::module_& module) {
   module.def("preprocess_batch", &preprocess, py::arg("pictures"), py::arg("out"), py::arg("scale"), py::arg("bias"),
-             py::arg("pad"), py::arg("stream"), "Resize and normalise a batch of frames. Use pvlr_sdk.kernels.");
+             py::arg("pad"), py::arg("threads"), py::arg("stream"),
+             "Resize and normalise a batch of frames. Use pvlr_sdk.kernels.");
 }
 
 }  // namespace pvlr::bindings

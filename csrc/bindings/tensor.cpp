@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "bind_tensor.h"
 #include "device.h"
 #include "dlpack.h"
 

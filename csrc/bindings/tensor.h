@@ -2,8 +2,6 @@
 // DLPack capsules and __cuda_array_interface__.
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -35,8 +33,5 @@ struct Tensor {
 
 // The type of a kernel's tensors; throws if it is none.
 DataType data_type(const Tensor& tensor);
-
-// Adds the class Tensor, with its makers, and has_cuda to the module.
-void bind_tensor(pybind11::module_& module);
 
 }  // namespace pvlr::bindings

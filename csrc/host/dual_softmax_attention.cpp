@@ -9,6 +9,7 @@
 
 #include "dual_softmax_attention_loops.h"
 #include "float_types.h"
+#include "parallel.h"
 
 namespace pvlr {
 namespace {
@@ -91,23 +92,29 @@ void run_head(const DualSoftmaxAttentionParams& p, std::int64_t batch, std::int6
   }
 }
 
+void load_mask(const DualSoftmaxAttentionParams& p, std::int64_t batch, Scratch& s) {
+  const std::uint8_t* const mask = p.mask == nullptr ? nullptr : p.mask + batch * p.mask_batch_stride;
+  for (std::int64_t c = 0; c < p.labels; ++c) {
+    const bool takes_part = mask == nullptr || mask[c] != 0;
+    s.bias[static_cast<std::size_t>(c)] = takes_part ? 0.0F : -std::numeric_limits<float>::infinity();
+  }
+}
+
+// Entries begin..end-1: all batch entries of a head, then those of the next, so that a bank that they share is unpacked
+// once.
 template <typename T>
-void run(const DualSoftmaxAttentionParams& p) {
+void run_entries(const DualSoftmaxAttentionParams& p, std::int64_t begin, std::int64_t end) {
   thread_local Scratch scratch;
   scratch.resize(p);
-  for (std::int64_t batch = 0; batch < p.batch; ++batch) {
-    const std::uint8_t* mask = p.mask == nullptr ? nullptr : p.mask + batch * p.mask_batch_stride;
-    for (std::int64_t c = 0; c < p.labels; ++c) {
-      const bool takes_part = mask == nullptr || mask[c] != 0;
-      scratch.bias[static_cast<std::size_t>(c)] = takes_part ? 0.0F : -std::numeric_limits<float>::infinity();
-    }
-    for (std::int64_t head = 0; head < p.heads; ++head) {
-      // A bank that all batch entries share is unpacked once if there is one head.
-      if (batch == 0 || p.heads > 1 || p.k_t_strides.batch != 0 || p.v_t_strides.batch != 0) {
-        load_labels<T>(p, batch, head, scratch);
-      }
-      run_head<T>(p, batch, head, scratch);
-    }
+  const bool shared = p.k_t_strides.batch == 0 && p.v_t_strides.batch == 0;
+  std::int64_t loaded = -1;
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t head = i / p.batch;
+    const std::int64_t batch = i % p.batch;
+    load_mask(p, batch, scratch);
+    if (head != loaded || !shared) load_labels<T>(p, batch, head, scratch);
+    loaded = head;
+    run_head<T>(p, batch, head, scratch);
   }
 }
 
@@ -116,18 +123,22 @@ void run(const DualSoftmaxAttentionParams& p) {
 Status dual_softmax_attention_host(const DualSoftmaxAttentionParams& params) {
   const Status checked = check_dual_softmax_attention(params);
   if (!checked.ok()) return checked;
-  try {
-    if (params.type == DataType::kFloat32) {
-      run<float>(params);
-    } else if (params.type == DataType::kFloat16) {
-      run<Half>(params);
-    } else {
-      run<Bfloat16>(params);
+  const auto run = [&params](std::int64_t begin, std::int64_t end) {
+    try {
+      if (params.type == DataType::kFloat32) {
+        run_entries<float>(params, begin, end);
+      } else if (params.type == DataType::kFloat16) {
+        run_entries<Half>(params, begin, end);
+      } else {
+        run_entries<Bfloat16>(params, begin, end);
+      }
+    } catch (const std::bad_alloc&) {
+      return false;
     }
-  } catch (const std::bad_alloc&) {
-    return {StatusCode::kLaunchFailed, "labels: not enough memory for the scratch arrays"};
-  }
-  return {};
+    return true;
+  };
+  if (for_ranges(params.batch * params.heads, params.threads, run)) return {};
+  return {StatusCode::kLaunchFailed, "labels: not enough memory for the scratch arrays"};
 }
 
 }  // namespace pvlr

@@ -1,4 +1,5 @@
 #include "pvlr/dual_softmax_attention.h"
+#include "strides.h"
 
 namespace pvlr {
 namespace {
@@ -9,10 +10,8 @@ Status invalid(const char* message) { return {StatusCode::kInvalidArgument, mess
 
 bool possible(std::int64_t size) { return size >= 1 && size <= kMost; }
 
-// Whether rows may not lie on top of each other: an output's entries must be apart.
-bool apart(const AttentionStrides& strides, const DualSoftmaxAttentionParams& p, std::int64_t rows) {
-  return strides.row >= p.dim && (p.heads == 1 || strides.head >= p.dim) && (p.batch == 1 || strides.batch >= p.dim) &&
-         (rows == 1 || strides.row != strides.head || p.heads == 1);
+bool rows_apart(const AttentionStrides& strides, const DualSoftmaxAttentionParams& p, std::int64_t rows) {
+  return apart({{strides.batch, p.batch}, {strides.head, p.heads}, {strides.row, rows}}, p.dim);
 }
 
 }  // namespace
@@ -32,8 +31,9 @@ Status check_dual_softmax_attention(const DualSoftmaxAttentionParams& p) {
   if (p.v_t == nullptr) return invalid("v_t: must not be null");
   if (p.o_x == nullptr) return invalid("o_x: must not be null");
   if (p.o_t == nullptr) return invalid("o_t: must not be null");
-  if (!apart(p.o_x_strides, p, p.tokens)) return invalid("o_x_strides: rows of the output overlap");
-  if (!apart(p.o_t_strides, p, p.labels)) return invalid("o_t_strides: rows of the output overlap");
+  if (p.threads < 0 || p.threads > 1024) return invalid("threads: must be between 0 and 1024");
+  if (!rows_apart(p.o_x_strides, p, p.tokens)) return invalid("o_x_strides: rows of the output must not overlap");
+  if (!rows_apart(p.o_t_strides, p, p.labels)) return invalid("o_t_strides: rows of the output must not overlap");
   return {};
 }
 

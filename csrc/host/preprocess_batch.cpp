@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "float_types.h"
+#include "parallel.h"
 #include "pvlr/preprocess.h"
 
 namespace pvlr {
@@ -55,12 +57,13 @@ PreprocessParams one_picture(const PreprocessBatchParams& batch, const BatchPict
   return p;
 }
 
+// Pictures begin..end-1.
 template <typename T>
-void preprocess_all(const PreprocessBatchParams& params) {
+void preprocess_some(const PreprocessBatchParams& params, std::int64_t begin, std::int64_t end) {
   const std::int64_t size = std::int64_t{3} * params.dst_width * params.dst_height;
   thread_local std::vector<float> planes;
   planes.resize(static_cast<std::size_t>(size));
-  for (std::int64_t i = 0; i < params.count; ++i) {
+  for (std::int64_t i = begin; i < end; ++i) {
     PreprocessParams one = one_picture(params, params.pictures[i]);
     one.dst = planes.data();
     preprocess(one);
@@ -74,14 +77,22 @@ void preprocess_all(const PreprocessBatchParams& params) {
 Status preprocess_batch_host(const PreprocessBatchParams& params) {
   const Status checked = check_preprocess_batch(params);
   if (!checked.ok()) return checked;
-  if (params.type == DataType::kFloat16) {
-    preprocess_all<Half>(params);
-  } else if (params.type == DataType::kBfloat16) {
-    preprocess_all<Bfloat16>(params);
-  } else {
-    preprocess_all<float>(params);
-  }
-  return {};
+  const auto run = [&params](std::int64_t begin, std::int64_t end) {
+    try {
+      if (params.type == DataType::kFloat16) {
+        preprocess_some<Half>(params, begin, end);
+      } else if (params.type == DataType::kBfloat16) {
+        preprocess_some<Bfloat16>(params, begin, end);
+      } else {
+        preprocess_some<float>(params, begin, end);
+      }
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    return true;
+  };
+  if (for_ranges(params.count, params.threads, run)) return {};
+  return {StatusCode::kLaunchFailed, "pictures: not enough memory for the scratch arrays"};
 }
 
 }  // namespace pvlr

@@ -80,6 +80,7 @@ Status check_preprocess_batch(const PreprocessBatchParams& p) {
   }
   if (!possible(p.dst_width)) return invalid("dst_width: must be between 1 and 16384");
   if (!possible(p.dst_height)) return invalid("dst_height: must be between 1 and 16384");
+  if (p.threads < 0 || p.threads > 1024) return invalid("threads: must be between 0 and 1024");
   for (int c = 0; c < 3; ++c) {
     if (!std::isfinite(p.scale[c])) return invalid("scale: must be finite");
     if (!std::isfinite(p.bias[c])) return invalid("bias: must be finite");

@@ -1,7 +1,7 @@
-#include <algorithm>
 #include <cmath>
 
 #include "pvlr/tag_head.h"
+#include "strides.h"
 
 namespace pvlr {
 namespace {
@@ -13,22 +13,6 @@ Status invalid(const char* message) { return {StatusCode::kInvalidArgument, mess
 bool possible(std::int64_t size) { return size >= 1 && size <= kMost; }
 
 bool whole(const TagHeadNorm& norm) { return (norm.weight == nullptr) == (norm.bias == nullptr); }
-
-// Whether no two of the maps' elements lie on each other.
-bool apart(const TagHeadParams& p) {
-  struct Axis {
-    std::int64_t stride, size;
-  };
-  Axis axes[3] = {{p.maps_batch_stride, p.batch}, {p.maps_label_stride, p.maps_count}, {p.maps_token_stride, p.tokens}};
-  std::sort(axes, axes + 3, [](const Axis& a, const Axis& b) { return a.stride < b.stride; });
-  std::int64_t reach = 0;  // of the axes so far
-  for (const Axis& axis : axes) {
-    if (axis.size == 1) continue;
-    if (axis.stride <= reach) return false;
-    reach += axis.stride * (axis.size - 1);
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -60,7 +44,9 @@ Status check_tag_head(const TagHeadParams& p) {
   if (p.maps_kind != TagHeadMap::kWeights && p.maps_kind != TagHeadMap::kSimilarity) {
     return invalid("maps_kind: must be weights or similarity");
   }
-  if (!apart(p)) return invalid("maps_strides: elements of the maps overlap");
+  const bool whole_maps =
+      apart({{p.maps_batch_stride, p.batch}, {p.maps_label_stride, p.maps_count}, {p.maps_token_stride, p.tokens}}, 1);
+  if (!whole_maps) return invalid("maps_strides: elements of the maps must not overlap");
   return {};
 }
 

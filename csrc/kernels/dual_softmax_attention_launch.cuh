@@ -16,8 +16,7 @@ Status launch_merge(const AttentionArguments& a, cudaStream_t stream) {
   if (rows == 0) return {};
   const auto blocks = static_cast<unsigned>(divide_up(rows, kMergeThreads / 32));
   PVLR_LAUNCH((merge_attention<T, kDim>), dim3(blocks), dim3(kMergeThreads), 0, stream, a);
-  if (!launch_accepted()) return {StatusCode::kLaunchFailed, "stream: CUDA refused the launch of the merge"};
-  return {};
+  return launch_status("stream: CUDA refused the launch of the merge");
 }
 
 template <typename T, typename Shape>
@@ -26,18 +25,19 @@ Status launch_attention(const AttentionArguments& a, void* stream_handle) {
   const std::int64_t blocks = a.params.batch * a.params.heads * a.plan.label_splits * a.plan.token_splits;
   const auto grid = dim3(static_cast<unsigned>(blocks));
   const auto launch = [&](auto kernel) {
-    if (!allow_shared_bytes(kernel, Shape::kSharedBytes)) return false;
+    constexpr const char* kRefused = "stream: CUDA refused the launch of the attention";
+    const Status allowed = allow_shared_bytes(kernel, Shape::kSharedBytes, kRefused);
+    if (!allowed.ok()) return allowed;
     PVLR_LAUNCH(kernel, grid, dim3(Shape::kThreads), Shape::kSharedBytes, stream, a);
-    return launch_accepted();
+    return launch_status(kRefused);
   };
-  bool accepted;
+  Status launched;
   if constexpr (std::is_same_v<T, float>) {
-    accepted = launch(fp32_attention<Shape>);
+    launched = launch(fp32_attention<Shape>);
   } else {
-    accepted = launch(mma_attention<Shape>);
+    launched = launch(mma_attention<Shape>);
   }
-  if (!accepted) return {StatusCode::kLaunchFailed, "stream: CUDA refused the launch of the attention"};
-  return launch_merge<T, Shape::kDim>(a, stream);
+  return launched.ok() ? launch_merge<T, Shape::kDim>(a, stream) : launched;
 }
 
 template <typename T, typename Shape>

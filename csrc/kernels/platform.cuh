@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "pvlr/status.h"
+
 #if defined(PVLR_SIMT)
 
 #include "simt.h"
@@ -22,11 +24,13 @@ inline bool query_device(std::size_t* shared_bytes_per_block, int* multiprocesso
 }
 
 template <typename Kernel>
-bool allow_shared_bytes(Kernel, std::size_t bytes) {
-  return bytes <= simt::device.shared_bytes_per_block;
+Status allow_shared_bytes(Kernel, std::size_t bytes, const char* refused) {
+  return bytes <= simt::device.shared_bytes_per_block ? Status{} : Status{StatusCode::kLaunchFailed, refused};
 }
 
-inline bool launch_accepted() { return true; }
+inline Status launch_status(const char* refused) {
+  return simt::device.refuses ? Status{StatusCode::kLaunchFailed, refused, "the emulator was told to"} : Status{};
+}
 
 }  // namespace pvlr::device
 
@@ -47,9 +51,13 @@ namespace pvlr::device {
 // Of the current device; capability is 10 * major + minor.
 inline bool query_device(std::size_t* shared_bytes_per_block, int* multiprocessors, int* capability) {
   int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return false;
-  const auto get = [device](cudaDeviceAttr attribute, int* value) {
-    return cudaDeviceGetAttribute(value, attribute, device) == cudaSuccess;
+  const auto good = [](cudaError_t error) {
+    if (error != cudaSuccess) cudaGetLastError();  // takes it, so that it doesn't show up in the caller's next check
+    return error == cudaSuccess;
+  };
+  if (!good(cudaGetDevice(&device))) return false;
+  const auto get = [device, good](cudaDeviceAttr attribute, int* value) {
+    return good(cudaDeviceGetAttribute(value, attribute, device));
   };
   int shared = 0;
   int major = 0;
@@ -62,15 +70,28 @@ inline bool query_device(std::size_t* shared_bytes_per_block, int* multiprocesso
   return known;
 }
 
-// A kernel must be allowed more than 48 KiB of dynamic shared memory before its launch.
-template <typename Kernel>
-bool allow_shared_bytes(Kernel kernel, std::size_t bytes) {
-  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)) ==
-         cudaSuccess;
+// An error of CUDA, which is taken; `refused` is the message.
+inline Status cuda_status(cudaError_t error, const char* refused) {
+  if (error == cudaSuccess) return {};
+  cudaGetLastError();
+  const char* const cause = cudaGetErrorString(error);
+  if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction ||
+      error == cudaErrorUnsupportedPtxVersion) {
+    return {StatusCode::kUnsupportedDevice,
+            "device: these kernels were built for other GPUs (CMake's PVLR_CUDA_ARCHITECTURES)", cause};
+  }
+  return {StatusCode::kLaunchFailed, refused, cause};
 }
 
-// Whether the last launch was accepted; takes the error, so that it doesn't show up in the caller's next check.
-inline bool launch_accepted() { return cudaGetLastError() == cudaSuccess; }
+// A kernel must be allowed more than 48 KiB of dynamic shared memory before its launch.
+template <typename Kernel>
+Status allow_shared_bytes(Kernel kernel, std::size_t bytes, const char* refused) {
+  const auto attribute = cudaFuncAttributeMaxDynamicSharedMemorySize;
+  return cuda_status(cudaFuncSetAttribute(kernel, attribute, static_cast<int>(bytes)), refused);
+}
+
+// Whether the last launch was accepted.
+inline Status launch_status(const char* refused) { return cuda_status(cudaGetLastError(), refused); }
 
 }  // namespace pvlr::device
 

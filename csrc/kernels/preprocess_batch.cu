@@ -10,7 +10,7 @@ namespace {
 
 using device::BatchArguments;
 
-bool launch(DataType type, const BatchArguments& arguments, int count, void* stream) {
+Status launch(DataType type, const BatchArguments& arguments, int count, void* stream) {
   if (type == DataType::kFloat16) {
     return device::launch_preprocess_batch<DataType::kFloat16>(arguments, count, stream);
   }
@@ -45,9 +45,8 @@ Status preprocess_batch_cuda(const PreprocessBatchParams& params, void* stream) 
     const std::int64_t count = std::min(kPicturesPerLaunch, params.count - first);
     std::copy_n(params.pictures + first, count, arguments.pictures);
     arguments.dst = static_cast<char*>(params.dst) + first * picture_bytes;
-    if (!launch(params.type, arguments, static_cast<int>(count), stream)) {
-      return {StatusCode::kLaunchFailed, "stream: CUDA refused the launch of the preprocessing"};
-    }
+    const Status launched = launch(params.type, arguments, static_cast<int>(count), stream);
+    if (!launched.ok()) return launched;
   }
   return {};
 }

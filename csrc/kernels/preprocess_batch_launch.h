@@ -21,6 +21,6 @@ static_assert(sizeof(BatchArguments) <= 4096, "kernels take no more than 4 KiB o
 constexpr int kBatchRows = 8;  // outputs below each other in a thread block; 32 lie side by side
 
 template <DataType kType>
-bool launch_preprocess_batch(const BatchArguments& arguments, int count, void* stream);
+Status launch_preprocess_batch(const BatchArguments& arguments, int count, void* stream);
 
 }  // namespace pvlr::device

@@ -12,8 +12,7 @@ Status launch_tag_head(const TagHeadParams& p, void* stream_handle) {
   const std::int64_t blocks = p.batch * ((p.labels + Shape::kColumns - 1) / Shape::kColumns);
   PVLR_LAUNCH(tag_head<Shape>, dim3(static_cast<unsigned>(blocks)), dim3(Shape::kThreads), Shape::kSharedBytes, stream,
               p);
-  if (!launch_accepted()) return {StatusCode::kLaunchFailed, "stream: CUDA refused the launch of the tag head"};
-  return {};
+  return launch_status("stream: CUDA refused the launch of the tag head");
 }
 
 // Chosen by counting registers and shared memory, not by measurement.

@@ -155,11 +155,9 @@ def _resolved(wanted: str | None, built: str) -> str:
     return wanted
 
 
-def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(argument: str, value: str, choices: tuple[str, ...], hint: str = "Take one of these.") -> None:
     """Raises:
     OptionError: ``value`` is none of the choices.
     """
     if value not in choices:
-        raise errors.OptionError(
-            argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint="Other ones may come later."
-        )
+        raise errors.OptionError(argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint=hint)

@@ -57,8 +57,13 @@ def build(
         ),
     ] = None,
     batch: Annotated[
-        str, typer.Option(metavar="LEAST:USUAL:MOST", help="Batches that the plan takes.", rich_help_panel=_TENSORRT)
-    ] = "1:1:8",
+        str | None,
+        typer.Option(
+            metavar="LEAST:USUAL:MOST",
+            help="Batches that the plan takes; by default 1:1:8, with --dla 1.",
+            rich_help_panel=_TENSORRT,
+        ),
+    ] = None,
     attention: Annotated[
         str,
         typer.Option(
@@ -117,7 +122,8 @@ def build(
 
     photos = photos_for(calibrate, truth, split, bank or onnx.with_suffix(".labels.safetensors"))
     plan = out or onnx.with_name("engine.plan")
-    options = BuildOptions(Batch.parse(batch), attention, workspace, hardware, version_compatible, dla, verbose)
+    batches = Batch.parse(batch or ("1:1:8" if dla is None else "1"))
+    options = BuildOptions(batches, attention, workspace, hardware, version_compatible, dla, verbose)
     with Phases() as phases:
         build_plan(
             onnx,

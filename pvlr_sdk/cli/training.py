@@ -47,7 +47,8 @@ def export(
     run: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|MODEL.onnx", help="The folder that `pvlr train` wrote, or what `export` made of it."
+            metavar="RUN|MODEL.onnx",
+            help="The folder that `pvlr train` wrote, or what `export` made of it, or a CPU's plan in fp32.",
         ),
     ],
     out: Annotated[
@@ -99,8 +100,15 @@ def export(
     check_choice("--attention", attention, ATTENTIONS)
     if out is not None and out.suffix == ".onnx":
         raise errors.OptionError("--out", expected="a folder", got=f"{out}", hint="The network there is model.onnx.")
-    if run.suffix == ".onnx":
+    if run.suffix in (".onnx", ".plan"):
         network = run
+        if (precision, attention) == ("fp32", "native"):
+            raise errors.OptionError(
+                "--precision",
+                expected="another one than it has, or --attention fused, for a network that is exported already",
+                got="fp32 and native attention",
+                hint=f"pvlr build {run} takes it as it is.",
+            )
     else:
         folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
         network = _training("export").export(folder, out or folder)

@@ -25,6 +25,8 @@ _FP32_OPERATORS = _NORMS | _SUMS | _POWERS | {"Range", "ConstantOfShape"}
 _PRODUCTS = frozenset({"Conv", "MatMul", "Gemm", "DualSoftmaxAttention"})
 _FP32_INPUTS = {"Resize": (1, 2)}
 """Inputs that ONNX wants in float32 whatever the others are."""
+_LOW_INPUTS = {"TagHead": (0, 1)}
+"""Inputs in the low type of a node that computes in float32: tokens before their norms."""
 
 
 def cast(model: onnx.ModelProto, precision: str, source: str, *, fp16_until: str | None = None) -> None:
@@ -70,7 +72,8 @@ def cast(model: onnx.ModelProto, precision: str, source: str, *, fp16_until: str
             kind = TensorProto.FLOAT
         for position, name in enumerate(node.input):
             fixed = position in _FP32_INPUTS.get(node.op_type, ())
-            node.input[position] = as_type(name, TensorProto.FLOAT if fixed else kind)
+            wanted = low if position in _LOW_INPUTS.get(node.op_type, ()) else kind
+            node.input[position] = as_type(name, TensorProto.FLOAT if fixed else wanted)
         made = [name for name in node.output if name in floats]
         if node.op_type == "Cast" and made:
             next(a for a in node.attribute if a.name == "to").i = kind
@@ -101,7 +104,7 @@ def _end(graph: onnx.GraphProto) -> set[str]:
             continue
         found.add((node.output[0], behind))
         # A norm's result is float32 anyway; what lies before it may be anything.
-        if not behind or node.op_type not in _NORMS:
+        if node.op_type not in _LOW_INPUTS and (not behind or node.op_type not in _NORMS):
             waiting += [(name, behind or node.op_type in _PRODUCTS) for name in node.input]
     return {node for node, _ in found}
 

@@ -10,7 +10,7 @@ from ..backends import check_choice
 from ..manifest import ModelSpec, parse_spec
 from . import edit
 from .casting import cast
-from .fused import fuse_attention
+from .fused import fuse_attention, fuse_head
 from .layer_norm import fuse_layer_norms
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def convert(
         model = _quantized(model, spec, frames, source)
     if attention == "fused":
         fuse_attention(model, source)
+        fuse_head(model)
     if precision != "fp32":
         cast(model, "bf16" if precision == "bf16" else "fp16", source, fp16_until=spec.fp32_until)
     for entry in model.metadata_props:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .. import errors
-from . import edit
+from ..backends.openvino import LOGITS, SIMILARITY
+from . import edit, fused_head
 
 if TYPE_CHECKING:
     import onnx
@@ -81,15 +82,44 @@ def fuse_attention(model: onnx.ModelProto, source: str) -> int:
     return len(found)
 
 
+def fuse_head(model: onnx.ModelProto) -> bool:
+    """Replace the end of a float32 network, in place, if it is what TagHead computes; returns whether it was."""
+    from onnx import helper
+
+    graph = model.graph
+    head = fused_head.match(graph)
+    if head is None:
+        return False
+    node = helper.make_node(
+        fused_head.OPERATOR,
+        head.inputs,
+        [LOGITS, SIMILARITY],
+        "tag_head",
+        domain=DOMAIN,
+        scale=head.scale,
+        alpha=head.alpha,
+        epsilon=head.epsilon,
+        plugin_version=str(VERSION),
+        plugin_namespace=DOMAIN,
+    )
+    others = [one for one in graph.node if not {LOGITS, SIMILARITY} & set(one.output)]
+    edit.replace_nodes(graph, _alive(graph, [*others, node]))
+    return True
+
+
 def with_definition(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which the fused node is defined by ONNX operators, computed in float32: what the plugin is held to."""
+    """A copy in which fused nodes are defined by ONNX operators, computed in float32: what the plugins are held to."""
     import onnx
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if any(one.domain == DOMAIN for one in copy.graph.node):
-        opset = next(one.version for one in copy.opset_import if not one.domain)
+    fused = {one.op_type for one in copy.graph.node if one.domain == DOMAIN}
+    opset = next(one.version for one in copy.opset_import if not one.domain)
+    if OPERATOR in fused:
         copy.functions.append(_definition(opset))
+    if fused_head.OPERATOR in fused:
+        copy.functions.append(fused_head.definition(DOMAIN, opset))
+    if fused:
         copy.ir_version = max(copy.ir_version, 8)  # the first with functions
     return copy
 

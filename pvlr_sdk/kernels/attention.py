@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 DIMS = (32, 64, 96, 128)
 """The sizes of a head that the kernels are compiled for."""
 
+_NAMES = {"o_x": "out[0]", "o_x_strides": "out[0]", "o_t": "out[1]", "o_t_strides": "out[1]"}
+
 
 def dual_softmax_attention(
     q_x: Any,
@@ -21,6 +23,7 @@ def dual_softmax_attention(
     *,
     mask: Any = None,
     out: tuple[Any, Any] | None = None,
+    threads: int = 1,
     stream: Any = None,
 ) -> tuple[Any, Any]:
     """Compute softmax_C(S) V_t and softmax_N(S)^T V_x from one affinity S = Q_x K_t^T / sqrt(dh).
@@ -28,7 +31,7 @@ def dual_softmax_attention(
     B images, H heads, N tokens, C labels, dh dimensions a head (32, 64, 96 or 128); all arrays lie on one device and
     have the same dtype: float32, float16 or bfloat16 (in NumPy that of ml_dtypes). Sums are float32. Nothing is copied:
     the last axis of each array must be contiguous, other strides are free; on a GPU rows are aligned to 16 bytes.
-    On the CPU it runs on the calling thread; the GIL is released in either case.
+    The GIL is released.
 
     Args:
         q_x, v_x: queries and values of the tokens, (B, H, N, dh).
@@ -37,6 +40,7 @@ def dual_softmax_attention(
             no weight in o_x; where no label takes part, o_x is zero.
         out: two arrays (o_x, o_t) to write into, apart from each other and from the inputs; by default new ones of
             q_x's library.
+        threads: on the CPU, how many share the heads of the images; results don't depend on it.
         stream: for arrays on a GPU, where the work is queued: a stream of PyTorch, CuPy or PyCUDA, or a
             ``cudaStream_t`` as a number; None is CUDA's default stream.
 
@@ -48,7 +52,8 @@ def dual_softmax_attention(
         MissingPartError: the arrays are on a GPU and the core was built without CUDA, or there is no compiled core.
         DeviceError: the device is too old, out of memory, or refused the launch.
     """
-    arguments = Arguments("dual_softmax_attention", stream)
+    arguments = Arguments("dual_softmax_attention", stream, names=_NAMES)
+    arguments.check_threads(threads)
     queries = arguments.view("q_x", q_x)
     if len(queries.shape) != 4 or queries.shape[3] not in DIMS or 0 in queries.shape:
         expected = f"a shape (batch, heads, tokens, dim) with dim one of {DIMS}"
@@ -83,7 +88,7 @@ def dual_softmax_attention(
     for name, tensor in outputs.items():
         _check_rows(arguments, name, tensor)
     arguments.apart(outputs, inputs)
-    arguments.run(queries, keys, token_values, label_values, takes_part, *outputs.values())
+    arguments.run(queries, keys, token_values, label_values, takes_part, threads, *outputs.values())
     return out[0], out[1]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _CHANNELS = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
 _PLANES = {"nv12": 2, "i420": 3}
 _ENDINGS = {"bt709", "full"}
+_NAMES = {"width": "frames", "height": "frames", "pitches": "frames", "dst_width": "spec", "dst_height": "spec"}
 Box = tuple[int, int, int, int]
 
 
@@ -28,6 +29,7 @@ def preprocess(
     regions: Sequence[tuple[int, Box]] | None = None,
     dtype: str = "float32",
     out: Any = None,
+    threads: int = 1,
     stream: Any = None,
 ) -> Any:
     """Compute the network's input for a batch of frames: resized, RGB planes, (pixel - mean) / std.
@@ -47,6 +49,7 @@ def preprocess(
             resized as if nothing were around it.
         dtype: of the result: float32, float16 or bfloat16.
         out: what to write into; by default a new array of the first frame's library.
+        threads: on the CPU, how many share the pictures; results don't depend on it.
         stream: see :func:`pvlr_sdk.kernels.dual_softmax_attention`.
 
     Returns:
@@ -55,7 +58,8 @@ def preprocess(
     Raises:
         OptionError, MissingPartError, DeviceError: see :func:`pvlr_sdk.kernels.dual_softmax_attention`.
     """
-    arguments = Arguments("preprocess_batch", stream, public="preprocess")
+    arguments = Arguments("preprocess_batch", stream, names=_NAMES, public="preprocess")
+    arguments.check_threads(threads)
     if dtype not in TYPES:
         raise arguments.wrong("dtype", f"one of {', '.join(TYPES)}", repr(dtype))
     if not isinstance(frames, (list, tuple)) or not frames:
@@ -82,7 +86,7 @@ def preprocess(
     planes = [plane for one in opened for plane in one[0]]
     arguments.apart({"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)})
     mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
-    arguments.run(pictures, target, list(1 / std), list(-mean / std), list((pad - mean) / std))
+    arguments.run(pictures, target, list(1 / std), list(-mean / std), list((pad - mean) / std), threads)
     return out
 
 

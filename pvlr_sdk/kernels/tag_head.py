@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .._core import Tensor
 
 _OUTPUT_TYPES = {"logits": "float32", "scores": "float32", "tags": "bool", "nonfinite": "bool", "maps": "float32"}
+_NAMES = {
+    f"{norm}.{part}": f"{norm}[{i}]" for norm in ("x_norm", "t_norm") for i, part in enumerate(("weight", "bias"))
+}
+_NAMES["maps_strides"] = "out.maps"
 
 
 class TagHead(NamedTuple):
@@ -78,7 +82,7 @@ def tag_head(
         MissingPartError: the arrays are on a GPU and the core was built without CUDA, or there is no compiled core.
         DeviceError: the device is too old or refused the launch.
     """
-    arguments = Arguments("tag_head", stream)
+    arguments = Arguments("tag_head", stream, names=_NAMES)
     tokens = arguments.view("x", x)
     if len(tokens.shape) != 3 or 0 in tokens.shape or tokens.shape[2] % 8 or tokens.shape[2] > 1024:
         expected = "a shape (batch, tokens, width) with a width that is a multiple of 8 up to 1024"
@@ -100,8 +104,7 @@ def tag_head(
     norms = [_norm(arguments, name, pair, width, inputs) for name, pair in (("x_norm", x_norm), ("t_norm", t_norm))]
     vectors = [_vector(arguments, *one, labels, inputs) for one in (("bias", bias), ("thresholds", thresholds))]
     numbers = [_number(arguments, *one) for one in (("scale", scale), ("alpha", alpha), ("epsilon", epsilon))]
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise arguments.wrong("threads", "a whole number from 1 to 1024", repr(threads))
+    arguments.check_threads(threads)
     which = _chosen(arguments, maps, chosen, labels, tokens.on_cuda, inputs)
 
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_OUTPUT_TYPES, (batch, labels))

@@ -18,6 +18,7 @@ BUILD_HINT = 'Build one where the CUDA toolkit is: CMAKE_ARGS="-DPVLR_CUDA=ON" p
 TYPES = ("float32", "float16", "bfloat16")
 _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost
 _LEGACY_STREAM = 1  # what DLPack calls CUDA's default stream
+_NO_WAIT = -1  # what DLPack calls no stream
 
 
 def has_cuda() -> bool:
@@ -31,6 +32,7 @@ class Arguments:
     Args:
         function: what is called in the compiled core.
         public: what it is called here, if that is something else.
+        names: what the core calls some arguments, and what they are called here.
         stream: None (CUDA's default stream), an integer (a ``cudaStream_t``), or a stream of PyTorch, CuPy, PyCUDA or
             anything with ``__cuda_stream__``.
 
@@ -39,7 +41,7 @@ class Arguments:
         OptionError: the stream is none of these.
     """
 
-    def __init__(self, function: str, stream: Any, public: str = "") -> None:
+    def __init__(self, function: str, stream: Any, *, names: dict[str, str] | None = None, public: str = "") -> None:
         if _core is None:
             raise errors.MissingPartError(
                 "pvlr_sdk._core",
@@ -48,6 +50,7 @@ class Arguments:
                 hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
             )
         self._function = function
+        self._names = names or {}
         self._public = public or function
         self._stream = stream
         self._handle = stream_handle(stream)
@@ -89,9 +92,24 @@ class Arguments:
             return _core.Tensor.from_numpy(value)
         if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
             on_cpu = int(value.__dlpack_device__()[0]) in _CPU
-            return _core.Tensor.from_dlpack(_capsule(value, None if on_cpu else self._handle or _LEGACY_STREAM))
+            return _core.Tensor.from_dlpack(_capsule(value, None if on_cpu else self._ready_on(value)))
         interface = getattr(value, "__cuda_array_interface__", None)
         return None if interface is None else _core.Tensor.from_cuda_array_interface(interface, value)
+
+    def _ready_on(self, value: Any) -> int:
+        """The stream on which a producer shall make its array ready.
+
+        PyTorch takes a handle for another stream than its own of the same handle, and would record and wait for an
+        event for each array.
+        """
+        torch = sys.modules.get("torch")
+        if (
+            torch is not None
+            and isinstance(value, torch.Tensor)
+            and torch.cuda.current_stream(value.device).cuda_stream == self._handle
+        ):
+            return _NO_WAIT
+        return self._handle or _LEGACY_STREAM
 
     def output(self, name: str, value: Any, shape: tuple[int, ...], type: str) -> _core.Tensor:
         """An array to write into."""
@@ -103,6 +121,11 @@ class Arguments:
         if not tensor.writable:
             raise self.wrong(name, "a writable array", "one that is read-only")
         return tensor
+
+    def check_threads(self, threads: Any) -> None:
+        """Refuses what is no number of threads."""
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
+            raise self.wrong("threads", "a whole number from 1 to 1024", repr(threads))
 
     def apart(self, outputs: dict[str, _core.Tensor], inputs: dict[str, _core.Tensor]) -> None:
         """Refuses outputs whose memory overlaps an input or each other."""
@@ -139,7 +162,7 @@ class Arguments:
             getattr(_core, self._function)(*arguments, self._handle)
         except ValueError as error:
             name, _, problem = str(error).partition(": ")
-            raise self.wrong(name, problem, "otherwise") from error
+            raise self.wrong(self._names.get(name, name), problem, "otherwise") from error
         except RuntimeError as error:
             raise errors.DeviceError(
                 self._place[0] if self._place else "device",

@@ -10,7 +10,7 @@ from ..bundle import read_manifest
 from ..tensorrt import plugins
 from . import gpu
 
-_NO_GPU = Gpu("none", (0, 0), 0, "")
+_NO_GPU = Gpu("none", (0, 0), 0, "", 0)
 
 
 def reasons(plan: Path) -> list[str]:
@@ -33,4 +33,4 @@ def _gpu() -> Gpu:
         return _NO_GPU
     first = seen["gpus"][0]
     major, minor = map(int, first["capability"].split("."))
-    return Gpu(first["name"], (major, minor), 0, seen["driver_cuda"])
+    return Gpu(first["name"], (major, minor), 0, seen["driver_cuda"], first["multiprocessors"])

@@ -28,11 +28,11 @@ _THROTTLING = {
     0x40: "hardware thermal slowdown",
     0x80: "hardware power brake",
 }
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_MULTIPROCESSORS, _MAJOR, _MINOR = 16, 75, 76  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
 
 
 def devices() -> dict[str, Any] | None:
-    """GPUs by the CUDA driver: its version, and each one's name and compute capability; None: there is no driver.
+    """GPUs by the CUDA driver: its version, each one's name, compute capability, multiprocessors; None: no driver.
 
     Raises:
         RuntimeError: the driver is there and does not work.
@@ -86,15 +86,20 @@ def tensorrt() -> str | None:
     return None
 
 
-def _device(cuda: ctypes.CDLL, index: int) -> dict[str, str]:
+def _device(cuda: ctypes.CDLL, index: int) -> dict[str, Any]:
     device, name, value = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_int()
     _check(cuda.cuDeviceGet(ctypes.byref(device), index), "cuDeviceGet")
     _check(cuda.cuDeviceGetName(name, 128, device), "cuDeviceGetName")
     numbers = []
-    for attribute in (_MAJOR, _MINOR):
+    for attribute in (_MAJOR, _MINOR, _MULTIPROCESSORS):
         _check(cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device), "cuDeviceGetAttribute")
-        numbers.append(str(value.value))
-    return {"name": name.value.decode(errors="replace"), "capability": ".".join(numbers)}
+        numbers.append(value.value)
+    major, minor, multiprocessors = numbers
+    return {
+        "name": name.value.decode(errors="replace"),
+        "capability": f"{major}.{minor}",
+        "multiprocessors": multiprocessors,
+    }
 
 
 def _throttling() -> list[str]:

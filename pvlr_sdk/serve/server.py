@@ -13,11 +13,13 @@ from .. import errors
 from ..site import Site
 from ..tagger import Tagger
 from .app import create_app
+from .door import Door
 from .hub import Hub
 from .settings import ServeSettings
 from .tagging import PhotoTagger
 
 _MOST_CONNECTIONS = 128
+"""From here on requests get a 503; twice as many are open at most."""
 _GRACE = 0.3
 """Seconds that answers under way have at the end."""
 
@@ -44,6 +46,7 @@ class WebServer:
         app = create_app(tagger, site, settings, self._hub, self._photos)
         config = uvicorn.Config(
             app,
+            http="h11",  # httptools, which it would prefer, has no bound on the length of headers
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -123,7 +126,8 @@ def _bind(settings: ServeSettings) -> socket.socket:
     host = settings.host
     try:
         family = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, settings.port), family=family, backlog=128)
+        listening = socket.create_server((host, settings.port), family=family, backlog=128)
+        return Door(listening, 2 * _MOST_CONNECTIONS)
     except (OSError, UnicodeError) as error:
         raise errors.OptionError(
             f"host {host} and port {settings.port}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import perf_counter
 
 import anyio
@@ -71,7 +72,12 @@ class PhotoTagger:
             raise
         # Held until the thread has ended: one that takes too long can't be stopped, but no others may pile up behind.
         loop = asyncio.get_running_loop()
-        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
+
+        def ended(_: object) -> None:
+            with suppress(RuntimeError):  # the server has ended before it
+                loop.call_soon_threadsafe(self._release)
+
+        work.add_done_callback(ended)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(work), self._settings.timeout)
         except asyncio.TimeoutError:

@@ -53,12 +53,12 @@ class MqttSink:
     broker publishes ``offline`` if the connection breaks (last will).
 
     Raises:
-        OptionError: the URL or a certificate can't be.
+        OptionError: the URL, the prefix or a certificate can't be.
         MissingPartError: paho-mqtt is not installed.
     """
 
     def __init__(self, settings: MqttSettings) -> None:
-        host, port = _address(settings.url)
+        host, port = _checked(settings)
         self.name = f"mqtt {host}:{port}"
         self._settings = settings
         self._status = f"{settings.prefix}/status"
@@ -91,6 +91,9 @@ class MqttSink:
         if item != self._in_flight[0]:
             if not self._connected.wait(_OFFLINE_WAIT):
                 raise ConnectionError(f"the broker is {self._refusal}")
+            with self._acknowledgement:
+                # Acknowledged is also what follows a connection. The client's numbers come round again after 65535.
+                self._acknowledged.clear()
             self._in_flight = (item, self._publish(item))
         waiting = self._in_flight[1]
         patience = _ACKNOWLEDGE_WAIT if self._connected.is_set() else _OFFLINE_WAIT
@@ -146,8 +149,18 @@ class MqttSink:
 
 def check(settings: MqttSettings) -> None:
     """Check the settings without connecting; raises what :class:`MqttSink` does."""
-    _address(settings.url)
+    _checked(settings)
     _make_client(settings)
+
+
+def _checked(settings: MqttSettings) -> tuple[str, int]:
+    """The host and the port of settings whose topics can be published to."""
+    prefix = settings.prefix
+    if not prefix or prefix.startswith("$") or not prefix.isprintable() or "+" in prefix or "#" in prefix:
+        raise errors.OptionError(
+            "mqtt prefix", expected="the beginning of a topic", got=repr(prefix), hint="Without + and #, such as pvlr."
+        )
+    return _address(settings.url)
 
 
 def _make_client(settings: MqttSettings) -> Any:

@@ -31,7 +31,7 @@ class SnapshotSink:
         self.name = f"snapshots {folder}"
         self._folder = folder
         self._max_bytes = max_bytes
-        self._untrimmed = 0
+        self._untrimmed = max_bytes  # what earlier processes left is looked through with the first frame
 
     def write(self, item: Snapshot) -> None:
         """Encode and write one frame, all of it or nothing.

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import re
 import time
 import urllib.error
 import urllib.request
@@ -33,7 +34,7 @@ class WebhookSink:
         timeout: seconds for one try.
 
     Raises:
-        OptionError: the URL or the secret can't be.
+        OptionError: the URL, the secret or a header can't be.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class WebhookSink:
         self.name = f"webhook {host}"
         self._key = None if secret is None else _key(secret)
         self._headers = {"Content-Type": "application/json", "User-Agent": f"pvlr_sdk/{__version__}", **credentials}
-        self._headers.update(headers or {})
+        self._headers.update(_checked(headers or {}))
         self._timeout = timeout
         self._opener = urllib.request.build_opener(_NoRedirect)
 
@@ -89,9 +90,13 @@ def _address(url: str) -> tuple[str, str, dict[str, str]]:
         host, port = parts.hostname, parts.port
     except ValueError:
         parts, host, port = urlsplit(""), None, None
-    if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
+    plain = (parts.path + parts.query).isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not host or not plain:
         raise errors.OptionError(
-            "webhook url", expected="http://HOST/... or https://HOST/...", got="something else", hint="Correct it."
+            "webhook url",
+            expected="http://HOST/... or https://HOST/...",
+            got="something else",
+            hint="Write a space and what is not ASCII in its path as %20 and the like.",
         )
     headers = {}
     if parts.username is not None:
@@ -99,6 +104,20 @@ def _address(url: str) -> tuple[str, str, dict[str, str]]:
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     return f"{host}:{port}" if port else host, urlunsplit(parts), headers
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers, if HTTP can carry them. Else http.client would refuse each notice, and name the secret in them."""
+    for name, value in headers.items():
+        good_name = re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)
+        if not good_name or not re.fullmatch(r"[\t\x20-\x7e\xa0-\xff]*", value):
+            raise errors.OptionError(
+                f"webhook header {name}" if good_name else "webhook header",
+                expected="visible Latin letters and signs" if good_name else "the name of a header",
+                got="another character",  # never the value, which may be a secret
+                hint="Is there a line break at its end?",
+            )
+    return headers
 
 
 def _key(secret: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import Any, NoReturn
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .captured import CapturedFrame, EndOfSource
-from .uri import DeviceUri, PipelineUri
+from .uri import HIDDEN, DeviceUri, PipelineUri
 
 _ORDERS = {"BGR": "bgr", "RGB": "rgb", "GRAY8": "gray", "NV12": "nv12"}
 _SINK = f'appsink name=pvlr sync=false max-buffers=1 caps="video/x-raw,format=(string){{{",".join(_ORDERS)}}}"'
@@ -82,9 +83,11 @@ class GStreamerSource:
         moment, wall = time.monotonic(), time.time()
         buffer, info = sample.get_buffer(), self._video.VideoInfo.new_from_caps(sample.get_caps())
         mapped, data = buffer.map(self._gst.MapFlags.READ)
-        if not mapped or data.size < info.size:
-            self._lose("an incomplete frame")
+        if not mapped:
+            self._lose("a frame that can't be read")
         try:
+            if data.size < info.size:
+                self._lose("an incomplete frame")
             pixels, order = _pixels(bytes(data.data), info)
         finally:
             buffer.unmap(data)
@@ -96,9 +99,11 @@ class GStreamerSource:
         return CapturedFrame(pixels, order, moment, wall, source_time, sequence)
 
     def _error(self) -> str | None:
-        """What the pipeline reported as an error; without its details, which may hold a URL with credentials."""
+        """What the pipeline reported as an error; without details and quotes, which may hold a URL with credentials."""
         message = self._bus.pop_filtered(self._gst.MessageType.ERROR)
-        return None if message is None else str(message.parse_error()[0].message)
+        if message is None:
+            return None
+        return re.sub(r'"(?!\w+")[^"]*"?|\S*://\S*', HIDDEN, str(message.parse_error()[0].message))
 
     def _fail(self, got: str, cause: Exception | None = None) -> NoReturn:
         raise errors.SourceOpenError(

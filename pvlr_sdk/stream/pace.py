@@ -51,8 +51,12 @@ class EnginePace:
 
     def inferred(self, seconds: float, waited: float) -> None:
         """The engine was seen to have finished a frame, after ``waited`` seconds of waiting for it."""
-        if waited > 1e-4 or not self.inference:
-            self.inference += (0.2 if self.inference else 1.0) * (seconds - self.inference)
+        if not self.inference:
+            self.inference = seconds
+        elif waited > 1e-4:
+            # A process that was stopped for a minute says nothing of its engine. Believed, it would have us sleep for
+            # seconds beside an engine that is done.
+            self.inference += 0.2 * (min(seconds, 2 * self.inference) - self.inference)
         else:
             # It was done before anyone looked: all that is known is that it takes less. Without this step an estimate
             # that is too long would delay the look at the result, and so confirm itself.

@@ -130,5 +130,5 @@ class Reader:
 
     def _change(self, state: CameraState, reason: str) -> None:
         if self._counters.changed(state, reason):
-            _log.info("camera %s: %s %s", self._camera.name, state, reason)
+            _log.info("camera %s: %s%s", self._camera.name, state, reason and f": {reason}")
             self._inboxes.put_change(self._index, CameraChange(self._camera.name, state, reason, time.time()))

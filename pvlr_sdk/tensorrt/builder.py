@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .. import errors
 from . import plugins
-from .library import Messages, logger, version
+from .library import Messages, logger, start, version
 from .options import BuildOptions
 from .parse import parse
 from .progress import Nobody, Watcher, monitor
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _MIB = 2**20
+_DLA_IDLE = "no layer in the network can run on DLA"
+"""In a warning of TensorRT's, which builds the plan all the same."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +85,22 @@ def _compile(
 ) -> Compiled:
     import tensorrt as trt
 
+    messages.reason("")  # an earlier build's errors are not this one's
+    before = len(messages.lines)
     log = logger(messages, verbose=options.verbose)
-    builder = trt.Builder(log)
+    builder = start(trt.Builder, log, messages)
     network = builder.create_network(_strongly_typed())
     parse(trt, network, log, payload, source)
     config = builder.create_builder_config()
+    # On by default: float32 products of inputs with 10 bits. What the graph has in float32 is there for its accuracy.
+    config.clear_flag(trt.BuilderFlag.TF32)
     _set_batch(builder, network, config, options)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace * _MIB)
     _set_compatibility(config, options)
     if options.dla is not None:
         _use_dla(builder, config, options.dla, source)
-    cache = config.create_timing_cache(timings)
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    cache = _timing_cache(config, timings, messages)
     watching = monitor(watcher, cancelled)
     config.progress_monitor = watching
     plan: trt.IHostMemory | None = builder.build_serialized_network(network, config)
@@ -106,7 +111,14 @@ def _compile(
             got=messages.reason("no reason given"),
             hint="The build log beside the plan says more; --attention native, or more --workspace, may help.",
         )
-    return Compiled(bytes(plan), _bytes_of(config))
+    if options.dla is not None and any(_DLA_IDLE in line for line in list(messages.lines)[before:]):
+        raise errors.BuildError(
+            source,
+            expected=f"layers that DLA core {options.dla} can run",
+            got="none: the GPU would run them all",
+            hint="Leave --dla out. The build log beside the plan says what each layer lacks.",
+        )
+    return Compiled(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 
 
 def _strongly_typed() -> int:
@@ -172,9 +184,14 @@ def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int, source
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
-def _bytes_of(config: trt.IBuilderConfig) -> bytes:
-    cache: trt.ITimingCache | None = config.get_timing_cache()
-    return b"" if cache is None else bytes(cache.serialize())
+def _timing_cache(config: trt.IBuilderConfig, timings: bytes, messages: Messages) -> trt.ITimingCache | None:
+    """The cache in use, to be kept as long as the build: an empty one if TensorRT refuses the timings."""
+    for data in (timings, b""):
+        cache: trt.ITimingCache | None = config.create_timing_cache(data)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+        messages.reason("")  # TensorRT calls it an error; the build goes on without
+    return None
 
 
 def _interruptible(work: Callable[[], Result], cancelled: Event) -> Result:

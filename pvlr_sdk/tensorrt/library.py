@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import errors
 
 if TYPE_CHECKING:
     import tensorrt as trt
+
+Made = TypeVar("Made")
 
 HOW_TO_INSTALL = (
     "On a Jetson it comes with JetPack (make the environment with --system-site-packages); elsewhere "
@@ -51,11 +55,15 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 class Messages:
-    """What TensorRT logged: all lines, and the last error for messages of our own."""
+    """What TensorRT logged: its lines, and the last error for messages of our own.
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._errors: list[str] = []
+    Args:
+        most: keep only the newest so many; None: all. An engine that fails at every frame logs for days.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.lines: deque[str] = deque(maxlen=most)
+        self._errors: deque[str] = deque(maxlen=most)
 
     def add(self, severity: str, text: str) -> None:
         """Keep one message."""
@@ -65,11 +73,11 @@ class Messages:
 
     def reason(self, otherwise: str) -> str:
         """The first error since the last call, on one line: what follows it is mostly its consequence."""
-        found, self._errors = self._errors, []
+        found, self._errors = self._errors, deque(maxlen=self._errors.maxlen)
         return " ".join(found[0].split()) if found else otherwise
 
     def text(self) -> str:
-        """All lines."""
+        """The lines, each with its end."""
         return "".join(f"{line}\n" for line in self.lines)
 
 
@@ -88,6 +96,23 @@ def logger(messages: Messages, *, verbose: bool = False) -> trt.ILogger:
                 messages.add(severity.name, msg)
 
     return Log()
+
+
+def start(make: Callable[[trt.ILogger], Made], log: trt.ILogger, messages: Messages) -> Made:
+    """A ``trt.Builder`` or ``trt.Runtime`` with this logger.
+
+    Raises:
+        BackendError: TensorRT does not work here, as on a GPU that it is too new for.
+    """
+    try:
+        return make(log)
+    except (TypeError, RuntimeError) as error:  # the bindings' words for a factory that gave nothing
+        raise errors.BackendError(
+            "tensorrt",
+            expected=f"a GPU and a driver that TensorRT {version()} works with",
+            got=messages.reason(str(error)),
+            hint="See pvlr doctor and NVIDIA's support matrix; another version of TensorRT may know this GPU.",
+        ) from error
 
 
 def _missing(got: str) -> errors.MissingPartError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from .. import errors
 from ..backends import check_choice
@@ -64,13 +64,17 @@ class BuildOptions:
         OptionError: a value can't be.
     """
 
-    batch: Batch = Batch()
+    batch: Batch = Batch(1, 1, 8)
     attention: str = "auto"
     workspace: int | None = None
     hardware: str = "this"
     version_compatible: bool = False
     dla: int | None = None
     verbose: bool = False
+
+    def chosen(self) -> list[str]:
+        """The names of what is not as it is by default."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
 
     def __post_init__(self) -> None:
         check_choice("attention", self.attention, ATTENTIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -159,6 +160,7 @@ class _Work:
                 failed, self.refused[attention] = error, str(error)
                 if len(wanted) == 1:
                     raise
+                _forget_locals(error)
         if not built:
             assert failed is not None
             raise failed
@@ -179,6 +181,7 @@ class _Work:
                 "version": library.version(),
                 "capability": "{}.{}".format(*self.gpu.capability),
                 "gpu": self.gpu.name,
+                "multiprocessors": self.gpu.multiprocessors,
                 "machine": platform.machine(),
                 "hardware": options.hardware,
                 "version_compatible": options.version_compatible,
@@ -203,7 +206,7 @@ class _Work:
                 "pvlr_sdk": __version__,
                 "tensorrt": library.version(),
                 "cuda_driver": self.gpu.driver,
-                "onnx": Path(self.source.network.source).name,
+                "onnx": self._source_name(),
                 "onnx_sha256": self.source.network.sha256,
                 "source": spec.source,
                 "machine": f"{platform.machine()}, {self.gpu.name}",
@@ -211,6 +214,11 @@ class _Work:
             },
             "measured": measured,
         }
+
+    def _source_name(self) -> str:
+        """For the command that builds the plan again; the folder too if the network has the plan's name."""
+        path = Path(self.source.network.source)
+        return path.name if path.name != self.out.name else f"{path.resolve().parent.name}/{path.name}"
 
     def _build(self, attention: str, watcher: Watcher | None) -> tuple[_Built, TensorRtBackend]:
         from ..graph import convert
@@ -268,12 +276,20 @@ class _Work:
         return Bundle(self.out, manifest, plan, self.source.bank)
 
     def _timings_key(self) -> str:
-        what = f"timings {library.version()} {self.gpu.name} {self.gpu.capability} {self.gpu.driver}"
+        gpu = self.gpu
+        what = f"timings {library.version()} {gpu.name} {gpu.capability} {gpu.multiprocessors} {gpu.driver}"
         return hashlib.sha256(what.encode()).hexdigest()[:40]
 
     def _prepare(self, frame: FrameLike) -> NDArray[np.float32]:
         pixels, order, _ = load_frame(frame)
         return self._preprocess(pixels, order)
+
+
+def _forget_locals(error: BaseException | None) -> None:
+    """Let go of what an error's frames hold, such as an engine: a small board needs its memory for the next plan."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _fastest(built: list[_Built], least: float) -> _Built:

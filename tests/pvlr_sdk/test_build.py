@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.build import build
 from pvlr_sdk.bundle import Bundle, labels_path
+from pvlr_sdk.cli import app
 from pvlr_sdk.golden import decode, encode, picture
+from pvlr_sdk.graph import export_as
 from pvlr_sdk.labels import LabelBank
 from pvlr_sdk.preprocess_reference import preprocess_reference
+from pvlr_sdk.tensorrt.options import BuildOptions
 
 
 def test_manifest_says_what_was_built(exported: Any, tmp_path: Path) -> None:
@@ -133,12 +138,59 @@ class TestRefused:
             ({"device": "toaster"}, errors.OptionError),
             ({"precision": "int8"}, errors.OptionError),
             ({"golden_frame": np.zeros((4, 4, 3))}, errors.FrameDtypeError),
+            ({"options": BuildOptions(attention="native")}, errors.OptionError),
         ],
     )
     def test_options(self, exported: Any, tmp_path: Path, options: dict[str, Any], error: type[Exception]) -> None:
         with pytest.raises(error):
             build(exported.onnx, tmp_path / "engine.plan", **options)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            (["--dla", "0"], r"got --dla with --device cpu\. Add --device tensorrt"),
+            (["--batch", "4"], "got --batch with"),
+            (["--version-compatible"], "got --version-compatible with"),
+            (["--precision", "fp16"], r"got 'fp16'\. fp16 is for --device tensorrt"),
+            (["--precision", "fp8"], r"auto, fp32, bf16, int8, got 'fp8'\. Take one of these"),
+        ],
+    )
+    def test_what_only_tensorrt_can_do(self, exported: Any, tmp_path: Path, given: list[str], words: str) -> None:
+        plan = tmp_path / "engine.plan"
+        result = CliRunner().invoke(app, ["build", str(exported.onnx), "-o", str(plan), *given])
+        assert isinstance(result.exception, errors.OptionError)
+        assert re.search(words, str(result.exception))
+        assert not list(tmp_path.iterdir())
+
+    def test_a_network_is_not_overwritten_by_its_plan(self, plan: Path) -> None:
+        before = plan.read_bytes()
+        for device in ("cpu", "tensorrt"):
+            with pytest.raises(errors.OptionError, match=r"engine\.plan, the network"):
+                build(plan, plan.parent / "." / plan.name, device=device)
+        assert plan.read_bytes() == before
+
+    @pytest.mark.parametrize("device", ["cpu", "tensorrt"])
+    def test_a_network_in_another_precision(self, exported: Any, tmp_path: Path, device: str) -> None:
+        pytest.importorskip("onnxruntime")
+        export_as(exported.onnx, tmp_path, precision="fp16")
+        with pytest.raises(errors.ModelError, match=r"a network in fp32, got one in fp16.*made from"):
+            build(tmp_path / "model-fp16.onnx", tmp_path / "engine.plan", device=device)
+
+    def test_openvino_s_reason_is_one_sentence(self, exported: Any, tmp_path: Path) -> None:
+        onnx = pytest.importorskip("onnx")
+        model = onnx.load(exported.onnx)
+        model.graph.node[1].op_type, model.graph.node[1].domain = "DualSoftmaxAttention", "pvlr"
+        (tmp_path / "fused.onnx").write_bytes(model.SerializeToString())
+        (tmp_path / "cut.onnx").write_bytes(exported.onnx.read_bytes()[:-30])
+        for name, words in (
+            ("fused", "operations: pvlr.DualSoftmaxAttention. Give the one"),
+            ("cut", ". Export it again"),
+        ):
+            with pytest.raises(errors.ModelError) as caught:
+                build(tmp_path / f"{name}.onnx", tmp_path / "engine.plan")
+            assert words in str(caught.value)
+            assert ".." not in str(caught.value)
 
 
 def test_manifest_is_plain_json(plan: Path) -> None:

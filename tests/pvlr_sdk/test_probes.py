@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,55 @@ esac""",
     assert "power_state" not in found
 
 
+DRIVER = """
+#include <cstring>
+extern "C" {
+int cuInit(unsigned) { return FAILS; }
+int cuDriverGetVersion(int* version) { *version = 12060; return 0; }
+int cuDeviceGetCount(int* count) { *count = 2; return 0; }
+int cuDeviceGet(int* device, int index) { *device = index; return 0; }
+int cuDeviceGetName(char* name, int size, int device) {
+  std::strncpy(name, device ? "NVIDIA L4" : "Orin", size);
+  return 0;
+}
+int cuDeviceGetAttribute(int* value, int attribute, int device) {
+  *value = attribute == 75 ? 8 : attribute == 76 ? (device ? 9 : 7) : attribute == 16 ? (device ? 58 : 16) : -1;
+  return 0;
+}
+}
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Puts a library with the driver's calls in its place; ``fails`` is the CUDA error that it starts with."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ on this machine")
+    load = ctypes.CDLL
+
+    def put(fails: int) -> None:
+        path = tmp_path / f"libcuda{fails}.so"
+        command = ["g++", "-x", "c++", "-shared", "-fPIC", f"-DFAILS={fails}", "-", "-o", str(path)]
+        subprocess.run(command, input=DRIVER, text=True, check=True)
+        monkeypatch.setattr(ctypes, "CDLL", lambda name: load(str(path) if name == "libcuda.so.1" else name))
+
+    return put
+
+
+def test_gpus_by_the_driver(driver):
+    driver(0)
+    assert gpu.devices() == {
+        "driver_cuda": "12.6",
+        "gpus": [
+            {"name": "Orin", "capability": "8.7", "multiprocessors": 16},
+            {"name": "NVIDIA L4", "capability": "8.9", "multiprocessors": 58},
+        ],
+    }
+    driver(100)
+    with pytest.raises(RuntimeError, match="cuInit gave CUDA error 100"):
+        gpu.devices()
+
+
 def test_a_program_that_fails_says_so(program):
     program("nvidia-smi", "echo 'NVIDIA-SMI has failed because it could not communicate with the driver.'; exit 9")
     with pytest.raises(RuntimeError, match="could not communicate"):
@@ -127,7 +179,7 @@ typefindfunctions: image/jpeg: jpg" """,
 
 def test_a_plan_for_another_gpu_lists_every_reason(gpu_manifest, monkeypatch):
     monkeypatch.setattr(gpu, "tensorrt", lambda: "10.13.0")
-    seen = {"driver_cuda": "12.6", "gpus": [{"name": "NVIDIA L4", "capability": "8.9"}]}
+    seen = {"driver_cuda": "12.6", "gpus": [{"name": "NVIDIA L4", "capability": "8.9", "multiprocessors": 58}]}
     monkeypatch.setattr(gpu, "devices", lambda: seen)
     report = doctor.examine(gpu_manifest)
     assert report["plan"]["runs"] is False

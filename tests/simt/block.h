@@ -67,6 +67,7 @@ struct Device {
   std::size_t shared_bytes_per_block = 99 * 1024;
   int multiprocessors = 8;
   bool reverse_warps = false;
+  bool refuses = false;  // every launch, after it ran
 };
 extern Device device;  // what the launchers see; tests may change it
 

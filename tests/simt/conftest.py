@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,7 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     "address": ([], ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
     "race": (["-fsanitize=thread"], []),
     "ucontext": ([], ["-DSIMT_UCONTEXT"]),
-    "module": ([], ["-fPIC", "-fvisibility=hidden", "-ffp-contract=fast"]),  # for Python
+    "module": ([], ["-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-g0"]),  # for Python
 }
 
 
@@ -116,11 +118,26 @@ class Emulator:
         subprocess.run([cxx, *common, *link, *objects, "-o", str(program)], check=True)
         return program
 
-    def check_syntax(self, source: Path) -> None:
-        """Compiles a source of the Python module that only a build with CUDA has, with warnings as errors."""
-        command = [*compiler("g++"), "-std=c++17", *WARNINGS, *python_flags()]
-        folders = ROOT / "csrc", ROOT / "csrc/include"
-        subprocess.run([*command, *(f"-I{one}" for one in folders), "-fsyntax-only", str(source)], check=True)
+    def for_all(self, check: Callable[[Any, Path], None], cases: Iterable[Any], folder: Path) -> None:
+        """Calls check(case, a folder of its own) for each case, several at a time: programs run beside each other."""
+
+        def one(numbered: tuple[int, Any]) -> None:
+            own = folder / str(numbered[0])
+            own.mkdir(parents=True)
+            check(numbered[1], own)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(one, enumerate(cases)))
+
+    def build_alone(self, sources: list[Path]) -> Path:
+        """A program without the emulator, with sanitizers."""
+        _, sanitize = KINDS["address"]
+        _need_sanitizers("g++", sanitize, self.folder)
+        program = self.folder / sources[-1].stem
+        folders = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
+        command = [*compiler("g++"), *BASE, *sanitize, *folders, *map(str, sources), "-o", str(program)]
+        subprocess.run(command, check=True)
+        return program
 
     def run(self, program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a program that ``build`` made; those for AArch64 under qemu."""

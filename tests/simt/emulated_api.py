@@ -103,6 +103,8 @@ def attention_refuses() -> None:
     refused(errors.OptionError, "mask: expected an array on cuda:0", attend, *on_device, mask=mask)
     odd = np.zeros(2 * 3 * 301 * 64 + 1, np.float16)[1:].reshape(2, 3, 301, 64)
     refused(errors.OptionError, "v_t: expected rows must be aligned to 16 bytes", attend, *changed(3, Cuda(odd)))
+    apart = Cuda(np.zeros((2, 3, 37, 64), np.float16)), Cuda(odd)
+    refused(errors.OptionError, "out[1]: expected rows must be aligned to 16 bytes", attend, *on_device, out=apart)
     out = [np.zeros((2, 3, 37, 64), np.float16), np.zeros((2, 3, 301, 64), np.float16)]
     read_only = Cuda(out[0], data=(out[0].ctypes.data, True)), Cuda(out[1])
     refused(errors.OptionError, "out[0]: expected a writable array", attend, *on_device, out=read_only)
@@ -153,6 +155,9 @@ def head_refuses() -> None:
     refused(errors.OptionError, f"chosen: {wanted}", kernels.tag_head, *on_device, **some, **numbers)
     odd = Cuda(np.zeros(50 * 64 + 1, np.float16)[1:].reshape(50, 64))
     refused(errors.OptionError, "t: expected rows must be aligned", kernels.tag_head, on_device[0], odd, **numbers)
+    norm = Cuda(np.zeros(64, np.float32)), Cuda(np.zeros(65, np.float32)[1:])
+    wanted = "x_norm[1]: expected must be aligned"
+    refused(errors.OptionError, wanted, kernels.tag_head, *on_device, x_norm=norm, **numbers)
 
 
 def preprocess_gives_what_the_host_gives() -> None:

@@ -47,6 +47,12 @@ CASES = [
     *(Case(t, tokens=40, labels=70, equal=True) for t in TYPES),
 ]
 
+# As many tokens and labels as there may be, each with little of the other: much of the workspace, and of the splits.
+WIDE = [
+    Case("float16", heads=1, tokens=4095, labels=33, dim=32, multiprocessors=64),
+    Case("bfloat16", heads=1, tokens=33, labels=8191, dim=32, multiprocessors=16),
+    Case("float32", heads=1, tokens=17, labels=8191, dim=32, multiprocessors=1),
+]
 TURING = [replace(case, shared_bytes=SMALL) for case in CASES if case.dtype != "float32"][::3]
 
 
@@ -71,30 +77,31 @@ def _run(emulator: Any, program: Path, where: str, case: Any, inputs: Any, folde
     return flat[:split].view(shape), flat[split:].view(shape)
 
 
+def _check_all(emulator: Any, program: Path, where: str, some: list[Any], folder: Path) -> None:
+    def check(case: Any, own: Path) -> None:
+        inputs = cases.make_inputs(case)
+        cases.assert_as_good_as_torch(inputs, _run(emulator, program, where, case, inputs, own), case)
+
+    emulator.for_all(check, some, folder)
+
+
 @pytest.mark.parametrize("kind", ["race", "address", "turing"])
 def test_kernels_are_as_good_as_torch(emulator: Any, kind: str, tmp_path: Path) -> None:
     """No race, no unwritten shared memory, no access out of bounds or undefined behaviour, and the right values."""
     program = emulator.build(_sources(), kind=kind)
-    some = {"race": CASES, "address": CASES[::5], "turing": TURING}  # AddressSanitizer makes stack switches slow
-    for case in some[kind]:
-        inputs = cases.make_inputs(case)
-        got = _run(emulator, program, "kernel", case, inputs, tmp_path)
-        cases.assert_as_good_as_torch(inputs, got, case)
+    some = {"race": CASES + WIDE, "address": CASES[::5], "turing": TURING}  # AddressSanitizer makes stack switches slow
+    _check_all(emulator, program, "kernel", some[kind], tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "cxx"), [("address", "g++"), ("plain", AARCH64)])
 def test_host_twin_is_as_good_as_torch(emulator: Any, kind: str, cxx: str, tmp_path: Path) -> None:
     program = emulator.build(_sources(), kind=kind, cxx=cxx)
-    for case in CASES if cxx == "g++" else CASES[::3]:
-        inputs = cases.make_inputs(case)
-        cases.assert_as_good_as_torch(inputs, _run(emulator, program, "host", case, inputs, tmp_path), case)
+    _check_all(emulator, program, "host", CASES if cxx == "g++" else CASES[::3], tmp_path)
 
 
 def test_kernels_on_aarch64(emulator: Any, tmp_path: Path) -> None:
     program = emulator.build(_sources(), kind="plain", cxx=AARCH64)
-    for case in CASES[1::16]:
-        inputs = cases.make_inputs(case)
-        cases.assert_as_good_as_torch(inputs, _run(emulator, program, "kernel", case, inputs, tmp_path), case)
+    _check_all(emulator, program, "kernel", CASES[1::16], tmp_path)
 
 
 def test_order_of_warps_changes_nothing(emulator: Any, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ void check_limit(pvlr::DataType type, std::int64_t heads, std::int64_t tokens, s
   p.tokens = tokens;
   p.labels = labels;
   p.dim = dim;
-  p.o_x_strides = p.o_t_strides = {dim, dim, heads * 9 * dim};
+  p.o_x_strides = p.o_t_strides = {heads * dim, dim, 9 * heads * dim};
   std::size_t limit = 0;
   std::size_t most = 0;
   expect(pvlr::dual_softmax_attention_cuda_workspace_limit(p, &limit).ok(), "a limit");
@@ -93,6 +93,10 @@ int main() {
     return p;
   };
   expect(pvlr::dual_softmax_attention_cuda(with_workspace(), nullptr).ok(), "good arguments are taken");
+  simt::device.refuses = true;
+  const pvlr::Status refused = pvlr::dual_softmax_attention_cuda(with_workspace(), nullptr);
+  expect(refused.code == StatusCode::kLaunchFailed && *refused.cause != '\0', "a refused launch", refused.message);
+  simt::device.refuses = false;
 
   const struct {
     const char* name;
@@ -111,7 +115,13 @@ int main() {
       {"v_t", [](Params& p) { p.v_t_strides.row = kDim + 1; }},
       {"o_x", [](Params& p) { p.o_x = tensors[4] + 8; }},
       {"o_t", [](Params& p) { p.o_t = nullptr; }},
+      {"threads", [](Params& p) { p.threads = 1025; }},
       {"o_x_strides", [](Params& p) { p.o_x_strides.row = 0; }},
+      {"o_x_strides",
+       [](Params& p) {  // a head ends where the next but one begins
+         p.heads = 3;
+         p.o_x_strides.head = kTokens * kDim / 2;
+       }},
       {"o_t_strides", [](Params& p) { p.o_t_strides.row = kDim - 8; }},
       {"workspace", [](Params& p) { p.workspace = static_cast<char*>(p.workspace) + 4; }},
       {"workspace_bytes", [](Params& p) { p.workspace_bytes -= 1; }, StatusCode::kWorkspaceTooSmall},

@@ -53,6 +53,7 @@ int main() {
       {"dst", [](PreprocessBatchParams& p, BatchPicture&) { p.dst = reinterpret_cast<char*>(output) + 2; }},
       {"dst_width", [](PreprocessBatchParams& p, BatchPicture&) { p.dst_width = 0; }},
       {"dst_height", [](PreprocessBatchParams& p, BatchPicture&) { p.dst_height = 16385; }},
+      {"threads", [](PreprocessBatchParams& p, BatchPicture&) { p.threads = -1; }},
       {"scale", [](PreprocessBatchParams& p, BatchPicture&) { p.scale[1] = NAN; }},
       {"bias", [](PreprocessBatchParams& p, BatchPicture&) { p.bias[2] = INFINITY; }},
       {"pad", [](PreprocessBatchParams& p, BatchPicture&) { p.pad[0] = NAN; }},
@@ -104,6 +105,12 @@ int main() {
     expect(call([](PreprocessBatchParams&, BatchPicture&) {}).ok(), "good arguments are taken");
     expect(call([](PreprocessBatchParams&, BatchPicture& b) { b.planes[1] = b.planes[2] = nullptr; }).ok(),
            "planes that the format lacks may be null");
+    simt::device.refuses = true;
+    const pvlr::Status refused = call([](PreprocessBatchParams&, BatchPicture&) {});
+    const auto expected =
+        launcher == &pvlr::preprocess_batch_host ? pvlr::StatusCode::kOk : pvlr::StatusCode::kLaunchFailed;
+    expect(refused.code == expected, "a refused launch", refused.message);
+    simt::device.refuses = false;
     for (const auto& one : cases) {
       const pvlr::Status status = call(one.spoil);
       const std::size_t length = std::strlen(one.name);

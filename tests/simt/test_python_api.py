@@ -14,9 +14,10 @@ HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 
 
-def test_the_cuda_part_compiles(emulator: Any) -> None:
-    """What only a build with CUDA links: streams, devices, workspaces."""
-    emulator.check_syntax(CSRC / "bindings/cuda_device.cpp")
+def test_streams_devices_and_workspaces(emulator: Any) -> None:
+    """What only a build with CUDA links, on a runtime that writes down its calls."""
+    done = emulator.run(emulator.build_alone([CSRC / "bindings/cuda_device.cpp", HERE / "test_cuda_device.cpp"]))
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
 
 
 def test_device_arrays_reach_the_kernels(emulator: Any) -> None:

@@ -78,28 +78,30 @@ def _build(emulator: Any, kind: str, **options: str) -> Path:
     return emulator.build([*SOURCES, HERE / "tag_head_main.cpp"], kind=kind, **options)
 
 
+def _check_all(emulator: Any, program: Path, where: str, some: list[Any], folder: Path) -> None:
+    def check(case: Any, own: Path) -> None:
+        inputs = cases.make_inputs(case)
+        cases.assert_as_good_as_torch(inputs, _run(emulator, program, where, case, inputs, own), case)
+
+    emulator.for_all(check, some, folder)
+
+
 @pytest.mark.parametrize("kind", ["race", "address", "turing"])
 def test_kernels_are_as_good_as_torch(emulator: Any, kind: str, tmp_path: Path) -> None:
     """No race, no unwritten shared memory, no access out of bounds or undefined behaviour, and the right values."""
     program = _build(emulator, kind)
-    for case in CASES if kind == "race" else FEW:
-        inputs = cases.make_inputs(case)
-        cases.assert_as_good_as_torch(inputs, _run(emulator, program, "kernel", case, inputs, tmp_path), case)
+    _check_all(emulator, program, "kernel", CASES if kind == "race" else FEW, tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "cxx"), [("address", "g++"), ("plain", CROSS)])
 def test_host_twin_is_as_good_as_torch(emulator: Any, kind: str, cxx: str, tmp_path: Path) -> None:
     program = _build(emulator, kind, cxx=cxx)
-    for case in CASES if cxx == "g++" else FEW:
-        inputs = cases.make_inputs(case)
-        cases.assert_as_good_as_torch(inputs, _run(emulator, program, "host", case, inputs, tmp_path), case)
+    _check_all(emulator, program, "host", CASES if cxx == "g++" else FEW, tmp_path)
 
 
 def test_kernels_on_aarch64(emulator: Any, tmp_path: Path) -> None:
     program = _build(emulator, "plain", cxx=CROSS)
-    for case in FEW[::4]:
-        inputs = cases.make_inputs(case)
-        cases.assert_as_good_as_torch(inputs, _run(emulator, program, "kernel", case, inputs, tmp_path), case)
+    _check_all(emulator, program, "kernel", FEW[::4], tmp_path)
 
 
 @pytest.mark.parametrize("where", ["kernel", "host"])

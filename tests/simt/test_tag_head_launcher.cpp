@@ -66,6 +66,10 @@ int main() {
   least.x_norm = least.t_norm = {};
   expect(pvlr::tag_head_cuda(good(), nullptr).ok(), "good arguments are taken");
   expect(pvlr::tag_head_cuda(least, nullptr).ok(), "what may be null may be null");
+  simt::device.refuses = true;
+  const pvlr::Status refused = pvlr::tag_head_cuda(good(), nullptr);
+  expect(refused.code == StatusCode::kLaunchFailed && *refused.cause != '\0', "a refused launch", refused.message);
+  simt::device.refuses = false;
   std::size_t workspace = 1;
   Params sizes = good();
   sizes.x = sizes.t = nullptr;

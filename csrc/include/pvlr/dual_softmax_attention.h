@@ -46,6 +46,9 @@ struct DualSoftmaxAttentionParams {
   std::int64_t dim;  // 32, 64, 96 or 128
   DataType type;
 
+  // On the CPU only: how many threads share the batch entries' heads; 0 is 1. Results don't depend on it.
+  std::int64_t threads;
+
   // Device launches only: scratch memory, aligned to 16 bytes, that no other launch uses at the same time.
   void* workspace;
   std::size_t workspace_bytes;
@@ -54,7 +57,7 @@ struct DualSoftmaxAttentionParams {
 // Whether the sizes, pointers and strides make sense; the message names the first field that does not.
 Status check_dual_softmax_attention(const DualSoftmaxAttentionParams& params);
 
-// On the CPU, in float32, on the calling thread. Safe to call from many. Uses no workspace.
+// On the CPU, in float32. Safe to call from many threads. Uses no workspace.
 Status dual_softmax_attention_host(const DualSoftmaxAttentionParams& params);
 
 // Bytes of workspace that a launch on the current CUDA device needs. Pointers may still be null.

@@ -53,6 +53,9 @@ struct PreprocessBatchParams {
   float scale[3];
   float bias[3];
   float pad[3];
+
+  // On the CPU only: how many threads share the pictures; 0 is 1. Results don't depend on it.
+  std::int64_t threads;
 };
 
 // Whether sizes, pointers, pitches and rectangles make sense; the message names the first field that does not.
@@ -65,7 +68,7 @@ Status check_preprocess_batch(const PreprocessBatchParams& params);
 constexpr std::int64_t kPicturesPerLaunch = 32;
 Status preprocess_batch_cuda(const PreprocessBatchParams& params, void* stream);
 
-// The same on the CPU, frames and output in host memory, on the calling thread. Safe to call from many.
+// The same on the CPU, frames and output in host memory. Safe to call from many threads.
 Status preprocess_batch_host(const PreprocessBatchParams& params);
 
 }  // namespace pvlr

@@ -3,7 +3,7 @@
 namespace pvlr::device {
 
 template <>
-bool launch_preprocess_batch<DataType::kFloat32>(const BatchArguments& arguments, int count, void* stream) {
+Status launch_preprocess_batch<DataType::kFloat32>(const BatchArguments& arguments, int count, void* stream) {
   return launch_batch_of<float>(arguments, count, stream);
 }
 

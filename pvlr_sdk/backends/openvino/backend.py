@@ -22,9 +22,9 @@ from .network import (
     engine_options,
     front_hint,
     import_parts,
-    last_line,
     open_core,
     precision_hint,
+    reason,
     supports_bf16,
 )
 
@@ -155,9 +155,7 @@ def _resolve_precision(core: openvino.Core, precision: str, source: str) -> str:
 
 
 def _failed(error: RuntimeError) -> errors.BackendError:
-    return errors.BackendError(
-        "inference", expected="a finished inference", got=last_line(error), hint="See pvlr doctor."
-    )
+    return errors.BackendError("inference", expected="a finished inference", got=reason(error), hint="See pvlr doctor.")
 
 
 def _cache_key(core: openvino.Core, network: Network, part: int, options: list[dict[str, Any]]) -> str:

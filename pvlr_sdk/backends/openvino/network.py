@@ -55,11 +55,15 @@ def read_network(core: openvino.Core, payload: bytes, source: str) -> openvino.M
     try:
         return core.read_model(payload)
     except (RuntimeError, TypeError) as error:
+        got = reason(error)
+        fused = (
+            "Give the one with native attention: only TensorRT runs fused attention, and pvlr build fuses it itself."
+        )
         raise errors.ModelError(
             source,
             expected="an ONNX network with its weights inside",
-            got=last_line(error),
-            hint="Export it again with pvlr export.",
+            got=got,
+            hint=fused if "DualSoftmaxAttention" in got else "Export it again with pvlr export.",
         ) from error
 
 
@@ -101,7 +105,7 @@ def compile_parts(core: openvino.Core, network: Network, options: list[dict[str,
     try:
         model.reshape(list(network.input_shape))
     except RuntimeError as error:
-        _reject(network, f"an input that can be {network.input_shape}", last_line(error))
+        _reject(network, f"an input that can be {network.input_shape}", reason(error))
     if model.input().get_element_type().get_type_name() != "f32":
         _reject(network, "a float32 input", str(model.input().get_element_type()))
     try:
@@ -109,7 +113,7 @@ def compile_parts(core: openvino.Core, network: Network, options: list[dict[str,
         return [core.compile_model(part, "CPU", chosen) for part, chosen in zip(parts, options, strict=True)]
     except RuntimeError as error:
         raise errors.BackendError(
-            network.source, expected="a network that compiles", got=last_line(error), hint="See pvlr doctor."
+            network.source, expected="a network that compiles", got=reason(error), hint="See pvlr doctor."
         ) from error
 
 
@@ -165,7 +169,8 @@ def _reject(network: Network, expected: str, got: str) -> NoReturn:
     )
 
 
-def last_line(error: Exception) -> str:
-    """What OpenVINO says at the end of its long messages."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def reason(error: Exception) -> str:
+    """What OpenVINO's long messages are about: the last line, unless advice comes after it."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith("-- No conversion rule")] or lines[-1:]
+    return telling[0].removeprefix("-- ").rstrip(".") if telling else type(error).__name__

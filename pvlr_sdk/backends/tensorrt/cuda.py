@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INVALID_VALUE, OUT_OF_MEMORY = 1, 2
-_HEALTHY = {INVALID_VALUE, OUT_OF_MEMORY, 600, *range(900, 911)}
-"""Codes after which the context still works: wrong values, no memory, not ready, and everything about capturing."""
+_LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
+"""Codes after which nothing works in the context: those of which CUDA's header says so (illegal addresses and
+instructions, time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a context that is gone. After
+all others it still works, and a fresh one would take other libraries' memory away."""
 
 
 class CudaError(Exception):
@@ -28,7 +30,7 @@ class CudaError(Exception):
     @property
     def sticky(self) -> bool:
         """Whether the context is lost: every later call in it fails as well."""
-        return self.code not in _HEALTHY
+        return self.code in _LOST
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,19 @@ class Gpu:
     memory: int
     driver: str
     """The newest CUDA that the driver knows, for example ``12.6``."""
+    multiprocessors: int
+    """Tells boards apart whose GPUs have one name: every Jetson Orin's is ``Orin``."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         major, minor = self.capability
-        return {"name": self.name, "capability": f"{major}.{minor}", "memory": self.memory, "driver_cuda": self.driver}
+        return {
+            "name": self.name,
+            "capability": f"{major}.{minor}",
+            "multiprocessors": self.multiprocessors,
+            "memory": self.memory,
+            "driver_cuda": self.driver,
+        }
 
 
 class Cuda(Protocol):
@@ -148,6 +158,17 @@ def open_cuda() -> Cuda:
                 hint="pip install pycuda (or cuda-python); pvlr doctor shows what is missing.",
             )
     return _open["cuda"]
+
+
+@contextmanager
+def undone_by(undo: Callable[[], None]) -> Iterator[None]:
+    """Call ``undo`` if what is inside fails; not after a lost context, which has taken everything with it."""
+    try:
+        yield
+    except BaseException as error:
+        if not (isinstance(error, CudaError) and error.sticky):
+            undo()
+        raise
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from ... import errors
 from ...tensorrt import plugins
-from ...tensorrt.library import Messages, logger
+from ...tensorrt.library import Messages, logger, start
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -36,6 +37,10 @@ class Shapes:
             LOGITS: (batch, self.labels),
             SIMILARITY: (batch, self.tokens, self.labels),
         }
+
+
+_MESSAGES = 200
+"""So many of TensorRT's newest messages are kept."""
 
 
 class Engine:
@@ -69,9 +74,9 @@ class Engine:
         import tensorrt as trt
 
         self.source = source
-        self.messages = Messages()
+        self.messages = Messages(most=_MESSAGES)
         self._logger = logger(self.messages)
-        runtime = trt.Runtime(self._logger)
+        runtime = start(trt.Runtime, self._logger, self.messages)
         # Code in a plan would run in this process: never, whatever the plan says.
         runtime.engine_host_code_allowed = False
         if other_version:
@@ -105,6 +110,9 @@ class Engine:
                 hint=f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again.",
             )
         lean.engine_host_code_allowed = False
+        # The runtime that loaded it must outlive it and its engines, and the bindings don't see to that: the finalizer
+        # holds it until then.
+        weakref.finalize(lean, id, runtime).atexit = False
         return lean
 
     def _check(self, shapes: Shapes) -> None:

@@ -49,6 +49,11 @@ def _misfits(spec: TensorRtSpec, version: str, gpu: Gpu, plugins: str | None) ->
         )
     elif spec.hardware == "this" and spec.gpu != gpu.name:
         yield Misfit("GPU", spec.gpu, gpu.name)
+    elif spec.hardware == "this" and spec.multiprocessors not in (None, gpu.multiprocessors):
+        built, here = (
+            f"{gpu.name} with {count} multiprocessors" for count in (spec.multiprocessors, gpu.multiprocessors)
+        )
+        yield Misfit("GPU", built, here)
     if spec.plugins is not None and spec.plugins != plugins:
         yield Misfit("plugin library", f"version {spec.plugins}", f"version {plugins}" if plugins else "none")
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
-from .cuda import Cuda, CudaError
+from .cuda import Cuda, CudaError, undone_by
 from .engine import INPUT, LOGITS, SIMILARITY, Engine, Shapes
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Lane:
 
     def __init__(self, cuda: Cuda, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
         self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
+        self._bytes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(1).items()}
         self._frames: dict[int, tuple[int, int]] = {}
         self._memory: list[int] = []
         self._graph: int | None = None
@@ -40,26 +41,26 @@ class Lane:
         self._context = engine.context()
         self._stream = cuda.stream()
         self.event = cuda.event()
-        sizes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(batch).items()}
-        self._pointers = {name: self._malloc(size) for name, size in sizes.items()}
-        self._bind()
-        self._enqueue()  # TensorRT sets itself up at the first run, which no graph may contain
-        cuda.synchronize(self._stream)
-        self._capture()
+        with undone_by(self.close):
+            self._pointers = {name: self._malloc(batch * size) for name, size in self._bytes.items()}
+            self._bind()
+            self._enqueue()  # TensorRT sets itself up at the first run, which no graph may contain
+            cuda.synchronize(self._stream)
+            self._capture()
 
     def launch(self, slots: Sequence[SessionSlot]) -> None:
         """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries."""
-        cuda, pointers = self._cuda, self._pointers
+        cuda, pointers, size = self._cuda, self._pointers, self._bytes
         for place, slot in enumerate(slots):
-            target = pointers[INPUT] + place * self._bytes(INPUT)
+            target = pointers[INPUT] + place * size[INPUT]
             if slot.frame is not None and self._pixels is not None:
                 self._pixels.preprocess(slot.frame, self._upload(place, slot), target, self._stream)
             else:
                 cuda.to_device(target, slot.input, self._stream)
         self._compute()
         for place, slot in enumerate(slots):
-            cuda.to_host(slot.logits, pointers[LOGITS] + place * self._bytes(LOGITS), self._stream)
-            cuda.to_host(slot.similarity, pointers[SIMILARITY] + place * self._bytes(SIMILARITY), self._stream)
+            cuda.to_host(slot.logits, pointers[LOGITS] + place * size[LOGITS], self._stream)
+            cuda.to_host(slot.similarity, pointers[SIMILARITY] + place * size[SIMILARITY], self._stream)
         cuda.record(self.event, self._stream)
 
     def compute_times(self, count: int) -> list[float]:
@@ -86,9 +87,6 @@ class Lane:
             cuda.free(pointer)
         cuda.destroy_event(self.event)
         cuda.destroy_stream(self._stream)
-
-    def _bytes(self, name: str) -> int:
-        return _FLOAT * prod(self._shapes.of(1)[name])
 
     def _malloc(self, size: int) -> int:
         pointer = self._cuda.malloc(size)
@@ -134,9 +132,8 @@ class Lane:
             try:
                 self._enqueue()
             finally:
-                graph = self._cuda.end_capture(self._stream)
-            self._graph = graph
-            self._cuda.launch(graph, self._stream)
+                self._graph = self._cuda.end_capture(self._stream)
+            self._cuda.launch(self._graph, self._stream)
             self._cuda.synchronize(self._stream)
         except (CudaError, errors.BackendError) as error:
             if isinstance(error, CudaError) and error.sticky:
@@ -144,6 +141,7 @@ class Lane:
             if self._graph is not None:
                 self._cuda.destroy_graph(self._graph)
             self._graph, self.no_graph = None, str(error)
+            self._engine.messages.reason("")  # told now; a later failure has its own
             self._enqueue()  # a failed capture must not have broken the plain way
             self._cuda.synchronize(self._stream)
 

@@ -32,16 +32,17 @@ class Driver:
     def gpu(self) -> Gpu:
         attribute = driver.CUdevice_attribute
         version = _call("cuDriverGetVersion")
-        major, minor = (
+        major, minor, multiprocessors = (
             _call("cuDeviceGetAttribute", which, self._device)
             for which in (
                 attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
                 attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+                attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
             )
         )
         name = _call("cuDeviceGetName", 128, self._device).split(b"\0")[0].decode()
         memory = _call("cuDeviceTotalMem", self._device)
-        return Gpu(name, (major, minor), memory, f"{version // 1000}.{version % 1000 // 10}")
+        return Gpu(name, (major, minor), memory, f"{version // 1000}.{version % 1000 // 10}", multiprocessors)
 
     @contextmanager
     def current(self) -> Iterator[None]:

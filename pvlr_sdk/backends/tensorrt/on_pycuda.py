@@ -38,6 +38,7 @@ class Driver:
             self._device.compute_capability(),
             self._device.total_memory(),
             f"{version // 1000}.{version % 1000 // 10}",
+            self._device.get_attribute(driver.device_attribute.MULTIPROCESSOR_COUNT),
         )
 
     @contextmanager

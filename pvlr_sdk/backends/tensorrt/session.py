@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ... import errors
-from .cuda import Cuda, CudaError, as_typed
+from .cuda import Cuda, CudaError, as_typed, undone_by
 from .engine import Engine, Shapes
 from .lane import Lane
 from .slot import SessionSlot
@@ -58,16 +58,13 @@ class Session:
         self._flying: deque[Flight] = deque()
         self._free: deque[SessionSlot] = deque()
         self._slots: WeakSet[SessionSlot] = WeakSet()
+        self._lanes: list[Lane] = []
         with self.guarded():
             self._engine = make_engine()
             self.copies = cuda.stream()
-            self._lanes = [Lane(cuda, self._engine, shapes, batch, pixels)]
-            try:
-                self._lanes += [Lane(cuda, self._engine, shapes, batch, pixels) for _ in range(LANES - 1)]
-            except (errors.DeviceMemoryError, CudaError) as error:
-                if isinstance(error, CudaError) and error.sticky:
-                    raise
-                # A small board: one lane does as well, only without overlap.
+            with undone_by(self.close):
+                for _ in range(LANES):
+                    self._add_lane(batch)
         self._idle = deque(self._lanes)
 
     @property
@@ -159,7 +156,9 @@ class Session:
     def in_use(self) -> bool:
         """Whether somebody holds a slot of this session whose memory a new context would take away."""
         free = set(self._free)
-        return any(not slot.closed and slot not in free for slot in self._slots)
+        with self._lock:
+            slots = list(self._slots)
+        return any(not slot.closed and slot not in free for slot in slots)
 
     def close(self) -> None:
         """Give everything back. Slots that are still out keep their own buffers."""
@@ -181,6 +180,14 @@ class Session:
         self._idle.clear()
         self._lanes.clear()
         del self._engine
+
+    def _add_lane(self, batch: int) -> None:
+        try:
+            self._lanes.append(Lane(self.cuda, self._engine, self.shapes, batch, self.pixels))
+        except (errors.DeviceMemoryError, CudaError) as error:
+            # A small board: one lane does as well, only without overlap.
+            if not self._lanes or (isinstance(error, CudaError) and error.sticky):
+                raise
 
     def _pump(self) -> None:
         """Launch batches while there are frames and free lanes. Needs the lock."""

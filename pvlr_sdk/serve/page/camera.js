@@ -1,6 +1,6 @@
 // One camera: its picture, its tags, and how well the machine keeps up with it.
 import { Chart } from "./charts.js";
-import { el, percent } from "./dom.js";
+import { duration, el, percent } from "./dom.js";
 import { Picture, unpackMap } from "./picture.js";
 import { Tags } from "./tags.js";
 
@@ -26,7 +26,7 @@ export class CameraCard {
     this.ages = new Chart("Age of the tags", [
       { name: "slowest", css: "slow" },
       { name: "median", css: "quick", fill: true },
-    ], (value) => `${Math.round(1000 * value)} ms`);
+    ], duration);
     this.frames = new Chart("Frames a second", [
       { name: "dropped", css: "lost" },
       { name: "tagged", css: "quick", fill: true },
@@ -83,7 +83,8 @@ export class CameraCard {
     const facts = [`${figures.tagged} tagged`, `${figures.dropped} dropped`, `${figures.late} late`];
     if (figures.size) facts.unshift(`${figures.size[1]} × ${figures.size[0]}`, `${figures.fps.toFixed(1)} frames/s`);
     if (figures.reconnects) facts.push(`${figures.reconnects} reconnects`);
-    this.facts.textContent = facts.join(" · ");
+    // A line ends between two of them, never between a number and its unit.
+    this.facts.textContent = facts.map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · ");
     return changed && !first ? `Camera ${this.name} is ${STATES[state]}` : "";
   }
 

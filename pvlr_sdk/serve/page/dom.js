@@ -33,6 +33,11 @@ export function percent(score) {
   return `${Math.round(100 * score)} %`;
 }
 
+/** Seconds as text: 55 ms, 1.2 s. */
+export function duration(seconds) {
+  return seconds < 0.9995 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`;
+}
+
 /** The local time of day, with its seconds or without. */
 export function clock(seconds, exact = true) {
   return new Date(1000 * seconds).toTimeString().slice(0, exact ? 8 : 5);

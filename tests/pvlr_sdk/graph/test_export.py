@@ -49,6 +49,11 @@ def test_from_the_command_line(exported: Any, tmp_path: Path, precision: str) ->
     assert f'"precision":"{precision}"' in onnx.load(path).metadata_props[0].value
 
 
+def test_a_plan_for_a_cpu_is_a_network_too(plan: Path, tmp_path: Path) -> None:
+    result = invoke(plan, "--precision", "fp16", "--out", tmp_path / "out")
+    assert result.stdout == f"{tmp_path / 'out' / 'engine-fp16.onnx'}\n"
+
+
 def test_int8_with_labelled_photos(make_network: Any, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     source = make_network(tmp_path / "network").onnx
@@ -126,6 +131,12 @@ class TestRefused:
     def test_no_network(self, tmp_path: Path) -> None:
         with pytest.raises(errors.ModelError):
             export_as(tmp_path / "none.onnx", tmp_path)
+
+    def test_a_network_as_it_is(self, exported: Any, tmp_path: Path) -> None:
+        for path in (exported.onnx, tmp_path / "none.onnx"):
+            with pytest.raises(errors.OptionError, match=r"exported already.*pvlr build"):
+                invoke(path, "--out", tmp_path)
+        assert not list(tmp_path.iterdir())
 
     def test_truth_without_photos(self, exported: Any, tmp_path: Path) -> None:
         with pytest.raises(errors.OptionError, match="--calibrate"):

@@ -53,8 +53,9 @@ def test_every_half_survives() -> None:
     assert np.array_equal(o_t, values, equal_nan=True)
 
 
-def test_large_sizes_and_logits() -> None:
-    inputs = _inputs(1, 1, 1024, 4585, 64)
+@pytest.mark.parametrize(("tokens", "labels", "dim"), [(4095, 8191, 32), (784, 4585, 64)])
+def test_large_sizes_and_logits(tokens: int, labels: int, dim: int) -> None:
+    inputs = _inputs(1, 1, tokens, labels, dim)
     inputs[0] *= 20
     for one, exact in zip(dual_softmax_attention(*inputs), _definition(*inputs), strict=True):
         np.testing.assert_allclose(one, exact, rtol=0, atol=1e-4)
@@ -121,6 +122,20 @@ def test_threads_get_the_same_bits() -> None:
         assert all(np.array_equal(a, b) for a, b in zip(one, exact, strict=True))
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_more_threads_change_no_bit(shared: bool) -> None:
+    q_x, k_t, v_x, v_t = _inputs(3, 5, 30, 40, 64, np.float16)
+    bank = (k_t[0], v_t[0]) if shared else (k_t, v_t)
+    mask = np.arange(3 * 40).reshape(3, 40) % 7 != 0
+    expected = _definition(q_x, k_t[:1] if shared else k_t, v_x, v_t[:1] if shared else v_t, mask)
+    one = dual_softmax_attention(q_x, bank[0], v_x, bank[1], mask=mask)
+    for got, exact in zip(one, expected, strict=True):
+        np.testing.assert_allclose(got, exact, rtol=0, atol=2e-3)
+    for threads in (2, 4, 1000):
+        got = dual_softmax_attention(q_x, bank[0], v_x, bank[1], mask=mask, threads=threads)
+        assert all(np.array_equal(a, b) for a, b in zip(got, one, strict=True))
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
@@ -141,6 +156,8 @@ def test_threads_get_the_same_bits() -> None:
         ("out[0]", (np.zeros((1, 2, 5, 64), np.float32), np.zeros((1, 2, 7, 32), np.float32))),
         ("out[1]", (np.zeros((1, 2, 5, 32), np.float32), np.zeros((1, 2, 7, 32)))),
         ("out[1]", (np.zeros((1, 2, 5, 32), np.float32), np.broadcast_to(np.float32(0), (1, 2, 7, 32)))),
+        ("threads", 0),
+        ("threads", True),
         ("stream", 1),
     ],
 )
@@ -150,6 +167,15 @@ def test_errors_name_the_argument(argument: str, value: Any) -> None:
     with pytest.raises(errors.OptionError) as caught:
         dual_softmax_attention(**names)
     assert caught.value.argument == argument
+
+
+def test_rows_of_out_must_not_overlap() -> None:
+    inputs = _inputs(1, 2, 5, 7, 32)
+    memory = np.empty(7 * 2 * 32, np.float32)
+    heads = np.lib.stride_tricks.as_strided(memory, (1, 2, 7, 32), (0, 4 * 32 * 6, 4 * 32, 4))  # the last row twice
+    with pytest.raises(errors.OptionError, match="must not overlap") as caught:
+        dual_softmax_attention(*inputs, out=(np.empty_like(inputs[0]), heads))
+    assert caught.value.argument == "out[1]"
 
 
 def test_out_must_not_overlap_an_input() -> None:

@@ -36,6 +36,13 @@ def test_a_batch_of_every_layout_and_size_is_what_the_preprocessor_gives() -> No
             np.testing.assert_allclose(one, Preprocessor(spec)(frame, order), rtol=0, atol=1e-4)
 
 
+def test_threads_change_no_bit() -> None:
+    frames = [_frame("bgr", 30 + i, 90 - i) for i in range(7)]
+    one = preprocess(frames, SPEC, dtype="float16")
+    for threads in (2, 3, 1000):
+        assert np.array_equal(preprocess(frames, SPEC, dtype="float16", threads=threads), one)
+
+
 def test_regions_are_pictures_of_their_own() -> None:
     frames = [_frame("bgr", 80, 120), _frame("bgr", 50, 50)]
     regions = [(0, (10, 20, 33, 44)), (1, (0, 0, 50, 50)), (0, (119, 79, 1, 1))]
@@ -85,6 +92,7 @@ GOOD = _frame("bgr", 20, 30)
         ("frames[1]", {"frames": [GOOD, GOOD[:, ::2]]}),
         ("frames[1]", {"frames": [GOOD, GOOD[:, :, 0]]}),
         ("frames[0]", {"frames": [GOOD[:0]]}),
+        ("frames", {"frames": [np.zeros((1, 16385, 3), np.uint8)]}),
         ("frames[0]", {"frames": [GOOD[:, :, 0].copy()[:20]], "order": "nv12"}),
         ("frames[0]", {"frames": [np.zeros((30, 40), np.uint8)[:, :20]], "order": "i420"}),
         ("frames[0]", {"frames": [(np.zeros((5, 5), np.uint8), np.zeros((2, 6), np.uint8))], "order": "nv12"}),
@@ -101,6 +109,7 @@ GOOD = _frame("bgr", 20, 30)
         ("out", {"out": np.zeros((1, 3, 40, 55), np.float32)}),
         ("out", {"out": np.zeros((1, 3, 40, 56), np.float16)}),
         ("out", {"out": np.zeros((1, 40, 56, 3), np.float32).transpose(0, 3, 1, 2)}),
+        ("threads", {"threads": 0}),
         ("stream", {"stream": 4}),
     ],
 )

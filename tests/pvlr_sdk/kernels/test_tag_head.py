@@ -186,5 +186,6 @@ def test_out_must_lie_apart() -> None:
     maps = np.broadcast_to(np.zeros((1, 16, 1), np.float32), (1, 16, 16))
     overlapping = np.lib.stride_tricks.as_strided(maps[..., :1].copy(), (1, 16, 16), (64, 4, 0))
     out = TagHead(np.empty((1, 16), np.float32), maps=overlapping)
-    with pytest.raises(errors.OptionError, match="maps_strides"):
+    with pytest.raises(errors.OptionError, match="must not overlap") as caught:
         tag_head(inputs.x, inputs.t, scale=1.0, alpha=1.0, maps="weights", out=out)
+    assert caught.value.argument == "out.maps"

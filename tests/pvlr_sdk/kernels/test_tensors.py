@@ -154,6 +154,22 @@ def test_cuda_array_interface_keeps_its_object_and_its_stream() -> None:
     assert _open(CudaArray(np.zeros(4, np.float32))).ready_on is None
 
 
+@pytest.mark.parametrize(("stream", "current", "told"), [(77, 77, -1), (77, 0, 77), (None, 0, -1), (None, 77, 1)])
+def test_pytorch_waits_for_no_event_in_its_own_stream(
+    stream: int | None, current: int, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    shown = DlpackArray(np.zeros(4, np.float32))
+
+    class OnDevice(torch.Tensor):
+        __dlpack_device__ = lambda self: shown.__dlpack_device__()
+        __dlpack__ = lambda self, **options: shown.__dlpack__(**options)
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=current))
+    _open(torch.zeros(4).as_subclass(OnDevice), stream)
+    assert shown.streams == [told]
+
+
 @pytest.mark.parametrize(("stream", "expected"), [(None, 1), (0, 1), (1, 1), (2, 2), (NOWHERE, NOWHERE)])
 def test_the_producer_is_told_our_stream(stream: Any, expected: int) -> None:
     """DLPack has 1 for the default stream, and no 0."""

@@ -52,9 +52,16 @@ class Served:
         self.url = self.server.url
         self.port = int(self.url.rpartition(":")[2])
         self.server.start()
-        self._watching = threading.Thread(target=site.run) if site else None
+        self._watching = threading.Thread(target=self._watch) if site else None
         if self._watching:
             self._watching.start()
+
+    def _watch(self) -> None:
+        assert self.site is not None
+        try:
+            self.site.run()
+        except BaseException as error:  # shown by the test that it belongs to, and not by whichever runs then
+            self.failures.append(error)
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import selectors
 import socket
 import struct
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -143,7 +145,7 @@ def test_an_upload_that_trickles_is_ended(serve):
         began = time.monotonic()
         assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
         assert 0.4 < time.monotonic() - began < 3
-    assert served.tag(jpeg(NOISE)).status == 200
+    served.until(lambda: served.tag(jpeg(NOISE)).status == 200)  # half a second may be too short on a busy machine
 
 
 class Slow:
@@ -169,6 +171,39 @@ def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serv
     assert details.count("The picture took too long.") == 8
     assert all(answer.headers["Retry-After"] for answer in answers)
     served.until(lambda: served.tag(jpeg(NOISE)).json["detail"] == "The picture took too long.")  # room again
+
+
+def test_a_picture_that_ends_after_the_server_is_nobodys_error(serve, tagger, caplog):
+    served = serve(engine=Slow(tagger, 1.5), timeout=0.1)
+    assert served.tag(jpeg(NOISE)).status == 503
+    served.close()
+    time.sleep(1.6)
+    assert caplog.text == ""
+
+
+def test_those_who_only_hold_the_line_take_no_more_than_their_room(serve):
+    """A process may open a thousand files or so; the cameras and sinks need some of them."""
+    served = serve()
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port))) for _ in range(300)]
+
+        def ended() -> int:
+            return sum(bool(poll.select(0)) for poll in polls)
+
+        polls = []
+        for connection in silent:
+            polls.append(stack.enter_context(selectors.DefaultSelector()))
+            polls[-1].register(connection, selectors.EVENT_READ)
+        served.until(lambda: ended() >= 300 - 256)
+        assert ended() < 60
+
+    def answers() -> bool:
+        try:
+            return served.get("/healthz").status == 200
+        except ConnectionError:  # it has not noticed yet that they left
+            return False
+
+    served.until(answers)
 
 
 def test_nobody_who_leaves_takes_room(serve):

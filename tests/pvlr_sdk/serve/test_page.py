@@ -182,6 +182,10 @@ def test_a_phone_needs_no_scrolling_sideways(serve: Callable[..., Any], visit: C
         ".map((one) => one.getBoundingClientRect().right))"
     )
     assert widest <= 390
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.eval_on_selector_all(".track", "all => Math.min(...all.map((one) => one.clientWidth))") > 150
+    page.set_viewport_size({"width": 390, "height": 844})
     # A tap does what a hover does.
     page.locator("[data-camera=door] .tag[data-label=cat]").tap()
     sync_api.expect(page.locator("[data-camera=door] canvas")).to_have_attribute("data-map", "cat")

@@ -42,3 +42,12 @@ def test_the_oldest_make_room(tmp_path, photo):
     size = (tmp_path / "door" / "29.jpg").stat().st_size
     assert kept == [f"{number:02}" for number in range(30 - len(kept), 30)]
     assert 1 <= len(kept) <= 300_000 // size + 1
+
+
+def test_what_earlier_processes_left_makes_room_too(tmp_path, photo):
+    (tmp_path / "door").mkdir()
+    for number in range(3):
+        (tmp_path / "door" / f"{number}.jpg").write_bytes(bytes(400_000))
+    SnapshotSink(tmp_path, max_bytes=1_000_000).write(Snapshot(tmp_path / "door" / "9.jpg", photo[:64], "bgr"))
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.jpg")) <= 1_000_000
+    assert (tmp_path / "door" / "9.jpg").exists()

@@ -148,11 +148,19 @@ def test_an_answer_that_does_not_come_in_time_is_a_failure(receiver, make_event)
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://host/", "https://", "http://u:s3cret@[host/", "file:///etc/passwd", "http://h/a b"]
+    "url", ["", "ftp://host/", "https://", "http://u:s3cret@[host/", "file:///etc/passwd", "http://h/a b", "http://h/ä"]
 )
 def test_addresses_that_are_none(url):
     with pytest.raises(errors.OptionError) as caught:
         WebhookSink(url)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("header", [("Authorization", "Bearer s3cret\n"), ("A", "s3cret€"), ("A s3cret:", "x")])
+def test_headers_that_are_none(header):
+    """Such as a token from a file, with the end of its line: http.client would quote it, into the log."""
+    with pytest.raises(errors.OptionError, match="webhook header") as caught:
+        WebhookSink("http://host/", headers=dict([header]))
     assert "s3cret" not in str(caught.value)
 
 

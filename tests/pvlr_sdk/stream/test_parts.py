@@ -161,6 +161,18 @@ def test_an_estimate_that_is_too_long_comes_down_again() -> None:
     assert pace.last_moment(100.0) == pytest.approx(100 - 0.002 - 0.004, abs=1e-4)
 
 
+def test_a_process_that_was_stopped_for_a_minute_has_no_slow_engine() -> None:
+    pace = EnginePace(window=0.004)
+    for _ in range(20):
+        pace.inferred(0.010, waited=0.005)
+    pace.inferred(60.0, waited=59.9)
+    asleep = 0.0
+    for _ in range(100):
+        asleep += max(pace.inference - 0.010, 0.0)  # we look when the estimate says that it is done
+        pace.inferred(max(pace.inference, 0.010), max(0.010 - pace.inference, 0.0))
+    assert asleep < 0.1
+
+
 def test_a_file_is_shown_at_its_own_pace_and_jumps_of_its_clock_do_no_harm() -> None:
     playback, inboxes = Playback(), Inboxes(1)
     began = time.monotonic()

@@ -58,8 +58,8 @@ def plugin_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
     """Writes a TensorRT bundle of the tiny network, whose ``tensorrt`` section a test may change."""
     from pvlr_sdk import golden
-    from pvlr_sdk.build import read_spec
     from pvlr_sdk.bundle import labels_path, write_bundle
+    from pvlr_sdk.exported import read_spec
     from pvlr_sdk.labels import LabelBank
     from pvlr_sdk.preprocess import Preprocessor
 

@@ -25,7 +25,7 @@ class FakeCuda:
     name = "fake"
 
     def __init__(self, *, capability: tuple[int, int] = (8, 7), name: str = "Fake Orin", memory: int = 1 << 30) -> None:
-        self._gpu = Gpu(name, capability, memory, "12.6")
+        self._gpu = Gpu(name, capability, memory, "12.6", 16)
         self.fail: dict[str, int] = {}
         self.broken = 0
         self.resets = 0

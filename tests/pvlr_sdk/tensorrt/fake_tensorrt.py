@@ -7,6 +7,7 @@ changes: the GPU, and what goes wrong.
 from __future__ import annotations
 
 import ctypes
+import weakref
 from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +19,14 @@ MAGIC = b"FAKEPLAN"
 
 world = SimpleNamespace(
     cuda=None,  # the FakeCuda to run on
+    start_error=None,  # what TensorRT logs before it gives neither builder nor runtime
+    timings_refused=None,  # "create" or "set": where TensorRT refuses a timing cache that is not empty
     contexts=100,  # so many contexts fit
     build_error=None,  # what the builder logs before it gives no plan
     enqueue_error=None,  # what an inference logs before it fails
     capture_error=None,  # the CUDA code that enqueueing in a capture causes
     dla_cores=0,
+    dla_layers=True,  # the DLA can run some
     phases=[("Building", 2), ("Timing", 3)],
     during_build=lambda: None,
     plugin_error=False,
@@ -248,7 +252,7 @@ class IBuilderConfig:
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
         self.builder_optimization_level = 3
         self.progress_monitor: Any = None
-        self.flags = 0
+        self.flags = 1 << BuilderFlag.TF32
         self.pools: dict[Any, int] = {}
         self.profiles: list[IOptimizationProfile] = []
         self.cache: ITimingCache | None = None
@@ -256,6 +260,9 @@ class IBuilderConfig:
     def set_flag(self, flag: BuilderFlag) -> None:
         assert flag not in (BuilderFlag.FP16, BuilderFlag.INT8), "gone from TensorRT 11"
         self.flags |= 1 << flag
+
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        self.flags &= ~(1 << flag)
 
     def get_flag(self, flag: BuilderFlag) -> bool:
         return bool(self.flags & 1 << flag)
@@ -267,20 +274,29 @@ class IBuilderConfig:
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
-    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache:
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache | None:
         world.seen.given = [*getattr(world.seen, "given", []), bytes(serialized_timing_cache)]
+        if serialized_timing_cache and world.timings_refused == "create":
+            return None
         return ITimingCache(bytes(serialized_timing_cache))
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        if cache.data and world.timings_refused == "set":
+            return False
         self.cache = cache
         return True
 
-    def get_timing_cache(self) -> ITimingCache | None:
-        return self.cache
+
+def _start(logger: ILogger) -> None:
+    """The bindings' words where TensorRT gives nothing."""
+    if world.start_error:
+        logger.log(ILogger.Severity.ERROR, world.start_error)
+        raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
 class Builder:
     def __init__(self, logger: ILogger) -> None:
+        _start(logger)
         self._logger = logger
 
     @property
@@ -311,6 +327,9 @@ class Builder:
         if world.build_error:
             self._logger.log(ILogger.Severity.ERROR, world.build_error)
             return None
+        if config.default_device_type == DeviceType.DLA and not world.dla_layers:
+            words = "setDefaultDeviceType was called but no layer in the network can run on DLA."
+            self._logger.log(ILogger.Severity.WARNING, words)
         self._logger.log(ILogger.Severity.INFO, "Engine generation completed")
         if config.cache is not None:
             config.cache.data = b"timings " + network.onnx[:8]
@@ -334,6 +353,8 @@ class IExecutionContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         from pvlr_sdk.backends.tensorrt.cuda import CudaError
 
+        parent = self._engine.runtime.parent
+        assert parent is None or parent() is not None, "the lean runtime's parent is gone"
         if world.enqueue_error:
             self._engine.logger.log(ILogger.Severity.ERROR, world.enqueue_error)
             return False
@@ -356,9 +377,10 @@ class IExecutionContext:
 
 
 class ICudaEngine:
-    def __init__(self, onnx: bytes, logger: ILogger) -> None:
+    def __init__(self, onnx: bytes, logger: ILogger, runtime: Runtime) -> None:
         import onnxruntime
 
+        self.runtime = runtime
         if b"DualSoftmaxAttention" in onnx:
             assert world.loaded, "Plugin not found"
             from pvlr_sdk.graph import edit
@@ -423,8 +445,10 @@ def get_plugin_registry() -> IPluginRegistry:
 
 class Runtime:
     def __init__(self, logger: ILogger) -> None:
+        _start(logger)
         self.logger = logger
         self.engine_host_code_allowed = False
+        self.parent: Any = None
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         assert not self.engine_host_code_allowed
@@ -433,10 +457,14 @@ class Runtime:
                 ILogger.Severity.ERROR, "Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed."
             )
             return None
-        return ICudaEngine(serialized_engine[len(MAGIC) :], self.logger)
+        return ICudaEngine(serialized_engine[len(MAGIC) :], self.logger, self)
 
     def load_runtime(self, path: str) -> Runtime | None:
-        return Runtime(self.logger) if path.endswith("libnvinfer_lean.so") else None
+        if not path.endswith("libnvinfer_lean.so"):
+            return None
+        lean = Runtime(self.logger)
+        lean.parent = weakref.ref(self)  # the bindings keep no parent alive
+        return lean
 
 
 def plan(onnx: bytes) -> bytes:

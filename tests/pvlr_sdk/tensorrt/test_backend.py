@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pvlr_sdk import Tagger, errors
+from pvlr_sdk import Tagger, device_frames, errors
+from pvlr_sdk.backends.tensorrt.cuda import CudaError
 from pvlr_sdk.preprocess import Preprocessor
 
 
@@ -122,6 +123,7 @@ def test_nothing_is_left_on_the_gpu(gpu_plan, gpu):
         ({"version": "11.0.0", "version_compatible": True}, "TensorRT: 11.0.0 or newer, got 10.3.0"),
         ({"capability": "8.9", "gpu": "L4"}, "GPU: L4, compute capability 8.9, got Fake Orin, compute capability 8.7"),
         ({"gpu": "Fake AGX"}, "GPU: Fake AGX, got Fake Orin"),
+        ({"multiprocessors": 8}, "GPU: Fake Orin with 8 multiprocessors, got Fake Orin with 16 multiprocessors"),
         ({"machine": "sparc"}, "processor: sparc"),
         ({"plugins": "1", "attention": "fused"}, "plugin library: version 1, got none"),
     ],
@@ -143,7 +145,8 @@ def test_all_reasons_are_named_at_once(make_plan):
     "change",
     [
         {"hardware": "ampere+", "capability": "8.9", "gpu": "L4"},
-        {"hardware": "capability", "gpu": "Other Orin"},
+        {"hardware": "capability", "gpu": "Other Orin", "multiprocessors": 8},
+        {"multiprocessors": 16},
     ],
 )
 def test_a_plan_for_more_gpus_runs_on_them(change, make_plan):
@@ -158,7 +161,16 @@ def test_a_version_compatible_plan_needs_the_older_lean_runtime(make_plan, monke
     with pytest.raises(errors.PlanMismatchError, match=r"other\.so does not load"):
         Tagger(plan)
     monkeypatch.setenv("PVLR_LEAN_RUNTIME", "/opt/libnvinfer_lean.so")
-    assert Tagger(plan).info["version"] == "10.3.0"
+    tagger = Tagger(plan)
+    assert tagger.info["version"] == "10.3.0"
+    # The runtime that loaded the lean one lives as long, and not longer.
+    parent = tagger._backend._session._engine._runtime.parent
+    gc.collect()
+    assert parent() is not None
+    tagger.close()
+    del tagger
+    gc.collect()
+    assert parent() is None
 
 
 @pytest.mark.parametrize(
@@ -286,6 +298,65 @@ def test_memory_for_one_lane_is_enough(make_plan, exported, trt):
     np.testing.assert_allclose(tagger.predict(frame).logits, _expected(exported, tagger, frame), atol=1e-4)
 
 
+@pytest.mark.parametrize("fits", range(8))
+def test_a_load_that_fails_leaves_nothing_on_the_gpu(fits, make_plan, gpu, monkeypatch):
+    """Memory for so many buffers and no more: none, some of the first lane's, or some of the second's."""
+    plan = make_plan()
+    malloc, given = gpu.malloc, []
+
+    def limited(size: int) -> int:
+        if len(given) == fits:
+            raise CudaError(2, "malloc")
+        given.append(size)
+        return malloc(size)
+
+    monkeypatch.setattr(gpu, "malloc", limited)
+    if fits < 3:
+        with pytest.raises(errors.DeviceMemoryError):
+            Tagger(plan)
+    else:
+        assert Tagger(plan).info["parallel"] == (1 if fits < 6 else 2)
+    gc.collect()
+    assert not gpu.allocated
+    assert not gpu.streams
+    assert not gpu.graphs
+
+
+def test_a_gpu_that_tensorrt_does_not_know(make_plan, trt):
+    plan = make_plan()
+    trt.world.start_error = (
+        "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    )
+    with pytest.raises(
+        errors.BackendError, match=r"TensorRT 10\.3\.0 works with, got .*SM 61 is not supported.*doctor"
+    ):
+        Tagger(plan)
+
+
+@pytest.mark.parametrize("code", [3, 209, 218, 400, 500, 701, 720, 801, 912])
+def test_an_error_that_leaves_the_context_whole_resets_nothing(code, gpu_plan, gpu):
+    """Another library's memory is in that context too."""
+    tagger = Tagger(gpu_plan)
+    gpu.fail["record"] = code
+    with pytest.raises(errors.BackendError, match=str(code)) as caught:
+        tagger.predict(_frames(1)[0])
+    assert not isinstance(caught.value, errors.DeviceLostError)
+    gpu.fail.clear()
+    tagger.predict(_frames(1)[0])
+    assert gpu.resets == 0
+
+
+def test_a_plan_that_fails_for_days_remembers_the_newest_messages(gpu_plan, gpu, trt):
+    gpu.fail["begin_capture"] = 900
+    tagger = Tagger(gpu_plan)
+    trt.world.enqueue_error = "Error Code 3"
+    for number in range(300):
+        trt.world.enqueue_error = f"Error Code {number}"
+        with pytest.raises(errors.BackendError, match=f"got Error Code {number}\\."):
+            tagger.predict(_frames(1)[0])
+    assert len(tagger._backend._session._engine.messages.lines) == 200
+
+
 def test_an_inference_that_tensorrt_refuses(gpu_plan, gpu, trt):
     gpu.fail["begin_capture"] = 900  # without a graph, so that TensorRT is asked each time
     tagger = Tagger(gpu_plan)
@@ -382,6 +453,19 @@ def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
     frame = ThroughDlpack(on_gpu(whole), gpu)
     np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(whole).logits)
     assert frame.streams == [1]  # its producer makes the default stream wait, which we wait for
+
+
+def test_a_frame_on_another_gpu_is_refused_before_anything_reads_it(gpu_plan, on_gpu, gpu):
+    class Elsewhere(ThroughDlpack):
+        def __dlpack__(self, *, stream: Any = None) -> Any:
+            capsule = super().__dlpack__(stream=stream)
+            device_frames._Tensor.from_address(device_frames._pointer_of(capsule, b"dltensor")).device_id = 1
+            return capsule
+
+    tagger = Tagger(gpu_plan)
+    frame = Elsewhere(on_gpu(np.zeros((30, 40, 3), np.uint8)), gpu)
+    with pytest.raises(errors.FrameTypeError, match=r"GPU 0.* got one on GPU 1.*CUDA_VISIBLE_DEVICES"):
+        tagger.predict(frame)
 
 
 def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu, gpu):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt.fit import build_command
 from pvlr_sdk.build import build
 from pvlr_sdk.cli import app
 from pvlr_sdk.cli.phases import Phases
@@ -72,6 +74,7 @@ def test_a_built_plan_tags(trt, exported, tmp_path):
     section = manifest.tensorrt
     assert section is not None
     assert (section.version, section.capability, section.gpu) == ("10.3.0", "8.7", "Fake Orin")
+    assert section.multiprocessors == 16
     assert manifest.measured["precisions"]["fp16 native"]["tag_sets"] == 1.0
     assert "Engine generation completed" in (tmp_path / "engine.build.log").read_text()
     frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
@@ -88,6 +91,7 @@ def test_the_options_reach_tensorrt(trt, exported, tmp_path):
     assert config.hardware_compatibility_level == trt.HardwareCompatibilityLevel.AMPERE_PLUS
     assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     assert config.get_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # no native code inside the plan
+    assert not config.get_flag(trt.BuilderFlag.TF32)  # float32 is float32
     (profile,) = config.profiles
     assert profile.shapes == {"image": [[1, 3, 32, 40], [2, 3, 32, 40], [8, 3, 32, 40]]}
     assert manifest.tensorrt.batch == (1, 2, 8)
@@ -113,6 +117,8 @@ def test_auto_builds_both_and_keeps_the_faster_one(trt, shipped, plugin_library,
     fastest = min(figures, key=lambda name: figures[name]["inference_ms"])
     assert f"fp16 {manifest.tensorrt.attention}" == fastest
     assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
+    # The network has the plan's name: the command that builds it again must not name the plan itself.
+    assert build_command(manifest, out).startswith("pvlr build pvlr-lite2-voc20/engine.plan -o engine.plan ")
 
 
 def test_the_check_of_a_gpu_measures_every_plan(trt, exported, tmp_path, monkeypatch, capsys):
@@ -150,8 +156,32 @@ def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=BuildOptions(attention="fused"))
 
 
+def test_a_plan_that_fails_gives_its_memory_to_the_next_one(trt, exported, tmp_path, monkeypatch):
+    class Memory:
+        pass
+
+    held: list[weakref.ref[Memory]] = []
+
+    def load() -> None:
+        memory = Memory()
+        held.append(weakref.ref(memory))
+        try:
+            raise RuntimeError("out of memory")
+        except RuntimeError as error:
+            raise errors.DeviceMemoryError("x", expected="x", got="y", hint="z") from error
+
+    def fail(self: Any, attention: str, watcher: Any) -> None:
+        assert not held or held[0]() is None
+        load()
+
+    monkeypatch.setattr("pvlr_sdk.tensorrt.plan._Work._build", fail)
+    with pytest.raises(errors.DeviceMemoryError):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
+    assert len(held) == 2
+
+
 def test_the_dla_where_there_is_one(trt, exported, tmp_path):
-    options = BuildOptions(attention="native", dla=1)
+    options = BuildOptions(Batch(), attention="native", dla=1)
     trt.world.dla_cores = 1
     with pytest.raises(errors.BuildError, match="a device with 1 of them"):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
@@ -160,15 +190,36 @@ def test_the_dla_where_there_is_one(trt, exported, tmp_path):
     config = trt.world.seen.config
     assert (config.default_device_type, config.DLA_core) == (trt.DeviceType.DLA, 1)
     assert config.get_flag(trt.BuilderFlag.GPU_FALLBACK)
+    trt.world.dla_layers = False
+    with pytest.raises(errors.BuildError, match="layers that DLA core 1 can run, got none"):
+        build(exported.onnx, tmp_path / "idle.plan", device="tensorrt", options=options)
+    assert not (tmp_path / "idle.plan").exists()
 
 
 def test_timings_are_kept_for_the_next_build(trt, exported, tmp_path):
     build(exported.onnx, tmp_path / "a.plan", device="tensorrt", options=NATIVE)
     build(exported.onnx, tmp_path / "b.plan", device="tensorrt", options=NATIVE)
     assert trt.world.seen.given[-1].startswith(b"timings")
-    trt.world.cuda._gpu = type(trt.world.cuda._gpu)("Other", (8, 9), 1 << 30, "12.6")
+    trt.world.cuda._gpu = type(trt.world.cuda._gpu)("Other", (8, 9), 1 << 30, "12.6", 58)
     build(exported.onnx, tmp_path / "c.plan", device="tensorrt", options=NATIVE)
     assert trt.world.seen.given[-1] == b""  # times of another GPU are worth nothing
+
+
+@pytest.mark.parametrize("where", ["create", "set"])
+def test_timings_that_tensorrt_refuses_are_left_out(where, trt, exported, tmp_path):
+    build(exported.onnx, tmp_path / "a.plan", device="tensorrt", options=NATIVE)
+    trt.world.timings_refused = where
+    build(exported.onnx, tmp_path / "b.plan", device="tensorrt", options=NATIVE)
+    assert trt.world.seen.given[-2].startswith(b"timings")
+    assert trt.world.seen.given[-1] == b""
+
+
+def test_a_gpu_that_tensorrt_does_not_build_for(trt, exported, tmp_path):
+    trt.world.start_error = (
+        "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    )
+    with pytest.raises(errors.BackendError, match=r"SM 61 is not supported.*support matrix"):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
 
 
 def test_progress_is_passed_on(trt, exported, tmp_path):
@@ -235,6 +286,9 @@ def test_on_the_command_line(trt, exported, tmp_path, capsys):
     assert json.loads(result.stdout)["tensorrt"]["batch"] == [1, 2, 4]
     result = CliRunner().invoke(app, ["build", *command, "--batch", "4:2"])
     assert isinstance(result.exception, errors.OptionError)
+    trt.world.dla_cores = 1
+    result = CliRunner().invoke(app, ["build", *command[:-2], "--dla", "0", "--json"])
+    assert json.loads(result.stdout)["tensorrt"]["batch"] == [1, 1, 1]
 
 
 def test_bars_come_and_go(monkeypatch):

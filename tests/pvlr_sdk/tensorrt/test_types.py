@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import importlib.util
 import inspect
+import json
 import os
 import re
 import shutil
@@ -123,6 +125,34 @@ def test_a_fake_that_drifted_is_seen(trt, classes, monkeypatch):
     monkeypatch.setattr(trt.IExecutionContext, "execute_async_v3", execute_async_v3)
     with pytest.raises(AssertionError, match="execute_async_v3"):
         test_the_fake_has_the_signatures_of_the_stubs(trt, classes)
+
+
+LISTED = """
+import importlib, json, sys
+module = importlib.import_module(sys.argv[1])
+print(json.dumps({name: dir(getattr(module, name)) for name in dir(module)}))
+"""
+
+
+def test_what_we_use_is_still_there_in_tensorrt_11(trt):
+    """The stubs are those of TensorRT 10; its lean runtime and TensorRT-RTX come as packages of 11's time."""
+    real: list[dict[str, list[str]]] = []
+    for name in ("tensorrt_lean_bindings", "tensorrt_rtx"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"no {name} on this machine")
+        done = subprocess.run([sys.executable, "-c", LISTED, name], capture_output=True, text=True, check=True)
+        real.append(json.loads(done.stdout.splitlines()[-1]))
+    gone = {
+        f"{name}.{attribute}"
+        for name, fake in vars(trt).items()
+        if inspect.isclass(fake) and fake.__module__ == trt.__name__
+        for attribute, value in vars(fake).items()
+        if not attribute.startswith("_")
+        and not inspect.isclass(value)
+        and not any(attribute in module.get(name, []) for module in real)
+    }
+    # The fake has these so that their use fails, or because TensorRT 10 has them.
+    assert gone == {"BuilderFlag.FP16", "BuilderFlag.INT8", "NetworkDefinitionCreationFlag.EXPLICIT_BATCH"}
 
 
 def _mypy(stubs: Path, folder: Path, *files: Path) -> str:
