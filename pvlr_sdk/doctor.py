@@ -36,6 +36,7 @@ _OPTIONAL = (
     "tensorrt",
     "pycuda",
     "cuda-python",
+    "cuda-bindings",
 )
 
 

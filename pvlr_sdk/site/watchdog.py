@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -39,10 +40,12 @@ class Watchdog:
 
 
 def _notify(message: str) -> None:
-    """One datagram to the socket that systemd names; see sd_notify(3)."""
+    """One datagram to the socket that systemd names; see sd_notify(3). Without systemd for a moment it is lost."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+    # Raised, it would end the thread that says that we live, and so the service.
+    with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
         # A name in the abstract namespace begins with a zero byte, which systemd writes as @.
         channel.sendto(message.encode(), address if address[0] == "/" else f"\0{address[1:]}")

@@ -206,7 +206,7 @@ class _Work:
                 "pvlr_sdk": __version__,
                 "tensorrt": library.version(),
                 "cuda_driver": self.gpu.driver,
-                "onnx": Path(self.source.network.source).name,
+                "onnx": self._source_name(),
                 "onnx_sha256": self.source.network.sha256,
                 "source": spec.source,
                 "machine": f"{platform.machine()}, {self.gpu.name}",
@@ -214,6 +214,11 @@ class _Work:
             },
             "measured": measured,
         }
+
+    def _source_name(self) -> str:
+        """For the command that builds the plan again; the folder too if the network has the plan's name."""
+        path = Path(self.source.network.source)
+        return path.name if path.name != self.out.name else f"{path.resolve().parent.name}/{path.name}"
 
     def _build(self, attention: str, watcher: Watcher | None) -> tuple[_Built, TensorRtBackend]:
         from ..graph import convert

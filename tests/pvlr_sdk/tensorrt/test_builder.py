@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt.fit import build_command
 from pvlr_sdk.build import build
 from pvlr_sdk.cli import app
 from pvlr_sdk.cli.phases import Phases
@@ -116,6 +117,8 @@ def test_auto_builds_both_and_keeps_the_faster_one(trt, shipped, plugin_library,
     fastest = min(figures, key=lambda name: figures[name]["inference_ms"])
     assert f"fp16 {manifest.tensorrt.attention}" == fastest
     assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
+    # The network has the plan's name: the command that builds it again must not name the plan itself.
+    assert build_command(manifest, out).startswith("pvlr build pvlr-lite2-voc20/engine.plan -o engine.plan ")
 
 
 def test_the_check_of_a_gpu_measures_every_plan(trt, exported, tmp_path, monkeypatch, capsys):
