@@ -208,7 +208,7 @@ def inference_alone(bundle: Bundle, threads: int, seconds: float, only: str | No
 
 
 def engine_alone(plan: Path, threads: int, seconds: float) -> float:
-    """Images a second of the engine that predict_stream uses, without decoding and preprocessing."""
+    """Images a second of the engine that predict_stream uses and of as many threads, without decoding."""
     tagger = Tagger(plan, num_threads=threads, optimize="throughput")
     backend = tagger._ready()
 
@@ -220,8 +220,9 @@ def engine_alone(plan: Path, threads: int, seconds: float) -> float:
             done += 1
         return done
 
-    with ThreadPoolExecutor(backend.parallel) as pool:
-        return sum(pool.map(work, range(backend.parallel))) / seconds
+    callers = backend.parallel + 1
+    with ThreadPoolExecutor(callers) as pool:
+        return sum(pool.map(work, range(callers))) / seconds
 
 
 def reduced_jpeg(plan: Path, threads: int, files: list[Path]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +53,7 @@ def main(
     figures = summarise(interleaved(cases, rounds))
     files = sorted(path for path in images.rglob("*") if path.suffix.lower() in (".jpg", ".png"))[:count]
     photos = [load_bgr(path) for path in files]
+    inside = own_clock(setting, frame, 5 * rounds)
     agreement = compare(peers, photos, setting.bundle.labels.thresholds)
     base = figures[next(iter(cases))]["median_ms"]
     rows = [
@@ -66,6 +68,7 @@ def main(
     ]
     columns = ["1920x1080 BGR frame", "median ms", "p99 ms", "min ms", "/ predict()", "same tags", "score difference"]
     print_table(f"{setting.bundle.manifest.name}, {threads} threads each, {len(photos)} photos compared", columns, rows)
+    print("inside predict(), median ms:", ", ".join(f"{part} {value:.2f}" for part, value in inside.items()))
     packages = ("torch", "onnxruntime", "openvino-model-api")
     write_json(
         out,
@@ -74,6 +77,7 @@ def main(
                 **conditions(threads, *packages), "plan": setting.bundle.manifest.name, "photos": len(photos)
             },
             "figures": figures,
+            "inside": inside,
             "agreement": agreement,
         },
     )  # fmt: skip
@@ -117,6 +121,20 @@ def parts(setting: Setting, frame: np.ndarray) -> dict[str, Case]:
         "part: raw OpenVINO alone": request.infer,
         "part: our preprocessing": lambda: preprocess(frame, "bgr", slot.input),
     }
+
+
+def own_clock(setting: Setting, frame: np.ndarray, calls: int) -> dict[str, float]:
+    """Medians in ms of what ``predict()`` spends: preprocessing and inference by its own clock, and all else around."""
+    tagger = Tagger(setting.bundle.path, num_threads=setting.threads)
+    rows = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        result = tagger.predict(frame)
+        _ = result.tags
+        total = 1e3 * (time.perf_counter() - began)
+        preprocess, inference = (result.timing[stage] for stage in ("preprocess", "inference"))
+        rows.append((preprocess, inference, total - preprocess - inference))
+    return dict(zip(("preprocessing", "inference", "all else"), np.median(rows, axis=0).tolist(), strict=True))
 
 
 def compare(peers: dict[str, Run], photos: list[np.ndarray], thresholds: np.ndarray) -> dict[str, dict[str, Any]]:

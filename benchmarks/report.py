@@ -19,8 +19,6 @@ from report_pictures import draw_layers, draw_peers, draw_scaling
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-_OWN_PARTS = ("part: our engine alone", "part: our preprocessing")
-
 _INTRO = """# Performance
 
 Ratios are what counts: the machine is shared, and yours is another. Every table is written by
@@ -28,8 +26,9 @@ Ratios are what counts: the machine is shared, and yours is another. Every table
 machine's speed meets all alike. Nothing here was measured on a GPU or a Jetson.
 
 ```bash
-python -m benchmarks --checkpoint runs/pvlr-lite2-coco80 --images photos/     # all of it, in under ten minutes
-pvlr bench engine.plan                                                        # your plan on your machine
+python benchmarks/accuracy.py train pvlr                                  # a trained model, for PyTorch's rows
+python -m benchmarks --checkpoint runs/accuracy/pvlr-0 --images photos/   # all of it, in under ten minutes
+pvlr bench engine.plan                                                    # your plan on your machine
 ```
 """
 
@@ -66,7 +65,7 @@ def peers(data: dict[str, Any] | None, images: Path) -> str:
         for name, values in figures.items()
     ]
     columns = ["", "median ms", "p99", "min", "/ predict()", "same tags", "score difference"]
-    frame, *rest = (values["min_ms"] for name, values in figures.items() if name in (next(iter(figures)), *_OWN_PARTS))
+    inside = ", ".join(f"{part} {value:.2f} ms" for part, value in data["inside"].items())
     return f"""{title}
 
 {_conditions(data)} Plan `{data["conditions"]["plan"]}`. The last two columns compare the tags at the deployed
@@ -80,10 +79,10 @@ thresholds and the scores with fp32 after our preprocessing, on {data["condition
 with the same options on the same payload. It runs all of the network in one precision, a bf16 `predict()` keeps the
 first block in a finer one ([accuracy.md](accuracy.md)). INTER_AREA looks at every pixel, as our filter does;
 INTER_LINEAR looks at four a target pixel and aliases. Model API resizes and normalises inside the network. The
-*parts* show what a frame is made of: `predict()` less our engine and our preprocessing is what the SDK itself costs,
-{frame - sum(rest):.2f} ms of the fastest call.
+*parts* are timed alone, with the caches to themselves. Inside `predict()`, by its own clock, the medians are:
+{inside}.
 
-{_command("peers.py --checkpoint runs/pvlr-lite2-coco80 --int8 int8.plan --images photos/")}"""
+{_command("peers.py --checkpoint runs/accuracy/pvlr-0 --int8 int8.plan --images photos/")}"""
 
 
 def layers(data: dict[str, Any] | None, images: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typer.testing import CliRunner
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.build import build
 from pvlr_sdk.bundle import Bundle, labels_path
-from pvlr_sdk.cli import app, bundles
-from pvlr_sdk.gate import MIN_AGREEMENT, compare
+from pvlr_sdk.cli import app
+from pvlr_sdk.gate import compare
 from pvlr_sdk.labels import LabelBank
 from pvlr_sdk.manifest import InputSpec
 from pvlr_sdk.precision import Photos
@@ -200,10 +199,6 @@ def test_wrong_options(exported: Any, tmp_path: Path) -> None:
             build(exported.onnx, tmp_path / "engine.plan", **options)  # type: ignore[arg-type]
     with pytest.raises(errors.ImageNotFoundError):
         Photos.below(tmp_path / "nothing")
-
-
-def test_the_command_has_the_same_gate() -> None:
-    assert inspect.signature(bundles.build).parameters["min_agreement"].default == MIN_AGREEMENT
 
 
 def test_the_command_reads_a_folder_and_a_csv(exported: Any, tmp_path: Path) -> None:
