@@ -42,7 +42,8 @@ def test_events_resume_within_five_seconds(rtsp: Callable[..., Any], plan: Path,
             for line in process.stdout:
                 notices.put((time.monotonic(), json.loads(line)))
 
-        threading.Thread(target=read, daemon=True).start()
+        reader = threading.Thread(target=read)
+        reader.start()
         try:
             _, on = notices.get(timeout=30)
             (camera.kill if how == "killed" else camera.freeze)()
@@ -61,5 +62,6 @@ def test_events_resume_within_five_seconds(rtsp: Callable[..., Any], plan: Path,
             assert again["start"] > off["time"]
         finally:
             process.terminate()
+            reader.join()  # up to the end of the output, before that is closed under it
     assert process.returncode == 0
     assert notices.get(timeout=5)[1]["reason"] == "stopped"
