@@ -56,4 +56,7 @@ set_target_properties(pvlr_cuda PROPERTIES
 target_include_directories(pvlr_cuda PRIVATE csrc PUBLIC csrc/include)
 # pvlr_host has the checks of the arguments, which the launcher shares with the twin for the CPU.
 target_link_libraries(pvlr_cuda PUBLIC pvlr_host CUDA::cudart_static)
-target_compile_options(pvlr_cuda PRIVATE --Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror)
+target_compile_options(pvlr_cuda PRIVATE -Xcompiler=-Wall,-Wextra)
+if(PVLR_WERROR)
+  target_compile_options(pvlr_cuda PRIVATE --Werror=all-warnings -Xcompiler=-Werror)
+endif()

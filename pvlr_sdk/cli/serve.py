@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _TOKEN = "PVLR_TOKEN"
 _LISTEN = "Where it listens"
+_LOOK = 0.25
+"""Seconds after which the main thread looks whether there was a signal."""
 
 
 def register(app: typer.Typer) -> None:
@@ -150,6 +153,14 @@ def _check_parts() -> None:
         ) from error
 
 
+def _first(ends: queue.SimpleQueue[int | BaseException]) -> int | BaseException:
+    """Wait for what ends the server. A signal may reach another thread, as one does that was sent while the process was
+    stopped: its handler runs once this one, the main thread, wakes."""
+    while True:
+        with suppress(queue.Empty):
+            return ends.get(timeout=_LOOK)
+
+
 def _where(config: ServeConfig, token_file: Path | None) -> ServeSettings:
     from ..serve import ServeSettings
 
@@ -197,7 +208,7 @@ def _run(tagger: Tagger, site: Site | None, settings: ServeSettings) -> None:
     with Watchdog(lambda: server.alive() and (site is None or site.healthy())):
         if site:
             watching.start()
-        end = ends.get()
+        end = _first(ends)
         if site:
             site.stop()
             watching.join(2)

@@ -13,7 +13,7 @@ const live = new Live({
   hello(message) {
     byId("model").textContent = `${message.model}, ${message.precision}`;
     byId("version").textContent = `pvlr ${message.version}`;
-    byId("events").hidden = message.cameras.length === 0;
+    for (const part of ["events", "pause"]) byId(part).hidden = message.cameras.length === 0;
     cards.clear();
     byId("cameras").replaceChildren();
     for (const camera of message.cameras) {

@@ -223,6 +223,7 @@ def test_a_photo_of_ones_own(serve: Callable[..., Any], visit: Callable[..., Any
     page = visit(served.url)
     sync_api.expect(page.locator("#connection")).to_have_text("connected")
     assert page.locator("#events").is_hidden()
+    assert page.locator("#pause").is_hidden()
     page.set_input_files("#file", Path(__file__).parents[3] / "docs/images/chelsea.jpg")
     sync_api.expect(page.locator("#photo .hint")).to_contain_text(" ms")
     expected = served.tag((Path(__file__).parents[3] / "docs/images/chelsea.jpg").read_bytes()).json["tags"]

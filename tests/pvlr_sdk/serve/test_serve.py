@@ -88,6 +88,16 @@ def test_a_signal_ends_it_within_a_second(plan, tmp_path, number, status):
         assert process.stdout.read() == ""
 
 
+def test_a_signal_that_came_while_it_was_stopped_ends_it_too(plan):
+    with serving(plan, CAMERA) as (process, url):
+        while get(f"{url}/readyz")[0] != 200:
+            time.sleep(0.1)
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
+            process.send_signal(number)
+            time.sleep(0.2)
+        assert process.wait(10) == 0
+
+
 def test_events_go_where_watch_sends_them_and_the_page_outlives_the_cameras(plan, tmp_path):
     config = tmp_path / "site.yaml"
     config.write_text(
