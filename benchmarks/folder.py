@@ -53,7 +53,7 @@ def main(
     cv2.setNumThreads(threads)
     alone = inference_alone(Bundle.open(plan), threads, seconds)
     best = max(alone, key=lambda setting: alone[setting])
-    memory: list[float] = []
+    memory: dict[str, list[float]] = {}
     rates: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -66,7 +66,8 @@ def main(
         else:
             sets = {"sample photos": make_photos(folder / "small", count, side)}
         for name, files in sets.items():
-            rates[name] = rate_each(plan, files, threads, seconds, best, memory)
+            memory[name] = []
+            rates[name] = rate_each(plan, files, threads, seconds, best, memory[name])
         reduced = reduced_jpeg(plan, threads, make_photos(folder / "large", large, 3000))
     for name, figures in rates.items():
         print_table(
@@ -79,8 +80,8 @@ def main(
         )
     print_table("inference alone", ["streams x batch", "images/s"], [[k, f"{v:.1f}"] for k, v in alone.items()])
     print_table("photos of 12 megapixels", ["", ""], [[name, f"{value:.3f}"] for name, value in reduced.items()])
-    slope = growth(memory)
-    print(f"memory after the first quarter of the photos: {memory[len(memory) // 4]:.0f} MB, at the end {slope:+.2%}")
+    slope = max(map(growth, memory.values()))
+    print(f"memory at the end against after the first quarter of the photos: {slope:+.2%}")
     data = {"images_per_second": rates, "inference_alone": alone, "reduced_jpeg": reduced, "memory_growth": slope}
     write_json(out, {"conditions": {**conditions(threads), "photos": len(files)}, **data})
 
