@@ -203,9 +203,9 @@ def table(groups: list[str]) -> str:
         figures = [json.loads(path.read_text()) for path in seeds_of(row)]
         if not figures:
             continue
-        if row.group != group and len(set(groups)) > 1:
-            group = row.group
-            lines.append(f"| **{group}** | | | | | | |")
+        if row.group != group and len(groups) > 1:
+            lines.append(f"| **{row.group}** | | | | | | |")
+        group = row.group
         scores = [one["testdev"]["mAP"] for one in figures]
         shown = f"{statistics.mean(scores):.2f}" + (
             f" ({', '.join(f'{score:.2f}' for score in scores)})" if len(scores) > 1 else ""
@@ -218,6 +218,8 @@ def table(groups: list[str]) -> str:
             f"| `python benchmarks/accuracy.py train {row.name}` "
             f"| {statistics.median(one['seconds'] for one in figures) / 60:.0f} min |"
         )
+    if group is None:
+        return "Not measured yet: `python benchmarks/accuracy.py train " + " ".join(row.name for row in rows) + "`."
     return "\n".join(lines)
 
 
