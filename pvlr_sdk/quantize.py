@@ -62,7 +62,8 @@ def quantize(
             got=str(error),
             hint='Install them: pip install "pvlr-sdk[int8]".',
         ) from error
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level: that changes the handlers too, which may be the application's own.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     network = load(payload, "network")
     for number, node in enumerate(network.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"  # what is not quantised is told by name

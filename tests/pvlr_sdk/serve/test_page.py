@@ -81,7 +81,7 @@ def test_pictures_move_and_tags_appear(serve: Callable[..., Any], visit: Callabl
         assert abs(float(width[:-1]) - float(score.split()[0])) < 0.51
     page.locator("#timeline .event.open").first.wait_for()
     assert page.locator("#latest li").count() == 4
-    page.wait_for_function("() => document.querySelectorAll('.chart .quick')[0].getAttribute('d').length > 30")
+    page.wait_for_function("() => document.querySelectorAll('.chart .quick')[0]?.getAttribute('d')?.length > 30")
     sync_api.expect(page.locator("[data-camera=door] .legend").first).to_contain_text("ms median")
     page.get_by_role("button", name="Pause pictures").click()
     page.wait_for_timeout(300)
