@@ -41,12 +41,7 @@ def read_file(source: str) -> tuple[bytes, ModelSpec]:
 
     Raises: ModelError, as in :func:`read_exported`.
     """
-    try:
-        payload = Path(source).read_bytes()
-    except OSError as error:
-        raise errors.ModelError(
-            source, expected="an ONNX file", got=error.strerror or str(error), hint="Make one with pvlr export."
-        ) from None
+    payload = read_payload(source)
     spec = read_spec(payload, source)
     if spec.precision != "fp32":
         raise errors.ModelError(
@@ -56,6 +51,19 @@ def read_file(source: str) -> tuple[bytes, ModelSpec]:
             hint="Give the one that it was made from: pvlr build writes the precision itself (--precision).",
         )
     return payload, spec
+
+
+def read_payload(source: str) -> bytes:
+    """The bytes of an ONNX file.
+
+    Raises: ModelError: it can't be read.
+    """
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise errors.ModelError(
+            source, expected="an ONNX file", got=error.strerror or str(error), hint="Make one with pvlr export."
+        ) from None
 
 
 def network_of(source: str, payload: bytes, spec: ModelSpec, labels: int) -> Network:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import errors, golden
+from .. import golden
 from ..bundle import labels_path
+from ..exported import read_payload
 from ..files import write_files
 from ..gate import Agreement, least_agreement
 from ..labels import LabelBank
@@ -55,12 +56,7 @@ def export_as(
         ModelError, OptionError, MissingPartError, FrameError: as :func:`convert`.
     """
     source = os.fspath(onnx)
-    try:
-        reference = Path(source).read_bytes()
-    except OSError as error:
-        raise errors.ModelError(
-            source, expected="an ONNX file", got=error.strerror or str(error), hint="Make one with pvlr export."
-        ) from None
+    reference = read_payload(source)
     bank = LabelBank.load(labels_path(source))
     ranges: Sequence[FrameLike] = ()
     frames: Sequence[FrameLike] = synthetic()
