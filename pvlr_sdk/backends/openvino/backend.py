@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__, errors
@@ -18,10 +17,8 @@ from .network import (
     SIMILARITY,
     Network,
     check_outputs,
-    compile_parts,
+    compile_network,
     engine_options,
-    front_hint,
-    import_parts,
     open_core,
     precision_hint,
     reason,
@@ -66,20 +63,19 @@ class OpenVinoBackend:
         core = open_core()
         self.precision = _resolve_precision(core, precision, network.source)
         threads = num_threads or available_cores()
-        hints = [front_hint(core)] if self.precision == "bf16" and network.fp32_until else []
-        options = [engine_options(hint, threads, throughput) for hint in [*hints, precision_hint(core, self.precision)]]
+        behind = network.fp32_until if self.precision == "bf16" else None
+        options = engine_options("f32" if behind else precision_hint(core, self.precision), threads, throughput)
         folder = cache.cache_folder() if cached else None
-        keys = [_cache_key(core, network, part, options) for part in range(len(options))]
-        parts = import_parts(core, [cache.load(folder, key) for key in keys], options) if folder else None
-        from_cache = parts is not None
-        if parts is None:
-            parts = compile_parts(core, network, options)
-            for key, part in zip(keys, parts, strict=True):
-                if folder:
-                    cache.store(folder, key, part.export_model().getvalue())
-        check_outputs(parts[-1], network)
-        self._parts = parts
-        self.parallel = int(parts[-1].get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        key = _cache_key(core, network, behind, options)
+        compiled = _imported(core, cache.load(folder, key), options) if folder else None
+        from_cache = compiled is not None
+        if compiled is None:
+            compiled = compile_network(core, network, options, bf16_behind=behind)
+            if folder:
+                cache.store(folder, key, compiled.export_model().getvalue())
+        check_outputs(compiled, network)
+        self._compiled = compiled
+        self.parallel = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._free: deque[Slot] = deque()
         self.info: dict[str, Any] = {
             "backend": "openvino",
@@ -96,24 +92,22 @@ class OpenVinoBackend:
         try:
             return self._free.pop()  # a deque's pop and append are atomic: no lock needed
         except IndexError:
-            return _Request([part.create_infer_request() for part in self._parts])
+            return _Request(self._compiled.create_infer_request())
 
     def release(self, slot: Slot) -> None:
         self._free.append(slot)
 
 
 class _Request:
-    """A slot over a chain of OpenVINO requests, one a part; its arrays are views of the requests' own tensors."""
+    """A slot over an OpenVINO request; its arrays are views of the request's own tensors."""
 
-    __slots__ = ("_first", "_last", "_logits", "_similarity", "input")
+    __slots__ = ("_logits", "_request", "_similarity", "input")
 
-    def __init__(self, requests: list[openvino.InferRequest]) -> None:
-        for before, after in pairwise(requests):
-            after.set_input_tensor(before.get_output_tensor())
-        *self._first, self._last = requests
-        self.input: NDArray[np.float32] = requests[0].get_tensor(INPUT).data[0]
-        self._logits: NDArray[np.float32] = self._last.get_tensor(LOGITS).data[0]
-        self._similarity: NDArray[np.float32] = self._last.get_tensor(SIMILARITY).data[0]
+    def __init__(self, request: openvino.InferRequest) -> None:
+        self._request = request
+        self.input: NDArray[np.float32] = request.get_tensor(INPUT).data[0]
+        self._logits: NDArray[np.float32] = request.get_tensor(LOGITS).data[0]
+        self._similarity: NDArray[np.float32] = request.get_tensor(SIMILARITY).data[0]
 
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         if isinstance(frame, DeviceFrame):
@@ -127,15 +121,13 @@ class _Request:
 
     def start(self) -> None:
         try:
-            for request in self._first:
-                request.infer()
-            self._last.start_async()
+            self._request.start_async()
         except RuntimeError as error:
             raise _failed(error) from error
 
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         try:
-            self._last.wait()
+            self._request.wait()
         except RuntimeError as error:
             raise _failed(error) from error
         return self._logits, self._similarity
@@ -158,10 +150,18 @@ def _failed(error: RuntimeError) -> errors.BackendError:
     return errors.BackendError("inference", expected="a finished inference", got=reason(error), hint="See pvlr doctor.")
 
 
-def _cache_key(core: openvino.Core, network: Network, part: int, options: list[dict[str, Any]]) -> str:
+def _imported(core: openvino.Core, blob: bytes | None, options: dict[str, Any]) -> openvino.CompiledModel | None:
+    """What was compiled earlier; None: it is not there, or no longer good."""
+    try:
+        return core.import_model(blob, "CPU", options) if blob else None
+    except RuntimeError:
+        return None  # an entry that this OpenVINO does not like is compiled anew
+
+
+def _cache_key(core: openvino.Core, network: Network, behind: str | None, options: dict[str, Any]) -> str:
     """Everything that decides what the compiler makes of a payload."""
     cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-    what = [network.sha256, network.input_shape, network.fp32_until, part, __version__, _version(), cpu, options]
+    what = [network.sha256, network.input_shape, behind, __version__, _version(), cpu, options]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ... import errors
+from .lowering import lower
 
 if TYPE_CHECKING:
     import openvino
@@ -18,8 +19,8 @@ INPUT, LOGITS, SIMILARITY = "image", "logits", "similarity"
 class Network:
     """An ONNX network in memory and the shapes that it must have; ``source`` names it in errors.
 
-    Up to the tensor ``fp32_until``, if it is named, a bf16 engine computes in fp32, or in fp16 where the CPU has units
-    for that: the first layers may lose more by bf16 than all others together, and cost little.
+    Up to the tensor ``fp32_until``, if it is named, a bf16 engine computes in fp32: the first layers may lose more by
+    bf16 than all others together, and cost little.
     """
 
     source: str
@@ -77,13 +78,8 @@ def precision_hint(core: openvino.Core, precision: str) -> str:
     return "bf16" if precision == "bf16" or (precision == "int8" and supports_bf16(core)) else "f32"
 
 
-def front_hint(core: openvino.Core) -> str:
-    """fp16 has eight times bf16's resolution and was as good as fp32 here (99.5 % equal tag sets instead of 99.3 %)."""
-    return "f16" if "FP16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-
-
 def engine_options(hint: str, threads: int, throughput: bool) -> dict[str, Any]:
-    """OpenVINO's options of one part."""
+    """OpenVINO's options; ``hint`` is what the types that the network leaves open are computed in."""
     return {
         "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         "INFERENCE_PRECISION_HINT": hint,
@@ -91,8 +87,10 @@ def engine_options(hint: str, threads: int, throughput: bool) -> dict[str, Any]:
     }
 
 
-def compile_parts(core: openvino.Core, network: Network, options: list[dict[str, Any]]) -> list[openvino.CompiledModel]:
-    """The network compiled in as many parts as there are options: one, or two that meet at ``fp32_until``.
+def compile_network(
+    core: openvino.Core, network: Network, options: dict[str, Any], *, bf16_behind: str | None = None
+) -> openvino.CompiledModel:
+    """The network compiled; what comes behind the tensor ``bf16_behind`` in bf16, whatever the options say.
 
     Raises:
         ModelError: it is no PVLR network.
@@ -109,47 +107,13 @@ def compile_parts(core: openvino.Core, network: Network, options: list[dict[str,
     if model.input().get_element_type().get_type_name() != "f32":
         _reject(network, "a float32 input", str(model.input().get_element_type()))
     try:
-        parts = [model] if len(options) == 1 else _split(model, network)
-        return [core.compile_model(part, "CPU", chosen) for part, chosen in zip(parts, options, strict=True)]
+        if bf16_behind and not lower(model, bf16_behind):
+            _reject(network, f"a tensor named {bf16_behind}", "none")
+        return core.compile_model(model, "CPU", options)
     except RuntimeError as error:
         raise errors.BackendError(
             network.source, expected="a network that compiles", got=reason(error), hint="See pvlr doctor."
         ) from error
-
-
-def _split(model: openvino.Model, network: Network) -> list[openvino.Model]:
-    """Cut a network in two at the tensor ``fp32_until``."""
-    from openvino import Layout, Model, Type, op
-    from openvino.preprocess import PrePostProcessor
-
-    outputs = (output for node in model.get_ordered_ops() for output in node.outputs())
-    cut = next((output for output in outputs if network.fp32_until in output.get_names()), None)
-    if cut is None:
-        _reject(network, f"a tensor named {network.fp32_until}", "none")
-    entry = op.Parameter(cut.get_element_type(), cut.get_partial_shape())
-    for target in cut.get_target_inputs():
-        target.replace_source_output(entry.output(0))
-    front, rest = Model([cut], model.get_parameters()), Model(model.get_results(), [entry])
-    # Handed over as the bf16 part wants it, or it would convert and reorder the tensor first (0.6 ms of 5.6 on Lite2).
-    joints = PrePostProcessor(front), PrePostProcessor(rest)
-    for joint in (joints[0].output(), joints[1].input()):
-        joint.tensor().set_element_type(Type.bf16)
-        if len(cut.get_partial_shape()) == 4:
-            joint.tensor().set_layout(Layout("NHWC"))
-            joint.model().set_layout(Layout("NCHW"))
-    return [joint.build() for joint in joints]
-
-
-def import_parts(
-    core: openvino.Core, blobs: list[bytes | None], options: list[dict[str, Any]]
-) -> list[openvino.CompiledModel] | None:
-    """What was compiled earlier; None: some part is not there, or no longer good."""
-    if not all(blobs):
-        return None
-    try:
-        return [core.import_model(blob, "CPU", chosen) for blob, chosen in zip(blobs, options, strict=True)]
-    except RuntimeError:
-        return None  # an entry that this OpenVINO does not like is compiled anew
 
 
 def check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
