@@ -45,9 +45,6 @@ from pvlr_training.train import train as train_run
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "accuracy.md"
-BASE = "pvlr"
-"""The row that all others of the frozen recipe are compared with."""
-
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console()
 
@@ -59,9 +56,10 @@ class Row:
     name: str
     label: str
     group: str
+    table: str
+    recipe: str
     config: Path
     overrides: tuple[str, ...]
-    frozen: bool
 
     def result(self, seed: int) -> Path:
         return RESULTS / "accuracy" / f"{self.name}-{seed}.json"
@@ -75,7 +73,8 @@ def read_rows() -> list[Row]:
         for row in group["rows"]:
             overrides = (*recipe["set"], *row.get("set", ()))
             config = (HERE / recipe["config"]).resolve()
-            rows.append(Row(row["name"], row["label"], group["title"], config, overrides, group["recipe"] == "frozen"))
+            place = group["title"], group["table"], group["recipe"]
+            rows.append(Row(row["name"], row["label"], *place, config, overrides))
     return rows
 
 
@@ -119,9 +118,11 @@ def train_row(row: Row, seed: int, out: Path) -> dict[str, Any]:
     model, config, extra = load_model(folder)
     source = config.data.sources[0]
     assert isinstance(source, CsvSource)
-    tested = config.data.model_copy(update={"sources": (source.model_copy(update={"splits": ("testdev",)}),)})
+    tested = config.data.model_copy(
+        update={"sources": (source.model_copy(update={"splits": ("testdev",)}),), "share": 1.0}
+    )
     photos = decoded(tested.model_dump_json())
-    logits = test_logits(row, model, photos, Views(tested, 0), out)
+    logits = test_logits(model, photos, Views(tested, 0), out, frozen=config.train.finetune.epochs == 0)
     targets = photos.targets.numpy()
     testdev = measure(logits, targets, np.array(extra["thresholds"]))
     testdev["mAP_11pt"] = round(
@@ -154,10 +155,10 @@ def decoded(config: str) -> Photos:
     return load_photos(DataConfig.model_validate_json(config))
 
 
-def test_logits(row: Row, model: PVLR, photos: Photos, views: Views, out: Path) -> NDArray[np.float64]:
+def test_logits(model: PVLR, photos: Photos, views: Views, out: Path, frozen: bool) -> NDArray[np.float64]:
     """Logits of the deployed network; where the backbone was never trained, on its cached features (bf16)."""
     deployed, machine = DeployedPVLR(model), Machine("auto")
-    if not row.frozen:
+    if not frozen:
         with machine.autocast():
             return predict_logits(deployed, photos, views)
     features = shared_features(out / "features", model.backbone, photos, views, 1, machine, lambda _: None)[0]
@@ -180,37 +181,32 @@ def seconds_an_epoch(log: list[dict[str, Any]]) -> dict[str, float]:
 def write() -> None:
     """Write docs/accuracy.md from its template and the files in benchmarks/results."""
     page = (HERE / "accuracy_page.md").read_text()
-    tables = {
-        "rivals": lambda: table(["Rival heads"]),
-        "ablations": lambda: table([row.group for row in read_rows() if row.frozen and row.group != "Rival heads"]),
-        "finetuned": lambda: table(["Fine-tuned"]),
-        "shipped": shipped_table,
-        "parity": parity_table,
-    }
-    page = re.sub(r"\{\{ (\w+) \}\}", lambda match: tables[match[1]](), page)
+    tables = {"shipped": shipped_table, "parity": parity_table}
+    page = re.sub(r"\{\{ (\w+) \}\}", lambda match: tables[match[1]]() if match[1] in tables else table(match[1]), page)
     write_files({PAGE: page.encode()})
     console.print(f"wrote {PAGE}")
 
 
-def table(groups: list[str]) -> str:
-    """Rows of these groups that have figures, as a Markdown table; the difference is to the first row of the recipe."""
-    rows = [row for row in read_rows() if row.group in groups]
-    base_name = BASE if rows[0].frozen else rows[0].name
-    base = mean_map(next(row for row in read_rows() if row.name == base_name))
+def table(name: str) -> str:
+    """The table's rows that have figures, in Markdown; the difference is to the first row of the recipe."""
+    rows = [row for row in read_rows() if row.table == name]
+    several = len({row.group for row in rows}) > 1
     lines = ["| | mAP | against PVLR | Head, parameters | Seconds an epoch | Repeat it | |", "| --- " * 7 + "|"]
     group = None
     for row in rows:
         figures = [json.loads(path.read_text()) for path in seeds_of(row)]
         if not figures:
             continue
-        if row.group != group and len(groups) > 1:
+        if row.group != group and several:
             lines.append(f"| **{row.group}** | | | | | | |")
         group = row.group
         scores = [one["testdev"]["mAP"] for one in figures]
         shown = f"{statistics.mean(scores):.2f}" + (
             f" ({', '.join(f'{score:.2f}' for score in scores)})" if len(scores) > 1 else ""
         )
-        difference = "" if row.name == base_name or base is None else f"{statistics.mean(scores) - base:+.2f}"
+        base = next(other for other in read_rows() if other.recipe == row.recipe)
+        base_map = mean_map(base)
+        difference = "" if row.name == base.name or base_map is None else f"{statistics.mean(scores) - base_map:+.2f}"
         stage = list(figures[0]["seconds_an_epoch"])[-1]
         lines.append(
             f"| {row.label} | {shown} | {difference} | {figures[0]['parameters']['head'] / 1e6:.2f} M "

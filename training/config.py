@@ -150,7 +150,8 @@ class RandAugmentConfig(_Strict):
 
 
 class DataConfig(_Strict):
-    """What is trained on. ``holdout`` is the share of photos kept for thresholds and the learning curve.
+    """What is trained on. ``holdout`` is the share of photos kept for thresholds and the learning curve; ``share`` is
+    how much of the others is used, to see what fewer photos would give.
 
     ``cache``: whether decoded photos are kept in memory: ``auto`` as many as fit in half of what is available.
     """
@@ -159,6 +160,7 @@ class DataConfig(_Strict):
     labels: tuple[str, ...] = Field(min_length=1)
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     holdout: float = Field(0.08, gt=0, lt=0.5)
+    share: float = Field(1.0, gt=0, le=1)
     cache: Literal["auto", "memory", "none"] = "auto"
     min_crop: float = Field(0.4, gt=0, le=1)
     jitter: float = Field(0.1, ge=0, le=1)
@@ -167,7 +169,8 @@ class DataConfig(_Strict):
 
 
 class StageConfig(_Strict):
-    """One stage of training: ``lr`` for the head, ``backbone_lr`` for what is unfrozen of the backbone.
+    """One stage of training: ``lr`` for the head, ``backbone_lr`` for what is unfrozen of the backbone, ``cap_lr`` for
+    the context-aware prompts (None: as the head).
 
     Each step is made from the gradients of ``accumulate`` batches, as if they were one.
     """
@@ -177,6 +180,7 @@ class StageConfig(_Strict):
     accumulate: int = Field(1, ge=1)
     lr: float = Field(gt=0)
     backbone_lr: float = Field(0.0, ge=0)
+    cap_lr: float | None = Field(None, ge=0)
     weight_decay: float = Field(1e-2, ge=0)
 
 

@@ -19,7 +19,7 @@ from pvlr_sdk.frames import load_frame
 from pvlr_sdk.preprocess import Preprocessor
 
 from .config import DataConfig
-from .holdout import is_held_out
+from .holdout import is_held_out, is_used
 from .memory import available_memory
 from .randaugment import RandAugment
 from .sources import read_source
@@ -90,7 +90,12 @@ def load_photos(
         LabelsFileError: a labels file is wrong, or there is not one photo with a label.
     """
     memory = {"memory": math.inf, "none": 0.0, "auto": 0.5 * available_memory() / processes}[config.cache]
-    rows = [row for source in config.sources for row in read_source(source, config.labels)]
+    rows = [
+        (path, target)
+        for source in config.sources
+        for path, target in read_source(source, config.labels)
+        if is_held_out(path.name, config.holdout) or is_used(path.name, config.share)
+    ]
     loaded: list[tuple[Path, Image | Path | None]] = []
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(rows), _TOGETHER):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .config import Config, StageConfig
 from .losses import asymmetric_loss, binary_cross_entropy
 from .machine import Machine
-from .model import PVLR
+from .model import PVLR, TextBranch
 from .optim import decayed
 
 Stage = Literal["head", "finetune"]
@@ -51,7 +51,12 @@ def open_optimizer(stage: Stage, model: PVLR, config: Config) -> torch.optim.Ada
     settings: StageConfig = getattr(config.train, stage)
     model.backbone.requires_grad_(False)
     head = [*model.head.parameters(), *(p for p in model.text.parameters() if p.requires_grad)]
-    groups: list[dict[str, Any]] = decayed(head, settings.lr, settings.weight_decay)
+    groups: list[dict[str, Any]] = []
+    if settings.cap_lr is not None and isinstance(model.text, TextBranch):
+        prompts = list(model.text.context.parameters())
+        head = [p for p in head if not any(p is prompt for prompt in prompts)]
+        groups = decayed(prompts, settings.cap_lr, settings.weight_decay)
+    groups = decayed(head, settings.lr, settings.weight_decay) + groups
     if stage == "finetune":
         chosen = config.train.depthwise
         depthwise = not config.model.pretrained if chosen is None else chosen

@@ -29,6 +29,7 @@ from .deploy import DeployedPVLR
 from .logs import RunLog
 from .loop import Run, StageLoop
 from .machine import Machine
+from .memory import keep_freed_memory
 from .model import PVLR
 from .optim import moving_average
 from .stages import STAGES
@@ -59,6 +60,7 @@ def train(
     config = load_config(config_path, overrides)
     folder = out or Path("runs") / config.name
     machine = Machine(config.train.precision)
+    keep_freed_memory()
     log = RunLog(folder, console or Console(stderr=True), quiet=not machine.leads)
     unfinished = has_state(folder)
     if unfinished and not resume and not dry_run:

@@ -106,6 +106,20 @@ def test_holdout_is_disjoint_and_does_not_depend_on_the_order(config: Config) ->
     assert set(split_holdout(backwards, 0.2)[1].names) == set(held.names)
 
 
+def test_a_share_of_the_photos_leaves_the_held_out_ones_alone(config: Config) -> None:
+    def names(share: float) -> tuple[set[str], set[str]]:
+        data = config.data.model_copy(update={"share": share, "holdout": 0.2})
+        training, held = split_holdout(load_photos(data), data.holdout)
+        return set(training.names), set(held.names)
+
+    all_photos, all_held = names(1.0)
+    half, held = names(0.5)
+    tenth, _ = names(0.1)
+    assert held == all_held
+    assert tenth < half < all_photos
+    assert 0.3 < len(half) / len(all_photos) < 0.7
+
+
 def test_augmented_views_follow_from_seed_epoch_and_index(config: Config) -> None:
     image = load_photos(config.data).images[0]
     views, again = Views(config.data, seed=1), Views(config.data, seed=1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +46,27 @@ def test_limits(tmp_path: Path, group: str | None, limits: dict[str, tuple[Any, 
 def test_this_machine_and_one_that_does_not_tell(tmp_path: Path) -> None:
     assert available_memory() > 10**6
     assert available_memory(meminfo=tmp_path / "nothing") == 0
+
+
+_FAULTS = """
+import resource, torch
+from pvlr_training.memory import keep_freed_memory
+{}
+for step in range(11):
+    if step == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(2):
+        torch.empty(40 << 20, dtype=torch.uint8).fill_(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
+def test_freed_tensors_are_not_given_back_to_the_kernel() -> None:
+    """Ten steps that take and free 40 MB twice: the kernel's page faults, in a process of its own."""
+    faults = {}
+    for call in ("keep_freed_memory()", ""):
+        done = subprocess.run([sys.executable, "-c", _FAULTS.format(call)], capture_output=True, text=True, check=True)
+        faults[call] = int(done.stdout)
+    assert faults[""] > 10_000
+    assert faults["keep_freed_memory()"] < 0.02 * faults[""]

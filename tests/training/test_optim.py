@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
+from pvlr_training.config import load_config
+from pvlr_training.model import PVLR
 from pvlr_training.optim import moving_average, open_schedule
+from pvlr_training.stages import open_optimizer
 
 
 def rates(kind: str, steps: int, done: int = 0, start: float | None = None) -> list[list[float]]:
@@ -63,3 +67,22 @@ def test_moving_average_starts_short() -> None:
     average = [torch.zeros(1)]
     moving_average(0.9)(average, value, 1000)
     assert average[0].item() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("cap_lr", [None, 1e-5])
+def test_context_prompts_can_have_a_rate_of_their_own(write_config: Any, cap_lr: float | None) -> None:
+    config = load_config(write_config())
+    head = config.train.head.model_copy(update={"cap_lr": cap_lr})
+    chosen = config.model_copy(update={"train": config.train.model_copy(update={"head": head})})
+    model = PVLR(chosen.data.labels, 64, 64, chosen.model)
+    rates = {
+        parameter: group["lr"]
+        for group in open_optimizer("head", model, chosen).param_groups
+        for parameter in group["params"]
+    }
+    prompts = set(model.text.context.parameters())
+    others = {*model.head.parameters(), *model.text.fusion.parameters()}
+    assert prompts
+    assert rates.keys() == prompts | others
+    assert {rates[prompt] for prompt in prompts} == {head.lr if cap_lr is None else cap_lr}
+    assert {rates[parameter] for parameter in others} == {head.lr}
