@@ -43,7 +43,7 @@ PVLR_INLINE Float4 load_pixel(const float* pixel) {
 // Outputs begin..begin+kGroup-1: independent sums, to hide the latency of an FMA.
 template <std::int64_t kChannels, int kGroup>
 PVLR_INLINE void horizontal_group(const float* line, const AxisFilter& filter, std::int64_t begin, const float* scale,
-                                  const float* bias, float* const* planes) {
+                                  const float* bias, float* const* planes, std::int64_t step) {
   const std::int64_t taps = filter.taps();
   const float* weights = filter.weights(begin);
   Float4 sum[kGroup] = {};
@@ -57,17 +57,17 @@ PVLR_INLINE void horizontal_group(const float* line, const AxisFilter& filter, s
 #pragma GCC unroll 4
   for (int j = 0; j < kGroup; ++j) {
 #pragma GCC unroll 3
-    for (int c = 0; c < 3; ++c) planes[c][begin + j] = sum[j][c] * scale[c] + bias[c];
+    for (int c = 0; c < 3; ++c) planes[c][(begin + j) * step] = sum[j][c] * scale[c] + bias[c];
   }
 }
 
 template <std::int64_t kChannels>
 PVLR_INLINE void horizontal_body(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
-                                 float* const* planes) {
+                                 float* const* planes, std::int64_t step) {
   const std::int64_t width = filter.size();
   std::int64_t i = 0;
-  for (; i + 4 <= width; i += 4) horizontal_group<kChannels, 4>(line, filter, i, scale, bias, planes);
-  for (; i < width; ++i) horizontal_group<kChannels, 1>(line, filter, i, scale, bias, planes);
+  for (; i + 4 <= width; i += 4) horizontal_group<kChannels, 4>(line, filter, i, scale, bias, planes, step);
+  for (; i < width; ++i) horizontal_group<kChannels, 1>(line, filter, i, scale, bias, planes, step);
 }
 
 PVLR_INLINE std::uint32_t clip(std::int32_t fixed_point) {
@@ -114,8 +114,8 @@ PVLR_INLINE void nv12_any(const std::uint8_t* luma, const std::uint8_t* chroma, 
 #define PVLR_PASSES(name, target)                                                                              \
   template <std::int64_t kChannels>                                                                            \
   target void horizontal(const float* line, const AxisFilter& filter, const float* scale, const float* bias,   \
-                         float* const* planes) {                                                               \
-    horizontal_body<kChannels>(line, filter, scale, bias, planes);                                             \
+                         float* const* planes, std::int64_t step) {                                            \
+    horizontal_body<kChannels>(line, filter, scale, bias, planes, step);                                       \
   }                                                                                                            \
   target void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, YuvMatrix matrix, \
                    YuvRange range, std::uint8_t* rgbx) {                                                       \
