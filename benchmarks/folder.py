@@ -38,7 +38,7 @@ from pvlr_sdk.frames import load_frame
 from pvlr_sdk.preprocess import Preprocessor
 
 ALONE = "raw inference alone, best batch and streams"
-OURS = "our engine alone, best batch"
+OURS = "our engine alone"
 STREAM = "predict_stream, optimize=throughput"
 SIMPLE = "read and predict, one after the other"
 

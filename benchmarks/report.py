@@ -160,9 +160,6 @@ def folder(data: dict[str, Any] | None, _: Path) -> str:
         title_row = [name, "Images/s", "/ raw inference alone", "/ our engine alone", "/ simple loop"]
         tables.append(_table(title_row, rows))
     measured = "\n\n".join(tables)
-    beside, threads = data["beside_inference_ms"][name], data["conditions"]["threads"]
-    bound = 1 / (1 / rates[OURS] + sum(beside.values()) / 1000 / threads)
-    stream = rates[STREAM]
     return f"""{title}
 
 {_conditions(data)} {data["conditions"]["photos"]} photos. Everything runs on the same cores, so decoding and
@@ -171,13 +168,7 @@ often progressive and take three times as long to decode.
 
 {measured}
 
-What is missing to raw inference, of the {name}: the first block in fp32, which keeps the tags
-([accuracy.md](accuracy.md)), takes {100 * (1 - rates[OURS] / rates[ALONE]):.0f} % of the engine's rate. Reading and
-decoding a photo takes {beside["read and decode"]:.2f} ms of one thread, preprocessing it
-{beside["preprocess"]:.2f} ms. On the same cores, and with nothing else to do, that leaves {bound:.0f} photos a second;
-`predict_stream` makes {stream:.0f}, {100 * stream / bound:.0f} % of that, {100 * stream / rates[OURS]:.0f} % of our
-engine alone and {100 * stream / rates[ALONE]:.0f} % of raw inference. The simple loop has all threads at work in each
-inference, so that even our engine alone is only {rates[OURS] / rates[SIMPLE]:.2f} times as fast.
+{_missing(name, data)}
 
 Memory at the end against after the first quarter of the photos: {100 * data["memory_growth"]:+.1f} %. `predict_stream`,
 `predict_batch` and `predict` of one tagger give the same bits. Taggers optimised for latency and for throughput are
@@ -191,6 +182,23 @@ holds that). Photos of 12 megapixels, enlarged from the samples:
 {_table(["", ""], [[name, f"{value:.3f}"] for name, value in reduced.items()])}
 
 {_command("folder.py --images photos/")}"""
+
+
+def _missing(name: str, data: dict[str, Any]) -> str:
+    """Where the rest of raw inference's rate is, for one set of photos."""
+    rates, threads = data["images_per_second"][name], data["conditions"]["threads"]
+    ours, stream = rates[OURS], rates[STREAM]
+    text = f"""What is missing to raw inference, of the {name}: the first block in fp32, which keeps the tags
+([accuracy.md](accuracy.md)), takes {100 * (1 - ours / rates[ALONE]):.0f} % of the engine's rate; reading, decoding and
+preprocessing on the same cores {100 * (1 - stream / ours):.0f} % of what is left. The simple loop has all threads at
+work in each inference, so that even our engine alone is only {ours / rates[SIMPLE]:.2f} times as fast."""
+    if beside := data.get("beside_inference_ms", {}).get(name):
+        bound = 1 / (1 / ours + sum(beside.values()) / 1000 / threads)
+        decode, rest = beside["read and decode"], beside["preprocess"]
+        text += f""" Reading and
+decoding a photo takes {decode:.2f} ms of one thread and preprocessing it {rest:.2f} ms: with no other cost the same
+cores would tag {bound:.0f} photos a second, of which `predict_stream` makes {100 * stream / bound:.0f} %."""
+    return text
 
 
 def preprocess(data: dict[str, Any] | None, _: Path) -> str:
