@@ -65,7 +65,8 @@ class Preprocessor:
             pixels: uint8, any strides: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray,
                 (H * 3 / 2, W) for those of :mod:`pvlr_sdk.yuv`. i420 is copied if it is not C-contiguous.
             order: one of :data:`ORDERS`.
-            out: a C-contiguous float32 array of the result's shape to write into; a new one by default.
+            out: a float32 array of the result's shape to write into, C-contiguous or a view of a C-contiguous
+                (height, width, 3) one, which gives the same numbers; a new one by default.
 
         Raises:
             FrameDtypeError: ``pixels`` is not uint8.
@@ -132,7 +133,7 @@ def picture_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
 def _check_out(out: Any, shape: tuple[int, int, int]) -> None:
     if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-    elif not out.flags.c_contiguous or not out.flags.writeable:
+    elif not (out.flags.c_contiguous or out.transpose(1, 2, 0).flags.c_contiguous) or not out.flags.writeable:
         got = "an array that is not contiguous or not writeable"
     else:
         return

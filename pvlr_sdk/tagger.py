@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from threading import Lock
-from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import device_frames, errors, golden
-from .backends import Backend, Slot, open_backend
+from . import errors, golden
+from .backends import Backend, open_backend
 from .bundle import Bundle, default_plan
-from .frames import Frame, load_frame
+from .inference import Inference
 from .overlap import Workers, overlapped
 from .preprocess import Preprocessor
 from .result import LabelSpace, TagResult, checked_top_k, thresholds_for
@@ -75,12 +73,12 @@ class Tagger:
         )
         deployed = np.array([label.threshold for label in manifest.labels], np.float32)
         self._thresholds = thresholds_for(deployed, self._space.index, threshold)
-        self._preprocess = Preprocessor(manifest.input)
+        preprocess = Preprocessor(manifest.input)
         backend = open_backend(bundle, device, precision, num_threads, optimize)
-        golden.check(manifest.golden, backend, self._preprocess, str(bundle.path))
+        golden.check(manifest.golden, backend, preprocess, str(bundle.path))
         self._backend: Backend | None = backend
         size = 2 * manifest.input.height, 2 * manifest.input.width
-        self._least_size = size if reduced_jpeg else None
+        self._inference = Inference(preprocess, self._space, size if reduced_jpeg else None, str(bundle.path))
         self._process = os.getpid()
         self._workers: Workers | None = None
         self._workers_lock = Lock()
@@ -135,7 +133,7 @@ class Tagger:
         """
         backend = self._ready()
         options = self._options(threshold, top_k)
-        return self._finish(backend, self._start(backend, frame, color), *options)
+        return self._inference.finish(backend, self._inference.start(backend, frame, color), *options)
 
     def submit(self, frame: FrameLike, *, color: str = "bgr") -> Pending:
         """Begin to tag one frame; the answer's ``result()`` is what ``predict`` gives.
@@ -150,8 +148,8 @@ class Tagger:
         """
         backend = self._ready()
         options = self._options(None, None)
-        job = self._start(backend, frame, color)
-        return Pending(lambda: self._finish(backend, job, *options))
+        job = self._inference.start(backend, frame, color)
+        return Pending(lambda: self._inference.finish(backend, job, *options))
 
     def predict_async(
         self,
@@ -179,7 +177,10 @@ class Tagger:
         with self._workers_lock:
             if self._workers is None:
                 self._workers = Workers(backend.parallel + 1)
-            return self._workers.submit(lambda: self._finish(backend, self._start(backend, frame, color), *options))
+            inference = self._inference
+            return self._workers.submit(
+                lambda: inference.finish(backend, inference.start(backend, frame, color), *options)
+            )
 
     def predict_batch(
         self,
@@ -232,14 +233,11 @@ class Tagger:
         options = self._options(threshold, top_k)
         backend = self._ready()
 
-        def attempt(frame: FrameLike) -> TagResult | errors.FrameError:
-            try:
-                return self._finish(backend, self._start(backend, frame, color), *options)
-            except errors.FrameError as error:
-                return error
+        def attempt(frames: list[FrameLike]) -> list[TagResult | errors.FrameError]:
+            return self._inference.tag(backend, frames, color, *options)
 
         # One worker more than inferences at once: while one waits for the disk, the others keep the engine busy.
-        return overlapped(attempt, frames, workers=backend.parallel + 1)
+        return overlapped(attempt, frames, workers=backend.parallel + 1, together=backend.together)
 
     def close(self) -> None:
         """Free the model. Calls that are under way in other threads still end; later ones raise BackendError."""
@@ -279,38 +277,6 @@ class Tagger:
         top_k = self._top_k if top_k is None else checked_top_k(top_k)
         return thresholds_for(self._thresholds, self._space.index, threshold), top_k
 
-    def _start(self, backend: Backend, frame: FrameLike, color: str) -> _Job:
-        began = perf_counter()
-        if device_frames.on_gpu(frame):
-            pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)
-        else:
-            pixels = load_frame(frame, color, self._least_size)
-        decoded = perf_counter()
-        slot = backend.acquire()
-        slot.load(pixels, self._preprocess)
-        preprocessed = perf_counter()
-        slot.start()
-        return _Job(slot, pixels.size, began, decoded, preprocessed)
-
-    def _finish(self, backend: Backend, job: _Job, thresholds: Any, top_k: int | None) -> TagResult:
-        logits, similarity = job.slot.wait()
-        inferred = perf_counter()
-        region = self._preprocess.region(*job.size)
-        result = TagResult(self._space, logits.copy(), similarity.copy(), thresholds, top_k, job.size, region)
-        # Only after a success: a slot whose inference went wrong is never used again.
-        backend.release(job.slot)
-        if not np.isfinite(result.logits).all():
-            raise golden.non_finite(self._info["plan"])
-        ended = perf_counter()
-        result.timing = {
-            "decode": 1e3 * (job.decoded - job.began),
-            "preprocess": 1e3 * (job.preprocessed - job.decoded),
-            "inference": 1e3 * (inferred - job.preprocessed),
-            "head": 1e3 * (ended - inferred),
-            "total": 1e3 * (ended - job.began),
-        }
-        return result
-
 
 class Pending:
     """A frame on its way, from :meth:`Tagger.submit`. Belongs to one thread."""
@@ -329,14 +295,3 @@ class Pending:
         if self._result is None:
             self._result = self._finish()
         return self._result
-
-
-@dataclass(slots=True)
-class _Job:
-    """A frame on its way through the network; the times are perf_counter's seconds."""
-
-    slot: Slot
-    size: tuple[int, int]
-    began: float
-    decoded: float
-    preprocessed: float

@@ -67,6 +67,12 @@ pvlr::ChromaPlanes chroma_of(const pvlr::PreprocessParams& p, const Order& order
   return {u, u + p.src_height / 2 * width, width, width, 1, 0, 0, order.matrix, order.range};
 }
 
+// Whether a (3, height, width) array is a view of a C-contiguous (height, width, 3) one.
+bool is_channels_last(const py::array& out) {
+  constexpr py::ssize_t kFloat = sizeof(float);
+  return out.strides(0) == kFloat && out.strides(2) == 3 * kFloat && out.strides(1) == out.shape(2) * 3 * kFloat;
+}
+
 void preprocess(const py::array& pixels, const std::string& order_name, py::array& out, const Region& region,
                 const Triple& scale, const Triple& bias, const Triple& pad) {
   const Order order = parse_order(order_name);
@@ -81,8 +87,9 @@ void preprocess(const py::array& pixels, const std::string& order_name, py::arra
     throw py::value_error("pixels: an I420 array must be C-contiguous");
   }
   if (!py::isinstance<py::array_t<float>>(out)) throw py::type_error("out: dtype must be float32");
-  if (out.ndim() != 3 || out.shape(0) != 3 || (out.flags() & py::array::c_style) == 0 || !out.writeable()) {
-    throw py::value_error("out: must be a writeable C-contiguous (3, height, width) array");
+  const bool planes = (out.flags() & py::array::c_style) != 0;
+  if (out.ndim() != 3 || out.shape(0) != 3 || !(planes || is_channels_last(out)) || !out.writeable()) {
+    throw py::value_error("out: must be a writeable (3, height, width) array, its planes or its pixels packed");
   }
 
   pvlr::PreprocessParams params{};
@@ -95,6 +102,7 @@ void preprocess(const py::array& pixels, const std::string& order_name, py::arra
   params.format = order.format;
   if (order.yuv()) params.chroma = chroma_of(params, order);
   params.dst = static_cast<float*>(out.mutable_data());
+  params.channels_last = !planes;
   params.dst_width = out.shape(2);
   params.dst_height = out.shape(1);
   params.region_left = region[0];
@@ -113,9 +121,11 @@ void preprocess(const py::array& pixels, const std::string& order_name, py::arra
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled core of pvlr_sdk. Use pvlr_sdk.preprocess.Preprocessor.";
-  module.def("preprocess", &preprocess, py::arg("pixels"), py::arg("order"), py::arg("out"), py::arg("region"),
-             py::arg("scale"), py::arg("bias"), py::arg("pad"),
-             "Resize and normalise a uint8 frame into `out`, float32 (3, height, width) in RGB order.");
+  module.def(
+      "preprocess", &preprocess, py::arg("pixels"), py::arg("order"), py::arg("out"), py::arg("region"),
+      py::arg("scale"), py::arg("bias"), py::arg("pad"),
+      "Resize and normalise a uint8 frame into `out`, float32 (3, height, width) in RGB order, perhaps a view of "
+      "(height, width, 3).");
   module.def(
       "instruction_set", [] { return pvlr::best_passes().name; },
       "The instruction set that the pass uses on this processor.");

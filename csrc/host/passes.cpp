@@ -40,13 +40,11 @@ PVLR_INLINE Float4 load_pixel(const float* pixel) {
   return value;
 }
 
-// Outputs begin..begin+kGroup-1: independent sums, to hide the latency of an FMA.
+// The filtered pixels begin..begin+kGroup-1: independent sums, to hide the latency of an FMA.
 template <std::int64_t kChannels, int kGroup>
-PVLR_INLINE void horizontal_group(const float* line, const AxisFilter& filter, std::int64_t begin, const float* scale,
-                                  const float* bias, float* const* planes) {
+PVLR_INLINE void filter_pixels(const float* line, const AxisFilter& filter, std::int64_t begin, Float4* sum) {
   const std::int64_t taps = filter.taps();
   const float* weights = filter.weights(begin);
-  Float4 sum[kGroup] = {};
   const float* pixels[kGroup];
 #pragma GCC unroll 4
   for (int j = 0; j < kGroup; ++j) pixels[j] = line + filter.first(begin + j) * kChannels;
@@ -54,20 +52,56 @@ PVLR_INLINE void horizontal_group(const float* line, const AxisFilter& filter, s
 #pragma GCC unroll 4
     for (int j = 0; j < kGroup; ++j) sum[j] += load_pixel<kChannels>(pixels[j] + k * kChannels) * weights[j * taps + k];
   }
+}
+
+template <std::int64_t kChannels, int kGroup>
+PVLR_INLINE void horizontal_group(const float* line, const AxisFilter& filter, std::int64_t begin, const float* scale,
+                                  const float* bias, float* const* planes, std::int64_t step) {
+  Float4 sum[kGroup] = {};
+  filter_pixels<kChannels, kGroup>(line, filter, begin, sum);
 #pragma GCC unroll 4
   for (int j = 0; j < kGroup; ++j) {
 #pragma GCC unroll 3
-    for (int c = 0; c < 3; ++c) planes[c][begin + j] = sum[j][c] * scale[c] + bias[c];
+    for (int c = 0; c < 3; ++c) planes[c][(begin + j) * step] = sum[j][c] * scale[c] + bias[c];
   }
+}
+
+// The same where the planes are the channels of packed pixels: whole pixels are stored, each fourth float being the
+// next one's first.
+template <std::int64_t kChannels, int kGroup, bool kReversed>
+PVLR_INLINE void packed_group(const float* line, const AxisFilter& filter, std::int64_t begin, Float4 scale,
+                              Float4 bias, float* pixels) {
+  Float4 sum[kGroup] = {};
+  filter_pixels<kChannels, kGroup>(line, filter, begin, sum);
+#pragma GCC unroll 4
+  for (int j = 0; j < kGroup; ++j) {
+    Float4 value = sum[j] * scale + bias;
+    if constexpr (kReversed) value = Float4{value[2], value[1], value[0], value[3]};
+    std::memcpy(pixels + (begin + j) * 3, &value, sizeof value);
+  }
+}
+
+template <std::int64_t kChannels, bool kReversed>
+PVLR_INLINE std::int64_t packed_body(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
+                                     float* pixels) {
+  const Float4 scales = {scale[0], scale[1], scale[2], 0.0F};
+  const Float4 biases = {bias[0], bias[1], bias[2], 0.0F};
+  std::int64_t i = 0;
+  for (; i + 4 < filter.size(); i += 4) packed_group<kChannels, 4, kReversed>(line, filter, i, scales, biases, pixels);
+  return i;
 }
 
 template <std::int64_t kChannels>
 PVLR_INLINE void horizontal_body(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
-                                 float* const* planes) {
+                                 float* const* planes, std::int64_t step) {
   const std::int64_t width = filter.size();
   std::int64_t i = 0;
-  for (; i + 4 <= width; i += 4) horizontal_group<kChannels, 4>(line, filter, i, scale, bias, planes);
-  for (; i < width; ++i) horizontal_group<kChannels, 1>(line, filter, i, scale, bias, planes);
+  if (step == 3) {
+    i = planes[0] < planes[2] ? packed_body<kChannels, false>(line, filter, scale, bias, planes[0])
+                              : packed_body<kChannels, true>(line, filter, scale, bias, planes[2]);
+  }
+  for (; i + 4 <= width; i += 4) horizontal_group<kChannels, 4>(line, filter, i, scale, bias, planes, step);
+  for (; i < width; ++i) horizontal_group<kChannels, 1>(line, filter, i, scale, bias, planes, step);
 }
 
 PVLR_INLINE std::uint32_t clip(std::int32_t fixed_point) {
@@ -114,8 +148,8 @@ PVLR_INLINE void nv12_any(const std::uint8_t* luma, const std::uint8_t* chroma, 
 #define PVLR_PASSES(name, target)                                                                              \
   template <std::int64_t kChannels>                                                                            \
   target void horizontal(const float* line, const AxisFilter& filter, const float* scale, const float* bias,   \
-                         float* const* planes) {                                                               \
-    horizontal_body<kChannels>(line, filter, scale, bias, planes);                                             \
+                         float* const* planes, std::int64_t step) {                                            \
+    horizontal_body<kChannels>(line, filter, scale, bias, planes, step);                                       \
   }                                                                                                            \
   target void nv12(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, YuvMatrix matrix, \
                    YuvRange range, std::uint8_t* rgbx) {                                                       \

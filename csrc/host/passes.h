@@ -13,10 +13,11 @@ namespace pvlr {
 using VerticalPass = void (*)(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n,
                               float* out);
 
-// Filters one line of interleaved pixels along x, normalises, and writes one row of each plane.
-// `line` is readable for 4 floats from its last pixel on; scale, bias and planes are in the line's channel order.
+// Filters one line of interleaved pixels along x, normalises, and writes one row of each plane, `step` floats from one
+// pixel to the next. `line` is readable for 4 floats from its last pixel on; scale, bias and planes are in the line's
+// channel order.
 using HorizontalPass = void (*)(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
-                                float* const* planes);
+                                float* const* planes, std::int64_t step);
 
 // Converts one row of NV12, given as pairs of pixels, to red, green, blue and a zero byte for each pixel.
 using Nv12Pass = void (*)(const std::uint8_t* luma, const std::uint8_t* chroma, std::int64_t pairs, YuvMatrix matrix,

@@ -47,18 +47,30 @@ void check(const PreprocessParams& p) {
   }
 }
 
-void fill_outside(const PreprocessParams& p) {
+// Where a value of dst is: of channel c at pixel i, pixels counted row by row.
+struct Layout {
+  explicit Layout(const PreprocessParams& p)
+      : step(p.channels_last ? 3 : 1), plane(p.channels_last ? 1 : p.dst_height * p.dst_width) {}
+
+  float* at(float* dst, std::int64_t c, std::int64_t i) const { return dst + c * plane + i * step; }
+
+  std::int64_t step;   // from a pixel to the next
+  std::int64_t plane;  // from a channel to the next
+};
+
+void fill_outside(const PreprocessParams& p, const Layout& layout) {
   const std::int64_t right = p.region_left + p.region_width;
   const std::int64_t bottom = p.region_top + p.region_height;
   for (int c = 0; c < 3; ++c) {
-    float* plane = p.dst + c * p.dst_height * p.dst_width;
-    std::fill(plane, plane + p.region_top * p.dst_width, p.pad[c]);
+    const auto fill = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) *layout.at(p.dst, c, i) = p.pad[c];
+    };
+    fill(0, p.region_top * p.dst_width);
     for (std::int64_t y = p.region_top; y < bottom; ++y) {
-      float* row = plane + y * p.dst_width;
-      std::fill(row, row + p.region_left, p.pad[c]);
-      std::fill(row + right, row + p.dst_width, p.pad[c]);
+      fill(y * p.dst_width, y * p.dst_width + p.region_left);
+      fill(y * p.dst_width + right, (y + 1) * p.dst_width);
     }
-    std::fill(plane + bottom * p.dst_width, plane + p.dst_height * p.dst_width, p.pad[c]);
+    fill(bottom * p.dst_width, p.dst_height * p.dst_width);
   }
 }
 
@@ -87,7 +99,8 @@ void preprocess(PreprocessParams params) {
   const std::int64_t line_size = work.rows.row_bytes();
   work.line.resize(static_cast<std::size_t>(line_size + 4));  // the last pixel is loaded as four floats too
 
-  fill_outside(params);
+  const Layout layout(params);
+  fill_outside(params, layout);
 
   // The passes work in the order in which the channels lie in memory.
   const bool blue_first = work.rows.blue_first();
@@ -98,8 +111,7 @@ void preprocess(PreprocessParams params) {
     const int rgb = blue_first ? 2 - c : c;
     scale[c] = params.scale[rgb];
     bias[c] = params.bias[rgb];
-    planes[c] = params.dst + rgb * params.dst_height * params.dst_width + params.region_top * params.dst_width +
-                params.region_left;
+    planes[c] = layout.at(params.dst, rgb, params.region_top * params.dst_width + params.region_left);
   }
 
   const VerticalPass vertical = best_passes().vertical;
@@ -107,8 +119,8 @@ void preprocess(PreprocessParams params) {
   for (std::int64_t y = 0; y < params.region_height; ++y) {
     const std::int64_t count = work.vertical.count(y);
     vertical(work.rows.at(work.vertical.first(y), count), work.vertical.weights(y), count, line_size, work.line.data());
-    horizontal(work.line.data(), work.horizontal, scale, bias, planes);
-    for (float*& plane : planes) plane += params.dst_width;
+    horizontal(work.line.data(), work.horizontal, scale, bias, planes, layout.step);
+    for (float*& plane : planes) plane += params.dst_width * layout.step;
   }
 }
 

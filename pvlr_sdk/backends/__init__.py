@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import errors
@@ -26,7 +27,7 @@ class Slot(Protocol):
     """The buffers of one inference. A slot belongs to one thread from ``acquire`` to ``release``."""
 
     input: NDArray[np.float32]
-    """(3, H, W): write the preprocessed frame here, in place, before ``start``."""
+    """(3, H, W), planes or a view of packed pixels: write the preprocessed frame here, in place, before ``start``."""
 
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         """Preprocess a frame into the input, wherever that is fastest; instead of writing to ``input``.
@@ -62,11 +63,22 @@ class Backend(Protocol):
     parallel: int
     """How many inferences at once keep the device busy; more only wait."""
 
+    together: int = 1
+    """How many frames one inference may take."""
+
     def acquire(self) -> Slot:
         """A slot that nobody else uses."""
 
     def release(self, slot: Slot) -> None:
         """Give a slot back whose inference has ended."""
+
+    def acquire_group(self) -> Sequence[Slot]:
+        """As many slots as ``together`` says, whose one inference begins with the start of the last."""
+        return [self.acquire()]
+
+    def release_group(self, group: Sequence[Slot]) -> None:
+        """Give a group back whose inference has ended."""
+        self.release(*group)
 
 
 def open_backend(

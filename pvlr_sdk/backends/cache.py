@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import errors
 from ..files import write_files
 
-_KEEP = 16  # a plan has up to four: two parts, tuned for latency and for throughput
+_KEEP = 16  # a plan has up to three: tuned for latency, and for throughput one by one and by two
 _DIGEST = hashlib.sha256().digest_size
 
 

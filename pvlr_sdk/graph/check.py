@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors, golden
+from ..backends import Backend
 from ..backends.openvino import INPUT, LOGITS, SIMILARITY
 from ..cores import available_cores
 from ..device_frames import DeviceFrame
@@ -64,7 +65,7 @@ def check(
     return compare(logits, exact, thresholds, targets)
 
 
-class OnnxBackend:
+class OnnxBackend(Backend):
     """A network in ONNX Runtime, for comparisons: slow, but it computes what the graph says (a ``Backend``)."""
 
     def __init__(self, payload: bytes) -> None:

@@ -98,7 +98,8 @@ double naive_difference(const PreprocessParams& p) {
           }
           expected = sum * static_cast<double>(p.scale[c]) + static_cast<double>(p.bias[c]);
         }
-        const float got = p.dst[(c * p.dst_height + y) * p.dst_width + x];
+        const std::int64_t pixel = y * p.dst_width + x;
+        const float got = p.dst[p.channels_last ? 3 * pixel + c : c * p.dst_height * p.dst_width + pixel];
         worst = std::max(worst, std::isfinite(got) ? std::abs(static_cast<double>(got) - expected) : 1e9);
       }
     }
@@ -176,6 +177,7 @@ Case random_case(std::mt19937& random) {
   p.dst_height = p.region_top + p.region_height + pick(0, 3);
   result.output.assign(static_cast<std::size_t>(3 * p.dst_width * p.dst_height), NAN);
   p.dst = result.output.data();
+  p.channels_last = pick(0, 1) == 1;
   for (int c = 0; c < 3; ++c) {
     p.scale[c] = 0.5F + static_cast<float>(c);
     p.bias[c] = -10.0F * static_cast<float>(c);
@@ -221,9 +223,21 @@ void test_every_instruction_set() {
       }
       const float scale[3] = {1.0F, 2.0F, 3.0F};
       const float bias[3] = {0.0F, 1.0F, -1.0F};
-      (channels == 1   ? passes.horizontal_1
-       : channels == 3 ? passes.horizontal_3
-                       : passes.horizontal_4)(line.data(), filter, scale, bias, plane_pointers);
+      const pvlr::HorizontalPass horizontal = channels == 1   ? passes.horizontal_1
+                                              : channels == 3 ? passes.horizontal_3
+                                                              : passes.horizontal_4;
+      horizontal(line.data(), filter, scale, bias, plane_pointers, 1);
+      for (const bool reversed : {false, true}) {  // packed pixels: the same bits, and not one float more
+        std::vector<float> packed(static_cast<std::size_t>(3 * outputs + 1), -1.0F);
+        float* pointers_into[3];
+        for (int c = 0; c < 3; ++c) pointers_into[c] = packed.data() + (reversed ? 2 - c : c);
+        horizontal(line.data(), filter, scale, bias, pointers_into, 3);
+        bool same = packed.back() == -1.0F;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(outputs); ++i) {
+          for (std::size_t c = 0; c < 3; ++c) same = same && packed[3 * i + (reversed ? 2 - c : c)] == planes[c][i];
+        }
+        expect(same, passes.name, reversed);
+      }
       for (std::int64_t i = 0; i < outputs; ++i) {
         const std::vector<double> across = weights(width, i, outputs);
         for (int c = 0; c < 3; ++c) {

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from pvlr_sdk.overlap import overlapped
+
+
+def each(work: Callable[[int], int]) -> Callable[[list[int]], list[int]]:
+    return lambda items: [work(item) for item in items]
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -16,12 +20,31 @@ def test_results_come_in_the_order_of_the_items() -> None:
         time.sleep(0.003 * (n % 3))
         return n * n
 
-    assert list(overlapped(work, range(40), workers=4)) == [n * n for n in range(40)]
+    assert list(overlapped(each(work), range(40), workers=4)) == [n * n for n in range(40)]
 
 
 def test_works_on_several_items_at_once() -> None:
     meeting = threading.Barrier(3, timeout=20)  # breaks unless three threads get here together
-    assert len(list(overlapped(lambda _: meeting.wait(), range(6), workers=3))) == 6
+    assert len(list(overlapped(each(lambda _: meeting.wait()), range(6), workers=3))) == 6
+
+
+def test_takes_several_together_only_where_enough_wait() -> None:
+    """Results stay in order; near the end, and of a few items, each worker has its own."""
+    groups: list[list[int]] = []
+
+    def work(items: list[int]) -> list[int]:
+        groups.append(items)
+        time.sleep(0.01)
+        return [n * n for n in items]
+
+    assert list(overlapped(work, range(41), workers=2, together=2)) == [n * n for n in range(41)]
+    assert sorted(n for group in groups for n in group) == list(range(41))
+    assert {len(group) for group in groups} == {1, 2}
+    assert sum(len(group) == 2 for group in groups) > 10
+    assert [len(group) for group in groups if 40 in group] == [1]
+    groups.clear()
+    assert list(overlapped(work, range(2), workers=2, together=2)) == [0, 1]
+    assert [len(group) for group in groups] == [1, 1]
 
 
 def test_reads_only_a_few_items_ahead() -> None:
@@ -32,7 +55,7 @@ def test_reads_only_a_few_items_ahead() -> None:
             read.append(n)
             yield n
 
-    results = overlapped(lambda n: n, items(), workers=2)
+    results = overlapped(each(lambda n: n), items(), workers=2)
     for taken in range(1, 21):
         next(results)
         assert len(read) <= taken + 6
@@ -40,7 +63,7 @@ def test_reads_only_a_few_items_ahead() -> None:
 
 def test_gives_a_result_before_the_next_item_is_there() -> None:
     """A camera's first frame must not wait for its seventh."""
-    results = overlapped(lambda n: n, iter_slowly(), workers=2)
+    results = overlapped(each(lambda n: n), iter_slowly(), workers=2)
     assert next(results) == 0
     results.close()
 
@@ -54,14 +77,14 @@ def iter_slowly() -> Iterator[int]:
 
 def test_errors_of_work_and_items_end_it() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(overlapped(lambda n: 1 // n, [2, 1, 0, 1], workers=2))
+        list(overlapped(each(lambda n: 1 // n), [2, 1, 0, 1], workers=2))
 
     def broken() -> Iterator[int]:
         yield 1
         raise OSError("no more")
 
     with pytest.raises(OSError, match="no more"):
-        list(overlapped(lambda n: n, broken(), workers=2))
+        list(overlapped(each(lambda n: n), broken(), workers=2))
 
 
 def test_closing_it_drops_what_waits_and_leaves_no_thread() -> None:
@@ -72,7 +95,7 @@ def test_closing_it_drops_what_waits_and_leaves_no_thread() -> None:
         done.append(n)
         return n
 
-    results = overlapped(work, range(1000), workers=2)
+    results = overlapped(each(work), range(1000), workers=2)
     next(results)
     results.close()
     assert len(done) < 10
@@ -88,7 +111,7 @@ def test_an_interrupt_does_not_wait_for_a_worker_that_hangs(monkeypatch: pytest.
             free.wait(60)
         return n
 
-    results = overlapped(work, range(9), workers=2)
+    results = overlapped(each(work), range(9), workers=2)
     assert next(results) == 0
     began = time.monotonic()
     results.close()

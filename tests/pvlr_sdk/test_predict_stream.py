@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, TagResult, errors
+from pvlr_sdk.backends.openvino import OpenVinoBackend
 
 
 def frames(count: int) -> list[np.ndarray]:
@@ -28,6 +29,38 @@ def test_results_are_bit_equal_to_predicts(plan: Path, optimize: str) -> None:
             np.testing.assert_array_equal(result.attention("cat"), expected.attention("cat"))
             assert result.tags == expected.tags
         assert [r.logits.tobytes() for r in tagger.predict_batch(given)] == [r.logits.tobytes() for r in results]
+
+
+def test_frames_of_one_inference_get_their_own_bits(plan: Path, tmp_path: Path) -> None:
+    """Two frames together, and with one that only a slot can judge or that can't be decoded: each as alone."""
+
+    interface = {"shape": (4, 4, 3), "typestr": "|u1", "data": (1, False), "version": 3}
+    on_gpu = type("OnGpu", (), {"__cuda_array_interface__": interface})()
+    one, other = frames(2)
+    with Tagger(plan, optimize="throughput") as tagger:
+        backend = tagger._ready()
+        assert backend.together == 2
+        alone = [tagger.predict(frame).logits.tobytes() for frame in (one, other)]
+        for given in ([one, other], [other, one], [one, on_gpu], [tmp_path / "missing.jpg", other]):
+            outcomes = tagger._inference.tag(backend, given, "bgr", tagger.thresholds, None)  # type: ignore[arg-type]
+            for frame, outcome in zip(given, outcomes, strict=True):
+                if isinstance(frame, np.ndarray):
+                    assert isinstance(outcome, TagResult)
+                    assert outcome.logits.tobytes() == alone[0 if frame is one else 1]
+                    timing = dict(outcome.timing)
+                    assert timing.pop("total") == pytest.approx(sum(timing.values()))
+                else:
+                    assert isinstance(outcome, errors.FrameError)
+        assert len(backend._free_groups) == 1  # type: ignore[attr-defined]  # it was used, and used again
+
+
+def test_engines_that_disagree_do_not_share_an_inference(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenVinoBackend, "_group_agrees", lambda self: False)
+    given = frames(12)
+    with Tagger(plan, optimize="throughput") as tagger:
+        assert tagger._ready().together == 1
+        results = [result.logits.tobytes() for result in tagger.predict_batch(given)]
+        assert results == [tagger.predict(frame).logits.tobytes() for frame in given]
 
 
 def test_throughput_and_latency_say_the_same(plan: Path, photo: np.ndarray) -> None:

@@ -246,6 +246,17 @@ def test_out_is_written_in_place() -> None:
     assert np.isnan(batch[0]).all()
 
 
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("order", ["bgr", "gray", "rgba", "nv12"])
+def test_packed_pixels_are_the_planes_numbers(order: str, resize: str) -> None:
+    """Into a view of (height, width, 3), as engines read it, padding and all."""
+    spec = make_spec(resize=resize)
+    packed = np.full((spec.height, spec.width, 3), np.nan, np.float32)
+    frame = make_frame(50, 80, order)
+    Preprocessor(spec)(frame, order, packed.transpose(2, 0, 1))
+    assert np.array_equal(packed.transpose(2, 0, 1), Preprocessor(spec)(frame, order))
+
+
 def test_threads_agree_with_one_thread() -> None:
     preprocessor = Preprocessor(make_spec(64, 64, "letterbox"))
     frames = [make_frame(40 + 37 * i, 300 - 17 * i, seed=i) for i in range(12)]
@@ -312,7 +323,7 @@ def test_wrong_frames(frame: NDArray[np.uint8], order: str, error: type[errors.P
     [
         np.zeros((3, 27, 34), np.float32),
         np.zeros((3, 27, 33), np.float64),
-        np.zeros((27, 33, 3), np.float32).transpose(2, 0, 1),
+        np.zeros((33, 27, 3), np.float32).transpose(2, 1, 0),
         np.broadcast_to(np.float32(0), (3, 27, 33)),
         [[0.0]],
     ],
@@ -336,6 +347,7 @@ def test_core_checks_for_itself() -> None:
         ({"order": "cmyk"}, "order"),
         ({"scale": [1.0, float("nan"), 1.0]}, "scale"),
         ({"out": np.zeros((3, 4, 8), np.float32)[:, :, ::2]}, "out"),
+        ({"out": np.zeros((4, 4, 4), np.float32)[:, :, :3].transpose(2, 0, 1)}, "out"),
     ]:
         with pytest.raises(ValueError, match=message):
             _core.preprocess(**{"pixels": frame, "order": "bgr", "region": (0, 0, 4, 4), **good, **change})

@@ -352,7 +352,7 @@ class TestLife:
 
     def test_close_frees_the_model(self, plan: Path) -> None:
         made = Tagger(plan)
-        alive = weakref.ref(made._backend._compiled)  # type: ignore[union-attr]
+        alive = weakref.ref(made._backend._compiled[1])  # type: ignore[union-attr]
         made.close()
         gc.collect()
         assert alive() is None

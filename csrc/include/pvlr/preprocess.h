@@ -1,4 +1,4 @@
-// The pixel contract: any uint8 frame -> normalised float32 planes, in one fused pass.
+// The pixel contract: any uint8 frame -> normalised float32 planes or pixels, in one fused pass.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,8 @@ struct PreprocessParams {
   PixelFormat format;
   ChromaPlanes chroma;  // used by kNv12 and kI420 only
 
-  float* dst;  // (3, dst_height, dst_width), planes in RGB order
+  float* dst;          // (3, dst_height, dst_width), planes in RGB order
+  bool channels_last;  // dst is (dst_height, dst_width, 3) instead
   std::int64_t dst_width;
   std::int64_t dst_height;
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ... import errors
 from ...cores import available_cores
 from ...tensorrt import library, plugins
+from .. import Backend
 from . import fit
 from .cuda import open_cuda
 from .engine import Engine, Shapes
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .. import Slot
 
 
-class TensorRtBackend:
+class TensorRtBackend(Backend):
     """A TensorRT plan on the GPU; threads share it.
 
     If the CUDA context is lost, for example by a fault in another library's kernel, everything under way ends with

@@ -22,7 +22,7 @@ def _frames(count: int, seed: int = 0) -> list[np.ndarray]:
 
 def _expected(exported: Any, tagger: Tagger, frame: np.ndarray) -> np.ndarray:
     """The logits by the network's definition in float64."""
-    return exported.weights.forward(tagger._preprocess(frame, "bgr"))[0]
+    return exported.weights.forward(tagger._inference.preprocess(frame, "bgr"))[0]
 
 
 def test_tags_are_those_of_the_definition(gpu_plan, exported):

@@ -79,7 +79,7 @@ def test_a_built_plan_tags(trt, exported, tmp_path):
     assert "Engine generation completed" in (tmp_path / "engine.build.log").read_text()
     frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     with Tagger(out) as tagger:
-        expected = exported.weights.forward(tagger._preprocess(frame, "bgr"))[0]
+        expected = exported.weights.forward(tagger._inference.preprocess(frame, "bgr"))[0]
         np.testing.assert_allclose(tagger.predict(frame).logits, expected, atol=0.02)
 
 
