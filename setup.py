@@ -29,10 +29,11 @@ class CMakeBuild(build_ext):
             # Also beside the sources: python started in the checkout imports that folder, not the installed package.
             for folder in {target.parent, ROOT / "pvlr_sdk"}:
                 folder.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(core, folder / target.name)
-                (folder / plugins.name).unlink(missing_ok=True)  # those of an earlier build
-                if plugins.is_file():
-                    shutil.copyfile(plugins, folder / plugins.name)
+                # Removed first, not written over: a process that runs the earlier one would die of it.
+                for made, place in ((core, folder / target.name), (plugins, folder / plugins.name)):
+                    place.unlink(missing_ok=True)
+                    if made.is_file():
+                        shutil.copyfile(made, place)
 
     def _build(self, work: Path, pybind11_dir: str) -> tuple[Path, Path]:
         """The compiled core, and where the TensorRT plugins are if they were built."""

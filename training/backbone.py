@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections import OrderedDict
 from functools import partial
@@ -110,8 +111,9 @@ def _in_fp32(kind: type[nn.Module], module: nn.Module, features: Tensor) -> Tens
 
 def _create(name: str, pretrained: bool) -> nn.Module:
     if name not in timm.list_models() and "." not in name:
-        close = timm.list_models(f"*{name.split('_')[-1]}*")[:5]
-        raise ConfigError("model.backbone", expected="a timm model", got=name, hint=f"Close: {', '.join(close)}.")
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"Did you mean {' or '.join(close)}?" if close else "timm.list_models() names them."
+        raise ConfigError("model.backbone", expected="a timm model", got=name, hint=hint)
     if not pretrained or name not in _PACKAGED:
         return _from_hub(name, pretrained)
     package, attribute = _PACKAGED[name]

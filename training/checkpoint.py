@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pvlr_sdk.errors import CheckpointError
+from pvlr_sdk.errors import CheckpointError, OutputError
 from pvlr_sdk.files import write_files
 
 from .config import Config
@@ -78,13 +78,13 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], data: dict[str, Any
     Raises:
         OutputError: no space, no permission; what was there before is untouched.
     """
-    write_files({path: _serialise(tensors, data)})
+    _write({path: _serialise(tensors, data)})
 
 
 def write_pair(path: Path, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
     """The same, and the data once more in a JSON file beside it, for people to read."""
     text = json.dumps(data, indent=1).encode()
-    write_files({path: _serialise(tensors, data), path.with_suffix(".json"): text})
+    _write({path: _serialise(tensors, data), path.with_suffix(".json"): text})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -97,6 +97,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             str(path), expected="a checkpoint of pvlr_training", got=str(error), hint="Name the folder of a run."
         ) from None
+
+
+def _write(contents: dict[Path, bytes]) -> None:
+    try:
+        write_files(contents)
+    except OutputError as error:
+        hint = "Free some space and add --resume: the last state is untouched, the run goes on from it."
+        raise OutputError(error.argument, expected=error.expected, got=error.got, hint=hint) from None
 
 
 def _serialise(tensors: dict[str, Tensor], data: dict[str, Any]) -> bytes:

@@ -6,9 +6,12 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
 from pvlr_sdk.labels_csv import read_columns, read_rename
 
+from .checkpoint import start_from
 from .config import Config, CsvSource, StageConfig
 from .data import Photos
 from .machine import Machine
@@ -55,6 +58,8 @@ def describe(config: Config, photos: int, machine: Machine) -> Iterator[str]:
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
+    if config.train.init:
+        yield f"starts from {config.train.init}: {start_from(config.train.init, model)} of its tensors fit"
     rows, columns = model.grid
     channels = model.backbone.channels
     head, backbone = config.model.head, config.model.backbone
@@ -80,6 +85,10 @@ def few(names: list[str], shown: int = 10) -> str:
 
 def _examine_labels(config: Config, training: Photos, holdout: Photos, found: Findings) -> None:
     labels = config.data.labels
+    if doubles := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
+        hint = "Remove the second one."
+        found.errors.append(ConfigError("data.labels", expected="each once", got=f"{few(doubles)} twice", hint=hint))
+        return
     known = (training.targets != 0).any(0) | (holdout.targets != 0).any(0)
     columns = {c for s in config.data.sources if isinstance(s, CsvSource) for c in read_columns(s.labels)}
     for label, is_known in zip(labels, known.tolist(), strict=True):
@@ -89,13 +98,25 @@ def _examine_labels(config: Config, training: Photos, holdout: Photos, found: Fi
             found.errors.append(
                 LabelsFileError("data.labels", expected="labels that the data knows", got=repr(label), hint=hint)
             )
-    positives = (training.targets == 1).sum(0).tolist()
-    empty = [label for label, count, ok in zip(labels, positives, known.tolist(), strict=True) if ok and not count]
-    if empty:
+    learned = (training.targets == 1).any(0)
+    if empty := _named(labels, known & ~learned):
         found.warnings.append(f"no photo to train on shows: {few(empty)}. A label without one can't be learned.")
+    if everywhere := _named(labels, learned & ~(training.targets == -1).any(0)):
+        found.warnings.append(
+            f"no photo to train on is marked as being without (-1): {few(everywhere)}. "
+            "Such a label will be found in every photo."
+        )
+    if len(holdout) and (unseen := _named(labels, learned & ~(holdout.targets == 1).any(0))):
+        found.warnings.append(
+            f"no held-out photo shows: {few(unseen)}. Their thresholds are guesses; a larger data.holdout helps."
+        )
     unused = sorted(columns - set(labels) - _renamed(config))
     if unused:
         found.warnings.append(f"columns that are no label here: {few(unused)}")
+
+
+def _named(labels: tuple[str, ...], chosen: Tensor) -> list[str]:
+    return [label for label, is_chosen in zip(labels, chosen.tolist(), strict=True) if is_chosen]
 
 
 def _renamed(config: Config) -> set[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pvlr_sdk.errors import ConfigError
+
 from .fused import dual_softmax_attention
 
 _BLOCK = 1024
@@ -25,7 +27,8 @@ class DualModalAttention(nn.Module):
     ) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width {width} is no multiple of heads {heads}")
+            hint = "Change model.width or model.heads."
+            raise ConfigError("model.width", expected=f"a multiple of the {heads} heads", got=str(width), hint=hint)
         self.heads = heads
         self.fused = attention == "fused" and mode == "both"
         self.update_visual = mode in ("both", "label_to_visual")

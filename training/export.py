@@ -66,6 +66,8 @@ def to_onnx(model: DeployedPVLR, config: Config) -> onnx.ModelProto:
     with warnings.catch_warnings():
         # The newer exporter renames and rewrites more than it gains here.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # How many labels there are is fixed in the network, and with it whether they are updated in blocks.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
             model,
             (torch.zeros(2, 3, spec.height, spec.width),),

@@ -72,7 +72,7 @@ class RunLog:
     def say(self, text: str) -> None:
         """A line on the screen."""
         if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """A line on the screen that should be seen."""
@@ -108,7 +108,11 @@ class RunLog:
         except ImportError:
             self.warn('No TensorBoard curves: the package is missing. Install it: pip install "pvlr-sdk[train]".')
             return None
-        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
+        try:
+            return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
+        except OSError as error:
+            self.warn(f"No TensorBoard curves: {error}")
+            return None
 
     def _points(self, values: dict[str, Any], step: int) -> None:
         if not self._board:

@@ -74,11 +74,20 @@ class StageLoop:
         if restore:
             load_state(run.folder, self.parts, self.optimizer)
             run.machine.wait()  # the first process must not save again before all have read
+            self._same_photos()
+        progress.photos = len(run.photos)
         recipe, total = run.config.train, self.settings.epochs * self.steps
         done = progress.epoch * self.steps + progress.step
         self.schedule = open_schedule(recipe.schedule, self.optimizer, peaks, recipe.warmup, total, done)
         self.network = run.machine.parallel(StageLoss(self.stage, run.model, run.config, run.machine))
         self.photos_a_step = self.settings.batch * self.settings.accumulate
+
+    def _same_photos(self) -> None:
+        """Begin an unfinished epoch anew if there are more or fewer photos than before: its order is another one."""
+        run, progress = self.shared, self.progress
+        if progress.step and progress.photos not in (0, len(run.photos)):
+            run.log.warn(f"{progress.photos} photos before, {len(run.photos)} now: this epoch begins again")
+            progress.step, progress.loss = 0, 0.0
 
     def run(self) -> None:
         """All epochs that are left; then the model has the averaged weights, the better start for what follows."""

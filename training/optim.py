@@ -40,7 +40,7 @@ def open_schedule(
         schedule = LambdaLR(optimizer, cosine(warmup * steps, steps))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # the steps of the finished epochs
-        for _ in range(done):
+        for _ in range(min(done, steps)):  # a resumed run may have been told of fewer epochs than it has
             schedule.step()
     return schedule
 

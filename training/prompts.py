@@ -15,7 +15,13 @@ from .text import RandomText, TextEncoder
 
 def knowledge_prompts(labels: tuple[str, ...], config: TextConfig) -> list[list[str]]:
     """The fixed prompts of every label: each template filled in, and its description where one is given."""
-    prompts = [[template.format(label) for template in config.templates] for label in labels]
+    for template in config.templates:
+        if "{}" not in template:
+            hint = "For example 'a photo of a {}.'."
+            raise ConfigError(
+                "model.text.templates", expected="a {} for the label in each", got=repr(template), hint=hint
+            )
+    prompts = [[template.replace("{}", label) for template in config.templates] for label in labels]
     if config.descriptions is None:
         return prompts
     try:
@@ -27,7 +33,8 @@ def knowledge_prompts(labels: tuple[str, ...], config: TextConfig) -> list[list[
             got=str(error),
             hint="Check the path.",
         ) from None
-    missing = [label for label in labels if label not in descriptions]
+    given = descriptions if isinstance(descriptions, dict) else {}
+    missing = [label for label in labels if not isinstance(given.get(label), str)]
     if missing:
         raise ConfigError(
             "model.text.descriptions", expected="one line a label", got=f"none for {missing[0]!r}", hint="Add it."

@@ -29,6 +29,7 @@ _FIXED = (
     "data.labels",
     "data.sources",
     "data.holdout",
+    "data.share",
     "train.seed",
     "train.unfreeze_from",
     "train.depthwise",
@@ -40,7 +41,8 @@ _FIXED_IN_STAGE = ("batch", "accumulate")
 class Progress:
     """How far a run is: ``step`` optimizer steps into the epoch after ``epoch`` finished ones of ``stage``.
 
-    ``loss`` is the sum over the batches of the unfinished epoch, ``seconds`` the time that the run has taken.
+    ``loss`` is the sum over the batches of the unfinished epoch, ``seconds`` the time that the run has taken,
+    ``photos`` how many there were to train on (0: written before this was noted).
     """
 
     stage: Stage = "head"
@@ -48,6 +50,7 @@ class Progress:
     step: int = 0
     loss: float = 0.0
     seconds: float = 0.0
+    photos: int = 0
 
 
 def save_state(
@@ -67,7 +70,11 @@ def save_state(
 
 
 def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
-    """Restore modules and optimizer from ``save_state``."""
+    """Restore modules and optimizer from ``save_state``.
+
+    Raises:
+        CheckpointError: the settings that say which weights have a rate of their own are others.
+    """
     tensors, data = read_checkpoint(folder / _NAME)
     for key, module in modules.items():
         prefix = f"{key}/"
@@ -77,7 +84,15 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
         if name.startswith("optimizer/"):
             _, index, entry = name.split("/")
             entries.setdefault(int(index), {})[entry] = tensor
-    optimizer.load_state_dict({"state": entries, "param_groups": data["groups"]})
+    try:
+        optimizer.load_state_dict({"state": entries, "param_groups": data["groups"]})
+    except ValueError as error:
+        raise CheckpointError(
+            str(folder / _NAME),
+            expected="an unfinished run with the same groups of weights",
+            got=f"others ({error})",
+            hint="Set cap_lr back and --resume, or train into another folder (--out).",
+        ) from None
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if value.shape == parameter.shape:

@@ -6,6 +6,7 @@ torchrun starts: ``torchrun --nproc-per-node 2 -m training.train CONFIG``.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -17,7 +18,7 @@ import torch
 from rich.console import Console
 from torch.optim.swa_utils import AveragedModel
 
-from pvlr_sdk.errors import PvlrError
+from pvlr_sdk.errors import CheckpointError, PvlrError
 from pvlr_sdk.thresholds import choose_thresholds
 
 from . import evaluate
@@ -63,10 +64,12 @@ def train(
     keep_freed_memory()
     log = RunLog(folder, console or Console(stderr=True), quiet=not machine.leads)
     unfinished = has_state(folder)
-    if unfinished and not resume and not dry_run:
-        hint = "Add --resume, or delete the folder."
-        raise PvlrError(str(folder), expected="a new folder", got="an unfinished run", hint=hint)
-    if resume and not unfinished and (folder / "model.safetensors").exists():
+    finished = not unfinished and (folder / "model.safetensors").exists()
+    if (unfinished or finished) and not resume and not dry_run:
+        got = "a finished run" if finished else "an unfinished run"
+        hint = "Name another with --out, or delete it." if finished else "Add --resume, or delete the folder."
+        raise CheckpointError(str(folder), expected="a new folder", got=got, hint=hint)
+    if resume and finished:
         log.say(f"{folder}: this run is finished")
         return folder
     if photos is None:
@@ -142,7 +145,8 @@ def _finish(run: Run, holdout: Photos) -> None:
     logits = evaluate.predict_logits(DeployedPVLR(model), holdout, run.views, device=run.machine.device)
     targets = holdout.targets.numpy()
     thresholds = choose_thresholds(logits, targets)
-    figures = evaluate.measure(logits, targets, thresholds)
+    measured = evaluate.measure(logits, targets, thresholds)
+    figures = {name: None if math.isnan(value) else value for name, value in measured.items()}  # JSON has no NaN
     seconds = round(time.perf_counter() - run.started)
     extra: dict[str, Any] = {
         "thresholds": [round(float(t), 4) for t in np.asarray(thresholds)],
@@ -155,7 +159,7 @@ def _finish(run: Run, holdout: Photos) -> None:
     clear_state(run.folder)
     if run.photos.failed:
         run.log.warn(f"{len(run.photos.failed)} photos were skipped: {few(sorted(run.photos.failed))}")
-    shown = ", ".join(f"{name} {figures[name]:.1f}" for name in ("mAP", "CF1", "OF1"))
+    shown = ", ".join(f"{name} {measured[name]:.1f}" for name in ("mAP", "CF1", "OF1"))
     run.log.say(f"{run.folder}: {shown} on the photos held out, after {seconds / 60:.0f} minutes")
 
 

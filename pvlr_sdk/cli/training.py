@@ -40,7 +40,9 @@ def train(
     pvlr train my-photos.yaml train.finetune.epochs=8
     pvlr train my-photos.yaml --resume
     """
-    print(_training("train").train(config, overrides or [], out=out, resume=resume, dry_run=dry_run))
+    folder = _training("train").train(config, overrides or [], out=out, resume=resume, dry_run=dry_run)
+    if not dry_run:
+        print(folder)
 
 
 def export(
@@ -153,7 +155,7 @@ def report(
     mistakes. Each run is measured on the photos that it held out of its training; what it says of them is kept beside
     it, so that the next report is instant. The page loads nothing from anywhere; its photos are inside it.
 
-    
+    \b
     [bold]Examples[/bold]
     pvlr report runs/my-photos
     pvlr report runs/a runs/b -o compared.html --images photos/ --labels labels.csv --split val

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from pvlr_sdk.errors import ConfigError, LabelsFileError, LossError, OutputError
 from pvlr_training import features, loop
+from pvlr_training.holdout import is_held_out
 from pvlr_training.train import train
 
 
@@ -113,7 +114,7 @@ def test_a_full_disk_leaves_the_state_before_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "save_state", save_on_a_full_disk)
-        with pytest.raises(OutputError, match=r"state\.safetensors: .*Free some space"):
+        with pytest.raises(OutputError, match=r"state\.safetensors: .*Free some space and add --resume"):
             train(write_config(), ["train.save_every=0"], out=out, console=screen()[0])
     assert (out / "state.safetensors").read_bytes() == states[3]
     assert not list(out.glob(".*.tmp"))
@@ -190,3 +191,16 @@ def test_features_that_would_not_fit_are_refused_before_the_kernel_kills(
 def test_a_model_that_cannot_be_built_is_a_finding_of_the_dry_run(write_config: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.backbone"):
         train(write_config(model={"backbone": "resnet_9000"}), out=tmp_path / "r", dry_run=True, console=screen()[0])
+
+
+def test_figures_that_nobody_can_know_are_null(write_config: Any, photos: Path, tmp_path: Path) -> None:
+    """Strict readers of JSON refuse NaN."""
+    rows = [line.split(",") for line in (photos / "labels.csv").read_text().splitlines()]
+    blank = [[name, split, *("-1" for _ in labels)] for name, split, *labels in rows]
+    kept = [row if number == 0 or not is_held_out(row[0], 0.2) else blank[number] for number, row in enumerate(rows)]
+    (tmp_path / "labels.csv").write_text("\n".join(map(",".join, kept)) + "\n")
+    sources = [{**source(photos), "labels": str(tmp_path / "labels.csv")}]
+    stages = [f"train.{stage}.epochs=1" for stage in ("head", "finetune")]
+    run = train(write_config(data={"sources": sources}), stages, out=tmp_path / "run", console=screen()[0])
+    data = json.loads((run / "model.json").read_text(), parse_constant=pytest.fail)
+    assert data["holdout"]["mAP"] is None

@@ -89,6 +89,20 @@ def test_without_tensorboard_the_rest_is_logged(
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
 
+def test_curves_that_cannot_be_written_stop_no_training(tmp_path: Path, console: Console) -> None:
+    (tmp_path / "tensorboard").write_text("a file where the folder should be")
+    log = RunLog(tmp_path, console)
+    log.open([], 0)
+    log.epoch(row("head", 1), 10)
+    assert "No TensorBoard curves" in console.file.getvalue()
+    assert "stage head" in console.file.getvalue()
+
+
+def test_brackets_in_names_are_shown(tmp_path: Path, console: Console) -> None:
+    RunLog(tmp_path, console).say("photos of each label: [red] 3")
+    assert console.file.getvalue() == "photos of each label: [red] 3\n"
+
+
 def test_the_bar_shows_figures_and_the_time_left(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with RunLog(tmp_path, console).bar(100, done=40) as bar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from pvlr_sdk.errors import CheckpointError
 from pvlr_training.config import load_config
+from pvlr_training.data import load_photos
 from pvlr_training.state import read_progress
 from pvlr_training.train import train
 
@@ -78,7 +80,7 @@ def losses(folder: Path) -> list[tuple[str, int, float]]:
 
 def test_what_the_state_depends_on_cannot_change_on_the_way(config: Path, killed: Path) -> None:
     out = killed / "step-15"
-    for change in ("model.width=16", "data.holdout=0.3", "train.seed=5", "train.finetune.batch=8"):
+    for change in ("model.width=16", "data.holdout=0.3", "data.share=0.9", "train.seed=5", "train.finetune.batch=8"):
         with pytest.raises(CheckpointError, match=f"the same {change.split('=')[0]}".replace("model.width", "model")):
             read_progress(out, load_config(config, [change]))
     progress = read_progress(out, load_config(config, ["train.finetune.lr=1e-4", "data.cache=none"]))
@@ -86,8 +88,10 @@ def test_what_the_state_depends_on_cannot_change_on_the_way(config: Path, killed
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_and_resumed_ends_with_the_same_bytes(config: Path, whole: Path, killed: Path, point: str) -> None:
-    out = killed / point.replace(":", "-")
+def test_killed_and_resumed_ends_with_the_same_bytes(
+    config: Path, whole: Path, killed: Path, tmp_path: Path, point: str
+) -> None:
+    out = Path(shutil.copytree(killed / point.replace(":", "-"), tmp_path / "run"))
     if not point.startswith("again"):
         assert (out / "state.safetensors").exists()
         train(config, ["train.save_every=0.0005"], out=out, resume=True, console=quiet())
@@ -97,7 +101,37 @@ def test_killed_and_resumed_ends_with_the_same_bytes(config: Path, whole: Path, 
     assert not [path.name for path in out.iterdir() if "state" in path.name or path.suffix == ".tmp"]
 
 
+@pytest.fixture
+def unfinished(killed: Path, tmp_path: Path) -> Path:
+    """Killed in its second epoch of fine-tuning, after two of its four steps."""
+    return Path(shutil.copytree(killed / "step-15", tmp_path / "run"))
+
+
+def test_a_run_can_end_with_fewer_epochs_than_it_has(config: Path, unfinished: Path) -> None:
+    train(config, ["train.finetune.epochs=1"], out=unfinished, resume=True, console=quiet())
+    assert [(stage, epoch) for stage, epoch, _ in losses(unfinished)] == [("head", 1), ("head", 2), ("finetune", 1)]
+    assert (unfinished / "model.safetensors").exists()
+
+
+def test_an_epoch_begins_again_where_the_photos_are_others(config: Path, unfinished: Path) -> None:
+    photos = load_photos(load_config(config).data)
+    console = quiet()
+    few = photos.subset(list(range(50)))  # two steps an epoch: the one after which it was killed would be the last
+    train(config, out=unfinished, resume=True, console=console, photos=few)
+    assert "this epoch begins again" in console.file.getvalue()
+    assert [epoch for stage, epoch, _ in losses(unfinished) if stage == "finetune"] == [1, 2, 3]
+
+
+def test_a_rate_of_its_own_cannot_be_given_on_the_way(config: Path, unfinished: Path) -> None:
+    before = (unfinished / "state.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match=r"state\.safetensors: .* same groups of weights"):
+        train(config, ["train.finetune.cap_lr=1e-4"], out=unfinished, resume=True, console=quiet())
+    assert (unfinished / "state.safetensors").read_bytes() == before
+
+
 def test_a_finished_run_is_left_as_it_is(config: Path, whole: Path) -> None:
     before = (whole / "model.safetensors").read_bytes()
     train(config, out=whole, resume=True, console=quiet())
+    with pytest.raises(CheckpointError, match=r"expected a new folder, got a finished run\. Name another"):
+        train(config, out=whole, console=quiet())
     assert (whole / "model.safetensors").read_bytes() == before

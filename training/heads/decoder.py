@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from pvlr_sdk.errors import ConfigError
+
 
 class DecoderLayer(nn.Module):
     """Queries read each other (``self_attention``), then the visual tokens, then go through a feed-forward network."""
@@ -34,7 +36,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width {width} is no multiple of heads {heads}")
+            hint = "Change model.width or model.heads."
+            raise ConfigError("model.width", expected=f"a multiple of the {heads} heads", got=str(width), hint=hint)
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)

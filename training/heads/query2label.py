@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pvlr_sdk.errors import ConfigError
+
 from ..config import ModelConfig
 from .decoder import DecoderLayer, attention_similarity
 from .output import Output
@@ -45,7 +47,8 @@ class Query2LabelHead(nn.Module):
 def sine_position(rows: int, columns: int, width: int) -> Tensor:
     """DETR's position code (rows * columns, width): half the channels for y, half for x, in 0..2 pi."""
     if width % 4:
-        raise ValueError(f"width {width} is no multiple of 4")
+        hint = "The position code has four numbers for each frequency."
+        raise ConfigError("model.width", expected="a multiple of 4", got=str(width), hint=hint)
     period = 10_000 ** (torch.arange(width // 4) * 4 / width)
     codes = []
     for count in (rows, columns):
