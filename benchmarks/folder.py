@@ -5,9 +5,11 @@
 Without --images, the sample photos are written again and again, --side pixels high. With it, the photos are tagged as
 they are and written again as baseline JPEGs, which is what cameras make: the web's are often progressive, and take
 three times as long to decode. Measured: inference alone at best, of several batch sizes and streams, and again after
-each of the others; the loop that one writes first (read, predict); predict_batch; predict_stream of a tagger optimised
-for throughput, with its memory; and the command pvlr tag, its start included. Then, on photos of 12 megapixels, JPEGs
-decoded at full and at reduced size: how much faster, and how far the scores move.
+each of the others; our engine alone, as predict_stream uses it; the loop that one writes first (read, predict);
+predict_batch; predict_stream of a tagger optimised for throughput, with its memory; and the command pvlr tag, its start
+included. What a photo costs beside the inference is timed on one thread: it says what the cores could do at most.
+Then, on photos of 12 megapixels, JPEGs decoded at full and at reduced size: how much faster, and how far the scores
+move.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -28,11 +30,16 @@ import typer
 from common import conditions, print_table, write_json
 
 from pvlr_sdk import Tagger
+from pvlr_sdk.backends import Slot
 from pvlr_sdk.backends.openvino import supports_bf16
 from pvlr_sdk.bundle import Bundle, default_plan
 from pvlr_sdk.errors import FrameError
+from pvlr_sdk.frames import load_frame
+from pvlr_sdk.preprocess import Preprocessor
 
 ALONE = "raw inference alone, best batch and streams"
+OURS = "our engine alone"
+STREAM = "predict_stream, optimize=throughput"
 SIMPLE = "read and predict, one after the other"
 
 _SAMPLES = sorted((Path(__file__).parents[1] / "docs" / "images").glob("*.jpg"))
@@ -55,6 +62,7 @@ def main(
     best = max(alone, key=lambda setting: alone[setting])
     memory: dict[str, list[float]] = {}
     rates: dict[str, dict[str, float]] = {}
+    beside: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if images:
@@ -68,21 +76,30 @@ def main(
         for name, files in sets.items():
             memory[name] = []
             rates[name] = rate_each(plan, files, threads, seconds, best, memory[name])
+            beside[name] = beside_inference(plan, files[:200])
         reduced = reduced_jpeg(plan, threads, make_photos(folder / "large", large, 3000))
     for name, figures in rates.items():
         print_table(
             f"{Bundle.open(plan).manifest.name}, {threads} threads, {count} photos at most: {name}",
-            ["", "images/s", "/ inference alone", "/ simple loop"],
+            ["", "images/s", "/ raw inference alone", "/ our engine alone", "/ simple loop"],
             [
-                [way, f"{v:.1f}", f"{v / figures[ALONE]:.2f}", f"{v / figures[SIMPLE]:.2f}"]
+                [way, f"{v:.1f}", *(f"{v / figures[base]:.2f}" for base in (ALONE, OURS, SIMPLE))]
                 for way, v in figures.items()
             ],
         )
+    for name, costs in beside.items():
+        print_table(f"beside inference, one thread: {name}", ["", "ms"], [[k, f"{v:.3f}"] for k, v in costs.items()])
     print_table("inference alone", ["streams x batch", "images/s"], [[k, f"{v:.1f}"] for k, v in alone.items()])
     print_table("photos of 12 megapixels", ["", ""], [[name, f"{value:.3f}"] for name, value in reduced.items()])
     slope = max(map(growth, memory.values()))
     print(f"memory at the end against after the first quarter of the photos: {slope:+.2%}")
-    data = {"images_per_second": rates, "inference_alone": alone, "reduced_jpeg": reduced, "memory_growth": slope}
+    data = {
+        "images_per_second": rates,
+        "beside_inference_ms": beside,
+        "inference_alone": alone,
+        "reduced_jpeg": reduced,
+        "memory_growth": slope,
+    }
     write_json(out, {"conditions": {**conditions(threads), "photos": len(files)}, **data})
 
 
@@ -94,14 +111,14 @@ def rate_each(
     ways = {
         SIMPLE: simple_loop(plan, threads),
         "predict_batch, optimize=latency": batch(plan, threads),
-        "predict_stream, optimize=throughput": stream(plan, threads, memory),
+        STREAM: stream(plan, threads, memory),
         "pvlr tag, its start included": command(plan, threads),
     }
     alone, rates = [], {}
     for way, work in ways.items():
         rates[way] = rate(files, work)
         alone.append(inference_alone(bundle, threads, seconds, only=best)[best])
-    return {ALONE: float(np.median(alone)), "our engine alone": engine_alone(plan, threads, seconds), **rates}
+    return {ALONE: float(np.median(alone)), OURS: engine_alone(plan, threads, seconds), **rates}
 
 
 def photos(folder: Path, count: int) -> list[Path]:
@@ -188,7 +205,7 @@ def inference_alone(bundle: Bundle, threads: int, seconds: float, only: str | No
     spec = bundle.manifest.input
     figures = {}
     for streams in sorted({1, threads}):
-        for size in (1, 4, 8):
+        for size in (1, 2, 4, 8):
             if only not in (None, f"{streams} x {size}"):
                 continue
             model = core.read_model(bundle.payload)
@@ -209,21 +226,43 @@ def inference_alone(bundle: Bundle, threads: int, seconds: float, only: str | No
 
 
 def engine_alone(plan: Path, threads: int, seconds: float) -> float:
-    """Images a second of the engine that predict_stream uses and of as many threads, without decoding."""
+    """Images a second of the engine that predict_stream uses and of as many threads, without decoding.
+
+    Frame by frame or as many together as it takes, whichever is faster.
+    """
     tagger = Tagger(plan, num_threads=threads, optimize="throughput")
     backend = tagger._ready()
 
-    def work(_: int) -> int:
-        slot, done, end = backend.acquire(), 0, time.perf_counter() + seconds
+    def work(slots: Sequence[Slot]) -> int:
+        done, end = 0, time.perf_counter() + seconds
         while time.perf_counter() < end:
-            slot.start()
-            slot.wait()
-            done += 1
+            for slot in slots:
+                slot.start()
+            for slot in slots:
+                slot.wait()
+            done += len(slots)
         return done
 
-    callers = backend.parallel + 1
-    with ThreadPoolExecutor(callers) as pool:
-        return sum(pool.map(work, range(callers))) / seconds
+    callers = range(backend.parallel + 1)
+    with ThreadPoolExecutor(len(callers)) as pool:
+        alone = sum(pool.map(work, [[backend.acquire()] for _ in callers]))
+        together = sum(pool.map(work, [backend.acquire_group() for _ in callers]))
+    return max(alone, together) / seconds
+
+
+def beside_inference(plan: Path, files: list[Path]) -> dict[str, float]:
+    """Milliseconds of one thread for what a photo needs beside the inference, medians; nobody else at work."""
+    preprocess = Preprocessor(Bundle.open(plan).manifest.input)
+    out = preprocess(load_frame(files[0]).pixels, "bgr")
+    times = []
+    for file in files:
+        began = time.perf_counter()
+        frame = load_frame(file)
+        decoded = time.perf_counter()
+        preprocess(frame.pixels, frame.order, out)
+        times.append([decoded - began, time.perf_counter() - decoded])
+    decode, rest = 1e3 * np.median(times, axis=0)
+    return {"read and decode": float(decode), "preprocess": float(rest)}
 
 
 def reduced_jpeg(plan: Path, threads: int, files: list[Path]) -> dict[str, float]:
