@@ -37,8 +37,8 @@ class Tagger:
         top_k: keep at most this many tags, the best ones, of those that reach their threshold; None: all.
         device: ``auto`` (what the plan is for), ``cpu`` or ``tensorrt``.
         optimize: ``latency``: all threads share each inference, so that one frame is done soonest; ``throughput``:
-            several inferences at once, on fewer threads each, so that many are (``predict_stream``). On a GPU that is
-            single frames, or batches of the plan's largest size.
+            several inferences at once, on fewer threads each, so that many are (``predict_stream``, which also puts two
+            frames into one where enough wait). On a GPU that is single frames, or batches of the plan's largest size.
         num_threads: threads of the engine; None: the cores that this process may use.
         reduced_jpeg: decode JPEG files and bytes at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the
             network's input in both directions. Large photos decode several times faster, but their pixels are then no

@@ -11,6 +11,7 @@ from torch import Tensor
 from pvlr_sdk.errors import LossError
 
 from .checkpoint import write_pair
+from .state import has_state
 
 
 def stop_at(what: str, value: float, path: Path, batch: dict[str, Tensor], details: dict[str, Any]) -> NoReturn:
@@ -26,10 +27,11 @@ def stop_at(what: str, value: float, path: Path, batch: dict[str, Tensor], detai
     shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
     kind = "NaN" if math.isnan(value) else "infinity"
     stage = details["stage"]
+    sound = "add --resume: the run goes on from its last state, which is sound"
+    way = sound if has_state(path.parent) else "start again: no state was saved yet"
     raise LossError(
         what,
         expected="a finite number",
         got=f"{kind}{cause} at step {details['step']} of {stage} epoch {details['epoch']}, photos {shown}",
-        hint=f"The batch is in {path}. Lower train.{stage}.lr or train.grad_clip and add --resume: the run "
-        "goes on from its last state, which is sound.",
+        hint=f"The batch is in {path}. Lower train.{stage}.lr or train.grad_clip and {way}.",
     )

@@ -158,7 +158,9 @@ def _finish(run: Run, holdout: Photos) -> None:
     save_model(run.folder, model, run.config, extra)
     clear_state(run.folder)
     if run.photos.failed:
-        run.log.warn(f"{len(run.photos.failed)} photos were skipped: {few(sorted(run.photos.failed))}")
+        count = len(run.photos.failed)
+        skipped = "1 photo was" if count == 1 else f"{count} photos were"
+        run.log.warn(f"{skipped} skipped: {few(sorted(run.photos.failed))}")
     shown = ", ".join(f"{name} {measured[name]:.1f}" for name in ("mAP", "CF1", "OF1"))
     run.log.say(f"{run.folder}: {shown} on the photos held out, after {seconds / 60:.0f} minutes")
 

@@ -14,8 +14,8 @@ using VerticalPass = void (*)(const std::uint8_t* const* rows, const float* weig
                               float* out);
 
 // Filters one line of interleaved pixels along x, normalises, and writes one row of each plane, `step` floats from one
-// pixel to the next. `line` is readable for 4 floats from its last pixel on; scale, bias and planes are in the line's
-// channel order.
+// pixel to the next: 1, or 3 if the planes are the channels of packed pixels. `line` is readable for 4 floats from its
+// last pixel on; scale, bias and planes are in the line's channel order.
 using HorizontalPass = void (*)(const float* line, const AxisFilter& filter, const float* scale, const float* bias,
                                 float* const* planes, std::int64_t step);
 

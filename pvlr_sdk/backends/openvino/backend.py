@@ -99,6 +99,7 @@ class OpenVinoBackend(Backend):
             self.together = 1  # a stream's results are to be those of single frames, bit for bit
             self._free_groups.clear()
             del self._compiled[_TOGETHER]
+        self.info["together"] = self.together
 
     def acquire(self) -> Slot:
         try:
