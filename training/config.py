@@ -101,12 +101,12 @@ class _Source(_Strict):
 
 
 class CsvSource(_Source):
-    """One folder of photos with its labels CSV; ``splits`` are joined."""
+    """One folder of photos with its labels CSV; ``splits`` are joined, without any all rows are taken."""
 
     kind: Literal["csv"] = "csv"
     images: Path
     labels: Path
-    splits: tuple[str, ...] = Field(min_length=1)
+    splits: tuple[str, ...] = ()
 
 
 class VocSource(_Source):
@@ -193,7 +193,7 @@ class TrainConfig(_Strict):
     is saved every ``save_every`` minutes and at each epoch's end.
     """
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
     init: Path | None = None
     """A finished run to start from: its weights are taken wherever name and shape fit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -290,7 +290,11 @@ def _override(raw: dict[str, Any], item: str) -> None:
             raise ConfigError(
                 dotted, expected="a known key", got=f"{parent!r} has no keys of its own", hint="See docs."
             )
-    parsed = yaml.safe_load(value)
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        got = f"{value!r} ({str(error).splitlines()[0]})"
+        raise ConfigError(dotted, expected="a value in YAML", got=got, hint="For example '[dog, cat]'.") from None
     if last in _PATH_KEYS and isinstance(parsed, str) and not parsed.startswith(("$", "~")):
         parsed = str(Path(parsed).absolute())  # what is typed is relative to where it is typed, not to the file
     node[last] = parsed

@@ -28,6 +28,8 @@ def test_overrides_reach_nested_keys(write_config: Any) -> None:
         ("train.head.lr=-1", "train.head.lr"),
         ("name.first=x", "name.first"),
         ("just words", "just words"),
+        ("data.labels=[dog", "data.labels: expected a value in YAML"),
+        ("train.seed=99999999999", "train.seed"),
     ],
 )
 def test_wrong_keys_and_values_are_named(write_config: Any, override: str, named: str) -> None:

@@ -176,11 +176,17 @@ def test_a_source_without_a_kind_is_a_csv_and_mistakes_are_named_by_their_key(wr
     for source, named in [
         ({"kind": "vocc"}, r"data\.sources\.0: .*'vocc'"),
         ({"kind": "voc", "devkit": "x", "split": ["a"]}, r"data\.sources\.0\.splits?:"),
-        ({"images": "x", "labels": "x.csv"}, r"data\.sources\.0\.splits: expected field required"),
+        ({"images": "x", "splits": ["a"]}, r"data\.sources\.0\.labels: expected field required"),
         ({"kind": "nuswide", "root": "x", "splits": ["val"]}, r"data\.sources\.0\.splits\.0: .*'train' or 'test'"),
     ]:
         with pytest.raises(ConfigError, match=named):
             load_config(write_config(data={"sources": [source]}))
+
+
+def test_a_csv_without_splits_is_taken_whole(tmp_path: Path) -> None:
+    labels = write(tmp_path / "labels.csv", "file,dog\n1.jpg,1\n2.jpg,-1\n")
+    found = read({"images": tmp_path, "labels": labels}, ("dog",))
+    assert list(found.values()) == [[1], [-1]]
 
 
 def test_sources_of_several_kinds_are_joined(write_config: Any, photos: Path, devkit: Path) -> None:

@@ -38,7 +38,7 @@ def read_source(source: SourceConfig, labels: tuple[str, ...]) -> Rows:
 
 def _read_csv(source: CsvSource, labels: tuple[str, ...], rename: dict[str, str]) -> Rows:
     rows: Rows = []
-    for split in source.splits:
+    for split in source.splits or (None,):
         table = read_labels(source.labels, split, labels, rename)
         rows += [(source.images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
     return rows
