@@ -209,17 +209,21 @@ def table(name: str) -> str:
         )
         base = next(other for other in read_rows() if other.recipe == row.recipe)
         base_map = mean_map(base)
-        difference = "" if row.name == base.name or base_map is None else f"{statistics.mean(scores) - base_map:+.2f}"
+        difference = "" if row.name == base.name or base_map is None else f"{statistics.mean(scores) - base_map + 1e-9:+.2f}"
         stage = list(figures[0]["seconds_an_epoch"])[-1]
         lines.append(
             f"| {row.label} | {shown} | {difference} | {figures[0]['parameters']['head'] / 1e6:.2f} M "
-            f"| {min(one['seconds_an_epoch'][stage] for one in figures):.0f} "
+            f"| {shown_seconds(min(one['seconds_an_epoch'][stage] for one in figures))} "
             f"| `python benchmarks/accuracy.py train {row.name}` "
-            f"| {min(one['seconds'] for one in figures) / 60:.0f} min |"
+            f"| {max(1, min(one['seconds'] for one in figures) / 60):.0f} min |"
         )
     if group is None:
         return "Not measured yet: `python benchmarks/accuracy.py train " + " ".join(row.name for row in rows) + "`."
     return "\n".join(lines)
+
+
+def shown_seconds(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 1 else "< 1"
 
 
 def seeds_of(row: Row) -> list[Path]:
