@@ -209,7 +209,9 @@ def table(name: str) -> str:
         )
         base = next(other for other in read_rows() if other.recipe == row.recipe)
         base_map = mean_map(base)
-        difference = "" if row.name == base.name or base_map is None else f"{statistics.mean(scores) - base_map + 1e-9:+.2f}"
+        difference = ""
+        if row.name != base.name and base_map is not None:
+            difference = f"{round(statistics.mean(scores) - base_map, 2) + 0.0:+.2f}"  # + 0.0: no -0.00
         stage = list(figures[0]["seconds_an_epoch"])[-1]
         lines.append(
             f"| {row.label} | {shown} | {difference} | {figures[0]['parameters']['head'] / 1e6:.2f} M "

@@ -85,7 +85,13 @@ print(next(line.split()[1] for line in open('/proc/self/status') if line.startsw
 @photos_of_voc
 @pytest.mark.parametrize(
     ("plan", "rename", "least"),
-    [(VOC20, None, 88.0), (None, MAP, 86.0), (LARGE_VOC20, None, 90.0), (SMALL_VOC20, None, 87.0), (SMALL_COCO80, MAP, 85.0)],
+    [
+        (VOC20, None, 88.0),
+        (None, MAP, 86.0),
+        (LARGE_VOC20, None, 90.0),
+        (SMALL_VOC20, None, 87.0),
+        (SMALL_COCO80, MAP, 85.0),
+    ],
 )
 def test_compiled_plans_are_accurate(plan: Path | None, rename: Path | None, least: float) -> None:
     """On every sixth photo of VOC's testdev (about 410); docs/accuracy.md has the figures for all of it."""
