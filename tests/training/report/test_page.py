@@ -159,6 +159,7 @@ def test_each_wrong_argument_has_its_error(make_run: Run, write_page: Page, fold
 def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) -> None:
     """No error in the console, hostile names shown as they are, charts drawn, the viewer works by keyboard."""
     sync_api = pytest.importorskip("playwright.sync_api")
+    expect = sync_api.expect
     runs = make_run(labels=HOSTILE, epochs=1), make_run("<b>other</b>")
     write_page(*runs)
     with sync_api.sync_playwright() as playwright:
@@ -179,10 +180,11 @@ def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) 
             HOSTILE[3]  # its line separator is white space
         }
         page.select_option("#curve-label", "0")
-        assert page.locator("#curve polyline").count() == 1  # the other run has other labels
+        # A chart draws itself when the browser has told it its size, so these wait.
+        expect(page.locator("#curve polyline")).to_have_count(1)  # the other run has other labels
         page.locator("#curve svg").press("ArrowRight")
-        assert "recall" in page.locator("#curve .legend").inner_text()
-        assert page.locator("#loss circle").count() == 2
+        expect(page.locator("#curve .legend")).to_contain_text("recall")
+        expect(page.locator("#loss circle")).to_have_count(2)
         assert page.locator("#bars tr").count() == len(HOSTILE) + 3
         assert page.evaluate("document.documentElement.scrollWidth") == 360
         page.locator(".card").nth(0).press("Enter")
