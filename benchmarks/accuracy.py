@@ -192,7 +192,8 @@ def table(name: str) -> str:
 
     Times are those of the fastest seed: the others had more company on the machine.
     """
-    rows = [row for row in read_rows() if row.table == name]
+    every = read_rows()
+    rows = [row for row in every if row.table == name]
     several = len({row.group for row in rows}) > 1
     lines = ["| | mAP | against PVLR | Head, parameters | Seconds an epoch | Repeat it | |", "| --- " * 7 + "|"]
     group = None
@@ -207,7 +208,7 @@ def table(name: str) -> str:
         shown = f"{statistics.mean(scores):.2f}" + (
             f" ({', '.join(f'{score:.2f}' for score in scores)})" if len(scores) > 1 else ""
         )
-        base = next(other for other in read_rows() if other.recipe == row.recipe)
+        base = next(other for other in every if other.recipe == row.recipe)
         base_map = mean_map(base)
         difference = ""
         if row.name != base.name and base_map is not None:
