@@ -17,32 +17,32 @@ ROOT = Path(__file__).resolve().parent
 
 
 class CMakeBuild(build_ext):
-    """Configures and builds CMakeLists.txt, then puts the module where setuptools expects it."""
+    """Configures and builds CMakeLists.txt, then copies the module to where setuptools expects it."""
 
     def build_extension(self, ext: Extension) -> None:
         import pybind11
 
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        # A new folder each time: pip builds in a new environment, so a kept CMake cache names tools that are gone.
+        # A new folder each time: pip builds in a new environment, an old CMake cache would name missing tools.
         with tempfile.TemporaryDirectory() as work:
             core, plugins = self._build(Path(work), pybind11.get_cmake_dir())
             # Also beside the sources: python started in the checkout imports that folder, not the installed package.
             for folder in {target.parent, ROOT / "pvlr_sdk"}:
                 folder.mkdir(parents=True, exist_ok=True)
-                # Removed first, not written over: a process that runs the earlier one would die of it.
+                # Removed first, not overwritten: that would crash a process that runs the earlier one.
                 for made, place in ((core, folder / target.name), (plugins, folder / plugins.name)):
                     place.unlink(missing_ok=True)
                     if made.is_file():
                         shutil.copyfile(made, place)
 
     def _build(self, work: Path, pybind11_dir: str) -> tuple[Path, Path]:
-        """The compiled core, and where the TensorRT plugins are if they were built."""
+        """Paths of the compiled core and of the TensorRT plugins, which exist only if they were built."""
         options = [
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={work / 'out'}",
             f"-Dpybind11_DIR={pybind11_dir}",
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DPYBIND11_FINDPYTHON=ON",
-            *shlex.split(os.environ.get("CMAKE_ARGS", "")),  # as -DPVLR_CUDA=ON
+            *shlex.split(os.environ.get("CMAKE_ARGS", "")),  # for example -DPVLR_CUDA=ON
         ]
         if shutil.which("ninja"):
             options.append("-GNinja")

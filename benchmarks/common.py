@@ -1,36 +1,72 @@
-"""What the scripts share: interleaved timing, the conditions of a run, and tables."""
+"""Shared by all benchmarks: command-line options, interleaved timing, the conditions of a run, tables, results."""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
+import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import cv2
 import numpy as np
-import openvino
+import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
+from pvlr_sdk.backends.openvino import open_core
 from pvlr_sdk.cores import available_cores
+from pvlr_sdk.diagnostics.bench.sampling import repeat_for
+from pvlr_sdk.errors import PvlrError
+from pvlr_sdk.files import write_files
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCS = ROOT / "docs"
+SAMPLES = [DOCS / "images" / f"{name}.jpg" for name in ("astronaut", "chelsea", "coffee")]
+
+Plan = Annotated[Path | None, typer.Argument(help="Plan to measure. Default: the bundled model.")]
+Int8 = Annotated[Path | None, typer.Option(help="The same model as an int8 plan.")]
+Threads = Annotated[int, typer.Option(help="Threads of each engine.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")]
 
 Case = Callable[[], object]
+
+
+def run(main: Callable[..., int | None], *, passive: bool = False) -> None:
+    """Run ``main`` as a command whose options are its annotated parameters; it may return an exit status.
+
+    An error of the SDK is one message and the exit status 2, as for ``pvlr``.
+    ``passive`` keeps idle OpenMP threads from spinning, which slows down whatever else runs.
+    """
+    if passive:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    @functools.wraps(main)
+    def command(*arguments: Any, **options: Any) -> None:
+        try:
+            status = main(*arguments, **options) or 0
+        except PvlrError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+        raise typer.Exit(status)
+
+    typer.run(command)
 
 
 def interleaved(
     cases: Mapping[str, Case], rounds: int, *, calls: int = 5, warm_up: float = 0.3
 ) -> dict[str, list[float]]:
-    """Milliseconds of each call; the cases take turns, so that a change in the machine's speed meets them all."""
+    """Milliseconds of each call. The cases take turns, so that a change in the machine's speed affects all of them."""
     for case in cases.values():
-        end = time.perf_counter() + warm_up
-        case()
-        while time.perf_counter() < end:
-            case()
+        repeat_for(warm_up, case)
     samples: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, case in cases.items():
@@ -39,6 +75,23 @@ def interleaved(
                 case()
                 samples[name].append(1e3 * (time.perf_counter() - began))
     return samples
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The image files of a folder and its subfolders, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+
+
+def make_images(folder: Path, count: int, side: int = 375) -> list[Path]:
+    """Copies of the sample images, 4:3 and ``side`` pixels high, each shifted so that no two compress alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = side * 4 // 3, side
+    bases = [cv2.resize(cv2.imread(str(path)), size, interpolation=cv2.INTER_CUBIC) for path in SAMPLES]
+    paths = [folder / f"{number:05}.jpg" for number in range(count)]
+    for number, path in enumerate(paths):
+        image = np.roll(bases[number % len(bases)], 7 * number, axis=1)
+        cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return paths
 
 
 def summarise(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
@@ -55,15 +108,13 @@ def summarise(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, flo
 
 
 def conditions(threads: int | None = None, *packages: str) -> dict[str, Any]:
-    """The machine and the versions that figures belong to."""
+    """The machine and the package versions that results belong to."""
     versions = {"python": platform.python_version()}
     for package in ("pvlr-sdk", "openvino", "numpy", "opencv-python", *packages):
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     return {
-        "machine": openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"),
+        "machine": open_core().get_property("CPU", "FULL_DEVICE_NAME"),
         "system": platform.system(),
         "cores": available_cores(),
         "threads": threads or available_cores(),
@@ -72,24 +123,49 @@ def conditions(threads: int | None = None, *packages: str) -> dict[str, Any]:
     }
 
 
-def noise_frame(width: int = 1920, height: int = 1080) -> np.ndarray:
-    """A BGR frame of 8 x 8 blocks in random colours, uint8 (height, width, 3)."""
-    small = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-    return np.ascontiguousarray(small.repeat(8, 0).repeat(8, 1))
+def resident_bytes() -> int:
+    """Memory that this process holds; 0 where the system has no /proc."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """One table for people; the first column is text, the others are figures."""
-    table = Table(title=title)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=140).print(table)
+@dataclass(frozen=True)
+class Table:
+    """Results for the terminal and for a page; the first column is text, the others are numbers."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def print(self, width: int = 140) -> None:
+        table = RichTable(title=self.title)
+        for number, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if number else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        Console(width=width).print(table)
+
+    def markdown(self, align: str = "---") -> str:
+        """The table without its title; ``align`` is ``---:`` for columns of numbers aligned to the right."""
+        lines = [self.columns, ["---", *[align] * (len(self.columns) - 1)], *self.rows]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def write_json(path: Path | None, data: Mapping[str, Any]) -> None:
-    """Write a result, if it is wanted."""
+def save(path: Path | None, data: Mapping[str, Any]) -> None:
+    """Write a result as JSON, one line per entry of its objects and lists of objects; nothing if there is no path.
+
+    An earlier file is replaced at once: whoever reads it gets one of the two.
+    """
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(data, indent=1) + "\n")
+        write_files({path: f"{_json(data)}\n".encode()})
+
+
+def _json(value: Any, depth: int = 0) -> str:
+    objects = isinstance(value, list) and value and isinstance(value[0], dict)
+    if depth == 2 or not (isinstance(value, dict) or objects):
+        return json.dumps(value)
+    indent, (begin, end) = " " * depth, "[]" if objects else "{}"
+    keys = [""] * len(value) if objects else [f"{json.dumps(key)}: " for key in value]
+    items = value if objects else value.values()
+    lines = [f"{indent} {key}{_json(item, depth + 1)}" for key, item in zip(keys, items, strict=True)]
+    return f"{begin}\n" + ",\n".join(lines) + f"\n{indent}{end}"

@@ -1,26 +1,18 @@
-# The CUDA kernels as a static library, pvlr_cuda. One small file an instantiation, so that they compile in parallel.
+# The CUDA kernels as a static library, pvlr_cuda.
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 
-# The GPUs of this machine, which CMake from 3.24 on finds. Without any, all that the compiler knows of what we support.
+# The GPUs of this machine, which CMake 3.24 and later detects; without any, all supported ones that the compiler knows.
 if(NOT PVLR_CUDA_ARCHITECTURES)
-  string(REPLACE "-real" "" pvlr_gpus "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")
-  foreach(gpu IN LISTS pvlr_gpus)
-    if(gpu GREATER_EQUAL 75)
-      list(APPEND PVLR_CUDA_ARCHITECTURES ${gpu})
-    endif()
-  endforeach()
+  string(REPLACE "-real" "" PVLR_CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")
+  list(FILTER PVLR_CUDA_ARCHITECTURES EXCLUDE REGEX "^([1-6].|7[0-4])$")
 endif()
 if(NOT PVLR_CUDA_ARCHITECTURES)
   set(PVLR_CUDA_ARCHITECTURES 75 80 86 87 89 90)
-  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
-    list(APPEND PVLR_CUDA_ARCHITECTURES 100)
-  endif()
   if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13.0)
-    list(APPEND PVLR_CUDA_ARCHITECTURES 110)
-  endif()
-  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
-    list(APPEND PVLR_CUDA_ARCHITECTURES 120)
+    list(APPEND PVLR_CUDA_ARCHITECTURES 100 110 120)
+  elseif(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+    list(APPEND PVLR_CUDA_ARCHITECTURES 100 120)
   endif()
 endif()
 set(PVLR_CUDA_ARCHITECTURES "${PVLR_CUDA_ARCHITECTURES}" CACHE STRING "Compute capabilities to compile for, as 75;80;...")
@@ -29,32 +21,27 @@ list(TRANSFORM PVLR_CUDA_ARCHITECTURES APPEND "-real" OUTPUT_VARIABLE pvlr_cuda_
 list(GET PVLR_CUDA_ARCHITECTURES -1 pvlr_cuda_newest)
 list(APPEND pvlr_cuda_code "${pvlr_cuda_newest}-virtual")
 
-add_library(pvlr_cuda STATIC
-  csrc/kernels/dual_softmax_attention.cu
-  csrc/kernels/instances/dual_softmax_attention_bfloat16_32.cu
-  csrc/kernels/instances/dual_softmax_attention_bfloat16_64.cu
-  csrc/kernels/instances/dual_softmax_attention_bfloat16_96.cu
-  csrc/kernels/instances/dual_softmax_attention_bfloat16_128.cu
-  csrc/kernels/instances/dual_softmax_attention_float16_32.cu
-  csrc/kernels/instances/dual_softmax_attention_float16_64.cu
-  csrc/kernels/instances/dual_softmax_attention_float16_96.cu
-  csrc/kernels/instances/dual_softmax_attention_float16_128.cu
-  csrc/kernels/instances/dual_softmax_attention_float32_32.cu
-  csrc/kernels/instances/dual_softmax_attention_float32_64.cu
-  csrc/kernels/instances/dual_softmax_attention_float32_96.cu
-  csrc/kernels/instances/dual_softmax_attention_float32_128.cu
-  csrc/kernels/instances/preprocess_batch_bfloat16.cu
-  csrc/kernels/instances/preprocess_batch_float16.cu
-  csrc/kernels/instances/preprocess_batch_float32.cu
-  csrc/kernels/instances/tag_head_bfloat16.cu
-  csrc/kernels/instances/tag_head_float16.cu
-  csrc/kernels/instances/tag_head_float32.cu
-  csrc/kernels/preprocess_batch.cu
-  csrc/kernels/tag_head.cu)
+# One source file per instance that a template lists, as <type> or <type>_<dimension>, so that they compile in parallel.
+file(GLOB pvlr_templates CONFIGURE_DEPENDS csrc/kernels/*/instance.cu.in)
+foreach(template IN LISTS pvlr_templates)
+  string(REGEX REPLACE ".*/(.*)/instance.cu.in" "\\1" kernel "${template}")
+  file(STRINGS "${template}" instances REGEX "^// Instances: ")
+  string(REGEX MATCHALL "b?float[0-9_]+" instances "${instances}")
+  foreach(instance IN LISTS instances)
+    string(REGEX MATCH "^([^_]+)_?(.*)$" _ "${instance}")
+    set(type "${CMAKE_MATCH_1}")
+    set(dim "${CMAKE_MATCH_2}")
+    configure_file("${template}" "${PROJECT_BINARY_DIR}/instances/${kernel}_${instance}.cu" @ONLY)
+    list(APPEND pvlr_instances "${PROJECT_BINARY_DIR}/instances/${kernel}_${instance}.cu")
+  endforeach()
+endforeach()
+
+file(GLOB pvlr_launchers CONFIGURE_DEPENDS csrc/kernels/*/launcher.cu)
+add_library(pvlr_cuda STATIC ${pvlr_launchers} ${pvlr_instances})
 set_target_properties(pvlr_cuda PROPERTIES
   CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON CUDA_ARCHITECTURES "${pvlr_cuda_code}")
 target_include_directories(pvlr_cuda PRIVATE csrc PUBLIC csrc/include)
-# pvlr_host has the checks of the arguments, which the launcher shares with the twin for the CPU.
+# pvlr_host has the argument checks, which the CUDA launchers share with the CPU versions.
 target_link_libraries(pvlr_cuda PUBLIC pvlr_host CUDA::cudart_static)
 target_compile_options(pvlr_cuda PRIVATE -Xcompiler=-Wall,-Wextra)
 if(PVLR_WERROR)

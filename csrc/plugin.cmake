@@ -1,5 +1,5 @@
-# The TensorRT plugins as a library, libpvlr_plugins.so. Needs TensorRT's headers and not its libraries: TensorRT loads
-# ours and finds what it exports by name.
+# The TensorRT plugins as a library, libpvlr_plugins.so. Needs TensorRT's headers but not its libraries: TensorRT loads
+# the plugins and finds the exported functions by name.
 function(pvlr_leave_out_plugins reason)
   message(STATUS "TensorRT plugins: left out, ${reason}")
 endfunction()
@@ -9,7 +9,7 @@ if(NOT PVLR_CUDA)
   return()
 endif()
 
-# JetPack and the system packages put the headers where compilers look.
+# JetPack and the system packages install the headers in the compilers' search path.
 set(TENSORRT_ROOT "$ENV{TENSORRT_ROOT}" CACHE PATH "Folder with TensorRT's include/, unless the system has it")
 find_path(PVLR_TENSORRT_INCLUDE NvInferRuntime.h HINTS "${TENSORRT_ROOT}" PATH_SUFFIXES include)
 if(NOT PVLR_TENSORRT_INCLUDE)
@@ -17,7 +17,7 @@ if(NOT PVLR_TENSORRT_INCLUDE)
   return()
 endif()
 
-# As "#define NV_TENSORRT_MAJOR 10", or with TRT_MAJOR_ENTERPRISE and the like in between.
+# "#define NV_TENSORRT_MAJOR 10", or with an intermediate TRT_MAJOR_ENTERPRISE.
 file(STRINGS "${PVLR_TENSORRT_INCLUDE}/NvInferVersion.h" pvlr_tensorrt_lines REGEX "^#define (NV_TENSORRT|TRT)_[A-Z_]+ [0-9]+")
 foreach(part MAJOR MINOR PATCH)
   string(REGEX MATCH "(NV_TENSORRT_${part}|TRT_${part}_ENTERPRISE) ([0-9]+)" _ "${pvlr_tensorrt_lines}")
@@ -30,16 +30,8 @@ if(PVLR_TENSORRT_VERSION VERSION_LESS 10.0)
 endif()
 message(STATUS "TensorRT plugins: built with the headers of ${PVLR_TENSORRT_VERSION} in ${PVLR_TENSORRT_INCLUDE}")
 
-add_library(pvlr_plugins SHARED
-  csrc/plugin/attention_layer.cpp
-  csrc/plugin/layer.cpp
-  csrc/plugin/settings.cpp
-  csrc/plugin/shape.cpp
-  csrc/plugin/tag_head_layer.cpp
-  csrc/plugin/tensorrt_fields.cpp
-  csrc/plugin/tensorrt_library.cpp
-  csrc/plugin/tensorrt_log.cpp
-  csrc/plugin/tensorrt_plugin.cpp)
+file(GLOB pvlr_plugin_sources CONFIGURE_DEPENDS csrc/plugin/*.cpp)
+add_library(pvlr_plugins SHARED ${pvlr_plugin_sources})
 target_include_directories(pvlr_plugins PRIVATE csrc)
 target_include_directories(pvlr_plugins SYSTEM PRIVATE "${PVLR_TENSORRT_INCLUDE}" ${CUDAToolkit_INCLUDE_DIRS})
 target_link_libraries(pvlr_plugins PRIVATE pvlr_cuda ${CMAKE_DL_LIBS})
@@ -47,7 +39,7 @@ target_compile_options(pvlr_plugins PRIVATE -Wall -Wextra -Wconversion -Wshadow)
 if(PVLR_WERROR)
   target_compile_options(pvlr_plugins PRIVATE -Werror)
 endif()
-# Nothing is exported but what tensorrt_library.cpp marks, not even CUDA's runtime, which others in the process have too.
+# Exports only what tensorrt_library.cpp marks: other libraries in the process may have their own CUDA runtime.
 target_link_options(pvlr_plugins PRIVATE -Wl,--no-undefined -Wl,--exclude-libs,ALL)
 set_target_properties(pvlr_plugins PROPERTIES VISIBILITY_INLINES_HIDDEN ON)
 list(JOIN PVLR_CUDA_ARCHITECTURES " " pvlr_plugins_architectures)

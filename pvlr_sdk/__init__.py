@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bundle.labels import LabelBank as LabelBank
     from .errors import PvlrError as PvlrError
-    from .labels import LabelBank as LabelBank
     from .result import Tag as Tag
     from .result import TagResult as TagResult
     from .sources import open_source as open_source
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from .stream import Stream as Stream
     from .tagger import Tagger as Tagger
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Camera", "LabelBank", "PvlrError", "Stream", "Tag", "TagResult", "Tagger", "__version__", "open_source"]
 
-# Resolved on first use (PEP 562): NumPy, OpenCV and OpenVINO cost more than many a script that only wants the version.
+# Resolved on first use (PEP 562): a script that only needs the version should not pay for NumPy, OpenCV and OpenVINO.
 _LAZY = {
     "Camera": "stream",
-    "LabelBank": "labels",
+    "LabelBank": "bundle.labels",
     "PvlrError": "errors",
     "Stream": "stream",
     "Tag": "result",

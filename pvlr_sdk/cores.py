@@ -1,4 +1,4 @@
-"""How many CPU cores this process may really use."""
+"""The number of CPU cores available to this process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def available_cores(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Cores that this process may use: its CPU affinity, cut to its cgroup v2 quota; at least 1.
+    """Cores available to this process: its CPU affinity, limited by its cgroup v2 quota; at least 1.
 
-    A container with a quota of 2 CPUs on a 64-core host sees 64 cores; 64 threads there would only be throttled.
-    A fraction of a core is not counted, since the thread on it would hold up all the others.
+    A container with a quota of 2 CPUs on a 64-core host sees 64 cores, and 64 threads would be throttled. A fraction
+    of a core is not counted, since its thread would delay all others.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -19,7 +19,7 @@ def available_cores(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path
 
 
 def cgroup_folders(root: Path, membership: Path) -> list[Path]:
-    """The cgroup v2 folders that limit this process: its own and all above it, up to the root; empty without one."""
+    """The cgroup v2 folders that limit this process, from its own up to the root; empty without cgroups."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:

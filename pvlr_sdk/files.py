@@ -1,23 +1,46 @@
-"""Writing files so that a full disk or a crash never leaves half a file behind."""
+"""Reads files within limits, and writes them atomically: a full disk or a crash never leaves a partial file."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from . import errors
 
 
-def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> None:
-    """Write several files: all of them, or, when one can't be written, none.
+def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """The contents of a regular file of at most ``max_bytes`` bytes.
 
-    Every file is complete on the disk under a temporary name before the first one gets its own. The renames happen
-    in the mapping's order, so put the file that refers to the others last. ``private`` ones only this user can read.
+    For everything that comes from outside: a FIFO or a device never blocks or floods the process, and a file that
+    claims to be huge, or grows while it is read, costs no memory beyond the limit.
 
     Raises:
-        OutputError: no space, no permission, no such folder. What was there before is untouched.
+        OSError: it cannot be read, is not a regular file (EINVAL) or is too large (EFBIG); ``strerror`` says which.
+    """
+    # Opening a FIFO without O_NONBLOCK waits for a writer; the flag has no effect on a regular file.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+        data = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
+    if status.st_size > max_bytes or len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"Larger than the limit of {max_bytes} bytes", os.fspath(path))
+    return data
+
+
+def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> None:
+    """Write several files: all of them, or none if one cannot be written.
+
+    Every file is complete on disk under a temporary name before the first is renamed. The renames follow the
+    mapping's order, so put the file that refers to the others last. ``private`` files are readable only by this user.
+
+    Raises:
+        OutputError: no space, no permission, no such folder. Existing files are unchanged.
     """
     temporary: dict[Path, Path] = {}
     try:
@@ -29,7 +52,7 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
     except OSError as error:
         raise errors.OutputError(
             str(path),
-            expected="a place to write to",
+            expected="a writable path",
             got=error.strerror or str(error),
             hint="Free some space or choose another folder; nothing was changed.",
         ) from error
@@ -39,7 +62,8 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
 
 
 def _write_temporary(path: Path, data: bytes, private: bool) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    # A part of the name: with all of it, this one would be too long where the file's own is just short enough.
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")
     mode = 0o600 if private else 0o666  # less this user's umask
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:

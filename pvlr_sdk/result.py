@@ -1,25 +1,27 @@
-"""What a tagger says of one frame."""
+"""The result of tagging one frame."""
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import errors
-from .labels import find_label
+from .bundle.labels import find_label
 
 if TYPE_CHECKING:
-    from .frames import FrameLike
-    from .manifest import AttentionSpec
+    from .bundle.manifest import AttentionSpec
+    from .frames.frames import FrameLike
 
 
 class Tag(NamedTuple):
-    """One label that the frame shows. ``margin`` is ``score - threshold``, never negative."""
+    """A label with its score. ``margin`` is ``score - threshold``: at least 0 for every label that is reported."""
 
     label: str
     score: float
@@ -29,32 +31,57 @@ class Tag(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """What all results of one model share: its labels and the geometry of its attention."""
+    """What all results of one model share: its labels, the geometry of its attention maps, SHA-256 of plan and bank."""
 
     names: tuple[str, ...]
     attention: AttentionSpec
     input_size: tuple[int, int]
+    plan: str = ""
+    bank: str = ""
 
     @cached_property
     def index(self) -> dict[str, int]:
         return {name: position for position, name in enumerate(self.names)}
 
 
-class TagResult:
-    """The tags of one frame, best first; iterate over it, take its ``len`` or index it.
+class FrameReference(NamedTuple):
+    """Where a result finds its frame again when a notebook shows it. Keeps no pixels alive."""
 
-    A label is a tag if its score reaches its threshold; ``top_k`` then keeps the best k of those. ``scores`` and
-    ``logits`` have all C labels, in the order of ``Tagger.labels``, whatever the thresholds.
+    place: Any = None
+    """A path, a weak reference, or None."""
+    color: str = "bgr"
+
+    @classmethod
+    def of(cls, frame: object, color: str) -> FrameReference:
+        if isinstance(frame, (str, os.PathLike)):
+            return cls(frame, color)
+        try:
+            return cls(weakref.ref(frame), color)
+        except TypeError:  # encoded bytes
+            return cls(color=color)
+
+    @property
+    def frame(self) -> Any:
+        """The frame as it is now; None if it no longer exists."""
+        return self.place() if isinstance(self.place, weakref.ref) else self.place
+
+
+class TagResult:
+    """The tags of one frame, best first: a sequence of :class:`Tag`.
+
+    A label is a tag if its score is at or above its threshold; ``top_k`` then keeps the k highest scores. ``scores``
+    and ``logits`` cover all C labels, in the order of ``Tagger.labels``, regardless of the thresholds.
 
     Attributes:
         logits: float32 (C,), before the sigmoid.
-        thresholds: float32 (C,), the thresholds that were used.
-        timing: milliseconds of each stage: ``decode``, ``preprocess``, ``inference``, ``head`` and ``total``.
+        thresholds: float32 (C,), the thresholds applied.
+        timing: milliseconds per stage: ``decode``, ``preprocess``, ``inference``, ``head`` and ``total``.
         frame_size: height and width of the frame in pixels.
+        plan, bank: SHA-256 of the plan and of the label bank that computed it, as in ``Tagger.info``.
     """
 
-    __slots__ = ("_region", "_scores", "_similarity", "_space", "_tags", "frame_size", "logits", "thresholds", "timing",
-                 "top_k")  # fmt: skip
+    __slots__ = ("_reference", "_region", "_scores", "_similarity", "_space", "_tags", "bank", "frame_size", "logits",
+                 "plan", "thresholds", "timing", "top_k")  # fmt: skip
 
     def __init__(
         self,
@@ -65,21 +92,30 @@ class TagResult:
         top_k: int | None,
         frame_size: tuple[int, int],
         region: tuple[int, int, int, int],
+        reference: FrameReference | None = None,
     ) -> None:
         self.logits = logits
         self.thresholds = thresholds
         self.top_k = top_k
         self.frame_size = frame_size
         self.timing: dict[str, float] = {}
+        self.plan, self.bank = space.plan, space.bank
         self._space = space
         self._similarity = similarity
         self._region = region
         self._scores: NDArray[np.float32] | None = None
         self._tags: tuple[Tag, ...] | None = None
+        self._reference = reference or FrameReference()
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        # A weak reference cannot be pickled.
+        return None, {
+            name: FrameReference() if name == "_reference" else getattr(self, name) for name in self.__slots__
+        }
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """float32 (C,): the sigmoid of the logits, each label's probability on its own."""
+        """float32 (C,): the sigmoid of the logits, an independent probability for each label."""
         if self._scores is None:
             self._scores = sigmoid(self.logits)
         return self._scores
@@ -88,13 +124,15 @@ class TagResult:
     def tags(self) -> tuple[Tag, ...]:
         """The tags, best first; equal scores in the order of the labels."""
         if self._tags is None:
-            scores, thresholds, names = self.scores, self.thresholds, self._space.names
-            chosen = np.flatnonzero(scores >= thresholds)
-            chosen = chosen[np.argsort(-scores[chosen], kind="stable")][: self.top_k]
-            self._tags = tuple(
-                Tag(names[i], float(scores[i]), float(thresholds[i]), float(scores[i] - thresholds[i])) for i in chosen
-            )
+            chosen = np.flatnonzero(self.scores >= self.thresholds)
+            chosen = chosen[np.argsort(-self.scores[chosen], kind="stable")][: self.top_k]
+            self._tags = tuple(map(self._tag, chosen.tolist()))
         return self._tags
+
+    @property
+    def scores_by_label(self) -> dict[str, float]:
+        """The score of every label, in the order of ``Tagger.labels``."""
+        return dict(zip(self._space.names, self.scores.tolist(), strict=True))
 
     def __iter__(self) -> Iterator[Tag]:
         return iter(self.tags)
@@ -102,32 +140,50 @@ class TagResult:
     def __len__(self) -> int:
         return len(self.tags)
 
-    def __getitem__(self, position: int) -> Tag:
-        return self.tags[position]
+    def __contains__(self, label: object) -> bool:
+        """Whether a label (or a :class:`Tag`) is reported."""
+        return any(label in (tag.label, tag) for tag in self.tags)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Tag: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Tag, ...]: ...
+    def __getitem__(self, key: int | str | slice) -> Tag | tuple[Tag, ...]:
+        """``result[0]`` is the best tag; ``result["cat"]`` is any of the model's labels, whether reported or not.
+
+        Raises:
+            UnknownLabelError: the model does not have this label.
+        """
+        return self._tag(find_label(key, self._space.index)) if isinstance(key, str) else self.tags[key]
+
+    def _tag(self, label: int) -> Tag:
+        score, threshold = self.scores[label], self.thresholds[label]
+        return Tag(self._space.names[label], float(score), float(threshold), float(score - threshold))
 
     def __bool__(self) -> bool:
-        return True  # a frame without tags is a result too
+        return True  # a frame without tags is still a result
 
     def __repr__(self) -> str:
         return f"TagResult({', '.join(f'{tag.label} {tag.score:.2f}' for tag in self.tags)})"
 
     def attention(self, label: str, size: Literal["frame", "grid"] | tuple[int, int] = "frame") -> NDArray[np.float32]:
-        """Where the model looked for a label; computed from the same pass when it is asked for.
+        """The attention map of a label, computed on demand from the same inference.
 
         Args:
-            label: any of the model's labels, tag or not.
+            label: any of the model's labels, whether reported as a tag or not.
             size: ``grid``: float32 (rows, columns), the weight of each visual token, summing to 1. ``frame``: the same
-                weights interpolated to float32 (height, width) of the frame, with the letterbox's bars cut off.
-                A (height, width): the same at that resolution, for example for a thumbnail.
+                weights interpolated to float32 (height, width) of the frame, without the letterbox's padding.
+                (height, width): the same at that resolution, for example for a thumbnail.
 
         Raises:
             UnknownLabelError: the model has no such label.
-            OptionError: ``size`` is none of these.
+            OptionError: ``size`` is invalid.
         """
         column = find_label(label, self._space.index)
         if size not in ("frame", "grid") and not _is_size(size):
             expected = "'frame', 'grid' or (height, width)"
-            raise errors.OptionError("size", expected=expected, got=repr(size), hint="See the docstring.")
+            hint = "Use 'frame' for the resolution of the frame."
+            raise errors.OptionError("size", expected=expected, got=repr(size), hint=hint)
         spec = self._space.attention
         weights = spec.alpha * self._similarity[:, column].astype(np.float64)
         weights = np.exp(weights - weights.max())
@@ -140,23 +196,47 @@ class TagResult:
             grid = down @ grid.astype(np.float32) @ across.T
         return np.ascontiguousarray(grid, np.float32)
 
-    def draw(self, frame: FrameLike, color: str = "bgr") -> NDArray[np.uint8]:
+    def draw(
+        self, frame: FrameLike | None = None, color: str = "bgr", *, heatmap: str | bool = False
+    ) -> NDArray[np.uint8]:
         """An annotated copy of the frame: its tags, their scores and a bar for each; uint8 (H, W, 3) BGR.
 
-        A frame too small for legible text is enlarged by a whole factor first.
+        A frame too small for legible text is enlarged by an integer factor first.
 
-        Raises: what :meth:`Tagger.predict` raises for a bad frame.
+        Args:
+            frame, color: the frame, as for :meth:`Tagger.predict`; None: its file, or the array while that exists.
+            heatmap: a label, or True for the best tag: blend its attention map over the frame and list it first.
+
+        Raises:
+            FrameError: the frame is invalid, or None and gone.
+            UnknownLabelError: the model has no such label.
         """
-        from .drawing import draw_tags
+        from .drawing import HEAT_SIZE, draw_tags
 
-        return draw_tags(frame, color, self.tags)
+        if frame is None:
+            frame, color = self._reference.frame, self._reference.color
+        if frame is None:
+            got, hint = "None, and it no longer exists", "Pass it: result.draw(frame)."
+            raise errors.FrameTypeError("frame", expected="the frame that was tagged", got=got, hint=hint)
+        tags, heat = self.tags, None
+        if heatmap is not False and (tags or heatmap is not True):
+            best = tags[0] if heatmap is True else self._tag(find_label(heatmap, self._space.index))
+            tags = (best, *(tag for tag in tags if tag.label != best.label))
+            heat = self.attention(best.label, HEAT_SIZE)
+        return draw_tags(frame, color, tags, heat)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The tags and timings as plain numbers and strings, ready for JSON."""
-        return {
-            "tags": [{"label": tag.label, "score": tag.score, "threshold": tag.threshold} for tag in self.tags],
-            "timing_ms": {stage: round(value, 3) for stage, value in self.timing.items()},
-        }
+    def _repr_html_(self) -> str:
+        """The tags as bars, for notebooks, beside the frame: from its file, or the array or image while that exists."""
+        from .drawing import tags_as_html
+
+        return tags_as_html(self.tags, self._reference.frame, self._reference.color)
+
+    def to_dict(self, *, all_scores: bool = False) -> dict[str, Any]:
+        """Tags, timings and plan as plain numbers and strings, ready for JSON; ``all_scores`` adds every label's."""
+        tags = [{"label": tag.label, "score": tag.score, "threshold": tag.threshold} for tag in self.tags]
+        timing = {stage: round(value, 3) for stage, value in self.timing.items()}
+        result: dict[str, Any] = {"tags": tags, "timing_ms": timing, "plan": self.plan}
+        return {**result, "scores": self.scores_by_label} if all_scores else result
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -169,10 +249,10 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 def thresholds_for(
     deployed: NDArray[np.float32], index: Mapping[str, int], wanted: float | Mapping[str, float] | None
 ) -> NDArray[np.float32]:
-    """The (C,) thresholds for a request: the deployed ones, one for all, or some labels changed.
+    """The (C,) thresholds of a request: the deployed ones, one for all labels, or overrides of some.
 
     Raises:
-        OptionError: a threshold is no number from 0 to 1.
+        OptionError: a threshold is not a number from 0 to 1.
         UnknownLabelError: a mapping names a label that the model does not have.
     """
     if wanted is None:
@@ -186,14 +266,10 @@ def thresholds_for(
 
 
 def checked_top_k(top_k: int | None) -> int | None:
-    """``top_k`` itself.
-
-    Raises:
-        OptionError: it is neither None nor a whole number of at least 1.
-    """
+    """Return ``top_k``. Raises OptionError if it is neither None nor an integer of at least 1."""
     if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1):
         raise errors.OptionError(
-            "top_k", expected="a whole number of at least 1, or None", got=repr(top_k), hint="None gives all tags."
+            "top_k", expected="an integer of at least 1, or None", got=repr(top_k), hint="None keeps all tags."
         )
     return top_k
 
@@ -212,9 +288,10 @@ def _is_size(size: object) -> bool:
 
 
 def _interpolation(length: int, cells: int, start: int, extent: int, total: int) -> NDArray[np.float32]:
-    """(length, cells): how each of ``length`` points along a frame's side mixes the grid's cells; edges are held.
+    """Interpolation weights (length, cells) from the grid's cells to ``length`` points along one side of a frame.
 
-    Half-pixel centres. The side covers ``start .. start + extent`` of an input of ``total`` pixels, the grid all of it.
+    Half-pixel centres; values are clamped at the edges. The side covers ``start .. start + extent`` of an input of
+    ``total`` pixels, the grid all of it.
     """
     pixels = start + (np.arange(length) + 0.5) * (extent / length)
     centres = np.clip(pixels * (cells / total) - 0.5, 0, cells - 1)

@@ -1,53 +1,65 @@
-"""The public face: load a plan once, tag any number of frames, from any number of threads."""
+"""The public interface: load a plan once, then tag any number of frames from any number of threads."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
-from threading import Lock
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors, golden
-from .backends import Backend, open_backend
-from .bundle import Bundle, default_plan
-from .inference import Inference
-from .overlap import Workers, overlapped
-from .preprocess import Preprocessor
-from .result import LabelSpace, TagResult, checked_top_k, thresholds_for
+from . import errors
+from .bundle.bundle import default_plan
+from .bundle.trust import Trust, resolve
+from .inference import LoadedPlan
+from .inference.overlap import AwaitableFuture, overlapped
+from .result import TagResult, checked_top_k, thresholds_for
 
 if TYPE_CHECKING:
-    from .frames import FrameLike
+    from .backends import Backend
+    from .bundle.labels import LabelBank
+    from .frames.frames import FrameLike
 
 
 class Tagger:
     """Tags frames with the labels of one compiled plan.
 
-    Safe to call from several threads at once: the results are bit-equal to those of one thread. Not usable in a
-    process forked from the one that made it.
+    Thread-safe: concurrent calls give results that are bit-equal to those of a single thread. A pickled tagger reopens
+    its plan in the process that unpickles it; a forked process cannot use the tagger of its parent.
 
     Args:
-        plan: path of a plan, its manifest and label bank beside it; None: the model that comes with the package.
-        threshold: the score from which on a label is a tag: None for the thresholds that the plan deploys, one number
-            from 0 to 1 for all labels, or a mapping that changes those of some labels.
-        top_k: keep at most this many tags, the best ones, of those that reach their threshold; None: all.
-        device: ``auto`` (what the plan is for), ``cpu`` or ``tensorrt``.
-        optimize: ``latency``: all threads share each inference, so that one frame is done soonest; ``throughput``:
-            several inferences at once, on fewer threads each, so that many are (``predict_stream``, which also puts two
-            frames into one where enough wait). On a GPU that is single frames, or batches of the plan's largest size.
-        num_threads: threads of the engine; None: the cores that this process may use.
+        plan: path of a plan, whose manifest and label bank lie beside it; its folder; or the name of a model (see
+            ``docs/models.md``). None: the model bundled with the package.
+        threshold: the score at or above which a label is reported: None for the thresholds stored in the plan, a number
+            from 0 to 1 for all labels, or a mapping that overrides the thresholds of some labels.
+        operating_point: which thresholds of the plan: ``f1`` (best F1) or ``precise`` (90 % precision, see
+            ``docs/model.md``). A plan with one threshold per label has the same at both.
+        top_k: keep at most this many tags, those with the highest scores; None: all.
+        device: ``auto`` (the device that the plan was built for), ``cpu`` or ``tensorrt``.
+        optimize: ``latency``: all threads share each inference, so that a single frame is done soonest;
+            ``throughput``: several inferences run in parallel on fewer threads each, and ``predict_stream`` puts two
+            frames into one inference where enough are waiting. On a GPU: single frames, or batches of the plan's
+            largest size.
+        num_threads: threads of the engine; None: as many as this process has cores.
         reduced_jpeg: decode JPEG files and bytes at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the
-            network's input in both directions. Large photos decode several times faster, but their pixels are then no
-            longer quite those of the pixel contract (see ``docs/performance.md``).
-        precision: ``auto`` (the fastest that this CPU computes in), ``fp32`` or ``bf16``; None: what the plan says.
+            network's input in both dimensions. Large images decode several times faster, but the pixels then deviate
+            slightly from the pixel contract (see ``docs/performance.md``).
+        precision: ``auto`` (the fastest that this CPU supports), ``fp32`` or ``bf16``; None: the plan's own.
+        trust: refuse a plan that is not signed with one of these keys: a folder of PEM files, one such file or a
+            ``Trust`` (see ``docs/signing.md``). None: those of ``PVLR_TRUST``, if it is set.
+        allow_unsigned: trust a plan whose signature was not verified, for sources that you trust: load a TensorRT plan,
+            which is code, and any other without an isolated load. None: only if ``PVLR_ALLOW_UNSIGNED`` is 1.
+        isolate: decode paths and bytes in restricted processes, for images from outside (see ``docs/isolation.md``).
 
     Raises:
-        BundleError: the plan can't be used; each reason has its own class (see ``docs/errors.md``).
-        OptionError, UnknownLabelError: an argument can't be.
+        SignatureError: the plan is not signed as ``trust`` demands; nothing in it was parsed.
+        IsolationError: ``isolate``, but not on Linux.
+        BundleError: the plan cannot be used; each reason has its own class (see ``docs/errors.md``).
+        OptionError, UnknownLabelError: an argument is invalid.
         MissingPartError: the compiled core or the plan's backend (OpenVINO, TensorRT) is not installed.
     """
 
@@ -56,57 +68,50 @@ class Tagger:
         plan: str | os.PathLike[str] | None = None,
         *,
         threshold: float | Mapping[str, float] | None = None,
+        operating_point: str = "f1",
         top_k: int | None = None,
         device: str = "auto",
         optimize: str = "latency",
         num_threads: int | None = None,
         precision: str | None = None,
         reduced_jpeg: bool = False,
+        trust: str | os.PathLike[str] | Trust | None = None,
+        allow_unsigned: bool | None = None,
+        isolate: bool = False,
     ) -> None:
+        required = resolve(trust)
+        self._options_given: dict[str, Any] = {
+            "threshold": threshold, "operating_point": operating_point, "top_k": top_k, "device": device,
+            "optimize": optimize, "num_threads": num_threads, "precision": precision, "reduced_jpeg": reduced_jpeg,
+            "trust": required, "allow_unsigned": allow_unsigned, "isolate": isolate,
+        }  # fmt: skip
         self._top_k = checked_top_k(top_k)
-        bundle = Bundle.open(default_plan() if plan is None else os.fspath(plan))
-        manifest = bundle.manifest
-        self._space = LabelSpace(
-            tuple(label.name for label in manifest.labels),
-            manifest.attention,
-            (manifest.input.height, manifest.input.width),
-        )
-        deployed = np.array([label.threshold for label in manifest.labels], np.float32)
-        self._thresholds = thresholds_for(deployed, self._space.index, threshold)
-        preprocess = Preprocessor(manifest.input)
-        backend = open_backend(bundle, device, precision, num_threads, optimize)
-        golden.check(manifest.golden, backend, preprocess, str(bundle.path))
-        self._backend: Backend | None = backend
-        size = 2 * manifest.input.height, 2 * manifest.input.width
-        self._inference = Inference(preprocess, self._space, size if reduced_jpeg else None, str(bundle.path))
-        self._process = os.getpid()
-        self._workers: Workers | None = None
-        self._workers_lock = Lock()
-        self._info = {
-            "name": manifest.name,
-            "plan": str(bundle.path),
-            "sha256": manifest.files["plan"].sha256,
-            "labels": len(manifest.labels),
-            "input": manifest.input.model_dump(mode="json"),
-            **backend.info,
-            "built": manifest.built,
-            "measured": manifest.measured,
-        }
+        name = os.fspath(default_plan() if plan is None else plan)
+        engine = device, precision, num_threads, optimize
+        decoding = {"reduced_jpeg": reduced_jpeg, "isolate": isolate}
+        self._at = threshold, operating_point
+        self._plan = LoadedPlan.open(name, required, self._at, engine, allow_unsigned=allow_unsigned, **decoding)
+        self._lock = RLock()  # held while the plan changes
 
     @property
     def labels(self) -> list[str]:
         """The C label names, in the order of ``TagResult.scores``."""
-        return list(self._space.names)
+        return list(self._plan.space.names)
 
     @property
     def thresholds(self) -> NDArray[np.float32]:
-        """float32 (C,): the score from which on each label is a tag, where a call does not say otherwise."""
-        return self._thresholds.copy()
+        """float32 (C,): the threshold of each label, used where a call does not override it."""
+        return self._plan.thresholds.copy()
+
+    @property
+    def label_bank(self) -> LabelBank:
+        """The label bank in use."""
+        return self._plan.bank
 
     @property
     def info(self) -> dict[str, Any]:
-        """What is loaded and how it runs: name, plan, sha256, input, backend, device, precision, threads, built, ..."""
-        return dict(self._info)
+        """The plan and how it runs: name, plan, sha256, input, backend, device, precision, threads, built, ..."""
+        return dict(self._plan.info)
 
     def predict(
         self,
@@ -116,40 +121,24 @@ class Tagger:
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
     ) -> TagResult:
-        """The tags of one frame.
+        """Tag one frame.
 
         Args:
             frame: a uint8 array of any size and strides, (H, W, 3), (H, W, 4), (H, W) grey or, with ``color="nv12"``,
-                (H * 3 / 2, W); the path or the encoded bytes of a picture; a PIL image. A TensorRT plan also takes such
-                arrays on the GPU, through DLPack or ``__cuda_array_interface__``.
-            color: how an array stores its channels: ``bgr`` (as OpenCV gives), ``rgb``, or one of :mod:`pvlr_sdk.yuv`.
-            threshold, top_k: as for the class, for this frame only; None: what the tagger was made with.
+                (H * 3 / 2, W); the path or the encoded bytes of an image; a PIL image. A TensorRT plan also accepts
+                such arrays on the GPU, through DLPack or ``__cuda_array_interface__``.
+            color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, or a format of :mod:`.frames.yuv`.
+            threshold, top_k: as for the class, for this frame only; None: the tagger's own.
 
         Raises:
-            FrameError: the frame can't be used; each reason has its own class.
-            OptionError, UnknownLabelError: an argument can't be.
-            NonFiniteError: the model gave NaN or infinite logits.
+            FrameError: the frame is invalid; each reason has its own class.
+            OptionError, UnknownLabelError: an argument is invalid.
+            NonFiniteError: the model computed NaN or infinite logits.
             BackendError: the tagger is closed or belongs to another process, or the inference failed.
         """
-        backend = self._ready()
-        options = self._options(threshold, top_k)
-        return self._inference.finish(backend, self._inference.start(backend, frame, color), *options)
-
-    def submit(self, frame: FrameLike, *, color: str = "bgr") -> Pending:
-        """Begin to tag one frame; the answer's ``result()`` is what ``predict`` gives.
-
-        Decoding and preprocessing are done when this returns, the inference is under way. For callers that have
-        something else to do meanwhile, such as the next frame.
-
-        Args:
-            frame, color: as for ``predict``.
-
-        Raises: what ``predict`` raises before the inference.
-        """
-        backend = self._ready()
-        options = self._options(None, None)
-        job = self._inference.start(backend, frame, color)
-        return Pending(lambda: self._inference.finish(backend, job, *options))
+        plan, backend = self._ready()
+        options = self._options(plan, threshold, top_k)
+        return plan.inference.finish(backend, plan.inference.start(backend, frame, color), *options)
 
     def predict_async(
         self,
@@ -158,28 +147,25 @@ class Tagger:
         color: str = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
-    ) -> Future[TagResult]:
-        """A future of the tags of one frame, decoded and computed in other threads; ``asyncio.wrap_future`` awaits it.
+    ) -> AwaitableFuture[TagResult]:
+        """Tag one frame in worker threads: ``await`` the returned future, or call its ``result()``.
 
-        The frame is not copied: leave it alone until the future is done. Frames wait in a queue without a limit, so
-        bound how many are under way if they come faster than they are tagged.
+        The frame is not copied: don't modify it until the future is done. The queue of frames is unbounded, so limit
+        how many are in flight if they arrive faster than they are tagged.
 
         Args:
             frame, color, threshold, top_k: as for ``predict``.
 
         Raises:
-            OptionError, UnknownLabelError: an option can't be.
+            OptionError, UnknownLabelError: an option is invalid.
             BackendError: the tagger is closed or belongs to another process.
-            Everything else that ``predict`` raises, the future does.
+            PvlrError: the future raises everything else that ``predict`` raises.
         """
-        backend = self._ready()
-        options = self._options(threshold, top_k)
-        with self._workers_lock:
-            if self._workers is None:
-                self._workers = Workers(backend.parallel + 1)
-            inference = self._inference
-            return self._workers.submit(
-                lambda: inference.finish(backend, inference.start(backend, frame, color), *options)
+        with self._lock:  # between here and submit() the plan must not be closed
+            plan, backend = self._ready()
+            options, inference = self._options(plan, threshold, top_k), plan.inference
+            return plan.submit(
+                backend, lambda: inference.finish(backend, inference.start(backend, frame, color), *options)
             )
 
     def predict_batch(
@@ -190,13 +176,14 @@ class Tagger:
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
     ) -> list[TagResult]:
-        """The tags of several frames: bit for bit what ``predict`` gives for each, but several are under way at once.
+        """Tag several frames in parallel; the results are bit-equal to those of ``predict``.
 
         Args:
-            frames: a list or any other iterable of frames, read as it goes; an array must be (count, H, W, channels).
+            frames: any iterable of frames, consumed on the fly; an array must have the shape (count, H, W, channels).
             color, threshold, top_k: as for ``predict``.
 
-        Raises: what ``predict`` raises, for the first frame that can't be tagged.
+        Raises:
+            PvlrError: what ``predict`` raises, for the first frame that fails.
         """
         results = []
         for outcome in self.predict_stream(frames, color=color, threshold=threshold, top_k=top_k):
@@ -213,85 +200,101 @@ class Tagger:
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
     ) -> Iterator[TagResult | errors.FrameError]:
-        """The tags of any number of frames, one after the other and in their order, as they are known.
+        """Tag any number of frames and yield their results in order, as soon as they are available.
 
-        Decoding, preprocessing and inference of different frames overlap, and ``frames`` is read only a few frames
-        ahead, so that memory stays bounded. Each result is bit for bit what ``predict`` of this tagger gives; a frame
-        that can't be used gives its error, and the others go on. A tagger made with ``optimize="throughput"`` is the
-        fastest.
+        Decoding, preprocessing and inference of different frames overlap. ``frames`` is read only a few frames ahead,
+        so memory stays bounded. Each result is bit-equal to that of ``predict``; an invalid frame yields its FrameError
+        and the stream continues. A tagger created with ``optimize="throughput"`` is the fastest.
 
         Args:
-            frames: any iterable of frames; it is read in the thread that takes the results.
+            frames: any iterable of frames, read in the thread that consumes the results.
             color, threshold, top_k: as for ``predict``.
 
-        Raises: what ``predict`` raises, but for FrameError; an error of ``frames`` itself ends the stream as well.
+        Raises:
+            PvlrError: what ``predict`` raises, except FrameError. An exception of ``frames`` also ends the stream.
         """
         if isinstance(frames, (str, bytes, bytearray, memoryview, os.PathLike)) or getattr(frames, "ndim", 4) != 4:
             raise errors.FrameTypeError(
-                "frames", expected="several frames", got="a single one", hint="Pass [frame], or use predict(frame)."
+                "frames",
+                expected="an iterable of frames",
+                got="a single frame",
+                hint="Pass [frame], or call predict.",
             )
-        options = self._options(threshold, top_k)
-        backend = self._ready()
+        plan, backend = self._ready()
+        options = self._options(plan, threshold, top_k)
 
         def attempt(frames: list[FrameLike]) -> list[TagResult | errors.FrameError]:
-            return self._inference.tag(backend, frames, color, *options)
+            return plan.inference.tag(backend, frames, color, *options)
 
-        # One worker more than inferences at once: while one waits for the disk, the others keep the engine busy.
+        # One worker more than parallel inferences: while one waits for the disk, the others keep the engine busy.
         return overlapped(attempt, frames, workers=backend.parallel + 1, together=backend.together)
 
+    def set_labels(self, bank: LabelBank) -> None:
+        """Use another label bank from now on, without loading the plan again; only for an open plan.
+
+        Each result is computed with one bank, which ``TagResult.bank`` names. Each call keeps the bank that it began
+        with, a ``predict_stream`` too. The tagger's ``threshold`` applies to the new labels.
+
+        Raises:
+            BackendError: the plan is closed: its labels are part of it; or the tagger is.
+            LabelBankError: the bank has too many labels, or was made for another model.
+            OptionError, UnknownLabelError: ``bank`` is not a bank, or lacks a label that ``threshold`` names.
+        """
+        with self._lock:
+            plan, backend = self._ready()
+            self._plan = plan.with_labels(backend, bank, self._at)
+
+    def load(self, plan: str | os.PathLike[str], *, trust: Trust | None = None) -> Tagger:
+        """Load another plan with the options of this tagger (``trust``: unless given). Raises what the class raises."""
+        return Tagger(plan, **{**self._options_given, "trust": trust or self._options_given["trust"]})
+
+    def exchange(self, other: Tagger) -> None:
+        """Exchange the plans of two taggers, in one thread at a time. Each call keeps the plan that it began with."""
+        with self._lock, other._lock:
+            self._plan, other._plan = other._plan, self._plan
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Free the model, and let the calls of other threads wait until the end of the block.
+
+        In it, load another plan and ``exchange`` it, where memory is for one; else the tagger is closed.
+        """
+        with self._lock:
+            self._plan.free()
+            yield
+
     def close(self) -> None:
-        """Free the model. Calls that are under way in other threads still end; later ones raise BackendError."""
-        self._backend = None
-        with self._workers_lock:
-            workers, self._workers = self._workers, None
-        if workers is not None:
-            workers.close()
+        """Free the model. Calls in progress in other threads complete; later calls raise BackendError."""
+        with self._lock:
+            self._plan.close()
 
     def __enter__(self) -> Tagger:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        plan, _ = self._ready()
+        bank = plan.bank if plan.info["max_labels"] else None
+        return partial(Tagger, os.path.abspath(plan.info["plan"]), **self._options_given), (), bank
+
+    __setstate__ = set_labels
+
     def __repr__(self) -> str:
-        state = self._info["precision"] if self._backend else "closed"
-        return f"<Tagger {self._info['name']}, {len(self._space.names)} labels, {state}>"
+        info, state = self._plan.info, "" if self._plan.backend else "closed"
+        return f"<Tagger {info['name']}, {info['labels']} labels, {state or info['precision']}>"
 
-    def _ready(self) -> Backend:
-        backend = self._backend
+    def _ready(self) -> tuple[LoadedPlan, Backend]:
+        plan = self._plan
+        backend = plan.backend
         if backend is None:
-            raise errors.BackendError("tagger", expected="an open tagger", got="a closed one", hint="Make a new one.")
-        if self._process != os.getpid():
-            # The runtime's worker threads don't exist in a forked child: an inference would hang forever.
-            raise errors.BackendError(
-                "tagger",
-                expected="a tagger made in this process",
-                got="one from before a fork",
-                hint='Make the tagger in each worker, or start workers with multiprocessing\'s "spawn" method.',
-            )
-        return backend
+            with self._lock:  # suspended() or exchange() may be about to provide one
+                plan, backend = self._plan, self._plan.backend
+        return plan, plan.check(backend)
 
-    def _options(self, threshold: float | Mapping[str, float] | None, top_k: int | None) -> tuple[Any, int | None]:
+    def _options(
+        self, plan: LoadedPlan, threshold: float | Mapping[str, float] | None, top_k: int | None
+    ) -> tuple[NDArray[np.float32], int | None]:
         top_k = self._top_k if top_k is None else checked_top_k(top_k)
-        return thresholds_for(self._thresholds, self._space.index, threshold), top_k
-
-
-class Pending:
-    """A frame on its way, from :meth:`Tagger.submit`. Belongs to one thread."""
-
-    def __init__(self, finish: Callable[[], TagResult]) -> None:
-        self._finish = finish
-        self._result: TagResult | None = None
-
-    def result(self) -> TagResult:
-        """The tags, once they are there.
-
-        Raises:
-            NonFiniteError: the model gave NaN or infinite logits.
-            BackendError: the inference failed.
-        """
-        if self._result is None:
-            self._result = self._finish()
-        return self._result
+        return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k

@@ -1,28 +1,169 @@
-"""For all tests: the benchmarks are scripts and no package, Ctrl-C works, and the log is as a new process has it."""
+"""All tests: ``--all`` also runs the slow ones and the soak; SIGINT is enabled; the log is restored."""
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-# At the end of the path, where they shadow nothing.
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+SOAK = "test_memory_threads_and_descriptors_stay_flat"
+_soak = pytest.StashKey["subprocess.Popen[str]"]()
 
-# A shell that runs us in the background has SIGINT ignored, for our children too; the tests of Ctrl-C need it.
+# A shell that runs pytest in the background ignores SIGINT, also for child processes; the tests of Ctrl-C need it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests import ONNX Runtime by themselves; see pvlr_sdk.backends.runtimes.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all", action="store_true", help="also run the tests marked slow or docs, and the soak beside them"
+    )
+    parser.addoption("--slow", action="store_true", help="run only what --all adds")
+    parser.addoption("--docs", action="store_true", help="run the tests marked docs only: the commands of the pages")
+    parser.addoption("--fuzz", type=float, metavar="MINUTES", help="run the fuzz targets only, each for so long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests out, unless an option or the test's own name asks for them; the soak comes last."""
+
+    def chosen(item: pytest.Item) -> bool:
+        if config.option.fuzz:
+            return "run_fuzzer" in getattr(item, "fixturenames", ())
+        slow, docs = (bool(item.get_closest_marker(name)) for name in ("slow", "docs"))
+        if config.option.docs:
+            return docs
+        return (slow or docs) == config.option.slow
+
+    named = any("::" in argument for argument in config.args)
+    if not (config.option.all or named):
+        config.hook.pytest_deselected(items=[item for item in items if not chosen(item)])
+        items[:] = filter(chosen, items)
+    items.sort(key=lambda item: item.name == SOAK)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the soak, which runs beside all other tests."""
+    if not session.config.option.collectonly and any(item.name == SOAK for item in session.items):
+        minutes = os.environ.get("PVLR_SOAK_MINUTES", "20")
+        command = ["nice", sys.executable, "-m", "benchmarks.cpu.soak", "--minutes", minutes]
+        root = Path(__file__).parents[1]
+        session.config.stash[_soak] = subprocess.Popen(
+            command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if process := config.stash.get(_soak, None):
+        process.kill()
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> subprocess.Popen[str]:
+    """The soak that started with the session."""
+    return request.config.stash[_soak]
 
 
 @pytest.fixture(autouse=True)
-def _log_as_it_was() -> Iterator[None]:
-    """Commands that run inside a test set up the log for their process, which is everybody's here."""
+def _restore_log() -> Iterator[None]:
+    """Commands that run inside a test configure the process's log."""
     logger = logging.getLogger("pvlr_sdk")
     handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
     yield
     logger.handlers[:] = handlers
     logger.setLevel(level)
     logger.propagate = propagate
+
+
+class Distribution(NamedTuple):
+    sdist: Path
+    wheel: Path
+    checkout: Path
+
+
+@pytest.fixture
+def run_fuzzer(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., str]:
+    """Runs a fuzz target, a script or a program, with options of libFuzzer and environment variables; asserts that it
+    found nothing.
+
+    With ``--fuzz`` it runs for that time, from a new seed, unless a bug is planted.
+    """
+    seconds = int(60 * (request.config.option.fuzz or 0))
+    longer = ("-seed=0", "-runs=-1", f"-max_total_time={seconds}") if seconds else ()
+
+    def run(target: Path, *options: str, **environment: str) -> str:
+        script = target.suffix == ".py"
+        if script:
+            pytest.importorskip("atheris", reason="atheris has no wheel for this Python")
+        # A program inherits the peak memory of the process that starts it, which here may be above libFuzzer's limit;
+        # through a shell it inherits that of the shell.
+        shell = ["sh", "-c", '"$@"; exit $?', "sh"]
+        command = [
+            *shell,
+            *([sys.executable] if script else []),
+            str(target),
+            "-seed=1",
+            f"-artifact_prefix={tmp_path}/",
+            *options,
+        ]
+        command += () if "PVLR_PLANTED_BUG" in environment else longer
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300 + seconds,
+            check=False,
+            env={**os.environ, **environment},
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+    """A source distribution of the checkout's files, and the wheel that is built from it alone."""
+    setuptools = pytest.importorskip("setuptools")
+    pytest.importorskip("pybind11")
+    if int(setuptools.__version__.split(".")[0]) < 77:
+        pytest.skip("the build needs setuptools 77 or later")
+    if not shutil.which("cmake") or not shutil.which("c++"):
+        pytest.skip("the build needs cmake and a C++ compiler")
+    root = Path(__file__).parents[1]
+    command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    folder = tmp_path_factory.mktemp("release")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (root / name).is_file():
+            (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, folder / "checkout" / name)
+    sdist = folder / _build(folder / "checkout", "sdist", folder)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (sources,) = (folder / "unpacked").iterdir()
+    return Distribution(sdist, folder / _build(sources, "wheel", folder), folder / "checkout")
+
+
+def _build(sources: Path, kind: str, out: Path) -> str:
+    """Call the build backend as pip does; return the name of the file that it wrote into ``out``."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    code = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=sources, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout.splitlines()[-1]

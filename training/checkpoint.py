@@ -1,4 +1,4 @@
-"""Checkpoints: tensors in safetensors, everything else in JSON, written whole or not at all."""
+"""Checkpoints: tensors in safetensors, everything else in JSON, written atomically."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pvlr_sdk.errors import CheckpointError, OutputError
 from pvlr_sdk.files import write_files
 
 from .config import Config
-from .model import PVLR
+from .model.network import PVLR
 
 
 def save_model(folder: Path, model: PVLR, config: Config, extra: dict[str, Any]) -> None:
-    """Write ``model.safetensors`` and ``model.json`` (configuration, thresholds, figures) into ``folder``."""
+    """Write ``model.safetensors`` and ``model.json`` (configuration, thresholds, metrics) into ``folder``."""
     data = {"config": config.model_dump(mode="json"), **extra}
-    write_pair(folder / "model.safetensors", model.state_dict(), data)
+    write_checkpoint(folder / "model.safetensors", model.state_dict(), data, readable=True)
 
 
 def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
     """Read what ``save_model`` wrote: (model in evaluation mode, its configuration, the rest of the JSON).
 
     Raises:
-        CheckpointError: a file is missing or damaged, or the weights don't fit the configuration.
+        CheckpointError: a file is missing or damaged, or the weights do not match the configuration.
     """
     tensors, extra = read_checkpoint(folder / "model.safetensors")
     try:
@@ -39,7 +39,7 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
     except (KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             str(folder),
-            expected="weights that fit their configuration",
+            expected="weights that match the configuration",
             got=str(error).strip().splitlines()[0],
             hint="Use the pvlr_training version that wrote it, or train again.",
         ) from None
@@ -47,12 +47,12 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
 
 
 def start_from(folder: Path, model: PVLR) -> int:
-    """Copy the weights of a finished run wherever name and shape fit; returns how many tensors those are.
+    """Copy the weights of a finished run with matching name and shape; returns the number of tensors.
 
-    Where the labels are others, what belongs to a label (bias, residual, encoding) is not taken.
+    If the labels differ, weights of single labels (bias, residual, encoding) are left out.
 
     Raises:
-        CheckpointError: it is no finished run, or it is one with another backbone.
+        CheckpointError: not a finished run, or one with another backbone.
     """
     tensors, data = read_checkpoint(folder / "model.safetensors")
     own = model.state_dict()
@@ -61,7 +61,7 @@ def start_from(folder: Path, model: PVLR) -> int:
         raise CheckpointError(
             str(folder),
             expected=f"weights for {model.backbone.name}",
-            got="those of another network",
+            got="weights of another network",
             hint="Start from a run with the same backbone, or remove train.init.",
         )
     labels = tuple(data["config"]["data"]["labels"])
@@ -72,23 +72,28 @@ def start_from(folder: Path, model: PVLR) -> int:
     return len(fitting)
 
 
-def write_checkpoint(path: Path, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-    """Write tensors and, in the header of the same file, JSON data: both are always of the same moment.
+def write_checkpoint(path: Path, tensors: dict[str, Tensor], data: dict[str, Any], *, readable: bool = False) -> None:
+    """Write tensors and, in the header of the same file, JSON data, so that both always belong together.
+
+    Args:
+        readable: also write the data to a JSON file beside it, for people to read.
 
     Raises:
-        OutputError: no space, no permission; what was there before is untouched.
+        OutputError: no space or no permission; existing files are untouched.
     """
-    _write({path: _serialise(tensors, data)})
-
-
-def write_pair(path: Path, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-    """The same, and the data once more in a JSON file beside it, for people to read."""
-    text = json.dumps(data, indent=1).encode()
-    _write({path: _serialise(tensors, data), path.with_suffix(".json"): text})
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    contents = {path: save(contiguous, {"json": json.dumps(data)})}
+    if readable:
+        contents[path.with_suffix(".json")] = json.dumps(data, indent=1).encode()
+    try:
+        write_files(contents)
+    except OutputError as error:
+        hint = "Free some space and add --resume to continue from the last saved state."
+        raise OutputError(error.argument, expected=error.expected, got=error.got, hint=hint) from None
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What ``write_checkpoint`` wrote; raises CheckpointError if it is missing or damaged."""
+    """Read what ``write_checkpoint`` wrote; raises CheckpointError if it is missing or damaged."""
     try:
         with safe_open(path, "pt") as file:
             data = json.loads((file.metadata() or {})["json"])
@@ -97,15 +102,3 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             str(path), expected="a checkpoint of pvlr_training", got=str(error), hint="Name the folder of a run."
         ) from None
-
-
-def _write(contents: dict[Path, bytes]) -> None:
-    try:
-        write_files(contents)
-    except OutputError as error:
-        hint = "Free some space and add --resume: the last state is untouched, the run goes on from it."
-        raise OutputError(error.argument, expected=error.expected, got=error.got, hint=hint) from None
-
-
-def _serialise(tensors: dict[str, Tensor], data: dict[str, Any]) -> bytes:
-    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"json": json.dumps(data)})

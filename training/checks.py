@@ -1,4 +1,4 @@
-"""What can be said of an experiment before it is trained: what ``--dry-run`` prints beside the photos' counts."""
+"""Checks of an experiment before training, and the summary that ``--dry-run`` prints."""
 
 from __future__ import annotations
 
@@ -9,138 +9,113 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
-from pvlr_sdk.labels_csv import read_columns, read_rename
+from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
 
 from .checkpoint import start_from
-from .config import Config, CsvSource, StageConfig
-from .data import Photos
-from .machine import Machine
-from .memory import available_memory
-from .model import PVLR
-from .stages import STAGES
+from .config import STAGES, Config, StageConfig
+from .data.config import CsvSource
+from .data.images import ImageDataset
+from .logs import few
+from .machine import Machine, available_memory
+from .model.network import PVLR
 
 
 @dataclass
 class Findings:
-    """``errors`` end a run before it begins, ``warnings`` don't."""
+    """``errors`` prevent a run from starting, ``warnings`` do not."""
 
     warnings: list[str] = field(default_factory=list)
     errors: list[PvlrError] = field(default_factory=list)
 
 
-def examine(config: Config, training: Photos, holdout: Photos, processes: int = 1) -> Findings:
-    """What is wrong with the photos, their labels and the sizes of batches."""
+def examine(config: Config, training: ImageDataset, holdout: ImageDataset, processes: int = 1) -> Findings:
+    """Check the images, their labels and the batch sizes."""
     found = Findings()
     if training.failed:
-        found.warnings.append(f"left out, missing or not decodable: {few(training.failed)}")
+        found.warnings.append(f"images that are missing or cannot be decoded are left out: {few(training.failed)}")
+    if len(training.failed) > len(training) + len(holdout):
+        got = f"{len(training.failed)} that are missing or cannot be decoded, such as {training.failed[0]}"
+        hint = "Check the image folder and the files."
+        found.errors.append(LabelsFileError("data.sources", expected="images", got=got, hint=hint))
     _examine_labels(config, training, holdout, found)
     if not len(holdout):
-        found.errors.append(
-            ConfigError(
-                "data.holdout",
-                expected="a share that holds out at least one photo",
-                got=f"{config.data.holdout}, which of {len(training)} photos holds out none",
-                hint="Raise it, for example to 0.3, or label more photos.",
-            )
-        )
+        expected = "a share that holds out at least one image"
+        got = f"{config.data.holdout}, which holds out none of {len(training)}"
+        hint = "Increase it, for example to 0.3, or label more images."
+        found.errors.append(ConfigError("data.holdout", expected=expected, got=got, hint=hint))
     for stage in STAGES:
-        settings: StageConfig = getattr(config.train, stage)
-        _examine_batch(f"train.{stage}.batch", settings, len(training), processes, found)
+        _examine_batch(f"train.{stage}.batch", config.train.stage(stage), len(training), processes, found)
     return found
 
 
-def describe(config: Config, photos: int, machine: Machine) -> Iterator[str]:
-    """Lines about the model, the steps and the memory that they take; the model is built for it.
+def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
+    """Build the model, and yield lines about it, the steps, the memory and the device.
 
     Raises:
-        ConfigError, CheckpointError: it can't be built: a backbone or encoder that is not here, a wrong setting.
+        ConfigError, CheckpointError: the model cannot be built (missing backbone or encoder, invalid setting).
     """
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
-    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    millions = sum(p.numel() for part in (model.backbone, model.head) for p in part.parameters()) / 1e6  # as deployed
     if config.train.init:
-        yield f"starts from {config.train.init}: {start_from(config.train.init, model)} of its tensors fit"
+        yield f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
     rows, columns = model.grid
     channels = model.backbone.channels
     head, backbone = config.model.head, config.model.backbone
-    yield f"model: {head} on {backbone}, {millions:.1f} million parameters, {rows} x {columns} tokens of {channels}"
+    yield f"model: {head} on {backbone}, {millions:.2f} million parameters, {rows} x {columns} tokens of {channels}"
     for stage in STAGES:
-        settings: StageConfig = getattr(config.train, stage)
+        settings = config.train.stage(stage)
         size = settings.batch * settings.accumulate
-        yield f"{stage}: {settings.epochs} epochs of {photos // size} steps, {size} photos a step"
-    features = 2 * config.train.views * photos * rows * columns * channels
-    yield f"the head's cached features: {_gigabytes(features)} of {_gigabytes(available_memory())} available"
+        yield f"{stage}: {settings.epochs} epochs of {images // size} steps, {size} images per step"
+    features = 2 * config.train.views * images * rows * columns * channels
+    yield f"cached features: {features / 1e9:.2f} GB of {available_memory() / 1e9:.2f} GB available memory"
     several = f", {machine.processes} processes" if machine.processes > 1 else ""
-    yield f"trains on {machine.device}, {'bf16' if machine.bf16 else 'fp32'}{several}"
+    yield f"device: {machine.device}, {'bf16' if machine.bf16 else 'fp32'}{several}"
 
 
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"
-
-
-def few(names: list[str], shown: int = 10) -> str:
-    """The first names and how many more there are."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-def _examine_labels(config: Config, training: Photos, holdout: Photos, found: Findings) -> None:
+def _examine_labels(config: Config, training: ImageDataset, holdout: ImageDataset, found: Findings) -> None:
     labels = config.data.labels
     if doubles := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
-        hint = "Remove the second one."
-        found.errors.append(ConfigError("data.labels", expected="each once", got=f"{few(doubles)} twice", hint=hint))
+        got, hint = f"{few(doubles)} twice", "Remove the duplicate."
+        found.errors.append(ConfigError("data.labels", expected="unique labels", got=got, hint=hint))
         return
     known = (training.targets != 0).any(0) | (holdout.targets != 0).any(0)
     columns = {c for s in config.data.sources if isinstance(s, CsvSource) for c in read_columns(s.labels)}
     for label, is_known in zip(labels, known.tolist(), strict=True):
         if not is_known:
             close = difflib.get_close_matches(label, columns - set(labels), n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else "Label some photos, rename a column, or remove it."
+            hint = f"Did you mean {close[0]!r}?" if close else "Label some images, rename a column, or remove it."
             found.errors.append(
-                LabelsFileError("data.labels", expected="labels that the data knows", got=repr(label), hint=hint)
+                LabelsFileError("data.labels", expected="labels of the data", got=repr(label), hint=hint)
             )
     learned = (training.targets == 1).any(0)
     if empty := _named(labels, known & ~learned):
-        found.warnings.append(f"no photo to train on shows: {few(empty)}. A label without one can't be learned.")
+        found.warnings.append(f"labels without a positive training image: {few(empty)}. They cannot be learned.")
     if everywhere := _named(labels, learned & ~(training.targets == -1).any(0)):
         found.warnings.append(
-            f"no photo to train on is marked as being without (-1): {few(everywhere)}. "
-            "Such a label will be found in every photo."
+            f"labels without a negative training image (-1): {few(everywhere)}. The model will predict them everywhere."
         )
     if len(holdout) and (unseen := _named(labels, learned & ~(holdout.targets == 1).any(0))):
         found.warnings.append(
-            f"no held-out photo shows: {few(unseen)}. Their thresholds are guesses; a larger data.holdout helps."
+            f"labels without a positive held-out image: {few(unseen)}. Their thresholds are guesses; "
+            "increase data.holdout."
         )
-    unused = sorted(columns - set(labels) - _renamed(config))
-    if unused:
-        found.warnings.append(f"columns that are no label here: {few(unused)}")
+    renamed = {column for source in config.data.sources if source.rename for column in read_rename(source.rename)}
+    if unused := sorted(columns - set(labels) - renamed):
+        found.warnings.append(f"unused columns of the labels CSV: {few(unused)}")
 
 
 def _named(labels: tuple[str, ...], chosen: Tensor) -> list[str]:
     return [label for label, is_chosen in zip(labels, chosen.tolist(), strict=True) if is_chosen]
 
 
-def _renamed(config: Config) -> set[str]:
-    return {column for source in config.data.sources if source.rename for column in read_rename(source.rename)}
-
-
-def _examine_batch(key: str, settings: StageConfig, photos: int, processes: int, found: Findings) -> None:
+def _examine_batch(key: str, settings: StageConfig, images: int, processes: int, found: Findings) -> None:
     if not settings.epochs:
         return
-    if photos < settings.batch * settings.accumulate:
-        found.errors.append(
-            ConfigError(
-                key,
-                expected=f"at most {photos} photos",
-                got=f"{settings.batch} x {settings.accumulate}",
-                hint="Lower batch or accumulate; the photos that are held out don't count.",
-            )
-        )
+    if images < settings.batch * settings.accumulate:
+        got = f"{settings.batch} x {settings.accumulate}"
+        hint = "Lower batch or accumulate; held-out images do not count."
+        found.errors.append(ConfigError(key, expected=f"at most {images} images", got=got, hint=hint))
     if settings.batch % processes:
-        found.errors.append(
-            ConfigError(
-                key,
-                expected=f"a multiple of the {processes} processes that share it",
-                got=str(settings.batch),
-                hint="Change it, or start another number of processes.",
-            )
-        )
+        expected, hint = f"a multiple of the {processes} processes", "Change the batch size or the number of processes."
+        found.errors.append(ConfigError(key, expected=expected, got=str(settings.batch), hint=hint))

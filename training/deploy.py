@@ -8,19 +8,21 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .dma import DualModalAttention
-from .heads import Output
-from .model import PVLR
+from pvlr_sdk.errors import OptionError
+
+from .model.dma import DualModalAttention
+from .model.heads import Output
+from .model.heads.pvlr import VisualHead
+from .model.network import PVLR, FixedText, TextBranch
 
 
 class DeployedPVLR(nn.Module):
-    """A trained PVLR as it is exported, and the reference that every engine is held to.
+    """A trained PVLR as it is exported, and the reference for every engine.
 
-    The text branch becomes the label bank, rounded to float16 as it is stored; batch norm goes into the convolutions;
-    then all weights are rounded to float16, and those behind the backbone's front to what bfloat16 holds as well. So
-    every engine starts from the very same numbers: left to a bf16 engine, that rounding is an error of its own, the
-    same one in every pixel. It is done before anything is measured. Attention is PyTorch's, which
-    ONNX has operators for.
+    The text branch becomes the label bank, rounded to float16 as it is stored; batch norm is folded into the
+    convolutions; then all weights are rounded to float16, and those after the backbone's front to bfloat16 as well.
+    Every engine so starts from the same numbers: rounding in a bf16 engine would be a systematic error, equal in all
+    pixels. Attention uses PyTorch's operators, which ONNX supports.
     """
 
     def __init__(self, model: PVLR) -> None:
@@ -42,11 +44,45 @@ class DeployedPVLR(nn.Module):
         return self.head(self.backbone(images), self.bank)
 
 
+class OpenPVLR(nn.Module):
+    """A deployed PVLR whose label bank is an input: (max_labels, d), padded, its biases and the mask of the padding.
+
+    The mean of the trained biases stays in the network, so that a label without a bias of its own has a usual one.
+    ``bank`` and ``biases`` are those of the trained labels.
+
+    Where the text branch reads nothing but the fixed prompts (``model.ifm: ka``), the input are their encodings
+    (max_labels, d_t), and the rest of the text branch is part of the network: words that were not trained have a place.
+
+    Raises:
+        OptionError: the head has weights for single labels, so it cannot have others.
+    """
+
+    def __init__(self, model: DeployedPVLR, text: FixedText) -> None:
+        super().__init__()
+        self.reads_words = isinstance(text, TextBranch) and text.fusion.mode == "ka"
+        self.text = text.fusion if self.reads_words else None
+        self.register_buffer("bank", text.knowledge.half().float() if self.reads_words else model.bank)
+        self.backbone, self.head = model.backbone, copy.deepcopy(model.head)
+        if not isinstance(self.head, VisualHead) or self.head.fixed_centres is not None:
+            got, hint = "a head with weights for single labels", "Train with model.head pvlr and classifier labels."
+            raise OptionError("--open", expected="a model that reads its label bank", got=got, hint=hint)
+        bias = self.head.predict.bias.detach()
+        self.register_buffer("biases", bias - bias.mean())
+        self.head.predict.bias = nn.Parameter(bias.mean()[None])
+        self.eval()
+
+    def forward(self, images: Tensor, labels: Tensor, biases: Tensor, mask: Tensor) -> Output:
+        rows = labels if self.text is None else self.text(labels, labels)
+        logits, similarity = self.head(self.backbone(images), rows, mask)
+        # The mask is an input even where no layer reads it.
+        return Output(logits + biases * mask, similarity)
+
+
 @torch.no_grad()
 def fold_batch_norm(module: nn.Module) -> None:
-    """Multiply each batch norm that follows a convolution into that convolution, in place (evaluation mode).
+    """Fold each batch norm that follows a convolution into that convolution, in place (evaluation mode).
 
-    "Follows" means: is registered right behind it, as in timm's networks; its activation stays.
+    "Follows" means registered right after it, as in timm's networks. Its activation is kept.
     """
     for parent in module.modules():
         for (_, conv), (name, norm) in pairwise(list(parent.named_children())):
@@ -61,7 +97,7 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 @torch.no_grad()
 def round_weights(module: nn.Module, exact: list[nn.Module]) -> None:
-    """Round all parameters to what float16 holds, and those outside ``exact`` to what bfloat16 holds too; in place."""
+    """Round all parameters in place to float16, and those outside ``exact`` to bfloat16 as well."""
     kept = {parameter for part in exact for parameter in part.parameters()}
     for parameter in module.parameters():
         rounded = parameter.half()

@@ -1,4 +1,4 @@
-"""Scores of a model over photos, and the official measures."""
+"""Predictions of a model on a dataset, and their metrics."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pvlr_sdk.metrics import f1_scores, mean_average_precision, top_k
-from pvlr_sdk.thresholds import sigmoid
+from pvlr_sdk.evaluation.metrics import f1_scores, mean_average_precision, mean_average_precision_interval, top_k
+from pvlr_sdk.evaluation.thresholds import sigmoid
 
-from .data import Photos, Views, image_batches
-from .heads import Output
+from .data.augmentation import Views
+from .data.images import ImageDataset, image_batches
+from .model.heads import Output
 
 Floats = NDArray[np.float64]
 
@@ -20,24 +21,36 @@ Floats = NDArray[np.float64]
 @torch.inference_mode()
 def predict_logits(
     model: Callable[[torch.Tensor], Output],
-    photos: Photos,
+    dataset: ImageDataset,
     views: Views,
     batch: int = 32,
     device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
+    advance: Callable[[int], None] = lambda count: None,
 ) -> Floats:
-    """Logits (n, C) of the whole photos, as deployed; in the precision of the surrounding autocast."""
+    """Logits (n, C) of the whole images, preprocessed as deployed, in the precision of the current autocast.
+
+    ``advance`` is called with the number of images predicted since the last call.
+    """
     rows = []
-    for images, _ in image_batches(photos, list(range(len(photos))), batch, lambda image, _: views.plain(image)):
+    order = list(range(len(dataset)))
+    for images, _ in image_batches(dataset, order, batch, lambda image, _: views.plain(image)):
         rows.append(model(images.to(device, memory_format=torch.channels_last)).logits.double().cpu())
+        advance(len(images))
     return torch.cat(rows).numpy()
 
 
 def measure(logits: Floats, targets: NDArray[np.int8], thresholds: Floats | None = None) -> dict[str, float]:
-    """mAP and, where thresholds (C,) are given, CP to OF1 of all tags and of the top 3 (CP_top3, ...); in percent."""
-    figures = {"mAP": mean_average_precision(logits, targets)}
+    """mAP and, with thresholds (C,), CP to OF1 of all tags and of the top 3 (CP_top3, ...); in percent."""
+    metrics = {"mAP": mean_average_precision(logits, targets)}
     if thresholds is not None:
         tagged = sigmoid(logits) >= thresholds
-        figures |= f1_scores(tagged, targets)
+        metrics |= f1_scores(tagged, targets)
         top3 = f1_scores(top_k(logits, 3, tagged), targets)
-        figures |= {f"{name}_top3": value for name, value in top3.items()}
-    return {name: round(100 * value, 2) for name, value in figures.items()}
+        metrics |= {f"{name}_top3": value for name, value in top3.items()}
+    return {name: round(100 * value, 2) for name, value in metrics.items()}
+
+
+def interval(logits: Floats, targets: NDArray[np.int8]) -> tuple[float, float] | None:
+    """The 95 % bootstrap interval of the mAP in percent; None without a positive image."""
+    low, high = mean_average_precision_interval(logits, targets)
+    return None if np.isnan(low) else (round(100 * low, 2), round(100 * high, 2))

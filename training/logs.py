@@ -1,4 +1,4 @@
-"""What a run tells: lines on the screen, a progress bar, ``log.jsonl`` and TensorBoard's files."""
+"""The log of a run: screen output, progress bar, ``log.jsonl`` and TensorBoard files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pvlr_sdk.errors import OutputError
+from pvlr_sdk.errors import OutputError, install_hint
 from pvlr_sdk.files import write_files
 
-_SECONDS_BETWEEN_POINTS = 5.0  # of TensorBoard's curves
+_SECONDS_BETWEEN_POINTS = 5.0  # of the TensorBoard curves
 
 
 class RunLog:
-    """The log of a run in its folder: ``log.jsonl`` has a line an epoch, ``tensorboard/`` the curves.
+    """The log of a run in its folder: ``log.jsonl`` with one line per epoch, ``tensorboard/`` with the curves.
 
     Args:
-        quiet: write and print nothing, as all processes but the first do.
+        quiet: write and print nothing, for all processes but the first.
     """
 
     def __init__(self, folder: Path, console: Console, quiet: bool = False) -> None:
@@ -34,10 +34,10 @@ class RunLog:
         self._last_point = 0.0
 
     def open(self, finished: list[tuple[str, int]], step: int) -> None:
-        """Begin at optimizer step ``step`` of the run: what an earlier, killed process logged after it is dropped.
+        """Start at optimizer step ``step`` of the run; later entries of a killed process are dropped.
 
         Args:
-            finished: the stages and epochs whose lines stay.
+            finished: the stages and epochs whose lines are kept.
         """
         if self.quiet:
             return
@@ -47,8 +47,8 @@ class RunLog:
         write_files({path: "".join(kept).encode()})
         self._board = self._open_board(step)
 
-    def epoch(self, row: dict[str, Any], step: int) -> None:
-        """The figures of a finished epoch: stage, epoch, loss, seconds, lr, images_per_second and holdout_mAP."""
+    def epoch(self, row: dict[str, Any], step: int, epochs: int) -> None:
+        """Log a finished epoch of ``epochs``: stage, epoch, loss, seconds, lr, images_per_second and holdout_mAP."""
         if self.quiet:
             return
         row = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
@@ -57,46 +57,39 @@ class RunLog:
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise OutputError(
-                str(path), expected="a place to write to", got=str(error.strerror), hint="Free some space and --resume."
-            ) from None
-        self.say("  ".join(f"{key} {value}" for key, value in row.items()))
+            hint = "Free some space and add --resume."
+            raise OutputError(str(path), expected="a writable file", got=str(error.strerror), hint=hint) from None
+        shown = [f"{row['stage']} {row['epoch']}/{epochs}", f"loss {row['loss']}", duration(row["seconds"])]
+        shown += [f"{row[key]} {unit}" for key, unit in (("images_per_second", "images/s"),) if key in row]
+        shown += [f"held-out mAP {row['holdout_mAP']}"] if row.get("holdout_mAP") is not None else []
+        self.say("  ".join(shown))
         self._points({"loss/epoch": row["loss"], "holdout_mAP": row.get("holdout_mAP")}, step)
 
     def step(self, values: dict[str, float], step: int) -> None:
-        """A point of TensorBoard's curves, not at every step."""
+        """Add a point to the TensorBoard curves, at most every few seconds."""
         if self._board and time.monotonic() - self._last_point > _SECONDS_BETWEEN_POINTS:
             self._last_point = time.monotonic()
             self._points(values, step)
 
     def say(self, text: str) -> None:
-        """A line on the screen."""
+        """Print a line."""
         if not self.quiet:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=not self.console.is_terminal)
 
     def warn(self, text: str) -> None:
-        """A line on the screen that should be seen."""
+        """Print a warning."""
         if not self.quiet:
-            self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+            plain = not self.console.is_terminal  # a pipe gets whole lines
+            self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=plain)
 
     @contextlib.contextmanager
     def bar(self, total: int, done: int = 0) -> Iterator[Bar]:
-        """A progress bar over ``total`` photos; only a terminal shows it."""
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=self.quiet or not self.console.is_terminal,
-        )
-        with progress:
-            yield Bar(progress, progress.add_task("", figures="", total=total, completed=done))
+        """A progress bar over ``total`` images, on terminals only."""
+        with open_progress(self.console, self.quiet) as progress:
+            yield Bar(progress, progress.add_task("", details="", total=total, completed=done))
 
     def close(self) -> None:
-        """Finish TensorBoard's file."""
+        """Close the TensorBoard file."""
         if self._board:
             with contextlib.suppress(OSError):
                 self._board.close()
@@ -106,7 +99,7 @@ class RunLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            self.warn('No TensorBoard curves: the package is missing. Install it: pip install "pvlr-sdk[train]".')
+            self.warn(f"No TensorBoard curves: tensorboard is not installed. {install_hint('train')}")
             return None
         try:
             return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
@@ -122,7 +115,7 @@ class RunLog:
                 if value is not None:
                     self._board.add_scalar(name, value, step)
             self._board.flush()
-        except OSError as error:  # curves are no reason to stop a training
+        except OSError as error:  # not a reason to stop training
             self.warn(f"No more TensorBoard curves: {error}")
             self._board = None
 
@@ -134,9 +127,33 @@ class Bar:
         self._progress = progress
         self._task = task
 
-    def update(self, photos: int, what: str, figures: str = "", total: int | None = None) -> None:
-        """``photos`` more are done."""
-        self._progress.update(self._task, advance=photos, description=what, figures=figures, total=total)
+    def update(self, images: int, what: str, details: str = "", total: int | None = None) -> None:
+        """Advance by ``images``."""
+        self._progress.update(self._task, advance=images, description=what, details=details, total=total)
+
+
+def open_progress(console: Console, quiet: bool = False) -> Progress:
+    """A progress display for tasks with the field ``details``."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),  # fits into 80 columns
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[details]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )
+
+
+def duration(seconds: float) -> str:
+    """A duration for people."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+
+def few(names: list[str], shown: int = 10) -> str:
+    """The first names and the number of the others."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def _epoch_of(line: str) -> tuple[str, int] | None:
@@ -144,4 +161,4 @@ def _epoch_of(line: str) -> tuple[str, int] | None:
         row = json.loads(line)
         return row["stage"], row["epoch"]
     except (json.JSONDecodeError, KeyError, TypeError):
-        return None  # the half line of a process that was killed
+        return None  # cut off when a process was killed

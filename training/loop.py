@@ -1,4 +1,4 @@
-"""The training loop: the epochs and steps of one stage, with a state to go on from whenever the process dies."""
+"""The training loop: the epochs and steps of one stage, resumable at any time."""
 
 from __future__ import annotations
 
@@ -9,94 +9,103 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from .config import Config, StageConfig
-from .data import Photos, Views, image_batches
-from .features import cache_features, shared_features
-from .logs import RunLog
+from pvlr_sdk.errors import LossError
+
+from .checkpoint import write_checkpoint
+from .config import STAGES, Config, Stage, StageConfig
+from .data.augmentation import Views
+from .data.features import cache_features, shared_features
+from .data.images import ImageDataset, image_batches
+from .logs import RunLog, few
+from .losses import StageLoss
 from .machine import Machine
-from .model import PVLR
-from .nonfinite import stop_at
-from .optim import open_schedule
-from .stages import STAGES, Stage, StageLoss, epoch_order, open_optimizer, seed_step
-from .state import Progress, load_state, save_state
+from .model.network import PVLR
+from .optim import open_optimizer, open_schedule
+from .state import Progress, has_state, load_state, save_state
+
+_FEATURES_SHARE, _HEAD_SHARE = 0.4, 0.3
+"""Shares of the time that is left of a budget."""
 
 Batch = tuple[Tensor, Tensor, list[int]]
-"""Inputs, targets (b, C), and the indices of the photos."""
+"""Inputs, targets (b, C), and the indices of the images."""
 
 
 @dataclass
 class Run:
-    """What the stages of a run share. ``started`` is when it would have begun, had it never stopped."""
+    """What the stages of a run share. ``started`` excludes interruptions: now minus the training time so far.
+
+    With a budget, ``deadline`` is when training must end, and ``evaluation`` how many seconds a measurement takes.
+    """
 
     config: Config
     folder: Path
     machine: Machine
     log: RunLog
     views: Views
-    photos: Photos
+    dataset: ImageDataset
     model: PVLR
     average: AveragedModel
     evaluate: Callable[[], dict[str, float]]
     started: float
-
-    def settings(self, stage: Stage) -> StageConfig:
-        """The part of the configuration about this stage."""
-        settings: StageConfig = getattr(self.config.train, stage)
-        return settings
+    deadline: float = math.inf
+    evaluation: float = 0.0
 
     def steps(self, stage: Stage) -> int:
-        """Optimizer steps in an epoch."""
-        settings = self.settings(stage)
-        return len(self.photos) // (settings.batch * settings.accumulate)
+        """Optimizer steps per epoch."""
+        settings = self.config.train.stage(stage)
+        return len(self.dataset) // (settings.batch * settings.accumulate)
 
     def steps_before(self, progress: Progress) -> int:
-        """Optimizer steps of the whole run until ``progress``."""
+        """Optimizer steps of the whole run up to ``progress``."""
         earlier = STAGES[: STAGES.index(progress.stage)]
-        done = sum(self.settings(stage).epochs * self.steps(stage) for stage in earlier)
+        done = sum(self.config.train.stage(stage).epochs * self.steps(stage) for stage in earlier)
         return done + progress.epoch * self.steps(progress.stage) + progress.step
 
 
 class StageLoop:
-    """Trains one stage from ``progress`` on; with ``restore``, from the state in the run's folder."""
+    """Trains one stage from ``progress`` on, with ``restore`` from the state in the run's folder."""
 
     def __init__(self, run: Run, progress: Progress, restore: bool) -> None:
         self.shared = run
         self.stage = progress.stage
         self.progress = progress
-        self.settings = run.settings(progress.stage)
+        self.settings = run.config.train.stage(progress.stage)
         self.steps = run.steps(progress.stage)
         self.parts: dict[str, nn.Module] = {"model": run.model, "average": run.average}
         self.optimizer = open_optimizer(self.stage, run.model, run.config)
-        peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         if restore:
             load_state(run.folder, self.parts, self.optimizer)
-            run.machine.wait()  # the first process must not save again before all have read
-            self._same_photos()
-        progress.photos = len(run.photos)
+            run.machine.wait()  # the first process must not save before all have read
+            self._check_images()
+        progress.images = len(run.dataset)
         recipe, total = run.config.train, self.settings.epochs * self.steps
         done = progress.epoch * self.steps + progress.step
-        self.schedule = open_schedule(recipe.schedule, self.optimizer, peaks, recipe.warmup, total, done)
+        self.schedule = open_schedule(recipe.schedule, self.optimizer, self.peaks, recipe.warmup, total, done)
         self.network = run.machine.parallel(StageLoss(self.stage, run.model, run.config, run.machine))
-        self.photos_a_step = self.settings.batch * self.settings.accumulate
+        self.images_per_step = self.settings.batch * self.settings.accumulate
 
-    def _same_photos(self) -> None:
-        """Begin an unfinished epoch anew if there are more or fewer photos than before: its order is another one."""
+    def _check_images(self) -> None:
+        """Restart an unfinished epoch if the number of images, and so the order, has changed."""
         run, progress = self.shared, self.progress
-        if progress.step and progress.photos not in (0, len(run.photos)):
-            run.log.warn(f"{progress.photos} photos before, {len(run.photos)} now: this epoch begins again")
+        if progress.step and progress.images != len(run.dataset):
+            run.log.warn(f"{progress.images} training images before, {len(run.dataset)} now: restarting this epoch")
             progress.step, progress.loss = 0, 0.0
 
     def run(self) -> None:
-        """All epochs that are left; then the model has the averaged weights, the better start for what follows."""
+        """Train the remaining epochs, then give the model the averaged weights, the better start for the next stage."""
+        self._taken = 0  # steps since the process started
         if self.progress.epoch < self.settings.epochs:
             features = self._features() if self.stage == "head" else None
             done = self.progress.epoch * self.steps + self.progress.step
             self._saved = time.monotonic()
             total = self.settings.epochs * self.steps
-            with self.shared.log.bar(total * self.photos_a_step, done * self.photos_a_step) as self.bar:
+            with self.shared.log.bar(total * self.images_per_step, done * self.images_per_step) as self.bar:
                 while self.progress.epoch < self.settings.epochs:
                     self._epoch(features)
         self.shared.model.load_state_dict(self.shared.average.module.state_dict())
@@ -109,23 +118,56 @@ class StageLoop:
         with contextlib.closing(self._batches(features)) as batches:
             for step in range(self._first, self.steps):
                 self._step(step, batches)
+                if self._fit(step):
+                    break
                 if step + 1 < self.steps and time.monotonic() - self._saved >= 60 * run.config.train.save_every:
                     self._save()
-        speed = self._speed(self.steps - self._first)
+        speed = self._speed(progress.step - self._first)
         last = progress.epoch + 1 == self.settings.epochs
-        figures = run.evaluate() if run.machine.leads and (last or self.stage == "finetune") else {}
+        began = time.perf_counter()
+        metrics = run.evaluate() if run.machine.leads and (last or self.stage == "finetune") else {}
+        run.evaluation = time.perf_counter() - began if metrics else run.evaluation
         row = {
             "stage": self.stage,
             "epoch": progress.epoch + 1,
-            "loss": round(progress.loss / (self.steps * self.settings.accumulate), 4),
+            "loss": round(progress.loss / (progress.step * self.settings.accumulate), 4),
             "seconds": round(time.perf_counter() - run.started),
             "lr": float(f"{self.optimizer.param_groups[0]['lr']:.4g}"),
             "images_per_second": round(speed, 1),
-            **figures,
+            **metrics,
         }
         progress.epoch, progress.step, progress.loss = progress.epoch + 1, 0, 0.0
-        run.log.epoch(row, run.steps_before(progress))
+        run.log.epoch(row, run.steps_before(progress), self.settings.epochs)
         self._save()
+
+    def _fit(self, step: int) -> bool:
+        """With a budget: reduce the epochs to what its time allows; returns whether it is used up.
+
+        The time of a step is measured on the second to the fourth; the first one allocates memory.
+        """
+        run, now = self.shared, time.perf_counter()
+        self._taken += 1
+        if self._taken == 1:
+            self._after_first = now
+        if self._taken == 4 and run.deadline < math.inf:
+            epoch = (now - self._after_first) / 3 * self.steps + (run.evaluation if self.stage == "finetune" else 0)
+            share = 1 if self.stage == "finetune" else _HEAD_SHARE
+            done = self.progress.epoch + (step + 1) / self.steps
+            fitting = max(self.progress.epoch + 1, int(done + share * (run.deadline - now) / epoch))
+            if fitting < self.settings.epochs:
+                run.log.say(f"{self.stage}: {fitting} of at most {self.settings.epochs} epochs fit into the budget")
+                self._end_after(fitting, step + 1)
+        if now > run.deadline and self.progress.epoch + 1 < self.settings.epochs:
+            self._end_after(self.progress.epoch + 1, step + 1)
+        return now > run.deadline
+
+    def _end_after(self, epochs: int, step: int) -> None:
+        run = self.shared
+        self.settings = self.settings.model_copy(update={"epochs": epochs})
+        recipe = run.config.train.model_copy(update={self.stage: self.settings})
+        run.config = run.config.model_copy(update={"train": recipe})  # as recorded with the model
+        total, done = epochs * self.steps, self.progress.epoch * self.steps + step
+        self.schedule = open_schedule(recipe.schedule, self.optimizer, self.peaks, recipe.warmup, total, done)
 
     def _step(self, step: int, batches: Iterator[Batch]) -> None:
         """One optimizer step, from the gradients of ``accumulate`` batches."""
@@ -140,7 +182,7 @@ class StageLoop:
                 (loss / self.settings.accumulate).backward()
             progress.loss += value
         norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.config.train.grad_clip)
-        # Before they are used: the weights, and so the state, stay finite.
+        # Checked before the update, so that weights and state stay finite.
         self._must_be_finite("gradient", float(norm), inputs, targets, indices)
         rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.step()
@@ -148,34 +190,36 @@ class StageLoop:
         self.schedule.step()
         run.average.update_parameters(run.model)
         progress.step = step + 1
-        self._tell(value, rates)
+        self._report(value, rates)
 
     def _batches(self, features: Tensor | None) -> Iterator[Batch]:
         """This process's part of each batch of the epoch, from ``progress.step`` on."""
         run, progress, seed = self.shared, self.progress, self.shared.config.train.seed
         views = 1 if features is None else len(features)
-        order, picks = epoch_order(len(run.photos), views, self.settings, seed, progress.epoch)
+        order, picks = epoch_order(len(run.dataset), views, self.settings, seed, progress.epoch)
         size = self.settings.batch // run.machine.processes
         first = progress.step * self.settings.accumulate
         order, picks = (t[first:, run.machine.rank * size :][:, :size] for t in (order, picks))
         if features is not None:
             for rows, pick in zip(order.tolist(), picks.tolist(), strict=True):
-                yield features[pick, rows], run.photos.targets[rows], rows
+                yield features[pick, rows], run.dataset.targets[rows], rows
         else:
             epoch = progress.epoch
             augmented = lambda image, index: run.views.augmented(image, epoch, index)  # noqa: E731
-            batches = image_batches(run.photos, order.flatten().tolist(), size, augmented)
+            batches = image_batches(run.dataset, order.flatten().tolist(), size, augmented)
             for rows, (images, targets) in zip(order.tolist(), batches, strict=True):
                 yield images, targets, rows
 
     def _features(self) -> Tensor:
         run, recipe = self.shared, self.shared.config.train
-        with run.log.bar(len(run.photos) * recipe.views) as bar:
+        with run.log.bar(len(run.dataset) * recipe.views) as bar:
             advance = lambda count: bar.update(count, "features")  # noqa: E731
-            # The same views for every seed: what differs between two seeds is the weights and the order.
+            # The same views for all seeds: seeds differ in the weights and the order only.
             views = Views(run.config.data, seed=0)
-            given = run.model.backbone, run.photos, views, recipe.views, run.machine, advance
-            return shared_features(recipe.features, *given) if recipe.features else cache_features(*given)
+            given = run.model.backbone, run.dataset, views, recipe.views, run.machine, advance
+            now = time.perf_counter()
+            deadline = now + _FEATURES_SHARE * (run.deadline - now)
+            return shared_features(recipe.features, *given) if recipe.features else cache_features(*given, deadline)
 
     def _save(self) -> None:
         self._saved = time.monotonic()
@@ -183,32 +227,56 @@ class StageLoop:
             self.progress.seconds = time.perf_counter() - self.shared.started
             save_state(self.shared.folder, self.parts, self.optimizer, self.progress, self.shared.config)
 
-    def _tell(self, loss: float, rates: list[float]) -> None:
+    def _report(self, loss: float, rates: list[float]) -> None:
         run, progress = self.shared, self.progress
         speed = self._speed(progress.step - self._first)
-        figures = f"loss {loss:.3f}  rate {rates[0]:.1e}  {speed:.0f} photos/s"
-        self.bar.update(self.photos_a_step, f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}", figures)
+        details = f"loss {loss:.3f}  {speed:.0f} images/s"
+        self.bar.update(self.images_per_step, f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}", details)
         curves = {"loss/batch": loss, "rate/head": rates[0], "rate/backbone": rates[-1], "images_per_second": speed}
         if self.stage == "head":
             del curves["rate/backbone"]
         run.log.step(curves, run.steps_before(progress))
 
     def _speed(self, steps: int) -> float:
-        return steps * self.photos_a_step / max(time.perf_counter() - self._began, 1e-9)
+        return steps * self.images_per_step / max(time.perf_counter() - self._began, 1e-9)
 
     def _must_be_finite(self, what: str, value: float, inputs: Tensor, targets: Tensor, indices: list[int]) -> None:
+        """Unless ``value`` is finite, keep the batch as safetensors, its details as JSON, and raise LossError."""
         if math.isfinite(value):
             return
-        run = self.shared
-        details = {
-            "files": [str(run.photos.names[index]) for index in indices],
-            "stage": self.stage,
-            "epoch": self.progress.epoch + 1,
-            "step": self.progress.step + 1,
-            "rates": [group["lr"] for group in self.optimizer.param_groups],
-            what: str(value),
-        }
-        # Of several processes each keeps its part of the batch.
+        run, stage, epoch, step = self.shared, self.stage, self.progress.epoch + 1, self.progress.step + 1
+        files = [str(run.dataset.names[index]) for index in indices]
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        details = {"files": files, "stage": stage, "epoch": epoch, "step": step, "rates": rates, what: str(value)}
+        # With several processes, each keeps its part of the batch.
         name = "nonfinite" if run.machine.processes == 1 else f"nonfinite-{run.machine.rank}"
         path = run.folder / f"{name}.safetensors"
-        stop_at(what, value, path, {"inputs": inputs, "targets": targets}, details)
+        write_checkpoint(path, {"inputs": inputs, "targets": targets}, details, readable=True)
+        kind = "NaN" if math.isnan(value) else "infinity"
+        cause = "" if inputs.isfinite().all() else " from inputs that are not finite either"
+        resume = "add --resume to continue from the last saved state"
+        again = resume if has_state(run.folder) else "start again: no state has been saved yet"
+        raise LossError(
+            what,
+            expected="a finite number",
+            got=f"{kind}{cause} at step {step} of {stage} epoch {epoch}, images {few(files, 4)}",
+            hint=f"The batch is in {path}. Lower train.{stage}.lr or train.grad_clip and {again}.",
+        )
+
+
+def seed_step(seed: int, stage: Stage, epoch: int, step: int, rank: int) -> None:
+    """Seed the random draws of a step (dropout) by its indices, so that a resumed run draws the same."""
+    words = np.random.SeedSequence((seed, STAGES.index(stage), epoch, step, rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(words[0]))
+
+
+def epoch_order(images: int, views: int, settings: StageConfig, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+    """The batches of an epoch as image indices (batches, batch), and the cached view of each image.
+
+    Images beyond the last full step are left out of this epoch.
+    """
+    generator = torch.Generator().manual_seed(1000 * seed + epoch)
+    count = images - images % (settings.batch * settings.accumulate)
+    order = torch.randperm(images, generator=generator)[:count]
+    picks = torch.randint(views, (count,), generator=generator)
+    return order.view(-1, settings.batch), picks.view(-1, settings.batch)

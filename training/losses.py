@@ -1,21 +1,53 @@
-"""Losses for multi-label classification; unknown labels are masked."""
+"""The losses of training; unknown labels are masked."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .config import Config, Stage
+from .machine import Machine
+from .model.network import PVLR
+
+
+class StageLoss(nn.Module):
+    """The loss of a batch (scalar): *head* takes cached tokens (B, N, D), *finetune* images (B, 3, H, W)."""
+
+    def __init__(self, stage: Stage, model: PVLR, config: Config, machine: Machine) -> None:
+        super().__init__()
+        self.stage = stage
+        self.model = model
+        self.settings = config.train
+        self.regularised = config.model.ifm == "regularise"
+        self.machine = machine
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        settings = self.settings
+        with self.machine.autocast():
+            if self.stage == "head":
+                tokens = inputs if self.machine.bf16 else inputs.float()
+            else:
+                images = inputs.to(memory_format=torch.channels_last)
+                tokens = self.model.backbone.forward_from(images, settings.unfreeze_from)
+            logits = self.model.head(tokens, self.model.text()).logits.float()
+        if settings.loss == "bce":
+            loss = binary_cross_entropy(logits, targets, settings.smoothing)
+        else:
+            focus = settings.gamma_neg, settings.gamma_pos, settings.clip
+            loss = asymmetric_loss(logits, targets, *focus, settings.smoothing)
+        return loss + settings.regularise * self.model.text.distance() if self.regularised else loss
 
 
 def asymmetric_loss(
     logits: Tensor, targets: Tensor, gamma_neg: float, gamma_pos: float, clip: float, smoothing: float = 0.0
 ) -> Tensor:
-    """ASL (Ridnik et al. 2021, eq. 4 to 7), summed over the known labels, mean over the batch.
+    """ASL (Ridnik et al. 2021, eq. 4 to 7), summed over the known labels, averaged over the batch.
 
     Args:
         logits: (B, C).
-        targets: (B, C), 1 present, -1 absent, 0 unknown (masked).
-        smoothing: how far a certain target is drawn towards one half: 1 becomes 1 - smoothing / 2.
+        targets: (B, C), 1 present, -1 absent, 0 unknown (masked); soft targets lie between.
+        smoothing: label smoothing: a target of 1 becomes 1 - smoothing / 2.
     """
     probability = logits.sigmoid()
     # sigmoid(-x) keeps its precision where 1 - sigmoid(x) has rounded to 0.
@@ -28,14 +60,13 @@ def asymmetric_loss(
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Binary cross-entropy, summed over the known labels, mean over the batch; arguments as above."""
+    """Binary cross-entropy, summed over the known labels, averaged over the batch; arguments as above."""
     positive, _ = _shares(targets, logits.dtype, smoothing)
     each = F.binary_cross_entropy_with_logits(logits, positive, reduction="none")
     return (each * (targets != 0)).sum() / logits.shape[0]
 
 
 def _shares(targets: Tensor, dtype: torch.dtype, smoothing: float) -> tuple[Tensor, Tensor]:
-    """How much each target counts as present and as absent; both are 0 where it is unknown."""
-    present, absent = (targets == 1).to(dtype), (targets == -1).to(dtype)
-    half = smoothing / 2
-    return (1 - half) * present + half * absent, (1 - half) * absent + half * present
+    """The weights of each target as present and as absent; both are 0 if it is unknown."""
+    known, soft = (targets != 0).to(dtype), targets.to(dtype) * (1 - smoothing)
+    return known * (1 + soft) / 2, known * (1 - soft) / 2

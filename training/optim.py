@@ -1,4 +1,4 @@
-"""What moves the weights: parameter groups, the schedule of the rates, and the moving average."""
+"""Optimizer, learning rate schedule and moving average of the weights."""
 
 from __future__ import annotations
 
@@ -11,9 +11,31 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from .config import Config, Stage
+from .model.network import PVLR, TextBranch
 
-def decayed(parameters: list[nn.Parameter], lr: float, decay: float) -> list[dict[str, Any]]:
-    """Two groups: matrices and filters with weight decay, everything else (norms, biases, scalars) without."""
+
+def open_optimizer(stage: Stage, model: PVLR, config: Config) -> torch.optim.AdamW:
+    """AdamW over the parameters that the stage trains, with a learning rate per part; the others are frozen."""
+    settings = config.train.stage(stage)
+    model.backbone.requires_grad_(False)
+    head = [p for part in (model.head, model.text) for p in part.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = []
+    if settings.cap_lr is not None and isinstance(model.text, TextBranch):
+        prompts = list(model.text.context.parameters())
+        head = [p for p in head if not any(p is prompt for prompt in prompts)]
+        groups = _groups(prompts, settings.cap_lr, settings.weight_decay)
+    groups = _groups(head, settings.lr, settings.weight_decay) + groups
+    if stage == "finetune":
+        chosen = config.train.depthwise
+        depthwise = not config.model.pretrained if chosen is None else chosen
+        backbone = model.backbone.unfreeze(config.train.unfreeze_from, depthwise)
+        groups += _groups(backbone, settings.backbone_lr, settings.weight_decay)
+    return torch.optim.AdamW(groups)
+
+
+def _groups(parameters: list[nn.Parameter], lr: float, decay: float) -> list[dict[str, Any]]:
+    """Matrices and filters with weight decay, all others (norms, biases, scalars) without."""
     return [
         {"params": [p for p in parameters if p.ndim >= 2], "lr": lr, "weight_decay": decay},
         {"params": [p for p in parameters if p.ndim < 2], "lr": lr, "weight_decay": 0.0},
@@ -23,30 +45,30 @@ def decayed(parameters: list[nn.Parameter], lr: float, decay: float) -> list[dic
 def open_schedule(
     kind: str, optimizer: torch.optim.Optimizer, peaks: list[float], warmup: float, steps: int, done: int
 ) -> LRScheduler:
-    """The learning rates over ``steps`` optimizer steps, ``done`` of which lie behind.
+    """The learning rate schedule over ``steps`` optimizer steps, advanced by ``done``.
 
-    *onecycle* (Smith and Topin 2018) rises along a cosine from a 25th of each peak, moves the momentum the other way,
-    and falls to nearly 0; *cosine* (Loshchilov and Hutter 2017) rises along a line and falls to 0. ``warmup`` is the
-    share of the steps in which the rate rises.
+    *onecycle* (Smith and Topin 2018) rises on a cosine from 1/25 of each peak, moves the momentum inversely, and falls
+    to nearly 0; *cosine* (Loshchilov and Hutter 2017) rises linearly and falls to 0. ``warmup`` is the share of the
+    steps in which the rate rises.
     """
     for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-        # A restored optimizer stands where it stopped; a schedule counts from the start.
+        # A restored optimizer has its last rate; a schedule counts from the start.
         group["lr"] = group["initial_lr"] = peak
     steps = max(steps, 1)
     schedule: LRScheduler
     if kind == "onecycle":
         schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warmup)
     else:
-        schedule = LambdaLR(optimizer, cosine(warmup * steps, steps))
+        schedule = LambdaLR(optimizer, _cosine(warmup * steps, steps))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # the steps of the finished epochs
-        for _ in range(min(done, steps)):  # a resumed run may have been told of fewer epochs than it has
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # the steps already taken
+        for _ in range(min(done, steps)):  # a resumed run may be set to fewer epochs than it has finished
             schedule.step()
     return schedule
 
 
-def cosine(warmup: float, steps: int) -> Callable[[int], float]:
-    """Share of the peak rate at each step: a line from 0 up to 1 at ``warmup``, then half a cosine down to 0."""
+def _cosine(warmup: float, steps: int) -> Callable[[int], float]:
+    """Share of the peak rate at each step: linear from 0 to 1 at ``warmup``, then half a cosine down to 0."""
 
     def share(step: int) -> float:
         if step < warmup:
@@ -57,7 +79,7 @@ def cosine(warmup: float, steps: int) -> Callable[[int], float]:
 
 
 def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """An exponential moving average that starts short: after n steps the decay is at most (1 + n) / (10 + n)."""
+    """An exponential moving average with warm-up: after n steps the decay is at most (1 + n) / (10 + n)."""
 
     @torch.no_grad()
     def update(averages: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:

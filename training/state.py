@@ -1,13 +1,14 @@
-"""The state of an unfinished run: everything that it needs to go on as if it had never stopped.
+"""The state of an unfinished run: everything needed to resume it with identical results.
 
-What is drawn at random is no part of it: the order of an epoch, the views of a photo and the draws of a step each
-follow from the seed and their own numbers.
+It contains no random state: the order of an epoch, the views of an image and the draws of a step depend only on the
+seed and their indices.
 """
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, dataclass, fields
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,11 @@ from torch import Tensor, nn
 from pvlr_sdk.errors import CheckpointError
 
 from .checkpoint import read_checkpoint, write_checkpoint
-from .config import Config
-from .stages import Stage
+from .config import Config, Stage
 
 _NAME = "state.safetensors"
 
-# A photo's place in an epoch, and the shapes of the weights, follow from these.
+# The order of an epoch and the shapes of the weights depend on these.
 _FIXED = (
     "model",
     "data.input",
@@ -39,10 +39,10 @@ _FIXED_IN_STAGE = ("batch", "accumulate")
 
 @dataclass
 class Progress:
-    """How far a run is: ``step`` optimizer steps into the epoch after ``epoch`` finished ones of ``stage``.
+    """The progress of a run: ``step`` optimizer steps into the epoch after ``epoch`` finished ones of ``stage``.
 
-    ``loss`` is the sum over the batches of the unfinished epoch, ``seconds`` the time that the run has taken,
-    ``photos`` how many there were to train on (0: written before this was noted).
+    ``loss`` is the sum over the batches of the unfinished epoch, ``seconds`` the training time so far, ``images`` the
+    number of training images.
     """
 
     stage: Stage = "head"
@@ -50,16 +50,16 @@ class Progress:
     step: int = 0
     loss: float = 0.0
     seconds: float = 0.0
-    photos: int = 0
+    images: int = 0
 
 
 def save_state(
     folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Progress, config: Config
 ) -> None:
-    """Write the state of an unfinished run, whole or not at all, from which ``load_state`` goes on.
+    """Write the state of an unfinished run atomically.
 
     Raises:
-        OutputError: it can't be written; the state before it is untouched.
+        OutputError: the file cannot be written; the previous state is untouched.
     """
     tensors = {f"{key}/{name}": t for key, module in modules.items() for name, t in module.state_dict().items()}
     state = optimizer.state_dict()
@@ -73,7 +73,7 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
     """Restore modules and optimizer from ``save_state``.
 
     Raises:
-        CheckpointError: the settings that say which weights have a rate of their own are others.
+        CheckpointError: other parameter groups, because the setting of ``cap_lr`` has changed.
     """
     tensors, data = read_checkpoint(folder / _NAME)
     for key, module in modules.items():
@@ -89,53 +89,62 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
     except ValueError as error:
         raise CheckpointError(
             str(folder / _NAME),
-            expected="an unfinished run with the same groups of weights",
+            expected="an unfinished run with the same parameter groups",
             got=f"others ({error})",
-            hint="Set cap_lr back and --resume, or train into another folder (--out).",
+            hint="Restore the value of cap_lr, or train into another folder (--out).",
         ) from None
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if value.shape == parameter.shape:
-                # In the parameter's memory format: another one rounds differently in the last bit.
+                # In the parameter's memory format: another format rounds the last bit differently.
                 state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def has_state(folder: Path) -> bool:
-    """Whether there is an unfinished run in the folder."""
+    """Whether the folder contains an unfinished run."""
     return (folder / _NAME).exists()
 
 
 def read_progress(folder: Path, config: Config) -> Progress:
-    """Where the unfinished run in the folder stopped; the beginning if there is none.
+    """Where the unfinished run in the folder stopped.
 
     Raises:
-        CheckpointError: the state is damaged, or of a run with other settings that can't be changed on the way.
+        CheckpointError: the state is damaged, or settings have changed that must stay the same during a run.
     """
-    if not has_state(folder):
-        return Progress()
     _, data = read_checkpoint(folder / _NAME)
     progress = Progress(**{f.name: data[f.name] for f in fields(Progress) if f.name in data})
-    _check_settings(folder, data.get("config"), config.model_dump(mode="json"), progress)
+    _check_settings(folder, data["config"], config.model_dump(mode="json"), progress)
     return progress
 
 
+def interrupted(folder: Path) -> str:
+    """What an interrupted run keeps, and how to continue it."""
+    if has_state(folder):
+        _, data = read_checkpoint(folder / _NAME)
+        step = f" and step {data['step']}" if data["step"] else ""
+        kept = f"keeps the training up to {data['stage']} epoch {data['epoch']}{step}"
+    elif (folder / "model.safetensors").exists():
+        kept = "keeps the trained model"
+    else:
+        return "interrupted before anything was saved; run the command again"
+    return f"interrupted; {folder} {kept}. To continue, run the command again with --resume"
+
+
 def clear_state(folder: Path) -> None:
-    """Remove the state of a run that is finished."""
+    """Remove the state of a finished run."""
     (folder / _NAME).unlink(missing_ok=True)
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a process was writing when it was killed: a run's folder belongs to one run, so nobody still does."""
+    """Remove the temporary files of a killed process; only one run writes to a folder."""
     for name in (_NAME, "model.safetensors", "model.json", "log.jsonl"):
         for path in folder.glob(f".{name}.*.tmp"):
             path.unlink(missing_ok=True)
 
 
-def _check_settings(folder: Path, before: dict[str, Any] | None, now: dict[str, Any], progress: Progress) -> None:
-    if before is None:  # as an earlier version wrote it
-        return
+def _check_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], progress: Progress) -> None:
     with contextlib.suppress(ValueError):
-        before = Config.model_validate(before).model_dump(mode="json")  # keys that are new since have their defaults
+        before = Config.model_validate(before).model_dump(mode="json")  # adds the defaults of newer keys
     in_stage = [f"train.{progress.stage}.{key}" for key in _FIXED_IN_STAGE] if progress.step else []
     for key in (*_FIXED, *in_stage):
         old, new = _lookup(before, key), _lookup(now, key)
@@ -144,11 +153,9 @@ def _check_settings(folder: Path, before: dict[str, Any] | None, now: dict[str, 
                 str(folder / _NAME),
                 expected=f"an unfinished run with the same {key}",
                 got=f"one with {old}" if len(str(old)) < 60 else "one with another",
-                hint="Set it back and --resume, or train into another folder (--out).",
+                hint="Restore that setting, or train into another folder (--out).",
             )
 
 
 def _lookup(node: Any, key: str) -> Any:
-    for part in key.split("."):
-        node = node.get(part)
-    return node
+    return reduce(dict.get, key.split("."), node)

@@ -1,7 +1,7 @@
 """Training: first the head on cached features of the frozen backbone, then head and backbone together.
 
-``python -m training.train CONFIG [key=value ...]`` is the same as ``pvlr train CONFIG [key=value ...]``, and what
-torchrun starts: ``torchrun --nproc-per-node 2 -m training.train CONFIG``.
+``python -m pvlr_training.train`` is ``pvlr train``; use it with torchrun:
+``torchrun --nproc-per-node 2 -m pvlr_training.train CONFIG [KEY=VALUE ...]``.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from rich.console import Console
 from torch.optim.swa_utils import AveragedModel
 
 from pvlr_sdk.errors import CheckpointError, PvlrError
-from pvlr_sdk.thresholds import choose_thresholds
+from pvlr_sdk.evaluation.metrics import doubts
+from pvlr_sdk.evaluation.thresholds import choose_thresholds, precise_thresholds
 
 from . import evaluate
 from .checkpoint import save_model, start_from
-from .checks import describe, examine, few
-from .config import Config, load_config
-from .data import Photos, Views, load_photos, split_holdout
+from .checks import describe, examine
+from .config import STAGES, Config, load_config
+from .data.augmentation import Views
+from .data.images import ImageDataset, load_dataset, split_holdout
 from .deploy import DeployedPVLR
-from .logs import RunLog
+from .logs import RunLog, duration, few
 from .loop import Run, StageLoop
-from .machine import Machine
-from .memory import keep_freed_memory
-from .model import PVLR
+from .machine import Machine, keep_freed_memory
+from .model.network import PVLR
 from .optim import moving_average
-from .stages import STAGES
 from .state import Progress, clear_leftovers, clear_state, has_state, read_progress
+from .teacher import teach
 
 
 def train(
@@ -45,55 +46,69 @@ def train(
     resume: bool = False,
     dry_run: bool = False,
     console: Console | None = None,
-    photos: Photos | None = None,
+    dataset: ImageDataset | None = None,
+    summary: bool = True,
 ) -> Path:
-    """Run an experiment; returns the run's folder (``runs/<name>`` by default) with ``model.safetensors`` in it.
+    """Run an experiment; returns the run's folder (by default ``runs/<name>``), which contains ``model.safetensors``.
 
     Args:
         config_path: the experiment's YAML file; ``overrides`` are ``key.sub=value``.
-        resume: go on where an earlier call stopped or was killed; a finished run is left as it is.
-        dry_run: only check the configuration, the model and the data, and say what would be trained.
-        photos: what ``load_photos`` gave for the same data, where several runs in one process share them.
+        resume: continue a run that was stopped or killed; a finished run is left unchanged.
+        dry_run: only check the configuration, the model and the data, and print what would be trained.
+        summary: print the metrics at the end.
+        dataset: the result of ``load_dataset`` for the same data, to share it between runs in one process.
 
     Raises:
-        ConfigError, LabelsFileError, CheckpointError, OutputError, LossError: what is wrong, before anything is lost.
+        ConfigError, LabelsFileError, CheckpointError: invalid configuration, data or run folder.
+        OutputError, LossError: training stopped; the last saved state is intact.
     """
     config = load_config(config_path, overrides)
     folder = out or Path("runs") / config.name
     machine = Machine(config.train.precision)
     keep_freed_memory()
     log = RunLog(folder, console or Console(stderr=True), quiet=not machine.leads)
+    if not dry_run:
+        check_folder(folder, resume)
     unfinished = has_state(folder)
     finished = not unfinished and (folder / "model.safetensors").exists()
-    if (unfinished or finished) and not resume and not dry_run:
-        got = "a finished run" if finished else "an unfinished run"
-        hint = "Name another with --out, or delete it." if finished else "Add --resume, or delete the folder."
-        raise CheckpointError(str(folder), expected="a new folder", got=got, hint=hint)
     if resume and finished:
-        log.say(f"{folder}: this run is finished")
+        log.say(f"{folder}: this run is already finished")
         return folder
-    if photos is None:
+    if dataset is None:
         with log.bar(0) as bar:
-            show = lambda count, total: bar.update(count, "photos", total=total)  # noqa: E731
-            photos = load_photos(config.data, show, machine.processes)
-    _examine(config, photos, machine, log, whole=dry_run)
+            advance = lambda count, total: bar.update(count, "images", total=total)  # noqa: E731
+            dataset = load_dataset(config.data, advance, machine.processes)
+    _examine(config, dataset, machine, log, build=dry_run)
     if not dry_run:
-        _execute(config, folder, machine, log, photos, restore=unfinished)
+        _execute(config, folder, machine, log, dataset, restore=unfinished, summary=summary)
     machine.leave()
     return folder
 
 
-def _examine(config: Config, photos: Photos, machine: Machine, log: RunLog, whole: bool) -> None:
-    """Say what there is to train on and all that is wrong with it, then raise the first error; ``whole``: with the
-    model, which is built for that."""
-    training, holdout = split_holdout(photos, config.data.holdout)
-    decoded = sum(isinstance(image, np.ndarray) for image in photos.images)
-    log.say(f"{len(training)} photos to train on, {len(holdout)} held out for thresholds; {decoded} kept in memory")
-    positives = (photos.targets == 1).sum(0).tolist()
+def default_folder(config_path: Path) -> Path:
+    """The folder of a run without ``--out``."""
+    return Path("runs") / load_config(config_path).name
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raises CheckpointError if a run is in the folder and is not to be resumed."""
+    unfinished = has_state(folder)
+    if not resume and (unfinished or (folder / "model.safetensors").exists()):
+        got = "an unfinished run" if unfinished else "a finished run"
+        hint = "Add --resume, or delete the folder." if unfinished else "Choose another one with --out, or delete it."
+        raise CheckpointError(str(folder), expected="a new folder", got=got, hint=hint)
+
+
+def _examine(config: Config, dataset: ImageDataset, machine: Machine, log: RunLog, build: bool) -> None:
+    """Print the size of the data and all problems, then raise the first error; ``build``: also check the model."""
+    training, holdout = split_holdout(dataset)
+    decoded = sum(isinstance(image, np.ndarray) for image in dataset.images)
+    log.say(f"{len(training)} training images, {len(holdout)} held out for thresholds; {decoded} kept in memory")
+    positives = (dataset.targets == 1).sum(0).tolist()
     counts = ", ".join(f"{label} {count}" for label, count in zip(config.data.labels, positives, strict=True))
-    log.say(f"photos of each label: {counts}")
+    log.say(f"images per label: {counts}")
     found = examine(config, training, holdout, machine.processes)
-    if whole:
+    if build:
         try:
             for line in describe(config, len(training), machine):
                 log.say(line)
@@ -107,9 +122,17 @@ def _examine(config: Config, photos: Photos, machine: Machine, log: RunLog, whol
         raise found.errors[0]
 
 
-def _execute(config: Config, folder: Path, machine: Machine, log: RunLog, photos: Photos, restore: bool) -> None:
-    """Train what is left of the stages, then write the model with its thresholds and remove the state."""
-    training, holdout = split_holdout(photos, config.data.holdout)
+def _execute(
+    config: Config,
+    folder: Path,
+    machine: Machine,
+    log: RunLog,
+    dataset: ImageDataset,
+    restore: bool,
+    summary: bool,
+) -> None:
+    """Train the remaining stages, then write the model with its thresholds and remove the state."""
+    training, holdout = split_holdout(dataset)
     progress = read_progress(folder, config) if restore else Progress()
     torch.manual_seed(config.train.seed)
     spec = config.data.input
@@ -120,64 +143,76 @@ def _execute(config: Config, folder: Path, machine: Machine, log: RunLog, photos
     average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
     views = Views(config.data, config.train.seed)
 
-    def holdout_figures() -> dict[str, float]:
+    def measure_holdout() -> dict[str, float]:
         with machine.autocast():
             logits = evaluate.predict_logits(DeployedPVLR(average.module), holdout, views, device=machine.device)
         return {"holdout_mAP": evaluate.measure(logits, holdout.targets.numpy())["mAP"]}
 
+    if config.train.teacher.runs:
+        with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
+            advance = lambda count: bar.update(count, "teacher")  # noqa: E731
+            training.targets = teach(training, config.data.labels, config.train.teacher, machine, advance)
+
     started = time.perf_counter() - progress.seconds
-    run = Run(config, folder, machine, log, views, training, model, average, holdout_figures, started)
+    budget = config.train.budget if machine.processes == 1 else None
+    deadline = started + 60 * budget if budget else math.inf
+    run = Run(config, folder, machine, log, views, training, model, average, measure_holdout, started, deadline)
     if machine.leads:
         clear_leftovers(folder)
         log.open(_finished(config, progress), run.steps_before(progress))
     for stage in STAGES[STAGES.index(progress.stage) :]:
-        if restore or run.settings(stage).epochs:
+        if time.perf_counter() > deadline and not restore:
+            log.say(f"{stage}: no time left for it")
+        elif restore or config.train.stage(stage).epochs:
             StageLoop(run, progress if restore else Progress(stage), restore).run()
         restore = False
     training.skip(machine.union(training.failed))
     if machine.leads:
-        _finish(run, holdout)
+        _finish(run, holdout, summary)
     log.close()
 
 
-def _finish(run: Run, holdout: Photos) -> None:
+def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
     model = run.average.module
     logits = evaluate.predict_logits(DeployedPVLR(model), holdout, run.views, device=run.machine.device)
     targets = holdout.targets.numpy()
     thresholds = choose_thresholds(logits, targets)
+    stored = [round(float(t), 4) for t in np.asarray(thresholds)]
     measured = evaluate.measure(logits, targets, thresholds)
-    figures = {name: None if math.isnan(value) else value for name, value in measured.items()}  # JSON has no NaN
+    metrics: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in measured.items()}
+    metrics |= {"mAP_interval": evaluate.interval(logits, targets), "images": len(holdout)}
     seconds = round(time.perf_counter() - run.started)
     extra: dict[str, Any] = {
-        "thresholds": [round(float(t), 4) for t in np.asarray(thresholds)],
-        "holdout": figures,
+        "thresholds": stored,
+        "precise_thresholds": precise_thresholds(logits, targets, np.array(stored)).round(6).tolist(),
+        "holdout": metrics,
         "seconds": seconds,
         "threads": torch.get_num_threads(),
-        "skipped": sorted(run.photos.failed),
+        "skipped": sorted(run.dataset.failed),
     }
     save_model(run.folder, model, run.config, extra)
     clear_state(run.folder)
-    if run.photos.failed:
-        count = len(run.photos.failed)
-        skipped = "1 photo was" if count == 1 else f"{count} photos were"
-        run.log.warn(f"{skipped} skipped: {few(sorted(run.photos.failed))}")
-    shown = ", ".join(f"{name} {measured[name]:.1f}" for name in ("mAP", "CF1", "OF1"))
-    run.log.say(f"{run.folder}: {shown} on the photos held out, after {seconds / 60:.0f} minutes")
+    if run.dataset.failed:
+        run.log.warn(f"skipped images: {few(extra['skipped'])}")
+    if summary:
+        low, high = metrics["mAP_interval"] or (math.nan, math.nan)
+        shown = f"mAP {measured['mAP']:.1f} ({low:.1f} to {high:.1f}), CF1 {measured['CF1']:.1f}"
+        run.log.say(f"{run.folder}: {shown} on {len(holdout)} held-out images after {duration(seconds)}")
+        for doubt in doubts(run.config.data.labels, targets):
+            run.log.warn(doubt)
 
 
 def _finished(config: Config, progress: Progress) -> list[tuple[str, int]]:
-    """The stages and epochs that lie behind."""
-    behind = []
-    for stage in STAGES[: STAGES.index(progress.stage) + 1]:
-        epochs = progress.epoch if stage == progress.stage else getattr(config.train, stage).epochs
-        behind += [(stage, epoch + 1) for epoch in range(epochs)]
-    return behind
+    """The finished stages and epochs."""
+    earlier = STAGES[: STAGES.index(progress.stage)]
+    epochs = {**{stage: config.train.stage(stage).epochs for stage in earlier}, progress.stage: progress.epoch}
+    return [(stage, epoch + 1) for stage, count in epochs.items() for epoch in range(count)]
 
 
 if __name__ == "__main__":
     from pvlr_sdk.cli import main
 
     if os.environ.get("RANK", "0") != "0":
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the first process answers for all
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - only the first process prints
     sys.argv.insert(1, "train")
     main()

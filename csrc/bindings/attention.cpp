@@ -1,11 +1,10 @@
-// pvlr_sdk._core.dual_softmax_attention: fills the params struct from tensors and lets go of the GIL. The messages for
+// pvlr_sdk._core.dual_softmax_attention: fills the params struct from tensors and releases the GIL. The messages for
 // users are pvlr_sdk.kernels'; the checks here only keep wrong tensors from being read out of bounds.
-#include "attention.h"
-
 #include <pybind11/stl.h>
 
 #include <cstdint>
 
+#include "bindings.h"
 #include "launch.h"
 #include "pvlr/dual_softmax_attention.h"
 #include "tensor.h"
@@ -18,11 +17,8 @@ namespace {
 // Strides of a tensor (batch or 1, heads, rows, dim); one batch entry is shared by all.
 AttentionStrides strides_of(const Tensor& tensor, const DualSoftmaxAttentionParams& p, std::int64_t rows,
                             const char* name) {
-  const bool fits = tensor.dimensions() == 4 && (tensor.shape[0] == p.batch || tensor.shape[0] == 1) &&
-                    tensor.shape[1] == p.heads && tensor.shape[2] == rows && tensor.shape[3] == p.dim;
-  if (!fits || data_type(tensor) != p.type) throw py::value_error(std::string(name) + ": shape or type does not fit");
-  if (tensor.strides[3] != 1) throw py::value_error(std::string(name) + ": the last axis must be contiguous");
-  return {tensor.shape[0] == 1 ? 0 : tensor.strides[0], tensor.strides[1], tensor.strides[2]};
+  const std::int64_t batch = batch_stride(tensor, p.type, p.batch, {p.heads, rows, p.dim}, name);
+  return {batch, tensor.strides[1], tensor.strides[2]};
 }
 
 void attend(const Tensor& q_x, const Tensor& k_t, const Tensor& v_x, const Tensor& v_t, const Tensor* mask,
@@ -58,16 +54,15 @@ void attend(const Tensor& q_x, const Tensor& k_t, const Tensor& v_x, const Tenso
     p.mask = static_cast<const std::uint8_t*>(mask->data);
     p.mask_batch_stride = rows == 1 ? 0 : mask->strides[0];
   }
-  run({&q_x, &k_t, &v_x, &v_t, mask, &o_x, &o_t}, stream, p,
-      {dual_softmax_attention_host, dual_softmax_attention_cuda_workspace, dual_softmax_attention_cuda});
+  run({&q_x, &k_t, &v_x, &v_t, mask, &o_x, &o_t}, stream, p, dual_softmax_attention_host,
+      PVLR_CUDA_LAUNCHER(dual_softmax_attention_cuda), PVLR_CUDA_LAUNCHER(dual_softmax_attention_cuda_workspace));
 }
 
-}  // namespace
-
-void bind_attention(py::module_& module) {
+const Registered registered_attention([](py::module_& module) {
   module.def("dual_softmax_attention", &attend, py::arg("q_x"), py::arg("k_t"), py::arg("v_x"), py::arg("v_t"),
              py::arg("mask").none(true), py::arg("threads"), py::arg("o_x"), py::arg("o_t"), py::arg("stream"),
              "Compute both directions of dual-softmax attention. Use pvlr_sdk.kernels.");
-}
+});
 
+}  // namespace
 }  // namespace pvlr::bindings

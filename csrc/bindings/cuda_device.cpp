@@ -1,4 +1,4 @@
-// Streams, devices and workspaces of CUDA, for a core that is built with it.
+// CUDA streams, devices and workspaces, for a core that is built with CUDA.
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
@@ -13,11 +13,11 @@ namespace {
 
 Status from_cuda(cudaError_t error, const char* refused) {
   if (error == cudaSuccess) return {};
-  cudaGetLastError();  // takes it, so that it doesn't show up in the caller's next check
+  cudaGetLastError();  // clears it: the caller's next check must not see it
   return {StatusCode::kLaunchFailed, refused, cudaGetErrorString(error)};
 }
 
-// Makes a device current, and the one before when it goes.
+// Makes a device current, and restores the previous one when destroyed.
 class CurrentDevice {
  public:
   explicit CurrentDevice(int device) {
@@ -40,8 +40,8 @@ class CurrentDevice {
   cudaError_t error_;
 };
 
-// A device's pool of workspaces, made at its first use. It keeps what it got from the driver: after a few launches
-// allocating from it costs no call to the driver.
+// A device's pool of workspaces, created at first use. It keeps its memory: after a few launches an allocation needs no
+// call to the driver.
 cudaError_t find_pool(int device, cudaMemPool_t* pool) {
   static std::mutex mutex;
   static std::map<int, cudaMemPool_t> pools;
@@ -67,7 +67,7 @@ cudaError_t find_pool(int device, cudaMemPool_t* pool) {
   return error;
 }
 
-// Lets `stream` wait for what is queued in `earlier` by now.
+// Makes `stream` wait for the work that is queued in `earlier` now.
 cudaError_t wait_for(cudaStream_t stream, cudaStream_t earlier) {
   cudaEvent_t event = nullptr;
   cudaError_t error = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
@@ -91,35 +91,33 @@ int device_of(const void* pointer) {
   return attributes.device > 0 ? attributes.device : 0;
 }
 
-Status run_on_device(const Launch& launch) {
+Status run_on_device(const std::vector<const Tensor*>& tensors, void* stream_handle, const Work& work) {
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
     cudaGetLastError();
     return {StatusCode::kUnsupportedDevice, "device: there is no usable CUDA device"};
   }
-  const int device = launch.tensors.front()->device;
+  const int device = tensors.front()->device;
   const CurrentDevice current(device);
-  if (current.error() != cudaSuccess) return from_cuda(current.error(), "device: CUDA refused it");
-  const auto stream = static_cast<cudaStream_t>(launch.stream);
+  if (current.error() != cudaSuccess) return from_cuda(current.error(), "device: CUDA refused to make it current");
+  const auto stream = static_cast<cudaStream_t>(stream_handle);
   const auto legacy = reinterpret_cast<std::uintptr_t>(cudaStreamLegacy);
   const auto own = stream == nullptr ? legacy : reinterpret_cast<std::uintptr_t>(stream);
-  for (const Tensor* const tensor : launch.tensors) {
+  for (const Tensor* const tensor : tensors) {
     if (!tensor->ready_on || *tensor->ready_on == own) continue;
     const cudaError_t error = wait_for(stream, reinterpret_cast<cudaStream_t>(*tensor->ready_on));
-    const Status waiting = from_cuda(error, "stream: it can't wait for the one that an array is ready on");
-    if (!waiting.ok()) return waiting;
+    PVLR_RETURN_IF_ERROR(from_cuda(error, "stream: it cannot wait for the stream that an array is ready on"));
   }
 
   std::size_t bytes = 0;
-  const Status asked = launch.query_workspace(&bytes);
-  if (!asked.ok()) return asked;
-  if (bytes == 0) return launch.start(nullptr, 0);
+  PVLR_RETURN_IF_ERROR(work.workspace(&bytes));
+  if (bytes == 0) return work.device(stream_handle, nullptr, 0);
   cudaMemPool_t pool = nullptr;
   void* workspace = nullptr;
   cudaError_t error = find_pool(device, &pool);
   if (error == cudaSuccess) error = cudaMallocFromPoolAsync(&workspace, bytes, pool, stream);
-  if (error != cudaSuccess) return from_cuda(error, "device: no workspace from a pool of its memory");
-  const Status started = launch.start(workspace, bytes);
+  if (error != cudaSuccess) return from_cuda(error, "device: CUDA refused to allocate the workspace");
+  const Status started = work.device(stream_handle, workspace, bytes);
   const Status freed = from_cuda(cudaFreeAsync(workspace, stream), "stream: CUDA refused to free the workspace");
   return started.ok() ? freed : started;
 }

@@ -1,11 +1,11 @@
-// Running a launcher on a CUDA device. One of cuda_device.cpp and no_cuda.cpp is linked.
+// Runs a launcher on a CUDA device. Either cuda_device.cpp or no_cuda.cpp is linked.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <vector>
 
-#include "pvlr/status.h"
+#include "pvlr/common.h"
 
 namespace pvlr::bindings {
 
@@ -14,19 +14,19 @@ struct Tensor;
 // Whether the CUDA kernels are linked.
 bool has_cuda();
 
-// The device whose memory this is; 0 where that can't be told.
+// The device that owns the memory; 0 if it is unknown.
 int device_of(const void* pointer);
 
-struct Launch {
-  std::vector<const Tensor*> tensors;  // all on one device; streams that they are ready on are waited for
-  void* stream;
-  std::function<Status(std::size_t* bytes)> query_workspace;
-  std::function<Status(void* workspace, std::size_t bytes)> start;
+// What can run on the CPU, or on a device in a stream, with the workspace that it asks for.
+struct Work {
+  std::function<Status()> host;
+  std::function<Status(std::size_t* bytes)> workspace;  // *bytes is 0 before the call
+  std::function<Status(void* stream, void* workspace, std::size_t bytes)> device;
 };
 
-// Makes the tensors' device current, gives the launch its workspace and queues it; nothing waits for the device. The
-// workspace is allocated and freed in the stream's order, from a pool that keeps its memory, so that a launch may be
-// captured in a CUDA graph. Call it without the GIL.
-Status run_on_device(const Launch& launch);
+// Makes the tensors' device current, waits in the stream for those that the tensors are ready on, and queues the work
+// with its workspace. The workspace is allocated and freed in stream order, from a pool that keeps its memory, so a
+// launch can be captured in a CUDA graph. Nothing waits for the device. Call it without the GIL.
+Status run_on_device(const std::vector<const Tensor*>& tensors, void* stream, const Work& work);
 
 }  // namespace pvlr::bindings

@@ -1,5 +1,5 @@
 // The C structs of DLPack, whose layout is fixed (https://dmlc.github.io/dlpack/latest/c_api.html): up to 0.8 without a
-// version, from 1.0 with one.
+// version, 1.0 and later with one.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ struct ManagedVersioned {
   std::uint32_t major;
   std::uint32_t minor;
   void* context;
-  void (*deleter)(ManagedVersioned*);  // may be null; its place is the same in every version
+  void (*deleter)(ManagedVersioned*);  // may be null; its offset is the same in every version
   std::uint64_t flags;
   Tensor tensor;
 };

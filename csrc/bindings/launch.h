@@ -1,29 +1,48 @@
-// From a params struct to the host's twin or the CUDA launcher, without the GIL, and back to Python's exceptions.
+// From a params struct to the CPU version or the CUDA launcher, without the GIL, and from a Status to an exception.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
-#include <functional>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "device.h"
-#include "pvlr/status.h"
+#include "pvlr/common.h"
 #include "tensor.h"
+
+// A launcher; null in a core without CUDA, whose run_on_device calls none.
+#ifdef PVLR_NO_CUDA
+#define PVLR_CUDA_LAUNCHER(name) static_cast<decltype(&name)>(nullptr)
+#else
+#define PVLR_CUDA_LAUNCHER(name) name
+#endif
 
 namespace pvlr::bindings {
 
-// What can be run: on the CPU, or on the device in a stream, with the workspace that it asks for.
-struct Work {
-  std::function<Status()> host;
-  std::function<Status(std::size_t* bytes)> workspace;
-  std::function<Status(void* stream, void* workspace, std::size_t bytes)> device;
-};
+template <typename Function>
+Status without_gil(const Function& function) {
+  const pybind11::gil_scoped_release release;
+  return function();
+}
 
-// Runs where the tensors are; null tensors are left out. value_error: an argument; runtime_error: the device.
+// value_error: an argument is invalid; runtime_error: the device failed.
+inline void raise_for(const Status& status) {
+  if (status.ok()) return;
+  if (status.code == StatusCode::kInvalidArgument) throw pybind11::value_error(status.message);
+  const std::string cause = *status.cause == '\0' ? "" : std::string(" (") + status.cause + ")";
+  throw std::runtime_error(status.message + cause);
+}
+
+// A CPU version fails only if memory runs out.
+inline void raise_for_host(const Status& status) {
+  if (status.code == StatusCode::kLaunchFailed) throw std::bad_alloc();
+  raise_for(status);
+}
+
+// Runs where the tensors are; null tensors are skipped.
 inline void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, const Work& work) {
   std::vector<const Tensor*> given;
   for (const Tensor* const tensor : tensors) {
@@ -34,40 +53,30 @@ inline void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream
       throw pybind11::value_error("device: all arrays must be on the same one");
     }
   }
-  Status status;
-  if (given.front()->on_cuda) {
-    void* const handle = reinterpret_cast<void*>(stream);
-    const pybind11::gil_scoped_release release;
-    status = run_on_device({given, handle, work.workspace,
-                            [&](void* workspace, std::size_t bytes) { return work.device(handle, workspace, bytes); }});
-  } else {
-    const pybind11::gil_scoped_release release;
-    status = work.host();
-    if (status.code == StatusCode::kLaunchFailed) throw std::bad_alloc();
-  }
-  if (status.ok()) return;
-  if (status.code == StatusCode::kInvalidArgument) throw pybind11::value_error(status.message);
-  const std::string cause = *status.cause == '\0' ? "" : std::string(" (") + status.cause + ")";
-  throw std::runtime_error(status.message + cause);
+  if (!given.front()->on_cuda) return raise_for_host(without_gil(work.host));
+  void* const handle = reinterpret_cast<void*>(stream);
+  raise_for(without_gil([&] { return run_on_device(given, handle, work); }));
 }
 
+// For kernels without a workspace.
 template <typename Params>
-struct Launchers {
-  Status (*host)(const Params&);
-  Status (*workspace)(const Params&, std::size_t*);
-  Status (*cuda)(const Params&, void*);
-};
+void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, const Params& params,
+         Status (*host)(const Params&), Status (*cuda)(const Params&, void*)) {
+  run(tensors, stream,
+      {[&] { return host(params); }, [](std::size_t*) { return Status{}; },
+       [&](void* handle, void*, std::size_t) { return cuda(params, handle); }});
+}
 
 // For kernels whose params have workspace and workspace_bytes.
 template <typename Params>
-void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, Params params,
-         const Launchers<Params>& launchers) {
+void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, Params params, Status (*host)(const Params&),
+         Status (*cuda)(const Params&, void*), Status (*cuda_workspace)(const Params&, std::size_t*)) {
   run(tensors, stream,
-      {[&] { return launchers.host(params); }, [&](std::size_t* bytes) { return launchers.workspace(params, bytes); },
+      {[&] { return host(params); }, [&](std::size_t* bytes) { return cuda_workspace(params, bytes); },
        [&](void* handle, void* workspace, std::size_t bytes) {
          params.workspace = workspace;
          params.workspace_bytes = bytes;
-         return launchers.cuda(params, handle);
+         return cuda(params, handle);
        }});
 }
 

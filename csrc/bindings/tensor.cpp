@@ -3,13 +3,15 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
-#include "bind_tensor.h"
+#include "bindings.h"
 #include "device.h"
 #include "dlpack.h"
+#include "extent.h"
 
 namespace py = pybind11;
 
@@ -21,13 +23,9 @@ std::shared_ptr<void> keep(py::object object) {
 }
 
 std::vector<std::int64_t> contiguous_strides(const std::vector<std::int64_t>& shape) {
-  std::vector<std::int64_t> strides(shape.size());
-  std::int64_t step = 1;
-  for (std::size_t i = shape.size(); i-- > 0;) {
-    strides[i] = step;
-    step *= shape[i];
-  }
-  return strides;
+  const auto strides = contiguous_strides_of(shape);
+  if (!strides) throw py::value_error("its sizes are beyond the range of addresses");
+  return *strides;
 }
 
 // Strides in bytes become strides in elements.
@@ -46,6 +44,9 @@ Tensor checked(Tensor tensor) {
   if (tensor.strides.size() != tensor.shape.size()) throw py::value_error("it has other than one stride a dimension");
   if (tensor.item_bytes > 0 && reinterpret_cast<std::uintptr_t>(tensor.data) % tensor.item_bytes != 0) {
     throw py::value_error("its elements are not aligned");
+  }
+  if (!extent_of(reinterpret_cast<std::uintptr_t>(tensor.data), tensor.shape, tensor.strides, tensor.item_bytes)) {
+    throw py::value_error("its strides are beyond the range of addresses");
   }
   return tensor;
 }
@@ -74,7 +75,7 @@ std::pair<std::string, std::int64_t> parse_typestr(const std::string& text) {
   if (text[1] == 'i') return {"int" + bits, bytes};
   if (text[1] == 'u') return {"uint" + bits, bytes};
   if (text[1] == 'b' && bytes == 1) return {"bool", bytes};
-  if (text[1] == 'V' && bytes == 2) return {"bfloat16", bytes};  // PyTorch and ml_dtypes call it so
+  if (text[1] == 'V' && bytes == 2) return {"bfloat16", bytes};  // as in PyTorch and ml_dtypes
   throw refuse();
 }
 
@@ -82,7 +83,7 @@ template <typename Managed>
 Tensor take(const py::capsule& capsule, const char* name, const char* used_name) {
   auto* const managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), name));
   if (managed == nullptr || PyCapsule_SetName(capsule.ptr(), used_name) != 0) throw py::error_already_set();
-  // From here on it is ours to delete, whatever else is wrong with it.
+  // From here on it must be deleted, even if the checks below fail.
   Tensor result;
   result.owner = std::shared_ptr<void>(managed, [](void* owned) {
     auto* const own = static_cast<Managed*>(owned);
@@ -128,7 +129,7 @@ Tensor tensor_from_numpy(const py::array& array) {
   return checked(std::move(result));
 }
 
-// Consumes the capsule; what it holds is given back with the last copy of the result.
+// Consumes the capsule; its tensor is released with the last copy of the result.
 Tensor tensor_from_dlpack(const py::capsule& capsule) {
   const char* const name = PyCapsule_GetName(capsule.ptr());
   const std::string given = name == nullptr ? "" : name;
@@ -139,7 +140,7 @@ Tensor tensor_from_dlpack(const py::capsule& capsule) {
   throw py::value_error("its __dlpack__ gave a capsule named '" + given + "', which is no tensor or was taken already");
 }
 
-// `owner` is the object that the interface is of.
+// `owner` is the object with the interface.
 Tensor tensor_from_cuda_array_interface(const py::dict& interface, const py::object& owner) {
   const auto optional = [&interface](const char* key) -> py::object {
     return interface.contains(key) ? py::object(interface[key]) : py::none();
@@ -184,7 +185,9 @@ Tensor with_batch(Tensor tensor) {
 Tensor part(const Tensor& tensor, std::int64_t offset, std::vector<std::int64_t> shape,
             std::vector<std::int64_t> strides) {
   Tensor result = tensor;
-  result.data = static_cast<char*>(tensor.data) + offset * tensor.item_bytes;
+  const auto address = address_of(reinterpret_cast<std::uintptr_t>(tensor.data), offset, tensor.item_bytes);
+  if (!address) throw py::value_error("its offset is beyond the range of addresses");
+  result.data = reinterpret_cast<void*>(*address);
   result.shape = std::move(shape);
   result.strides = std::move(strides);
   const Tensor whole = checked(std::move(result));
@@ -197,15 +200,8 @@ Tensor part(const Tensor& tensor, std::int64_t offset, std::vector<std::int64_t>
 }  // namespace
 
 std::pair<std::uintptr_t, std::uintptr_t> Tensor::extent() const {
-  std::int64_t lowest = 0;
-  std::int64_t highest = 0;
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i] == 0) return {0, 0};
-    (strides[i] < 0 ? lowest : highest) += (shape[i] - 1) * strides[i];
-  }
-  const auto begin = reinterpret_cast<std::intptr_t>(data);
-  return {static_cast<std::uintptr_t>(begin + lowest * item_bytes),
-          static_cast<std::uintptr_t>(begin + (highest + 1) * item_bytes)};
+  // Checked when it was made.
+  return extent_of(reinterpret_cast<std::uintptr_t>(data), shape, strides, item_bytes).value_or(Extent{0, 0});
 }
 
 bool Tensor::is_contiguous() const {
@@ -223,8 +219,17 @@ DataType data_type(const Tensor& tensor) {
   throw py::value_error("type: must be float32, float16 or bfloat16");
 }
 
+std::int64_t batch_stride(const Tensor& tensor, DataType type, std::int64_t batch,
+                          const std::vector<std::int64_t>& entry, const char* name) {
+  const bool fits = tensor.shape.size() == entry.size() + 1 && (tensor.shape[0] == batch || tensor.shape[0] == 1) &&
+                    std::equal(entry.begin(), entry.end(), tensor.shape.begin() + 1);
+  if (!fits || data_type(tensor) != type) throw py::value_error(std::string(name) + ": shape or type does not fit");
+  if (tensor.strides.back() != 1) throw py::value_error(std::string(name) + ": the last axis must be contiguous");
+  return tensor.shape[0] == 1 ? 0 : tensor.strides[0];
+}
+
 void bind_tensor(py::module_& module) {
-  py::class_<Tensor>(module, "Tensor", "Another library's array: where it lies, its shape and type.")
+  py::class_<Tensor>(module, "Tensor", "Another library's array: its address, shape and type.")
       .def_static("from_numpy", &tensor_from_numpy, py::arg("array").noconvert())
       .def_static("from_dlpack", &tensor_from_dlpack, py::arg("capsule"))
       .def_static("from_cuda_array_interface", &tensor_from_cuda_array_interface, py::arg("interface"),

@@ -27,8 +27,7 @@ bool AttentionLayer::accepts(int position, const ElementType* types) const {
 }
 
 Problem AttentionLayer::output_types(Span<ElementType> inputs, ElementType* outputs) const {
-  const Problem problem = check_count(inputs.count);
-  if (!problem.empty()) return problem;
+  PVLR_RETURN_IF_PROBLEM(check_count(inputs.count));
   for (int i = 0; i < inputs.count; ++i) {
     if (!accepts(i, inputs.data)) {
       return std::string(kNames[i]) + ": expected one type for all inputs, float32, float16 or bfloat16";
@@ -39,8 +38,7 @@ Problem AttentionLayer::output_types(Span<ElementType> inputs, ElementType* outp
 }
 
 Problem AttentionLayer::check(Span<Shape> inputs) const {
-  const Problem problem = check_count(inputs.count);
-  if (!problem.empty()) return problem;
+  PVLR_RETURN_IF_PROBLEM(check_count(inputs.count));
   const Shape& queries = inputs[kQueries];
   if (queries.rank != 3) return unexpected("q_x", "(batch, tokens, heads * dim)", queries);
   const std::int64_t width = queries[2];
@@ -52,23 +50,20 @@ Problem AttentionLayer::check(Span<Shape> inputs) const {
   for (const Input bank : {kKeys, kLabelValues}) {
     const Shape& keys = inputs[kKeys];
     const std::int64_t labels = bank == kKeys ? kUnknown : keys[keys.rank - 2];
-    const Problem of_bank = check_bank(kNames[bank], inputs[bank], {queries[0], labels, width});
-    if (!of_bank.empty()) return of_bank;
+    PVLR_RETURN_IF_PROBLEM(check_bank(kNames[bank], inputs[bank], {queries[0], labels, width}));
   }
   return {};
 }
 
 Problem AttentionLayer::output_axes(Span<Shape> inputs, std::vector<OutputAxes>* outputs) const {
-  const Problem problem = check(inputs);
-  if (!problem.empty()) return problem;
+  PVLR_RETURN_IF_PROBLEM(check(inputs));
   const AxisOf labels{kKeys, inputs[kKeys].rank - 2};
   *outputs = {{{kQueries, 0}, {kQueries, 1}, {kQueries, 2}}, {{kQueries, 0}, labels, {kQueries, 2}}};
   return {};
 }
 
 Problem AttentionLayer::fill(Span<Shape> inputs, ElementType type, DualSoftmaxAttentionParams* params) const {
-  const Problem problem = check(inputs);
-  if (!problem.empty()) return problem;
+  PVLR_RETURN_IF_PROBLEM(check(inputs));
   const Shape& queries = inputs[kQueries];
   const Shape& keys = inputs[kKeys];
   DualSoftmaxAttentionParams& p = *params;
@@ -98,9 +93,8 @@ Problem AttentionLayer::workspace(Span<Shape> inputs, ElementType type, std::siz
 
 Problem AttentionLayer::prepare(Span<Shape> inputs, ElementType type) {
   DualSoftmaxAttentionParams params{};
-  const Problem problem = fill(inputs, type, &params);
-  if (!problem.empty()) return problem;
-  // No more than was reserved: that was the limit for a batch at least as large.
+  PVLR_RETURN_IF_PROBLEM(fill(inputs, type, &params));
+  // At most the reserved size, which is the limit for a batch at least as large.
   const Status status = dual_softmax_attention_cuda_workspace_limit(params, &params.workspace_bytes);
   if (status.ok()) prepared_ = params;
   return status.message;

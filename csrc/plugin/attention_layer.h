@@ -7,7 +7,7 @@
 namespace pvlr::plugin {
 
 // Inputs q_x, v_x (batch, tokens, heads * dim) and k_t, v_t ([batch or 1,] labels, heads * dim), outputs o_x like q_x
-// and o_t (batch, labels, heads * dim), all of one type: what linear layers give and take, without a transposition.
+// and o_t (batch, labels, heads * dim), all of one type: the layout of linear layers, without a transposition.
 // Only the batch may change while an engine runs.
 class AttentionLayer final : public Layer {
  public:

@@ -14,8 +14,7 @@ Problem configure(const Layer& layer, Span<ShapeRange> inputs, ElementType type,
     largest.push_back(inputs[i].largest);
   }
   std::size_t bytes = 0;
-  const Problem of_smallest = layer.workspace({smallest.data(), inputs.count}, type, &bytes);
-  if (!of_smallest.empty()) return of_smallest;
+  PVLR_RETURN_IF_PROBLEM(layer.workspace({smallest.data(), inputs.count}, type, &bytes));
   for (int i = 0; i < inputs.count; ++i) {
     const auto& [from, to] = inputs[i];
     if (!same_except(from, to, to.rank == inputs[0].largest.rank ? 0 : -1)) {

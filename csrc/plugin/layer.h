@@ -1,4 +1,4 @@
-// One operator as TensorRT asks about it, without TensorRT's types: so this part is tested where there is no TensorRT.
+// One operator with the questions that TensorRT asks, but without TensorRT's types, so it is tested without TensorRT.
 #pragma once
 
 #include <cstddef>
@@ -8,26 +8,26 @@
 
 #include "plugin/settings.h"
 #include "plugin/shape.h"
-#include "pvlr/data_type.h"
+#include "pvlr/common.h"
 
 namespace pvlr::plugin {
 
 enum class ElementType { kFloat32, kFloat16, kBfloat16, kInt32, kOther };
 
-// Sizes of an output: for each axis the input and the axis of it that it equals.
+// The sizes of an output: for each axis, the input and its axis of the same size.
 struct AxisOf {
   int input;
   int axis;
 };
 using OutputAxes = std::vector<AxisOf>;
 
-// The shapes between which a tensor may change while an engine runs.
+// The range of a tensor's shape while an engine runs.
 struct ShapeRange {
   Shape smallest;
   Shape largest;
 };
 
-// In the order of TensorRT's calls. The number of inputs is known only in each of these.
+// In the order of TensorRT's calls. The number of inputs is known only in each call.
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -37,21 +37,21 @@ class Layer {
   virtual const char* input_name(int input) const = 0;
   virtual int output_count() const = 0;
 
-  // What a user may set; the values are this layer's own.
+  // The settings of a user; the layer owns the values.
   virtual std::vector<Setting> settings() = 0;
   virtual Problem check_settings() const = 0;
 
-  // Of the tensor at position (inputs first, then outputs), given the types up to and with its own.
+  // Whether the tensor at `position` (inputs first, then outputs) may have its type, given all types up to its own.
   virtual bool accepts(int position, const ElementType* types) const = 0;
   virtual Problem output_types(Span<ElementType> inputs, ElementType* outputs) const = 0;
 
-  // Sizes may be unknown yet.
+  // Sizes may still be unknown.
   virtual Problem output_axes(Span<Shape> inputs, std::vector<OutputAxes>* outputs) const = 0;
 
   // The bytes of workspace that suffice for these shapes and for a smaller batch. `type` is that of input 0.
   virtual Problem workspace(Span<Shape> inputs, ElementType type, std::size_t* bytes) const = 0;
 
-  // Gets ready for these shapes.
+  // Prepares for these shapes.
   virtual Problem prepare(Span<Shape> inputs, ElementType type) = 0;
 
   // Queues the work for the shapes of the last prepare(); neither allocates nor waits. The workspace has the bytes
@@ -59,18 +59,19 @@ class Layer {
   virtual Problem run(const void* const* inputs, void* const* outputs, void* workspace, void* stream) const = 0;
 };
 
-// Of an input with a row a label: (batch, labels, width), or (1, labels, width) or (labels, width) for all images.
+// Checks an input with one row per label: (batch, labels, width), or (1, labels, width) or (labels, width) for all
+// images.
 Problem check_bank(const char* name, const Shape& bank, const Shape& of_each_image);
 bool same_for_all(const Shape& bank);
 
-// The value of a type that accepts() let pass.
+// The type must be one that accepts() accepted.
 DataType data_type(ElementType type);
 
 // Whether the layer runs for all shapes in the ranges, of which only the batch may change, and the bytes of workspace
 // that suffice for each of them. An input with the rank of input 0 has a batch axis.
 Problem configure(const Layer& layer, Span<ShapeRange> inputs, ElementType type, std::size_t* workspace);
 
-// A new layer of each kind.
+// One new layer of each kind.
 std::vector<std::unique_ptr<Layer>> all_layers();
 
 }  // namespace pvlr::plugin

@@ -49,7 +49,7 @@ Problem read_fields(const std::vector<Field>& fields, const std::vector<Setting>
     if (field.name == nullptr) return "fields: one has no name";
     const auto setting = std::find_if(settings.begin(), settings.end(),
                                       [&field](const Setting& one) { return std::strcmp(one.name, field.name) == 0; });
-    if (setting == settings.end()) return std::string(field.name) + ": there is no such field";
+    if (setting == settings.end()) return std::string(field.name) + ": unknown field";
     const auto index = static_cast<std::size_t>(setting - settings.begin());
     if (seen[index]) return std::string(field.name) + ": given twice";
     seen[index] = true;

@@ -1,4 +1,4 @@
-// A layer's settings, set from named fields and written back into them.
+// A layer's settings, read from named fields and written to them.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace pvlr::plugin {
 
-// A name and the value behind it, which some layer owns.
+// A name and its value, which a layer owns.
 struct Setting {
   const char* name;
   std::variant<std::int32_t*, float*> value;
@@ -18,7 +18,7 @@ struct Setting {
 
 enum class FieldType { kInt32, kInt64, kFloat32, kFloat64, kOther };
 
-// A named array of `count` elements, perhaps not aligned.
+// A named array of `count` elements, which may be unaligned.
 struct Field {
   const char* name;
   FieldType type;
@@ -26,14 +26,14 @@ struct Field {
   std::int64_t count;
 };
 
-// Sets each setting that a field is named after; the others keep what they have. An unknown name, a second field of one
-// name, a wrong type, several elements or a value that doesn't fit is a problem, after which some may be set already.
+// Sets the settings that fields name; the others keep their values. An unknown or repeated name, a wrong type, several
+// elements or a value out of range is a problem, after which some settings may already be set.
 Problem read_fields(const std::vector<Field>& fields, const std::vector<Setting>& settings);
 
 // Fields that point at the settings' values.
 std::vector<Field> write_fields(const std::vector<Setting>& settings);
 
-// "heads=8;alpha=0.5", with all digits
+// "heads=8;alpha=0.5", with full precision
 std::string text(const std::vector<Setting>& settings);
 
 }  // namespace pvlr::plugin

@@ -1,4 +1,4 @@
-// Shapes of tensors, some sizes of which may be unknown, and why one is refused.
+// Shapes of tensors, in which sizes may be unknown, and reasons to refuse them.
 #pragma once
 
 #include <array>
@@ -8,10 +8,17 @@
 
 namespace pvlr::plugin {
 
-// Why something is refused, beginning with the name of what is wrong; empty if nothing is.
+// Why something is refused, beginning with the name of the argument; empty if it is valid.
 using Problem = std::string;
 
-// An array that someone else owns.
+// Returns from the calling function if an expression gives a problem.
+#define PVLR_RETURN_IF_PROBLEM(...)         \
+  do {                                      \
+    const Problem problem_ = __VA_ARGS__;   \
+    if (!problem_.empty()) return problem_; \
+  } while (0)
+
+// An array owned by someone else.
 template <typename T>
 struct Span {
   const T* data;
@@ -20,7 +27,7 @@ struct Span {
   const T& operator[](int index) const { return data[index]; }
 };
 
-constexpr int kMaxRank = 8;  // as TensorRT's
+constexpr int kMaxRank = 8;  // as in TensorRT
 constexpr std::int64_t kUnknown = -1;
 
 struct Shape {
@@ -38,10 +45,10 @@ struct Shape {
 // "(2, ?, 64)"
 std::string text(const Shape& shape);
 
-// Whether the two can be the same once all sizes are known.
+// Whether the two can be equal once all sizes are known.
 bool compatible(const Shape& a, const Shape& b);
 
-// Whether the two differ in no axis but the given one; -1: in none.
+// Whether the two are equal in all axes except the given one; -1: in all axes.
 bool same_except(const Shape& a, const Shape& b, int axis);
 
 // "name: expected ..., got (2, 3)"

@@ -34,8 +34,7 @@ bool TagHeadLayer::accepts(int position, const ElementType* types) const {
 }
 
 Problem TagHeadLayer::output_types(Span<ElementType> inputs, ElementType* outputs) const {
-  const Problem problem = check_count(inputs.count);
-  if (!problem.empty()) return problem;
+  PVLR_RETURN_IF_PROBLEM(check_count(inputs.count));
   for (int i = 0; i < inputs.count; ++i) {
     if (accepts(i, inputs.data)) continue;
     const char* expected = i > kLabels ? "float32" : "one type for x and t, float32, float16 or bfloat16";
@@ -46,13 +45,11 @@ Problem TagHeadLayer::output_types(Span<ElementType> inputs, ElementType* output
 }
 
 Problem TagHeadLayer::check(Span<Shape> inputs) const {
-  const Problem problem = check_count(inputs.count);
-  if (!problem.empty()) return problem;
+  PVLR_RETURN_IF_PROBLEM(check_count(inputs.count));
   const Shape& x = inputs[kTokens];
   const Shape& t = inputs[kLabels];
   if (x.rank != 3) return unexpected("x", "(batch, tokens, width)", x);
-  const Problem of_labels = check_bank("t", t, {x[0], kUnknown, x[2]});
-  if (!of_labels.empty()) return of_labels;
+  PVLR_RETURN_IF_PROBLEM(check_bank("t", t, {x[0], kUnknown, x[2]}));
   for (int i = kBias; i < inputs.count; ++i) {
     const Shape expected{i == kBias ? t[t.rank - 2] : x[2]};
     if (!compatible(inputs[i], expected)) return unexpected(kNames[i], text(expected), inputs[i]);
@@ -61,16 +58,14 @@ Problem TagHeadLayer::check(Span<Shape> inputs) const {
 }
 
 Problem TagHeadLayer::output_axes(Span<Shape> inputs, std::vector<OutputAxes>* outputs) const {
-  const Problem problem = check(inputs);
-  if (!problem.empty()) return problem;
+  PVLR_RETURN_IF_PROBLEM(check(inputs));
   const AxisOf labels{kLabels, inputs[kLabels].rank - 2};
   *outputs = {{{kTokens, 0}, labels}, {{kTokens, 0}, {kTokens, 1}, labels}};
   return {};
 }
 
 Problem TagHeadLayer::fill(Span<Shape> inputs, ElementType type, TagHeadParams* params) const {
-  const Problem problem = check(inputs);
-  if (!problem.empty()) return problem;
+  PVLR_RETURN_IF_PROBLEM(check(inputs));
   const Shape& x = inputs[kTokens];
   const Shape& t = inputs[kLabels];
   TagHeadParams& p = *params;
@@ -101,10 +96,8 @@ Problem TagHeadLayer::workspace(Span<Shape> inputs, ElementType type, std::size_
 
 Problem TagHeadLayer::prepare(Span<Shape> inputs, ElementType type) {
   TagHeadParams params{};
-  const Problem problem = fill(inputs, type, &params);
-  if (!problem.empty()) return problem;
-  const Status status = tag_head_cuda_workspace(params, &params.workspace_bytes);
-  if (!status.ok()) return status.message;
+  PVLR_RETURN_IF_PROBLEM(fill(inputs, type, &params));
+  PVLR_RETURN_IF_PROBLEM(tag_head_cuda_workspace(params, &params.workspace_bytes).message);
   prepared_ = params;
   normed_ = inputs.count == kInputCount;
   return {};

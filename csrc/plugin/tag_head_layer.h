@@ -35,7 +35,7 @@ class TagHeadLayer final : public Layer {
   Problem check(Span<Shape> inputs) const;
   Problem fill(Span<Shape> inputs, ElementType type, TagHeadParams* params) const;
 
-  // No number until it is given: there is no good value for every model.
+  // NaN until set: no default fits every model.
   float scale_ = std::numeric_limits<float>::quiet_NaN();
   float alpha_ = std::numeric_limits<float>::quiet_NaN();
   float epsilon_ = 1e-5F;

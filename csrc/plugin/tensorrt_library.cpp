@@ -1,5 +1,5 @@
-// What libpvlr_plugins.so exports. TensorRT finds the two by name when it loads a library, so that ours needn't be
-// linked with it.
+// The functions that libpvlr_plugins.so exports. TensorRT finds the first two by name when it loads the library, which
+// is not linked with TensorRT.
 #include <NvInferRuntime.h>
 
 #include <string>
@@ -13,7 +13,7 @@
 namespace pvlr::plugin {
 namespace {
 
-// One of each kind, for as long as the library is loaded.
+// One of each kind, as long as the library is loaded.
 const std::vector<nvinfer1::IPluginCreatorInterface*>& creators() {
   static const std::vector<std::unique_ptr<Creator>> owned = [] {
     std::vector<std::unique_ptr<Creator>> made;
@@ -42,7 +42,7 @@ PVLR_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(std::int32_t& 
 
 PVLR_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { pvlr::plugin::set_logger_finder(finder); }
 
-// JSON, for those who want to know what they have without TensorRT.
+// JSON that describes the library, readable without TensorRT.
 PVLR_EXPORT const char* pvlr_plugins_about() {
   static const std::string about = [] {
     const auto entry = [](const char* name, const char* value) {

@@ -10,8 +10,8 @@ namespace {
 
 std::atomic<nvinfer1::ILoggerFinder*> logger_finder{nullptr};
 
-// The major version of the TensorRT that an object comes from, by the library that its virtual functions are in; 0 if
-// that can't be found out.
+// The major version of the TensorRT that an object comes from, found through the library of its virtual functions; 0 if
+// unknown.
 std::int32_t major_version_behind(const nvinfer1::ILoggerFinder* finder) noexcept {
   const void* virtual_functions = *reinterpret_cast<const void* const*>(finder);
   Dl_info place{};
@@ -37,13 +37,14 @@ nvinfer1::ILogger* find_logger() noexcept {
 }  // namespace
 
 void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept {
-  // Plugins and creators look the same to 10.x and 11.x, loggers don't: a call would end up in another function.
+  // Plugins and creators have the same layout in 10.x and 11.x, but loggers do not: a call would reach another
+  // function.
   const std::int32_t major = finder == nullptr ? 0 : major_version_behind(finder);
   logger_finder.store(major == 0 || major == NV_TENSORRT_MAJOR ? finder : nullptr);
 }
 
 void log_error(const char* layer, const char* message) noexcept {
-  char line[1024];  // no allocation: this may be about memory
+  char line[1024];  // no allocation: the message may be about memory
   std::snprintf(line, sizeof line, "pvlr::%s: %s", layer, message);
   if (nvinfer1::ILogger* logger = find_logger()) {
     logger->log(nvinfer1::ILogger::Severity::kERROR, line);

@@ -7,13 +7,13 @@
 
 namespace pvlr::plugin {
 
-// Where to look for the logger of whoever calls. Without one, and if it is of another major version of TensorRT than
-// the headers, messages go to standard error.
+// Finds the caller's logger. Without one, or if its TensorRT has another major version than the headers, messages go to
+// standard error.
 void set_logger_finder(nvinfer1::ILoggerFinder* finder) noexcept;
 
 void log_error(const char* layer, const char* message) noexcept;
 
-// What `work` gives. TensorRT's calls must not throw: an exception becomes a message and `otherwise`.
+// Returns the result of `work`. TensorRT's calls must not throw: an exception becomes a message and `otherwise`.
 template <typename T, typename Work>
 T guarded(const char* layer, T otherwise, const Work& work) noexcept {
   try {

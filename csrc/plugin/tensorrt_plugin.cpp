@@ -26,6 +26,32 @@ nvinfer1::DataType to_tensorrt(ElementType type) {
   return type == ElementType::kBfloat16 ? nvinfer1::DataType::kBF16 : nvinfer1::DataType::kFLOAT;
 }
 
+FieldType field_type(nvinfer1::PluginFieldType type) {
+  switch (type) {
+    case nvinfer1::PluginFieldType::kINT32:
+      return FieldType::kInt32;
+    case nvinfer1::PluginFieldType::kINT64:
+      return FieldType::kInt64;
+    case nvinfer1::PluginFieldType::kFLOAT32:
+      return FieldType::kFloat32;
+    case nvinfer1::PluginFieldType::kFLOAT64:
+      return FieldType::kFloat64;
+    default:
+      return FieldType::kOther;
+  }
+}
+
+// None, if the collection or its array is null.
+std::vector<Field> fields_of(const nvinfer1::PluginFieldCollection* collection) {
+  std::vector<Field> fields;
+  if (collection == nullptr || collection->fields == nullptr) return fields;
+  for (int i = 0; i < collection->nbFields; ++i) {
+    const nvinfer1::PluginField& field = collection->fields[i];
+    fields.push_back({field.name, field_type(field.type), field.data, field.length});
+  }
+  return fields;
+}
+
 Shape shape_of(const nvinfer1::Dims& dims) {
   Shape shape;
   for (int axis = 0; axis < dims.nbDims; ++axis) shape.push_back(dims.d[axis]);
@@ -68,6 +94,16 @@ Problem configure_inputs(const Layer& layer, const nvinfer1::DynamicPluginTensor
 
 }  // namespace
 
+FieldCollection::FieldCollection(const std::vector<Setting>& settings) : collection_{} {
+  for (const Field& field : write_fields(settings)) {
+    const bool integer = field.type == FieldType::kInt32;
+    fields_.emplace_back(field.name, field.data,
+                         integer ? nvinfer1::PluginFieldType::kINT32 : nvinfer1::PluginFieldType::kFLOAT32, 1);
+  }
+  collection_.nbFields = static_cast<std::int32_t>(fields_.size());
+  collection_.fields = fields_.data();
+}
+
 Plugin::Plugin(std::unique_ptr<Layer> layer)
     : layer_(std::move(layer)), description_(text(layer_->settings())), fields_(layer_->settings()) {}
 
@@ -100,7 +136,8 @@ nvinfer1::IPluginV3* Plugin::clone() noexcept {
 std::int32_t Plugin::getOutputDataTypes(nvinfer1::DataType* outputs, std::int32_t output_count,
                                         const nvinfer1::DataType* inputs, std::int32_t input_count) const noexcept {
   return guarded(layer_->name(), kFailed, [&] {
-    if (output_count != layer_->output_count()) return answer("outputs: there are " + std::to_string(output_count));
+    if (output_count != layer_->output_count())
+      return answer("outputs: unexpected number " + std::to_string(output_count));
     std::vector<ElementType> types;
     for (int i = 0; i < input_count; ++i) types.push_back(element_type(inputs[i]));
     std::vector<ElementType> results(static_cast<std::size_t>(output_count));
@@ -115,7 +152,8 @@ std::int32_t Plugin::getOutputShapes(const nvinfer1::DimsExprs* inputs, std::int
                                      const nvinfer1::DimsExprs*, std::int32_t, nvinfer1::DimsExprs* outputs,
                                      std::int32_t output_count, nvinfer1::IExprBuilder&) noexcept {
   return guarded(layer_->name(), kFailed, [&] {
-    if (output_count != layer_->output_count()) return answer("outputs: there are " + std::to_string(output_count));
+    if (output_count != layer_->output_count())
+      return answer("outputs: unexpected number " + std::to_string(output_count));
     std::vector<Shape> shapes;
     for (int i = 0; i < input_count; ++i) shapes.push_back(shape_of(inputs[i]));
     std::vector<OutputAxes> results;
@@ -178,7 +216,7 @@ std::int32_t Plugin::enqueue(const nvinfer1::PluginTensorDesc*, const nvinfer1::
                              const void* const* inputs, void* const* outputs, void* workspace,
                              cudaStream_t stream) noexcept {
   return guarded(layer_->name(), kFailed, [&] {
-    if (!prepared_) return answer("enqueue: onShapeChange has not come before, or failed");
+    if (!prepared_) return answer("enqueue: onShapeChange was not called before, or failed");
     return answer(layer_->run(inputs, outputs, workspace, stream));
   });
 }

@@ -7,7 +7,7 @@ ENV DEBIAN_FRONTEND=noninteractive PATH=/opt/pvlr/bin:/usr/local/cuda/bin:${PATH
 RUN apt-get update && apt-get install -qy --no-install-recommends \
       g++ libgl1 libglib2.0-0 python3-dev python3-libnvinfer python3-venv \
     && rm -rf /var/lib/apt/lists/*
-# TensorRT's Python package is the system's: there is none for a Jetson on any index.
+# TensorRT's Python package comes with the system: no package index has it for Jetson.
 RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip && pip install --no-cache-dir pycuda
 
 COPY . /src

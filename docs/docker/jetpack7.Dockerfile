@@ -1,6 +1,6 @@
 # Jetson with JetPack 7 (SBSA, TensorRT 11). NOT RUN ON HARDWARE YET.
 # docker build -f docs/docker/jetpack7.Dockerfile --build-arg BASE=nvcr.io/nvidia/tensorrt:TAG -t pvlr .
-# No default: take the newest tag of nvcr.io/nvidia/tensorrt in NVIDIA's catalogue whose TensorRT fits your driver.
+# No default: use the newest tag of nvcr.io/nvidia/tensorrt in NVIDIA's catalogue whose TensorRT fits your driver.
 ARG BASE
 FROM ${BASE}
 

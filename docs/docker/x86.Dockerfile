@@ -1,6 +1,6 @@
 # x86-64 with an NVIDIA GPU and TensorRT. NOT RUN ON HARDWARE YET.
 # docker build -f docs/docker/x86.Dockerfile --build-arg BASE=nvcr.io/nvidia/tensorrt:TAG -t pvlr .
-# No default: take the newest tag of nvcr.io/nvidia/tensorrt in NVIDIA's catalogue whose TensorRT fits your driver.
+# No default: use the newest tag of nvcr.io/nvidia/tensorrt in NVIDIA's catalogue whose TensorRT fits your driver.
 ARG BASE
 FROM ${BASE}
 

@@ -1,7 +1,7 @@
 """Compiled networks on disk, so that the second start is fast.
 
-A cached network is as good as code: whoever can write it decides what runs here. So the folder must belong to this
-user and be closed to all others; otherwise we go on without it.
+A cached network is code: whoever can write it controls what this process runs. So the folder must belong to this user
+and be closed to all others; otherwise there is no cache.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from pathlib import Path
 from .. import errors
 from ..files import write_files
 
-_KEEP = 16  # a plan has up to three: tuned for latency, and for throughput one by one and by two
+_KEEP = {"blob": 16, "labels": 16, "loaded": 256}
+"""Number of entries of each kind: compiled networks, of which a plan has up to three (for latency, and for throughput
+with one and with two frames); the parts of open ones that read labels; and marks of plans that passed their isolated
+load."""
 _DIGEST = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path | None:
-    """``$PVLR_CACHE_DIR``, else ``pvlr_sdk/openvino`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; None if it is not safe.
+    """``$PVLR_CACHE_DIR``, else ``pvlr_sdk/openvino`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; None if it is unsafe.
 
-    It is created, private to this user, if it isn't there. An empty ``PVLR_CACHE_DIR`` turns the cache off.
+    It is created if necessary, private to this user. An empty ``PVLR_CACHE_DIR`` turns the cache off.
     """
     setting = os.environ.get("PVLR_CACHE_DIR")
     if setting == "":
@@ -39,10 +42,10 @@ def cache_folder() -> Path | None:
         return None
 
 
-def load(folder: Path, key: str) -> bytes | None:
-    """The bytes stored under ``key``; None if there are none, or if they are damaged or somebody else's."""
+def load(folder: Path, key: str, kind: str = "blob") -> bytes | None:
+    """The bytes stored under ``key``; None if there are none, or if they are damaged or owned by another user."""
     try:
-        descriptor = os.open(_path(folder, key), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        descriptor = os.open(_path(folder, key, kind), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(descriptor, "rb") as file:
             if not _is_private(os.fstat(descriptor), stat.S_ISREG):
                 return None
@@ -52,23 +55,23 @@ def load(folder: Path, key: str) -> bytes | None:
     return data if hashlib.sha256(data).digest() == digest else None
 
 
-def store(folder: Path, key: str, data: bytes) -> None:
-    """Keep ``data`` under ``key`` and drop the oldest entries; a full disk is no error."""
-    path = _path(folder, key)
+def store(folder: Path, key: str, data: bytes, kind: str = "blob") -> None:
+    """Store ``data`` under ``key`` and drop the oldest entries of its kind; a full disk is not an error."""
+    path = _path(folder, key, kind)
     with contextlib.suppress(errors.OutputError, OSError):
         write_files({path: hashlib.sha256(data).digest() + data}, private=True)
-        entries = sorted(folder.glob("*.blob"), key=lambda entry: entry.stat().st_mtime, reverse=True)
-        for entry in entries[_KEEP:]:
+        entries = sorted(folder.glob(f"*.{kind}"), key=lambda entry: entry.stat().st_mtime, reverse=True)
+        for entry in entries[_KEEP[kind] :]:
             entry.unlink(missing_ok=True)
 
 
-def _path(folder: Path, key: str) -> Path:
-    return folder / f"{key}.blob"
+def _path(folder: Path, key: str, kind: str) -> Path:
+    return folder / f"{key}.{kind}"
 
 
 def _is_private(status: os.stat_result, right_kind: Callable[[int], bool]) -> bool:
     if not right_kind(status.st_mode):
         return False
-    if not hasattr(os, "getuid"):  # Windows: the profile folder is the user's own
+    if not hasattr(os, "getuid"):  # Windows: the profile folder is private to the user
         return True
     return status.st_uid == os.getuid() and not status.st_mode & 0o077

@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import typer
 
 from .. import __version__, errors
-from . import bench, bundles, calibrate, evaluate, machine, serve, tag, training, verify, watch
+from .bank import app as bank
+from .batch import batch
+from .bench import bench
+from .build import build
+from .deploy import deploy
+from .doctor import doctor
+from .evaluate import evaluate
+from .groups import Command, Commands
+from .info import info, labels
+from .models import app as models
+from .serve import serve
+from .sign import sign, verify_signature
+from .tag import tag
+from .thresholds import thresholds
+from .training import export, report, train
+from .triton import export_triton
+from .verify import verify
+from .watch import watch
 
-EPILOG = "Exit status: 0 all went well, 2 something is wrong (one message on stderr says what), 130 interrupted."
+EPILOG = (
+    "Exit status: 0 success; 1 a measurement misses its limit (bench, verify); 2 an error, with one message on stderr; "
+    "130 interrupted."
+)
+_COMMANDS = (
+    tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, sign, verify_signature, bench,
+    doctor, train, export, export_triton, report,
+)  # fmt: skip
+_NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)
 
 app = typer.Typer(
     name="pvlr",
-    help="Tag photos and videos, and build the plans that do it.",
+    cls=Commands,
+    help="Tag images, videos and cameras, and build the plans that do it.",
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for command in _COMMANDS:
+    name = "eval" if command is evaluate else command.__name__.replace("_", "-")
+    app.command(name=name, cls=Command, no_args_is_help=command not in _NEED_NO_ARGUMENT)(command)
+app.add_typer(models, name="models")
+app.add_typer(bank, name="bank")
 
 
 def _version(wanted: bool) -> None:
@@ -35,21 +69,31 @@ def _options(
     pass
 
 
-for module in (tag, watch, serve, bundles, evaluate, verify, calibrate, bench, machine, training):
-    module.register(app)
-
-
 def main() -> None:
     """Run the command line: the entry point of ``pvlr``."""
     for stream in (sys.stdout, sys.stderr):
-        # A file name that the terminal's encoding lacks must not end a run over a thousand photos, and whoever reads
-        # from a pipe wants each line when it is known.
+        # A file name that the terminal's encoding cannot show must not end a run over thousands of images, and a reader
+        # of a pipe needs each line as soon as it is complete.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
-        app(prog_name="pvlr")
+        try:
+            app(prog_name="pvlr")
+        finally:
+            sys.stdout.flush()
     except errors.PvlrError as error:
-        from .screen import complain
+        _fail(error)
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT:
+            raise
+        # Nothing that is still buffered can be written either: Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hint = "Free some space, or write to another file; the output is incomplete."
+        _fail(errors.OutputError("stdout", expected="space for the output", got=os.strerror(error.errno), hint=hint))
 
-        complain(error)
-        sys.exit(2)
+
+def _fail(error: errors.PvlrError) -> None:
+    from .screen import complain
+
+    complain(error)
+    sys.exit(2)

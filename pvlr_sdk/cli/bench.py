@@ -1,56 +1,57 @@
-"""``pvlr bench``: how fast a plan is on this machine."""
+"""``pvlr bench``: performance of a plan on this machine."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import DeviceOption, JsonOption, PlanArgument, PrecisionOption, ThreadsOption
+from . import options
 
 if TYPE_CHECKING:
-    from ..bench.compare import Change
+    from ..diagnostics.bench.compare import Change
 
 _SLOWER = 1
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="bench")(bench)
+_STATISTICS = ("min", "mean", "p50", "p90", "p95", "p99", "p99.9")
 
 
 def bench(
-    plan: PlanArgument = None,
+    plan: options.PlanArgument = None,
     image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The picture to tag; by default a synthetic 1920x1080 JPEG.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The image to tag.", show_default="a synthetic 1920x1080 JPEG"),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="The most time for the latencies; all takes three to four times that.")
+        float, typer.Option(help="Maximum time for the latencies; the whole run takes three to four times as long.")
     ] = 10,
     old: Annotated[
-        Path | None, typer.Option("--compare", metavar="OLD.json", help="An earlier report, from --json.")
+        Path | None, typer.Option("--compare", metavar="OLD.json", help="Compare with an earlier --json report.")
     ] = None,
     allowed: Annotated[
         str | None,
         typer.Option(
             "--fail-if-regression",
             metavar="SHARE",
-            help="With --compare: end with status 1 if a frame, its inference or the best rate got this much worse.",
+            help="With --compare, exit with status 1 if frame time, inference time or the best throughput "
+            "degrades by more than this.",
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw histogram and timeline: FILE.png and FILE.html.")
+        Path | None, typer.Option(metavar="FILE", help="Plot the latencies to FILE.png and FILE.html.")
     ] = None,
-    as_json: JsonOption = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    precision: PrecisionOption = None,
+    as_json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
 ) -> None:
-    """Measure a plan: percentiles of each stage, images a second, start, memory and energy.
+    """Measure the performance of a plan on this machine.
 
-    Warms up by time, then samples until the median is stable. Warns if the machine is too busy or too hot for figures
-    that one can believe.
+    Measures latency, throughput, startup, memory and energy. Warms up, then
+    samples until the median is stable. Warns if the machine is too busy or too
+    hot for reliable results.
 
     \b
     [bold]Examples[/bold]
@@ -59,12 +60,16 @@ def bench(
     pvlr bench engine.plan --compare old.json --fail-if-regression 5%
     pvlr bench --image photo.jpg --plot bench
     """
-    from ..bench import compare, measure
+    from ..diagnostics.bench import compare, measure
+    from ..diagnostics.bench.plot import check_matplotlib
+    from ..diagnostics.bench.plot import plot as draw
     from .screen import Screen, note, print_json
 
+    if plot:
+        check_matplotlib()
     limit = compare.share(allowed) if allowed is not None else None
     before = compare.load(old) if old is not None else None
-    with Screen(measure.steps(), "Measuring") as screen:
+    with Screen(measure.steps(), "Measuring", "steps") as screen:
         report = measure.bench(
             plan,
             image=image,
@@ -80,17 +85,15 @@ def bench(
     else:
         _print_report(report, changes)
     if plot:
-        from ..bench.plot import plot as draw
-
         for path in draw(report, plot):
             note(f"wrote {path}")
     for doubt in report["warnings"]:
-        note(f"don't trust these figures: {doubt}.")
+        note(f"these results are unreliable: {doubt}.")
     for difference in compare.differences(before, report) if before else []:
-        note(f"not the same as before: {difference}.")
+        note(f"differs from the earlier report: {difference}.")
     worse = compare.regressions(changes, limit) if limit is not None else []
     for change in worse:
-        note(f"{change.figure}: {change.old:.2f} then, {change.new:.2f} now, {100 * change.worse:.1f} % worse.")
+        note(f"{change.figure}: was {change.old:.2f}, is {change.new:.2f}, {100 * change.worse:.1f} % worse.")
     if worse:
         raise typer.Exit(_SLOWER)
 
@@ -98,28 +101,35 @@ def bench(
 def _print_report(report: dict[str, Any], changes: list[Change]) -> None:
     from .screen import print_facts
 
-    plan, picture, start = report["plan"], report["picture"], report["start_ms"]
-    size = f"{picture['width']} x {picture['height']}"
+    plan, image, start = report["plan"], report["picture"], report["start_ms"]
+    size = f"{image['width']} x {image['height']}"
+    latencies = (
+        (stage, _row(f"{summary[name]:.2f}" for name in _STATISTICS)) for stage, summary in report["latency_ms"].items()
+    )
     print_facts(
-        f"{plan['name']}, {plan['precision']}, {plan['threads']} threads, a picture of {size}",
+        f"{plan['name']}, {plan['precision']}, {plan['threads']} threads, image of {size}",
+        [("latency, ms", _row(_STATISTICS)), *latencies],
+    )
+    print()
+    print_facts(
+        "startup, throughput, memory and energy",
         [
-            *((f"{stage}, ms", _line(figures)) for stage, figures in report["latency_ms"].items()),
-            ("load, ms", f"{start['load']:.0f}{' (compiled earlier)' if start['from_cache'] else ' (compiled now)'}"),
+            ("load, ms", f"{start['load']:.0f}{' (cached)' if start['from_cache'] else ' (compiled)'}"),
             ("first frame, ms", f"{start['first_frame']:.1f}"),
             *(
                 (f"images/s, {name}", "  ".join(f"{count}: {rate:.1f}" for count, rate in rates.items()))
                 for name, rates in report["throughput"].items()
             ),
             ("peak memory, MB", f"{report['peak_memory_mb']:.0f}" if report["peak_memory_mb"] else None),
-            ("energy, J a frame", report["energy"]["joules_per_frame"] or "the machine does not tell"),
+            ("energy, J per frame", report["energy"]["joules_per_frame"] or "not available"),
             ("power mode", report["machine"]["power_mode"]),
         ],
     )
     if changes:
         print()
         rows = ((c.figure, f"{c.old:.2f} -> {c.new:.2f}  ({100 * c.worse:+.1f} % worse)") for c in changes)
-        print_facts("against the earlier report", rows)
+        print_facts("compared with the earlier report", rows)
 
 
-def _line(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name} {figures[name]:.2f}" for name in ("min", "mean", "p50", "p90", "p95", "p99", "p99.9"))
+def _row(cells: Iterable[str]) -> str:
+    return "".join(f"{cell:>8}" for cell in cells)

@@ -1,53 +1,51 @@
-"""``pvlr eval``: how well a compiled plan tags labelled photos."""
+"""``pvlr eval``: accuracy of a plan on labelled images."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from .options import DeviceOption, JsonOption, MapOption, PlanArgument, PrecisionOption, ThreadsOption
+from . import options
 
 if TYPE_CHECKING:
-    from ..evaluate import EvalReport
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="eval", no_args_is_help=True)(evaluate)
+    from ..evaluation.evaluate import EvalReport
 
 
 def evaluate(
-    plan: PlanArgument = None,
-    images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the photos.")] = ...,  # type: ignore[assignment]
-    labels: Annotated[Path, typer.Option(metavar="CSV", help="Which labels are in which photo.")] = ...,  # type: ignore[assignment]
-    split: Annotated[
-        str | None,
-        typer.Option(help="Only the rows of this split."),
-    ] = None,
-    rename: MapOption = None,
-    as_json: JsonOption = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    precision: PrecisionOption = None,
+    images: options.Images,
+    labels: options.Labels,
+    plan: options.PlanArgument = None,
+    split: options.Split = None,
+    rename: options.Map = None,
+    as_json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
 ) -> None:
-    """Measure a plan on labelled photos: mAP, F1 and the average precision of each label, in percent.
+    """Measure the accuracy of a plan on labelled images.
 
-    The CSV has the columns file, split and one a label with 1 (present), -1 (absent), 0 or empty (not counted); if it
-    holds no -1 at all, 0 means absent. Labels without a column are reported and not counted.
+    Prints mAP with its 95 % interval, precision, recall, F1 and the average
+    precision of each label, in percent, and a warning where few images are behind
+    a figure.
+
+    The CSV has the columns file, split (optional) and one column per label, with
+    the values 1 (present), -1 (absent) and 0 or empty (not counted). In a file
+    without -1, 0 means absent. Labels without a column are listed, not measured.
+    Other formats that `pvlr train` reads are accepted too.
 
     \b
     [bold]Examples[/bold]
     pvlr eval --images photos/ --labels labels.csv
     pvlr eval engine.plan --images photos/ --labels labels.csv --split val --json
-    pvlr eval --images VOC/images --labels VOC/labels.csv --map training/configs/voc_to_coco.json
-    pvlr eval --images my/ --labels my.csv --map sofa=couch --map tvmonitor=tv
+    pvlr eval --images photos/ --labels labels.csv --map voc_to_coco.json
+    pvlr eval --images photos/ --labels labels.csv --map sofa=couch
     """
-    from ..evaluate import evaluate as measure
-    from ..labels_csv import parse_renames, read_labels
+    from ..evaluation.evaluate import evaluate as measure
+    from ..evaluation.labels_csv import parse_renames, read_labels
     from ..tagger import Tagger
-    from .screen import Screen, note, print_json
+    from .screen import Screen, print_json, report_failed
 
     with Tagger(plan, device=device, optimize="throughput", num_threads=threads, precision=precision) as tagger:
         table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
@@ -57,37 +55,39 @@ def evaluate(
         print_json(report.to_dict())
     else:
         _print_report(report)
-    for failed in report.failed_images:
-        note(f"{failed['error']}: {failed['message']}")
-    if report.failed_images:
-        note(f"{len(report.failed_images)} of {len(table.files)} photos failed; the measures leave them out.")
+    if report_failed(report.failed_images, len(table.files)):
         raise typer.Exit(2)
 
 
 def _print_report(report: EvalReport) -> None:
-    from .screen import print_facts
+    from .screen import decimal, note, print_facts
 
+    def f1(kind: str, top: str = "") -> str:
+        precision, recall, value = (
+            decimal(getattr(report, name + top)) for name in (f"{kind}P", f"{kind}R", f"{kind}F1")
+        )
+        return f"precision {precision}, recall {recall}, F1 {value}"
+
+    interval = report.mAP_interval
     print_facts(
-        f"{report.model} ({report.precision}) on {report.images} photos, in percent",
+        f"{report.model} ({report.precision}) on {report.images} images, in percent",
         [
-            ("mAP", _number(report.mAP)),
-            ("mAP, 11 points", _number(report.mAP_11pt)),
-            ("per class", _f1(report.CP, report.CR, report.CF1)),
-            ("overall", _f1(report.OP, report.OR, report.OF1)),
-            ("per class, top 3", _f1(report.CP_top3, report.CR_top3, report.CF1_top3)),
-            ("overall, top 3", _f1(report.OP_top3, report.OR_top3, report.OF1_top3)),
+            ("mAP", decimal(report.mAP)),
+            ("95 % interval", f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else None),
+            ("mAP, 11 points", decimal(report.mAP_11pt)),
+            ("per class", f1("C")),
+            ("overall", f1("O")),
+            ("per class, top 3", f1("C", "_top3")),
+            ("overall, top 3", f1("O", "_top3")),
             ("seconds", f"{report.seconds:.1f}"),
             ("not measured", ", ".join(report.missing_labels) or None),
             ("unknown columns", ", ".join(report.extra_columns) or None),
         ],
     )
     print()
-    print_facts("average precision", ((label, _number(value)) for label, value in report.per_class.items()))
-
-
-def _f1(precision: float | None, recall: float | None, f1: float | None) -> str:
-    return f"precision {_number(precision)}, recall {_number(recall)}, F1 {_number(f1)}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    rows = (
+        (label, f"{decimal(value)}  ({report.positives[label]} images)") for label, value in report.per_class.items()
+    )
+    print_facts("average precision", rows)
+    for doubt in report.doubts:
+        note(doubt)

@@ -1,39 +1,101 @@
-"""Options that several commands share, so that they read alike everywhere."""
+"""Options that several commands share, so that they are named and explained alike everywhere."""
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-PlanArgument = Annotated[
-    Path | None,
-    typer.Argument(metavar="[PLAN]", help="The plan; without it, the model that comes with the package."),
+from ..bundle.schema import DEVICES, OPERATING_POINTS, PRECISIONS
+from .completion import models, words
+
+_PLAN: Any = {
+    "metavar": "PLAN",
+    "help": "The plan: a file, its folder, or the name of a model (pvlr models).",
+    "autocompletion": models,
+}
+_BUNDLED: Any = {**_PLAN, "show_default": "the bundled model"}
+Plan = Annotated[Path, Argument(**_PLAN)]
+PlanArgument = Annotated[Path | None, Argument(**_BUNDLED)]
+PlanOption = Annotated[Path | None, Option("--plan", "-p", **_BUNDLED)]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
+Systemd = Annotated[bool, Option("--systemd", help="Print a systemd unit for this command and exit.")]
+_POINT: Any = {
+    "metavar": "POINT",
+    "help": "The plan's thresholds to use: f1 (best F1) or precise (90 % precision).",
+    "autocompletion": words(*OPERATING_POINTS),
+}
+OperatingPoint = Annotated[str, Option("--operating-point", **_POINT)]
+
+# Labelled images
+Images = Annotated[Path, Option("--images", metavar="DIR", help="Folder of the images.")]
+Labels = Annotated[Path, Option("--labels", metavar="CSV", help="Labels of each image.")]
+OptionalLabels = Annotated[Path | None, Option("--labels", metavar="CSV", help="Labels of each image; adds the mAP.")]
+_SIZE = "Input size in pixels, of a RUN: 224, or 320x192 (width x height)."
+Size = Annotated[str | None, Option("--size", metavar="N|WxH", help=_SIZE, show_default="that of training")]
+_CALIBRATION = "A few hundred representative images, for the int8 ranges and the accuracy check."
+CalibrationImages = Annotated[Path | None, Option("--calibration-images", metavar="DIR", help=_CALIBRATION)]
+Split = Annotated[str | None, Option("--split", metavar="NAME", help="Use only this split of the CSV.")]
+_MAP = 'Rename columns of the CSV to labels of the plan: sofa=couch, or a file {"sofa": "couch"}; repeatable.'
+Map = Annotated[list[str] | None, Option("--map", metavar="JSON|A=B", help=_MAP)]
+
+_machine = partial(Option, rich_help_panel="Machine")
+_DEVICE = "auto (the plan's device), cpu or tensorrt."
+Device = Annotated[str, _machine("--device", help=_DEVICE, autocompletion=words("auto", *DEVICES))]
+
+
+def _allow_unsigned(given: bool) -> None:
+    if given:
+        os.environ["PVLR_ALLOW_UNSIGNED"] = "1"
+
+
+_UNSIGNED = "Trust an unsigned plan: load it although it is code (TensorRT), or without an isolated load."
+AllowUnsigned = Annotated[bool, _machine("--allow-unsigned", help=_UNSIGNED, callback=_allow_unsigned)]
+Threads = Annotated[int | None, _machine("--threads", help="Threads per image.", show_default="all cores")]
+_PRECISION = "auto, fp32, bf16, or int8 (quantised plans)."
+_ANY_PRECISION = words("auto", *PRECISIONS)
+Precision = Annotated[
+    str | None, _machine("--precision", help=_PRECISION, show_default="set by the plan", autocompletion=_ANY_PRECISION)
 ]
-PlanOption = Annotated[
-    Path | None,
-    typer.Option("--plan", "-p", metavar="PLAN", help="The plan; by default the model that comes with the package."),
+
+# Cameras, their events, and where these go
+Uris = Annotated[
+    list[str] | None, Argument(metavar="[NAME=]URI", help="Cameras, streams and videos.", show_default=False)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DeviceOption = Annotated[
-    str, typer.Option(help="Where to run: auto (what the plan is for), cpu or tensorrt.", rich_help_panel="Machine")
+_CONFIG = "Configuration of a site; other options extend it."
+Config = Annotated[Path | None, Option("--config", "-c", metavar="SITE.yaml", help=_CONFIG)]
+_filter = partial(Option, rich_help_panel="Filter")
+Label = Annotated[list[str] | None, _filter("--label", "-l", metavar="LABEL", help="Report only LABEL; repeatable.")]
+Deny = Annotated[list[str] | None, _filter("--deny", metavar="LABEL", help="Never report LABEL; repeatable.")]
+Region = Annotated[
+    str | None, _filter("--region", metavar="X,Y,W,H", help="Region of the frame, in fractions of its size.")
 ]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option(help="Threads for one picture; by default all cores.", rich_help_panel="Machine"),
-]
-PrecisionOption = Annotated[
-    str | None,
-    typer.Option(
-        help="auto, fp32, bf16 or (a quantised plan) int8; by default what the plan says.", rich_help_panel="Machine"
-    ),
-]
-MapOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="JSON|A=B",
-        help='From the CSV\'s names to the plan\'s: a file {"sofa": "couch", ...}, or sofa=couch; repeatable.',
-    ),
-]
+_certificates = partial(Option, rich_help_panel="Certificates")
+_events = partial(Option, rich_help_panel="Events")
+_THRESHOLD = "Score at which an event begins, for all labels or for one; repeatable."
+Threshold = Annotated[list[str] | None, _events("--threshold", metavar="[LABEL=]X", help=_THRESHOLD)]
+_DURATION = "An event begins after this time at its threshold, 0.5 by default."
+MinDuration = Annotated[float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)]
+EventsPoint = Annotated[str | None, _events("--operating-point", show_default="precise", **_POINT)]
+_CA = "https, rtsps: certificates to trust instead of the system's (PEM), for the cameras given as URI."
+Ca = Annotated[Path | None, _certificates("--ca", metavar="FILE", help=_CA)]
+_INSECURE = "https, rtsps: accept any certificate of these cameras; an impostor then gets the password."
+Insecure = Annotated[bool, _certificates("--insecure", help=_INSECURE)]
+Loop = Annotated[bool, Option("--loop", help="Restart the videos given as URI at their end.")]
+_OTLP = "OpenTelemetry collector: http://HOST:4318/v1/metrics."
+Otlp = Annotated[str | None, Option("--otlp", metavar="URL", help=_OTLP)]
+Check = Annotated[bool, Option("--check", help="Check configuration, plan and sinks, then exit.")]
+_sink = partial(Option, rich_help_panel="Sinks")
+Sqlite = Annotated[Path | None, _sink("--sqlite", metavar="FILE", help="SQLite database.")]
+Mqtt = Annotated[str | None, _sink("--mqtt", metavar="URL", help="MQTT broker, mqtt:// or mqtts://.")]
+Webhook = Annotated[str | None, _sink("--webhook", metavar="URL", help="POST request for each event.")]
+Video = Annotated[Path | None, _sink("--video", metavar="DIR", help="Annotated video.")]
+Snapshots = Annotated[Path | None, _sink("--snapshots", metavar="DIR", help="JPEG of the frame that starts an event.")]
+
+
+def events(default: str) -> Any:
+    """``--events``, whose default differs."""
+    return _sink("--events", "-e", metavar="-|FILE", help=f"JSON lines in a file or on stdout (-); {default}.")

@@ -1,48 +1,24 @@
-"""TensorRT's progress on the terminal: a bar for each phase that it is in."""
+"""Progress of a TensorRT build on the terminal: one bar per phase."""
 
 from __future__ import annotations
 
-import sys
 from threading import Lock
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+from .screen import Progress
+
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
 
-class Phases:
-    """A :class:`pvlr_sdk.tensorrt.progress.Watcher` with bars, nested as the phases are; silent without a terminal."""
+class Phases(Progress):
+    """Nested progress bars of a build (a ``compile.builder.Watcher``); silent without a terminal."""
 
     def __init__(self) -> None:
-        self._bars: Progress | None = None
+        super().__init__()
         self._tasks: dict[str, tuple[TaskID, int]] = {}
-        """Each phase's bar, and how deep it is nested."""
+        """The bar of each phase and its nesting depth."""
         self._lock = Lock()
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-            self._bars = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-                redirect_stdout=False,
-            )
-
-    def __enter__(self) -> Phases:
-        if self._bars:
-            self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bars:
-            self._bars.stop()
 
     def begin(self, phase: str, parent: str | None, steps: int) -> None:
         if self._bars:

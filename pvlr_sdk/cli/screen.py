@@ -1,117 +1,179 @@
-"""Where the command line writes: data to stdout, messages to stderr, and a progress bar in nobody's way."""
+"""Output of the command line: data on stdout, messages on stderr, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Iterable
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
+from ..escape import terminal
 
 if TYPE_CHECKING:
+    import rich.progress
     from rich.console import Console, RenderableType
-    from rich.progress import Progress
+    from typing_extensions import Self
 
 
 def complain(error: errors.PvlrError) -> None:
-    """One message on stderr: the class (its section in ``docs/errors.md``), what is wrong and what to do."""
-    note(f"{type(error).__name__}: {error}")
+    """Print an error on stderr: its class (a section of ``docs/errors.md``), what is wrong and how to fix it."""
+    for line in f"{type(error).__name__}: {error}".splitlines():  # several for a configuration with several errors
+        note(line)
 
 
 def note(message: str) -> None:
-    """One line on stderr."""
-    print(f"pvlr: {printable(message)}", file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    """The text without control characters: a file's name must not command the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    """Print one line on stderr."""
+    print(f"pvlr: {terminal(message)}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any, *, indent: int | None = 1) -> None:
-    """One JSON document on stdout, ASCII only, so that any pipe and any encoding carries it."""
+    """Print one JSON document on stdout, in ASCII, which every encoding can carry."""
     print(json.dumps(value, indent=indent))
 
 
 def print_facts(title: str, rows: Iterable[tuple[str, Any]]) -> None:
-    """Two columns for people; rows whose value is None are left out."""
-    facts = [(name, printable(str(value))) for name, value in rows if value is not None]
+    """Print two aligned columns; rows whose value is None are left out."""
+    facts = [(terminal(name), terminal(str(value))) for name, value in rows if value is not None]
     if not sys.stdout.isatty():
         width = max((len(name) for name, _ in facts), default=0)
-        print("\n".join([printable(title), *(f"  {name:<{width}}  {value}" for name, value in facts)]))
+        print("\n".join([terminal(title), *(f"  {name:<{width}}  {value}" for name, value in facts)]))
         return
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(printable(title), "bold"), title_justify="left", show_header=False, box=None)
+    table = Table(show_header=False, box=None)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(Text(name), Text(value))
-    console().print(table)
+    console().print(Text(terminal(title), "bold"), table, sep="\n")
+
+
+def report_failed(failed: Sequence[dict[str, str]], total: int) -> bool:
+    """Print which of ``total`` images failed, if any; returns whether there were any."""
+    for image in failed:
+        note(f"{image['error']}: {image['message']}")
+    if failed:
+        note(f"{len(failed)} of {total} images failed; the results do not include them.")
+    return bool(failed)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delay Ctrl-C to the end of the block, which leaves nothing half-written; a second one ends it at once."""
+    interrupted = False
+
+    def remember(*_: object) -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as in a background job
+        yield
+        return
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def decimal(value: float | None) -> str:
+    """A number with two decimals; ``-`` for None."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def console() -> Console:
-    """A rich console on stdout. In a pipe it never wraps: lines are for grep there."""
+    """A rich console on stdout. In a pipe it never wraps, so that grep sees whole lines."""
     from rich.console import Console
 
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
 
 
-class Screen:
-    """Output of a long run: lines of data, complaints, and a progress bar while a terminal watches.
+class Progress:
+    """Progress bars on stderr, or on stdout if that is a terminal too; none unless stderr is a terminal.
 
-    Args:
-        total: how many steps there are; one step needs no bar.
-        what: the bar's label.
+    They end with the time elapsed; with ``unit``, rather with the units per second and the time remaining.
     """
 
-    def __init__(self, total: int, what: str) -> None:
-        self._bar: Progress | None = None
-        if total > 1 and sys.stderr.isatty():
-            self._bar = _progress(sys.stdout.isatty())
-            self._task = self._bar.add_task(what, total=total)
+    def __init__(self, shown: bool = True, *, on_stdout: bool = False, unit: str | None = None) -> None:
+        self._bars: rich.progress.Progress | None = None
+        if shown and sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
 
-    def __enter__(self) -> Screen:
-        if self._bar:
-            self._bar.start()
+            self._bars = progress.Progress(
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(24),
+                progress.MofNCompleteColumn(),
+                _pace(unit) if unit else progress.TimeElapsedColumn(),
+                console=Console(stderr=not on_stdout),
+                transient=True,
+                redirect_stdout=False,  # stdout may be a file: its lines must not appear on the bar's terminal
+            )
+
+    def __enter__(self) -> Self:
+        if self._bars:
+            self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
+    def __exit__(self, *_: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+
+def _pace(unit: str) -> rich.progress.ProgressColumn:
+    """A column such as ``113 images/s, 0:02:39 left``."""
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Pace(ProgressColumn):
+        max_refresh = 0.5
+
+        def render(self, task: rich.progress.Task) -> Text:
+            if not task.speed or task.time_remaining is None:
+                return Text()
+            speed = f"{task.speed:.0f}" if task.speed >= 10 else f"{task.speed:.1f}"
+            return Text(f"{speed} {unit}/s, {timedelta(seconds=int(task.time_remaining))} left")
+
+    return Pace()
+
+
+class Screen(Progress):
+    """Output of a long run: lines of data, and a progress bar on a terminal.
+
+    Args:
+        total: the number of steps; a single step gets no bar.
+        what: the label of the bar.
+        unit: the plural of what a step handles.
+    """
+
+    def __init__(self, total: int, what: str, unit: str = "images") -> None:
+        super().__init__(total > 1, on_stdout=sys.stdout.isatty(), unit=unit)
+        if self._bars:
+            self._task = self._bars.add_task(what, total=total)
 
     def write(self, line: str) -> None:
-        """One line of data."""
-        if self._bar and sys.stdout.isatty():
-            self._bar.console.out(line, highlight=False)  # above the bar
+        """Print one line of data."""
+        if not sys.stdout.isatty():
+            sys.stdout.write(f"{line}\n")  # at once: print() writes the end of a long line separately
+        elif self._bars:
+            self._bars.console.out(terminal(line), highlight=False)  # above the bar
         else:
-            print(line)
+            print(terminal(line))
 
     def show(self, renderable: RenderableType) -> None:
-        """Something for people to look at."""
-        (self._bar.console if self._bar and sys.stdout.isatty() else console()).print(renderable)
+        """Print formatted output."""
+        (self._bars.console if self._bars and sys.stdout.isatty() else console()).print(renderable)
 
     def step(self, done: int | None = None) -> None:
-        """One step further, or ``done`` steps in all."""
-        if self._bar:
-            self._bar.update(self._task, completed=done) if done is not None else self._bar.advance(self._task)
-
-
-def _progress(on_stdout: bool) -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=not on_stdout),
-        transient=True,
-        redirect_stdout=False,  # stdout may be a file: its lines belong there and not on the bar's terminal
-    )
+        """Advance by one step, or to ``done`` steps."""
+        if self._bars:
+            self._bars.update(self._task, completed=done) if done is not None else self._bars.advance(self._task)

@@ -1,71 +1,87 @@
-"""``pvlr tag``: pictures in, tags out."""
+"""``pvlr tag``: tags of images and videos."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import errors
-from .options import DeviceOption, PlanOption, PrecisionOption, ThreadsOption
+from . import options
 
 if TYPE_CHECKING:
-    from ..frames import FrameLike
+    from ..frames.find import InputFrame
+    from ..frames.frames import FrameLike
     from ..result import TagResult
-    from ..sources.files import Picture
     from ..tagger import Tagger
+    from .screen import Screen
     from .writers import Writer
 
 _MANY = 32
-"""Pictures from which on an engine tuned for throughput pays for itself."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="tag", no_args_is_help=True)(tag)
+"""Number of images at or above which an engine tuned for throughput pays off."""
 
 
 def tag(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Images, videos, folders or patterns.")],
-    plan: PlanOption = None,
+    plan: options.PlanOption = None,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", "-t", help="One threshold for all labels (0 to 1), not the plan's own."),
+        typer.Option(
+            "--threshold", "-t", help="One threshold for all labels (0 to 1).", show_default="set by the plan"
+        ),
     ] = None,
+    operating_point: options.OperatingPoint = "f1",
     top_k: Annotated[
         int | None,
-        typer.Option("--top-k", "-k", help="At most this many tags for each picture, the best ones."),
+        typer.Option("--top-k", "-k", help="Print at most this many tags per image, the highest scores first."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each picture.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row for each tag.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row per tag.")] = False,
     draw: Annotated[
         Path | None,
-        typer.Option("--draw", metavar="DIR", help="Write annotated copies of the pictures into this folder."),
+        typer.Option("--draw", metavar="DIR", help="Write annotated copies of the images to this folder."),
+    ] = None,
+    heatmap: Annotated[
+        str | None,
+        typer.Option(
+            "--heatmap",
+            metavar="[LABEL]",
+            help="With --draw: show where the model looked for LABEL, or for the best tag; write it after INPUT.",
+        ),
     ] = None,
     every: Annotated[
         int | None,
-        typer.Option("--every", metavar="N", help="Each n-th frame of a video.", rich_help_panel="Videos"),
+        typer.Option("--every", metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"),
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option("--fps", metavar="F", help="F frames of each second of a video.", rich_help_panel="Videos"),
+        typer.Option("--fps", metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"),
     ] = None,
+    skip: Annotated[
+        int,
+        typer.Option("--skip", metavar="N", min=0, help="Skip the first N images: continue a run that was stopped."),
+    ] = 0,
     fast_jpeg: Annotated[
         bool,
-        typer.Option(
-            "--fast-jpeg", help="Decode large JPEGs at a fraction of their size: faster, and scores change a little."
-        ),
+        typer.Option("--fast-jpeg", help="Decode large JPEGs at reduced size: faster, with slightly different scores."),
     ] = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    precision: PrecisionOption = None,
+    isolate: Annotated[
+        bool,
+        typer.Option("--isolate", help="Decode images in restricted processes: for images from strangers."),
+    ] = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
 ) -> None:
-    """Tag photos, folders of photos and videos.
+    """Tag images, folders of images and videos.
 
-    A picture that can't be read is reported on stderr, all the others are tagged, and the exit status is 2.
+    An image that cannot be read is reported on stderr; all others are tagged,
+    and the exit status is 2.
 
     \b
     [bold]Examples[/bold]
@@ -73,113 +89,98 @@ def tag(
     pvlr tag holiday/ --json > tags.jsonl
     pvlr tag 'shots/**/*.png' --csv --threshold 0.7
     pvlr tag clip.mp4 --fps 2 --draw annotated/
+    pvlr tag holiday/ --draw annotated/ --heatmap cat
     """
-    from ..sources import files as sources
+    from ..bundle.labels import find_label
+    from ..frames import find as sources
     from ..tagger import Tagger
-    from .screen import Screen
-    from .writers import CsvWriter, JsonWriter, PeopleWriter
+    from .album import Album
+    from .screen import Screen, complain, note, uninterrupted
 
     if as_json and as_csv:
-        raise errors.OptionError("--csv", expected="--json or --csv", got="both", hint="Leave one of them out.")
+        raise errors.OptionError("--csv", expected="--json or --csv", got="both", hint="Remove one of them.")
+    if heatmap is not None and draw is None:
+        raise errors.OptionError("--heatmap", expected="--draw DIR with it", got="no --draw", hint="Add --draw DIR.")
     sources.check_pace(every, fps)
-    failures = _Failures()
-    files = sources.find(inputs, failures.add)
-    if not files:
-        raise typer.Exit(2)
-    total = sum(sources.count(file, every=every, fps=fps) for file in files)
+    done = failed = 0
 
-    with (
-        Tagger(
-            plan,
-            threshold=threshold,
-            top_k=top_k,
-            device=device,
-            optimize="latency" if total < _MANY else "throughput",
-            num_threads=threads,
-            precision=precision,
-            reduced_jpeg=fast_jpeg,
-        ) as tagger,
-        Screen(total, "Tagging") as screen,
-    ):
-        writer: Writer = JsonWriter(screen) if as_json else CsvWriter(screen) if as_csv else PeopleWriter(screen, total)
-        album = Album(draw) if draw else None
-
-        def pictures() -> Iterator[Picture]:
-            for file in files:
-                try:
-                    yield from sources.read(file, every=every, fps=fps)
-                except errors.FrameError as error:  # the others are tagged all the same
-                    failures.add(str(file), error)
-                    screen.step()
-
-        for picture, outcome in _tagged(tagger, pictures()):
-            screen.step()
-            if isinstance(outcome, errors.FrameError):
-                failures.add(picture.source, outcome)
-                continue
-            writer.write(picture, outcome)
-            if album:
-                album.add(picture, outcome)
-    failures.exit(len(files))
-
-
-def _tagged(tagger: Tagger, pictures: Iterator[Picture]) -> Iterator[tuple[Picture, TagResult | errors.FrameError]]:
-    """Each picture with its outcome, several under way at once."""
-    under_way: deque[Picture] = deque()
-
-    def frames() -> Iterator[FrameLike]:
-        for picture in pictures:
-            under_way.append(picture)
-            yield picture.pixels
-
-    for outcome in tagger.predict_stream(frames()):
-        yield under_way.popleft(), outcome
-
-
-class Album:
-    """A folder of annotated pictures: ``photo-tags.jpg``, ``clip-000012-tags.jpg``; no two get the same name.
-
-    Raises OutputError where the folder or a picture can't be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names: set[str] = set()
-
-    def add(self, picture: Picture, result: TagResult) -> None:
-        """Draw the tags on a copy of the picture and write it."""
-        import cv2
-
-        from ..files import write_files
-
-        encoded = cv2.imencode(".jpg", result.draw(picture.pixels), [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-        write_files({self._folder / self._free_name(picture): encoded.tobytes()})
-
-    def _free_name(self, picture: Picture) -> str:
-        stem = Path(picture.source).stem + ("" if picture.frame is None else f"-{picture.frame:06}")
-        name, number = f"{stem}-tags.jpg", 2
-        while name in self._names:
-            name, number = f"{stem}-{number}-tags.jpg", number + 1
-        self._names.add(name)
-        return name
-
-
-class _Failures:
-    """What could not be tagged: reported at once, counted for the exit status."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def add(self, source: str, error: errors.FrameError) -> None:
-        from .screen import complain
-
-        self._count += 1
+    def fail(_: str, error: errors.FrameError) -> None:
+        nonlocal failed
+        failed += 1
         complain(error)
 
-    def exit(self, files: int) -> None:
-        from .screen import note
+    files = sources.find(inputs, fail)
+    if not files:
+        raise typer.Exit(2)
+    total = max(0, sum(sources.count(file, every=every, fps=fps) for file in files) - skip)
 
-        if self._count:
-            if files > 1:
-                note(f"{self._count} of the inputs could not be tagged (see above).")
-            raise typer.Exit(2)
+    def items(screen: Screen) -> Iterator[InputFrame]:
+        for file in files:
+            try:
+                yield from sources.read(file, every=every, fps=fps)
+            except errors.FrameError as error:  # the others are tagged nevertheless
+                fail(str(file), error)
+                screen.step()
+
+    try:
+        with (
+            Tagger(
+                plan,
+                threshold=threshold,
+                operating_point=operating_point,
+                top_k=top_k,
+                device=device,
+                optimize="latency" if total < _MANY else "throughput",
+                num_threads=threads,
+                precision=precision,
+                reduced_jpeg=fast_jpeg,
+                isolate=isolate,
+            ) as tagger,
+            Screen(total, "Tagging") as screen,
+        ):
+            if heatmap:
+                find_label(heatmap, dict.fromkeys(tagger.labels, 0))
+            writer = _writer(screen, total, as_json, as_csv, header=not skip)
+            album = Album(draw, files, heatmap or heatmap is not None, isolate) if draw else None
+            frames = items(screen)
+            for item in islice(frames, skip):
+                if album:
+                    album.skip(item)
+            for item, outcome in _tagged(tagger, frames):
+                with uninterrupted():
+                    screen.step()
+                    done += 1
+                    if isinstance(outcome, errors.FrameError):
+                        fail(item.source, outcome)
+                        continue
+                    writer.write(item, outcome)
+                    if album:
+                        album.add(item, outcome)
+    except KeyboardInterrupt:
+        kept = f", and their annotated copies are in {draw}" if draw else ""
+        note(f"interrupted: {done} of {total} images are done; their lines are complete{kept}.")
+        note(f"To continue, run the command again with --skip {skip + done}; >> appends to a file.")
+        raise typer.Exit(130) from None
+    if failed and len(files) > 1:
+        note(f"{failed} of the inputs could not be tagged (see above).")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _writer(screen: Screen, total: int, as_json: bool, as_csv: bool, header: bool) -> Writer:
+    from .writers import CsvWriter, JsonWriter, TextWriter
+
+    return JsonWriter(screen) if as_json else CsvWriter(screen, header) if as_csv else TextWriter(screen, total)
+
+
+def _tagged(tagger: Tagger, items: Iterator[InputFrame]) -> Iterator[tuple[InputFrame, TagResult | errors.FrameError]]:
+    """Each image with its result or error; several are in flight at once."""
+    in_flight: deque[InputFrame] = deque()
+
+    def frames() -> Iterator[FrameLike]:
+        for item in items:
+            in_flight.append(item)
+            yield item.pixels
+
+    for outcome in tagger.predict_stream(frames()):
+        yield in_flight.popleft(), outcome

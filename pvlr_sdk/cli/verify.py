@@ -1,4 +1,4 @@
-"""``pvlr verify``: does a plan still say what its network says?"""
+"""``pvlr verify``: a comparison of a plan with its network."""
 
 from __future__ import annotations
 
@@ -8,91 +8,87 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import errors
-from .options import DeviceOption, JsonOption, MapOption, PrecisionOption, ThreadsOption
+from . import options
 
 if TYPE_CHECKING:
-    from ..verify import Verification
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="verify", no_args_is_help=True)(verify)
+    from ..compile.verify import Verification
 
 
 def verify(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="The plan.")],
-    against: Annotated[Path, typer.Option(metavar="MODEL.onnx", help="The network that it was built from, in fp32.")],
-    images: Annotated[Path, typer.Option(metavar="DIR", help="A folder of typical photos.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(metavar="CSV", help="What they show, as for `pvlr eval`: measures the mAP as well."),
+    plan: options.Plan,
+    against: Annotated[Path, typer.Option(metavar="MODEL.onnx", help="The fp32 network it was built from.")],
+    images: options.Images,
+    labels: options.OptionalLabels = None,
+    split: options.Split = None,
+    rename: options.Map = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Use at most this many images, evenly spaced.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Only the rows of this split of the CSV.")] = None,
-    rename: MapOption = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many photos, taken evenly.")] = None,
     min_agreement: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of photos whose tags must be those of fp32.")
+        float, typer.Option(metavar="SHARE", min=0, max=1, help="Minimum share of images with the same tags as fp32.")
     ] = 0.98,
-    as_json: JsonOption = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    precision: PrecisionOption = None,
+    as_json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
 ) -> None:
-    """Hold a plan against its network in fp32: logits, tags at the deployed thresholds and, with labels, the mAP.
+    """Compare a plan with its fp32 network.
 
-    The plan runs where and as it would on this machine; the network runs in OpenVINO on the CPU. Ends with status 1
-    if too few photos keep their tags.
+    Compares logits, tags and, with --labels, the mAP. The plan runs as it is
+    deployed on this machine, the network in OpenVINO on the CPU. The exit status
+    is 1 if too few images keep their tags.
 
     \b
     [bold]Examples[/bold]
     pvlr verify engine.plan --against model.onnx --images photos/
-    pvlr verify engine.plan --against model.onnx --images photos/ --labels labels.csv --split val --json
+    pvlr verify engine.plan --against model.onnx --images photos/ \\
+      --labels labels.csv --split val --json
     """
-    from ..labels_csv import parse_renames, read_labels
-    from ..precision import Photos
+    from ..compile.calibration import CalibrationImages
+    from ..compile.verify import verify as measure
+    from ..evaluation.labels_csv import parse_renames, read_labels
     from ..tagger import Tagger
-    from ..verify import verify as measure
-    from .screen import Screen, complain, note, print_json
+    from .screen import Screen, complain, print_json, report_failed
 
     with Tagger(plan, device=device, num_threads=threads, precision=precision) as tagger:
         if labels is None:
-            photos = Photos.below(images, "--images")
+            photos = CalibrationImages.below(images, "--images")
         else:
             table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
-            photos = Photos.listed(images, table, "--images")
+            photos = CalibrationImages.listed(images, table, "--images")
         photos = photos.evenly(limit)
         with Screen(len(photos.frames), "Verifying") as screen:
             result = measure(tagger, against, photos.frames, photos.targets, screen.step)
         if as_json:
             print_json({**result.to_dict(), "precision": tagger.info["precision"], "min_agreement": min_agreement})
         else:
-            _print(result, f"{tagger.info['name']} ({tagger.info['precision']}) against {against.name}")
-    for failed in result.failed_images:
-        note(f"{failed['error']}: {failed['message']}")
+            _print(result, f"{tagger.info['name']} ({tagger.info['precision']}) compared with {against.name}")
+    failed = report_failed(result.failed_images, len(photos.frames))
     try:
         result.agreement.check(min_agreement, str(plan))
     except errors.AccuracyError as error:
         complain(error)
         raise typer.Exit(1) from None
-    if result.failed_images:
-        note(f"{len(result.failed_images)} of {len(photos.frames)} photos failed; the measures leave them out.")
+    if failed:
         raise typer.Exit(2)
 
 
 def _print(result: Verification, title: str) -> None:
     from .screen import print_facts
 
-    figures = result.agreement
+    measured = result.agreement
     average = None
-    if figures.mAP is not None and figures.mAP_fp32 is not None:
-        average = f"{figures.mAP:.2f}, fp32 {figures.mAP_fp32:.2f}, difference {figures.mAP - figures.mAP_fp32:+.2f}"
+    if measured.mAP is not None and measured.mAP_fp32 is not None:
+        difference = measured.mAP - measured.mAP_fp32
+        average = f"{measured.mAP:.2f}, fp32 {measured.mAP_fp32:.2f}, difference {difference:+.2f}"
     print_facts(
         title,
         [
-            ("photos", figures.photos),
-            ("same tags", f"{100 * figures.tag_sets:.2f} %"),
-            ("largest logit difference", f"{figures.largest_logit_difference:.4f}"),
-            ("mean logit difference", f"{figures.mean_logit_difference:.4f}"),
+            ("images", measured.photos),
+            ("same tags", f"{100 * measured.tag_sets:.2f} %"),
+            ("largest logit difference", f"{measured.largest_logit_difference:.4f}"),
+            ("mean logit difference", f"{measured.mean_logit_difference:.4f}"),
             ("mAP", average),
         ],
     )

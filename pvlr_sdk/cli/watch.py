@@ -1,4 +1,4 @@
-"""``pvlr watch``: cameras in, events out, until told to stop."""
+"""``pvlr watch``: events of cameras, until stopped."""
 
 from __future__ import annotations
 
@@ -6,114 +6,162 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DeviceOption, PlanOption, PrecisionOption, ThreadsOption
-from .watch_options import (
-    ConfigOption,
-    DenyOption,
-    LabelsOption,
-    MqttOption,
-    RegionOption,
-    SnapshotsOption,
-    SqliteOption,
-    UrisArgument,
-    VideoOption,
-    WebhookOption,
-    build_sinks,
-    events_option,
-    log_to_stderr,
-    systemd_unit,
-)
+from . import options
+from .memory import return_freed_memory
+from .reloading import reload_on_hangup
+from .site_options import build_config, build_sinks, check_site, log_to_stderr, start_metrics, systemd_unit
 
 if TYPE_CHECKING:
+    from ..events import Event
     from ..site import Site
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="watch", no_args_is_help=True)(watch)
-
-
 def watch(
-    uris: UrisArgument = None,
-    config: ConfigOption = None,
-    check: Annotated[bool, typer.Option("--check", help="Check everything, then end without watching.")] = False,
-    plan: PlanOption = None,
+    uris: options.Uris = None,
+    config: options.Config = None,
+    check: options.Check = False,
+    plan: options.PlanOption = None,
     every_frame: Annotated[
-        bool, typer.Option("--every-frame", help="Of a file each frame, as fast as possible, not at its own pace.")
+        bool, typer.Option("--every-frame", help="Tag every frame of a file, as fast as possible.")
     ] = False,
-    labels: LabelsOption = None,
-    deny: DenyOption = None,
-    region: RegionOption = None,
-    events: Annotated[list[str] | None, events_option("JSON lines; by default -, stdout.")] = None,
-    sqlite: SqliteOption = None,
-    mqtt: MqttOption = None,
-    webhook: WebhookOption = None,
-    video: VideoOption = None,
-    snapshots: SnapshotsOption = None,
+    loop: options.Loop = False,
+    threshold: options.Threshold = None,
+    operating_point: options.EventsPoint = None,
+    min_duration: options.MinDuration = None,
+    labels: options.Label = None,
+    deny: options.Deny = None,
+    region: options.Region = None,
+    ca: options.Ca = None,
+    insecure: options.Insecure = False,
+    events: Annotated[list[str] | None, options.events("by default on stdout")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal too: --events -.")] = False,
+    sqlite: options.Sqlite = None,
+    mqtt: options.Mqtt = None,
+    webhook: options.Webhook = None,
+    video: options.Video = None,
+    snapshots: options.Snapshots = None,
     stats: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Print figures to stderr this often.", min=0.1)
+        float | None, typer.Option(metavar="SECONDS", help="Print statistics on stderr at this interval.", min=0.1)
     ] = None,
-    systemd: Annotated[bool, typer.Option("--systemd", help="Print a systemd unit for this command and end.")] = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    precision: PrecisionOption = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", help="Metrics for Prometheus on 127.0.0.1; 0 for a free port.", min=0, max=65535),
+    ] = None,
+    otlp: options.Otlp = None,
+    systemd: options.Systemd = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
 ) -> None:
-    """Watch cameras and report when a label appears and when it goes away.
+    """Watch cameras and report when a label appears and disappears.
 
-    Runs until every file has ended, or until Ctrl-C or SIGTERM. A camera that is lost is tried again for ever.
-    [bold]$NAME[/bold] in an address is an environment variable: keep passwords there.
+    Runs until all files have ended, or until Ctrl-C or SIGTERM. A camera that
+    fails is reconnected without limit. [bold]$NAME[/bold] in an address is replaced by the
+    environment variable; keep passwords there.
 
     \b
     [bold]Examples[/bold]
     pvlr watch rtsp://192.168.1.20/stream
-    pvlr watch door=rtsp://cam1/live yard=rtsp://cam2/live --label person --label car
+    pvlr watch door=rtsp://cam1/live yard=rtsp://cam2/live --label person
     pvlr watch clip.mp4 --every-frame > events.jsonl
-    pvlr watch 0 --mqtt 'mqtts://$MQTT_USER:$MQTT_PASSWORD@broker' --sqlite events.db --stats 10
+    pvlr watch clip.mp4 --threshold 0.6 --threshold car=0.5 --min-duration 0.2
+    pvlr watch 0 --mqtt 'mqtts://$MQTT_USER:$MQTT_PASSWORD@broker' --stats 10
     pvlr watch --config site.yaml --check
     """
     if systemd:
         typer.echo(systemd_unit("watch"), nl=False)
         return
-    from ..site import Site, parts
-    from ..site.opening import check_sinks
-    from .screen import note
-    from .site_options import build_config
+    return_freed_memory()
+    from ..bundle.catalogue import find_plan
+    from ..site import Site
 
+    if as_json:
+        events = [*(events or []), "-"]
+    terminal = sys.stdout.isatty()
     site_config = build_config(
         config,
         uris or [],
         region=region,
-        settings={"plan": plan and plan.absolute(), "device": device, "threads": threads, "precision": precision},
-        events={"labels": labels, "deny": deny, "snapshots": snapshots and snapshots.absolute()},
+        loop=loop,
+        ca=ca,
+        insecure=insecure,
+        thresholds=threshold or (),
+        settings={
+            "plan": plan and find_plan(plan).absolute(),
+            "device": device,
+            "threads": threads,
+            "precision": precision,
+            "operating_point": operating_point,
+        },
+        events={
+            "labels": labels,
+            "deny": deny,
+            "snapshots": snapshots and snapshots.absolute(),
+            "min_duration": min_duration,
+        },
         stream={"every_frame": every_frame or None},
+        metrics={"port": metrics_port, "otlp": otlp},
         sinks=build_sinks(events or [], sqlite, mqtt, webhook, video),
+        stdout=not terminal,
     )
     if check:
-        cameras, tagger = parts.make_cameras(site_config), parts.make_tagger(site_config)
-        parts.make_detectors(site_config, tagger)
-        check_sinks(site_config)
-        counts = {"camera": len(cameras), "sink": len(site_config.sinks), "label": len(tagger.labels)}
-        shown = (f"{count} {name}" + ("" if count == 1 else "s") for name, count in counts.items())
-        note(f"valid: {', '.join(shown)}.")
+        check_site(site_config)
         return
     log_to_stderr()
-    _run(Site(site_config), stats)
+    site = Site(site_config)
+    if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
+        site.subscribe(_printer(site))
+    start_metrics(site, port=True)
+    from ..site.deployment import Deployment
+
+    place = config if plan is None else None  # an option takes precedence over the file
+    reload_on_hangup(Deployment(site.tagger, site, place, site_config.deploy))
+    _run(site, stats)
+
+
+def _printer(site: Site) -> Callable[[Event], None]:
+    """A function that prints an event on one line of the terminal: time, camera, label, state, peak, duration."""
+    from shutil import get_terminal_size
+
+    from rich.cells import cell_len, set_cell_size
+
+    from ..escape import terminal
+
+    names = list(site.config.cameras)
+    labels = {label for name in names for label in site.watched(name)}
+    camera, label = (min(max(map(cell_len, texts), default=0), most) for texts, most in ((names, 16), (labels, 22)))
+
+    def show(event: Event) -> None:
+        clock = datetime.fromtimestamp(event.time).strftime("%H:%M:%S")
+        columns = [clock, set_cell_size(terminal(event.camera), camera), set_cell_size(terminal(event.label), label)]
+        columns += [f"{event.state:<3}", f"{event.peak:.2f}"]
+        if event.end is not None:
+            columns.append(f"{event.end - event.start:7.1f} s")
+        if event.reason not in (None, "score"):
+            columns.append(terminal(event.reason or ""))
+        line, width = "  ".join(columns), get_terminal_size().columns
+        print(line if cell_len(line) <= width else f"{set_cell_size(line, width - 1).rstrip()}…")
+
+    return show
 
 
 def _run(site: Site, every: float | None) -> None:
-    """Run a site until its files have ended or a signal ends it, and with it the process."""
-    from ..site.watchdog import Watchdog
+    """Run a site until its files have ended; a signal ends the site and the process."""
+    from ..site.watchdog import watchdog
 
     signals: list[int] = []
     ended = threading.Event()
 
     def stop(number: int, frame: object) -> None:
         signals.append(number)
-        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
         site.stop()
 
     def report() -> None:
@@ -124,13 +172,13 @@ def _run(site: Site, every: float | None) -> None:
         signal.signal(number, stop)
     if every:
         threading.Thread(target=report, name="pvlr-stats", daemon=True).start()
-    with Watchdog(site.healthy):
+    with watchdog(site.healthy):
         site.run()
     ended.set()
     if every:
         _print_stats(site)
     if signals:
-        # Everything is closed. A library's thread that still hangs in a connection must not delay or crash the exit.
+        # Everything is closed. A library thread that still waits for a connection must not delay or crash the exit.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(130 if signals[0] == signal.SIGINT else 0)
@@ -139,7 +187,7 @@ def _run(site: Site, every: float | None) -> None:
 
 
 def _print_stats(site: Site) -> None:
-    """One line for each camera and each sink."""
+    """Print one line per camera and sink."""
     from .screen import note
 
     stats = site.stats()

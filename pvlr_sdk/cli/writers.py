@@ -1,107 +1,102 @@
-"""How tags are printed: JSON lines, CSV, or for people."""
+"""Output formats of tags: JSON lines, CSV and text."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from .screen import printable
+from ..escape import csv_row, terminal
 
 if TYPE_CHECKING:
+    from ..frames.find import InputFrame
     from ..result import TagResult
-    from ..sources.files import Picture
     from .screen import Screen
 
 _BAR = 24
 
 
 class Writer(Protocol):
-    """Prints the result of one picture after the other."""
+    """Prints results, one image or video frame at a time."""
 
-    def write(self, picture: Picture, result: TagResult) -> None:
-        """Print one result."""
+    def write(self, item: InputFrame, result: TagResult) -> None:
+        """Print the result of one image."""
 
 
 class JsonWriter:
-    """One line for each picture: ``{"source", "frame", "tags": [{"label", "score", "threshold"}], "timing_ms"}``.
+    """One line per image: ``{"source", "frame", "tags": [{"label", "score", "threshold"}], "timing_ms", "plan"}``.
 
-    ``frame`` is the frame's index in a video and null for a still image.
+    ``frame`` is the index in a video, and null for a still image.
     """
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
 
-    def write(self, picture: Picture, result: TagResult) -> None:
-        self._screen.write(json.dumps({"source": picture.source, "frame": picture.frame, **result.to_dict()}))
+    def write(self, item: InputFrame, result: TagResult) -> None:
+        self._screen.write(json.dumps({"source": item.source, "frame": item.frame, **result.to_dict()}))
 
 
 class CsvWriter:
-    """One row for each tag: ``source,frame,label,score,threshold``; a picture without tags has a row with empty cells.
+    """One row per tag: ``source,frame,label,score,threshold``; an image without tags has a row with empty cells.
 
-    ``frame`` is empty for a still image.
+    ``frame`` is empty for a still image. A text that a spreadsheet would take for a formula follows an apostrophe.
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, header: bool = True) -> None:
         self._screen = screen
-        self._row("source", "frame", "label", "score", "threshold")
+        if header:
+            self._screen.write(csv_row("source", "frame", "label", "score", "threshold"))
 
-    def write(self, picture: Picture, result: TagResult) -> None:
-        frame = "" if picture.frame is None else picture.frame
+    def write(self, item: InputFrame, result: TagResult) -> None:
+        frame = "" if item.frame is None else item.frame
         for tag in result:
-            self._row(picture.source, frame, tag.label, f"{tag.score:.6f}", f"{tag.threshold:.6f}")
+            self._screen.write(csv_row(item.source, frame, tag.label, f"{tag.score:.6f}", f"{tag.threshold:.6f}"))
         if not len(result):
-            self._row(picture.source, frame, "", "", "")
-
-    def _row(self, *cells: object) -> None:
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="").writerow(cells)
-        self._screen.write(buffer.getvalue())
+            self._screen.write(csv_row(item.source, frame, "", "", ""))
 
 
-class PeopleWriter:
-    """A block with bars for a single picture on a terminal; else one line for each picture."""
+class TextWriter:
+    """A table with bars for a single image on a terminal; otherwise one line per image."""
 
     def __init__(self, screen: Screen, total: int) -> None:
         self._screen = screen
         self._single = total == 1 and sys.stdout.isatty()
 
-    def write(self, picture: Picture, result: TagResult) -> None:
+    def write(self, item: InputFrame, result: TagResult) -> None:
         if self._single:
-            self._block(picture, result)
+            self._table(item, result)
         else:
-            self._line(picture, result)
+            self._line(item, result)
 
-    def _block(self, picture: Picture, result: TagResult) -> None:
+    def _table(self, item: InputFrame, result: TagResult) -> None:
         from rich.table import Table
         from rich.text import Text
 
         height, width = result.frame_size
-        title = Text(f"{printable(picture.source)}  {width} x {height}, {result.timing['total']:.1f} ms", "bold")
-        table = Table(title=title, title_justify="left", box=None, header_style="dim")
+        size = f"{width} x {height}, {result.timing['total']:.1f} ms"
+        self._screen.show(Text(f"{terminal(item.source)}  {size}", "bold"))
+        table = Table(box=None, header_style="dim")
         table.add_column("label", style="cyan", no_wrap=True)
         table.add_column("")
         for name in ("score", "threshold", "margin"):
             table.add_column(name, justify="right")
         for tag in result:
-            # The bar is the score; its bright end is what it has over the threshold.
+            # The bar is the score; its bright end is the margin over the threshold.
             full, least = round(tag.score * _BAR), min(round(tag.threshold * _BAR), round(tag.score * _BAR))
             bar = Text.assemble(
                 ("━" * least, "green"), ("━" * (full - least), "bold bright_green"), ("─" * (_BAR - full), "dim")
             )
             table.add_row(
-                Text(printable(tag.label)), bar, f"{tag.score:.2f}", f"{tag.threshold:.2f}", f"+{tag.margin:.2f}"
+                Text(terminal(tag.label)), bar, f"{tag.score:.2f}", f"{tag.threshold:.2f}", f"+{tag.margin:.2f}"
             )
         self._screen.show(table)
         if not len(result):
-            self._screen.show(Text("  no label reaches its threshold; --threshold 0 shows all scores", "dim"))
+            self._screen.show(Text("  no label is at or above its threshold; --threshold 0 shows all scores", "dim"))
 
-    def _line(self, picture: Picture, result: TagResult) -> None:
+    def _line(self, item: InputFrame, result: TagResult) -> None:
         from rich.text import Text
 
-        frame = "" if picture.frame is None else f" [{picture.frame}]"
-        tags: Iterable[str] = (f"{printable(tag.label)} {tag.score:.2f}" for tag in result)
-        self._screen.show(Text.assemble((f"{printable(picture.source)}{frame}: ", "cyan"), ", ".join(tags) or "-"))
+        frame = "" if item.frame is None else f" [{item.frame}]"
+        tags: Iterable[str] = (f"{terminal(tag.label)} {tag.score:.2f}" for tag in result)
+        self._screen.show(Text.assemble((f"{terminal(item.source)}{frame}: ", "cyan"), ", ".join(tags) or "-"))

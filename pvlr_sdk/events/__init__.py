@@ -1,4 +1,4 @@
-"""From scores that change with every frame to events: this label appeared at this camera, and it went away."""
+"""Turns the scores of consecutive frames into events: a label appeared at a camera, or disappeared."""
 
 from __future__ import annotations
 

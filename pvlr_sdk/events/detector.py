@@ -1,17 +1,18 @@
-"""Smoothing, hysteresis and minimum duration: what makes a steady event of scores that flicker."""
+"""Detects events in flickering scores by smoothing, hysteresis and a minimum duration."""
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import errors
-from ..labels import find_label
+from ..bundle.labels import find_label
 from .event import Event
 
 Floats = NDArray[np.float64]
@@ -22,15 +23,15 @@ class EventSettings:
     """How scores become events; times in seconds, scores and thresholds from 0 to 1.
 
     Attributes:
-        smoothing: time constant of the moving average of each score; 0: none.
-        margin: how far the average must fall below the threshold before the label counts as gone. At most half of the
-            threshold is taken off, so that a low threshold can be left too.
-        min_duration: a label is reported once it has been there for this long.
-        min_gap: an event goes on through gaps shorter than this.
-        on: thresholds of some labels, in place of those given to the detector (the deployed ones).
-        off: lower thresholds of some labels, in place of the upper one less ``margin``.
+        smoothing: time constant of the moving average of each score; 0: no smoothing.
+        margin: hysteresis: an event ends when the average falls this far below the threshold, but at most by half of
+            the threshold, so that events with a low threshold end too.
+        min_duration: an event begins once the average has been at or above the threshold for this long.
+        min_gap: an event continues through gaps shorter than this.
+        on: thresholds of some labels, instead of those given to the detector (the deployed ones).
+        off: lower thresholds of some labels, instead of the upper one less ``margin``.
         labels: only these labels; None: all.
-        deny: not these labels.
+        deny: exclude these labels.
 
     Raises:
         OptionError: a number is outside its range.
@@ -55,17 +56,17 @@ class EventSettings:
 
 
 class EventDetector:
-    """Turns the scores of one camera's frames, one call a frame, into events.
+    """Turns the scores of one camera's frames, one call per frame, into events.
 
-    The average is exponentially weighted by time, not by frame: a score counts with 1 - exp(-dt / smoothing), dt being
-    the time since the frame before (Eckner, "Algorithms for unevenly spaced time series", 2012, EMA with next-point
-    interpolation). So a camera with 5 and one with 30 frames a second give the same events, to within a frame, and
-    after a long gap only what is new counts. Durations are measured by the monotonic clock alone.
+    The moving average is weighted by time, not by frame: a new score has the weight 1 - exp(-dt / smoothing), where dt
+    is the time since the previous frame (Eckner, "Algorithms for unevenly spaced time series", 2012, EMA with
+    next-point interpolation). So cameras with 5 and with 30 frames per second give the same events, to within a frame,
+    and after a long gap only new scores count. Durations are measured by the monotonic clock.
 
     Args:
-        camera: its name, for the events.
+        camera: the camera's name, for the events.
         labels: the C label names, in the order of the scores.
-        thresholds: (C,), the score from which on each label is there.
+        thresholds: (C,), the score at or above which each label is present.
         settings: see :class:`EventSettings`.
 
     Raises:
@@ -76,13 +77,33 @@ class EventDetector:
     def __init__(
         self, camera: str, labels: Sequence[str], thresholds: ArrayLike, settings: EventSettings | None = None
     ) -> None:
-        settings = settings or EventSettings()
-        index = {name: position for position, name in enumerate(labels)}
-        on = np.array(thresholds, np.float64)
-        if on.shape != (len(labels),):
+        deployed = np.array(thresholds, np.float64)
+        if deployed.shape != (len(labels),):
             raise errors.OptionError(
-                "thresholds", expected=f"({len(labels)},)", got=str(on.shape), hint="One threshold for each label."
+                "thresholds",
+                expected=f"({len(labels)},)",
+                got=str(deployed.shape),
+                hint="Pass one threshold per label.",
             )
+        self._camera = camera
+        self._all = list(labels)
+        self._deployed = deployed
+        self._tracks = _Tracks(len(labels))
+        self.configure(settings or EventSettings())
+
+    def configure(self, settings: EventSettings, thresholds: ArrayLike | None = None) -> None:
+        """Use other settings from the next frame on; events of labels that they exclude end then. Safe in any thread.
+
+        Args:
+            settings: they replace the current ones.
+            thresholds: (C,), as for the class, of another plan with the same labels; None: no change.
+
+        Raises:
+            UnknownLabelError, OptionError: as for the class; nothing is changed then.
+        """
+        index = {name: position for position, name in enumerate(self._all)}
+        deployed = self._deployed if thresholds is None else np.array(thresholds, np.float64)
+        on = deployed.copy()
         for label, value in settings.on.items():
             on[find_label(label, index)] = value
         off = np.maximum(on - settings.margin, on / 2)
@@ -96,49 +117,51 @@ class EventDetector:
                     got=f"{value:g}",
                     hint="Lower it, or raise the label's on threshold.",
                 )
-        allowed = labels if settings.labels is None else settings.labels
-        watched = {find_label(label, index) for label in allowed} - {
-            find_label(label, index) for label in settings.deny
-        }
-
-        self._camera = camera
-        self._settings = settings
-        self._count = len(labels)
-        self._columns = np.array(sorted(watched), np.intp)
-        self._labels = [labels[column] for column in sorted(watched)]
-        self._upper, self._lower = on[self._columns], off[self._columns]
-        self._tracks = _Tracks(len(self._labels))
+        allowed = self._all if settings.labels is None else settings.labels
+        watched = np.zeros(len(self._all), np.bool_)
+        watched[[find_label(label, index) for label in allowed]] = True
+        watched[[find_label(label, index) for label in settings.deny]] = False
+        self._deployed = deployed
+        self._rules = _Rules(settings, on, off, watched)  # one assignment: another thread may be in update()
 
     @property
     def labels(self) -> list[str]:
-        """The labels that it can report, in the order of the scores."""
-        return list(self._labels)
+        """The labels that can be reported, in the order of the scores."""
+        return [self._all[row] for row in np.flatnonzero(self._rules.watched).tolist()]
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Those labels, each with the smoothed score from which on it is there."""
-        return dict(zip(self._labels, self._upper.tolist(), strict=True))
+        """These labels, each with the smoothed score at or above which it is present."""
+        rules = self._rules
+        rows = np.flatnonzero(rules.watched).tolist()
+        return {self._all[row]: float(rules.upper[row]) for row in rows}
+
+    @property
+    def scores(self) -> Floats:
+        """(C,), the smoothed scores after the newest frame, a copy."""
+        return self._tracks.average.copy()
 
     def update(self, monotonic: float, wall: float, scores: ArrayLike) -> list[Event]:
-        """The events that one frame brings.
+        """Process the scores of one frame and return its events.
 
         Args:
-            monotonic: when the frame was captured, in seconds of a clock that is never set (``time.monotonic``). A
-                frame older than the one before counts as captured with it.
+            monotonic: when the frame was captured, as ``time.monotonic()`` in seconds. A frame older than the previous
+                one counts as captured at the same time.
             wall: the same moment in seconds since the epoch.
             scores: (C,), finite.
 
         Raises:
-            OptionError: scores of another shape, or not finite.
+            OptionError: the scores have another shape or are not finite.
         """
-        new, tracks = self._checked(scores), self._tracks
+        new, tracks, rules = self._checked(scores), self._tracks, self._rules
         now = monotonic if tracks.last is None else max(monotonic, tracks.last)
-        constant = self._settings.smoothing
+        constant = rules.settings.smoothing
         weight = 1.0 if tracks.last is None or constant == 0 else -np.expm1((tracks.last - now) / constant)
         tracks.average += weight * (new - tracks.average)
         tracks.last = now
 
-        up = (tracks.average >= self._upper) | (tracks.up & (tracks.average >= self._lower))
+        up = (tracks.average >= rules.upper) | (tracks.up & (tracks.average >= rules.lower))
+        up &= rules.watched
         tracks.since[up != tracks.up] = now
         starting = up & ~tracks.up & ~tracks.active
         tracks.start[starting], tracks.offset[starting], tracks.peak[starting] = now, wall - now, -np.inf
@@ -147,33 +170,34 @@ class EventDetector:
         tracks.up = up
 
         held = now - tracks.since
-        begins = up & ~tracks.active & (held >= self._settings.min_duration)
-        ends = ~up & tracks.active & (held >= self._settings.min_gap)
+        begins = up & ~tracks.active & (held >= rules.settings.min_duration)
+        ends = ~up & tracks.active & ((held >= rules.settings.min_gap) | ~rules.watched)
         return [self._begin(row, now) for row in np.flatnonzero(begins).tolist()] + [
-            self._end(row, now, tracks.since[row], "score") for row in np.flatnonzero(ends).tolist()
+            self._end(row, now, tracks.since[row], "score" if rules.watched[row] else "label excluded")
+            for row in np.flatnonzero(ends).tolist()
         ]
 
     def close(self, monotonic: float, reason: str) -> list[Event]:
-        """The events that end because no frames will follow; the next frame then counts as the first.
+        """End all events because no frames will follow; the next frame then counts as the first.
 
-        They end with the last frame that showed them. ``monotonic`` is the time of the notices.
+        They end with the last frame in which they were present. ``monotonic`` is the time to report.
         """
         tracks, closed = self._tracks, []
         if tracks.last is not None:
             for row in np.flatnonzero(tracks.active).tolist():
                 end = tracks.last if tracks.up[row] else tracks.since[row]
                 closed.append(self._end(row, max(monotonic, tracks.last), end, reason))
-        self._tracks = _Tracks(len(self._labels))
+        self._tracks = _Tracks(len(self._all))
         return closed
 
     def _checked(self, scores: ArrayLike) -> Floats:
         new = np.asarray(scores, np.float64)
-        if new.shape != (self._count,) or not np.isfinite(new).all():
-            got = f"shape {new.shape}" if new.shape != (self._count,) else "NaN or infinite values"
+        if new.shape != self._deployed.shape or not np.isfinite(new).all():
+            got = f"shape {new.shape}" if new.shape != self._deployed.shape else "NaN or infinite values"
             raise errors.OptionError(
-                "scores", expected=f"finite, ({self._count},)", got=got, hint="Pass TagResult.scores."
+                "scores", expected=f"finite, ({len(self._all)},)", got=got, hint="Pass TagResult.scores."
             )
-        return new[self._columns]
+        return new
 
     def _begin(self, row: int, now: float) -> Event:
         self._tracks.active[row], self._tracks.ids[row] = True, str(uuid.uuid4())
@@ -190,7 +214,7 @@ class EventDetector:
             state,
             tracks.ids[row],
             self._camera,
-            self._labels[row],
+            self._all[row],
             time=float(now + offset),
             score=float(tracks.average[row]),
             peak=float(tracks.peak[row]),
@@ -200,11 +224,20 @@ class EventDetector:
         )
 
 
-class _Tracks:
-    """What is known of each label: arrays of ``count``; times are monotonic.
+class _Rules(NamedTuple):
+    """Settings, and for each label its thresholds and whether it is reported."""
 
-    ``up`` is above the thresholds, with hysteresis, since ``since``; ``active`` is reported as on. ``start``, ``peak``,
-    ``peak_at``, ``ids`` and ``offset`` (what makes a wall time of a monotonic one) are those of the event under way.
+    settings: EventSettings
+    upper: Floats
+    lower: Floats
+    watched: NDArray[np.bool_]
+
+
+class _Tracks:
+    """The state of each label: arrays of ``count``; times are monotonic.
+
+    ``up``: at or above its threshold, with hysteresis, since ``since``. ``active``: reported as on. ``start``,
+    ``peak``, ``peak_at``, ``ids`` and ``offset`` (from monotonic to wall time) belong to the current event.
     """
 
     def __init__(self, count: int) -> None:
@@ -221,5 +254,6 @@ class _Tracks:
 
 
 def _check_range(name: str, value: float, most: float, expected: str) -> None:
-    if not 0 <= value <= most:
-        raise errors.OptionError(name, expected=expected, got=repr(value), hint="See EventSettings.")
+    if not (0 <= value <= most and math.isfinite(value)):
+        hint = "Scores and thresholds are from 0 to 1." if most == 1 else "Times are in seconds."
+        raise errors.OptionError(name, expected=expected, got=repr(value), hint=hint)

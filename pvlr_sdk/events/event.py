@@ -1,4 +1,4 @@
-"""One notice: a label appeared at a camera, or it went away."""
+"""An event: a label appeared at a camera, or disappeared."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Event:
-    """A label appeared (``state`` is ``on``) or went away (``off``); both notices of one event have the same ``id``.
+    """A label appeared (``state`` is ``on``) or disappeared (``off``, with the same ``id``).
 
-    Times are seconds since the epoch. They belong to the frames, not to the moment of delivery, and within an event
-    they are counted from its start by a clock that nobody sets: a system clock that jumps never makes an event end
-    before it began.
+    Times are seconds since the epoch. They are those of the frames, not of the delivery, and within an event they
+    follow a monotonic clock from its start: an event never ends before it began, even if the system clock is set.
 
     Attributes:
-        id: unique, also between processes and machines.
+        id: unique across processes and machines.
         camera: the camera's name.
         label: the label's name.
-        time: the frame that this notice is from, or when the camera was lost or stopped.
+        time: time of the frame that caused it, or when the camera was lost or stopped.
         score: the smoothed score at that frame, 0 to 1.
-        peak: the highest smoothed score so far, and ``peak_time`` its frame.
-        start: the frame whose smoothed score first reached the threshold.
-        end: the frame that first fell below the lower threshold, or the last one seen; None while the event is on.
-        reason: why it ended: ``score``, ``stopped``, ``camera lost: ...``, ``camera ended``; None while it is on.
-        snapshot: path of a JPEG of the frame that turned it on, if snapshots are taken.
+        peak: the highest smoothed score so far; ``peak_time`` is the time of its frame.
+        start: time of the frame whose smoothed score first reached the threshold.
+        end: time of the frame that first fell below the lower threshold, or of the last frame; None if ``on``.
+        reason: why it ended: ``score``, ``label excluded``, ``stopped``, ``camera lost: ...``, ``camera ended: ...``,
+            ``failed: ...``; None if ``on``.
+        snapshot: path of a JPEG of the frame that started it, if snapshots are enabled.
     """
 
     state: Literal["on", "off"]
@@ -43,11 +43,11 @@ class Event:
     snapshot: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The notice as numbers and strings, with RFC 3339 times in UTC; parts that are None are left out.
+        """The event as numbers and strings, with RFC 3339 times in UTC and without fields that are None.
 
-        ``off`` has the ``duration`` in seconds too.
+        ``off`` also has the ``duration`` in seconds.
         """
-        notice: dict[str, Any] = {"event": self.state}
+        values: dict[str, Any] = {"event": self.state}
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
             if value is None:
@@ -56,26 +56,22 @@ class Event:
                 value = rfc3339(value)
             elif isinstance(value, float):
                 value = round(value, 4)
-            notice[field.name] = value
+            values[field.name] = value
         if self.end is not None:
-            notice["duration"] = round(self.end - self.start, 3)
-        return notice
+            values["duration"] = round(self.end - self.start, 3)
+        return values
 
     def to_json(self) -> str:
         """``to_dict`` as one line of ASCII."""
         return json.dumps(self.to_dict())
 
     def pack(self) -> str:
-        """Text from which :meth:`unpack` makes an equal event."""
+        """A lossless string for :meth:`unpack`."""
         return json.dumps({field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def unpack(cls, text: str) -> Event:
-        """The event that :meth:`pack` was called on.
-
-        Raises:
-            ValueError: another version of the SDK packed it.
-        """
+        """The event from the string of :meth:`pack`. Raises ValueError if another version of the SDK packed it."""
         values = json.loads(text)
         if not isinstance(values, dict) or set(values) != {field.name for field in fields(cls)}:
             raise ValueError("not an event of this version")

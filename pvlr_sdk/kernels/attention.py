@@ -1,4 +1,4 @@
-"""Dual-softmax attention for arrays: checks, outputs, launch."""
+"""Dual-softmax attention for arrays: validation, outputs, launch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .._core import Tensor
 
 DIMS = (32, 64, 96, 128)
-"""The sizes of a head that the kernels are compiled for."""
+"""The head sizes that the kernels are compiled for."""
 
 _NAMES = {"o_x": "out[0]", "o_x_strides": "out[0]", "o_t": "out[1]", "o_t_strides": "out[1]"}
 
@@ -28,28 +28,28 @@ def dual_softmax_attention(
 ) -> tuple[Any, Any]:
     """Compute softmax_C(S) V_t and softmax_N(S)^T V_x from one affinity S = Q_x K_t^T / sqrt(dh).
 
-    B images, H heads, N tokens, C labels, dh dimensions a head (32, 64, 96 or 128); all arrays lie on one device and
+    B images, H heads, N tokens, C labels, dh dimensions per head (32, 64, 96 or 128). All arrays are on one device and
     have the same dtype: float32, float16 or bfloat16 (in NumPy that of ml_dtypes). Sums are float32. Nothing is copied:
-    the last axis of each array must be contiguous, other strides are free; on a GPU rows are aligned to 16 bytes.
-    The GIL is released.
+    the last axis of each array must be contiguous, other strides are arbitrary; on a GPU rows must be aligned to 16
+    bytes. The GIL is released.
 
     Args:
         q_x, v_x: queries and values of the tokens, (B, H, N, dh).
-        k_t, v_t: keys and values of the labels, (B, H, C, dh), or (H, C, dh) for the same labels in each image.
-        mask: bool or uint8, (C,) or (B, C): labels that take part; by default all do. The others get zeros in o_t and
-            no weight in o_x; where no label takes part, o_x is zero.
-        out: two arrays (o_x, o_t) to write into, apart from each other and from the inputs; by default new ones of
+        k_t, v_t: keys and values of the labels, (B, H, C, dh), or (H, C, dh) if all images share the labels.
+        mask: bool or uint8, (C,) or (B, C): the active labels; by default all. Inactive labels get zeros in o_t and no
+            weight in o_x; without an active label, o_x is zero.
+        out: two arrays (o_x, o_t) to write to, which must not overlap each other or the inputs; by default new ones of
             q_x's library.
-        threads: on the CPU, how many share the heads of the images; results don't depend on it.
-        stream: for arrays on a GPU, where the work is queued: a stream of PyTorch, CuPy or PyCUDA, or a
-            ``cudaStream_t`` as a number; None is CUDA's default stream.
+        threads: CPU threads that share the heads of the images; results don't depend on it.
+        stream: for arrays on a GPU, the stream to queue the work in: a stream of PyTorch, CuPy or PyCUDA, or a
+            ``cudaStream_t`` as an integer; None: CUDA's default stream.
 
     Returns:
         o_x (B, H, N, dh) and o_t (B, H, C, dh), of the inputs' dtype; on a GPU they are ready in ``stream``.
 
     Raises:
-        OptionError: a shape, dtype, device or layout does not fit; the error names the argument.
-        MissingPartError: the arrays are on a GPU and the core was built without CUDA, or there is no compiled core.
+        OptionError: a shape, dtype, device or layout is invalid; the error names the argument.
+        MissingPartError: the arrays are on a GPU and the core was built without CUDA, or the core is not installed.
         DeviceError: the device is too old, out of memory, or refused the launch.
     """
     arguments = Arguments("dual_softmax_attention", stream, names=_NAMES)
@@ -93,7 +93,7 @@ def dual_softmax_attention(
 
 
 def _bank(tensor: Tensor) -> Tensor:
-    """(H, C, dh) -> (1, H, C, dh), the same labels for each image."""
+    """(H, C, dh) -> (1, H, C, dh), shared by all images."""
     return tensor.with_batch() if len(tensor.shape) == 3 else tensor
 
 

@@ -1,4 +1,4 @@
-"""The pixel contract for a batch of arrays: checks, planes, launch."""
+"""The pixel contract for a batch of arrays: validation, planes, launch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..preprocess import Preprocessor
+from ..frames.preprocess import Preprocessor
 from .tensors import TYPES, Arguments
 
 if TYPE_CHECKING:
     from .._core import Tensor
-    from ..manifest import InputSpec
+    from ..bundle.manifest import InputSpec
 
 _CHANNELS = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
 _PLANES = {"nv12": 2, "i420": 3}
@@ -34,22 +34,22 @@ def preprocess(
 ) -> Any:
     """Compute the network's input for a batch of frames: resized, RGB planes, (pixel - mean) / std.
 
-    The pixel contract of :class:`pvlr_sdk.preprocess.Preprocessor` (antialiased triangle filter, half-pixel centres),
-    for frames of any sizes and layouts in one launch. Rows may have any pitch and run upwards; nothing is copied.
+    The pixel contract of :class:`~pvlr_sdk.frames.preprocess.Preprocessor` (antialiased triangle, half-pixel centres),
+    for frames of any sizes and layouts in one launch. Rows may have any pitch, also negative; nothing is copied.
 
     Args:
         frames: uint8 arrays on one device: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray.
             For nv12 and i420 one array (H * 3 / 2, W) with even H and W (contiguous for i420), or a tuple of planes:
             luma (H, W), then chroma ((H + 1) // 2, 2 * ((W + 1) // 2)) for nv12, twice ((H + 1) // 2, (W + 1) // 2) for
-            i420. A frame has at most 16384 pixels a side.
+            i420. Each side has at most 16384 pixels.
         spec: size, resize mode, mean, std and padding of the network's input.
-        order: the frames' layout, one for all or one a frame. ``nv12`` and ``i420`` are BT.601 in limited range;
-            ``-bt709`` and then ``-full`` behind them change that.
-        regions: parts of frames instead of whole ones: (frame, (left, top, width, height)), each an entry of the batch,
-            resized as if nothing were around it.
-        dtype: of the result: float32, float16 or bfloat16.
-        out: what to write into; by default a new array of the first frame's library.
-        threads: on the CPU, how many share the pictures; results don't depend on it.
+        order: the layout of the frames, one for all or one per frame. ``nv12`` and ``i420`` mean BT.601 with limited
+            range; the suffixes ``-bt709`` and ``-full``, in this order, change that.
+        regions: regions of frames instead of whole frames: (frame index, (left, top, width, height)), each an entry of
+            the batch, resized without its surroundings.
+        dtype: dtype of the result: float32, float16 or bfloat16.
+        out: the array to write to; by default a new one of the first frame's library.
+        threads: CPU threads that share the frames; results don't depend on it.
         stream: see :func:`pvlr_sdk.kernels.dual_softmax_attention`.
 
     Returns:
@@ -70,13 +70,13 @@ def preprocess(
     pairs = enumerate(zip(frames, orders, strict=True))
     opened = [_open(arguments, f"frames[{i}]", frame, one) for i, (frame, one) in pairs]
     place = Preprocessor(spec)
-    pictures = []
+    entries = []
     for number, crop in _regions(arguments, regions, opened):
         planes, height, width, layout, endings = opened[number]
         matrix = "bt709" in endings, "full" in endings
-        pictures.append((planes, width, height, layout, *matrix, crop, place.region(crop[3], crop[2])))
+        entries.append((planes, width, height, layout, *matrix, crop, place.region(crop[3], crop[2])))
 
-    shape = (len(pictures), 3, spec.height, spec.width)
+    shape = (len(entries), 3, spec.height, spec.width)
     if out is None:
         first = frames[0][0] if isinstance(frames[0], (list, tuple)) else frames[0]
         out = arguments.empty_like(first, shape, type_=dtype)
@@ -86,7 +86,7 @@ def preprocess(
     planes = [plane for one in opened for plane in one[0]]
     arguments.apart({"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)})
     mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
-    arguments.run(pictures, target, list(1 / std), list(-mean / std), list((pad - mean) / std), threads)
+    arguments.run(entries, target, list(1 / std), list(-mean / std), list((pad - mean) / std), threads)
     return out
 
 
@@ -105,7 +105,7 @@ def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
             raise arguments.wrong(name, "uint8", view.type)
     first = views[0]
     if 0 in first.shape or len(first.shape) < 2:
-        raise arguments.wrong(name, f"a picture in order {order}", f"shape {first.shape}")
+        raise arguments.wrong(name, f"an image in order {order}", f"shape {first.shape}")
     height, width = first.shape[:2]
     if layout in _CHANNELS:
         channels = _CHANNELS[layout]
@@ -123,7 +123,7 @@ def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
 
 
 def _split(arguments: Arguments, name: str, frame: Tensor, layout: str) -> tuple[list[Tensor], int]:
-    """The planes of an array with chroma rows below the luma, and the picture's height."""
+    """The planes of an array with chroma rows below the luma, and the image's height."""
     rows, width = frame.shape[:2]
     if len(frame.shape) != 2 or rows % 3 or width % 2 or rows // 3 * 2 % 2:
         raise arguments.wrong(name, f"(height * 3 / 2, width) with even sides for {layout}", f"shape {frame.shape}")
@@ -138,7 +138,7 @@ def _split(arguments: Arguments, name: str, frame: Tensor, layout: str) -> tuple
 
 
 def _given(arguments: Arguments, name: str, views: list[Tensor], layout: str) -> list[Tensor]:
-    """The planes that were given one by one."""
+    """Planes that are separate arrays."""
     height, width = views[0].shape[:2]
     half, across = (height + 1) // 2, (width + 1) // 2
     chroma = {"gray": [], "nv12": [(half, 2 * across)], "i420": [(half, across)] * 2}[layout]

@@ -1,4 +1,4 @@
-"""The tag head for arrays: checks, outputs, launch."""
+"""The tag head for arrays: validation, outputs, launch."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NAMES["maps_strides"] = "out.maps"
 
 
 class TagHead(NamedTuple):
-    """What :func:`tag_head` gives, or is given to write into: arrays, or None for what is not wanted.
+    """The outputs of :func:`tag_head`, or the arrays to write them to; None: not computed.
 
     Attributes:
         logits: float32 (B, C).
         scores: float32 (B, C), the sigmoid of the logits.
-        tags: bool (B, C): scores that reach their thresholds.
-        nonfinite: bool (B, C): logits that are NaN or infinite. NaN or infinity in a token raises it for all labels of
+        tags: bool (B, C): scores at or above their thresholds.
+        nonfinite: bool (B, C): logits that are NaN or infinite. NaN or infinity in a token sets it for all labels of
             the image, in a label for that label.
         maps: float32 (B, K, N), the attention maps of K labels.
     """
@@ -57,29 +57,29 @@ def tag_head(
     """Compute logit_c = sum_n softmax_n(alpha s_nc) s_nc + bias_c with s_nc = scale cos(LN(x_n), LN(t_c)), and tags.
 
     B images, N tokens, C labels, d channels (a multiple of 8 up to 1024). x and t have the same dtype: float32, float16
-    or bfloat16 (in NumPy that of ml_dtypes); sums are float32, as is all else. All arrays lie on one device. Nothing is
-    copied: the last axis of x and t must be contiguous, and rows aligned to 16 bytes on a GPU; other arrays must be
-    contiguous. alpha = 0 pools by the mean, a large alpha (1e4) by the maximum. A row that is zero has similarity 0.
+    or bfloat16 (in NumPy that of ml_dtypes); sums and all other arrays are float32. All arrays are on one device.
+    Nothing is copied: the last axis of x and t must be contiguous, with rows aligned to 16 bytes on a GPU; other arrays
+    must be contiguous. alpha = 0 is mean pooling, a large alpha (1e4) max pooling. A zero row has similarity 0.
 
     Args:
         x: image tokens (B, N, d).
-        t: label tokens (B, C, d), or (C, d) for the same labels in each image.
+        t: label tokens (B, C, d), or (C, d) if all images share the labels.
         scale, alpha: finite numbers.
         x_norm, t_norm: weight and bias of a layer norm, each float32 (d,); None: LN(v) = v.
         epsilon: of both layer norms.
         bias: float32 (C,); None: zeros.
         thresholds: float32 (C,); None: no tags.
-        maps: whether attention maps are wanted: softmax_n(alpha s_nc), or s_nc itself.
-        chosen: int32 (K,), the labels that have a map; a list of numbers does for arrays on the CPU. None: all labels.
-            On a GPU an entry that is no label leaves its map as it was.
-        out: what to write into, apart from each other and from the inputs; its None fields are left out, the logits
-            must be there. Tags may be uint8, and maps may have any strides. By default new arrays of x's library.
-        threads: on the CPU, how many share the labels; results don't depend on it.
+        maps: the attention maps to compute: softmax_n(alpha s_nc), s_nc itself, or none.
+        chosen: int32 (K,), the labels to compute maps for; on the CPU also a list of integers. None: all labels. On a
+            GPU an entry that is not a label leaves its map unchanged.
+        out: arrays to write to, which must not overlap each other or the inputs; None fields are not computed, the
+            logits are required. Tags may be uint8, maps may have any strides. By default new arrays of x's library.
+        threads: CPU threads that share the labels; results don't depend on it.
         stream: for arrays on a GPU, as in :func:`dual_softmax_attention`.
 
     Raises:
-        OptionError: a number, shape, dtype, device or layout does not fit; the error names the argument.
-        MissingPartError: the arrays are on a GPU and the core was built without CUDA, or there is no compiled core.
+        OptionError: a number, shape, dtype, device or layout is invalid; the error names the argument.
+        MissingPartError: the arrays are on a GPU and the core was built without CUDA, or the core is not installed.
         DeviceError: the device is too old or refused the launch.
     """
     arguments = Arguments("tag_head", stream, names=_NAMES)

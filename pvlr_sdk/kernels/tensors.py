@@ -1,4 +1,4 @@
-"""What a kernel is given: other libraries' arrays, where they lie, and the stream that works on them."""
+"""A kernel's arguments: arrays of other libraries, their device, and the stream that the kernel runs in."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .. import errors
 
 try:
     from .. import _core
-except ImportError:  # a checkout that was never installed
+except ImportError:  # a checkout that was not installed
     _core = None  # type: ignore[assignment]
 
 BUILD_HINT = 'Build one where the CUDA toolkit is: CMAKE_ARGS="-DPVLR_CUDA=ON" pip install . (docs/kernels.md).'
 TYPES = ("float32", "float16", "bfloat16")
 _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost
-_LEGACY_STREAM = 1  # what DLPack calls CUDA's default stream
-_NO_WAIT = -1  # what DLPack calls no stream
+_LEGACY_STREAM = 1  # DLPack's number of CUDA's default stream
+_NO_WAIT = -1  # DLPack's number of no stream
 
 
 def has_cuda() -> bool:
-    """Whether the compiled core has the CUDA kernels. Says nothing about a device."""
+    """Whether the compiled core contains the CUDA kernels, regardless of whether a GPU is present."""
     return _core is not None and _core.has_cuda()
 
 
@@ -30,15 +30,15 @@ class Arguments:
     """The arrays of one call, as tensors of the compiled core; every error names the argument.
 
     Args:
-        function: what is called in the compiled core.
-        public: what it is called here, if that is something else.
-        names: what the core calls some arguments, and what they are called here.
+        function: the core's function.
+        public: its public name, if different.
+        names: the core's argument names and their public ones, where they differ.
         stream: None (CUDA's default stream), an integer (a ``cudaStream_t``), or a stream of PyTorch, CuPy, PyCUDA or
             anything with ``__cuda_stream__``.
 
     Raises:
-        MissingPartError: there is no compiled core.
-        OptionError: the stream is none of these.
+        MissingPartError: the compiled core is not installed.
+        OptionError: the stream is invalid.
     """
 
     def __init__(self, function: str, stream: Any, *, names: dict[str, str] | None = None, public: str = "") -> None:
@@ -57,11 +57,11 @@ class Arguments:
         self._place: tuple[str, str] | None = None  # device of the first argument, and its name
 
     def view(self, name: str, value: Any) -> _core.Tensor:
-        """One argument, without a copy; it must lie where the ones before do.
+        """One argument as a tensor, without a copy; all must be on the same device.
 
         Raises:
-            OptionError: not an array, of an unknown kind, or on another device.
-            MissingPartError: on a GPU, and the core was built without CUDA.
+            OptionError: it is not an array, of an unknown type, or on another device.
+            MissingPartError: it is on a GPU, and the core was built without CUDA.
         """
         try:
             tensor = self._open(value)
@@ -97,10 +97,10 @@ class Arguments:
         return None if interface is None else _core.Tensor.from_cuda_array_interface(interface, value)
 
     def _ready_on(self, value: Any) -> int:
-        """The stream on which a producer shall make its array ready.
+        """The stream on which a producer must make its array ready.
 
-        PyTorch takes a handle for another stream than its own of the same handle, and would record and wait for an
-        event for each array.
+        PyTorch treats a handle as a stream other than its own with the same handle, and would record and wait for an
+        event per array.
         """
         torch = sys.modules.get("torch")
         if (
@@ -112,7 +112,7 @@ class Arguments:
         return self._handle or _LEGACY_STREAM
 
     def output(self, name: str, value: Any, shape: tuple[int, ...], type: str) -> _core.Tensor:
-        """An array to write into."""
+        """An array to write to."""
         tensor = self.view(name, value)
         if tensor.shape != shape:
             raise self.wrong(name, f"shape {shape}", str(tensor.shape))
@@ -123,12 +123,12 @@ class Arguments:
         return tensor
 
     def check_threads(self, threads: Any) -> None:
-        """Refuses what is no number of threads."""
+        """Reject an invalid number of threads."""
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
             raise self.wrong("threads", "a whole number from 1 to 1024", repr(threads))
 
     def apart(self, outputs: dict[str, _core.Tensor], inputs: dict[str, _core.Tensor]) -> None:
-        """Refuses outputs whose memory overlaps an input or each other."""
+        """Reject outputs whose memory overlaps an input or another output."""
         seen = dict(inputs)
         for name, tensor in outputs.items():
             begin, end = tensor.extent
@@ -138,7 +138,7 @@ class Arguments:
             seen[name] = tensor
 
     def empty_like(self, value: Any, shape: tuple[int, ...], argument: str = "out", type_: str | None = None) -> Any:
-        """A new array of the library that ``value`` is of, on its device; of its dtype, or of that name."""
+        """A new array of the same library and device as ``value``; ``type_`` names another dtype."""
         library = type(value).__module__.partition(".")[0]
         try:
             if isinstance(value, np.ndarray):
@@ -147,16 +147,16 @@ class Arguments:
                 return value.new_empty(shape, dtype=getattr(sys.modules[library], type_) if type_ else value.dtype)
             if library in ("cupy", "pycuda"):
                 return type(value)(shape, dtype=np.dtype(type_) if type_ else value.dtype)
-        except TypeError as error:  # NumPy knows bfloat16 after an import of ml_dtypes only
-            raise self.wrong(argument, f"an array to write into, as {library} has no {type_}", "None") from error
-        raise self.wrong(argument, f"arrays to write into, as no way to make them with {library} is known here", "None")
+        except TypeError as error:  # NumPy has bfloat16 only after an import of ml_dtypes
+            raise self.wrong(argument, f"an array to write to, since {library} has no {type_}", "None") from error
+        raise self.wrong(argument, f"an array to write to, since {library} arrays cannot be allocated here", "None")
 
     def run(self, *arguments: Any) -> None:
-        """Calls the core's function of the same name with the arguments and the stream.
+        """Call the core's function with the arguments and the stream.
 
         Raises:
-            OptionError: what only the launcher sees, as rows that are not aligned.
-            DeviceError: the device can't do it.
+            OptionError: an error that only the launcher detects, such as rows that are not aligned.
+            DeviceError: the device is not capable of it, or refused the launch.
         """
         try:
             getattr(_core, self._function)(*arguments, self._handle)
@@ -168,7 +168,7 @@ class Arguments:
                 self._place[0] if self._place else "device",
                 expected=f"a device that runs {self._public}",
                 got=str(error),
-                hint="See `pvlr doctor` and nvidia-smi; the kernels need compute capability 7.5 or later.",
+                hint="See pvlr doctor and nvidia-smi; the kernels need compute capability 7.5 or later.",
             ) from error
 
     def wrong(self, argument: str, expected: str, got: str) -> errors.OptionError:
@@ -179,15 +179,15 @@ class Arguments:
 def _capsule(value: Any, stream: int | None) -> Any:
     try:
         return value.__dlpack__(stream=stream, max_version=(1, 0))
-    except TypeError:  # it knows DLPack from before 1.0 only
+    except TypeError:  # it implements DLPack before 1.0
         return value.__dlpack__(stream=stream)
 
 
 def stream_handle(stream: Any) -> int:
-    """The ``cudaStream_t`` of a stream as a number; 0 for None.
+    """The ``cudaStream_t`` of a stream as an integer; 0 for None.
 
     Raises:
-        OptionError: it is no stream.
+        OptionError: it is not a stream.
     """
     if stream is None:
         return 0
@@ -197,5 +197,5 @@ def stream_handle(stream: Any) -> int:
         stream = getattr(stream, attribute, stream)
     if isinstance(stream, int) and not isinstance(stream, bool) and 0 <= stream < 2**64:
         return int(stream)
-    expected = "None, a number, or a stream of PyTorch, CuPy or PyCUDA"
-    raise errors.OptionError("stream", expected=expected, got=repr(stream), hint="A number is a cudaStream_t.")
+    expected = "None, an integer, or a stream of PyTorch, CuPy or PyCUDA"
+    raise errors.OptionError("stream", expected=expected, got=repr(stream), hint="An integer is a cudaStream_t.")

@@ -1,4 +1,4 @@
-"""``pvlr serve``: a page that shows what the cameras see, a REST API that tags photos, and figures for Prometheus."""
+"""``pvlr serve``: a page that shows what the cameras see, a REST API that tags images, and Prometheus metrics."""
 
 from __future__ import annotations
 

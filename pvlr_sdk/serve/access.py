@@ -1,9 +1,7 @@
-"""Who may come in: the Host and Origin of a request, and its token. Stands before everything else."""
+"""Access control, applied to every request: its Host, its Origin and its token."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import re
 import socket
@@ -15,8 +13,10 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 
+from .audit import Audit
 from .problems import problem
 from .settings import ServeSettings
+from .tokens import Tokens, session_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,7 +25,7 @@ COOKIE = "pvlr_session"
 SIGN_IN = "/signin"
 
 _PROBES = frozenset({"/healthz", "/readyz"})
-"""They say next to nothing, and who asks has no token and no name for this machine."""
+"""Open to all: they reveal next to nothing, and an orchestrator has neither a token nor a name for this machine."""
 _BEFORE_SIGNING_IN = frozenset({SIGN_IN, "/page/style.css", "/page/icon.svg"})
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
@@ -42,55 +42,76 @@ _HEADERS = {
 
 
 class Guard:
-    """Knows the token, and the names of this machine."""
+    """Checks requests against the tokens and the names of this machine.
 
-    def __init__(self, settings: ServeSettings) -> None:
-        self._token = settings.token
+    Attributes:
+        tokens: the valid tokens.
+        audit: records refusals, and what others do with it.
+    """
+
+    def __init__(self, settings: ServeSettings, audit: Audit) -> None:
+        self.tokens = Tokens(settings.token, settings.token_file)
+        self.audit = audit
         host_name = socket.gethostname().lower()
         self._names = {"localhost", host_name, f"{host_name}.local", *(name.lower() for name in settings.names)}
         if not _is_address(settings.host):
             self._names.add(settings.host.lower())
-        # The cookie is made from the token, so that sessions live through a restart and end with the token.
-        self._session = _digest(settings.token) if settings.token else ""
 
-    def check_token(self, given: str) -> str | None:
-        """The cookie of a session, if the token is the right one. Takes the same time whatever is wrong with it."""
-        return self._session if self._token and _equal(given, self._token) else None
+    def sign_in(self, scope: Scope, token: str) -> str | None:
+        """The session cookie of a token; None: it is not valid. The request is then its owner's."""
+        self._refresh()
+        name = self.tokens.name_of(token)
+        scope.setdefault("state", {})["who"] = name
+        return session_of(token) if name else None
 
     def judge(self, scope: Scope) -> Response | None:
-        """What to answer in place of the application; None: the request may pass."""
+        """The response that rejects a request; None: the request may pass, and ``state`` has the token's name."""
         path, headers = scope["path"], Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # Two lengths: a proxy may take the other one, and what follows for a request of its own.
+            return problem(400, "Send either Content-Length or Transfer-Encoding.", {"Connection": "close"})
         if path in _PROBES:
             return None
         if not self._is_our_name(headers.getlist("host")):
-            return problem(421, "Call this machine by its address or its host name, or name it with --name.")
+            return problem(421, "Use the address or the host name of this machine, or add this name with --name.")
         origin = headers.get("origin")
-        # A page of another site may send requests here, and open WebSockets; it can't take back its Origin.
-        if origin is not None and urlsplit_netloc(origin) != headers["host"].lower():
-            return problem(403, "Pages of other sites may not use this one.")
-        if self._token is None or path in _BEFORE_SIGNING_IN or self._is_known(headers):
+        # A page of another site may send requests here, and open WebSockets, but not without its Origin.
+        if origin is not None and _netloc(origin) != headers["host"].lower():
+            return problem(403, "Pages of other sites may not use this server.")
+        self._refresh()
+        if not self.tokens.required or path in _BEFORE_SIGNING_IN:
             return None
-        if scope["type"] == "http" and scope["method"] == "GET" and path == "/":
+        name = scope.setdefault("state", {})["who"] = self._name_of(headers)
+        if name is not None:
+            return None
+        self.audit.refused(scope)
+        if scope["type"] == "http" and scope["method"] == "GET" and path in ("/", "/docs"):
             return RedirectResponse(SIGN_IN, 303)
         return problem(401, "Send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
 
     def _is_our_name(self, hosts: list[str]) -> bool:
-        """Against DNS rebinding: a foreign name that was made to lead here. It takes a name, so addresses are fine."""
+        """Protects against DNS rebinding, another site's name that resolves to this machine; addresses are safe."""
         match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if match is None:
             return False
         host = match[1].strip("[]").lower()
         return _is_address(host) or host.rstrip(".") in self._names
 
-    def _is_known(self, headers: Headers) -> bool:
+    def _refresh(self) -> None:
+        result = self.tokens.refresh()
+        if result:
+            self.audit.record("tokens", result)
+
+    def _name_of(self, headers: Headers) -> str | None:
         kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self.check_token(token.strip()):
-            return True
-        return any(_equal(session, self._session) for session in _sessions(headers.getlist("cookie")))
+        name = self.tokens.name_of(token.strip()) if kind.lower() == "bearer" else None
+        for session in _sessions(headers.getlist("cookie")):
+            name = name or self.tokens.name_of_session(session)
+        return name
 
 
 class Access:
-    """Middleware: asks the guard first, and adds the headers that keep browsers strict."""
+    """Middleware that asks the guard first and adds security headers to each response."""
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:
         self._app = app
@@ -107,6 +128,9 @@ class Access:
             await send(message)
 
         refusal = self._guard.judge(scope)
+        scope.setdefault("state", {})["refused"] = refusal is not None
+        if scope.get("method") == "HEAD":
+            scope = {**scope, "method": "GET"}  # the web server sends the headers alone
         if refusal is None:
             await self._app(scope, receive, strictly)
         elif scope["type"] == "http":
@@ -119,20 +143,12 @@ class Access:
             await send({"type": "websocket.close", "code": 1008})
 
 
-def urlsplit_netloc(origin: str) -> str:
-    """Host and port of an Origin, as a Host header has them; empty for ``null`` and nonsense."""
+def _netloc(origin: str) -> str:
+    """Host and port of an Origin, as in a Host header; empty if it is ``null`` or invalid."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
-
-
-def _digest(token: str) -> str:
-    return hmac.new(token.encode(), b"pvlr session", hashlib.sha256).hexdigest()
-
-
-def _equal(given: str, known: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), known.encode())
 
 
 def _is_address(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The web application, put together."""
+"""The web application."""
 
 from __future__ import annotations
 
@@ -8,38 +8,56 @@ from fastapi import FastAPI
 
 from .. import __version__
 from ..site import Site
+from ..site.deployment import Deployment
 from ..tagger import Tagger
-from . import api, health, live, pages, problems
+from . import api, live, monitoring, pages, plans, problems
 from .access import Access, Guard
 from .hub import Hub
-from .metrics import make_registry
 from .problems import Problem
-from .settings import ServeSettings
-from .tagging import PhotoTagger
+from .tagging import UploadTagger
+from .tuning import Tuning
 
 _ABOUT = (
-    "Tags photos, and tells what cameras see. Anything that fails is a problem document (RFC 9457); docs/errors.md has "
-    "a section on each class of `error`."
+    "Tags images and reports what cameras see. Each failure is a problem document (RFC 9457); docs/errors.md describes "
+    "each class of `error`."
 )
 
 
-def create_app(tagger: Tagger, site: Site | None, settings: ServeSettings, hub: Hub, photos: PhotoTagger) -> FastAPI:
-    """The application. Whoever runs it also runs ``hub`` in the same event loop, and the site in another thread."""
-    # The interactive documents of FastAPI load scripts from a foreign server.
+def create_app(
+    tagger: Tagger,
+    site: Site | None,
+    guard: Guard,
+    hub: Hub,
+    uploads: UploadTagger,
+    tuning: Tuning,
+    deployment: Deployment,
+) -> FastAPI:
+    """The application. Its caller also runs ``hub`` in the same event loop, and the site in another thread."""
+    # Without FastAPI's documentation, which loads scripts from another server; pages.py has our own.
     app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
-    guard = Guard(settings)
-    app.include_router(api.make_router(tagger, site, photos))
+    app.include_router(api.make_router(tagger, site, uploads, tuning, guard.audit))
+    app.include_router(plans.make_router(deployment, guard.audit))
     app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], tagger.labels))
-    app.include_router(health.make_router(site, hub, make_registry(tagger, site, hub)))
+    app.include_router(monitoring.make_probes(site, hub))
+    app.include_router(monitoring.make_router(tagger, site, hub, uploads.counts))
     app.include_router(pages.make_router(guard))
     app.add_middleware(Access, guard=guard)
-    _complete_openapi(app, settings.token is not None)
+    _complete_openapi(app, guard.tokens.required)
+    return app
+
+
+def create_probes(site: Site | None, guard: Guard, hub: Hub) -> FastAPI:
+    """The application of the probes' own port."""
+    app = FastAPI(openapi_url=None)
+    problems.install(app)
+    app.include_router(monitoring.make_probes(site, hub))
+    app.add_middleware(Access, guard=guard)
     return app
 
 
 def _complete_openapi(app: FastAPI, protected: bool) -> None:
-    """Add to the document what every route shares: the schema of problems, and the token."""
+    """Add the schema of problems and the token, which all routes share, to the OpenAPI document."""
     make = app.openapi
 
     def complete() -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""What the browsers are told, gathered once for all of them: newest pictures, notices, states, and a short history."""
+"""What the browsers are sent, collected once for all of them: frames, events, states and a short history."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
+import statistics
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -21,23 +22,24 @@ from ..site import Site
 from ..sources import redacted
 from ..stream import Observation
 from ..tagger import Tagger
-from .attention import weights
-from .history import History
-from .pictures import encode
+from .images import attention_weights, encode
 
-_PAUSE = 0.04
-"""Seconds between two looks at the site. It is never called back, so that no browser can hold a camera up."""
-_NOTICES = 1000
+_INTERVAL = 0.04
+"""Seconds between two reads of the site. It is polled, so that no browser can delay a camera."""
+_EVENTS = 1000
 _SHOWN = 8
-"""Labels that a picture comes with: those with the largest margins."""
+"""Number of labels sent with a frame: those with the largest margins."""
 _HUNG = 10.0
+_HISTORY = 600
+"""Seconds of history, so that a new page has its charts immediately."""
+_HISTORY_COUNTS = ("tagged", "dropped", "late")
 
 
 class Hub:
-    """Looks at a site from the server's event loop. Only its thread may call the methods, but for those that say so.
+    """Polls a site in the server's event loop. Unless stated otherwise, call its methods in that thread only.
 
     Args:
-        tagger: whose labels the numbers in the messages mean.
+        tagger: its labels; messages contain their indices.
         site: None: there are no cameras.
     """
 
@@ -46,12 +48,14 @@ class Hub:
         self._site = site
         self._names = list(site.config.cameras) if site else []
         self._index = {label: position for position, label in enumerate(tagger.labels)}
-        # For each camera the labels that it can report, as positions, and their thresholds.
-        self._watched = {name: _columns(site, name, self._index) for name in self._names} if site else {}
+        # For each camera the indices of the labels that it can report, and their thresholds.
+        self._watched: dict[str, tuple[Any, Any]] = {}
+        self._settings: object = None
         self._newest: dict[str, Observation] = {}
+        self._smoothed: dict[str, Any] = {}
         self._encoded: dict[str, tuple[Observation, asyncio.Future[bytes]]] = {}
-        self._workers = ThreadPoolExecutor(1, "pvlr-pictures")
-        self._notices: deque[dict[str, Any]] = deque(maxlen=_NOTICES)
+        self._workers = ThreadPoolExecutor(1, "pvlr-images")
+        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._history = History(self._names)
         self._states: dict[str, str] = {}
         self._changed = asyncio.Condition()
@@ -59,43 +63,43 @@ class Hub:
         self._unsubscribe: Callable[[], None] | None = None
         self.viewers = 0
         self.stopping = False
-        self.figures: dict[str, Any] = {}
-        self.ticks = self.figured = self.noticed = 0
+        self.stats_message: dict[str, Any] = {}
+        self.ticks = self.stats_count = self.event_count = 0
 
     async def run(self) -> None:
-        """Look at the site until :meth:`stop`; to be started before the site runs, so that no notice is missed."""
+        """Poll the site until :meth:`stop`; start it before the site runs, so that no event is missed."""
         loop = asyncio.get_running_loop()
 
-        def note(event: Event) -> None:
+        def add(event: Event) -> None:
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._note, event)
+                loop.call_soon_threadsafe(self._add, event)
 
-        self._unsubscribe = self._site.subscribe(note) if self._site else None
+        self._unsubscribe = self._site.subscribe(add) if self._site else None
         while not self.stopping:
-            self._look()
-            await self._tell()
-            await asyncio.sleep(_PAUSE)
-        await self._tell()
+            self._poll()
+            await self._notify()
+            await asyncio.sleep(_INTERVAL)
+        await self._notify()
 
     def stop(self) -> None:
-        """Let everything that waits here end. Any thread may call it."""
+        """End everything that waits here; safe in any thread."""
         self.stopping = True
         if self._unsubscribe:
             self._unsubscribe()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def alive(self) -> bool:
-        """Whether the event loop has looked here within ten seconds. Any thread may ask."""
+        """Whether the event loop has polled the site within ten seconds; safe in any thread."""
         return time.monotonic() - self._alive < _HUNG
 
     async def tick(self, last: int) -> int:
-        """Wait for a look later than the one with this number, and give its number."""
+        """Wait for a poll after the one with this number; returns its number."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.ticks > last)
             return self.ticks
 
     def hello(self) -> dict[str, Any]:
-        """What a browser needs to begin."""
+        """The first message to a browser."""
         return {
             "kind": "hello",
             "version": __version__,
@@ -103,24 +107,25 @@ class Hub:
             "precision": str(self._tagger.info["precision"]),
             "now": time.time(),
             "labels": self._tagger.labels,
-            "cameras": [self._introduce(name) for name in self._names],
+            "cameras": [self._describe(name) for name in self._names],
             "history": self._history.to_dict(),
-            "notices": list(self._notices),
+            "snapshots": bool(self._site and self._site.config.events.snapshots),
+            "events": list(self._events),
         }
 
-    def notices_after(self, count: int) -> tuple[int, list[dict[str, Any]]]:
-        """How many notices there were in all, and those after the first ``count`` (the last thousand at most)."""
-        fresh = min(self.noticed - count, len(self._notices))
-        return self.noticed, list(islice(self._notices, len(self._notices) - fresh, None))
+    def events_after(self, count: int) -> tuple[int, list[dict[str, Any]]]:
+        """The total number of events, and those after the first ``count`` (at most the last thousand)."""
+        fresh = min(self.event_count - count, len(self._events))
+        return self.event_count, list(islice(self._events, len(self._events) - fresh, None))
 
     def newest(self, camera: str) -> Observation | None:
-        """The newest result of a camera; None while it has none."""
+        """The newest observation of a camera; None while it has none."""
         return self._newest.get(camera)
 
-    async def picture(self, seen: Observation, label: str | None) -> bytes:
-        """A message with a picture: the length of its JSON header in 4 bytes (big-endian), the header, the JPEG.
+    async def frame_message(self, seen: Observation, label: str | None) -> bytes:
+        """A message with a frame: the length of its JSON header in 4 bytes (big-endian), the header, the JPEG.
 
-        ``label`` is the one whose attention map comes along. A picture is encoded once, however many watch it.
+        It includes the attention map of ``label``. A frame is encoded once for all browsers.
         """
         name = seen.camera
         known = self._encoded.get(name)
@@ -132,14 +137,15 @@ class Hub:
         header = json.dumps(self._header(seen, label)).encode()
         return len(header).to_bytes(4, "big") + header + jpeg
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self._changed:
             self.ticks += 1
             self._changed.notify_all()
 
     def _header(self, seen: Observation, label: str | None) -> dict[str, Any]:
+        assert self._site is not None
         columns, thresholds = self._watched[seen.camera]
-        scores = seen.result.scores[columns]
+        scores = self._smoothed[seen.camera][columns]
         best = np.argsort(thresholds - scores, kind="stable")[:_SHOWN]
         if label in self._index and self._index[label] not in columns[best]:
             best = np.append(best, np.flatnonzero(columns == self._index[label]))
@@ -152,24 +158,27 @@ class Hub:
             "tags": [[column, round(score, 4), round(threshold, 4)] for column, score, threshold in rows],
         }
         if label is not None:
-            heat = weights(seen.result, label)
+            heat = attention_weights(seen.result, label)
             cells = base64.b64encode((255 * heat).round().astype(np.uint8).tobytes()).decode()
             header["map"] = {"label": label, "rows": heat.shape[0], "columns": heat.shape[1], "cells": cells}
         return header
 
-    def _introduce(self, name: str) -> dict[str, Any]:
+    def _describe(self, name: str) -> dict[str, Any]:
         assert self._site is not None
         camera = self._site.config.cameras[name]
         return {"name": name, "uri": redacted(camera.uri), "region": camera.region}
 
-    def _note(self, event: Event) -> None:
-        self._notices.append(event.to_dict())
-        self.noticed += 1
+    def _add(self, event: Event) -> None:
+        self._events.append(event.to_dict())
+        self.event_count += 1
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         self._alive = time.monotonic()
         if self._site is None:
             return
+        if self._settings is not (settings := self._site.config.events):
+            self._watched = {name: _columns(self._site, name, self._index) for name in self._names}
+            self._settings = settings
         for name in self._names:
             seen = self._site.latest(name)
             if seen is None:
@@ -177,17 +186,58 @@ class Hub:
                 self._encoded.pop(name, None)
             elif seen is not self._newest.get(name):
                 self._newest[name] = seen
+                self._smoothed[name] = self._site.smoothed(name)
                 self._history.add_age(name, seen.age)
         states = self._site.cameras
         if states != self._states or self._history.due():
             self._states = states
             cameras = self._site.stats()["cameras"]
             second = self._history.close(time.time(), cameras) if self._history.due() else None
-            self.figures = {"kind": "figures", "cameras": cameras, "second": second}
-            self.figured += 1
+            self.stats_message = {"kind": "stats", "cameras": cameras, "second": second}
+            self.stats_count += 1
 
 
 def _columns(site: Site, camera: str, index: dict[str, int]) -> tuple[Any, Any]:
     watched = site.watched(camera)
     columns = np.array([index[label] for label in watched], np.intp)
     return columns, np.array(list(watched.values()), np.float64)
+
+
+class History:
+    """For each second ``[median age, maximum age, tagged, dropped, late]``; ages in seconds, None without a result."""
+
+    def __init__(self, cameras: Sequence[str]) -> None:
+        self._seconds: deque[tuple[float, dict[str, list[float | None]]]] = deque(maxlen=_HISTORY)
+        self._ages: dict[str, list[float]] = {name: [] for name in cameras}
+        self._before = {name: dict.fromkeys(_HISTORY_COUNTS, 0) for name in cameras}
+        self._next = time.monotonic() + 1
+
+    def add_age(self, camera: str, age: float) -> None:
+        """Add the age of a result of this second."""
+        self._ages[camera].append(age)
+
+    def due(self) -> bool:
+        """Whether the second is over."""
+        return time.monotonic() >= self._next
+
+    def close(self, wall: float, stats: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """End the second; ``stats`` are the cameras' statistics since the start."""
+        # Not always one second after the last: a process that was stopped for long would add empty ones to catch up.
+        self._next = max(self._next + 1, time.monotonic() + 0.5)
+        rows: dict[str, list[float | None]] = {}
+        for name, ages in self._ages.items():
+            counts = {count: stats[name][count] for count in _HISTORY_COUNTS}
+            new = [counts[count] - self._before[name][count] for count in _HISTORY_COUNTS]
+            middle = [round(statistics.median(ages), 4), round(max(ages), 4)] if ages else [None, None]
+            rows[name] = [*middle, *new]
+            self._before[name] = counts
+            ages.clear()
+        self._seconds.append((wall, rows))
+        return {"time": wall, "cameras": rows}
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"times": [...], "cameras": {name: [row, ...]}}``, oldest first."""
+        return {
+            "times": [wall for wall, _ in self._seconds],
+            "cameras": {name: [rows[name] for _, rows in self._seconds] for name in self._ages},
+        }

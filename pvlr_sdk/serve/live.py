@@ -1,11 +1,12 @@
-"""The WebSocket of the page. A browser gets a picture when it has shown the one before: however slow it is, nothing
-queues up for it, and no camera and no other browser notices."""
+"""The WebSocket of the page. A browser gets a frame only after it has shown the one before: nothing queues up for a
+slow browser, and it affects neither a camera nor another browser."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,15 +15,15 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..stream import Observation
 from .hub import Hub
 
-_MOST_VIEWERS = 32
+_MAX_VIEWERS = 32
 _INTERVAL = 0.08
-"""The least seconds between two pictures of a camera: twelve a second look like motion."""
-_WRONG, _LATER, _LEAVING = 1008, 1013, 1001
+"""Minimum seconds between two frames of a camera: twelve per second look fluent."""
+_POLICY_VIOLATION, _TRY_AGAIN_LATER, _GOING_AWAY = 1008, 1013, 1001
 
 
-class Wish(BaseModel):
-    """What a browser says: that it has shown a picture (``shown`` is the camera), that it wants a label's attention
-    map with the pictures of a camera (``map``; None as its label: no more), or that it pauses."""
+class ViewerRequest(BaseModel):
+    """A message from a browser: it has ``shown`` a frame of a camera, it requests the attention ``map`` of a label with
+    the frames of a camera (None: no map), or it pauses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,68 +34,70 @@ class Wish(BaseModel):
 
 
 class Viewer:
-    """One browser."""
+    """The connection to one browser."""
 
     def __init__(self, hub: Hub, socket: WebSocket, cameras: list[str], labels: frozenset[str]) -> None:
         self._hub = hub
         self._socket = socket
         self._labels = labels
         self._paused = False
-        self._shows = {name: _Shown() for name in cameras}
+        self._views = {name: _CameraView() for name in cameras}
 
     async def run(self) -> None:
-        """Talk until either side has enough."""
-        talking = asyncio.create_task(self._talk())
-        listening = asyncio.create_task(self._listen())
+        """Send and receive until either side ends."""
+        tasks = {asyncio.create_task(self._send()), asyncio.create_task(self._receive())}
         try:
-            await asyncio.wait({talking, listening}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (talking, listening):
+            for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(talking, listening, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, RuntimeError)):
                 raise result
 
-    async def _talk(self) -> None:
-        hub, tick, figured = self._hub, 0, 0
-        count = hub.noticed
-        await self._socket.send_json(hub.hello())
+    async def _send(self) -> None:
+        hub, tick, stats_count = self._hub, 0, 0
+        count = hub.event_count
+        await self._send_json(hub.hello())
         while not hub.stopping:
-            count, fresh = hub.notices_after(count)
+            count, fresh = hub.events_after(count)
             if fresh:
-                await self._socket.send_json({"kind": "notices", "notices": fresh})
-            if figured != hub.figured:
-                figured = hub.figured
-                await self._socket.send_json(hub.figures)
-            for name, shown in self._shows.items():
+                await self._send_json({"kind": "events", "events": fresh})
+            if stats_count != hub.stats_count:
+                stats_count = hub.stats_count
+                await self._send_json(hub.stats_message)
+            for name, view in self._views.items():
                 seen = hub.newest(name)
-                if seen is not None and shown.wants(seen, self._paused):
-                    shown.sent(seen)
-                    await self._socket.send_bytes(await hub.picture(seen, shown.label))
+                if seen is not None and view.wants(seen, self._paused):
+                    view.sent(seen)
+                    await self._socket.send_bytes(await hub.frame_message(seen, view.label))
             tick = await hub.tick(tick)
-        await self._socket.close(_LEAVING)
+        await self._socket.close(_GOING_AWAY)
 
-    async def _listen(self) -> None:
+    async def _send_json(self, message: dict[str, Any]) -> None:
+        await self._socket.send_text(json.dumps(message))  # ASCII: lone surrogates in names have no UTF-8
+
+    async def _receive(self) -> None:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             try:
-                wish = Wish.model_validate_json(message.get("text") or "")
+                request = ViewerRequest.model_validate_json(message.get("text") or "")
             except ValidationError:
-                await self._socket.close(_WRONG, "not a message of this protocol")
+                await self._socket.close(_POLICY_VIOLATION, "invalid message")
                 return
-            if wish.kind == "pause":
-                self._paused = wish.on
-            elif wish.camera not in self._shows or wish.label not in self._labels | {None}:
-                await self._socket.close(_WRONG, "no such camera or label")
+            if request.kind == "pause":
+                self._paused = request.on
+            elif request.camera not in self._views or request.label not in self._labels | {None}:
+                await self._socket.close(_POLICY_VIOLATION, "unknown camera or label")
                 return
-            elif wish.kind == "map":
-                self._shows[wish.camera].look_for(wish.label)
+            elif request.kind == "map":
+                self._views[request.camera].request_map(request.label)
             else:
-                self._shows[wish.camera].waiting = False
+                self._views[request.camera].waiting = False
 
 
-class _Shown:
-    """What a browser has of a camera: its last picture, whether it still works on that one, and the map it wants."""
+class _CameraView:
+    """A camera in a browser: its last frame, whether the browser has yet to show it, and the requested map."""
 
     def __init__(self) -> None:
         self.waiting = False
@@ -112,7 +115,7 @@ class _Shown:
         self.waiting, self._again, self._last = True, False, seen
         self._not_before = time.monotonic() + _INTERVAL
 
-    def look_for(self, label: str | None) -> None:
+    def request_map(self, label: str | None) -> None:
         self._again |= label != self.label
         self.label = label
 
@@ -125,8 +128,8 @@ def make_router(hub: Hub, cameras: list[str], labels: list[str]) -> APIRouter:
     @router.websocket("/v1/live")
     async def live(socket: WebSocket) -> None:
         await socket.accept()
-        if hub.viewers >= _MOST_VIEWERS:
-            await socket.close(_LATER, "too many browsers")
+        if hub.viewers >= _MAX_VIEWERS:
+            await socket.close(_TRY_AGAIN_LATER, "too many browsers")
             return
         hub.viewers += 1
         try:

@@ -1,65 +1,133 @@
-"""What the API answers, as schemas: the OpenAPI document is made from these."""
+"""The responses of the API, from which its OpenAPI document is generated."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+
+def readable(text: object) -> object:
+    """A text with ? for each lone surrogate, which no response can contain; other objects as they are."""
+    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(readable)]
+"""A text from outside, such as a label of a model or the name of a file."""
 Score = float
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class AttentionMap(BaseModel):
-    """Where the model looked: weights of a grid over the tagged part of the picture, row by row from its top left,
-    the largest being 1."""
+    """Where the model looks for a label: weights of a grid over the tagged part of the image, row by row from the top
+    left, with a maximum of 1."""
 
-    label: str
+    label: Text
     rows: int
     columns: int
     weights: list[float] = Field(description="rows * columns numbers from 0 to 1")
 
 
 class TagModel(BaseModel):
-    """One label that the picture shows; ``margin`` is ``score - threshold``."""
+    """A label at or above its threshold; ``margin`` is ``score - threshold``."""
 
-    label: str
+    label: Text
     score: Score
     threshold: Score
     margin: float
 
 
 class TagsModel(BaseModel):
-    """The tags of one picture, best first."""
+    """The tags of one image, best first."""
 
     width: int
     height: int
+    plan: str = Field(description="SHA-256 of the plan that tagged it")
     tags: list[TagModel]
-    attention: list[AttentionMap] = Field(description="of each tag, if it was asked for")
+    attention: list[AttentionMap] = Field(description="one for each tag, if requested")
     timing_ms: dict[str, float] = Field(description="decode, preprocess, inference, head and total")
 
 
-class LabelModel(BaseModel):
-    """A label, and the score from which on it is a tag."""
+class PlanModel(BaseModel):
+    """The plan in use, and the comparison with the one before when it was deployed."""
 
-    label: str
+    model: Text
+    plan: str = Field(description="SHA-256 of the plan, as in the results")
+    state: Literal["in use", "loading", "probation"] = Field(
+        description="loading: another plan is loaded and tested; probation: it returns to the previous plan if it fails"
+    )
+    reason: Text = Field(description="why the last change was refused or undone; empty if it was not")
+    frames: int | None = Field(description="live frames that both plans tagged; null: not deployed since the start")
+    agreement: float | None = Field(description="share of these frames with the same tags; null without frames")
+    before_ms: float | None = Field(description="milliseconds per inference of the previous plan")
+    after_ms: float | None = Field(description="of the plan in use, at the same time")
+
+
+class PlanChange(BaseModel):
+    """Which plan to load."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    plan: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+        default=None,
+        description="absolute path of a plan or its folder on the server's machine, or the name of a model; null: the "
+        "plan that the site file names now",
+        examples=[None],
+    )
+    sequential: bool | None = Field(
+        default=None, description="close the running plan first; null: as the site file says", examples=[None]
+    )
+
+
+class LabelModel(BaseModel):
+    """A label, and the score at or above which it is a tag."""
+
+    label: Text
     threshold: Score
 
 
 class LabelsModel(BaseModel):
-    """What the model knows."""
+    """The labels of the model."""
 
-    model: str
+    model: Text
     labels: list[LabelModel]
 
 
+class SettingModel(LabelModel):
+    """A label's threshold, that of the plan, and whether its events are reported."""
+
+    plan_threshold: Score
+    reported: bool
+
+
+class SettingsModel(BaseModel):
+    """The thresholds and the labels of events."""
+
+    labels: list[SettingModel]
+    site_file: Text | None = Field(description="name of the file that keeps changes; null: they hold until the end")
+    own_labels: list[str] = Field(description="cameras whose own `labels` or `deny` in the site file take precedence")
+
+
+class SettingsChange(BaseModel):
+    """A change of some settings; all others stay."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict, description="new thresholds of some labels", examples=[{"person": 0.7}]
+    )
+    labels: list[str] | None = Field(
+        default=None, description="report the events of these labels only; null: no change", examples=[None]
+    )
+
+
 class EventModel(BaseModel):
-    """A notice: a label appeared at a camera, or went away. docs/events.md explains the fields."""
+    """A label appeared at a camera, or disappeared. docs/events.md describes the fields."""
 
     event: Literal["on", "off"]
     id: str
-    camera: str
-    label: str
+    camera: Text
+    label: Text
     time: Moment
     score: Score
     peak: Score
@@ -67,26 +135,26 @@ class EventModel(BaseModel):
     start: Moment
     end: Moment | None = None
     duration: float | None = Field(default=None, description="seconds; only in `off`")
-    reason: str | None = None
-    snapshot: str | None = None
+    reason: Text | None = None
+    snapshot: Text | None = None
 
 
 class EventsModel(BaseModel):
-    """Notices, oldest first."""
+    """Events, oldest first."""
 
     events: list[EventModel]
 
 
 class CameraModel(BaseModel):
-    """A camera: its state, its figures since the start, and what it shows now."""
+    """A camera: its state, its statistics since the start, and its current tags."""
 
-    name: str
-    uri: str = Field(description="without credentials")
+    name: Text
+    uri: Text = Field(description="without credentials")
     state: Literal["starting", "live", "lost", "ended"]
-    reason: str = Field(description="why it is lost or has ended")
+    reason: Text = Field(description="why it is lost or has ended")
     width: int | None
     height: int | None
-    fps: float = Field(description="captured frames a second, over the last few seconds")
+    fps: float = Field(description="captured frames per second, over the last few seconds")
     captured: int
     tagged: int
     dropped: int
@@ -94,9 +162,9 @@ class CameraModel(BaseModel):
     failed: int
     reconnects: int
     decode_errors: int
-    age_p50: float | None = Field(description="seconds from capture to tags")
+    age_p50: float | None = Field(description="seconds from capture to result")
     age_p99: float | None
-    tags: list[TagModel] = Field(description="of the newest frame; empty while there is none")
+    tags: list[TagModel] = Field(description="tags of the newest frame; empty if there is none")
 
 
 class CamerasModel(BaseModel):
@@ -106,7 +174,7 @@ class CamerasModel(BaseModel):
 
 
 class HealthModel(BaseModel):
-    """Whether all is well, and if not, why."""
+    """The result of a health check, with the reason of a failure."""
 
     status: Literal["ok", "failing"]
-    reason: str
+    reason: Text

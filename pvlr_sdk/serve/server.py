@@ -1,86 +1,96 @@
-"""Runs the application in a thread of its own, beside the cameras."""
+"""Runs the web application in its own thread, beside the cameras."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
 
 import uvicorn
 
 from .. import errors
 from ..site import Site
+from ..site.deployment import Deployment
 from ..tagger import Tagger
-from .app import create_app
-from .door import Door
+from .access import Guard
+from .app import create_app, create_probes
+from .audit import Audit, Repeats
+from .connections import Connections
 from .hub import Hub
 from .settings import ServeSettings
-from .tagging import PhotoTagger
+from .tagging import UploadTagger
+from .tuning import Tuning
 
-_MOST_CONNECTIONS = 128
-"""From here on requests get a 503; twice as many are open at most."""
+_PROBES = 32
+"""Maximum number of connections to the port of the probes."""
+_BACKLOG = 128
+_EXPIRE = 0.5
+"""Seconds between two searches for connections that have waited for too long."""
 _GRACE = 0.3
-"""Seconds that answers under way have at the end."""
+"""Seconds for responses in progress when the server stops."""
+_REPEATS = Repeats()
 
 
 class WebServer:
-    """Serves one tagger, and one site if there is one. Neither is closed at the end.
+    """Serves a tagger and, optionally, a site. Neither is closed at the end.
 
     Args:
-        ended: called from the server's thread if it ends by itself, with what went wrong.
+        ended: called in the server's thread with the exception that ended it, if it fails.
+        deployment: changes the plan; None: one of its own.
 
     Raises:
-        OptionError: the address can't be bound, or the TLS files can't be used.
+        OptionError: the address, the TLS files or the tokens cannot be used.
     """
 
     def __init__(
-        self, tagger: Tagger, site: Site | None, settings: ServeSettings, ended: Callable[[BaseException], None]
+        self,
+        tagger: Tagger,
+        site: Site | None,
+        settings: ServeSettings,
+        ended: Callable[[BaseException], None],
+        deployment: Deployment | None = None,
     ) -> None:
         self._settings = settings
         self._ended = ended
-        self._socket = _bind(settings)
-        self._name: tuple[str, int] = self._socket.getsockname()[:2]
-        self._hub = Hub(tagger, site)
-        self._photos = PhotoTagger(tagger, settings)
-        app = create_app(tagger, site, settings, self._hub, self._photos)
-        config = uvicorn.Config(
-            app,
-            http="h11",  # httptools, which it would prefer, has no bound on the length of headers
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            ws_max_size=4096,
-            ws_max_queue=8,
-            ws_per_message_deflate=False,  # JPEG does not get smaller
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
-        )
-        try:
-            config.load()
-        except OSError as error:
-            self._socket.close()
-            raise errors.OptionError(
-                "tls_cert and tls_key",
-                expected="a certificate and its key, as PEM files",
-                got=error.strerror or type(error).__name__,
-                hint="Check the paths, and that the key belongs to the certificate.",
-            ) from None
-        self._server = uvicorn.Server(config)
+        tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
+        with ExitStack() as opened:
+            main = opened.enter_context(_bind(settings, settings.port))
+            probes = None
+            if settings.probe_port is not None:
+                probes = opened.enter_context(_bind(settings, settings.probe_port, _PROBES))
+            self._hub = Hub(tagger, site)
+            tuning = Tuning(tagger, site, settings.site_file)
+            self._deployment = deployment or Deployment(
+                tagger, site, settings.site_file, site.config.deploy if site else None
+            )
+            self._uploads = UploadTagger(tagger, site, settings, tuning, self._deployment)
+            guard = Guard(settings, Audit(settings.audit_log))
+            self._deployment.on_undone = lambda reason: guard.audit.record("rollback", "ok", reason=reason)
+            app = create_app(tagger, site, guard, self._hub, self._uploads, tuning, self._deployment)
+            self._listening = [main]
+            self._servers = [uvicorn.Server(_config(app, main, tls))]
+            if probes:
+                self._listening.append(probes)
+                self._servers.append(uvicorn.Server(_config(create_probes(site, guard, self._hub), probes, {})))
+            opened.pop_all()
+        self._name: tuple[str, int] = main.getsockname()[:2]
+        self.probe_port: int | None = probes.getsockname()[1] if probes else None
+        """The port of the probes, if they have one of their own."""
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pvlr-web", daemon=True)
 
     @property
     def url(self) -> str:
-        """Where it can be reached, as far as the address says."""
+        """The URL of its address."""
         host, port = self._name
         return f"{self._settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def start(self) -> None:
-        """Begin to serve; returns once requests are answered."""
+        """Start to serve; returns once requests are answered."""
         self._thread.start()
         self._started.wait()
 
@@ -89,17 +99,19 @@ class WebServer:
         return self._hub.alive()
 
     def stop(self) -> None:
-        """Begin to end. Any thread and any signal handler may call it."""
+        """Start to end; safe in any thread and in a signal handler."""
         self._hub.stopping = True
-        self._server.should_exit = True
+        for server in self._servers:
+            server.should_exit = True
 
     def close(self) -> None:
-        """Stop, and wait for the thread, but no longer than a second."""
+        """Stop, and wait at most a second for the thread."""
         self.stop()
         self._thread.join(_GRACE)
-        self._server.force_exit = True
+        for server in self._servers:
+            server.force_exit = True
         self._thread.join(1 - _GRACE)
-        self._photos.close()
+        self._uploads.close()
         self._hub.stop()
 
     def _run(self) -> None:
@@ -111,27 +123,67 @@ class WebServer:
             self._started.set()
 
     async def _serve(self) -> None:
-        watching = asyncio.create_task(self._hub.run())
-        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not (self._server.started and self._hub.ticks) and not serving.done():
+        polling = asyncio.create_task(self._hub.run())
+        serving = [
+            asyncio.create_task(server.serve(sockets=[one]))
+            for server, one in zip(self._servers, self._listening, strict=True)
+        ]
+        while not (all(server.started for server in self._servers) and self._hub.ticks):
+            if any(task.done() for task in serving):
+                break
             await asyncio.sleep(0.01)
         self._started.set()
-        await asyncio.wait({watching, serving}, return_when=asyncio.FIRST_COMPLETED)
+        while not any(task.done() for task in (polling, *serving)):
+            await asyncio.wait({polling, *serving}, timeout=_EXPIRE, return_when=asyncio.FIRST_COMPLETED)
+            for one in self._listening:
+                one.expire()
         self.stop()
-        self._photos.stop()
-        await asyncio.gather(watching, serving)
+        self._uploads.stop()
+        await asyncio.gather(polling, *serving)
+        # What is left would be cancelled by asyncio and answered with a 500.
+        for one in self._listening:
+            one.abort()
+        await asyncio.sleep(0)
 
 
-def _bind(settings: ServeSettings) -> socket.socket:
+def _config(app: Any, listening: Connections, options: dict[str, Any]) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        http=listening.protocol(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        ws_max_size=4096,
+        ws_max_queue=8,
+        ws_per_message_deflate=False,  # JPEG does not compress further
+        **options,
+    )
+    logging.getLogger("uvicorn.error").addFilter(_REPEATS)  # one for all servers; adding it again changes nothing
+    try:
+        config.load()
+    except OSError as error:
+        raise errors.OptionError(
+            "tls_cert and tls_key",
+            expected="a certificate and its key, as PEM files",
+            got=error.strerror or type(error).__name__,
+            hint="Check the paths, and whether the key belongs to the certificate.",
+        ) from None
+    return config
+
+
+def _bind(settings: ServeSettings, port: int, most: int | None = None) -> Connections:
     host = settings.host
     try:
-        family = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, settings.port), family=family, backlog=128)
-        return Door(listening, 2 * _MOST_CONNECTIONS)
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         raise errors.OptionError(
-            f"host {host} and port {settings.port}",
+            f"host {host} and port {port}",
             expected="a free address of this machine",
             got=getattr(error, "strerror", None) or str(error),
-            hint="Choose another --port; 0 takes a free one.",
+            hint="Choose another port; 0 selects a free one.",
         ) from None
+    return Connections(listening, most or settings.max_connections, most or settings.max_connections_per_address)

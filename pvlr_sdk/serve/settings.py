@@ -1,4 +1,4 @@
-"""Where the server listens, who may come in, and how much they may send."""
+"""The server's address, its access control and its limits for uploads."""
 
 from __future__ import annotations
 
@@ -7,56 +7,66 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import errors
-
-_SHORTEST_TOKEN = 16
+from .tokens import check_token, read_tokens
 
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """How to serve.
+    """Settings of the server.
 
     Attributes:
-        host: the address to bind. Any but a loopback one needs a token.
-        port: 0 takes a free one.
-        token: what each request must know; None: nothing.
-        names: names by which browsers may call this machine, beside ``localhost``, its host name and any IP address.
-        tls_cert, tls_key: PEM files; with them the server speaks https.
-        max_bytes: of an uploaded picture.
-        max_pixels: of an uploaded picture, once decoded.
-        timeout: seconds for an upload to arrive, and again for it to be tagged.
+        host: the address to bind. Any other than a loopback address requires a token.
+        port: 0 selects a free one.
+        token: the token that each request must contain; None: no token.
+        token_file: a file with tokens by name, instead of ``token``; it is read again when it changes, see
+            :class:`pvlr_sdk.serve.tokens.Tokens`.
+        names: names of this machine that browsers may use, besides ``localhost``, its host name and IP addresses.
+        tls_cert, tls_key: PEM files that enable https.
+        probe_port: the port of a second listener that has ``/healthz`` and ``/readyz`` alone, without TLS; 0 selects a
+            free one, None: no such listener.
+        max_connections: maximum number of open connections.
+        max_connections_per_address: maximum number of those that come from one address.
+        audit_log: a file that records sign-ins and changes as JSON lines; None: they are only logged.
+        max_bytes: maximum size of an uploaded image.
+        max_pixels: maximum number of pixels of an uploaded image.
+        timeout: seconds for an upload to arrive, and again for tagging it.
+        site_file: the configuration that keeps thresholds and labels set on the page; None: they hold until the end.
 
     Raises:
-        OptionError: an address without a token, a token that can be guessed, or half of a TLS pair.
+        OptionError: the token is missing or too short, the token file is invalid, or one of the TLS files is missing.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
     names: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    probe_port: int | None = None
+    max_connections: int = 256
+    max_connections_per_address: int = 128
+    audit_log: Path | None = None
     max_bytes: int = 16_000_000
     max_pixels: int = 40_000_000
     timeout: float = 10.0
+    site_file: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.token is None and not is_loopback(self.host):
+        if self.token is None and self.token_file is None and not is_loopback(self.host):
             raise errors.OptionError(
                 f"host {self.host}",
                 expected="a token, for an address that other machines can reach",
                 got="none",
-                hint="Set PVLR_TOKEN, for example to what `openssl rand -hex 16` prints, or bind 127.0.0.1.",
+                hint="Set PVLR_TOKEN, for example to the output of `openssl rand -hex 16`, or bind 127.0.0.1.",
             )
-        if self.token is not None and not (len(self.token) >= _SHORTEST_TOKEN and _is_plain(self.token)):
-            raise errors.OptionError(
-                "token",
-                expected=f"at least {_SHORTEST_TOKEN} visible ASCII characters",
-                got=f"{len(self.token)} characters",  # never the token itself
-                hint="For example what `openssl rand -hex 16` prints.",
-            )
+        if self.token is not None:
+            check_token(self.token)
+        if self.token_file is not None:
+            read_tokens(self.token_file)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise errors.OptionError(
-                "tls_cert and tls_key", expected="both or neither", got="one of them", hint="Name the other file too."
+                "tls_cert and tls_key", expected="both or neither", got="one of them", hint="Set the other one too."
             )
 
     @property
@@ -66,14 +76,10 @@ class ServeSettings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
+    """Whether only this machine can connect to the address."""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _is_plain(text: str) -> bool:
-    return all("!" <= char <= "~" for char in text)

@@ -1,87 +1,100 @@
-"""An uploaded picture: read within bounds of bytes and time, decoded within a bound of pixels."""
+"""Reads an uploaded image within limits of bytes and time, and decodes it within a limit of pixels."""
 
 from __future__ import annotations
 
-import io
+from collections.abc import AsyncGenerator, Callable
 from typing import NoReturn
 
 import anyio
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from .. import errors
-from ..frames import Frame, load_frame
+from ..frames import images
+from ..frames.frames import Frame
+from ..isolation import Decoders
 from .problems import ProblemError
 
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp")
+FORM = "multipart/form-data"
 _ANY = "application/octet-stream"
-_FORMATS = ("JPEG", "PNG", "WEBP")
-_MOST_SCANS = 100
-"""Of a progressive JPEG, which has about ten. Each costs a pass over all pixels, however few bytes it has."""
+_UNKNOWN = ("", "application/x-www-form-urlencoded")  # curl --data-binary sends the latter unless told otherwise
+_FORMATS = ("jpeg", "png", "webp")
 
 
-async def read_upload(request: Request, most_bytes: int, seconds: float) -> bytes:
-    """The body of a request.
+async def read_upload(
+    request: Request, max_bytes: int, seconds: float, arrived: Callable[[int], None] | None = None
+) -> bytes:
+    """The image in the body of a request: the body itself, or the first file of a form.
+
+    Args:
+        max_bytes: limit of the body.
+        seconds: limit of the time in which it must arrive.
+        arrived: called with the number of bytes whenever some have arrived.
 
     Raises:
-        ProblemError: it is no picture by its type, or it did not arrive in time.
-        ImageSizeError: it is too long.
-        ClientDisconnect: whoever sent it has left.
+        ProblemError: its Content-Type is not supported, the form is invalid, or it did not arrive in time.
+        ImageSizeError, ClientDisconnect: it is too long, or the client has disconnected.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in (*MEDIA_TYPES, _ANY):
-        raise ProblemError(
-            415, f"Send Content-Type: {', '.join(MEDIA_TYPES)} or {_ANY}.", Accept=", ".join(MEDIA_TYPES)
-        )
+    if kind not in (*MEDIA_TYPES, _ANY, FORM, *_UNKNOWN):
+        known = ", ".join((*MEDIA_TYPES, FORM))
+        raise ProblemError(415, f"Use Content-Type: {known} or {_ANY}.", Accept=known)
+    body = await read_body(request, max_bytes, seconds, arrived)
+    return await _file_in(request, body) if kind == FORM else body
+
+
+async def _file_in(request: Request, body: bytes) -> bytes:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(request.headers, stream(), max_files=1, max_fields=16)
+    parser.spool_max_size = len(body)  # in memory: uploads are never on disk
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise ProblemError(422, f"The form is invalid: {error.message}") from None
+    for _, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            return await value.read()
+    raise ProblemError(422, "The form has no complete file; use for example curl -F file=@photo.jpg.")
+
+
+async def read_body(
+    request: Request, max_bytes: int, seconds: float, arrived: Callable[[int], None] | None = None
+) -> bytes:
+    """The body of a request. Takes and raises what :func:`read_upload` does."""
     declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and (len(declared) > 18 or int(declared) > most_bytes):
-        _too_long(most_bytes, declared[:18])
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > max_bytes):
+        _reject_size(f"{max_bytes} bytes", declared[:18])
     body = bytearray()
     with anyio.move_on_after(seconds) as limit:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > most_bytes:
-                _too_long(most_bytes, "more")
+            if len(body) > max_bytes:
+                _reject_size(f"{max_bytes} bytes", "more")
+            if arrived:
+                arrived(len(chunk))
     if limit.cancelled_caught:
-        raise ProblemError(408, f"The picture did not arrive within {seconds:g} s.", Connection="close")
+        raise ProblemError(408, f"The image did not arrive within {seconds:g} s.", Connection="close")
     return bytes(body)
 
 
-def decode_upload(data: bytes, most_pixels: int) -> Frame:
-    """An encoded picture as pixels, upright: those that OpenCV gives for the same JPEG or PNG.
+def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None) -> Frame:
+    """Decode an image and rotate it upright; the pixels are those of ``Tagger.predict`` for the same bytes.
 
-    The size is read before anything is decoded, and by the library that decodes, so that nothing can tell two sizes.
+    Args:
+        decoders: processes that decode it; None: this one.
 
     Raises:
-        EmptyFrameError, ImageSizeError, ImageDecodeError: no bytes, too many pixels, or no picture.
+        IsolationError: no process can be started.
+        EmptyFrameError, ImageSizeError, ImageDecodeError: no bytes, too many pixels, or an invalid image.
     """
-    from PIL import Image
-
-    if not data:
-        raise errors.EmptyFrameError("picture", expected="an encoded picture", got="no bytes", hint="Send a file.")
-    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > _MOST_SCANS:
-        raise _undecodable(f"more than {_MOST_SCANS} scans")
-    try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if image.width * image.height > most_pixels:
-            _too_many_pixels(most_pixels, f"{image.width} x {image.height}")
-        return load_frame(image)
-    except Image.DecompressionBombError:
-        _too_many_pixels(most_pixels, "far more")
-    except errors.PvlrError:
-        raise
-    except Exception as error:  # a decoder may raise anything when it is fed with anything
-        raise _undecodable(f"{len(data)} bytes that are none, or a damaged one ({type(error).__name__})") from None
+    decode = decoders.decode if decoders else images.decode
+    image = decode(data, "image", max_pixels=max_pixels, formats=_FORMATS)
+    return Frame(image.pixels, "bgr", image.full_size)
 
 
-def _too_long(most: int, got: str) -> NoReturn:
-    raise errors.ImageSizeError("picture", expected=f"at most {most} bytes", got=got, hint="Send a smaller one.")
-
-
-def _too_many_pixels(most: int, got: str) -> NoReturn:
-    raise errors.ImageSizeError("picture", expected=f"at most {most} pixels", got=got, hint="Make it smaller first.")
-
-
-def _undecodable(got: str) -> errors.ImageDecodeError:
-    return errors.ImageDecodeError(
-        "picture", expected="a complete JPEG, PNG or WebP picture", got=got, hint="Save it again, or convert it."
-    )
+def _reject_size(limit: str, got: str) -> NoReturn:
+    raise errors.ImageSizeError("image", expected=f"at most {limit}", got=got, hint="Send a smaller image.")

@@ -1,18 +1,46 @@
-"""Events as JSON, one object a line: to stdout, to a file, to a file that is rotated."""
+"""Events as JSON, one object per line: to stdout, to a file, to a file that is rotated."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
-from .. import errors
+from pydantic import Field
+
 from ..events import Event
+from .disk import FILE_MODE, create_file, output_errors
+from .queues import MemoryQueue
+from .settings import ConfigPath, EventSinkSettings, EventWorker, Positive
+from .worker import Sink, SinkWorker
+
+_EXPECTED = "a file to write events to"
 
 
-class JsonlStream:
-    """Writes lines to a file descriptor, by default stdout. When its reader is gone it is of no more use."""
+class JsonlSettings(EventSinkSettings):
+    """One JSON object per line. ``path`` ``-`` is stdout; a file is rotated at ``max_mb``, ``keep`` old ones stay."""
+
+    kind: Literal["jsonl"] = "jsonl"
+    path: Literal["-"] | ConfigPath = Field(union_mode="left_to_right")
+    max_mb: Positive | None = None
+    keep: Annotated[int, Field(ge=0)] = 5
+
+    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+        sink: JsonlStream | JsonlFile
+        if isinstance(self.path, str):
+            sink = JsonlStream()
+        elif self.max_mb is None:
+            sink = JsonlFile(self.path)
+        else:
+            sink = RotatingJsonl(self.path, int(self.max_mb * 1e6), self.keep)
+        return SinkWorker(sink, MemoryQueue[Event]())
+
+
+class JsonlStream(Sink[Event]):
+    """Writes lines to a file descriptor, by default stdout, until its reader is gone."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.name = "stdout" if descriptor is None else f"descriptor {descriptor}"
@@ -24,54 +52,41 @@ class JsonlStream:
         """Write one line; waits while a pipe is full.
 
         Raises:
-            BrokenPipeError: nobody reads any more.
-            OSError: no space; a line of which a part was written is finished by the next try.
+            BrokenPipeError: the reader is gone.
+            OSError: no space; the next attempt completes a partly written line.
         """
         if item is not self._item:
             self._item = item
             self._rest += f"{item.to_json()}\n".encode()
-        # Not through sys.stdout: its buffer would keep a line back, and its lock hang the exit while a pipe is full.
+        # Not through sys.stdout: its buffer would delay a line, and its lock block the exit while a pipe is full.
         while self._rest:
             self._rest = self._rest[os.write(self._descriptor, self._rest) :]
 
-    def close(self) -> None:
-        """Nothing to do."""
 
+class JsonlFile(Sink[Event]):
+    """Appends lines to a file; each line is written completely or not at all, even if the disk is full.
 
-class JsonlFile:
-    """Appends lines to a file; a line is there in full or not at all, also when the disk is full.
-
-    The file is opened for each line: moved away by logrotate or deleted, it is made anew.
+    The file is opened for each line: after logrotate has moved it, it is created again. It is readable by its user and
+    group only, unless it exists already.
 
     Raises:
-        OutputError: it can't be written to.
+        OutputError: it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = f"file {path}"
         self._path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with output_errors(path, _EXPECTED):
+            create_file(path)
             self._mend()
-        except OSError as error:
-            raise self._error(error) from error
 
     def write(self, item: Event) -> None:
-        """Append one line.
-
-        Raises:
-            OutputError: no space or no permission; the file is as it was.
-        """
-        try:
+        """Append one line. After an OutputError the file is unchanged."""
+        with output_errors(self._path, _EXPECTED):
             self._append(f"{item.to_json()}\n".encode())
-        except OSError as error:
-            raise self._error(error) from error
-
-    def close(self) -> None:
-        """Nothing to do."""
 
     def _append(self, line: bytes) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
         try:
             size = os.fstat(descriptor).st_size
             try:
@@ -84,22 +99,14 @@ class JsonlFile:
             os.close(descriptor)
 
     def _mend(self) -> None:
-        """End a line of which a power cut left a part, so that the next one starts in its own."""
+        """End a line that a power failure left incomplete, so that the next event starts a new line."""
         with open(self._path, "a+b") as file:
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 file.write(b"\n")
 
-    def _error(self, error: OSError) -> errors.OutputError:
-        return errors.OutputError(
-            str(self._path),
-            expected="a file to write events to",
-            got=error.strerror or str(error),
-            hint="Free some space or choose another file.",
-        )
-
 
 class RotatingJsonl(JsonlFile):
-    """Appends lines to a file of at most ``max_bytes``; older ones are in ``PATH.1`` (newest) to ``PATH.keep``."""
+    """Appends lines to a file of at most ``max_bytes``; older files are ``PATH.1`` (newest) to ``PATH.keep``."""
 
     def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
         super().__init__(path)

@@ -1,73 +1,94 @@
-"""Events to an MQTT broker."""
+"""Events to an MQTT broker, with Home Assistant's discovery: a binary sensor for each label of each camera."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from .. import errors
+from pydantic import SecretStr
+
+from .. import __version__, errors
+from ..escape import sensor_ids, topic_level
 from ..events import Event
-from . import discovery
+from .settings import ConfigPath, EventWorker, SpooledSettings, revealed
+from .spool import SpooledWorker
 
 _KEEP_ALIVE = 30
-"""Seconds; a broker that is silent for one and a half of them is gone."""
+"""Seconds; a broker that is silent for 1.5 times as long is gone."""
 _OFFLINE_WAIT = 0.25
 _ACKNOWLEDGE_WAIT = 10.0
 _GOODBYE_WAIT = 0.2
 _AWAY = "not reachable"
 
 
-@dataclass(frozen=True)
-class MqttSettings:
-    """How to reach a broker, and what to call things there.
+class MqttSettings(SpooledSettings):
+    """A broker, as ``mqtt://[USER:PASSWORD@]HOST[:PORT]``, or ``mqtts://`` for TLS.
 
     Attributes:
-        url: ``mqtt://[USER:PASSWORD@]HOST[:PORT]``, or ``mqtts://`` for TLS.
         user, password: if they are not in the URL.
-        ca: certificates to trust in place of the system's. ``cert`` and ``key``: this device's own.
-        client_id: None: one that the broker chooses.
-        prefix: events go to ``PREFIX/CAMERA/events``; ``PREFIX/status`` says ``online`` or ``offline``.
-        discovery: the labels of each camera, to announce to Home Assistant; empty: announce nothing.
+        ca: certificates to trust instead of the system's. ``cert`` and ``key``: this device's own.
+        client_id: None: the broker chooses one.
+        prefix: events go to ``PREFIX/CAMERA/events``, ``online`` and ``offline`` to ``PREFIX/status``.
+        discovery: announce a binary sensor for each camera and label to Home Assistant.
     """
 
-    url: str = field(repr=False)
+    kind: Literal["mqtt"] = "mqtt"
     user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
+    password: SecretStr | None = None
+    ca: ConfigPath | None = None
+    cert: ConfigPath | None = None
+    key: ConfigPath | None = None
     client_id: str | None = None
     prefix: str = "pvlr"
-    discovery: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    discovery: bool = False
+
+    def check(self) -> None:
+        self.address()
+        _make_client(self)
+
+    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+        self.check()  # before the queue, which the next attempt would find in use
+        queue = self.open_queue()
+        return SpooledWorker(MqttSink(self, labels), queue, longest_pause=0.5)
+
+    def address(self) -> tuple[str, int]:
+        """Host and port. Raises OptionError if the prefix or the URL is invalid."""
+        prefix = self.prefix
+        if not prefix or prefix.startswith("$") or not prefix.isprintable() or "+" in prefix or "#" in prefix:
+            raise errors.OptionError(
+                "mqtt prefix", expected="the start of a topic, without + and #", got=repr(prefix), hint="Such as pvlr."
+            )
+        return _address(self.url)
 
 
 class MqttSink:
-    """Publishes each notice with QoS 1, one at a time, so that their order holds through any number of reconnects.
+    """Publishes each event with QoS 1, one at a time, so that their order survives any number of reconnects.
 
-    The broker gets a notice again only if this process ends between the publication and its acknowledgement. The
-    broker publishes ``offline`` if the connection breaks (last will).
+    The broker receives an event twice only if this process ends between the publication and its acknowledgement. It
+    publishes ``offline`` if the connection breaks (last will).
 
     Raises:
-        OptionError: the URL, the prefix or a certificate can't be.
+        OptionError: the URL, the prefix or a certificate is invalid.
         MissingPartError: paho-mqtt is not installed.
     """
 
-    def __init__(self, settings: MqttSettings) -> None:
-        host, port = _checked(settings)
+    def __init__(self, settings: MqttSettings, labels: Mapping[str, Sequence[str]] | None = None) -> None:
+        host, port = settings.address()
+        announced = (labels if settings.discovery else None) or {}
         self.name = f"mqtt {host}:{port}"
         self._settings = settings
         self._status = f"{settings.prefix}/status"
-        self._announcements = discovery.announcements(settings.prefix, self._status, settings.discovery)
-        self._states = {
-            discovery.state_topic(settings.prefix, camera, label): "OFF"
-            for camera, labels in settings.discovery.items()
-            for label in labels
+        self._announcements = _announcements(settings.prefix, self._status, announced)
+        self._topics = {
+            (camera, label): topic
+            for camera, names in announced.items()
+            for label, topic in _state_topics(settings.prefix, camera, names).items()
         }
+        self._states = dict.fromkeys(self._topics.values(), "OFF")
         self._states_lock = threading.Lock()
         self._connected = threading.Event()
         self._refusal = _AWAY
@@ -82,17 +103,17 @@ class MqttSink:
         self._client.loop_start()
 
     def write(self, item: Event) -> None:
-        """Publish one notice and wait for the broker's acknowledgement.
+        """Publish one event and wait for the broker's acknowledgement.
 
         Raises:
-            ConnectionError: the broker is away. Called with the same notice again, it waits for the first publication,
+            ConnectionError: the broker is away. Called again with the same event, it waits for the first publication,
                 which the client repeats by itself.
         """
         if item != self._in_flight[0]:
             if not self._connected.wait(_OFFLINE_WAIT):
                 raise ConnectionError(f"the broker is {self._refusal}")
             with self._acknowledgement:
-                # Acknowledged is also what follows a connection. The client's numbers come round again after 65535.
+                # Messages after a connection are acknowledged too. The client's numbers start again after 65535.
                 self._acknowledged.clear()
             self._in_flight = (item, self._publish(item))
         waiting = self._in_flight[1]
@@ -104,26 +125,26 @@ class MqttSink:
         self._in_flight = (None, set())
 
     def close(self) -> None:
-        """Say goodbye, if the broker is there, and end the connection."""
+        """Publish ``offline``, if the broker is there, and disconnect."""
         if self._connected.is_set():
             with contextlib.suppress(RuntimeError, ValueError):
                 self._client.publish(self._status, "offline", qos=1, retain=True).wait_for_publish(_GOODBYE_WAIT)
         self._client.disconnect()
-        # Waits for a connection attempt that hangs; nobody should wait for that.
+        # In a thread: it waits for a connection attempt that hangs.
         threading.Thread(target=self._client.loop_stop, daemon=True).start()
 
     def _publish(self, item: Event) -> set[int]:
-        topic = f"{self._settings.prefix}/{item.camera}/events"
+        topic = f"{self._settings.prefix}/{topic_level(item.camera)}/events"
         published = {self._client.publish(topic, item.to_json(), qos=1).mid}
-        state = discovery.state_topic(self._settings.prefix, item.camera, item.label)
-        if state in self._states:
+        state = self._topics.get((item.camera, item.label))
+        if state is not None:
             with self._states_lock:
                 self._states[state] = item.state.upper()
                 published.add(self._client.publish(state, self._states[state], qos=1, retain=True).mid)
         return published
 
-    # Called by paho's thread. What follows a connection goes out with QoS 0: it is repeated with the next one anyway,
-    # and must not pile up behind a connection that comes and goes.
+    # Called by paho's thread. Messages after a connection have QoS 0: they are repeated with the next one anyway, and
+    # must not pile up behind an unstable connection.
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
@@ -147,37 +168,18 @@ class MqttSink:
             self._acknowledgement.notify_all()
 
 
-def check(settings: MqttSettings) -> None:
-    """Check the settings without connecting; raises what :class:`MqttSink` does."""
-    _checked(settings)
-    _make_client(settings)
-
-
-def _checked(settings: MqttSettings) -> tuple[str, int]:
-    """The host and the port of settings whose topics can be published to."""
-    prefix = settings.prefix
-    if not prefix or prefix.startswith("$") or not prefix.isprintable() or "+" in prefix or "#" in prefix:
-        raise errors.OptionError(
-            "mqtt prefix", expected="the beginning of a topic", got=repr(prefix), hint="Without + and #, such as pvlr."
-        )
-    return _address(settings.url)
-
-
 def _make_client(settings: MqttSettings) -> Any:
     try:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
     except ImportError:
         raise errors.MissingPartError(
-            "mqtt",
-            expected="the package paho-mqtt",
-            got="none",
-            hint='Install it with pip install "pvlr-sdk[cameras]".',
+            "mqtt", expected="the package paho-mqtt", got="none", hint=errors.install_hint("cameras")
         ) from None
     url = urlsplit(settings.url)
     client = Client(CallbackAPIVersion.VERSION2, settings.client_id or "")
     user = settings.user or (unquote(url.username) if url.username else None)
-    password = settings.password or (unquote(url.password) if url.password else None)
+    password = revealed(settings.password) or (unquote(url.password) if url.password else None)
     if user is not None:
         client.username_pw_set(user, password)
     if url.scheme == "mqtts":
@@ -186,7 +188,7 @@ def _make_client(settings: MqttSettings) -> Any:
             client.tls_set(ca, cert, key)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise errors.OptionError(
-                "mqtt certificates", expected="PEM files that fit", got=str(error), hint="Check ca, cert and key."
+                "mqtt certificates", expected="valid PEM files", got=str(error), hint="Check ca, cert and key."
             ) from None
     client.max_inflight_messages_set(1)
     client.reconnect_delay_set(1, 10)
@@ -194,17 +196,44 @@ def _make_client(settings: MqttSettings) -> Any:
 
 
 def _address(url: str) -> tuple[str, int]:
-    """Host and port; the URL itself never shows in a message, it may hold a password."""
+    """Host and port; the URL itself is never part of a message, because it may contain a password."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        split = urlsplit(url)
+        host, port = split.hostname, split.port
     except ValueError:
-        parts, host, port = urlsplit(""), None, None
-    if parts.scheme not in ("mqtt", "mqtts") or not host or parts.path.strip("/") or parts.query:
+        split, host, port = urlsplit(""), None, None
+    if split.scheme not in ("mqtt", "mqtts") or not host or split.path.strip("/") or split.query:
         raise errors.OptionError(
             "mqtt url",
             expected="mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://",
-            got="something else",
+            got="another form",
             hint="Write / @ and : in a password as %2F, %40 and %3A.",
         )
-    return host, port or (8883 if parts.scheme == "mqtts" else 1883)
+    return host, port or (8883 if split.scheme == "mqtts" else 1883)
+
+
+def _state_topics(prefix: str, camera: str, labels: Sequence[str]) -> dict[str, str]:
+    """For each label the topic of its retained state, ``ON`` or ``OFF``."""
+    return {
+        label: f"{prefix}/{topic_level(camera)}/{identifier}/state" for label, identifier in sensor_ids(labels).items()
+    }
+
+
+def _announcements(prefix: str, status: str, labels: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The retained messages, topic to payload, that announce the sensors of ``labels`` to Home Assistant."""
+    messages = {}
+    for camera, names in labels.items():
+        (node,) = sensor_ids([f"{prefix}_{camera}"]).values()
+        identifiers, states = sensor_ids(names), _state_topics(prefix, camera, names)
+        for label in names:
+            messages[f"homeassistant/binary_sensor/{node}/{identifiers[label]}/config"] = json.dumps(
+                {
+                    "name": label,
+                    "unique_id": f"{node}_{identifiers[label]}",
+                    "state_topic": states[label],
+                    "availability_topic": status,
+                    "device": {"identifiers": [node], "name": camera, "manufacturer": "pvlr_sdk"},
+                    "origin": {"name": "pvlr_sdk", "sw_version": __version__},
+                }
+            )
+    return messages

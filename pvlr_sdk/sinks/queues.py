@@ -1,4 +1,4 @@
-"""What waits for a sink: in memory, or on the disk where it survives the process."""
+"""Queues in front of the sinks: in memory, or on disk, where they survive the process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from .. import errors
 from ..events import Event
+from .disk import closed_on_error, create_file, output_errors
 
 T = TypeVar("T")
 
@@ -21,35 +20,36 @@ _OPENING = (
     "PRAGMA locking_mode = EXCLUSIVE",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
-    "PRAGMA wal_autocheckpoint = 32",  # pages: a queue is small, its journal shall be too
+    "PRAGMA wal_autocheckpoint = 32",  # pages: keeps the journal small
     "CREATE TABLE IF NOT EXISTS queue (seq INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)",
 )
 
 
 class Queue(Protocol[T]):
-    """First in, first out, bounded: when it is full the oldest waiting item is given up and counted.
+    """First in, first out, bounded: when it is full the oldest waiting item is dropped and counted in ``lost``.
 
-    Any thread may ``put``; one thread takes. What was taken stays the first in line until it is ``done``.
+    Any thread may ``put``; one thread takes. A taken item stays in the queue until it is ``done``.
     """
 
-    lost: int
+    @property
+    def lost(self) -> int: ...
 
     def put(self, item: T) -> None:
-        """Add an item at the end; never waits for room."""
+        """Append an item; never waits for space."""
 
     def take(self, timeout: float) -> T | None:
-        """The first item; None if there is none for ``timeout`` seconds, or until :meth:`wake`."""
+        """Wait for the first item; None after ``timeout`` seconds or :meth:`wake`."""
 
     def wake(self) -> None:
-        """Let a ``take`` that waits return."""
+        """End the wait of ``take``."""
 
     def done(self) -> None:
-        """Forget the item that was taken."""
+        """Remove the item that was taken."""
 
     def __len__(self) -> int: ...
 
     def close(self) -> None:
-        """Free what it holds. What is on the disk stays there for the next time."""
+        """Release it. Items on disk stay there for the next process."""
 
 
 class MemoryQueue(Generic[T]):
@@ -85,7 +85,7 @@ class MemoryQueue(Generic[T]):
 
     def done(self) -> None:
         with self._changed:
-            if self._taken and self._items:  # else it was closed meanwhile
+            if self._taken and self._items:  # empty if it was closed meanwhile
                 self._items.popleft()
             self._taken = False
 
@@ -93,7 +93,7 @@ class MemoryQueue(Generic[T]):
         return len(self._items)
 
     def close(self) -> None:
-        """Give up what is left, counted."""
+        """Drop and count the remaining items."""
         with self._changed:
             self.lost += len(self._items)
             self._items.clear()
@@ -103,11 +103,11 @@ class DiskQueue:
     """A queue of events in an SQLite file; it survives a killed process, and belongs to one process at a time.
 
     Args:
-        path: the file; its folder is made if need be. Only this user may read it.
-        capacity: the most events that wait.
+        path: the file, readable by this user only; its folder is created if it does not exist.
+        capacity: maximum number of waiting events.
 
     Raises:
-        OutputError: the file can't be opened, or another process uses it. ``put`` raises it when the disk is full.
+        OutputError: the file cannot be opened, or another process uses it. ``put`` raises it when the disk is full.
     """
 
     def __init__(self, path: str | os.PathLike[str], capacity: int = 100_000) -> None:
@@ -118,13 +118,15 @@ class DiskQueue:
         self._taken = self._done = self._forgotten = -1
         with self._reported():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            create_file(self._path, 0o600)
             self._database = sqlite3.connect(self._path, timeout=0.5, isolation_level=None, check_same_thread=False)
-            for statement in _OPENING:
-                self._database.execute(statement)
-            (self._count,) = self._database.execute("SELECT count(*) FROM queue").fetchone()
+            with closed_on_error(self._database):
+                for statement in _OPENING:
+                    self._database.execute(statement)
+                (self._count,) = self._database.execute("SELECT count(*) FROM queue").fetchone()
 
-    def put(self, item: Event) -> None:
+    def put(self, item: Event, *, taken: bool = False) -> None:
+        """Append an event; ``taken``: it is the first one, and has already been taken elsewhere."""
         with self._changed, self._reported():
             self._forget()
             if self._count >= self._capacity:
@@ -132,8 +134,10 @@ class DiskQueue:
                 self._database.execute(f"DELETE FROM queue WHERE seq = ({first})", (max(self._taken, self._done),))
                 self._count -= 1
                 self.lost += 1
-            self._database.execute("INSERT INTO queue (event) VALUES (?)", (item.pack(),))
+            added = self._database.execute("INSERT INTO queue (event) VALUES (?)", (item.pack(),))
             self._count += 1
+            if taken:
+                self._taken = added.lastrowid or -1
             self._changed.notify()
 
     def take(self, timeout: float) -> Event | None:
@@ -171,20 +175,12 @@ class DiskQueue:
             self._database.close()
 
     def _forget(self) -> None:
-        """Delete what is done. A full disk can't even do that: then it is tried again later."""
+        """Delete what is done. If even that fails on a full disk, a later call tries again."""
         if self._forgotten < self._done:
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("DELETE FROM queue WHERE seq <= ?", (self._done,))
                 self._forgotten = self._done
 
-    @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise errors.OutputError(
-                str(self._path),
-                expected="a file for the events that wait",
-                got=str(error),
-                hint="Free some space or name another file; two processes can't share one.",
-            ) from error
+    def _reported(self) -> contextlib.AbstractContextManager[None]:
+        hint = "Free some space or choose another file; two processes cannot share one."
+        return output_errors(self._path, "a writable queue file", hint)

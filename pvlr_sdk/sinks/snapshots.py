@@ -1,4 +1,4 @@
-"""JPEG files of the frames that turned events on."""
+"""JPEG files of the frames that started events."""
 
 from __future__ import annotations
 
@@ -9,47 +9,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import write_files
-from .retention import trim
+from .disk import FOLDER_MODE, Retention, output_errors
+from .worker import Sink
 
+_FORM = r"(?!\.)[\w.-]+/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.jpg"
+"""A camera and the id of an event."""
 _QUALITY = 90
 _TRIMS = 20
-"""How often the folder is looked through while its whole room is written once."""
+"""Number of times that the folder is trimmed while ``max_bytes`` are written."""
 
 
 class Snapshot(NamedTuple):
-    """A frame and where it goes; ``order`` is that of its channels, as in ``CapturedFrame``."""
+    """A frame and the path to write it to; ``order`` is as in ``CapturedFrame``."""
 
     path: Path
     pixels: NDArray[np.uint8]
     order: str
 
 
-class SnapshotSink:
-    """Writes each frame as a JPEG below a folder, of at most ``max_bytes`` in all; the oldest are deleted."""
+class SnapshotSink(Sink[Snapshot]):
+    """Writes frames as JPEG files to ``FOLDER/CAMERA/ID.jpg``; the oldest of its own files are deleted above
+    ``max_bytes``. See :class:`.disk.Retention`."""
 
     def __init__(self, folder: Path, max_bytes: int = 10**9) -> None:
         self.name = f"snapshots {folder}"
-        self._folder = folder
+        self._retention = Retention(folder, _FORM, max_bytes)
         self._max_bytes = max_bytes
-        self._untrimmed = max_bytes  # what earlier processes left is looked through with the first frame
+        self._untrimmed = max_bytes  # the first frame also trims what earlier processes left
 
     def write(self, item: Snapshot) -> None:
-        """Encode and write one frame, all of it or nothing.
-
-        Raises:
-            OutputError: there is no space, or no permission.
-        """
-        import cv2
-
-        from ..frames import load_bgr
+        """Encode and write one frame, completely or not at all."""
+        from ..frames.bgr import encode_jpeg, load_bgr
 
         color = "bgr" if item.order == "gray" else item.order
-        encoded = cv2.imencode(".jpg", load_bgr(item.pixels, color), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
-        write_files({item.path: encoded.tobytes()})
+        encoded = encode_jpeg(load_bgr(item.pixels, color), _QUALITY)
+        with output_errors(item.path, "a writable path"):
+            item.path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        self._retention.add(item.path)
+        write_files({item.path: encoded})
         self._untrimmed += len(encoded)
         if self._untrimmed > self._max_bytes // _TRIMS:
-            trim(self._folder, "*/*.jpg", self._max_bytes)
+            self._retention.trim()
             self._untrimmed = 0
-
-    def close(self) -> None:
-        """Nothing to do."""

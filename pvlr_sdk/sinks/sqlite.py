@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
-from .. import errors
 from ..events import Event, rfc3339
+from .disk import closed_on_error, create_file, output_errors
+from .queues import MemoryQueue
+from .settings import ConfigPath, EventSinkSettings, EventWorker
+from .worker import SinkWorker
 
+_EXPECTED = "an SQLite file to write events to"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS events (
     id TEXT PRIMARY KEY,
@@ -34,34 +38,39 @@ ON CONFLICT (id) DO UPDATE SET
 """
 
 
-class SqliteSink:
-    """Keeps one row for each event in the table ``events``: written when it begins, completed when it ends.
+class SqliteSettings(EventSinkSettings):
+    """One row per event in the table ``events`` of an SQLite file."""
 
-    ``end_time``, ``duration`` and ``reason`` are NULL while an event is on, and stay so if the process is killed. Each
-    write is one transaction in write-ahead mode: a process killed at any moment leaves whole rows only, and others can
-    read at any time. Times are RFC 3339 texts in UTC, which sort.
+    kind: Literal["sqlite"] = "sqlite"
+    path: ConfigPath
+
+    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+        return SinkWorker(SqliteSink(self.path), MemoryQueue[Event]())
+
+
+class SqliteSink:
+    """Keeps one row per event in the table ``events``: inserted when it begins, completed when it ends.
+
+    ``end_time``, ``duration`` and ``reason`` are NULL while an event is on, and stay NULL if the process is killed.
+    Each write is one transaction in write-ahead mode: a killed process leaves complete rows only, and others can read
+    at any time. Times are RFC 3339 strings in UTC, which sort.
 
     Raises:
-        OutputError: the file can't be opened, or is no SQLite database.
+        OutputError: the file cannot be opened, or is not an SQLite database.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = f"sqlite {path}"
         self._path = path
-        with self._reported():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with output_errors(path, _EXPECTED):
+            create_file(path)  # SQLite gives its journal the same mode
             self._database = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(_TABLE)
-            self._database.execute(_INDEX)
+            with closed_on_error(self._database):
+                for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _TABLE, _INDEX):
+                    self._database.execute(statement)
 
     def write(self, item: Event) -> None:
-        """Insert or complete the event's row.
-
-        Raises:
-            OutputError: no space, or somebody else has locked the file for 5 seconds; nothing was changed.
-        """
+        """Insert or complete the event's row. After an OutputError (no space, locked for 5 s) nothing has changed."""
         row = (
             item.id,
             item.camera,
@@ -74,21 +83,9 @@ class SqliteSink:
             item.reason,
             item.snapshot,
         )
-        with self._reported():
+        with output_errors(self._path, _EXPECTED):
             self._database.execute(_UPSERT, row)
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-    @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise errors.OutputError(
-                str(self._path),
-                expected="an SQLite file to write events to",
-                got=str(error),
-                hint="Free some space or choose another file.",
-            ) from error

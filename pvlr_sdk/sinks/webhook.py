@@ -5,36 +5,58 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.client
 import re
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr
 
 from .. import __version__, errors
 from ..events import Event
+from .deadline import Deadline, make_opener
+from .settings import EventWorker, SpooledSettings, Timeout, revealed
+from .spool import SpooledWorker
+from .worker import Sink
 
 _REFUSED = frozenset({400, 413, 415, 422})
-"""The server has read this notice and doesn't want it; any other failure may pass."""
+"""The server has read and rejected this event; after any other status it is sent again."""
 
 
-class WebhookSink:
-    """Sends each notice as a POST with a JSON body and the headers of Standard Webhooks (standardwebhooks.com).
+class WebhookSettings(SpooledSettings):
+    """A web server that receives a POST for each event, signed with ``secret`` (Standard Webhooks)."""
 
-    ``webhook-id`` is the same in every try and differs between the two notices of an event. With a secret,
-    ``webhook-signature`` is ``v1,`` and the base64 of HMAC-SHA256(secret, ID.TIMESTAMP.BODY).
+    kind: Literal["webhook"] = "webhook"
+    secret: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    timeout: Timeout = 10.0
+
+    def check(self) -> None:
+        self._sink()
+
+    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+        return SpooledWorker(self._sink(), self.open_queue(), longest_pause=60.0)
+
+    def _sink(self) -> WebhookSink:
+        headers = {name: value.get_secret_value() for name, value in self.headers.items()}
+        return WebhookSink(self.url, secret=revealed(self.secret), headers=headers, timeout=self.timeout)
+
+
+class WebhookSink(Sink[Event]):
+    """Sends each event as a POST with a JSON body and the headers of Standard Webhooks (standardwebhooks.com).
+
+    ``webhook-id`` is the same in every attempt and differs between the ``on`` and the ``off`` of an event. With a
+    secret, ``webhook-signature`` is ``v1,`` and the base64 of HMAC-SHA256(secret, ID.TIMESTAMP.BODY).
 
     Args:
         url: ``https://[USER:PASSWORD@]HOST/...`` or ``http://...``; redirects are not followed.
-        secret: a text, or ``whsec_`` and the base64 of any bytes.
+        secret: a string, or ``whsec_`` and the base64 of any bytes.
         headers: more headers, such as ``Authorization``.
-        timeout: seconds for one try.
+        timeout: seconds for one attempt, from the connection to the end of the response's headers.
 
     Raises:
-        OptionError: the URL, the secret or a header can't be.
+        OptionError: the URL, the secret or a header is invalid.
     """
 
     def __init__(
@@ -46,15 +68,15 @@ class WebhookSink:
         self._headers = {"Content-Type": "application/json", "User-Agent": f"pvlr_sdk/{__version__}", **credentials}
         self._headers.update(_checked(headers or {}))
         self._timeout = timeout
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._deadline = Deadline()
+        self._opener = make_opener(self._deadline)
 
     def write(self, item: Event) -> None:
-        """Deliver one notice.
+        """Deliver one event. Raises ValueError if the server rejects it, OSError if it is to be sent again."""
+        import http.client  # here: importing HTTP and TLS takes time that other sites need not spend
+        import urllib.error
+        import urllib.request
 
-        Raises:
-            OSError: no answer in time, or one that says to try again.
-            ValueError: the server refuses this notice.
-        """
         body = item.to_json().encode()
         identity, stamp = f"{item.id}_{item.state}", str(int(time.time()))
         headers = {**self._headers, "webhook-id": identity, "webhook-timestamp": stamp}
@@ -63,59 +85,50 @@ class WebhookSink:
             headers["webhook-signature"] = f"v1,{base64.b64encode(signature).decode()}"
         request = urllib.request.Request(self._url, body, headers, method="POST")
         try:
-            self._opener.open(request, timeout=self._timeout).close()
+            with self._deadline.within(self._timeout):
+                self._opener.open(request, timeout=self._timeout).close()
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in _REFUSED:
                 raise ValueError(f"the server answered {error.code}") from None
             raise ConnectionError(f"the server answered {error.code}") from None
         except http.client.HTTPException as error:
-            raise ConnectionError(f"the server answered no HTTP: {type(error).__name__}") from None
-
-    def close(self) -> None:
-        """Nothing to do."""
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error: urllib would follow it with a GET, without the notice."""
-
-    def redirect_request(self, *arguments: Any) -> None:
-        return None
+            raise ConnectionError(f"the server's response is not HTTP: {type(error).__name__}") from None
 
 
 def _address(url: str) -> tuple[str, str, dict[str, str]]:
-    """The host, the URL without credentials, and the header that carries these."""
+    """The host, the URL without credentials, and the header with these."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        split = urlsplit(url)
+        host, port = split.hostname, split.port
     except ValueError:
-        parts, host, port = urlsplit(""), None, None
-    plain = (parts.path + parts.query).isascii() and url.isprintable() and " " not in url
-    if parts.scheme not in ("http", "https") or not host or not plain:
+        split, host, port = urlsplit(""), None, None
+    plain = (split.path + split.query).isascii() and url.isprintable() and " " not in url
+    if split.scheme not in ("http", "https") or not host or not plain:
         raise errors.OptionError(
             "webhook url",
             expected="http://HOST/... or https://HOST/...",
-            got="something else",
-            hint="Write a space and what is not ASCII in its path as %20 and the like.",
+            got="another form",
+            hint="Percent-encode spaces and characters outside ASCII, such as %20 for a space.",
         )
     headers = {}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    if split.username is not None:
+        pair = f"{unquote(split.username)}:{unquote(split.password or '')}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return f"{host}:{port}" if port else host, urlunsplit(parts), headers
+        split = split._replace(netloc=split.netloc.rpartition("@")[2])
+    return f"{host}:{port}" if port else host, urlunsplit(split), headers
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """The headers, if HTTP can carry them. Else http.client would refuse each notice, and name the secret in them."""
+    """The headers, if they are valid; http.client would fail for each event, with the secret in its message."""
     for name, value in headers.items():
         good_name = re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)
         if not good_name or not re.fullmatch(r"[\t\x20-\x7e\xa0-\xff]*", value):
             raise errors.OptionError(
                 f"webhook header {name}" if good_name else "webhook header",
-                expected="visible Latin letters and signs" if good_name else "the name of a header",
+                expected="printable Latin-1 characters" if good_name else "the name of a header",
                 got="another character",  # never the value, which may be a secret
-                hint="Is there a line break at its end?",
+                hint="Remove line breaks, also at its end.",
             )
     return headers
 
@@ -127,5 +140,5 @@ def _key(secret: str) -> bytes:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:
         raise errors.OptionError(
-            "webhook secret", expected="base64 after whsec_", got="something else", hint="Copy it again."
+            "webhook secret", expected="base64 after whsec_", got="invalid base64", hint="Copy it again, completely."
         ) from None

@@ -1,4 +1,4 @@
-"""A whole installation in one object: cameras, tagger, events and sinks, from one configuration."""
+"""A complete installation in one object: cameras, tagger, events and sinks, from one configuration."""
 
 from __future__ import annotations
 

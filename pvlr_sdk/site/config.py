@@ -4,250 +4,197 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
-    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from ..errors import ConfigError, MissingPartError
-from .environment import expand
+from ..bundle.catalogue import is_model
+from ..bundle.schema import OperatingPoint
+from ..errors import ConfigError
+from ..sinks import SINKS
+from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Section, SinkSettings, Timeout
+from .yaml_file import read_yaml
 
+_VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
+_HINT = "docs/events.md lists all keys."
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _suggest(cls, raw: Any) -> Any:
-        """Name the key that was probably meant, where pydantic would only say that there is no such key."""
-        if isinstance(raw, dict):
-            for key in raw:
-                if key not in cls.model_fields:
-                    raise PydanticCustomError(
-                        "unknown_key", "unknown key", {"key": str(key), "known": list(cls.model_fields)}
-                    )
-        return raw
-
-
-def _beside_the_config(path: Path, info: ValidationInfo) -> Path:
-    return (info.context or {}).get("folder", Path()) / path.expanduser()
-
-
-Place = Annotated[Path, AfterValidator(_beside_the_config)]
-"""A path; a relative one starts at the folder of the configuration file."""
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
-"""What may stand in a topic, a URL and a file name."""
 Score = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
 
 
-class CameraConfig(_Strict):
-    """One camera: see :class:`pvlr_sdk.Camera`. ``region`` is left, top, width and height as fractions of the picture;
-    ``labels`` and ``deny`` replace those of ``events`` for this camera."""
+class CameraConfig(Section):
+    """One camera: see :class:`pvlr_sdk.Camera`. ``labels`` and ``deny`` replace those of ``events`` for this camera."""
 
     uri: str = Field(repr=False)
     transport: Literal["tcp", "udp"] = "tcp"
-    timeout: Annotated[float, Field(gt=0)] = 5.0
+    timeout: Timeout = 5.0
     loop: bool = False
+    ca: ConfigPath | None = None
+    insecure: bool = False
+    max_pixels: Annotated[int, Field(gt=0, le=2**28)] | None = None
     region: tuple[Score, Score, Score, Score] | None = None
     labels: tuple[str, ...] | None = None
     deny: tuple[str, ...] | None = None
 
 
-class EventsConfig(_Strict):
+class EventsConfig(Section):
     """How scores become events: see :class:`pvlr_sdk.events.EventSettings`.
 
-    ``snapshots`` is a folder for a JPEG of the frame that turned an event on; it is kept below ``snapshots_mb``.
+    ``threshold`` replaces the plan's thresholds of all labels, ``thresholds`` those of some.
+    ``snapshots`` is a folder for a JPEG of the frame that started each event; it is kept below ``snapshots_mb``.
     """
 
     smoothing: Seconds = 0.5
     margin: Score = 0.1
     min_duration: Seconds = 0.5
     min_gap: Seconds = 0.0
-    thresholds: dict[str, Score] = {}
-    off_thresholds: dict[str, Score] = {}
+    threshold: Score | None = None
+    thresholds: dict[str, Score] = Field(default_factory=dict)
+    off_thresholds: dict[str, Score] = Field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
-    snapshots: Place | None = None
-    snapshots_mb: Annotated[float, Field(gt=0)] = 1000.0
+    snapshots: ConfigPath | None = None
+    snapshots_mb: Positive = 1000.0
 
 
-class StreamConfig(_Strict):
-    """The loop: a result older than ``staleness`` seconds counts as late; the frames of several cameras are tagged
-    together if they come within ``window`` seconds; ``every_frame`` of a file, not the newest only."""
+class StreamConfig(Section):
+    """The loop: see :class:`pvlr_sdk.Stream`."""
 
     staleness: Seconds = 0.5
     window: Seconds = 0.005
     every_frame: bool = False
 
 
-class JsonlConfig(_Strict):
-    """One JSON object a line. ``path`` ``-`` is stdout; a file is rotated at ``max_mb``, and ``keep`` old ones stay."""
-
-    kind: Literal["jsonl"]
-    path: Literal["-"] | Place = Field(union_mode="left_to_right")
-    max_mb: Annotated[float, Field(gt=0)] | None = None
-    keep: Annotated[int, Field(ge=0)] = 5
-
-
-class SqliteConfig(_Strict):
-    """One row an event in the table ``events`` of an SQLite file."""
-
-    kind: Literal["sqlite"]
-    path: Place
-
-
-class _Spooled(_Strict):
-    """``queue`` is the file where events wait, at most ``capacity`` of them."""
-
-    queue: Place | None = None
-    capacity: Annotated[int, Field(ge=2)] = 100_000
-
-
-class MqttConfig(_Spooled):
-    """A broker, as ``mqtt://HOST[:PORT]`` or ``mqtts://...``; events go to ``PREFIX/CAMERA/events``.
-
-    ``ca`` is a file with the certificates to trust in place of the system's; ``cert`` and ``key`` are this device's
-    own. ``discovery`` announces a binary sensor for each camera and label to Home Assistant.
-    """
-
-    kind: Literal["mqtt"]
-    url: str = Field(repr=False)
-    user: str | None = None
-    password: SecretStr | None = None
-    ca: Place | None = None
-    cert: Place | None = None
-    key: Place | None = None
-    client_id: str | None = None
-    prefix: str = "pvlr"
-    discovery: bool = False
-
-
-class WebhookConfig(_Spooled):
-    """A web server that gets a POST for each notice, signed with ``secret`` (Standard Webhooks)."""
-
-    kind: Literal["webhook"]
-    url: str = Field(repr=False)
-    secret: SecretStr | None = None
-    headers: dict[str, SecretStr] = {}
-    timeout: Annotated[float, Field(gt=0)] = 10.0
-
-
-class VideoConfig(_Strict):
-    """Annotated video of the cameras (all, or those in ``cameras``), a new file every ``minutes``; the files of a
-    camera are kept below ``max_mb``."""
-
-    kind: Literal["video"]
-    folder: Place
-    cameras: tuple[Name, ...] | None = None
-    minutes: Annotated[float, Field(gt=0)] = 10.0
-    max_mb: Annotated[float, Field(gt=0)] = 10_000.0
-
-
-class ServeConfig(_Strict):
-    """Where ``pvlr serve`` listens: see :class:`pvlr_sdk.serve.ServeSettings`. ``pvlr watch`` takes no notice of it."""
+class ServeConfig(Section):
+    """Where ``pvlr serve`` listens: see :class:`pvlr_sdk.serve.ServeSettings`. ``pvlr watch`` ignores it."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     token: SecretStr | None = None
+    token_file: ConfigPath | None = None
     names: tuple[str, ...] = ()
-    tls_cert: Place | None = None
-    tls_key: Place | None = None
+    tls_cert: ConfigPath | None = None
+    tls_key: ConfigPath | None = None
+    probe_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    max_connections: Annotated[int, Field(ge=8, le=10_000)] = 256
+    max_connections_per_address: Annotated[int, Field(ge=4, le=10_000)] = 128
+    audit_log: ConfigPath | None = None
 
 
-EventSinkConfig: TypeAlias = JsonlConfig | SqliteConfig | MqttConfig | WebhookConfig
-SinkConfig = Annotated[EventSinkConfig | VideoConfig, Field(discriminator="kind")]
+class MetricsConfig(Section):
+    """Where metrics go: ``port`` answers Prometheus (``pvlr watch``), ``otlp`` is the URL of a collector."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    otlp: Annotated[str, Field(pattern=r"^https?://")] | None = Field(default=None, repr=False)
+    interval: Annotated[float, Field(ge=0.1, le=3600)] = 15.0
+
+
+if TYPE_CHECKING:
+    SinkConfig: TypeAlias = SinkSettings
+else:
+    SinkConfig = Annotated[Union[SINKS], Field(discriminator="kind")]  # noqa: UP007
 
 
 def _uri_alone(raw: Any) -> Any:
     return {"uri": str(raw)} if isinstance(raw, (str, int)) else raw
 
 
-class SiteConfig(_Strict):
-    """A whole site. ``plan`` is the bundled model if left out; a camera may be just its URI."""
+class DeployConfig(Section):
+    """When another plan may replace the running one: see docs/update.md.
 
-    plan: Place | None = None
+    ``max_slowdown``: the most times longer that it may take per image. ``min_agreement``: the least share of live
+    frames with the same tags. ``probation``: seconds in which errors or a higher latency bring the previous plan back.
+    ``sequential``: close the running plan before the new one is loaded.
+    """
+
+    max_slowdown: Annotated[float, Field(ge=1, le=1000)] = 2.0
+    min_agreement: Score = 0.0
+    probation: Annotated[float, Field(ge=0, le=86400)] = 30.0
+    sequential: bool = False
+
+
+class SiteConfig(Section):
+    """A whole site. ``plan`` defaults to the bundled model; a camera may be just its URI.
+
+    ``operating_point`` selects the thresholds of the plan, which those of ``events`` replace.
+
+    ``previous_plan`` is written by ``pvlr deploy``: what a rollback returns to. ``allow_unsigned``: load a TensorRT
+    plan, which is code, without a verified signature; False: only if ``PVLR_ALLOW_UNSIGNED`` is 1.
+    """
+
+    plan: ConfigPath | None = None
+    previous_plan: ConfigPath | None = None
     device: str = "auto"
     precision: str | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
+    operating_point: OperatingPoint = "precise"
+    allow_unsigned: bool = False
     cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(min_length=1)
-    events: EventsConfig = EventsConfig()
-    stream: StreamConfig = StreamConfig()
+    events: EventsConfig = Field(default_factory=EventsConfig)
+    stream: StreamConfig = Field(default_factory=StreamConfig)
     sinks: tuple[SinkConfig, ...] = ()
-    serve: ServeConfig = ServeConfig()
+    serve: ServeConfig = Field(default_factory=ServeConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
+    deploy: DeployConfig = Field(default_factory=DeployConfig)
 
     @model_validator(mode="after")
-    def _videos_have_cameras(self) -> SiteConfig:
+    def _sinks_have_cameras(self) -> SiteConfig:
         for sink in self.sinks:
-            for name in (isinstance(sink, VideoConfig) and sink.cameras) or ():
+            for name in (isinstance(sink, FrameSinkSettings) and sink.cameras) or ():
                 if name not in self.cameras:
-                    raise ValueError(f"cameras of this site in a video, not {name!r}")
+                    raise ValueError(f"cameras of this site in {sink.kind}, not {name!r}")
         return self
+
+    @field_validator("plan", "previous_plan", mode="wrap")
+    @classmethod
+    def _plan_by_name(cls, raw: Any, beside_the_config: ValidatorFunctionWrapHandler) -> Path | None:
+        path = beside_the_config(raw)
+        return Path(raw) if path and is_model(raw) and not path.exists() else path
 
     @classmethod
     def parse(cls, raw: Any, *, source: str, folder: Path | None = None) -> SiteConfig:
-        """Check a configuration given as plain mappings and lists; ``$NAME`` in a text is that environment variable.
+        """Check a configuration given as plain mappings and lists; ``$NAME`` in a string is an environment variable.
 
         Args:
-            source: what to call it in messages.
-            folder: where relative paths start; None: the working directory.
+            source: its name in messages.
+            folder: the folder of relative paths; None: the working directory.
 
         Raises:
-            ConfigError: names the key that is unknown or wrong. Values of environment variables never show.
+            ConfigError: names the key that is unknown or invalid, and never shows values of environment variables.
         """
         try:
-            return cls.model_validate(expand(raw, source), context={"folder": folder or Path()})
+            return cls.model_validate(_expand(raw, source), context={"folder": folder or Path()})
         except ValidationError as error:
             raise _explained(error, raw, source) from None
 
 
 def load_config(path: str | os.PathLike[str]) -> SiteConfig:
-    """Read a site from a YAML file; relative paths in it start at its folder.
+    """Read a site from a YAML file; relative paths in it are relative to its folder.
 
     Raises:
-        ConfigError: no such file, no YAML, or a key in it is unknown or wrong.
+        ConfigError: the file does not exist, is not YAML, or has an unknown or invalid key.
         MissingPartError: PyYAML is not installed.
     """
     return SiteConfig.parse(read_yaml(path), source=str(path), folder=Path(path).parent)
-
-
-def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The mapping in a YAML file, unchecked; raises what :func:`load_config` does."""
-    try:
-        import yaml
-    except ImportError:
-        raise MissingPartError(
-            "config", expected="the package PyYAML", got="none", hint='Install it with pip install "pvlr-sdk[cameras]".'
-        ) from None
-    try:
-        raw = yaml.safe_load(Path(path).read_bytes())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        got = " ".join(str(error).split())
-        raise ConfigError(str(path), expected="a YAML file", got=got, hint="See docs/events.md.") from None
-    if not isinstance(raw, dict):
-        got = type(raw).__name__
-        raise ConfigError(str(path), expected="a mapping of keys", got=got, hint="See docs/events.md.")
-    return raw
 
 
 def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
     kind, context = first["type"], first.get("ctx", {})
     keys, written = _written_keys(raw, first["loc"], missing=kind == "missing")
-    expected, got, hint = first["msg"][0].lower() + first["msg"][1:], repr(written), "See docs/events.md."
+    expected, got, hint = first["msg"][0].lower() + first["msg"][1:], repr(written), _HINT
     if kind == "missing":
         expected, got = "a value", "nothing"
     elif kind == "unknown_key":
@@ -258,25 +205,47 @@ def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
         known, tag = context["expected_tags"].replace("'", "").split(", "), str(written["kind"])
         keys, expected, got = [*keys, "kind"], f"one of {', '.join(known)}", repr(tag)
         hint = _closest(tag, known)
-    return ConfigError(f"{source}: {'.'.join(keys) or 'the whole'}", expected=expected, got=got, hint=hint)
+    return ConfigError(f"{source}: {'.'.join(keys) or 'top level'}", expected=expected, got=got, hint=hint)
 
 
 def _closest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, 1)
-    return f"Did you mean {close[0]!r}?" if close else f"Possible here: {', '.join(known)}."
+    return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(known)}."
 
 
 def _written_keys(raw: Any, location: tuple[int | str, ...], *, missing: bool) -> tuple[list[str], Any]:
-    """The keys that lead to a value, without what pydantic puts between them, and the value as it is written.
+    """The keys that lead to a value, without those that pydantic inserts, and the value as written.
 
-    ``missing``: the last key is one that isn't written but should be.
+    ``missing``: the last key is not written, but should be.
     """
     keys = []
-    for position, part in enumerate(location):
+    for position, key in enumerate(location):
         try:
-            raw = raw[part]
+            raw = raw[key]
         except (KeyError, TypeError, IndexError):
             if not (missing and position == len(location) - 1):
                 continue
-        keys.append(str(part))
+        keys.append(str(key))
     return keys, raw
+
+
+def _expand(value: Any, key: str) -> Any:
+    """A copy of nested mappings and lists with ``$NAME`` and ``${NAME}`` in strings replaced; ``$$`` is a dollar."""
+    if isinstance(value, dict):
+        return {name: _expand(item, f"{key}: {name}") for name, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, f"{key}[{position}]") for position, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name is None:
+            return "$"
+        if name not in os.environ:
+            raise ConfigError(
+                key, expected="an environment variable that is set", got=f"${name}", hint=f"export {name}=... first."
+            )
+        return os.environ[name]
+
+    return _VARIABLE.sub(replaced, value)

@@ -1,4 +1,4 @@
-"""A whole installation: cameras in, events out."""
+"""A complete installation: cameras in, events out."""
 
 from __future__ import annotations
 
@@ -6,42 +6,72 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BundleError, PvlrError
 from ..events import Event
-from ..sources import parse_uri
+from ..sources import CapturedFrame, parse_uri
 from ..sources.uri import PathUri
+from ..stream import CameraChange, Observation, Stream
 from ..tagger import Tagger
-from .clock import Clock
-from .config import SiteConfig
-from .outlets import Outlets
-from .parts import make_cameras, make_detectors, make_tagger
-
-if TYPE_CHECKING:
-    from ..stream import CameraChange, Observation, Stream
+from .config import EventsConfig, SiteConfig
+from .factory import event_settings, make_cameras, make_detectors, make_tagger
+from .sinks import SinkSet
 
 _REMEMBERED = 1000
-"""Notices that :meth:`Site.events` can look back on."""
+"""Number of events that :meth:`Site.events` can return."""
 _HUNG = 30.0
-"""Seconds without a result from a live camera after which something hangs."""
+"""Seconds without a result from a live camera after which the site is unhealthy."""
+
+
+class Clock:
+    """Monotonic and wall time of a camera's frames: the machine's, or the file's own.
+
+    Args:
+        media: take the times from the file, which is read faster or slower than it was recorded. They start when its
+            first frame is read, and continue when the file is restarted.
+    """
+
+    def __init__(self, *, media: bool) -> None:
+        self._media = media
+        self._base: float | None = None
+        self._wall = 0.0
+        self._last = 0.0
+
+    def read(self, frame: CapturedFrame) -> tuple[float, float]:
+        """Monotonic and wall time of a frame, in seconds."""
+        if not self._media or frame.source_time is None:
+            return frame.captured, frame.wall
+        if self._base is None:
+            self._base, self._wall = frame.captured - frame.source_time, frame.wall - frame.captured
+        elif self._base + frame.source_time < self._last:
+            self._base = self._last - frame.source_time
+        self._last = self._base + frame.source_time
+        return self._last, self._last + self._wall
+
+    def now(self) -> float:
+        """The camera's current monotonic time."""
+        return time.monotonic() if self._base is None else self._last
 
 
 class Site:
-    """Runs what a :class:`SiteConfig` describes. Every method but :meth:`run` may be called from any thread.
+    """Runs what a :class:`SiteConfig` describes. Every method except :meth:`run` may be called from any thread.
 
     Args:
-        config: the cameras, the plan, how scores become events, and where these go.
+        config: the cameras, the plan, how scores become events, and their sinks.
         tagger: used instead of loading ``config.plan``; it is not closed at the end.
 
     Raises:
-        BundleError, OptionError, UnknownLabelError: the plan or a label can't be.
-        OutputError, MissingPartError: a sink can't be opened.
+        BundleError, OptionError, UnknownLabelError: the plan, an option or a label is invalid.
+        OutputError, MissingPartError: a sink cannot be opened.
     """
 
     def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
-        from ..stream import Stream
-
         self._config = config
         self._owned = tagger is None
         self._tagger = tagger or make_tagger(config)
@@ -50,16 +80,19 @@ class Site:
             name: Clock(media=config.stream.every_frame and isinstance(parse_uri(camera.uri), PathUri))
             for name, camera in config.cameras.items()
         }
-        self._stream: Stream = Stream(
+        self._stream = Stream(
             self._tagger,
             make_cameras(config),
             staleness=config.stream.staleness,
             window=config.stream.window,
             every_frame=config.stream.every_frame,
+            recover=lambda error: self._recover(error),
         )
-        self._outlets = Outlets(config, {name: detector.labels for name, detector in self._detectors.items()})
+        self._recover: Callable[[BundleError], bool] = lambda error: False
+        self._sinks = SinkSet(config, {name: detector.labels for name, detector in self._detectors.items()})
         self._states = dict.fromkeys(config.cameras, "starting")
         self._latest: dict[str, Observation] = {}
+        self._observers: list[Callable[[Observation], None]] = []
         self._remembered: deque[Event] = deque(maxlen=_REMEMBERED)
         self._open: dict[str, Event] = {}
         self._count = 0
@@ -70,12 +103,12 @@ class Site:
 
     @property
     def config(self) -> SiteConfig:
-        """What it was made from. The addresses in it may hold credentials."""
+        """Its configuration. The addresses in it may contain credentials."""
         return self._config
 
     @property
     def tagger(self) -> Tagger:
-        """The tagger that all cameras share."""
+        """The tagger, shared by all cameras."""
         return self._tagger
 
     @property
@@ -85,8 +118,6 @@ class Site:
 
     def run(self) -> None:
         """Tag until :meth:`stop` is called or every camera has ended; then close open events and all sinks."""
-        from ..stream import Observation
-
         try:
             for item in self._stream:
                 if isinstance(item, Observation):
@@ -97,79 +128,131 @@ class Site:
             self._reason = f"failed: {type(error).__name__}"
             raise
         finally:
-            # At the same time: cameras that hang and sinks that hang may each take most of a second.
+            # Concurrently: cameras that hang and sinks that hang may each take most of a second.
             closing = threading.Thread(target=self._stream.close, name="pvlr-closing")
             closing.start()
             for name in self._detectors:
                 self._close(name, self._reason)
-            self._outlets.close()
+            self._sinks.close()
             closing.join()
             if self._owned:
                 self._tagger.close()
 
     def stop(self, reason: str = "stopped") -> None:
-        """Let :meth:`run` return within a second; open events end with this reason."""
+        """Make :meth:`run` return within a second; open events end with this reason."""
         self._reason = reason
         self._stream.stop()
 
+    def between_frames(self) -> AbstractContextManager[None]:
+        """See :meth:`Stream.between_frames`: for other work with the site's tagger."""
+        return self._stream.between_frames()
+
     def latest(self, camera: str) -> Observation | None:
-        """The newest result of a camera with its frame; None before the first, and while the camera is lost."""
+        """The newest result of a camera with its frame; None before the first, and while the camera is lost.
+
+        A camera that has ended keeps its last one.
+        """
         return self._latest.get(camera)
 
     def watched(self, camera: str) -> dict[str, float]:
-        """The labels that a camera can report, each with the smoothed score from which on it is there."""
+        """The labels that a camera can report, each with the threshold of its smoothed score."""
         return self._detectors[camera].thresholds
 
-    def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
-        """The newest notices, oldest first, at most ``limit`` of them and of the last thousand.
+    def smoothed(self, camera: str) -> NDArray[np.float64]:
+        """(C,), the scores of a camera that its events are made from, up to its newest frame; zeros before that."""
+        return self._detectors[camera].scores
 
-        ``since``, in seconds since the epoch, leaves out those up to that time.
+    def configure(self, events: EventsConfig) -> None:
+        """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
+
+        Raises:
+            UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
+        """
+        labels, before = self._tagger.labels, self._config.events
+        try:
+            for name, detector in self._detectors.items():
+                detector.configure(event_settings(events, self._config.cameras[name], labels), self._tagger.thresholds)
+        except PvlrError:
+            for name, detector in self._detectors.items():
+                detector.configure(event_settings(before, self._config.cameras[name], labels))
+            raise
+        self._config = self._config.model_copy(update={"events": events})
+
+    def exchange(self, other: Tagger) -> None:
+        """Exchange the plan with that of another tagger with the same labels, between two frames; events continue.
+
+        Raises:
+            OptionError: the other plan's thresholds do not fit the configured ones; nothing is changed then.
+        """
+        make_detectors(self._config, other)
+        self._tagger.exchange(other)
+        self.configure(self._config.events.model_copy())
+
+    def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
+        """The newest events, oldest first: at most ``limit`` of the last thousand.
+
+        Only those with a time after ``since``, in seconds since the epoch.
         """
         with self._lock:
             found = [event for event in self._remembered if since is None or event.time > since]
         return found[-limit:] if limit > 0 else []
 
     def open_events(self) -> list[Event]:
-        """The ``on`` notices of the events that have not ended yet, oldest first."""
+        """The ``on`` events that have not ended yet, oldest first."""
         with self._lock:
             return list(self._open.values())
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Call ``callback(event)`` for each notice from now on, in a thread of its own; returns what ends it.
+        """Call ``callback(event)`` for each event from now on, in its own thread; returns a function that ends it.
 
-        It has a bounded queue: a callback that is too slow misses the oldest notices and never stops a camera.
+        It has a bounded queue: a callback that is too slow misses the oldest events and never stops a camera.
         """
-        return self._outlets.subscribe(callback)
+        return self._sinks.subscribe(callback)
+
+    def on_observation(self, callback: Callable[[Observation], None]) -> None:
+        """Call ``callback(observation)`` for each tagged frame from now on, in the thread of :meth:`run`.
+
+        Cameras wait for it: it must return within microseconds and raise nothing. For anything else use
+        :meth:`latest` or :meth:`subscribe`.
+        """
+        self._observers.append(callback)
+
+    def on_failure(self, callback: Callable[[BundleError], bool]) -> None:
+        """Call ``callback(error)`` when the plan fails; True: another plan will replace it, so :meth:`run` goes on."""
+        self._recover = callback
 
     def healthy(self) -> bool:
-        """Whether every camera that is live has given a result in the last 30 seconds: the sign of life."""
+        """Whether every live camera has had a result in the last 30 seconds."""
         oldest = time.monotonic() - _HUNG
         return all(self._seen[name] > oldest for name, state in self._states.items() if state == "live")
 
     def stats(self) -> dict[str, Any]:
-        """``{"uptime", "events", "cameras", "sinks"}``: seconds since the start, how many notices there were, each
-        camera's :class:`CameraStats` and each sink's :class:`SinkStats`, as plain values."""
+        """``{"uptime", "events", "cameras", "sinks"}``: seconds since the start, number of events, and each camera's
+        :class:`CameraStats` and each sink's :class:`SinkStats` as plain values."""
         return {
             "uptime": time.monotonic() - self._began,
             "events": self._count,
             "cameras": {name: asdict(stats) for name, stats in self._stream.stats().items()},
-            "sinks": [stats.to_dict() for stats in self._outlets.stats()],
+            "sinks": [asdict(stats) for stats in self._sinks.stats()],
         }
 
     def _observe(self, seen: Observation) -> None:
         name, frame = seen.camera, seen.frame
         self._seen[name] = time.monotonic()
         self._latest[name] = seen
+        for callback in self._observers:
+            callback(seen)
         events = self._detectors[name].update(*self._clocks[name].read(frame), seen.result.scores)
-        self._publish([self._outlets.with_snapshot(event, seen) for event in events])
-        self._outlets.show(seen)
+        self._publish([self._sinks.with_snapshot(event, seen) for event in events])
+        self._sinks.submit_frame(seen)
 
     def _change(self, change: CameraChange) -> None:
         name = change.camera
         self._states[name] = change.state
         self._seen[name] = time.monotonic()
         if change.state != "live":
-            self._latest.pop(name, None)
+            if change.state == "lost":
+                self._latest.pop(name, None)
             reason = f"camera {change.state}"
             self._close(name, f"{reason}: {change.reason}" if change.reason else reason)
 
@@ -185,6 +268,6 @@ class Site:
                     self._open[event.id] = event
                 else:
                     self._open.pop(event.id, None)
-            self._outlets.submit(event)
-        if events and self._outlets.dead:
+            self._sinks.submit(event)
+        if events and self._sinks.dead:
             self.stop("nobody reads the events")

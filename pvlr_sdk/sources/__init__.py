@@ -1,10 +1,9 @@
-"""Where pictures come from: files that are tagged one by one (:mod:`.files`), and cameras that are watched.
+"""Where frames come from: image and video files, network cameras, devices, pipelines and a test pattern.
 
-:func:`open_source` opens anything that a URI can name; :mod:`.uri` is the grammar.
+:func:`open_source` opens whatever a URI names. :data:`.opening.SCHEMES` is the table of sources.
 """
 
-from .captured import CapturedFrame, EndOfSource, Source
-from .opening import open_source
-from .uri import SourceUri, parse_uri, redacted
+from .opening import open_source, parse_uri, redacted
+from .source import CapturedFrame, EndOfSource, Source, SourceUri
 
 __all__ = ["CapturedFrame", "EndOfSource", "Source", "SourceUri", "open_source", "parse_uri", "redacted"]

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import errors
-from .captured import CapturedFrame, EndOfSource
-from .uri import DeviceUri, NetworkUri, PathUri
+from .ffmpeg_options import MAX_PIXELS, limit_allocations, open_arguments
+from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
+from .uri import DeviceUri, NetworkUri, PathUri, parse_device, parse_network, parse_whole
 
 if TYPE_CHECKING:
     import av
@@ -19,35 +20,55 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _BEHIND = 0.5
-"""Seconds in which decoding never had to wait for the source: it has fallen behind, and what queues up grows old."""
+"""Seconds without waiting for the source after which decoding counts as behind: queued packets grow old."""
 
 _WAITED = 0.002
-"""Seconds that the next packet took, so that it can't have been waiting."""
+"""Seconds to get a packet above which it was not already queued."""
+
+
+def parse(uri: str, scheme: str, rest: str) -> NetworkUri | DeviceUri:
+    """Parse the URI of a network stream or a V4L2 device."""
+    return (parse_device if scheme == "v4l2" else parse_network)(uri, scheme, rest)
+
+
+def parse_number(uri: str) -> DeviceUri:
+    """Parse the number of a V4L2 device."""
+    return DeviceUri("v4l2", f"/dev/video{parse_whole(uri, 'device', uri, 0, 9999)}")
+
+
+def open(uri: PathUri | NetworkUri | DeviceUri, options: SourceOptions) -> Source:
+    """Open a source."""
+    return FFmpegSource(uri, options)
+
+
+def check(uri: PathUri | NetworkUri | DeviceUri) -> None:
+    """Check that PyAV is installed."""
+    _load_av(uri.redacted())
 
 
 class FFmpegSource:
     """Frames in BGR from anything that FFmpeg opens.
 
-    A live source that can't be decoded as fast as it sends is left undecoded up to its next key frame: it loses frames
-    instead of growing late.
+    When decoding falls behind a live source, packets are skipped up to the next key frame: frames are lost instead of
+    delayed.
 
     Args:
         uri: a file, a network stream or a V4L2 device.
-        transport: ``tcp`` or ``udp``, for RTSP.
-        timeout: seconds without a frame after which it counts as lost; also for each step of the connection.
-        loop: begin again at a file's end.
+        options: see :func:`pvlr_sdk.open_source`; the timeout also limits each step of connecting.
 
     Raises: what :func:`pvlr_sdk.open_source` raises.
     """
 
-    def __init__(self, uri: PathUri | NetworkUri | DeviceUri, transport: str, timeout: float, loop: bool) -> None:
+    def __init__(self, uri: PathUri | NetworkUri | DeviceUri, options: SourceOptions) -> None:
         self.uri = uri.redacted()
         self.decode_errors = self.skipped = 0
-        self._av = load_av(self.uri)
+        self._av = _load_av(self.uri)
         self._parsed = uri
-        self._target, self._format, self._options = _how_to_open(uri, transport)
-        self._timeout = timeout
-        self._loop = loop
+        self._target, self._format, self._options = open_arguments(uri, options)
+        self._timeout = options.timeout
+        self._loop = options.loop
+        self._max_pixels = MAX_PIXELS if options.max_pixels is None else options.max_pixels
+        limit_allocations(self._av, self._max_pixels)
         self._reading = threading.Lock()
         self._closed = False
         self._sequence = 0
@@ -69,24 +90,29 @@ class FFmpegSource:
     def _open(self) -> None:
         if isinstance(self._parsed, PathUri) and not os.path.isfile(self._target):
             self._fail("no such file", "Check the path.")
+        if isinstance(self._parsed, NetworkUri) and self._parsed.is_playlist and self._options.get("tls_verify") == "1":
+            # Segments from an impostor could ask for the password.
+            hint = "Use gst: with souphttpsrc and hlsdemux, which verify all, or set insecure."
+            self._fail("HLS over https, of which FFmpeg verifies the playlist only", hint)
         error_type = self._av.error.FFmpegError
         try:
             self._container: InputContainer = self._av.open(
-                self._target, format=self._format, options=self._options, timeout=(self._timeout, self._timeout)
+                self._target,
+                format=self._format,
+                options=self._options,
+                timeout=(self._timeout, self._timeout),
             )
         except (error_type, OSError, ValueError) as error:
             self._explain(error)
         video: VideoStream | None = next(iter(self._container.streams.video), None)
         if video is None or video.codec_context is None:
             self._container.close()
-            self._fail(
-                "none" if video is None else "a codec that this FFmpeg lacks", "H.264, H.265 and MJPEG always work."
-            )
-        # Decoding several frames at once would hold each one back; several slices of one frame it may.
+            self._fail("no video" if video is None else "an unknown codec", "Use H.264, H.265 or MJPEG video.")
+        # Frame threading would delay each frame; slice threading does not.
         video.thread_type = "SLICE"
         names = self._container.format.name.split(",")
         self.live = not isinstance(self._parsed, PathUri) and "hls" not in names
-        self._has_clock = "mpjpeg" not in names  # its timestamps are made up
+        self._has_clock = "mpjpeg" not in names  # its timestamps are invented by FFmpeg
         self._first: float | None = None
         self._packets: Iterator[Any] = self._container.demux(video)
         self._frames: deque[av.VideoFrame] = deque()
@@ -98,9 +124,9 @@ class FFmpegSource:
         began = time.monotonic()
         while not self._frames:
             if self._closed:
-                self._lose("a closed one")
+                self._lose("a closed source")
             if time.monotonic() - began > self._timeout:
-                self._lose(f"no picture for {self._timeout:g} s")
+                self._lose(f"no frame for {self._timeout:g} s")
             packet = self._next_packet()
             if packet is None:
                 self._end()
@@ -117,7 +143,7 @@ class FFmpegSource:
                 self._lose(f"no data for {self._timeout:g} s")
             self._lose(error.strerror or type(error).__name__)
         now = time.monotonic()
-        if now - asked > 0.9 * self._timeout:  # RTSP gives its last packet then, or the end, instead of an error
+        if now - asked > 0.9 * self._timeout:  # RTSP then returns its last packet, or the end, instead of an error
             self._lose(f"no data for {self._timeout:g} s")
         if now - asked > _WAITED:
             self._waited = now
@@ -137,16 +163,18 @@ class FFmpegSource:
     def _decode(self, packet: Any) -> None:
         try:
             self._frames.extend(packet.decode())
-        except self._av.error.FFmpegError:
-            # Before the first key frame nothing can be decoded, which is no damage.
+        except (self._av.error.FFmpegError, MemoryError):
+            context = packet.stream.codec_context
+            self._check_size(context.width, context.height)
+            # Before the first key frame nothing can be decoded; that is not damage.
             self.decode_errors += bool(self._sequence)
 
     def _end(self) -> None:
-        """The packets have ended: begin again, or raise what it means for this kind of source."""
+        """Handle the end of the packets: restart, or raise what it means for this kind of source."""
         if self.live:
             self._lose("the end of the stream")
         if not self._sequence:
-            self._fail("no frame that can be decoded", "Is the file complete?")
+            self._fail("no frame that can be decoded", "Check that the file is complete.")
         if not self._loop:
             raise EndOfSource
         rate = self._container.streams.video[0].average_rate
@@ -155,6 +183,7 @@ class FFmpegSource:
         self._open()
 
     def _captured(self, frame: av.VideoFrame) -> CapturedFrame:
+        self._check_size(frame.width, frame.height)
         source_time = None
         if self._has_clock and frame.time is not None:
             self._first = frame.time if self._first is None else self._first
@@ -165,8 +194,12 @@ class FFmpegSource:
         sequence, self._sequence = self._sequence, self._sequence + 1
         return CapturedFrame(pixels, "bgr", moment, wall, source_time, sequence)
 
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            self._lose(f"a frame of {width} x {height}, more than max_pixels ({self._max_pixels})")
+
     def _free(self) -> None:
-        # While another thread reads, FFmpeg must not be freed under it: that thread does it afterwards.
+        # While another thread reads, FFmpeg must not be freed: that thread frees it afterwards.
         if self._reading.acquire(blocking=False):
             try:
                 self._frames.clear()
@@ -175,56 +208,39 @@ class FFmpegSource:
                 self._reading.release()
 
     def _explain(self, error: Exception) -> NoReturn:
-        # Never str(error): it holds the URL with its credentials.
+        # Never str(error): it contains the URL with its credentials.
         text = getattr(error, "strerror", None) or type(error).__name__
         denied = self._av.error.HTTPUnauthorizedError, self._av.error.HTTPForbiddenError, PermissionError
         if isinstance(error, denied):
             raise errors.SourceDeniedError(
-                self.uri, expected="to be let in", got=text, hint="Check user name, password and permissions."
+                self.uri, expected="access", got=text, hint="Check the user name, password and permissions."
             ) from None
         if isinstance(error, self._av.error.ExitError):
             text = f"no answer for {self._timeout:g} s"
-        hints = {PathUri: "Is it a video?", DeviceUri: "Is the camera connected?", NetworkUri: "Is the camera on?"}
-        raise errors.SourceOpenError(
-            self.uri, expected="a stream of pictures", got=text, hint=hints[type(self._parsed)]
-        ) from None
+        hints = {
+            PathUri: "Check that it is a video file.",
+            DeviceUri: "Check that the camera is connected and not in use.",
+            NetworkUri: "Check the address, and that the camera is on; a redirect is not followed.",
+        }
+        hint = hints[type(self._parsed)]
+        if isinstance(self._parsed, NetworkUri) and self._options.get("tls_verify") == "1":
+            hint += " Its certificate must be trusted, or be in ca; insecure accepts any."
+        self._fail(text, hint)
 
     def _fail(self, got: str, hint: str) -> NoReturn:
-        raise errors.SourceOpenError(self.uri, expected="a stream of pictures", got=got, hint=hint)
+        raise errors.SourceOpenError(self.uri, expected="a video stream", got=got, hint=hint) from None
 
     def _lose(self, got: str) -> NoReturn:
-        raise errors.SourceLostError(self.uri, expected="the next frame", got=got, hint="Open it again.") from None
+        raise lost(self.uri, got) from None
 
 
-def load_av(uri: str) -> Any:
-    """PyAV; ``uri`` is named in the MissingPartError if it isn't installed."""
+def _load_av(uri: str) -> Any:
+    """Import PyAV; a MissingPartError names ``uri``."""
     try:
         import av
         import av.video.reformatter
     except ImportError as error:
         raise errors.MissingPartError(
-            uri, expected="PyAV", got=str(error), hint='Install it with pip install "pvlr-sdk[cameras]".'
+            uri, expected="PyAV", got=str(error), hint=errors.install_hint("cameras")
         ) from error
     return av
-
-
-def _how_to_open(uri: PathUri | NetworkUri | DeviceUri, transport: str) -> tuple[str, str | None, dict[str, str]]:
-    """What FFmpeg wants to hear: name, format and options."""
-    if isinstance(uri, PathUri):
-        return uri.path, None, {}
-    if isinstance(uri, DeviceUri):
-        options = {"framerate": f"{uri.fps:g}"} if uri.fps else {}
-        if uri.size:
-            options["video_size"] = f"{uri.size[0]}x{uri.size[1]}"
-        return uri.device, "v4l2", options
-    # Not fflags=nobuffer: it throws the packets of the probe away, and with them the first key frame. A short probe,
-    # which doesn't measure the frame rate, delays nothing either.
-    options = {"flags": "low_delay", "fpsprobesize": "0", "probesize": "1000000", "analyzeduration": "1000000"}
-    if uri.scheme.startswith("rtsp"):
-        options |= {
-            "rtsp_transport": transport,
-            "allowed_media_types": "video",
-            "max_delay": "100000",  # microseconds that UDP waits for a packet out of order; the default is 0.7 s
-            "buffer_size": "4194304",  # of the UDP socket: a key frame comes in one burst
-        }
-    return uri.url, None, options

@@ -1,192 +1,95 @@
-"""Turns what a user names (files, folders, patterns, videos) into pictures, one at a time."""
+"""Paths as sources: an image, a folder of images, or a video, which FFmpeg decodes."""
 
 from __future__ import annotations
 
-import glob
-import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .. import errors
+from ..frames import find as finding
+from . import ffmpeg
+from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
+from .uri import PathUri, parse_path
 
 if TYPE_CHECKING:
-    import cv2
-
-IMAGES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts"})
+    from ..frames.frames import Frame
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One picture: ``source`` is the file it is from, ``frame`` its index in a video (None for a still image) and
-    ``pixels`` what ``Tagger.predict`` takes: the path of a still image, or uint8 (H, W, 3) BGR."""
-
-    source: str
-    frame: int | None
-    pixels: Path | NDArray[np.uint8]
+parse = parse_path
 
 
-def find(inputs: Sequence[str], on_error: Callable[[str, errors.FrameError], None]) -> list[Path]:
-    """The files that ``inputs`` stand for, each once, in the order given and sorted within a folder or pattern.
-
-    An input is a file, a folder (searched through all its subfolders for files that are images or videos by name) or
-    a pattern such as ``shots/**/*.png``. An input that stands for nothing goes to ``on_error(input, error)``.
-    """
-    found: dict[Path, None] = {}
-    for given in inputs:
-        files = list(_expand(given, on_error))
-        found.update(dict.fromkeys(files))
-        if not files:
-            on_error(given, _nothing_in(given))
-    return list(found)
+def open(uri: PathUri, options: SourceOptions) -> Source:
+    """Open a source."""
+    return ImageSource(uri, options.loop) if _has_images(uri) else ffmpeg.open(uri, options)
 
 
-def is_video(path: Path) -> bool:
-    """Whether the file is a video, by its name."""
-    return path.suffix.lower() in VIDEOS
+def check(uri: PathUri) -> None:
+    """Check that PyAV is installed, if the path is a video."""
+    if not _has_images(uri):
+        ffmpeg.check(uri)
 
 
-def read(path: Path, *, every: int | None = None, fps: float | None = None) -> Iterator[Picture]:
-    """The pictures of one file: itself if it is a still image, else the frames of the video.
-
-    Args:
-        path: an image or a video, told apart by the name.
-        every: take each n-th frame of a video, from the first on.
-        fps: take this many frames of each second of a video (all, if it has fewer).
-
-    Raises:
-        OptionError: ``every`` and ``fps`` together, one that is not positive, or ``fps`` for a video without a rate.
-        ImageNotFoundError: no such video.
-        ImageDecodeError: the video can't be opened, or ends long before its header says.
-    """
-    check_pace(every, fps)
-    if is_video(path):
-        yield from _read_video(path, every, fps)
-    else:
-        yield Picture(str(path), None, path)
+def _has_images(uri: PathUri) -> bool:
+    return os.path.isdir(uri.path) or os.path.splitext(uri.path)[1].lower() in finding.IMAGES
 
 
-def count(path: Path, *, every: int | None = None, fps: float | None = None) -> int:
-    """How many pictures :func:`read` will give, as far as the file's header tells: for progress bars only."""
-    if not is_video(path) or not os.path.isfile(path):
-        return 1
-    video = _open_video(path)
-    frames, rate = _header(video)
-    video.release()
-    return sum(_keeper(path, rate, every, fps)(index) for index in range(frames))
+class ImageSource:
+    """The images in a folder and its subfolders in the order of their names, or a single image."""
 
+    live = False
 
-def _expand(given: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
-    # os.path answers False where pathlib raises, for instance for a name that is too long to exist.
-    if os.path.isdir(given):
-        yield from _pictures_below(given, on_error)
-    elif glob.has_magic(given) and not os.path.exists(given):
-        for match in sorted(glob.glob(given, recursive=True)):
-            yield from _expand(match, on_error)
-    elif given:
-        yield Path(given)  # if it isn't there, whoever opens it says so
+    def __init__(self, uri: PathUri, loop: bool) -> None:
+        self.uri = uri.redacted()
+        self.decode_errors = self.skipped = 0
+        self._path = uri.path
+        self._loop = loop
+        self._closed = threading.Event()
+        self._sequence = 0
+        self._frames = self._load(self._find())
 
+    def read(self) -> CapturedFrame:
+        if self._closed.is_set():
+            raise lost(self.uri, "a closed source")
+        frame = next(self._frames, None)
+        if frame is None:
+            raise EndOfSource
+        sequence, self._sequence = self._sequence, self._sequence + 1
+        return CapturedFrame(frame.pixels, frame.order, time.monotonic(), time.time(), None, sequence)
 
-def _pictures_below(folder: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
-    def unreadable(error: OSError) -> None:
-        name, got = os.fspath(error.filename), error.strerror or str(error)
-        hint = "Check its permissions; the other folders are searched."
-        on_error(name, errors.ImageNotFoundError(name, expected="a folder that can be read", got=got, hint=hint))
+    def close(self) -> None:
+        self._closed.set()
 
-    for parent, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGES | VIDEOS:
-                yield Path(parent, name)
+    def _load(self, paths: list[Path]) -> Iterator[Frame]:
+        from ..frames.frames import load_frame
 
+        while True:
+            bad = 0
+            for path in paths:
+                try:
+                    frame = load_frame(path)
+                except errors.FrameError:
+                    bad += 1
+                    self.decode_errors += 1
+                else:
+                    yield frame
+            if bad == len(paths):
+                self._fail("no readable image")
+            if not self._loop:
+                return
+            paths = self._find()
 
-def _nothing_in(given: str) -> errors.FrameError:
-    if Path(given).is_dir():
-        got, hint = (
-            "a folder with none",
-            "A file counts by the ending of its name: .jpg, .png, .mp4, ...",
-        )
-    elif not given:
-        got, hint = "an empty name", "Is a variable of your script empty?"
-    else:
-        got, hint = "a pattern that matches nothing", "Check the pattern; ** stands for any number of folders."
-    return errors.ImageNotFoundError(given or "input", expected="at least one image or video", got=got, hint=hint)
+    def _find(self) -> list[Path]:
+        problems: list[str] = []
+        found = finding.find([self._path], lambda name, error: problems.append(error.got))
+        images = [path for path in found if not finding.is_video(path)]
+        if not images or not os.path.exists(self._path):
+            self._fail(problems[0] if problems else "no such file" if images else "a folder of videos only")
+        return images
 
-
-def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[Picture]:
-    video = _open_video(path)
-    try:
-        promised, rate = _header(video)
-        keep = _keeper(path, rate, every, fps)
-        index = 0
-        while video.grab():
-            if keep(index):
-                ok, pixels = video.retrieve()
-                if not ok:
-                    break
-                yield Picture(str(path), index, np.asarray(pixels, dtype=np.uint8))
-            index += 1
-        # Headers may be a little off, but a video that stops far too early is a damaged file.
-        if index == 0 or index < promised * 0.95 - 2:
-            raise errors.ImageDecodeError(
-                str(path),
-                expected=f"{promised} frames, as its header says" if promised else "at least one frame",
-                got=f"{index} that can be decoded",
-                hint="The video is damaged or was cut short: copy it again. The frames before that were tagged.",
-            )
-    finally:
-        video.release()
-
-
-def _open_video(path: Path) -> cv2.VideoCapture:
-    import cv2
-
-    if not os.path.isfile(path):
-        got = "a folder" if os.path.isdir(path) else "no such file"
-        raise errors.ImageNotFoundError(str(path), expected="a video", got=got, hint="Check the path.")
-    # The decoder writes its own complaints to stderr; ours says which file and what to do.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    video = cv2.VideoCapture(str(path))
-    if not video.isOpened():
-        raise errors.ImageDecodeError(
-            str(path),
-            expected="a video",
-            got="bytes that can't be decoded as one",
-            hint="Check that the file is complete; converting it to H.264 in .mp4 may help.",
-        )
-    return video
-
-
-def _header(video: cv2.VideoCapture) -> tuple[int, float]:
-    """Number of frames and frames a second as the header states them; 0 where it doesn't."""
-    import cv2
-
-    frames, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
-    return int(max(frames, 0)), rate if math.isfinite(rate) and rate > 0 else 0.0
-
-
-def _keeper(path: Path, rate: float, every: int | None, fps: float | None) -> Callable[[int], bool]:
-    if fps is None:
-        step = every or 1
-        return lambda index: index % step == 0
-    if not rate:
-        raise errors.OptionError(
-            "fps", expected="a video that states its frame rate", got=f"{path} without one", hint="Use --every instead."
-        )
-    return lambda index: index == 0 or math.floor(index * fps / rate) > math.floor((index - 1) * fps / rate)
-
-
-def check_pace(every: int | None, fps: float | None) -> None:
-    """Raises OptionError unless at most one of the two is given and it is positive."""
-    if every is not None and fps is not None:
-        raise errors.OptionError("every", expected="every or fps", got="both", hint="Leave one of them out.")
-    if every is not None and every < 1:
-        raise errors.OptionError("every", expected="1 or more", got=str(every), hint="--every 10: each tenth frame.")
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise errors.OptionError("fps", expected="more than 0", got=str(fps), hint="--fps 0.5: a frame each 2 seconds.")
+    def _fail(self, got: str) -> None:
+        hint = "Check the path and its permissions."
+        raise errors.SourceOpenError(self.uri, expected="at least one image", got=got, hint=hint)

@@ -2,57 +2,97 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from .captured import CapturedFrame, EndOfSource
-from .uri import HIDDEN, DeviceUri, PipelineUri
+from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
+from .uri import HIDDEN, DeviceUri, parse_device, reject
 
 _ORDERS = {"BGR": "bgr", "RGB": "rgb", "GRAY8": "gray", "NV12": "nv12"}
 _SINK = f'appsink name=pvlr sync=false max-buffers=1 caps="video/x-raw,format=(string){{{",".join(_ORDERS)}}}"'
 _SLICE = 0.1
-"""Seconds after which a waiting ``read`` looks whether it was closed."""
+"""Seconds between two checks of a waiting ``read`` for ``close``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineUri:
+    """A GStreamer pipeline without its sink."""
+
+    scheme: ClassVar[str] = "gst"
+    pipeline: str = field(repr=False)
+
+    def redacted(self) -> str:
+        """The names of its elements, without their properties."""
+        unquoted = re.sub(r'"[^"]*"|\'[^\']*\'', HIDDEN, self.pipeline)
+        if '"' in unquoted or "'" in unquoted:
+            return f"gst:{HIDDEN}"
+        elements = (element.split() for element in unquoted.split("!"))
+        names = (words[0] if words and re.fullmatch(r"\w+", words[0]) else HIDDEN for words in elements)
+        return f"gst:{' ! '.join(names)}"
+
+
+def parse(uri: str, scheme: str, rest: str) -> PipelineUri | DeviceUri:
+    """Parse ``gst:PIPELINE`` or the URI of a CSI camera."""
+    if scheme == "csi":
+        return parse_device(uri, scheme, rest)
+    if not rest.strip():
+        reject(uri, "a pipeline after gst:", "nothing", "For example gst:videotestsrc ! videoconvert.")
+    return PipelineUri(rest.strip())
+
+
+def open(uri: PipelineUri | DeviceUri, options: SourceOptions) -> Source:
+    """Open a source."""
+    return GStreamerSource(uri, options.timeout, options.max_pixels)
+
+
+def check(uri: PipelineUri | DeviceUri) -> None:
+    """Check that GStreamer's Python bindings are installed."""
+    _load_gstreamer(uri.redacted())
 
 
 class GStreamerSource:
-    """Frames from a pipeline, in whichever of BGR, RGB, NV12 and grey it gives.
+    """Frames from a pipeline, in whichever of BGR, RGB, NV12 and gray it delivers.
 
     Args:
         uri: a pipeline without its sink, or a CSI camera.
-        timeout: seconds without a frame after which it counts as lost, also for the first one.
+        timeout: seconds without a frame after which it counts as lost; also limits the wait for the first one.
+        max_pixels: a larger frame counts as lost; None: no limit, as the pipeline is this machine's own.
 
     Raises:
-        SourceOpenError: the pipeline can't be parsed or started, or an element is not installed.
+        SourceOpenError: the pipeline cannot be parsed or started, or an element is not installed.
         MissingPartError: GStreamer's Python bindings are not installed.
     """
 
-    def __init__(self, uri: PipelineUri | DeviceUri, timeout: float) -> None:
+    def __init__(self, uri: PipelineUri | DeviceUri, timeout: float, max_pixels: int | None = None) -> None:
         self.uri = uri.redacted()
         self.decode_errors = self.skipped = 0
-        self._gst, self._video = load_gstreamer(self.uri)
+        self._gst, self._video = _load_gstreamer(self.uri)
         self._timeout = timeout
+        self._max_pixels = math.inf if max_pixels is None else max_pixels
         self._closed = threading.Event()
         self._sequence = 0
         self._first: int | None = None
         gst = self._gst
         try:
             self._pipeline = gst.parse_launch(f"{pipeline_of(uri)} ! {_SINK}")
-        except Exception as error:  # GLib.Error; its message may quote the pipeline
-            self._fail("one that can't be parsed, or an element that is not installed", error)
+        except Exception:  # GLib.Error; its message may quote the pipeline
+            self._fail("one with a syntax error, or an element that is not installed")
         self._sink = self._pipeline.get_by_name("pvlr")
         self._bus = self._pipeline.get_bus()
-        # A pipeline that can't give a picture while it is paused is a live one.
+        # A pipeline that delivers no frame while it is paused is live.
         paused = self._pipeline.set_state(gst.State.PAUSED)
         if paused == gst.StateChangeReturn.ASYNC:
             paused = self._pipeline.get_state(int(timeout * gst.SECOND))[0]
         if paused not in (gst.StateChangeReturn.SUCCESS, gst.StateChangeReturn.NO_PREROLL):
-            reason = self._error() or f"none that starts within {timeout:g} s"
+            reason = self._error() or f"one that does not start within {timeout:g} s"
             self._pipeline.set_state(gst.State.NULL)
             self._fail(reason)
         self.live = paused == gst.StateChangeReturn.NO_PREROLL
@@ -71,7 +111,7 @@ class GStreamerSource:
                 raise EndOfSource
             reason = "the end of the stream" if self._sink.get_property("eos") else self._error()
             if reason is None and time.monotonic() > end:
-                reason = f"none for {self._timeout:g} s"
+                reason = f"no frame for {self._timeout:g} s"
             if reason is not None:
                 self._lose(reason)
 
@@ -82,9 +122,11 @@ class GStreamerSource:
     def _captured(self, sample: Any) -> CapturedFrame:
         moment, wall = time.monotonic(), time.time()
         buffer, info = sample.get_buffer(), self._video.VideoInfo.new_from_caps(sample.get_caps())
+        if info.width * info.height > self._max_pixels:
+            self._lose(f"a frame of {info.width} x {info.height}, more than max_pixels ({self._max_pixels})")
         mapped, data = buffer.map(self._gst.MapFlags.READ)
         if not mapped:
-            self._lose("a frame that can't be read")
+            self._lose("an unreadable frame")
         try:
             if data.size < info.size:
                 self._lose("an incomplete frame")
@@ -99,19 +141,19 @@ class GStreamerSource:
         return CapturedFrame(pixels, order, moment, wall, source_time, sequence)
 
     def _error(self) -> str | None:
-        """What the pipeline reported as an error; without details and quotes, which may hold a URL with credentials."""
+        """The error that the pipeline reported, without the details and quotes that may contain credentials."""
         message = self._bus.pop_filtered(self._gst.MessageType.ERROR)
         if message is None:
             return None
         return re.sub(r'"(?!\w+")[^"]*"?|\S*://\S*', HIDDEN, str(message.parse_error()[0].message))
 
-    def _fail(self, got: str, cause: Exception | None = None) -> NoReturn:
+    def _fail(self, got: str) -> NoReturn:
         raise errors.SourceOpenError(
-            self.uri, expected="a pipeline", got=got, hint="Try it with gst-launch-1.0 and fakesink."
+            self.uri, expected="a pipeline", got=got, hint="Try it with gst-launch-1.0 and a fakesink."
         ) from None
 
     def _lose(self, got: str) -> NoReturn:
-        raise errors.SourceLostError(self.uri, expected="the next frame", got=got, hint="Open it again.")
+        raise lost(self.uri, got) from None
 
 
 def pipeline_of(uri: PipelineUri | DeviceUri) -> str:
@@ -123,12 +165,12 @@ def pipeline_of(uri: PipelineUri | DeviceUri) -> str:
         caps += f",width={uri.size[0]},height={uri.size[1]}"
     if uri.fps:
         caps += f",framerate={round(uri.fps * 1000)}/1000"
-    # NV12 is what the camera gives: nothing has to be converted on the way.
+    # NV12 is the camera's own format: nothing has to be converted.
     return f"nvarguscamerasrc sensor-id={uri.device} ! {caps} ! nvvidconv ! video/x-raw,format=NV12"
 
 
 def _pixels(data: bytes, info: Any) -> tuple[NDArray[np.uint8], str]:
-    """A mapped buffer as an array without the padding of its rows, and its order."""
+    """A mapped buffer as an array without row padding, and its order."""
     order = _ORDERS[info.finfo.name]
     flat = np.frombuffer(data, np.uint8)
 
@@ -144,8 +186,8 @@ def _pixels(data: bytes, info: Any) -> tuple[NDArray[np.uint8], str]:
     return np.ascontiguousarray(plane(0, info.height, 3 * info.width)).reshape(info.height, info.width, 3), order
 
 
-def load_gstreamer(uri: str) -> tuple[Any, Any]:
-    """GStreamer and its video part; ``uri`` is named in the MissingPartError if they aren't installed."""
+def _load_gstreamer(uri: str) -> tuple[Any, Any]:
+    """Import GStreamer and its video module; a MissingPartError names ``uri``."""
     try:
         import gi
 
@@ -157,7 +199,8 @@ def load_gstreamer(uri: str) -> tuple[Any, Any]:
             uri,
             expected="GStreamer's Python bindings",
             got=str(error),
-            hint="apt install python3-gi gir1.2-gst-plugins-base-1.0, and use that Python (or pip install PyGObject).",
+            hint="Install python3-gi and gir1.2-gst-plugins-base-1.0 with apt and use the system's Python, "
+            "or pip install PyGObject.",
         ) from error
     Gst.init(None)
     return Gst, GstVideo

@@ -1,85 +1,127 @@
-"""From a URI to an open source."""
+"""The table of sources: from a URI to an open source."""
 
 from __future__ import annotations
 
 import math
 import os
-from typing import TypeGuard
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from .. import errors
-from .captured import Source
-from .files import IMAGES
-from .uri import DeviceUri, NetworkUri, PathUri, PatternUri, PipelineUri, SourceUri, parse_uri
+from . import ffmpeg, files, gstreamer, pattern
+from .source import Source, SourceOptions, SourceUri
+from .uri import HIDDEN, PathUri, reject
 
 TRANSPORTS = ("tcp", "udp")
 
 
-def open_source(uri: str, *, transport: str = "tcp", timeout: float = 5.0, loop: bool = False) -> Source:
-    """An open source of frames: a camera, a stream, a video, a picture or a folder of pictures.
+class SourceModule(Protocol):
+    """What a module defines to be in :data:`SCHEMES`. It imports its decoder only when one of these is called."""
+
+    def parse(self, uri: str, scheme: str, rest: str, /) -> SourceUri:
+        """Parse ``rest``, the part of ``uri`` after ``scheme://``. Raises SourceUriError."""
+
+    def open(self, uri: Any, options: SourceOptions, /) -> Source:
+        """Open a parsed URI. Raises what :func:`open_source` raises."""
+
+    def check(self, uri: Any, /) -> None:
+        """Raise MissingPartError if a package that it needs is not installed."""
+
+
+SCHEMES: Mapping[str, SourceModule] = {
+    "file": files,
+    "rtsp": ffmpeg,
+    "rtsps": ffmpeg,
+    "http": ffmpeg,
+    "https": ffmpeg,
+    "v4l2": ffmpeg,
+    "csi": gstreamer,
+    "gst": gstreamer,
+    "test": pattern,
+}
+"""The module that parses and opens each scheme. To add a source, add a module and its line here."""
+
+
+def open_source(
+    uri: str,
+    *,
+    transport: str = "tcp",
+    timeout: float = 5.0,
+    loop: bool = False,
+    ca: str | os.PathLike[str] | None = None,
+    insecure: bool = False,
+    max_pixels: int | None = None,
+) -> Source:
+    """Open a source of frames: a camera, a stream, a video, an image or a folder of images.
 
     Args:
         uri: a path or one of the forms in ``docs/cameras.md``: ``rtsp://``, ``http://``, ``v4l2://``, ``csi://``,
             ``gst:``, ``test://``, the number of a camera.
         transport: ``tcp`` or ``udp``, for RTSP.
-        timeout: seconds without a frame after which the source counts as lost; also for the connection itself.
-        loop: begin again at a file's end.
+        timeout: seconds without a frame after which the source counts as lost; also limits connecting.
+        loop: restart a file at its end.
+        ca: a file of certificates (PEM) to trust for ``https`` and ``rtsps``, instead of the system's.
+        insecure: accept any certificate. Whoever answers at the address then gets the credentials in the URI.
+        max_pixels: a larger frame of a video or a camera counts as lost; None: 8192 x 4352.
 
     Raises:
-        SourceUriError: ``uri`` follows no form.
-        OptionError: another argument can't be.
-        SourceOpenError: there is no such file, device or host, or nothing in it can be decoded.
+        SourceUriError: ``uri`` matches none of the forms.
+        OptionError: another argument is invalid.
+        SourceOpenError: the file, device or host does not exist, or nothing in it can be decoded.
         SourceDeniedError: the credentials are wrong or missing.
-        MissingPartError: PyAV or GStreamer is needed and not installed.
+        MissingPartError: PyAV or GStreamer is needed but not installed.
     """
     if transport not in TRANSPORTS:
         expected = f"one of {', '.join(TRANSPORTS)}"
         raise errors.OptionError("transport", expected=expected, got=repr(transport), hint="tcp loses no packets.")
     if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
-        raise errors.OptionError("timeout", expected="seconds above 0", got=repr(timeout), hint="5 is the default.")
+        raise errors.OptionError("timeout", expected="seconds above 0", got=repr(timeout), hint="The default is 5.")
+    if ca is not None and not os.path.isfile(ca):
+        raise errors.OptionError(
+            "ca", expected="a file of certificates", got=repr(os.fspath(ca)), hint="Check its path."
+        )
+    if max_pixels is not None and not (isinstance(max_pixels, int) and 0 < max_pixels <= 2**28):
+        expected = f"an integer from 1 to {2**28}"
+        raise errors.OptionError(
+            "max_pixels", expected=expected, got=repr(max_pixels), hint="The default is 8192 x 4352."
+        )
     parsed = parse_uri(uri)
-    if isinstance(parsed, PatternUri):
-        from .pattern import PatternSource
-
-        return PatternSource(parsed, timeout)
-    if _is_pictures(parsed):
-        from .pictures import PictureSource
-
-        return PictureSource(parsed, loop)
-    if _needs_gstreamer(parsed):
-        from .gstreamer import GStreamerSource
-
-        return GStreamerSource(parsed, timeout)
-    from .ffmpeg import FFmpegSource
-
-    assert isinstance(parsed, (PathUri, NetworkUri, DeviceUri))
-    return FFmpegSource(parsed, transport, timeout, loop)
+    given = SourceOptions(transport, timeout, loop, None if ca is None else os.fspath(ca), insecure, max_pixels)
+    return SCHEMES[parsed.scheme].open(parsed, given)
 
 
-def check_parts(uri: str) -> None:
-    """Check that what reads such a source is installed, without opening it.
-
-    Raises:
-        SourceUriError: ``uri`` follows no form.
-        MissingPartError: PyAV or GStreamer is needed and not installed.
-    """
+def check_installed(uri: str) -> None:
+    """Check that the packages a source needs are installed. Raises SourceUriError or MissingPartError."""
     parsed = parse_uri(uri)
-    if _needs_gstreamer(parsed):
-        from .gstreamer import load_gstreamer
-
-        load_gstreamer(parsed.redacted())
-    elif not isinstance(parsed, PatternUri) and not _is_pictures(parsed):
-        from .ffmpeg import load_av
-
-        load_av(parsed.redacted())
+    SCHEMES[parsed.scheme].check(parsed)
 
 
-def _needs_gstreamer(parsed: SourceUri) -> TypeGuard[PipelineUri | DeviceUri]:
-    return isinstance(parsed, PipelineUri) or (isinstance(parsed, DeviceUri) and parsed.scheme == "csi")
+def parse_uri(uri: str) -> SourceUri:
+    """Parse a URI. Raises SourceUriError, without credentials in its message, if it matches none of the forms."""
+    if not isinstance(uri, str) or not uri.strip():
+        reject(uri, "the name of a source", "nothing", "docs/cameras.md lists the forms.")
+    if not uri.isprintable():
+        reject(uri, "printable characters", "a control character", "Remove line breaks and tabs.")
+    if uri.isascii() and uri.isdigit():
+        return ffmpeg.parse_number(uri)
+    if uri.startswith("gst:"):
+        return gstreamer.parse(uri, "gst", uri[4:])
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return PathUri(uri)
+    scheme = scheme.lower()
+    if scheme not in SCHEMES:
+        known = (f"{name}://" for name in SCHEMES if name != "gst")
+        shown = scheme if re.fullmatch(r"[a-z0-9+.-]{1,20}", scheme) else HIDDEN
+        hint = f"Use {', '.join(known)}, gst:, the number of a camera, or a path."
+        reject(uri, "a known scheme", f"{shown}://", hint)
+    return SCHEMES[scheme].parse(uri, scheme, rest)
 
 
-def _is_pictures(parsed: SourceUri) -> TypeGuard[PathUri]:
-    return isinstance(parsed, PathUri) and (os.path.isdir(parsed.path) or _is_image(parsed.path))
-
-
-def _is_image(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in IMAGES
+def redacted(uri: str) -> str:
+    """A URI without credentials, for messages and logs; a URI that cannot be parsed is hidden completely."""
+    try:
+        return parse_uri(uri).redacted()
+    except errors.SourceUriError:
+        return HIDDEN

@@ -1,27 +1,62 @@
-"""The ``test://`` source: shapes that move, at a camera's pace."""
+"""The ``test://`` source: moving shapes at a camera's pace. The shortest complete source."""
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import errors
-from .captured import CapturedFrame, EndOfSource
-from .uri import PatternUri
+from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
+from .uri import parse_options, parse_rate, parse_size, parse_whole, reject
 
 _SHAPES = 5
 
 
-class PatternSource:
-    """Frames that depend on the seed and the sequence number alone.
+@dataclass(frozen=True, slots=True)
+class PatternUri:
+    """Generated moving shapes, for trials, tests and measurements.
 
-    Args:
-        uri: size, rate and the rest.
-        timeout: seconds after which a frozen pattern counts as lost.
+    ``frames`` ends it after that many. From frame ``freeze_after`` on no frame arrives, as from a camera that hangs;
+    from frame ``resize_after`` on frames have half the size.
     """
+
+    scheme: ClassVar[str] = "test"
+    size: tuple[int, int] = (1280, 720)
+    fps: float = 30.0
+    frames: int | None = None
+    seed: int = 0
+    freeze_after: int | None = None
+    resize_after: int | None = None
+
+    def redacted(self) -> str:
+        """A short form."""
+        return f"test://?size={self.size[0]}x{self.size[1]}&fps={self.fps:g}&seed={self.seed}"
+
+
+def parse(uri: str, scheme: str, rest: str) -> PatternUri:
+    """Parse ``test://?option=value&...``."""
+    name, _, query = rest.partition("?")
+    if name.strip("/"):
+        reject(uri, "test://?option=value&...", "a name", "The pattern has options only, such as test://?fps=30.")
+    counts = dict.fromkeys(("frames", "seed", "freeze_after", "resize_after"), parse_whole)
+    return PatternUri(**parse_options(uri, query, {"size": parse_size, "fps": parse_rate, **counts}))
+
+
+def open(uri: PatternUri, options: SourceOptions) -> Source:
+    """Open a source."""
+    return PatternSource(uri, options.timeout)
+
+
+def check(uri: PatternUri) -> None:
+    """Nothing to check: it needs no other package."""
+
+
+class PatternSource:
+    """Frames that depend only on the seed and the sequence number. A frozen pattern is lost after ``timeout`` s."""
 
     live = True
 
@@ -41,14 +76,9 @@ class PatternSource:
             raise EndOfSource
         if pattern.freeze_after is not None and sequence >= pattern.freeze_after:
             self._wait(self._timeout)
-            raise errors.SourceLostError(
-                self.uri,
-                expected="a frame",
-                got=f"none for {self._timeout:g} s",
-                hint="The pattern was told to freeze.",
-            )
+            raise lost(self.uri, f"none for {self._timeout:g} s", "Remove freeze_after from the URI.")
         self._wait(self._due - time.monotonic())
-        # A reader that was away for long misses frames, as with a camera, instead of getting them all at once.
+        # A reader that was away for long misses frames, as with a camera, instead of receiving them all at once.
         self._due = max(self._due + 1 / pattern.fps, time.monotonic() - 0.25)
         self._sequence += 1
         if sequence == pattern.resize_after:
@@ -62,11 +92,11 @@ class PatternSource:
 
     def _wait(self, seconds: float) -> None:
         if self._closed.wait(max(seconds, 0)):
-            raise errors.SourceLostError(self.uri, expected="an open source", got="a closed one", hint="Open it again.")
+            raise lost(self.uri, "a closed source")
 
 
 class _Canvas:
-    """Draws frame by frame: a gradient under rectangles that each have their own way and speed."""
+    """Draws frames: rectangles that move over a gradient, each with its own direction and speed."""
 
     def __init__(self, size: tuple[int, int], seed: int) -> None:
         width, height = size

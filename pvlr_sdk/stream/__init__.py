@@ -1,8 +1,7 @@
-"""Watching cameras: :class:`Stream` turns their frames into tags, for months, without falling behind."""
+"""Watching cameras: :class:`Stream` tags their frames around the clock without falling behind."""
 
-from .backoff import Backoff
-from .camera import Camera
-from .events import CameraChange, CameraState, Observation
+from .camera import Camera, CameraChange, CameraState, Observation
+from .reader import Backoff
 from .stats import CameraStats
 from .stream import Stream
 

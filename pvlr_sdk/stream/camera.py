@@ -1,10 +1,11 @@
-"""What to watch: a camera's name, its source and the part of its picture that counts."""
+"""The cameras of a stream, and what the stream yields for them: observations and changes of their state."""
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 from .. import errors
 from ..sources import CapturedFrame, parse_uri
 
+if TYPE_CHECKING:
+    from ..result import TagResult
+
 Region: TypeAlias = tuple[float, float, float, float]
-"""Left, top, width and height as fractions of the picture."""
+"""Left, top, width and height as fractions of the frame."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +25,17 @@ class Camera:
     """One source that a stream watches.
 
     Args:
-        name: what it is called in events and statistics; unique within a stream.
-        uri: what ``open_source`` takes. It may hold credentials and isn't part of the ``repr``.
-        region: (left, top, width, height) as fractions of the picture: only this part is tagged. None: all of it.
+        name: its name in events and statistics; unique within a stream.
+        uri: see ``open_source``. It may contain credentials and is not part of the ``repr``.
+        region: (left, top, width, height) as fractions of the frame: only this part is tagged. None: the whole frame.
         transport: ``tcp`` or ``udp``, for RTSP.
         timeout: seconds without a frame after which it counts as lost.
-        loop: begin again at a file's end.
+        loop: restart a file at its end.
+        ca, insecure, max_pixels: see ``open_source``.
 
     Raises:
-        SourceUriError: ``uri`` follows no form of the grammar.
-        OptionError: another argument can't be.
+        SourceUriError: ``uri`` matches none of the forms.
+        OptionError: another argument is invalid.
     """
 
     name: str
@@ -39,6 +44,9 @@ class Camera:
     transport: str = "tcp"
     timeout: float = 5.0
     loop: bool = False
+    ca: str | os.PathLike[str] | None = None
+    insecure: bool = False
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -50,9 +58,9 @@ class Camera:
             _check_region(self.region)
 
     def cut(self, frame: CapturedFrame) -> NDArray[np.uint8]:
-        """The pixels of the region, in the frame's own order; without a copy, except for nv12.
+        """The pixels of the region, in the frame's own order; a view, except for nv12.
 
-        A region narrower than a pixel is one pixel wide (nv12: two, whose chroma they share).
+        A region narrower than a pixel is one pixel wide (nv12: two, which share their chroma).
         """
         if self.region is None:
             return frame.pixels
@@ -65,6 +73,46 @@ class Camera:
         luma = frame.pixels[top:bottom, left:right]
         chroma = frame.pixels[height + top // 2 : height + bottom // 2, left:right]
         return np.concatenate([luma, chroma])
+
+
+CameraState: TypeAlias = Literal["live", "lost", "ended"]
+"""``lost``: no frames for now, reconnecting; ``ended``: there will be no more frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The tags of one frame of one camera.
+
+    Attributes:
+        camera: the camera's name.
+        frame: the whole frame, even if the camera has a region.
+        result: its tags, or those of the camera's region.
+        age: seconds from the frame's capture to its result.
+        late: whether the age exceeds the stream's staleness. A file that is read frame by frame is never late.
+    """
+
+    camera: str
+    frame: CapturedFrame
+    result: TagResult
+    age: float
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CameraChange:
+    """A camera became live, was lost, or ended; in order with the camera's observations.
+
+    Attributes:
+        camera: the camera's name.
+        state: its new state.
+        reason: a message without credentials; empty for ``live``.
+        wall: ``time.time()`` in seconds when it happened.
+    """
+
+    camera: str
+    state: CameraState
+    reason: str
+    wall: float
 
 
 def _span(start: float, extent: float, length: int, step: int) -> tuple[int, int]:
@@ -85,7 +133,7 @@ def _check_region(region: Region) -> None:
             return
     raise errors.OptionError(
         "region",
-        expected="(left, top, width, height) as fractions within the picture",
+        expected="(left, top, width, height) as fractions within the frame",
         got=repr(region),
-        hint="(0.5, 0, 0.5, 1) is the right half.",
+        hint="For example (0.5, 0, 0.5, 1) for the right half.",
     )

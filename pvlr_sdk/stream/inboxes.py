@@ -1,4 +1,4 @@
-"""Where cameras' threads leave frames and the tagging thread takes them: an ordered, bounded inbox for each camera."""
+"""The queues between the cameras' threads and the tagging thread: an ordered, bounded inbox for each camera."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections import deque
 from typing import TypeAlias
 
 from ..sources import CapturedFrame
-from .events import CameraChange
+from .camera import CameraChange
 
 Item: TypeAlias = CapturedFrame | CameraChange
 
 _CHANGES = 64
-"""Changes kept for a reader that takes nothing; then the oldest go."""
+"""Changes kept while nothing is taken; then the oldest are dropped."""
 
 _LONG = 3600.0
-"""The longest single wait, in seconds: the platform takes no infinite one."""
+"""Longest single wait in seconds; the platform has no infinite one."""
 
 
 class Inboxes:
-    """An inbox for each of ``count`` cameras. A newer frame replaces an older one that nobody has taken.
+    """An inbox for each of ``count`` cameras. A newer frame replaces an older one that was not taken.
 
-    Changes keep their place between the frames, so that no frame from before a cut comes after the news of it.
+    Changes keep their place between the frames: no frame from before an interruption follows the change.
     """
 
     def __init__(self, count: int) -> None:
@@ -45,7 +45,7 @@ class Inboxes:
             return not self._open and not any(self._inboxes)
 
     def put_frame(self, camera: int, frame: CapturedFrame) -> int:
-        """Leave the newest frame; answers how many it replaced (0 or 1)."""
+        """Put the newest frame; returns how many it replaced (0 or 1)."""
         with self._changed:
             inbox = self._inboxes[camera]
             replaced = bool(inbox) and isinstance(inbox[-1], CapturedFrame)
@@ -56,14 +56,14 @@ class Inboxes:
         return int(replaced)
 
     def put_every_frame(self, camera: int, frame: CapturedFrame) -> None:
-        """Leave a frame once the one before it was taken; returns at once after :meth:`close`."""
+        """Put a frame once the one before it was taken; returns immediately after :meth:`close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not self._inboxes[camera])
             self._inboxes[camera].append(frame)
             self._changed.notify_all()
 
     def put_change(self, camera: int, change: CameraChange) -> None:
-        """Leave the news of a state; after ``ended`` nothing may follow."""
+        """Put a change of state; nothing may follow ``ended``."""
         with self._changed:
             inbox = self._inboxes[camera]
             while len(inbox) >= 2 * _CHANGES:
@@ -74,9 +74,9 @@ class Inboxes:
             self._changed.notify_all()
 
     def take(self, until: float) -> tuple[int, Item] | None:
-        """The next camera's oldest item, in turn; waits for one until that ``time.monotonic()``.
+        """Take the oldest item of the next camera in turn; waits until this ``time.monotonic()``.
 
-        None: nothing came, or :meth:`close` was called, or all cameras have ended and everything was taken.
+        None: nothing arrived, or :meth:`close` was called, or all cameras have ended and everything was taken.
         """
         with self._changed:
             while not self._closed:
@@ -94,12 +94,12 @@ class Inboxes:
         return None
 
     def sleep(self, seconds: float) -> bool:
-        """Wait so long, or until :meth:`close`; answers whether that was called."""
+        """Wait, but not beyond :meth:`close`; returns whether that was called."""
         with self._changed:
             return self._changed.wait_for(lambda: self._closed, min(seconds, _LONG))
 
     def close(self) -> None:
-        """Let everyone who waits go. Safe in a signal handler."""
+        """End all waits. Safe in a signal handler."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

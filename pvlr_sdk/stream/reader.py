@@ -1,18 +1,19 @@
-"""A camera's own thread: opens its source, reads it, and opens it again for as long as it takes."""
+"""A camera's thread: opens its source, reads it, and reconnects until it is back."""
 
 from __future__ import annotations
 
 import logging
+import math
+import random
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from .. import errors
-from ..sources import CapturedFrame, EndOfSource, Source, open_source
-from ..sources.uri import PathUri, parse_uri
-from .backoff import Backoff
-from .camera import Camera
-from .events import CameraChange, CameraState
+from ..sources import CapturedFrame, EndOfSource, Source, open_source, parse_uri
+from ..sources.uri import PathUri
+from .camera import Camera, CameraChange, CameraState
 from .inboxes import Inboxes
 from .pace import Playback
 from .stats import Counters
@@ -20,7 +21,43 @@ from .stats import Counters
 _log = logging.getLogger(__name__)
 
 _STEADY = 10.0
-"""Seconds of frames after which a camera counts as back; one that is lost at once again waits longer each time."""
+"""Seconds of frames after which the backoff is reset; a camera that is lost again sooner waits longer each time."""
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Exponential backoff with jitter, so that many cameras do not reconnect at the same moment.
+
+    Args:
+        first: seconds before the first attempt.
+        factor: ratio of each delay to the one before.
+        most: upper bound of a delay in seconds; keep it short, so that a camera is back soon after its return.
+        jitter: random fraction of a delay, at most this, that is subtracted from it.
+        denied: seconds between attempts after refused credentials; many cameras lock accounts.
+
+    Raises:
+        OptionError: a value is invalid.
+    """
+
+    first: float = 0.25
+    factor: float = 2.0
+    most: float = 3.0
+    jitter: float = 0.5
+    denied: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("first", "factor", "most", "jitter", "denied"):
+            value, least = getattr(self, name), 1 if name == "factor" else 0
+            if not (math.isfinite(value) and least <= value <= (1 if name == "jitter" else math.inf)):
+                expected = "a number from 0 to 1" if name == "jitter" else f"a number, {least} or more"
+                hint = f"The default is {type(self).__dataclass_fields__[name].default}."
+                raise errors.OptionError(f"reconnect.{name}", expected=expected, got=repr(value), hint=hint)
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait before attempt 0, 1, 2, ... since the camera was last live."""
+        # 2 ** 60 is beyond any delay; without the bound a camera that is away for weeks overflows the power.
+        longest = min(self.first * self.factor ** min(attempt, 60), self.most)
+        return longest * (1 - self.jitter * random.random())
 
 
 class Reader:
@@ -28,10 +65,10 @@ class Reader:
 
     Args:
         index: the camera's place in ``inboxes``.
-        every_frame: leave no frame of a file out; else a file plays at its own pace, like a camera.
+        every_frame: skip no frame of a file; otherwise a file plays at its own rate, like a camera.
 
     Attributes:
-        waits: its source waits for the tagging, frame by frame, so that no frame is ever late.
+        waits: whether its source waits until each frame is taken, so that no frame is ever late.
     """
 
     def __init__(
@@ -49,20 +86,20 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name=f"pvlr-camera-{camera.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._thread.start()
 
     def close(self) -> None:
         """Close the source, after the inboxes were closed: the thread ends soon.
 
-        One inside a library call that can't be interrupted ends after the camera's timeout at the latest.
+        Inside a library call that cannot be interrupted it ends after the camera's timeout at the latest.
         """
         source = self._source
         if source is not None:
             source.close()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread, but no longer than ``timeout`` seconds."""
+        """Wait for the thread, at most ``timeout`` seconds."""
         self._thread.join(max(timeout, 0))
 
     def _run(self) -> None:
@@ -75,7 +112,7 @@ class Reader:
                     return  # the inboxes were closed
                 except Exception as error:
                     state, reason, wait = self._judge(error)
-                # Told before the source is closed: saying goodbye to a camera that is gone takes until its timeout.
+                # Reported before the source is closed: closing the connection to a dead camera may take its timeout.
                 if not self._inboxes.closed:
                     self._change(state, reason)
             if state == "ended":
@@ -87,9 +124,17 @@ class Reader:
             self._counters.add(reconnects=1)
 
     def _watch(self, opened: ExitStack) -> None:
-        """Open the source and read it; ends by an exception, or after the inboxes were closed."""
+        """Open the source and read it until an exception, or until the inboxes are closed."""
         camera = self._camera
-        source = open_source(camera.uri, transport=camera.transport, timeout=camera.timeout, loop=camera.loop)
+        source = open_source(
+            camera.uri,
+            transport=camera.transport,
+            timeout=camera.timeout,
+            loop=camera.loop,
+            ca=camera.ca,
+            insecure=camera.insecure,
+            max_pixels=camera.max_pixels,
+        )
         opened.callback(source.close)
         self._source = source
         playback = Playback()
@@ -104,7 +149,7 @@ class Reader:
             self._put(source, frame, playback)
 
     def _judge(self, error: Exception) -> tuple[CameraState, str, float | None]:
-        """The state that an exception means, the reason to tell, and the wait if it is a special one."""
+        """The state and the reason to report for an exception, and the delay if it is not that of the backoff."""
         if isinstance(error, EndOfSource):
             return "ended", "the end was reached", None
         if isinstance(error, errors.MissingPartError):
@@ -112,14 +157,14 @@ class Reader:
         if isinstance(error, errors.PvlrError):
             reason = f"expected {error.expected}, got {error.got}"
         else:
-            # Its text may hold the URI, its traceback the credentials: the type has to do.
+            # Only the type: the text may contain the URI, the traceback the credentials.
             reason = f"unexpected {type(error).__name__}"
             _log.error("camera %s: %s", self._camera.name, reason)
         denied = isinstance(error, errors.SourceDeniedError)
         return "ended" if self._is_file else "lost", reason, self._reconnect.denied if denied else None
 
     def _put(self, source: Source, frame: CapturedFrame, playback: Playback) -> None:
-        # A folder of pictures has no pace at which it could be played: all of them are wanted.
+        # A folder of images has no rate at which it could be played: each of them is tagged.
         self.waits = not source.live and (self._every_frame or frame.source_time is None)
         if self.waits:
             return self._inboxes.put_every_frame(self._index, frame)

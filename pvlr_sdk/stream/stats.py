@@ -1,4 +1,4 @@
-"""Counts and ages of each camera, for people, metrics and tests."""
+"""Counters and ages of each camera."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .events import CameraState
+from .camera import CameraState
 
 _WINDOW = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class CameraStats:
-    """One camera's figures; the counts are since the stream was made.
+    """Statistics of one camera; counts since the stream was created.
 
     Attributes:
-        state: ``starting`` before the first attempt has succeeded or failed, then ``live``, ``lost`` or ``ended``.
+        state: ``starting`` until the first attempt succeeds or fails, then ``live``, ``lost`` or ``ended``.
         reason: why it is lost or has ended.
-        captured: frames that left the decoder.
-        tagged: frames that were tagged.
-        dropped: frames that a newer one replaced before they were tagged, or that decoding had to leave out.
-        late: tagged frames that were older than the staleness budget.
+        captured: frames decoded.
+        tagged: frames tagged.
+        dropped: frames replaced by a newer one before they were tagged, or skipped by the decoder.
+        late: tagged frames with an age above the staleness.
         failed: frames that could not be tagged.
         reconnects: attempts to open it again after it was lost.
-        decode_errors: damaged packets that were left out.
+        decode_errors: damaged packets discarded.
         size: height and width of the newest frame; None before the first.
-        fps: captured frames a second, over the last few seconds.
-        age_p50, age_p99: seconds from capture to tags, of the last 1024 tagged frames; None before the first.
+        fps: captured frames per second, over the last few seconds.
+        age_p50, age_p99: seconds from capture to result, of the last 1024 tagged frames; None before the first.
     """
 
     state: CameraState | str
@@ -49,59 +49,51 @@ class CameraStats:
 
 
 class Counters:
-    """What :class:`CameraStats` is made from; any thread may add and read."""
+    """Collects :class:`CameraStats`; safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(
-            ("captured", "tagged", "dropped", "late", "failed", "reconnects", "decode_errors"), 0
-        )
+        names = ("captured", "tagged", "dropped", "late", "failed", "reconnects", "decode_errors")
+        self._counts = dict.fromkeys(names, 0)
         self._state, self._reason = "starting", ""
         self._size: tuple[int, int] | None = None
         self._ages: deque[float] = deque(maxlen=_WINDOW)
         self._captures: deque[float] = deque(maxlen=128)
 
     def add(self, **counts: int) -> None:
-        """Add to counts by their names."""
+        """Add to counters by name."""
         with self._lock:
             for name, count in counts.items():
                 self._counts[name] += count
 
     def captured(self, moment: float, size: tuple[int, int]) -> None:
-        """A frame left the decoder at this ``time.monotonic()``."""
+        """Count a frame decoded at this ``time.monotonic()``."""
         with self._lock:
             self._counts["captured"] += 1
             self._captures.append(moment)
             self._size = size
 
     def tagged(self, age: float, late: bool) -> None:
-        """A frame was tagged, ``age`` seconds after its capture."""
+        """Count a frame tagged ``age`` seconds after its capture."""
         with self._lock:
             self._counts["tagged"] += 1
             self._counts["late"] += late
             self._ages.append(age)
 
     def changed(self, state: str, reason: str) -> bool:
-        """The camera is in this state, for this reason; answers whether the state is a new one."""
+        """Set the state and its reason; returns whether the state is new."""
         with self._lock:
             new = state != self._state
             self._state, self._reason = state, reason
             return new
 
     def snapshot(self) -> CameraStats:
-        """The figures of this moment."""
+        """The current statistics."""
         with self._lock:
             ages, captures, counts = list(self._ages), list(self._captures), dict(self._counts)
             state, reason, size = self._state, self._reason, self._size
         recent = [moment for moment in captures if moment > time.monotonic() - 5]
         span = recent[-1] - recent[0] if len(recent) > 1 else 0.0
         p50, p99 = np.percentile(ages, [50, 99]).tolist() if ages else (None, None)
-        return CameraStats(
-            state=state,
-            reason=reason,
-            size=size,
-            fps=(len(recent) - 1) / span if span else 0.0,
-            age_p50=p50,
-            age_p99=p99,
-            **counts,
-        )
+        fps = (len(recent) - 1) / span if span else 0.0
+        return CameraStats(state=state, reason=reason, size=size, fps=fps, age_p50=p50, age_p99=p99, **counts)

@@ -1,34 +1,33 @@
-"""The loop: frames of several cameras, in turn, through one tagger."""
+"""The loop that tags the frames of several cameras, in turn, with one tagger."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import errors
 from ..sources import CapturedFrame
-from ..sources.opening import check_parts
-from .backoff import Backoff
-from .camera import Camera
-from .events import CameraChange, Observation
+from ..sources.opening import check_installed
+from .camera import Camera, CameraChange, Observation
 from .inboxes import Inboxes
 from .pace import EnginePace
-from .reader import Reader
+from .reader import Backoff, Reader
+from .sharing import EngineShare
 from .stats import CameraStats, Counters
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from ..result import TagResult
-    from ..tagger import Pending, Tagger
+    from ..tagger import Tagger
 
 _log = logging.getLogger(__name__)
 
@@ -39,25 +38,27 @@ _STOP = 0.8
 class Stream:
     """Tags what several cameras see; iterate over it to get observations and changes of the cameras' states.
 
-    Each camera is decoded in a thread of its own, and only its newest frame is kept. The tagging itself runs in the
-    thread that iterates: a slow caller gets fewer observations, never older ones, and nothing queues up. A camera that
-    is lost is opened again until it is back, and disturbs no other.
+    Each camera is decoded in its own thread, and only its newest frame is kept. The thread that iterates decides which
+    frames are tagged: a slow caller gets fewer observations, never older ones, and nothing queues up. A lost camera is
+    reconnected until it is back, without affecting the others.
 
     Args:
-        tagger: shared with anyone; the stream doesn't close it.
-        cameras: what to watch; they get their turns one after the other.
-        staleness: seconds; an observation older than this is delivered as late, and counted.
+        tagger: may be shared; the stream does not close it.
+        cameras: the cameras to watch; their frames are tagged in turn.
+        staleness: seconds; an observation with a higher age is delivered as late, and counted.
         window: seconds; while the engine is busy the next frame is taken early enough to be ready in time, but not to
             wait longer than this.
-        every_frame: read files frame by frame, as fast as they can be tagged. Else they play at their own pace, and
-            frames that come too fast are dropped, as with a camera.
-        keep_warm: after so many seconds without a frame the engine gets an empty one, so that caches and clocks stay
+        every_frame: tag each frame of a file as fast as possible. Otherwise files play at their own rate, and frames
+            are dropped if they arrive too fast, as with a camera.
+        keep_warm: after this many seconds without a frame the engine gets an empty one, so that caches and clocks stay
             up; None: never.
-        reconnect: how long to wait before a lost camera is tried again.
+        reconnect: the delays between attempts to reconnect to a lost camera.
+        recover: called with the error of a tagger that failed; True: another plan will replace its own, so go on, and
+            count the frame as failed. None: an error of the tagger ends the stream.
 
     Raises:
-        OptionError: an argument can't be, or two cameras have the same name.
-        MissingPartError: what reads one of the sources is not installed.
+        OptionError: an argument is invalid, or two cameras have the same name.
+        MissingPartError: a package that one of the sources needs is not installed.
     """
 
     def __init__(
@@ -70,27 +71,26 @@ class Stream:
         every_frame: bool = False,
         keep_warm: float | None = 1.0,
         reconnect: Backoff | None = None,
+        recover: Callable[[errors.BundleError], bool] | None = None,
     ) -> None:
         _check(cameras, staleness, window, keep_warm)
         for camera in cameras:
-            check_parts(camera.uri)
+            check_installed(camera.uri)
         self._tagger = tagger
         self._cameras = tuple(cameras)
         self._staleness = staleness
         self._keep_warm = keep_warm
-        self._lanes = int(tagger.info.get("parallel", 1))
+        self._recover = recover or (lambda error: False)
         self._inboxes = Inboxes(len(self._cameras))
         self._counters = [Counters() for _ in self._cameras]
         self._readers = [
             Reader(index, camera, self._inboxes, counters, reconnect or Backoff(), every_frame)
             for index, (camera, counters) in enumerate(zip(self._cameras, self._counters, strict=True))
         ]
-        # Several inferences at once are fed by several threads: one alone would spend its time on preprocessing.
-        self._workers = ThreadPoolExecutor(self._lanes + 1, "pvlr-tagger") if self._lanes > 1 else None
         self._started = False
         self._pace = EnginePace(window)
-        self._under_way: deque[_Job | CameraChange] = deque()
-        self._jobs = 0
+        self._share = EngineShare(len(self._cameras))
+        self._pending: deque[_InFlight | CameraChange] = deque()
         self._yielded: float | None = None
         self._active = time.monotonic()
 
@@ -98,10 +98,10 @@ class Stream:
         return self
 
     def __next__(self) -> Observation | CameraChange:
-        """The next observation or change, once it is there; ends after :meth:`stop` or when all cameras have ended.
+        """Wait for the next observation or change; ends after :meth:`stop` or when all cameras have ended.
 
         Raises:
-            BackendError: the tagger failed; the stream is of no use any more.
+            BackendError: the tagger failed; the stream cannot be used any more.
         """
         self.start()
         if self._yielded is not None:
@@ -112,26 +112,26 @@ class Stream:
             if event is not None:
                 self._yielded = time.monotonic()
                 return event
-            if not self._under_way and self._inboxes.finished:
+            if not self._pending and self._inboxes.finished:
                 break
         self._abandon()
         raise StopIteration
 
     def start(self) -> None:
-        """Start the cameras; the first iteration does it too."""
+        """Start the cameras; the first iteration does so too."""
         if not self._started and not self._inboxes.closed:
             self._started = True
             for reader in self._readers:
                 reader.start()
 
     def stop(self) -> None:
-        """End the iteration within a second. Any thread and any signal handler may call it."""
+        """End the iteration within a second. Safe in any thread and in a signal handler."""
         self._inboxes.close()
 
     def close(self) -> None:
-        """Stop, and wait up to a second for the cameras' threads. To be called in the thread that iterates.
+        """Stop, and wait up to a second for the cameras' threads. Call it in the thread that iterates.
 
-        A thread that connects to a host that doesn't answer ends by itself, after its camera's timeout at the latest.
+        A thread that connects to a host that does not answer ends later, at the latest after its camera's timeout.
         """
         self.stop()
         self._abandon()
@@ -141,11 +141,16 @@ class Stream:
             reader.close()
         for reader in started:
             reader.join(end - time.monotonic())
-        if self._workers is not None:
-            self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def between_frames(self) -> AbstractContextManager[None]:
+        """Enter it in another thread to use the tagger between frames, so that they wait as little as possible.
+
+        It waits for a gap that is long enough, but at most 0.2 s, and admits one thread at a time.
+        """
+        return self._share.between_frames()
 
     def stats(self) -> dict[str, CameraStats]:
-        """The figures of each camera by its name; any thread may ask."""
+        """The statistics of each camera by its name; safe in any thread."""
         names = (camera.name for camera in self._cameras)
         return {name: counters.snapshot() for name, counters in zip(names, self._counters, strict=True)}
 
@@ -158,104 +163,117 @@ class Stream:
     ) -> None:
         self.close()
 
+    @property
+    def _parallel(self) -> int:
+        """Inferences at once; another plan may allow more or fewer."""
+        return int(self._tagger.info.get("parallel", 1))
+
     def _advance(self) -> Observation | CameraChange | None:
-        """One step: begin a frame, finish one, or wait. The engine works on while the caller has the last event."""
-        if not self._under_way:
+        """Submit a frame, finish one, or wait. The engine works on while the caller handles the last event."""
+        if not self._pending:
             taken = self._inboxes.take(self._next_warm_up())
             if taken is None:
                 self._warm_up()
             else:
-                self._begin(*taken)
+                self._submit(*taken)
             return None
-        first = self._under_way[0]
+        first = self._pending[0]
         if isinstance(first, CameraChange):
-            self._under_way.popleft()
+            self._pending.popleft()
             return first
-        if self._jobs <= self._lanes:
-            if self._jobs == self._lanes:
+        busy = len(self._in_flight())
+        if busy <= self._parallel:
+            if busy == self._parallel:
                 if not self._pace.overlaps:
                     return self._finish()
                 # The engine is busy: a frame taken now would wait for it, one taken later is newer. But a tagger that
-                # was made for throughput must not run dry.
+                # runs several inferences at once, for throughput, must not run dry.
                 moment = self._pace.last_moment(first.due)
-                if self._workers is None and self._inboxes.sleep(moment - time.monotonic()):
+                if self._parallel == 1 and self._inboxes.sleep(moment - time.monotonic()):
                     return None
             taken = self._inboxes.take(first.due)
             if taken is not None:
-                self._begin(*taken)
+                self._submit(*taken)
                 return None
         return self._finish()
 
-    def _begin(self, index: int, item: CapturedFrame | CameraChange) -> None:
+    def _submit(self, index: int, item: CapturedFrame | CameraChange) -> None:
         if isinstance(item, CameraChange):
-            self._under_way.append(item)
+            self._pending.append(item)
             return
-        pixels, began = self._cameras[index].cut(item), time.monotonic()
-        try:
-            pending = self._submit(pixels, item.color)
-        except errors.FrameError:
-            self._counters[index].add(failed=1)
-            return
-        now = time.monotonic()
-        self._pace.prepared(now - began)
-        ahead = [job.due for job in self._under_way if isinstance(job, _Job)]
-        start = max(now, ahead[-self._lanes]) if len(ahead) >= self._lanes else now
-        self._under_way.append(_Job(index, item, pending, start, start + self._pace.inference))
-        self._jobs += 1
-
-    def _submit(self, pixels: NDArray[np.uint8], color: str) -> Pending | Future[TagResult]:
-        if self._workers is None:
-            return self._tagger.submit(pixels, color=color)
-        return self._workers.submit(self._tagger.predict, pixels, color=color)
+        ahead = self._in_flight()
+        future = self._tagger.predict_async(self._cameras[index].cut(item), color=item.color)
+        start = time.monotonic() + self._pace.preparation
+        if len(ahead) >= self._parallel:
+            start = max(start, ahead[-self._parallel].due)
+        self._pending.append(_InFlight(index, item, future, start, start + self._pace.inference))
+        self._share.begin(index)
 
     def _finish(self) -> Observation | None:
-        job = self._under_way.popleft()
-        assert isinstance(job, _Job)
-        self._jobs -= 1
-        began = time.monotonic()
+        job = self._pending.popleft()
+        assert isinstance(job, _InFlight)
+        asked = time.monotonic()
         try:
-            result = job.pending.result()
+            result = job.future.result()
         except (errors.FrameError, errors.NonFiniteError) as error:
-            # The plan passed its golden test: what is not finite now is due to this frame.
+            # The plan passed its golden test: logits that are not finite are due to this frame.
+            _log.warning("camera %s: %s", self._cameras[job.index].name, error)
+            self._counters[job.index].add(failed=1)
+            if isinstance(error, errors.NonFiniteError):
+                self._recover(error)
+            return None
+        except errors.BackendError as error:
+            if not self._recover(error):
+                raise
             _log.warning("camera %s: %s", self._cameras[job.index].name, error)
             self._counters[job.index].add(failed=1)
             return None
+        finally:
+            self._share.end()
         now = self._active = time.monotonic()
-        self._pace.inferred(now - job.start, now - began)
-        waiting = [other for other in self._under_way if isinstance(other, _Job)]
-        if len(waiting) >= self._lanes:  # the one that the engine has begun just now
-            behind = waiting[self._lanes - 1]
+        self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
+        self._pace.inferred(now - job.start, now - asked)
+        waiting = self._in_flight()
+        if len(waiting) >= self._parallel:  # the engine has just begun this one
+            behind = waiting[self._parallel - 1]
             behind.start, behind.due = now, now + self._pace.inference
         camera, age = self._cameras[job.index], now - job.frame.captured
         late = age > self._staleness and not self._readers[job.index].waits
         self._counters[job.index].tagged(age, late)
         return Observation(camera.name, job.frame, result, age, late)
 
+    def _in_flight(self) -> list[_InFlight]:
+        return [item for item in self._pending if isinstance(item, _InFlight)]
+
     def _next_warm_up(self) -> float:
         return float("inf") if self._keep_warm is None else self._active + self._keep_warm
 
     def _warm_up(self) -> None:
         if not self._inboxes.closed and not self._inboxes.finished:
-            self._tagger.predict(_EMPTY)
+            try:
+                self._tagger.predict(_EMPTY)
+            except errors.BundleError as error:
+                if not self._recover(error):
+                    raise
             self._active = time.monotonic()
 
     def _abandon(self) -> None:
-        """Let the frames under way end, so that the tagger's buffers are free for others."""
-        for job in self._under_way:
-            if isinstance(job, _Job):
+        """Cancel or wait for the frames in flight, so that no inference outlives the stream."""
+        for job in self._in_flight():
+            if not job.future.cancel():
                 with suppress(errors.PvlrError):
-                    job.pending.result()
-        self._under_way.clear()
-        self._jobs = 0
+                    job.future.result()
+            self._share.end()
+        self._pending.clear()
 
 
 @dataclass(slots=True)
-class _Job:
-    """A frame under way: when the engine began it and when it should be done, as ``time.monotonic()``."""
+class _InFlight:
+    """A frame in flight: when the engine starts it and when it should be done, as estimated ``time.monotonic()``."""
 
     index: int
     frame: CapturedFrame
-    pending: Pending | Future[TagResult]
+    future: Future[TagResult]
     start: float
     due: float
 
@@ -266,8 +284,9 @@ _EMPTY = np.zeros((32, 32, 3), np.uint8)
 def _check(cameras: Sequence[Camera], staleness: float, window: float, keep_warm: float | None) -> None:
     names = [camera.name for camera in cameras]
     if not names or len(set(names)) < len(names):
-        got = repr(names) if names else "none"
-        raise errors.OptionError("cameras", expected="cameras with names of their own", got=got, hint="Rename one.")
+        got, hint = (repr(names), "Rename one of them.") if names else ("none", "Pass at least one Camera.")
+        raise errors.OptionError("cameras", expected="cameras with unique names", got=got, hint=hint)
     for name, value in (("staleness", staleness), ("window", window), ("keep_warm", keep_warm)):
         if value is not None and not (value >= 0 and value < float("inf")):
-            raise errors.OptionError(name, expected="seconds from 0 on", got=repr(value), hint="See the docstring.")
+            hint = "0.5 is typical." if name == "staleness" else "Omit it to use the default."
+            raise errors.OptionError(name, expected="seconds, 0 or more", got=repr(value), hint=hint)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+from bisect import bisect
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import errors
-from pvlr_sdk.bundle import default_plan
+from pvlr_sdk.bundle.bundle import default_plan
 
+SOURCES = ["*.py", "*.h", "*.cpp", "*.cu", "*.cuh", "*.html", "*.js", "*.css"]
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CARDS = [*sorted(ROOT.glob("models/*/README.md")), *sorted(ROOT.glob("pvlr_sdk/models/*/README.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *CARDS]
 CLASSES = [
     name
     for name, value in vars(errors).items()
@@ -42,6 +47,27 @@ def test_a_section_says_when_shows_a_message_and_what_to_do(name):
     assert anchor == f"docs/errors.md#{name.lower()}"
 
 
+@pytest.fixture(scope="module")
+def a_hint_at_the_end() -> re.Pattern[str]:
+    """Matches a message that ends with a text of the code; the values of an f-string are free."""
+    files = [*(ROOT / "pvlr_sdk").rglob("*.py"), *(ROOT / "training").rglob("*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    plain = [re.escape(node.value) for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    formatted = ["".join(map(_literal, node.values)) for node in nodes if isinstance(node, ast.JoinedStr)]
+    texts = [text for text in {*plain, *formatted} if len(text) > 10 and not text.startswith(".*")]
+    return re.compile(rf"[.?] (?:{'|'.join(texts)})$")
+
+
+def _literal(part: ast.expr) -> str:
+    return re.escape(part.value) if isinstance(part, ast.Constant) and isinstance(part.value, str) else ".*"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_hint_of_an_example_is_in_the_code(name, a_hint_at_the_end):
+    found = re.search(r"\*\*Example\.\*\* `+(.*?)`+\n", _sections()[name])
+    assert not found or a_hint_at_the_end.search(found[1])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -51,18 +77,24 @@ def test_links_lead_somewhere(page):
 
 @pytest.fixture(scope="module")
 def helps() -> dict[str, str]:
-    """What ``pvlr COMMAND --help`` prints, for every command."""
+    """What ``pvlr COMMAND --help`` prints, for every command; for one with subcommands, theirs too."""
     from pvlr_sdk.cli import app
 
     run = CliRunner(env={"COLUMNS": "200"})
-    commands = [info.name for info in app.registered_commands]
-    return {name: run.invoke(app, [name, "--help"]).output for name in commands if name}
+    commands: dict[str, list[list[str]]] = {str(info.name): [[]] for info in app.registered_commands}
+    for group in app.registered_groups:
+        inner = group.typer_instance.registered_commands
+        commands[str(group.name)] = [[], *([str(info.callback.__name__)] for info in inner if info.callback)]
+    return {
+        name: "".join(run.invoke(app, [name, *rest, "--help"]).output for rest in subcommands)
+        for name, subcommands in commands.items()
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_options_on_the_pages_exist(page, helps):
     text = page.read_text()
-    for command, rest in re.findall(r"(?:^|`|&& )pvlr ([a-z]+)\b([^`\n]*)", text, re.MULTILINE):
+    for command, rest in re.findall(r"(?:^|`|&& )pvlr ([a-z][a-z-]*)\b([^`\n]*)", text, re.MULTILINE):
         assert command in helps, f"pvlr {command}"
         for option in re.findall(r"(?<!\S)--[a-z-]+", rest.split("#")[0]):
             assert option in helps[command], f"pvlr {command} {option}"
@@ -84,3 +116,37 @@ def test_the_first_lines_of_the_readme_run():
         done = subprocess.run([sys.executable, *call], cwd=ROOT, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         assert any(tag in done.stdout for tag in ("cat", "person"))
+
+
+def test_no_file_has_a_banned_phrase():
+    """banned_phrases.txt lists them; a hit names file, line and words."""
+    patterns = [
+        line for line in (ROOT / "tests/docs/banned_phrases.txt").read_text().splitlines() if line[:1] not in ("", "#")
+    ]
+    banned = re.compile("|".join(patterns))
+    hits = []
+    for path in _listed(*SOURCES, "*.md", "*.yaml"):
+        text, starts = _joined(path.read_text().lower())
+        name = path.relative_to(ROOT)
+        hits += [f"{name}:{bisect(starts, found.start())}: {found[0]}" for found in banned.finditer(text)]
+    assert not hits, "\n".join(hits)
+
+
+def test_no_source_file_is_longer_than_contributing_allows():
+    (limit,) = re.findall(r"at most (\d+) lines", (ROOT / "CONTRIBUTING.md").read_text())
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in _listed(*SOURCES)}
+    assert {name: size for name, size in sizes.items() if size > int(limit)} == {}
+
+
+def _listed(*kinds: str) -> list[Path]:
+    """The checkout's files whose names fit one of the patterns."""
+    listed = subprocess.run(["git", "ls-files", "--", *kinds], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def _joined(text: str) -> tuple[str, list[int]]:
+    """Return the text as one line without comment and quote marks, and the offset at which each line begins."""
+    lines = [re.sub(r"^\s*(?:#+|//+|\*|>)?\s*", "", line).rstrip() + " " for line in text.splitlines()]
+    return "".join(lines), list(accumulate(map(len, lines), initial=0))

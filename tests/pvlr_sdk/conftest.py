@@ -1,27 +1,27 @@
-"""A tiny but real PVLR network, its bundle, pictures, a real RTSP camera; every test's cache is a folder of its own."""
+"""A tiny but real PVLR network, its bundle, images, clips, RTSP cameras, a fake TensorRT, and a separate cache."""
 
 from __future__ import annotations
 
-import functools
+import importlib.util
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+if TYPE_CHECKING:
+    from pvlr_sdk import Tagger
+
 NAMES = ["person", "cat", "coffee cup", "rocket", "dining table"]
 WIDTH, HEIGHT, STRIDE, DEPTH = 40, 32, 8, 8
 ROWS, COLUMNS, ALPHA = HEIGHT // STRIDE, WIDTH // STRIDE, 1.5
-SYSTEM_PYTHON = "/usr/bin/python3"
-RTSP_SERVER = Path(__file__).parent / "stream" / "rtsp_server.py"
 
 
 @dataclass
@@ -53,8 +53,8 @@ def _network(folder: Path, *, names: list[str], seed: int, spec: dict[str, Any] 
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    from pvlr_sdk.bundle import labels_path
-    from pvlr_sdk.labels import LabelBank
+    from pvlr_sdk.bundle.bundle import labels_path
+    from pvlr_sdk.bundle.labels import LabelBank
 
     random = np.random.default_rng(seed)
     count = len(names)
@@ -155,26 +155,49 @@ def make_network() -> Callable[..., Exported]:
 
 @pytest.fixture(scope="session")
 def exported(make_network: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The tiny network as training's export would leave it."""
+    """The tiny network as the training package exports it."""
     return make_network(tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture(scope="session")
 def plan(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny network's plan; don't change it, take ``own_plan`` for that."""
-    from pvlr_sdk.build import build
+    """The tiny network's plan; tests that change it use ``own_plan``."""
+    from pvlr_sdk.compile.build import build
 
     path = tmp_path_factory.mktemp("plan") / "engine.plan"
     build(exported.onnx, path)
     return path
 
 
+@pytest.fixture(scope="session")
+def plans(make_network: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of bundles: ``first`` and ``second`` with the same labels, ``order`` with another order of them, and
+    ``other`` with one more."""
+    from pvlr_sdk.compile.build import build
+
+    folder = tmp_path_factory.mktemp("plans")
+    kinds = {"first": (NAMES, 0), "second": (NAMES, 7), "other": ([*NAMES, "dog"], 1), "order": (NAMES[::-1], 2)}
+    for name, (names, seed) in kinds.items():
+        build(make_network(folder / "networks" / name, names=names, seed=seed).onnx, folder / name / "engine.plan")
+    return folder
+
+
 @pytest.fixture
 def own_plan(plan: Path, tmp_path: Path) -> Path:
-    """A copy of the plan that a test may damage."""
+    """A copy of the plan that a test may change."""
     folder = tmp_path / "own"
     shutil.copytree(plan.parent, folder)
     return folder / plan.name
+
+
+@pytest.fixture
+def two_points(own_plan: Path) -> Path:
+    """The same plan with the thresholds of a second operating point: 0.7, 0.8, 0.9, 0.95, 0.6."""
+    from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
+
+    bundle = Bundle.open(own_plan)
+    write_thresholds(bundle, bundle.labels.thresholds, np.float32([0.7, 0.8, 0.9, 0.95, 0.6]))
+    return own_plan
 
 
 @pytest.fixture(scope="session")
@@ -184,69 +207,89 @@ def photo() -> np.ndarray:
     return np.ascontiguousarray(skimage_data.astronaut()[:, :, ::-1])
 
 
-@functools.cache
-def _has_rtsp_server() -> bool:
-    code = (
-        "import gi, numpy; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer; "
-    )
-    code += "Gst.init(None); assert Gst.ElementFactory.find('x264enc')"
-    try:
-        return subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+@pytest.fixture
+def make_clip(tmp_path: Path) -> Callable[..., Path]:
+    """Writes ``clip.avi``, whose frame i is a gray of ``step`` times i."""
+    import cv2
+
+    def make(count: int, *, step: int, fps: float = 10.0, size: tuple[int, int] = (64, 48)) -> Path:
+        path = tmp_path / "clip.avi"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
+        for index in range(count):
+            writer.write(np.full((size[1], size[0], 3), step * index, np.uint8))
+        writer.release()
+        return path
+
+    return make
 
 
-class RtspCamera:
-    """The server of ``rtsp_server.py`` at an address that stays the same when it is killed and started again."""
+@pytest.fixture(scope="session")
+def tagger(plan: Path) -> Iterator[Tagger]:
+    """The tiny network in fp32."""
+    from pvlr_sdk import Tagger
 
-    def __init__(self, *arguments: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self._process: subprocess.Popen[str] | None = None
-        self.start(*arguments)
+    with Tagger(plan, precision="fp32") as made:
+        yield made
 
-    def uri(self, credentials: str = "") -> str:
-        return f"rtsp://{credentials}127.0.0.1:{self._port}/cam"
 
-    def start(self, *arguments: str) -> None:
-        command = [SYSTEM_PYTHON, str(RTSP_SERVER), "--port", str(self._port), *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
-
-    def resize(self, size: str) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"size {size}\n")
-        self._process.stdin.flush()
-
-    def freeze(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+def _load(path: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module or package beside this file, freshly imported."""
+    file = Path(__file__).parent / path
+    name = file.parent.name if file.stem == "__init__" else file.stem
+    for old in [old for old in sys.modules if old.startswith(f"{name}.")]:
+        monkeypatch.delitem(sys.modules, old)
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
-def rtsp() -> Iterator[Callable[..., RtspCamera]]:
+def rtsp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Starts RTSP cameras; they end with the test."""
-    if not _has_rtsp_server():
+    module = _load("stream/rtsp_camera.py", monkeypatch)
+    if not module.has_rtsp_server():
         pytest.skip("GStreamer's RTSP server is not installed (see rtsp_server.py)")
-    cameras: list[RtspCamera] = []
+    cameras: list[Any] = []
 
-    def start(*arguments: str) -> RtspCamera:
-        cameras.append(RtspCamera(*arguments))
+    def start(*arguments: str) -> Any:
+        cameras.append(module.RtspCamera(*arguments))
         return cameras[-1]
 
     yield start
     for camera in cameras:
         camera.kill()
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A FakeCuda."""
+    return _load("fakes/fake_cuda.py", monkeypatch).FakeCuda()
+
+
+@pytest.fixture
+def trt(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The fake ``tensorrt`` on that GPU, importable."""
+    from pvlr_sdk.backends.tensorrt import cuda
+
+    fake = _load("fakes/fake_tensorrt/__init__.py", monkeypatch)
+    fake.world.cuda = gpu
+    monkeypatch.setitem(sys.modules, "tensorrt", fake)
+    monkeypatch.setenv("PVLR_ALLOW_UNSIGNED", "1")  # plans are built in the tests
+    monkeypatch.setitem(cuda._open, "cuda", gpu)
+    return fake
+
+
+@pytest.fixture
+def plugin_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A plugin library of version 1, which :func:`pvlr_sdk.backends.tensorrt.plugins.find` returns."""
+    from pvlr_sdk.backends.tensorrt import plugins
+
+    path = tmp_path / "libpvlr_plugins.so"
+    path.write_bytes(b"plugins")
+    found = plugins.PluginLibrary(path, "0" * 64, "1", "10.3", "12.6", ("8.7",))
+    monkeypatch.setattr(plugins, "find", lambda *_, **__: found)
+    return path

@@ -1,10 +1,11 @@
-"""The shipped models: they tag real photos sensibly, fast enough to load, small enough to ship."""
+"""The shipped models: their tags on real photos, loading time and size."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends.openvino import open_core, supports_bf16
-from pvlr_sdk.bundle import default_plan
-from pvlr_sdk.evaluate import evaluate
-from pvlr_sdk.labels_csv import LabelTable, read_labels, read_rename
+from pvlr_sdk.bundle.bundle import Bundle, default_plan
+from pvlr_sdk.bundle.trust import Trust
+from pvlr_sdk.evaluation.evaluate import evaluate
+from pvlr_sdk.evaluation.labels_csv import LabelTable, read_labels, read_rename
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "docs" / "images"
@@ -45,10 +47,11 @@ def test_voc20_tags_the_shipped_photos(plan: Path) -> None:
         assert [tag.label for tag in tagger.predict(PHOTOS / "chelsea.jpg")] == ["cat"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
 @pytest.mark.parametrize("plan", [None, VOC20, LARGE_VOC20, SMALL_COCO80, SMALL_VOC20])
 def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
-    """But for close calls: labels whose score is within 0.01 of their threshold."""
+    """Except for labels whose score is within 0.01 of their threshold."""
     found = {}
     for precision in ("fp32", "bf16"):
         with Tagger(plan, precision=precision) as tagger:
@@ -62,6 +65,43 @@ def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
 @pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, SMALL_COCO80, SMALL_VOC20])
 def test_models_are_small_enough_to_ship(plan: Path) -> None:
     assert sum(path.stat().st_size for path in plan.parent.iterdir()) <= 15_000_000
+
+
+@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, SMALL_COCO80, SMALL_VOC20])
+def test_models_are_signed_with_the_key_beside_them(plan: Path) -> None:
+    """If this fails, a bundle was changed: sign all again, see "Release" in CONTRIBUTING.md."""
+    pytest.importorskip("cryptography")
+    bundle = Bundle.open(plan, trust=Trust(default_plan().parents[1] / "keys", state=""))
+    assert bundle.signature is not None
+    assert (bundle.signature.name, bundle.signature.expires) == (bundle.manifest.name, None)
+    assert bundle.signature.version >= 1
+
+
+def test_a_signature_costs_less_than_5_ms() -> None:
+    """Of this process's CPU time, beyond the hashes of 12 MB that are computed anyway: each file is hashed once."""
+    pytest.importorskip("cryptography")
+    trust = Trust(default_plan().parents[1] / "keys", state="")
+    Bundle.open(default_plan(), trust=trust)  # imports cryptography
+    extra = []
+    for _ in range(15):
+        start = time.process_time()
+        Bundle.open(default_plan(), trust=False)
+        middle = time.process_time()
+        Bundle.open(default_plan(), trust=trust)
+        extra.append(time.process_time() - 2 * middle + start)
+    assert np.median(extra) < 0.005
+
+
+def test_no_private_key_is_in_the_repository() -> None:
+    """Not even that of development: nobody can sign with it any more."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.pem", "*.key"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    assert "pvlr_sdk/models/keys/dev.pem" in listed.stdout
+    for name in listed.stdout.splitlines():
+        assert b"PRIVATE" not in (ROOT / name).read_bytes(), name
 
 
 def test_first_start_needs_no_torch_and_little_memory(tmp_path: Path) -> None:

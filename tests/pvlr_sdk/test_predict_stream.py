@@ -32,17 +32,17 @@ def test_results_are_bit_equal_to_predicts(plan: Path, optimize: str) -> None:
 
 
 def test_frames_of_one_inference_get_their_own_bits(plan: Path, tmp_path: Path) -> None:
-    """Two frames together, and with one that only a slot can judge or that can't be decoded: each as alone."""
+    """Results are those of separate calls, also beside a frame that is on the GPU or that does not decode."""
 
     interface = {"shape": (4, 4, 3), "typestr": "|u1", "data": (1, False), "version": 3}
     on_gpu = type("OnGpu", (), {"__cuda_array_interface__": interface})()
     one, other = frames(2)
     with Tagger(plan, optimize="throughput") as tagger:
-        backend = tagger._ready()
+        plan, backend = tagger._ready()
         assert backend.together == 2
         alone = [tagger.predict(frame).logits.tobytes() for frame in (one, other)]
         for given in ([one, other], [other, one], [one, on_gpu], [tmp_path / "missing.jpg", other]):
-            outcomes = tagger._inference.tag(backend, given, "bgr", tagger.thresholds, None)  # type: ignore[arg-type]
+            outcomes = plan.inference.tag(backend, given, "bgr", tagger.thresholds, None)  # type: ignore[arg-type]
             for frame, outcome in zip(given, outcomes, strict=True):
                 if isinstance(frame, np.ndarray):
                     assert isinstance(outcome, TagResult)
@@ -58,7 +58,7 @@ def test_engines_that_disagree_do_not_share_an_inference(plan: Path, monkeypatch
     monkeypatch.setattr(OpenVinoBackend, "_group_agrees", lambda self: False)
     given = frames(12)
     with Tagger(plan, optimize="throughput") as tagger:
-        assert tagger._ready().together == 1
+        assert tagger._ready()[1].together == 1
         results = [result.logits.tobytes() for result in tagger.predict_batch(given)]
         assert results == [tagger.predict(frame).logits.tobytes() for frame in given]
 
@@ -69,7 +69,7 @@ def test_throughput_and_latency_say_the_same(plan: Path, photo: np.ndarray) -> N
 
 
 def test_a_bad_frame_gives_its_error_in_its_place(plan: Path, tmp_path: Path) -> None:
-    good, bad = frames(2), [tmp_path / "missing.jpg", np.zeros((4, 4), np.float32), b"no picture"]
+    good, bad = frames(2), [tmp_path / "missing.jpg", np.zeros((4, 4), np.float32), b"not an image"]
     outcomes = list(Tagger(plan).predict_stream([good[0], *bad, good[1]]))
     kinds = [TagResult, errors.ImageNotFoundError, errors.FrameDtypeError, errors.ImageDecodeError, TagResult]
     assert [type(outcome) for outcome in outcomes] == kinds

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gc
 import json
 import pickle
+import re
+import weakref
+from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.manifest import AttentionSpec
-from pvlr_sdk.result import LabelSpace, TagResult, sigmoid
+from pvlr_sdk.bundle.manifest import AttentionSpec
+from pvlr_sdk.result import FrameReference, LabelSpace, TagResult, sigmoid
 
 NAMES = ("person", "cat", "cup")
 ROWS, COLUMNS = 4, 6
@@ -26,12 +32,13 @@ def result(
     similarity: np.ndarray | None = None,
     frame_size: tuple[int, int] = (40, 60),
     region: tuple[int, int, int, int] = (0, 0, 96, 64),
+    reference: FrameReference | None = None,
 ) -> TagResult:
     space = LabelSpace(NAMES, AttentionSpec(rows=ROWS, columns=COLUMNS, alpha=2.0), (64, 96))
     if similarity is None:
         similarity = np.random.default_rng(0).normal(size=(ROWS * COLUMNS, 3)).astype(np.float32)
     limits = np.array(thresholds or [0.5] * 3, np.float32)
-    return TagResult(space, np.array(logits, np.float32), similarity, limits, top_k, frame_size, region)
+    return TagResult(space, np.array(logits, np.float32), similarity, limits, top_k, frame_size, region, reference)
 
 
 class TestTags:
@@ -55,6 +62,22 @@ class TestTags:
         assert "cat 0.95" in repr(one)
         assert result([-9.0, -9.0, -9.0])  # true, though it has no tags
         assert len(result([-9.0, -9.0, -9.0])) == 0
+
+    def test_behaves_like_a_mapping_of_labels(self) -> None:
+        one = result([1.0, 3.0, -1.0])
+        assert "cat" in one
+        assert one[0] in one
+        assert "cup" not in one
+        assert "dog" not in one
+        assert one["cat"] == one[0]
+        assert one["cup"].score == pytest.approx(1 / (1 + np.e))
+        assert one["cup"].margin == pytest.approx(one["cup"].score - 0.5)
+        assert one[:1] == one.tags[:1]
+        assert one.scores_by_label == pytest.approx({"person": 0.7310586, "cat": 0.9525741, "cup": 0.2689414})
+        assert json.loads(json.dumps(one.to_dict(all_scores=True)))["scores"] == one.scores_by_label
+        assert "scores" not in one.to_dict()
+        with pytest.raises(errors.UnknownLabelError, match="cat"):
+            one["cats"]
 
     @given(st.lists(st.floats(-120, 120, width=32), min_size=3, max_size=3), st.integers(1, 4))
     def test_against_the_definition(self, logits: list[float], top_k: int) -> None:
@@ -172,3 +195,97 @@ class TestDraw:
 
         tags = [Tag(f"label {number}", 0.9, 0.5, 0.4) for number in range(200)]
         assert draw_tags(np.zeros((300, 300, 3), np.uint8), "bgr", tags).shape == (300, 300, 3)
+
+
+class TestHtml:
+    @staticmethod
+    def of(frame: object, color: str = "bgr") -> str:
+        return result([1.0, 3.0, -1.0], reference=FrameReference.of(frame, color))._repr_html_()
+
+    @staticmethod
+    def picture(html: str) -> np.ndarray:
+        import cv2
+
+        (data,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
+        return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+
+    def test_bars_are_as_long_as_the_scores(self) -> None:
+        html = result([1.0, 3.0, -1.0], thresholds=[0.5, 0.9, 0.2])._repr_html_()
+        assert "<img" not in html
+        assert html.index("cat") < html.index("person") < html.index("cup")
+        assert re.findall(r"width:([\d.]+)%", html) == ["95.3", "73.1", "26.9"]
+        assert re.findall(r"left:([\d.]+)%", html) == ["90.0", "50.0", "20.0"]
+
+    def test_self_contained_and_every_element_is_closed(self) -> None:
+        frame = np.zeros((90, 160, 3), np.uint8)
+        html = self.of(frame)
+        assert not re.search(r"<script|<link|https?:|url\(", html)
+        still_open: list[str] = []
+        parser = HTMLParser()
+        parser.handle_starttag = lambda tag, attrs: still_open.append(tag) if tag != "img" else None  # type: ignore[method-assign]
+        parser.handle_endtag = lambda tag: still_open.remove(tag)  # type: ignore[method-assign]
+        parser.feed(html)
+        assert still_open == []
+
+    def test_labels_are_escaped(self) -> None:
+        space = LabelSpace(("<script>alert(1)</script>", 'a"&b'), AttentionSpec(rows=1, columns=1, alpha=1.0), (8, 8))
+        ones, none = np.ones(2, np.float32), np.zeros(2, np.float32)
+        html = TagResult(space, ones, none[None], none, None, (8, 8), (0, 0, 8, 8))._repr_html_()
+        assert "<script>" not in html
+        assert "a&quot;&amp;b" in html
+
+    def test_no_tags_and_too_many(self) -> None:
+        assert "no tags" in result([-9.0, -9.0, -9.0])._repr_html_()
+        space = LabelSpace(tuple(f"n{i}" for i in range(50)), AttentionSpec(rows=1, columns=1, alpha=1.0), (8, 8))
+        ones, none = np.ones(50, np.float32), np.zeros(50, np.float32)
+        html = TagResult(space, ones, none[None], none, None, (8, 8), (0, 0, 8, 8))._repr_html_()
+        assert html.count("title=") == 20
+        assert "... and 30 more" in html
+
+    @pytest.mark.parametrize(
+        ("height", "width", "shown"), [(900, 1600, (180, 320)), (40, 30, (40, 30)), (1, 5000, (1, 320))]
+    )
+    def test_an_array_at_320_pixels_at_most(self, height: int, width: int, shown: tuple[int, int]) -> None:
+        frame = np.full((height, width, 3), (200, 100, 50), np.uint8)
+        picture = self.picture(self.of(frame))
+        assert picture.shape == (*shown, 3)
+        assert abs(picture.mean(axis=(0, 1)) - (200, 100, 50)).max() < 4
+        assert abs(self.picture(self.of(frame, "rgb")).mean(axis=(0, 1)) - (50, 100, 200)).max() < 4
+
+    def test_a_file_and_a_pil_image(self, tmp_path: Path) -> None:
+        from PIL import Image
+
+        image = Image.new("RGB", (64, 48), (200, 100, 50))
+        image.save(tmp_path / "a.png")
+        for frame in (tmp_path / "a.png", str(tmp_path / "a.png"), image):
+            assert self.picture(self.of(frame)).shape == (48, 64, 3)
+
+    def test_a_frame_that_is_gone_leaves_the_bars(self, tmp_path: Path) -> None:
+        for frame in (tmp_path / "deleted.jpg", b"encoded", object(), np.zeros((2, 2))):
+            html = self.of(frame)
+            assert "<img" not in html
+            assert "cat" in html
+
+    def test_keeps_no_pixels_alive(self) -> None:
+        frame = np.zeros((90, 160, 3), np.uint8)
+        gone = weakref.ref(frame)
+        one = result([1.0, 3.0, -1.0], reference=FrameReference.of(frame, "bgr"))
+        assert "<img" in one._repr_html_()
+        del frame
+        gc.collect()
+        assert gone() is None
+        assert "<img" not in one._repr_html_()
+
+    def test_survives_pickling_without_the_frame(self) -> None:
+        frame = np.zeros((90, 160, 3), np.uint8)
+        one = result([1.0, 3.0, -1.0], reference=FrameReference.of(frame, "bgr"))
+        again = pickle.loads(pickle.dumps(one))
+        assert again.tags == one.tags
+        assert "<img" not in again._repr_html_()
+
+    def test_every_way_to_predict_shows_the_frame(self, plan: Path, photo: np.ndarray) -> None:
+        from pvlr_sdk import Tagger
+
+        with Tagger(plan) as tagger:
+            results = [tagger.predict(photo), *tagger.predict_batch([photo, photo]), *tagger.predict_stream([photo])]
+            assert all("<img" in one._repr_html_() for one in results)

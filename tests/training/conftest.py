@@ -1,7 +1,8 @@
-"""A tiny data set that can be learned, and a configuration that trains on it in seconds."""
+"""A tiny learnable data set, and a configuration that trains on it in seconds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,23 @@ import numpy as np
 import pytest
 import yaml
 
-pytest.importorskip("torch", reason="training needs the extra [train]")
+torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 COLOURS = {"red": (40, 40, 220), "green": (40, 200, 40), "blue": (220, 40, 40)}
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """PyTorch computes in one thread: sums have one order, and a busy machine does not slow it down more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 96 pictures with squares in one to three colours, and labels.csv beside them."""
+    """A folder of 96 images with squares in up to three colours, and their labels.csv."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     lines = ["file,split," + ",".join(COLOURS)]
@@ -68,7 +78,7 @@ def tiny_config(photos: Path, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def write_config(photos: Path, tmp_path: Path) -> Any:
-    """Writes the tiny configuration, with changes, and gives its path."""
+    """Write the tiny configuration, with changes, and return its path."""
 
     def write(**changes: Any) -> Path:
         path = tmp_path / "tiny.yaml"

@@ -1,4 +1,4 @@
-"""Trains and lets the kernel kill the training, at each of the given points: ``killed.py CONFIG OUT POINT:NUMBER ...``.
+"""Trains, and lets the kernel kill the training at each of the given points: ``killed.py CONFIG OUT POINT:NUMBER ...``.
 
 Each training is a process of its own, forked before torch has computed anything; its run is in ``OUT/POINT-NUMBER``.
 POINT is ``step`` (in the middle of the n-th step), ``write`` (in the middle of the n-th state that is written),
@@ -46,7 +46,7 @@ def kill() -> None:
 
 
 def kill_within_the_next_file() -> None:
-    """The kernel ends a process that writes beyond this size, after it has written that much."""
+    """Let the kernel end the process when it has written this much to a file."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
 
@@ -63,7 +63,7 @@ def arm(point: str, number: int) -> None:
 
 
 def train_until_killed(config: Path, out: Path, point: str, number: int) -> int:
-    """The signal that ended the training; 0 if it came to its end."""
+    """The signal that ended the training; 0 if it finished."""
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -72,7 +72,7 @@ def train_until_killed(config: Path, out: Path, point: str, number: int) -> int:
     try:
         torch.set_num_threads(1)
         arm(point, number)
-        # The state of each step; before a rename, only those at the epochs' ends.
+        # Save after every step; for rename points, only at the end of each epoch.
         often = f"train.save_every={1000 if point == 'rename' else 0}"
         train.train(config, [often], out=out, resume=point == "again", console=Console(file=io.StringIO()))
     except BaseException:

@@ -1,9 +1,9 @@
-"""Builds TensorRT-RTX engines of one exported model, ahead of time and without a GPU, or only parses a network.
+"""Builds TensorRT-RTX engines of one exported model, ahead of time and without a GPU, or parses a network.
 
     python tensorrt_build.py build BACKBONE SIZE
     python tensorrt_build.py parse MODEL.onnx
 
-In a process of its own: TensorRT ends the process where it fails badly.
+Run it in a separate process: TensorRT may terminate it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ import onnx
 import tensorrt_rtx as trt
 import torch
 
-from pvlr_sdk.graph import convert
-from pvlr_sdk.tensorrt.parse import parse
+from pvlr_sdk.bundle.open_labels import label_inputs
+from pvlr_sdk.compile.onnx.convert import convert
+from pvlr_sdk.compile.tensorrt.parse import parse
 from pvlr_training.config import Config
-from pvlr_training.deploy import DeployedPVLR
-from pvlr_training.export import describe, to_onnx
-from pvlr_training.model import PVLR
+from pvlr_training.deploy import DeployedPVLR, OpenPVLR
+from pvlr_training.export import describe, label_bank, open_bank, to_onnx
+from pvlr_training.model.network import PVLR
 
 CAPABILITIES = ("SM86", "SM89", "SM120")
 LABELS = ("person", "cat", "dog", "car", "chair")
 
 
-def exported(backbone: str, size: int) -> bytes:
-    """A model with random weights as ``pvlr export`` writes it."""
+def exported(backbone: str, size: int, max_labels: int | None = None) -> bytes:
+    """A model with random weights as ``pvlr export`` writes it, open if it has room for ``max_labels``."""
     logging.getLogger("nncf").setLevel(logging.ERROR)
     torch.manual_seed(0)
     spec = {"width": size, "height": size, "mean": [127] * 3, "std": [64] * 3}
@@ -45,8 +46,14 @@ def exported(backbone: str, size: int) -> bytes:
             "train": {"head": stage, "finetune": stage},
         }
     )
-    deployed = DeployedPVLR(PVLR(LABELS, size, size, config.model).eval())
-    return describe(to_onnx(deployed, config), deployed, config, {"holdout": {}})
+    model = PVLR(LABELS, size, size, config.model).eval()
+    deployed = DeployedPVLR(model)
+    if max_labels is None:
+        return describe(to_onnx(deployed, config), deployed, config, {"holdout": {}})
+    opened = OpenPVLR(deployed, model.text)
+    bank, room = open_bank(label_bank(deployed, config, [0.5] * len(LABELS), None), opened, config, max_labels)
+    network = to_onnx(opened, config, label_inputs(bank, room))
+    return describe(network, deployed, config, {"holdout": {}}, room)
 
 
 def parsed(payload: bytes) -> tuple[Any, Any]:
@@ -59,7 +66,7 @@ def parsed(payload: bytes) -> tuple[Any, Any]:
 
 
 def build(payload: bytes, batch: int | None) -> int:
-    """Builds an engine for every capability; returns its size in bytes. ``batch`` None: 1 to 8."""
+    """Build an engine for all capabilities; returns its size in bytes. ``batch`` None: 1 to 8."""
     if batch is not None:
         model = onnx.load_from_string(payload)
         for port in (*model.graph.input, *model.graph.output):
@@ -96,6 +103,7 @@ def build_all(backbone: str, size: int) -> None:
             "convert_s": round(converted - began, 1),
             "build_s": round(time.perf_counter() - converted, 1),
         }
+    report["open"] = build(exported(backbone, size, max_labels=16), None)
     print(json.dumps(report))
 
 

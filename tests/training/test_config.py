@@ -1,4 +1,4 @@
-"""A configuration's mistakes are named by their key."""
+"""Errors of a configuration name the invalid key."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_wrong_keys_and_values_are_named(write_config: Any, override: str, named
         ("train.finetune.epoch=9", "Did you mean train.finetune.epochs?"),
         ("trian.seed=1", "Did you mean train?"),
         ("data.input.widht=9", "Did you mean data.input.width?"),
-        ("train.epochs=9", "Did you mean train.head.epochs or train.finetune.epochs?"),  # at home elsewhere
+        ("train.epochs=9", "Did you mean train.head.epochs or train.finetune.epochs?"),  # in other sections
         ("model.csra.zzz=1", "There are heads, weight."),
     ],
 )
@@ -91,7 +91,7 @@ def test_shipped_configurations_are_valid(path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_configuration_inside_an_early_checkpoint_still_loads() -> None:
-    """As the first version of the schema wrote it: new keys need defaults that mean what it meant."""
+    """Newer keys have defaults that keep the meaning of the first version of the schema."""
     model: dict[str, Any] = {"backbone": "test_efficientnet", "pretrained": False, "width": 32, "heads": 4, "layers": 1}
     model |= {"ffn": 32, "dropout": 0.1, "position": "learned", "ifm": "channel", "dma": "both"}
     model |= {"classifier": "labels", "pooling": "soft", "cap": {"mode": "post", "tokens": 4}}
@@ -119,3 +119,30 @@ def test_a_path_on_the_command_line_is_relative_to_the_working_folder(
     assert load_config(write_config(), ["train.init=runs/first"]).train.init == elsewhere / "runs" / "first"
     assert load_config(write_config(), ["train.init=$RUNS/first"]).train.init == Path("/srv/runs/first")
     assert load_config(write_config(train={"init": "first"})).train.init == tmp_path / "first"
+
+
+def test_labels_and_sources_are_enough(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"data: {{sources: [{{images: {photos}, labels: {photos}/labels.csv}}], input: {{width: 64}}}}\n")
+    config = load_config(path, ["train.finetune.epochs=8"])
+    assert (config.name, config.data.labels) == ("mine", ("red", "green", "blue"))
+    assert (config.data.input.width, config.data.input.height) == (64, 224)
+    assert (config.train.finetune.epochs, config.train.finetune.lr, config.train.head.lr) == (8, 2e-4, 5e-4)
+
+
+def test_all_errors_are_reported_at_once(write_config: Any) -> None:
+    wrong = ["train.head.lr=-1", "data.holdout=0.7", "train.finetune.epoch=9", "model.width=many"]
+    with pytest.raises(ConfigError) as caught:
+        load_config(write_config(), wrong)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert "train.finetune.epoch: expected a known key" in lines[0]
+    rest = "\n".join(lines[1:])
+    for part in ("train.head.lr: expected greater than 0, got -1", "data.holdout: expected a share", "model.width"):
+        assert part in rest
+
+
+def test_voc_needs_a_list_of_labels(write_config: Any) -> None:
+    source = {"kind": "voc", "devkit": "/somewhere", "splits": ["train"]}
+    with pytest.raises(ConfigError, match=r"data\.labels"):
+        load_config(write_config(data={"sources": [source], "labels": []}))

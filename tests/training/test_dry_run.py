@@ -1,4 +1,4 @@
-"""What ``pvlr train --dry-run`` finds before anything is trained."""
+"""What ``pvlr train --dry-run`` finds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from pvlr_sdk.cli import app
 from pvlr_sdk.errors import PvlrError
-from pvlr_training.holdout import is_held_out
+from pvlr_training.data.sources import is_held_out
 from pvlr_training.train import train
 
 
@@ -30,7 +30,7 @@ def dry_run(config: Path, *overrides: str) -> str:
         ("model.head=query2label model.heads=3 model.width=30", r"model\.width: expected a multiple of 4, got 30"),
         ("model.text.templates=['photo']", r"model\.text\.templates: expected a \{\} .* got 'photo'"),
         ("model.backbone=test_eficientnet", r"model\.backbone: .* Did you mean test_efficientnet"),
-        ("data.labels=[red,green,red]", r"data\.labels: expected each once, got red twice"),
+        ("data.labels=[red,green,red]", r"data\.labels: expected unique labels, got red twice"),
         ("train.init=nowhere", r"nowhere.model\.safetensors: expected a checkpoint"),
     ],
 )
@@ -51,7 +51,7 @@ def test_descriptions_that_are_no_line_for_each_label(write_config: Any, tmp_pat
 
 
 def test_labels_that_cannot_be_told_apart_are_said(write_config: Any, photos: Path, tmp_path: Path) -> None:
-    """red is never marked absent; no held-out photo shows green; blue is as it should be."""
+    """red is never absent; no held-out image has green; blue is correct."""
     header, *rows = (photos / "labels.csv").read_text().splitlines()
     changed = [header]
     for name, split, red, green, blue in (row.split(",") for row in rows):
@@ -60,11 +60,11 @@ def test_labels_that_cannot_be_told_apart_are_said(write_config: Any, photos: Pa
     (tmp_path / "labels.csv").write_text("\n".join(changed) + "\n")
     source = {"images": str(photos), "labels": str(tmp_path / "labels.csv"), "splits": ["train"]}
     said = dry_run(write_config(data={"sources": [source]}))
-    assert "no photo to train on is marked as being without (-1): red. " in said
-    assert "no held-out photo shows: green. " in said
+    assert "labels without a negative training image (-1): red. " in said
+    assert "labels without a positive held-out image: green. " in said
 
 
 def test_the_command_names_no_folder_that_it_does_not_write(write_config: Any, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["train", str(write_config()), "--dry-run", "--out", str(tmp_path / "run")])
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "photos to train on" in done.stderr
+    assert "training images, " in done.stderr

@@ -1,4 +1,4 @@
-"""What goes wrong in a training: it is named, and nothing is lost."""
+"""Failures during training raise specific errors, and the last state is kept."""
 
 from __future__ import annotations
 
@@ -14,17 +14,12 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from pvlr_sdk.errors import ConfigError, LabelsFileError, LossError, OutputError
-from pvlr_training import features, loop
-from pvlr_training.holdout import is_held_out
+from pvlr_training import loop
+from pvlr_training.data import features
+from pvlr_training.data.sources import is_held_out
 from pvlr_training.train import train
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def screen() -> tuple[Console, io.StringIO]:
@@ -44,6 +39,7 @@ def source(folder: Path) -> dict[str, Any]:
     return {"images": str(folder), "labels": str(folder / "labels.csv"), "splits": ["train"]}
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_keeps_its_batch_and_the_last_sound_state(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,7 +53,7 @@ def test_a_loss_that_is_not_finite_keeps_its_batch_and_the_last_sound_state(
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(loop.StageLoss, "forward", spoil)
-        with pytest.raises(LossError, match=r"loss: .* got NaN at step 3 of head epoch 2, photos \d+\.png") as caught:
+        with pytest.raises(LossError, match=r"loss: .* got NaN at step 3 of head epoch 2, images \d+\.png") as caught:
             train(write_config(), ["train.save_every=0"], out=out, console=screen()[0])
     assert str(out / "nonfinite.safetensors") in caught.value.hint
     assert "train.head.lr or train.grad_clip and add --resume" in caught.value.hint
@@ -68,7 +64,7 @@ def test_a_loss_that_is_not_finite_keeps_its_batch_and_the_last_sound_state(
     rows = {line.split(",")[0]: line for line in Path(config_labels(write_config)).read_text().splitlines()}
     for name, target in zip(details["files"], batch["targets"].tolist(), strict=True):
         assert rows[name] == f"{name},train," + ",".join(map(str, target))
-    # The cause is gone (a lower rate, a repaired photo): it goes on as if nothing had been.
+    # Without the cause (a lower rate, a repaired image) the run continues with identical results.
     train(write_config(), out=out, resume=True, console=screen()[0])
     weights, others = load_file(whole / "model.safetensors"), load_file(out / "model.safetensors")
     assert all(torch.equal(weights[name], others[name]) for name in weights)
@@ -94,6 +90,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(
         train(write_config(), out=tmp_path / "run", console=screen()[0])
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_state_before_it(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,25 +139,25 @@ def test_a_photo_that_breaks_in_the_middle_is_skipped_and_named(
     assert len((out / "log.jsonl").read_text().splitlines()) == 5
     named = [str(folder / "11.png"), str(folder / "12.png")]
     assert json.loads((out / "model.json").read_text())["skipped"] == named
-    assert f"2 photos were skipped: {', '.join(named)}" in text.getvalue()
+    assert f"skipped images: {', '.join(named)}" in text.getvalue()
 
 
 def test_everything_wrong_with_the_data_is_said_at_once(write_config: Any, photos: Path, tmp_path: Path) -> None:
     folder = copy_photos(photos, tmp_path / "copy", 40)
     (folder / "7.png").write_text("no picture")
     header, *rows = (photos / "labels.csv").read_text().splitlines()
-    rows = [f"{row},-1,1" for row in rows[:42]]  # 40.png and 41.png are not there
+    rows = [f"{row},-1,1" for row in rows[:42]]  # 40.png and 41.png do not exist
     (folder / "labels.csv").write_text("\n".join([f"{header},grey,pink", *rows]) + "\n")
     labels = ["red", "green", "blue", "grey", "rde"]
     console, text = screen()
     config = write_config(data={"sources": [source(folder)], "labels": labels})
-    with pytest.raises(LabelsFileError, match=r"data\.labels: .* got 'rde'\. Label some photos"):
+    with pytest.raises(LabelsFileError, match=r"data\.labels: .* got 'rde'\. Label some images"):
         train(config, ["train.head.batch=64"], out=tmp_path / "run", dry_run=True, console=console)
     said = text.getvalue()
     for name in ("7.png", "40.png", "41.png"):
         assert str(folder / name) in said
-    assert "no photo to train on shows: grey" in said
-    assert "columns that are no label here: pink" in said
+    assert "labels without a positive training image: grey" in said
+    assert "unused columns of the labels CSV: pink" in said
     assert "train.head.batch: expected at most" in said
     assert "million parameters" in said
     assert not (tmp_path / "run").exists()
@@ -184,7 +181,7 @@ def test_features_that_would_not_fit_are_refused_before_the_kernel_kills(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "available_memory", lambda: 10_000)
-    with pytest.raises(ConfigError, match=r"train\.views: .* got 2 views of \d+ photos"):
+    with pytest.raises(ConfigError, match=r"train\.views: .* got 2 views of \d+ images"):
         train(write_config(), out=tmp_path / "run", console=screen()[0])
 
 
@@ -194,7 +191,7 @@ def test_a_model_that_cannot_be_built_is_a_finding_of_the_dry_run(write_config: 
 
 
 def test_figures_that_nobody_can_know_are_null(write_config: Any, photos: Path, tmp_path: Path) -> None:
-    """Strict readers of JSON refuse NaN."""
+    """NaN is not valid JSON."""
     rows = [line.split(",") for line in (photos / "labels.csv").read_text().splitlines()]
     blank = [[name, split, *("-1" for _ in labels)] for name, split, *labels in rows]
     kept = [row if number == 0 or not is_held_out(row[0], 0.2) else blank[number] for number, row in enumerate(rows)]

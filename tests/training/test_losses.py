@@ -1,4 +1,4 @@
-"""Losses against plain loops in float64."""
+"""Losses compared with loops in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rates against their formulas, also after a restart."""
+"""Learning rates compared with their formulas, also after a restart."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from pvlr_training.config import load_config
-from pvlr_training.model import PVLR
-from pvlr_training.optim import moving_average, open_schedule
-from pvlr_training.stages import open_optimizer
+from pvlr_training.model.network import PVLR
+from pvlr_training.optim import moving_average, open_optimizer, open_schedule
 
 
 def rates(kind: str, steps: int, done: int = 0, start: float | None = None) -> list[list[float]]:
-    """The rates of both groups at each step that is left, starting from whatever rate the optimizer has."""
+    """The rates of both groups at each remaining step, from any rate of the restored optimizer."""
     groups = [{"params": [torch.nn.Parameter(torch.zeros(2))], "lr": lr} for lr in (1.0, 0.1)]
     optimizer = torch.optim.AdamW(groups)
     if start is not None:

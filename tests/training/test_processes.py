@@ -1,4 +1,4 @@
-"""Two processes train as one does with the same global batch."""
+"""Two processes train like one with the same global batch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from pvlr_sdk.errors import ConfigError
 from pvlr_training.checks import examine
 from pvlr_training.config import load_config
-from pvlr_training.data import load_photos, split_holdout
-from pvlr_training.features import share
+from pvlr_training.data.features import share
+from pvlr_training.data.images import load_dataset, split_holdout
 from pvlr_training.train import train
 
 # In float32 only the order of sums differs; dropout would draw differently in each process.
@@ -37,13 +37,14 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(write_config: Any, tmp_path: Path) -> None:
     config = write_config()
     alone = train(config, EXACT, out=tmp_path / "alone", console=Console(file=io.StringIO()))
     together = tmp_path / "together"
     done = torchrun(config, together, *EXACT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{together}\n"  # once: the second process is silent
+    assert done.stdout == f"{together}\n"  # once: the second process prints nothing
     assert len(rows(together)) == len(rows(alone)) == 5
     for one, two in zip(rows(alone), rows(together), strict=True):
         assert (one["stage"], one["epoch"]) == (two["stage"], two["epoch"])
@@ -60,7 +61,7 @@ def test_the_photos_are_shared_out_and_come_back_in_order() -> None:
             assert len({len(part) for part in parts}) == 1
             gathered: list[int] = []
             start = 0
-            while len(gathered) < photos:  # as cache_features does: batch by batch, cut to what is missing
+            while len(gathered) < photos:  # like cache_features: batch by batch, without the padding
                 together = [index for part in parts for index in part[start : start + 32]]
                 gathered += together[: photos - len(gathered)]
                 start += 32
@@ -69,7 +70,7 @@ def test_the_photos_are_shared_out_and_come_back_in_order() -> None:
 
 def test_a_batch_that_cannot_be_shared_is_an_error(write_config: Any) -> None:
     config = load_config(write_config())
-    training, holdout = split_holdout(load_photos(config.data), config.data.holdout)
+    training, holdout = split_holdout(load_dataset(config.data))
     errors = examine(config, training, holdout, processes=3).errors
     assert all(isinstance(error, ConfigError) for error in errors)
     assert [error.argument for error in errors] == ["train.head.batch", "train.finetune.batch"]

@@ -1,4 +1,4 @@
-"""A run that is killed with -9 and resumed ends with the very weights of one that is not."""
+"""A run that is killed with SIGKILL and resumed ends with the same weights as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 import yaml
 from rich.console import Console
 
 from pvlr_sdk.errors import CheckpointError
 from pvlr_training.config import load_config
-from pvlr_training.data import load_photos
+from pvlr_training.data.images import load_dataset
 from pvlr_training.state import read_progress
 from pvlr_training.train import train
 
 from .conftest import tiny_config
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 POINTS = {
     "step:3": "in the head's first epoch",
@@ -42,17 +42,9 @@ def config(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing interrupts: 2 epochs of the head and 3 of fine-tuning, 4 steps each."""
+    """An uninterrupted run: 2 epochs of the head and 3 of fine-tuning, 4 steps each."""
     return train(config, out=tmp_path_factory.mktemp("whole"), console=quiet())
 
 
@@ -68,7 +60,7 @@ def quiet() -> Console:
 
 
 def weights(folder: Path) -> bytes:
-    """All bytes of the tensors: what follows the header, in which the seconds differ."""
+    """All bytes of the tensors, without the header, in which the training time differs."""
     data = (folder / "model.safetensors").read_bytes()
     return data[8 + int.from_bytes(data[:8], "little") :]
 
@@ -114,17 +106,17 @@ def test_a_run_can_end_with_fewer_epochs_than_it_has(config: Path, unfinished: P
 
 
 def test_an_epoch_begins_again_where_the_photos_are_others(config: Path, unfinished: Path) -> None:
-    photos = load_photos(load_config(config).data)
+    photos = load_dataset(load_config(config).data)
     console = quiet()
-    few = photos.subset(list(range(50)))  # two steps an epoch: the one after which it was killed would be the last
-    train(config, out=unfinished, resume=True, console=console, photos=few)
-    assert "this epoch begins again" in console.file.getvalue()
+    few = photos.subset(list(range(50)))  # two steps per epoch: the run was killed after the last one
+    train(config, out=unfinished, resume=True, console=console, dataset=few)
+    assert "restarting this epoch" in console.file.getvalue()
     assert [epoch for stage, epoch, _ in losses(unfinished) if stage == "finetune"] == [1, 2, 3]
 
 
 def test_a_rate_of_its_own_cannot_be_given_on_the_way(config: Path, unfinished: Path) -> None:
     before = (unfinished / "state.safetensors").read_bytes()
-    with pytest.raises(CheckpointError, match=r"state\.safetensors: .* same groups of weights"):
+    with pytest.raises(CheckpointError, match=r"state\.safetensors: .* same parameter groups"):
         train(config, ["train.finetune.cap_lr=1e-4"], out=unfinished, resume=True, console=quiet())
     assert (unfinished / "state.safetensors").read_bytes() == before
 
@@ -132,6 +124,6 @@ def test_a_rate_of_its_own_cannot_be_given_on_the_way(config: Path, unfinished: 
 def test_a_finished_run_is_left_as_it_is(config: Path, whole: Path) -> None:
     before = (whole / "model.safetensors").read_bytes()
     train(config, out=whole, resume=True, console=quiet())
-    with pytest.raises(CheckpointError, match=r"expected a new folder, got a finished run\. Name another"):
+    with pytest.raises(CheckpointError, match=r"expected a new folder, got a finished run\. Choose another"):
         train(config, out=whole, console=quiet())
     assert (whole / "model.safetensors").read_bytes() == before

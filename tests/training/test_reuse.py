@@ -1,4 +1,4 @@
-"""What a run may take from another: its weights, its frozen backbone's features."""
+"""What a run can reuse from another: weights and cached features."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from pvlr_sdk.errors import CheckpointError
-from pvlr_training import features
 from pvlr_training.checkpoint import load_model
+from pvlr_training.data import features
 from pvlr_training.train import train
 
 QUIET = Console(file=io.StringIO())
@@ -24,6 +24,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_run_with_the_same_labels_starts_from_all_weights(write_config: Any, tmp_path: Path) -> None:
     first = train(write_config(), out=tmp_path / "first", console=QUIET)
     second = train(write_config(), [*STILL, f"train.init={first}"], out=tmp_path / "second", console=QUIET)
@@ -31,6 +32,7 @@ def test_a_run_with_the_same_labels_starts_from_all_weights(write_config: Any, t
     assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
 
 
+@pytest.mark.slow
 def test_a_run_with_other_labels_takes_what_belongs_to_no_label(
     write_config: Any, photos: Path, tmp_path: Path
 ) -> None:
@@ -46,6 +48,7 @@ def test_a_run_with_other_labels_takes_what_belongs_to_no_label(
     assert not {"head.predict.bias", "text.context.residual", "text.knowledge"} & same
 
 
+@pytest.mark.slow
 def test_another_backbone_is_refused(write_config: Any, tmp_path: Path) -> None:
     first = train(write_config(), STILL, out=tmp_path / "first", console=QUIET)
     with pytest.raises(CheckpointError, match="weights for test_resnet"):
@@ -54,6 +57,7 @@ def test_another_backbone_is_refused(write_config: Any, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_shared_features_are_made_once_and_train_the_same_weights(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +70,7 @@ def test_shared_features_are_made_once_and_train_the_same_weights(
     assert len(made) == 1
     for run in runs:
         assert all(torch.equal(tensor, weights(alone)[name]) for name, tensor in weights(run).items())
-    # Another backbone (here: another seed of its random weights) or other pixels are other features.
+    # Another backbone (here: another seed of its random weights) or other pixels have other features.
     train(write_config(), [*shared, "train.seed=1"], out=tmp_path / "three", console=QUIET)
     train(write_config(), [*shared, "data.min_crop=0.5"], out=tmp_path / "four", console=QUIET)
     assert len(made) == 3
@@ -77,6 +81,7 @@ def test_shared_features_are_made_once_and_train_the_same_weights(
     assert len(made) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depthwise", [False, True])
 def test_fine_tuning_changes_depthwise_filters_only_where_asked(
     write_config: Any, tmp_path: Path, depthwise: bool

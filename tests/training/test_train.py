@@ -1,4 +1,4 @@
-"""A whole run on pictures that can be learned: it learns, resumes, exports, and the compiled plan agrees."""
+"""A whole run on learnable images: it learns, resumes and exports, and the compiled plan agrees."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.build import build
+from pvlr_sdk.bundle.labels import LabelBank
 from pvlr_sdk.cli import app
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.export import export_as
 from pvlr_sdk.errors import CheckpointError, ConfigError, PvlrError
-from pvlr_sdk.evaluate import evaluate
-from pvlr_sdk.graph import export_as
-from pvlr_sdk.labels import LabelBank
-from pvlr_sdk.labels_csv import read_labels
+from pvlr_sdk.evaluation.evaluate import evaluate
+from pvlr_sdk.evaluation.labels_csv import read_labels
 from pvlr_training import loop
 from pvlr_training.checkpoint import load_model
 from pvlr_training.deploy import DeployedPVLR
@@ -36,14 +36,7 @@ from pvlr_training.train import train
 QUIET = Console(file=io.StringIO())
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "epochs"), [("pvlr", 14), ("linear", 30), ("csra", 24), ("query2label", 60), ("ml_decoder", 40)]
 )
@@ -73,14 +66,15 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
         np.testing.assert_allclose(result.attention("green", size="grid"), maps.numpy(), atol=1e-3)
     bank = LabelBank.load(network.with_suffix(".labels.safetensors"))
     np.testing.assert_allclose(bank.thresholds, extra["thresholds"], atol=1e-6)
+    np.testing.assert_allclose(bank.precise_thresholds, extra["precise_thresholds"], atol=1e-6)
+    assert (bank.precise_thresholds >= bank.thresholds).all()
 
-    # Every head also in the precisions that TensorRT builds from, as the command line writes them.
+    # Every head is also exported in the precisions for TensorRT.
     for precision in ("fp16", "bf16"):
         _, agreement = export_as(network, tmp_path / "typed", precision=precision, min_agreement=0.5)
         assert 0 < agreement.largest_logit_difference < (0.05 if precision == "fp16" else 0.4)
 
-    # What docs/accuracy.md shows comes from this script: the fp32 stages agree on every tag set.
-    script = Path(__file__).parents[2] / "benchmarks" / "parity.py"
+    # This script makes the table of docs/accuracy.md: the fp32 stages agree on every tag set.
     given = [
         "--images",
         photos,
@@ -91,7 +85,8 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
         "--json",
         tmp_path / "parity.json",
     ]
-    subprocess.run([sys.executable, script, folder, *given], check=True, capture_output=True)
+    command = [sys.executable, "-m", "benchmarks.cpu.parity", folder, *given]
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
     report = json.loads((tmp_path / "parity.json").read_text())
     agreement = {(row["stage"], row["against"]): row["same_tag_sets"] for row in report["rows"]}
     assert report["photos"] == 96
@@ -99,7 +94,7 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
 
 
 def stop_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next run be interrupted as soon as it has saved this many epochs."""
+    """Interrupt the next run when it has saved this many epochs."""
     save, saved = loop.save_state, []
 
     def save_then_stop(*arguments: Any) -> None:
@@ -123,6 +118,7 @@ OTHER_RECIPE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("recipe", [[], OTHER_RECIPE], ids=["default", "other"])
 @pytest.mark.parametrize("epochs", [1, 2, 3])  # inside the head's stage, at its end, inside fine-tuning
@@ -143,11 +139,12 @@ def test_a_resumed_run_ends_with_the_same_weights(
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_accumulated_batches_are_one_large_batch(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same steps from 4 x 4 photos as from 16, but for the order of sums; dropout would draw differently."""
+    """4 x 4 images give the same steps as 16, except for the order of sums; dropout would draw differently."""
     clip, norms = torch.nn.utils.clip_grad_norm_, []
 
     def clip_and_note(*arguments: Any) -> torch.Tensor:
@@ -169,7 +166,7 @@ def test_accumulated_batches_are_one_large_batch(
 
 
 def test_a_batch_larger_than_the_data_is_an_error(write_config: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"train\.head\.batch: expected at most \d\d photos, got 40 x 3"):
+    with pytest.raises(ConfigError, match=r"train\.head\.batch: expected at most \d\d images, got 40 x 3"):
         train(write_config(), ["train.head.batch=40", "train.head.accumulate=3"], out=tmp_path / "r", console=QUIET)
 
 
@@ -190,16 +187,16 @@ def test_exported_network_keeps_its_operators_whole(write_config: Any, tmp_path:
     quick = {"head": {"epochs": 1, "batch": 16, "lr": 1e-3}, "finetune": {"epochs": 0, "batch": 16, "lr": 1e-3}}
     folder = train(write_config(train=quick), out=tmp_path / "run", console=QUIET)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # the tracer has nothing to say that a user should read
+        warnings.simplefilter("error")  # the user sees no tracer warnings
         path = export(folder, tmp_path / "exported")
     network = onnx.load(path)
     operators = [node.op_type for node in network.graph.node]
     assert network.opset_import[0].version >= 17
-    assert operators.count("LayerNormalization") == 5  # visual norm, two in each direction of DMA: none taken apart
+    assert operators.count("LayerNormalization") == 5  # visual norm, two in each direction of DMA: none decomposed
     done = CliRunner().invoke(app, ["export", str(folder), "--precision", "fp16", "--attention", "fused"])
     assert done.stdout.splitlines() == [str(folder / "model.onnx"), str(folder / "model-fp16-fused.onnx")]
-    assert "the tags of fp32 on 100.0 % of 8 pictures" in done.stderr
-    # Batch is free, and a batch says what its pictures say one by one.
+    assert "same tags as fp32 on 100.0 % of 8 images" in done.stderr
+    # The batch size is dynamic, and a batch gives the same results as single images.
     session = onnxruntime.InferenceSession(path)
     images = np.random.default_rng(0).normal(size=(5, 3, 64, 64)).astype(np.float32)
     together = session.run(["logits"], {"image": images})[0]

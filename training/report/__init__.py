@@ -1,4 +1,4 @@
-"""One HTML page about one or more runs: how good they are, where they go wrong, and how they differ."""
+"""One HTML page about one or more runs: their metrics, their mistakes and their differences."""
 
 from .assemble import report
 

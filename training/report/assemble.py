@@ -1,26 +1,30 @@
-"""Puts a report together: measures the runs, then writes the page."""
+"""Measures the runs and renders the page."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pvlr_sdk.errors import OptionError
 from pvlr_sdk.files import write_files
 
-from .figures import figures
-from .mistakes import picture, worst_mistakes
-from .page import render
-from .photos import PhotoSet, choose_photos
+from ..logs import open_progress
+from .images import ImageSelection, choose_images
+from .metrics import run_metrics
+from .mistakes import thumbnail, worst_mistakes
 from .predictions import Predictions, predict
-from .runs import Run, read_runs
-from .settings import settings
+from .runs import Run, compare_settings, read_runs
+
+_PAGE = resources.files(__package__) / "page"
 
 
 def report(
@@ -33,37 +37,37 @@ def report(
     mistakes: int = 12,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Measure runs on photos and write one HTML page about them; returns the page's data without its pictures.
+    """Measure runs and write one self-contained HTML page about them; returns the page's data without the images.
 
-    The page needs nothing but itself. Each run is measured on the photos that it held out of its own training, unless
-    ``split`` or ``images`` and ``labels`` say otherwise (see :func:`choose_photos`).
+    Each run is measured on its held-out images, unless ``split`` or ``images`` and ``labels`` select others (see
+    :func:`choose_images`).
 
     Args:
         runs: folders that ``pvlr train`` wrote.
         out: the HTML file.
-        mistakes: how many photos of each kind of mistake the page shows a run; 0 leaves photos out.
+        mistakes: the number of images per run and kind of mistake; 0 shows no images.
 
     Raises:
-        OptionError, CheckpointError, LabelsFileError, FrameError, OutputError: what is wrong with the arguments, the
-            runs, the labels, the photos, the output.
+        OptionError, CheckpointError, LabelsFileError, FrameError, OutputError: invalid arguments, runs, labels, images
+            or output.
     """
     if mistakes < 0:
-        raise OptionError("--mistakes", expected="0 or more", got=str(mistakes), hint="0 leaves photos out.")
+        raise OptionError("--mistakes", expected="0 or more", got=str(mistakes), hint="0 shows no images.")
     found = read_runs(runs)
-    sets = [choose_photos(run, images, labels, split) for run in found]
-    with _bar(console or Console(stderr=True)) as bar:
+    sets = [choose_images(run, images, labels, split) for run in found]
+    with open_progress(console or Console(stderr=True)) as bar:
         predictions = []
-        for run, photos in zip(found, sets, strict=True):
-            task = bar.add_task(run.name, total=len(photos.paths))
-            predictions.append(predict(run, photos.paths, lambda n, task=task: bar.advance(task, n)))
-            bar.update(task, completed=len(photos.paths))
+        for run, chosen in zip(found, sets, strict=True):
+            task = bar.add_task(run.name, total=len(chosen.paths), details="")
+            predictions.append(predict(run, chosen.paths, lambda n, task=task: bar.advance(task, n)))
+            bar.update(task, completed=len(chosen.paths))
     pictures: dict[Path, str | None] = {}
     rows = [_run(*one, mistakes, pictures) for one in zip(found, sets, predictions, strict=True)]
     data = {
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "same_photos": all(one.paths == sets[0].paths for one in sets),
+        "same_images": all(one.paths == sets[0].paths for one in sets),
         "labels": list(dict.fromkeys(label for run in found for label in run.labels)),
-        "settings": settings(found),
+        "settings": compare_settings(found),
         "runs": rows,
     }
     write_files({out: render({**data, "pictures": list(pictures.values())}).encode()})
@@ -71,37 +75,50 @@ def report(
 
 
 def _run(
-    run: Run, photos: PhotoSet, predictions: Predictions, mistakes: int, pictures: dict[Path, str | None]
+    run: Run, chosen: ImageSelection, predictions: Predictions, mistakes: int, pictures: dict[Path, str | None]
 ) -> dict[str, Any]:
-    """One run's part of the page's data; adds the photos that it shows to ``pictures``."""
+    """One run's part of the page's data; adds the images that it shows to ``pictures``."""
     done = np.flatnonzero(predictions.done)
-    measured = predictions.logits[done].astype(np.float64), photos.targets[done], run.thresholds
+    measured = predictions.logits[done].astype(np.float64), chosen.targets[done], run.thresholds
     worst = worst_mistakes(run.labels, *measured, mistakes)
     for mistake in worst:
-        path = photos.paths[done[mistake.pop("photo")]]
+        path = chosen.paths[done[mistake.pop("row")]]
         if path not in pictures:
-            pictures[path] = picture(path)
+            pictures[path] = thumbnail(path)
         mistake |= {"file": path.name, "picture": list(pictures).index(path)}
     return {
         "name": run.name,
-        "photos": len(done),
-        "measured_on": photos.description,
-        "failed": [path.name for path, is_done in zip(photos.paths, predictions.done, strict=True) if not is_done],
+        "images": len(done),
+        "measured_on": chosen.description,
+        "failed": [path.name for path, is_done in zip(chosen.paths, predictions.done, strict=True) if not is_done],
         "parameters": run.parameters,
         "seconds": run.seconds,
-        **figures(run.labels, *measured),
+        **run_metrics(run.labels, *measured),
         "log": run.log,
         "mistakes": worst,
     }
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
+def render(data: dict[str, Any]) -> str:
+    """The whole page as text.
+
+    Names of labels, files and runs are untrusted: the template escapes them, the scripts only set text, and the page's
+    content security policy allows no other scripts.
+    """
+    style = _text("style.css")
+    script = "\n".join(_text(name) for name in ("charts.js", "sections.js"))
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":"), "allow_nan": False}
+    template = environment.from_string(_text("template.html"))
+    return template.render(
+        **data, data=data, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script)
     )
+
+
+def _text(name: str) -> str:
+    return (_PAGE / name).read_text(encoding="utf-8").strip()
+
+
+def _hash(text: str) -> str:
+    """The source expression of a content security policy."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -1,4 +1,4 @@
-"""The photos on which a run is most surely wrong."""
+"""The worst mistakes of a run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk.errors import FrameError
-from pvlr_sdk.frames import load_frame
-from pvlr_sdk.thresholds import sigmoid
+from pvlr_sdk.evaluation.thresholds import sigmoid
+from pvlr_sdk.frames.frames import load_frame
 
 Floats = NDArray[np.float64]
 
-_SIDE = 400  # longest side of an embedded picture, pixels
+_SIDE = 400  # longest side of an embedded image, pixels
 _QUALITY = 75
 
 
@@ -27,9 +27,9 @@ def worst_mistakes(
     thresholds: Floats,
     count: int,
 ) -> list[dict[str, Any]]:
-    """The ``count`` worst labels that were missed and the ``count`` worst that were added, each photo once in a kind.
+    """The ``count`` worst missed and the ``count`` worst added labels, each image at most once per kind.
 
-    How bad a mistake is says the distance between logit and threshold, in logits. ``photo`` is the row of the photo.
+    They are ranked by the distance between logit and threshold, in logits. ``row`` is the image's.
     """
     cuts = np.log(thresholds) - np.log1p(-thresholds)
     scores, over = sigmoid(logits), logits - cuts
@@ -39,18 +39,18 @@ def worst_mistakes(
         distance = np.where(wrong, np.abs(over), -1.0)
         worst = distance.argmax(axis=1)
         ranked = np.argsort(-distance.max(axis=1), kind="stable")
-        for photo in ranked[:count]:
-            label = int(worst[photo])
-            if not wrong[photo, label]:
+        for row in ranked[:count]:
+            label = int(worst[row])
+            if not wrong[row, label]:
                 break
             mistakes.append(
                 {
                     "kind": kind,
-                    "photo": int(photo),
+                    "row": int(row),
                     "label": labels[label],
-                    "score": round(float(scores[photo, label]), 4),
+                    "score": round(float(scores[row, label]), 4),
                     "threshold": round(float(thresholds[label]), 4),
-                    "tags": _tags(labels, scores[photo], tagged[photo], targets[photo]),
+                    "tags": _tags(labels, scores[row], tagged[row], targets[row]),
                 }
             )
     return mistakes
@@ -59,7 +59,7 @@ def worst_mistakes(
 def _tags(
     labels: tuple[str, ...], scores: Floats, tagged: NDArray[np.bool_], target: NDArray[np.int8]
 ) -> list[dict[str, Any]]:
-    """Every label that was predicted or should have been, surest first: right, missed, added, or unknown."""
+    """Every label that is predicted or present, by decreasing score: right, missed, added, or unknown."""
     shown = np.flatnonzero(tagged | (target == 1))
     rows = []
     for label in shown[np.argsort(-scores[shown], kind="stable")]:
@@ -69,8 +69,8 @@ def _tags(
     return rows
 
 
-def picture(path: Path) -> str | None:
-    """The photo as a small JPEG in a data URI; None if it can't be read any more."""
+def thumbnail(path: Path) -> str | None:
+    """The image as a small JPEG in a data URI; None if it can no longer be read."""
     try:
         pixels = load_frame(path).pixels
     except FrameError:

@@ -1,11 +1,10 @@
-"""What a run says of photos, computed once and kept beside it."""
+"""Predictions of a run, computed once and cached in its folder."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,36 +14,32 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from pvlr_sdk import __version__
-from pvlr_sdk.errors import FrameError, OutputError
+from pvlr_sdk.errors import OutputError
 from pvlr_sdk.files import write_files
-from pvlr_sdk.frames import load_frame
-from pvlr_sdk.preprocess import Preprocessor
+from pvlr_sdk.frames.frames import load_frame
 
 from .runs import Run
-
-_BATCH = 32
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits (n, C) of n photos, and which of them could be decoded (n,); the logits of the others are 0."""
+    """Logits (n, C) of n images, and which of them were decoded (n,); the logits of the others are 0."""
 
     logits: NDArray[np.float32]
     done: NDArray[np.bool_]
 
 
 def predict(run: Run, paths: list[Path], advance: Callable[[int], None]) -> Predictions:
-    """What the run says of whole photos, in float32, as it is deployed.
+    """The predictions of a run for whole images, in float32, as it is deployed.
 
-    Kept in ``predictions/`` in the run's folder, under a name made from the weights and the photos: where either
-    changes, it is computed again.
+    They are cached in ``predictions/`` in the run's folder, under a hash of the weights and the images.
 
     Args:
-        advance: called with the number of photos done since the last call.
+        advance: called with the number of images predicted since the last call.
 
     Raises:
-        FrameError: not one photo can be decoded (the first photo's error).
-        CheckpointError: the weights don't fit their configuration.
+        FrameError: no image can be decoded (the first one's error).
+        CheckpointError: the weights do not match the configuration.
     """
     cache = run.folder / "predictions" / f"{_key(run, paths)}.safetensors"
     with contextlib.suppress(OSError, SafetensorError, KeyError):
@@ -52,7 +47,7 @@ def predict(run: Run, paths: list[Path], advance: Callable[[int], None]) -> Pred
         if tensors["logits"].shape == (len(paths), len(run.labels)):
             return Predictions(tensors["logits"], tensors["done"].astype(np.bool_))
     predictions = _compute(run, paths, advance)
-    with contextlib.suppress(OutputError):  # a run on a read-only disk is computed each time
+    with contextlib.suppress(OutputError):  # without write access, predictions are not cached
         write_files({cache: save({"logits": predictions.logits, "done": predictions.done.astype(np.uint8)})})
     return predictions
 
@@ -72,34 +67,21 @@ def _key(run: Run, paths: list[Path]) -> str:
 
 
 def _compute(run: Run, paths: list[Path], advance: Callable[[int], None]) -> Predictions:
-    import torch  # here, because a page from kept predictions needs no network and should be instant
+    import torch  # not needed with cached predictions, which makes their report fast
 
     from ..checkpoint import load_model
+    from ..data.augmentation import Views
+    from ..data.images import ImageDataset
     from ..deploy import DeployedPVLR
+    from ..evaluate import predict_logits
 
     model, config, _ = load_model(run.folder)
     deployed = DeployedPVLR(model).to(memory_format=torch.channels_last)
-    preprocess = Preprocessor(config.data.input)
-    first_error: FrameError | None = None
-
-    def read(path: Path) -> NDArray[np.float32] | FrameError:
-        try:
-            return preprocess(load_frame(path).pixels, "bgr")
-        except FrameError as error:
-            return error
-
-    logits = np.zeros((len(paths), len(run.labels)), np.float32)
-    done = np.zeros(len(paths), np.bool_)
-    with ThreadPoolExecutor(2) as pool, torch.inference_mode():
-        for start in range(0, len(paths), _BATCH):
-            inputs = list(pool.map(read, paths[start : start + _BATCH]))
-            good = [start + i for i, one in enumerate(inputs) if not isinstance(one, FrameError)]
-            if good:
-                images = torch.from_numpy(np.stack([inputs[i - start] for i in good]))
-                logits[good] = deployed(images.to(memory_format=torch.channels_last)).logits.numpy()
-                done[good] = True
-            first_error = first_error or next((one for one in inputs if isinstance(one, FrameError)), None)
-            advance(len(inputs))
-    if first_error and not done.any():
-        raise first_error
-    return Predictions(logits, done)
+    unlabelled = torch.zeros(len(paths), len(run.labels), dtype=torch.int8)
+    dataset = ImageDataset(list(paths), unlabelled, [path.name for path in paths])
+    logits = predict_logits(deployed, dataset, Views(config.data, seed=0), advance=advance)
+    failed = set(dataset.failed)
+    done = np.array([str(path) not in failed for path in paths])
+    if not done.any():
+        load_frame(paths[0])  # raises
+    return Predictions((logits * done[:, None]).astype(np.float32), done)

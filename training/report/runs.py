@@ -1,4 +1,4 @@
-"""What a run's folder says about it, read without loading the network."""
+"""Finished runs and their settings, read from their folders without loading the network."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from pvlr_sdk.errors import CheckpointError, OptionError
 
 from ..config import Config
 
+_MAIN_SETTINGS = ("model.head", "model.backbone", "data.input.width", "data.input.height", "train.seed")
+
 
 @dataclass(frozen=True)
 class Run:
     """A finished run.
 
     Attributes:
-        name: the folder's name, longer where two runs share it.
-        thresholds: (C,), the score from which on a label is a tag.
-        parameters: numbers in the backbone and the head. The text branch is left out: it becomes the label bank.
-        seconds: how long it trained; None if it doesn't say.
-        log: one row an epoch, as training wrote them; empty without a log.
+        name: the name of the folder, with parents if two runs share it.
+        thresholds: (C,), the score at or above which a label is a tag.
+        parameters: of backbone and head; the text branch becomes the label bank.
+        seconds: the training time, None if unknown.
+        log: one row per epoch; empty without a log.
     """
 
     folder: Path
@@ -48,11 +50,11 @@ class Run:
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs of these folders (or of the ``model.safetensors`` in them), in their order.
+    """The runs of these folders (or of the ``model.safetensors`` in them), in the same order.
 
     Raises:
-        OptionError: no folder, or one of them twice.
-        CheckpointError: there is no finished run in a folder, or its files are damaged.
+        OptionError: no folder, or the same folder twice.
+        CheckpointError: a folder has no finished run, or its files are damaged.
     """
     folders = [path.parent if path.is_file() else path for path in folders]
     places = [folder.resolve() for folder in folders]
@@ -78,7 +80,7 @@ def _read_run(folder: Path, name: str) -> Run:
         raise CheckpointError(
             str(path),
             expected="the weights of a finished run",
-            got="a run that is not finished" if unfinished else str(error).strip().splitlines()[0],
+            got="an unfinished run" if unfinished else str(error).strip().splitlines()[0],
             hint="Finish it with pvlr train --resume." if unfinished else "Name the folder that pvlr train wrote.",
         ) from None
     parameters = sum(math.prod(shape) for key, shape in shapes.items() if _is_deployed_parameter(key))
@@ -86,13 +88,13 @@ def _read_run(folder: Path, name: str) -> Run:
 
 
 def _is_deployed_parameter(key: str) -> bool:
-    """Batch norm's statistics are no parameters, and it is the label bank that is deployed of the text branch."""
+    """Excludes batch norm statistics and the text branch, which becomes the label bank."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     return not key.startswith("text.") and not key.endswith(statistics)
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log, each epoch once: a run that was stopped between log and state repeats its last epoch."""
+    """The rows of a log, each epoch once: a run that stops between log and state repeats its last epoch."""
     rows: dict[tuple[Any, Any], dict[str, Any]] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -103,7 +105,7 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
             rows[row["stage"], row["epoch"]] = {key: value for key, value in row.items() if _is_plain(value)}
         except (ValueError, KeyError, TypeError):
-            continue  # half a line, from a crash
+            continue  # cut off by a crash
     return list(rows.values())
 
 
@@ -112,9 +114,47 @@ def _is_plain(value: Any) -> bool:
 
 
 def _names(places: list[Path]) -> list[str]:
-    """The last parts of the paths, as many as tell them apart."""
+    """The last parts of the paths, as many as needed to distinguish them."""
     for parts in range(1, max(len(place.parts) for place in places) + 1):
         names = ["/".join(place.parts[-parts:]) for place in places]
         if len(set(names)) == len(names):
             break
     return names
+
+
+def compare_settings(runs: list[Run]) -> list[dict[str, Any]]:
+    """Rows {"key", "values"}: the main settings of one run, or the settings in which several runs differ."""
+    each = [_flat(run.config.model_dump(mode="json", exclude={"name"})) for run in runs]
+    keys = list(dict.fromkeys(key for one in each for key in one))
+    if len(runs) == 1:
+        stages = [key for key in keys if key.startswith("train.") and key.endswith((".epochs", ".batch", ".lr"))]
+        chosen = [*_MAIN_SETTINGS, *stages, "train.loss"]
+    else:
+        chosen = [key for key in keys if len({_shown(one.get(key)) for one in each}) > 1]
+    return [{"key": key, "values": [_shown(one.get(key)) for one in each]} for key in chosen]
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def _shown(value: Any) -> str:
+    """A short form of a value; lists of labels and sources are abbreviated."""
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        items = [_source(item) if isinstance(item, dict) else str(item) for item in value]
+        text = ", ".join(items)
+        return text if len(text) <= 80 else f"{len(items)}: {text[:77]}..."
+    return str(value)
+
+
+def _source(source: dict[str, Any]) -> str:
+    """The file or folder of a source and its splits, without the rest of the path, which is private."""
+    place = next(Path(source[key]) for key in ("labels", "devkit", "annotations", "root") if source.get(key))
+    return "/".join(place.parts[-2:]) + "".join(f" {split}" for split in source.get("splits", []))

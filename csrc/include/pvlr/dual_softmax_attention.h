@@ -6,8 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "pvlr/data_type.h"
-#include "pvlr/status.h"
+#include "pvlr/common.h"
 
 namespace pvlr {
 
@@ -18,8 +17,7 @@ struct AttentionStrides {
   std::int64_t row;
 };
 
-// Everything that a launch needs, as plain data; all tensors have the same type. The affinity is never stored as a
-// whole.
+// All tensors have the same type. The affinity is never stored as a whole.
 struct DualSoftmaxAttentionParams {
   const void* q_x;  // (batch, heads, tokens, dim)
   const void* k_t;  // (batch, heads, labels, dim)
@@ -34,8 +32,8 @@ struct DualSoftmaxAttentionParams {
   AttentionStrides o_x_strides;
   AttentionStrides o_t_strides;
 
-  // Labels that take part have a nonzero byte; null: all do. The others get zeros in o_t and no weight in o_x; a token
-  // that no label is left for gets zeros too.
+  // A byte of zero masks a label; null: none is masked. Masked labels get zeros in o_t and no weight in o_x; if all
+  // labels are masked, o_x is zero too.
   const std::uint8_t* mask;  // (labels,), or (batch, labels) with mask_batch_stride != 0
   std::int64_t mask_batch_stride;
 
@@ -54,7 +52,7 @@ struct DualSoftmaxAttentionParams {
   std::size_t workspace_bytes;
 };
 
-// Whether the sizes, pointers and strides make sense; the message names the first field that does not.
+// Whether sizes, pointers and strides are valid; the message names the first field that is not.
 Status check_dual_softmax_attention(const DualSoftmaxAttentionParams& params);
 
 // On the CPU, in float32. Safe to call from many threads. Uses no workspace.
@@ -66,8 +64,8 @@ Status dual_softmax_attention_cuda_workspace(const DualSoftmaxAttentionParams& p
 // Bytes of workspace that suffice on any CUDA device, for this batch and for smaller ones. Needs no device.
 Status dual_softmax_attention_cuda_workspace_limit(const DualSoftmaxAttentionParams& params, std::size_t* bytes);
 
-// Queues the work on a cudaStream_t of the current device; neither allocates nor waits, so that it may be captured in a
-// graph. Rows of all tensors must be aligned to 16 bytes. Results are the same bit for bit from run to run on a device.
+// Queues the work on a cudaStream_t of the current device. Neither allocates nor waits, so it can be captured in a
+// graph. Rows of all tensors must be aligned to 16 bytes. Results are bit-identical from run to run on a device.
 Status dual_softmax_attention_cuda(const DualSoftmaxAttentionParams& params, void* stream);
 
 }  // namespace pvlr

@@ -2,14 +2,13 @@
 //   similarity of token n and label c: s_nc = scale * cos(LN(X)_n, LN(T)_c)
 //   logit_c = sum over n of w_nc s_nc, plus bias_c, with w_nc = softmax over n of alpha s_nc
 //   score_c = sigmoid(logit_c), and c is a tag if score_c >= threshold_c
-// alpha = 0 makes the pooling a mean, a large alpha (1e4) a maximum.
+// The pooling is a mean for alpha = 0, and a maximum for a large alpha (1e4).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "pvlr/data_type.h"
-#include "pvlr/status.h"
+#include "pvlr/common.h"
 
 namespace pvlr {
 
@@ -27,7 +26,7 @@ struct TagHeadNorm {
 
 enum class TagHeadMap : std::int32_t { kWeights, kSimilarity };  // w_nc or s_nc
 
-// Everything that a launch needs, as plain data. A row that is zero has similarity 0 with all others.
+// A row of zeros has similarity 0 with all others.
 struct TagHeadParams {
   const void* x;  // (batch, tokens, width), of `type`
   const void* t;  // (batch, labels, width), of `type`
@@ -41,18 +40,18 @@ struct TagHeadParams {
   float alpha;
   float epsilon;  // of the layer norms
 
-  // Contiguous. All but the logits may be null, and are then left out.
+  // Contiguous. All except the logits may be null, and are then not computed.
   float* logits;            // (batch, labels)
   float* scores;            // (batch, labels)
   std::uint8_t* tags;       // (batch, labels): 1 or 0
   std::uint8_t* nonfinite;  // (batch, labels): 1 if the logit is NaN or infinite, else 0. NaN or infinity in a row of x
                             // makes all logits of the image NaN, in a row of t those of the label
 
-  // The attention maps of some labels, if wanted. An entry of `chosen` that is no label leaves its map as it was.
+  // The attention maps of some labels, if wanted. An entry of `chosen` that is not a label leaves its map unchanged.
   float* maps;                 // (batch, maps_count, tokens); null: none
   const std::int32_t* chosen;  // (maps_count,) labels; null: the first maps_count labels
   std::int64_t maps_count;
-  std::int64_t maps_batch_stride;  // in elements, and free: (batch, tokens, maps_count) is as good
+  std::int64_t maps_batch_stride;  // in elements, any layout: (batch, tokens, maps_count) too
   std::int64_t maps_label_stride;
   std::int64_t maps_token_stride;
   TagHeadMap maps_kind;
@@ -71,18 +70,18 @@ struct TagHeadParams {
   std::size_t workspace_bytes;
 };
 
-// Whether the sizes, pointers and strides make sense; the message names the first field that does not.
+// Whether sizes, pointers and strides are valid; the message names the first field that is not.
 Status check_tag_head(const TagHeadParams& params);
 
 // On the CPU, in float32. Safe to call from many threads. Uses no workspace.
 Status tag_head_host(const TagHeadParams& params);
 
-// Bytes of workspace that a launch on the current CUDA device needs: none so far. Pointers may still be null.
+// Bytes of workspace that a launch on the current CUDA device needs: currently none. Pointers may still be null.
 Status tag_head_cuda_workspace(const TagHeadParams& params, std::size_t* bytes);
 
-// Queues one kernel on a cudaStream_t of the current device; neither allocates nor waits, so that it may be captured in
-// a graph. Rows of x and t and the norms' weights and biases must be aligned to 16 bytes. All sums are float32. Results
-// are the same bit for bit from run to run.
+// Queues one kernel on a cudaStream_t of the current device. Neither allocates nor waits, so it can be captured in a
+// graph. Rows of x and t and the norms' weights and biases must be aligned to 16 bytes. All sums are float32. Results
+// are bit-identical from run to run.
 Status tag_head_cuda(const TagHeadParams& params, void* stream);
 
 }  // namespace pvlr

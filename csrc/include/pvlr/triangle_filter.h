@@ -2,7 +2,7 @@
 // align_corners=False) computes, for the CPU and the kernels.
 #pragma once
 
-#include "pvlr/host_device.h"
+#include "pvlr/common.h"
 
 namespace pvlr {
 

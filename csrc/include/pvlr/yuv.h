@@ -1,12 +1,20 @@
-// From Y, U, V to red, green and blue, each of 8 bits, in fixed point: for the CPU and the kernels.
+// How a frame's pixels are stored, and from Y, U, V to red, green and blue, each of 8 bits, in fixed point: for the CPU
+// and the kernels.
 #pragma once
 
 #include <cstdint>
 
-#include "pvlr/host_device.h"
-#include "pvlr/pixel_format.h"
+#include "pvlr/common.h"
 
 namespace pvlr {
+
+// kNv12 and kI420 have a luma value for each pixel, and one pair of chroma values (U = Cb, V = Cr) for 2x2 pixels.
+enum class PixelFormat : std::int32_t { kRgb, kBgr, kRgba, kBgra, kGray, kNv12, kI420 };
+
+enum class YuvMatrix : std::int32_t { kBt601, kBt709 };
+
+// Limited: luma 16..235 and chroma 16..240 are what full range calls 0..255.
+enum class YuvRange : std::int32_t { kLimited, kFull };
 
 // In units of 2^-20:
 //   light = max(0, Y - black) * luma

@@ -1,6 +1,7 @@
-"""The CPU backend: OpenVINO, the same code path on x86 and ARM."""
+"""The CPU backend: OpenVINO, on x86 and ARM."""
 
 from .backend import OpenVinoBackend
-from .network import INPUT, LOGITS, SIMILARITY, Network, open_core, read_network, supports_bf16
+from .loading import load
+from .network import Network, open_core, read_network, supports_bf16
 
-__all__ = ["INPUT", "LOGITS", "SIMILARITY", "Network", "OpenVinoBackend", "open_core", "read_network", "supports_bf16"]
+__all__ = ["Network", "OpenVinoBackend", "load", "open_core", "read_network", "supports_bf16"]

@@ -1,26 +1,39 @@
-"""An exported network, and what OpenVINO makes of it on this CPU."""
+"""An exported network, and how OpenVINO reads and compiles it for this CPU."""
 
 from __future__ import annotations
 
+import functools
+import io
+import math
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ... import errors
-from .lowering import lower
+from ...bundle.network import MAX_ELEMENTS, check_network
+from ...bundle.schema import IMAGE, LABEL_BIASES, LABEL_MASK, LABELS, LOGITS, SIMILARITY
+from .. import runtimes
+from .labels import split_labels
 
 if TYPE_CHECKING:
     import openvino
 
-INPUT, LOGITS, SIMILARITY = "image", "logits", "similarity"
-"""The names of an exported network's input and outputs."""
+    from ...bundle.labels import LabelBank
+    from ...bundle.manifest import Manifest, ModelSpec, OpenSpec
+
+_MAX_ELEMENTS_ALIVE = 2**30
+"""Of the constants, and of the tensors that are in use at the same time: 4 GB in float32."""
+_HEAVY = frozenset(["Convolution", "GroupConvolution", "MatMul"])
+"""What gains by bf16. Element-wise operations after the last of them stay in f32, as under OpenVINO's own hint."""
 
 
 @dataclass(frozen=True)
 class Network:
     """An ONNX network in memory and the shapes that it must have; ``source`` names it in errors.
 
-    Up to the tensor ``fp32_until``, if it is named, a bf16 engine computes in fp32: the first layers may lose more by
-    bf16 than all others together, and cost little.
+    A bf16 engine computes in fp32 up to the tensor ``fp32_until``, if there is one: the first layers may lose more
+    accuracy in bf16 than all others together, and cost little. The outputs are for ``labels`` labels: those of
+    ``bank``, or in an ``open`` network all that it has room for.
     """
 
     source: str
@@ -30,40 +43,59 @@ class Network:
     tokens: int
     labels: int
     fp32_until: str | None = None
+    open: OpenSpec | None = None
+    bank: LabelBank | None = None
+
+    @classmethod
+    def of(cls, source: str, payload: bytes, sha256: str, spec: Manifest | ModelSpec, bank: LabelBank) -> Network:
+        """The network that a manifest or an exported network's metadata describes, for one frame."""
+        size, tokens = spec.input, spec.attention.rows * spec.attention.columns
+        labels = spec.open.max_labels if spec.open else len(bank)
+        shape = 1, 3, size.height, size.width
+        return cls(source, payload, sha256, shape, tokens, labels, spec.fp32_until, spec.open, bank)
 
     def with_batch(self, count: int) -> Network:
-        """The same for several frames at once."""
+        """The same network with another batch size."""
         return replace(self, input_shape=(count, *self.input_shape[1:]))
 
 
 def open_core() -> openvino.Core:
-    """OpenVINO's entry point.
+    """OpenVINO's entry point, one for the process.
+
+    On processors with AMX it gives the thread that creates it a stack for signals, and frees that when it is closed: if
+    another thread closed it, the next signal would end the process.
 
     Raises:
-        MissingPartError: it is not installed, or its libraries can't be loaded here.
+        MissingPartError: it is not installed, or its libraries cannot be loaded.
     """
     try:
-        import openvino
+        return _core(os.getpid())  # its threads do not exist in a forked child
     except ImportError as error:
         raise errors.MissingPartError(
             "openvino", expected="the OpenVINO runtime", got=str(error), hint="pip install openvino"
         ) from error
-    return openvino.Core()
 
 
-def read_network(core: openvino.Core, payload: bytes, source: str) -> openvino.Model:
-    """Parse an ONNX network.
+@functools.cache
+def _core(process: int) -> openvino.Core:
+    return runtimes.openvino().Core()
+
+
+def read_network(payload: bytes, source: str) -> openvino.Model:
+    """Parse an ONNX network, which is checked to be plain data first.
 
     Raises:
-        ModelError: it is none that OpenVINO can read.
+        UnsafeNetworkError: it is not ONNX as the exporter writes it.
+        ModelError: OpenVINO cannot read it.
     """
+    check_network(payload, source)
     try:
-        return core.read_model(payload)
-    except (RuntimeError, TypeError) as error:
+        # Core.read_model would try all of OpenVINO's formats.
+        reader = runtimes.openvino().frontend.FrontEndManager().load_by_framework("onnx")
+        return reader.convert(reader.load(io.BytesIO(payload)))
+    except Exception as error:  # the front end raises various classes
         got = reason(error)
-        fused = (
-            "Give the one with native attention: only TensorRT runs fused attention, and pvlr build fuses it itself."
-        )
+        fused = "Use the one with native attention: only TensorRT runs fused attention, and pvlr build fuses it itself."
         raise errors.ModelError(
             source,
             expected="an ONNX network with its weights inside",
@@ -78,12 +110,12 @@ def supports_bf16(core: openvino.Core) -> bool:
 
 
 def precision_hint(core: openvino.Core, precision: str) -> str:
-    """What OpenVINO is told to compute in."""
+    """The value of OpenVINO's INFERENCE_PRECISION_HINT."""
     return "bf16" if precision == "bf16" or (precision == "int8" and supports_bf16(core)) else "f32"
 
 
 def engine_options(hint: str, threads: int, throughput: bool) -> dict[str, Any]:
-    """OpenVINO's options; ``hint`` is what the types that the network leaves open are computed in."""
+    """OpenVINO's options; ``hint`` is the precision of what the network's own types leave open."""
     return {
         "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         "INFERENCE_PRECISION_HINT": hint,
@@ -93,49 +125,141 @@ def engine_options(hint: str, threads: int, throughput: bool) -> dict[str, Any]:
 
 def compile_network(
     core: openvino.Core, network: Network, options: dict[str, Any], *, bf16_behind: str | None = None
-) -> openvino.CompiledModel:
-    """The network compiled; what comes behind the tensor ``bf16_behind`` in bf16, whatever the options say.
+) -> tuple[openvino.CompiledModel, ...]:
+    """Compile a network; what follows the tensor ``bf16_behind`` computes in bf16, whatever the options say.
+
+    Returns:
+        the compiled network; of an open network the part for frames, and the part for labels in fp32.
 
     Raises:
-        ModelError: it is no PVLR network.
+        ModelError: it is not a PVLR network.
         BackendError: this CPU does not run it.
     """
-    model = read_network(core, network.payload, network.source)
+    model = read_network(network.payload, network.source)
+    shapes = _input_shapes(network)
     names = [port.get_names() for port in model.inputs]
-    if len(names) != 1 or INPUT not in names[0]:
-        _reject(network, f"one input named {INPUT}", f"inputs {names}")
+    if sorted(name for of_port in names for name in of_port) != sorted(shapes):
+        count = "one input" if len(shapes) == 1 else "inputs"
+        _reject(network, f"{count} named {', '.join(shapes)}", f"inputs {names}")
     try:
-        model.reshape(list(network.input_shape))
+        model.reshape({name: list(shape) for name, shape in shapes.items()})
     except RuntimeError as error:
-        _reject(network, f"an input that can be {network.input_shape}", reason(error))
-    if model.input().get_element_type().get_type_name() != "f32":
-        _reject(network, "a float32 input", str(model.input().get_element_type()))
+        _reject(network, f"an input of shape {network.input_shape}", reason(error))
+    _check_sizes(model, network)
+    for port in model.inputs:
+        if port.get_element_type().get_type_name() != "f32":
+            _reject(network, "a float32 input", str(port.get_element_type()))
     try:
+        labels, model = split_labels(model) if network.open else (None, model)
         if bf16_behind and not lower(model, bf16_behind):
             _reject(network, f"a tensor named {bf16_behind}", "none")
-        return core.compile_model(_with_packed_pixels(model), "CPU", options)
+        compiled = core.compile_model(_with_packed_pixels(model), "CPU", options)
+        if labels is None:
+            return (compiled,)
+        return compiled, core.compile_model(labels, "CPU", {**options, "INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise errors.BackendError(
             network.source, expected="a network that compiles", got=reason(error), hint="See pvlr doctor."
         ) from error
 
 
-def _with_packed_pixels(model: openvino.Model) -> openvino.Model:
-    """The network with an input of (count, height, width, 3): the order in which a convolution reads it.
+def _input_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {IMAGE: network.input_shape}
+    if network.open:
+        count = network.open.max_labels
+        shapes |= {LABELS: (count, network.open.width), LABEL_BIASES: (count,), LABEL_MASK: (count,)}
+    return shapes
 
-    OpenVINO would reorder planes first, in fp32 at 0.28 ms of 6.8 on Lite2.
+
+def _check_sizes(model: openvino.Model, network: Network) -> None:
+    """Raises UnsafeNetworkError if the network's tensors are larger than those of any export.
+
+    A few bytes can ask for any amount of memory, by broadcasting for example. OpenVINO knows all shapes here, and has
+    allocated nothing.
     """
-    from openvino import Layout
-    from openvino.preprocess import PrePostProcessor
+    elements: dict[tuple[str, int], int] = {}
+    readers: dict[tuple[str, int], int] = {}
+    alive = 0
+    for node in model.get_ordered_ops():
+        name = node.get_name()
+        for index, output in enumerate(node.outputs()):
+            shape = output.get_partial_shape()
+            count = math.prod(shape.get_max_shape()) if shape.rank.is_static else MAX_ELEMENTS + 1
+            elements[name, index], readers[name, index] = count, len(output.get_target_inputs())
+            alive += count
+            if count > MAX_ELEMENTS or alive > _MAX_ELEMENTS_ALIVE:
+                raise errors.UnsafeNetworkError(
+                    network.source,
+                    expected=f"tensors of at most {MAX_ELEMENTS} elements, {_MAX_ELEMENTS_ALIVE} at the same time",
+                    got=f"{node.get_type_name()} with an output of {shape}",
+                    hint="Export it again with pvlr export.",
+                )
+        for entry in node.inputs():
+            source = entry.get_source_output()
+            key = source.get_node().get_name(), source.get_index()
+            readers[key] -= 1
+            if not readers[key]:
+                alive -= elements[key]
 
-    wrapper = PrePostProcessor(model)
-    wrapper.input().tensor().set_layout(Layout("NHWC"))
-    wrapper.input().model().set_layout(Layout("NCHW"))
+
+def lower(model: openvino.Model, start: str) -> bool:
+    """Compute in bf16 from the tensor named ``start`` to the last convolution or matrix product, in place.
+
+    OpenVINO's precision hint applies to a whole network. Splitting a network to give each half its own hint costs more
+    than bf16 gains: two schedules, and a tensor that leaves the caches. Under the hint f32, bf16 types in the network
+    stay. Inputs and outputs keep their types. Returns False if there is no such tensor.
+    """
+    Type, convert = runtimes.openvino().Type, runtimes.openvino().opset13.convert  # noqa: N806 - a class
+
+    nodes = model.get_ordered_ops()
+    outputs = (output for node in nodes for output in node.outputs())
+    begin = next((output for output in outputs if start in output.get_names()), None)
+    if begin is None:
+        return False
+    behind = {target.get_node().get_name() for target in begin.get_target_inputs()}
+    for node in nodes:
+        if behind.intersection(_sources(node)):
+            behind.add(node.get_name())
+    before: set[str] = set()
+    for node in reversed(nodes):
+        if node.get_type_name() in _HEAVY or node.get_name() in before:
+            before.update([node.get_name(), *_sources(node)])
+    low = behind & before
+    for node in nodes:
+        for entry in node.inputs():
+            source = entry.get_source_output()
+            inside = node.get_name() in low
+            if source.get_element_type() != Type.f32 or inside == (source.get_node().get_name() in low):
+                continue
+            converted = convert(source, "bf16" if inside else "f32").output(0)
+            if node.get_type_name() == "Result":
+                names = source.get_names()
+                source.set_names(set())
+                converted.set_names(names)
+            entry.replace_source_output(converted)
+    model.validate_nodes_and_infer_types()
+    return True
+
+
+def _sources(node: openvino.Node) -> list[str]:
+    """The nodes that a node reads, by their unique names: friendly names may repeat."""
+    return [entry.get_source_output().get_node().get_name() for entry in node.inputs()]
+
+
+def _with_packed_pixels(model: openvino.Model) -> openvino.Model:
+    """The network with an input of (count, height, width, 3), the order in which a convolution reads it.
+
+    OpenVINO would reorder planes first, which takes 0.28 of 6.8 ms in fp32 on Lite2.
+    """
+    api = runtimes.openvino()
+    wrapper = api.preprocess.PrePostProcessor(model)
+    wrapper.input(IMAGE).tensor().set_layout(api.Layout("NHWC"))
+    wrapper.input(IMAGE).model().set_layout(api.Layout("NCHW"))
     return wrapper.build()
 
 
 def check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
-    """ModelError unless logits and similarity are there in the shapes that they must have."""
+    """Raises ModelError unless the outputs are logits and similarity in the expected shapes."""
     count = network.input_shape[0]
     wanted = {LOGITS: (count, network.labels), SIMILARITY: (count, network.tokens, network.labels)}
     for name, shape in wanted.items():
@@ -148,12 +272,12 @@ def check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
 
 def _reject(network: Network, expected: str, got: str) -> NoReturn:
     raise errors.ModelError(
-        network.source, expected=expected, got=got, hint="This is no PVLR network: make one with pvlr export."
+        network.source, expected=expected, got=got, hint="This is not a PVLR network: create one with pvlr export."
     )
 
 
 def reason(error: Exception) -> str:
-    """What OpenVINO's long messages are about: the last line, unless advice comes after it."""
+    """The cause in one of OpenVINO's long messages: the last line, unless advice follows it."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith("-- No conversion rule")] or lines[-1:]
     return telling[0].removeprefix("-- ").rstrip(".") if telling else type(error).__name__

@@ -1,4 +1,4 @@
-"""The few CUDA calls that the TensorRT backend makes, on whichever Python binding is installed."""
+"""The CUDA calls of the TensorRT backend, on either Python binding."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 INVALID_VALUE, OUT_OF_MEMORY = 1, 2
 _LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
-"""Codes after which nothing works in the context: those of which CUDA's header says so (illegal addresses and
-instructions, time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a context that is gone. After
-all others it still works, and a fresh one would take other libraries' memory away."""
+"""Errors that make the context unusable: those for which CUDA's header says so (illegal addresses and instructions,
+time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a destroyed context. After all others it still
+works, and a new context would invalidate other libraries' memory."""
 
 
 class CudaError(Exception):
@@ -29,7 +29,7 @@ class CudaError(Exception):
 
     @property
     def sticky(self) -> bool:
-        """Whether the context is lost: every later call in it fails as well."""
+        """Whether the context is lost: every later call fails as well."""
         return self.code in _LOST
 
 
@@ -41,9 +41,9 @@ class Gpu:
     capability: tuple[int, int]
     memory: int
     driver: str
-    """The newest CUDA that the driver knows, for example ``12.6``."""
+    """The newest CUDA version that the driver supports, for example ``12.6``."""
     multiprocessors: int
-    """Tells boards apart whose GPUs have one name: every Jetson Orin's is ``Orin``."""
+    """Distinguishes GPUs of one name: every Jetson Orin's GPU is called ``Orin``."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -58,84 +58,65 @@ class Gpu:
 
 
 class Cuda(Protocol):
-    """Device 0 through its primary context, which TensorRT and our kernels use too.
+    """Device 0 through its primary context, which TensorRT and the kernels share.
 
-    Pointers, streams, events and graphs are the driver's handles as integers. All methods but ``gpu`` must be called
-    inside ``current()``. They raise CudaError.
+    Pointers, streams, events and graphs are the driver's handles as integers. Call all methods but ``gpu`` inside
+    ``current()``. They raise CudaError.
     """
 
     name: str
-    """The Python package behind it."""
+    """The Python binding's package."""
 
-    def gpu(self) -> Gpu:
-        """What there is."""
-
+    def gpu(self) -> Gpu: ...
     def current(self) -> AbstractContextManager[None]:
-        """Make the context the calling thread's."""
+        """Make the context current in the calling thread."""
 
     def reset(self) -> None:
-        """Destroy the primary context and everything in it, and make a new one."""
+        """Destroy the primary context with all its contents and create a new one."""
 
-    def malloc(self, size: int) -> int:
-        """Device memory of ``size`` bytes."""
-
-    def free(self, pointer: int) -> None:
-        """Give device memory back."""
+    def malloc(self, size: int) -> int: ...
+    def free(self, pointer: int) -> None: ...
+    def free_memory(self) -> int:
+        """Free device memory in bytes."""
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """An array in page-locked host memory, which lives as long as the array."""
+        """An array in page-locked host memory, freed with the array."""
 
     def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
-        """Begin to copy a contiguous array to the device."""
+        """Enqueue a copy of a contiguous array to the device."""
 
     def to_host(self, target: NDArray[Any], pointer: int, stream: int) -> None:
-        """Begin to copy from the device into a contiguous array."""
+        """Enqueue a copy from the device into a contiguous array."""
 
     def stream(self) -> int:
-        """A new stream that does not wait for the default one."""
+        """Create a stream that does not synchronise with the default stream."""
 
-    def destroy_stream(self, stream: int) -> None:
-        """Give a stream back."""
-
-    def synchronize(self, stream: int) -> None:
-        """Wait for everything in a stream."""
-
-    def free_memory(self) -> int:
-        """Bytes of device memory that nobody uses."""
-
+    def synchronize(self, stream: int) -> None: ...
+    def destroy_stream(self, stream: int) -> None: ...
     def event(self, timing: bool = False) -> int:
-        """A new event; with ``timing`` for :meth:`milliseconds`."""
+        """Create an event; with ``timing`` for :meth:`milliseconds`."""
 
+    def record(self, event: int, stream: int) -> None: ...
+    def wait(self, event: int) -> None: ...
     def milliseconds(self, start: int, end: int) -> float:
-        """Time between two events that have happened."""
+        """Time between two completed events."""
 
-    def destroy_event(self, event: int) -> None:
-        """Give an event back."""
-
-    def record(self, event: int, stream: int) -> None:
-        """Let the event happen when the stream gets here."""
-
-    def wait(self, event: int) -> None:
-        """Wait until the event has happened."""
-
+    def destroy_event(self, event: int) -> None: ...
     def begin_capture(self, stream: int) -> None:
-        """What this thread enqueues on the stream from now on is recorded and not run."""
+        """Record what this thread enqueues on a stream, instead of running it."""
 
     def end_capture(self, stream: int) -> int:
-        """A graph of what was recorded, ready to launch. Ends the capture even where it fails."""
+        """End a capture and return the executable graph. A failure ends the capture too."""
 
-    def launch(self, graph: int, stream: int) -> None:
-        """Enqueue a graph."""
-
-    def destroy_graph(self, graph: int) -> None:
-        """Give a graph back."""
+    def launch(self, graph: int, stream: int) -> None: ...
+    def destroy_graph(self, graph: int) -> None: ...
 
 
 _open: dict[str, Cuda] = {}
 
 
 def open_cuda() -> Cuda:
-    """The interface on pycuda, or else on cuda-python; always the same one.
+    """The interface on pycuda, or else on cuda-python; every call returns the same object.
 
     Raises:
         MissingPartError: neither is installed, or there is no driver or GPU.
@@ -145,7 +126,7 @@ def open_cuda() -> Cuda:
         for package, module in (("pycuda", "on_pycuda"), ("cuda-python", "on_cuda_python")):
             try:
                 found: Cuda = importlib.import_module(f".{module}", __package__).Driver()
-            except Exception as error:  # ImportError, OSError, each binding's own class: all mean "not here"
+            except Exception as error:  # ImportError, OSError or the binding's own class
                 reasons.append(f"{package}: {type(error).__name__}: {error}")
             else:
                 _open["cuda"] = found
@@ -162,7 +143,7 @@ def open_cuda() -> Cuda:
 
 @contextmanager
 def undone_by(undo: Callable[[], None]) -> Iterator[None]:
-    """Call ``undo`` if what is inside fails; not after a lost context, which has taken everything with it."""
+    """Call ``undo`` if the body fails, except after a lost context, whose resources are gone."""
     try:
         yield
     except BaseException as error:
@@ -171,21 +152,12 @@ def undone_by(undo: Callable[[], None]) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def typed(source: str) -> Iterator[None]:
-    """Turn a CudaError into the SDK's own class; ``source`` names the plan."""
-    try:
-        yield
-    except CudaError as error:
-        raise as_typed(error, source) from error
-
-
 def as_typed(error: CudaError, source: str) -> errors.BackendError:
-    """The SDK's error for a CudaError."""
+    """The SDK's error for a CudaError; ``source`` names the plan."""
     if error.code == OUT_OF_MEMORY:
         return errors.DeviceMemoryError(
             source,
-            expected="enough memory on the GPU",
+            expected="enough free GPU memory",
             got=str(error),
             hint="Close other programs that use the GPU, or build the plan with a smaller --batch.",
         )
@@ -194,6 +166,6 @@ def as_typed(error: CudaError, source: str) -> errors.BackendError:
             source,
             expected="a working CUDA context",
             got=str(error),
-            hint="The next call tries a fresh context; if that fails too, start the process again and see pvlr doctor.",
+            hint="The next call tries a new context; if that fails too, restart the process and see pvlr doctor.",
         )
-    return errors.BackendError(source, expected="a CUDA call that works", got=str(error), hint="See pvlr doctor.")
+    return errors.BackendError(source, expected="a successful CUDA call", got=str(error), hint="See pvlr doctor.")

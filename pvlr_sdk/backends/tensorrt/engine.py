@@ -1,4 +1,4 @@
-"""A plan handed to TensorRT: deserialised, and its inputs and outputs checked."""
+"""A plan deserialised by TensorRT, with its inputs and outputs checked."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from ... import errors
-from ...tensorrt import plugins
-from ...tensorrt.library import Messages, logger, start
+from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
+from . import plugins
+from .library import Messages, logger, start
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-INPUT, LOGITS, SIMILARITY = "image", "logits", "similarity"
-"""The names of a network's input and outputs."""
-
 LEAN_RUNTIME = "PVLR_LEAN_RUNTIME"
-"""Names libnvinfer_lean.so of the version that built a plan, for a version-compatible plan in a newer TensorRT."""
+"""Environment variable: path of libnvinfer_lean.so of the version that built a plan, to run a version-compatible plan
+in a newer TensorRT."""
 
 
 @dataclass(frozen=True)
@@ -33,32 +32,32 @@ class Shapes:
     def of(self, batch: int) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor for a batch."""
         return {
-            INPUT: (batch, 3, self.height, self.width),
+            IMAGE: (batch, 3, self.height, self.width),
             LOGITS: (batch, self.labels),
             SIMILARITY: (batch, self.tokens, self.labels),
         }
 
 
 _MESSAGES = 200
-"""So many of TensorRT's newest messages are kept."""
+"""Number of TensorRT's newest messages that are kept."""
 
 
 class Engine:
-    """A deserialised plan. Make and use it inside ``Cuda.current()``.
+    """A deserialised plan. Create and use it inside ``Cuda.current()``.
 
     Args:
-        payload: the plan, verified.
-        source: names it in errors.
-        shapes: what its tensors must be.
-        other_version: it was built by an older TensorRT: load that one's lean runtime for it.
-        with_plugins: it needs our plugin library.
+        payload: the verified plan.
+        source: names the plan in errors.
+        shapes: the shapes that its tensors must have.
+        other_version: an older TensorRT built it: load that version's lean runtime.
+        with_plugins: it needs the plugin library.
         dla: the core of the deep learning accelerator that it was built for.
 
     Raises:
         MissingPartError: there is no plugin library.
-        BackendError: TensorRT does not take the plan; the message has its reason.
-        DeviceMemoryError: it needs more memory than the GPU has left.
-        ModelError: it is no PVLR network.
+        BackendError: TensorRT cannot load the plan; the message has the reason.
+        DeviceMemoryError: the GPU has too little free memory.
+        ModelError: it is not a PVLR network.
     """
 
     def __init__(
@@ -74,10 +73,10 @@ class Engine:
         import tensorrt as trt
 
         self.source = source
-        self.messages = Messages(most=_MESSAGES)
+        self.messages = Messages(limit=_MESSAGES)
         self._logger = logger(self.messages)
         runtime = start(trt.Runtime, self._logger, self.messages)
-        # Code in a plan would run in this process: never, whatever the plan says.
+        # Host code in a plan would run in this process: never allow it.
         runtime.engine_host_code_allowed = False
         if other_version:
             runtime = self._lean(runtime)
@@ -110,8 +109,8 @@ class Engine:
                 hint=f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again.",
             )
         lean.engine_host_code_allowed = False
-        # The runtime that loaded it must outlive it and its engines, and the bindings don't see to that: the finalizer
-        # holds it until then.
+        # The runtime that loaded it must outlive it and its engines, which the bindings do not ensure: the finalizer
+        # keeps a reference.
         weakref.finalize(lean, id, runtime).atexit = False
         return lean
 
@@ -131,8 +130,8 @@ class Engine:
             if engine.get_tensor_dtype(name) != trt.DataType.FLOAT:
                 self._reject(f"{name} in float32", str(engine.get_tensor_dtype(name)))
             is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-            if is_input != (name == INPUT):
-                self._reject(f"{name} as an {'input' if name == INPUT else 'output'}", "the opposite")
+            if is_input != (name == IMAGE):
+                self._reject(f"{name} as an {'input' if name == IMAGE else 'output'}", "the opposite")
 
     def _fail(self, expected: str) -> NoReturn:
         reason = self.messages.reason("no reason given")
@@ -148,6 +147,5 @@ class Engine:
         )
 
     def _reject(self, expected: str, got: str) -> NoReturn:
-        raise errors.ModelError(
-            self.source, expected=expected, got=got, hint="This is no PVLR plan: make one with pvlr export and build."
-        )
+        hint = "This is not a PVLR plan: create one with pvlr export and pvlr build."
+        raise errors.ModelError(self.source, expected=expected, got=got, hint=hint)

@@ -1,6 +1,6 @@
-"""What pycuda has no call for, through the driver itself: graphs, resetting, other people's streams.
+"""Driver calls that pycuda lacks: graphs, resetting the context, streams of other libraries.
 
-The handles are the driver's in every binding.
+Handles are the driver's in both Python bindings.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from functools import cache
 from .cuda import CudaError
 
 _THREAD_LOCAL = 1
-"""Capture mode: another thread's allocations don't spoil what this one records."""
+"""Capture mode: allocations by other threads do not invalidate the capture."""
 
 
 def begin_capture(stream: int) -> None:
-    """Record what this thread enqueues on a stream."""
+    """Record what this thread enqueues on a stream, instead of running it."""
     _call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream), _THREAD_LOCAL)
 
 
@@ -36,22 +36,22 @@ def launch(graph: int, stream: int) -> None:
 
 
 def destroy_graph(graph: int) -> None:
-    """Give a graph back."""
+    """Destroy a graph."""
     _call("cuGraphExecDestroy", ctypes.c_void_p(graph))
 
 
 def synchronize(stream: int) -> None:
-    """Wait for a stream that somebody else made; 0, 1 and 2 are the default streams."""
+    """Wait for a stream of another library; 0, 1 and 2 are the default streams."""
     _call("cuStreamSynchronize", ctypes.c_void_p(stream))
 
 
 def reset_primary_context() -> None:
-    """Destroy the primary context of device 0 with all that is in it."""
+    """Destroy the primary context of device 0 with all its contents."""
     _call("cuDevicePrimaryCtxReset_v2", 0)
 
 
 def context_status() -> int:
-    """The current context's error code after everything in it has ended; 0: it works."""
+    """Synchronise the current context and return its error code; 0: it works."""
     return int(_driver().cuCtxSynchronize())
 
 

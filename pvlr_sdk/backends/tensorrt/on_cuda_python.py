@@ -1,4 +1,4 @@
-"""The CUDA interface on cuda-python. Importing this module needs cuda-python; a Driver needs a GPU."""
+"""The CUDA interface on cuda-python. Importing it requires cuda-python; a Driver requires a GPU."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Driver:
 
     def _free_pinned(self, pointer: int) -> None:
         with self.current():
-            driver.cuMemFreeHost(pointer)  # after a lost context there is nothing to free: the answer doesn't matter
+            driver.cuMemFreeHost(pointer)  # fails after a lost context, when there is nothing to free
 
     def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
         _call("cuMemcpyHtoDAsync", pointer, source.ctypes.data, source.nbytes, stream)
@@ -94,7 +94,7 @@ class Driver:
         return int(free)
 
     def event(self, timing: bool = False) -> int:
-        # Waiting sleeps instead of spinning: the cores belong to decoding and preprocessing.
+        # Waiting blocks instead of spinning: the cores are for decoding and preprocessing.
         kinds = driver.CUevent_flags
         flags = kinds.CU_EVENT_BLOCKING_SYNC.value | (0 if timing else kinds.CU_EVENT_DISABLE_TIMING.value)
         return int(_call("cuEventCreate", flags))

@@ -1,4 +1,4 @@
-"""The CUDA interface on pycuda. Importing this module needs pycuda and an NVIDIA driver."""
+"""The CUDA interface on pycuda. Importing it requires pycuda and an NVIDIA driver."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Driver:
         driver.init()
         self._device = driver.Device(0)
         self._context = self._device.retain_primary_context()
-        # pycuda's objects own their handles: they live here for as long as the numbers are in use.
+        # pycuda's objects own their handles: keep them as long as the integers are in use.
         self._memory: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
         self._events: dict[int, Any] = {}
@@ -85,14 +85,14 @@ class Driver:
     def synchronize(self, stream: int) -> None:
         if stream in self._streams:
             _checked(self._streams[stream].synchronize)
-        else:  # somebody else's
+        else:  # of another library
             libcuda.synchronize(stream)
 
     def free_memory(self) -> int:
         return _checked(driver.mem_get_info)[0]
 
     def event(self, timing: bool = False) -> int:
-        # Waiting sleeps instead of spinning: the cores belong to decoding and preprocessing.
+        # Waiting blocks instead of spinning: the cores are for decoding and preprocessing.
         flags = driver.event_flags.BLOCKING_SYNC | (0 if timing else driver.event_flags.DISABLE_TIMING)
         event = _checked(driver.Event, flags)
         self._events[id(event)] = event
@@ -120,6 +120,6 @@ def _checked(call: Callable[..., Value], *arguments: Any) -> Value:
     try:
         return call(*arguments)
     except driver.Error as error:
-        # pycuda's exceptions have words and no number; the context itself says whether it still works.
+        # pycuda's exceptions have no error code: ask the context whether it still works.
         code = OUT_OF_MEMORY if isinstance(error, driver.MemoryError) else libcuda.context_status() or INVALID_VALUE
         raise CudaError(code, getattr(call, "__name__", "pycuda"), str(error)) from error

@@ -1,4 +1,4 @@
-"""A plan at work on the GPU: its lanes, and which frame runs in which."""
+"""A plan running on the GPU: its execution contexts, and the batches in flight in them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ... import errors
+from .context import ExecutionContext
 from .cuda import Cuda, CudaError, as_typed, undone_by
 from .engine import Engine, Shapes
-from .lane import Lane
 from .slot import SessionSlot
 
 if TYPE_CHECKING:
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
     from .pixels import DevicePixels
 
-LANES = 2
-"""While one batch computes, the next one is copied. A third gains nothing, since the GPU has one set of units."""
+_CONTEXTS = 2
+"""While one batch computes, the next one is copied. A third context gains nothing: the GPU has one set of units."""
 
 
-class Flight:
-    """A batch under way in a lane."""
+class InFlightBatch:
+    """A batch that was launched in an execution context."""
 
-    def __init__(self, lane: Lane) -> None:
-        self.lane = lane
-        self.landed = False
+    def __init__(self, context: ExecutionContext) -> None:
+        self.context = context
+        self.done = False
 
 
 class Session:
-    """One life of a plan on the GPU, from its loading to its end or to the loss of the CUDA context.
+    """A plan on the GPU, from loading it to closing it or to the loss of the CUDA context.
 
-    Frames wait in one queue. Whenever a lane is free it takes the next ones, up to ``batch``, so that batches form by
-    themselves while the GPU is busy and no frame waits while it isn't. A batch always has the same size, filled up with
-    whatever lies there: another size would be computed by other kernels, and the same frame would get other logits.
+    Frames wait in one queue. A free execution context takes the next frames, up to ``batch``: batches form while the
+    GPU is busy, and no frame waits while it is idle. Every inference has the full batch size, unused places included:
+    another size would run other kernels, and the same frame would get other logits.
     """
 
     def __init__(
@@ -55,31 +55,31 @@ class Session:
         self._batch = batch
         self._lock = Lock()
         self._pending: deque[SessionSlot] = deque()
-        self._flying: deque[Flight] = deque()
+        self._in_flight: deque[InFlightBatch] = deque()
         self._free: deque[SessionSlot] = deque()
         self._slots: WeakSet[SessionSlot] = WeakSet()
-        self._lanes: list[Lane] = []
+        self._contexts: list[ExecutionContext] = []
         with self.guarded():
             self._engine = make_engine()
             self.copies = cuda.stream()
             with undone_by(self.close):
-                for _ in range(LANES):
-                    self._add_lane(batch)
-        self._idle = deque(self._lanes)
+                for _ in range(_CONTEXTS):
+                    self._add_context(batch)
+        self._idle = deque(self._contexts)
 
     @property
-    def lanes(self) -> int:
-        """How many batches at once."""
-        return len(self._lanes)
+    def contexts(self) -> int:
+        """Number of batches that can be in flight."""
+        return len(self._contexts)
 
     @property
     def no_graph(self) -> str | None:
-        """Why there is no CUDA graph; None: there is one."""
-        return next((lane.no_graph for lane in self._lanes if lane.no_graph), None)
+        """Why there is no CUDA graph; None if there is one."""
+        return next((context.no_graph for context in self._contexts if context.no_graph), None)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """The context made current, CUDA's errors made the SDK's; one that breaks the context ends the session."""
+        """Make the context current and translate CUDA errors; the loss of the context ends the session."""
         try:
             with self.cuda.current():
                 yield
@@ -90,7 +90,7 @@ class Session:
             raise found from error
 
     def acquire(self) -> SessionSlot:
-        """A slot that nobody else uses."""
+        """A slot for exclusive use."""
         try:
             return self._free.pop()
         except IndexError:
@@ -101,13 +101,13 @@ class Session:
             return slot
 
     def release(self, slot: SessionSlot) -> None:
-        """Keep a slot for the next frame."""
+        """Keep a slot for reuse."""
         if self.lost is None and not slot.closed:
             self._free.append(slot)
 
     def submit(self, slot: SessionSlot) -> None:
-        """Put a slot's frame in the queue, and launch what can be launched."""
-        slot.flight = slot.failure = None
+        """Queue a slot's frame and launch batches where possible."""
+        slot.batch = slot.failure = None
         with self._lock:
             if self.lost is None:
                 self._pending.append(slot)
@@ -115,106 +115,107 @@ class Session:
         self._check(slot)
 
     def wait(self, slot: SessionSlot) -> None:
-        """Return when a slot's outputs are there."""
+        """Wait for a slot's outputs."""
         while True:
             self._check(slot)
             with self._lock:
                 if self.lost is not None or slot.failure is not None:
                     continue
-                flight = slot.flight or self._flying[0]  # not launched: every lane is busy, and the first ends first
-                if flight.landed:
-                    if flight is slot.flight:
+                # One that was not launched waits for a context: the batch that was launched first frees one first.
+                batch = slot.batch or self._in_flight[0]
+                if batch.done:
+                    if batch is slot.batch:
                         return
                     continue
             try:
                 with self.guarded():
-                    self.cuda.wait(flight.lane.event)
+                    self.cuda.wait(batch.context.event)
             except errors.BackendError:
                 slot.close()
                 raise
             with self._lock:
-                if not flight.landed and self.lost is None:
-                    flight.landed = True
-                    self._flying.remove(flight)
-                    self._idle.append(flight.lane)
+                if not batch.done and self.lost is None:
+                    batch.done = True
+                    self._in_flight.remove(batch)
+                    self._idle.append(batch.context)
                     self._pump()
 
     def compute_times(self, count: int) -> list[float]:
-        """Milliseconds of the network alone on the GPU, ``count`` times, while nothing else is under way.
+        """GPU time of the network alone in ms, ``count`` times.
 
         Raises:
-            BackendError: something is.
+            BackendError: a frame is waiting or in flight.
         """
         with self._lock:
-            if self._flying or self._pending:
+            if self._in_flight or self._pending:
                 raise errors.BackendError(
-                    self.source, expected="an idle tagger", got="frames under way", hint="Wait for their results first."
+                    self.source, expected="an idle tagger", got="frames in flight", hint="Wait for their results first."
                 )
             with self.guarded():
-                return self._lanes[0].compute_times(count)
+                return self._contexts[0].compute_times(count)
 
     def in_use(self) -> bool:
-        """Whether somebody holds a slot of this session whose memory a new context would take away."""
+        """Whether a slot is in use, whose memory a new CUDA context would invalidate."""
         free = set(self._free)
         with self._lock:
             slots = list(self._slots)
         return any(not slot.closed and slot not in free for slot in slots)
 
     def close(self) -> None:
-        """Give everything back. Slots that are still out keep their own buffers."""
+        """Free everything. Slots in use keep their buffers."""
         with self.guarded():
-            for flight in list(self._flying):
-                self.cuda.wait(flight.lane.event)
-            for lane in self._lanes:
-                lane.close()
+            for batch in list(self._in_flight):
+                self.cuda.wait(batch.context.event)
+            for context in self._contexts:
+                context.close()
             self.cuda.destroy_stream(self.copies)
-        self._lanes.clear()
+        self._contexts.clear()
 
     def forget(self) -> None:
-        """Drop everything without a CUDA call: the context is lost, and all that was in it."""
+        """Drop everything without a CUDA call: the CUDA context is lost with all its contents."""
         for slot in list(self._free):
             slot.close()
         self._free.clear()
         self._pending.clear()
-        self._flying.clear()
+        self._in_flight.clear()
         self._idle.clear()
-        self._lanes.clear()
+        self._contexts.clear()
         del self._engine
 
-    def _add_lane(self, batch: int) -> None:
+    def _add_context(self, batch: int) -> None:
         try:
-            self._lanes.append(Lane(self.cuda, self._engine, self.shapes, batch, self.pixels))
+            self._contexts.append(ExecutionContext(self.cuda, self._engine, self.shapes, batch, self.pixels))
         except (errors.DeviceMemoryError, CudaError) as error:
-            # A small board: one lane does as well, only without overlap.
-            if not self._lanes or (isinstance(error, CudaError) and error.sticky):
+            # On a small board one context will do, without overlap.
+            if not self._contexts or (isinstance(error, CudaError) and error.sticky):
                 raise
 
     def _pump(self) -> None:
-        """Launch batches while there are frames and free lanes. Needs the lock."""
+        """Launch batches while there are frames and free contexts. The caller holds the lock."""
         while self._pending and self._idle:
             count = min(self._batch, len(self._pending))
             slots = [self._pending.popleft() for _ in range(count)]
-            lane = self._idle.popleft()
-            flight = Flight(lane)
+            context = self._idle.popleft()
+            launched = InFlightBatch(context)
             try:
                 with self.guarded():
-                    lane.launch(slots)
+                    context.launch(slots)
             except errors.PvlrError as error:
-                self._idle.append(lane)
+                self._idle.append(context)
                 for slot in slots:
                     slot.failure = error
                 continue
-            self._flying.append(flight)
+            self._in_flight.append(launched)
             for slot in slots:
-                slot.flight = flight
+                slot.batch = launched
 
     def loss(self) -> errors.DeviceLostError:
-        """The error that ended the session, for one more caller."""
+        """A copy of the error that ended the session."""
         assert self.lost is not None
         return copy(self.lost)
 
     def _check(self, slot: SessionSlot) -> None:
-        """Raises what went wrong with a slot, which is of no use then."""
+        """Close a slot that failed, and raise its error."""
         error = self.lost or slot.failure
         if error is not None:
             slot.close()

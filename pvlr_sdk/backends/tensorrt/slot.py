@@ -1,4 +1,4 @@
-"""The host's side of one inference: page-locked buffers, and the frame that goes into them."""
+"""The host side of one inference: page-locked buffers and the frame in them."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
-from ...device_frames import DeviceArray, DeviceFrame
-from .lane import empty_outputs
+from ...frames.device import DeviceArray, DeviceFrame
 from .pixels import PixelSource
 
 if TYPE_CHECKING:
-    from ...frames import Frame
-    from ...preprocess import Preprocessor
-    from .session import Flight, Session
+    from ...frames.frames import Frame
+    from ...frames.preprocess import Preprocessor
+    from .session import InFlightBatch, Session
 
 
 class SessionSlot:
-    """See :class:`pvlr_sdk.backends.Slot`. Belongs to a session, and is useless after the session's end.
+    """See :class:`pvlr_sdk.backends.Slot`. Belongs to a session and is unusable after the session's end.
 
-    ``frame`` and ``raw`` are for a preprocessing on the GPU: what the frame is and, if it comes from the CPU, its
-    bytes. Without ``frame``, ``input`` holds the preprocessed one.
+    For preprocessing on the GPU, ``frame`` describes the frame and ``raw`` has its bytes if it comes from the CPU.
+    Without ``frame``, ``input`` holds the preprocessed frame.
     """
 
     def __init__(self, session: Session) -> None:
         cuda, shapes = session.cuda, session.shapes
         self.session = session
         self.input: NDArray[np.float32] = cuda.pinned((3, shapes.height, shapes.width), "float32")
-        self.logits, self.similarity = empty_outputs(cuda, shapes)
+        self.logits: NDArray[np.float32] = cuda.pinned((shapes.labels,), "float32")
+        self.similarity: NDArray[np.float32] = cuda.pinned((shapes.tokens, shapes.labels), "float32")
         self.frame: PixelSource | None = None
         self.raw: NDArray[np.uint8] | None = None
-        self.flight: Flight | None = None
+        self.batch: InFlightBatch | None = None
         self.failure: errors.PvlrError | None = None
         self.closed = False
         self._staging: NDArray[np.uint8] | None = None
@@ -61,11 +61,11 @@ class SessionSlot:
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._check()
         self.session.wait(self)
-        self.frame = None  # a frame on the GPU is its owner's again
+        self.frame = None  # a frame on the GPU belongs to its owner again
         return self.logits, self.similarity
 
     def close(self) -> None:
-        """Let go of the buffers: after a lost context they are no memory any more."""
+        """Release the buffers, which are invalid after a lost context."""
         self.closed = True
         empty = np.empty(0, np.float32)
         self.input = self.logits = self.similarity = empty
@@ -78,7 +78,7 @@ class SessionSlot:
             raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another one.")
 
     def _stage(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The frame in page-locked memory, contiguous; ``raw`` are its bytes."""
+        """Copy a frame to contiguous page-locked memory; ``raw`` becomes its bytes."""
         if self._staging is None or self._staging.nbytes < pixels.size:
             with self.session.guarded():
                 self._staging = self.session.cuda.pinned((pixels.size,), "uint8")
@@ -88,7 +88,7 @@ class SessionSlot:
         return staged
 
     def _to_host(self, pixels: DeviceArray) -> NDArray[np.uint8]:
-        """A copy of a frame on the GPU, for the CPU to preprocess: there is no kernel for it."""
+        """Copy a frame from the GPU, for preprocessing on the CPU where there is no kernel for it."""
         if min(pixels.strides) < 0:
             raise errors.FrameShapeError(
                 "frame", expected="a frame that is not flipped", got=f"strides {pixels.strides}", hint="Copy it first."

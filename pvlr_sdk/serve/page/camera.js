@@ -1,33 +1,32 @@
-// One camera: its picture, its tags, and how well the machine keeps up with it.
+// The card of a camera: its video, its tags and its charts.
+import { Canvas, unpackMap } from "./canvas.js";
 import { Chart } from "./charts.js";
 import { duration, el, percent } from "./dom.js";
-import { Picture, unpackMap } from "./picture.js";
 import { Tags } from "./tags.js";
 
 const ROWS = 5;
 const DESCRIBE = 2000;
-const STATES = { starting: "starting", live: "live", lost: "lost", ended: "ended" };
 
 export class CameraCard {
-  /** `lookFor(label or null)` asks for a label's attention map with the pictures. */
-  constructor({ name, uri, region }, labels, lookFor) {
+  /** `requestMap(label or null)` requests the attention map of a label with each frame. */
+  constructor({ name, uri, region }, labels, requestMap) {
     this.name = name;
     this.labels = labels;
-    this.lookFor = lookFor;
+    this.requestMap = requestMap;
     this.state = "";
     this.described = 0;
-    this.canvas = el("canvas", { role: "img", "aria-label": `${name}: no picture yet`, width: 640, height: 360 });
-    this.picture = new Picture(this.canvas, region);
+    this.canvas = el("canvas", { role: "img", "aria-label": `${name}: no frame yet`, width: 640, height: 360 });
+    this.view = new Canvas(this.canvas, region);
     this.notice = el("p", { class: "notice", hidden: "" });
     this.caption = el("p", { class: "caption", hidden: "" });
     this.chip = el("span", { class: "chip" }, "starting");
     this.facts = el("p", { class: "facts" });
     this.tags = new Tags(ROWS, (label) => this.choose(label));
-    this.ages = new Chart("Age of the tags", [
+    this.ages = new Chart("Age of the results", [
       { name: "slowest", css: "slow" },
       { name: "median", css: "quick", fill: true },
     ], duration);
-    this.frames = new Chart("Frames a second", [
+    this.frames = new Chart("Frames per second", [
       { name: "dropped", css: "lost" },
       { name: "tagged", css: "quick", fill: true },
     ], (value) => `${Math.round(value)}`);
@@ -45,7 +44,7 @@ export class CameraCard {
   async show(header, jpeg) {
     const image = await createImageBitmap(jpeg);
     const map = header.map?.label === this.tags.chosen ? unpackMap(header.map) : null;
-    this.picture.draw(image, map);
+    this.view.draw(image, map);
     image.close();
     this.canvas.dataset.map = map ? header.map.label : "";
     this.canvas.dataset.time = header.time;
@@ -54,38 +53,39 @@ export class CameraCard {
     this.describe(tags);
   }
 
-  /** For those who can't see it: what the picture shows, not with every frame. */
+  /** A text alternative for screen readers, updated every two seconds. */
   describe(tags) {
     if (performance.now() - this.described < DESCRIBE) return;
     this.described = performance.now();
-    const there = tags.filter(([, score, threshold]) => score >= threshold);
-    const text = there.map(([label, score]) => `${label} ${percent(score)}`).join(", ");
+    const present = tags.filter(([, score, threshold]) => score >= threshold);
+    const text = present.map(([label, score]) => `${label} ${percent(score)}`).join(", ");
     this.canvas.setAttribute("aria-label", `${this.name}: ${text || "no tags"}`);
   }
 
   choose(label) {
     this.caption.hidden = label === null;
     this.caption.textContent = label === null ? "" : `where the model looks for ${label}`;
-    this.lookFor(label);
+    this.requestMap(label);
   }
 
-  /** Shows the figures; returns what changed, in words, or nothing. */
-  setFigures(figures) {
-    const { state, reason } = figures;
+  /** Shows the statistics; returns a message if the state has changed. */
+  setStats(stats) {
+    const { state, reason } = stats;
     const changed = this.state !== state;
     const first = this.state === "";
     this.state = state;
-    this.chip.textContent = STATES[state];
+    this.chip.textContent = state;
     this.chip.className = `chip ${state === "live" ? "good" : state === "lost" ? "bad" : ""}`;
     this.element.classList.toggle("away", state === "lost" || state === "ended");
     this.notice.hidden = state === "live";
-    this.notice.textContent = { starting: "waiting for the first picture", lost: `lost: ${reason}`, ended: reason }[state] ?? "";
-    const facts = [`${figures.tagged} tagged`, `${figures.dropped} dropped`, `${figures.late} late`];
-    if (figures.size) facts.unshift(`${figures.size[1]} × ${figures.size[0]}`, `${figures.fps.toFixed(1)} frames/s`);
-    if (figures.reconnects) facts.push(`${figures.reconnects} reconnects`);
-    // A line ends between two of them, never between a number and its unit.
+    const over = stats.captured ? "This video has ended. Start the server with --loop to repeat it." : `cannot be shown: ${reason}`;
+    this.notice.textContent = { starting: "waiting for the first frame", lost: `lost: ${reason}`, ended: over }[state] ?? "";
+    const facts = [`${stats.tagged} tagged`, `${stats.dropped} dropped`, `${stats.late} late`];
+    if (stats.size) facts.unshift(`${stats.size[1]} × ${stats.size[0]}`, `${stats.fps.toFixed(1)} frames/s`);
+    if (stats.reconnects) facts.push(`${stats.reconnects} reconnects`);
+    // No line break between a number and its unit.
     this.facts.textContent = facts.map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · ");
-    return changed && !first ? `Camera ${this.name} is ${STATES[state]}` : "";
+    return changed && !first ? `Camera ${this.name} is ${state}` : "";
   }
 
   addHistory(times, rows) {
@@ -93,7 +93,7 @@ export class CameraCard {
     this.draw();
   }
 
-  /** `row`: median and largest age in seconds, frames tagged, dropped and late in that second. */
+  /** `row`: median and maximum age in seconds, frames tagged, dropped and late in this second. */
   addSecond(time, [median, largest, tagged, dropped], draw = true) {
     this.ages.add(time, [largest, median]);
     this.frames.add(time, [dropped, tagged]);

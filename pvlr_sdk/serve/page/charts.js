@@ -1,4 +1,4 @@
-// A small line chart of the last minutes, with its newest values in words.
+// A small line chart of the last minutes, with its newest values as text.
 import { el, svg } from "./dom.js";
 
 const SECONDS = 180;
@@ -6,7 +6,7 @@ const WIDTH = 300;
 const HEIGHT = 56;
 
 export class Chart {
-  /** `series`: `{name, css, fill}`; `write(value)` gives a value as text. */
+  /** `series`: `{name, css, fill}`; `write(value)` formats a value. */
   constructor(title, series, write) {
     this.title = title;
     this.series = series;
@@ -14,7 +14,7 @@ export class Chart {
     this.points = [];
     this.paths = series.map(({ css, fill }) => svg("path", { class: `${css} ${fill ? "area" : "line"}` }));
     this.top = el("span", { class: "top" });
-    this.picture = svg(
+    this.svg = svg(
       "svg",
       { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
       ...this.paths,
@@ -25,12 +25,12 @@ export class Chart {
       "figure",
       { class: "chart" },
       el("figcaption", {}, el("span", {}, title), this.top),
-      this.picture,
+      this.svg,
       el("p", { class: "legend" }, ...legend),
     );
   }
 
-  /** The values of a second, in the order of the series; null where there is none. */
+  /** Adds the values of a second, in the order of the series; null if there is none. */
   add(time, values) {
     this.points.push([time, values]);
     while (this.points.length && this.points[0][0] < time - SECONDS) this.points.shift();
@@ -50,19 +50,19 @@ export class Chart {
     });
     this.top.textContent = this.write(most);
     const words = this.series.map(({ name }, index) => `${name} ${this.values[index].textContent}`);
-    this.picture.setAttribute("aria-label", `${this.title}: ${words.join(", ")}`);
+    this.svg.setAttribute("aria-label", `${this.title}: ${words.join(", ")}`);
   }
 }
 
-/** A path along one series, broken where a value is missing; closed down to the axis if it is filled. */
+/** The path of a series, with a gap where a value is missing; closed along the axis if it is filled. */
 function trace(points, index, across, down, fill) {
-  const parts = [];
+  const pieces = [];
   let run = [];
   const end = () => {
     if (!run.length) return;
     const line = run.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
-    const floor = HEIGHT;
-    parts.push(fill ? `M${run[0][0].toFixed(1)} ${floor}L${line}L${run[run.length - 1][0].toFixed(1)} ${floor}Z` : `M${line}`);
+    const [first, last] = [run[0][0].toFixed(1), run[run.length - 1][0].toFixed(1)];
+    pieces.push(fill ? `M${first} ${HEIGHT}L${line}L${last} ${HEIGHT}Z` : `M${line}`);
     run = [];
   };
   for (const [time, values] of points) {
@@ -70,10 +70,10 @@ function trace(points, index, across, down, fill) {
     else run.push([across(time), down(values[index])]);
   }
   end();
-  return parts.join("");
+  return pieces.join("");
 }
 
-/** The next of 1, 2, 5, 10, 20, ... in the value's own power of ten. */
+/** The smallest of 1, 2, 5, 10, 20, ... (times a power of ten) that is not below the value. */
 function roundUp(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));

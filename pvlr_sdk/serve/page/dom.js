@@ -1,16 +1,16 @@
-// Small helpers for elements. Text only ever becomes text, never HTML.
+// Helpers for elements. Strings become text, never HTML.
 const SVG = "http://www.w3.org/2000/svg";
 
 export function byId(id) {
   return document.getElementById(id);
 }
 
-/** An element with attributes and children; children are elements or text. */
+/** An HTML element with attributes and children; children are elements or strings. */
 export function el(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
 
-/** The same, of an SVG. */
+/** An SVG element. */
 export function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
@@ -33,12 +33,12 @@ export function percent(score) {
   return `${Math.round(100 * score)} %`;
 }
 
-/** Seconds as text: 55 ms, 1.2 s. */
+/** Formats seconds: 55 ms, 1.2 s. */
 export function duration(seconds) {
   return seconds < 0.9995 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`;
 }
 
-/** The local time of day, with its seconds or without. */
+/** Formats the local time of day, with or without seconds. */
 export function clock(seconds, exact = true) {
   return new Date(1000 * seconds).toTimeString().slice(0, exact ? 8 : 5);
 }

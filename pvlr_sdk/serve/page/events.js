@@ -1,12 +1,39 @@
-// What came and went: a timeline, and the newest notices as text.
+// The events: a filter, a timeline, the latest ones as a list, their snapshots, and a CSV file.
 import { byId, button, clock, el, svg } from "./dom.js";
+import { Gallery } from "./gallery.js";
 
-// Their names, lengths and the distances of the lines on a wide screen, in seconds.
+// Name, length and grid spacing on a wide screen, in seconds.
 const RANGES = [["2 min", 120, 30], ["10 min", 600, 120], ["1 h", 3600, 600]];
 const ROW = 24;
 const MOST_ROWS = 16;
 const LATEST = 8;
 const REMEMBERED = 1000;
+const COLUMNS = ["id", "camera", "label", "start", "end", "duration", "peak", "peak_time", "reason", "snapshot"];
+
+const NONE_CHOSEN = "No event matches the filter.";
+const NONE_YET = "No events yet. An event begins when a label stays at or above its threshold for a while.";
+
+/** A choice of one camera or label, or of all. */
+class Filter {
+  constructor(key, onChange) {
+    this.key = key;
+    this.select = el("select", { id: `filter-${key}` }, el("option", { value: "" }, "all"));
+    this.select.addEventListener("change", onChange);
+    const label = el("label", { for: this.select.id }, `${key[0].toUpperCase()}${key.slice(1)}`);
+    this.element = el("span", {}, label, this.select);
+  }
+
+  /** Adds the names in events that it does not have yet. */
+  offer(events) {
+    const known = new Set([...this.select.options].map((option) => option.value));
+    const fresh = new Set([...events].map((event) => event[this.key]).filter((name) => !known.has(name)));
+    this.select.append(...[...fresh].sort().map((name) => el("option", { value: name }, name)));
+  }
+
+  accepts(event) {
+    return this.select.value === "" || event[this.key] === this.select.value;
+  }
+}
 
 export class Events {
   constructor() {
@@ -18,33 +45,64 @@ export class Events {
       button(text, () => this.choose(seconds), { "aria-pressed": seconds === this.range }),
     );
     byId("ranges").append(...this.buttons);
+    this.gallery = new Gallery();
+    this.filters = ["camera", "label"].map((key) => new Filter(key, () => this.filter()));
+    byId("filters").append(...this.filters.map((one) => one.element), button("Export CSV", () => this.export()));
     new ResizeObserver(() => this.draw()).observe(byId("timeline"));
   }
 
-  /** Start with what the server remembers; `now` is its time. */
-  begin(notices, now) {
+  /** Shows the events that the server keeps; `now` is its time. */
+  begin(events, now, snapshots) {
     this.events.clear();
     this.now = now;
-    this.add(notices);
+    this.gallery.enabled = snapshots;
+    this.add(events);
   }
 
-  add(notices) {
-    for (const notice of notices) {
-      const known = this.events.get(notice.id);
-      this.events.delete(notice.id); // the newest last
-      this.events.set(notice.id, { ...known, ...notice });
+  add(events) {
+    for (const event of events) {
+      const known = this.events.get(event.id);
+      this.events.delete(event.id); // the newest last
+      this.events.set(event.id, { ...known, ...event });
     }
     for (const id of this.events.keys()) {
       if (this.events.size <= REMEMBERED) break;
       this.events.delete(id);
     }
+    for (const one of this.filters) one.offer(this.events.values());
+    this.filter();
+  }
+
+  filter() {
     this.draw();
     this.list();
+  }
+
+  /** The events that the filter lets through. */
+  chosen() {
+    return [...this.events.values()].filter((event) => this.filters.every((one) => one.accepts(event)));
+  }
+
+  /** Saves the events that the filter lets through as a CSV file, one row per event. */
+  export() {
+    // As escape.csv_row of the SDK: an apostrophe keeps a spreadsheet from reading a name as a formula.
+    const plain = (value) => (/^[=+\-@\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value);
+    const quote = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+    const rows = this.chosen().map((event) => COLUMNS.map((name) => quote(plain(`${event[name] ?? ""}`))).join(","));
+    const file = new Blob([[COLUMNS.join(","), ...rows, ""].join("\r\n")], { type: "text/csv" });
+    const link = el("a", { href: URL.createObjectURL(file), download: "events.csv" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
   tick(now) {
     this.now = now;
     this.draw();
+    this.gallery.show(this.newest(), now);
+  }
+
+  newest() {
+    return this.chosen().sort((one, other) => (one.start < other.start ? 1 : -1));
   }
 
   choose(seconds) {
@@ -55,27 +113,27 @@ export class Events {
 
   draw() {
     const begin = this.now - this.range;
-    const shown = [...this.events.values()].filter((event) => !event.end || seconds(event.end) > begin);
+    const shown = this.chosen().filter((event) => !event.end || seconds(event.end) > begin);
     const names = [...new Set(shown.map((event) => `${event.camera}\n${event.label}`))].sort().slice(0, MOST_ROWS);
     const holder = byId("timeline");
     if (!names.length) {
-      holder.replaceChildren(el("p", { class: "hint" }, "Nothing in this time."));
+      holder.replaceChildren(el("p", { class: "hint" }, "No events in this time span."));
       return;
     }
     const width = Math.max(holder.clientWidth, 240);
     const left = Math.min(170, width * 0.34);
     const height = names.length * ROW + 26;
     const across = (time) => left + (width - left) * Math.min(Math.max((time - begin) / this.range, 0), 1);
-    const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
-    picture.setAttribute("aria-label", `Timeline: ${shown.length} events of ${names.length} labels; the list below says when.`);
+    const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
+    drawing.setAttribute("aria-label", `Timeline: ${shown.length} events of ${names.length} labels. The list below has their times.`);
     names.forEach((name, row) => {
       const [camera, label] = name.split("\n");
-      picture.append(
+      drawing.append(
         svg("rect", { class: "lane", x: left, y: row * ROW + 3, width: width - left, height: ROW - 6, rx: 4 }),
         svg("text", { class: "lane-name", x: 0, y: row * ROW + 16 }, shorten(`${label} · ${camera}`, left / 7)),
       );
     });
-    this.axis(picture, begin, across, names.length * ROW);
+    this.axis(drawing, begin, across, names.length * ROW);
     for (const event of shown) {
       const row = names.indexOf(`${event.camera}\n${event.label}`);
       if (row < 0) continue;
@@ -84,18 +142,18 @@ export class Events {
       const bar = svg("rect", { x: from, y: row * ROW + 3, width: Math.max(until - from, 3), height: ROW - 6, rx: 4 });
       bar.setAttribute("class", event.end ? "event" : "event open");
       bar.append(svg("title", {}, describe(event)));
-      picture.append(bar);
+      drawing.append(bar);
     }
-    holder.replaceChildren(picture);
+    holder.replaceChildren(drawing);
   }
 
-  axis(picture, begin, across, y) {
+  axis(drawing, begin, across, y) {
     const [, , distance] = RANGES.find(([, seconds]) => seconds === this.range);
     const step = across(this.now) - across(begin) > 400 ? distance : 2 * distance;
     for (let time = Math.ceil(begin / step) * step; time < this.now; time += step) {
       const x = across(time);
       if (x > across(this.now) - 30 || x < across(begin) + 20) continue;
-      picture.append(
+      drawing.append(
         svg("line", { class: "grid", x1: x, x2: x, y1: 0, y2: y }),
         svg("text", { class: "axis", x, y: y + 17, "text-anchor": "middle" }, clock(time, this.range < 600)),
       );
@@ -103,32 +161,33 @@ export class Events {
   }
 
   list() {
-    const newest = [...this.events.values()].sort((one, other) => (one.start < other.start ? 1 : -1)).slice(0, LATEST);
-    const items = newest.map((event) =>
+    const newest = this.newest();
+    this.gallery.show(newest, this.now);
+    const items = newest.slice(0, LATEST).map((event) =>
       el(
         "li",
         { class: event.end ? "" : "open" },
         el("time", { datetime: event.start }, clock(seconds(event.start))),
         el("b", {}, event.label),
         el("span", { class: "where" }, event.camera),
-        el("span", { class: "how" }, event.end ? lasted(event) : "there now"),
+        el("span", { class: "how" }, event.end ? lasted(event) : "ongoing"),
         el("span", { class: "peak" }, `peak ${event.peak.toFixed(2)}`),
       ),
     );
     byId("latest").replaceChildren(
       items.length
         ? el("ol", { class: "latest" }, ...items)
-        : el("p", { class: "hint" }, "Nothing yet. An event begins when a label stays above its threshold for a while."),
+        : el("p", { class: "hint" }, this.events.size ? NONE_CHOSEN : NONE_YET),
     );
   }
 }
 
 function describe(event) {
-  const ending = event.end ? `until ${clock(seconds(event.end))}, ${event.reason}` : "there now";
+  const ending = event.end ? `until ${clock(seconds(event.end))}, ${event.reason}` : "ongoing";
   return `${event.label} at ${event.camera}: from ${clock(seconds(event.start))} ${ending}; peak ${event.peak.toFixed(2)}`;
 }
 
-/** How long, and why it ended if the label didn't just go away. */
+/** The duration, and why it ended if not by its score. */
 function lasted(event) {
   return `${event.duration.toFixed(1)} s${event.reason === "score" ? "" : `, ${event.reason}`}`;
 }

@@ -1,8 +1,8 @@
-// The connection: opens the WebSocket, and opens it again for as long as it takes.
+// The connection: opens the WebSocket and reconnects.
 const LONGEST = 5000;
 
 export class Live {
-  /** `handlers`: hello, notices, figures (messages), picture(header, jpeg) and state(text, good). */
+  /** `handlers`: hello, events, stats (messages), frame(header, jpeg) and state(text, good). */
   constructor(handlers) {
     this.handlers = handlers;
     this.failures = 0;
@@ -25,7 +25,7 @@ export class Live {
     if (data instanceof ArrayBuffer) {
       const length = new DataView(data).getUint32(0);
       const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-      this.handlers.picture(header, new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
+      this.handlers.frame(header, new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
       return;
     }
     const message = JSON.parse(data);
@@ -37,12 +37,12 @@ export class Live {
   }
 
   async again() {
-    this.handlers.state("no connection; trying again", false);
+    this.handlers.state("disconnected; reconnecting", false);
     const pause = Math.min(500 * 2 ** this.failures, LONGEST);
     this.failures += 1;
     await new Promise((resolve) => setTimeout(resolve, pause));
     try {
-      // The token may have been changed meanwhile; a refused WebSocket doesn't say so.
+      // The token may have changed; a rejected WebSocket has no status.
       const answer = await fetch("/v1/labels");
       if (answer.status === 401) {
         location.assign("/signin");

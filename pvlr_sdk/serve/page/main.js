@@ -1,19 +1,23 @@
-// Puts the page together: one connection, a card for each camera, the events, and the photo to try.
+// The page: one connection, a card for each camera, the events, the settings, and a form to tag a photo.
 import { CameraCard } from "./camera.js";
 import { Events } from "./events.js";
 import { Live } from "./live.js";
 import { PhotoForm } from "./photo.js";
+import { Settings } from "./settings.js";
 import { byId } from "./dom.js";
 
 const cards = new Map();
 const events = new Events();
+const settings = new Settings();
 let paused = false;
 
 const live = new Live({
   hello(message) {
     byId("model").textContent = `${message.model}, ${message.precision}`;
     byId("version").textContent = `pvlr ${message.version}`;
-    for (const part of ["events", "pause"]) byId(part).hidden = message.cameras.length === 0;
+    for (const id of ["events", "pause"]) byId(id).hidden = message.cameras.length === 0;
+    byId("none").hidden = message.cameras.length > 0;
+    settings.load(message.cameras.length > 0);
     cards.clear();
     byId("cameras").replaceChildren();
     for (const camera of message.cameras) {
@@ -22,22 +26,22 @@ const live = new Live({
       cards.set(camera.name, card);
       byId("cameras").append(card.element);
     }
-    events.begin(message.notices, message.now);
+    events.begin(message.events, message.now, message.snapshots);
     tellPause();
   },
-  notices(message) {
-    events.add(message.notices);
+  events(message) {
+    events.add(message.events);
   },
-  figures(message) {
-    for (const [name, figures] of Object.entries(message.cameras)) {
+  stats(message) {
+    for (const [name, stats] of Object.entries(message.cameras)) {
       const card = cards.get(name);
-      const news = card.setFigures(figures);
+      const news = card.setStats(stats);
       if (news) byId("news").textContent = news;
       if (message.second) card.addSecond(message.second.time, message.second.cameras[name]);
     }
     if (message.second) events.tick(message.second.time);
   },
-  async picture(header, jpeg) {
+  async frame(header, jpeg) {
     const card = cards.get(header.camera);
     try {
       await card.show(header, jpeg);
@@ -52,7 +56,7 @@ const live = new Live({
   },
 });
 
-/** A page that nobody sees needs no pictures. */
+/** A hidden page needs no frames. */
 function tellPause() {
   live.send({ kind: "pause", on: paused || document.hidden });
 }

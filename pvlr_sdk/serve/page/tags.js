@@ -1,45 +1,30 @@
-// The labels of a picture as bars, each a button: pointed at or focused, it asks for its attention map.
+// The labels of a frame as bars, each a button that shows its attention map when hovered or focused.
 import { el, percent } from "./dom.js";
 
-const SMOOTH = 0.15;
-const REORDER = 700;
-
 export class Tags {
-  /** `rows`: how many labels are shown; `choose(label or null)` is called when one is pointed at, or none any more. */
+  /** `rows`: number of labels shown; `choose(label or null)` is called when the chosen label changes. */
   constructor(rows, choose) {
     this.count = rows;
     this.choose = choose;
-    this.margins = new Map();
     this.rows = [];
     this.chosen = null;
-    this.ordered = 0;
     this.element = el("ul", { class: "tags", "aria-label": "Labels" });
     this.element.addEventListener("keydown", (event) => this.move(event));
   }
 
-  /** `tags`: `[label, score, threshold]`, the largest margins first. */
-  show(tags, { settle = false } = {}) {
+  /** `tags`: `[label, score, threshold]`; the largest margins are shown, in this order. It stays while a label is chosen. */
+  show(tags) {
+    if (this.chosen === null || !this.rows.length) {
+      const margin = ([, score, threshold]) => score - threshold;
+      this.order([...tags].sort((one, other) => margin(other) - margin(one)).map(([label]) => label).slice(0, this.count));
+    }
     const seen = new Map(tags.map((tag) => [tag[0], tag]));
-    for (const [label, margin] of this.margins) {
-      if (!seen.has(label) && (margin < -1 || settle)) this.margins.delete(label);
-      else if (!seen.has(label)) this.margins.set(label, margin - SMOOTH);
-    }
-    for (const [label, score, threshold] of tags) {
-      const before = this.margins.get(label) ?? score - threshold;
-      this.margins.set(label, settle ? score - threshold : before + SMOOTH * (score - threshold - before));
-    }
-    // The list stays as it is while someone points at it, and doesn't dance otherwise.
-    const held = this.chosen !== null;
-    if (!held && (settle || performance.now() - this.ordered > REORDER || this.rows.length < this.count)) this.order(seen);
     for (const row of this.rows) {
       if (seen.has(row.label)) row.set(...seen.get(row.label).slice(1));
     }
   }
 
-  order(seen) {
-    this.ordered = performance.now();
-    const best = [...this.margins].sort((one, other) => other[1] - one[1]).map(([label]) => label);
-    const labels = best.filter((label) => seen.has(label)).slice(0, this.count);
+  order(labels) {
     if (labels.join("\n") === this.rows.map((row) => row.label).join("\n")) return;
     const known = new Map(this.rows.map((row) => [row.label, row]));
     this.rows = labels.map((label) => known.get(label) ?? this.make(label));
@@ -57,7 +42,7 @@ export class Tags {
     return row;
   }
 
-  /** The label that the keyboard is at. */
+  /** The label with the keyboard focus. */
   focused() {
     return this.rows.find((row) => row.button === document.activeElement)?.label ?? null;
   }

@@ -1,5 +1,5 @@
 // libcuda.so.1 for machines without one: as much of CUDA's driver as the SDK calls, in the host's memory. What is wrong
-// with a call (no context, a handle that nobody made) gets the driver's code. Built and used by test_bindings.py.
+// with a call (no context, an invalid handle) gets the driver's code. Built and used by test_bindings.py.
 #include <cuda.h>
 #include <dlfcn.h>
 

@@ -20,7 +20,7 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 namespace pvlr {
 namespace {
 
-// The twins may allocate, which the launchers don't.
+// The CPU versions may allocate; the launchers do not.
 template <typename Work>
 Status uncounted(const Work& work) {
   const int before = allocations;
@@ -31,7 +31,7 @@ Status uncounted(const Work& work) {
 
 }  // namespace
 
-// Grows with all that may change, as the real one.
+// Grows with every size, as the real one does.
 Status dual_softmax_attention_cuda_workspace_limit(const DualSoftmaxAttentionParams& params, std::size_t* bytes) {
   static char anything;
   DualSoftmaxAttentionParams p = params;
@@ -48,7 +48,7 @@ Status dual_softmax_attention_cuda(const DualSoftmaxAttentionParams& params, voi
   if (params.workspace == nullptr || params.workspace_bytes < bytes) {
     return {StatusCode::kWorkspaceTooSmall, "workspace_bytes: too small"};
   }
-  std::memset(params.workspace, 0xA5, params.workspace_bytes);  // it must really be there
+  std::memset(params.workspace, 0xA5, params.workspace_bytes);  // writes to all of it
   return uncounted([&params] { return dual_softmax_attention_host(params); });
 }
 

@@ -1,10 +1,10 @@
-// The launchers for CUDA, played by their twins for the CPU, and checks.
+// CUDA launchers that run the CPU versions, and checks.
 #pragma once
 
 #include <cstdio>
 #include <string>
 
-// Allocations so far, but for those of the launchers.
+// Allocations so far, except those of the launchers.
 extern int allocations;
 
 inline int failures = 0;

@@ -1,120 +1,14 @@
 // The plugins as TensorRT calls them, with its headers but without its library: creation, clones, serialisation, types,
 // shapes, formats, running, and that whatever is refused ends in a message and a code.
-#include <NvInferRuntime.h>
-
 #include <cstring>
 #include <memory>
-#include <stdexcept>
 #include <vector>
 
 #include "launchers.h"
 #include "pvlr/dual_softmax_attention.h"
-
-using namespace nvinfer1;
-
-extern "C" IPluginCreatorInterface* const* getCreators(std::int32_t& count);
-extern "C" void setLoggerFinder(ILoggerFinder* finder);
-extern "C" const char* pvlr_plugins_about();
-extern "C" ILoggerFinder* other_finder();  // of another version
+#include "tensorrt_objects.h"
 
 namespace {
-
-struct Logger final : ILogger {
-  std::vector<std::string> errors;
-  void log(Severity severity, const char* message) noexcept override {
-    if (severity == Severity::kERROR) errors.emplace_back(message);
-  }
-};
-
-struct Finder final : ILoggerFinder {
-  Logger logger;
-  bool broken = false;
-  ILogger* findLogger() override {
-    if (broken) throw std::runtime_error("no logger");
-    return &logger;
-  }
-};
-
-Finder finder;
-
-// The one message since the last call, and that it begins so.
-void expect_error(const char* beginning) {
-  expect(finder.logger.errors.size() == 1, std::to_string(finder.logger.errors.size()) + " messages for " + beginning);
-  for (const std::string& message : finder.logger.errors) expect_begins(message, beginning);
-  finder.logger.errors.clear();
-}
-
-IPluginCreatorV3One* creator(const char* name) {
-  std::int32_t count = 0;
-  IPluginCreatorInterface* const* all = getCreators(count);
-  for (int i = 0; i < count; ++i) {
-    auto* one = static_cast<IPluginCreatorV3One*>(all[i]);
-    if (std::strcmp(one->getPluginName(), name) == 0) return one;
-  }
-  std::printf("FAILED: no creator of %s\n", name);
-  std::exit(1);
-}
-
-std::unique_ptr<IPluginV3> create(const char* name, std::vector<PluginField> fields) {
-  const PluginFieldCollection collection{static_cast<std::int32_t>(fields.size()), fields.data()};
-  return std::unique_ptr<IPluginV3>(creator(name)->createPlugin("node", &collection, TensorRTPhase::kBUILD));
-}
-
-std::unique_ptr<IPluginV3> attention(std::int32_t heads = 2) {
-  return create("DualSoftmaxAttention", {{"heads", &heads, PluginFieldType::kINT32, 1}});
-}
-
-template <typename Capability>
-Capability& capability(IPluginV3& plugin, PluginCapabilityType type) {
-  return *static_cast<Capability*>(plugin.getCapabilityInterface(type));
-}
-IPluginV3OneCore& core(IPluginV3& plugin) { return capability<IPluginV3OneCore>(plugin, PluginCapabilityType::kCORE); }
-IPluginV3OneBuild& build(IPluginV3& plugin) {
-  return capability<IPluginV3OneBuild>(plugin, PluginCapabilityType::kBUILD);
-}
-IPluginV3OneRuntime& runtime(IPluginV3& plugin) {
-  return capability<IPluginV3OneRuntime>(plugin, PluginCapabilityType::kRUNTIME);
-}
-
-Dims dims(std::initializer_list<std::int64_t> sizes) {
-  Dims result{};
-  for (const std::int64_t size : sizes) {
-    result.d[result.nbDims++] = static_cast<std::remove_reference_t<decltype(result.d[0])>>(size);
-  }
-  return result;
-}
-
-PluginTensorDesc tensor(const Dims& shape, DataType type = DataType::kFLOAT,
-                        TensorFormat format = TensorFormat::kLINEAR) {
-  PluginTensorDesc description{};
-  description.dims = shape;
-  description.type = type;
-  description.format = format;
-  description.scale = 1;
-  return description;
-}
-
-DynamicPluginTensorDesc range(const Dims& smallest, const Dims& largest, DataType type = DataType::kFLOAT,
-                              TensorFormat format = TensorFormat::kLINEAR) {
-  Dims shape = smallest;
-  for (int axis = 0; axis < shape.nbDims; ++axis) {
-    if (smallest.d[axis] != largest.d[axis]) shape.d[axis] = -1;
-  }
-  return {tensor(shape, type, format), smallest, largest, smallest};
-}
-
-constexpr std::int64_t kTokens = 5;
-constexpr std::int64_t kLabels = 3;
-constexpr std::int64_t kWidth = 64;
-
-Dims of_tokens(std::int64_t batch) { return dims({batch, kTokens, kWidth}); }
-Dims of_labels() { return dims({1, kLabels, kWidth}); }
-
-std::vector<DynamicPluginTensorDesc> profile(std::int64_t from, std::int64_t to, DataType type = DataType::kFLOAT) {
-  const auto tokens = range(of_tokens(from), of_tokens(to), type);
-  const auto labels = range(of_labels(), of_labels(), type);
-  return {tokens, labels, tokens, labels};
-}
 
 void check_creators() {
   std::int32_t count = 0;
@@ -150,7 +44,7 @@ void check_creation() {
   expect(create("DualSoftmaxAttention", {{"heads", &one, PluginFieldType::kDIMS, 1}}) == nullptr, "dims");
   expect_error("pvlr::DualSoftmaxAttention: heads: expected an integer");
   expect(create("DualSoftmaxAttention", {{"Heads", &one, PluginFieldType::kINT32, 1}}) == nullptr, "a typo");
-  expect_error("pvlr::DualSoftmaxAttention: Heads: there is no such field");
+  expect_error("pvlr::DualSoftmaxAttention: Heads: unknown field");
   expect(creator("TagHead")->createPlugin("node", nullptr, TensorRTPhase::kBUILD) == nullptr, "no fields");
   expect_error("pvlr::TagHead: scale: the field is missing");
   finder.broken = true;
@@ -180,24 +74,6 @@ void check_copies(std::unique_ptr<IPluginV3> original, const std::string& metada
   expect(std::strcmp(core(*restored).getPluginNamespace(), "pvlr") == 0, "namespace");
   expect(std::strcmp(core(*restored).getPluginVersion(), "1") == 0, "version");
 }
-
-// A size as an expression, which may be known.
-class Size final : public IDimensionExpr {
- public:
-  explicit Size(std::int64_t size) : value_(size) { mImpl = &value_; }
-
- private:
-  struct Value final : apiv::VDimensionExpr {
-    explicit Value(std::int64_t value) : size(value) {}
-    bool isConstant() const override { return size >= 0; }
-    std::int64_t getConstantValue() const override { return size; }
-    bool isSizeTensor() const override { return false; }
-    std::int64_t size;
-  };
-  Value value_;
-};
-
-struct Expressions final : IExprBuilder {};
 
 void check_types_and_shapes() {
   auto plugin = attention();
@@ -233,7 +109,7 @@ void check_types_and_shapes() {
   expect(build(*plugin).getOutputShapes(inputs, 4, nullptr, 0, outputs, 2, builder) != 0, "a wrong rank");
   expect_error("pvlr::DualSoftmaxAttention: v_x: expected the shape of q_x, (?, 5, 64), got (?, 5)");
   expect(build(*plugin).getOutputShapes(inputs, 4, nullptr, 0, outputs, 3, builder) != 0, "three outputs");
-  expect_error("pvlr::DualSoftmaxAttention: outputs: there are 3");
+  expect_error("pvlr::DualSoftmaxAttention: outputs: unexpected number 3");
 }
 
 void check_formats() {
@@ -286,7 +162,7 @@ std::vector<float> numbers(std::int64_t count, float start) {
   return values;
 }
 
-// In a context: batches of several sizes, one after the other, against the kernel's twin called directly.
+// In a context: batches of several sizes, one after the other, compared with direct calls of the CPU version.
 void check_running() {
   auto engine = attention();
   const auto largest = profile(1, 4);
@@ -297,7 +173,7 @@ void check_running() {
   const void* nothing[4]{};
   void* nowhere[2]{};
   expect(running.enqueue(nullptr, nullptr, nothing, nowhere, nullptr, nullptr) != 0, "no shapes yet");
-  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange has not come before, or failed");
+  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange was not called before, or failed");
 
   const auto k_t = numbers(kLabels * kWidth, -1);
   const auto v_t = numbers(kLabels * kWidth, 2);
@@ -334,7 +210,7 @@ void check_running() {
     p.q_x_strides = p.v_x_strides = p.o_x_strides = {kTokens * kWidth, p.dim, kWidth};
     p.k_t_strides = p.v_t_strides = {0, p.dim, kWidth};
     p.o_t_strides = {kLabels * kWidth, p.dim, kWidth};
-    expect(pvlr::dual_softmax_attention_host(p).ok(), "the twin");
+    expect(pvlr::dual_softmax_attention_host(p).ok(), "the CPU version");
     expect(o_x == expected_x && o_t == expected_t, "the kernel's values");
 
     inputs[2] = nullptr;
@@ -349,7 +225,7 @@ void check_running() {
   expect(running.onShapeChange(wrong, 4, nullptr, 2) != 0, "shapes that don't fit");
   expect_error("pvlr::DualSoftmaxAttention: v_x: expected the shape of q_x");
   expect(running.enqueue(wrong, nullptr, nothing, nowhere, nullptr, nullptr) != 0, "are not run");
-  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange has not come before, or failed");
+  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange was not called before, or failed");
   const PluginTensorDesc right[] = {tensor(of_tokens(1)), tensor(of_labels()), tensor(of_tokens(1)),
                                     tensor(of_labels())};
   expect(running.onShapeChange(right, 4, nullptr, 2) == 0, "shapes that fit");
@@ -357,7 +233,7 @@ void check_running() {
   expect(running.onShapeChange(bytes, 4, nullptr, 2) != 0, "a type that doesn't fit");
   expect_error("pvlr::DualSoftmaxAttention: q_x: expected one type for all inputs");
   expect(running.enqueue(bytes, nullptr, nothing, nowhere, nullptr, nullptr) != 0, "is not run");
-  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange has not come before, or failed");
+  expect_error("pvlr::DualSoftmaxAttention: enqueue: onShapeChange was not called before, or failed");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-"""Events from scores: against a plain scalar definition, and by the properties that they promise."""
+"""Events from scores: compared with a scalar definition, and their documented properties."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(settings, times, scores, *, on=0.5, wall=lambda t: WALL + t, detector=No
 
 
 def averages(times, scores, constant) -> list[float]:
-    """The moving average as its formula says, one number at a time."""
+    """The moving average by its formula, one number at a time."""
     average, result = scores[0], []
     for index, score in enumerate(scores):
         if index and constant:
@@ -84,7 +84,7 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, t
     st.sampled_from([4.0, 7.0, 12.5]),
 )
 def test_the_rate_of_frames_does_not_matter(visits, slow):
-    """The same scene at a few and at 60 frames a second: the same events, to within two frames of the slower one."""
+    """The same scene at a few and at 60 frames per second: the same events, to within two frames of the slower one."""
     edges, levels = [0.0], []
     for away, low, there, high in visits:
         edges += [edges[-1] + away, edges[-1] + away + there]
@@ -132,7 +132,7 @@ def test_thresholds_of_labels():
     assert [event.label for event in on] == ["car", "dog", "low"]
     off = detector.update(1, WALL + 1, [0.39, 0.85, 0.11, 0.021])
     assert [(event.state, event.label) for event in off] == [("on", "cat"), ("off", "car")]
-    # The margin would leave a low threshold no way down: it is half the threshold at most.
+    # The margin is at most half the threshold: a low threshold could never be undershot otherwise.
     assert [event.label for event in detector.update(2, WALL + 2, [0, 0.71, 0.09, 0.019])] == ["dog", "low"]
 
 
@@ -180,7 +180,7 @@ def test_closing_ends_events_with_the_last_frame_and_begins_anew():
     assert (off.id, off.reason) == (on.id, "camera lost: no frames")
     assert (off.end, off.time) == (WALL + 3, WALL + 8)
     assert detector.close(9, "stopped") == []
-    # The slow average does not remember what was before the cut.
+    # The slow average is reset by the cut.
     assert detector.update(10, WALL + 10, [0.1]) == []
     assert detector.close(11, "stopped") == []
 
@@ -210,3 +210,18 @@ def test_labels_and_scores_that_cannot_be():
     for scores in ([0.5, 0.5], [math.nan]):
         with pytest.raises(errors.OptionError, match="scores"):
             detector.update(0, WALL, scores)
+
+
+def test_other_settings_apply_from_the_next_frame_on():
+    settings = EventSettings(smoothing=0, min_duration=0, min_gap=5)
+    detector = EventDetector("door", ["car", "dog"], [0.5, 0.9], settings)
+    assert [event.label for event in detector.update(0, WALL, [0.8, 0.8])] == ["car"]
+    detector.configure(EventSettings(smoothing=0, min_duration=0, min_gap=5, on={"dog": 0.7}, labels=["dog"]))
+    on, off = detector.update(1, WALL + 1, [0.8, 0.8])
+    assert (on.label, on.state) == ("dog", "on")
+    assert (off.label, off.state, off.reason, off.end) == ("car", "off", "label excluded", WALL + 1)
+    assert (detector.labels, detector.thresholds) == (["dog"], {"dog": 0.7})
+    assert detector.scores.tolist() == [0.8, 0.8]
+    with pytest.raises(errors.UnknownLabelError):
+        detector.configure(EventSettings(labels=["cat"]))
+    assert detector.labels == ["dog"]

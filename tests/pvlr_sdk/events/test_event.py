@@ -1,4 +1,4 @@
-"""One notice as JSON, and packed for a queue."""
+"""An event as JSON, and packed for a queue."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Arrays as other libraries show them: DLPack of both kinds and __cuda_array_interface__, for memory of NumPy's or for
-addresses that nobody may read. They say that they lie on a device; what they hold stays on the CPU."""
+"""Arrays with the interfaces of other libraries: both versions of DLPack, and __cuda_array_interface__. Their memory is
+NumPy's, or an address that must not be read; they claim to be on a device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CPU, CUDA, CUDA_HOST, ROCM, CUDA_MANAGED = 1, 2, 3, 10, 13
 INT, UNSIGNED, FLOAT, BFLOAT, BOOL = 0, 1, 2, 4, 6
 _CODES = {"i": INT, "u": UNSIGNED, "f": FLOAT, "b": BOOL}
 READ_ONLY = 1
-_ALIVE: list[Any] = []  # what was given away, for good: its taker may outlive the array
+_ALIVE: list[Any] = []  # exported tensors, never freed: their consumers may outlive the array
 
 
 class _DLTensor(ctypes.Structure):
@@ -54,7 +54,7 @@ _new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 
 
 class DlpackArray:
-    """An array with ``__dlpack__``; ``streams`` and ``deleted`` tell what was done with it.
+    """An array with ``__dlpack__``; ``streams`` and ``deleted`` record its use.
 
     ``versioned`` False: an old library, which knows no ``max_version``. ``changes`` replace fields of the C structs:
     shape, strides (None: contiguous), data, byte_offset, code, bits, lanes, major, flags.
@@ -114,7 +114,7 @@ class DlpackArray:
 
 
 class CudaArray:
-    """An array with ``__cuda_array_interface__`` alone, as PyCUDA's; made like them by shape and dtype, too."""
+    """An array with ``__cuda_array_interface__`` alone, as PyCUDA's; also constructed from shape and dtype."""
 
     __module__ = "pycuda.gpuarray"
 

@@ -1,4 +1,4 @@
-"""pvlr_sdk.kernels against its definition in float64, and what it refuses."""
+"""pvlr_sdk.kernels' attention compared with its definition in float64, and its errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_agrees_with_the_definition(dim: int, dtype: Any, bound: float) -> None:
 
 
 def test_every_half_survives() -> None:
-    """One token and one label: each output is the other's value, bit for bit, with denormals and infinities."""
+    """One token and one label: each output is the other's value, bit for bit, denormals and infinities included."""
     values = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(1, 2048, 1, 32)
     ones = np.ones_like(values)
     o_x, o_t = dual_softmax_attention(ones, ones, values, values)
@@ -53,6 +53,7 @@ def test_every_half_survives() -> None:
     assert np.array_equal(o_t, values, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tokens", "labels", "dim"), [(4095, 8191, 32), (784, 4585, 64)])
 def test_large_sizes_and_logits(tokens: int, labels: int, dim: int) -> None:
     inputs = _inputs(1, 1, tokens, labels, dim)

@@ -1,4 +1,4 @@
-"""pvlr_sdk.kernels.preprocess against the pixel contract, on the CPU, and what it refuses."""
+"""pvlr_sdk.kernels.preprocess compared with the pixel contract, on the CPU, and its errors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
+from pvlr_sdk.bundle.manifest import InputSpec
+from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.kernels import preprocess
-from pvlr_sdk.manifest import InputSpec
-from pvlr_sdk.preprocess import Preprocessor
 
 SPEC = InputSpec(width=56, height=40, resize="letterbox", mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
 SHAPES = {"bgr": (3,), "rgb": (3,), "bgra": (4,), "rgba": (4,), "gray": ()}

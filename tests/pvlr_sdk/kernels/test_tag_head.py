@@ -1,4 +1,4 @@
-"""pvlr_sdk.kernels.tag_head against its definition in float64, and what it refuses."""
+"""pvlr_sdk.kernels.tag_head compared with its definition in float64, and its errors."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_agrees_with_the_definition(sizes: tuple[int, int, int, int], dtype: Any
 def test_is_what_the_model_computes() -> None:
     """The last layer norms of dual-modal attention and the head of the PyTorch model, and TagResult's attention map."""
     torch = pytest.importorskip("torch")
-    training = pytest.importorskip("pvlr_training.heads.pvlr")
+    training = pytest.importorskip("pvlr_training.model.heads.pvlr")
     head = training.SimilarityHead(7, "soft")
     torch.nn.init.normal_(head.bias)
     norms = [torch.nn.LayerNorm(64), torch.nn.LayerNorm(64)]

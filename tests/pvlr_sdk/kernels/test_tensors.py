@@ -1,4 +1,4 @@
-"""Other libraries' arrays are read as they say, given back once, and refused where they can't be used."""
+"""Other libraries' arrays: their layout is respected, they are released once, and unusable ones raise errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ sys.modules["foreign_arrays"] = foreign
 _spec.loader.exec_module(foreign)
 CudaArray, DlpackArray = foreign.CudaArray, foreign.DlpackArray
 
-NOWHERE = 0x7F0000001000  # an address that nobody may read
+NOWHERE = 0x7F0000001000  # an address that must not be read
 
 
 def _open(value: Any, stream: Any = None) -> _core.Tensor:

@@ -1,9 +1,11 @@
-"""A server in this process on a free port, with the tiny network and the test pattern as its cameras."""
+"""A server in this process on a free port, with the tiny network and the test pattern as its cameras; a browser."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.site import Site, SiteConfig
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
+CHROMIUM = "/usr/bin/chromium"
 PATTERN = {"door": "test://?fps=30&size=64x48"}
 
 
@@ -93,13 +96,15 @@ class Served:
 
 @pytest.fixture
 def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
-    """Starts servers: ``cameras`` as in a site's file, None for none; further names are settings of the server."""
+    """Starts servers: ``cameras`` and ``events`` as in a site's file; further names are settings of the server."""
     running: list[Served] = []
 
-    def start(cameras: dict[str, Any] | None = None, engine: Any = None, **settings: Any) -> Served:
+    def start(
+        cameras: dict[str, Any] | None = None, engine: Any = None, events: dict[str, Any] | None = None, **settings: Any
+    ) -> Served:
         site = None
         if cameras:
-            raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": ALWAYS}
+            raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": {**ALWAYS, **(events or {})}}
             site = Site(SiteConfig.parse(raw, source="test"), tagger=tagger)
         running.append(Served(engine or tagger, site, ServeSettings(port=0, **settings)))
         return running[-1]
@@ -108,3 +113,44 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
     for served in running:
         served.close()
     assert not [failure for served in running for failure in served.failures]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not os.path.exists(CHROMIUM):
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Opens pages. In the end no console may show an error or a warning (except those that match ``allow``), and
+    nothing may have come from outside."""
+    complaints: list[str] = []
+    contexts: list[Any] = []
+
+    def open_page(url: str, allow: str = "$.", **options: Any) -> Any:
+        origin = "/".join(url.split("/")[:3])
+
+        def hear(message: Any) -> None:
+            if message.type in ("error", "warning") and not re.search(allow, message.text):
+                complaints.append(message.text)
+
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", hear)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: request.url.startswith((origin, "blob:")) or complaints.append(request.url))
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []

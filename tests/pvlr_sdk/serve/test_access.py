@@ -15,6 +15,7 @@ TOKEN = "0123456789abcdef"
 PATTERN = {"door": "test://?fps=30&size=64x48"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "allowed"),
     [
@@ -59,7 +60,7 @@ def test_pages_of_other_sites_can_neither_ask_nor_listen(serve, origin, allowed)
     served = serve(PATTERN)
     origin = origin.format(port=served.port)
     assert served.get("/v1/labels", Origin=origin).status == (200 if allowed else 403)
-    assert served.ask("POST", "/v1/tag", b"x", {"Origin": origin}).status == (415 if allowed else 403)
+    assert served.ask("POST", "/v1/tag", b"x", {"Origin": origin}).status == (422 if allowed else 403)
     url = f"ws://127.0.0.1:{served.port}/v1/live"
     if allowed:
         with connect(url, origin=origin) as live:
@@ -93,15 +94,6 @@ WRONG = [
     {"Cookie": f"pvlr_session={TOKEN}"},
     {"Cookie": "a\x01;="},
 ]
-WRONG = [
-    {},
-    {"Authorization": f"Bearer {TOKEN}x"},
-    {"Authorization": TOKEN},
-    {"Authorization": "Bearer \xe9"},
-    {"Cookie": "pvlr_session=x"},
-    {"Cookie": f"pvlr_session={TOKEN}"},
-    {"Cookie": "a\x01;="},
-]
 PROTECTED = ["/", "/v1/labels", "/v1/cameras", "/v1/events", "/metrics", "/openapi.json", "/page/main.js", "/none"]
 
 
@@ -125,7 +117,7 @@ def test_the_form_gives_a_cookie_that_opens_page_and_socket(serve):
     assert b"password" in served.get("/signin").body
     assert served.get("/page/style.css").status == 200
     wrong = served.ask("POST", "/signin", "token=wrong%3Cb%3E", form)
-    assert (wrong.status, b"not the token" in wrong.body, b"<b>" in wrong.body) == (401, True, False)
+    assert (wrong.status, b"Wrong token" in wrong.body, b"<b>" in wrong.body) == (401, True, False)
     assert served.ask("POST", "/signin", "x" * 5000, form).status == 413
     assert served.ask("POST", "/signin", "token=%FF%00&token=&&&=&a", form).status == 401
     right = served.ask("POST", "/signin", f"token={TOKEN}", form)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import selectors
 import socket
 import struct
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -69,9 +67,11 @@ def test_a_photo_taken_on_its_side_is_turned(serve, tagger):
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+WEBP_CANVAS = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\xff\x3f\0\xff\x3f\0"  # 16384 x 16384
 PROGRESSIVE = jpeg(NOISE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "status", "error"),
     [
@@ -81,6 +81,7 @@ PROGRESSIVE = jpeg(NOISE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
         (png_of(8, 8), 422, "ImageDecodeError"),
         (png_of(60_000, 60_000), 413, "ImageSizeError"),
         (png_of(8000, 8000), 413, "ImageSizeError"),
+        (WEBP_CANVAS, 413, "ImageSizeError"),
         (png_of(0, 8), 422, "ImageDecodeError"),
         (b"GIF89a" + bytes(100), 422, "ImageDecodeError"),
         (b"\xff\xd8" + b"\xff\xda" * 101, 422, "ImageDecodeError"),
@@ -101,6 +102,7 @@ def test_a_progressive_jpeg_is_a_picture(serve):
     assert serve().tag(PROGRESSIVE).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -124,9 +126,9 @@ def test_wrong_requests_are_problems(serve, method, path, status):
 
 
 def test_other_types_are_refused_unread(serve):
-    answer = serve().tag(b"x" * 1000, "multipart/form-data; boundary=x")
+    answer = serve().tag(b"x" * 1000, "text/plain")
     assert answer.status == 415
-    assert answer.headers["Accept"] == "image/jpeg, image/png, image/webp"
+    assert answer.headers["Accept"] == "image/jpeg, image/png, image/webp, multipart/form-data"
 
 
 def test_an_upload_without_a_length_is_bounded_too(serve):
@@ -165,14 +167,15 @@ def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serv
     began = time.monotonic()
     with ThreadPoolExecutor(12) as callers:
         answers = list(callers.map(lambda _: served.tag(jpeg(NOISE)), range(12)))
-    assert time.monotonic() - began < 0.95  # nobody waited for the engine
+    assert time.monotonic() - began < 1.9  # nobody waited for the engine, which takes five seconds for ten
     details = [answer.json["detail"] for answer in answers]
     assert [answer.status for answer in answers] == [503] * 12
-    assert details.count("The picture took too long.") == 8
+    assert details.count("Tagging the image took too long.") == 10
     assert all(answer.headers["Retry-After"] for answer in answers)
-    served.until(lambda: served.tag(jpeg(NOISE)).json["detail"] == "The picture took too long.")  # room again
+    served.until(lambda: served.tag(jpeg(NOISE)).json["detail"] == "Tagging the image took too long.")  # room again
 
 
+@pytest.mark.slow
 def test_a_picture_that_ends_after_the_server_is_nobodys_error(serve, tagger, caplog):
     served = serve(engine=Slow(tagger, 1.5), timeout=0.1)
     assert served.tag(jpeg(NOISE)).status == 503
@@ -181,45 +184,10 @@ def test_a_picture_that_ends_after_the_server_is_nobodys_error(serve, tagger, ca
     assert caplog.text == ""
 
 
-def test_those_who_only_hold_the_line_take_no_more_than_their_room(serve):
-    """A process may open a thousand files or so; the cameras and sinks need some of them."""
-    served = serve()
-    with ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port))) for _ in range(300)]
-
-        def ended() -> int:
-            return sum(bool(poll.select(0)) for poll in polls)
-
-        polls = []
-        for connection in silent:
-            polls.append(stack.enter_context(selectors.DefaultSelector()))
-            polls[-1].register(connection, selectors.EVENT_READ)
-        served.until(lambda: ended() >= 300 - 256)
-        assert ended() < 60
-
-    def answers() -> bool:
-        try:
-            return served.get("/healthz").status == 200
-        except ConnectionError:  # it has not noticed yet that they left
-            return False
-
-    served.until(answers)
-
-
-def test_nobody_who_leaves_takes_room(serve):
-    served = serve()
-    for _ in range(10):
-        with socket.create_connection(("127.0.0.1", served.port)) as leaving:
-            leaving.sendall(
-                b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n1"
-            )
-    served.until(lambda: served.tag(jpeg(NOISE)).status == 200, 5)
-
-
 def test_cameras_and_their_pictures(serve):
     served = serve(PATTERN)
     served.until(lambda: served.get("/v1/cameras/yard").json["state"] == "lost")
-    served.until(lambda: served.get("/v1/cameras/door").json["state"] == "live")
+    served.until(lambda: served.get("/v1/cameras/door/picture").status == 200)
     door, yard = served.get("/v1/cameras").json["cameras"]
     assert (door["name"], door["width"], door["height"], door["reason"]) == ("door", 64, 48, "")
     assert (yard["uri"], yard["tags"], yard["width"]) == ("http://***@127.0.0.1:1/x", [], None)
@@ -233,7 +201,7 @@ def test_cameras_and_their_pictures(serve):
 
 
 def test_pictures_are_of_a_width_for_browsers():
-    from pvlr_sdk.serve.pictures import encode
+    from pvlr_sdk.serve.images import encode
     from pvlr_sdk.sources import CapturedFrame
 
     for shape, order, expected in (
@@ -290,6 +258,7 @@ def test_without_cameras(serve, tagger):
 def test_health_and_metrics(serve, monkeypatch):
     served = serve(PATTERN)
     served.until(lambda: served.get("/readyz").status == 200)
+    served.until(lambda: served.site.stats()["cameras"]["door"]["tagged"])
     assert served.get("/healthz").json == {"status": "ok", "reason": ""}
     text = served.get("/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text.body.decode())}
@@ -309,7 +278,7 @@ def test_a_bug_is_a_problem_that_says_nothing_of_the_inside(serve, tagger, monke
     served = serve()
     monkeypatch.setattr("pvlr_sdk.serve.tagging.decode_upload", lambda *_: 1 / 0)
     answer = served.tag(jpeg(NOISE))
-    assert (answer.status, answer.json["detail"]) == (500, "A bug in the server; its log says more.")
+    assert (answer.status, answer.json["detail"]) == (500, "A bug in the server; see its log.")
     served.until(lambda: "ZeroDivisionError" in caplog.text)
 
 
@@ -317,7 +286,7 @@ def test_a_tagger_that_fails_is_no_bug(serve, tagger):
     from pvlr_sdk import errors
 
     def fail(*_, **__):
-        raise errors.BackendError("tagger", expected="an open tagger", got="a closed one", hint="Make a new one.")
+        raise errors.BackendError("tagger", expected="an open tagger", got="a closed tagger", hint="Create a new one.")
 
     broken = SimpleNamespace(labels=tagger.labels, thresholds=tagger.thresholds, info=tagger.info, predict=fail)
     answer = serve(engine=broken).tag(jpeg(NOISE))

@@ -1,13 +1,9 @@
-"""Requests made up from the server's own OpenAPI document, and pictures made up from pictures: nothing is a 500."""
+"""Requests made up from the server's own OpenAPI document: nothing is a 500."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,7 +20,6 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: 
 PATTERN = {"door": "test://?fps=10&size=64x48"}
 EXAMPLES = int(os.environ.get("PVLR_FUZZ_EXAMPLES", "40"))
 """For each operation."""
-SECONDS = int(os.environ.get("PVLR_FUZZ_SECONDS", "20"))
 
 
 def _pictures() -> st.SearchStrategy[bytes]:
@@ -45,6 +40,7 @@ for _media_type in ("image/jpeg", "image/png", "image/webp"):
 MODES = list(schemathesis.GenerationMode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [None, "0123456789abcdef"])
 def test_the_api_keeps_to_its_own_description(serve: Any, token: str | None) -> None:
     """Status codes, media types and bodies are those that the document names, whatever is sent."""
@@ -53,7 +49,7 @@ def test_the_api_keeps_to_its_own_description(serve: Any, token: str | None) -> 
     served.until(lambda: served.get("/v1/cameras/door/picture", **headers).status == 200)
     document = schemathesis.openapi.from_url(f"{served.url}/openapi.json", headers=headers)
     operations = [result.ok() for result in document.get_all_operations()]
-    assert len(operations) == 10
+    assert len(operations) == sum(len(methods) for methods in document.raw_schema["paths"].values()) > 10
     with requests.Session() as session:
         for operation in operations:
             for mode in MODES[:1] if token else MODES:  # a made-up Authorization would be replaced by ours
@@ -71,16 +67,3 @@ def _fuzz(operation: Any, mode: Any, session: requests.Session, headers: dict[st
 
     with suppress(Unsatisfiable):  # where there is nothing to get wrong
         check()
-
-
-def test_fuzzing_uploads_finds_no_crash(plan: Path, tmp_path: Path) -> None:
-    """Coverage-guided, for some seconds; ``fuzz_upload.py`` says how to run it for longer."""
-    if importlib.util.find_spec("atheris") is None:
-        pytest.skip("atheris has no wheel for this Python")
-    target = Path(__file__).parent / "fuzz_upload.py"
-    command = [sys.executable, str(target), f"-max_total_time={SECONDS}", "-seed=1", "-max_len=4000", "-timeout=30"]
-    command.append(f"-artifact_prefix={tmp_path}/")
-    environment = {**os.environ, "PVLR_FUZZ_PLAN": str(plan)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "DONE" in done.stderr

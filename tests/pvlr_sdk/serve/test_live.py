@@ -1,4 +1,4 @@
-"""The page's WebSocket: pictures at the browser's own pace, attention maps, notices, and what browsers do wrong."""
+"""The page's WebSocket: pictures at the browser's own pace, attention maps, events, and what browsers do wrong."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ class Browser:
             return count
 
 
+@pytest.mark.slow
 def test_pictures_move_as_fast_as_they_are_shown(serve, tagger):
     served = serve(PATTERN)
     with Browser(served) as browser:
@@ -85,6 +86,7 @@ def test_pictures_move_as_fast_as_they_are_shown(serve, tagger):
         assert moments[-1] - moments[0] > 11 * 0.07
 
 
+@pytest.mark.slow
 def test_a_browser_that_reads_nothing_stops_no_camera_and_no_other_browser(serve):
     served = serve({"door": "test://?fps=30&size=1280x720"})
     with ExitStack() as stack:
@@ -139,20 +141,21 @@ def test_a_label_whose_map_is_wanted_comes_with_its_score(serve, monkeypatch):
         assert [browser.hello["labels"][label] for label, _, _ in header["tags"]] == [best, other]
 
 
-def test_notices_figures_and_history(serve):
+@pytest.mark.slow
+def test_events_stats_and_history(serve):
     lost = {"uri": "test://?fps=30&size=64x48&freeze_after=40", "timeout": 0.6}
     served = serve({"door": lost})
     with Browser(served) as browser:
-        notices = browser.hello["notices"]
-        while len(notices) < 4:
-            notices += browser.message("notices")["notices"]
-        assert [notice["event"] for notice in notices[:4]] == ["on", "on", "off", "off"]
-        assert notices == [event.to_dict() for event in served.site.events()][: len(notices)]
-        while (figures := browser.message("figures"))["cameras"]["door"]["state"] != "lost":
+        events = browser.hello["events"]
+        while len(events) < 4:
+            events += browser.message("events")["events"]
+        assert [event["event"] for event in events[:4]] == ["on", "on", "off", "off"]
+        assert events == [event.to_dict() for event in served.site.events()][: len(events)]
+        while (stats := browser.message("stats"))["cameras"]["door"]["state"] != "lost":
             pass
-        assert figures["cameras"]["door"]["reason"].startswith("expected a frame, got none for 0.6 s")
-        while not figures["second"]:
-            figures = browser.message("figures")
+        assert stats["cameras"]["door"]["reason"].startswith("expected the next frame, got none for 0.6 s")
+        while not stats["second"]:
+            stats = browser.message("stats")
     with Browser(served) as late:
         history = late.hello["history"]
         rows = np.array(history["cameras"]["door"], float)
@@ -160,9 +163,10 @@ def test_notices_figures_and_history(serve):
         assert rows[:, 2].sum() <= served.site.stats()["cameras"]["door"]["tagged"]
         assert rows[:, 2].max() > 5
         assert 0 < np.nanmin(rows[:, 0]) <= np.nanmax(rows[:, 1]) < 5
-        assert late.hello["notices"][: len(notices)] == notices
+        assert late.hello["events"][: len(events)] == events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -182,7 +186,7 @@ def test_what_is_no_message_ends_the_connection(serve, text):
 
 
 def test_browsers_are_counted_and_bounded(serve, monkeypatch):
-    monkeypatch.setattr("pvlr_sdk.serve.live._MOST_VIEWERS", 2)
+    monkeypatch.setattr("pvlr_sdk.serve.live._MAX_VIEWERS", 2)
     served = serve()
     with Browser(served), Browser(served):
         assert b"pvlr_viewers 2.0" in served.get("/metrics").body

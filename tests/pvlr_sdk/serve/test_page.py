@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +11,8 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
-CHROMIUM = "/usr/bin/chromium"
 TWO = {"door": "test://?fps=30&size=320x240&seed=1", "yard": "test://?fps=30&size=320x180&seed=2"}
 TOKEN = "0123456789abcdef"
-
-pytestmark = pytest.mark.skipif(not os.path.exists(CHROMIUM), reason="Chromium is not installed")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Opens pages. In the end no console may show an error or a warning, and nothing may have come from outside."""
-    complaints: list[str] = []
-    contexts: list[Any] = []
-
-    def open_page(url: str, **options: Any) -> Any:
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: request.url.startswith((url, "blob:")) or complaints.append(request.url))
-        page.goto(url)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def pixels(page: Any, camera: str = "door") -> str:
@@ -62,6 +27,7 @@ def until_it_moves(page: Any, camera: str = "door") -> None:
     )
 
 
+@pytest.mark.slow
 def test_pictures_move_and_tags_appear(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
     served = serve(TWO)
     page = visit(served.url)
@@ -83,12 +49,12 @@ def test_pictures_move_and_tags_appear(serve: Callable[..., Any], visit: Callabl
     assert page.locator("#latest li").count() == 4
     page.wait_for_function("() => document.querySelectorAll('.chart .quick')[0]?.getAttribute('d')?.length > 30")
     sync_api.expect(page.locator("[data-camera=door] .legend").first).to_contain_text("ms median")
-    page.get_by_role("button", name="Pause pictures").click()
+    page.get_by_role("button", name="Pause video").click()
     page.wait_for_timeout(300)
     before = pixels(page)
     page.wait_for_timeout(500)
     assert pixels(page) == before
-    page.get_by_role("button", name="Pause pictures").click()
+    page.get_by_role("button", name="Pause video").click()
     until_it_moves(page)
 
 
@@ -104,7 +70,7 @@ def test_a_hover_and_the_keyboard_show_where_the_model_looks(
     sync_api.expect(caption).to_have_text("where the model looks for cat")
     until_it_moves(page)
     # What lies over the picture is the map: dark where its weight is small, on a paused picture that doesn't move.
-    page.get_by_role("button", name="Pause pictures").focus()
+    page.get_by_role("button", name="Pause video").focus()
     page.mouse.move(2, 2)
     sync_api.expect(canvas).to_have_attribute("data-map", "")
     sync_api.expect(caption).to_be_hidden()
@@ -144,6 +110,7 @@ def brightness(page: Any) -> float:
     return page.locator("[data-camera=door] canvas").evaluate(BRIGHTNESS)
 
 
+@pytest.mark.slow
 def test_a_killed_camera_shows_as_lost_and_comes_back(
     serve: Callable[..., Any], visit: Callable[..., Any], rtsp: Callable[..., Any]
 ) -> None:
@@ -245,6 +212,7 @@ def test_with_a_token_one_signs_in_and_stays_in(serve: Callable[..., Any], visit
     until_it_moves(page)
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_found_again(
     serve: Callable[..., Any], chromium: Any, plan: Path, tagger: Any
 ) -> None:
@@ -257,7 +225,7 @@ def test_a_server_that_comes_back_is_found_again(
     page.goto(first.url)
     sync_api.expect(page.locator("#connection")).to_have_text("connected")
     first.close()
-    sync_api.expect(page.locator("#connection")).to_have_text("no connection; trying again")
+    sync_api.expect(page.locator("#connection")).to_have_text("disconnected; reconnecting")
     second = WebServer(tagger, None, ServeSettings(port=int(first.url.rpartition(":")[2])), print)
     second.start()
     sync_api.expect(page.locator("#connection")).to_have_text("connected", timeout=15_000)

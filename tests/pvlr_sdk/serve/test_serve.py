@@ -12,9 +12,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -63,6 +67,7 @@ def a_second() -> float:
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_within_a_second(plan, tmp_path, number, status):
     """With browsers that watch, one that reads nothing, and an upload under way."""
@@ -122,12 +127,13 @@ def test_without_cameras_it_tags_photos(plan):
         assert json.load(urllib.request.urlopen(request, timeout=10))["width"] == 451
 
 
+@pytest.mark.slow
 def test_what_is_refused_at_the_start(plan, tmp_path):
     assert "OptionError: host 0.0.0.0: expected a token" in refused("--plan", plan, "--host", "0.0.0.0")
     short = refused("--plan", plan, "--host", "0.0.0.0", PVLR_TOKEN="s3cret")
     assert "at least 16" in short
     assert "s3cret" not in short
-    assert "--token-file" in refused("--plan", plan, "--token-file", tmp_path / "none")
+    assert "token_file: expected a file" in refused("--plan", plan, "--token-file", tmp_path / "none")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "free address" in refused("--plan", plan, "--port", taken.getsockname()[1])
     (tmp_path / "x.pem").write_text("x")
@@ -135,6 +141,47 @@ def test_what_is_refused_at_the_start(plan, tmp_path):
     assert "tls_cert and tls_key: expected a certificate" in tls
     assert "PlanNotFoundError" in refused("--plan", tmp_path / "none.plan")
     assert "UnknownLabelError" in refused("test://", "--plan", plan, "--label", "act")
+
+
+@pytest.mark.slow
+def test_check(plan, tmp_path):
+    def check(*arguments: object) -> str:
+        command = [*PVLR, "--plan", str(plan), "--check", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment()).stderr
+
+    assert check() == "pvlr: valid: no cameras, 5 labels.\n"
+    assert check(CAMERA, "--sqlite", tmp_path / "e.db") == "pvlr: valid: 1 camera, 1 sink, 5 labels.\n"
+    assert "UnknownLabelError" in refused(CAMERA, "--plan", plan, "--label", "act", "--check")
+    assert "--threshold: expected a score" in refused(CAMERA, "--plan", plan, "--threshold", "2", "--check")
+    for option in (["--threshold", "0.5"], ["--min-duration", "0"], ["--deny", "cat"]):
+        assert "URI: expected a camera, got none" in refused("--plan", plan, *option, "--check")
+    assert "expected a token" in refused(CAMERA, "--plan", plan, "--host", "0.0.0.0", "--check")
+
+
+@pytest.mark.slow
+def test_options_set_the_thresholds_and_the_duration_of_events(plan):
+    options = ["--threshold", "0.9", "--threshold", "cat=0", "--min-duration", "1", "--label", "cat", "--events", "-"]
+    with serving(plan, CAMERA, *options) as (process, url):
+        shown = {label["label"]: label["threshold"] for label in json.loads(get(f"{url}/v1/settings")[1])["labels"]}
+        assert shown == {**dict.fromkeys(shown, 0.9), "cat": 0}
+        on = json.loads(process.stdout.readline())
+        start, reported = (datetime.fromisoformat(on[key].replace("Z", "+00:00")) for key in ("start", "time"))
+        assert reported - start >= timedelta(seconds=1)
+
+
+@pytest.mark.slow
+def test_the_site_file_keeps_what_the_page_sets(plan, tmp_path):
+    config = tmp_path / "site.yaml"
+    config.write_text("cameras:\n  a: 'test://?fps=30&size=64x48'  # the pattern\n")
+    with serving(plan, "--config", config) as (_, url):
+        change = urllib.request.Request(f"{url}/v1/settings", b'{"thresholds": {"cat": 0}}', method="PUT")
+        assert json.load(urllib.request.urlopen(change, timeout=10))["site_file"] == "site.yaml"
+    assert config.read_text() == (
+        "cameras:\n  a: 'test://?fps=30&size=64x48'  # the pattern\nevents: {thresholds: {cat: 0.0}}\n"
+    )
+    with serving(plan, "--config", config) as (_, url):
+        labels = json.loads(get(f"{url}/v1/settings")[1])["labels"]
+        assert [one["threshold"] for one in labels if one["label"] == "cat"] == [0.0]
 
 
 def test_a_missing_package_is_named(plan):
@@ -183,3 +230,43 @@ def test_systemd_hears_that_it_lives(plan, tmp_path):
     unit = subprocess.run([*PVLR, "--systemd"], capture_output=True, text=True, check=True).stdout
     assert "pvlr serve --config /etc/pvlr/site.yaml" in unit
     assert "pvlr watch" not in unit
+
+
+@pytest.mark.slow
+def test_uploads_of_many_sizes_leave_no_memory_behind(plan):
+    """Images of few bytes and many pixels: 205 MB became 1966, and 1018 remained."""
+    images = [cv2.imencode(".png", np.zeros((side, 5000, 3), np.uint8))[1].tobytes() for side in range(200, 6000, 900)]
+    with serving(plan) as (process, url):
+
+        def resident() -> int:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            return int(status.partition("VmRSS:")[2].split()[0]) // 1000
+
+        def post(number: int) -> int:
+            request = urllib.request.Request(f"{url}/v1/tag", images[number % len(images)])
+            request.add_header("Content-Type", "image/png")
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status
+
+        assert post(0) == 200
+        before = resident()
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(post, range(28))) == {200}
+        time.sleep(2)
+        assert resident() - before < 60
+
+
+def test_the_port_of_the_probes_is_printed(plan, tmp_path):
+    command = [*PVLR, "--plan", str(plan), "--threads", "1", "--port", "0", "--probe-port", "0"]
+    command += ["--audit-log", str(tmp_path / "audit.jsonl")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        try:
+            lines = [process.stderr.readline() for _ in range(2)]
+            port = int(lines[0].split()[-1])
+            assert "probes on port" in lines[0]
+            assert get(f"http://127.0.0.1:{port}/readyz", Host="orchestrator") == (200, '{"status":"ok","reason":""}')
+            change = urllib.request.Request(f"{lines[1].split()[-1]}/v1/settings", b'{"labels": ["cat"]}', method="PUT")
+            urllib.request.urlopen(change, timeout=10).close()
+            assert json.loads((tmp_path / "audit.jsonl").read_text())["labels"] == ["cat"]
+        finally:
+            process.kill()

@@ -84,11 +84,11 @@ def test_rotation_without_old_files(tmp_path, make_event):
 
 
 def test_a_full_stream_finishes_its_line_later(make_event):
-    """A pipe that takes only a part of a line: the next try writes the rest, and no part twice."""
+    """A pipe that accepts only a part of a line: the next attempt writes the rest, and no part twice."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     sink = JsonlStream(writer)
-    # Longer than what a pipe takes as a whole.
+    # Longer than the writes that a pipe accepts as a whole.
     events = [make_event(number, camera="x" * 10_000) for number in range(20)]
     numbers = iter(range(len(events)))
     with pytest.raises(BlockingIOError):

@@ -1,4 +1,4 @@
-"""The queues of the sinks: against a list, across a killed process, on a full disk."""
+"""The queues of the sinks: compared with a list, across a killed process, on a full disk."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_taken_item_outlives_the_process_until_it_is_done(tmp_path, make_event
     assert len(again) == 2
     assert again.take(0) == make_event(1)
     again.close()
-    assert path.stat().st_mode & 0o077 == 0  # events are nobody else's business
+    assert path.stat().st_mode & 0o077 == 0  # events are private to the user
 
 
 @pytest.mark.parametrize("make", [lambda path: MemoryQueue(), lambda path: DiskQueue(path / "q.sqlite")])
@@ -164,3 +164,20 @@ def test_a_file_that_is_no_queue(tmp_path):
     (tmp_path / "q.sqlite").write_text("x" * 5000)
     with pytest.raises(errors.OutputError, match="not a database"):
         DiskQueue(tmp_path / "q.sqlite")
+
+
+def test_a_failed_attempt_to_open_leaves_no_lock(tmp_path, make_event):
+    path = tmp_path / "q.sqlite"
+    queue = DiskQueue(path)
+    failed = []  # keeps the tracebacks, and so what they refer to
+    for _ in range(2):
+        with pytest.raises(errors.OutputError, match="two processes") as caught:
+            DiskQueue(path)
+        failed.append(caught)
+    queue.put(make_event(0))  # still locked by this one
+    with pytest.raises(errors.OutputError, match="two processes"):
+        DiskQueue(path)
+    queue.close()
+    again = DiskQueue(path)
+    assert again.take(0) == make_event(0)
+    again.close()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
+
 import cv2
 import numpy as np
 import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.sinks.snapshots import Snapshot, SnapshotSink
+
+
+def named(number: int) -> str:
+    return f"{uuid.UUID(int=number)}.jpg"
 
 
 @pytest.mark.parametrize("order", ["bgr", "rgb", "gray", "nv12"])
@@ -18,7 +24,7 @@ def test_the_picture_is_the_frame(tmp_path, photo, order):
         "gray": cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY),
         "nv12": np.concatenate([cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), np.full((256, 512), 128, np.uint8)]),
     }[order]
-    path = tmp_path / "door" / "1.jpg"
+    path = tmp_path / "door" / named(1)
     SnapshotSink(tmp_path).write(Snapshot(path, frame, order))
     written = cv2.imread(str(path)).astype(np.float64)
     expected = (
@@ -28,26 +34,28 @@ def test_the_picture_is_the_frame(tmp_path, photo, order):
 
 
 def test_a_full_disk(small_disk, photo):
+    SnapshotSink(small_disk.folder).write(Snapshot(small_disk.folder / "door" / named(0), photo[:64], "bgr"))
     small_disk.fill(leave=10_000)
     with pytest.raises(errors.OutputError):
-        SnapshotSink(small_disk.folder).write(Snapshot(small_disk.folder / "1.jpg", photo, "bgr"))
-    assert [path.name for path in small_disk.folder.iterdir()] == ["ballast"]
+        SnapshotSink(small_disk.folder).write(Snapshot(small_disk.folder / "door" / named(1), photo, "bgr"))
+    assert [path.name for path in (small_disk.folder / "door").iterdir()] == [named(0)]
 
 
 def test_the_oldest_make_room(tmp_path, photo):
     sink = SnapshotSink(tmp_path, max_bytes=300_000)
     for number in range(30):
-        sink.write(Snapshot(tmp_path / "door" / f"{number:02}.jpg", photo, "bgr"))
-    kept = sorted(path.stem for path in tmp_path.rglob("*.jpg"))
-    size = (tmp_path / "door" / "29.jpg").stat().st_size
-    assert kept == [f"{number:02}" for number in range(30 - len(kept), 30)]
+        sink.write(Snapshot(tmp_path / "door" / named(number), photo, "bgr"))
+    kept = sorted(path.name for path in tmp_path.rglob("*.jpg"))
+    size = (tmp_path / "door" / named(29)).stat().st_size
+    assert kept == [named(number) for number in range(30 - len(kept), 30)]
     assert 1 <= len(kept) <= 300_000 // size + 1
 
 
 def test_what_earlier_processes_left_makes_room_too(tmp_path, photo):
-    (tmp_path / "door").mkdir()
+    sink = SnapshotSink(tmp_path)
     for number in range(3):
-        (tmp_path / "door" / f"{number}.jpg").write_bytes(bytes(400_000))
-    SnapshotSink(tmp_path, max_bytes=1_000_000).write(Snapshot(tmp_path / "door" / "9.jpg", photo[:64], "bgr"))
+        sink.write(Snapshot(tmp_path / "door" / named(number), photo[:64], "bgr"))
+        (tmp_path / "door" / named(number)).write_bytes(bytes(400_000))
+    SnapshotSink(tmp_path, max_bytes=1_000_000).write(Snapshot(tmp_path / "door" / named(9), photo[:64], "bgr"))
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.jpg")) <= 1_000_000
-    assert (tmp_path / "door" / "9.jpg").exists()
+    assert (tmp_path / "door" / named(9)).exists()

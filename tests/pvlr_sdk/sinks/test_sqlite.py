@@ -1,4 +1,4 @@
-"""The SQLite sink: one row an event, whole rows only, whatever happens to the process and the disk."""
+"""The SQLite sink: one row per event and whole rows only, also after a kill or on a full disk."""
 
 from __future__ import annotations
 
@@ -90,6 +90,7 @@ print("acknowledged", acknowledged)
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_moment_leaves_whole_rows(tmp_path):
     command = [sys.executable, "-c", KILLER, str(tmp_path / "events.db"), str(KILLS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

@@ -1,4 +1,4 @@
-"""Annotated video: what is written can be played, at the times at which it was seen."""
+"""Annotated video: the files play, with the frames at their capture times."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_frames_keep_their_times_and_their_picture(tmp_path, result):
         sink.write(seen(result, moment, 50 + int(40 * moment)))
     sink.write(seen(result, 3.0, 0))  # the same moment again
     sink.close()
-    (path,) = (tmp_path / "door").iterdir()
+    (path,) = (tmp_path / "door").glob("*.mkv")
     assert path.name == "2025-06-15T150640.000Z.mkv"
     frames = play(path)
     assert [time for time, _ in frames] == pytest.approx(times, abs=0.001)
-    for moment, picture in frames:
-        assert picture.shape == (240, 320, 3)
-        assert abs(float(picture[-40:, -40:].mean()) - (50 + int(40 * moment))) < 5
-    # The tags are on it: the panel in the corner is not the flat picture.
+    for moment, frame in frames:
+        assert frame.shape == (240, 320, 3)
+        assert abs(float(frame[-40:, -40:].mean()) - (50 + int(40 * moment))) < 5
+    # The tags are drawn: the panel in the corner is not flat.
     assert frames[0][1][:100, :100].std() > 5
 
 
@@ -55,7 +55,7 @@ def test_a_new_file_after_some_time_and_for_another_size(tmp_path, result):
     for number in range(25):
         sink.write(seen(result, number / 10, 100, (240, 320) if number < 18 else (480, 640)))
     sink.close()
-    lengths = [(len(frames), frames[0][1].shape[1]) for frames in map(play, sorted(tmp_path.iterdir()))]
+    lengths = [(len(frames), frames[0][1].shape[1]) for frames in map(play, sorted(tmp_path.glob("*.mkv")))]
     assert lengths == [(10, 320), (8, 320), (7, 640)]
 
 
@@ -65,7 +65,7 @@ def test_the_oldest_files_make_room(tmp_path, result):
         sink.write(seen(result, 1.01 * second, 100))
     sink.close()
     # The newest finished one stays, and the one that was written.
-    assert [path.name[15:17] for path in sorted(tmp_path.iterdir())] == ["43", "44"]
+    assert [path.name[15:17] for path in sorted(tmp_path.glob("*.mkv"))] == ["43", "44"]
 
 
 def test_a_full_disk_costs_frames_and_no_more(small_disk, result):
@@ -86,7 +86,7 @@ def test_a_full_disk_costs_frames_and_no_more(small_disk, result):
     sink._not_before = 0
     sink.write(seen(result, 101, 100))
     sink.close()
-    assert len(play(sorted(small_disk.folder.iterdir())[-1])) == 1
+    assert len(play(sorted(small_disk.folder.glob("*.mkv"))[-1])) == 1
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -1,9 +1,14 @@
-"""The webhook sink against a real HTTP server."""
+"""The webhook sink with a real HTTP server."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
+import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +23,7 @@ from pvlr_sdk.sinks.webhook import WebhookSink
 
 
 class Receiver(ThreadingHTTPServer):
-    """Answers with the statuses that it is told, then with 204; ``received`` are headers and body of each request."""
+    """Responds with the given statuses, then with 204; ``received`` has the headers and body of each request."""
 
     daemon_threads = True
 
@@ -53,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "/elsewhere")
         self.end_headers()
 
-    def do_GET(self) -> None:  # what a followed redirect would become
+    def do_GET(self) -> None:  # reached if a redirect were followed
         self.server.followed += 1
         self.send_response(204)
         self.end_headers()
@@ -158,7 +163,7 @@ def test_addresses_that_are_none(url):
 
 @pytest.mark.parametrize("header", [("Authorization", "Bearer s3cret\n"), ("A", "s3cret€"), ("A s3cret:", "x")])
 def test_headers_that_are_none(header):
-    """Such as a token from a file, with the end of its line: http.client would quote it, into the log."""
+    """For example a token read from a file with its newline: http.client would quote it in an error."""
     with pytest.raises(errors.OptionError, match="webhook header") as caught:
         WebhookSink("http://host/", headers=dict([header]))
     assert "s3cret" not in str(caught.value)
@@ -168,3 +173,51 @@ def test_a_secret_that_is_none():
     with pytest.raises(errors.OptionError, match="webhook secret") as caught:
         WebhookSink("http://host/", secret="whsec_!s3cret")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("drips", [b"H", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_receiver_that_drips_ends_in_time(make_event, drips, tls):
+    """Version 0.1 waited as long as a byte came within each timeout. With TLS the handshake drips."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        client = server.accept()[0]
+        with contextlib.suppress(OSError):
+            client.sendall(b"\x16\x03\x03\x40\x00" if tls else drips)  # a handshake record of 16 kB
+            while True:
+                client.sendall(b"\x02" if tls else b"x")
+                time.sleep(0.1)
+
+    threading.Thread(target=drip, daemon=True).start()
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{server.getsockname()[1]}/"
+    began = time.monotonic()
+    with pytest.raises(OSError, match="timed out"):
+        WebhookSink(url, timeout=0.5).write(make_event(0))
+    assert time.monotonic() - began < 2
+    server.close()
+
+
+def test_deadlines_leave_nothing_behind(receiver, make_event):
+    sink = WebhookSink(receiver.url)
+    sink.write(make_event(0))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        sink.write(make_event(0))
+    until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    assert threading.active_count() < 20
+
+
+def test_a_certificate_that_is_not_trusted(make_event, tmp_path):
+    pem, key = tmp_path / "c.pem", tmp_path / "c.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    if subprocess.run([*command, "-out", pem, "-keyout", key], capture_output=True, check=False).returncode:
+        pytest.skip("openssl is not installed")
+    server = Receiver()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with pytest.raises(OSError, match="certificate"):
+        WebhookSink(server.url.replace("http", "https", 1), timeout=3).write(make_event(0))
+    assert server.received == []
+    server.stop()

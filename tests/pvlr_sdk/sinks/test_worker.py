@@ -1,4 +1,4 @@
-"""A worker: a slow, failing or dead sink never stops whoever submits, and everything is counted."""
+"""A worker: a slow, failing or dead sink never blocks the caller, and every event is counted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 import pytest
 
 from pvlr_sdk.sinks import DiskQueue, MemoryQueue, SinkWorker, SpooledWorker
-from pvlr_sdk.sinks.callback import CallbackSink
+from pvlr_sdk.sinks.worker import CallbackSink
 
 
 class Gate:
-    """A sink that can be held, and told to fail."""
+    """A sink that a test can block or make fail."""
 
     name = "gate"
 
@@ -107,6 +107,7 @@ def test_what_failed_is_tried_again_in_order_with_one_warning(caplog):
     assert [record.message for record in caplog.records] == ["gate: no space", "gate: works again"]
 
 
+@pytest.mark.slow
 def test_pauses_between_tries_grow_up_to_the_longest():
     moments = []
 

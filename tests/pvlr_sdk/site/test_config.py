@@ -27,7 +27,15 @@ def test_the_example_is_valid_and_shows_every_key(monkeypatch):
     def missing(model) -> list[str]:
         return [name for name in type(model).model_fields if f"{name}:" not in text]
 
-    parts = [config, config.events, config.stream, *config.cameras.values(), *config.sinks]
+    parts = [
+        config,
+        config.events,
+        config.stream,
+        config.serve,
+        config.metrics,
+        *config.cameras.values(),
+        *config.sinks,
+    ]
     assert [name for part in parts for name in missing(part)] == []
     assert {sink.kind for sink in config.sinks} == {"jsonl", "sqlite", "mqtt", "webhook", "video"}
 
@@ -62,10 +70,12 @@ def test_variables(monkeypatch):
         ({"sinks": [{"kind": "mqtt", "ulr": "x"}]}, "sinks.0.ulr: expected a known key, got 'ulr'. Did you mean 'url'"),
         ({"sinks": [{"kind": "mqtt"}]}, "site.yaml: sinks.0.url: expected a value, got nothing."),
         ({"cameras": {"a": {}}}, "site.yaml: cameras.a.uri: expected a value, got nothing."),
-        ({"zebra": 1}, "Possible here: plan, device,"),
+        ({"zebra": 1}, "Known here: plan, previous_plan, device,"),
+        ({"allow_unsigned": "x"}, "site.yaml: allow_unsigned: expected input should be a valid boolean"),
         ({"cameras": {}}, "site.yaml: cameras: expected"),
         ({"cameras": {"a b": 1}}, "site.yaml: cameras.a b: expected"),
         ({"cameras": {"a": {"uri": "0", "region": [0, 0, 2, 1]}}}, "cameras.a.region.2: expected"),
+        ({"operating_point": "recall"}, "site.yaml: operating_point: expected input should be 'f1' or 'precise'"),
         ({"events": {"margin": 2}}, "events.margin: expected input should be less than or equal to 1, got 2."),
         ({"sinks": [{"kind": "video", "folder": "v", "cameras": ["dor"]}]}, "not 'dor'"),
     ],

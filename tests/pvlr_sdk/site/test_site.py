@@ -14,7 +14,7 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.site import Site, SiteConfig
 from pvlr_sdk.site import site as site_module
-from pvlr_sdk.site.clock import Clock
+from pvlr_sdk.site.site import Clock
 from pvlr_sdk.sources import CapturedFrame
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}
@@ -132,9 +132,10 @@ def test_a_file_that_ends_closes_its_events(make_site):
     site.run()
     assert [event.reason for event in site.events()][-1].startswith("camera ended")
     assert site.cameras == {"a": "ended"}
-    assert site.latest("a") is None
+    assert site.latest("a").frame.sequence >= 30  # the last one, for those who come later
 
 
+@pytest.mark.slow
 def test_slow_and_dead_receivers_stop_no_camera(make_site, tmp_path):
     release = threading.Event()
     site = make_site(
@@ -170,7 +171,7 @@ def test_a_loop_that_hangs_is_not_healthy(make_site, monkeypatch):
     running = Running(site)
     running.until(lambda: site.latest("door"))
     assert site.healthy()
-    monkeypatch.setattr(site._outlets, "show", lambda seen: hold.wait())
+    monkeypatch.setattr(site._sinks, "submit_frame", lambda seen: hold.wait())
     running.until(lambda: not site.healthy())
     hold.set()
     monkeypatch.undo()

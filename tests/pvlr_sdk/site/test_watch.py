@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
@@ -22,7 +27,7 @@ DATA = os.environ.get("PVLR_DATA")
 
 def watch(*arguments, **options) -> subprocess.CompletedProcess[str]:
     command = [*PVLR, "watch", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
 def start(*arguments, **options) -> subprocess.Popen[str]:
@@ -57,11 +62,11 @@ def test_a_signal_ends_it_within_a_second_and_closes_open_events(site, number, s
     assert time.monotonic() - began < a_second()
     assert process.returncode == status
     on, off = events(first + rest)
-    assert (on["event"], off["event"], off["reason"]) == ("on", "off", "stopped")
-    assert on["id"] == off["id"]
+    assert (on["event"], off["event"], off["reason"], on["id"]) == ("on", "off", "stopped", off["id"])
     assert messages == "pvlr: camera door: live\n"
 
 
+@pytest.mark.slow
 def test_options_add_to_the_file_and_replace_its_settings(plan, tmp_path):
     done = watch(
         "test://?fps=60&size=64x48&frames=60", "b=test://?fps=60&size=64x48&frames=60", "--plan", plan,
@@ -69,10 +74,10 @@ def test_options_add_to_the_file_and_replace_its_settings(plan, tmp_path):
         "--threads", 1, "--config", _low(tmp_path),
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "")
-    notices = events((tmp_path / "e.jsonl").read_text())
-    assert {(notice["camera"], notice["label"]) for notice in notices} == {("test", "cat"), ("b", "cat")}
-    assert [notice["event"] for notice in notices] == ["on", "on", "off", "off"]
-    assert all(notice["reason"] == "camera ended: the end was reached" for notice in notices[2:])
+    lines = events((tmp_path / "e.jsonl").read_text())
+    assert {(line["camera"], line["label"]) for line in lines} == {("test", "cat"), ("b", "cat")}
+    assert [line["event"] for line in lines] == ["on", "on", "off", "off"]
+    assert all(line["reason"] == "camera ended: the end was reached" for line in lines[2:])
     assert "pvlr: b: ended" in done.stderr
     assert f"pvlr: sqlite {tmp_path}/e.db: 4 delivered, 0 waiting, 0 lost" in done.stderr
 
@@ -83,6 +88,7 @@ def _low(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_within_a_second_whatever_hangs(site, tmp_path):
     """A camera, a broker and a web server that take connections and never say a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=20) as silent:
@@ -98,7 +104,7 @@ def test_a_signal_ends_it_within_a_second_whatever_hangs(site, tmp_path):
         assert process.wait(timeout=10) == 0
         assert time.monotonic() - began < a_second()
         assert [event["event"] for event in events(process.stdout.read())] == ["off"]
-        assert process.stderr.read().count("2 wait on the disk for the next start") == 2
+        assert process.stderr.read().count("2 waiting on disk for the next start") == 2
 
 
 def test_a_reader_that_goes_away_ends_it(site):
@@ -112,6 +118,7 @@ def test_a_reader_that_goes_away_ends_it(site):
     assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_check(site, tmp_path):
     done = watch("--config", site, "--check")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "pvlr: valid: 1 camera, 1 sink, 5 labels.\n")
@@ -128,6 +135,67 @@ def test_check(site, tmp_path):
         assert done.returncode == 2
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def on_a_terminal(*arguments: object) -> list[str]:
+    """The lines that ``pvlr watch`` prints on a terminal with 80 columns."""
+    leader, follower = pty.openpty()
+    command = [*PVLR, "watch", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, stdout=follower, stderr=subprocess.DEVNULL, env=environment, timeout=60, check=True)
+    assert done.returncode == 0
+    os.close(follower)
+    text = b""
+    with suppress(OSError):  # EIO: all has been read
+        while data := os.read(leader, 65536):
+            text += data
+    os.close(leader)
+    return text.decode().splitlines()
+
+
+TINY = ("--threshold", "1", "--threshold", "cat=0", "--min-duration", "0.1", "--threads", "1")
+
+
+@pytest.mark.slow
+def test_a_terminal_gets_a_line_per_event_that_fits(plan):
+    camera = "a_camera_with_a_long_name=test://?fps=60&size=64x48&frames=40"
+    on, off = on_a_terminal(camera, "--plan", plan, *TINY)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  a_camera_with_a_  cat +  on   0\.\d\d", on)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  a_camera_with_a_  cat +  off  0\.\d\d +\d\.\d s  camera ended: .*…", off)
+    assert max(len(on), len(off)) <= 80
+
+
+@pytest.mark.slow
+def test_json_on_a_terminal_if_asked_for(plan):
+    lines = on_a_terminal("test://?fps=60&size=64x48&frames=40", "--plan", plan, "--json", *TINY)
+    assert [json.loads(line)["event"] for line in lines] == ["on", "off"]
+
+
+@pytest.mark.slow
+def test_thresholds_and_durations_of_options(plan, tmp_path):
+    config = tmp_path / "site.yaml"
+    config.write_text("events: {threshold: 1, thresholds: {person: 0, cat: 1}}\n")
+    clip = "test://?fps=60&size=64x48&frames=60"
+    done = watch(clip, "--plan", plan, "--config", config, "--threshold", "cat=0", "--min-duration", "0.1")
+    assert {event["label"] for event in events(done.stdout)} == {"cat", "person"}
+    assert watch(clip, "--plan", plan, "--threshold", "0", "--min-duration", "30").stdout == ""
+    for wrong in ("2", "cat=", "x", "cat=nan"):
+        assert "--threshold: expected a score" in watch(clip, "--plan", plan, "--threshold", wrong).stderr
+    assert "Did you mean 'cat'?" in watch(clip, "--plan", plan, "--threshold", "act=0.5").stderr
+
+
+def test_a_file_that_loops(plan, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    process = start(tmp_path, "--loop", "--stats", 0.2, "--plan", plan)
+    try:
+        tagged = 0
+        while tagged < 3:
+            line = process.stderr.readline()
+            assert "live" in line
+            tagged = int((re.search(r"(\d+) tagged", line) or "00")[1])
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
 
 
 def test_what_cannot_be_watched(plan):
@@ -167,6 +235,7 @@ def test_no_password_is_printed(plan, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_watchdog_of_systemd(site, tmp_path):
     """The messages of sd_notify: ready, alive as often as wanted, stopping; none once the process is stuck."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
@@ -214,11 +283,11 @@ def test_cars_come_and_go_in_the_clip(tmp_path):
     config.write_text("events: {thresholds: {person: 0}, labels: [car, person], min_duration: 0.2}")
     done = watch(f"{DATA}/video/car-detection.mp4", "--every-frame", "--config", config, "--threads", 1)
     assert done.returncode == 0
-    (clip,) = (notice for notice in events(done.stdout) if (notice["label"], notice["event"]) == ("person", "off"))
+    (clip,) = (line for line in events(done.stdout) if (line["label"], line["event"]) == ("person", "off"))
     assert clip["reason"] == "camera ended: the end was reached"
     assert clip["duration"] == pytest.approx(30, abs=1)
-    cars = [notice for notice in events(done.stdout) if notice["label"] == "car"]
-    assert [notice["event"] for notice in cars] == ["on", "off"] * (len(cars) // 2)
+    cars = [line for line in events(done.stdout) if line["label"] == "car"]
+    assert [line["event"] for line in cars] == ["on", "off"] * (len(cars) // 2)
     spans = [[_seconds(off, key) - _seconds(clip, "start") for key in ("start", "end")] for off in cars[1::2]]
     assert any(start < 17 < end for start, end in spans)
     for start, end in spans:
@@ -226,5 +295,5 @@ def test_cars_come_and_go_in_the_clip(tmp_path):
             assert end <= empty + 1 or start >= full
 
 
-def _seconds(notice: dict, key: str) -> float:
-    return datetime.fromisoformat(notice[key].replace("Z", "+00:00")).timestamp()
+def _seconds(line: dict, key: str) -> float:
+    return datetime.fromisoformat(line[key].replace("Z", "+00:00")).timestamp()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 
-from pvlr_sdk.site.watchdog import Watchdog
+from pvlr_sdk.site.watchdog import watchdog
 
 
 def test_a_systemd_that_is_away_for_a_moment_ends_nothing(tmp_path, monkeypatch):
     address = tmp_path / "notify"
     monkeypatch.setenv("NOTIFY_SOCKET", str(address))
     monkeypatch.setenv("WATCHDOG_USEC", "90000")
-    with Watchdog(lambda: True):  # READY=1 reaches nobody
+    with watchdog(lambda: True):  # READY=1 reaches nobody
         for _ in range(2):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
                 channel.bind(str(address))

@@ -1,148 +1,123 @@
-"""From what a user names to pictures: files, folders, patterns, videos."""
+"""Videos, images and folders as sources."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from pvlr_sdk import errors
-from pvlr_sdk.sources import files as sources
+from pvlr_sdk import errors, open_source
+from pvlr_sdk.sources import EndOfSource
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    for name in ("b.jpg", "a.PNG", "sub/c.jpeg", "sub/clip.mp4", "notes.txt", ".hidden.jpg", ".git/d.jpg"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"x")
-    (tmp_path / "empty").mkdir()
-    return tmp_path
+def clip(make_clip: Callable[..., Path]) -> Path:
+    """30 frames at 10 frames per second."""
+    return make_clip(30, step=5)
 
 
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    """30 frames at 10 frames a second; frame i is grey of value 8 i."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (32, 16))
-    for index in range(30):
-        writer.write(np.full((16, 32, 3), 8 * index, np.uint8))
-    writer.release()
-    return path
+class TestFiles:
+    def test_a_video_gives_what_opencv_reads(self, clip: Path, read_all: Callable[..., Any]) -> None:
+        source = open_source(str(clip))
+        assert not source.live
+        frames = read_all(source)
+        video = cv2.VideoCapture(str(clip))
+        for index, frame in enumerate(frames):
+            np.testing.assert_allclose(frame.pixels.astype(int), video.read()[1], atol=2)
+            assert frame.order == "bgr"
+            assert frame.sequence == index
+            assert frame.source_time == pytest.approx(index / 10)
+            assert abs(frame.captured - time.monotonic()) < 30
+            assert abs(frame.wall - time.time()) < 30
+        assert len(frames) == 30
+        with pytest.raises(EndOfSource):
+            source.read()
+        source.close()
 
+    @pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set")
+    def test_an_h264_clip_gives_what_opencv_reads(self) -> None:
+        path = os.path.join(os.environ["PVLR_DATA"], "video/car-detection.mp4")
+        source, video = open_source(path), cv2.VideoCapture(path)
+        for _ in range(20):
+            np.testing.assert_array_equal(source.read().pixels, video.read()[1])
 
-def find(*inputs: object) -> tuple[list[Path], list[str]]:
-    failed: list[str] = []
-    return sources.find([str(given) for given in inputs], lambda given, error: failed.append(given)), failed
+    def test_file_urls(self, clip: Path) -> None:
+        assert open_source(clip.as_uri()).read().size == (48, 64)
 
+    def test_a_loop_goes_on_in_time_and_number(self, clip: Path, grey: Callable[..., Any]) -> None:
+        source = open_source(str(clip), loop=True)
+        frames = [source.read() for _ in range(70)]
+        assert [grey(frame) for frame in frames] == [index % 30 for index in range(70)]
+        assert [frame.sequence for frame in frames] == list(range(70))
+        times = [frame.source_time for frame in frames]
+        np.testing.assert_allclose(times, np.arange(70) / 10, atol=1e-6)
 
-def test_a_folder_is_searched_sorted_and_without_hidden_files(tree):
-    files, failed = find(tree)
-    assert files == [tree / "a.PNG", tree / "b.jpg", tree / "sub/c.jpeg", tree / "sub/clip.mp4"]
-    assert not failed
+    def test_a_damaged_packet_is_left_out_and_counted(
+        self, clip: Path, read_all: Callable[..., Any], grey: Callable[..., Any]
+    ) -> None:
+        data = bytearray(clip.read_bytes())
+        starts = [index for index in range(len(data)) if data[index : index + 3] == b"\xff\xd8\xff"]
+        end = data.index(b"00dc", starts[7])
+        data[starts[7] : end] = bytes(end - starts[7])
+        clip.write_bytes(data)
+        source = open_source(str(clip))
+        assert [grey(frame) for frame in read_all(source)] == [index for index in range(30) if index != 7]
+        assert source.decode_errors == 1
 
+    def test_pictures_of_a_folder_in_order(
+        self, tmp_path: Path, read_all: Callable[..., Any], grey: Callable[..., Any]
+    ) -> None:
+        for index, name in enumerate(("a.png", "b.png", "sub/c.png")):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / name), np.full((4, 6, 3), 5 * index, np.uint8))
+        os.mkfifo(tmp_path / "0.png")  # before all others
+        source = open_source(str(tmp_path))
+        assert [grey(frame) for frame in read_all(source)] == [0, 1, 2]
+        assert source.decode_errors == 1
+        (tmp_path / "0.png").unlink()
+        assert open_source(str(tmp_path / "a.png")).read().source_time is None
+        source = open_source(str(tmp_path), loop=True)
+        assert [source.read().sequence for _ in range(7)] == list(range(7))
+        for path in tmp_path.rglob("*.png"):
+            path.write_bytes(b"not an image")
+        with pytest.raises(errors.SourceOpenError):
+            [source.read() for _ in range(7)]
 
-def test_patterns_files_and_folders_together_give_each_file_once(tree):
-    files, failed = find(tree / "sub/c.jpeg", tree / "**/*.jp*g", tree / "sub", tree / "notes.txt")
-    assert files == [tree / "sub/c.jpeg", tree / "b.jpg", tree / "sub/clip.mp4", tree / "notes.txt"]
-    assert not failed
+    @pytest.mark.parametrize("name", ["none.mp4", "none.jpg", "text.mp4", "empty", "text.jpg"])
+    def test_nothing_to_read(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "text.mp4").write_text("no video")
+        (tmp_path / "text.jpg").write_text("not an image")
+        with pytest.raises(errors.SourceOpenError) as caught:
+            open_source(str(tmp_path / name)).read()
+        assert caught.value.argument == str(tmp_path / name)
 
+    def test_a_codec_that_nobody_knows(self, clip: Path, tmp_path: Path, read_all: Callable[..., Any]) -> None:
+        import av
 
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tree):
-    path = tree / "shot[1].jpg"
-    path.write_bytes(b"x")
-    assert find(path) == ([path], [])
+        path = tmp_path / "clip.mkv"
+        with av.open(str(clip)) as source, av.open(str(path), "w") as output:
+            stream = output.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    output.mux(packet)
+        assert len(read_all(open_source(str(path)))) == 30
+        path.write_bytes(path.read_bytes().replace(b"V_MJPEG", b"V_NOBDY"))
+        with pytest.raises(errors.SourceOpenError, match="codec"):
+            open_source(str(path))
 
+    def test_a_sound_file(self, tmp_path: Path) -> None:
+        import wave
 
-def test_inputs_that_stand_for_nothing_are_reported_and_the_others_go_on(tree):
-    files, failed = find(tree / "empty", tree / "*.bmp", "", tree / "b.jpg")
-    assert files == [tree / "b.jpg"]
-    assert failed == [str(tree / "empty"), str(tree / "*.bmp"), ""]
-
-
-def test_a_folder_that_cannot_be_read_is_reported_and_the_others_searched(tree, monkeypatch):
-    real = os.scandir
-
-    def scandir(path):
-        if Path(path).name == "sub":
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)  # permissions don't stop root, who may run the tests
-    assert find(tree) == ([tree / "a.PNG", tree / "b.jpg"], [str(tree / "sub")])
-
-
-def test_a_name_too_long_to_exist_is_left_to_whoever_opens_it():
-    name = "x" * 5000 + ".mp4"
-    assert find(name) == ([Path(name)], [])
-    assert sources.count(Path(name)) == 1
-    with pytest.raises(errors.ImageNotFoundError):
-        list(sources.read(Path(name)))
-
-
-def test_a_still_image_is_passed_on_unread(tree):
-    assert list(sources.read(tree / "b.jpg", every=5)) == [sources.Picture(str(tree / "b.jpg"), None, tree / "b.jpg")]
-
-
-@pytest.mark.parametrize(
-    ("pace", "expected"),
-    [
-        ({}, list(range(30))),
-        ({"every": 7}, [0, 7, 14, 21, 28]),
-        ({"every": 100}, [0]),
-        ({"fps": 10.0}, list(range(30))),
-        ({"fps": 25.0}, list(range(30))),
-        ({"fps": 5.0}, list(range(0, 30, 2))),
-        ({"fps": 0.5}, [0, 20]),
-        ({"fps": 4.0}, [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]),
-    ],
-)
-def test_frames_of_a_video(clip, pace, expected):
-    pictures = list(sources.read(clip, **pace))
-    assert [picture.frame for picture in pictures] == expected
-    assert sources.count(clip, **pace) == len(expected)
-    for picture in pictures:
-        assert picture.source == str(clip)
-        assert picture.pixels.shape == (16, 32, 3)
-        assert abs(float(picture.pixels.mean()) - 8 * picture.frame) < 4  # really that frame
-
-
-def test_frames_are_not_overwritten_by_later_ones(clip):
-    pictures = list(sources.read(clip, every=10))
-    assert len({picture.pixels.tobytes() for picture in pictures}) == 3
-
-
-def test_a_video_cut_short_gives_its_frames_and_then_an_error(clip):
-    data = clip.read_bytes()
-    clip.write_bytes(data[: len(data) // 2])
-    pictures = sources.read(clip)
-    assert [next(pictures).frame, next(pictures).frame] == [0, 1]
-    with pytest.raises(errors.ImageDecodeError, match="cut short"):
-        list(pictures)
-
-
-@pytest.mark.parametrize("contents", [b"", b"hello", b"\0" * 5000])
-def test_no_video(tmp_path, contents):
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(contents)
-    with pytest.raises(errors.ImageDecodeError) as caught:
-        list(sources.read(path))
-    assert caught.value.argument == str(path)
-
-
-def test_a_video_that_is_not_there(tmp_path):
-    path = tmp_path / "clip.mp4"
-    with pytest.raises(errors.ImageNotFoundError):
-        list(sources.read(path))
-    assert sources.count(path) == 1
-
-
-@pytest.mark.parametrize(
-    "pace", [{"every": 0}, {"every": -1}, {"fps": 0.0}, {"fps": float("nan")}, {"every": 2, "fps": 1.0}]
-)
-def test_a_pace_that_cannot_be(clip, pace):
-    with pytest.raises(errors.OptionError):
-        list(sources.read(clip, **pace))
+        with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(16000))
+        with pytest.raises(errors.SourceOpenError, match="got no video"):
+            open_source(str(tmp_path / "sound.wav"))

@@ -1,9 +1,10 @@
-"""A tagger, and a slow engine."""
+"""A tagger, a slow engine, and selections from a stream's events."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.result import TagResult
+from pvlr_sdk.stream import CameraChange, Observation
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +23,7 @@ def tagger(plan: Path) -> Iterator[Tagger]:
 
 
 class SlowTagger:
-    """A tagger whose engine takes ``seconds`` a frame, one after the other; the answers are the real ones."""
+    """A tagger whose engine takes ``seconds`` per frame, one after the other; the results are the real ones."""
 
     def __init__(self, tagger: Tagger, seconds: float) -> None:
         self.info = tagger.info
@@ -29,23 +31,31 @@ class SlowTagger:
         self._tagger = tagger
         self._seconds = seconds
         self._free = 0.0
+        self._waiting = ThreadPoolExecutor(4)
 
-    def submit(self, frame: Any, *, color: str = "bgr") -> Any:
-        pending = self._tagger.submit(frame, color=color)
+    def predict_async(self, frame: Any, *, color: str = "bgr") -> Future[TagResult]:
+        inner = self._tagger.predict_async(frame, color=color)
         self._free = max(self._free, time.monotonic()) + self._seconds
-        return _SlowPending(pending, self._free)
+        return self._waiting.submit(self._finish, inner, self._free)
 
-
-class _SlowPending:
-    def __init__(self, pending: Any, done: float) -> None:
-        self._pending, self._done = pending, done
-
-    def result(self) -> TagResult:
-        time.sleep(max(self._done - time.monotonic(), 0))
-        return self._pending.result()
+    def _finish(self, inner: Future[TagResult], done: float) -> TagResult:
+        time.sleep(max(done - time.monotonic(), 0))
+        return inner.result()
 
 
 @pytest.fixture
 def slow(tagger: Tagger) -> Callable[[float], Any]:
-    """Makes a tagger whose engine takes so many seconds a frame."""
+    """Makes a tagger whose engine takes so many seconds per frame."""
     return lambda seconds: SlowTagger(tagger, seconds)
+
+
+@pytest.fixture
+def observations() -> Callable[[Any], list[Observation]]:
+    """Selects the observations among a stream's events."""
+    return lambda events: [event for event in events if isinstance(event, Observation)]
+
+
+@pytest.fixture
+def changes() -> Callable[[Any], list[tuple[str, str]]]:
+    """Selects the changes of cameras among a stream's events, as pairs of camera and state."""
+    return lambda events: [(event.camera, event.state) for event in events if isinstance(event, CameraChange)]

@@ -1,6 +1,7 @@
 """A camera to test against: GStreamer's RTSP server, which sends a video in a loop, or a moving box, as H.264.
 
-    /usr/bin/python3 rtsp_server.py --port 8554 [--file clip.mp4] [--size 640x360] [--fps 25] [--user u --password p]
+    /usr/bin/python3 rtsp_server.py --port 8554 [--file clip.mp4] [--size 640x360] [--fps 25]
+        [--user u --password p [--cert cert.pem --key key.pem]]
 
 Runs under the system's Python, which has GStreamer's bindings (Debian: python3-gi, python3-numpy,
 gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base, -good and -ugly, gstreamer1.0-libav). Listens on 127.0.0.1 only
@@ -19,7 +20,7 @@ import numpy as np
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: E402
 
 
 class Frames:
@@ -100,8 +101,10 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         media.get_element().get_by_name_recurse_up("in").connect("need-data", feed)
 
 
-def _demand_password(server: Any, factory: Any, user: str, password: str) -> None:
+def _demand_password(server: Any, factory: Any, user: str, password: str, cert: str | None, key: str | None) -> None:
     auth = GstRtspServer.RTSPAuth()
+    if cert:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(cert, key))
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
@@ -125,6 +128,8 @@ def main() -> None:
     parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--user")
     parser.add_argument("--password", default="")
+    parser.add_argument("--cert", help="for rtsps, with --key and --user")
+    parser.add_argument("--key")
     given = parser.parse_args()
 
     Gst.init(None)
@@ -134,7 +139,7 @@ def main() -> None:
     server.set_service(given.port)
     factory = Camera(frames, given.fps)
     if given.user:
-        _demand_password(server, factory, given.user, given.password)
+        _demand_password(server, factory, given.user, given.password, given.cert, given.key)
     server.get_mount_points().add_factory("/cam", factory)
     if not server.attach(None):
         sys.exit(f"port {given.port} is taken")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections import deque
@@ -24,16 +25,16 @@ BACK = 5.0
 
 
 def until(events: Iterator[Any], wanted: Callable[[Any], bool], seconds: float) -> float:
-    """Read on to the first event that is wanted; answers when it came."""
+    """Read up to the first event that is wanted; returns its time."""
     end = time.monotonic() + seconds
     for event in events:
         if wanted(event):
             return time.monotonic()
-        assert time.monotonic() < end, "it didn't come"
+        assert time.monotonic() < end, "the event did not arrive"
     raise AssertionError("the stream ended")
 
 
-def is_picture(event: Any) -> bool:
+def is_observation(event: Any) -> bool:
     return isinstance(event, Observation)
 
 
@@ -41,14 +42,15 @@ def is_state(state: str) -> Callable[[Any], bool]:
     return lambda event: isinstance(event, CameraChange) and event.state == state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_it_is_read_and_the_size_may_change(rtsp: Callable[..., Any], tagger: Tagger, transport: str) -> None:
     camera = rtsp("--size", "320x240")
     with Stream(tagger, [Camera("a", camera.uri(), transport=transport)], keep_warm=0.1) as stream:
-        until(stream, is_picture, 10)
+        until(stream, is_observation, 10)
         camera.resize("160x120")
-        until(stream, lambda event: is_picture(event) and event.frame.size == (120, 160), 10)
-        seen = [event for event in (next(stream) for _ in range(25)) if is_picture(event)]
+        until(stream, lambda event: is_observation(event) and event.frame.size == (120, 160), 10)
+        seen = [event for event in (next(stream) for _ in range(25)) if is_observation(event)]
         stats = stream.stats()["a"]
     assert stats.state == "live"
     assert stats.reconnects == 0
@@ -58,14 +60,15 @@ def test_it_is_read_and_the_size_may_change(rtsp: Callable[..., Any], tagger: Ta
     assert max(event.age for event in seen) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_it_is_back_within_seconds(rtsp: Callable[..., Any], tagger: Tagger, how: str) -> None:
-    """The server goes for some seconds, and comes back with another size."""
+    """The server stops for a few seconds, and returns with another size."""
     away = float(os.environ.get("PVLR_CAMERA_AWAY", "3"))
     timeout = min(away / 3, 5.0)
     camera = rtsp("--size", "320x240")
     with Stream(tagger, [Camera("a", camera.uri(), timeout=timeout)]) as stream:
-        until(stream, is_picture, 10)
+        until(stream, is_observation, 10)
         if how == "killed":
             camera.kill()
         else:
@@ -86,7 +89,7 @@ def test_it_is_back_within_seconds(rtsp: Callable[..., Any], tagger: Tagger, how
         timer = threading.Timer(away, come_back)
         timer.start()
         until(stream, is_state("live"), away + 10)
-        seen = until(stream, is_picture, 10)
+        seen = until(stream, is_observation, 10)
         timer.join()
         assert seen - returned[0] < BACK
         stats = stream.stats()["a"]
@@ -115,21 +118,21 @@ def test_wrong_credentials_are_tried_seldom_and_never_shown(rtsp: Callable[..., 
 def test_a_clip_in_a_loop(rtsp: Callable[..., Any], tagger: Tagger) -> None:
     camera = rtsp("--file", str(CLIP), "--size", "384x216")
     with Stream(tagger, [Camera("a", camera.uri())]) as stream:
-        began = until(stream, is_picture, 15)
+        began = until(stream, is_observation, 15)
         count = 0
         while time.monotonic() < began + 2:
-            count += is_picture(next(stream))
+            count += is_observation(next(stream))
     assert count > 20
 
 
 HEADER = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=cut\r\n\r\n"
 JPEG = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
-PICTURES = HEADER + 4 * (b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(JPEG), JPEG))
+FRAMES = HEADER + 4 * (b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(JPEG), JPEG))
 
 
-@pytest.mark.parametrize(("scheme", "sends"), [("rtsp", b""), ("http", PICTURES)])
+@pytest.mark.parametrize(("scheme", "sends"), [("rtsp", b""), ("http", FRAMES)])
 def test_many_reconnects_leave_nothing_behind(tagger: Tagger, scheme: str, sends: bytes) -> None:
-    """A server that hangs up at once, or after some pictures; PVLR_RECONNECTS=20000 makes it longer."""
+    """A server that closes the connection at once, or after four frames; PVLR_RECONNECTS=20000 makes it longer."""
     attempts = int(os.environ.get("PVLR_RECONNECTS", "1000"))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -157,11 +160,12 @@ def test_many_reconnects_leave_nothing_behind(tagger: Tagger, scheme: str, sends
                 usage.append(_usage())
             stream.stop()
             reader.join(5)
-            assert (stream.stats()["a"].tagged > attempts / 2) == bool(sends)
+            stats = stream.stats()["a"]  # how many are tagged depends on what else the machine does
+            assert (stats.captured > attempts) == (stats.tagged > 0) == bool(sends)
         server.shutdown(socket.SHUT_RDWR)
     first, last = usage[0], usage[-1]
     assert last["threads"] <= first["threads"]
-    assert last["descriptors"] <= first["descriptors"] + 4  # a connection under way has both of its ends here
+    assert last["descriptors"] <= first["descriptors"] + 4  # an open connection has both of its ends here
     assert last["memory"] < first["memory"] + 2_000_000
 
 
@@ -171,3 +175,21 @@ def _usage() -> dict[str, int]:
         "descriptors": len(os.listdir("/proc/self/fd")),
         "memory": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
     }
+
+
+def test_rtsps_verifies_the_certificate(rtsp: Callable[..., Any], tmp_path: Path) -> None:
+    """A real server with a self-signed certificate, which version 0.1 accepted from anyone."""
+    pem, key = tmp_path / "camera.pem", tmp_path / "camera.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
+    names = ["-addext", "subjectAltName=DNS:localhost", "-out", str(pem), "-keyout", str(key)]
+    if subprocess.run([*command, *names], capture_output=True, check=False).returncode:
+        pytest.skip("openssl is not installed")
+    camera = rtsp("--user", "bob", "--password", "hunter2", "--cert", str(pem), "--key", str(key))
+    uri = camera.uri("bob:hunter2@", "rtsps", "localhost")
+    for attempt in (lambda: open_source(uri), lambda: open_source(uri.replace("localhost", "127.0.0.1"), ca=pem)):
+        with pytest.raises(errors.SourceOpenError, match="certificate must be trusted") as caught:
+            attempt()
+        assert "hunter2" not in str(caught.value)
+    for source in (open_source(uri, ca=pem), open_source(uri, insecure=True)):
+        assert source.read().size == (240, 320)
+        source.close()

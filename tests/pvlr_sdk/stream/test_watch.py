@@ -18,6 +18,7 @@ import pytest
 AWAY = float(os.environ.get("PVLR_CAMERA_AWAY", "3"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_events_resume_within_five_seconds(rtsp: Callable[..., Any], plan: Path, tmp_path: Path, how: str) -> None:
     camera = rtsp("--size", "160x120")

@@ -1,4 +1,4 @@
-"""Runs to report on: untrained, which is all the same to a report."""
+"""Untrained runs to report on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pvlr_training.train import train
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """80 pictures of noise with random labels (one in ten unknown), in labels.csv, and no_decode.png among them."""
+    """80 noise images with random labels (one in ten unknown), in labels.csv, and no_decode.png among them."""
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(1)
     lines = ["file,split,red,green,blue"]
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_run(folder: Path, write_config: Any, tmp_path: Path) -> Callable[..., Path]:
-    """Makes a run with random weights; ``labels`` may be others than those of labels.csv, which is then copied."""
+    """Make a run with random weights; other ``labels`` than those of labels.csv get a CSV of their own."""
 
     def make(name: str = "run", labels: tuple[str, ...] = ("red", "green", "blue"), epochs: int = 0) -> Path:
         csv = folder / "labels.csv"
@@ -66,7 +66,7 @@ def make_run(folder: Path, write_config: Any, tmp_path: Path) -> Callable[..., P
 
 @pytest.fixture
 def write_page(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Writes page.html about runs; answers with the data that is embedded in it."""
+    """Write page.html about runs and return the embedded data."""
 
     def write(*runs: Path, **options: Any) -> dict[str, Any]:
         page = tmp_path / "page.html"

@@ -1,4 +1,4 @@
-"""The page is one whole file, holds against hostile names, and every wrong argument has its error."""
+"""The page is self-contained and safe with untrusted names, and every invalid argument raises its error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from pvlr_sdk.cli import app
 from pvlr_sdk.errors import CheckpointError, FrameError, ImageNotFoundError, LabelsFileError, OptionError, PvlrError
 from pvlr_training.report import report
-from pvlr_training.report.page import render
+from pvlr_training.report.assemble import render
 
 Run = Callable[..., Path]
 Page = Callable[..., dict[str, Any]]
@@ -26,7 +26,7 @@ VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Strict(HTMLParser):
-    """Every element is closed where it should be; remembers ids, references and script elements."""
+    """Checks that elements are closed; collects ids, references and script elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def test_hostile_names_stay_text(make_run: Run, write_page: Page, tmp_path: Path
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "<img src=x" not in text
-    assert "{{ 7 * 7 }}" in text  # a label is no template
+    assert "{{ 7 * 7 }}" in text  # labels are not templates
 
 
 def test_a_run_with_one_label(make_run: Run, write_page: Page, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_labels_that_no_photo_shows_are_not_measured(
     labels.write_text("file,red,green\n1.png,1,0\n2.png,0,0\n")
     (run,) = write_page(make_run(), images=folder, labels=labels)["runs"]
     red, green, blue = run["classes"]
-    assert (red["positives"], green["ap"], green["curve"], blue["photos"], blue["recall"]) == (1, None, [], 0, None)
+    assert (red["positives"], green["ap"], green["curve"], blue["images"], blue["recall"]) == (1, None, [], 0, None)
     assert run["mAP"] == red["ap"]
 
 
@@ -123,7 +123,7 @@ def test_without_photos_and_on_a_read_only_disk(make_run: Run, write_page: Page)
 def test_progress_and_what_the_command_prints(make_run: Run, tmp_path: Path) -> None:
     run, terminal = make_run(), io.StringIO()
     page = report([run / "model.safetensors"], tmp_path / "p.html", console=Console(file=terminal, force_terminal=True))
-    count = page["runs"][0]["photos"]
+    count = page["runs"][0]["images"]
     looked_at = count + len(page["runs"][0]["failed"])
     assert f"{looked_at}/{looked_at}" in terminal.getvalue()
     assert "run" in terminal.getvalue()
@@ -131,7 +131,7 @@ def test_progress_and_what_the_command_prints(make_run: Run, tmp_path: Path) -> 
     plain, figures = CliRunner().invoke(app, command), CliRunner().invoke(app, [*command, "--json"])
     assert (plain.exit_code, plain.stdout) == (0, f"{tmp_path / 'q.html'}\n")
     assert figures.exit_code == 0
-    assert json.loads(figures.stdout)["runs"][0]["photos"] == count
+    assert json.loads(figures.stdout)["runs"][0]["images"] == count
 
 
 def test_each_wrong_argument_has_its_error(make_run: Run, write_page: Page, folder: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_each_wrong_argument_has_its_error(make_run: Run, write_page: Page, fold
         (OptionError, "both --images and --labels", (run,), {"images": folder}),
         (ImageNotFoundError, "no such folder", (run,), {"images": tmp_path / "none", "labels": labels}),
         (LabelsFileError, "'tset'", (run,), {"split": "tset"}),
-        (CheckpointError, "a run that is not finished", (empty,), {}),
+        (CheckpointError, "an unfinished run", (empty,), {}),
         (CheckpointError, "nowhere", (tmp_path / "nowhere",), {}),
         (FrameError, "0.png", (run,), {"images": empty, "labels": labels}),
     ]
@@ -156,8 +156,9 @@ def test_each_wrong_argument_has_its_error(make_run: Run, write_page: Page, fold
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) -> None:
-    """No error in the console, hostile names shown as they are, charts drawn, the viewer works by keyboard."""
+    """No console errors, untrusted names shown as text, charts drawn, viewer usable by keyboard."""
     sync_api = pytest.importorskip("playwright.sync_api")
     expect = sync_api.expect
     runs = make_run(labels=HOSTILE, epochs=1), make_run("<b>other</b>")
@@ -180,7 +181,7 @@ def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) 
             HOSTILE[3]  # its line separator is white space
         }
         page.select_option("#curve-label", "0")
-        # A chart draws itself when the browser has told it its size, so these wait.
+        # A chart is drawn once the browser reports its size, so these checks wait.
         expect(page.locator("#curve polyline")).to_have_count(1)  # the other run has other labels
         page.locator("#curve svg").press("ArrowRight")
         expect(page.locator("#curve .legend")).to_contain_text("recall")
@@ -199,11 +200,11 @@ def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) 
 
 
 def _chromium() -> dict[str, Any]:
-    """A Chromium of the system, where there is one; else Playwright's own."""
+    """The system's Chromium if there is one, else Playwright's."""
     system = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
     return {"executable_path": system, "args": ["--no-sandbox"]} if system else {}
 
 
 def test_values_that_are_no_numbers_never_reach_the_page() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        render({"runs": [], "labels": [], "settings": [], "created": "", "same_photos": True, "x": float("nan")})
+        render({"runs": [], "labels": [], "settings": [], "created": "", "same_images": True, "x": float("nan")})

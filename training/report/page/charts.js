@@ -1,6 +1,6 @@
 "use strict";
 
-// Elements are made from tags, attributes and text, never from markup: labels and files may have any name.
+// Elements are built from tags, attributes and text, never from markup: labels and files may have any name.
 function element(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -36,8 +36,7 @@ function ticks(low, high, count, whole = false) {
 
 const MARGIN = { left: 46, right: 12, top: 10, bottom: 40 };
 
-// A line chart that follows the width of its host. A pointer, or the arrow keys, move a cursor; the legend below says
-// what each line is there.
+// A line chart as wide as its host. The pointer or the arrow keys move a cursor; the legend shows the values there.
 //
 // series: [{run, name, note, lines: [{points: [[x, y], ...], dashed}], dots, mark: [x, y] or null}]
 // x, y: {label, low, high, whole}; describe(x, y): text of the legend at the cursor.
@@ -89,7 +88,7 @@ function lineChart(host, { series, x, y, height, describe }) {
     const middle = (MARGIN.left + width - MARGIN.right) / 2;
     svg.append(shape("text", { class: "tick", x: middle, y: tall - 4, "text-anchor": "middle" }, x.label));
     series.forEach((one, index) => {
-      // The lower ones are wider, so that lines that coincide are all seen.
+      // Lower lines are wider, so that coinciding lines stay visible.
       const stroke = 2.2 + 1.5 * Math.min(3, series.length - 1 - index);
       for (const { points, dashed } of one.lines) {
         const path = points.map(([px, py]) => `${toX(px).toFixed(1)},${toY(py).toFixed(1)}`).join(" ");

@@ -18,14 +18,14 @@ function drawBars() {
     const known = classes.filter((one) => one && one.ap !== null).map((one) => one.ap);
     const mean = known.reduce((sum, ap) => sum + ap, 0) / known.length; // NaN without any
     const spread = known.length > 1 ? Math.max(...known) - Math.min(...known) : -1;
-    return { label, classes, mean, spread, photos: Math.max(...classes.map((one) => (one ? one.positives : 0))) };
+    return { label, classes, mean, spread, images: Math.max(...classes.map((one) => (one ? one.positives : 0))) };
   });
   const last = (value, otherwise) => (Number.isNaN(value) ? otherwise : value);
   const orders = {
     worst: (a, b) => last(a.mean, 2) - last(b.mean, 2),
     best: (a, b) => last(b.mean, -1) - last(a.mean, -1),
     difference: (a, b) => b.spread - a.spread,
-    photos: (a, b) => b.photos - a.photos,
+    images: (a, b) => b.images - a.images,
     name: (a, b) => a.label.localeCompare(b.label),
   };
   rows.sort(orders[byId("order").value]);
@@ -34,13 +34,13 @@ function drawBars() {
       if (!one) return "";
       const fill = element("b");
       fill.style.width = `${100 * (one.ap ?? 0)}%`;
-      const title = one.ap === null ? `${RUNS[index].name}: no photo shows it` : `${RUNS[index].name}: ${percent(one.ap)}`;
+      const title = one.ap === null ? `${RUNS[index].name}: no image has this label` : `${RUNS[index].name}: ${percent(one.ap)}`;
       return element("div", { class: `bar ${runClass(index)}`, title }, element("i", {}, fill), element("span", {}, percent(one.ap)));
     });
   byId("bars").replaceChildren(
     ...rows.slice(0, allLabels ? rows.length : FEW).map((row) => {
-      const photos = element("small", { title: "photos that show it" }, String(row.photos));
-      return element("tr", {}, element("th", { scope: "row" }, row.label, photos), element("td", {}, ...bars(row)));
+      const images = element("small", { title: "images with this label" }, String(row.images));
+      return element("tr", {}, element("th", { scope: "row" }, row.label, images), element("td", {}, ...bars(row)));
     }),
   );
   byId("more-labels").hidden = allLabels;
@@ -63,7 +63,7 @@ function drawCurve() {
       return { run: index, name: run.name, note: `mAP ${percent(run.mAP)}`, lines: points.length ? [{ points }] : [] };
     }
     const one = classOf[index].get(label);
-    if (!one || !one.curve.length) return { run: index, name: run.name, note: "no photo shows it", lines: [] };
+    if (!one || !one.curve.length) return { run: index, name: run.name, note: "no image has this label", lines: [] };
     const points = [[0, one.curve[0][1]], ...one.curve];
     const tags = one.precision === null ? "no tags" : `precision ${percent(one.precision)}, recall ${percent(one.recall)}`;
     const note = `AP ${percent(one.ap)}; at its threshold ${one.threshold.toFixed(2)}: ${tags}`;
@@ -71,8 +71,8 @@ function drawCurve() {
   });
   byId("curve-hint").textContent =
     label === undefined
-      ? "For each recall the best precision that reaches it, averaged over the labels."
-      : "The ring is where the label's threshold puts the model.";
+      ? "The best precision at or above each recall, averaged over the labels."
+      : "The ring marks the label's threshold.";
   lineChart(byId("curve"), {
     series,
     x: { label: "recall", low: 0, high: 1 },
@@ -86,7 +86,7 @@ onChange(["curve-label"], drawCurve);
 // ---- confusions ----
 
 const MOST = 14; // rows and columns of the map
-const SURE = 10; // photos from which on a share says something
+const SURE = 10; // images needed for a meaningful share
 
 // The labels with the largest sums in column `at` of the rows.
 function heaviest(rows, at) {
@@ -101,7 +101,7 @@ function drawConfusions() {
   const rows = run.confusions;
   const body = byId("confusion-body");
   if (!rows.length) {
-    body.replaceChildren(element("p", { class: "hint" }, "None: no label was added to a photo that shows another one."));
+    body.replaceChildren(element("p", { class: "hint" }, "None: no label was added to an image with another label."));
     return;
   }
   const found = new Map(rows.map((row) => [`${row[0]} ${row[1]}`, row]));
@@ -114,7 +114,7 @@ function drawConfusions() {
     const row = found.get(`${a} ${b}`);
     if (!row) return element("td", { title: `${name(a)}: ${name(b)} never added` });
     const share = row[2] / row[3];
-    const title = `${name(a)}: ${name(b)} added in ${row[2]} of ${row[3]} photos`;
+    const title = `${name(a)}: ${name(b)} added in ${row[2]} of ${row[3]} images`;
     const depth = row[3] < SURE ? 0 : share / top;
     const node = element("td", { class: row[3] < SURE ? "few" : depth > 0.6 ? "some deep" : "some", title }, percent(share, 0));
     node.style.setProperty("--share", `${12 + 88 * depth}%`);
@@ -124,16 +124,16 @@ function drawConfusions() {
   const map = element(
     "table",
     { class: "heat" },
-    element("thead", {}, element("tr", {}, element("td", { class: "own corner" }, "shown ↓ added →"), ...head)),
+    element("thead", {}, element("tr", {}, element("td", { class: "own corner" }, "present ↓ added →"), ...head)),
     element("tbody", {}, ...down.map((a) => element("tr", {}, element("th", { scope: "row", title: name(a) }, name(a)), ...across.map((b) => cell(a, b))))),
   );
   const pairs = element(
     "table",
     { class: "pairs" },
-    element("thead", {}, element("tr", {}, ...["Photo shows", "Added"].map((text) => element("th", { scope: "col" }, text)), element("th", { scope: "col", class: "number" }, "Photos"))),
+    element("thead", {}, element("tr", {}, ...["Present", "Added"].map((text) => element("th", { scope: "col" }, text)), element("th", { scope: "col", class: "number" }, "Images"))),
     element("tbody", {}, ...rows.slice(0, 12).map(([a, b, count, of]) => element("tr", {}, element("td", {}, name(a)), element("td", {}, name(b)), element("td", { class: "number" }, `${count} of ${of}`)))),
   );
-  const hint = "In percent: of the photos that show the label of the row, how many were tagged with the label of the column, which they don't show. Without colour: of fewer than ten photos.";
+  const hint = "Percentage of images with the row's label and without the column's label that are tagged with the column's label. Without colour: fewer than ten images.";
   const region = element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Map of confusions" }, map);
   body.replaceChildren(element("div", { class: "beside" }, region, pairs), element("p", { class: "hint" }, hint));
 }
@@ -150,12 +150,12 @@ function drawLearning(id, key, scale, digits) {
       lines.at(-1).points.push([epoch + 1, row[key]]);
     });
     const values = lines.flatMap((line) => line.points.map((point) => point[1]));
-    const note = values.length ? `last ${values.at(-1).toFixed(digits)}` : "not in its log";
+    const note = values.length ? `last ${values.at(-1).toFixed(digits)}` : "not in the log";
     return { run: index, name: run.name, note: run.log.length ? note : "no log", lines, dots: true };
   });
   const values = series.flatMap((one) => one.lines.flatMap((line) => line.points.map((point) => point[1])));
   if (!values.length) {
-    byId(id).replaceChildren(element("p", { class: "hint" }, "None of the runs has a log of it."));
+    byId(id).replaceChildren(element("p", { class: "hint" }, "Not in the log of any run."));
     return;
   }
   const [low, high] = scale(Math.min(...values), Math.max(...values));
@@ -173,7 +173,7 @@ drawLearning("holdout", "holdout_mAP", (low, high) => [Math.max(0, low - 0.15 * 
 // ---- mistakes ----
 
 const SIGNS = { right: "✓", missed: "−", added: "+", unknown: "?" };
-const WORDS = { right: "right", missed: "missed", added: "added, not there", unknown: "not labelled" };
+const WORDS = { right: "correct", missed: "missed", added: "added, not present", unknown: "not labelled" };
 const headline = (mistake) => `${mistake.kind === "missed" ? "Missed" : "Added"}: ${mistake.label}`;
 const scores = (mistake) => `score ${mistake.score.toFixed(2)}, threshold ${mistake.threshold.toFixed(2)}`;
 const tagItems = (mistake, kind) =>
@@ -188,8 +188,8 @@ function drawMistakes() {
   const cards = shown.map((mistake, index) => {
     const source = DATA.pictures[mistake.picture];
     const alt = `${mistake.file}. ${headline(mistake)}`;
-    const picture = source ? element("img", { src: source, alt, decoding: "async" }) : element("span", { class: "lost" }, "no picture");
-    // Inside a button only spans are allowed.
+    const picture = source ? element("img", { src: source, alt, decoding: "async" }) : element("span", { class: "lost" }, "image not available");
+    // A button may contain spans only.
     const tags = element("span", { class: "tags" }, ...tagItems(mistake, "span"));
     const title = element("strong", { class: mistake.kind }, headline(mistake));
     const text = element("span", { class: "text" }, title, element("span", { class: "score" }, scores(mistake)), tags);

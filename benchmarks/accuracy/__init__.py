@@ -1,0 +1,1 @@
+"""Accuracy of PVLR and its rivals: experiments, their training and their measurement."""

@@ -1,0 +1,155 @@
+"""Events on clips: the detector of pvlr watch, with its defaults, compared with what is visible, and when.
+
+    python -m benchmarks.accuracy.clips --plan pvlr-lite0-coco80 --data $PVLR_DATA
+
+The clips are those of the YAML files in this folder, and two made of images of VOC (simulate.py). Every frame is tagged
+and has its time in the clip, so the results do not depend on the speed of the machine. Takes two minutes.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from numpy.typing import NDArray
+
+from pvlr_sdk import Camera, Stream, Tagger, errors
+from pvlr_sdk.events import Event, EventDetector
+from pvlr_sdk.stream import Observation
+
+from ...common import Json, Table, conditions, run, save
+from ..data import Data, Plan, Split, Threads, check_outputs, data_folder, read_split
+from .score import LAG, ClipScore, score
+from .simulate import FPS, Simulation, simulations
+from .truth import FOLDER, Truth, read_truth
+
+Scored = Iterator[tuple[float, NDArray[Any]]]
+"""Seconds from the first frame of a clip, and the scores of that frame, (C,)."""
+
+
+def main(
+    plan: Plan = None,
+    data: Data = None,
+    split: Split = "testdev",
+    count: Annotated[int, typer.Option(help="Images of each simulated clip.")] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated clips.")] = 0,
+    threads: Threads = None,
+    out: Json = None,
+) -> None:
+    """Compare the events of each clip with what is visible in it."""
+    check_outputs(out)
+    folder = data_folder(data)
+    with Tagger(plan, num_threads=threads) as tagger:
+        clips: dict[str, dict[str, Any]] = {}
+        scores = []
+        for name, frames, truth in _clips(tagger, folder, split, count, seed):
+            print(f"{name} ...", flush=True)
+            measured, clips[name] = judge(tagger, name, frames, truth)
+            scores.append(measured)
+        total = ClipScore.total(scores).to_dict()
+        table({**clips, "all": total}, f"Events, {tagger.info['name']}").print(width=80)
+        print(*textwrap.wrap(f"False labels: {false_labels(total)}", 80), sep="\n")
+        model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
+    simulated = {"split": split, "count": count, "seed": seed}
+    save(
+        out,
+        {
+            "model": model,
+            "lag": LAG,
+            "simulated": simulated,
+            "all": total,
+            "clips": clips,
+            "conditions": conditions(threads),
+        },
+    )
+
+
+def judge(tagger: Tagger, name: str, frames: Scored, truth: Truth) -> tuple[ClipScore, dict[str, Any]]:
+    """The score of a clip, and it as JSON values with its events.
+
+    Raises:
+        OptionError: the truth has an interval after the end of the clip.
+    """
+    events, seconds = detect(EventDetector(name, tagger.labels, tagger.thresholds), frames)
+    known = set(tagger.labels)
+    truth = Truth(truth.file, {a: b for a, b in truth.present.items() if a in known}, truth.optional, truth.unknown)
+    latest = max((b[-1].end for b in truth.present.values() if b), default=0.0)
+    if latest > seconds + LAG:
+        raise errors.OptionError(
+            name,
+            expected=f"a clip of {latest:g} s, as in its intervals",
+            got=f"{seconds:.1f} s",
+            hint="The file is another one or damaged, or its intervals are wrong.",
+        )
+    measured, events_json = score(events, truth, seconds)
+    return measured, {**measured.to_dict(), "events": events_json}
+
+
+def detect(detector: EventDetector, frames: Scored) -> tuple[list[Event], float]:
+    """All events of a clip, with times in seconds from its first frame, and the time of its last frame."""
+    events: list[Event] = []
+    seconds = 0.0
+    for seconds, scores in frames:
+        events += detector.update(seconds, seconds, scores)
+    return [*events, *detector.close(seconds, "camera ended")], seconds
+
+
+def tag_file(tagger: Tagger, path: Path) -> Scored:
+    """Every frame of a video, through the stream of ``pvlr watch --every-frame``. Raises SourceOpenError."""
+    count = 0
+    reason = ""
+    with Stream(tagger, [Camera(path.stem, str(path))], every_frame=True) as stream:
+        for item in stream:
+            if isinstance(item, Observation):
+                count += 1
+                yield item.frame.source_time or 0.0, item.result.scores
+            else:
+                reason = item.reason
+    if not count:
+        raise errors.SourceOpenError(str(path), expected="a video", got=reason, hint="Check --data.")
+
+
+def tag_simulation(tagger: Tagger, clip: Simulation) -> Scored:
+    """Every frame of a simulated clip."""
+    for number, outcome in enumerate(tagger.predict_stream(clip.frames())):
+        if isinstance(outcome, errors.FrameError):
+            raise outcome
+        yield number / FPS, outcome.scores
+
+
+def table(rows: Mapping[str, dict[str, Any]], title: str) -> Table:
+    """A line per clip."""
+    columns = ["Clip", "True", "False", "Repeats", "Precision", "Recall", "False/h"]
+    cells = [
+        [
+            name,
+            *(str(row[key]) for key in ("intervals", "false", "repeated")),
+            *("-" if row[key] is None else f"{row[key]:.1f}" for key in ("precision", "recall", "false_per_hour")),
+        ]
+        for name, row in rows.items()
+    ]
+    return Table(title, columns, cells)
+
+
+def false_labels(row: dict[str, Any]) -> str:
+    """Labels with false events that are visible at no time in the clip, each with the number of these events."""
+    return ", ".join(f"{label} {count}" for label, count in row["false_labels"].items()) or "none"
+
+
+def _clips(tagger: Tagger, data: Path, split: str, count: int, seed: int) -> Iterator[tuple[str, Scored, Truth]]:
+    """The name, the scored frames and the truth of each clip. Files are checked before the first is tagged."""
+    labels = tagger.labels
+    truths = {path.stem: read_truth(path) for path in sorted(FOLDER.glob("*.yaml"))}
+    images, annotated = read_split(data, "voc", split, labels)
+    simulated = simulations(annotated, images, count, seed)
+    for name, truth in truths.items():
+        yield name, tag_file(tagger, data / truth.file), truth
+    for clip in simulated:
+        yield clip.name, tag_simulation(tagger, clip), clip.truth(labels, annotated.missing)
+
+
+if __name__ == "__main__":
+    run(main)

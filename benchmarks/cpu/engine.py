@@ -1,0 +1,43 @@
+"""Networks compiled by OpenVINO without the SDK, for the engine's time alone."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from pvlr_sdk.backends import runtimes
+from pvlr_sdk.backends.openvino import supports_bf16
+
+openvino = runtimes.openvino()
+
+
+def read(payload: bytes, batch: int = 1) -> openvino.Model:
+    """The ONNX network of a plan for a fixed batch size."""
+    network = openvino.Core().read_model(payload)
+    network.reshape([batch, *(size.get_length() for size in list(network.input().get_partial_shape())[1:])])
+    return network
+
+
+def options(threads: int, precision: str = "bf16", streams: int | None = None) -> dict[str, Any]:
+    """Options for low latency, or for ``streams`` inferences at once; fp32 where the CPU does not support bf16."""
+    hint = "f32" if precision == "fp32" or not supports_bf16(openvino.Core()) else "bf16"
+    goal = {"NUM_STREAMS": streams} if streams else {"PERFORMANCE_HINT": "LATENCY"}
+    return {**goal, "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
+
+
+def compile_network(
+    payload: bytes, threads: int, precision: str = "bf16", *, batch: int = 1, streams: int | None = None
+) -> openvino.CompiledModel:
+    """The compiled network with :func:`options`."""
+    return openvino.Core().compile_model(read(payload, batch), "CPU", options(threads, precision, streams))
+
+
+def to_onnx(module: Any, *shape: int) -> bytes:
+    """The ONNX network of a PyTorch module for an input ``image`` of a shape, with a dynamic batch size."""
+    import torch
+
+    axes, buffer = {name: {0: "batch"} for name in ("image", "logits")}, io.BytesIO()
+    names = {"input_names": ["image"], "output_names": ["logits"], "dynamic_axes": axes}
+    with torch.no_grad():
+        torch.onnx.export(module, (torch.zeros(1, *shape),), buffer, **names, opset_version=17, dynamo=False)
+    return buffer.getvalue()

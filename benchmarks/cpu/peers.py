@@ -1,0 +1,139 @@
+"""Time from a frame to its scores: the same trained model through pvlr_sdk and its peers, interleaved in one process.
+
+    python -m benchmarks.cpu.peers [--checkpoint runs/pvlr-lite2-coco80] [--int8 int8/engine.plan] [--images images/]
+
+The frame is 1920x1080 BGR in memory. The scores of each peer on images are compared with fp32 after the SDK's
+preprocessing, to show that all compute the same. PyTorch needs --checkpoint, int8 needs --int8 (pvlr build --precision
+int8), OpenVINO Model API needs its package (pip install --no-deps openvino-model-api).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+
+from pvlr_sdk import Tagger
+from pvlr_sdk.backends import open_backend
+from pvlr_sdk.bundle.bundle import Bundle, default_plan
+from pvlr_sdk.frames.bgr import load_bgr
+from pvlr_sdk.frames.preprocess import Preprocessor
+
+from ..common import DOCS, Case, Int8, Json, Plan, Threads, conditions, find_images, interleaved, run, save, summarise
+from . import tables
+from .engine import compile_network
+from .peer_runners import Run, Setting, hand_written, model_api, onnx_runtime, ours, torch_model
+
+
+def main(
+    plan: Plan = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="The run that the plan came from, for PyTorch.")] = None,
+    int8: Int8 = None,
+    images: Annotated[Path, typer.Option(help="Images to compare the scores on.")] = DOCS / "images",
+    count: Annotated[int, typer.Option(help="Number of these images at most.")] = 100,
+    threads: Threads = 2,
+    rounds: Annotated[int, typer.Option(help="Rounds of five calls of each.")] = 40,
+    out: Json = None,
+) -> None:
+    """Time one frame through pvlr_sdk and its peers, and compare their scores."""
+    cv2.setNumThreads(threads)
+    plan = plan or default_plan()
+    with Tagger(plan) as tagger:
+        precision = tagger.info["precision"]
+    setting = Setting(Bundle.open(plan), checkpoint, int8, threads, precision)
+    peers = open_peers(setting)
+    frame = noise_frame()
+    cases: dict[str, Case] = {name: (lambda peer=peer: peer(frame)) for name, peer in peers.items()}
+    figures = summarise(interleaved(cases | parts(setting, frame), rounds))
+    compared = [load_bgr(path) for path in find_images(images)[:count]]
+    facts = conditions(threads, "torch", "onnxruntime", "openvino-model-api")
+    data = {
+        "conditions": {**facts, "plan": setting.bundle.manifest.name, "photos": len(compared)},
+        "figures": figures,
+        "inside": inside_predict(setting, frame, 5 * rounds),
+        "agreement": compare(peers, compared, setting.bundle.labels.thresholds),
+    }
+    tables.peers(data).print()
+    print("inside predict(), median ms:", ", ".join(f"{part} {value:.2f}" for part, value in data["inside"].items()))
+    save(out, data)
+
+
+def noise_frame(width: int = 1920, height: int = 1080) -> np.ndarray:
+    """A BGR frame of 8 x 8 blocks in random colours, uint8 (height, width, 3)."""
+    small = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return np.ascontiguousarray(small.repeat(8, 0).repeat(8, 1))
+
+
+def open_peers(setting: Setting) -> dict[str, Run]:
+    """The peers that can run here, ``predict()`` first."""
+    precision = setting.precision
+    peers = {f"predict(), {precision}": ours(setting)}
+    if precision != "fp32":
+        peers["predict(), fp32"] = ours(setting, "fp32")
+    if setting.int8:
+        peers["predict(), int8"] = ours(setting, plan=setting.int8)
+    peers[f"hand-written OpenVINO, {precision}, INTER_AREA"] = hand_written(setting, cv2.INTER_AREA)
+    peers[f"hand-written OpenVINO, {precision}, INTER_LINEAR"] = hand_written(setting, cv2.INTER_LINEAR)
+    if importlib.util.find_spec("model_api"):
+        peers[f"OpenVINO Model API, {precision}"] = model_api(setting)
+    if importlib.util.find_spec("onnxruntime"):
+        peers["ONNX Runtime, fp32"] = onnx_runtime(setting, setting.bundle.payload)
+        if setting.int8:
+            peers["ONNX Runtime, int8"] = onnx_runtime(setting, Bundle.open(setting.int8).payload)
+    if setting.checkpoint:
+        peers["PyTorch eager, fp32"] = torch_model(setting, compiled=False)
+        peers["torch.compile, fp32"] = torch_model(setting, compiled=True)
+    return peers
+
+
+def parts(setting: Setting, frame: np.ndarray) -> dict[str, Case]:
+    """The parts of ``predict()``, each alone."""
+    slot = open_backend(setting.bundle, num_threads=setting.threads).acquire()
+    request = compile_network(setting.bundle.payload, setting.threads, setting.precision).create_infer_request()
+    preprocess = Preprocessor(setting.spec)
+
+    def engine() -> None:
+        slot.start()
+        slot.wait()
+
+    return {
+        "part: engine of pvlr_sdk": engine,
+        "part: raw OpenVINO": request.infer,
+        "part: preprocessing of pvlr_sdk": lambda: preprocess(frame, "bgr", slot.input),
+    }
+
+
+def inside_predict(setting: Setting, frame: np.ndarray, calls: int) -> dict[str, float]:
+    """Median ms of preprocessing and inference by the timing of the result, and of everything else in the call."""
+    tagger = Tagger(setting.bundle.path, num_threads=setting.threads)
+    rows = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        result = tagger.predict(frame)
+        _ = result.tags
+        total = 1e3 * (time.perf_counter() - began)
+        preprocess, inference = (result.timing[stage] for stage in ("preprocess", "inference"))
+        rows.append((preprocess, inference, total - preprocess - inference))
+    return dict(zip(("preprocessing", "inference", "everything else"), np.median(rows, axis=0).tolist(), strict=True))
+
+
+def compare(peers: dict[str, Run], frames: list[np.ndarray], thresholds: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Share of frames with the same tags, and the largest score difference, compared with fp32 ``predict()``."""
+    reference = next(name for name in ("predict(), fp32", *peers) if name in peers)
+    scores = {name: np.stack([peer(frame) for frame in frames]) for name, peer in peers.items()}
+    return {
+        name: {
+            "same_tag_sets": float(((rows >= thresholds) == (scores[reference] >= thresholds)).all(axis=1).mean()),
+            "largest_score_difference": float(np.abs(rows - scores[reference]).max()),
+        }
+        for name, rows in scores.items()
+    }
+
+
+if __name__ == "__main__":
+    run(main, passive=True)

@@ -1,0 +1,1 @@
+"""CUDA kernels and TensorRT: static analysis without a GPU, checks and timings on one."""

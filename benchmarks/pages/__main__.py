@@ -1,0 +1,39 @@
+"""Write the pages of benchmarks/results: docs/performance.md with its charts, docs/accuracy.md, docs/kernel_report.md.
+
+python -m benchmarks.pages [performance] [accuracy] [kernels]
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..common import DOCS, RESULTS, run
+
+PAGES = {
+    "performance": ("performance.md", "benchmarks.pages.performance"),
+    "accuracy": ("accuracy.md", "benchmarks.pages.accuracy"),
+    "kernels": ("kernel_report.md", "benchmarks.gpu.kernel_page"),
+}
+"""By name: the file and its generator, a module with ``page(results, docs)``."""
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(PAGES)}. Default: all.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
+    docs: Annotated[Path, typer.Option(help="Folder of the pages.")] = DOCS,
+) -> None:
+    """Write pages from the results."""
+    for name in names or PAGES:
+        if name not in PAGES:
+            raise typer.BadParameter(f"unknown page {name}; the pages are {', '.join(PAGES)}")
+        file, generator = PAGES[name]
+        (docs / file).write_text(importlib.import_module(generator).page(results, docs))
+        print(f"wrote {docs / file}")
+
+
+if __name__ == "__main__":
+    run(main)

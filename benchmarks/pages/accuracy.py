@@ -1,0 +1,156 @@
+"""docs/accuracy.md from its template, accuracy.md, and the results."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from ..accuracy.frontier import frontier_table
+from ..accuracy.rows import Row, read_rows
+from ..common import Table
+
+TRAIN = "python -m benchmarks.accuracy train"
+
+
+def page(results: Path, docs: Path) -> str:
+    """The template with its tables."""
+    text = (Path(__file__).parent / "accuracy.md").read_text()
+    tables = {"shipped": shipped_table, "parity": parity_table, "clips": clips_table, "corruptions": corruptions_table}
+    tables["frontier"] = partial(frontier_section, docs / "images")
+
+    def table(match: re.Match[str]) -> str:
+        name = match[1]
+        return tables[name](results) if name in tables else rows_table(name, results)
+
+    text = text.replace("](../../docs/", "](").replace("](../../", "](../")  # links of the template, from docs/
+    return re.sub(r"\{\{ (\w+) \}\}", table, text)
+
+
+def rows_table(name: str, results: Path) -> str:
+    """The rows of a table that have results; differences are relative to the first row of the recipe.
+
+    Times are those of the fastest seed: the others shared the machine with more load.
+    """
+    every = read_rows()
+    rows = [row for row in every if row.table == name]
+    several = len({row.group for row in rows}) > 1
+    table: list[list[str]] = []
+    group = None
+    for row in rows:
+        found = seeds_of(row, results)
+        if not found:
+            continue
+        if row.group != group and several:
+            table.append([f"**{row.group}**", *[""] * 6])
+        group = row.group
+        base = next(other for other in every if other.recipe == row.recipe)
+        seconds = min(list(one["seconds_an_epoch"].values())[-1] for one in found)
+        cells = [_scores(found), "" if row.name == base.name else _difference(found, seeds_of(base, results))]
+        cells += [f"{found[0]['parameters']['head'] / 1e6:.2f} M", f"{seconds:.0f}" if seconds >= 1 else "< 1"]
+        minutes = max(1, min(one["seconds"] for one in found) / 60)
+        table.append([row.label, *cells, f"`{TRAIN} {row.name}`", f"{minutes:.0f} min"])
+    if not table:
+        return f"Not measured: `{TRAIN} {' '.join(row.name for row in rows)}`."
+    columns = ["", "mAP", "Difference", "Parameters of the head", "Seconds per epoch", "Command", "Time"]
+    return Table("", columns, table).markdown()
+
+
+def seeds_of(row: Row, results: Path) -> list[dict[str, Any]]:
+    """The results of a row, by seed."""
+    return [_read(path) for path in sorted((results / "accuracy").glob(f"{row.name}-[0-9].json"))]
+
+
+@lru_cache
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def _mean(found: list[dict[str, Any]]) -> float:
+    return statistics.mean(one["testdev"]["mAP"] for one in found)
+
+
+def _scores(found: list[dict[str, Any]]) -> str:
+    """The mean mAP, and that of each seed if there are several."""
+    each = ", ".join(f"{one['testdev']['mAP']:.2f}" for one in found)
+    return f"{_mean(found):.2f} ({each})" if len(found) > 1 else each
+
+
+def _difference(found: list[dict[str, Any]], base: list[dict[str, Any]]) -> str:
+    return f"{round(_mean(found) - _mean(base), 2) + 0.0:+.2f}" if base else ""  # + 0.0: no -0.00
+
+
+def shipped_table(results: Path) -> str:
+    """The output of ``pvlr eval --json`` for the shipped plans."""
+    rows = []
+    for path in sorted(results.glob("eval-*.json"), reverse=True):
+        report = _read(path)
+        data = path.stem.split("-on-")[1].replace("_", " ")  # eval-<plan>-on-<data>.json
+        scores = [f"{report[key]:.2f}" for key in ("mAP", "mAP_11pt", "CF1", "OF1")]
+        rows.append([f"`{report['model']}`", f"{data}, {report['images']:,}", *scores])
+    return Table("", ["Model", "Images", "mAP", "mAP, 11 points", "CF1", "OF1"], rows).markdown()
+
+
+def parity_table(results: Path) -> str:
+    """Each stage of the export compared with PyTorch."""
+    rows = []
+    for path in sorted(results.glob("parity-*.json"), reverse=True):
+        for row in [row for row in _read(path)["rows"] if row["against"] == "torch fp32"]:
+            differences = [f"{row[f'{kind}_logit_difference']:.2g}" for kind in ("mean", "largest")]
+            name = f"`{path.stem.removeprefix('parity-')}`"
+            rows.append([name, row["stage"], *differences, f"{row['same_tag_sets']:.1f} %"])
+    columns = ["Model", "Stage, compared with torch fp32", "Mean logit difference", "Largest", "Same tag sets"]
+    return Table("", columns, rows).markdown()
+
+
+def clips_table(results: Path) -> str:
+    """The events of each model on each clip."""
+    rows = []
+    for path in sorted(results.glob("clips-*.json"), reverse=True):
+        report = _read(path)
+        for name, clip in {**report["clips"], "all": report["all"]}.items():
+            counts = [str(clip[key]) for key in ("intervals", "false", "repeated")]
+            rates = [
+                "" if clip[key] is None else f"{clip[key]:.1f}" for key in ("precision", "recall", "false_per_hour")
+            ]
+            labels = ", ".join(f"{label} {count}" for label, count in clip["false_labels"].items())
+            rows.append([f"`{report['model']['name']}`", name, *counts, *rates, labels])
+    columns = ["Model", "Clip", "True intervals", "False events", "of them repeats", "Precision", "Recall"]
+    return Table("", [*columns, "False events per hour", "False labels"], rows).markdown()
+
+
+def corruptions_table(results: Path) -> str:
+    """The mAP of each model under each corruption, at all strengths in one cell."""
+    reports = [_read(path) for path in sorted(results.glob("corruptions-*.json"), reverse=True)]
+    if not reports:
+        return "Not measured."
+    strengths = [f"{strength:g}" for strength in reports[0]["strengths"]]
+    names = dict.fromkeys(case.rpartition(" ")[0] for report in reports for case in report["scores"] if " " in case)
+
+    def cells(name: str, values: list[dict[str, float]]) -> list[str]:
+        return [name, *(" / ".join(f"{value[strength]:.1f}" for strength in strengths) for value in values)]
+
+    rows = [["none", *(f"{report['scores']['clean']:.1f}" for report in reports)]]
+    rows += [cells(name, [{s: r["scores"][f"{name} {s}"] for s in strengths} for r in reports]) for name in names]
+    rows += [cells(f"**{key.replace('_', ' ')}**", [r[key] for r in reports]) for key in ("mean", "mean_drop")]
+    columns = [f"`{report['model']['name']}`, {report['images']['count']} images" for report in reports]
+    return Table("", [f"Corruption, at strength {' / '.join(strengths)}", *columns], rows).markdown()
+
+
+def frontier_section(images: Path, results: Path) -> str:
+    """The chart of mAP against time, its table and where it was measured."""
+    path = results / "frontier.json"
+    if not path.exists():
+        return "Not measured."
+    from .charts import draw_frontier
+
+    data = _read(path)
+    images.mkdir(parents=True, exist_ok=True)
+    draw_frontier(data, images / "frontier.svg")
+    chart = "![mAP against milliseconds per frame](images/frontier.svg)"
+    where = data["conditions"]
+    measured = f"{data['images']['count']:,} images; {where['machine']}, {where['threads']} threads, {where['date']}."
+    return f"{chart}\n\n{measured}\n\n{frontier_table(data['points'], '').markdown()}"

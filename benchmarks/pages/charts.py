@@ -1,0 +1,84 @@
+"""The charts of docs/performance.md and docs/accuracy.md, as SVG files that depend on nothing but the results."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+matplotlib.rcParams.update({"svg.hashsalt": "pvlr", "svg.fonttype": "none", "font.size": 10})
+
+_OURS, _OTHERS = "#2f6f9f", "#b8bec5"
+_MARKERS = {"bf16": "o", "fp32": "s", "int8": "^"}
+
+
+def draw_peers(data: dict[str, Any], path: Path) -> None:
+    """A bar per peer; those of the SDK are in colour."""
+    figures = {name: v for name, v in data["figures"].items() if not name.startswith("part")}
+    figure = Figure(figsize=(8, 0.42 * len(figures) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    names, times = list(figures)[::-1], [v["median_ms"] for v in figures.values()][::-1]
+    bars = axes.barh(names, times, color=[_OURS if name.startswith("predict") else _OTHERS for name in names])
+    axes.bar_label(bars, [f"{value:.1f}" for value in times], padding=3)
+    axes.set(xlabel="ms per frame, median", xlim=(0, 1.1 * max(times)))
+    _save(figure, path)
+
+
+def draw_layers(data: dict[str, Any], path: Path) -> None:
+    """A stacked bar per precision, a colour per kind of layer."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    precisions = list(data["layers"])[::-1]
+    kinds = sorted({kind for table in data["layers"].values() for kind in table if not kind.startswith("~")})
+    left = [0.0] * len(precisions)
+    for kind, colour in zip(kinds, matplotlib.colormaps["tab10"].colors, strict=False):
+        width = [data["layers"][precision].get(kind, {"ms": 0.0})["ms"] for precision in precisions]
+        axes.barh(precisions, width, left=left, label=kind, color=colour)
+        left = [a + b for a, b in zip(left, width, strict=True)]
+    axes.set(xlabel="milliseconds")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    _save(figure, path)
+
+
+def draw_scaling(data: dict[str, Any], path: Path) -> None:
+    """The first three curves on logarithmic axes, with a line of linear growth through the last point."""
+    curves = list(data["curves"].items())[:3]
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    for axes, (name, curve) in zip(figure.subplots(1, len(curves)), curves, strict=True):
+        x = [int(value) for value in curve["figures"]]
+        y = [v["median_ms"] for v in curve["figures"].values()]
+        axes.loglog(x, y, "o-", color=_OURS, label="measured")
+        axes.loglog(x, [y[-1] * value / x[-1] for value in x], "--", color=_OTHERS, label="linear")
+        axes.minorticks_off()
+        axes.set_xticks(x, [f"{value:,}" for value in x], rotation=45, fontsize=8)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set(xlabel=name, ylabel="milliseconds")
+        axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def draw_frontier(data: dict[str, Any], path: Path) -> None:
+    """mAP against time: a colour per model, a marker per precision, and a line along those that no other beats."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    points = sorted(data["points"], key=lambda point: point["median_ms"])
+    best = [point for point in points if point["frontier"]]
+    axes.step([p["median_ms"] for p in best], [p["mAP"] for p in best], where="post", color=_OTHERS, label="frontier")
+    models = dict.fromkeys(point["model"] for point in data["points"])
+    for model, colour in zip(models, cycle(matplotlib.colormaps["tab10"].colors), strict=False):
+        axes.plot([], [], "o", color=colour, label=model)
+        for point in (point for point in points if point["model"] == model):
+            axes.plot(point["median_ms"], point["mAP"], _MARKERS.get(point["precision"], "D"), color=colour, zorder=3)
+    for precision in dict.fromkeys(point["precision"] for point in points):
+        axes.plot([], [], _MARKERS.get(precision, "D"), color="black", fillstyle="none", label=precision)
+    axes.set_xlim(left=0)
+    axes.set(xlabel="ms per frame, median", ylabel="mAP")
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, format="svg", metadata={"Date": None})

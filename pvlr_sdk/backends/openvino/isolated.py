@@ -1,0 +1,111 @@
+"""The isolated load: a plan that nobody vouches for is first loaded and run in a process that may crash."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ... import __version__, errors
+from ...bundle.catalogue import PACKAGE
+from ...bundle.labels import LabelBank
+from ...bundle.manifest import parse_manifest
+from ...bundle.network import check_network
+from ...frames import images
+from ...frames.frames import Frame
+from ...frames.preprocess import Preprocessor
+from ...isolation.calls import call_isolated
+from ...isolation.process import ProcessFailedError
+from .. import cache, runtimes
+from .backend import OpenVinoBackend
+from .network import Network, open_core
+
+if TYPE_CHECKING:
+    from ...bundle.bundle import Bundle
+
+MEMORY_BYTES = 4 * 2**30
+"""Memory of the process, besides eight times the size of the plan and what each thread reserves."""
+MEMORY_BYTES_PER_CORE = 96 * 2**20
+"""Address space that a thread reserves: its stack, and its heap in the C library."""
+SECONDS = 120.0
+_LOG = logging.getLogger(__name__)
+_KIND = "loaded"
+
+
+def ensure(bundle: Bundle, network: Network, precision: str, num_threads: int | None, *, throughput: bool) -> None:
+    """Load and run a network in a process with limits, unless that was done before on this machine.
+
+    Plans inside the installed package are as trustworthy as its code. Where no process can be started, that is logged.
+
+    Raises:
+        UnsafeNetworkError: the network is not plain data.
+        IsolatedLoadError: the process crashed, took too long, or needed too much memory.
+        BundleError: the plan cannot be used, as in this process.
+    """
+    if bundle.path.resolve().is_relative_to(PACKAGE.resolve()):
+        return
+    folder, key = cache.cache_folder(), _key(network, bundle.manifest.golden.frame_png)
+    if folder and cache.load(folder, key, _KIND) is not None:
+        return
+    check_network(network.payload, network.source)
+    manifest = bundle.manifest.model_dump_json(exclude_unset=True).encode()
+    memory = MEMORY_BYTES + 8 * len(network.payload) + MEMORY_BYTES_PER_CORE * (os.cpu_count() or 1)
+    try:
+        call_isolated(
+            _load_and_run,
+            *(network.payload, manifest, network.source, precision, num_threads, throughput, bundle.labels.to_bytes()),
+            memory_bytes=memory,
+            seconds=SECONDS,
+        )
+    except ProcessFailedError as error:
+        raise errors.IsolatedLoadError(
+            network.source,
+            expected="a plan that loads and runs in an isolated process",
+            got=str(error),
+            hint="It may be damaged or made to do harm: check where it is from. If you trust it, use --allow-unsigned.",
+        ) from None
+    except errors.IsolationError as error:
+        _LOG.info("%s is loaded in this process only: %s", network.source, error)
+        return
+    record(network, bundle.manifest.golden.frame_png)
+
+
+def record(network: Network, frame_png: str) -> None:
+    """Note that a network ran on this machine, with this golden frame: it needs no isolated load."""
+    if folder := cache.cache_folder():
+        cache.store(folder, _key(network, frame_png), b"", _KIND)
+
+
+def _key(network: Network, frame_png: str) -> str:
+    """A digest of what the process reads, and of what reads it here."""
+    cpu = open_core().get_property("CPU", "FULL_DEVICE_NAME")
+    runtime = str(runtimes.openvino().get_version())
+    bank = network.bank.sha256 if network.open and network.bank else None
+    what = [network.sha256, network.input_shape, network.tokens, network.labels, network.fp32_until, bank, frame_png]
+    return hashlib.sha256(json.dumps([*what, __version__, runtime, cpu]).encode()).hexdigest()[:40]
+
+
+def _load_and_run(
+    payload: bytes,
+    manifest: bytes,
+    source: str,
+    precision: str,
+    num_threads: int | None,
+    throughput: bool,
+    bank: bytes,
+) -> None:
+    """What the process does: compile the network, decode the golden frame, and run one on the other."""
+    spec = parse_manifest(manifest, Path(source))
+    network = Network.of(source, payload, spec.files["plan"].sha256, spec, LabelBank.from_bytes(bank))
+    backend = OpenVinoBackend(network, precision, num_threads, throughput=throughput, cached=False)
+    slot = backend.acquire()
+    with contextlib.suppress(ValueError, errors.FrameError):  # the self-test reports what is no image
+        frame = images.decode(base64.b64decode(spec.golden.frame_png, validate=True), formats=("png",))
+        slot.load(Frame(frame.pixels, "bgr"), Preprocessor(spec.input))
+    slot.start()
+    slot.wait()

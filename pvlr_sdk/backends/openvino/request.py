@@ -1,0 +1,80 @@
+"""One request of a compiled network, and the labels that it reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ... import errors
+from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
+from ...frames.device import DeviceFrame
+from .labels import PROJECTION
+from .network import reason
+
+if TYPE_CHECKING:
+    import numpy as np
+    import openvino
+    from numpy.typing import NDArray
+
+    from ...frames.frames import Frame
+    from ...frames.preprocess import Preprocessor
+
+
+class Projections(NamedTuple):
+    """What an open network reads of a label bank, computed from it."""
+
+    labels: int
+    """Those of the bank; the tensors also have the padding."""
+    tensors: list[openvino.Tensor]
+
+
+class Request:
+    """One frame of an OpenVINO request (a ``Slot``); its arrays are views of the request's tensors."""
+
+    __slots__ = ("_is_last", "_logits", "_projections", "_request", "_similarity", "input")
+
+    def __init__(self, request: openvino.InferRequest, position: int = 0, count: int = 1) -> None:
+        self._request = request
+        self._is_last = position == count - 1
+        self.input: NDArray[np.float32] = request.get_tensor(IMAGE).data[position].transpose(2, 0, 1)
+        self._logits: NDArray[np.float32] = request.get_tensor(LOGITS).data[position]
+        self._similarity: NDArray[np.float32] = request.get_tensor(SIMILARITY).data[position]
+        self._projections: Projections | None = None
+
+    def use(self, projections: Projections | None) -> None:
+        """Read these labels from the next inference on; None for a closed network."""
+        if projections is None or projections is self._projections:
+            return
+        for index, tensor in enumerate(projections.tensors):
+            self._request.set_tensor(f"{PROJECTION}{index}", tensor)  # requests share it
+        self._projections = projections
+
+    def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
+        if isinstance(frame, DeviceFrame):
+            raise errors.FrameTypeError(
+                "frame",
+                expected="a frame in CPU memory, where this plan runs",
+                got="one on a GPU",
+                hint="Copy it to the CPU (for example frame.cpu().numpy()), or build a plan with --device tensorrt.",
+            )
+        preprocess(frame.pixels, frame.order, self.input)
+
+    def start(self) -> None:
+        try:
+            if self._is_last:
+                self._request.start_async()
+        except RuntimeError as error:
+            raise _failed(error) from error
+
+    def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        try:
+            self._request.wait()
+        except RuntimeError as error:
+            raise _failed(error) from error
+        if self._projections is None:
+            return self._logits, self._similarity
+        count = self._projections.labels
+        return self._logits[:count], self._similarity[:, :count]
+
+
+def _failed(error: RuntimeError) -> errors.BackendError:
+    return errors.BackendError("inference", expected="a finished inference", got=reason(error), hint="See pvlr doctor.")

@@ -1,0 +1,53 @@
+"""OpenVINO, NNCF and ONNX Runtime without their telemetry. They are imported here and nowhere else (a test checks).
+
+Each of them reports to an analytics host, without asking: the first two when they are imported (through the package
+``openvino_telemetry``, which also writes a client ID into the home folder), the third when a session is created.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+
+
+def openvino() -> ModuleType:
+    """The package ``openvino``.
+
+    Raises:
+        ImportError: it is not installed, or its libraries cannot be loaded.
+    """
+    return _imported("openvino")
+
+
+def nncf() -> ModuleType:
+    """The package ``nncf``, which quantises networks.
+
+    Raises:
+        ImportError: it, or a package that it needs, is not installed.
+    """
+    return _imported("nncf")
+
+
+def onnxruntime() -> ModuleType:
+    """The package ``onnxruntime``.
+
+    Raises:
+        ImportError: it is not installed, or its libraries cannot be loaded.
+    """
+    return _imported("onnxruntime")
+
+
+def silence() -> None:
+    """Switch the telemetry off in this process and its children; call it before other packages import one of these."""
+    if not {"openvino", "nncf"} & sys.modules.keys():
+        # None is Python's mark for a package that cannot be imported. It stays for the life of the process: parts of
+        # OpenVINO are imported later, and a part with telemetry does not work with one without.
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it once, when it is loaded
+
+
+def _imported(name: str) -> ModuleType:
+    silence()
+    return importlib.import_module(name)

@@ -1,0 +1,154 @@
+"""An execution context with its own stream and device buffers; it runs one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from ... import errors
+from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
+from .cuda import Cuda, CudaError, undone_by
+from .engine import Engine, Shapes
+
+if TYPE_CHECKING:
+    from .pixels import DevicePixels
+    from .slot import SessionSlot
+
+_FLOAT = 4
+
+
+class ExecutionContext:
+    """Runs batches of one size: all work is enqueued on its stream, and ``event`` marks the end of a batch.
+
+    Where possible, a CUDA graph replaces the network's launches, which cost more than the arithmetic at batch 1.
+    ``no_graph`` is the reason why there is none.
+
+    Raises:
+        BackendError, DeviceMemoryError: TensorRT cannot create a context.
+        CudaError: a CUDA call failed.
+    """
+
+    def __init__(self, cuda: Cuda, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
+        self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
+        self._bytes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(1).items()}
+        self._frames: dict[int, tuple[int, int]] = {}
+        self._memory: list[int] = []
+        self._graph: int | None = None
+        self.no_graph: str | None = None
+        self._context = engine.context()
+        self._stream = cuda.stream()
+        self.event = cuda.event()
+        with undone_by(self.close):
+            self._pointers = {name: self._malloc(batch * size) for name, size in self._bytes.items()}
+            self._bind()
+            self._enqueue()  # the first run initialises TensorRT, which a graph cannot contain
+            cuda.synchronize(self._stream)
+            self._capture()
+
+    def launch(self, slots: Sequence[SessionSlot]) -> None:
+        """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries."""
+        cuda, pointers, size = self._cuda, self._pointers, self._bytes
+        for place, slot in enumerate(slots):
+            target = pointers[IMAGE] + place * size[IMAGE]
+            if slot.frame is not None and self._pixels is not None:
+                self._pixels.preprocess(slot.frame, self._upload(place, slot), target, self._stream)
+            else:
+                cuda.to_device(target, slot.input, self._stream)
+        self._compute()
+        for place, slot in enumerate(slots):
+            cuda.to_host(slot.logits, pointers[LOGITS] + place * size[LOGITS], self._stream)
+            cuda.to_host(slot.similarity, pointers[SIMILARITY] + place * size[SIMILARITY], self._stream)
+        cuda.record(self.event, self._stream)
+
+    def compute_times(self, count: int) -> list[float]:
+        """GPU time of the network alone in ms, ``count`` times; no batch may be in flight."""
+        cuda = self._cuda
+        start, end = cuda.event(timing=True), cuda.event(timing=True)
+        times = []
+        for _ in range(count):
+            cuda.record(start, self._stream)
+            self._compute()
+            cuda.record(end, self._stream)
+            cuda.wait(end)
+            times.append(cuda.milliseconds(start, end))
+        cuda.destroy_event(start)
+        cuda.destroy_event(end)
+        return times
+
+    def close(self) -> None:
+        """Free everything; no batch may be in flight."""
+        cuda = self._cuda
+        if self._graph is not None:
+            cuda.destroy_graph(self._graph)
+        for pointer in [*self._memory, *(pointer for pointer, _ in self._frames.values())]:
+            cuda.free(pointer)
+        cuda.destroy_event(self.event)
+        cuda.destroy_stream(self._stream)
+
+    def _malloc(self, size: int) -> int:
+        pointer = self._cuda.malloc(size)
+        self._memory.append(pointer)
+        return pointer
+
+    def _upload(self, place: int, slot: SessionSlot) -> int:
+        """The device address of a slot's raw frame, copied there if it comes from the CPU."""
+        raw: NDArray[Any] | None = slot.raw
+        if raw is None:
+            assert slot.frame is not None
+            return slot.frame.pointer
+        pointer, size = self._frames.get(place, (0, 0))
+        if size < raw.nbytes:
+            if size:
+                self._cuda.free(pointer)  # waits until it is unused
+            pointer = self._cuda.malloc(raw.nbytes)
+            self._frames[place] = pointer, raw.nbytes
+        self._cuda.to_device(pointer, raw, self._stream)
+        return pointer
+
+    def _bind(self) -> None:
+        context, shapes = self._context, self._shapes.of(self._batch)
+        if not context.set_input_shape(IMAGE, shapes[IMAGE]):
+            self._fail(f"batch {self._batch}")
+        for name, pointer in self._pointers.items():
+            if not context.set_tensor_address(name, pointer):
+                self._fail(f"an address for {name}")
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self._stream):
+            self._fail("an inference")
+
+    def _compute(self) -> None:
+        if self._graph is not None:
+            self._cuda.launch(self._graph, self._stream)
+        else:
+            self._enqueue()
+
+    def _capture(self) -> None:
+        try:
+            self._cuda.begin_capture(self._stream)
+            try:
+                self._enqueue()
+            finally:
+                self._graph = self._cuda.end_capture(self._stream)
+            self._cuda.launch(self._graph, self._stream)
+            self._cuda.synchronize(self._stream)
+        except (CudaError, errors.BackendError) as error:
+            if isinstance(error, CudaError) and error.sticky:
+                raise
+            if self._graph is not None:
+                self._cuda.destroy_graph(self._graph)
+            self._graph, self.no_graph = None, str(error)
+            self._engine.messages.reason("")  # reported now; a later failure has its own reason
+            self._enqueue()  # check that it works without a graph
+            self._cuda.synchronize(self._stream)
+
+    def _fail(self, expected: str) -> None:
+        raise errors.BackendError(
+            self._engine.source,
+            expected=expected,
+            got=self._engine.messages.reason("no reason given"),
+            hint="See pvlr doctor.",
+        )

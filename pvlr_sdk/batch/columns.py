@@ -1,0 +1,70 @@
+"""Which columns of a table are the ids and the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from .. import errors
+from .images import Image
+
+_ID = "id"
+_IMAGES = ("bytes", "image", "uri", "url", "path")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns: ``id`` may be missing in a table; ``image`` None is the first of those that exist."""
+
+    id: str = _ID
+    image: str | None = None
+
+    def checked(self, schema: pa.Schema, source: str) -> Columns:
+        """These columns in a schema.
+
+        Raises:
+            OptionError: a column is missing or has another type.
+        """
+        names = [self.image] if self.image else [name for name in _IMAGES if name in schema.names]
+        if not names or names[0] not in schema.names or (self.id != _ID and self.id not in schema.names):
+            expected = f"a column of images: {self.image or ', '.join(_IMAGES)}"
+            if names and names[0] in schema.names:
+                expected = f"a column of ids: {self.id}"
+            got = f"the columns {', '.join(schema.names)}" if schema.names else "no columns"
+            raise errors.OptionError(source, expected=expected, got=got, hint="Name the columns of ids and images.")
+        kind = schema.field(names[0]).type
+        if pa.types.is_struct(kind):
+            parts = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+            kind = parts.get("bytes", kind)
+        if not (_is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+            expected, hint = "strings, binary, or a struct with bytes and path", "Name another column of images."
+            raise errors.OptionError(f"{source}, column {names[0]}", expected=expected, got=str(kind), hint=hint)
+        return Columns(self.id if self.id in schema.names else "", names[0])
+
+    @property
+    def names(self) -> list[str]:
+        """What to read of a file, for checked columns."""
+        return [name for name in (self.id, self.image) if name]
+
+    def rows(self, batch: Any, first: int | None = None) -> Iterator[tuple[str | None, Image]]:
+        """The id and the image of each row of a table or record batch, for checked columns.
+
+        Where there is no id, the path or URL is the id, and for bytes the number of the row, beginning with ``first``.
+        """
+        images: Sequence[Any] = batch.column(self.image)
+        ids: Sequence[Any] = batch.column(self.id) if self.id else [None] * len(images)
+        for number, (name, image) in enumerate(zip(ids, images, strict=True), first or 0):
+            value: Any = image.as_py()
+            path = value if isinstance(value, str) else None
+            if isinstance(value, dict):
+                path = value.get("path")
+                value = path if value.get("bytes") is None else value["bytes"]
+            given = (path or number) if name is None else name.as_py()
+            yield None if given is None else str(given), value
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

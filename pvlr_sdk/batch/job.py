@@ -1,0 +1,266 @@
+"""A job: tags each shard of an input that has no results yet, with any engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b, sha256
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .. import errors
+from ..bundle.bundle import default_plan, labels_path, manifest_path
+from ..bundle.catalogue import find_plan
+from . import results
+from .dataset import Dataset
+from .shards import Input, Shard, read
+from .tag_batch import TagBatch
+
+_CHUNK = 64
+"""Results that become a table at once: each has attention maps."""
+_ROWS = 8192
+"""Rows of a row group."""
+
+
+class Task(NamedTuple):
+    """A shard to tag and the name of its file. ``known``: files whose ids to leave out; ``retry``: only failed rows."""
+
+    shard: Shard
+    name: str
+    known: tuple[str, ...] = ()
+    retry: bool = False
+
+
+class Report(NamedTuple):
+    """What was done for a task: images that were tagged, failures by class, CPU time in seconds. ``error``: nothing was
+    written, because the shard cannot be read."""
+
+    images: int = 0
+    failed: dict[str, int] = {}  # noqa: RUF012 - never changed
+    cpu_seconds: float = 0.0
+    error: errors.PvlrError | None = None
+
+
+@dataclass
+class Summary:
+    """The totals of a run.
+
+    Attributes:
+        dataset: path or URL of the results.
+        images: rows that were processed; ``tagged`` and ``failed`` (by class of the error) add up to it.
+        shards: those that were processed; ``present``: those that had results already.
+        unreadable: shards and folders that could not be read, by their path, the first 100.
+        seconds: duration of the run; ``core_hours``: CPU time of all workers.
+    """
+
+    dataset: str
+    images: int = 0
+    tagged: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    shards: int = 0
+    present: int = 0
+    unreadable: dict[str, errors.PvlrError] = field(default_factory=dict)
+    seconds: float = 0.0
+    core_hours: float = 0.0
+
+    def add(self, report: Report) -> None:
+        """Add what was done for a task."""
+        if report.error is not None:
+            self.add_unreadable(report.error)
+            return
+        self.images += report.images
+        self.failed.update(report.failed)
+        self.tagged = self.images - self.failed.total()
+        self.shards += 1
+        self.core_hours += report.cpu_seconds / 3600
+
+    def add_unreadable(self, error: errors.PvlrError) -> None:
+        """Add a shard or folder that cannot be read."""
+        if len(self.unreadable) < 100:
+            self.unreadable[error.argument] = error
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, ready for JSON, with ``images_per_second``."""
+        rate = self.images / self.seconds if self.seconds else 0.0
+        rounded = {"seconds": round(self.seconds, 3), "core_hours": round(self.core_hours, 6)}
+        unreadable = {path: f"{type(error).__name__}: {error}" for path, error in self.unreadable.items()}
+        changed = {"failed": dict(self.failed), "unreadable": unreadable, **rounded}
+        return {**vars(self), **changed, "images_per_second": round(rate, 1)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to tag, with what, and where the results go.
+
+    Args:
+        input: where the images are.
+        out: the folder of the dataset, a path or a URL.
+        plan: as for :class:`pvlr_sdk.Tagger`.
+        scores: write the scores of all labels too.
+        only_new: tag only images whose ids have no row yet, where a shard has changed; rows of images that are gone
+            stay. Otherwise the whole shard is tagged again, and its new file replaces the old one.
+        retry_failed: tag the rows with an error again.
+        options: of the ``Tagger`` that change its results: ``threshold``, ``top_k``, ``precision``, ...
+        machine: of the ``Tagger`` that do not: ``num_threads``, ``device``, ...
+    """
+
+    input: Input
+    out: str
+    plan: str | os.PathLike[str] | None = None
+    scores: bool = False
+    only_new: bool = False
+    retry_failed: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        plan = default_plan() if self.plan is None else find_plan(Path(self.plan))
+        object.__setattr__(self, "plan", os.path.abspath(plan))  # a worker has another working directory
+        object.__setattr__(self, "out", self.out if "://" in self.out else os.path.abspath(self.out))
+        source = self.input.source if "://" in self.input.source else os.path.abspath(self.input.source)
+        object.__setattr__(self, "input", replace(self.input, source=source))
+
+    def dataset(self) -> Dataset:
+        """The dataset of this plan with these options. Raises what :class:`Dataset` raises, or ``Tagger``."""
+        plan = Path(self.plan)  # type: ignore[arg-type]
+        # The manifest has the thresholds. Nothing is parsed: the signature is verified when the plan is loaded.
+        bundle = [path for path in (plan, manifest_path(plan), labels_path(plan)) if path.is_file()]
+        files = [sha256(path.read_bytes()).hexdigest() for path in bundle]
+        options = {name: value for name, value in self.options.items() if value is not None}
+        text = json.dumps([files, self.scores, options], sort_keys=True)
+        return Dataset(self.out, blake2b(text.encode(), digest_size=8).hexdigest())
+
+    def run(self, engine: Engine | None = None, on_report: Callable[[Summary], object] = lambda _: None) -> Summary:
+        """Tag what has no results yet. Two runs on one target at once share the work, or do a part of it twice.
+
+        Args:
+            engine: does the tasks, on this machine or on others; None: in this process.
+            on_report: is called with the totals after each shard.
+
+        Raises:
+            ImageNotFoundError: the input has no images.
+            OutputError: the results cannot be written. What was complete stays.
+            SourceOpenError, OptionError: the store is unknown, or a Parquet file lacks a column.
+            PvlrError: what ``Tagger`` raises.
+        """
+        began, dataset = time.perf_counter(), self.dataset()
+        summary, present = Summary(dataset.address), dataset.names()
+        tasks = self._tasks(dataset, present, summary)
+        first = next(tasks, None)
+        if first is None and not summary.present:
+            hint = "Files are recognised by their extension: .jpg, .png, .heic, .parquet, .tar, ..."
+            nothing = errors.ImageNotFoundError(self.input.source, expected="at least one image", got="none", hint=hint)
+            raise next(iter(summary.unreadable.values()), nothing)
+        if first is not None:
+            for report in (engine or here)(self, chain([first], tasks)):
+                summary.add(report)
+                summary.seconds = time.perf_counter() - began
+                on_report(summary)
+        if not (self.only_new or summary.unreadable):
+            dataset.remove(present)
+        summary.seconds = time.perf_counter() - began
+        return summary
+
+    def count(self) -> int:
+        """The number of shards that :meth:`run` would tag: for progress bars only."""
+        dataset = self.dataset()
+        return sum(1 for _ in self._tasks(dataset, dataset.names(), Summary("")))
+
+    def _tasks(self, dataset: Dataset, present: set[str], summary: Summary) -> Iterator[Task]:
+        """What is to do. At the end, ``present`` has only the files that this input's shards have replaced."""
+        old: dict[str, list[str]] = {}
+        for name in present if self.only_new else ():
+            old.setdefault(name.partition("-")[0], []).append(name)
+        found: set[str] = set()
+        for shard in self.input.shards(summary.add_unreadable, dataset.root):
+            full = f"{shard.group}-{shard.key}.parquet"
+            partial = f"{shard.group}-{shard.key}-new.parquet"
+            names = [full, partial] if self.only_new else [full]
+            there = next((name for name in names if name in present), None)
+            found.add(shard.group)
+            if there is not None:
+                present.discard(there)
+                if not (self.retry_failed and dataset.failed(there)):
+                    summary.present += 1
+                    continue
+            known = tuple(old.get(shard.group, ())) if self.only_new else ()
+            yield Task(shard, there or (partial if known else full), () if there else known, there is not None)
+        present -= {name for name in present if name.partition("-")[0] not in found}
+
+
+Engine: TypeAlias = Callable[[Job, Iterable[Task]], Iterable[Report]]
+
+
+class Worker:
+    """Does the tasks of a job, with one tagger."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._dataset = job.dataset()
+        columns = job.input.columns
+        self._tag = TagBatch(
+            job.plan, id=columns.id, image=columns.image, scores=job.scores, **job.options, **job.machine
+        )
+        self._known: tuple[tuple[str, ...], frozenset[str | None]] = (), frozenset()
+
+    def __call__(self, task: Task) -> Report:
+        """Tag a shard and write its file. Raises what :meth:`Job.run` raises, except for a shard that is unreadable."""
+        if not task.retry and self._dataset.exists(task.name):
+            return Report()  # written by another run
+        began, counts = time.process_time(), Counter[str]()
+        about = {"source": task.shard.source, "plan": self._tag.tagger.info["name"]}
+        try:
+            self._dataset.write(task.name, self._tables(task, counts), results.schema(self._job.scores), about)
+        except errors.SourceOpenError as error:
+            return Report(error=error)
+        images = counts.pop("", 0)
+        return Report(images, dict(counts), time.process_time() - began)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._tag.tagger.close()
+
+    def _tables(self, task: Task, counts: Counter[str]) -> Iterator[pa.Table]:
+        rows = read(task.shard, self._job.input.columns)
+        if task.retry:
+            old = self._dataset.read(task.name)
+            failed = set(old.filter(pc.is_valid(old["error"]))["id"].to_pylist())
+            yield old.filter([name not in failed for name in old["id"].to_pylist()])
+            rows = ((name, image) for name, image in rows if name in failed)
+        elif task.known:
+            known = self._ids(task.known)
+            rows = ((name, image) for name, image in rows if name not in known)
+        outcomes, group = self._tag.tag(rows), []
+        while chunk := list(islice(outcomes, _CHUNK)):
+            counts[""] += len(chunk)
+            counts.update(type(outcome).__name__ for _, outcome in chunk if isinstance(outcome, errors.PvlrError))
+            group.append(self._tag.table(chunk))
+            if len(group) * _CHUNK >= _ROWS:
+                yield pa.concat_tables(group)
+                group = []
+        if group:
+            yield pa.concat_tables(group)
+
+    def _ids(self, names: tuple[str, ...]) -> frozenset[str | None]:
+        """The ids in some files; those of the last call are kept: the shards of a folder follow each other."""
+        if self._known[0] != names:
+            ids = (self._dataset.read(name, ["id"])["id"].to_pylist() for name in names)
+            self._known = names, frozenset(chain.from_iterable(ids))
+        return self._known[1]
+
+
+def here(job: Job, tasks: Iterable[Task]) -> Iterator[Report]:
+    """The engine for this process: one shard after the other, on all its cores."""
+    worker = Worker(job)
+    try:
+        yield from map(worker, tasks)
+    finally:
+        worker.close()

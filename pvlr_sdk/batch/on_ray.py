@@ -1,0 +1,114 @@
+"""The engine for a Ray cluster: a pool of actors, each with one tagger, to which the driver hands shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from .. import errors
+from .job import Engine, Job, Report, Task, Worker
+
+_AHEAD = 2
+"""Tasks of an actor, of which one waits: it begins as soon as the other ends."""
+
+
+def on_ray(address: str | None = None, *, workers: int | None = None, threads: int = 1) -> Engine:
+    """An engine on a Ray cluster.
+
+    A worker that dies is started again, and its shards are tagged again. What the driver keeps in memory does not grow
+    with the number of images.
+
+    Args:
+        address: of the cluster, as for ``ray.init``; None: ``$RAY_ADDRESS``, else a cluster on this machine.
+        workers: number of actors; None: as many as the cluster has room for.
+        threads: CPU cores of each actor.
+
+    Raises:
+        MissingPartError: Ray is not installed.
+        OptionError: the cluster cannot be reached, or has no room for an actor.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise errors.MissingPartError(
+            "--engine ray", expected="Ray", got=str(error), hint=errors.install_hint("ray")
+        ) from error
+
+    def engine(job: Job, tasks: Iterable[Task]) -> Iterator[Report]:
+        _connect(ray, address)
+        gpus = int(_needs_gpu(job))
+        count = workers or _room(ray.cluster_resources(), threads, gpus)
+        options = {"num_cpus": threads, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
+        actor = ray.remote(_Actor).options(**options)
+        job = replace(job, machine={**job.machine, "num_threads": threads})
+        actors = [actor.remote(job) for _ in range(count)]
+        yield from _distributed(ray, actors, iter(tasks))
+
+    return engine
+
+
+class _Actor:
+    """A worker whose errors are results: Ray would wrap them."""
+
+    def __init__(self, job: Job) -> None:
+        self._worker: Worker | errors.PvlrError
+        try:
+            self._worker = Worker(job)
+        except errors.PvlrError as error:
+            self._worker = error
+
+    def run(self, task: Task) -> Report | errors.PvlrError:
+        if isinstance(self._worker, errors.PvlrError):
+            return self._worker
+        try:
+            return self._worker(task)
+        except errors.PvlrError as error:
+            return error
+
+
+def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task]) -> Iterator[Report]:
+    running: dict[Any, Any] = {}
+    free = actors * _AHEAD
+    while True:
+        while free and (task := next(tasks, None)) is not None:
+            actor = free.pop(0)
+            running[actor.run.remote(task)] = actor
+        if not running:
+            return
+        (done,), _ = ray.wait(list(running), num_returns=1)
+        free.append(running.pop(done))
+        report = ray.get(done)
+        if isinstance(report, errors.PvlrError):
+            raise report
+        yield report
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster would report to its makers
+    try:
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        ray.init(address=address, **quiet, **({} if address else {"include_dashboard": False}))
+    except Exception as error:  # Ray raises plain ones too
+        hint = "Check that the cluster runs: ray status --address ADDRESS."
+        raise errors.OptionError("--address", expected="a Ray cluster", got=str(error), hint=hint) from None
+
+
+def _needs_gpu(job: Job) -> bool:
+    from ..bundle.bundle import read_manifest
+
+    return read_manifest(str(job.plan)).backend == "tensorrt"
+
+
+def _room(resources: dict[str, float], threads: int, gpus: int) -> int:
+    room = int(resources.get("CPU", 0) // threads)
+    room = min(room, int(resources.get("GPU", 0))) if gpus else room
+    if not room:
+        expected, got = f"{threads} CPU cores" + (" and a GPU" if gpus else ""), f"{resources}"
+        raise errors.OptionError(
+            "--threads", expected=expected, got=got, hint="Use fewer threads, or a larger cluster."
+        )
+    return room

@@ -1,0 +1,50 @@
+"""Results as Arrow tables: one row per image, whether it could be tagged or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from .. import __version__, errors
+from ..result import TagResult
+
+Outcome: TypeAlias = "TagResult | errors.PvlrError"
+
+_TAGS = pa.list_(pa.struct({"label": pa.string(), "score": pa.float32(), "threshold": pa.float32()}))
+_ERROR = pa.struct({"type": pa.string(), "message": pa.string(), "hint": pa.string()})
+
+
+def schema(scores: bool) -> pa.Schema:
+    """The columns of a result; ``scores`` adds that of every label's score."""
+    fields: dict[str, Any] = {"id": pa.string(), "tags": _TAGS}
+    if scores:
+        fields["scores"] = pa.list_(pa.float32())
+    return pa.schema({**fields, "error": _ERROR, "plan_sha256": pa.string(), "sdk_version": pa.string()})
+
+
+def table(outcomes: Iterable[tuple[str | None, Outcome]], plan_sha256: str, scores: bool) -> pa.Table:
+    """A table of (id, result or error). ``tags`` and ``scores`` are null where ``error`` is not, and vice versa."""
+    ids, tags, all_scores, failures = [], [], [], []
+    for name, outcome in outcomes:
+        result, error = (None, outcome) if isinstance(outcome, errors.PvlrError) else (outcome, None)
+        ids.append(name)
+        tags.append(result and [tag[:3] for tag in result.tags])
+        all_scores.append(result and result.scores)
+        failures.append(error and _described(error))
+    columns: dict[str, Any] = {
+        "id": ids,
+        "tags": tags,
+        "scores": all_scores,
+        "error": failures,
+        "plan_sha256": [plan_sha256] * len(ids),
+        "sdk_version": [__version__] * len(ids),
+    }
+    fields = schema(scores)
+    return pa.table([pa.array(columns[field.name], field.type) for field in fields], schema=fields)
+
+
+def _described(error: errors.PvlrError) -> dict[str, str]:
+    message = f"expected {error.expected}, got {error.got}"
+    return {"type": type(error).__name__, "message": message, "hint": error.hint}

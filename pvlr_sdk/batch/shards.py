@@ -1,0 +1,232 @@
+"""Finds the shards of an input, one folder at a time, and reads their images."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from hashlib import blake2b
+from pathlib import PurePosixPath
+from stat import S_ISREG
+from typing import Any, Literal
+from zlib import crc32
+
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
+
+from .. import errors
+from ..frames import find as local
+from ..frames import limits
+from .columns import Columns
+from .images import HEIF, Image, open_filesystem
+
+IMAGES = local.IMAGES | HEIF
+_TARS = (".tar", ".tar.gz", ".tgz")
+_ROWS = 64
+"""Rows of a Parquet file read at once: images may be large."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of the input whose results are one file: some images of a folder, a Parquet file or a tar.
+
+    Attributes:
+        group: identifies the folder or file, in hex.
+        key: identifies what is in the shard (names, sizes and times of modification), in hex.
+        source: the folder or file.
+        kind: how to read it.
+        images: paths or URLs, of a folder's images.
+    """
+
+    group: str
+    key: str
+    source: str
+    kind: Literal["images", "parquet", "tar"]
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input: a folder (searched recursively), a pattern, a Parquet file or a tar; a path, or a URL for fsspec.
+
+    Args:
+        source: the path or URL. Hidden files, and names that begin with an underscore, are left out.
+        exclude: patterns of paths or names to leave out, as of :func:`fnmatch.fnmatch`; a folder that matches is not
+            searched.
+        size: images of a shard, on average.
+        columns: of Parquet files.
+    """
+
+    source: str
+    exclude: Sequence[str] = ()
+    size: int = 500
+    columns: Columns = field(default_factory=Columns)
+
+    def shards(self, on_error: Callable[[errors.SourceOpenError], None], leave_out: str = "") -> Iterator[Shard]:
+        """Yield the shards; memory holds the names of one folder at a time.
+
+        Where a folder gains or loses an image, only the shard that has it, or its neighbour, changes: a shard ends
+        where a hash of the name says so, not after a fixed number of images.
+
+        Args:
+            on_error: is told of each folder that cannot be read.
+            leave_out: a folder that is not searched: that of the results.
+
+        Raises:
+            SourceOpenError: the store is unknown.
+        """
+        store, path = open_filesystem(self.source)
+        pattern = None
+        if re.search(r"[*?\[]", path) and not store.exists(path):
+            pattern = re.compile(glob_translate(path))
+            path = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        for folder, files in self._folders(store, path, leave_out, on_error):
+            chosen = [file for file in files if pattern is None or pattern.fullmatch(file["name"])]
+            yield from self._shards_of(store, folder, chosen, pattern.pattern if pattern else "")
+
+    def _folders(
+        self, store: Any, root: str, leave_out: str, on_error: Callable[[errors.SourceOpenError], None]
+    ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                found = sorted(map(_followed, store.ls(folder, detail=True)), key=lambda file: file["name"])
+            except (OSError, ValueError) as error:
+                hint = "Check the address and your rights; the other folders are still searched."
+                where, got = _address(store, folder), str(error)
+                on_error(errors.SourceOpenError(where, expected="a readable folder", got=got, hint=hint))
+                continue
+            shown = [file for file in found if file["name"] == root or not self._excluded(file["name"])]
+            folders = [file for file in reversed(shown) if file["type"] == "directory"]
+            names = [file["name"].rstrip("/") for file in folders]
+            waiting += [name for name in names if name not in (folder, leave_out)]
+            yield folder, [file for file in shown if file["type"] == "file"]
+
+    def _excluded(self, path: str) -> bool:
+        name = path.rstrip("/").rpartition("/")[2]
+        return name.startswith((".", "_")) or any(fnmatch(path, one) or fnmatch(name, one) for one in self.exclude)
+
+    def _shards_of(self, store: Any, folder: str, files: list[dict[str, Any]], pattern: str) -> Iterator[Shard]:
+        images = []
+        for file in files:
+            path = file["name"]
+            address = _address(store, path)
+            state = [address, file.get("size"), str(file.get("ETag") or file.get("mtime") or file.get("LastModified"))]
+            if path.lower().endswith(".parquet"):
+                yield Shard(_hash(address), _hash(state, self.columns.id, self.columns.image), address, "parquet")
+            elif path.lower().endswith(_TARS):
+                yield Shard(_hash(address), _hash(state), address, "tar")
+            elif PurePosixPath(path).suffix.lower() in IMAGES:
+                images.append(state)
+        source = _address(store, folder)
+        for chunk in _chunks(images, self.size):
+            names = tuple(state[0] for state in chunk)
+            yield Shard(_hash(source, pattern), _hash(chunk), source, "images", names)
+
+
+def read(shard: Shard, columns: Columns) -> Iterator[tuple[str | None, Image]]:
+    """The id and the image of each row of a shard.
+
+    Raises:
+        SourceOpenError: the file cannot be read.
+        OptionError: a Parquet file lacks a column.
+    """
+    if shard.kind == "images":
+        yield from ((_text(name), name) for name in shard.images)
+        return
+    store, path = open_filesystem(shard.source)
+    try:
+        with store.open(path, "rb") as file:
+            yield from (_parquet if shard.kind == "parquet" else _tar)(file, shard.source, columns)
+    except (OSError, ValueError) as error:
+        if isinstance(error, errors.PvlrError):
+            raise
+        hint = "Copy it again, or leave it out with --exclude."
+        raise errors.SourceOpenError(shard.source, expected="a complete file", got=str(error), hint=hint) from None
+
+
+def _parquet(file: Any, source: str, columns: Columns) -> Iterator[tuple[str | None, Image]]:
+    import pyarrow.parquet as pq
+
+    parquet = pq.ParquetFile(file)
+    checked = columns.checked(parquet.schema_arrow, source)
+    first = 0
+    for batch in parquet.iter_batches(_ROWS, columns=checked.names):
+        for name, image in checked.rows(batch, first):
+            yield name if checked.id or isinstance(image, str) else f"{source}#{name}", image
+        first += len(batch)
+
+
+def _tar(file: Any, source: str, _: Columns) -> Iterator[tuple[str | None, Image]]:
+    """The images of a tar, in the WebDataset format or any other; one that is cut short is an error of its own."""
+    where = source
+    try:
+        with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive:
+            for member in archive:
+                if member.isfile() and PurePosixPath(member.name).suffix.lower() in IMAGES:
+                    where = f"{source}/{member.name}"
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    data = content.read(limits.MAX_BYTES + 1)
+                    if len(data) < min(member.size, limits.MAX_BYTES + 1):
+                        raise tarfile.ReadError("unexpected end of data")
+                    yield _text(where), data
+                    where = source
+    except (tarfile.TarError, EOFError) as error:  # not an OSError of the store: that ends the shard
+        hint = "Copy the archive again; the images before this one were tagged."
+        yield _text(where), errors.ImageDecodeError(source, expected="a complete archive", got=str(error), hint=hint)
+
+
+class _Member(tarfile.TarInfo):
+    """An archive without its end mark was cut short, which tarfile passes over in silence."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:  # type: ignore[override]
+        try:
+            return super().fromtarfile(tarfile_)
+        except (tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("one without its end mark") from error
+
+
+def _chunks(images: list[list[Any]], size: int) -> Iterator[list[list[Any]]]:
+    """Content-defined chunks of at least size / 2 and at most 3 * size images."""
+    chunk: list[list[Any]] = []
+    for image in images:
+        chunk.append(image)
+        ends = crc32(image[0].encode(errors="surrogateescape")) % max(1, size // 2) == 0
+        if (ends and 2 * len(chunk) >= size) or len(chunk) >= 3 * size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _followed(file: dict[str, Any]) -> dict[str, Any]:
+    """What a link to a file leads to, under the link's name; one to a folder is not followed: it may be a loop."""
+    if not file.get("islink"):
+        return file
+    name = file["name"]
+    try:
+        status = os.stat(name)
+    except OSError:  # whoever opens it reports it
+        return {**file, "type": "file"}
+    kind = "file" if S_ISREG(status.st_mode) else "other"
+    return {**file, "type": kind, "size": status.st_size, "mtime": status.st_mtime}
+
+
+def _address(store: Any, path: str) -> str:
+    return path if isinstance(store, LocalFileSystem) else str(store.unstrip_protocol(path))
+
+
+def _text(name: str) -> str:
+    """A name as a string of Arrow, which is UTF-8; a file's name need not be."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _hash(*parts: Any) -> str:
+    return blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,119 @@
+"""The callable class that any engine can hold in a worker: Arrow table in, Arrow table out."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from .. import errors
+from ..frames.frames import FrameLike
+from ..tagger import Tagger
+from . import results
+from .columns import Columns
+from .images import Image, load
+from .results import Outcome
+
+
+class TagBatch:
+    """Tags the rows of Arrow tables. One row in gives one row out, in the same order, whatever is wrong with its image.
+
+    The result has the columns ``id``, ``tags`` (a list of ``label``, ``score``, ``threshold``, best first), ``error``
+    (``type``, ``message``, ``hint``; null for a tagged image), ``plan_sha256`` and ``sdk_version``; with ``scores``
+    also the float32 score of each label, in the order of ``labels``. Calls from several threads are safe. A pickled
+    object opens its plan in the process that unpickles it.
+
+    Args:
+        plan: as for :class:`pvlr_sdk.Tagger`.
+        id: the column of ids, copied as strings; where it is missing, the paths or URLs are the ids.
+        image: the column of images: paths, URLs (any that fsspec knows), encoded bytes, or a struct with ``bytes`` and
+            ``path``. None: the first of ``bytes``, ``image``, ``uri``, ``url`` and ``path`` that exists.
+        scores: return the scores of all labels too.
+        options: more options of the ``Tagger``; ``optimize`` is ``throughput`` unless given. ``num_threads`` should be
+            the cores that the engine reserves for the worker.
+
+    Raises:
+        PvlrError: what ``Tagger`` raises.
+    """
+
+    def __init__(
+        self,
+        plan: str | os.PathLike[str] | None = None,
+        *,
+        id: str = "id",
+        image: str | None = None,
+        scores: bool = False,
+        **options: Any,
+    ) -> None:
+        self.columns = Columns(id, image)
+        self._scores = scores
+        self._heif = not options.get("isolate")  # PIL would decode in this process
+        self.tagger = Tagger(plan, **{"optimize": "throughput", **options})
+
+    @property
+    def labels(self) -> list[str]:
+        """The C label names, in the order of ``scores``."""
+        return self.tagger.labels
+
+    def __call__(self, batch: pa.Table | pa.RecordBatch) -> pa.Table:
+        """Tag a table or a record batch.
+
+        Raises:
+            OptionError: a column is missing or has the wrong type.
+            BackendError: the inference failed, for example because the GPU was lost.
+        """
+        return self.table(self.tag(self.columns.checked(batch.schema, "table").rows(batch)))
+
+    def tag(self, found: Iterable[tuple[str | None, Image]]) -> Iterator[tuple[str | None, Outcome]]:
+        """Tag any number of (id, image) and yield (id, result or error) in their order, in bounded memory."""
+        ids: deque[str | None] = deque()
+
+        def images() -> Iterator[Image]:
+            for name, image in found:
+                ids.append(name)
+                yield image
+
+        for outcome in self._outcomes(load(images(), heif=self._heif)):
+            yield ids.popleft(), outcome
+
+    def table(self, outcomes: Iterable[tuple[str | None, Outcome]]) -> pa.Table:
+        """What :meth:`tag` yields, as a table."""
+        return results.table(outcomes, self.tagger.info["sha256"], self._scores)
+
+    def _outcomes(self, frames: Iterator[FrameLike | errors.FrameError]) -> Iterator[Outcome]:
+        waiting: deque[FrameLike | errors.FrameError] = deque()
+
+        def valid(frames: Iterator[FrameLike | errors.FrameError]) -> Iterator[FrameLike]:
+            for frame in frames:
+                waiting.append(frame)
+                if not isinstance(frame, errors.FrameError):
+                    yield frame
+
+        while True:
+            try:
+                for outcome in self.tagger.predict_stream(valid(frames)):
+                    yield from _leading_errors(waiting)
+                    waiting.popleft()
+                    yield outcome
+                yield from _leading_errors(waiting)
+                return
+            except errors.NonFiniteError:  # ends the stream: tag this frame alone, then go on
+                yield from _leading_errors(waiting)
+                yield self._alone(waiting.popleft())
+                frames = chain(list(waiting), frames)
+                waiting.clear()
+
+    def _alone(self, frame: Any) -> Outcome:
+        try:
+            return self.tagger.predict(frame)
+        except (errors.FrameError, errors.NonFiniteError) as error:
+            return error
+
+
+def _leading_errors(waiting: deque[Any]) -> Iterator[errors.FrameError]:
+    while waiting and isinstance(waiting[0], errors.FrameError):
+        yield waiting.popleft()

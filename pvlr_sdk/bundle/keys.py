@@ -1,0 +1,189 @@
+"""Keys of signatures: Ed25519 and ECDSA P-256, in PEM files. The only module that uses the package ``cryptography``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
+
+from .. import errors
+from ..files import read_file
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+    _Public: TypeAlias = EllipticCurvePublicKey | Ed25519PublicKey
+    _Private: TypeAlias = EllipticCurvePrivateKey | Ed25519PrivateKey
+
+_MAX_BYTES = 1 << 16
+_KINDS = "an Ed25519 or ECDSA P-256 key"
+_MAKE = "Make a key with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem."
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """A public key: the name of its file without ``.pem``, and the last day in UTC on which it is valid."""
+
+    name: str
+    public: _Public
+    expires: date | None
+
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Whether the signature of ``data`` was made by this key."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        try:
+            if isinstance(self.public, Ed25519PublicKey):
+                self.public.verify(signature, data)
+            else:
+                self.public.verify(signature, data, _ecdsa())
+        except InvalidSignature:
+            return False
+        return True
+
+
+class PrivateKey:
+    """A private key from a PEM file.
+
+    Args:
+        path: the file.
+        passphrase: called if the file is encrypted.
+
+    Raises:
+        OptionError: it is unreadable, of another kind, or the passphrase is wrong.
+        MissingPartError: the package ``cryptography`` is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], passphrase: Callable[[], str]) -> None:
+        self._key = _load_private(Path(path), passphrase)
+        self.fingerprint = _fingerprint(self._key.public_key())
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature of ``data``."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        if isinstance(self._key, Ed25519PrivateKey):
+            return self._key.sign(data)
+        return self._key.sign(data, _ecdsa())
+
+
+def trusted_keys(path: Path) -> dict[str, TrustedKey]:
+    """The public keys in a folder (``*.pem``), or that of one file, by their fingerprints.
+
+    Raises:
+        OptionError: there is none, or one is not valid. None is skipped: a key that seems trusted must be.
+        MissingPartError: the package ``cryptography`` is not installed.
+    """
+    files = sorted(path.glob("*.pem")) if path.is_dir() else [path]
+    keys = {}
+    for file in files:
+        public = _load_public(file)
+        keys[_fingerprint(public)] = TrustedKey(file.stem, public, _expires(file.with_suffix(".expires")))
+    if not keys:
+        hint = "Put the public keys of those who may sign there."
+        raise errors.OptionError("trust", expected=f"public keys, *.pem, in {path}", got="none", hint=hint)
+    return keys
+
+
+def _load_public(path: Path) -> _Public:
+    data = _read(path, "trust", "a public key")
+    load_pem_public_key = _serialization().load_pem_public_key
+    try:
+        return _supported(load_pem_public_key(data))
+    except Exception as error:  # cryptography raises its own classes, ValueError and TypeError
+        private = b"PRIVATE KEY" in data
+        hint = "A private key belongs to the signer alone. " if private else ""
+        raise errors.OptionError(
+            "trust",
+            expected=f"the public part of {_KINDS} in {path}",
+            got="a private key" if private else _reason(error),
+            hint=f"{hint}Write the public part with openssl pkey -in key.pem -pubout.",
+        ) from None
+
+
+def _load_private(path: Path, passphrase: Callable[[], str]) -> _Private:
+    data = _read(path, "--key", "a private key")
+    load_pem_private_key = _serialization().load_pem_private_key
+    try:
+        try:
+            key = load_pem_private_key(data, None)
+        except TypeError:  # encrypted
+            key = load_pem_private_key(data, passphrase().encode())
+        _supported(key.public_key())
+        return key
+    except (OSError, errors.PvlrError):
+        raise
+    except Exception as error:  # cryptography raises its own classes, ValueError and TypeError
+        raise errors.OptionError("--key", expected=f"{_KINDS} in {path}", got=_reason(error), hint=_MAKE) from None
+
+
+def _supported(key: object) -> _Public:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if isinstance(key.curve, ec.SECP256R1):
+            return key
+        raise ValueError(f"an ECDSA key on the curve {key.curve.name}")
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key
+    raise ValueError(f"an {type(key).__name__}")
+
+
+def _fingerprint(key: _Public) -> str:
+    """The SHA-256 of the public key's PEM file, which OpenSSF Model Signing uses to name the key."""
+    serialization = _serialization()
+    pem, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(pem, form)).hexdigest()
+
+
+def _expires(path: Path) -> date | None:
+    try:
+        return date.fromisoformat(read_file(path, 100).decode().strip())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise errors.OptionError(
+            "trust",
+            expected=f"a date such as 2027-12-31 in {path}",
+            got=getattr(error, "strerror", None) or str(error),
+            hint="Write the last day on which the key is valid.",
+        ) from None
+
+
+def _read(path: Path, argument: str, what: str) -> bytes:
+    try:
+        return read_file(path, _MAX_BYTES)
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise errors.OptionError(argument, expected=f"{what} in {path}", got=got, hint="Check the path.") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _ecdsa() -> ECDSA:
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    return ECDSA(SHA256())
+
+
+def _serialization() -> ModuleType:
+    try:
+        from cryptography.hazmat.primitives import serialization
+    except ImportError:
+        raise errors.MissingPartError(
+            "trust",
+            expected="the package cryptography, which verifies and makes signatures",
+            got="an environment without it",
+            hint=errors.install_hint("sign"),
+        ) from None
+    return serialization

@@ -1,0 +1,245 @@
+"""The label bank: the text branch of PVLR, computed once and stored as data (``docs/model.md``)."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..files import read_file, write_files
+from .plain_json import is_printable, read_json
+
+TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in the scene.")
+"""The default prompts; ``{}`` is the label."""
+_MAX_BYTES = 2**28
+_HINT = "Copy the bundle again, or export the label bank again with pvlr export."
+
+
+class LabelBank:
+    """The names, embeddings and calibrated thresholds of a model's labels.
+
+    Args:
+        names: C distinct label names.
+        embeddings: float16 (C, d), the text branch's output for each label.
+        thresholds: float32 (C,), the score at or above which each label is reported, between 0 and 1.
+        text: the provenance of the embeddings (text encoder, prompts, SHA-256); any JSON object. Its ``space`` names
+            the open plans that can use the bank.
+        precise_thresholds: float32 (C,), the thresholds of the operating point ``precise``, none below ``thresholds``;
+            None: ``thresholds`` serve for both.
+        biases: float32 (C,), what an open plan adds to each logit; None: nothing. A closed plan contains its own.
+
+    Raises:
+        LabelBankError: a shape, dtype, name or threshold is invalid.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        embeddings: NDArray[np.float16],
+        thresholds: NDArray[np.float32],
+        text: Mapping[str, Any] | None = None,
+        precise_thresholds: NDArray[np.float32] | None = None,
+        *,
+        biases: NDArray[np.float32] | None = None,
+        source: str = "labels",
+    ) -> None:
+        self.names = list(names)
+        self.embeddings = embeddings
+        self.thresholds = thresholds
+        self.text = dict(text or {})
+        self.precise_thresholds = precise_thresholds
+        self.biases = biases
+        self._check(source)
+        self._index = {name: index for index, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def space(self) -> str | None:
+        """What the embeddings mean: the open plans with this name can use them; None: no open plan can."""
+        return self.text.get("space")
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bank's file, in hex."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def select(self, names: Iterable[str]) -> LabelBank:
+        """A bank of some of the labels, in the order of ``names``.
+
+        Raises:
+            UnknownLabelError: the bank does not have one of them.
+            LabelBankError: there is none, or one twice.
+        """
+        rows = [self.index(name) for name in names]
+        chosen = [self.names[row] for row in rows]
+        precise, biases = (None if of is None else of[rows] for of in (self.precise_thresholds, self.biases))
+        return LabelBank(chosen, self.embeddings[rows], self.thresholds[rows], self.text, precise, biases=biases)
+
+    def index(self, name: str) -> int:
+        """Position of a label among the model's outputs.
+
+        Raises:
+            UnknownLabelError: the model does not have this label; the message suggests the closest ones.
+        """
+        return find_label(name, self._index)
+
+    @classmethod
+    def from_words(
+        cls,
+        words: Iterable[str],
+        *,
+        templates: Sequence[str] = TEMPLATES,
+        descriptions: Mapping[str, str] | None = None,
+    ) -> LabelBank:
+        """Encode words with MiniLM, as in training but without PyTorch; needs the extra ``[words]``.
+
+        A row of ``embeddings``, which are (C, 384), is the mean of the unit vectors of a word's prompts. All thresholds
+        are 0.5: nothing is known about the scores of a word.
+
+        Args:
+            words: C words or short phrases; spaces around and repeated inside a word are removed.
+            templates: the prompts of each word, which takes the place of ``{}``.
+            descriptions: for any of the words, a line that describes it: one more prompt.
+
+        Raises:
+            OptionError: an argument is invalid: no words, one twice (the encoder ignores case), a template without
+                ``{}``, or a description of another word.
+            MissingPartError: the extra ``[words]`` is not installed.
+            OutputError: the encoder cannot be unpacked into the cache of this user.
+        """
+        # By name: the encoder runs on a backend, which is above this module.
+        bank: LabelBank = import_module("pvlr_sdk.words.bank").make_bank(words, templates, descriptions)
+        return bank
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LabelBank:
+        """Read a ``.labels.safetensors`` file.
+
+        Raises:
+            LabelBankError: it is missing, unreadable or inconsistent.
+        """
+        try:
+            data = read_file(path, _MAX_BYTES)
+        except OSError as error:
+            raise errors.LabelBankError(
+                str(path), expected="a label bank", got=error.strerror or str(error), hint=_HINT
+            ) from None
+        return cls.from_bytes(data, source=str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, source: str = "labels") -> LabelBank:
+        """Parse the contents of a ``.labels.safetensors`` file; ``source`` names it in errors."""
+        import safetensors.numpy
+
+        try:
+            tensors = safetensors.numpy.load(data)
+            # safetensors reads metadata only from files; its header is a length and a JSON object.
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            metadata = header["__metadata__"]
+            names, text = json.loads(metadata["names"]), read_json(metadata.get("text", "{}"), printable=False)
+            embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
+            precise = tensors.get("precise_thresholds")
+            biases = tensors.get("biases")
+        except Exception as error:  # the exception classes differ between releases of safetensors
+            raise errors.LabelBankError(
+                source,
+                expected="a safetensors file with embeddings, thresholds and names",
+                got=f"{type(error).__name__}: {error}",
+                hint=_HINT,
+            ) from None
+        if not isinstance(names, list) or not isinstance(text, dict):
+            raise errors.LabelBankError(
+                source, expected="names as a list and text as an object", got="other JSON types", hint=_HINT
+            )
+        return cls(names, embeddings, thresholds, text, precise, biases=biases, source=source)
+
+    def to_bytes(self) -> bytes:
+        """The contents of a ``.labels.safetensors`` file; equal banks give equal bytes."""
+        # Not by the safetensors package: it writes metadata in random order, so two builds would differ in their hash.
+        tensors: dict[str, NDArray[Any]] = {"embeddings": self.embeddings, "thresholds": self.thresholds}
+        if self.precise_thresholds is not None:
+            tensors["precise_thresholds"] = self.precise_thresholds
+        if self.biases is not None:
+            tensors["biases"] = self.biases
+        header: dict[str, Any] = {
+            "__metadata__": {"names": json.dumps(self.names), "text": json.dumps(self.text, sort_keys=True)}
+        }
+        start = 0
+        for name, tensor in tensors.items():
+            header[name] = {
+                "dtype": f"F{8 * tensor.itemsize}",
+                "shape": list(tensor.shape),
+                "data_offsets": [start, start := start + tensor.nbytes],
+            }
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text + b"".join(tensor.tobytes() for tensor in tensors.values())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a ``.labels.safetensors`` file.
+
+        Raises:
+            OutputError: it cannot be written; an existing file is unchanged.
+        """
+        write_files({Path(path): self.to_bytes()})
+
+    def _check(self, source: str) -> None:
+        count = len(self.names)
+        bad_names = [name for name in self.names if not (isinstance(name, str) and name and is_printable(name))]
+        wrong: tuple[str, str] | None = None
+        precise = self.thresholds if self.precise_thresholds is None else self.precise_thresholds
+        if count == 0 or bad_names or len(set(self.names)) != count:
+            shown = bad_names or self.names
+            wrong = ("distinct, non-empty label names without control characters", f"{ascii(shown[:5])[:200]}...")
+        elif self.embeddings.dtype != np.float16 or self.embeddings.ndim != 2 or len(self.embeddings) != count:
+            wrong = (f"embeddings float16 ({count}, d)", f"{self.embeddings.dtype} {self.embeddings.shape}")
+        elif self.thresholds.dtype != np.float32 or self.thresholds.shape != (count,):
+            wrong = (f"thresholds float32 ({count},)", f"{self.thresholds.dtype} {self.thresholds.shape}")
+        elif not np.isfinite(self.embeddings).all():
+            wrong = ("finite embeddings", "NaN or infinite values")
+        elif not ((self.thresholds > 0) & (self.thresholds < 1)).all():
+            wrong = ("thresholds between 0 and 1", f"{self.thresholds.min()} to {self.thresholds.max()}")
+        elif precise.dtype != np.float32 or precise.shape != (count,):
+            wrong = (f"precise_thresholds float32 ({count},)", f"{precise.dtype} {precise.shape}")
+        elif not ((precise >= self.thresholds) & (precise < 1)).all():
+            low, high = (precise - self.thresholds).min(), precise.max()
+            wrong = ("precise_thresholds from thresholds to below 1", f"{low:+g} from thresholds, up to {high}")
+        elif self.biases is not None and not _is_vector(self.biases, count):
+            wrong = (f"finite biases float32 ({count},)", f"{self.biases.dtype} {self.biases.shape}")
+        elif not isinstance(self.space, (str, type(None))):
+            wrong = ("a name as text.space", f"{self.space!r}"[:100])
+        if wrong:
+            raise errors.LabelBankError(source, expected=wrong[0], got=wrong[1], hint=_HINT)
+
+
+def _is_vector(array: NDArray[Any], count: int) -> bool:
+    return array.dtype == np.float32 and array.shape == (count,) and bool(np.isfinite(array).all())
+
+
+def find_label(name: str, index: Mapping[str, int]) -> int:
+    """Position of ``name`` in a name-to-position mapping.
+
+    Raises:
+        UnknownLabelError: there is no such name; the message suggests the closest ones.
+    """
+    try:
+        return index[name]
+    except (KeyError, TypeError):
+        close = difflib.get_close_matches(str(name), index, n=3, cutoff=0.5)
+        raise errors.UnknownLabelError(
+            "label",
+            expected=f"one of the model's {len(index)} labels",
+            got=repr(name),
+            hint=f"Did you mean {' or '.join(map(repr, close))}?" if close else "pvlr labels lists them.",
+        ) from None

@@ -1,0 +1,297 @@
+"""The manifest (``engine.json``): what a plan is, where it runs, and the results it must reproduce.
+
+The payload stays a plain file that other tools can load; the manifest holds everything else.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+
+from .. import errors
+from . import schema
+from .plain_json import read_json
+
+FORMAT = 2
+"""The newest manifest format that this version reads. Format 2 has precise thresholds; other manifests are format 1, so
+that older versions read them."""
+_NETWORK_FORMAT = 1
+"""The format of the ``pvlr`` entry in a network's metadata."""
+MAX_BYTES = 2**24
+"""Of a manifest; nearly all of it is the golden frame."""
+_FP32_TOLERANCE, _LEAST_TOLERANCE = 0.1, 0.5
+"""Bounds of ``golden.tolerance``: for fp32, and for other precisions of a network whose logits are all similar."""
+_Pixel = Annotated[float, Field(ge=-1000, le=1000)]
+_Scale = Annotated[float, Field(ge=0.001, le=100_000)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class InputSpec(_Strict):
+    """The pixel contract: how a frame becomes the network's input (``docs/model.md``).
+
+    ``mean``, ``std`` and ``pad`` are in units of 8-bit pixel values (0..255), in RGB order.
+    """
+
+    width: int = Field(gt=0, le=8192)
+    height: int = Field(gt=0, le=8192)
+    resize: Literal["stretch", "letterbox"] = "stretch"
+    mean: tuple[_Pixel, _Pixel, _Pixel]
+    std: tuple[_Scale, _Scale, _Scale]
+    pad: tuple[_Pixel, _Pixel, _Pixel] = (114.0, 114.0, 114.0)
+
+
+class AttentionSpec(_Strict):
+    """A label's map: the softmax over N of ``alpha * similarity`` (B, N, C), where N = rows * columns."""
+
+    rows: int = Field(gt=0, le=8192)
+    columns: int = Field(gt=0, le=8192)
+    alpha: float = Field(ge=-1e6, le=1e6)
+
+
+class OpenSpec(_Strict):
+    """An open plan: its label bank is an input of the network, with room for ``max_labels`` of ``width`` numbers each.
+
+    ``space`` names the banks that it can use: those whose provenance has the same.
+    """
+
+    max_labels: int = Field(gt=0, le=100_000)
+    width: int = Field(gt=0, le=8192)
+    space: str = Field(min_length=1, max_length=200)
+
+
+class ModelSpec(_Strict):
+    """An exported network's description: the ``pvlr`` entry in the ONNX file's metadata."""
+
+    format: int = Field(default=_NETWORK_FORMAT, ge=1)
+    name: str
+    input: InputSpec
+    attention: AttentionSpec
+    fp32_until: str | None = None
+    """The tensor up to which an engine of lower precision computes in fp32; None: no part in fp32."""
+    precision: schema.Precision = "fp32"
+    """The precision of the graph itself. All but fp32 are for TensorRT."""
+    source: dict[str, Any] = Field(default_factory=dict)
+    open: OpenSpec | None = None
+
+    def to_json(self) -> str:
+        """The entry's text; that of a closed network is what it was before there were open ones."""
+        return self.model_dump_json(exclude={"open"} if self.open is None else None)
+
+
+class LabelSpec(_Strict):
+    """A label and its threshold: the score at or above which it is reported.
+
+    ``precise_threshold`` is that of the operating point ``precise``; None: ``threshold`` serves for both.
+    """
+
+    name: str = Field(min_length=1, max_length=1000)
+    threshold: float = Field(gt=0, lt=1)
+    precise_threshold: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _precise_is_higher(self) -> LabelSpec:
+        if self.precise_threshold is not None and self.precise_threshold < self.threshold:
+            raise ValueError(f"precise_threshold: {self.precise_threshold:g} is below threshold, {self.threshold:g}")
+        return self
+
+
+class FileSpec(_Strict):
+    """Size and SHA-256 of one file of the bundle."""
+
+    bytes: int = Field(gt=0, le=2**34)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class GoldenSpec(_Strict):
+    """The golden frame and its fp32 logits: the self-test at load.
+
+    ``frame_png`` is a base64 PNG (lossless); ``tolerance`` the largest logit difference allowed for each precision. For
+    fp32 it is at most 0.1; for others at most the spread of the logits, or 0.5: beyond that any network would pass.
+    """
+
+    frame_png: str
+    logits: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...]
+    tolerance: dict[schema.Precision, Annotated[float, Field(ge=0)]]
+
+    @model_validator(mode="after")
+    def _telling(self) -> GoldenSpec:
+        spread = max(self.logits, default=0) - min(self.logits, default=0)
+        for precision, tolerance in self.tolerance.items():
+            limit = _FP32_TOLERANCE if precision == "fp32" else max(_LEAST_TOLERANCE, spread)
+            if tolerance > limit:
+                raise ValueError(f"tolerance.{precision}: {tolerance:.3g} is more than {limit:.3g}")
+        return self
+
+
+class TensorRtSpec(_Strict):
+    """The build environment of a TensorRT plan, which determines where it runs."""
+
+    version: str = Field(pattern=r"^\d+\.\d+(\.\d+)*$")
+    """The version of TensorRT."""
+    capability: str = Field(pattern=r"^\d+\.\d+$")
+    """The GPU's compute capability."""
+    gpu: str
+    multiprocessors: int | None = Field(default=None, ge=1)
+    """Those of the GPU; None: unknown. They may differ between GPUs of one name."""
+    machine: str
+    """The processor as in ``platform.machine()``: ``x86_64`` or ``aarch64``."""
+    hardware: schema.Hardware = "this"
+    version_compatible: bool = False
+    """Whether newer versions can run it, through its own lean runtime."""
+    batch: tuple[int, int, int] = (1, 1, 1)
+    """Smallest batch, the batch that kernels are optimised for, and largest batch."""
+    attention: schema.Attention = "native"
+    plugins: str | None = None
+    """The required version of the plugin library; None: no plugins."""
+    dla: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TensorRtSpec:
+        if not 1 <= self.batch[0] <= self.batch[1] <= self.batch[2]:
+            raise ValueError("batch must rise from at least 1")
+        return self
+
+
+class Manifest(_Strict):
+    """Everything about a bundle except its payload. ``files`` has an entry for each role: ``plan`` and ``labels``."""
+
+    format: int = Field(default=1, ge=1, le=FORMAT)
+    name: str
+    backend: schema.Backend
+    precision: schema.PlanPrecision = "auto"
+    fp32_until: str | None = None
+    tensorrt: TensorRtSpec | None = None
+    input: InputSpec
+    attention: AttentionSpec
+    labels: tuple[LabelSpec, ...] = Field(min_length=1, max_length=100_000)
+    files: dict[Literal["plan", "labels"], FileSpec]
+    golden: GoldenSpec
+    open: OpenSpec | None = None
+    """None: the labels are part of the plan."""
+    built: dict[str, Any] = Field(default_factory=dict)
+    measured: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("built")
+    @classmethod
+    def _dated(cls, built: dict[str, Any]) -> dict[str, Any]:
+        if "time" in built:
+            datetime.fromisoformat(str(built["time"]))
+        return built
+
+    @field_validator("measured")
+    @classmethod
+    def _in_numbers(cls, measured: dict[str, Any]) -> dict[str, Any]:
+        _PRECISIONS.validate_python(measured.get("precisions", {}))
+        return measured
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        names = [label.name for label in self.labels]
+        if len(set(names)) != len(names):
+            raise ValueError("labels: two labels have the same name")
+        if len(self.golden.logits) != len(names):
+            raise ValueError(f"golden.logits: {len(self.golden.logits)} values for {len(names)} labels")
+        if set(self.files) != {"plan", "labels"}:
+            raise ValueError("files: must name exactly 'plan' and 'labels'")
+        if self.open is not None and (self.backend != "openvino" or len(names) > self.open.max_labels):
+            raise ValueError(f"open: needs the openvino backend, and at most {self.open.max_labels} labels")
+        if (self.tensorrt is None) == (self.backend == "tensorrt"):
+            raise ValueError("tensorrt: must be there for the tensorrt backend, and for no other")
+        precise = {label.precise_threshold is not None for label in self.labels}
+        if precise != {self.format > 1}:
+            raise ValueError("labels: all must have a precise_threshold in format 2, and none in format 1")
+        return self
+
+    def thresholds(self, operating_point: str) -> list[float]:
+        """The threshold of each label at an operating point; a plan in format 1 has the same at both.
+
+        Raises:
+            OptionError: there is no such operating point.
+        """
+        errors.check_choice("operating_point", operating_point, schema.OPERATING_POINTS)
+        precise = operating_point == "precise"
+        return [(precise and label.precise_threshold) or label.threshold for label in self.labels]
+
+
+class _Measurement(BaseModel):
+    """What is displayed of a precision's measurements; there may be more."""
+
+    inference_ms: float
+    photos: int
+    tag_sets: float
+    mAP: float = 0  # noqa: N815 - the field's name for it
+
+
+_PRECISIONS = TypeAdapter(dict[str, _Measurement])
+
+
+def parse_manifest(text: str | bytes, path: Path) -> Manifest:
+    """Validate a manifest's JSON.
+
+    Raises:
+        ManifestVersionError: it was written in a newer format.
+        ManifestError: it is invalid JSON, or a field is missing, unknown or invalid.
+    """
+    if len(text) > MAX_BYTES:
+        raise errors.ManifestError(
+            str(path),
+            expected=f"a manifest of at most {MAX_BYTES} bytes",
+            got=f"{len(text)}",
+            hint="Build the plan again, with a smaller golden frame.",
+        )
+    try:
+        raw = read_json(text)
+    except ValueError as error:
+        raise errors.ManifestError(
+            str(path), expected="a JSON manifest", got=f"invalid JSON ({error})", hint=_REBUILD
+        ) from None
+    if isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT:
+        raise errors.ManifestVersionError(
+            str(path),
+            expected=f"manifest format {FORMAT} or older",
+            got=f"format {raw['format']}",
+            hint="Update pvlr_sdk, or build the plan again with this version (pvlr build).",
+        )
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise errors.ManifestError(
+            str(path), expected="a valid pvlr manifest", got=f"{where}: {first['msg']}", hint=_REBUILD
+        ) from None
+
+
+def parse_spec(text: str | None, source: str) -> ModelSpec:
+    """Validate the ``pvlr`` entry of a network's metadata, None if there is none.
+
+    Raises:
+        ModelError: it is missing, newer or wrong.
+    """
+    if text is None:
+        raise errors.ModelError(
+            source, expected="an ONNX network with pvlr metadata", got="one without", hint="Export it with pvlr export."
+        )
+    try:
+        spec = ModelSpec.model_validate(read_json(text))
+    except ValueError as error:  # pydantic's is one too
+        raise errors.ModelError(
+            source,
+            expected="valid pvlr metadata",
+            got=str(error).splitlines()[0],
+            hint="Export it again with this version of pvlr_sdk.",
+        ) from None
+    if spec.format > _NETWORK_FORMAT:
+        raise errors.ModelError(
+            source, expected=f"format {_NETWORK_FORMAT} or older", got=f"format {spec.format}", hint="Update pvlr_sdk."
+        )
+    return spec
+
+
+_REBUILD = "Copy the bundle again, or build it again with pvlr build."

@@ -1,0 +1,49 @@
+"""Names that the exporter, the compiler, the backends and the manifest share. Each is defined here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+IMAGE, LOGITS, SIMILARITY = "image", "logits", "similarity"
+"""An exported network's input and its two outputs."""
+LABELS, LABEL_BIASES, LABEL_MASK = "labels", "label_biases", "label_mask"
+"""The further inputs of an open network: its label bank."""
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+ATTENTIONS = ("native", "fused")
+"""ONNX operators, or the operators of the plugin library."""
+OPERATING_POINTS = ("f1", "precise")
+"""The thresholds of a plan: those chosen for the best F1, and those at which at least 90 % of the tags are correct."""
+HARDWARE = ("this", "capability", "ampere+")
+"""GPUs that a TensorRT plan runs on: one model, one compute capability, or Ampere and newer."""
+
+
+class Target(NamedTuple):
+    """The device that a backend runs on, as users name it, and the precisions of its plans.
+
+    ``runs_code``: its plans are code, which only a signature or the user can vouch for.
+    """
+
+    device: str
+    precisions: tuple[str, ...]
+    runs_code: bool = False
+
+
+BACKENDS = {
+    "openvino": Target("cpu", ("fp32", "bf16", "int8")),
+    "tensorrt": Target("tensorrt", PRECISIONS, runs_code=True),
+}
+"""A new backend is a line here, a package of this name in ``backends`` and a builder in ``compile.build.BUILDERS``."""
+DEVICES = tuple(target.device for target in BACKENDS.values())
+
+if TYPE_CHECKING:  # a static type cannot be derived from a tuple
+    Backend: TypeAlias = str
+    Precision: TypeAlias = str
+    PlanPrecision: TypeAlias = str
+    Attention: TypeAlias = str
+    Hardware: TypeAlias = str
+    OperatingPoint: TypeAlias = str
+else:
+    Backend, Precision, Attention, Hardware = (Literal[x] for x in (tuple(BACKENDS), PRECISIONS, ATTENTIONS, HARDWARE))
+    OperatingPoint = Literal[OPERATING_POINTS]
+    PlanPrecision = Literal[("auto", *PRECISIONS)]

@@ -1,0 +1,234 @@
+"""The file format of signatures: OpenSSF Model Signing v1.0, as the package ``model-signing`` reads and writes it.
+
+A signature file is a Sigstore bundle in JSON. It holds a DSSE envelope, whose payload is an in-toto statement: the name
+of the signed bundle and the SHA-256 of each file. The SDK's own fields are ``pvlr`` in the statement's predicate, which
+other verifiers ignore.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from .. import errors
+
+MAX_BYTES = 1 << 20
+"""The size of the largest signature file that is read."""
+_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+_PREDICATE_TYPE = "https://model_signing/signature/v1.0"
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class SignedFile:
+    """What a statement says about a file. ``bytes`` is None in signatures of other tools."""
+
+    sha256: str
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is signed. ``files`` maps names relative to the bundle's folder; the other fields are the SDK's own."""
+
+    name: str
+    files: Mapping[str, SignedFile]
+    version: int = 0
+    """Rises with each release; 0: the signature has no version."""
+    expires: date | None = None
+    """The last day, in UTC, on which the signature is valid; None: no end."""
+
+    def to_json(self, ignored: tuple[str, ...] = ()) -> bytes:
+        """The in-toto statement; ``ignored`` names files beside the bundle that other verifiers must not mind."""
+        files = sorted(self.files.items())
+        root = hashlib.sha256(b"".join(bytes.fromhex(file.sha256) for _, file in files)).hexdigest()
+        own = {"version": self.version, "expires": self.expires.isoformat() if self.expires else None}
+        statement = {
+            "_type": _STATEMENT_TYPE,
+            "subject": [{"name": self.name, "digest": {"sha256": root}}],
+            "predicateType": _PREDICATE_TYPE,
+            "predicate": {
+                "serialization": {
+                    "method": "files",
+                    "hash_type": "sha256",
+                    "allow_symlinks": False,
+                    "ignore_paths": list(ignored),
+                },
+                "resources": [
+                    {"name": name, "algorithm": "sha256", "digest": file.sha256, "bytes": file.bytes}
+                    for name, file in files
+                ],
+                "pvlr": own,
+            },
+        }
+        return json.dumps(statement, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, source: str) -> Statement:
+        """Parse a statement whose signature has been verified.
+
+        Raises:
+            SignatureInvalidError: it is not a statement on a model, or uses a method other than SHA-256 of whole files.
+        """
+        raw = _parse(_Statement, data, source)
+        own = raw.predicate.pvlr or _Own()
+        files = {file.name: SignedFile(file.digest, file.bytes) for file in raw.predicate.resources}
+        return cls(raw.subject[0].name, files, own.version, own.expires)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A signature file: the statement's bytes, their signature, and the SHA-256 of the public key's PEM file."""
+
+    payload: bytes
+    signature: bytes
+    key: str
+
+    def to_bytes(self) -> bytes:
+        """The contents of the signature file."""
+        text = {
+            "mediaType": _MEDIA_TYPE,
+            "verificationMaterial": {"publicKey": {"hint": self.key}, "tlogEntries": []},
+            "dsseEnvelope": {
+                "payload": base64.b64encode(self.payload).decode(),
+                "payloadType": _PAYLOAD_TYPE,
+                "signatures": [{"sig": base64.b64encode(self.signature).decode(), "keyid": ""}],
+            },
+        }
+        return json.dumps(text, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: str) -> Envelope:
+        """Parse the contents of a signature file; nothing in it has been verified yet.
+
+        Raises:
+            SignatureInvalidError: it is not a Sigstore bundle with the signature of one key.
+        """
+        raw = _parse(_SigstoreBundle, data, source)
+        dsse = raw.dsse_envelope
+        try:
+            payload, signature = _decode(dsse.payload), _decode(dsse.signatures[0].sig)
+        except ValueError as error:
+            raise _invalid(source, str(error)) from None
+        return cls(payload, signature, raw.verification_material.public_key.hint)
+
+
+def signed_bytes(payload: bytes) -> bytes:
+    """What the key signs: DSSE's pre-authentication encoding of a statement."""
+    return f"DSSEv1 {len(_PAYLOAD_TYPE)} {_PAYLOAD_TYPE} {len(payload)} ".encode() + payload
+
+
+class _Strict(BaseModel):
+    """Every byte counts: an unknown key is an error, so that no byte of a signature file can change unnoticed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
+
+
+class _PublicKey(_Strict):
+    hint: _Digest
+
+
+class _Material(_Strict):
+    public_key: _PublicKey
+    tlog_entries: list[None] = Field(default=[], max_length=0)
+
+
+class _DsseSignature(_Strict):
+    sig: str
+    keyid: Literal[""] = ""
+
+
+class _DsseEnvelope(_Strict):
+    payload: str
+    payload_type: Literal["application/vnd.in-toto+json"]
+    signatures: list[_DsseSignature] = Field(min_length=1, max_length=1)
+
+
+class _SigstoreBundle(_Strict):
+    media_type: Literal["application/vnd.dev.sigstore.bundle.v0.3+json"]
+    verification_material: _Material
+    dsse_envelope: _DsseEnvelope
+
+
+class _Open(BaseModel):
+    """Part of a statement: version 1.0 of the format lets signers add keys."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def _inside(name: str) -> str:
+    """Check that a name is relative to the bundle's folder and stays in it."""
+    if "\0" in name or "\\" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
+        raise ValueError("a file outside of the bundle's folder")
+    return name
+
+
+class _Resource(_Open):
+    name: Annotated[str, AfterValidator(_inside)]
+    algorithm: Literal["sha256"]
+    digest: _Digest
+    bytes: int | None = Field(default=None, ge=0)
+
+
+class _Serialization(_Open):
+    method: Literal["files"]
+    hash_type: Literal["sha256"]
+
+
+class _Own(_Open):
+    version: int = Field(default=0, ge=0, lt=1 << 53)
+    expires: date | None = None
+
+
+class _Predicate(_Open):
+    serialization: _Serialization
+    resources: list[_Resource] = Field(min_length=1)
+    pvlr: _Own | None = None
+
+
+class _Subject(_Open):
+    name: str = Field(min_length=1)
+
+
+class _Statement(_Open):
+    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
+    subject: list[_Subject] = Field(min_length=1, max_length=1)
+    predicate_type: Literal["https://model_signing/signature/v1.0"] = Field(alias="predicateType")
+    predicate: _Predicate
+
+
+def _parse(model: type[_Model], data: bytes, source: str) -> _Model:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _invalid(source, f"{where}: {first['msg']}" if where else first["msg"]) from None
+
+
+def _decode(text: str) -> bytes:
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:  # the last character has bits that decoding drops
+        raise binascii.Error("base64 that is not canonical")
+    return data
+
+
+def _invalid(source: str, got: str) -> errors.SignatureInvalidError:
+    return errors.SignatureInvalidError(
+        source,
+        expected="a signature by a key, in the format of OpenSSF Model Signing v1.0",
+        got=got,
+        hint="Copy the signature again, or sign the bundle again with pvlr sign.",
+    )

@@ -1,0 +1,133 @@
+"""The newest version of each signed bundle that this machine has used, against the return of an old one.
+
+An attacker who can write neither the keys nor this file cannot bring back a bundle that was replaced, although its
+signature is still valid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import errors
+from ..files import read_file, write_files
+
+_MAX_BYTES = 1 << 20
+
+
+def default_path() -> Path | None:
+    """``$PVLR_STATE`` (None if it is empty), else ``versions.json`` in the state folder of systemd or of this user.
+
+    Raises:
+        OptionError: this user has no home folder.
+    """
+    setting = os.environ.get("PVLR_STATE")
+    if setting is not None:
+        return Path(setting).absolute() if setting else None
+    if service := os.environ.get("STATE_DIRECTORY"):
+        return Path(service) / "versions.json"
+    try:
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    except RuntimeError:
+        raise errors.OptionError(
+            "PVLR_STATE",
+            expected="a file for the versions of signed bundles",
+            got="no home folder",
+            hint="Set PVLR_STATE to a file that this user can write; empty: no protection against rollback.",
+        ) from None
+    return Path(base) / "pvlr_sdk" / "versions.json"
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The state file at ``path``; with None nothing is recorded or refused.
+
+    ``allow_rollback``: accept an older version, which then becomes the newest.
+    """
+
+    path: Path | None
+    allow_rollback: bool = False
+
+    def check(self, name: str, version: int, source: str) -> None:
+        """Check a bundle's version; ``source`` names it in errors.
+
+        Raises:
+            RollbackError: a newer one has been accepted before.
+            OptionError: the state file is unreadable.
+        """
+        if self.path is None or self.allow_rollback:
+            return
+        newest = self._read(self.path).get(name, 0)
+        if version < newest:
+            raise errors.RollbackError(
+                source,
+                expected=f"version {newest} of {name} or a newer one",
+                got=f"version {version}" if version else "a signature without a version",
+                hint=f"Use the newer bundle. To go back, run pvlr verify-signature {Path(source).with_suffix('.plan')} "
+                "--allow-rollback.",
+            )
+
+    def accept(self, name: str, version: int) -> None:
+        """Record a version that works; later, older ones are refused.
+
+        Raises:
+            OptionError: the state file is unreadable.
+            OutputError: it cannot be written.
+        """
+        if self.path is None or self._settled(self._read(self.path), name, version):
+            return
+        with _lock(self.path):
+            versions = self._read(self.path)
+            if not self._settled(versions, name, version):
+                text = json.dumps({**versions, name: version}, indent=1, sort_keys=True) + "\n"
+                write_files({self.path: text.encode()}, private=True)
+
+    def _settled(self, versions: dict[str, int], name: str, version: int) -> bool:
+        newest = versions.get(name, 0)
+        return version == newest or (version < newest and not self.allow_rollback)
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, int]:
+        try:
+            versions = json.loads(read_file(path, _MAX_BYTES))
+            if isinstance(versions, dict) and all(type(version) is int for version in versions.values()):
+                return versions
+            got = "other contents"
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            got = error.strerror or str(error)
+        except (ValueError, RecursionError):
+            got = "invalid JSON"
+        # Not treated as empty: whoever can damage the file could then bring back an old bundle.
+        raise errors.OptionError(
+            "PVLR_STATE",
+            expected=f"the versions of signed bundles in {path}",
+            got=got,
+            hint="Restore the file. Without it, the next bundle is accepted in any version.",
+        )
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Exclude other processes: the version that one of them records must not be overwritten by an older one."""
+    import fcntl
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path.with_suffix(".lock"), "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        if isinstance(error, errors.PvlrError):
+            raise
+        raise errors.OutputError(
+            str(path),
+            expected="a writable state file",
+            got=error.strerror or str(error),
+            hint="Set PVLR_STATE to a file that this user can write; empty: no protection against rollback.",
+        ) from None

@@ -1,0 +1,58 @@
+"""``pvlr bank``: label banks from words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import errors
+from .groups import Command, Group
+
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
+
+
+@app.callback()
+def bank() -> None:
+    """Make label banks: what a plan's labels mean, as data."""
+
+
+@app.command(cls=Command, no_args_is_help=True)
+def make(
+    words: Annotated[str, typer.Option("--words", "-w", metavar="WORDS", help="Words or phrases, between commas.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The label bank to write.")],
+    template: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A prompt with {} for the word; repeatable.", show_default="three prompts"),
+    ] = None,
+    descriptions: Annotated[
+        Path | None, typer.Option(metavar="JSON", help='A file {"word": "what it looks like"}, for any of the words.')
+    ] = None,
+) -> None:
+    """Encode words as a label bank, without PyTorch.
+
+    Each word is put into the prompts, which the text encoder MiniLM reads.
+    Needs the extra \\[words].
+
+    \b
+    [bold]Examples[/bold]
+    pvlr bank make --words "forklift, hard hat, spilled liquid" -o bank.safetensors
+    pvlr bank make --words "cat, dog" --template "a drawing of a {}." -o drawings.safetensors
+    """
+    from ..bundle.labels import TEMPLATES, LabelBank
+
+    given = [word for word in words.split(",") if word.strip()]
+    described = None if descriptions is None else _read(descriptions)
+    LabelBank.from_words(given, templates=template or TEMPLATES, descriptions=described).save(out)
+    print(out)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        got = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        hint = 'For example {"hard hat": "a helmet that workers wear"}.'
+        raise errors.OptionError("--descriptions", expected="a JSON file", got=got, hint=hint) from None

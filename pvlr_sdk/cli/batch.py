@@ -1,0 +1,135 @@
+"""``pvlr batch``: tags of an archive, as a Parquet dataset."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import check_choice
+from . import options
+from .completion import words
+
+if TYPE_CHECKING:
+    from ..batch import Summary
+
+_ENGINES = ("local", "ray")
+_ray = partial(typer.Option, rich_help_panel="Ray")
+
+
+def batch(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A folder, pattern, Parquet file or tar; a path or URL.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL.")],
+    plan: options.PlanOption = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold", "-t", help="One threshold for all labels (0 to 1).", show_default="set by the plan"
+        ),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="Keep at most this many tags per image.")] = None,
+    scores: Annotated[bool, typer.Option("--scores", help="Write the scores of all labels too.")] = False,
+    fast_jpeg: Annotated[
+        bool,
+        typer.Option("--fast-jpeg", help="Decode large JPEGs at reduced size: faster, with slightly different scores."),
+    ] = False,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Decode images in restricted processes: for images from strangers.")
+    ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="GLOB", help="Leave out paths, names or folders; repeatable."),
+    ] = None,
+    only_new: Annotated[
+        bool, typer.Option("--only-new", help="In changed folders, tag only images that have no row yet.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Tag the rows with an error again.")] = False,
+    id_column: Annotated[str, typer.Option(metavar="NAME", help="Column of ids in Parquet files.")] = "id",
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column of URLs, paths or encoded bytes in Parquet files.",
+            show_default="bytes, image, uri, url or path",
+        ),
+    ] = None,
+    shard_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Images of a folder per output file, on average.")
+    ] = 500,
+    engine: Annotated[
+        str, typer.Option(help="local (this machine) or ray.", autocompletion=words(*_ENGINES))
+    ] = "local",
+    address: Annotated[
+        str | None, _ray(help="Address of the cluster.", show_default="$RAY_ADDRESS, else this machine")
+    ] = None,
+    workers: Annotated[int | None, _ray(metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs")] = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    as_json: options.Json = False,
+) -> None:
+    """Tag an archive into a Parquet dataset, on this machine or on a Ray cluster.
+
+    Writes one file per shard: some images of a folder, a Parquet file or a tar. A
+    file that is there is complete, so the same command continues a run that was
+    stopped, with any engine. A failed image is a row with its error, and the
+    exit status is 2. Needs the extra \\[batch].
+
+    \b
+    [bold]Examples[/bold]
+    pvlr batch photos/ --out tags/
+    pvlr batch photos/ --out tags/ --exclude thumbs --only-new
+    pvlr batch 'shards/*.tar' --out tags/ --scores --json
+    pvlr batch s3://bucket/photos --out s3://bucket/tags --engine ray
+    """
+    from ..batch.columns import Columns
+    from ..batch.job import Job, here
+    from ..batch.on_ray import on_ray
+    from ..batch.shards import Input
+    from .screen import Screen, note
+
+    check_choice("--engine", engine, _ENGINES)
+    job = Job(
+        Input(source, tuple(exclude or ()), shard_size, Columns(id_column, image_column)),
+        out,
+        plan,
+        scores,
+        only_new,
+        retry_failed,
+        {"threshold": threshold, "top_k": top_k, "reduced_jpeg": fast_jpeg, "precision": precision},
+        {"device": device, "isolate": isolate, "num_threads": threads},
+    )
+    chosen = on_ray(address, workers=workers, threads=threads or 1) if engine == "ray" else here
+    # The shards are counted for the progress bar only, which a terminal shows.
+    with Screen(job.count() if sys.stderr.isatty() else 0, "Tagging", "shards") as screen:
+        try:
+            summary = job.run(chosen, lambda _: screen.step())
+        except KeyboardInterrupt:
+            note("interrupted: each file in the dataset is complete; the same command continues.")
+            raise typer.Exit(130) from None
+    _show(summary, as_json)
+    if summary.failed or summary.unreadable:
+        raise typer.Exit(2)
+
+
+def _show(summary: Summary, as_json: bool) -> None:
+    from .screen import complain, print_facts, print_json
+
+    for error in summary.unreadable.values():
+        complain(error)
+    numbers = summary.to_dict()
+    if as_json:
+        print_json(numbers)
+        return
+    failed = ", ".join(f"{count} {name}" for name, count in numbers["failed"].items())
+    rows = [
+        ("images", f"{summary.images}, {numbers['images_per_second']} per second"),
+        ("failed", failed or 0),
+        ("shards", f"{summary.shards}, and {summary.present} that had results"),
+        ("unreadable", len(summary.unreadable) or None),
+        ("core hours", numbers["core_hours"]),
+    ]
+    print_facts(summary.dataset, rows)

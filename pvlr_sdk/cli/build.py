@@ -1,0 +1,173 @@
+"""``pvlr build``: a plan from an exported network."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import errors
+from ..bundle.schema import ATTENTIONS, DEVICES, HARDWARE, PRECISIONS
+from . import options
+from .completion import models, words
+from .info import print_info
+
+if TYPE_CHECKING:
+    from ..compile.calibration import CalibrationImages
+
+_tensorrt = partial(typer.Option, rich_help_panel="TensorRT")
+
+
+def build(
+    onnx: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL.onnx|RUN",
+            help="An exported network, the name of a model, or with --size the folder that `pvlr train` wrote.",
+            autocompletion=models,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="PLAN", help="The plan to write.", show_default="engine.plan beside MODEL"),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|WxH,...",
+            help="Input size of a plan from RUN, engine-SIZE.plan; several are compared on --images.",
+            show_default="that of MODEL",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --size: images with --labels to measure each plan on.")
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The label bank.", show_default="MODEL.labels.safetensors beside MODEL"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, or tensorrt for the GPU of this machine.", autocompletion=words(*DEVICES))
+    ] = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16, int8, or fp16 (TensorRT).", autocompletion=words("auto", *PRECISIONS))
+    ] = "auto",
+    calibration_images: options.CalibrationImages = None,
+    labels: options.OptionalLabels = None,
+    split: options.Split = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            help="Minimum share of images with the same tags as fp32; below it no plan is written.",
+            show_default="0.9; 0.98 for TensorRT except in int8",
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None, _tensorrt(metavar="MIN:OPT:MAX", help="Batch sizes of the plan; 1:1:8 by default, 1 with --dla.")
+    ] = None,
+    attention: Annotated[
+        str,
+        _tensorrt(
+            help="native, fused (our plugin), or auto: the faster one that keeps the tags.",
+            autocompletion=words("auto", *ATTENTIONS),
+        ),
+    ] = "auto",
+    workspace: Annotated[int | None, _tensorrt(metavar="MIB", help="Limit of the scratch memory of a layer.")] = None,
+    hardware: Annotated[
+        str,
+        _tensorrt(
+            help="GPUs that run it: this (model), capability (same compute capability) or ampere+.",
+            autocompletion=words(*HARDWARE),
+        ),
+    ] = "this",
+    version_compatible: Annotated[
+        bool, _tensorrt("--version-compatible", help="Also run with newer TensorRT, in this one's lean runtime.")
+    ] = False,
+    dla: Annotated[int | None, _tensorrt(metavar="CORE", help="DLA core of a Jetson; int8 or fp16 only.")] = None,
+    verbose: Annotated[bool, _tensorrt("--verbose", help="Log all messages of TensorRT.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Build a plan from an exported network and its label bank.
+
+    Writes the plan, its manifest (.json) and its label bank
+    (.labels.safetensors). Keep the three files together.
+
+    A TensorRT plan is built on the GPU that will run it; the log of TensorRT is
+    written beside it as .build.log.
+
+    With --calibration-images, every precision is compared with fp32 on images
+    that the quantisation did not see, and auto selects the fastest one that
+    passes. int8 needs the extra \\[int8].
+
+    With --size, RUN is exported at other input sizes than that of training (needs
+    the extra \\[train]). With --images and --labels, the mAP of each size is
+    printed, and the smallest that loses at most 0.3.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr build model.onnx
+    pvlr build model.onnx --out plans/engine.plan --precision fp32
+    pvlr build model.onnx --precision int8 --calibration-images photos/
+    pvlr build model.onnx --calibration-images photos/ --labels labels.csv
+    pvlr build model.onnx --device tensorrt --batch 1:1:8
+    pvlr build runs/my-photos --size 224
+    pvlr build runs/my-photos --size 192,224 --images photos/ --labels labels.csv
+    """
+    from ..bundle.catalogue import find_plan
+    from ..compile.build import build as build_plan
+    from ..compile.tensorrt.options import Batch, BuildOptions
+    from .phases import Phases
+    from .sizes import build_sizes, compare_sizes, parse_sizes
+
+    batches = Batch.parse(batch or ("1:1:8" if dla is None else "1"))
+
+    def make(network: Path, plan: Path) -> None:
+        measured = labels if images is None or calibration_images is not None else None
+        beside = bank or network.with_suffix(".labels.safetensors")
+        with Phases() as phases:
+            build_plan(
+                network,
+                plan,
+                device=device,
+                precision=precision,
+                bank=bank,
+                calibration_images=images_for(calibration_images, measured, split, beside),
+                min_agreement=min_agreement,
+                options=BuildOptions(batches, attention, workspace, hardware, version_compatible, dla, verbose),
+                watcher=phases,
+            )
+
+    if size is not None or images is not None:
+        plans = build_sizes(onnx, parse_sizes(size), make, out, images, labels)
+        if images is not None and labels is not None:
+            compare_sizes(plans, images, labels, split, as_json)
+            return
+        (plan,) = plans
+    else:
+        if not (onnx.is_file() or onnx.suffix):
+            onnx, out = find_plan(onnx), out or Path("engine.plan")  # beside the model it would replace its plan
+        plan = out or onnx.with_name("engine.plan")
+        make(onnx, plan)
+    print_info(plan, as_json, trust=False)  # a new plan has no signature yet
+
+
+def images_for(folder: Path | None, labels: Path | None, split: str | None, bank: Path) -> CalibrationImages | None:
+    """The images of ``--calibration-images``, with the targets of ``--labels`` and ``--split``.
+
+    Raises:
+        OptionError: ``--labels`` without ``--calibration-images``.
+    """
+    if folder is None:
+        if labels is not None:
+            expected, hint = "--calibration-images as well", "Give the folder of the images that it describes."
+            raise errors.OptionError("--labels", expected=expected, got="--labels alone", hint=hint)
+        return None
+    from ..bundle.labels import LabelBank
+    from ..compile.calibration import CalibrationImages
+    from ..evaluation.labels_csv import read_labels
+
+    if labels is None:
+        return CalibrationImages.below(folder)
+    return CalibrationImages.listed(folder, read_labels(labels, split, LabelBank.load(bank).names))

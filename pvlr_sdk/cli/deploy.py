@@ -1,0 +1,164 @@
+"""``pvlr deploy``: another plan for a site, running or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import errors
+from . import options
+from .completion import models
+
+_TIMEOUT, _POLL = 60.0, 0.5
+
+
+def deploy(
+    plan: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PLAN",
+            help="The new plan: a file, its folder, or the name of a model.",
+            autocompletion=models,
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."),
+    ] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Return to the previous plan.")] = False,
+    sequential: Annotated[
+        bool, typer.Option("--sequential", help="Close the running plan first, where memory is for one.")
+    ] = False,
+    as_json: options.Json = False,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+) -> None:
+    """Put another plan in use, or return to the previous one.
+
+    The new plan is tested and compared with the one in use, which stays if the
+    new one has other labels, is too slow or fails. A site file gets a copy in
+    plans/ beside it; a process that runs with it changes on SIGHUP. A server
+    changes at once, between two frames, and returns to the previous plan if
+    errors or a higher latency follow; the command waits until that is settled.
+    The token of the server is read from PVLR_TOKEN.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr deploy plans/new/engine.plan --to site.yaml
+    pvlr deploy pvlr-lite0-coco80 --to http://127.0.0.1:8000
+    pvlr deploy --rollback --to site.yaml
+    """
+    if to is None:
+        raise errors.OptionError("--to", expected="a site file or a URL", got="none", hint="Add --to site.yaml.")
+    if (plan is None) != rollback:
+        got = "both" if rollback else "neither"
+        raise errors.OptionError("PLAN", expected="a plan or --rollback", got=got, hint="Give one of them.")
+    call = _to_server if to.startswith(("http://", "https://")) else _to_file
+    result = call(plan, to, sequential)
+    if as_json:
+        from .screen import print_json
+
+        print_json(result)
+        return
+    from .screen import print_facts
+
+    times = f"{result['after_ms']:.1f} ms per inference, {result['before_ms']:.1f} ms before"
+    same = result["agreement"]
+    facts = [
+        ("plan", result["plan"][:16]),
+        ("time", times),
+        ("same tags", None if same is None else f"{100 * same:.0f} % of {result['frames']} live frames"),
+    ]
+    print_facts(f"{result['model']} is in use" if call is _to_server else f"{result['model']} is deployed", facts)
+    if call is _to_file:
+        from .screen import note
+
+        note("a process that runs with this file uses it after SIGHUP (systemctl reload) or a restart.")
+
+
+def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
+    from ..site.config import load_config
+    from ..site.deployment import Deployment
+    from ..site.factory import make_detectors, make_tagger
+
+    path = Path(to)
+    config = load_config(path)
+    settings = config.deploy.model_copy(update={"probation": 0.0})
+    with make_tagger(config) as tagger:
+        deployment = Deployment(tagger, None, path, settings, check=partial(make_detectors, config))
+        trial = deployment.rollback() if plan is None else deployment.deploy(plan, sequential=sequential or None)
+        status = deployment.status
+    return {
+        "model": status.model,
+        "plan": status.plan,
+        "frames": trial.frames,
+        "agreement": trial.agreement,
+        "before_ms": round(trial.before_ms, 3),
+        "after_ms": round(trial.after_ms, 3),
+    }
+
+
+def _to_server(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
+    base = to.rstrip("/")
+    if plan is None:
+        status = _ask(base, "POST", "/v1/rollback", {})
+    else:
+        source = os.path.abspath(plan) if os.path.exists(plan) else plan
+        status = _ask(base, "POST", "/v1/reload", {"plan": source, "sequential": sequential or None})
+    while status["state"] != "in use":
+        time.sleep(_POLL)
+        status = _ask(base, "GET", "/v1/plan")
+    if status["reason"]:
+        raise errors.DeployError(
+            plan or "rollback", expected="a plan that works", got=status["reason"], hint="The previous plan is in use."
+        )
+    return status
+
+
+def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
+    """The answer of a server; its problems become the exceptions that they were there."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+    class Stay(HTTPRedirectHandler):
+        """A redirect would take the token to another server."""
+
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
+    token = os.environ.get("PVLR_TOKEN")
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        request = Request(base + path, data, headers, method=method)
+        with build_opener(Stay).open(request, timeout=_TIMEOUT) as response:
+            return json.load(response)
+    except HTTPError as error:
+        raise _raised(base, error.code, error.read(100_000)) from None
+    except (OSError, HTTPException, ValueError) as error:
+        reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+        raise errors.DeployError(
+            base, expected="a running pvlr serve", got=reason, hint="Check the URL, and that the server runs."
+        ) from None
+
+
+def _raised(base: str, status: int, body: bytes) -> errors.PvlrError:
+    try:
+        problem = json.loads(body)
+        kind = getattr(errors, problem.get("error") or "", None)
+        if isinstance(kind, type) and issubclass(kind, errors.PvlrError):
+            names = ("argument", "expected", "got", "hint")
+            argument, expected, got, hint = (str(problem.get(name)) for name in names)
+            return kind(argument, expected=expected, got=got, hint=hint)
+        detail = str(problem["detail"]).rstrip(".")
+    except (ValueError, AttributeError, KeyError, TypeError):
+        detail = "another answer than that of pvlr serve"
+    hint = "Set PVLR_TOKEN to a token of this server." if status == 401 else "Check the URL."
+    return errors.DeployError(base, expected="the answer of pvlr serve", got=f"{status}: {detail}", hint=hint)

@@ -1,0 +1,102 @@
+"""``pvlr sign`` and ``pvlr verify-signature``: who vouches for a bundle."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import errors
+from . import options
+
+_KEYS = "Public keys: a folder of PEM files, or one such file."
+_STATE = "Newest version of each bundle that was used; empty: off."
+
+
+def sign(
+    plan: options.Plan,
+    key: Annotated[Path, typer.Option("--key", "-k", metavar="KEY.pem", help="Private key, ECDSA P-256 or Ed25519.")],
+    bundle_version: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Rises with each release; devices refuse lower ones.")
+    ] = 1,
+    expires: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the signature, in UTC.", show_default="never"
+        ),
+    ] = None,
+) -> None:
+    """Sign a bundle.
+
+    Writes the signature (.sig) beside the plan, in the format of OpenSSF Model
+    Signing. Sign again after each change of the plan, its thresholds or its
+    manifest. OpenSSL makes the keys: key.pem stays with the signer, those who
+    verify need the public key only. Needs the extra \\[sign].
+
+    \b
+    [bold]Examples[/bold]
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem
+    openssl pkey -in key.pem -pubout -out keys/me.pem
+    pvlr sign engine.plan --key key.pem
+    pvlr sign engine.plan --key key.pem --bundle-version 7 --expires 2027-12-31
+    """
+    from ..bundle.sign import sign as write_signature
+
+    def passphrase() -> str:
+        return str(typer.prompt(f"Passphrase of {key}", hide_input=True, err=True))
+
+    last = expires.date() if expires else None
+    print(write_signature(plan, key, version=bundle_version, expires=last, passphrase=passphrase))
+
+
+def verify_signature(
+    plan: options.Plan,
+    trust: Annotated[
+        Path | None, typer.Option("--trust", "-t", metavar="KEYS", envvar="PVLR_TRUST", help=_KEYS, show_default=False)
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", envvar="PVLR_STATE", help=_STATE, show_default="a file in the user's state folder"
+        ),
+    ] = None,
+    allow_rollback: Annotated[
+        bool, typer.Option("--allow-rollback", help="Accept an older version, here and from now on.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Verify the signature of a bundle, and all its files.
+
+    Every command that opens a plan does the same before it reads the plan if
+    PVLR_TRUST is set. Needs the extra \\[sign].
+
+    \b
+    [bold]Examples[/bold]
+    pvlr verify-signature engine.plan --trust keys/
+    PVLR_TRUST=keys/ pvlr tag photo.jpg --plan engine.plan
+    pvlr verify-signature old/engine.plan --trust keys/ --allow-rollback
+    """
+    from ..bundle.bundle import Bundle
+    from ..bundle.trust import Trust
+    from .screen import print_facts, print_json
+
+    if trust is None:
+        hint = "Give the folder of the public keys with --trust, or set PVLR_TRUST."
+        raise errors.OptionError("--trust", expected="the keys that may sign", got="none", hint=hint)
+    bundle = Bundle.open(plan, trust=Trust(trust, state, allow_rollback))
+    if allow_rollback:
+        bundle.accept()
+    signature = bundle.signature
+    assert signature is not None
+    if as_json:
+        print_json({"plan": str(bundle.path), "name": signature.name, **signature.to_dict()})
+        return
+    rows = [
+        ("plan", bundle.path),
+        ("key", signature.key),
+        ("version", signature.version or "none"),
+        ("expires", signature.expires or "never"),
+    ]
+    print_facts(f"{signature.name}: signature verified", rows)

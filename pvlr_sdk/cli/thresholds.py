@@ -1,0 +1,148 @@
+"""``pvlr thresholds``: new thresholds for a plan, chosen on labelled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import errors
+from . import options
+from .completion import models, words
+
+if TYPE_CHECKING:
+    from ..evaluation.thresholds import ThresholdsReport
+
+
+def thresholds(
+    plan: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PLAN", help="The plan to change, or with --dry-run a model's name.", autocompletion=models
+        ),
+    ],
+    images: options.Images,
+    labels: options.Labels,
+    split: options.Split = None,
+    rename: options.Map = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            metavar="OBJECTIVE",
+            help="f1, precision=P or recall=R, for each label.",
+            autocompletion=words("f1", "precision=", "recall="),
+        ),
+    ] = "f1",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the new thresholds without writing them.")] = False,
+    as_json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+) -> None:
+    """Choose the thresholds of a plan on labelled images.
+
+    Writes them to the manifest and the label bank of the plan, and to that of its
+    network if it is in the same folder, from which later builds start. The
+    objectives:
+    f1 is the best F1 of each label, shrunk towards a common threshold where
+    images are few; precision=0.9 is the lowest threshold at which 90 % of the
+    tags are correct; recall=0.9 is the highest that finds 90 % of the positives.
+
+    The thresholds for 90 % precision, which watch and serve use by default
+    (--operating-point precise), are chosen too; none is lower than that of the
+    objective. Labels without a positive image keep their thresholds.
+
+    Do not choose thresholds on the images that you evaluate on.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr thresholds engine.plan --images photos/ --labels labels.csv --split val
+    pvlr thresholds engine.plan --images photos/ --labels labels.csv \\
+      --objective precision=0.9 --dry-run
+    """
+    from ..bundle.bundle import read_manifest
+    from ..bundle.catalogue import find_plan
+    from ..evaluation.labels_csv import parse_renames, read_labels
+    from ..evaluation.thresholds import Objective, set_thresholds
+    from .screen import Screen, print_json, report_failed
+
+    chosen_for = Objective.parse(objective)
+    if (found := find_plan(plan)) != plan and not dry_run and not plan.exists():
+        raise errors.OptionError(
+            "PLAN",
+            expected="a plan of your own",
+            got=f"the model {plan}, which other programs may use",
+            hint=f"Copy it first: cp -r {found.parent} my-{plan}",
+        )
+    plan = found
+    names = [label.name for label in read_manifest(plan).labels]
+    table = read_labels(labels, split, names, parse_renames(rename or []))
+    with Screen(len(table.files), "Tagging") as screen:
+        report = set_thresholds(
+            plan,
+            images,
+            table,
+            chosen_for,
+            write=not dry_run,
+            progress=screen.step,
+            device=device,
+            num_threads=threads,
+            precision=precision,
+        )
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print_report(report, plan)
+    if report_failed(report.failed_images, len(table.files)):
+        raise typer.Exit(2)
+
+
+def _print_report(report: ThresholdsReport, plan: Path) -> None:
+    from .screen import decimal, print_facts
+
+    def f1(kind: str) -> str:
+        measures = {"precision": f"{kind}P", "recall": f"{kind}R", "F1": f"{kind}F1"}
+        changes = (
+            f"{name} {decimal(report.before[key])} -> {decimal(report.after[key])}" for name, key in measures.items()
+        )
+        return ", ".join(changes)
+
+    print_facts(
+        f"{plan}: thresholds for {report.objective} on {report.images} images, in percent",
+        [
+            ("per class", f1("C")),
+            ("overall", f1("O")),
+            ("precise", f"precision {decimal(report.precise['OP'])}, recall {decimal(report.precise['OR'])}, overall"),
+            ("out of reach", ", ".join(report.missed) or None),
+            ("without images", ", ".join(label.label for label in report.labels if not label.positives) or None),
+            ("written", "yes" if report.written else "no (--dry-run)"),
+        ],
+    )
+    print()
+    print_facts(
+        "thresholds",
+        (
+            (
+                label.label,
+                f"{label.before:.3f} -> {label.after:.3f}  ({label.positives} images, "
+                f"precision {decimal(label.precision)}, recall {decimal(label.recall)})",
+            )
+            for label in report.labels
+            if label.positives
+        ),
+    )
+    print()
+    print_facts(
+        "precise thresholds",
+        (
+            (
+                label.label,
+                f"{label.precise:.3f}  (precision {decimal(label.precise_precision)}, "
+                f"recall {decimal(label.precise_recall)})",
+            )
+            for label in report.labels
+            if label.positives
+        ),
+    )

@@ -1,0 +1,38 @@
+"""``pvlr export triton``: a plan as a model repository for NVIDIA Triton Inference Server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def export_triton(
+    plan: options.Plan,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The model repository.")],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the model.", show_default="the plan's own")
+    ] = None,
+    instances: Annotated[int, typer.Option(metavar="N", min=1, help="Processes of a CPU plan.")] = 1,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Threads of each; 0: all cores.", rich_help_panel="Machine")
+    ] = 0,
+) -> None:
+    """Write a plan as a model repository for NVIDIA Triton Inference Server.
+
+    A CPU plan becomes a model of the Python backend; a TensorRT plan becomes an
+    ensemble with preprocessing and postprocessing. Each value in config.pbtxt
+    has its reason beside it. Prints the folders of the models.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr export triton engine.plan --out repo/
+    pvlr export triton pvlr-lite0-coco80 --out repo/ --name tags --instances 4 --threads 1
+    """
+    from ..compile.triton import export_triton as export
+
+    for folder in export(plan, out, name=name, instances=instances, threads=threads):
+        print(folder)

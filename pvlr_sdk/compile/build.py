@@ -1,0 +1,104 @@
+"""Builds a plan: exported network and label bank -> bundle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import errors
+from ..bundle.bundle import write_bundle
+from ..bundle.manifest import Manifest
+from ..bundle.schema import BACKENDS
+from ..frames.bgr import load_bgr
+from ..frames.frames import FrameLike
+from ..inference import golden
+from .builder import Builder, BuildRequest, Watcher
+from .calibration import CalibrationImages, missing_for_int8
+from .exported import read_exported
+from .onnx.quantize import check_nncf
+from .openvino import OpenVinoBuilder
+from .tensorrt.builder import TensorRtBuilder
+
+if TYPE_CHECKING:
+    from .tensorrt.options import BuildOptions
+
+BUILDERS: dict[str, Builder] = {
+    "cpu": OpenVinoBuilder(),
+    "tensorrt": TensorRtBuilder(),
+}
+"""The builder for each device."""
+
+
+def build(
+    onnx: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    precision: str = "auto",
+    bank: str | os.PathLike[str] | None = None,
+    golden_frame: FrameLike | None = None,
+    calibration_images: CalibrationImages | None = None,
+    min_agreement: float | None = None,
+    options: BuildOptions | None = None,
+    watcher: Watcher | None = None,
+) -> Manifest:
+    """Build a plan: check an exported network, compile it, check its accuracy and write the bundle.
+
+    Args:
+        onnx: the exported network in fp32.
+        out: the plan to write, with ``<stem>.json`` and ``<stem>.labels.safetensors`` beside it. TensorRT's log is
+            ``<stem>.build.log``.
+        device: ``cpu``, or ``tensorrt`` for this machine's NVIDIA GPU.
+        precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; TensorRT also has ``fp16``, its ``auto``. On a CPU ``auto``
+            is the fastest precision on this machine that keeps the tags, if there are calibration images; else bf16
+            on CPUs that compute in it.
+        bank: the label bank; by default ``<stem>.labels.safetensors`` beside the network.
+        golden_frame: the frame for the self-test at load, stored in the manifest; by default a synthetic one.
+        calibration_images: images to quantise with and to compare the plan with fp32 on. Without them a TensorRT plan
+            is compared on the golden frame alone.
+        min_agreement: the share of those images that must keep their tag set, 0..1; by default 0.9, for TensorRT 0.98
+            (int8: 0.9).
+        options: TensorRT's batches, attention and compatibility.
+        watcher: receives TensorRT's progress.
+
+    Returns:
+        the manifest that was written.
+
+    Raises:
+        OptionError: an option is invalid, or the device does not support it.
+        BackendError: the device cannot run the network.
+        ModelError: the file is not an exported PVLR network in fp32.
+        LabelBankError: the label bank is missing or does not fit the network.
+        AccuracyError: the plan changes the tags of too many images.
+        NonFiniteError: the network gives NaN or infinite logits.
+        OutputError: the bundle cannot be written; an earlier bundle there is untouched.
+        MissingPartError: a library that the device or the precision needs is not installed.
+        UnsupportedNodeError, BuildError: TensorRT cannot build the network.
+    """
+    errors.check_choice("device", device, (*BUILDERS, "auto"))
+    device = "cpu" if device == "auto" else device
+    builder = BUILDERS[device]
+    hints = {"hint": "fp16 is for --device tensorrt."} if precision == "fp16" else {}
+    errors.check_choice("precision", precision, ("auto", *BACKENDS[builder.backend].precisions), **hints)
+    builder.check(precision, options)
+    if precision == "int8" and calibration_images is None:
+        raise missing_for_int8()
+    if precision == "int8" or (precision == "auto" and calibration_images is not None and device == "cpu"):
+        check_nncf()
+    if min_agreement is not None and not 0 <= min_agreement <= 1:
+        raise errors.OptionError(
+            "min_agreement", expected="a share from 0 to 1", got=str(min_agreement), hint="0.9 is nine images of ten."
+        )
+    if os.path.realpath(onnx) == os.path.realpath(out):
+        raise errors.OptionError(
+            "out", expected="another file than the network", got=str(out), hint="Name another file with --out."
+        )
+    source = read_exported(onnx, bank)
+    if source.spec.open and (device != "cpu" or precision == "int8"):
+        got, hint = f"{device} in {precision}", "Build it from a closed network: pvlr export without --open."
+        raise errors.OptionError("device", expected="cpu in fp32 or bf16 for an open network", got=got, hint=hint)
+    frame = golden.default_frame() if golden_frame is None else load_bgr(golden_frame)
+    request = BuildRequest(Path(out), precision, frame, calibration_images, min_agreement, options, watcher)
+    bundle = builder.build(source, request)
+    return write_bundle(bundle.path, bundle.payload, bundle.labels, bundle.manifest)

@@ -1,0 +1,130 @@
+"""The interface of a builder, and what all builders share: the request, the fp32 reference and the manifest."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..backends.openvino import OpenVinoBackend
+from ..bundle.bundle import Bundle, describe, label_fields, shortest
+from ..bundle.manifest import GoldenSpec, InputSpec, Manifest
+from ..frames.preprocess import Preprocessor
+from ..inference import golden
+
+if TYPE_CHECKING:
+    from ..backends import Backend
+    from .calibration import CalibrationImages
+    from .exported import Exported
+    from .tensorrt.options import BuildOptions
+
+
+class Watcher(Protocol):
+    """Receives the progress of a build. Called from TensorRT's threads, one call at a time for each phase."""
+
+    def begin(self, phase: str, parent: str | None, steps: int) -> None:
+        """A phase of ``steps`` steps begins, inside the phase ``parent`` if that is given."""
+
+    def step(self, phase: str, done: int) -> None:
+        """``done`` steps of a phase are complete."""
+
+    def end(self, phase: str) -> None:
+        """A phase has ended, possibly early."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """The arguments of :func:`pvlr_sdk.compile.build.build` that builders read; ``frame`` is the golden frame."""
+
+    out: Path
+    precision: str
+    frame: NDArray[np.uint8]
+    calibration_images: CalibrationImages | None
+    min_agreement: float | None
+    options: BuildOptions | None
+    watcher: Watcher | None
+
+
+class Builder(Protocol):
+    """Builds plans for one backend."""
+
+    backend: str
+    """A key of :data:`pvlr_sdk.bundle.schema.BACKENDS`."""
+
+    def check(self, precision: str, options: BuildOptions | None) -> None:
+        """Raises OptionError for options that this backend does not support, before anything is read."""
+
+    def build(self, source: Exported, request: BuildRequest) -> Bundle:
+        """Compile a network, check its accuracy, and return the bundle to write.
+
+        Raises: see :func:`pvlr_sdk.compile.build.build`.
+        """
+
+
+class Reference:
+    """An exported network in fp32 on the CPU, which plans are compared with.
+
+    Raises:
+        NonFiniteError: the network gives NaN or infinite logits for the golden frame.
+    """
+
+    def __init__(self, source: Exported, frame: NDArray[np.uint8]) -> None:
+        self.source, self.frame = source, frame
+        self.preprocess = Preprocessor(source.spec.input)
+        self.backend = OpenVinoBackend(source.network, "fp32", cached=False)
+        self.logits = golden.logits_of(frame, self.backend, self.preprocess)
+        if not np.isfinite(self.logits).all():
+            raise golden.non_finite(source.network.source)
+
+    def difference(self, backend: Backend) -> float:
+        """The largest difference of a backend's golden logits from fp32; not finite if its logits are not."""
+        return float(np.abs(golden.logits_of(self.frame, backend, self.preprocess) - self.logits).max())
+
+    def bundle(
+        self,
+        out: Path,
+        payload: bytes,
+        *,
+        precision: str,
+        tolerance: dict[str, float],
+        built: dict[str, Any],
+        measured: dict[str, Any],
+        **backend: Any,
+    ) -> Bundle:
+        """Assemble a bundle and its manifest from the plan and the manifest's fields.
+
+        ``built["machine"]`` names the device; ``backend`` are the fields of one backend and its name.
+        """
+        spec, bank = self.source.spec, self.source.bank
+        if spec.open:  # only then: the manifest of a closed plan does not name what it lacks
+            backend["open"] = spec.open
+        manifest = Manifest(
+            **label_fields(bank),
+            name=spec.name,
+            precision=precision,
+            input=InputSpec(**spec.input.model_dump()),  # sets every field: a manifest has no implicit defaults
+            attention=spec.attention,
+            golden=GoldenSpec(
+                frame_png=golden.encode(self.frame),
+                logits=tuple(shortest(value) for value in self.logits),
+                tolerance=tolerance,
+            ),
+            built={
+                "pvlr_sdk": __version__,
+                "onnx_sha256": self.source.network.sha256,
+                "source": spec.source,
+                "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                **built,
+                "machine": f"{platform.machine()}, {built['machine']}",
+            },
+            measured=measured,
+            files={"plan": describe(payload), "labels": describe(bank.to_bytes())},
+            **backend,
+        )
+        return Bundle(out, manifest, payload, bank)

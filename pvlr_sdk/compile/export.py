@@ -1,0 +1,181 @@
+"""Converts an exported network to another precision, and compares it with fp32 before writing it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..backends import Backend, runtimes
+from ..bundle.bundle import labels_path
+from ..bundle.labels import LabelBank
+from ..bundle.schema import IMAGE, LOGITS, SIMILARITY
+from ..cores import available_cores
+from ..files import write_files
+from ..frames.device import DeviceFrame
+from ..frames.preprocess import Preprocessor
+from ..inference import golden
+from .exported import read_payload, read_spec
+from .gate import Agreement, compare, least_agreement, logits_of_all
+from .onnx import edit
+from .onnx.convert import convert, spec_of
+from .onnx.fused import with_definition
+from .onnx.rounding import emulated
+
+if TYPE_CHECKING:
+    from ..backends import Slot
+    from ..frames.frames import Frame, FrameLike
+    from .calibration import CalibrationImages
+
+_GATE = 200
+"""Images of the gate: emulating every rounding is slow."""
+
+
+def export_as(
+    onnx: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    precision: str = "fp16",
+    attention: str = "native",
+    calibration_images: CalibrationImages | None = None,
+    min_agreement: float | None = None,
+) -> tuple[Path, Agreement]:
+    """Convert an exported network and write it with its label bank, if it still gives the tags of fp32.
+
+    Args:
+        onnx: the network in fp32, ``<stem>.labels.safetensors`` beside it.
+        out: the output folder; the file there is called ``model-fp16.onnx`` or ``model-int8-fused.onnx``, for example.
+        precision, attention: as for :func:`convert`.
+        calibration_images: the user's images: half of them set the ranges for int8, the other half is the gate. Without
+            them the gate is eight synthetic images, and int8 is not available.
+        min_agreement: the share of the gate's images that must keep their tags, 0..1; None: 0.98, for int8 0.9.
+
+    Returns:
+        the file that was written, and the gate's measurements.
+
+    Raises:
+        AccuracyError, NonFiniteError: too many tags change, or logits are NaN or infinite; nothing was written.
+        LabelBankError: the label bank is missing.
+        OutputError: the files cannot be written.
+        ModelError, OptionError, MissingPartError, FrameError: as :func:`convert`.
+    """
+    source = os.fspath(onnx)
+    reference = read_payload(source)
+    bank = LabelBank.load(labels_path(source))
+    ranges: Sequence[FrameLike] = ()
+    frames: Sequence[FrameLike] = synthetic()
+    targets: NDArray[Any] | None = None
+    if calibration_images is not None:
+        calibration_images.check()
+        ranges, (frames, targets) = calibration_images.ranges, calibration_images.gate(_GATE)
+    if read_spec(reference, source).open:
+        hint = "Convert a closed network (pvlr export without --open), or build an open one as it is."
+        raise errors.ModelError(source, expected="a closed network", got="an open one", hint=hint)
+    payload = convert(reference, precision=precision, attention=attention, frames=ranges, source=source)
+    agreement = check(payload, reference, frames, bank.thresholds, targets, source=source)
+    agreement.check(least_agreement(precision) if min_agreement is None else min_agreement, f"precision {precision}")
+    fused = "-fused" if attention == "fused" else ""
+    path = Path(out) / f"{Path(source).stem}-{precision}{fused}.onnx"
+    write_files({path: payload, labels_path(path): bank.to_bytes()})
+    return path, agreement
+
+
+def synthetic() -> list[NDArray[np.uint8]]:
+    """The default golden frame, rotated and mirrored: eight BGR frames for a gate without images."""
+    turned = [np.rot90(golden.default_frame(), quarter) for quarter in range(4)]
+    return [np.ascontiguousarray(frame) for one in turned for frame in (one, one[:, ::-1])]
+
+
+def check(
+    payload: bytes,
+    reference: bytes,
+    frames: Iterable[FrameLike],
+    thresholds: NDArray[np.float32],
+    targets: NDArray[Any] | None = None,
+    *,
+    source: str = "network",
+) -> Agreement:
+    """Compare a network that :func:`convert` made with the original.
+
+    Every intermediate result is rounded to its type in the graph; sums inside an operator are float32. Tensor cores
+    compute the same, except for the order of the sums.
+
+    Args:
+        payload, reference: the converted and the fp32 network.
+        frames: frames of any kind, read once.
+        thresholds: float32 (C,).
+        targets: (N, C) of 1 (present), -1 (absent), 0 (unknown), for the mAP of both.
+        source: names the network in errors.
+
+    Raises:
+        MissingPartError: ONNX or ONNX Runtime is not installed.
+        FrameError: a frame is invalid.
+        NonFiniteError: the converted network gives NaN or infinite logits.
+    """
+    preprocess = Preprocessor(spec_of(edit.load(reference, "reference"), "reference").input)
+    images = [preprocess.load(frame) for frame in frames]
+    logits, exact = (logits_of_all(images, OnnxBackend(network)) for network in (payload, reference))
+    if not np.isfinite(logits).all():
+        raise golden.non_finite(source)
+    return compare(logits, exact, thresholds, targets)
+
+
+class OnnxBackend(Backend):
+    """A network in ONNX Runtime (a ``Backend``), for comparisons: slow, but exact to the graph."""
+
+    def __init__(self, payload: bytes) -> None:
+        try:
+            onnxruntime = runtimes.onnxruntime()
+        except ImportError as error:
+            raise errors.MissingPartError(
+                "onnxruntime", expected="ONNX Runtime", got=str(error), hint=errors.install_hint("int8")
+            ) from error
+        model = with_definition(edit.load(payload, "network"))
+        self.spec = spec_of(model, "network")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = available_cores()
+        options.log_severity_level = 3
+        # A CPU's integer kernels may saturate where a GPU's do not; in floating point the same sums are exact.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        self._session = onnxruntime.InferenceSession(
+            emulated(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self.precision: str = self.spec.precision
+        self.parallel = 1
+        self.info: dict[str, Any] = {
+            "backend": "onnxruntime",
+            "version": onnxruntime.__version__,
+            "device": "CPU",
+            "precision": self.precision,
+        }
+
+    def acquire(self) -> Slot:
+        size = self.spec.input
+        return _Slot(self._session, np.zeros((3, size.height, size.width), np.float32))
+
+    def release(self, slot: Slot) -> None:
+        """Slots are not reused."""
+
+
+class _Slot:
+    def __init__(self, session: Any, image: NDArray[np.float32]) -> None:
+        self._session = session
+        self._outputs: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self.input = image
+
+    def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
+        assert not isinstance(frame, DeviceFrame), "comparisons run on the CPU"
+        preprocess(frame.pixels, frame.order, self.input)
+
+    def start(self) -> None:
+        logits, similarity = self._session.run([LOGITS, SIMILARITY], {IMAGE: self.input[None]})
+        self._outputs = logits[0], similarity[0]
+
+    def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        assert self._outputs is not None
+        return self._outputs

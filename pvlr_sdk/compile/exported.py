@@ -1,0 +1,84 @@
+"""Reads the output of ``pvlr export``: a network, its metadata and its label bank."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+from .. import errors, files
+from ..backends.openvino import Network, read_network
+from ..bundle.bundle import labels_path
+from ..bundle.labels import LabelBank
+from ..bundle.manifest import ModelSpec, parse_spec
+from ..bundle.network import MAX_BYTES, check_network
+from ..bundle.open_labels import check_fits
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported network, its metadata and its label bank."""
+
+    network: Network
+    spec: ModelSpec
+    bank: LabelBank
+
+
+def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | None = None) -> Exported:
+    """Read an exported network and its label bank, by default the one beside it.
+
+    Raises:
+        ModelError: the file is not an exported PVLR network in fp32.
+        LabelBankError: the label bank is missing or damaged.
+    """
+    source = os.fspath(onnx)
+    payload, spec = read_file(source)
+    label_bank = LabelBank.load(labels_path(source) if bank is None else bank)
+    if spec.open:
+        check_fits(label_bank, spec.open, source)
+    return Exported(network_of(source, payload, spec, label_bank), spec, label_bank)
+
+
+def read_file(source: str) -> tuple[bytes, ModelSpec]:
+    """An exported network's bytes and metadata.
+
+    Raises: ModelError, as in :func:`read_exported`.
+    """
+    payload = read_payload(source)
+    spec = read_spec(payload, source)
+    if spec.precision != "fp32":
+        hint = "Use the network that it was made from: pvlr build sets the precision itself (--precision)."
+        raise errors.ModelError(source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint)
+    return payload, spec
+
+
+def read_payload(source: str) -> bytes:
+    """The bytes of an ONNX file, which is plain data.
+
+    Raises:
+        ModelError: it cannot be read.
+        UnsafeNetworkError: it is not ONNX as the exporter writes it.
+    """
+    try:
+        payload = files.read_file(source, MAX_BYTES)
+    except OSError as error:
+        got, hint = error.strerror or str(error), "Create one with pvlr export."
+        raise errors.ModelError(source, expected="an ONNX file", got=got, hint=hint) from None
+    check_network(payload, source)
+    return payload
+
+
+def network_of(source: str, payload: bytes, spec: ModelSpec, bank: LabelBank) -> Network:
+    """The network for the CPU backend, with the labels of ``bank``."""
+    return Network.of(source, payload, hashlib.sha256(payload).hexdigest(), spec, bank)
+
+
+def read_spec(payload: bytes, source: str) -> ModelSpec:
+    """An exported network's metadata.
+
+    Raises:
+        ModelError: the network cannot be read, or has no valid ``pvlr`` metadata.
+    """
+    model = read_network(payload, source)
+    path = ["framework", "pvlr"]
+    return parse_spec(model.get_rt_info(path).value if model.has_rt_info(path) else None, source)

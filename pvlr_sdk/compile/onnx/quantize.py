@@ -1,0 +1,171 @@
+"""Post-training quantisation of an exported fp32 network to int8, as plain ONNX.
+
+Only the backbone after its first layers is quantised. Those (up to ``fp32_until``) lose more accuracy by rounding than
+all others together, and the head is cheap and determines the scores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import errors
+from ...backends import runtimes
+from .edit import initializers, load, numpy, upstream
+
+if TYPE_CHECKING:
+    import onnx
+
+_HEAD = "/head/"
+"""Prefix of the head's nodes, as the exporter names them."""
+
+
+def check_nncf() -> None:
+    """Check that :func:`quantize` can run, before images are read for it.
+
+    Raises:
+        MissingPartError: NNCF, ONNX or ONNX Runtime is not installed.
+    """
+    try:
+        # NNCF runs the network with ONNX Runtime. It comes last: it takes seconds to import.
+        importlib.import_module("onnx")
+        runtimes.onnxruntime()
+        runtimes.nncf()
+    except ImportError as error:
+        raise errors.MissingPartError(
+            "precision",
+            expected="the packages that quantise to int8",
+            got=str(error),
+            hint=errors.install_hint("int8"),
+        ) from error
+
+
+def quantize(
+    payload: bytes,
+    frames: Sequence[Any],
+    prepare: Callable[[Any], NDArray[np.float32]],
+    fp32_until: str | None,
+    *,
+    for_tensorrt: bool = False,
+) -> bytes:
+    """Quantise weights (one scale per channel) and activations to 8 bits, with ranges measured on ``frames``.
+
+    Args:
+        payload: an exported network with the input ``image`` (batch, 3, H, W).
+        frames: frames to measure the ranges on.
+        prepare: returns the network's input for a frame: float32 (3, H, W).
+        fp32_until: the tensor up to which nothing is quantised; None: the input.
+        for_tensorrt: use signed activations with one scale per tensor, as TensorRT requires, and quantise only what
+            gains by int8 there: products with weights.
+
+    Returns:
+        an ONNX network with QuantizeLinear and DequantizeLinear around what an engine computes in int8; it keeps its
+        metadata.
+
+    Raises:
+        MissingPartError: NNCF, ONNX or ONNX Runtime is not installed.
+        ModelError: the network cannot be quantised.
+    """
+    check_nncf()
+    nncf = runtimes.nncf()
+
+    # nncf.set_log_level would also change the handlers, which may belong to the application.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    network = load(payload, "network")
+    for number, node in enumerate(network.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"  # ignored nodes are identified by name
+    batch = network.graph.input[0].type.tensor_type.shape.dim[0]
+    dynamic = type(batch)()
+    dynamic.CopyFrom(batch)
+    batch.dim_value = 1
+    name = network.graph.input[0].name
+    kept = _kept(network, fp32_until)
+    if for_tensorrt:
+        kept |= _no_gain_in_tensorrt(network, kept)
+    # NNCF draws its progress bar on stdout, which is for the command line's data.
+    progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    try:
+        with contextlib.redirect_stdout(progress):
+            result: onnx.ModelProto = nncf.quantize(
+                network,
+                nncf.Dataset(frames, lambda frame: {name: prepare(frame)[None]}),
+                subset_size=len(frames),
+                # Symmetric weights and activations, as TensorRT requires; faster on CPUs than zero points.
+                preset=nncf.QuantizationPreset.PERFORMANCE,
+                ignored_scope=nncf.IgnoredScope(names=sorted(kept), validate=False),
+                advanced_parameters=_one_scale_per_tensor() if for_tensorrt else None,
+            )
+    except errors.FrameError:
+        raise
+    except Exception as error:  # NNCF raises various classes
+        raise errors.ModelError(
+            "network", expected="one that NNCF can quantise", got=str(error), hint="Build it with --precision auto."
+        ) from error
+    if for_tensorrt:
+        _make_signed(result.graph)
+    result.graph.input[0].type.tensor_type.shape.dim[0].CopyFrom(dynamic)
+    del result.metadata_props[:]
+    result.metadata_props.extend(network.metadata_props)
+    return result.SerializeToString()
+
+
+def _one_scale_per_tensor() -> Any:
+    """Settings for activations, also before depthwise convolutions."""
+    parameters = runtimes.nncf().quantization.advanced_parameters
+    per_tensor = parameters.QuantizationParameters(per_channel=False)
+    return parameters.AdvancedQuantizationParameters(activations_quantization_params=per_tensor)
+
+
+def _make_signed(graph: onnx.GraphProto) -> None:
+    """Replace uint8 tensors without a zero point by int8 ones of the same range: TensorRT has no unsigned tensors."""
+    from onnx import TensorProto, numpy_helper
+
+    constants = initializers(graph)
+    unsigned = TensorProto.UINT8
+    done: set[str] = set()
+    for node in graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        scale, zero = (constants[name] for name in node.input[1:3])
+        if zero.data_type != unsigned and zero.name not in done:
+            continue
+        for tensor, values in (
+            (scale, (numpy(scale) * (255 / 127)).astype(np.float32)),
+            (zero, numpy(zero).astype(np.int8)),
+        ):
+            if tensor.name not in done:
+                tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+                done.add(tensor.name)
+    del graph.value_info[:]  # it has the old types
+
+
+def _no_gain_in_tensorrt(network: onnx.ModelProto, kept: set[str]) -> set[str]:
+    """In a transformer, all but products with weights: attention and residuals lose much by int8 and gain little."""
+    rest = [node for node in network.graph.node if node.name not in kept]
+    if not any(node.op_type == "LayerNormalization" for node in rest):
+        return set()
+    weights = set(initializers(network.graph))
+    return {
+        node.name for node in rest if node.op_type not in ("Conv", "MatMul", "Gemm") or not weights & set(node.input)
+    }
+
+
+def _kept(network: onnx.ModelProto, fp32_until: str | None) -> set[str]:
+    """The names of the nodes that are not quantised: those up to ``fp32_until``, and the head with all that follows."""
+    front = upstream(network.graph.node, fp32_until)
+    kept, head = set(), set[str]()
+    for node in network.graph.node:  # in topological order
+        if node.name.startswith(_HEAD) or head & set(node.input):
+            head.update(node.output)
+            kept.add(node.name)
+        elif node.output[0] in front:
+            kept.add(node.name)
+    return kept

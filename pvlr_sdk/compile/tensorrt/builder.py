@@ -1,0 +1,230 @@
+"""Builds TensorRT plans for this machine's GPU: compiled in the requested precision, compared with fp32, timed."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import errors
+from ...backends import cache
+from ...backends.tensorrt import TensorRtBackend, library, plugins
+from ...backends.tensorrt.cuda import open_cuda
+from ...bundle.manifest import TensorRtSpec
+from ...bundle.schema import ATTENTIONS
+from ...files import write_files
+from ...inference import golden
+from .. import gate
+from ..builder import BuildRequest, Reference
+from ..onnx.convert import convert
+from .compiler import compile_network
+from .options import BuildOptions
+
+if TYPE_CHECKING:
+    from ...backends import Backend
+    from ...bundle.bundle import Bundle
+    from ...frames.frames import FrameLike
+    from ..exported import Exported
+
+_SAME_NETWORK = 0.5
+"""Largest difference of a golden logit, as a share of the logits' spread: 0.2 for int8, 1 for another network."""
+
+
+class TensorRtBuilder:
+    """See :class:`pvlr_sdk.compile.builder.Builder`. Writes TensorRT's log beside the plan."""
+
+    backend = "tensorrt"
+
+    def check(self, precision: str, options: BuildOptions | None) -> None:
+        if options is not None and options.dla is not None and precision not in ("auto", "fp16", "int8"):
+            raise errors.OptionError(
+                "precision", expected="fp16 or int8 for the DLA", got=precision, hint="Omit --dla to use the GPU."
+            )
+
+    def build(self, source: Exported, request: BuildRequest) -> Bundle:
+        library.require()
+        work = _Work(source, request)
+        try:
+            built = work.build_all()
+        except errors.PvlrError:
+            work.write_log()  # it has the reason
+            raise
+        work.write_log()
+        chosen = _fastest(built, work.least)
+        measured = {
+            "precisions": {f"{work.precision} {item.attention}": item.to_dict() for item in built},
+            "min_agreement": work.least,
+            "calibrated_on": len(work.ranges) if work.precision == "int8" else 0,
+        }
+        if work.refused:
+            measured["refused"] = work.refused
+        return work.bundle(chosen.attention, chosen.plan, measured, chosen.golden_difference)
+
+
+@dataclass
+class _Built:
+    """A compiled plan and its measurements."""
+
+    attention: str
+    plan: bytes
+    agreement: gate.Agreement
+    golden_difference: float
+    milliseconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"inference_ms": round(self.milliseconds, 3), **self.agreement.to_dict()}
+
+
+class _Work:
+    """What the plans of one build have in common."""
+
+    def __init__(self, source: Exported, request: BuildRequest) -> None:
+        self.precision = "fp16" if request.precision == "auto" else request.precision
+        least = request.min_agreement
+        self.least = gate.least_agreement(self.precision) if least is None else least
+        self.refused: dict[str, str] = {}
+        self.ranges: Sequence[FrameLike] = []
+        self._source, self._out, self._watcher = source, request.out, request.watcher
+        self._options = request.options or BuildOptions()
+        self._gpu = open_cuda().gpu()
+        self._messages = library.Messages()
+        images: Sequence[FrameLike] = [request.frame]
+        self._targets: NDArray[Any] | None = None
+        if request.calibration_images is not None:
+            request.calibration_images.check()
+            self.ranges = list(request.calibration_images.ranges)
+            images, self._targets = request.calibration_images.gate()
+        self._images = images
+        self._reference = Reference(source, request.frame)
+        self._exact = self._logits(self._reference.backend)
+
+    def write_log(self) -> None:
+        """Write TensorRT's messages beside the plan."""
+        if self._messages.lines:
+            write_files({self._out.with_suffix(".build.log"): self._messages.text().encode()})
+
+    def build_all(self) -> list[_Built]:
+        """Build a plan for each requested attention. With ``auto``, an attention that fails is left out."""
+        wanted = ATTENTIONS if self._options.attention == "auto" else (self._options.attention,)
+        built: list[tuple[_Built, Backend]] = []
+        failed: errors.PvlrError | None = None
+        for attention in wanted:
+            try:
+                built.append(self._build(attention))
+            except errors.PvlrError as error:
+                failed, self.refused[attention] = error, str(error)
+                if len(wanted) == 1:
+                    raise
+                _clear_frames(error)
+        if not built:
+            assert failed is not None
+            raise failed
+        times = gate.median_times({item.attention: backend for item, backend in built})
+        for item, _ in built:
+            item.milliseconds = 1e3 * times[item.attention]
+        return [item for item, _ in built]
+
+    def bundle(self, attention: str, plan: bytes, measured: dict[str, Any], golden_difference: float) -> Bundle:
+        """The bundle of a compiled plan."""
+        options, gpu = self._options, self._gpu
+        spec = TensorRtSpec(
+            version=library.version(),
+            capability="{}.{}".format(*gpu.capability),
+            gpu=gpu.name,
+            multiprocessors=gpu.multiprocessors,
+            machine=platform.machine(),
+            hardware=options.hardware,
+            version_compatible=options.version_compatible,
+            batch=(options.batch.min, options.batch.opt, options.batch.max),
+            attention=attention,
+            plugins=plugins.version() if attention == "fused" else None,
+            dla=options.dla,
+        )
+        return self._reference.bundle(
+            self._out,
+            plan,
+            backend=TensorRtBuilder.backend,
+            precision=self.precision,
+            tensorrt=spec,
+            # Twice the difference measured here: the next time TensorRT times its kernels, others may win.
+            tolerance={self.precision: max(0.02, 2 * golden_difference)},
+            built={
+                "tensorrt": library.version(),
+                "cuda_driver": gpu.driver,
+                "onnx": self._source_name(),
+                "machine": gpu.name,
+            },
+            measured=measured,
+        )
+
+    def _source_name(self) -> str:
+        """The network's name for the command that rebuilds the plan, with its folder if the plan has the same name."""
+        path = Path(self._source.network.source)
+        return path.name if path.name != self._out.name else f"{path.resolve().parent.name}/{path.name}"
+
+    def _build(self, attention: str) -> tuple[_Built, Backend]:
+        if attention == "fused":
+            plugins.find()  # fail before minutes are spent on anything else
+        network, fused = self._source.network, attention == "fused"
+        source, precision = network.source, self.precision
+        payload = convert(network.payload, precision=precision, attention=attention, frames=self.ranges, source=source)
+        self._messages.add("INFO", f"pvlr: {source}, {precision}, {attention} attention")
+        folder, key = cache.cache_folder(), self._timings_key()
+        timings = (cache.load(folder, key) if folder else None) or b""
+        compiled = compile_network(
+            payload, source, self._options, self._messages, with_plugins=fused, timings=timings, watcher=self._watcher
+        )
+        if folder and compiled.timings:
+            cache.store(folder, key, compiled.timings)
+        backend = TensorRtBackend(self.bundle(attention, compiled.plan, {}, 0.0))
+        difference = self._golden_difference(backend, attention)
+        thresholds = self._source.bank.thresholds
+        agreement = gate.compare(self._logits(backend), self._exact, thresholds, self._targets)
+        return _Built(attention, compiled.plan, agreement, difference), backend
+
+    def _golden_difference(self, backend: Backend, attention: str) -> float:
+        """Largest difference of the golden logits from fp32. One as large as another network's is an error."""
+        difference, limit = self._reference.difference(backend), _SAME_NETWORK * float(np.ptp(self._reference.logits))
+        name = f"{attention} attention, {self.precision}"
+        if not np.isfinite(difference):
+            raise golden.non_finite(name)
+        if difference > limit:
+            raise errors.AccuracyError(
+                name,
+                expected=f"golden logits within {limit:.3g} of fp32",
+                got=f"a difference of {difference:.3g}",
+                hint="Build the plan in fp32; if that fails too, report it with the build log.",
+            )
+        return difference
+
+    def _logits(self, backend: Backend) -> NDArray[np.float32]:
+        """The logits (N, C) of the gate's images."""
+        return gate.logits_of_all(map(self._reference.preprocess.load, self._images), backend)
+
+    def _timings_key(self) -> str:
+        gpu = self._gpu
+        what = f"timings {library.version()} {gpu.name} {gpu.capability} {gpu.multiprocessors} {gpu.driver}"
+        return hashlib.sha256(what.encode()).hexdigest()[:40]
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Release what an error's frames hold, such as an engine: a small board needs the memory for the next plan."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _fastest(built: list[_Built], least: float) -> _Built:
+    """The fastest plan that passes the gate; AccuracyError if none does."""
+    passed = [item for item in built if item.agreement.tag_sets >= least]
+    if not passed:
+        best = max(built, key=lambda item: item.agreement.tag_sets)
+        best.agreement.check(least, f"{best.attention} attention")
+    return min(passed, key=lambda item: item.milliseconds)

@@ -1,0 +1,241 @@
+"""Compiles an ONNX network to a TensorRT plan, with one code path for TensorRT 10.3 to 11.x (and TensorRT-RTX).
+
+Networks are strongly typed: the graph determines the precision. TensorRT 11 supports nothing else, and TensorRT 10 has
+a flag for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import TYPE_CHECKING, TypeVar
+
+from ... import errors
+from ...backends.tensorrt import plugins
+from ...backends.tensorrt.library import Messages, logger, start, version
+from ...bundle.network import check_network
+from .options import BuildOptions
+from .parse import parse
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+    from ..builder import Watcher
+
+Result = TypeVar("Result")
+
+_MIB = 2**20
+_DLA_IDLE = "no layer in the network can run on DLA"
+"""Part of a warning by TensorRT, which builds the plan nevertheless."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A plan, and TensorRT's timing cache for the next build."""
+
+    plan: bytes
+    timings: bytes
+
+
+def compile_network(
+    payload: bytes,
+    source: str,
+    options: BuildOptions,
+    messages: Messages,
+    *,
+    with_plugins: bool = False,
+    timings: bytes = b"",
+    watcher: Watcher | None = None,
+) -> Compiled:
+    """Build a plan with TensorRT. Ctrl-C ends the build at TensorRT's next step and leaves nothing behind.
+
+    Args:
+        payload: the ONNX network, strongly typed.
+        source: names the network in errors.
+        options: batches, memory, compatibility.
+        messages: receives TensorRT's log.
+        with_plugins: the network has nodes of the plugin library.
+        timings: the timing cache of an earlier build with the same version and GPU; b"" for none.
+        watcher: receives the progress.
+
+    Raises:
+        MissingPartError: there is no plugin library.
+        UnsafeNetworkError: the network is not ONNX as the exporter writes it.
+        UnsupportedNodeError: the parser does not support a node.
+        BuildError: TensorRT cannot build a plan.
+        KeyboardInterrupt: the user interrupted the build.
+    """
+    check_network(payload, source)
+    if with_plugins:
+        import tensorrt as trt
+
+        plugins.load(trt.get_plugin_registry())
+    cancelled = Event()
+    return _interruptible(
+        lambda: _compile(payload, source, options, messages, timings, _monitor(watcher, cancelled)), cancelled
+    )
+
+
+def _compile(
+    payload: bytes,
+    source: str,
+    options: BuildOptions,
+    messages: Messages,
+    timings: bytes,
+    progress: trt.IProgressMonitor,
+) -> Compiled:
+    import tensorrt as trt
+
+    messages.reason("")  # drop the errors of an earlier build
+    before = len(messages.lines)
+    log = logger(messages, verbose=options.verbose)
+    builder = start(trt.Builder, log, messages)
+    network = builder.create_network(_strongly_typed())
+    parse(trt, network, log, payload, source)
+    config = builder.create_builder_config()
+    # On by default: it rounds the inputs of float32 products to 10 bits. The graph uses float32 for its accuracy.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    _set_batch(builder, network, config, options)
+    if options.workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace * _MIB)
+    _set_compatibility(config, options)
+    if options.dla is not None:
+        _use_dla(builder, config, options.dla, source)
+    cache = _timing_cache(config, timings, messages)
+    config.progress_monitor = progress
+    plan: trt.IHostMemory | None = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise errors.BuildError(
+            source,
+            expected=f"a plan from TensorRT {version()}",
+            got=messages.reason("no reason given"),
+            hint="See the build log beside the plan; --attention native or a larger --workspace may help.",
+        )
+    if options.dla is not None and any(_DLA_IDLE in line for line in list(messages.lines)[before:]):
+        raise errors.BuildError(
+            source,
+            expected=f"layers that DLA core {options.dla} can run",
+            got="none: the GPU would run all layers",
+            hint="Omit --dla. The build log beside the plan has the reason for each layer.",
+        )
+    return Compiled(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
+
+
+def _strongly_typed() -> int:
+    import tensorrt as trt
+
+    # Deprecated in TensorRT 11, whose networks are always strongly typed; a version without the flag needs none.
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _set_batch(
+    builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, options: BuildOptions
+) -> None:
+    import tensorrt as trt
+
+    profile = builder.create_optimization_profile()
+    batch = options.batch
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = [tensor.shape[axis] for axis in range(len(tensor.shape))]
+        if shape[0] == -1:
+            sizes = (trt.Dims([size, *shape[1:]]) for size in (batch.min, batch.opt, batch.max))
+            profile.set_shape(tensor.name, *sizes)
+        elif (batch.min, batch.max) != (shape[0], shape[0]):
+            raise errors.OptionError(
+                "batch", expected=f"{shape[0]}, which the network fixes", got=str(batch), hint="Omit --batch."
+            )
+    config.add_optimization_profile(profile)
+
+
+def _set_compatibility(config: trt.IBuilderConfig, options: BuildOptions) -> None:
+    import tensorrt as trt
+
+    level = {"capability": "SAME_COMPUTE_CAPABILITY", "ampere+": "AMPERE_PLUS"}.get(options.hardware)
+    if level is not None:
+        found = getattr(trt.HardwareCompatibilityLevel, level, None)
+        if found is None:
+            raise errors.BuildError(
+                "hardware",
+                expected="a TensorRT that supports this compatibility",
+                got=f"version {version()}",
+                hint="Update TensorRT, or build with --hardware this.",
+            )
+        config.hardware_compatibility_level = found
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        # A runtime inside the plan would be native code that runs when the plan is loaded.
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
+
+
+def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int, source: str) -> None:
+    import tensorrt as trt
+
+    if core >= builder.num_DLA_cores:
+        raise errors.BuildError(
+            source,
+            expected=f"DLA core {core}",
+            got=f"a device with {builder.num_DLA_cores} DLA cores for this TensorRT",
+            hint="Omit --dla to run on the GPU.",
+        )
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+
+
+def _timing_cache(config: trt.IBuilderConfig, timings: bytes, messages: Messages) -> trt.ITimingCache | None:
+    """The build's timing cache, to be kept alive until its end; empty if TensorRT rejects the timings."""
+    for data in (timings, b""):
+        cache: trt.ITimingCache | None = config.create_timing_cache(data)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+        messages.reason("")  # TensorRT logs an error; the build continues without it
+    return None
+
+
+def _monitor(watcher: Watcher | None, cancelled: Event) -> trt.IProgressMonitor:
+    """A progress monitor that calls ``watcher``, and ends the build at its next step once ``cancelled`` is set."""
+    import tensorrt as trt
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if watcher:
+                watcher.begin(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if watcher:
+                watcher.step(phase_name, step + 1)
+            return not cancelled.is_set()
+
+        def phase_finish(self, phase_name: str) -> None:
+            if watcher:
+                watcher.end(phase_name)
+
+    return Monitor()
+
+
+def _interruptible(work: Callable[[], Result], cancelled: Event) -> Result:
+    """Run ``work`` in a thread, so that the main thread handles Ctrl-C while TensorRT's native code runs."""
+    outcome: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # re-raised in the caller
+            outcome.set_exception(error)
+
+    thread = Thread(target=run, name="pvlr-tensorrt-build")
+    try:
+        thread.start()
+        return outcome.result()
+    except KeyboardInterrupt:
+        cancelled.set()
+        wait([outcome])  # TensorRT stops at its next step
+        thread.join()
+        raise

@@ -1,0 +1,5 @@
+"""Writes a plan as a model repository for NVIDIA Triton Inference Server."""
+
+from .repository import export_triton
+
+__all__ = ["export_triton"]

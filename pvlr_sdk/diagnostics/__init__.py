@@ -1,0 +1,1 @@
+"""Checks (``pvlr doctor``) and benchmarks (``pvlr bench``) of this machine."""

@@ -1,0 +1,44 @@
+"""Decoders of video and images."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from typing import Any
+
+from .programs import output_of
+
+_DECODERS = (
+    *("nvv4l2decoder", "nvjpegdec", "nvh264dec", "nvh265dec"),
+    *("vah264dec", "vah265dec", "v4l2h264dec", "avdec_h264", "avdec_h265", "openh264dec", "jpegdec"),
+)
+
+
+def opencv() -> dict[str, Any]:
+    """Version of OpenCV, and the readers that it was compiled with."""
+    import cv2
+
+    build = cv2.getBuildInformation()
+    readers = {name: _yes(build, name) for name in ("FFMPEG", "GStreamer", "v4l/v4l2", "JPEG", "PNG", "WEBP", "CUDA")}
+    return {"version": cv2.__version__, **{name: value for name, value in readers.items() if value is not None}}
+
+
+def gstreamer() -> dict[str, Any] | None:
+    """Version of GStreamer and its decoders of H.264, H.265 and JPEG; None if it is not installed."""
+    text = output_of("gst-inspect-1.0", seconds=30)
+    if text is None:
+        return None
+    there = set(re.findall(r"^\S+: +(\S+):", text, re.MULTILINE))
+    version = output_of("gst-inspect-1.0", "--version") or ""
+    found = re.search(r"GStreamer (\S+)", version)
+    return {
+        "version": found[1] if found else None,
+        "decoders": [name for name in _DECODERS if name in there],
+        "python": importlib.util.find_spec("gi") is not None,
+    }
+
+
+def _yes(build: str, name: str) -> bool | None:
+    """``    FFMPEG:                      YES`` -> True; a path or a version also counts; None if not mentioned."""
+    found = re.search(rf"^ +(?:NVIDIA )?{re.escape(name)}:[ \t]*(.*)$", build, re.MULTILINE)
+    return None if found is None else not found[1].strip().upper().startswith("NO")

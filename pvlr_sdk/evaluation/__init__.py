@@ -1,0 +1,1 @@
+"""Metrics, thresholds and evaluation of a plan on labelled images."""

@@ -1,0 +1,194 @@
+"""Accuracy of a plan on labelled images: what ``pvlr eval`` prints."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from . import metrics
+from .labels_csv import LabelTable
+
+if TYPE_CHECKING:
+    from ..tagger import Tagger
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """Accuracy of a plan. All measures are in percent; None where there is nothing to measure.
+
+    Attributes:
+        mAP: mean over the classes of the area under the precision-recall curve.
+        mAP_interval: the interval that contains 95 % of the bootstrap: the mAP of resampled sets of these images.
+        mAP_11pt: the mAP with VOC 2007's eleven-point average precision.
+        images: number of images measured.
+        positives: number of images with each label that has a column in the labels file.
+        per_class: average precision of each label that has a column in the labels file.
+        CP, CR, CF1, OP, OR, OF1: precision, recall and F1 of the tags at the plan's thresholds (or the given one).
+        CP_top3, ...: the same for the three highest-scoring tags of each image.
+        missing_labels: labels of the model without a column in the labels file; not measured.
+        extra_columns: columns of the labels file without a label in the model; not measured.
+        failed_images: images that could not be tagged, with the reason; not measured.
+        seconds: duration, including reading the images.
+        doubts: sentences about figures that mean little, because few images are behind them.
+        model: name of the model.
+        precision: precision that the plan ran in on this machine: ``fp32``, ``bf16``, ...
+    """
+
+    mAP: float | None  # noqa: N815 - the field's name for it
+    mAP_11pt: float | None  # noqa: N815
+    images: int
+    per_class: dict[str, float | None]
+    CP: float | None
+    CR: float | None
+    CF1: float | None
+    OP: float | None
+    OR: float | None
+    OF1: float | None
+    CP_top3: float | None
+    CR_top3: float | None
+    CF1_top3: float | None
+    OP_top3: float | None
+    OR_top3: float | None
+    OF1_top3: float | None
+    missing_labels: list[str]
+    extra_columns: list[str]
+    failed_images: list[dict[str, str]]
+    seconds: float
+    model: str
+    precision: str
+    mAP_interval: tuple[float, float] | None  # noqa: N815
+    positives: dict[str, int]
+    doubts: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values, rounded to three decimals."""
+        return {name: _rounded(value) for name, value in asdict(self).items()}
+
+
+def evaluate(
+    tagger: Tagger, images: str | Path, table: LabelTable, progress: Callable[[int], None] | None = None
+) -> EvalReport:
+    """Tag every image of ``table`` and compare the tags with its targets.
+
+    Args:
+        tagger: without ``top_k``, which would truncate its tag sets.
+        images: folder that the file names of the table are relative to.
+        table: from :func:`pvlr_sdk.evaluation.labels_csv.read_labels` with the labels of the tagger as ``names``.
+        progress: called after each image with the number of images done.
+
+    Raises:
+        ImageNotFoundError: ``images`` is not a folder.
+        OptionError: the table was made for other labels.
+        FrameError: no image could be tagged; the error of the first one.
+    """
+    start = time.perf_counter()
+    results = tag_images(tagger, images, table, progress)
+    done = results.done
+    targets = table.targets[done]
+    average = metrics.per_class("ap", results.logits[done], targets)
+    tagged = results.tagged[done]
+    f1 = metrics.f1_scores(tagged, targets)
+    low, high = metrics.mean_average_precision_interval(results.logits[done], targets)
+    measured = {label: index for index, label in enumerate(tagger.labels) if label not in table.missing}
+    top3 = metrics.f1_scores(metrics.top_k(results.logits[done], 3, tagged), targets)
+    return EvalReport(
+        mAP=_percent(metrics.nan_mean(average)),
+        mAP_interval=None if math.isnan(low) else (100 * low, 100 * high),
+        mAP_11pt=_percent(metrics.nan_mean(metrics.per_class("ap_11pt", results.logits[done], targets))),
+        images=int(done.sum()),
+        positives={label: int((targets[:, index] == 1).sum()) for label, index in measured.items()},
+        per_class={label: _percent(average[index]) for label, index in measured.items()},
+        **{name: _percent(value) for name, value in f1.items()},
+        **{f"{name}_top3": _percent(value) for name, value in top3.items()},
+        missing_labels=table.missing,
+        extra_columns=table.extra,
+        failed_images=results.failed,
+        seconds=time.perf_counter() - start,
+        doubts=metrics.doubts(list(measured), targets[:, list(measured.values())]),
+        model=tagger.info["name"],
+        precision=tagger.info["precision"],
+    )
+
+
+@dataclass(frozen=True)
+class TaggedImages:
+    """Results of N images; rows of images that could not be tagged are 0 and not ``done``.
+
+    Attributes:
+        logits, scores: (N, C) float64 and float32.
+        tagged: (N, C) bool, the labels that were tags.
+        done: (N,) bool.
+        failed: the images that could not be tagged, with the reason.
+    """
+
+    logits: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    tagged: NDArray[np.bool_]
+    done: NDArray[np.bool_]
+    failed: list[dict[str, str]]
+
+
+def tag_images(
+    tagger: Tagger, images: str | Path, table: LabelTable, progress: Callable[[int], None] | None = None
+) -> TaggedImages:
+    """Tag every image of ``table``. Arguments and errors are those of :func:`evaluate`."""
+    folder = Path(images)
+    _check(tagger, folder, table)
+    column = {label: index for index, label in enumerate(tagger.labels)}
+    shape = table.targets.shape
+    results = TaggedImages(
+        np.zeros(shape), np.zeros(shape, np.float32), np.zeros(shape, np.bool_), np.zeros(shape[0], np.bool_), []
+    )
+    first_error: errors.FrameError | None = None
+
+    outcomes = tagger.predict_stream(folder / file for file in table.files)
+    for row, outcome in enumerate(outcomes):
+        if isinstance(outcome, errors.FrameError):
+            reason = {"error": type(outcome).__name__, "message": str(outcome)}
+            results.failed.append({"file": table.files[row], **reason})
+            first_error = first_error or outcome
+        else:
+            # Logits as well as scores: the sigmoid rounds the most confident ones to equal values.
+            results.logits[row], results.scores[row] = outcome.logits, outcome.scores
+            results.tagged[row, [column[tag.label] for tag in outcome]] = True
+            results.done[row] = True
+        if progress:
+            progress(row + 1)
+    if first_error and not results.done.any():
+        raise first_error
+    return results
+
+
+def _check(tagger: Tagger, folder: Path, table: LabelTable) -> None:
+    if not os.path.isdir(folder):
+        raise errors.ImageNotFoundError(
+            str(folder), expected="the folder of the images", got="no such folder", hint="Check --images."
+        )
+    if table.targets.shape != (len(table.files), len(tagger.labels)):
+        raise errors.OptionError(
+            "table",
+            expected=f"targets for {len(tagger.labels)} labels",
+            got=f"an array {table.targets.shape}",
+            hint="Read the labels file with names=tagger.labels.",
+        )
+
+
+def _percent(fraction: float) -> float | None:
+    return None if math.isnan(fraction) else 100.0 * fraction
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_rounded(inner) for inner in value]
+    return round(value, 3) if isinstance(value, float) else value

@@ -1,0 +1,253 @@
+"""Measures of multi-label tagging in float64 NumPy: average precision, precision, recall and F1.
+
+Targets are 1 (present), -1 (absent) and 0 (unknown, or ignored as VOC's difficult objects); a 0 is not counted in any
+measure. Every measure is a fraction, 0..1, and NaN where a class has no positive example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import errors
+
+Floats = NDArray[np.float64]
+
+
+def average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
+    """Area under the raw precision-recall curve of one class: sum over thresholds of (R_k - R_k-1) P_k.
+
+    Equal scores share one threshold, so the order of the images does not matter (as in scikit-learn's
+    ``average_precision_score``).
+
+    Args:
+        scores: (N,), higher means more likely present; logits and scores give the same result.
+        targets: (N,) of 1, 0, -1.
+
+    Raises:
+        OptionError: different lengths, a target other than 1, 0, -1, or a score that is NaN.
+    """
+    _, hits, retrieved = cumulative_counts(scores, targets)
+    if not hits.size or not hits[-1]:
+        return float("nan")
+    return float(np.sum(np.diff(hits, prepend=0) * (hits / retrieved)) / hits[-1])
+
+
+def average_precision_11pt(scores: ArrayLike, targets: ArrayLike) -> float:
+    """Mean of the best precision at recall >= 0, 0.1, ..., 1 for one class: the measure of the VOC 2007 devkit.
+
+    Arguments and errors are those of :func:`average_precision`. The recall is compared in integers, without rounding,
+    and equal scores share one threshold (for these, the devkit's result depends on the order of the images).
+    """
+    return nan_mean(best_precisions(scores, targets, 10))
+
+
+def best_precisions(scores: ArrayLike, targets: ArrayLike, steps: int) -> Floats:
+    """Best precision of one class at recall >= i / ``steps`` for i = 0..``steps``; empty without a positive example.
+
+    Arguments and errors are those of :func:`average_precision`.
+    """
+    _, hits, retrieved = cumulative_counts(scores, targets)
+    if not hits.size or not hits[-1]:
+        return np.empty(0)
+    best_from_here = np.maximum.accumulate((hits / retrieved)[::-1])[::-1]
+    # The first threshold of each recall, in integers. All exist because the last threshold has recall 1.
+    return best_from_here[np.searchsorted(hits * steps, np.arange(steps + 1) * hits[-1])]
+
+
+def per_class(measure: str, scores: ArrayLike, targets: ArrayLike) -> Floats:
+    """Average precision of each class: (C,) from (N, C) scores and targets; ``measure`` is ``"ap"`` or ``"ap_11pt"``.
+
+    Raises:
+        OptionError: as in :func:`average_precision`; arrays that are not (N, C); an unknown ``measure``.
+    """
+    functions = {"ap": average_precision, "ap_11pt": average_precision_11pt}
+    if measure not in functions:
+        raise errors.OptionError(
+            "measure", expected="'ap' or 'ap_11pt'", got=repr(measure), hint="Use one of these names."
+        )
+    scores, targets = _matrices(scores, targets)
+    columns = zip(scores.T, targets.T, strict=True)
+    return np.array([functions[measure](score, target) for score, target in columns], dtype=np.float64)
+
+
+def mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
+    """Mean average precision of the classes that have a positive example; (N, C) scores and targets.
+
+    NaN if no class has one. Raises OptionError like :func:`per_class`.
+    """
+    return nan_mean(per_class("ap", scores, targets))
+
+
+def mean_average_precision_interval(
+    scores: ArrayLike, targets: ArrayLike, level: float = 0.95, rounds: int = 1000
+) -> tuple[float, float]:
+    """The bootstrap interval of :func:`mean_average_precision`: its percentiles over resampled sets of the images.
+
+    It states how far the mAP of other images of the same kind may be from this one. With few images it is too narrow:
+    if every image is ranked correctly, it has no width at all.
+
+    Args:
+        scores, targets: (N, C).
+        level: the share of the resampled sets whose mAP is in the interval.
+        rounds: the number of resampled sets; with more than 2000 images, fewer are used.
+    """
+    scores, targets = _matrices(scores, targets)
+    images = len(scores)
+    rounds = max(100, min(rounds, 2_000_000 // max(images, 1)))
+    drawn = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), rounds) if images else np.empty(0)
+    measured = np.full((scores.shape[1], rounds), np.nan)
+    for label, (score, target) in enumerate(zip(scores.T, targets.T, strict=True)):
+        known = np.flatnonzero(target)
+        order = known[np.argsort(-score[known], kind="stable")]
+        ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True)) if known.size else known
+        counts = drawn[:, order] if known.size else np.empty((rounds, 0))
+        hits = np.cumsum(counts * (target[order] > 0), axis=1)[:, ends]
+        total = hits[:, -1] if known.size else np.zeros(rounds)
+        precision = hits / np.maximum(np.cumsum(counts, axis=1)[:, ends], 1)
+        area = (np.diff(hits, axis=1, prepend=0) * precision).sum(axis=1)
+        measured[label, total > 0] = area[total > 0] / total[total > 0]
+    means = np.array([nan_mean(column) for column in measured.T])
+    if np.isnan(means).all():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+FEW_IMAGES, FEW_POSITIVES = 50, 10
+
+
+def doubts(labels: Sequence[str], targets: ArrayLike) -> list[str]:
+    """Sentences about measures that mean little, because too few of the images (N, C) show a label, or at all."""
+    targets = np.asarray(targets)
+    found = []
+    if len(targets) < FEW_IMAGES:
+        found.append(f"{len(targets)} images are too few for reliable metrics; measure on at least {FEW_IMAGES}.")
+    positives = dict(zip(labels, (targets == 1).sum(0).tolist(), strict=True))
+    if rare := [f"{label} ({count})" for label, count in positives.items() if 0 < count < FEW_POSITIVES]:
+        more = f" and {len(rare) - 8} more" if len(rare) > 8 else ""
+        found.append(f"fewer than {FEW_POSITIVES} images with {', '.join(rare[:8])}{more}: their figures are chance.")
+    return found
+
+
+def f1_scores(predicted: ArrayLike, targets: ArrayLike) -> dict[str, float]:
+    """Precision, recall and F1 of tag sets: ``CP``, ``CR``, ``CF1`` (per class) and ``OP``, ``OR``, ``OF1`` (overall).
+
+    CP and CR are means over the classes that have a positive example, CF1 is the harmonic mean of CP and CR, as in
+    the multi-label literature. A class that is never predicted has precision 0.
+
+    Args:
+        predicted: (N, C) bool, the tags, such as ``scores >= thresholds``.
+        targets: (N, C) of 1, 0, -1.
+
+    Raises:
+        OptionError: arrays that are not both (N, C), or a target other than 1, 0, -1.
+    """
+    predicted, targets = _matrices(predicted, targets)
+    tagged = (predicted > 0) & (targets != 0)
+    hits: Floats = np.count_nonzero(tagged & (targets > 0), axis=0).astype(np.float64)
+    tags: Floats = np.count_nonzero(tagged, axis=0).astype(np.float64)
+    present: Floats = np.count_nonzero(targets > 0, axis=0).astype(np.float64)
+    counted = present > 0
+
+    cp = nan_mean(hits[counted] / np.maximum(tags[counted], 1))
+    cr = nan_mean(hits[counted] / present[counted])
+    all_present = float(present.sum())
+    op = float(hits.sum() / max(tags.sum(), 1)) if all_present else float("nan")
+    or_ = float(hits.sum() / all_present) if all_present else float("nan")
+    return {"CP": cp, "CR": cr, "CF1": _harmonic(cp, cr), "OP": op, "OR": or_, "OF1": _harmonic(op, or_)}
+
+
+def top_k(scores: ArrayLike, k: int, tagged: ArrayLike | None = None) -> NDArray[np.bool_]:
+    """The labels with the k highest scores of each image: (N, C) bool, the tags of "top-3" measures.
+
+    Among equal scores the first label wins. Labels with unknown targets are ranked too, since a tagger does not know
+    which are unknown.
+
+    Args:
+        scores: (N, C).
+        k: at least 1; if there are fewer labels, all are chosen.
+        tagged: (N, C) bool; labels that are not tagged are not chosen, as in the literature (ML-GCN, Chen et al.
+            2019): at most three tags per image, each at or above its threshold.
+
+    Raises:
+        OptionError: arrays that are not both (N, C), a score that is NaN, or a ``k`` below 1.
+    """
+    score = np.asarray(scores, dtype=np.float64)
+    allowed = np.ones(score.shape, np.bool_) if tagged is None else np.asarray(tagged, dtype=np.bool_)
+    score, _ = _matrices(score, np.where(allowed, 1, -1))
+    if k < 1:
+        raise errors.OptionError("k", expected="at least 1", got=str(k), hint="A common value is 3.")
+    chosen = np.zeros(score.shape, np.bool_)
+    np.put_along_axis(chosen, np.argsort(-score, axis=1, kind="stable")[:, :k], True, axis=1)
+    return chosen & allowed
+
+
+def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct scores of one class in descending order, with the number of positives and examples at or above each.
+
+    Returns three arrays (K,): scores, positives, examples. Arguments and errors are those of
+    :func:`average_precision`.
+    """
+    score = np.asarray(scores, dtype=np.float64)
+    target = np.asarray(targets)
+    if score.ndim != 1 or score.shape != target.shape:
+        raise errors.OptionError(
+            "scores",
+            expected="two arrays (N,) of the same length",
+            got=f"scores {score.shape} and targets {target.shape}",
+            hint="Call it once per class, or use per_class for (N, C) arrays.",
+        )
+    _check_values(score, target)
+    known = target != 0
+    score, positive = score[known], target[known] > 0
+    order = np.argsort(-score, kind="stable")
+    score, positive = score[order], positive[order]
+    last_of_its_score = np.append(score[1:] != score[:-1], True)[: score.size]
+    ends = np.flatnonzero(last_of_its_score)
+    hits = np.cumsum(positive, dtype=np.int64)[ends]
+    return score[ends], hits, ends.astype(np.int64) + 1
+
+
+def nan_mean(values: Floats) -> float:
+    """Mean of the values that are not NaN; NaN, without a warning, if there are none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _harmonic(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b > 0 else a + b  # 0 or NaN
+
+
+def _matrices(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
+    score = np.asarray(scores, dtype=np.float64)
+    target = np.asarray(targets)
+    if score.ndim != 2 or score.shape != target.shape:
+        raise errors.OptionError(
+            "scores",
+            expected="two arrays (N, C) of the same shape",
+            got=f"{score.shape} and targets {target.shape}",
+            hint="Use one row per image and one column per class.",
+        )
+    _check_values(score, target)
+    return score, target.astype(np.int64)
+
+
+def _check_values(score: Floats, target: NDArray[np.generic]) -> None:
+    if np.isnan(score).any():
+        raise errors.OptionError(
+            "scores",
+            expected="numbers",
+            got=f"{int(np.isnan(score).sum())} NaN",
+            hint="Check the computation of the scores.",
+        )
+    if not np.isin(target, (-1, 0, 1)).all():
+        odd = target[~np.isin(target, (-1, 0, 1))].flat[0]
+        raise errors.OptionError(
+            "targets",
+            expected="1 (present), -1 (absent) or 0 (unknown)",
+            got=str(odd),
+            hint="Convert 0/1 targets with 2 * targets - 1.",
+        )

@@ -1,0 +1,49 @@
+"""Frames as BGR arrays and as JPEG, for drawing, encoding and storing them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.manifest import InputSpec
+from .frames import FrameLike, load_frame
+from .preprocess import Preprocessor, image_size
+
+_LONGEST_JPEG = 65_500
+"""Pixels: libjpeg's limit for a side."""
+
+
+def load_bgr(frame: FrameLike, color: str = "bgr") -> NDArray[np.uint8]:
+    """Convert a frame to uint8 (H, W, 3) BGR; arguments and errors are those of :func:`load_frame`."""
+    pixels, order, _ = load_frame(frame, color)
+    if order == "bgr":
+        return pixels
+    conversions = {
+        "rgb": cv2.COLOR_RGB2BGR,
+        "gray": cv2.COLOR_GRAY2BGR,
+        "bgra": cv2.COLOR_BGRA2BGR,
+        "rgba": cv2.COLOR_RGBA2BGR,
+        "nv12": cv2.COLOR_YUV2BGR_NV12,
+        "i420": cv2.COLOR_YUV2BGR_I420,
+    }
+    if order not in conversions:
+        return _yuv_to_bgr(pixels, order)
+    bgr: NDArray[np.uint8] = cv2.cvtColor(np.ascontiguousarray(pixels), conversions[order])
+    return bgr
+
+
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """Encode uint8 (H, W, 3) BGR or (H, W) grey as JPEG; scaled down if a side is beyond JPEG's 65,500 pixels."""
+    height, width = pixels.shape[:2]
+    if (longest := max(height, width)) > _LONGEST_JPEG:
+        height, width = (max(1, side * _LONGEST_JPEG // longest) for side in (height, width))
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def _yuv_to_bgr(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
+    """Formats without a conversion in OpenCV: uses the core's, at the image's own size."""
+    height, width = image_size(pixels, order)
+    spec = InputSpec(width=width, height=height, mean=(0, 0, 0), std=(1, 1, 1))
+    return np.ascontiguousarray(Preprocessor(spec)(pixels, order).round().astype(np.uint8)[::-1].transpose(1, 2, 0))

@@ -1,0 +1,189 @@
+"""Finds images and videos (files, folders, patterns) and reads them one frame at a time."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+
+if TYPE_CHECKING:
+    import cv2
+
+IMAGES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts"})
+
+
+@dataclass(frozen=True)
+class InputFrame:
+    """A frame to tag: ``source`` is its file, ``frame`` its index in a video (None for a still image), and ``pixels``
+    what ``Tagger.predict`` accepts: the path of a still image, or uint8 (H, W, 3) BGR."""
+
+    source: str
+    frame: int | None
+    pixels: Path | NDArray[np.uint8]
+
+
+def find(inputs: Sequence[str], on_error: Callable[[str, errors.FrameError], None]) -> list[Path]:
+    """The files that ``inputs`` match, each once, in the order given and sorted within a folder or pattern.
+
+    An input is a file, a folder (searched recursively for files with an image or video extension) or a pattern such as
+    ``shots/**/*.png``. An input without a match is reported to ``on_error(input, error)``.
+    """
+    found: dict[Path, None] = {}
+    for given in inputs:
+        files = list(_expand(given, on_error))
+        found.update(dict.fromkeys(files))
+        if not files:
+            on_error(given, _nothing_in(given))
+    return list(found)
+
+
+def is_video(path: Path) -> bool:
+    """Whether the file has a video extension."""
+    return path.suffix.lower() in VIDEOS
+
+
+def read(path: Path, *, every: int | None = None, fps: float | None = None) -> Iterator[InputFrame]:
+    """Read one file: a still image itself, or the frames of a video.
+
+    Args:
+        path: an image or a video, distinguished by extension.
+        every: take every n-th frame of a video, starting with the first.
+        fps: take this many frames per second of a video (all, if it has fewer).
+
+    Raises:
+        OptionError: ``every`` and ``fps`` together, a non-positive value, or ``fps`` for a video without a frame rate.
+        ImageNotFoundError: the video does not exist.
+        ImageDecodeError: the video cannot be decoded, or ends long before the length in its header.
+    """
+    check_pace(every, fps)
+    if is_video(path):
+        yield from _read_video(path, every, fps)
+    else:
+        yield InputFrame(str(path), None, path)
+
+
+def count(path: Path, *, every: int | None = None, fps: float | None = None) -> int:
+    """The number of frames that :func:`read` yields according to the file's header: for progress bars only."""
+    if not is_video(path) or not os.path.isfile(path):
+        return 1
+    video = _open_video(path)
+    frames, rate = _header(video)
+    video.release()
+    return sum(_keeper(path, rate, every, fps)(index) for index in range(frames))
+
+
+def _expand(given: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
+    # os.path returns False where pathlib raises, for example for a name that is too long.
+    if os.path.isdir(given):
+        yield from _files_below(given, on_error)
+    elif glob.has_magic(given) and not os.path.exists(given):
+        for match in sorted(glob.glob(given, recursive=True)):
+            yield from _expand(match, on_error)
+    elif given:
+        yield Path(given)  # a missing file is reported by whoever opens it
+
+
+def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
+    def unreadable(error: OSError) -> None:
+        name, got = os.fspath(error.filename), error.strerror or str(error)
+        hint = "Check its permissions; the other folders are still searched."
+        on_error(name, errors.ImageNotFoundError(name, expected="a readable folder", got=got, hint=hint))
+
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGES | VIDEOS:
+                yield Path(parent, name)
+
+
+def _nothing_in(given: str) -> errors.FrameError:
+    if Path(given).is_dir():
+        got, hint = "a folder without any", "Files are recognised by their extension: .jpg, .png, .mp4, ..."
+    elif not given:
+        got, hint = "an empty name", "Is a variable of your script empty?"
+    else:
+        got, hint = "a pattern without a match", "Check the pattern; ** matches any number of folders."
+    return errors.ImageNotFoundError(given or "input", expected="at least one image or video", got=got, hint=hint)
+
+
+def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[InputFrame]:
+    video = _open_video(path)
+    try:
+        promised, rate = _header(video)
+        keep = _keeper(path, rate, every, fps)
+        index = 0
+        while video.grab():
+            if keep(index):
+                ok, pixels = video.retrieve()
+                if not ok:
+                    break
+                yield InputFrame(str(path), index, np.asarray(pixels, dtype=np.uint8))
+            index += 1
+        # Headers may be slightly off, but a video that ends far too early is damaged.
+        if index == 0 or index < promised * 0.95 - 2:
+            raise errors.ImageDecodeError(
+                str(path),
+                expected=f"the {promised} frames of its header" if promised else "at least one frame",
+                got=f"{index} decodable frames",
+                hint="The video is damaged or truncated: copy it again. The frames before that were tagged.",
+            )
+    finally:
+        video.release()
+
+
+def _open_video(path: Path) -> cv2.VideoCapture:
+    import cv2
+
+    if not os.path.isfile(path):
+        got = "a folder" if os.path.isdir(path) else "no such file"
+        raise errors.ImageNotFoundError(str(path), expected="a video", got=got, hint="Check the path.")
+    # Silences the decoder's messages on stderr; our error names the file and the fix.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise errors.ImageDecodeError(
+            str(path),
+            expected="a video",
+            got="data that cannot be decoded",
+            hint="Check that the file is complete; converting it to H.264 in .mp4 may help.",
+        )
+    return video
+
+
+def _header(video: cv2.VideoCapture) -> tuple[int, float]:
+    """Number of frames and frames per second according to the header; 0 where it has none."""
+    import cv2
+
+    frames, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
+    return int(max(frames, 0)), rate if math.isfinite(rate) and rate > 0 else 0.0
+
+
+def _keeper(path: Path, rate: float, every: int | None, fps: float | None) -> Callable[[int], bool]:
+    if fps is None:
+        step = every or 1
+        return lambda index: index % step == 0
+    if not rate:
+        raise errors.OptionError(
+            "fps", expected="a video with a frame rate in its header", got=f"{path} without one", hint="Use --every."
+        )
+    return lambda index: index == 0 or math.floor(index * fps / rate) > math.floor((index - 1) * fps / rate)
+
+
+def check_pace(every: int | None, fps: float | None) -> None:
+    """Raises OptionError unless at most one of the two is given and it is positive."""
+    if every is not None and fps is not None:
+        raise errors.OptionError("every", expected="every or fps", got="both", hint="Omit one of them.")
+    if every is not None and every < 1:
+        raise errors.OptionError("every", expected="1 or more", got=str(every), hint="--every 10: every tenth frame.")
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise errors.OptionError("fps", expected="more than 0", got=str(fps), hint="--fps 0.5: a frame every 2 s.")

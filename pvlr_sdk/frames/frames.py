@@ -1,0 +1,188 @@
+"""Decodes and validates everything that ``predict`` accepts: the result is a uint8 array with a known layout."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from . import images, yuv
+from .limits import check_pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FrameLike: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
+"""What :func:`load_frame` accepts."""
+
+COLORS = ("bgr", "rgb", *yuv.ORDERS)
+_LAYOUTS = "uint8 of shape (height, width, 3), (height, width, 4) or (height, width)"
+
+
+class Frame(NamedTuple):
+    """Pixels and how to read them. ``order`` is one of ``bgr rgb gray bgra rgba`` and those of :mod:`.yuv`;
+    ``full_size`` is the image's original size where it was decoded at a reduced one."""
+
+    pixels: NDArray[np.uint8]
+    order: str
+    full_size: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        if self.full_size:
+            return self.full_size
+        height, width = self.pixels.shape[:2]
+        return (height * 2 // 3, width) if yuv.is_yuv(self.order) else (height, width)
+
+
+class Decoder(Protocol):
+    """A function with the arguments, result and errors of :func:`pvlr_sdk.frames.images.decode`."""
+
+    def __call__(self, data: bytes, source: str, least_size: tuple[int, int] | None) -> images.DecodedImage: ...
+
+
+def load_frame(
+    frame: FrameLike,
+    color: str = "bgr",
+    least_size: tuple[int, int] | None = None,
+    decode: Decoder = images.decode,
+) -> Frame:
+    """Decode or validate a frame; arrays are not copied.
+
+    Args:
+        frame: a uint8 array of any strides, (H, W, 3), (H, W, 4; alpha is ignored), (H, W) grey, or
+            (H * 3 / 2, W) with a YUV ``color``; the path of an image; the bytes of an encoded image; a PIL image.
+            The EXIF orientation of paths, bytes and PIL images is honoured.
+        color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, ``nv12`` or ``i420``, the latter two optionally
+            with ``-bt709`` and ``-full`` (:mod:`pvlr_sdk.frames.yuv`). Ignored for other inputs.
+        least_size: decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least this height and width; None:
+            always at full size.
+        decode: decodes paths and bytes; :class:`pvlr_sdk.isolation.Decoders` does so in another process.
+
+    Raises:
+        OptionError: ``color`` is invalid.
+        FrameTypeError, FrameDtypeError, FrameShapeError, EmptyFrameError, FrameValueError: the array is invalid.
+        ImageNotFoundError: the path cannot be read, or is not a regular file.
+        ImageSizeError: the file has more bytes, or the image more pixels, than :mod:`.limits` allows.
+        ImageDecodeError: the file or the bytes are not a complete image.
+    """
+    check_color(color)
+    if isinstance(frame, np.ndarray):
+        return _from_array(frame, color)
+    if isinstance(frame, (str, os.PathLike)):
+        return _decoded(decode(images.read(frame), f"frame {os.fspath(frame)!r}", least_size))
+    if isinstance(frame, (bytes, bytearray, memoryview)):
+        return _decoded(decode(bytes(frame), "frame", least_size))
+    if _is_pil(frame):
+        return _from_pil(frame)
+    raise errors.FrameTypeError(
+        "frame",
+        expected="a NumPy array, a path, encoded bytes or a PIL image",
+        got=type(frame).__name__,
+        hint="Convert it first, for example with numpy.asarray(...).",
+    )
+
+
+def check_color(color: str) -> None:
+    """Raises OptionError for an unknown channel order."""
+    if color not in COLORS:
+        raise errors.OptionError(
+            "color",
+            expected=f"one of {', '.join(COLORS)}",
+            got=repr(color),
+            hint="It names the channel order.",
+        )
+
+
+def _from_array(frame: NDArray[Any], color: str) -> Frame:
+    if frame.dtype != np.uint8:
+        _reject_dtype(frame)
+    if frame.ndim == 3 and frame.shape[2] == 1 and not yuv.is_yuv(color):
+        frame = frame[:, :, 0]
+    shape = frame.shape
+    if 0 in shape:
+        raise errors.EmptyFrameError(
+            "frame",
+            expected="at least one pixel",
+            got=f"shape {shape}",
+            hint="Check how it was read or cropped.",
+        )
+    if yuv.is_yuv(color):
+        if frame.ndim != 2 or shape[0] % 3 or shape[1] % 2:
+            raise errors.FrameShapeError(
+                "frame",
+                expected=f"(height * 3 / 2, width) with even height and width for {color}",
+                got=str(shape),
+                hint="Pass the luma rows followed by the chroma rows.",
+            )
+        return Frame(frame, color)
+    if frame.ndim == 2:
+        return Frame(frame, "gray")
+    if frame.ndim == 3 and shape[2] == 3:
+        return Frame(frame, color)
+    if frame.ndim == 3 and shape[2] == 4:
+        return Frame(frame, color + "a")
+    channels_first = frame.ndim == 3 and shape[0] in (1, 3, 4)
+    raise errors.FrameShapeError(
+        "frame",
+        expected=_LAYOUTS,
+        got=f"shape {shape}",
+        hint="Move the channels last: frame.transpose(1, 2, 0)." if channels_first else "Pass one frame at a time.",
+    )
+
+
+def _reject_dtype(frame: NDArray[Any]) -> None:
+    floating = np.issubdtype(frame.dtype, np.floating)
+    if floating and not np.isfinite(frame).all():
+        raise errors.FrameValueError(
+            "frame",
+            expected="8-bit pixel values",
+            got="NaN or infinite values",
+            hint="Check how it was computed.",
+        )
+    raise errors.FrameDtypeError(
+        "frame",
+        expected="dtype uint8",
+        got=f"dtype {frame.dtype}",
+        hint="Scale it to 0..255 and convert it: (frame * 255).round().astype(numpy.uint8)."
+        if floating
+        else "Convert it to 8-bit values (0..255) first.",
+    )
+
+
+def _decoded(image: images.DecodedImage) -> Frame:
+    return Frame(image.pixels, "bgr", image.full_size)
+
+
+def _is_pil(frame: Any) -> bool:
+    # Does not import PIL: whoever passes one of its images has imported it.
+    return any(base.__module__ == "PIL.Image" and base.__name__ == "Image" for base in type(frame).__mro__)
+
+
+def _from_pil(image: Image) -> Frame:
+    from PIL import ImageOps
+
+    check_pixels(image.height, image.width, "frame")
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            # PIL would clip these; OpenCV, which reads the same file from a path, keeps the upper 8 bits.
+            return Frame((np.asarray(upright) >> 8).astype(np.uint8), "gray")
+        if upright.mode == "L":
+            pixels, order = np.asarray(upright), "gray"
+        else:
+            pixels, order = np.asarray(upright.convert("RGB")), "rgb"
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        got = str(error) or "too little memory"
+        raise errors.ImageDecodeError(
+            "frame", expected="a PIL image that can be loaded", got=got, hint="Copy or download it again."
+        ) from None
+    if 0 in pixels.shape:
+        raise errors.EmptyFrameError(
+            "frame", expected="at least one pixel", got=f"size {image.size}", hint="Check how the image was cropped."
+        )
+    return Frame(pixels, order)

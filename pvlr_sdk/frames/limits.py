@@ -1,0 +1,33 @@
+"""Limits for images and camera frames from outside, checked before anything is decoded."""
+
+from __future__ import annotations
+
+from .. import errors
+
+MAX_BYTES = 512 * 2**20
+"""Most bytes of an encoded image. A program may assign another value to ``pvlr_sdk.frames.limits.MAX_BYTES``."""
+
+MAX_PIXELS = 100_000_000
+"""Most decoded pixels of an image or a frame: 300 MB as BGR. A program may assign another value to
+``pvlr_sdk.frames.limits.MAX_PIXELS``."""
+
+
+def check_pixels(height: int, width: int, source: str, max_pixels: int | None = None) -> None:
+    """Check the size that a header states, or that a decoder reports, before memory is allocated for the pixels.
+
+    Args:
+        height, width: in pixels.
+        source: name of the image, frame or camera in the error.
+        max_pixels: None: :data:`MAX_PIXELS`.
+
+    Raises:
+        ImageSizeError: there are more pixels than allowed.
+    """
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    if height * width > most:
+        raise errors.ImageSizeError(
+            source,
+            expected=f"at most {most} pixels",
+            got=f"{width} x {height}",
+            hint="Use a smaller image; docs/isolation.md describes the limits.",
+        )

@@ -1,0 +1,160 @@
+"""The pixel contract: converts any uint8 frame to the network's input in one compiled pass.
+
+Used by training, evaluation and every backend; :mod:`pvlr_sdk.frames.reference` is the definition in NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from . import yuv
+from .frames import FrameLike, load_frame
+
+if TYPE_CHECKING:
+    from ..bundle.manifest import InputSpec
+
+try:
+    from .. import _core
+except ImportError:  # a checkout that was not installed
+    _core = None  # type: ignore[assignment]
+
+ORDERS = ("bgr", "rgb", "gray", "bgra", "rgba", *yuv.ORDERS)
+"""The pixel layouts that the core reads. Alpha is dropped; grey fills all three planes."""
+
+Region = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
+
+
+class Preprocessor:
+    """Resizes (antialiased triangle filter), converts to RGB planes and normalises, as an input spec defines.
+
+    Thread-safe; the GIL is released and each thread has its own scratch memory.
+
+    Args:
+        spec: size, resize mode, mean, std and padding of the network's input.
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        self.spec = spec
+        mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
+        self._scale: list[float] = (1 / std).tolist()
+        self._bias: list[float] = (-mean / std).tolist()
+        self._pad: list[float] = ((pad - mean) / std).tolist()
+
+    def region(self, height: int, width: int) -> Region:
+        """The region of the input that an image of this size covers: left, top, width, height in pixels.
+
+        For ``stretch`` the whole input; for ``letterbox`` the centred rectangle with the image's aspect ratio.
+        """
+        spec = self.spec
+        if spec.resize == "stretch":
+            return 0, 0, spec.width, spec.height
+        scale = min(spec.width / width, spec.height / height)
+        inner_width = min(max(int(width * scale + 0.5), 1), spec.width)
+        inner_height = min(max(int(height * scale + 0.5), 1), spec.height)
+        return (spec.width - inner_width) // 2, (spec.height - inner_height) // 2, inner_width, inner_height
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], order: str, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Compute the network's input for one frame: float32 (3, height, width), RGB, normalised.
+
+        Args:
+            pixels: uint8, any strides: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray,
+                (H * 3 / 2, W) for those of :mod:`pvlr_sdk.frames.yuv`. i420 is copied unless it is C-contiguous.
+            order: one of :data:`ORDERS`.
+            out: a float32 array of the result's shape to write to, C-contiguous or a view of a C-contiguous
+                (height, width, 3) one, with equal values; allocated by default.
+
+        Raises:
+            FrameDtypeError: ``pixels`` is not uint8.
+            FrameShapeError: its shape does not match ``order``.
+            EmptyFrameError: it has a side of zero pixels.
+            OptionError: ``order`` is unknown, or ``out`` has an invalid shape, dtype or layout.
+            MissingPartError: the compiled core is not installed.
+        """
+        if _core is None:
+            raise errors.MissingPartError(
+                "pvlr_sdk._core",
+                expected="the compiled core",
+                got="no such module",
+                hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
+            )
+        height, width = image_size(pixels, order)
+        shape = (3, self.spec.height, self.spec.width)
+        if out is None:
+            out = np.empty(shape, np.float32)
+        else:
+            _check_out(out, shape)
+        if order.startswith("i420"):
+            pixels = np.ascontiguousarray(pixels)
+        _core.preprocess(pixels, order, out, self.region(height, width), self._scale, self._bias, self._pad)
+        return out
+
+    def load(self, frame: FrameLike) -> NDArray[np.float32]:
+        """The network's input for a frame of any kind: a path, encoded bytes, a BGR array or a PIL image.
+
+        Raises:
+            FrameError: the frame is invalid or cannot be read.
+        """
+        pixels, order, _ = load_frame(frame)
+        return self(pixels, order)
+
+
+def image_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
+    """Height and width in pixels of the image in an array, after checking that the array matches ``order``.
+
+    Raises:
+        OptionError, FrameError: as for :meth:`Preprocessor.__call__`.
+    """
+    if order not in ORDERS:
+        raise errors.OptionError(
+            "order",
+            expected=f"one of {', '.join(ORDERS)}",
+            got=repr(order),
+            hint="It names the channel order.",
+        )
+    if pixels.dtype != np.uint8:
+        raise errors.FrameDtypeError(
+            "pixels", expected="uint8", got=str(pixels.dtype), hint="Convert to 8-bit values (0..255) first."
+        )
+    channels = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}.get(order)
+    wanted = "(height, width)" if channels is None else f"(height, width, {channels})"
+    if pixels.shape[2:] != (() if channels is None else (channels,)) or pixels.ndim < 2:
+        raise errors.FrameShapeError(
+            "pixels", expected=f"shape {wanted} for {order}", got=str(pixels.shape), hint="Check the channel order."
+        )
+    height, width = pixels.shape[:2]
+    if height == 0 or width == 0:
+        raise errors.EmptyFrameError(
+            "pixels",
+            expected="at least one pixel",
+            got=f"shape {pixels.shape}",
+            hint="Check how it was cropped.",
+        )
+    if yuv.is_yuv(order):
+        if height % 3 or width % 2:
+            raise errors.FrameShapeError(
+                "pixels",
+                expected=f"(height * 3 / 2, width) with even height and width for {order}",
+                got=str(pixels.shape),
+                hint="Pass the luma rows followed by the chroma rows.",
+            )
+        height = height // 3 * 2
+    return height, width
+
+
+def _check_out(out: Any, shape: tuple[int, int, int]) -> None:
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+    elif not (out.flags.c_contiguous or out.transpose(1, 2, 0).flags.c_contiguous) or not out.flags.writeable:
+        got = "an array that is not contiguous or not writeable"
+    else:
+        return
+    raise errors.OptionError(
+        "out", expected=f"a writeable C-contiguous float32 array {shape}", got=got, hint="Omit it to allocate one."
+    )

@@ -1,0 +1,16 @@
+"""Names of YUV formats: a layout (``nv12`` or ``i420``), then the colour matrix and the range.
+
+Without a suffix the matrix is BT.601 with limited range, as in OpenCV. ``-bt709`` is the matrix of most HD cameras;
+``-full`` means luma 0..255 rather than 16..235: ``nv12-bt709``, ``i420-full``, ``nv12-bt709-full``.
+"""
+
+from __future__ import annotations
+
+LAYOUTS = ("nv12", "i420")
+"""Luma, then pairs of U and V; or luma, U, V. Both are (H * 3 / 2, W), H and W even."""
+ORDERS = tuple(layout + matrix + range_ for layout in LAYOUTS for matrix in ("", "-bt709") for range_ in ("", "-full"))
+
+
+def is_yuv(order: str) -> bool:
+    """Whether an order is one of :data:`ORDERS`."""
+    return order in ORDERS

@@ -1,0 +1,5 @@
+"""The path of a frame through an engine, and the plan that the engine runs."""
+
+from .plan import LoadedPlan
+
+__all__ = ["LoadedPlan"]

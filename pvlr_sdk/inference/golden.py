@@ -1,0 +1,131 @@
+"""The golden frame: an image whose fp32 logits are known, used by the self-test at load time."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..frames import images
+from ..frames.frames import Frame
+
+if TYPE_CHECKING:
+    from ..backends import Backend
+    from ..bundle.manifest import GoldenSpec
+    from ..frames.preprocess import Preprocessor
+    from ..isolation import Decoders
+
+
+def default_frame() -> NDArray[np.uint8]:
+    """A synthetic 64x64 BGR image with gradients, edges and texture: the default golden frame."""
+    y, x = np.mgrid[0:64, 0:64] / 63.0
+    sky = np.stack([200 - 60 * y, 150 - 40 * y + 20 * x, 90 + 60 * y], axis=2)
+    disc = (x - 0.35) ** 2 + (y - 0.4) ** 2 < 0.06
+    ground = y > 0.72 + 0.06 * np.sin(9 * x)
+    sky[disc] = (40, 120, 230)
+    sky[ground] = (60, 130, 70)
+    texture = 14 * np.sin(37 * x + 11 * y) * np.sin(29 * y)
+    pixels: NDArray[np.uint8] = np.clip(sky + texture[:, :, None], 0, 255).round().astype(np.uint8)
+    return pixels
+
+
+def encode(frame: NDArray[np.uint8]) -> str:
+    """Encode a BGR frame as a base64 PNG, losslessly."""
+    import cv2
+
+    data: NDArray[np.uint8] = cv2.imencode(".png", frame)[1]
+    return base64.b64encode(data.tobytes()).decode()
+
+
+def decode(text: str, source: str, decoders: Decoders | None = None) -> NDArray[np.uint8]:
+    """Decode the BGR frame of :func:`encode`, in one of ``decoders`` for a bundle that is not trusted.
+
+    Raises:
+        ManifestError: the text is not an encoded image.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+        decode_image = decoders.decode if decoders else images.decode
+        return decode_image(data, "golden.frame_png", formats=("png",)).pixels
+    except (ValueError, errors.FrameError) as error:
+        raise errors.ManifestError(
+            source,
+            expected="a base64 PNG as golden.frame_png",
+            got=error.got if isinstance(error, errors.FrameError) else "invalid base64",
+            hint="Build the plan again.",
+        ) from None
+
+
+def logits_of(frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor) -> NDArray[np.float32]:
+    """The logits (C,) of a BGR frame."""
+    slot = backend.acquire()
+    slot.load(Frame(frame, "bgr"), preprocess)
+    slot.start()
+    logits: NDArray[np.float32] = slot.wait()[0].copy()
+    backend.release(slot)
+    return logits
+
+
+def check(
+    spec: GoldenSpec, backend: Backend, preprocess: Preprocessor, source: str, decoders: Decoders | None = None
+) -> None:
+    """Run the golden frame and compare its logits with those in the manifest.
+
+    Args:
+        decoders: processes that decode the frame, for a bundle that is not trusted; None: this process.
+
+    Raises:
+        ManifestError: the golden frame is not an image.
+        SelfTestError: they differ by more than the tolerance for the backend's precision.
+        NonFiniteError: they are NaN or infinite.
+    """
+    logits = logits_of(decode(spec.frame_png, source, decoders), backend, preprocess)
+    if not np.isfinite(logits).all():
+        raise non_finite(source)
+    difference = float(np.abs(logits - np.array(spec.logits)).max())
+    tolerance = spec.tolerance.get(backend.precision)
+    if tolerance is None or difference > tolerance:
+        raise errors.SelfTestError(
+            source,
+            expected=f"golden logits within {tolerance} ({backend.precision})",
+            got=f"a difference of {difference:.3g}",
+            hint='This machine computes other results: try precision="fp32", or build the plan again here.',
+        )
+
+
+def checked(
+    load: Callable[..., Backend],
+    spec: GoldenSpec,
+    preprocess: Preprocessor,
+    source: str,
+    decoders: Decoders | None = None,
+) -> Backend:
+    """Load a backend by ``load()`` and :func:`check` it.
+
+    What the cache of compiled networks has and does not pass is replaced by ``load(fresh=True)``, not used again.
+
+    Raises: as :func:`check`.
+    """
+    backend = load()
+    try:
+        check(spec, backend, preprocess, source, decoders)
+    except errors.BundleError:
+        if not backend.info["from_cache"]:
+            raise
+        backend = load(fresh=True)
+        check(spec, backend, preprocess, source, decoders)
+    return backend
+
+
+def non_finite(source: str) -> errors.NonFiniteError:
+    """The error for NaN or infinite logits."""
+    return errors.NonFiniteError(
+        source,
+        expected="finite logits",
+        got="NaN or infinite values",
+        hint='Try precision="fp32"; if the error persists, the model is broken: export and build it again.',
+    )

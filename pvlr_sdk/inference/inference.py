@@ -1,0 +1,173 @@
+"""The path of a frame through an engine: decoding, preprocessing into a slot, inference, result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import errors
+from ..backends import Backend, Slot
+from ..frames import device as device_frames
+from ..frames import images
+from ..frames.frames import Frame, load_frame
+from ..frames.preprocess import Preprocessor
+from ..isolation import Decoders
+from ..result import FrameReference, LabelSpace, TagResult
+from . import golden
+
+if TYPE_CHECKING:
+    from ..frames.frames import FrameLike
+
+
+class Inference:
+    """Runs frames through a backend. Thread-safe.
+
+    Args:
+        preprocess: the pixel contract of the plan.
+        space: the labels and geometry that all results share.
+        least_size: minimum height and width of a JPEG decoded at a reduced size; None: decode at full size.
+        plan: the plan's name in errors.
+        decoders: processes that decode paths and bytes; None: this process.
+    """
+
+    def __init__(
+        self,
+        preprocess: Preprocessor,
+        space: LabelSpace,
+        least_size: tuple[int, int] | None,
+        plan: str,
+        decoders: Decoders | None = None,
+    ) -> None:
+        self.preprocess = preprocess
+        self._space = space
+        self._least_size = least_size
+        self._plan = plan
+        self._decoders = decoders
+
+    def with_space(self, space: LabelSpace) -> Inference:
+        """The same with other labels."""
+        return Inference(self.preprocess, space, self._least_size, self._plan, self._decoders)
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        if self._decoders:
+            self._decoders.close()
+
+    def start(self, backend: Backend, frame: FrameLike, color: str) -> Job:
+        """Decode and preprocess a frame and start its inference."""
+        return self._begin(backend, self._decode(frame, color))
+
+    def finish(self, backend: Backend, job: Job, thresholds: Any, top_k: int | None) -> TagResult:
+        """Wait for the inference and return its result."""
+        result = self._result(job, thresholds, top_k)
+        backend.release(job.slot)
+        return self._checked(result)
+
+    def tag(
+        self, backend: Backend, frames: list[FrameLike], color: str, thresholds: Any, top_k: int | None
+    ) -> list[TagResult | errors.FrameError]:
+        """The result or error of each frame; frames share an inference where the backend allows it."""
+        decoded: list[_Decoded] = []
+        outcomes: list[TagResult | errors.FrameError | None] = []
+        for frame in frames:
+            try:
+                decoded.append(self._decode(frame, color))
+                outcomes.append(None)
+            except errors.FrameError as error:
+                outcomes.append(error)
+        results = self._together(backend, decoded, thresholds, top_k)
+        return [next(results) if outcome is None else outcome for outcome in outcomes]
+
+    def _together(
+        self, backend: Backend, decoded: list[_Decoded], thresholds: Any, top_k: int | None
+    ) -> Iterator[TagResult | errors.FrameError]:
+        """The outcomes of decoded frames, which are freed as soon as they are preprocessed: images are large."""
+        if 1 < len(decoded) == backend.together:
+            group = backend.acquire_group()
+            try:
+                jobs = [self._load(frame, slot) for frame, slot in zip(decoded, group, strict=True)]
+            except errors.FrameError:  # only a slot can check some frames, such as those on a GPU
+                backend.release_group(group)
+            else:
+                decoded.clear()
+                for slot in group:
+                    slot.start()
+                results = [self._result(job, thresholds, top_k) for job in jobs]
+                backend.release_group(group)
+                yield from map(self._checked, results)
+        while decoded:
+            try:
+                job = self._begin(backend, decoded.pop(0))
+                yield self.finish(backend, job, thresholds, top_k)
+            except errors.FrameError as error:
+                yield error
+
+    def _decode(self, frame: FrameLike, color: str) -> _Decoded:
+        began = perf_counter()
+        if device_frames.on_gpu(frame):
+            pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)
+        else:
+            decode = self._decoders.decode if self._decoders else images.decode
+            pixels = load_frame(frame, color, self._least_size, decode)
+        # With isolation a notebook must not decode the file in this process.
+        shown = None if self._decoders and isinstance(frame, (str, os.PathLike)) else frame
+        return _Decoded(pixels, began, perf_counter(), FrameReference.of(shown, color))
+
+    def _begin(self, backend: Backend, frame: _Decoded) -> Job:
+        job = self._load(frame, backend.acquire())
+        job.slot.start()
+        return job
+
+    def _load(self, frame: _Decoded, slot: Slot) -> Job:
+        pixels, began, decoded, reference = frame
+        loading = perf_counter()
+        slot.load(pixels, self.preprocess)
+        return Job(slot, pixels.size, began, decoded - began, perf_counter() - loading, reference)
+
+    def _result(self, job: Job, thresholds: Any, top_k: int | None) -> TagResult:
+        """Waits for the inference. The slot may be released only after a success, since it is reused."""
+        logits, similarity = job.slot.wait()
+        inferred = perf_counter()
+        region = self.preprocess.region(*job.size)
+        outputs = logits.copy(), similarity.copy()
+        result = TagResult(self._space, *outputs, thresholds, top_k, job.size, region, job.reference)
+        ended = perf_counter()
+        result.timing = {
+            "decode": 1e3 * job.decoding,
+            "preprocess": 1e3 * job.preprocessing,
+            "inference": 1e3 * (inferred - job.began - job.decoding - job.preprocessing),  # with its group's
+            "head": 1e3 * (ended - inferred),
+            "total": 1e3 * (ended - job.began),
+        }
+        return result
+
+    def _checked(self, result: TagResult) -> TagResult:
+        if not np.isfinite(result.logits).all():
+            raise golden.non_finite(self._plan)
+        return result
+
+
+class _Decoded(NamedTuple):
+    """A frame's pixels, and the perf_counter times before and after decoding."""
+
+    pixels: Frame | device_frames.DeviceFrame
+    began: float
+    ended: float
+    reference: FrameReference
+
+
+@dataclass(slots=True)
+class Job:
+    """A frame in flight; ``began`` is a perf_counter time, ``decoding`` and ``preprocessing`` are seconds."""
+
+    slot: Slot
+    size: tuple[int, int]
+    began: float
+    decoding: float
+    preprocessing: float
+    reference: FrameReference

@@ -1,0 +1,190 @@
+"""A plan in memory: the engine, the labels and everything else that computes a result."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..backends import Backend, open_backend
+from ..bundle.bundle import Bundle
+from ..bundle.labels import LabelBank
+from ..frames.preprocess import Preprocessor
+from ..isolation import Decoders
+from ..result import LabelSpace, TagResult, thresholds_for
+from . import golden
+from .inference import Inference
+from .overlap import AwaitableFuture, Workers
+
+if TYPE_CHECKING:
+    from ..bundle.trust import Trust
+
+_PATIENCE = 2.0  # seconds to wait for calls in progress before another plan takes the memory of this one
+
+
+@dataclass
+class LoadedPlan:
+    """A plan that passed its self-test: everything that computes its results. A call uses one from its start to its
+    end, so that no result mixes two plans.
+
+    Attributes:
+        backend: None once it is closed.
+        thresholds: float32 (C,).
+        info: what ``Tagger.info`` returns.
+        bank: the label bank in use.
+    """
+
+    backend: Backend | None
+    inference: Inference
+    space: LabelSpace
+    thresholds: NDArray[np.float32]
+    info: dict[str, Any]
+    bank: LabelBank
+    _workers: Workers[Callable[[], TagResult], TagResult] | None = field(default=None, init=False)
+    _process: int = field(default_factory=os.getpid, init=False)
+
+    @classmethod
+    def open(
+        cls,
+        plan: str,
+        trust: Trust | None,
+        at: tuple[float | Mapping[str, float] | None, str],
+        engine: tuple[str, str | None, int | None, str],
+        *,
+        allow_unsigned: bool | None,
+        reduced_jpeg: bool,
+        isolate: bool,
+    ) -> LoadedPlan:
+        """Load and test a plan.
+
+        ``at`` is threshold and operating point, ``engine`` device, precision, threads and what to optimize for, as for
+        ``Tagger``.
+
+        Raises:
+            IsolationError, BundleError, OptionError, UnknownLabelError, MissingPartError: as for ``Tagger``.
+        """
+        bundle = Bundle.open(plan, trust=trust or False)
+        manifest, source = bundle.manifest, str(bundle.path)
+        space = LabelSpace(
+            tuple(label.name for label in manifest.labels),
+            manifest.attention,
+            (manifest.input.height, manifest.input.width),
+            manifest.files["plan"].sha256,
+            manifest.files["labels"].sha256,
+        )
+        threshold, operating_point = at
+        deployed = np.array(manifest.thresholds(operating_point), np.float32)
+        thresholds = thresholds_for(deployed, space.index, threshold)
+        preprocess = Preprocessor(manifest.input)
+        decoders = Decoders().start() if isolate else None  # they load their libraries beside the plan
+        load = partial(open_backend, bundle, *engine, allow_unsigned=allow_unsigned)
+        backend = golden.checked(load, manifest.golden, preprocess, source, decoders)
+        bundle.accept()
+        least_size = (2 * manifest.input.height, 2 * manifest.input.width) if reduced_jpeg else None
+        info = {
+            "name": manifest.name,
+            "plan": source,
+            "sha256": space.plan,
+            "signature": bundle.signature.to_dict() if bundle.signature else None,
+            "labels": len(manifest.labels),
+            "max_labels": manifest.open.max_labels if manifest.open else None,
+            "bank": space.bank,
+            "operating_point": operating_point if manifest.format > 1 else None,
+            "input": manifest.input.model_dump(mode="json"),
+            **backend.info,
+            "built": manifest.built,
+            "measured": manifest.measured,
+        }
+        inference = Inference(preprocess, space, least_size, source, decoders)
+        return cls(backend, inference, space, thresholds, info, bundle.labels)
+
+    def with_labels(
+        self, backend: Backend, bank: LabelBank, at: tuple[float | Mapping[str, float] | None, str]
+    ) -> LoadedPlan:
+        """The same open plan with another label bank: both share everything else.
+
+        ``backend`` is that of this plan, ``at`` threshold and operating point as for ``Tagger``.
+
+        Raises:
+            BackendError: the plan is closed.
+            LabelBankError: the plan cannot use the bank.
+            OptionError, UnknownLabelError: as for ``Tagger``.
+        """
+        if not isinstance(bank, LabelBank):
+            hint = "LabelBank.load reads one from a file."
+            raise errors.OptionError("bank", expected="a LabelBank", got=type(bank).__name__, hint=hint)
+        space = replace(self.space, names=tuple(bank.names), bank=bank.sha256)
+        threshold, operating_point = at
+        has_both = bank.precise_thresholds is not None
+        own = bank.precise_thresholds if operating_point == "precise" else None
+        thresholds = thresholds_for(bank.thresholds if own is None else own, space.index, threshold)
+        changed = replace(
+            self,
+            backend=backend.with_labels(bank),
+            inference=self.inference.with_space(space),
+            space=space,
+            thresholds=thresholds,
+            info={
+                **self.info,
+                "labels": len(bank),
+                "bank": space.bank,
+                "operating_point": operating_point if has_both else None,
+            },
+            bank=bank,
+        )
+        changed._workers, changed._process = self._workers, self._process
+        return changed
+
+    def submit(self, backend: Backend, call: Callable[[], TagResult]) -> AwaitableFuture[TagResult]:
+        """Call it in a worker thread. Neither this nor ``close`` may run in two threads at once."""
+        if self._workers is None:
+            self._workers = Workers(_call, backend.parallel + 1)
+        return self._workers.submit(call)
+
+    def check(self, backend: Backend | None) -> Backend:
+        """This plan's backend, if it can be used.
+
+        Raises:
+            BackendError: it is None, because the plan is closed, or another process loaded it.
+        """
+        if backend is None:
+            raise errors.BackendError("tagger", expected="an open tagger", got="a closed one", hint="Create a new one.")
+        if self._process != os.getpid():
+            # The runtime's worker threads don't exist in a forked child: an inference would never return.
+            raise errors.BackendError(
+                "tagger",
+                expected="a tagger created in this process",
+                got="one inherited through a fork",
+                hint='Create the tagger in each worker, or start workers with multiprocessing\'s "spawn" method.',
+            )
+        return backend
+
+    def free(self) -> None:
+        """Close it, and wait for the calls in progress: another plan takes the memory of this one."""
+        alive = None if self.backend is None else weakref.ref(self.backend)
+        self.close()
+        deadline = time.monotonic() + _PATIENCE
+        while alive and alive() is not None and time.monotonic() < deadline:
+            gc.collect()  # the exception of a call that failed is part of a cycle
+            time.sleep(0.02)  # calls in progress
+
+    def close(self) -> None:
+        """Free the model once the calls in progress and those submitted are done."""
+        self.backend = None
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.close()
+        self.inference.close()
+
+
+def _call(calls: list[Callable[[], TagResult]]) -> list[TagResult]:
+    return [call() for call in calls]

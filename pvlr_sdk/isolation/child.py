@@ -1,0 +1,94 @@
+"""What an isolated process runs: it loads its code, restricts itself, and only then receives untrusted bytes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import mmap
+import os
+import signal
+import socket
+import struct
+from typing import Any
+
+DECODE = struct.Struct("<QQBd")
+"""A request to decode: bytes reserved for the pixels, bytes of the image behind them, reduction of a JPEG, and the
+seconds of processor time that it may take. The memory for both comes as a descriptor."""
+PIXELS = struct.Struct("<QQ")
+"""Its answer: height and width; any other length is the reason of a failure, as UTF-8 text after a zero byte."""
+
+
+def main(serve: str, descriptor: str, memory_bytes: str) -> None:
+    """Run ``serve``, a function given as ``module:function``, with the channel and the limit of memory."""
+    module, name = serve.split(":")
+    with socket.socket(fileno=int(descriptor)) as channel:
+        getattr(importlib.import_module(module), name)(channel, int(memory_bytes))
+
+
+def decode_images(channel: socket.socket, memory_bytes: int) -> None:
+    """Decode images until the channel is closed."""
+    import cv2
+    import numpy as np
+
+    from ..frames.images import decode_pixels
+    from .sandbox import restrict
+
+    cv2.setNumThreads(0)
+    # Once, for what OpenCV loads or allocates on first use.
+    decode_pixels(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), 1, 64)
+    _ready(channel, restrict(memory_bytes))
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(channel, DECODE.size, 1)
+        if not message:
+            return
+        room, size, factor, seconds = DECODE.unpack(message)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # its default action ends the process
+        with mmap.mmap(descriptors[0], room + size) as memory:
+            os.close(descriptors[0])
+            channel.send(_decode(memory, room, size, factor))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _decode(memory: mmap.mmap, room: int, size: int, factor: int) -> bytes:
+    import numpy as np
+
+    from ..frames.images import decode_pixels
+
+    try:
+        pixels, reason = decode_pixels(memory[room : room + size], factor, room // 3)
+    except MemoryError:
+        pixels, reason = None, "too little memory"
+    if pixels is None:
+        return b"\0" + reason.encode()[:1000]
+    np.frombuffer(memory, np.uint8, pixels.size).reshape(pixels.shape)[:] = pixels
+    return PIXELS.pack(*pixels.shape[:2])
+
+
+def call_function(channel: socket.socket, memory_bytes: int) -> None:
+    """Call one function; see :func:`pvlr_sdk.isolation.run_isolated`."""
+    from ..errors import PvlrError
+    from .sandbox import restrict
+
+    message, descriptors, _, _ = socket.recv_fds(channel, 65536, 1)
+    request = json.loads(message)
+    module = importlib.import_module(request["module"])
+    arguments: list[Any] = []
+    with open(descriptors[0], "rb") as file:
+        for kind, value in request["arguments"]:
+            arguments.append(file.read(value) if kind == "bytes" else value)
+    function: Any = module
+    for name in request["function"].split("."):
+        function = getattr(function, name)
+    _ready(channel, restrict(memory_bytes, compute=True, cpu_seconds=request["cpu_seconds"]))
+    try:
+        answer = {"result": function(*arguments)}
+    except PvlrError as error:
+        kind = type(error).__name__
+        answer = {"error": [kind, *(text[:2000] for text in (error.argument, error.expected, error.got, error.hint))]}
+    except Exception as error:
+        answer = {"failure": f"{type(error).__name__}: {error}"[:2000]}
+    channel.send(json.dumps(answer).encode())
+
+
+def _ready(channel: socket.socket, filtered: bool) -> None:
+    channel.send(b"filtered" if filtered else b"limited")

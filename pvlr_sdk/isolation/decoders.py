@@ -1,0 +1,183 @@
+"""Decodes images from outside in processes that may crash."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import weakref
+from contextlib import suppress
+from queue import LifoQueue
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import errors
+from ..cores import available_cores
+from ..frames import images
+from ..frames.frames import Frame
+from ..frames.header import FORMATS
+from .child import DECODE, PIXELS
+from .process import IsolatedProcess, ProcessFailedError
+
+if TYPE_CHECKING:
+    from ..frames.images import DecodedImage, PixelsOrReason
+
+MEMORY_BYTES = 2 * 2**30
+"""Memory for one image: what the largest allowed image of the most demanding format needs."""
+SECONDS = 30.0
+_MAX_COUNT = 8
+_SERVE = "pvlr_sdk.isolation.child:decode_images"
+_ADD_SEALS = 1033
+_SEALS = 0x1 | 0x2 | 0x4
+"""F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW of linux/fcntl.h."""
+
+
+class Decoders:
+    """Processes that decode images. Thread-safe.
+
+    A crash, a timeout or too much memory is an ImageDecodeError of that image; the process is replaced. The limits of
+    bytes, pixels and formats are checked in this process, as without isolation.
+
+    Args:
+        count: number of images decoded at the same time, each in a process of its own; None: one per core, at most 8.
+        memory_bytes: most memory of a process beyond what it needs for its libraries.
+        seconds: most time for an image.
+    """
+
+    def __init__(self, count: int | None = None, memory_bytes: int = MEMORY_BYTES, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._memory_bytes = memory_bytes
+        self._closed = False
+        self._idle: LifoQueue[IsolatedProcess | None] = LifoQueue()
+        for _ in range(min(available_cores(), _MAX_COUNT) if count is None else count):
+            self._idle.put(None)
+        weakref.finalize(self, _close_idle, self._idle).atexit = False  # they end with this process
+
+    def start(self) -> Decoders:
+        """Start all processes now, not with the first images: each needs a few tenths of a second.
+
+        Raises:
+            IsolationError: this system cannot start such processes.
+        """
+        processes = [self._idle.get() for _ in range(self._idle.qsize())]
+        while processes:
+            process = processes.pop()
+            try:
+                process = process or self._new()
+            finally:
+                self._idle.put(process)
+        return self
+
+    def decode(
+        self,
+        data: bytes,
+        source: str = "frame",
+        least_size: tuple[int, int] | None = None,
+        max_pixels: int | None = None,
+        formats: tuple[str, ...] = FORMATS,
+    ) -> DecodedImage:
+        """Decode an image; arguments and errors are those of :func:`pvlr_sdk.frames.images.decode`.
+
+        The pixels are in memory that the process wrote to, which is freed with them.
+
+        Raises:
+            IsolationError: no process can be started.
+        """
+        return images.decode(data, source, least_size, max_pixels, formats, self._pixels)
+
+    def close(self) -> None:
+        """End the processes, those that decode an image after it. Images that come later have a process each."""
+        self._closed = True
+        _close_idle(self._idle)
+
+    def __enter__(self) -> Decoders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _pixels(self, data: bytes, factor: int, count: int) -> PixelsOrReason:
+        room = 3 * count
+        try:
+            memory, descriptor = _shared_memory(room + len(data))
+        except OSError as error:
+            raise MemoryError from error
+        try:
+            memory[room:] = data
+            message = DECODE.pack(room, len(data), factor, self._seconds)
+            answer = self._ask(message, descriptor)
+        except ProcessFailedError as error:
+            return None, str(error)
+        finally:
+            os.close(descriptor)
+        if len(answer) != PIXELS.size:
+            return None, answer[1:].decode(errors="replace")
+        height, width = PIXELS.unpack(answer)
+        if not 0 < height * width <= count:
+            return None, "more pixels than its header states"
+        return np.frombuffer(memory, np.uint8, 3 * height * width).reshape(height, width, 3), ""
+
+    def _ask(self, message: bytes, descriptor: int) -> bytes:
+        """The answer of a process to a message."""
+        process = self._idle.get()
+        try:
+            process = self._sent(process, message, descriptor)
+            return process.receive(self._seconds)
+        except BaseException:
+            if process is not None:
+                process.close()
+            process = None
+            raise
+        finally:
+            self._idle.put(process)
+            if self._closed:
+                _close_idle(self._idle)
+
+    def _new(self) -> IsolatedProcess:
+        return IsolatedProcess(_SERVE, self._memory_bytes)
+
+    def _sent(self, process: IsolatedProcess | None, message: bytes, descriptor: int) -> IsolatedProcess:
+        """The process that got the message: a new one if ``process`` ended while it was idle, which is not due to this
+        image."""
+        if process is not None:
+            with suppress(errors.IsolationError):
+                process.wait_until_ready()
+                if process.send(message, [descriptor]):
+                    return process
+            process.close()
+        process = self._new()
+        process.wait_until_ready()
+        process.send(message, [descriptor])
+        return process
+
+
+def decode_isolated(data: bytes, source: str = "frame") -> Frame:
+    """Decode one image in a process of its own, which takes a few tenths of a second to start.
+
+    Raises:
+        EmptyFrameError, ImageSizeError, ImageDecodeError: as :func:`pvlr_sdk.frames.images.decode`.
+        IsolationError: this system cannot start such a process.
+    """
+    with Decoders(1) as decoders:
+        image = decoders.decode(data, source)
+    return Frame(image.pixels, "bgr", image.full_size)
+
+
+def _shared_memory(size: int) -> tuple[mmap.mmap, int]:
+    """Memory without a name, and its descriptor. Its size is fixed: the other process cannot pull it away."""
+    descriptor = os.memfd_create("pvlr-image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(descriptor, size)
+        fcntl.fcntl(descriptor, _ADD_SEALS, _SEALS)
+        return mmap.mmap(descriptor, size), descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _close_idle(idle: LifoQueue[IsolatedProcess | None]) -> None:
+    for process in [idle.get_nowait() for _ in range(idle.qsize())]:
+        if process is not None:
+            process.close()
+        idle.put(None)

@@ -1,0 +1,140 @@
+"""Starts a process of this package for untrusted input, and exchanges messages with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from .. import errors
+
+MAX_MESSAGE = 65536
+"""Most bytes of a message; a larger one is cut."""
+_LOG = logging.getLogger(__name__)
+_START_SECONDS = 60.0
+_KEPT = ("LD_LIBRARY_PATH", "PATH")
+"""Environment variables that the process gets: others may hold passwords."""
+_CODE = "import sys; sys.path[:] = sys.argv[4:]; from pvlr_sdk.isolation.child import main; main(*sys.argv[1:4])"
+
+
+class ProcessFailedError(Exception):
+    """The process ended, did not answer in time, or failed. The message says how."""
+
+
+def available() -> bool:
+    """Whether this system can isolate processes: only Linux can, and not in a frozen program, which has no Python
+    interpreter to start."""
+    return hasattr(os, "memfd_create") and bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
+class IsolatedProcess:
+    """A process that runs ``serve``, the name of a function as ``module:function``, see :mod:`.child`.
+
+    It ends when this object is closed, and when this process ends for whatever reason, since it then loses the channel.
+
+    Raises:
+        IsolationError: this system cannot start it.
+    """
+
+    def __init__(self, serve: str, memory_bytes: int) -> None:
+        if not available():
+            raise cannot_start("a frozen program" if hasattr(os, "memfd_create") else sys.platform)
+        try:
+            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise cannot_start(error.strerror or str(error)) from None
+        # -I: neither the current folder nor the environment decides which code the process loads.
+        command = [sys.executable, "-I", "-c", _CODE, serve, str(theirs.fileno()), str(memory_bytes)]
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [*command, *(entry or os.getcwd() for entry in sys.path)],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={
+                        "OMP_NUM_THREADS": "1",
+                        "OPENBLAS_NUM_THREADS": "1",
+                        **{name: os.environ[name] for name in _KEPT if name in os.environ},
+                    },
+                    start_new_session=True,  # Ctrl-C is for this process
+                )
+        except OSError as error:
+            self._channel.close()
+            raise cannot_start(error.strerror or str(error)) from None
+        self.filtered: bool | None = None
+        """Whether its system calls are filtered; None until it is ready."""
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has loaded its libraries and restricted itself.
+
+        Raises:
+            IsolationError: it failed to; it is closed.
+        """
+        if self.filtered is None:
+            try:
+                self.filtered = self.receive(_START_SECONDS) == b"filtered"
+            except ProcessFailedError as error:
+                self.close()
+                raise cannot_start(str(error)) from None
+            if not self.filtered:
+                _LOG.warning("isolated processes run without a filter of system calls: this kernel has none")
+
+    def send(self, message: bytes, descriptors: Sequence[int]) -> bool:
+        """Send a message with open files; False if the process has ended."""
+        try:
+            socket.send_fds(self._channel, [message], descriptors)
+        except OSError:
+            return False
+        return True
+
+    def receive(self, seconds: float) -> bytes:
+        """The next message.
+
+        Raises:
+            ProcessFailedError: the process ended, or the time is over; close it.
+        """
+        self._channel.settimeout(seconds)
+        try:
+            message = self._channel.recv(MAX_MESSAGE)
+        except TimeoutError:
+            raise ProcessFailedError(f"a process that took more than {seconds:g} s") from None
+        except OSError as error:
+            raise ProcessFailedError(error.strerror or str(error)) from None
+        if not message:
+            raise ProcessFailedError(self._end())
+        return message
+
+    def _end(self) -> str:
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:  # it closed its channel only
+            return "a process that does not answer"
+        if code >= 0:
+            return f"a process that ended with status {code}"
+        if code == -signal.SIGPROF or code == -signal.SIGXCPU:
+            return "a process that used too much processor time"
+        return f"a process that crashed ({signal.Signals(-code).name})"
+
+    def close(self) -> None:
+        """End it at once."""
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def cannot_start(got: str) -> errors.IsolationError:
+    """The error where no process can be started."""
+    return errors.IsolationError(
+        "isolation", expected="an isolated process", got=got, hint="It needs Linux and free memory and processes."
+    )

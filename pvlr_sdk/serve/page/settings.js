@@ -1,0 +1,106 @@
+// The thresholds of all labels, and whether their events are reported. A change takes effect at once.
+import { byId, button, el } from "./dom.js";
+
+export class Settings {
+  constructor() {
+    this.rows = new Map();
+    this.search = el("input", { type: "search", id: "search", autocomplete: "off" });
+    this.search.addEventListener("input", () => this.filter());
+    this.all = [true, false].map((on) => button(on ? "Report all shown" : "Report none shown", () => this.report(on)));
+    this.message = el("p", { class: "hint", role: "status" });
+    this.list = el("ul", { class: "settings", "aria-label": "Labels" });
+    byId("settings").append(
+      el("div", { class: "filters" }, el("label", { for: "search" }, "Find a label"), this.search, ...this.all),
+      this.message,
+      this.list,
+    );
+  }
+
+  /** `cameras`: whether there are any, whose events can be reported. */
+  async load(cameras) {
+    this.cameras = cameras;
+    for (const one of this.all) one.hidden = !cameras;
+    this.show(await ask("GET"), "");
+  }
+
+  async put(change) {
+    this.show(await ask("PUT", change), "Changed. ");
+  }
+
+  show(answer, before) {
+    if (answer.error) {
+      this.message.textContent = answer.error;
+    } else {
+      const kept = answer.site_file ? `Changes are kept in ${answer.site_file}.` : "Changes hold until the server stops.";
+      const own = answer.own_labels.map((name) => ` ${name} reports the labels of its own settings.`).join("");
+      this.message.textContent = `${before}${kept}${own}`;
+      this.answer = answer;
+    }
+    for (const one of this.answer?.labels ?? []) {
+      if (!this.rows.has(one.label)) this.add(one.label);
+      this.rows.get(one.label).set(one);
+    }
+  }
+
+  add(label) {
+    const row = new Row(label, this.cameras, (change) => this.put(change), (on) => this.report(on, label));
+    this.rows.set(label, row);
+    this.list.append(row.element);
+  }
+
+  /** Reports a label, or all labels shown, or not. */
+  report(on, label) {
+    const changed = (row) => (label ? row.label === label : !row.element.hidden);
+    const rows = [...this.rows.values()].filter((row) => (changed(row) ? on : row.reported));
+    this.put({ labels: rows.map((row) => row.label) });
+  }
+
+  filter() {
+    const text = this.search.value.trim().toLowerCase();
+    for (const row of this.rows.values()) row.element.hidden = !row.label.toLowerCase().includes(text);
+  }
+}
+
+class Row {
+  constructor(label, cameras, put, report) {
+    this.label = label;
+    this.check = el("input", { type: "checkbox", "aria-label": `Report ${label}` });
+    this.check.hidden = !cameras;
+    this.check.addEventListener("change", () => report(this.check.checked));
+    this.range = el("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": `Threshold of ${label}` });
+    this.range.addEventListener("input", () => this.write(Number(this.range.value)));
+    this.range.addEventListener("change", () => put({ thresholds: { [label]: Number(this.range.value) } }));
+    this.value = el("output", {});
+    this.reset = button("", () => put({ thresholds: { [label]: this.plan } }), { class: "reset" });
+    this.element = el("li", {}, this.check, el("span", { class: "name" }, label), this.range, this.value, this.reset);
+  }
+
+  set({ threshold, plan_threshold, reported }) {
+    this.plan = plan_threshold;
+    this.reported = this.check.checked = reported;
+    this.range.value = threshold;
+    this.write(threshold);
+    this.reset.textContent = `Plan: ${plan_threshold.toFixed(2)}`;
+    this.reset.setAttribute("aria-label", `Set ${this.label} to the threshold of the plan, ${plan_threshold.toFixed(2)}`);
+    this.reset.disabled = Math.abs(threshold - plan_threshold) < 5e-5;
+  }
+
+  write(threshold) {
+    this.value.textContent = threshold.toFixed(2);
+  }
+}
+
+/** The settings, or `{error}` with a message for the person. */
+async function ask(method, change) {
+  try {
+    const answer = await fetch("/v1/settings", {
+      method,
+      headers: { "Content-Type": "application/json" },
+      body: change && JSON.stringify(change),
+    });
+    const body = await answer.json();
+    return answer.ok ? body : { error: `Not changed: ${body.detail}` };
+  } catch {
+    return { error: "Not changed: the server does not answer." };
+  }
+}

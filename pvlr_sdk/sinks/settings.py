@@ -1,0 +1,121 @@
+"""What each sink declares: its section of the configuration, and how it is checked and opened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from ..events import Event
+from .queues import DiskQueue
+from .spool import SpooledWorker
+from .worker import SinkWorker
+
+if TYPE_CHECKING:
+    from ..stream import Observation
+
+EventWorker: TypeAlias = "SinkWorker[Event] | SpooledWorker"
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    try:
+        return (info.context or {}).get("folder", Path()) / path.expanduser()
+    except RuntimeError:
+        raise ValueError("a path of an existing user") from None
+
+
+ConfigPath = Annotated[Path, AfterValidator(_resolve)]
+"""A path, relative to the folder of the configuration file."""
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=64)]
+"""A name that is valid in a topic, a URL and a file name; not ``..``, and not a hidden file's."""
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+Timeout = Annotated[float, Field(gt=0, le=3600)]
+"""Seconds that the operating system can wait for."""
+
+
+class Section(BaseModel):
+    """A section of the configuration that rejects unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suggest(cls, raw: Any) -> Any:
+        """Report an unknown key together with the known ones, so that a similar one can be suggested."""
+        if isinstance(raw, dict):
+            for key in raw:
+                if key not in cls.model_fields:
+                    raise PydanticCustomError(
+                        "unknown_key", "unknown key", {"key": str(key), "known": list(cls.model_fields)}
+                    )
+        return raw
+
+
+class SinkSettings(Section):
+    """The section of one sink, of events or of frames. ``kind`` is its key in the configuration."""
+
+    kind: str
+
+    def check(self) -> None:
+        """Check without opening a file or a connection. Raises OptionError or MissingPartError."""
+
+
+class EventSinkSettings(SinkSettings):
+    """A sink of events."""
+
+    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+        """Open the sink and start its worker; ``labels`` are those that each camera can report.
+
+        Raises:
+            OutputError, OptionError, MissingPartError: it cannot be opened.
+        """
+        raise NotImplementedError
+
+
+class FrameSinkSettings(SinkSettings):
+    """A sink of tagged frames, opened for each of ``cameras`` (None: all)."""
+
+    cameras: tuple[Name, ...] | None = None
+
+    def open(self, camera: str) -> SinkWorker[Observation]:
+        """Open the sink of one camera; see :meth:`EventSinkSettings.open`."""
+        raise NotImplementedError
+
+
+class SpooledSettings(EventSinkSettings):
+    """A remote sink: while it is away, at most ``capacity`` events wait in the file ``queue``."""
+
+    url: str = Field(repr=False)
+    queue: ConfigPath | None = None
+    capacity: Annotated[int, Field(ge=2)] = 100_000
+
+    def open_queue(self) -> DiskQueue:
+        """The queue; by default a file in the state folder, named after the URL."""
+        path = self.queue
+        if path is None:
+            # systemd's StateDirectory=, or the state folder of the XDG base directories.
+            state = os.environ.get("STATE_DIRECTORY") or os.path.join(
+                os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "pvlr_sdk"
+            )
+            target = hashlib.sha256(self.url.encode()).hexdigest()[:12]
+            path = Path(state) / "queues" / f"{self.kind}-{target}.sqlite"
+        return DiskQueue(path, self.capacity)
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """The value of a secret."""
+    return None if secret is None else secret.get_secret_value()

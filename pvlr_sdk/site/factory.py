@@ -1,0 +1,70 @@
+"""Creates the components of a site from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import OptionError
+from ..events import EventDetector, EventSettings
+from ..sources.opening import check_installed
+from ..stream import Camera
+from ..tagger import Tagger
+from .config import CameraConfig, EventsConfig, SiteConfig
+
+
+def make_cameras(config: SiteConfig) -> list[Camera]:
+    """The cameras. Raises what :class:`Camera` raises, and MissingPartError if one of them needs a missing package."""
+    for camera in config.cameras.values():
+        check_installed(camera.uri)
+        if camera.ca is not None and not camera.ca.is_file():
+            raise OptionError("ca", expected="a file of certificates", got=str(camera.ca), hint="Check its path.")
+    return [
+        Camera(
+            name,
+            camera.uri,
+            camera.region,
+            camera.transport,
+            camera.timeout,
+            camera.loop,
+            camera.ca,
+            camera.insecure,
+            camera.max_pixels,
+        )
+        for name, camera in config.cameras.items()
+    ]
+
+
+def make_tagger(config: SiteConfig) -> Tagger:
+    """The tagger. Raises what :class:`Tagger` raises."""
+    return Tagger(
+        config.plan,
+        operating_point=config.operating_point,
+        device=config.device,
+        precision=config.precision,
+        num_threads=config.threads,
+        allow_unsigned=config.allow_unsigned or None,
+    )
+
+
+def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetector]:
+    """An event detector for each camera. Raises what :class:`EventDetector` raises."""
+    labels, thresholds = tagger.labels, tagger.thresholds
+    return {
+        name: EventDetector(name, labels, thresholds, event_settings(config.events, camera, labels))
+        for name, camera in config.cameras.items()
+    }
+
+
+def event_settings(events: EventsConfig, camera: CameraConfig, labels: Sequence[str]) -> EventSettings:
+    """The settings of a camera's event detector; ``labels`` are those of the plan."""
+    on = {} if events.threshold is None else dict.fromkeys(labels, events.threshold)
+    return EventSettings(
+        smoothing=events.smoothing,
+        margin=events.margin,
+        min_duration=events.min_duration,
+        min_gap=events.min_gap,
+        on={**on, **events.thresholds},
+        off=events.off_thresholds,
+        labels=events.labels if camera.labels is None else camera.labels,
+        deny=events.deny if camera.deny is None else camera.deny,
+    )

@@ -1,0 +1,105 @@
+"""Two ways to load a plan in the place of the running one: beside it, or one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from .. import errors
+from ..bundle.bundle import Bundle
+from ..bundle.trust import Trust, resolve
+from ..inference import golden
+from ..tagger import Tagger
+from .site import Site
+from .trial import Trial, live_frames
+
+_FRAMES, _SECONDS = 16, 3.0
+"""Number of live frames of a trial, and how long it waits for them."""
+_HELD = 4
+"""Number of frames that are held in memory while no plan is loaded."""
+_SYNTHETIC = 8
+"""Runs of the synthetic frame where there are no live ones."""
+
+Commit: TypeAlias = Callable[[Tagger, Trial], None]
+"""Judges the new plan by its trial, and exchanges it for the running one; an exception keeps that."""
+
+
+def beside(tagger: Tagger, site: Site | None, plan: Path, commit: Commit, trust: Trust | None) -> tuple[Trial, Tagger]:
+    """Load a plan while the running one goes on. Returns the trial, and a tagger with the plan that was replaced.
+
+    Raises:
+        DeployError: it has other labels.
+        BundleError: it cannot be loaded. What ``commit`` raises passes, too.
+    """
+    candidate = tagger.load(plan, trust=trust)
+    try:
+        _check_labels(tagger, candidate, plan)
+        before, after = [], []
+        for pixels, color in live_frames(site, _FRAMES, _SECONDS) if site else ():
+            with site.between_frames() if site else nullcontext():
+                before.append(tagger.predict(pixels, color=color))
+                after.append(candidate.predict(pixels, color=color))
+        live = bool(before)
+        for _ in range(0 if live else _SYNTHETIC):
+            before.append(tagger.predict(golden.default_frame()))
+            after.append(candidate.predict(golden.default_frame()))
+        trial = Trial.of(before, after, live=live)
+        commit(candidate, trial)
+    except BaseException:
+        candidate.close()
+        raise
+    return trial, candidate
+
+
+def in_turn(tagger: Tagger, site: Site | None, plan: Path, running: Path, commit: Commit, trust: Trust | None) -> Trial:
+    """Close the running plan, then load another one; meanwhile calls wait. If that fails, load the running one again.
+
+    Raises:
+        DeployError, BundleError: as for :func:`beside`.
+    """
+    frames = list(live_frames(site, _HELD, _SECONDS)) if site else []
+    live = bool(frames)
+    frames = frames or [(golden.default_frame(), "bgr")] * _SYNTHETIC
+    before = [tagger.predict(pixels, color=color) for pixels, color in frames]
+    with tagger.suspended():
+        candidate = None
+        try:
+            candidate = tagger.load(plan, trust=trust)
+            _check_labels(tagger, candidate, plan)
+            after = [candidate.predict(pixels, color=color) for pixels, color in frames]
+            trial = Trial.of(before, after, live=live)
+            commit(candidate, trial)
+            return trial
+        except BaseException as error:
+            if candidate is not None:
+                candidate.close()
+            failure = error.with_traceback(None)  # which would keep the new plan in memory
+        tagger.exchange(tagger.load(running, trust=lenient()))
+    raise failure
+
+
+def lenient() -> Trust | None:
+    """The trust in force, but an older version is accepted: the one that was in use before."""
+    trust = resolve(None)
+    return None if trust is None else Trust(trust.keys, trust.state, allow_rollback=True)
+
+
+def accept(plan: Path) -> None:
+    """Let a plan that is in use be loaded again, although the version of a newer one was recorded."""
+    trust = lenient()
+    with suppress(errors.PvlrError):  # it is loaded; its files may be gone
+        if trust:
+            Bundle.open(plan, trust=trust).accept()
+
+
+def _check_labels(tagger: Tagger, candidate: Tagger, plan: Path) -> None:
+    if candidate.labels != tagger.labels:
+        count = len(set(candidate.labels) ^ set(tagger.labels))
+        raise errors.DeployError(
+            str(plan),
+            expected=f"the {len(tagger.labels)} labels of the running plan, in their order",
+            got=f"{len(candidate.labels)} labels, {count} names in one plan only" if count else "another order",
+            hint="Set plan: in the site file and restart, since events and sinks depend on the labels.",
+        )

@@ -1,0 +1,147 @@
+"""The plans of a site on disk: bundles copied into ``plans/`` beside its file, and the keys that name them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from ..bundle.bundle import default_plan, labels_path, manifest_path
+from ..bundle.trust import MAX_FILE_BYTES, signature_path
+from ..files import read_file, write_files
+from .config import load_config
+from .edit import set_keys
+from .yaml_file import read_yaml
+
+_FOLDER = "plans"
+_OURS = re.compile(r".+-[0-9a-f]{12}")
+
+
+class Place:
+    """Where a site keeps its plans.
+
+    Args:
+        path: the site file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._folder = path.resolve().parent
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Exclude other processes that deploy to this site. Raises DeployError if one does."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise in_progress(str(self._path)) from None
+        finally:
+            os.close(descriptor)
+
+    def plans(self) -> tuple[Path, Path | None]:
+        """The plan of the site file, and the previous one. Raises what ``load_config`` raises."""
+        config = load_config(self._path)
+        return config.plan or default_plan(), config.previous_plan
+
+    def texts(self) -> tuple[Any, Any]:
+        """The same as written in the file. Raises what ``read_yaml`` raises."""
+        raw = read_yaml(self._path)
+        return raw.get("plan") or default_plan().parent.name, raw.get("previous_plan")
+
+    def install(self, plan: Path) -> Path:
+        """Copy a bundle into the site's folder, all of it or nothing, and return its new path.
+
+        Raises:
+            BundleError: a file is missing or unreadable.
+            OutputError: no space, no permission.
+        """
+        needed = [labels_path(plan), plan, signature_path(plan), manifest_path(plan)]
+        contents = {}
+        for path in needed:
+            try:
+                contents[path.name] = read_file(path, MAX_FILE_BYTES)
+            except OSError as error:
+                if path == signature_path(plan) and isinstance(error, FileNotFoundError):
+                    continue
+                raise errors.PlanNotFoundError(
+                    str(path), expected="a file of the bundle", got=error.strerror or "", hint="Copy the bundle again."
+                ) from None
+        name = plan.parent.resolve().name[:40] or "plan"
+        target = self._folder / _FOLDER / f"{name}-{fingerprint(plan)[:12]}"
+        if fingerprint(target / plan.name) == fingerprint(plan):
+            return target / plan.name  # the previous plan, deployed again
+        _remove(target)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            write_files({temporary / name: data for name, data in contents.items()})
+            os.rename(temporary, target)
+        except OSError as error:
+            _remove(temporary)
+            if isinstance(error, errors.OutputError):
+                raise
+            raise errors.OutputError(
+                str(target), expected="a writable folder", got=error.strerror or "", hint="Nothing was changed."
+            ) from None
+        return target / plan.name
+
+    def text_of(self, plan: Path) -> str:
+        """How the site file names a plan."""
+        with suppress(ValueError):
+            plan = plan.relative_to(self._folder)
+        return str(plan).replace("$", "$$")
+
+    def write(self, plan: Any, previous: Any) -> None:
+        """Name the plan and the previous one in the site file, atomically. Raises what ``set_keys`` raises."""
+        set_keys(self._path, {("plan",): plan, ("previous_plan",): previous})
+
+    def discard(self, text: Any) -> None:
+        """Delete a bundle that :meth:`install` copied, unless the site file names it."""
+        try:
+            if not isinstance(text, str) or text in self.texts():
+                return
+        except errors.ConfigError:
+            return
+        folder = (self._folder / text.replace("$$", "$")).parent
+        if folder.parent == self._folder / _FOLDER and _OURS.fullmatch(folder.name):
+            _remove(folder)
+            with suppress(OSError):  # others are in it
+                folder.parent.rmdir()
+
+
+def fingerprint(plan: Path) -> str:
+    """Identifies a bundle with its labels, thresholds and signature: a SHA-256 in hex; empty if it is unreadable."""
+    digest = hashlib.sha256()
+    try:
+        digest.update(read_file(manifest_path(plan), MAX_FILE_BYTES))
+        with suppress(FileNotFoundError):
+            digest.update(read_file(signature_path(plan), MAX_FILE_BYTES))
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def in_progress(argument: str) -> errors.DeployError:
+    """The error for two deployments at once."""
+    return errors.DeployError(
+        argument, expected="one deployment at a time", got="another one in progress", hint="Try again when it is done."
+    )
+
+
+def _remove(folder: Path) -> None:
+    """Delete the files of a bundle and its folder; what others put there stays."""
+    with suppress(OSError):
+        for plan in folder.glob("*.plan"):
+            for path in (manifest_path(plan), labels_path(plan), signature_path(plan), plan):
+                path.unlink(missing_ok=True)
+        for path in folder.glob(".*.tmp"):
+            path.unlink()
+        folder.rmdir()

@@ -1,0 +1,118 @@
+"""All outputs of a site: its sinks, subscribers and snapshots."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..escape import file_name
+from ..events import Event
+from ..sinks import MemoryQueue, SinkStats, SinkWorker
+from ..sinks.settings import EventSinkSettings, EventWorker, FrameSinkSettings
+from ..sinks.snapshots import Snapshot, SnapshotSink
+from ..sinks.worker import CallbackSink
+from ..stream import Observation
+from .config import SiteConfig
+
+_LOG = logging.getLogger(__name__)
+_CLOSE_SECONDS = 0.6
+"""Time for all sinks together to deliver what waits when the site stops."""
+_SNAPSHOTS_WAITING = 16
+
+
+class SinkSet:
+    """The sinks of a site, each behind its own queue; no method waits for a sink.
+
+    Args:
+        config: the site's configuration.
+        labels: the labels that each camera can report.
+
+    Raises:
+        OutputError, OptionError, MissingPartError: a sink cannot be opened; none stays open then.
+    """
+
+    def __init__(self, config: SiteConfig, labels: Mapping[str, Sequence[str]]) -> None:
+        self._lock = threading.Lock()
+        self._folder = config.events.snapshots
+        self._events: list[EventWorker] = []
+        self._frames: list[tuple[str, SinkWorker[Observation]]] = []
+        self._snapshots: SinkWorker[Snapshot] | None = None
+        self._subscribers: list[SinkWorker[Event]] = []
+        try:
+            for sink in config.sinks:
+                if isinstance(sink, EventSinkSettings):
+                    self._events.append(sink.open(labels))
+                elif isinstance(sink, FrameSinkSettings):
+                    self._frames += [(camera, sink.open(camera)) for camera in sink.cameras or config.cameras]
+        except BaseException:
+            for worker in self._workers():
+                worker.close(0.0)
+            raise
+        if self._folder:
+            snapshots = SnapshotSink(self._folder, int(config.events.snapshots_mb * 1e6))
+            self._snapshots = SinkWorker(snapshots, MemoryQueue(_SNAPSHOTS_WAITING), retry=False)
+
+    @property
+    def dead(self) -> bool:
+        """Whether there are sinks of events, and the readers of all of them are gone."""
+        return bool(self._events) and all(sink.dead for sink in self._events) and not self._subscribers
+
+    def submit(self, event: Event) -> None:
+        """Pass an event to every sink and subscriber."""
+        with self._lock:
+            receivers = [*self._events, *self._subscribers]
+        for receiver in receivers:
+            receiver.submit(event)
+
+    def with_snapshot(self, event: Event, seen: Observation) -> Event:
+        """The event with the path of its snapshot, which is written in the background."""
+        if self._snapshots is None or self._folder is None or event.state == "off":
+            return event
+        path = self._folder / file_name(event.camera) / f"{event.id}.jpg"
+        self._snapshots.submit(Snapshot(path, seen.frame.pixels, seen.frame.order))
+        return replace(event, snapshot=str(path))
+
+    def submit_frame(self, seen: Observation) -> None:
+        """Pass a tagged frame to the sinks of frames."""
+        for camera, worker in self._frames:
+            if camera == seen.camera:
+                worker.submit(seen)
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Call a function with each event; returns a function that ends it."""
+        worker = SinkWorker(CallbackSink(callback), MemoryQueue[Event]())
+        with self._lock:
+            self._subscribers.append(worker)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if worker not in self._subscribers:
+                    return
+                self._subscribers.remove(worker)
+            worker.stop()
+
+        return unsubscribe
+
+    def stats(self) -> list[SinkStats]:
+        """The statistics of the sinks of events, in the order of the configuration, then of snapshots and videos."""
+        return [worker.stats() for worker in self._workers()]
+
+    def close(self) -> None:
+        """Deliver what waits, for at most 0.6 seconds in total, and close the sinks."""
+        until = time.monotonic() + _CLOSE_SECONDS
+        workers = self._workers() + self._subscribers
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            stats = worker.close(max(0.0, until - time.monotonic()))
+            if stats.lost:
+                _LOG.warning("%s: %d lost", stats.name, stats.lost)
+            if stats.waiting:
+                _LOG.warning("%s: %d waiting on disk for the next start", stats.name, stats.waiting)
+
+    def _workers(self) -> list[Any]:
+        return [*self._events, *([self._snapshots] if self._snapshots else []), *(worker for _, worker in self._frames)]

@@ -1,0 +1,180 @@
+"""Events on clips: the truth files, what counts as true and false, and the simulated clips."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks import common
+from benchmarks.accuracy.clips.__main__ import detect, judge, main, tag_file, tag_simulation
+from benchmarks.accuracy.clips.score import ClipScore, score
+from benchmarks.accuracy.clips.simulate import FPS, MOTIONS, Simulation, simulations
+from benchmarks.accuracy.clips.truth import FOLDER, Interval, Truth, read_truth
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.evaluation.labels_csv import LabelTable
+from pvlr_sdk.events import Event, EventDetector
+
+
+def event(label: str, start: float, end: float) -> Event:
+    return Event("off", "", "clip", label, end, 0.5, 0.9, start, start, end, "score")
+
+
+def verdicts(events: list[Event], truth: Truth) -> list[str]:
+    return [row["verdict"] for row in score(events, truth, 60)[1]]
+
+
+CARS = Truth("", {"car": [Interval(4, 8), Interval(14, 19)]}, {"person": [Interval(2, 5)]})
+
+
+def test_an_event_late_and_lagging_is_true() -> None:
+    assert verdicts([event("car", 6, 8.9), event("car", 15, 20)], CARS) == ["true", "true"]
+
+
+def test_an_event_that_never_ends_is_false() -> None:
+    assert verdicts([event("car", 0, 60)], CARS) == ["false"]
+    assert score([event("car", 0, 60)], CARS, 60)[0].found == 0
+
+
+def test_a_second_event_in_one_interval_is_repeated_and_false() -> None:
+    events = [event("car", 14, 15), event("car", 16, 19)]
+    assert verdicts(events, CARS) == ["repeated", "true"]  # the longer one finds the interval
+    measured = score(events, CARS, 60)[0]
+    assert (measured.found, measured.false, measured.repeated, measured.never) == (1, ("car",), 1, ())
+
+
+def test_optional_and_unknown_labels_count_neither_way() -> None:
+    truth = Truth("", {}, CARS.optional, frozenset({"cup"}))
+    measured, rows = score([event("person", 3, 5.5), event("person", 8, 9), event("cup", 0, 9)], truth, 60)
+    assert [row["verdict"] for row in rows] == ["optional", "false", "unknown label"]
+    assert measured.never == ()  # a person is visible at some time
+
+
+def test_the_rates_of_all_clips_are_those_of_their_sums() -> None:
+    parts = [ClipScore(1800, 3, 1, ("cat", "cat"), 1, ("cat", "cat")), ClipScore(1800, 1, 1, (), 0, ())]
+    total = ClipScore.total(parts).to_dict()
+    assert total["precision"] == 50
+    assert total["recall"] == 50
+    assert total["false_per_hour"] == 2
+    assert total["false_labels"] == {"cat": 2}
+    assert ClipScore(10, 0, 0, (), 0, ()).to_dict()["precision"] is None
+
+
+def test_the_truth_files_are_valid() -> None:
+    assert [path.stem for path in sorted(FOLDER.glob("*.yaml"))] == ["bottle-detection", "car-detection"]
+    for path in FOLDER.glob("*.yaml"):
+        assert read_truth(path).file == f"video/{path.stem}.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("present: {}", "file"),
+        ("file: a.mp4\nlabels: {}", "labels"),
+        ("file: a.mp4\npresent: [car]", "present"),
+        ("file: a.mp4\npresent: {car: [[4, 2]]}", "car"),
+        ("file: a.mp4\npresent: {car: [[1, 3], [2, 5]]}", "car"),
+        ("file: a.mp4\npresent: {car: [[-1, 3]]}", "car"),
+        ("file: a.mp4\noptional: {car: [[1, x]]}", "car"),
+        ("file: a.mp4\npresent: {car: 4-8}", "car"),
+        ("file: a.mp4\npresent: {car: [[.nan, 3]]}", "car"),
+    ],
+)
+def test_an_invalid_truth_file_is_refused(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "clip.yaml"
+    path.write_text(text)
+    with pytest.raises(errors.ConfigError) as caught:
+        read_truth(path)
+    assert named in caught.value.argument.partition("clip.yaml")[2] or named in caught.value.got
+
+
+def test_detect_uses_the_time_of_the_clip() -> None:
+    scores = [(t / 10, np.array([0.9 if 20 <= t < 60 else 0.0])) for t in range(100)]
+    events, seconds = detect(EventDetector("clip", ["car"], [0.5]), iter(scores))
+    assert [one.state for one in events] == ["on", "off"]
+    assert seconds == pytest.approx(9.9)
+    assert 2 <= events[1].start < 3
+    assert events[1].end is not None
+    assert 6 <= events[1].end < 7
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for path in paths:
+        cv2.imwrite(str(path), cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (64, 48)))
+    return paths
+
+
+@pytest.mark.parametrize("name", MOTIONS)
+def test_a_simulated_clip_is_the_same_for_a_seed_and_moves(name: str, photos: list[Path]) -> None:
+    targets = np.array([[1, 0], [-1, 1], [1, 1], [1, -1]], np.int8)
+    clip = Simulation(name, 3, photos, targets)
+    frames = list(clip.frames())
+    assert len(frames) == 4 * 60
+    assert all(np.array_equal(a, b) for a, b in zip(frames, clip.frames(), strict=True))
+    other = list(Simulation(name, 4, photos, targets).frames())
+    assert not np.array_equal(frames[25], other[25])
+    assert not np.array_equal(frames[25], frames[26])
+    assert abs(frames[10].mean() - MOTIONS[name].grey) < 2
+    dark = sum(frame.mean() < 15 for frame in frames[20:60])
+    assert dark == MOTIONS[name].dark
+    truth = clip.truth(["cat", "dog"], ["cup"])
+    assert truth.present == {
+        "cat": [Interval(2, 6), Interval(14, 18), Interval(20, 24)],
+        "dog": [Interval(8, 12), Interval(14, 18)],
+    }
+    assert truth.optional == {"cat": [], "dog": [Interval(2, 6)]}
+    assert truth.unknown == {"cup"}
+
+
+def test_simulated_clips_share_no_photo_and_need_enough(photos: list[Path]) -> None:
+    targets = np.array([[1], [1], [1], [1], [-1]], np.int8)
+    table = LabelTable([path.name for path in photos] + ["empty.png"], targets, [], [])
+    clips = simulations(table, photos[0].parent, 2, 0)
+    assert len({path for clip in clips for path in clip.paths}) == 4
+    with pytest.raises(errors.OptionError, match="from 1 to 2 images"):
+        simulations(table, photos[0].parent, 3, 0)
+    with pytest.raises(errors.ImageDecodeError, match=r"gone\.png"):
+        next(Simulation("pan and zoom", 0, [Path("gone.png")], targets[:1]).frames())
+
+
+def test_a_video_that_is_missing_or_too_short_is_refused(photos: list[Path]) -> None:
+    with Tagger(num_threads=1) as tagger:
+        with pytest.raises(errors.SourceOpenError, match=r"none\.mp4"):
+            list(tag_file(tagger, photos[0].parent / "none.mp4"))
+        clip = Simulation("pan and zoom", 0, photos[:1], np.ones((1, 1), np.int8))
+        truth = Truth("", {"car": [Interval(0, 30)]})
+        few = (row for row, _ in zip(tag_simulation(tagger, clip), range(5), strict=False))
+        with pytest.raises(errors.OptionError, match=r"a clip of 30 s.*got 0\.4 s"):
+            judge(tagger, "clip", few, truth)
+    assert FPS == 10
+
+
+def test_bad_options_are_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["clips", "--data", "/none"])
+    with pytest.raises(SystemExit) as caught:
+        common.run(main)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(
+        "error: --data: expected the folder of voc2007, coco and video, got '/none'."
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no clips")
+def test_clips_end_to_end(run: Callable[..., str], tmp_path: Path) -> None:
+    out = tmp_path / "clips.json"
+    printed = run("benchmarks.accuracy.clips", "--plan", "pvlr-lite0-coco80", "--count", "2", "--json", out)
+    assert max(map(len, printed.splitlines())) <= 80
+    data = json.loads(out.read_text())
+    assert set(data["clips"]) == {"bottle-detection", "car-detection", *MOTIONS}
+    assert data["clips"]["bottle-detection"]["recall"] == 100
+    assert data["clips"]["car-detection"]["intervals"] == 3
+    assert len(data["model"]["sha256"]) == 64

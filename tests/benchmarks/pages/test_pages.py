@@ -1,0 +1,39 @@
+"""The pages are generated from the results, and those in docs/ are up to date."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.common import DOCS, RESULTS
+from benchmarks.pages.__main__ import PAGES
+
+
+@pytest.mark.slow
+def test_report_writes_the_page_and_its_pictures(
+    results: dict[str, Any], run: Callable[..., str], tmp_path: Path
+) -> None:
+    run("benchmarks.pages", "performance", "--results", results["path"], "--docs", tmp_path)
+    page = (tmp_path / "performance.md").read_text()
+    assert "Not measured" not in page
+    for name in ("peers", "layers", "scaling"):
+        assert f"images/{name}.svg" in page
+        assert (tmp_path / "images" / f"{name}.svg").read_text().startswith("<?xml")
+    first = next(iter(results["peers"]["figures"].values()))
+    assert f"{first['median_ms']:.2f}" in page
+
+
+def test_report_says_what_was_not_measured(run: Callable[..., str], tmp_path: Path) -> None:
+    run("benchmarks.pages", "performance", "--results", tmp_path / "nothing", "--docs", tmp_path)
+    assert (tmp_path / "performance.md").read_text().count("Not measured") == 6
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_pages_in_docs_are_up_to_date(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file, generator = PAGES[name]
+    assert importlib.import_module(generator).page(RESULTS, tmp_path) == (DOCS / file).read_text()

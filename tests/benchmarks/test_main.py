@@ -1,0 +1,59 @@
+"""A short run of all benchmarks of docs/performance.md: the compared results agree. No time is asserted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow  # one run of all benchmarks serves them all
+
+
+def test_every_script_says_where_it_ran(results: dict[str, Any]) -> None:
+    assert set(results) == {"peers", "layers", "scaling", "folder", "preprocess", "start", "path"}
+    for name in set(results) - {"path"}:
+        assert {"machine", "threads", "versions"} <= set(results[name]["conditions"]), name
+
+
+def test_peers_compute_the_same(results: dict[str, Any]) -> None:
+    """Except INTER_LINEAR and Model API, which see other pixels: the page shows how much their scores differ."""
+    agreement = results["peers"]["agreement"]
+    exact = [name for name in agreement if name.startswith("predict")]
+    assert len(exact) >= 1
+    assert "predict(), int8" in exact
+    for name in exact:
+        limit = 0.3 if name.endswith("int8") else 0.05
+        assert agreement[name]["largest_score_difference"] < limit, name
+    for name in agreement:
+        assert agreement[name]["same_tag_sets"] >= 2 / 3, name
+        assert results["peers"]["figures"][name]["median_ms"] > 0
+
+
+def test_layers_add_up(results: dict[str, Any]) -> None:
+    assert "int8" in results["layers"]["layers"]
+    for table in results["layers"]["layers"].values():
+        parts = sum(row["ms"] for kind, row in table.items() if not kind.startswith("~"))
+        assert 0 < parts <= table["~ all"]["ms"] * 1.001
+        assert table["pointwise convolutions"]["gflop"] == pytest.approx(1.69, abs=0.02)  # EfficientNet-Lite2 at 288
+    assert all(value > 0 for value in results["layers"]["peak"].values())
+
+
+def test_scaling_has_the_ends_of_each_curve(results: dict[str, Any]) -> None:
+    curves = results["scaling"]["curves"]
+    assert list(curves["labels C (head alone, 81 tokens)"]["figures"]) == ["20", "4585"]
+    assert all(len(curve["figures"]) >= 1 for curve in curves.values())
+
+
+def test_folder_tags_every_photo_in_every_way(results: dict[str, Any]) -> None:
+    # The script itself fails if one way returns fewer results than images.
+    for rates in results["folder"]["images_per_second"].values():
+        assert min(rates.values()) > 0
+    reduced = results["folder"]["reduced_jpeg"]
+    assert 0 < reduced["mean logit difference"] < 0.1
+    assert reduced["share of images with the same tags"] >= 0.5
+
+
+def test_start_measures_cold_and_warm(results: dict[str, Any]) -> None:
+    figures = results["start"]["figures"]
+    assert {"Tagger(), s", "pvlr tag photo.jpg, s"} <= set(figures)
+    assert figures["Tagger(), s"].keys() == {"cold", "warm, median"}

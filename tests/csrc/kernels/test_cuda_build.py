@@ -1,0 +1,182 @@
+"""The complete CUDA build with CMake and nvcc: the library, the Python core, and their errors without a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.common import ROOT
+from benchmarks.gpu.cuda_inspect import find_tool, write_instances
+from benchmarks.gpu.kernel_table import KERNELS
+
+NVCC, CUOBJDUMP = find_tool("nvcc"), find_tool("cuobjdump")
+MISSING = [
+    name
+    for name, found in (
+        ("nvcc", NVCC),
+        ("cmake", shutil.which("cmake")),
+        ("pybind11", importlib.util.find_spec("pybind11")),
+    )
+    if not found
+]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSING)} on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where CMake has built everything for one GPU, with warnings as errors."""
+    import pybind11
+
+    folder = tmp_path_factory.mktemp("cuda")
+    options = [
+        "-DCMAKE_BUILD_TYPE=Debug",  # of the C++; sooner built
+        "-DPVLR_CUDA=ON",
+        "-DPVLR_CUDA_ARCHITECTURES=87",
+        "-DPVLR_WERROR=ON",
+        f"-DCMAKE_CUDA_COMPILER={NVCC}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        "-DPYBIND11_FINDPYTHON=ON",
+    ]
+    jobs = str(os.cpu_count() or 1)
+    for command in (["-S", str(ROOT), "-B", str(folder), *options], ["--build", str(folder), "--parallel", jobs]):
+        done = subprocess.run(["cmake", *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
+    return folder
+
+
+@pytest.mark.skipif(CUOBJDUMP is None, reason="no cuobjdump on this machine")
+def test_the_library_has_every_kernel_as_machine_code_and_as_ptx(build: Path, tmp_path: Path) -> None:
+    instances = {path.stem for kernel in KERNELS for path in write_instances(kernel.name, tmp_path)}
+    for option, code in (("--list-elf", "cubin"), ("--list-ptx", "ptx")):
+        listed = subprocess.check_output([str(CUOBJDUMP), option, build / "libpvlr_cuda.a"], text=True)
+        found = re.findall(rf"^member .*:(\w+)\.cu\.o:\n.* file +\d+: .*\.sm_87\.{code}$", listed, re.MULTILINE)
+        assert instances <= set(found), listed
+
+
+CORE = """
+import importlib.machinery, importlib.util, sys
+import numpy as np
+
+loader = importlib.machinery.ExtensionFileLoader("pvlr_sdk._core", sys.argv[1])
+sys.modules["pvlr_sdk._core"] = importlib.util.module_from_spec(
+    importlib.util.spec_from_loader("pvlr_sdk._core", loader)
+)
+loader.exec_module(sys.modules["pvlr_sdk._core"])
+from pvlr_sdk import errors, kernels
+from pvlr_sdk.bundle.manifest import InputSpec
+
+class OnDevice:
+    def __init__(self, array):
+        place = array.ctypes.data, False
+        self.__cuda_array_interface__ = dict(shape=array.shape, typestr=array.dtype.str, data=place, version=3)
+        self.array = array
+
+assert kernels.has_cuda()
+x, t = np.random.rand(1, 8, 49, 32).astype(np.float32), np.random.rand(8, 20, 32).astype(np.float32)
+o_x, o_t = kernels.dual_softmax_attention(x, t, x, t)
+assert np.isfinite(o_x).all() and np.isfinite(o_t).all()
+frame, spec = np.zeros((20, 30, 3), np.uint8), InputSpec(width=8, height=8, mean=(0, 0, 0), std=(1, 1, 1))
+logits, pixels = np.zeros((8, 20), np.float32), np.zeros((1, 3, 8, 8), np.float32)
+a, b = OnDevice(x), OnDevice(t)
+calls = {
+    "dual_softmax_attention": lambda: kernels.dual_softmax_attention(a, b, a, b, out=(OnDevice(o_x), OnDevice(o_t))),
+    "tag_head": lambda: kernels.tag_head(
+        OnDevice(x[0]), b, scale=1, alpha=1, out=kernels.TagHead(OnDevice(logits))
+    ),
+    "preprocess": lambda: kernels.preprocess([OnDevice(frame)], spec, out=OnDevice(pixels)),
+}
+for name, call in calls.items():
+    try:
+        call()
+    except errors.DeviceError as error:
+        print(name, error)
+"""
+
+
+def test_the_python_core_links_and_says_that_there_is_no_gpu(build: Path, no_gpu: None) -> None:
+    (core,) = build.glob("_core*")
+    done = subprocess.run([sys.executable, "-c", CORE, str(core)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["dual_softmax_attention", "tag_head", "preprocess"]
+    assert all("there is no usable CUDA device" in line for line in lines)
+
+
+PROGRAM = """
+#include <cstdio>
+#include "pvlr/dual_softmax_attention.h"
+#include "pvlr/preprocess.h"
+#include "pvlr/tag_head.h"
+
+alignas(16) static unsigned char memory[4096];
+static int failures = 0;
+
+static void expect(bool condition, const char* name, const char* got = "") {
+  if (condition) return;
+  std::printf("%s: %s\\n", name, got);
+  ++failures;
+}
+static void expect_no_device(const char* name, const pvlr::Status& status) {
+  expect(status.code == pvlr::StatusCode::kUnsupportedDevice, name, status.message);
+}
+
+int main() {
+  pvlr::DualSoftmaxAttentionParams p{};
+  p.batch = p.heads = p.tokens = p.labels = 1;
+  p.dim = 32;
+  p.q_x = p.k_t = p.v_x = p.v_t = memory;
+  p.o_x = memory + 1024;
+  p.o_t = memory + 2048;
+  std::size_t bytes = 0;
+  expect_no_device("workspace", pvlr::dual_softmax_attention_cuda_workspace(p, &bytes));
+  expect_no_device("attention", pvlr::dual_softmax_attention_cuda(p, nullptr));
+  expect(pvlr::dual_softmax_attention_cuda_workspace_limit(p, &bytes).ok(), "the limit needs no device");
+  expect(pvlr::dual_softmax_attention_host(p).ok(), "the CPU version needs no device");
+  pvlr::TagHeadParams head{};
+  head.batch = head.tokens = head.labels = 1;
+  head.width = 8;
+  head.x = head.t = memory;
+  head.logits = reinterpret_cast<float*>(memory + 1024);
+  expect_no_device("tag head", pvlr::tag_head_cuda(head, nullptr));
+  pvlr::BatchFrame frame{};
+  frame.planes[0] = memory;
+  frame.pitches[0] = 3;
+  frame.width = frame.height = 1;
+  frame.format = pvlr::PixelFormat::kRgb;
+  frame.crop = frame.region = {0, 0, 1, 1};
+  pvlr::PreprocessBatchParams batch{};
+  batch.frames = &frame;
+  batch.count = 1;
+  batch.dst = memory + 1024;
+  batch.dst_width = batch.dst_height = 1;
+  expect_no_device("preprocessing", pvlr::preprocess_batch_cuda(batch, nullptr));
+  return failures != 0;
+}
+"""
+
+
+def test_a_program_links_the_library(build: Path, tmp_path: Path, no_gpu: None) -> None:
+    source, program = tmp_path / "program.cpp", tmp_path / "program"
+    source.write_text(PROGRAM)
+    libraries = [str(build / f"lib{name}.a") for name in ("pvlr_cuda", "pvlr_host")]
+    command = [str(NVCC), "-std=c++17", f"-I{ROOT / 'csrc/include'}", str(source), *libraries, "-o", str(program)]
+    subprocess.run(command, check=True)
+    done = subprocess.run([program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def no_gpu() -> None:
+    if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0:
+        pytest.skip("there is a GPU: tests/csrc/device shows more")

@@ -1,0 +1,239 @@
+"""The first loading of an unsigned plan: what its network does to the runtime, it does to another process."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends import cache
+from pvlr_sdk.backends.openvino import isolated
+from pvlr_sdk.bundle.bundle import default_plan, manifest_path
+from pvlr_sdk.bundle.sign import sign
+from pvlr_sdk.bundle.trust import Trust
+from pvlr_sdk.isolation import available
+from pvlr_sdk.site.config import DeployConfig
+from pvlr_sdk.site.deployment import Deployment
+
+if not available():
+    pytest.skip("isolated processes need Linux", allow_module_level=True)
+
+ROOT = Path(__file__).parents[4]
+FRAME = np.zeros((32, 32, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache; no plan is trusted."""
+    for name in ("PVLR_ALLOW_UNSIGNED", "PVLR_TRUST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PVLR_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The plans that were loaded in a process of their own, which they still are."""
+    seen: list[str] = []
+    real = isolated.call_isolated
+
+    def counted(*arguments: Any, **limits: Any) -> Any:
+        seen.append(arguments[3])
+        return real(*arguments, **limits)
+
+    monkeypatch.setattr(isolated, "call_isolated", counted)
+    return seen
+
+
+def more_nodes(kind: str) -> tuple[list[Any], dict[str, np.ndarray]]:
+    """Nodes and constants of a network that is plain data and has no large tensor, but harms the runtime."""
+    from onnx import helper
+
+    if kind == "crash":
+        # The quotient of these has no int64: x86 raises SIGFPE, when OpenVINO computes what is constant.
+        nodes = [
+            helper.make_node("Div", ["least", "minus"], ["quotient"]),
+            helper.make_node("Cast", ["quotient"], ["cast"], to=1),
+            helper.make_node("ReduceSum", ["cast"], ["more"], keepdims=0),
+        ]
+        return nodes, {"least": np.int64([-(2**63)]), "minus": np.int64([-1])}
+    if kind == "hang":
+        # 10**12 operations on constants, which OpenVINO computes in a simple loop.
+        nodes = [
+            helper.make_node("ConstantOfShape", ["sides"], ["zeros"]),
+            helper.make_node("MatMul", ["zeros", "zeros"], ["product"]),
+            helper.make_node("ReduceSum", ["product"], ["more"], keepdims=0),
+        ]
+        return nodes, {"sides": np.int64([8192, 8192])}
+    names = [f"table{number}" for number in range(8)]
+    rows = {f"row{number}": np.full((1, 8192), number, np.float32) for number in range(8)}
+    nodes = [helper.make_node("Add", ["column", f"row{name[5:]}"], [name]) for name in names]
+    nodes += [helper.make_node("Max", names, ["most"]), helper.make_node("ReduceSum", ["most"], ["more"], keepdims=0)]
+    return nodes, {"column": np.zeros((8192, 1), np.float32), **rows}
+
+
+@pytest.fixture
+def hostile(own_plan: Path) -> Callable[[str], Path]:
+    """Makes the tiny plan crash, hang, or fill the memory (2 GB), with a manifest that fits it."""
+    onnx = pytest.importorskip("onnx")
+
+    def make(kind: str) -> Path:
+        model = onnx.load_from_string(own_plan.read_bytes())
+        nodes, constants = more_nodes(kind)
+        graph = model.graph
+        graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+        graph.node[-1].output[0] = "before"
+        graph.node.extend([*nodes, onnx.helper.make_node("Add", ["before", "more"], ["logits"])])
+        payload = model.SerializeToString()
+        own_plan.write_bytes(payload)
+        raw = json.loads(manifest_path(own_plan).read_text())
+        raw["files"]["plan"] = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+        manifest_path(own_plan).write_text(json.dumps(raw))
+        return own_plan
+
+    return make
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors do not trap this division")
+def test_a_network_that_crashes_the_runtime_is_one_error(hostile: Callable[[str], Path], plan: Path) -> None:
+    bad = hostile("crash")
+    with Tagger(plan) as tagger:
+        for _ in range(2):  # the first is not remembered as a success
+            with pytest.raises(errors.IsolatedLoadError, match=rf"{bad}: .* crashed \(SIGFPE\)"):
+                tagger.load(bad)
+        assert tagger.predict(FRAME)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors do not trap this division")
+def test_a_running_site_goes_on(hostile: Callable[[str], Path], plan: Path) -> None:
+    with Tagger(plan) as tagger:
+        deployment = Deployment(tagger, settings=DeployConfig(probation=0, max_slowdown=1000))
+        with pytest.raises(errors.IsolatedLoadError):
+            deployment.deploy(hostile("crash"))
+        assert "IsolatedLoadError" in str(deployment.status.reason)
+        assert tagger.predict(FRAME)
+
+
+def test_a_network_that_hangs_the_runtime_is_one_error(
+    hostile: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolated, "SECONDS", 1.0)
+    with pytest.raises(errors.IsolatedLoadError, match="took more than 1 s"):
+        Tagger(hostile("hang"))
+
+
+def test_a_network_that_fills_the_memory_is_one_error(
+    hostile: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(isolated, "MEMORY_BYTES", 2**29)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(errors.BackendError, match=r"bad_alloc|MemoryError|crashed"):
+        Tagger(hostile("memory"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str], folder: Path) -> None:
+    first, second = Tagger(own_plan), Tagger(own_plan)
+    assert first.predict(FRAME).logits.tobytes() == second.predict(FRAME).logits.tobytes()
+    Tagger(own_plan, precision="fp32", num_threads=1)
+    assert loads == [str(own_plan)]
+    (mark,) = folder.glob("*.loaded")
+    mark.write_bytes(b"damaged")
+    Tagger(own_plan)
+    assert len(loads) == 2
+    raw = json.loads(manifest_path(own_plan).read_text())
+    raw["golden"]["frame_png"] = raw["golden"]["frame_png"][:-8] + "AAAAAAA="  # what the process would decode
+    manifest_path(own_plan).write_text(json.dumps(raw))
+    with pytest.raises(errors.ManifestError):
+        Tagger(own_plan)
+    assert len(loads) == 3
+
+
+def test_without_a_cache_each_load_is_isolated_first(
+    own_plan: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PVLR_CACHE_DIR", "")
+    for _ in range(2):
+        Tagger(own_plan)
+    assert len(loads) == 2
+
+
+def test_a_trusted_plan_has_no_isolated_load(own_plan: Path, loads: list[str], folder: Path, tmp_path: Path) -> None:
+    Tagger(own_plan, trust=signed(own_plan, tmp_path / "keys"))
+    Tagger(own_plan, allow_unsigned=True)
+    Tagger(default_plan())
+    assert loads == []
+    assert not list(folder.glob("*.loaded"))
+    Tagger(own_plan)  # its signature is not verified
+    assert loads == [str(own_plan)]
+
+
+def signed(plan: Path, folder: Path) -> Trust:
+    """Sign a plan with a new key, and trust it."""
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    folder.mkdir()
+    key, pem = ed25519.Ed25519PrivateKey.generate(), serialization.Encoding.PEM
+    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "me.pem").write_bytes(public)
+    (folder / "secret").write_bytes(private)
+    sign(plan, folder / "secret", passphrase=lambda: pytest.fail("asked for a passphrase"))
+    return Trust(folder / "me.pem", state="")
+
+
+def test_a_plan_that_was_built_here_has_no_isolated_load(exported: Any, tmp_path: Path, loads: list[str]) -> None:
+    from pvlr_sdk.compile.build import build
+
+    build(exported.onnx, tmp_path / "engine.plan")
+    Tagger(tmp_path / "engine.plan")
+    assert loads == []
+
+
+def no_memory(*_: Any) -> int:
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+@pytest.mark.parametrize("obstacle", ["frozen", "no processes", "no memory"])
+def test_where_no_process_can_be_started_the_plan_is_loaded_here(
+    obstacle: str,
+    own_plan: Path,
+    folder: Path,
+    loads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if obstacle == "frozen":
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    elif obstacle == "no processes":
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    else:
+        monkeypatch.setattr(os, "memfd_create", no_memory)
+    with caplog.at_level(logging.INFO, "pvlr_sdk"):
+        assert Tagger(own_plan).predict(FRAME)
+    assert len(loads) == 1
+    assert f"{own_plan} is loaded in this process only" in caplog.text
+    assert not list(folder.glob("*.loaded"))
+
+
+def test_marks_do_not_replace_compiled_networks(folder: Path) -> None:
+    assert cache.cache_folder() == folder
+    cache.store(folder, "network", b"data")
+    for number in range(20):
+        cache.store(folder, f"mark{number}", b"", "loaded")
+    assert cache.load(folder, "network") == b"data"
+    assert cache.load(folder, "mark0", "loaded") == b""

@@ -1,0 +1,107 @@
+"""Every call of the SDK's CUDA interface on a Python binding: ``binding_check.py on_pycuda|on_cuda_python``.
+
+In a process of its own, whose LD_LIBRARY_PATH has tests/csrc/driver/stub.cpp as libcuda.so.1.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import sys
+from typing import Any
+
+import numpy as np
+
+from pvlr_sdk.backends.tensorrt.cuda import Cuda, CudaError
+
+stub = ctypes.CDLL("libcuda.so.1")
+
+
+def error_of(call: Any, *arguments: Any) -> CudaError:
+    """The result of a call."""
+    try:
+        call(*arguments)
+    except CudaError as error:
+        return error
+    raise AssertionError(f"{call} did not fail")
+
+
+def check_memory(cuda: Cuda) -> None:
+    """Copies to the device and back."""
+    source, target = cuda.pinned((3, 5), "float32"), cuda.pinned((3, 5), "float32")
+    source[:] = np.arange(15).reshape(3, 5)
+    target[:] = 0
+    pointer, stream = cuda.malloc(source.nbytes), cuda.stream()
+    cuda.to_device(pointer, source, stream)
+    cuda.to_host(target, pointer, stream)
+    cuda.synchronize(stream)
+    np.testing.assert_array_equal(target, source)
+    half = source[1:2]
+    cuda.to_host(half, pointer, stream)
+    np.testing.assert_array_equal(source[1], target[0])
+    cuda.free(pointer)
+    cuda.destroy_stream(stream)
+    assert cuda.free_memory() == 1 << 20
+
+
+def check_time(cuda: Cuda) -> None:
+    """Events and graphs."""
+    stream, start, end = cuda.stream(), cuda.event(timing=True), cuda.event(timing=True)
+    cuda.record(start, stream)
+    cuda.record(end, stream)
+    cuda.wait(end)
+    assert cuda.milliseconds(start, end) == 1.5
+    cuda.begin_capture(stream)
+    graph = cuda.end_capture(stream)
+    cuda.launch(graph, stream)
+    assert error_of(cuda.end_capture, stream).code == 401  # nothing is captured
+    cuda.destroy_graph(graph)
+    for event in (start, end, cuda.event()):
+        cuda.destroy_event(event)
+    cuda.destroy_stream(stream)
+
+
+def check_errors(cuda: Cuda) -> None:
+    """The driver's codes arrive."""
+    stub.stub_fail(b"cuMemAlloc", 2)
+    assert error_of(cuda.malloc, 8).code == 2
+    stub.stub_fail(b"cuMemHostAlloc", 2)
+    assert error_of(cuda.pinned, (4,), "uint8").code == 2
+    stream = cuda.stream()
+    stub.stub_fail(b"cuStreamSynchronize", 700)
+    lost = error_of(cuda.synchronize, stream)
+    assert lost.sticky
+    assert "illegal" in str(lost).lower()
+    stub.stub_fail(b"", 0)
+    cuda.destroy_stream(stream)
+
+
+def main(module: str) -> None:
+    cuda: Cuda = importlib.import_module(f"pvlr_sdk.backends.tensorrt.{module}").Driver()
+    gpu = cuda.gpu()
+    assert (gpu.name, gpu.capability, gpu.memory, gpu.driver, gpu.multiprocessors) == (
+        "Stub",
+        (8, 7),
+        1 << 30,
+        "12.6",
+        16,
+    )
+    assert error_of(cuda.malloc, 8).code == 201  # outside of current()
+    with cuda.current(), cuda.current():
+        check_memory(cuda)
+        check_time(cuda)
+        check_errors(cuda)
+    assert error_of(cuda.malloc, 8).code == 201  # again
+    gc.collect()
+    assert stub.stub_alive() == 0, "something was not given back"
+    with cuda.current():
+        cuda.malloc(8)
+    cuda.reset()
+    assert stub.stub_alive() == 0
+    with cuda.current():
+        cuda.free(cuda.malloc(8))
+    print("ok")
+
+
+main(sys.argv[1])

@@ -1,0 +1,142 @@
+"""A GPU that fails: too little memory, failed inferences, and a lost context."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt.cuda import CudaError
+
+
+def test_too_little_memory(make_plan, gpu, trt):
+    plan = make_plan()
+    gpu.fail["malloc"] = 2
+    with pytest.raises(errors.DeviceMemoryError, match="--batch"):
+        Tagger(plan)
+    del gpu.fail["malloc"]
+    trt.world.contexts = 0
+    with pytest.raises(errors.DeviceMemoryError, match="OutOfMemory"):
+        Tagger(plan)
+
+
+def test_memory_for_one_context_is_enough(make_plan, trt, frame, true_logits):
+    trt.world.contexts = 1
+    tagger = Tagger(make_plan())
+    assert tagger.info["parallel"] == 1
+    np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fits", range(8))
+def test_a_load_that_fails_leaves_nothing_on_the_gpu(fits, make_plan, gpu, monkeypatch):
+    """Memory for ``fits`` buffers: none, some of the first context's, or some of the second's."""
+    plan = make_plan()
+    malloc, given = gpu.malloc, []
+
+    def limited(size: int) -> int:
+        if len(given) == fits:
+            raise CudaError(2, "malloc")
+        given.append(size)
+        return malloc(size)
+
+    monkeypatch.setattr(gpu, "malloc", limited)
+    if fits < 3:
+        with pytest.raises(errors.DeviceMemoryError):
+            Tagger(plan)
+    else:
+        assert Tagger(plan).info["parallel"] == (1 if fits < 6 else 2)
+    gc.collect()
+    assert not gpu.allocated
+    assert not gpu.streams
+    assert not gpu.graphs
+
+
+def test_a_gpu_that_tensorrt_does_not_know(make_plan, trt):
+    plan = make_plan()
+    trt.world.start_error = (
+        "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    )
+    with pytest.raises(errors.BackendError, match=r"TensorRT 10\.3\.0 supports, got .*SM 61 is not supported.*doctor"):
+        Tagger(plan)
+
+
+@pytest.mark.parametrize("code", [3, 209, 218, 400, 500, 701, 720, 801, 912])
+def test_an_error_that_leaves_the_context_whole_resets_nothing(code, gpu_plan, gpu, frame):
+    """Another library's memory is in that context too."""
+    tagger = Tagger(gpu_plan)
+    gpu.fail["record"] = code
+    with pytest.raises(errors.BackendError, match=str(code)) as caught:
+        tagger.predict(frame)
+    assert not isinstance(caught.value, errors.DeviceLostError)
+    gpu.fail.clear()
+    tagger.predict(frame)
+    assert gpu.resets == 0
+
+
+def test_a_plan_that_fails_for_days_remembers_the_newest_messages(gpu_plan, gpu, trt, frame):
+    gpu.fail["begin_capture"] = 900
+    tagger = Tagger(gpu_plan)
+    trt.world.enqueue_error = "Error Code 3"
+    for number in range(300):
+        trt.world.enqueue_error = f"Error Code {number}"
+        with pytest.raises(errors.BackendError, match=f"got Error Code {number}\\."):
+            tagger.predict(frame)
+    assert len(tagger._plan.backend._session._engine.messages.lines) == 200
+
+
+def test_an_inference_that_tensorrt_refuses(gpu_plan, gpu, trt, frame):
+    gpu.fail["begin_capture"] = 900  # without a graph, so that TensorRT is asked each time
+    tagger = Tagger(gpu_plan)
+    trt.world.enqueue_error = "Error Code 3: API Usage Error"
+    with pytest.raises(errors.BackendError, match="API Usage Error"):
+        tagger.predict(frame)
+    trt.world.enqueue_error = None
+    tagger.predict(frame)  # the next one is fine
+
+
+def test_a_lost_context_is_one_typed_error_and_then_a_fresh_start(gpu_plan, gpu, frame, true_logits):
+    tagger = Tagger(gpu_plan)
+    gpu.fail["wait"] = 700
+    with pytest.raises(errors.DeviceLostError, match="700"):
+        tagger.predict(frame)
+    gpu.fail.clear()
+    np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
+    assert gpu.resets == 1
+
+
+def test_a_lost_context_ends_every_thread_s_call(gpu_plan, gpu, frame, random_frames, started):
+    tagger = Tagger(gpu_plan)
+    pending = [started(tagger, frame) for frame in random_frames(5)]
+    gpu.broken = 719
+    for job in pending:
+        with pytest.raises(errors.DeviceLostError):
+            job()
+    tagger.predict(frame)
+    assert gpu.resets == 1
+
+
+def test_no_fresh_start_while_somebody_writes_into_the_old_memory(gpu_plan, gpu, frame):
+    tagger = Tagger(gpu_plan)
+    slot = tagger._plan.backend.acquire()
+    gpu.broken = 700
+    with pytest.raises(errors.DeviceLostError):
+        tagger.predict(frame)
+    with pytest.raises(errors.DeviceLostError):
+        tagger.predict(frame)
+    assert gpu.resets == 0
+    with pytest.raises(errors.DeviceLostError):
+        slot.start()
+    tagger.predict(frame)
+    assert gpu.resets == 1
+
+
+def test_a_gpu_that_stays_broken(gpu_plan, gpu, frame):
+    tagger = Tagger(gpu_plan)
+    gpu.broken = 700
+    gpu.fail["reset"] = 46
+    for _ in range(2):
+        with pytest.raises(errors.DeviceLostError):
+            tagger.predict(frame)

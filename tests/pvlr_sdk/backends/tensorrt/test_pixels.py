@@ -1,0 +1,195 @@
+"""Frames on the GPU, and preprocessing there."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.frames import device as device_frames
+from pvlr_sdk.frames.preprocess import Preprocessor
+
+
+@pytest.mark.parametrize("color", ["bgr", "rgb", "nv12"])
+def test_a_frame_on_the_gpu_is_tagged_like_its_copy(color, gpu_plan, on_gpu):
+    tagger = Tagger(gpu_plan)
+    shape = (36, 40) if color == "nv12" else (24, 40, 3)
+    frame = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    there = tagger.predict(on_gpu(frame), color=color)
+    np.testing.assert_array_equal(there.logits, tagger.predict(frame, color=color).logits)
+
+
+def test_a_cropped_frame_on_the_gpu(gpu_plan, on_gpu):
+    tagger = Tagger(gpu_plan)
+    crop = np.random.default_rng(2).integers(0, 256, (50, 64, 4), np.uint8)[5:40, 8:50, :3]
+    np.testing.assert_array_equal(tagger.predict(on_gpu(crop)).logits, tagger.predict(crop).logits)
+
+
+class ThroughDlpack:
+    """A frame on the fake GPU with DLPack; NumPy makes the capsule."""
+
+    def __init__(self, there: Any, gpu: Any) -> None:
+        self.streams: list[Any] = []
+        memory = np.frombuffer(gpu.allocated[there.pointer], np.uint8)
+        self._array = np.lib.stride_tricks.as_strided(memory, there.array.shape, there.array.strides)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: Any = None) -> Any:
+        self.streams.append(stream)
+        return self._array.__dlpack__()
+
+
+def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    whole = np.random.default_rng(3).integers(0, 256, (40, 52, 3), np.uint8)
+    frame = ThroughDlpack(on_gpu(whole), gpu)
+    np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(whole).logits)
+    assert frame.streams == [1]  # its producer makes the default stream wait, and the backend waits for that
+
+
+def test_a_frame_on_another_gpu_is_refused_before_anything_reads_it(gpu_plan, on_gpu, gpu):
+    class Elsewhere(ThroughDlpack):
+        def __dlpack__(self, *, stream: Any = None) -> Any:
+            capsule = super().__dlpack__(stream=stream)
+            device_frames._Tensor.from_address(device_frames._pointer_of(capsule, b"dltensor")).device_id = 1
+            return capsule
+
+    tagger = Tagger(gpu_plan)
+    frame = Elsewhere(on_gpu(np.zeros((30, 40, 3), np.uint8)), gpu)
+    with pytest.raises(errors.FrameTypeError, match=r"GPU 0.* got one on GPU 1.*CUDA_VISIBLE_DEVICES"):
+        tagger.predict(frame)
+
+
+def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu, gpu):
+    tagger = Tagger(gpu_plan)
+    pixels = np.random.default_rng(4).integers(0, 256, (30, 40, 3), np.uint8)
+    there = on_gpu(np.zeros_like(pixels))
+    with gpu.current():
+        stream = gpu.stream()
+    gpu.enqueue(stream, lambda: ctypes.memmove(there.pointer, pixels.ctypes.data, pixels.nbytes))
+    interface = there.__cuda_array_interface__ | {"stream": stream}
+    frame = type("Unfinished", (), {"__cuda_array_interface__": interface})()
+    np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(pixels).logits)
+
+
+class FakeKernel:
+    """The preprocessing kernel on the fake GPU: the CPU's, on device memory, when the stream gets there."""
+
+    def __init__(self, spec: Any, gpu: Any) -> None:
+        self._preprocess, self._gpu, self.seen = Preprocessor(spec), gpu, []
+
+    def takes(self, array: Any, order: str) -> bool:
+        return array.strides[1:] == ((1,) if array.ndim == 2 else (array.shape[2], 1))
+
+    def preprocess(self, frame: Any, pointer: int, target: int, stream: int) -> None:
+        self.seen.append((pointer, frame.order))
+
+        def run() -> None:
+            extent = 1 + sum((side - 1) * stride for side, stride in zip(frame.shape, frame.strides, strict=True))
+            data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(pointer, extent)))
+            pixels = np.lib.stride_tricks.as_strided(data, frame.shape, frame.strides)
+            image = self._preprocess(pixels, frame.order)
+            ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
+
+        self._gpu.enqueue(stream, run)
+
+
+@pytest.fixture
+def kernel(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[FakeKernel]:
+    """A core with CUDA; the list of its opened kernels."""
+    opened: list[FakeKernel] = []
+
+    def open_pixels(spec: Any) -> FakeKernel:
+        opened.append(FakeKernel(spec, gpu))
+        return opened[-1]
+
+    monkeypatch.setattr("pvlr_sdk.backends.tensorrt.backend.open_pixels", open_pixels)
+    return opened
+
+
+@pytest.mark.parametrize("optimize", ["latency", "throughput"])
+def test_preprocessing_on_the_gpu(optimize, gpu_plan, kernel, true_logits):
+    tagger = Tagger(gpu_plan, optimize=optimize)
+    assert tagger.info["preprocessing"] == "GPU"
+    sizes = [(20, 30), (300, 200), (7, 9), (300, 200), (400, 500)]  # staging and device buffers grow
+    frames = [np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8) for n, size in enumerate(sizes)]
+    for result, frame in zip(tagger.predict_batch(frames[:1] + frames), frames[:1] + frames, strict=True):
+        np.testing.assert_allclose(result.logits, true_logits(tagger, frame), atol=1e-4)
+    flipped = frames[1][::-1, ::2]  # staged contiguously
+    np.testing.assert_allclose(tagger.predict(flipped).logits, true_logits(tagger, flipped), atol=1e-4)
+    assert len(kernel[0].seen) == 8  # the golden frame's too
+
+
+def test_a_frame_on_the_gpu_is_not_copied(gpu_plan, kernel, on_gpu):
+    tagger = Tagger(gpu_plan)
+    frame = on_gpu(np.random.default_rng(5).integers(0, 256, (50, 64, 3), np.uint8)[4:40, 8:50])  # pitched
+    result = tagger.predict(frame)
+    assert kernel[0].seen[-1] == (frame.pointer, "bgr")
+    np.testing.assert_array_equal(result.logits, tagger.predict(frame.array).logits)
+
+
+def test_a_layout_that_the_kernel_lacks_goes_through_the_cpu(gpu_plan, kernel, on_gpu):
+    tagger = Tagger(gpu_plan)
+    frame = on_gpu(np.random.default_rng(6).integers(0, 256, (50, 64, 4), np.uint8)[:, :, :3])
+    launches = len(kernel[0].seen)
+    result = tagger.predict(frame)
+    assert len(kernel[0].seen) == launches
+    np.testing.assert_allclose(result.logits, tagger.predict(frame.array).logits, atol=1e-5)
+
+
+def test_a_kernel_that_fails(gpu_plan, kernel, monkeypatch, frame):
+    tagger = Tagger(gpu_plan)
+
+    def fail(*_: Any) -> None:
+        raise errors.OptionError("frames[0]", expected="an image", got="none", hint="None.")
+
+    monkeypatch.setattr(kernel[0], "preprocess", fail)
+    with pytest.raises(errors.OptionError):
+        tagger.predict(frame)
+    monkeypatch.undo()
+
+
+def test_memory_of_another_library_that_is_gone(gpu_plan, kernel, on_gpu, gpu, frame):
+    tagger = Tagger(gpu_plan)
+    there = on_gpu(frame)
+    with gpu.current():
+        gpu.free(there.pointer)
+    with pytest.raises(errors.DeviceLostError, match="700"):
+        tagger.predict(there)
+    assert np.isfinite(tagger.predict(frame).logits).all()
+
+
+@pytest.mark.parametrize(
+    ("array", "error"),
+    [
+        (np.zeros((4, 4, 3), np.float32), errors.FrameDtypeError),
+        (np.zeros((3, 4, 5), np.uint8), errors.FrameShapeError),
+        (np.zeros((0, 4, 3), np.uint8), errors.EmptyFrameError),
+    ],
+)
+def test_frames_on_the_gpu_that_are_none(array, error, gpu_plan, on_gpu, gpu):
+    thing = type(
+        "Thing",
+        (),
+        {
+            "__cuda_array_interface__": {
+                "shape": array.shape,
+                "typestr": array.dtype.str,
+                "data": (1, False),
+                "strides": None,
+                "version": 3,
+            }
+        },
+    )()
+    with pytest.raises(error):
+        Tagger(gpu_plan).predict(thing)
+
+
+def test_a_frame_on_the_gpu_for_a_plan_on_the_cpu(plan, on_gpu):
+    with pytest.raises(errors.FrameTypeError, match="--device tensorrt"):
+        Tagger(plan).predict(on_gpu(np.zeros((4, 4, 3), np.uint8)))

@@ -1,0 +1,126 @@
+"""Clear errors for what cannot be read or written; nothing is half-written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pvlr_sdk import errors
+from pvlr_sdk.batch import Job
+from pvlr_sdk.batch.shards import Input
+
+
+@pytest.fixture
+def run(plan, tmp_path):
+    def run(source, out=None, **options):
+        return Job(Input(str(source), size=2), str(out or tmp_path / "out"), plan, **options).run()
+
+    return run
+
+
+def test_an_empty_folder(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(errors.ImageNotFoundError, match="at least one image, got none"):
+        run(tmp_path / "empty")
+
+
+def test_an_empty_parquet_file_is_a_file_without_rows(run, tmp_path, rows):
+    pq.write_table(pa.table({"bytes": pa.array([], pa.binary())}), tmp_path / "a.parquet")
+    summary = run(tmp_path / "a.parquet")
+    assert (summary.images, summary.shards, rows(summary.dataset)) == (0, 1, {})
+
+
+@pytest.mark.parametrize("source", ["none", "none/*.jpg"])
+def test_an_input_that_does_not_exist(run, tmp_path, source):
+    with pytest.raises(errors.SourceOpenError, match="none: expected a readable folder"):
+        run(tmp_path / source)
+
+
+@pytest.mark.parametrize("out", [False, True])
+def test_an_unknown_store(run, photos, out):
+    with pytest.raises(errors.SourceOpenError, match="nowhere://x: expected a path or URL"):
+        run(photos, "nowhere://x") if out else run("nowhere://x")
+
+
+def test_a_missing_column_ends_the_run(run, tmp_path):
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(
+        errors.OptionError, match=r"a\.parquet: expected a column of images: bytes, .*got the columns text"
+    ):
+        run(tmp_path / "a.parquet")
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+def test_a_damaged_parquet_file_is_reported_and_the_others_are_tagged(run, tmp_path, photos, rows):
+    (photos / "a.parquet").write_bytes(b"PAR1 no more")
+    summary = run(photos)
+    assert list(summary.unreadable) == [str(photos / "a.parquet")]
+    assert isinstance(summary.unreadable[str(photos / "a.parquet")], errors.SourceOpenError)
+    assert len(rows(summary.dataset)) == 30
+    assert "a complete file" in summary.to_dict()["unreadable"][str(photos / "a.parquet")]
+
+
+@pytest.mark.parametrize("where", ["member", "header", "gz"])
+def test_a_tar_that_is_cut_short(run, tmp_path, images, make_tar, rows, where):
+    files = dict(zip(["a.jpg", "b.jpg", "c.jpg"], images(3), strict=True))
+    archive = make_tar(tmp_path / "a.tar", files)
+    data = archive.read_bytes()
+    size = 512 + -(-len(files["a.jpg"]) // 512) * 512
+    if where == "gz":
+        subprocess.run(["gzip", str(archive)], check=True)
+        archive = tmp_path / "a.tar.gz"
+        archive.write_bytes(archive.read_bytes()[:-2000])
+    else:
+        archive.write_bytes(data[: size + (600 if where == "member" else 100)])
+    summary = run(archive)
+    found = rows(summary.dataset)
+    assert found[f"{archive}/a.jpg"]["error"] is None
+    (failed,) = [name for name, row in found.items() if row["error"]]
+    assert found[failed]["error"]["type"] == "ImageDecodeError"
+    assert failed == (str(archive) if where == "header" else f"{archive}/{'c' if where == 'gz' else 'b'}.jpg")
+
+
+def test_a_target_that_is_no_folder(run, photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.OutputError, match="expected a writable folder"):
+        run(photos, tmp_path / "file")
+
+
+def test_no_rights_on_the_target():
+    code = "from pvlr_sdk.batch.dataset import Dataset, open_filesystem\n"
+    code += "open_filesystem('/')\n"  # imports what it needs while the environment is still readable
+    code += "" if os.geteuid() else "import os; os.setuid(65534)\n"
+    with tempfile.TemporaryDirectory() as target:
+        os.chmod(target, 0o555)
+        code += f"Dataset({target!r}, 'key')"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert f"OutputError: {target}/plan=key: expected a writable folder, got Permission denied." in done.stderr
+
+
+def test_a_full_disk_leaves_complete_files_only(run, photos, tmp_path, rows):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(disk)]
+    if os.geteuid() or subprocess.run(mount, check=False).returncode:
+        pytest.skip("cannot mount a file system of 128 KB")
+    try:
+        full = disk / "full"
+        full.write_bytes(b"x" * 110_000)
+        with pytest.raises(errors.OutputError, match="No space left"):
+            run(photos, disk / "out")
+        assert [path for path in (disk / "out").rglob("*") if path.is_file() and path.stat().st_size == 0] == []
+        complete = len(list((disk / "out").rglob("*.parquet")))
+        assert not list((disk / "out").rglob(".*"))
+        assert complete
+        full.unlink()
+        summary = run(photos, disk / "out")
+        assert summary.present == complete
+        assert len(rows(summary.dataset)) == 30
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a process that was forked meanwhile may hold it

@@ -1,0 +1,167 @@
+"""The command line: help, wrong calls, damaged bundles, ``pvlr doctor``, and commands that need training."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pvlr_sdk import __version__
+
+COMMANDS = (
+    *("tag", "watch", "serve", "build", "info", "labels", "eval", "verify", "thresholds", "bench", "doctor"),
+    *("train", "export", "report", "models", "sign", "verify-signature"),
+)
+
+
+def test_help_lists_every_command_and_each_has_examples(pvlr):
+    done = pvlr("--help")
+    assert done.code == 0
+    for command in COMMANDS:
+        assert command in done.out
+        page = pvlr(command, "--help")
+        assert page.code == 0
+        assert f"pvlr {command}" in page.out.split("Examples")[1]
+    assert pvlr("--version").out.strip() == f"pvlr {__version__}"
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from pvlr_sdk.cli import main; sys.argv = ['pvlr', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('numpy', 'cv2', 'openvino', 'pydantic', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("call", [["tag", "x.jpg", "--no-such-option"], ["nothing"], ["eval", "x.plan"]])
+def test_a_wrong_call_exits_2(pvlr, call):
+    done = pvlr(*call)
+    assert done.code == 2
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("call", "new"),
+    [
+        (["calibrate"], "pvlr thresholds"),
+        (["calibrate", "x.plan", "--images", "photos", "--labels", "labels.csv"], "pvlr thresholds"),
+        (["build", "x.onnx", "--calibrate", "photos"], "--calibration-images"),
+        (["export", "x.onnx", "--precision", "int8", "--calibrate=photos"], "--calibration-images"),
+        (["build", "x.onnx", "--truth", "labels.csv"], "--labels"),
+        (["export", "x.onnx", "--truth=labels.csv"], "--labels"),
+        (["build", "x.onnx", "--labels", "x.labels.safetensors"], "--bank"),
+        (["build", "x.onnx", "--labels=x.labels.safetensors", "--device", "cpu"], "--bank"),
+    ],
+)
+def test_an_old_name_gives_an_error_that_names_the_new_one(pvlr, call, new):
+    done = pvlr(*call)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("pvlr: OptionError: ")
+    assert f"expected {new}" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["tag", "calibrate"],
+        ["tag", "--truth"],
+        ["build", "x.onnx", "--labels", "labels.csv", "--bank", "x.labels.safetensors"],
+        ["build", "--calibrate.onnx"],
+    ],
+)
+def test_a_call_without_an_old_name_does_not_give_that_error(pvlr, call):
+    done = pvlr(*call)
+    assert done.code == 2
+    assert "old name" not in done.err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "models fetch", ""])
+def test_help_fits_80_columns_and_gives_flags_no_type(monkeypatch, pvlr, command):
+    def page(columns: int) -> str:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return pvlr(*command.split(), "--help").out
+
+    def text(page: str) -> list[str]:
+        """The description and the examples."""
+        return [line.strip() for line in page.split("╭")[0].splitlines() if "Usage:" not in line]
+
+    assert max(map(len, page(80).splitlines())) <= 80
+    assert text(page(80)) == text(page(200))  # no line is wrapped
+    assert "<bool>" not in page(80)
+    assert "--calibrate " not in page(80)
+
+
+def _cut(plan: Path) -> None:
+    plan.write_bytes(plan.read_bytes()[:-1])
+
+
+def _flip(plan: Path) -> None:
+    data = bytearray(plan.read_bytes())
+    data[len(data) // 2] ^= 1
+    plan.write_bytes(bytes(data))
+
+
+def _newer(plan: Path) -> None:
+    manifest = json.loads(plan.with_suffix(".json").read_text())
+    plan.with_suffix(".json").write_text(json.dumps({**manifest, "format": 99}))
+
+
+def _garbage(plan: Path) -> None:
+    plan.with_suffix(".json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lambda plan: plan.unlink(), "PlanNotFoundError"),
+        (_cut, "FileSizeError"),
+        (_flip, "FileHashError"),
+        (lambda plan: plan.with_suffix(".json").unlink(), "ManifestNotFoundError"),
+        (_garbage, "ManifestError"),
+        (_newer, "ManifestVersionError"),
+        (lambda plan: plan.with_suffix(".labels.safetensors").unlink(), "LabelBankError"),
+    ],
+)
+def test_a_damaged_bundle_gives_its_error_in_every_command(pvlr, own_plan, folder, damage, error):
+    damage(own_plan)
+    labels = folder / "labels.csv"
+    labels.write_text("file,person\na.jpg,1\n")
+    for call in (
+        ["tag", folder / "a.jpg", "--plan", own_plan],
+        ["tag", folder / "a.jpg", "--plan", own_plan, "--json"],
+        ["info", own_plan],
+        ["labels", own_plan, "--json"],
+        ["eval", own_plan, "--images", folder, "--labels", labels, "--json"],
+    ):
+        done = pvlr(*call)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"pvlr: {error}: ")
+        assert len(done.err.splitlines()) == 1
+    doctor = pvlr("doctor", own_plan, "--json")
+    assert doctor.code == 2
+    assert error in json.loads(doctor.out)["plan"]["why"]
+
+
+def test_doctor_json(pvlr, plan):
+    done = pvlr("doctor", plan, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out)["problems"] == []
+    assert "no problems" in pvlr("doctor", plan).out
+
+
+@pytest.mark.parametrize("call", [["train", "config.yaml"], ["export", "checkpoint.safetensors"]])
+def test_without_the_training_part(pvlr, monkeypatch, call):
+    monkeypatch.setitem(sys.modules, "pvlr_training", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, f"pvlr_training.{call[0]}", raising=False)
+    done = pvlr(*call)
+    assert (done.code, done.out) == (2, "")
+    assert "MissingPartError" in done.err
+    assert "[train]" in done.err

@@ -1,0 +1,167 @@
+"""``pvlr deploy``, and SIGHUP to ``watch`` and ``serve``, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvlr_sdk.site import load_config
+
+PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
+TOKEN = "0123456789abcdef0123"
+SITE = """
+plan: first/engine.plan
+threads: 1
+cameras: {door: 'test://?fps=20&size=64x48'}
+events: {thresholds: {cat: 0}, labels: [cat], min_duration: 0.1}
+deploy: {probation: 0.5}
+"""
+
+
+@pytest.fixture
+def site(plans: Path, tmp_path: Path) -> Path:
+    shutil.copytree(plans / "first", tmp_path / "site/first")
+    (tmp_path / "site/site.yaml").write_text(SITE)
+    return tmp_path / "site/site.yaml"
+
+
+def sha(plan: Path) -> str:
+    return json.loads((plan / "engine.json").read_text())["files"]["plan"]["sha256"]
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [(["x"], "OptionError: --to"), (["--to", "SITE"], "OptionError: PLAN"),
+         (["x", "--rollback", "--to", "SITE"], "OptionError: PLAN"), (["missing", "--to", "SITE"], "PlanNotFoundError"),
+         (["second", "--to", "missing.yaml"], "ConfigError"), (["first", "--to", "SITE"], "DeployError"),
+         (["other", "--to", "SITE"], "DeployError"), (["--rollback", "--to", "SITE"], "DeployError: rollback"),
+         (["second", "--to", "http://127.0.0.1:1"], "DeployError: http://127.0.0.1:1"),
+         (["second", "--to", "http://[x"], "DeployError: http://[x")],
+    )  # fmt: skip
+    def test_each_mistake_is_one_message(
+        self, pvlr: Callable[..., Any], plans: Path, site: Path, arguments: list[str], message: str
+    ) -> None:
+        before = site.read_text()
+        known = {"SITE": site, "first": plans / "first", "second": plans / "second", "other": plans / "other"}
+        done = pvlr("deploy", *(known.get(one, one) for one in arguments))
+        assert done.code == 2
+        (line,) = done.err.splitlines()
+        assert line.startswith(f"pvlr: {message}")
+        assert site.read_text() == before
+        assert sorted(path.name for path in site.parent.iterdir()) == ["first", "site.yaml"]
+
+    def test_a_file(self, pvlr: Callable[..., Any], plans: Path, site: Path) -> None:
+        done = pvlr("deploy", plans / "second", "--to", site, "--json")
+        assert (done.code, json.loads(done.out)["plan"]) == (0, sha(plans / "second"))
+        assert sha(load_config(site).plan.parent) == sha(plans / "second")  # type: ignore[union-attr]
+        assert "is deployed" in pvlr("deploy", "--rollback", "--to", site).out
+        assert sha(load_config(site).plan.parent) == sha(plans / "first")  # type: ignore[union-attr]
+
+    def test_thresholds_that_do_not_fit_are_refused(self, pvlr: Callable[..., Any], plans: Path, site: Path) -> None:
+        """``off_thresholds`` fit the first plan only; the process that runs with the file would refuse the plan."""
+        shutil.copytree(plans / "second", site.parent / "second")
+        assert pvlr("thresholds", "--help").code == 0
+        site.write_text(site.read_text().replace("{cat: 0}", "{cat: 0}, off_thresholds: {cat: 0.5}"))
+        assert pvlr("deploy", plans / "second", "--to", site).err.startswith("pvlr: OptionError: off threshold")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
+    def test_a_full_disk(self, plans: Path, site: Path) -> None:
+        """The folder of the copies is a file system that the bundle does not fit in."""
+        (site.parent / "plans").mkdir()
+        command = f'mount -t tmpfs -o size=8k tmpfs {site.parent}/plans && exec "$@"; ls -A {site.parent}/plans'
+        script = ["unshare", "--mount", "sh", "-c", command.replace("exec ", ""), "sh", *PVLR]
+        before = site.read_text()
+        done = subprocess.run(
+            [*script, "deploy", str(plans / "second"), "--to", str(site)], capture_output=True, text=True, check=False
+        )
+        if "mount:" in done.stderr or "unshare:" in done.stderr:
+            pytest.skip("needs the right to mount")
+        assert "OutputError" in done.stderr
+        assert "No space left" in done.stderr
+        assert done.stdout == ""
+        assert site.read_text() == before
+
+
+@pytest.fixture
+def start(site: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    running: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        log = (site.parent / "log.txt").open("w")
+        command = [*PVLR, *arguments]
+        environment = {**os.environ, "PVLR_TOKEN": TOKEN}
+        running.append(
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, env=environment)
+        )
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def logged(site: Path, text: str, seconds: float = 30.0) -> str:
+    """Wait until the log contains a text."""
+    end = time.monotonic() + seconds
+    while text not in (found := (site.parent / "log.txt").read_text()):
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["watch", "serve"])
+def test_hangup(
+    start: Callable[..., subprocess.Popen[str]], pvlr: Callable[..., Any], plans: Path, site: Path, command: str
+) -> None:
+    options = ["--port", "0"] if command == "serve" else []
+    process = start(command, "--config", str(site), *options)
+    logged(site, "live" if command == "serve" else '"event"')
+    assert pvlr("deploy", plans / "second", "--to", site).code == 0
+    process.send_signal(signal.SIGHUP)
+    logged(site, f"({sha(plans / 'second')[:12]}) replaces")
+    # What it refuses, the file does not name any longer.
+    site.write_text(site.read_text().replace(str(load_config(site).plan.relative_to(site.parent)), f"{plans}/other"))  # type: ignore[union-attr]
+    process.send_signal(signal.SIGHUP)
+    logged(site, "the plan in use stays: DeployError")
+    assert sha(load_config(site).plan.parent) == sha(plans / "second")  # type: ignore[union-attr]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+@pytest.mark.slow
+def test_a_running_server(
+    start: Callable[..., subprocess.Popen[str]],
+    pvlr: Callable[..., Any],
+    plans: Path,
+    site: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start("serve", "--config", str(site), "--port", "0")
+    url = logged(site, "serving on ").partition("serving on ")[2].split()[0]
+    for token, message in (("", "401"), ("wrong-token-wrong-token", "401")):
+        monkeypatch.setenv("PVLR_TOKEN", token)
+        assert message in pvlr("deploy", plans / "second", "--to", url).err
+    monkeypatch.setenv("PVLR_TOKEN", TOKEN)
+    done = pvlr("deploy", plans / "second", "--to", url, "--json")
+    assert done.code == 0
+    status = json.loads(done.out)
+    assert (status["plan"], status["state"]) == (sha(plans / "second"), "in use")  # the probation has passed
+    assert status["frames"] > 0
+    assert pvlr("deploy", plans / "other", "--to", url).err.startswith("pvlr: DeployError")
+    assert pvlr("deploy", "--rollback", "--to", f"{url}/").code == 0
+    request = urllib.request.Request(f"{url}/v1/plan", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert json.load(urllib.request.urlopen(request))["plan"] == sha(plans / "first")

@@ -1,0 +1,91 @@
+"""``pvlr eval`` and ``pvlr thresholds``."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_eval_json(pvlr, plan, folder):
+    labels = folder / "labels.csv"
+    labels.write_text("file,split,human,photographer\na.jpg,val,1,0\nb.png,val,0,1\nsub/a.jpg,train,1,0\n")
+    mapping = folder / "voc=tiny.json"
+    mapping.write_text('{"human": "person"}')
+    call = ["eval", plan, "--images", folder, "--labels", labels, "--split", "val", "--map", mapping]
+    done = pvlr(*call, "--json")
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(done.out)
+    assert list(report)[:4] == ["mAP", "mAP_11pt", "images", "per_class"]
+    assert report["images"] == 2
+    assert report["mAP"] == report["per_class"]["person"]
+    assert report["mAP"] in (50.0, 100.0)
+    assert set(report["missing_labels"]) == {"cat", "coffee cup", "rocket", "dining table"}
+    assert report["extra_columns"] == ["photographer"]
+    text = pvlr(*call)
+    assert text.code == 0
+    assert f"{report['mAP']:.2f}" in text.out
+    assert "photographer" in text.out
+
+
+def test_eval_says_what_is_wrong(pvlr, plan, folder):
+    labels, mapping = folder / "labels.csv", folder / "map.json"
+    labels.write_text("file,split,person\na.jpg,val,1\ngone.jpg,val,0\n")
+    mapping.write_text('{"person": "persom"}')
+    call = ["eval", plan, "--images", folder, "--labels", labels, "--json"]
+    for extra, error in (
+        (["--map", mapping], "UnknownLabelError"),
+        (["--map", folder / "none.json"], "LabelsFileError"),
+        (["--split", "test"], "LabelsFileError"),
+        (["--images", folder / "nowhere"], "ImageNotFoundError"),
+    ):
+        done = pvlr(*call, *extra)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"pvlr: {error}: ")
+    done = pvlr(*call)
+    assert done.code == 2  # one image is missing: the metrics are printed, and the status reports it
+    assert json.loads(done.out)["images"] == 1
+    assert "gone.jpg" in done.err
+
+
+def test_thresholds(pvlr, own_plan, folder):
+    labels = folder / "labels.csv"
+    labels.write_text("file,split,human,cat\na.jpg,val,1,0\nb.png,val,1,0\nsub/a.jpg,train,0,1\n")
+    call = ["thresholds", own_plan, "--images", folder, "--labels", labels, "--split", "val", "--map", "human=person"]
+    old = json.loads(pvlr("labels", own_plan, "--json").out)
+    done = pvlr(*call, "--objective", "recall=1", "--dry-run", "--json")
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(done.out)
+    assert (report["objective"], report["images"], report["written"]) == ("recall=1", 2, False)
+    assert json.loads(pvlr("labels", own_plan, "--json").out) == old
+    text = pvlr(*call, "--objective", "recall=1")
+    assert (text.code, text.err) == (0, "")
+    assert "person" in text.out
+    assert "without images  cat, coffee cup, rocket, dining table" in text.out
+    assert "\nprecise thresholds\n  person  " in text.out
+    new = json.loads(pvlr("labels", own_plan, "--json").out)
+    assert [row["threshold"] for row in new] == [row["after"] for row in report["labels"]]
+    assert new[0] != old[0]
+    assert [row["threshold"] for row in new[1:]] == [row["threshold"] for row in old[1:]]
+    # No image decides about a second threshold of the others.
+    assert [row["precise_threshold"] for row in new[1:]] == [row["threshold"] for row in old[1:]]
+    assert [row["precise_threshold"] for row in new] == [row["precise"] for row in report["labels"]]
+    tags = [json.loads(line)["tags"] for line in pvlr("tag", folder, "--plan", own_plan, "--json").out.splitlines()]
+    assert all("person" in {tag["label"] for tag in of_photo} for of_photo in tags[:2])
+
+
+def test_thresholds_says_what_is_wrong(pvlr, own_plan, folder):
+    labels = folder / "labels.csv"
+    labels.write_text("file,person\na.jpg,1\ngone.jpg,1\nb.png,0\n")
+    call = ["thresholds", own_plan, "--images", folder, "--labels", labels, "--json"]
+    for extra, error in (
+        (["--objective", "accuracy"], "OptionError"),
+        (["--images", folder / "nowhere"], "ImageNotFoundError"),
+        (["--split", "test"], "LabelsFileError"),
+    ):
+        done = pvlr(*call, *extra)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"pvlr: {error}: ")
+    done = pvlr(*call)
+    assert done.code == 2  # set on the others; the status reports the missing image
+    assert json.loads(done.out)["images"] == 2
+    assert "gone.jpg" in done.err
+    assert pvlr("thresholds", "--images", folder, "--labels", labels).code == 2  # never the bundled model by default

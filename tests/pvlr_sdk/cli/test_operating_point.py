@@ -1,0 +1,79 @@
+"""``--operating-point`` of tag, watch and serve, and both thresholds in labels and thresholds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
+
+
+def test_tag_uses_the_best_f1_unless_told_otherwise(pvlr, two_points, folder):
+    def thresholds(*extra):
+        done = pvlr("tag", folder / "a.jpg", "--plan", two_points, "--json", *extra)
+        assert (done.code, done.err) == (0, "")
+        return {tag["label"]: round(tag["threshold"], 6) for tag in json.loads(done.out)["tags"]}
+
+    f1 = {"person": 0.3, "cat": 0.375, "coffee cup": 0.45, "rocket": 0.525, "dining table": 0.6}
+    precise = {"person": 0.7, "cat": 0.8, "coffee cup": 0.9, "rocket": 0.95, "dining table": 0.6}
+    assert thresholds()
+    assert thresholds().items() <= f1.items()
+    assert thresholds() == thresholds("--operating-point", "f1")
+    assert thresholds("--operating-point", "precise").items() <= precise.items()
+    assert set(thresholds("--operating-point", "precise", "--threshold", 0).values()) == {0.0}
+    done = pvlr("tag", folder / "a.jpg", "--plan", two_points, "--operating-point", "recall")
+    assert (done.code, done.out) == (2, "")
+    assert "operating_point: expected one of f1, precise, got 'recall'" in done.err
+
+
+def test_labels_lists_both(pvlr, two_points, plan):
+    rows = json.loads(pvlr("labels", two_points, "--json").out)
+    assert rows[1] == {"label": "cat", "threshold": 0.375, "precise_threshold": 0.8}
+    assert pvlr("labels", two_points).out.splitlines()[1] == "cat\t0.375\t0.8"
+    assert json.loads(pvlr("labels", plan, "--json").out)[1]["precise_threshold"] is None
+    assert pvlr("labels", plan).out.splitlines()[1] == "cat\t0.375"
+
+
+def test_labels_on_a_terminal(pvlr, two_points, plan, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    text = pvlr("labels", two_points).out
+    assert "thresholds f1, precise" in text
+    assert "0.375  0.800" in text
+    assert "precise" not in pvlr("labels", plan).out
+
+
+@pytest.mark.slow
+def test_watch_is_precise_unless_told_otherwise(two_points):
+    """Any score begins an event at the operating point f1, and none at precise."""
+    low, high = np.full(5, 1e-6, np.float32), np.full(5, 0.999999, np.float32)
+    write_thresholds(Bundle.open(two_points), low, high)
+
+    def events(*extra):
+        command = [
+            sys.executable,
+            "-c",
+            "from pvlr_sdk.cli import main; main()",
+            "watch",
+            "clip=test://?fps=30&size=64x48&frames=15",
+        ]
+        options = ["--plan", two_points, "--events", "-", "--min-duration", 0, "--threads", 1, *extra]
+        done = subprocess.run([*command, *map(str, options)], capture_output=True, text=True, check=False)
+        return done, {json.loads(line)["label"] for line in done.stdout.splitlines()}
+
+    assert events()[1] == set()
+    assert len(events("--operating-point", "f1")[1]) == 5
+    assert events("--threshold", "cat=0")[1] == {"cat"}
+    done, _ = events("--operating-point", "exact")
+    assert done.returncode == 2
+    assert "options: operating_point: expected input should be 'f1' or 'precise'" in done.stderr
+
+
+def test_serve_checks_it(pvlr, two_points):
+    done = pvlr("serve", "--plan", two_points, "--operating-point", "recall", "--check")
+    assert done.code == 2
+    assert "operating_point: expected one of f1, precise" in done.err
+    assert pvlr("serve", "--plan", two_points, "--operating-point", "f1", "--check").code == 0

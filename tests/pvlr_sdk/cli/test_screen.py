@@ -1,0 +1,159 @@
+"""``pvlr`` on a terminal, in a pipe, and interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
+
+
+@pytest.mark.slow
+def test_names_beyond_the_terminals_encoding_do_not_end_a_run(plan, folder):
+    odd = folder / os.fsdecode(b"\xff\xfe \x1b[31m.jpg")
+    shutil.copy(folder / "a.jpg", odd)
+    for form in ([], ["--json"], ["--csv"]):
+        done = subprocess.run(
+            [*PVLR, "tag", str(folder), "--plan", str(plan), *form],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+        )
+        assert done.stdout.count(b"[31m.jpg") >= 1
+        assert done.stdout.count(b"sub/a.jpg") >= 1  # the one after it
+        assert form == ["--csv"] or b"\x1b" not in done.stdout
+
+
+def _on_a_terminal(
+    command: list[str],
+    *,
+    stdout: bool,
+    cwd: Path | None = None,
+    columns: int = 80,
+    interrupt_at: str | None = None,
+) -> tuple[str, str, int]:
+    """Run with stderr, and maybe stdout, on a pseudo-terminal; returns its output, the piped stdout and the status.
+
+    ``interrupt_at``: send SIGINT when this text appears.
+    """
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command,
+        stdout=theirs if stdout else subprocess.PIPE,
+        stderr=theirs,
+        cwd=cwd,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns)},
+    )
+    os.close(theirs)
+    shown = bytearray()
+    while select.select([ours], [], [], 60)[0]:
+        try:
+            shown += os.read(ours, 65536)
+            if interrupt_at and interrupt_at in shown.decode(errors="replace"):
+                process.send_signal(signal.SIGINT)
+                interrupt_at = None
+        except OSError:  # on Linux: the other side is closed
+            break
+    os.close(ours)
+    piped = process.communicate(timeout=60)[0]
+    return shown.decode(), (piped or b"").decode(), process.returncode
+
+
+def test_a_terminal_shows_a_table_with_bars(plan, folder):
+    path = folder / "[red]a.jpg"  # a name, not markup
+    (folder / "a.jpg").rename(path)
+    shown, _, code = _on_a_terminal(
+        [*PVLR, "tag", path.name, "--plan", str(plan), "-t", "0.01"], stdout=True, cwd=folder
+    )
+    assert code == 0
+    for words in (path.name, "512 x 512", "score", "threshold", "margin", "person", "━"):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (["info", "PLAN"], r"^ backend +openvino"),
+        (["doctor", "PLAN"], r"^ result +no problems"),
+        (["tag", "sub/../sub/../a.jpg", "-t", "1", "-p", "PLAN"], r"a.jpg  512 x 512, [0-9.]+ ms$"),
+        (["models"], r"^pvlr-lite2-voc20-448 .*(checkout|absent)$"),
+        pytest.param(
+            ["bench", "PLAN", "--seconds", "0.1"], r"^ inference( +[0-9]+[.][0-9]{2}){7}$", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_80_columns_suffice(plan, folder, call, line):
+    """No line is longer, and neither a title nor a row of numbers is wrapped. Messages stay whole."""
+    command = [*PVLR, *(str(plan) if word == "PLAN" else word for word in call)]
+    shown, _, code = _on_a_terminal(command, stdout=True, cwd=folder, columns=80)
+    assert code == 0
+    lines = [text.split("\r")[-1].rstrip() for text in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).split("\r\n")]
+    assert [text for text in lines if len(text) > 80 and not text.startswith("pvlr: ")] == []
+    assert any(re.search(line, text) for text in lines), "\n".join(lines)
+
+
+@pytest.mark.slow
+def test_the_progress_bar_stays_out_of_the_data(plan, clip):
+    command = [*PVLR, "tag", str(clip), "--plan", str(plan), "--json"]
+    shown, piped, code = _on_a_terminal(command, stdout=False)
+    assert code == 0
+    assert [json.loads(line)["frame"] for line in piped.splitlines()] == list(range(20))
+    assert "Tagging" in shown
+    assert '"source"' not in shown
+    together, _, code = _on_a_terminal(command, stdout=True)
+    assert code == 0
+    assert together.count('"source"') == 20
+
+
+def test_a_terminal_shows_speed_and_time_remaining_until_ctrl_c(plan, folder):
+    for number in range(1000):
+        os.link(folder / "a.jpg", folder / f"c{number:04}.jpg")
+    command = [*PVLR, "tag", str(folder), "--plan", str(plan), "--json"]
+    shown, piped, code = _on_a_terminal(command, stdout=False, interrupt_at=" left")
+    assert code == 130
+    plain = re.sub(r"\x1b\[[\d;?]*\w", "", shown)
+    assert re.search(r"Tagging .* \d+/1003 [\d.]+ images/s, 0:0\d:\d\d left", plain)
+    done = int(re.search(r"interrupted: (\d+) of 1003 images", shown)[1])
+    assert f"--skip {done}" in shown
+    assert [json.loads(line)["frame"] for line in piped.splitlines()] == [None] * done
+    assert "Traceback" not in shown
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130(plan, folder, tmp_path):
+    endless = tmp_path / "endless.jpg"
+    os.mkfifo(endless)  # reading it blocks: it has no writer
+    process = subprocess.Popen(
+        [*PVLR, "tag", str(folder / "a.jpg"), str(endless), "--plan", str(plan), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["source"].endswith("a.jpg")  # printed at once
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in messages
+
+
+def test_a_reader_that_leaves_early_is_no_error_message(plan, clip):
+    process = subprocess.Popen(
+        [*PVLR, "tag", str(clip), "--plan", str(plan), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert b"Traceback" not in process.stderr.read()
+    process.wait(30)

@@ -1,0 +1,163 @@
+"""Building TensorRT plans on the fake TensorRT: options, plan and manifest, the choice of attention, the DLA."""
+
+from __future__ import annotations
+
+import json
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt.compatibility import build_command
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.tensorrt.options import Batch, BuildOptions
+
+NATIVE = BuildOptions(attention="native")
+
+
+def test_a_built_plan_tags(trt, exported, tmp_path):
+    out = tmp_path / "engine.plan"
+    manifest = build(exported.onnx, out, device="tensorrt", options=NATIVE)
+    assert (manifest.backend, manifest.precision) == ("tensorrt", "fp16")
+    section = manifest.tensorrt
+    assert section is not None
+    assert (section.version, section.capability, section.gpu) == ("10.3.0", "8.7", "Fake Orin")
+    assert section.multiprocessors == 16
+    assert manifest.measured["precisions"]["fp16 native"]["tag_sets"] == 1.0
+    assert "Engine generation completed" in (tmp_path / "engine.build.log").read_text()
+    frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    with Tagger(out) as tagger:
+        expected = exported.weights.forward(tagger._plan.inference.preprocess(frame, "bgr"))[0]
+        np.testing.assert_allclose(tagger.predict(frame).logits, expected, atol=0.02)
+
+
+def test_the_options_reach_tensorrt(trt, exported, tmp_path):
+    options = BuildOptions(Batch(1, 2, 8), "native", 64, "ampere+", version_compatible=True)
+    manifest = build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
+    config = trt.world.seen.config
+    assert config.pools == {trt.MemoryPoolType.WORKSPACE: 64 << 20}
+    assert config.hardware_compatibility_level == trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    assert config.get_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # no native code inside the plan
+    assert not config.get_flag(trt.BuilderFlag.TF32)  # float32 is float32
+    (profile,) = config.profiles
+    assert profile.shapes == {"image": [[1, 3, 32, 40], [2, 3, 32, 40], [8, 3, 32, 40]]}
+    assert manifest.tensorrt.batch == (1, 2, 8)
+    assert manifest.tensorrt.hardware == "ampere+"
+    assert manifest.tensorrt.version_compatible
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Path:
+    """The network of a shipped model, with dual-modal attention, which the tiny one does not have."""
+    path = Path(__file__).parents[4] / "models" / "pvlr-lite2-voc20" / "engine.plan"
+    if not path.is_file():
+        pytest.skip("this checkout has no models/")
+    return path
+
+
+@pytest.mark.slow
+def test_auto_builds_both_and_keeps_the_faster_one(trt, shipped, plugin_library, tmp_path):
+    out = tmp_path / "engine.plan"
+    manifest = build(shipped, out, device="tensorrt")
+    figures = manifest.measured["precisions"]
+    assert set(figures) == {"fp16 native", "fp16 fused"}
+    assert all(item["tag_sets"] == 1.0 for item in figures.values())
+    fastest = min(figures, key=lambda name: figures[name]["inference_ms"])
+    assert f"fp16 {manifest.tensorrt.attention}" == fastest
+    assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
+    # The network has the plan's name: the command that builds it again must not name the plan itself.
+    assert build_command(manifest, out).startswith("pvlr build pvlr-lite2-voc20/engine.plan -o engine.plan ")
+
+
+def test_the_check_of_a_gpu_measures_every_plan(trt, exported, tmp_path, monkeypatch, capsys):
+    from benchmarks.gpu import trt_check
+
+    monkeypatch.setattr(trt_check, "MODELS", {"tiny": exported.onnx})
+    options = {"models": ["tiny"], "precisions": ["fp16"], "attentions": ["native", "fused"], "seconds": 0.2}
+    assert trt_check.main(out=tmp_path, **options) == 1  # there is no plugin library for the fused one
+    report = json.loads((tmp_path / "trt_check.json").read_text())
+    assert report["conditions"]["gpu"]["name"] == "Fake Orin"
+    assert report["plans"]["tiny-fp16-fused"]["error"].startswith("MissingPartError")
+    figures = report["plans"]["tiny-fp16-native"]
+    assert figures["agreement"]["tag_sets"] >= 0.98
+    assert figures["agreement"]["photos"] == 32
+    assert figures["gpu_ms"]["p50"] == 1.5
+    assert figures["gpu_memory_mb"] > 0
+    assert "1.500" in capsys.readouterr().out
+
+
+def test_the_check_refuses_without_a_gpu(monkeypatch, tmp_path, capsys):
+    from benchmarks.gpu import trt_check
+
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert trt_check.main(out=tmp_path) == 3
+    assert "JetPack" in capsys.readouterr().err
+
+
+def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
+    manifest = build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
+    assert manifest.tensorrt.attention == "native"
+    assert "plugins" in manifest.measured["refused"]["fused"]
+    with pytest.raises(errors.MissingPartError, match="native attention"):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=BuildOptions(attention="fused"))
+
+
+def test_a_plan_that_fails_gives_its_memory_to_the_next_one(trt, exported, tmp_path, monkeypatch):
+    class Memory:
+        pass
+
+    held: list[weakref.ref[Memory]] = []
+
+    def load() -> None:
+        memory = Memory()
+        held.append(weakref.ref(memory))
+        try:
+            raise RuntimeError("out of memory")
+        except RuntimeError as error:
+            raise errors.DeviceMemoryError("x", expected="x", got="y", hint="z") from error
+
+    def fail(self: Any, attention: str) -> None:
+        assert not held or held[0]() is None
+        load()
+
+    monkeypatch.setattr("pvlr_sdk.compile.tensorrt.builder._Work._build", fail)
+    with pytest.raises(errors.DeviceMemoryError):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
+    assert len(held) == 2
+
+
+def test_the_dla_where_there_is_one(trt, exported, tmp_path):
+    options = BuildOptions(Batch(), attention="native", dla=1)
+    trt.world.dla_cores = 1
+    with pytest.raises(errors.BuildError, match="a device with 1 DLA cores"):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
+    trt.world.dla_cores = 2
+    build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
+    config = trt.world.seen.config
+    assert (config.default_device_type, config.DLA_core) == (trt.DeviceType.DLA, 1)
+    assert config.get_flag(trt.BuilderFlag.GPU_FALLBACK)
+    trt.world.dla_layers = False
+    with pytest.raises(errors.BuildError, match="layers that DLA core 1 can run, got none"):
+        build(exported.onnx, tmp_path / "idle.plan", device="tensorrt", options=options)
+    assert not (tmp_path / "idle.plan").exists()
+
+
+def test_a_plan_that_says_something_else_is_not_written(trt, exported, make_network, tmp_path, monkeypatch):
+    other = make_network(tmp_path / "other", seed=3).onnx.read_bytes()
+    monkeypatch.setattr(trt.builder, "plan", lambda _: trt.MAGIC + other)
+    out = tmp_path / "plans" / "engine.plan"
+    with pytest.raises(errors.AccuracyError, match="golden logits"):
+        build(exported.onnx, out, device="tensorrt", options=NATIVE)
+    assert not out.exists()
+
+
+def test_without_tensorrt_nothing_is_built(exported, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(errors.MissingPartError, match="JetPack"):
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,71 @@
+"""The doctor: its report on this machine and on a damaged plan; a probe that fails does not stop it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pvlr_sdk.cores import available_cores
+from pvlr_sdk.diagnostics import doctor
+
+
+@pytest.fixture(scope="module")
+def report(plan: Path):
+    return doctor.examine(plan)
+
+
+def test_a_machine_and_plan_that_work(report, plan):
+    assert report["problems"] == []
+    assert report["plan"]["runs"] is True
+    assert report["plan"]["path"] == str(plan)
+    assert report["pvlr_sdk"]["core"] == "ok"
+    assert report["packages"]["numpy"] == np.__version__
+    assert report["system"]["machine"] == platform.machine()
+    assert report["cpu"]["usable_cores"] == available_cores()
+    assert "CPU" in report["openvino"]["devices"]
+
+
+def test_the_report_is_json(report):
+    assert json.loads(json.dumps(report)) == report
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="needs /proc/meminfo")
+def test_memory_is_plausible(report):
+    memory = report["memory_mib"]
+    assert 0 < memory["available"] <= memory["total"]
+
+
+def test_a_broken_plan_is_a_problem_with_its_reason(own_plan):
+    data = own_plan.read_bytes()
+    own_plan.write_bytes(data[:-1])
+    report = doctor.examine(own_plan)
+    assert report["plan"]["runs"] is False
+    assert report["plan"]["why"].startswith("FileSizeError")
+    assert report["plan"]["help"] == "docs/errors.md#filesizeerror"
+    assert len(report["problems"]) == 1
+    assert "FileSizeError" in report["problems"][0]
+
+
+def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
+    def broken() -> None:
+        raise OSError("no such thing here")
+
+    monkeypatch.setattr(doctor, "_memory", broken)
+    report = doctor.examine(plan)
+    assert report["memory_mib"] == {"error": "OSError: no such thing here"}
+    assert report["plan"]["runs"] is True
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys; from pvlr_sdk.diagnostics import doctor; doctor.examine(load=False); "
+        "print([name for name in ('torch', 'tensorrt', 'pycuda', 'onnx') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,164 @@
+"""Thresholds compared with a search over all cuts, on scores of every kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pvlr_sdk import errors
+from pvlr_sdk.evaluation.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"), [("f1", "f1", 0), ("precision=0.9", "precision", 0.9), ("recall=1", "recall", 1.0)]
+)
+def test_objectives(text: str, kind: str, value: float) -> None:
+    objective = Objective.parse(text)
+    assert (objective.kind, objective.value, str(objective)) == (kind, value, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "F1", "f1=0.5", "precision", "precision=", "recall=0", "recall=1.1", "recall=nan", "accuracy=0.9"]
+)
+def test_other_objectives_are_an_error(text: str) -> None:
+    with pytest.raises(errors.OptionError, match="objective"):
+        Objective.parse(text)
+
+
+def test_thresholds_are_the_best_f1_where_positives_abound() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.where(rng.random((20_000, 2)) < 0.3, 1, -1).astype(np.int8)
+    logits = 2.0 * targets + rng.normal(size=targets.shape) + [0.0, 1.0]
+    thresholds = choose_thresholds(logits, targets)
+    for column in range(2):
+        score = sigmoid(logits[:, column])
+        best = max(np.linspace(0.02, 0.98, 97), key=lambda cut: _f1(score >= cut, targets[:, column] == 1))
+        assert (
+            _f1(score >= thresholds[column], targets[:, column] == 1)
+            > _f1(score >= best, targets[:, column] == 1) - 2e-3
+        )
+    # A label with two positives stays close to the common threshold.
+    rare = np.full((200, 2), -1, np.int8)
+    rare[:100, 0] = 1
+    rare[:2, 1] = 1
+    spread = np.where(rare == 1, 2.0, -2.0) + rng.normal(size=rare.shape)
+    assert abs(np.diff(choose_thresholds(spread, rare))[0]) < 0.2
+
+
+def _f1(tagged: Any, present: Any) -> float:
+    return 2 * (tagged & present).sum() / (tagged.sum() + present.sum())
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-6, 6), st.sampled_from([1, 0, -1])), min_size=1, max_size=30),
+    st.sampled_from(["precision", "recall"]),
+    st.floats(0.05, 1.0),
+)
+def test_least_precision_and_recall_are_what_a_search_finds(
+    images: list[tuple[int, int]], kind: str, value: float
+) -> None:
+    """Few distinct logits: images with equal scores are tagged together or not at all."""
+    logits = np.array([[x] for x, _ in images], np.float64)
+    targets = np.array([[y] for _, y in images], np.int8)
+    if not (targets == 1).any():
+        return
+    objective = Objective.parse(f"{kind}={value}")
+    threshold = choose_thresholds(logits, targets, objective)[0]
+    known = targets[:, 0] != 0
+    level, present = logits[known, 0], targets[known, 0] == 1
+
+    def figures(cut: float) -> tuple[float, float]:
+        tagged = level >= cut
+        return (present & tagged).sum() / tagged.sum(), (present & tagged).sum() / present.sum()
+
+    every = {cut: figures(cut) for cut in sorted(set(level))}
+    got = figures(np.log(threshold / (1 - threshold)))
+    if kind == "recall":
+        assert got == every[max(cut for cut, (_, recall) in every.items() if recall >= value)]
+    else:
+        reachable = min(value, max(precision for precision, _ in every.values()))
+        assert got == every[min(cut for cut, (precision, _) in every.items() if precision >= reachable)]
+
+
+def test_labels_without_a_positive_fall_back() -> None:
+    logits = np.array([[2.0, 0.5, 3.0], [-2.0, 0.7, 1.0]])
+    targets = np.array([[1, -1, 0], [-1, -1, 0]], np.int8)
+    old = np.array([0.1, 0.2, 0.3])
+    chosen = choose_thresholds(logits, targets, Objective.parse("recall=1"), old)
+    assert chosen[0] == pytest.approx(sigmoid(np.array(0.0)))
+    assert chosen[1:].tolist() == [0.2, 0.3]
+    common = choose_thresholds(logits, targets, Objective.parse("recall=1"))
+    # All known labels at once: 2.0 is the one positive, 0.7 comes next.
+    assert common[1] == common[2] == pytest.approx(sigmoid(np.array(1.35)))
+    assert choose_thresholds(logits, -np.abs(targets)).tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize("objective", ["f1", "precision=1", "recall=1"])
+def test_extreme_logits_stay_strictly_inside(objective: str) -> None:
+    logits = np.array([[900.0, -900.0], [899.0, -950.0]])
+    targets = np.array([[1, 1], [-1, 1]], np.int8)
+    chosen = choose_thresholds(logits, targets, Objective.parse(objective)).astype(np.float32)
+    assert ((chosen > 0) & (chosen < 1)).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(*[st.integers(-6, 6), st.sampled_from([1, 0, -1])] * 2), min_size=1, max_size=60),
+    st.floats(0.05, 0.95),
+)
+def test_precise_thresholds_are_what_a_search_finds(images: list[tuple[int, int, int, int]], least: float) -> None:
+    logits = np.array([row[::2] for row in images], np.float64)
+    targets = np.array([row[1::2] for row in images], np.int8)
+    chosen = precise_thresholds(logits, targets, np.full(2, least))
+
+    def lowest(logits: Any, targets: Any) -> float:
+        """The lowest of the images' logits that may be tagged; inf: none."""
+        precise = []
+        for cut in np.unique(logits[targets != 0]):
+            tagged = (logits >= cut) & (targets != 0)
+            if (targets[tagged] == 1).mean() >= 0.9:
+                precise.append(cut)
+        return min(precise, default=np.inf)
+
+    common = lowest(logits.ravel(), targets.ravel())
+    for column in range(2):
+        score, target = logits[:, column], targets[:, column]
+        expected = lowest(score, target)
+        if (target == 1).sum() < 10 and common < np.inf:
+            expected = max(expected, common)
+        tagged = (sigmoid(score) >= chosen[column]) & (target != 0)
+        assert chosen[column] >= least
+        assert (tagged == ((score >= expected) & (sigmoid(score) >= least) & (target != 0))).all()
+
+
+def test_a_precision_out_of_reach_or_few_positives_give_a_higher_threshold() -> None:
+    """Half of the first label's best images are wrong; the second label has two positives, the third none."""
+    logits = np.zeros((60, 3))
+    targets = np.full((60, 3), -1, np.int8)
+    logits[:40, 0], targets[:40:2, 0] = np.repeat(np.arange(10, 0, -0.5), 2), 1
+    logits[:4, 1], targets[:2, 1] = [9.0, 8.0, 1.0, 0.5], 1
+    logits[0, 2] = 3.0
+    # No threshold has the precision over all labels, so there is no common one.
+    chosen = precise_thresholds(logits, targets, np.full(3, 0.5))
+    assert chosen == pytest.approx(sigmoid(np.array([10.1, 4.5, 3.1])))
+    # Without the first label there is: between 8 and 3.
+    chosen = precise_thresholds(logits[:, 1:], targets[:, 1:], np.full(2, 0.5))
+    assert chosen == pytest.approx(sigmoid(np.array([5.5, 5.5])))
+    # Nothing is known about a label: the thresholds of f1 remain.
+    assert precise_thresholds(logits, 0 * targets, np.full(3, 0.3)) == pytest.approx([0.3] * 3)
+
+
+@pytest.mark.parametrize(("positives", "cut"), [(9, 8.5), (10, 3.0)])
+def test_only_labels_with_few_positives_follow_the_common_threshold(positives: int, cut: float) -> None:
+    """Of all labels together, only the images above 8 are right; the first label's own cut is between 5 and 1."""
+    logits = np.full((60, 2), [1.0, 8.0])
+    targets = np.full((60, 2), -1, np.int8)
+    logits[:positives, 0], targets[:positives, 0] = 5.0, 1
+    logits[:20, 1], targets[:20, 1] = 9.0, 1
+    chosen = precise_thresholds(logits, targets, np.full(2, 0.5))
+    assert chosen == pytest.approx(sigmoid(np.array([cut, 8.5])))

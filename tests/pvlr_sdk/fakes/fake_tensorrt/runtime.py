@@ -1,0 +1,149 @@
+"""Running plans: contexts, engines, plugins, runtimes."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .types import DataType, Dims, ILogger, TensorIOMode, start
+from .world import MAGIC, world
+
+
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._engine = engine
+        self._shape: tuple[int, ...] = ()
+        self._addresses: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._shape = tuple(shape)
+        return True
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._addresses[name] = memory
+        return True
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        from pvlr_sdk.backends.tensorrt.cuda import CudaError
+
+        parent = self._engine.runtime.parent
+        assert parent is None or parent() is not None, "the lean runtime's parent is gone"
+        if world.enqueue_error:
+            self._engine.logger.log(ILogger.Severity.ERROR, world.enqueue_error)
+            return False
+        if world.capture_error and stream_handle in world.cuda._capturing:
+            raise CudaError(world.capture_error, "execute_async_v3")
+        addresses, shape, cuda = dict(self._addresses), self._shape, world.cuda
+        cuda.kernel_launches += stream_handle not in cuda._capturing
+
+        def run() -> None:
+            image = np.empty(shape, np.float32)
+            ctypes.memmove(image.ctypes.data, cuda.at(addresses["image"], image.nbytes), image.nbytes)
+            names = [name for name in addresses if name != "image"]
+            outputs = self._engine.session.run(names, {"image": image})
+            for name, output in zip(names, outputs, strict=True):
+                data = np.ascontiguousarray(output)
+                ctypes.memmove(cuda.at(addresses[name], data.nbytes), data.ctypes.data, data.nbytes)
+
+        cuda.enqueue(stream_handle, run)
+        return True
+
+
+class ICudaEngine:
+    def __init__(self, onnx: bytes, logger: ILogger, runtime: Runtime) -> None:
+        import onnxruntime
+
+        self.runtime = runtime
+        if b"DualSoftmaxAttention" in onnx:
+            assert world.loaded, "Plugin not found"
+            from pvlr_sdk.compile.onnx import edit
+            from pvlr_sdk.compile.onnx.fused import with_definition
+
+            onnx = with_definition(edit.load(onnx, "plan")).SerializeToString()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self.logger = logger
+        self._tensors = {tensor.name: (TensorIOMode.INPUT, tensor) for tensor in self.session.get_inputs()}
+        self._tensors |= {tensor.name: (TensorIOMode.OUTPUT, tensor) for tensor in self.session.get_outputs()}
+
+    def create_execution_context(self, strategy: Any = 0) -> IExecutionContext | None:
+        if world.contexts <= 0:
+            self.logger.log(ILogger.Severity.ERROR, "Requested size was 1048576 bytes: OutOfMemory")
+            return None
+        world.contexts -= 1
+        return IExecutionContext(self)
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self._tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return self._tensors[name][0]
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return DataType.FLOAT if self._tensors[name][1].type == "tensor(float)" else DataType.HALF
+
+    def get_tensor_shape(self, name: str) -> Dims:
+        return Dims([side if isinstance(side, int) else -1 for side in self._tensors[name][1].shape])
+
+
+class IPluginRegistry:
+    def __init__(self) -> None:
+        self._creators: list[Any] = []
+
+    @property
+    def all_creators(self) -> list[Any]:
+        return self._creators
+
+    def load_library(self, plugin_path: str) -> Any:
+        if world.plugin_error:
+            return None
+        world.loaded.append(plugin_path)
+        for name in ("DualSoftmaxAttention", "TagHead"):
+            self._creators.append(SimpleNamespace(name=name, plugin_namespace="pvlr", plugin_version="1"))
+        return object()
+
+
+_registry = IPluginRegistry()
+
+
+def get_plugin_registry() -> IPluginRegistry:
+    """The registry of this process."""
+    return _registry
+
+
+class Runtime:
+    def __init__(self, logger: ILogger) -> None:
+        start(logger)
+        self.logger = logger
+        self.engine_host_code_allowed = False
+        self.parent: Any = None
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        assert not self.engine_host_code_allowed
+        if not serialized_engine.startswith(MAGIC):
+            self.logger.log(
+                ILogger.Severity.ERROR, "Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed."
+            )
+            return None
+        return ICudaEngine(serialized_engine[len(MAGIC) :], self.logger, self)
+
+    def load_runtime(self, path: str) -> Runtime | None:
+        if not path.endswith("libnvinfer_lean.so"):
+            return None
+        lean = Runtime(self.logger)
+        lean.parent = weakref.ref(self)  # the bindings keep no parent alive
+        return lean
+
+
+def plan(onnx: bytes) -> bytes:
+    """A plan of this TensorRT."""
+    return MAGIC + onnx

@@ -1,0 +1,23 @@
+"""The state that tests change: the GPU, and the failures."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+MAGIC = b"FAKEPLAN"
+world = SimpleNamespace(
+    cuda=None,  # the FakeCuda to run on
+    start_error=None,  # logged before TensorRT returns neither builder nor runtime
+    timings_refused=None,  # "create" or "set": where TensorRT refuses a timing cache that is not empty
+    contexts=100,  # contexts that fit into memory
+    build_error=None,  # logged before the builder returns no plan
+    enqueue_error=None,  # logged before an inference fails
+    capture_error=None,  # the CUDA code that enqueueing in a capture causes
+    dla_cores=0,
+    dla_layers=True,  # whether the DLA can run layers
+    phases=[("Building", 2), ("Timing", 3)],
+    during_build=lambda: None,
+    plugin_error=False,
+    loaded=[],  # plugin libraries
+    seen=SimpleNamespace(),  # the last config, profile, parser
+)

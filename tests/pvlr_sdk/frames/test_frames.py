@@ -1,0 +1,208 @@
+"""Frames: every input type gives the same pixels, and every invalid one its own error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pvlr_sdk import errors
+from pvlr_sdk.frames.bgr import load_bgr
+from pvlr_sdk.frames.frames import load_frame
+from pvlr_sdk.frames.reference import to_rgb
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def encoded(pixels: np.ndarray, extension: str, *options: int) -> bytes:
+    return cv2.imencode(extension, pixels, list(options))[1].tobytes()
+
+
+def with_orientation(pixels: np.ndarray, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels[:, :, ::-1]).save(file, "JPEG", exif=exif, quality=95)
+    return file.getvalue()
+
+
+def with_thumbnail(data: bytes, thumbnail: bytes) -> bytes:
+    """A JPEG with a thumbnail in an application segment, as cameras write them."""
+    return data[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + data[2:]
+
+
+class TestArrays:
+    @pytest.mark.parametrize(
+        ("shape", "color", "order"),
+        [
+            ((7, 5, 3), "bgr", "bgr"),
+            ((7, 5, 3), "rgb", "rgb"),
+            ((7, 5, 4), "bgr", "bgra"),
+            ((7, 5, 4), "rgb", "rgba"),
+            ((7, 5), "bgr", "gray"),
+            ((7, 5, 1), "rgb", "gray"),
+            ((9, 4), "nv12", "nv12"),
+        ],
+    )
+    def test_layouts(self, shape: tuple[int, ...], color: str, order: str) -> None:
+        pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+        frame = load_frame(pixels, color)
+        assert frame.order == order
+        assert frame.size == ((6, 4) if color == "nv12" else (7, 5))
+        assert np.shares_memory(frame.pixels, pixels)
+
+    def test_views_are_not_copied(self) -> None:
+        pixels = np.zeros((20, 30, 3), np.uint8)[::-2, 3:20, ::-1]
+        assert load_frame(pixels).pixels is pixels
+
+    @pytest.mark.parametrize(
+        ("frame", "color", "error"),
+        [
+            (np.zeros((4, 4, 3), np.float32), "bgr", errors.FrameDtypeError),
+            (np.zeros((4, 4, 3), np.uint16), "bgr", errors.FrameDtypeError),
+            (np.zeros((4, 4, 3), bool), "bgr", errors.FrameDtypeError),
+            (np.full((4, 4, 3), np.nan, np.float32), "bgr", errors.FrameValueError),
+            (np.full((4, 4, 3), np.inf, np.float64), "bgr", errors.FrameValueError),
+            (np.full((4, 4), object()), "bgr", errors.FrameDtypeError),
+            (np.zeros(4, np.uint8), "bgr", errors.FrameShapeError),
+            (np.zeros((), np.uint8), "bgr", errors.FrameShapeError),
+            (np.zeros((4, 4, 2), np.uint8), "bgr", errors.FrameShapeError),
+            (np.zeros((3, 4, 4, 3), np.uint8), "bgr", errors.FrameShapeError),
+            (np.zeros((0, 4, 3), np.uint8), "bgr", errors.EmptyFrameError),
+            (np.zeros((4, 0), np.uint8), "bgr", errors.EmptyFrameError),
+            (np.zeros((4, 4), np.uint8), "nv12", errors.FrameShapeError),
+            (np.zeros((6, 3), np.uint8), "nv12", errors.FrameShapeError),
+            (np.zeros((6, 4, 3), np.uint8), "nv12", errors.FrameShapeError),
+            (np.zeros((4, 4, 3), np.uint8), "hsv", errors.OptionError),
+            ([[1, 2], [3, 4]], "bgr", errors.FrameTypeError),
+            (None, "bgr", errors.FrameTypeError),
+        ],
+    )
+    def test_bad_ones(self, frame: object, color: str, error: type[errors.PvlrError]) -> None:
+        with pytest.raises(error) as raised:
+            load_frame(frame, color)  # type: ignore[arg-type]
+        assert type(raised.value) is error
+        assert raised.value.hint
+
+    def test_channels_first_is_explained(self) -> None:
+        with pytest.raises(errors.FrameShapeError, match="transpose"):
+            load_frame(np.zeros((3, 20, 30), np.uint8))
+
+
+class TestEncoded:
+    @pytest.mark.parametrize("extension", [".png", ".bmp", ".webp", ".tiff"])
+    def test_path_bytes_and_buffers_agree(self, photo: np.ndarray, tmp_path: Path, extension: str) -> None:
+        data = encoded(photo, extension)
+        path = tmp_path / f"photo{extension}"
+        path.write_bytes(data)
+        frames = [load_frame(given) for given in (path, str(path), data, bytearray(data), memoryview(data))]
+        for frame in frames:
+            assert frame.order == "bgr"
+            np.testing.assert_array_equal(frame.pixels, frames[0].pixels)
+        if extension != ".webp":
+            np.testing.assert_array_equal(frames[0].pixels, photo)
+
+    def test_color_does_not_touch_encoded_pictures(self, photo: np.ndarray) -> None:
+        frame = load_frame(encoded(photo, ".png"), "rgb")
+        assert frame.order == "bgr"
+        np.testing.assert_array_equal(frame.pixels, photo)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_orientation_is_the_same_every_way_in(self, photo: np.ndarray, tmp_path: Path, orientation: int) -> None:
+        data = with_orientation(photo[:160, :240], orientation)
+        path = tmp_path / "photo.jpg"
+        path.write_bytes(data)
+        from_bytes, from_path = load_bgr(data), load_bgr(path)
+        from_pil = load_bgr(Image.open(path))
+        assert from_bytes.shape == ((240, 160, 3) if orientation >= 5 else (160, 240, 3))
+        np.testing.assert_array_equal(from_path, from_bytes)
+        # Two JPEG decoders may differ by rounding, but not by a rotation.
+        assert np.abs(from_pil.astype(int) - from_bytes).mean() < 2
+
+    def test_grey_and_alpha_files(self, photo: np.ndarray) -> None:
+        grey = photo[:, :, 1]
+        np.testing.assert_array_equal(load_bgr(encoded(grey, ".png")), np.repeat(grey[:, :, None], 3, axis=2))
+        alpha = np.dstack([photo, np.full(photo.shape[:2], 7, np.uint8)])
+        np.testing.assert_array_equal(load_bgr(encoded(alpha, ".png")), photo)
+
+    def test_missing_file(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "none.jpg", tmp_path, "zero\0byte.jpg"):
+            with pytest.raises(errors.ImageNotFoundError):
+                load_frame(path)
+
+    def test_not_a_picture(self, tmp_path: Path) -> None:
+        path = tmp_path / "text.jpg"
+        path.write_text("This is not an image, despite the file's name.")
+        with pytest.raises(errors.ImageDecodeError, match=r"text\.jpg"):
+            load_frame(path)
+        path.write_bytes(b"")
+        with pytest.raises(errors.EmptyFrameError):
+            load_frame(path)
+
+    @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)])
+    @pytest.mark.parametrize("thumbnail", [False, True])
+    def test_truncated_jpeg(self, photo: np.ndarray, options: tuple[int, ...], thumbnail: bool) -> None:
+        data = encoded(photo, ".jpg", *options)
+        if thumbnail:
+            data = with_thumbnail(data, encoded(photo[::8, ::8], ".jpg"))
+        load_frame(data)
+        for kept in (len(data) - 1, len(data) - 2, len(data) * 2 // 3, len(data) // 2, 700, 30, 3):
+            with pytest.raises(errors.ImageDecodeError):
+                load_frame(data[:kept])
+
+    def test_bytes_after_the_picture_are_allowed(self, photo: np.ndarray) -> None:
+        data = encoded(photo, ".jpg")
+        np.testing.assert_array_equal(load_bgr(data + b"\0" * 3000), load_bgr(data))
+
+    @pytest.mark.parametrize("extension", [".png", ".webp", ".bmp"])
+    def test_truncated_other_formats(self, photo: np.ndarray, extension: str) -> None:
+        data = encoded(photo, extension)
+        for kept in (len(data) - 40, len(data) // 2):
+            with pytest.raises(errors.ImageDecodeError):
+                load_frame(data[:kept])
+
+    @given(st.binary(min_size=1, max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"]))
+    def test_any_bytes_give_a_typed_error_or_pixels(self, data: bytes, start: bytes) -> None:
+        with contextlib.suppress(errors.FrameError):
+            assert load_frame(start + data).pixels.size > 0
+
+
+class TestPil:
+    @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "LA"])
+    def test_modes(self, photo: np.ndarray, mode: str) -> None:
+        image = Image.fromarray(photo[:, :, ::-1]).convert(mode)
+        expected = np.asarray(image.convert("RGB"))[:, :, ::-1]
+        np.testing.assert_array_equal(load_bgr(image), expected)
+
+    def test_sixteen_bits_as_opencv_reads_them(self, photo: np.ndarray) -> None:
+        deep = photo[:, :, 0].astype(np.uint16) * 257
+        data = encoded(deep, ".png")
+        np.testing.assert_array_equal(load_bgr(Image.open(io.BytesIO(data))), load_bgr(data))
+
+    def test_truncated(self, photo: np.ndarray) -> None:
+        data = encoded(photo, ".jpg")
+        with pytest.raises(errors.ImageDecodeError):
+            load_frame(Image.open(io.BytesIO(data[: len(data) // 2])))
+
+    def test_empty(self) -> None:
+        with pytest.raises(errors.EmptyFrameError):
+            load_frame(Image.new("RGB", (0, 5)))
+
+
+@pytest.mark.parametrize("order", ["nv12-bt709", "i420", "i420-bt709-full"])
+def test_yuv_to_bgr_is_the_definition(order: str) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (66, 52), dtype=np.uint8)
+    assert np.array_equal(load_bgr(frame, order), to_rgb(frame, order)[:, :, ::-1])
+
+
+def test_nv12_to_bgr_is_opencvs(photo: np.ndarray) -> None:
+    yuv = cv2.cvtColor(photo, cv2.COLOR_BGR2YUV_I420)
+    chroma = yuv[512:].reshape(2, 256, 256)
+    nv12 = np.concatenate([yuv[:512], np.stack([chroma[0], chroma[1]], axis=2).reshape(256, 512)])
+    assert np.abs(load_bgr(nv12, "nv12").astype(int) - photo).mean() < 3

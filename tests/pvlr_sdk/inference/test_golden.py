@@ -1,0 +1,110 @@
+"""Plans that fail when they are opened: the self-test on the golden frame, and networks unlike the manifest."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends import open_backend
+from pvlr_sdk.bundle.bundle import Bundle, manifest_path
+from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.inference.golden import logits_of
+
+
+class TestBadPlans:
+    def test_self_test_finds_a_model_that_computes_something_else(self, own_plan: Path) -> None:
+        import json
+
+        path = manifest_path(own_plan)
+        manifest = json.loads(path.read_text())
+        manifest["golden"]["logits"][2] += 0.5
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(errors.SelfTestError, match=r"0\.5"):
+            Tagger(own_plan)
+
+    def test_self_test_also_covers_the_pixels(self, own_plan: Path) -> None:
+        import json
+
+        path = manifest_path(own_plan)
+        manifest = json.loads(path.read_text())
+        manifest["input"]["mean"] = [120, 127, 127]
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(errors.SelfTestError):
+            Tagger(own_plan)
+
+    def test_golden_frame_that_is_no_picture(self, own_plan: Path) -> None:
+        import json
+
+        path = manifest_path(own_plan)
+        header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (30_000).to_bytes(4, "big") * 2 + bytes(20)
+        for text in ("AAAA", "?", base64.b64encode(header).decode()):  # the last one would be 2.7 GB of pixels
+            manifest = json.loads(path.read_text())
+            manifest["golden"]["frame_png"] = text
+            path.write_text(json.dumps(manifest))
+            with pytest.raises(errors.ManifestError):
+                Tagger(own_plan)
+
+    def test_golden_frame_in_a_process_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import cv2
+
+        from pvlr_sdk.inference import golden
+        from pvlr_sdk.isolation import Decoders
+
+        text = golden.encode(golden.default_frame())
+        monkeypatch.delattr(cv2, "imdecode")
+        with Decoders() as decoders:
+            np.testing.assert_array_equal(golden.decode(text, "plan", decoders), golden.default_frame())
+            with pytest.raises(errors.ManifestError):
+                golden.decode("AAAA", "plan", decoders)
+
+    def _with_payload(self, plan: Path, payload: bytes) -> Path:
+        from pvlr_sdk.bundle.bundle import write_bundle
+
+        bundle = Bundle.open(plan)
+        write_bundle(plan, payload, bundle.labels, bundle.manifest)
+        return plan
+
+    @pytest.mark.parametrize("payload", [b"no network at all", b"\x08\x08\x12\x02hi", b"\0" * 5000])
+    def test_payload_that_is_no_network(self, own_plan: Path, payload: bytes) -> None:
+        with pytest.raises(errors.ModelError):
+            Tagger(self._with_payload(own_plan, payload))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"input_name": "x"}, {"output_name": "y"}, {"names": ["a", "b", "c"]}],
+        ids=["input", "output", "labels"],
+    )
+    def test_foreign_network(
+        self, own_plan: Path, tmp_path: Path, make_network: Callable[..., Any], changes: dict[str, Any]
+    ) -> None:
+        foreign = make_network(tmp_path / "foreign", **changes)
+        with pytest.raises(errors.ModelError):
+            Tagger(self._with_payload(own_plan, foreign.onnx.read_bytes()))
+
+    def test_another_networks_weights(self, own_plan: Path, tmp_path: Path, make_network: Callable[..., Any]) -> None:
+        """Same shapes, other weights; the cache of compiled networks keeps them apart."""
+        Tagger(own_plan)
+        other = make_network(tmp_path / "other", seed=1)
+        with pytest.raises(errors.SelfTestError):
+            Tagger(self._with_payload(own_plan, other.onnx.read_bytes()))
+
+    def test_non_finite_output(self, own_plan: Path, tmp_path: Path, make_network: Callable[..., Any]) -> None:
+        broken = make_network(tmp_path / "broken", broken=True)
+        with pytest.raises(errors.NonFiniteError):
+            Tagger(self._with_payload(own_plan, broken.onnx.read_bytes()))
+
+    def test_the_verified_bytes_are_the_ones_that_run(self, own_plan: Path, photo: np.ndarray) -> None:
+        """Files that change after they were verified make no difference: nothing is read a second time."""
+        expected = Tagger(own_plan, precision="fp32").predict(photo).logits
+        bundle = Bundle.open(own_plan)
+        for path in own_plan.parent.iterdir():
+            path.write_bytes(b"changed behind our back")
+        backend = open_backend(bundle, precision="fp32", num_threads=1)
+        logits = logits_of(photo, backend, Preprocessor(bundle.manifest.input))
+        np.testing.assert_allclose(logits, expected, atol=1e-5)

@@ -1,0 +1,195 @@
+"""Images decoded in other processes: the same pixels, and a process that dies costs one image."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pvlr_sdk import errors
+from pvlr_sdk.frames import images
+from pvlr_sdk.isolation import Decoders, decode_isolated, decoders
+
+NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+def encoded(extension: str = ".png", *options: int) -> bytes:
+    return cv2.imencode(extension, NOISE, list(options))[1].tobytes()
+
+
+def children() -> set[int]:
+    """Processes of this one, zombies included."""
+    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as file:
+        return set(map(int, file.read().split()))
+
+
+def pid_of(pool: Decoders) -> int:
+    (process,) = pool._idle.queue
+    assert process is not None
+    return process.pid
+
+
+@pytest.fixture
+def pool() -> Iterator[Decoders]:
+    with Decoders(1) as made:
+        yield made
+
+
+@pytest.fixture
+def defective(functions: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
+    """Processes with a planted defect: see ``functions.crash_on_demand``."""
+    monkeypatch.setattr(decoders, "_SERVE", "functions:crash_on_demand")
+    with Decoders(1, seconds=1.0) as made:
+        yield made
+
+
+def test_pixels_are_those_of_this_process(pool: Decoders) -> None:
+    for extension in (".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".ppm"):
+        data = encoded(extension)
+        here, there = images.decode(data), pool.decode(data)
+        np.testing.assert_array_equal(here.pixels, there.pixels)
+        assert there.full_size is None
+        there.pixels[:] = 0  # writable, as those of this process
+    here, there = (decode(encoded(".jpg"), "frame", (10, 10)) for decode in (images.decode, pool.decode))
+    np.testing.assert_array_equal(here.pixels, there.pixels)
+    assert here.full_size == there.full_size == (48, 64)
+
+
+def test_system_calls_are_filtered(pool: Decoders) -> None:
+    pool.decode(encoded())
+    status = Path(f"/proc/{pid_of(pool)}/status").read_text()
+    assert "Seccomp:\t2" in status
+    assert "NoNewPrivs:\t1" in status
+    limits = Path(f"/proc/{pid_of(pool)}/limits").read_text().splitlines()
+    assert [line.split()[3:5] for line in limits if line.startswith("Max file size")] == [["0", "0"]]
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", errors.EmptyFrameError),
+        (b"text", errors.ImageDecodeError),
+        (encoded()[:-20], errors.ImageDecodeError),
+        (encoded()[:60] + bytes(40) + encoded()[100:], errors.ImageDecodeError),
+    ],
+)
+def test_errors_are_those_of_this_process(pool: Decoders, data: bytes, error: type[errors.PvlrError]) -> None:
+    raised = []
+    for decode in (images.decode, pool.decode):
+        with pytest.raises(error) as caught:
+            decode(data)
+        raised.append(str(caught.value))
+    assert raised[0] == raised[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [(b"crash", r"crashed \(SIGSEGV\)"), (b"forever", "time|1 s"), (b"lie", "header")]
+)
+def test_a_decoder_that_fails_costs_one_image(defective: Decoders, text: bytes, reason: str) -> None:
+    bmp = encoded(".bmp")
+    for _ in range(2):
+        with pytest.raises(errors.ImageDecodeError, match=reason):
+            defective.decode(bmp + text)
+        np.testing.assert_array_equal(defective.decode(bmp).pixels, NOISE)
+
+
+def test_the_crash_of_a_real_decoder(pool: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An animated PNG that ends OpenCV 4.14 and 5.0, where only isolation protects."""
+    import base64
+
+    animated = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAACGFjVEwAAAACAAAAAPONk3AAAAAPSURBVHicYxDEARiGlgQA/AQMwWc2300AAAAa"
+        "ZmNUTAAAAAEAAAAIAAAACAAAAAAAAAAAAAEACgAAaT1QtgAAABNmZEFUAAAAAnic4xTEATiHlgQAG7cNCUWGXk8AAAAASUVORK5CYII="
+    )
+    monkeypatch.setattr("pvlr_sdk.frames.png.still_image", lambda data: data)
+    with pytest.raises(errors.ImageDecodeError):
+        pool.decode(animated)
+    np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
+
+
+def test_too_much_memory_is_an_error_of_the_image() -> None:
+    data = cv2.imencode(".png", np.zeros((5000, 5000), np.uint8))[1].tobytes()
+    with Decoders(1, memory_bytes=2**26) as pool:
+        with pytest.raises(errors.ImageDecodeError):
+            pool.decode(data)
+        np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
+
+
+def test_many_threads_share_the_processes() -> None:
+    data = encoded(".png")
+    with Decoders(2) as pool, ThreadPoolExecutor(6) as threads:
+        for image in threads.map(pool.decode, [data] * 60):
+            np.testing.assert_array_equal(image.pixels, NOISE)
+        assert pool._idle.qsize() == 2
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_killed_processes_leave_nothing_behind(pool: Decoders, times: int) -> None:
+    """Neither processes nor descriptors nor shared memory, of which each image has its own."""
+    data = encoded()
+    pool.decode(data)
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd")), len(children())
+    for _ in range(times):
+        os.kill(pid := pid_of(pool), signal.SIGKILL)
+        assert _within(5, lambda: "(zombie)" in Path(f"/proc/{pid}/status").read_text())
+        np.testing.assert_array_equal(pool.decode(data).pixels, NOISE)
+    gc.collect()
+    assert (len(os.listdir("/proc/self/fd")), len(children())) == before
+    maps = Path("/proc/self/maps").read_text()
+    assert "pvlr-image" not in maps
+
+
+def test_processes_end_with_their_pool() -> None:
+    before = children()
+    pool = Decoders(2).start()
+    assert len(children() - before) == 2
+    pool.decode(encoded())
+    pool.close()
+    assert children() == before
+    pool.decode(encoded())  # calls in progress complete
+    assert children() == before
+    pool = Decoders(2).start()
+    del pool
+    gc.collect()
+    assert children() == before
+
+
+def test_processes_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pvlr_sdk.isolation import Decoders; pool = Decoders(2).start();"
+        "print(*(process.pid for process in pool._idle.queue), flush=True); sys.stdin.read()"
+    )
+    program = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    pids = program.stdout.readline().split()
+    program.kill()
+    program.communicate()
+    assert _within(20, lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))
+
+
+def _within(seconds: float, met: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not (done := met()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return done
+
+
+def test_the_current_folder_does_not_decide_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cv2.py").write_text("import os; os._exit(77)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    frame = decode_isolated(encoded())
+    np.testing.assert_array_equal(frame.pixels, NOISE)
+    assert frame.order == "bgr"

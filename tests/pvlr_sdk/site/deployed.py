@@ -1,0 +1,30 @@
+"""What the tests of deployments look at: the plan in use, and the site file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pvlr_sdk.bundle.bundle import manifest_path
+from pvlr_sdk.site.place import Place
+
+
+def sha(plan: Path) -> str:
+    """The SHA-256 of the plan in a folder."""
+    digest: str = json.loads(manifest_path(plan / "engine.plan").read_text())["files"]["plan"]["sha256"]
+    return digest
+
+
+def keys(folder: Path) -> tuple[str, str | None]:
+    """The plan and the previous plan in the site file of a folder."""
+    return Place(folder / "site.yaml").texts()
+
+
+def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.01)

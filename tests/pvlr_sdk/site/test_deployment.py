@@ -1,0 +1,237 @@
+"""Another plan for a running site: what is refused, what returns by itself, and what is on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.bundle.bundle import manifest_path
+from pvlr_sdk.bundle.sign import sign
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.site import load_config
+from pvlr_sdk.site.config import DeployConfig
+from pvlr_sdk.site.deployment import Deployment
+from tests.pvlr_sdk.site.deployed import keys, sha, until
+
+
+@pytest.fixture
+def tagger(folder: Path) -> Iterator[Tagger]:
+    with Tagger(folder / "first", num_threads=1) as made:
+        yield made
+
+
+@pytest.fixture
+def deployment(tagger: Tagger, folder: Path) -> Deployment:
+    return Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0, max_slowdown=1000))
+
+
+def damage_golden(plan: Path) -> None:
+    """Give a bundle golden logits that the network does not compute."""
+    raw = json.loads(manifest_path(plan).read_text())
+    raw["golden"]["logits"] = [value + 1 for value in raw["golden"]["logits"]]
+    manifest_path(plan).write_text(json.dumps(raw))
+
+
+def copies(folder: Path) -> list[str]:
+    return sorted(path.name.rpartition("-")[0] for path in (folder / "plans").glob("*"))
+
+
+def test_it_is_copied_named_and_in_use(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
+    trial = deployment.deploy(plans / "second")
+    assert tagger.info["sha256"] == sha(plans / "second") == deployment.status.plan
+    assert (trial.frames, trial.agreement) == (0, None)
+    text, previous = keys(folder)
+    assert (text, previous) == (f"plans/{next((folder / 'plans').iterdir()).name}/engine.plan", "first/engine.plan")
+    assert "# A comment that stays." in (folder / "site.yaml").read_text()
+    shutil.copytree(plans, folder / "elsewhere")  # the copy does not depend on where it came from
+    with Tagger(load_config(folder / "site.yaml").plan) as again:
+        assert again.info["sha256"] == sha(plans / "second")
+
+
+def test_back_and_forth(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
+    deployment.deploy(plans / "second")
+    deployment.rollback()
+    assert tagger.info["sha256"] == sha(plans / "first")
+    assert keys(folder)[0] == "first/engine.plan"
+    deployment.rollback()  # and forward again
+    assert tagger.info["sha256"] == sha(plans / "second")
+
+
+def test_only_the_previous_copy_is_kept(
+    deployment: Deployment, make_network: Callable[..., Any], folder: Path, plans: Path, tmp_path: Path
+) -> None:
+    build(make_network(tmp_path / "network", seed=9).onnx, tmp_path / "third/engine.plan")
+    (folder / "plans/mine-0123456789ab").mkdir(parents=True)
+    for name in ("second", "first"):
+        deployment.deploy(plans / name)
+    assert copies(folder) == ["first", "mine", "second"]
+    deployment.deploy(tmp_path / "third")
+    assert copies(folder) == ["first", "mine", "third"]
+    assert (folder / "first/engine.plan").exists()  # not a copy
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("other", errors.DeployError), ("order", errors.DeployError), ("bad", errors.SelfTestError),
+     ("first", errors.DeployError), ("missing", errors.PlanNotFoundError), ("cut", errors.FileSizeError)],
+)  # fmt: skip
+def test_what_is_refused_changes_nothing(
+    deployment: Deployment, tagger: Tagger, folder: Path, plans: Path, tmp_path: Path,
+    name: str, error: type[Exception], sequential: bool,
+) -> None:  # fmt: skip
+    new = tmp_path / name
+    if name not in ("missing",):
+        shutil.copytree(plans / ("second" if name in ("bad", "cut") else name), new)
+    if name == "bad":
+        damage_golden(new / "engine.plan")
+    if name == "cut":
+        (new / "engine.plan").write_bytes((new / "engine.plan").read_bytes()[:-1])
+    before = (folder / "site.yaml").read_text()
+    with pytest.raises(error):
+        deployment.deploy(new, sequential=sequential)
+    assert (folder / "site.yaml").read_text() == before
+    assert not list((folder).glob("plans/*"))
+    assert tagger.predict(np.zeros((32, 32, 3), np.uint8)).plan == sha(plans / "first")
+    assert error.__name__ in deployment.status.reason
+
+
+def test_sequential(deployment: Deployment, tagger: Tagger, plans: Path) -> None:
+    """Calls of other threads wait while no plan is loaded, and none fails."""
+    seen, ended = [], threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            seen.append(tagger.predict_async(np.zeros((32, 32, 3), np.uint8)).result().plan)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: seen)
+    deployment.deploy(plans / "second", sequential=True)
+    until(lambda: seen[-1] == sha(plans / "second"))
+    ended.set()
+    thread.join()
+    change = seen.index(sha(plans / "second"))
+    assert set(seen[:change]) == {sha(plans / "first")}
+    assert set(seen[change:]) == {sha(plans / "second")}
+
+
+def test_two_at_once(tagger: Tagger, folder: Path, plans: Path) -> None:
+    """In one process, and in two, which a second object stands for."""
+    first, second = (
+        Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0, max_slowdown=1000)) for _ in range(2)
+    )
+    with first._exclusively():
+        for one in (first, second):
+            with pytest.raises(errors.DeployError, match="in progress"):
+                one.deploy(plans / "second")
+    first.deploy(plans / "second")
+
+
+def test_rollback_without_a_previous_plan(deployment: Deployment) -> None:
+    with pytest.raises(errors.DeployError, match="previous plan"):
+        deployment.rollback()
+
+
+def test_a_folder_that_cannot_be_written(deployment: Deployment, folder: Path, plans: Path) -> None:
+    (folder / "plans").write_text("a file in the place of the folder")
+    before = (folder / "site.yaml").read_text()
+    with pytest.raises(errors.OutputError):
+        deployment.deploy(plans / "second")
+    assert (folder / "site.yaml").read_text() == before
+
+
+class TestReload:
+    def test_the_site_file_decides(self, deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
+        text = (folder / "site.yaml").read_text()
+        (folder / "site.yaml").write_text(text.replace("first/", f"{plans}/second/"))
+        deployment.reload()
+        assert tagger.info["sha256"] == sha(plans / "second")
+        deployment.rollback()
+        assert tagger.info["sha256"] == sha(plans / "first")
+
+    def test_a_refused_plan_is_no_longer_named(self, deployment: Deployment, folder: Path, plans: Path) -> None:
+        """Or the next start would fail."""
+        text = (folder / "site.yaml").read_text()
+        (folder / "site.yaml").write_text(text.replace("first/", f"{plans}/other/"))
+        with pytest.raises(errors.DeployError, match="labels"):
+            deployment.reload()
+        assert keys(folder) == ("first/engine.plan", None)
+
+    def test_an_invalid_file_stays(self, deployment: Deployment, folder: Path) -> None:
+        (folder / "site.yaml").write_text("plan: [")
+        with pytest.raises(errors.ConfigError):
+            deployment.reload()
+        assert (folder / "site.yaml").read_text() == "plan: ["
+
+    def test_without_a_site_file_the_plan_is_read_again(self, tagger: Tagger, folder: Path, plans: Path) -> None:
+        deployment = Deployment(tagger, settings=DeployConfig(probation=0, max_slowdown=1000))
+        with pytest.raises(errors.DeployError, match="the same"):
+            deployment.reload()
+        shutil.copytree(plans / "second", folder / "first", dirs_exist_ok=True)
+        deployment.reload()
+        assert tagger.info["sha256"] == sha(plans / "second")
+
+
+class TestTrust:
+    @pytest.fixture(autouse=True)
+    def _signed(self, plans: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """``first`` with version 1 and ``second`` with version 2, signed by a trusted key."""
+        pytest.importorskip("cryptography")
+        if not shutil.which("openssl"):
+            pytest.skip("openssl is not installed")
+        key, keys = tmp_path / "key.pem", tmp_path / "keys"
+        keys.mkdir()
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
+        subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", keys / "me.pem"], check=True)
+        shutil.copytree(plans / "second", tmp_path / "second")
+        for version, plan in ((1, folder / "first"), (2, tmp_path / "second")):
+            sign(plan, key, version=version, passphrase=str)
+        monkeypatch.setenv("PVLR_TRUST", str(keys))
+        monkeypatch.setenv("PVLR_STATE", str(tmp_path / "versions.json"))
+
+    @pytest.fixture
+    def tagger(self, _signed: None, folder: Path) -> Iterator[Tagger]:
+        with Tagger(folder / "first", num_threads=1) as made:
+            yield made
+
+    def version(self, tmp_path: Path) -> int:
+        return json.loads((tmp_path / "versions.json").read_text())["tiny"]
+
+    def test_an_unsigned_plan_is_not_copied(self, deployment: Deployment, folder: Path, plans: Path) -> None:
+        with pytest.raises(errors.NotSignedError):
+            deployment.deploy(plans / "second")
+        assert not (folder / "plans").exists()
+
+    def test_a_rollback_lowers_the_version_that_was_recorded(
+        self, deployment: Deployment, tagger: Tagger, folder: Path, tmp_path: Path
+    ) -> None:
+        deployment.deploy(tmp_path / "second")
+        assert self.version(tmp_path) == 2
+        with pytest.raises(errors.RollbackError):
+            deployment.deploy(folder / "first")  # on purpose, it is possible
+        deployment.rollback()
+        assert self.version(tmp_path) == 1
+        assert tagger.info["sha256"] == sha(folder / "first")
+
+    @pytest.mark.parametrize("sequential", [False, True])
+    def test_a_plan_that_is_refused_does_not_block_the_one_in_use(
+        self, tagger: Tagger, folder: Path, tmp_path: Path, sequential: bool
+    ) -> None:
+        def refuse(_: Tagger) -> None:
+            raise errors.DeployError("x", expected="y", got="z", hint="")
+
+        deployment = Deployment(tagger, None, folder / "site.yaml", check=refuse)
+        with pytest.raises(errors.DeployError):
+            deployment.deploy(tmp_path / "second", sequential=sequential)
+        assert self.version(tmp_path) == 1
+        Tagger(folder / "first").close()

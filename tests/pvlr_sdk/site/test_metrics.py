@@ -1,0 +1,282 @@
+"""Metrics: their values, the port of ``pvlr watch``, delivery to OpenTelemetry, the dashboard and the alerts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pvlr_sdk import errors
+from pvlr_sdk.site import Site, SiteConfig
+from pvlr_sdk.site.metrics import make_registry, serve_metrics
+
+PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
+GRAFANA = Path(__file__).parents[3] / "docs/grafana"
+DASHBOARD = json.loads((GRAFANA / "pvlr.json").read_text())
+ALERTS = yaml.safe_load((GRAFANA / "alerts.yaml").read_text())
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+RULES = [rule["expr"] for group in ALERTS["groups"] for rule in group["rules"]]
+
+
+@pytest.fixture
+def run_site(plan, tagger, tmp_path):
+    """Run a site to the end of its 30 frames; returns it and its registry."""
+
+    def run(*, prepare=lambda _: None, frames=30) -> tuple[Site, object]:
+        cameras = {"door": f"test://?fps=60&size=64x48&frames={frames}"}
+        raw = {
+            "cameras": cameras,
+            "events": {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1},
+            "sinks": [{"kind": "jsonl", "path": str(tmp_path / "e.jsonl")}],
+        }
+        site = Site(SiteConfig.parse(raw, source="test"), tagger=tagger)
+        registry = make_registry(tagger, site)
+        prepare(registry)
+        site.run()
+        return site, registry
+
+    return run
+
+
+def test_the_histograms_count_each_tagged_frame_once(run_site):
+    site, registry = run_site()
+    tagged = site.stats()["cameras"]["door"]["tagged"]
+    value = registry.get_sample_value
+    assert value("pvlr_camera_age_seconds_count", {"camera": "door"}) == tagged > 0
+    assert value("pvlr_camera_age_seconds_bucket", {"camera": "door", "le": "+Inf"}) == tagged
+    stages = {
+        name: value("pvlr_stage_seconds_sum", {"stage": name})
+        for name in ("decode", "preprocess", "inference", "head", "total")
+    }
+    assert {name: value("pvlr_stage_seconds_count", {"stage": name}) for name in stages} == dict.fromkeys(
+        stages, tagged
+    )
+    assert sum(stages.values()) - stages["total"] <= stages["total"]
+    assert 0 < stages["inference"] < value("pvlr_camera_age_seconds_sum", {"camera": "door"})
+    assert value("pvlr_camera_tagged_total", {"camera": "door"}) == tagged
+    assert value("pvlr_healthy") == 1
+
+
+def test_a_name_that_is_no_text_breaks_nothing():
+    tagger = SimpleNamespace(info={"name": "half\ud800", "backend": "openvino", "precision": "fp32"})
+    assert 'name="half?"' in generate_latest(make_registry(tagger, None)).decode()
+
+
+def scrape(address: str) -> dict:
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+
+
+@pytest.fixture
+def watching(plan, tmp_path):
+    """The address of the metrics of a running ``pvlr watch``."""
+    site = tmp_path / "site.yaml"
+    cameras = "{door: 'test://?fps=30&size=64x48', gone: 'rtsp://127.0.0.1:1/x'}"
+    site.write_text(f"plan: {plan}\nthreads: 1\ncameras: {cameras}\nevents: {{threshold: 0, labels: [cat]}}\n")
+    command = [*PVLR, "watch", "--config", str(site), "--metrics-port", "0", "--events", str(tmp_path / "e.jsonl")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stderr.readline()
+        yield re.fullmatch(r"pvlr: metrics on (http://127\.0\.0\.1:\d+/metrics)\n", line)[1]
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_watch_answers_prometheus_on_this_machine_only(watching):
+    port = int(watching.rpartition(":")[2].partition("/")[0])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), 5)
+    end = time.monotonic() + 20
+    while True:
+        families = scrape(watching)
+        states = {tuple(sample.labels.values()): sample.value for sample in families["pvlr_camera_state"].samples}
+        counts = [s.value for s in families["pvlr_camera_age_seconds"].samples if s.name.endswith("_count")]
+        if states["gone", "lost"] and sum(counts):
+            break
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert {"pvlr_stage_seconds", "pvlr_sink_lost", "pvlr_sink_waiting", "pvlr_camera_dropped"} <= set(families)
+
+
+def test_a_port_in_use_is_an_error(tagger):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(errors.OptionError, match=f"metrics: host 127.0.0.1 and port {port}: expected a free"):
+            serve_metrics(make_registry(tagger, None), "127.0.0.1", port)
+
+
+class Collector:
+    """Receives OTLP over HTTP; answers 503 while ``status`` is that."""
+
+    def __init__(self) -> None:
+        self.status, self.requests = 200, []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                collector.requests.append((self.path, self.headers, body))
+                self.send_response(collector.status)
+                self.end_headers()
+
+            def log_message(self, *_) -> None:
+                """Silent."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/metrics"
+
+
+@pytest.fixture
+def collector():
+    collector = Collector()
+    yield collector
+    collector.server.shutdown()
+    collector.server.server_close()
+
+
+def until(condition) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_otlp_has_the_same_values(run_site, collector):
+    """Decoded with OpenTelemetry's own protobuf classes."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+    from pvlr_sdk.site.otlp import OtlpSender
+
+    site, registry = run_site()
+    sender = OtlpSender(registry, collector.url, 0.1)
+    until(lambda: collector.requests)
+    sender.close()
+    path, headers, body = collector.requests[-1]
+    assert (path, headers["Content-Type"]) == ("/v1/metrics", "application/x-protobuf")
+    (resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
+    attributes = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+    assert attributes["service.name"] == "pvlr"
+    metrics = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
+    tagged = site.stats()["cameras"]["door"]["tagged"]
+    (point,) = metrics["pvlr_camera_tagged"].sum.data_points
+    assert (point.as_double, point.attributes[0].value.string_value) == (tagged, "door")
+    assert metrics["pvlr_camera_tagged"].sum.is_monotonic
+    (age,) = metrics["pvlr_camera_age_seconds"].histogram.data_points
+    assert (age.count, sum(age.bucket_counts)) == (tagged, tagged)
+    assert len(age.bucket_counts) == len(age.explicit_bounds) + 1
+    assert age.sum == pytest.approx(registry.get_sample_value("pvlr_camera_age_seconds_sum", {"camera": "door"}))
+    below = registry.get_sample_value("pvlr_camera_age_seconds_bucket", {"camera": "door", "le": "0.05"})
+    assert sum(n for n, bound in zip(age.bucket_counts, age.explicit_bounds, strict=False) if bound <= 0.05) == below
+    assert len(metrics["pvlr_stage_seconds"].histogram.data_points) == 5
+    assert {"pvlr_info", "pvlr_sink_lost", "process_resident_memory_bytes"} <= set(metrics)
+
+
+def test_a_collector_that_fails_is_reported_once_and_gets_the_next_delivery(run_site, collector, caplog):
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    from pvlr_sdk.site.otlp import OtlpSender
+
+    collector.status = 400
+    caplog.set_level(logging.WARNING)
+    sender = OtlpSender(run_site()[1], collector.url, 0.05)
+    until(lambda: len(collector.requests) > 4)
+    collector.status = 200
+    until(lambda: "delivered again" in caplog.text)
+    sender.close()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("pvlr_sdk.site")] == [
+        "otlp 127.0.0.1: metrics cannot be delivered, trying again",
+        "otlp 127.0.0.1: metrics are delivered again",
+    ]
+
+
+@pytest.mark.slow
+def test_watch_sends_to_a_collector(plan, collector, tmp_path):
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    site = tmp_path / "site.yaml"
+    site.write_text(f"plan: {plan}\ncameras: {{a: 'test://?fps=30&size=64x48'}}\nmetrics: {{interval: 0.2}}\n")
+    command = [*PVLR, "watch", "--config", str(site), "--otlp", collector.url]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: collector.requests)
+    finally:
+        process.terminate()
+        began = time.monotonic()
+        assert process.communicate(timeout=20)[1].count("\n") <= 1
+        assert time.monotonic() - began < 5
+    assert process.returncode == 0
+
+
+def used(query: str) -> set[str]:
+    """Names of our metrics and of the process in a query."""
+    return set(re.findall(r"\b(?:pvlr|process)_[a-z_]+", query))
+
+
+def test_the_dashboard_and_the_alerts_ask_for_metrics_that_exist(run_site):
+    _, registry = run_site(frames=3)
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    names = {sample.name for sample in samples}
+    labels = {label for sample in samples for label in sample.labels} | {"instance", "job"}
+    for query in [*QUERIES, *RULES]:
+        assert used(query) or query.startswith("up")
+        assert used(query) <= names, query
+        for group in re.findall(r"(?:by|on|group_left) \(([a-z_, ]*)\)|\{([^}]*)\}", query):
+            assert set(re.findall(r"([a-z_]+)(?=[=!]|,|$)", re.sub(r'"[^"]*"', "", "".join(group)))) <= labels, query
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="Prometheus is not installed")
+def test_prometheus_answers_every_query_of_the_dashboard(watching, tmp_path):
+    """A real one, which reads the metrics of a real run."""
+    host = urllib.parse.urlsplit(watching).netloc
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "prometheus.yml").write_text(
+        f"global: {{scrape_interval: 1s}}\nrule_files: ['{GRAFANA}/alerts.yaml']\n"
+        f"scrape_configs: [{{job_name: pvlr, static_configs: [{{targets: ['{host}']}}]}}]\n"
+    )
+    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    server = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+
+    def ask(query: str) -> list:
+        query = query.replace("$__rate_interval", "5s").replace("$camera", ".*")
+        address = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return json.loads(answer.read())["data"]["result"]
+
+    def answered() -> bool:
+        try:
+            return all(ask(query) for query in QUERIES)
+        except OSError:
+            return False
+
+    try:
+        end = time.monotonic() + 40
+        while not answered() and time.monotonic() < end:
+            time.sleep(0.5)
+        assert [query for query in QUERIES if not ask(query)] == []
+        for rule in RULES:
+            ask(rule.partition(" == ")[0].partition(" > ")[0])
+    finally:
+        server.terminate()
+        server.wait()

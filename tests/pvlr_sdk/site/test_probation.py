@@ -1,0 +1,141 @@
+"""A plan that replaces another one under live cameras: its trial, its probation, and its return."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.site import Site, load_config
+from pvlr_sdk.site.config import DeployConfig
+from pvlr_sdk.site.deployment import Deployment
+from pvlr_sdk.site.trial import Probation, Trial
+from tests.pvlr_sdk.site.deployed import keys, sha, until
+
+
+@pytest.fixture
+def tagger(folder: Path) -> Iterator[Tagger]:
+    with Tagger(folder / "first", num_threads=1) as made:
+        yield made
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        ("trial", "word"),
+        [(Trial(16, 1.0, 10.0, 21.0), "21.0 ms"), (Trial(16, 0.4, 10.0, 10.0), "40 %"), (Trial(0, None, 10, 19), ""),
+         (Trial(16, 0.5, 0.1, 0.9), "")],
+    )  # fmt: skip
+    def test_trial(self, trial: Trial, word: str) -> None:
+        settings = DeployConfig(max_slowdown=2, min_agreement=0.5)
+        if not word:
+            trial.check(settings, "plan")
+            return
+        with pytest.raises(errors.DeployError, match=word):
+            trial.check(settings, "plan")
+
+    def test_probation(self) -> None:
+        probation = Probation([10.0] * 20, DeployConfig(max_slowdown=2, probation=60))
+        for _ in range(9):
+            probation.add(30.0)
+        assert probation.verdict(0) is None  # too few to tell
+        probation.add(30.0)
+        assert "30.0 ms" in str(probation.verdict(0))
+        assert not probation.over
+
+
+@pytest.fixture
+def running(folder: Path, tagger: Tagger) -> Iterator[Callable[..., tuple[Site, Deployment]]]:
+    """Starts the site with other settings of deployments."""
+    started: list[tuple[Site, Deployment, threading.Thread]] = []
+
+    def start(**settings: Any) -> tuple[Site, Deployment]:
+        site = Site(load_config(folder / "site.yaml"), tagger=tagger)
+        deployment = Deployment(tagger, site, folder / "site.yaml", DeployConfig(**settings))
+        thread = threading.Thread(target=site.run)
+        thread.start()
+        started.append((site, deployment, thread))
+        until(lambda: site.latest("door"))
+        return site, deployment
+
+    yield start
+    for site, deployment, thread in started:
+        site.stop()
+        thread.join()
+        deployment.close()
+
+
+def test_trial_on_live_frames_and_events_continue(running: Callable[..., tuple[Site, Deployment]], plans: Path) -> None:
+    site, deployment = running(probation=0)
+    until(lambda: site.open_events())
+    (event,) = site.open_events()
+    trial = deployment.deploy(plans / "second")
+    assert trial.frames == 16
+    assert trial.agreement is not None
+    assert 0 <= trial.agreement <= 1
+    until(lambda: site.latest("door").result.plan == sha(plans / "second"))  # type: ignore[union-attr]
+    assert site.open_events() == [event]
+    with Tagger(plans / "second") as second:
+        assert site.watched("door") == {"cat": 0.0}
+        assert site.tagger.thresholds.tolist() == second.thresholds.tolist()
+
+
+@pytest.mark.parametrize("sequential", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("failure", [errors.BackendError, errors.NonFiniteError])
+def test_a_plan_that_fails_on_probation_returns_to_the_previous_one(
+    running: Callable[..., tuple[Site, Deployment]], plans: Path, folder: Path, tagger: Tagger,
+    monkeypatch: pytest.MonkeyPatch, failure: type[errors.PvlrError], sequential: bool,
+) -> None:  # fmt: skip
+    site, deployment = running(probation=60)
+    undone: list[str] = []
+    deployment.on_undone = undone.append
+    deployment.deploy(plans / "second", sequential=sequential)
+    assert deployment.status.state == "probation"
+
+    def fail(*_: Any) -> None:
+        raise failure("plan", expected="a result", got="none", hint="")
+
+    monkeypatch.setattr(tagger._plan.inference, "finish", fail)
+    until(lambda: undone)
+    assert failure.__name__ in undone[0]
+    until(lambda: site.latest("door").result.plan == sha(plans / "first"))  # type: ignore[union-attr]
+    assert keys(folder) == ("first/engine.plan", None)
+    assert not list(folder.glob("plans/*"))
+    assert (deployment.status.state, deployment.status.reason) == ("in use", undone[0])
+    with pytest.raises(errors.DeployError, match="previous plan"):
+        deployment.rollback()
+
+
+def test_a_plan_that_gets_slower_on_probation(
+    running: Callable[..., tuple[Site, Deployment]], plans: Path, tagger: Tagger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    site, deployment = running(probation=60, max_slowdown=3)
+    until(lambda: site.stats()["cameras"]["door"]["tagged"] > 15)
+    undone: list[str] = []
+    deployment.on_undone = undone.append
+    deployment.deploy(plans / "second")
+    plan, finish = tagger._plan, tagger._plan.inference.finish
+
+    def late(*arguments: Any) -> Any:
+        result = finish(*arguments)
+        result.timing["inference"] += 200.0
+        return result
+
+    monkeypatch.setattr(plan.inference, "finish", late)
+    until(lambda: undone)
+    assert "ms per image" in undone[0]
+    assert tagger.info["sha256"] == sha(plans / "first")
+
+
+def test_after_probation_a_failure_ends_the_site_as_before(
+    running: Callable[..., tuple[Site, Deployment]], plans: Path
+) -> None:
+    _, deployment = running(probation=0.1)
+    deployment.deploy(plans / "second")
+    until(lambda: deployment.status.state == "in use")
+    assert not deployment.failed(errors.NonFiniteError("x", expected="y", got="z", hint=""))
+    assert deployment._kept is None

@@ -1,0 +1,175 @@
+"""Sources over HTTP: MJPEG, HLS, stalls, credentials, and servers that do not answer."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pvlr_sdk import errors, open_source
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Any], str]]:
+    """Serves HTTP on a free port with the given handler; gives the server's ``host:port``."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(handler: Any) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class Mjpeg(BaseHTTPRequestHandler):
+    """A camera that sends ``frames`` JPEGs, stalls for ``hangs`` seconds and closes the connection."""
+
+    fps, frames, hangs, password = 50.0, 10, 0.0, ""
+
+    def do_GET(self) -> None:
+        import base64
+
+        expected = "Basic " + base64.b64encode(f"user:{self.password}".encode()).decode()
+        if self.password and self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=cut")
+        self.end_headers()
+        began = time.monotonic()
+        try:
+            for index in range(self.frames):
+                time.sleep(max(began + index / self.fps - time.monotonic(), 0))
+                encoded = cv2.imencode(".jpg", np.full((48, 64, 3), 5 * (index % 50), np.uint8))[1].tobytes()
+                header = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(encoded)}\r\n\r\n"
+                self.wfile.write(header.encode() + encoded + b"\r\n")
+            time.sleep(self.hangs)
+        except OSError:
+            pass  # the client closed the connection
+
+    def log_message(self, *_: Any) -> None:
+        """Silent."""
+
+
+class TestNetwork:
+    def test_mjpeg(self, serve: Callable[[Any], str], grey: Callable[..., Any]) -> None:
+        source = open_source(f"http://{serve(Mjpeg)}/video")
+        assert source.live
+        frames = [source.read() for _ in range(10)]
+        assert [grey(frame) for frame in frames] == list(range(10))
+        assert frames[5].source_time is None  # these cameras send no clock
+        with pytest.raises(errors.SourceLostError):
+            source.read()
+
+    def test_a_stall(self, serve: Callable[[Any], str]) -> None:
+        address = serve(type("Hangs", (Mjpeg,), {"hangs": 3.0}))
+        source = open_source(f"http://{address}/", timeout=0.5)
+        for _ in range(10):
+            source.read()
+        began = time.monotonic()
+        with pytest.raises(errors.SourceLostError, match=r"no data for 0\.5 s"):
+            source.read()
+        assert 0.4 < time.monotonic() - began < 1.0
+
+    @pytest.mark.slow
+    def test_a_decoder_that_is_too_slow_leaves_frames_out(
+        self, serve: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch, grey: Callable[..., Any]
+    ) -> None:
+        """60 frames per second and a decoder of 25: without dropping any, the last one would be 2 s old."""
+        from pvlr_sdk.sources.ffmpeg import FFmpegSource
+
+        decode = FFmpegSource._decode
+        monkeypatch.setattr(FFmpegSource, "_decode", lambda self, packet: (time.sleep(0.04), decode(self, packet)))
+        source = open_source(f"http://{serve(type('Fast', (Mjpeg,), {'fps': 60.0, 'frames': 230}))}/", timeout=2)
+        began = time.monotonic()
+        while time.monotonic() < began + 3.5:
+            frame = source.read()
+        sent = (time.monotonic() - began) * 60
+        behind = (sent - grey(frame)) % 50
+        assert source.skipped > 30
+        assert behind < 40
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("credentials", ["", "user:wrong@", "user:hunter2@"])
+    def test_credentials(
+        self, serve: Callable[[Any], str], credentials: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        uri = f"http://{credentials}{serve(type('Locked', (Mjpeg,), {'password': 'hunter2'}))}/"
+        if "hunter2" in credentials:
+            assert open_source(uri).read().size == (48, 64)
+        else:
+            with pytest.raises(errors.SourceDeniedError) as caught:
+                open_source(uri)
+            assert "wrong" not in str(caught.value)
+        assert capfd.readouterr() == ("", "")  # neither the SDK nor FFmpeg's log
+
+    def test_hls(
+        self, serve: Callable[[Any], str], tmp_path: Path, read_all: Callable[..., Any], grey: Callable[..., Any]
+    ) -> None:
+        import av
+
+        with av.open(str(tmp_path / "live.m3u8"), "w", format="hls", options={"hls_time": "1"}) as output:
+            stream = output.add_stream("mpeg2video", rate=25)
+            stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 25
+            for index in range(50):
+                image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * index, np.uint8), format="bgr24")
+                output.mux(stream.encode(image))
+            output.mux(stream.encode(None))
+        handler = functools.partial(type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}),
+                                    directory=str(tmp_path))  # fmt: skip
+        source = open_source(f"http://{serve(handler)}/live.m3u8")
+        assert not source.live  # segments come in bursts: their own clock gives the pace
+        frames = read_all(source)
+        np.testing.assert_allclose([grey(frame) for frame in frames], range(50), atol=1)
+        assert frames[-1].source_time == pytest.approx(49 / 25, abs=1e-3)
+
+    def test_nobody_answers(self, serve: Callable[[Any], str]) -> None:
+        with pytest.raises(errors.SourceOpenError, match="refused"):
+            open_source("rtsp://user:hunter2@127.0.0.1:9/x")
+
+        class Silent(BaseHTTPRequestHandler):
+            def handle(self) -> None:
+                time.sleep(3)
+
+        began = time.monotonic()
+        with pytest.raises(errors.SourceOpenError, match=r"no answer for 0\.5 s"):
+            open_source(f"http://{serve(Silent)}/", timeout=0.5)
+        assert time.monotonic() - began < 2
+
+    def test_close_frees_it_while_another_thread_reads(self, serve: Callable[[Any], str]) -> None:
+        source = open_source(f"http://{serve(type('Long', (Mjpeg,), {'frames': 1000}))}/")
+        caught: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                while True:
+                    source.read()
+            except errors.SourceLostError as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        time.sleep(0.3)
+        source.close()
+        thread.join(1)
+        assert not thread.is_alive()
+        assert len(caught) == 1
+        source.close()
+        with pytest.raises(errors.SourceLostError):
+            source.read()

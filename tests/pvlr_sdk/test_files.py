@@ -1,0 +1,46 @@
+"""read_file: regular files within a limit only."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pvlr_sdk.files import read_file
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 100_000])
+def test_a_file_of_at_most_the_limit_is_read_whole(tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    (tmp_path / "file").write_bytes(data)
+    assert read_file(tmp_path / "file", size) == data
+    if size:
+        with pytest.raises(OSError, match=f"limit of {size - 1} bytes") as caught:
+            read_file(tmp_path / "file", size - 1)
+        assert caught.value.errno == errno.EFBIG
+
+
+def test_a_sparse_file_of_200_gb_costs_nothing(tmp_path: Path) -> None:
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(200 * 10**9)
+    with pytest.raises(OSError, match="Larger"):
+        read_file(tmp_path / "huge", 1 << 20)
+
+
+def test_what_is_not_a_regular_file_neither_blocks_nor_floods(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero"), Path("/dev/stdin")):
+        if path.is_file():
+            continue  # standard input of this run
+        with pytest.raises(OSError, match=r"Not a regular file|No such device"):
+            read_file(path, 100)
+    with pytest.raises(IsADirectoryError):
+        read_file(tmp_path, 100)
+
+
+def test_files_that_report_no_size_are_limited_too() -> None:
+    assert read_file("/proc/self/status", 1 << 20).startswith(b"Name:")
+    with pytest.raises(OSError, match="Larger"):
+        read_file("/proc/self/status", 10)

@@ -1,0 +1,79 @@
+"""Distillation: what teachers expect softens known labels and fills in unknown ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pvlr_sdk import errors
+from pvlr_training.checkpoint import load_model
+from pvlr_training.config import TeacherConfig, load_config
+from pvlr_training.data.augmentation import Views
+from pvlr_training.data.images import load_dataset
+from pvlr_training.deploy import DeployedPVLR
+from pvlr_training.losses import asymmetric_loss
+from pvlr_training.machine import Machine
+from pvlr_training.teacher import teach
+from pvlr_training.train import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def teacher(write_config: Any, tmp_path: Path) -> Path:
+    return train(
+        write_config(train={"head": {"epochs": 1, "batch": 16}, "finetune": {"epochs": 0}}), out=tmp_path / "t"
+    )
+
+
+def test_soft_targets_are_the_mixture_of_the_formula(write_config: Any, teacher: Path) -> None:
+    config = load_config(write_config())
+    dataset = load_dataset(config.data)
+    dataset.targets[::2, 1] = 0
+    machine = Machine("fp32")
+    soft = teach(dataset, config.data.labels, TeacherConfig(runs=(teacher, teacher), weight=0.25), machine)
+    deployed, views = DeployedPVLR(load_model(teacher)[0]), Views(config.data, seed=0)
+    for row in (0, 1, 7):
+        image = torch.from_numpy(views.plain(dataset.image(row)))[None]
+        with torch.inference_mode():
+            scores = (deployed(image).logits.sigmoid() + deployed(image.flip(-1)).logits.sigmoid()) / 2
+        for column, known in enumerate(dataset.targets[row].tolist()):
+            expected = 2 * scores[0, column].item() - 1
+            wanted = 0.75 * known + 0.25 * expected if known else expected
+            assert soft[row, column].item() == pytest.approx(wanted, abs=2e-3)
+    assert (soft != 0).all()
+
+
+def test_other_labels_take_their_own_columns(write_config: Any, teacher: Path) -> None:
+    config = load_config(write_config())
+    dataset = load_dataset(config.data)
+    settings, machine = TeacherConfig(runs=(teacher,), weight=1.0), Machine("fp32")
+    whole = teach(dataset, config.data.labels, settings, machine)
+    dataset.targets = dataset.targets[:, [2, 0]]
+    two = teach(dataset, (config.data.labels[2], config.data.labels[0]), settings, machine)
+    torch.testing.assert_close(two, whole[:, [2, 0]])
+
+
+def test_a_missing_teacher_or_one_with_other_labels_is_refused(
+    write_config: Any, teacher: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.CheckpointError, match="nowhere"):
+        train(write_config(train={"teacher": {"runs": [str(tmp_path / "nowhere")]}}), out=tmp_path / "a")
+    config = load_config(write_config())
+    with pytest.raises(errors.ConfigError, match=r"train\.teacher\.runs: .* without violet"):
+        teach(load_dataset(config.data), ("red", "violet"), TeacherConfig(runs=(teacher,)), Machine("fp32"))
+
+
+def test_a_student_learns_from_the_teacher_alone(write_config: Any, teacher: Path, tmp_path: Path) -> None:
+    path = write_config(train={"teacher": {"runs": [str(teacher)], "weight": 1.0}, "finetune": {"epochs": 0}})
+    assert (train(path, out=tmp_path / "student") / "model.safetensors").exists()
+
+
+def test_a_soft_target_mixes_the_losses_of_both_answers() -> None:
+    logits = torch.randn(4, 5, dtype=torch.float64)
+    present, absent = torch.ones(4, 5), -torch.ones(4, 5)
+    mixed = 0.8 * asymmetric_loss(logits, present, 2, 0, 0) + 0.2 * asymmetric_loss(logits, absent, 2, 0, 0)
+    torch.testing.assert_close(asymmetric_loss(logits, 0.6 * present, 2, 0, 0), mixed)

@@ -1,0 +1,151 @@
+"""Network inputs from images: as deployed, or augmented for training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import functional as F
+
+from pvlr_sdk.frames.preprocess import Preprocessor
+
+from .config import DataConfig
+from .corruptions import corrupted
+from .images import Image
+
+
+class Views:
+    """Makes network inputs from images; augmented ones depend on (seed, epoch, index) only."""
+
+    def __init__(self, config: DataConfig, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+        self.preprocess = Preprocessor(config.input)
+        chosen = config.randaugment
+        self.randaugment = RandAugment(chosen.ops, chosen.magnitude, config.input.mean) if chosen.ops else None
+
+    def plain(self, image: Image) -> NDArray[np.float32]:
+        """The whole image, preprocessed as deployed: (3, H, W)."""
+        return self.preprocess(image, "bgr")
+
+    def augmented(self, image: Image, epoch: int, index: int) -> NDArray[np.float32]:
+        """A random crop with random flip, corruptions, RandAugment, brightness, contrast and cut-out: (3, H, W)."""
+        rng = np.random.default_rng((self.seed, epoch, index))
+        view = _random_crop(image, rng, self.config.min_crop)
+        if rng.random() < 0.5:
+            view = view[:, ::-1]
+        if self.config.camera:
+            view = corrupted(view, self.config.camera, rng)
+        if self.randaugment:
+            pixels = self.preprocess(self.randaugment(view[:, :, ::-1], rng), "rgb")
+        else:
+            pixels = self.preprocess(view, "bgr")
+        if self.config.jitter:
+            gain, shift = rng.uniform(-self.config.jitter, self.config.jitter, 2)
+            pixels *= np.float32(1 + gain)
+            pixels += np.float32(shift)
+        if rng.random() < self.config.cutout:
+            _cut_out(pixels, rng)
+        return pixels
+
+
+def _random_crop(image: Image, rng: np.random.Generator, min_area: float) -> Image:
+    height, width = image.shape[:2]
+    area = rng.uniform(min_area, 1.0) * height * width
+    ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3))) * width / height
+    crop_width = int(min(width, max(1, round((area * ratio) ** 0.5))))
+    crop_height = int(min(height, max(1, round((area / ratio) ** 0.5))))
+    top = int(rng.integers(0, height - crop_height + 1))
+    left = int(rng.integers(0, width - crop_width + 1))
+    return image[top : top + crop_height, left : left + crop_width]
+
+
+def _cut_out(pixels: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Zero a square of up to half the side (DeVries & Taylor 2017)."""
+    _, height, width = pixels.shape
+    side = int(rng.uniform(0.2, 0.5) * min(height, width))
+    top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
+    pixels[:, top : top + side, left : left + side] = 0
+
+
+_BINS = 30
+
+_Operation = Callable[[Tensor, float, list[float]], Tensor]
+
+
+class RandAugment:
+    """RandAugment (Cubuk et al. 2020): ``ops`` random operations on uint8 RGB (H, W, 3), of ``magnitude`` 0 to 30.
+
+    The same operations and strengths as torchvision's class, which draws from torch's global generator. All threads
+    share that one, so concurrent images could swap their draws; here all draws come from ``rng``.
+
+    Args:
+        fill: RGB of the pixels that move in from outside the image.
+    """
+
+    def __init__(self, ops: int, magnitude: int, fill: tuple[float, float, float]) -> None:
+        self.ops = ops
+        self.level = magnitude / _BINS
+        self.fill = list(fill)
+
+    def __call__(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+        for index in rng.integers(0, len(OPERATIONS), self.ops):
+            sign = 1 - 2 * int(rng.integers(0, 2))
+            image = OPERATIONS[index](image, sign * self.level, self.fill)
+        return image.permute(1, 2, 0).numpy()
+
+
+def _affine(
+    image: Tensor, fill: list[float], *, shift: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0)
+) -> Tensor:
+    # A shear is centred on the corner.
+    centre = [0, 0] if any(shear) else None
+    return F.affine(image, 0.0, list(shift), 1.0, list(shear), fill=fill, center=centre)
+
+
+def _shear_x(image: Tensor, level: float, fill: list[float]) -> Tensor:
+    return _affine(image, fill, shear=(math.degrees(math.atan(0.3 * level)), 0.0))
+
+
+def _shear_y(image: Tensor, level: float, fill: list[float]) -> Tensor:
+    return _affine(image, fill, shear=(0.0, math.degrees(math.atan(0.3 * level))))
+
+
+def _translate_x(image: Tensor, level: float, fill: list[float]) -> Tensor:
+    return _affine(image, fill, shift=(int(150 / 331 * image.shape[2] * level), 0))
+
+
+def _translate_y(image: Tensor, level: float, fill: list[float]) -> Tensor:
+    return _affine(image, fill, shift=(0, int(150 / 331 * image.shape[1] * level)))
+
+
+def _posterize(image: Tensor, level: float, fill: list[float]) -> Tensor:
+    return F.posterize(image, 8 - round(4 * abs(level)))
+
+
+def _solarize(image: Tensor, level: float, fill: list[float]) -> Tensor:
+    return F.solarize(image, 255 * (1 - abs(level)))
+
+
+OPERATIONS: tuple[_Operation, ...] = (
+    lambda image, level, fill: image,
+    _shear_x,
+    _shear_y,
+    _translate_x,
+    _translate_y,
+    lambda image, level, fill: F.rotate(image, 30 * level, fill=fill),
+    lambda image, level, fill: F.adjust_brightness(image, 1 + 0.9 * level),
+    lambda image, level, fill: F.adjust_saturation(image, 1 + 0.9 * level),
+    lambda image, level, fill: F.adjust_contrast(image, 1 + 0.9 * level),
+    lambda image, level, fill: F.adjust_sharpness(image, 1 + 0.9 * level),
+    _posterize,
+    _solarize,
+    lambda image, level, fill: F.autocontrast(image),
+    lambda image, level, fill: F.equalize(image),
+)
+"""In torchvision's order. Each takes uint8 (3, H, W) and a level from -1 to 1; some use only its magnitude."""

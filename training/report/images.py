@@ -1,0 +1,64 @@
+"""The images that a run is measured on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pvlr_sdk.errors import ImageNotFoundError, LabelsFileError, OptionError
+from pvlr_sdk.evaluation.labels_csv import read_labels
+
+from ..data.sources import Rows, read_all, read_split
+from .runs import Run
+
+
+@dataclass(frozen=True)
+class ImageSelection:
+    """Images, their targets (n, C) int8 (1 present, -1 absent, 0 unknown), and a description for readers."""
+
+    paths: list[Path]
+    targets: NDArray[np.int8]
+    description: str
+
+
+def choose_images(run: Run, images: Path | None, labels: Path | None, split: str | None) -> ImageSelection:
+    """The images to measure a run on.
+
+    By default its held-out images; with ``split``, that split of its sources; with ``images`` and ``labels``, those
+    images (and only the rows of ``split``).
+
+    Raises:
+        OptionError: ``images`` without ``labels``, or a split of a source without splits.
+        LabelsFileError, UnknownLabelError, ImageNotFoundError: invalid or missing files.
+    """
+    if (images is None) != (labels is None):
+        missing = "--labels" if labels is None else "--images"
+        raise OptionError(missing, expected="both --images and --labels, or neither", got="one", hint="Add the other.")
+    if images is not None and labels is not None:
+        if not os.path.isdir(images):
+            raise ImageNotFoundError(
+                str(images), expected="a folder of images", got="no such folder", hint="Check --images."
+            )
+        table = read_labels(labels, split, run.labels)
+        rows = [(images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
+        return _selection(rows, labels.name + (f", split {split}" if split else ""))
+    if split is not None:
+        return _selection(read_split(run.config.data, split, "--split"), f"split {split} of its data")
+    held = [(path, target) for path, target, is_held in read_all(run.config.data) if is_held]
+    holdout = run.config.data.holdout
+    return _selection(held, f"split {holdout}" if isinstance(holdout, str) else "held-out images")
+
+
+def _selection(rows: Rows, description: str) -> ImageSelection:
+    if not any((target == 1).any() for _, target in rows):
+        raise LabelsFileError(
+            "images",
+            expected="at least one image with a label",
+            got=f"{len(rows)} images ({description}), none labelled",
+            hint="Select other images with --images and --labels, or another --split.",
+        )
+    return ImageSelection([path for path, _ in rows], np.stack([target for _, target in rows]), description)

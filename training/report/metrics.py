@@ -1,0 +1,111 @@
+"""The metrics of one run as JSON values: shares 0..1, None if undefined."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pvlr_sdk.evaluation.metrics import (
+    average_precision,
+    best_precisions,
+    cumulative_counts,
+    doubts,
+    f1_scores,
+    mean_average_precision_interval,
+    nan_mean,
+)
+from pvlr_sdk.evaluation.thresholds import sigmoid
+
+Floats = NDArray[np.float64]
+
+_RECALLS = 200  # points per curve, more than a screen shows
+_LEVELS = 100  # recall levels of the mean curve
+
+
+def run_metrics(
+    labels: tuple[str, ...], logits: Floats, targets: NDArray[np.int8], thresholds: Floats
+) -> dict[str, Any]:
+    """All numbers that the page shows about a run.
+
+    Args:
+        logits: (n, C) float64.
+        targets: (n, C): 1 present, -1 absent, 0 unknown (ignored).
+        thresholds: (C,) on the score.
+    """
+    tagged = sigmoid(logits) >= thresholds
+    classes = [
+        _label_metrics(label, logits[:, c], targets[:, c], tagged[:, c], float(thresholds[c]))
+        for c, label in enumerate(labels)
+    ]
+    measured = np.array([np.nan if one["ap"] is None else one["ap"] for one in classes])
+    return {
+        "mAP": _number(nan_mean(measured)),
+        "interval": [_number(value) for value in mean_average_precision_interval(logits, targets)],
+        "doubts": doubts(labels, targets),
+        **{name: _number(value) for name, value in f1_scores(tagged, targets).items()},
+        "classes": classes,
+        "macro": [_number(value) for value in mean_curve(logits, targets)],
+        "confusions": confusions(tagged, targets),
+    }
+
+
+def _label_metrics(
+    label: str, logits: Floats, targets: NDArray[np.int8], tagged: NDArray[np.bool_], threshold: float
+) -> dict[str, Any]:
+    known = targets != 0
+    hits = int((tagged & (targets == 1)).sum())
+    positives, tags = int((targets == 1).sum()), int((tagged & known).sum())
+    curve = precision_recall_curve(logits, targets)
+    return {
+        "label": label,
+        "images": int(known.sum()),
+        "positives": positives,
+        "ap": _number(average_precision(logits, targets)),
+        "threshold": _number(threshold),
+        "precision": _number(hits / tags) if tags else None,
+        "recall": _number(hits / positives) if positives else None,
+        "curve": [[_number(value) for value in point] for point in curve.tolist()],
+    }
+
+
+def precision_recall_curve(logits: Floats, targets: NDArray[np.int8]) -> Floats:
+    """Points (k, 2) of recall and precision of one label by increasing recall; (0, 2) without a positive image.
+
+    Each recall has its highest and lowest precision; more than 200 recalls are thinned evenly, keeping both ends.
+    """
+    _, hits, retrieved = cumulative_counts(logits, targets)
+    if not hits.size or not hits[-1]:
+        return np.empty((0, 2))
+    highest = np.flatnonzero(np.diff(hits, prepend=0))
+    lowest = np.append(highest[1:], len(hits)) - 1
+    if len(highest) > _RECALLS:
+        chosen = np.linspace(0, len(highest) - 1, _RECALLS).round().astype(int)
+        highest, lowest = highest[chosen], lowest[chosen]
+    points = np.unique(np.concatenate([highest, lowest]))
+    return np.stack([hits[points] / hits[-1], hits[points] / retrieved[points]], axis=1)
+
+
+def mean_curve(logits: Floats, targets: NDArray[np.int8]) -> Floats:
+    """Best precision at recall >= 0, 0.01, ..., 1, averaged over the labels with a positive image: (101,)."""
+    columns = zip(logits.T, targets.T, strict=True)
+    curves = [best_precisions(score, target, _LEVELS) for score, target in columns if (target == 1).any()]
+    return np.mean(curves, axis=0) if curves else np.empty(0)
+
+
+def confusions(tagged: NDArray[np.bool_], targets: NDArray[np.int8]) -> list[list[int]]:
+    """Rows [a, b, count, of]: ``of`` images have label a and not b, and ``count`` of them are tagged with b.
+
+    Pairs with count 0 have no row; the most frequent come first.
+    """
+    present, absent = (targets == 1).astype(np.int64), (targets == -1).astype(np.int64)
+    added = present.T @ (absent * tagged)
+    possible = present.T @ absent
+    rows = [[int(a), int(b), int(added[a, b]), int(possible[a, b])] for a, b in zip(*np.nonzero(added), strict=True)]
+    return sorted(rows, key=lambda row: (-row[2], row[3], row[0], row[1]))
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 5)
