@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import errors
-from .bundle.bundle import default_plan
 from .bundle.trust import Trust, resolve
-from .inference import LoadedPlan
+from .inference import LoadedPlan, Options
 from .inference.overlap import AwaitableFuture, overlapped
 from .result import TagResult, checked_top_k, thresholds_for
 
@@ -79,18 +78,11 @@ class Tagger:
         allow_unsigned: bool | None = None,
         isolate: bool = False,
     ) -> None:
-        required = resolve(trust)
-        self._options_given: dict[str, Any] = {
-            "threshold": threshold, "operating_point": operating_point, "top_k": top_k, "device": device,
-            "optimize": optimize, "num_threads": num_threads, "precision": precision, "reduced_jpeg": reduced_jpeg,
-            "trust": required, "allow_unsigned": allow_unsigned, "isolate": isolate,
-        }  # fmt: skip
-        self._top_k = checked_top_k(top_k)
-        name = os.fspath(default_plan() if plan is None else plan)
-        engine = device, precision, num_threads, optimize
-        decoding = {"reduced_jpeg": reduced_jpeg, "isolate": isolate}
-        self._at = threshold, operating_point
-        self._plan = LoadedPlan.open(name, required, self._at, engine, allow_unsigned=allow_unsigned, **decoding)
+        self._given = Options(
+            threshold, operating_point, checked_top_k(top_k), device, optimize, num_threads, precision, reduced_jpeg,
+            resolve(trust), allow_unsigned, isolate,
+        )  # fmt: skip
+        self._plan = LoadedPlan.open(plan, self._given)
         self._lock = RLock()  # held while the plan changes
 
     @property
@@ -112,6 +104,11 @@ class Tagger:
     def info(self) -> dict[str, Any]:
         """The plan and how it runs: name, plan, sha256, input, backend, device, precision, threads, built, ..."""
         return dict(self._plan.info)
+
+    @property
+    def trust(self) -> Trust | None:
+        """Who may sign the plans of this tagger, and of those that it loads; None: nobody has to."""
+        return self._given.trust
 
     def predict(
         self,
@@ -242,11 +239,14 @@ class Tagger:
         """
         with self._lock:
             plan, backend = self._ready()
-            self._plan = plan.with_labels(backend, bank, self._at)
+            self._plan = plan.with_labels(backend, bank, self._given)
 
-    def load(self, plan: str | os.PathLike[str], *, trust: Trust | None = None) -> Tagger:
-        """Load another plan with the options of this tagger (``trust``: unless given). Raises what the class raises."""
-        return Tagger(plan, **{**self._options_given, "trust": trust or self._options_given["trust"]})
+    def load(self, plan: str | os.PathLike[str], *, allow_rollback: bool = False) -> Tagger:
+        """Load another plan with the options of this tagger. Raises what the class raises.
+
+        ``allow_rollback``: also if it is older than a signed one that was in use.
+        """
+        return Tagger(plan, **vars(self._given.with_rollback() if allow_rollback else self._given))
 
     def exchange(self, other: Tagger) -> None:
         """Exchange the plans of two taggers, in one thread at a time. Each call keeps the plan that it began with."""
@@ -277,7 +277,7 @@ class Tagger:
     def __reduce__(self) -> tuple[Any, ...]:
         plan, _ = self._ready()
         bank = plan.bank if plan.info["max_labels"] else None
-        return partial(Tagger, os.path.abspath(plan.info["plan"]), **self._options_given), (), bank
+        return partial(Tagger, os.path.abspath(plan.info["plan"]), **vars(self._given)), (), bank
 
     __setstate__ = set_labels
 
@@ -296,5 +296,5 @@ class Tagger:
     def _options(
         self, plan: LoadedPlan, threshold: float | Mapping[str, float] | None, top_k: int | None
     ) -> tuple[NDArray[np.float32], int | None]:
-        top_k = self._top_k if top_k is None else checked_top_k(top_k)
+        top_k = self._given.top_k if top_k is None else checked_top_k(top_k)
         return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k

@@ -6,27 +6,25 @@ import gc
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
 from ..backends import Backend, open_backend
-from ..bundle.bundle import Bundle
+from ..bundle.bundle import Bundle, default_plan
 from ..bundle.labels import LabelBank
 from ..frames.preprocess import Preprocessor
 from ..isolation import Decoders
 from ..result import LabelSpace, TagResult, thresholds_for
 from . import golden
 from .inference import Inference
+from .options import Options
 from .overlap import AwaitableFuture, Workers
-
-if TYPE_CHECKING:
-    from ..bundle.trust import Trust
 
 _PATIENCE = 2.0  # seconds to wait for calls in progress before another plan takes the memory of this one
 
@@ -53,26 +51,13 @@ class LoadedPlan:
     _process: int = field(default_factory=os.getpid, init=False)
 
     @classmethod
-    def open(
-        cls,
-        plan: str,
-        trust: Trust | None,
-        at: tuple[float | Mapping[str, float] | None, str],
-        engine: tuple[str, str | None, int | None, str],
-        *,
-        allow_unsigned: bool | None,
-        reduced_jpeg: bool,
-        isolate: bool,
-    ) -> LoadedPlan:
-        """Load and test a plan.
-
-        ``at`` is threshold and operating point, ``engine`` device, precision, threads and what to optimize for, as for
-        ``Tagger``.
+    def open(cls, plan: str | os.PathLike[str] | None, options: Options) -> LoadedPlan:
+        """Load and test a plan; None: the model bundled with the package.
 
         Raises:
             IsolationError, BundleError, OptionError, UnknownLabelError, MissingPartError: as for ``Tagger``.
         """
-        bundle = Bundle.open(plan, trust=trust or False)
+        bundle = Bundle.open(default_plan() if plan is None else plan, trust=options.trust or False)
         manifest, source = bundle.manifest, str(bundle.path)
         space = LabelSpace(
             tuple(label.name for label in manifest.labels),
@@ -81,15 +66,15 @@ class LoadedPlan:
             manifest.files["plan"].sha256,
             manifest.files["labels"].sha256,
         )
-        threshold, operating_point = at
-        deployed = np.array(manifest.thresholds(operating_point), np.float32)
-        thresholds = thresholds_for(deployed, space.index, threshold)
+        deployed = np.array(manifest.thresholds(options.operating_point), np.float32)
+        thresholds = thresholds_for(deployed, space.index, options.threshold)
         preprocess = Preprocessor(manifest.input)
-        decoders = Decoders().start() if isolate else None  # they load their libraries beside the plan
-        load = partial(open_backend, bundle, *engine, allow_unsigned=allow_unsigned)
+        decoders = Decoders().start() if options.isolate else None  # they load their libraries beside the plan
+        engine = options.device, options.precision, options.num_threads, options.optimize
+        load = partial(open_backend, bundle, *engine, allow_unsigned=options.allow_unsigned)
         backend = golden.checked(load, manifest.golden, preprocess, source, decoders)
         bundle.accept()
-        least_size = (2 * manifest.input.height, 2 * manifest.input.width) if reduced_jpeg else None
+        least_size = (2 * manifest.input.height, 2 * manifest.input.width) if options.reduced_jpeg else None
         info = {
             "name": manifest.name,
             "plan": source,
@@ -98,7 +83,7 @@ class LoadedPlan:
             "labels": len(manifest.labels),
             "max_labels": manifest.open.max_labels if manifest.open else None,
             "bank": space.bank,
-            "operating_point": operating_point if manifest.format > 1 else None,
+            "operating_point": options.operating_point if manifest.format > 1 else None,
             "input": manifest.input.model_dump(mode="json"),
             **backend.info,
             "built": manifest.built,
@@ -107,12 +92,8 @@ class LoadedPlan:
         inference = Inference(preprocess, space, least_size, source, decoders)
         return cls(backend, inference, space, thresholds, info, bundle.labels)
 
-    def with_labels(
-        self, backend: Backend, bank: LabelBank, at: tuple[float | Mapping[str, float] | None, str]
-    ) -> LoadedPlan:
-        """The same open plan with another label bank: both share everything else.
-
-        ``backend`` is that of this plan, ``at`` threshold and operating point as for ``Tagger``.
+    def with_labels(self, backend: Backend, bank: LabelBank, options: Options) -> LoadedPlan:
+        """The same open plan with another label bank: both share everything else. ``backend`` is that of this plan.
 
         Raises:
             BackendError: the plan is closed.
@@ -123,10 +104,9 @@ class LoadedPlan:
             hint = "LabelBank.load reads one from a file."
             raise errors.OptionError("bank", expected="a LabelBank", got=type(bank).__name__, hint=hint)
         space = replace(self.space, names=tuple(bank.names), bank=bank.sha256)
-        threshold, operating_point = at
         has_both = bank.precise_thresholds is not None
-        own = bank.precise_thresholds if operating_point == "precise" else None
-        thresholds = thresholds_for(bank.thresholds if own is None else own, space.index, threshold)
+        own = bank.precise_thresholds if options.operating_point == "precise" else None
+        thresholds = thresholds_for(bank.thresholds if own is None else own, space.index, options.threshold)
         changed = replace(
             self,
             backend=backend.with_labels(bank),
@@ -137,7 +117,7 @@ class LoadedPlan:
                 **self.info,
                 "labels": len(bank),
                 "bank": space.bank,
-                "operating_point": operating_point if has_both else None,
+                "operating_point": options.operating_point if has_both else None,
             },
             bank=bank,
         )

@@ -131,7 +131,8 @@ class SiteConfig(Section):
     ``operating_point`` selects the thresholds of the plan, which those of ``events`` replace.
 
     ``previous_plan`` is written by ``pvlr deploy``: what a rollback returns to. ``allow_unsigned``: load a TensorRT
-    plan, which is code, without a verified signature; False: only if ``PVLR_ALLOW_UNSIGNED`` is 1.
+    plan, which is code, without a verified signature; False: only if ``PVLR_ALLOW_UNSIGNED`` is 1. ``trust``: refuse a
+    plan that no key of this folder has signed; None: as ``PVLR_TRUST`` says.
     """
 
     plan: ConfigPath | None = None
@@ -141,6 +142,7 @@ class SiteConfig(Section):
     threads: Annotated[int, Field(ge=1)] | None = None
     operating_point: OperatingPoint = "precise"
     allow_unsigned: bool = False
+    trust: ConfigPath | None = None
     cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(min_length=1)
     events: EventsConfig = Field(default_factory=EventsConfig)
     stream: StreamConfig = Field(default_factory=StreamConfig)

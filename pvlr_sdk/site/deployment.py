@@ -14,11 +14,10 @@ from typing import Any, Literal, TypeAlias
 from .. import errors
 from ..bundle.bundle import Bundle
 from ..bundle.catalogue import find_plan
-from ..bundle.trust import Trust
 from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
-from .loading import Commit, accept, beside, in_turn, lenient
+from .loading import Commit, accept, beside, in_turn
 from .place import Place, fingerprint, in_progress
 from .site import Site
 from .trial import Probation, Trial
@@ -102,7 +101,7 @@ class Deployment:
                 cannot be written. In each case the plan in use stays.
         """
         with self._exclusively():
-            bundle = Bundle.open(find_plan(source))  # before anything is copied
+            bundle = Bundle.open(find_plan(source), trust=self._tagger.trust or False)  # before anything is copied
             self._check_new(bundle.path)
             plan = self._place.install(bundle.path) if self._place else bundle.path
             text = self._place.text_of(plan) if self._place else None
@@ -218,9 +217,9 @@ class Deployment:
             self._exchange(candidate)
 
         try:
-            trial, other = self._load(plan, before, commit, sequential, lenient() if back else None)
+            trial, other = self._load(plan, before, commit, sequential, back)
         except BaseException:
-            accept(before)
+            accept(self._tagger, before)
             raise
         self._end_probation()
         self._running, self._reason, self._trial = identity, "", trial
@@ -237,15 +236,15 @@ class Deployment:
         return trial
 
     def _load(
-        self, plan: Path, before: Path, commit: Commit, sequential: bool | None, trust: Trust | None
+        self, plan: Path, before: Path, commit: Commit, sequential: bool | None, back: bool
     ) -> tuple[Trial, Tagger | None]:
         """The trial, and a tagger with the plan that was replaced, if that is still loaded."""
         if not (self._settings.sequential if sequential is None else sequential):
-            return beside(self._tagger, self._site, plan, commit, trust)
+            return beside(self._tagger, self._site, plan, commit, back)
         if fingerprint(before) != self._running:
             hint = "Deploy from another folder, so that the running plan can be loaded again."
             raise errors.DeployError(str(before), expected="the files of the running plan", got="others", hint=hint)
-        return in_turn(self._tagger, self._site, plan, before, commit, trust), None
+        return in_turn(self._tagger, self._site, plan, before, commit, back), None
 
     def _exchange(self, other: Tagger) -> None:
         (self._site or self._tagger).exchange(other)
@@ -266,10 +265,10 @@ class Deployment:
             try:
                 if self._kept:
                     self._exchange(self._kept)
-                    accept(before)
+                    accept(self._tagger, before)
                 else:
                     with self._tagger.suspended():
-                        self._exchange(self._tagger.load(before, trust=lenient()))
+                        self._exchange(self._tagger.load(before, allow_rollback=True))
             except errors.PvlrError as error:
                 _log.error("the previous plan cannot return: %s", error)
                 reason = f"{reason}; the previous plan cannot return: {error}"

@@ -42,6 +42,7 @@ def make_tagger(config: SiteConfig) -> Tagger:
         device=config.device,
         precision=config.precision,
         num_threads=config.threads,
+        trust=config.trust,
         allow_unsigned=config.allow_unsigned or None,
     )
 

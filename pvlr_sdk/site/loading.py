@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from .. import errors
 from ..bundle.bundle import Bundle
-from ..bundle.trust import Trust, resolve
 from ..inference import golden
 from ..tagger import Tagger
 from .site import Site
@@ -26,14 +26,16 @@ Commit: TypeAlias = Callable[[Tagger, Trial], None]
 """Judges the new plan by its trial, and exchanges it for the running one; an exception keeps that."""
 
 
-def beside(tagger: Tagger, site: Site | None, plan: Path, commit: Commit, trust: Trust | None) -> tuple[Trial, Tagger]:
+def beside(tagger: Tagger, site: Site | None, plan: Path, commit: Commit, back: bool) -> tuple[Trial, Tagger]:
     """Load a plan while the running one goes on. Returns the trial, and a tagger with the plan that was replaced.
+
+    ``back``: the plan was in use, so its version may be lower.
 
     Raises:
         DeployError: it has other labels.
         BundleError: it cannot be loaded. What ``commit`` raises passes, too.
     """
-    candidate = tagger.load(plan, trust=trust)
+    candidate = tagger.load(plan, allow_rollback=back)
     try:
         _check_labels(tagger, candidate, plan)
         before, after = [], []
@@ -53,7 +55,7 @@ def beside(tagger: Tagger, site: Site | None, plan: Path, commit: Commit, trust:
     return trial, candidate
 
 
-def in_turn(tagger: Tagger, site: Site | None, plan: Path, running: Path, commit: Commit, trust: Trust | None) -> Trial:
+def in_turn(tagger: Tagger, site: Site | None, plan: Path, running: Path, commit: Commit, back: bool) -> Trial:
     """Close the running plan, then load another one; meanwhile calls wait. If that fails, load the running one again.
 
     Raises:
@@ -66,7 +68,7 @@ def in_turn(tagger: Tagger, site: Site | None, plan: Path, running: Path, commit
     with tagger.suspended():
         candidate = None
         try:
-            candidate = tagger.load(plan, trust=trust)
+            candidate = tagger.load(plan, allow_rollback=back)
             _check_labels(tagger, candidate, plan)
             after = [candidate.predict(pixels, color=color) for pixels, color in frames]
             trial = Trial.of(before, after, live=live)
@@ -76,22 +78,15 @@ def in_turn(tagger: Tagger, site: Site | None, plan: Path, running: Path, commit
             if candidate is not None:
                 candidate.close()
             failure = error.with_traceback(None)  # which would keep the new plan in memory
-        tagger.exchange(tagger.load(running, trust=lenient()))
+        tagger.exchange(tagger.load(running, allow_rollback=True))
     raise failure
 
 
-def lenient() -> Trust | None:
-    """The trust in force, but an older version is accepted: the one that was in use before."""
-    trust = resolve(None)
-    return None if trust is None else Trust(trust.keys, trust.state, allow_rollback=True)
-
-
-def accept(plan: Path) -> None:
+def accept(tagger: Tagger, plan: Path) -> None:
     """Let a plan that is in use be loaded again, although the version of a newer one was recorded."""
-    trust = lenient()
-    with suppress(errors.PvlrError):  # it is loaded; its files may be gone
-        if trust:
-            Bundle.open(plan, trust=trust).accept()
+    if tagger.trust:
+        with suppress(errors.PvlrError):  # it is loaded; its files may be gone
+            Bundle.open(plan, trust=replace(tagger.trust, allow_rollback=True)).accept()
 
 
 def _check_labels(tagger: Tagger, candidate: Tagger, plan: Path) -> None:

@@ -20,6 +20,7 @@ from pvlr_sdk.compile.build import build
 from pvlr_sdk.site import load_config
 from pvlr_sdk.site.config import DeployConfig
 from pvlr_sdk.site.deployment import Deployment
+from pvlr_sdk.site.factory import make_tagger
 from tests.pvlr_sdk.site.deployed import keys, sha, until
 
 
@@ -196,12 +197,28 @@ class TestTrust:
         shutil.copytree(plans / "second", tmp_path / "second")
         for version, plan in ((1, folder / "first"), (2, tmp_path / "second")):
             sign(plan, key, version=version, passphrase=str)
-        monkeypatch.setenv("PVLR_TRUST", str(keys))
         monkeypatch.setenv("PVLR_STATE", str(tmp_path / "versions.json"))
 
-    @pytest.fixture
-    def tagger(self, _signed: None, folder: Path) -> Iterator[Tagger]:
-        with Tagger(folder / "first", num_threads=1) as made:
+    @pytest.fixture(params=["environment", "argument", "site file"])
+    def tagger(
+        self,
+        _signed: None,
+        folder: Path,
+        tmp_path: Path,
+        request: pytest.FixtureRequest,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[Tagger]:
+        """Its keys are named in one of three places, and hold for every plan that it loads later."""
+        trusted = str(tmp_path / "keys")
+        if request.param == "environment":
+            monkeypatch.setenv("PVLR_TRUST", trusted)
+        if request.param == "site file":
+            site = folder / "site.yaml"
+            site.write_text(site.read_text() + f"trust: {trusted}\n")
+            made = make_tagger(load_config(site))
+        else:
+            made = Tagger(folder / "first", num_threads=1, trust=None if request.param == "environment" else trusted)
+        with made:
             yield made
 
     def version(self, tmp_path: Path) -> int:
@@ -234,4 +251,4 @@ class TestTrust:
         with pytest.raises(errors.DeployError):
             deployment.deploy(tmp_path / "second", sequential=sequential)
         assert self.version(tmp_path) == 1
-        Tagger(folder / "first").close()
+        tagger.load(folder / "first").close()

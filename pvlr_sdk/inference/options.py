@@ -1,0 +1,29 @@
+"""How a tagger loads its plan and computes its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..bundle.trust import Trust
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keyword arguments of ``Tagger``, which describes them; ``trust`` is the trust in force."""
+
+    threshold: float | Mapping[str, float] | None
+    operating_point: str
+    top_k: int | None
+    device: str
+    optimize: str
+    num_threads: int | None
+    precision: str | None
+    reduced_jpeg: bool
+    trust: Trust | None
+    allow_unsigned: bool | None
+    isolate: bool
+
+    def with_rollback(self) -> Options:
+        """The same, but a bundle that is older than one that was in use is accepted."""
+        return self if self.trust is None else replace(self, trust=replace(self.trust, allow_rollback=True))
