@@ -160,14 +160,15 @@ class Screen(Progress):
         if self._bars:
             self._task = self._bars.add_task(what, total=total)
 
-    def write(self, line: str) -> None:
-        """Print one line of data."""
-        if not sys.stdout.isatty():
-            sys.stdout.write(f"{line}\n")  # at once: print() writes the end of a long line separately
-        elif self._bars:
-            self._bars.console.out(terminal(line), highlight=False)  # above the bar
-        else:
-            print(terminal(line))
+    def write(self, *lines: str) -> None:
+        """Print lines of data."""
+        for line in lines:
+            if not sys.stdout.isatty():
+                sys.stdout.write(f"{line}\n")  # at once: print() writes the end of a long line separately
+            elif self._bars:
+                self._bars.console.out(terminal(line), highlight=False)  # above the bar
+            else:
+                print(terminal(line))
 
     def show(self, renderable: RenderableType) -> None:
         """Print formatted output."""

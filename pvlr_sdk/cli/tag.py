@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from ..frames.frames import FrameLike
     from ..result import TagResult
     from ..tagger import Tagger
+    from .output_file import OutputFile
     from .screen import Screen
     from .writers import Writer
 
@@ -41,6 +41,13 @@ def tag(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row per tag.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write to this file: JSON lines, or CSV with --csv."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --out: continue the file of a run that was stopped.")
+    ] = False,
     draw: Annotated[
         Path | None,
         typer.Option("--draw", metavar="DIR", help="Write annotated copies of the images to this folder."),
@@ -61,10 +68,6 @@ def tag(
         float | None,
         typer.Option("--fps", metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"),
     ] = None,
-    skip: Annotated[
-        int,
-        typer.Option("--skip", metavar="N", min=0, help="Skip the first N images: continue a run that was stopped."),
-    ] = 0,
     fast_jpeg: Annotated[
         bool,
         typer.Option("--fast-jpeg", help="Decode large JPEGs at reduced size: faster, with slightly different scores."),
@@ -87,6 +90,7 @@ def tag(
     [bold]Examples[/bold]
     pvlr tag photo.jpg
     pvlr tag holiday/ --json > tags.jsonl
+    pvlr tag holiday/ --out tags.jsonl --resume
     pvlr tag 'shots/**/*.png' --csv --threshold 0.7
     pvlr tag clip.mp4 --fps 2 --draw annotated/
     pvlr tag holiday/ --draw annotated/ --heatmap cat
@@ -95,12 +99,15 @@ def tag(
     from ..frames import find as sources
     from ..tagger import Tagger
     from .album import Album
+    from .output_file import OutputFile
     from .screen import Screen, complain, note, uninterrupted
 
     if as_json and as_csv:
         raise errors.OptionError("--csv", expected="--json or --csv", got="both", hint="Remove one of them.")
     if heatmap is not None and draw is None:
         raise errors.OptionError("--heatmap", expected="--draw DIR with it", got="no --draw", hint="Add --draw DIR.")
+    if resume and out is None:
+        raise errors.OptionError("--resume", expected="--out FILE with it", got="no --out", hint="Add --out FILE.")
     sources.check_pace(every, fps)
     done = failed = 0
 
@@ -112,14 +119,21 @@ def tag(
     files = sources.find(inputs, fail)
     if not files:
         raise typer.Exit(2)
-    total = max(0, sum(sources.count(file, every=every, fps=fps) for file in files) - skip)
+    file = OutputFile(out, as_csv, resume) if out else None
+    total = sum(sources.count(path, every=every, fps=fps) for path in files)
+    if file:
+        total = max(0, total - file.images)
 
     def items(screen: Screen) -> Iterator[InputFrame]:
-        for file in files:
+        for path in files:
             try:
-                yield from sources.read(file, every=every, fps=fps)
+                for item in sources.read(path, every=every, fps=fps):
+                    if not (file and file.has(item)):
+                        yield item
+                    elif album:
+                        album.skip(item)
             except errors.FrameError as error:  # the others are tagged nevertheless
-                fail(str(file), error)
+                fail(str(path), error)
                 screen.step()
 
     try:
@@ -140,13 +154,9 @@ def tag(
         ):
             if heatmap:
                 find_label(heatmap, dict.fromkeys(tagger.labels, 0))
-            writer = _writer(screen, total, as_json, as_csv, header=not skip)
+            writer = _writer(screen, file, total, as_json, as_csv)
             album = Album(draw, files, heatmap or heatmap is not None, isolate) if draw else None
-            frames = items(screen)
-            for item in islice(frames, skip):
-                if album:
-                    album.skip(item)
-            for item, outcome in _tagged(tagger, frames):
+            for item, outcome in _tagged(tagger, items(screen)):
                 with uninterrupted():
                     screen.step()
                     done += 1
@@ -159,7 +169,8 @@ def tag(
     except KeyboardInterrupt:
         kept = f", and their annotated copies are in {draw}" if draw else ""
         note(f"interrupted: {done} of {total} images are done; their lines are complete{kept}.")
-        note(f"To continue, run the command again with --skip {skip + done}; >> appends to a file.")
+        again = "run the command again with --resume" if file else "give the next run --out FILE"
+        note(f"To continue, {again}.")
         raise typer.Exit(130) from None
     if failed and len(files) > 1:
         note(f"{failed} of the inputs could not be tagged (see above).")
@@ -167,10 +178,12 @@ def tag(
         raise typer.Exit(2)
 
 
-def _writer(screen: Screen, total: int, as_json: bool, as_csv: bool, header: bool) -> Writer:
+def _writer(screen: Screen, file: OutputFile | None, total: int, as_json: bool, as_csv: bool) -> Writer:
     from .writers import CsvWriter, JsonWriter, TextWriter
 
-    return JsonWriter(screen) if as_json else CsvWriter(screen, header) if as_csv else TextWriter(screen, total)
+    if as_csv:
+        return CsvWriter(file or screen, header=file is None or file.empty)
+    return JsonWriter(file or screen) if as_json or file else TextWriter(screen, total)
 
 
 def _tagged(tagger: Tagger, items: Iterator[InputFrame]) -> Iterator[tuple[InputFrame, TagResult | errors.FrameError]]:

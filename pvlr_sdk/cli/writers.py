@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from ..escape import csv_row, terminal
+from .output_file import HEADER
 
 if TYPE_CHECKING:
     from ..frames.find import InputFrame
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
 _BAR = 24
 
 
+class Output(Protocol):
+    """Where lines go: the terminal or a pipe, or a file."""
+
+    def write(self, *lines: str) -> None:
+        """Write the lines of one image."""
+
+
 class Writer(Protocol):
-    """Prints results, one image or video frame at a time."""
+    """Writes results, one image or video frame at a time."""
 
     def write(self, item: InputFrame, result: TagResult) -> None:
-        """Print the result of one image."""
+        """Write the result of one image."""
 
 
 class JsonWriter:
@@ -30,11 +38,11 @@ class JsonWriter:
     ``frame`` is the index in a video, and null for a still image.
     """
 
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
+    def __init__(self, out: Output) -> None:
+        self._out = out
 
     def write(self, item: InputFrame, result: TagResult) -> None:
-        self._screen.write(json.dumps({"source": item.source, "frame": item.frame, **result.to_dict()}))
+        self._out.write(json.dumps({"source": item.source, "frame": item.frame, **result.to_dict()}))
 
 
 class CsvWriter:
@@ -43,17 +51,15 @@ class CsvWriter:
     ``frame`` is empty for a still image. A text that a spreadsheet would take for a formula follows an apostrophe.
     """
 
-    def __init__(self, screen: Screen, header: bool = True) -> None:
-        self._screen = screen
+    def __init__(self, out: Output, header: bool = True) -> None:
+        self._out = out
         if header:
-            self._screen.write(csv_row("source", "frame", "label", "score", "threshold"))
+            self._out.write(HEADER)
 
     def write(self, item: InputFrame, result: TagResult) -> None:
         frame = "" if item.frame is None else item.frame
-        for tag in result:
-            self._screen.write(csv_row(item.source, frame, tag.label, f"{tag.score:.6f}", f"{tag.threshold:.6f}"))
-        if not len(result):
-            self._screen.write(csv_row(item.source, frame, "", "", ""))
+        cells = [(tag.label, f"{tag.score:.6f}", f"{tag.threshold:.6f}") for tag in result] or [("", "", "")]
+        self._out.write(*(csv_row(item.source, frame, *row) for row in cells))
 
 
 class TextWriter:

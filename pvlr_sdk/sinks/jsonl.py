@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..events import Event
-from .disk import FILE_MODE, create_file, output_errors
+from .disk import append, create_file, output_errors
 from .queues import MemoryQueue
 from .settings import ConfigPath, EventSinkSettings, EventWorker, Positive
 from .worker import Sink, SinkWorker
@@ -86,17 +85,7 @@ class JsonlFile(Sink[Event]):
             self._append(f"{item.to_json()}\n".encode())
 
     def _append(self, line: bytes) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
-        try:
-            size = os.fstat(descriptor).st_size
-            try:
-                if os.write(descriptor, line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
-        finally:
-            os.close(descriptor)
+        append(self._path, line)
 
     def _mend(self) -> None:
         """End a line that a power failure left incomplete, so that the next event starts a new line."""
