@@ -50,7 +50,7 @@ def tag(
         typer.Option(
             "--heatmap",
             metavar="[LABEL]",
-            help="With --draw: show where the model looked for LABEL, or for the best tag; write it after INPUT.",
+            help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
         ),
     ] = None,
     every: Annotated[
@@ -63,7 +63,7 @@ def tag(
     ] = None,
     skip: Annotated[
         int,
-        typer.Option("--skip", metavar="N", min=0, help="Skip the first N images: continue a run that was stopped."),
+        typer.Option("--skip", metavar="N", min=0, help="Skip the first N images, to continue an interrupted run."),
     ] = 0,
     fast_jpeg: Annotated[
         bool,
@@ -71,7 +71,7 @@ def tag(
     ] = False,
     isolate: Annotated[
         bool,
-        typer.Option("--isolate", help="Decode images in restricted processes: for images from strangers."),
+        typer.Option("--isolate", help="Decode images in restricted processes: for untrusted images."),
     ] = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
