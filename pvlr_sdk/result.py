@@ -115,7 +115,7 @@ class TagResult:
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """float32 (C,): the sigmoid of the logits, an independent probability for each label."""
+        """float32 (C,): the sigmoid of the logits, independent for each label; not calibrated probabilities."""
         if self._scores is None:
             self._scores = sigmoid(self.logits)
         return self._scores

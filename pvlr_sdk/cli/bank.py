@@ -33,7 +33,8 @@ def make(
 ) -> None:
     """Encode words as a label bank, without PyTorch.
 
-    Each word is inserted into the prompts, which MiniLM encodes. Needs the extra \\[words].
+    Each word is inserted into the prompts, which MiniLM encodes. Needs the
+    extra \\[words].
 
     \b
     [bold]Examples[/bold]
