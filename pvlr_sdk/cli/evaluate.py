@@ -32,7 +32,8 @@ def evaluate(
 
     The CSV has the columns file, split (optional) and one column per label, with
     the values 1 (present), -1 (absent) and 0 or empty (not counted). In a file
-    without -1, 0 means absent. Labels without a column are listed, not measured.
+    without -1, 0 means absent; in one without either, empty means absent. Labels
+    without a column are listed, not measured.
     The other formats of `pvlr train` are accepted too.
 
     \b
