@@ -115,7 +115,7 @@ class TagResult:
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """float32 (C,): the sigmoid of the logits, an independent probability for each label."""
+        """float32 (C,): the sigmoid of the logits, independent for each label; not calibrated probabilities."""
         if self._scores is None:
             self._scores = sigmoid(self.logits)
         return self._scores
@@ -278,7 +278,7 @@ def _checked_threshold(value: Any, argument: str) -> float:
     number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
     if not number or not 0 <= value <= 1:
         raise errors.OptionError(
-            argument, expected="a number from 0 to 1", got=repr(value), hint="Scores are probabilities."
+            argument, expected="a number from 0 to 1", got=repr(value), hint="Scores are between 0 and 1."
         )
     return float(value)
 

@@ -33,7 +33,7 @@ class _Strict(BaseModel):
 
 
 class InputSpec(_Strict):
-    """The pixel contract: how a frame becomes the network's input (``docs/model.md``).
+    """The pixel contract: how a frame becomes the network's input (``docs/kernels.md``).
 
     ``mean``, ``std`` and ``pad`` are in units of 8-bit pixel values (0..255), in RGB order.
     """

@@ -16,12 +16,12 @@ app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
 
 @app.callback()
 def bank() -> None:
-    """Make label banks: what a plan's labels mean, as data."""
+    """Make label banks for open plans."""
 
 
 @app.command(cls=Command, no_args_is_help=True)
 def make(
-    words: Annotated[str, typer.Option("--words", "-w", metavar="WORDS", help="Words or phrases, between commas.")],
+    words: Annotated[str, typer.Option("--words", "-w", metavar="WORDS", help="Words or phrases, comma-separated.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The label bank to write.")],
     template: Annotated[
         list[str] | None,
@@ -33,13 +33,13 @@ def make(
 ) -> None:
     """Encode words as a label bank, without PyTorch.
 
-    Each word is put into the prompts, which the text encoder MiniLM reads.
-    Needs the extra \\[words].
+    Each word is inserted into the prompts, which MiniLM encodes. Needs the
+    extra \\[words].
 
     \b
     [bold]Examples[/bold]
-    pvlr bank make --words "forklift, hard hat, spilled liquid" -o bank.safetensors
-    pvlr bank make --words "cat, dog" --template "a drawing of a {}." -o drawings.safetensors
+    pvlr bank make --words "forklift, hard hat" -o bank.safetensors
+    pvlr bank make -w "cat, dog" --template "a drawing of a {}." -o bank.safetensors
     """
     from ..bundle.labels import TEMPLATES, LabelBank
 

@@ -36,11 +36,11 @@ def batch(
         typer.Option("--fast-jpeg", help="Decode large JPEGs at reduced size: faster, with slightly different scores."),
     ] = False,
     isolate: Annotated[
-        bool, typer.Option("--isolate", help="Decode images in restricted processes: for images from strangers.")
+        bool, typer.Option("--isolate", help="Decode images in restricted processes: for untrusted images.")
     ] = False,
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="GLOB", help="Leave out paths, names or folders; repeatable."),
+        typer.Option("--exclude", metavar="GLOB", help="Exclude paths, names or folders; repeatable."),
     ] = None,
     only_new: Annotated[
         bool, typer.Option("--only-new", help="In changed folders, tag only images that have no row yet.")
@@ -73,10 +73,10 @@ def batch(
 ) -> None:
     """Tag an archive into a Parquet dataset, on this machine or on a Ray cluster.
 
-    Writes one file per shard: some images of a folder, a Parquet file or a tar. A
-    file that is there is complete, so the same command continues a run that was
-    stopped, with any engine. A failed image is a row with its error, and the
-    exit status is 2. Needs the extra \\[batch].
+    Writes one file per shard: some images of a folder, a Parquet file or a tar.
+    Files appear only when they are complete, so the same command continues an
+    interrupted run, with either engine. A failed image is a row with its error,
+    and the exit status is 2. Needs the extra \\[batch].
 
     \b
     [bold]Examples[/bold]

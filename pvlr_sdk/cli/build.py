@@ -42,7 +42,7 @@ def build(
         ),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With --size: images with --labels to measure each plan on.")
+        Path | None, typer.Option(metavar="DIR", help="With --size and --labels: images to measure each plan on.")
     ] = None,
     bank: Annotated[
         Path | None,
@@ -78,12 +78,12 @@ def build(
     hardware: Annotated[
         str,
         _tensorrt(
-            help="GPUs that run it: this (model), capability (same compute capability) or ampere+.",
+            help="GPUs that run the plan: this (model), capability (same compute capability) or ampere+.",
             autocompletion=words(*HARDWARE),
         ),
     ] = "this",
     version_compatible: Annotated[
-        bool, _tensorrt("--version-compatible", help="Also run with newer TensorRT, in this one's lean runtime.")
+        bool, _tensorrt("--version-compatible", help="Also run with newer TensorRT, in the lean runtime of this one.")
     ] = False,
     dla: Annotated[int | None, _tensorrt(metavar="CORE", help="DLA core of a Jetson; int8 or fp16 only.")] = None,
     verbose: Annotated[bool, _tensorrt("--verbose", help="Log all messages of TensorRT.")] = False,
@@ -102,8 +102,8 @@ def build(
     passes. int8 needs the extra \\[int8].
 
     With --size, RUN is exported at other input sizes than that of training (needs
-    the extra \\[train]). With --images and --labels, the mAP of each size is
-    printed, and the smallest that loses at most 0.3.
+    the extra \\[train]). With --images and --labels, prints the mAP of each size
+    and the smallest size that loses at most 0.3.
 
     \b
     [bold]Examples[/bold]

@@ -34,7 +34,7 @@ def deploy(
     ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Return to the previous plan.")] = False,
     sequential: Annotated[
-        bool, typer.Option("--sequential", help="Close the running plan first, where memory is for one.")
+        bool, typer.Option("--sequential", help="Close the running plan first, if memory suffices for one only.")
     ] = False,
     as_json: options.Json = False,
     allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
@@ -42,11 +42,12 @@ def deploy(
     """Put another plan in use, or return to the previous one.
 
     The new plan is tested and compared with the one in use, which stays if the
-    new one has other labels, is too slow or fails. A site file gets a copy in
-    plans/ beside it; a process that runs with it changes on SIGHUP. A server
-    changes at once, between two frames, and returns to the previous plan if
-    errors or a higher latency follow; the command waits until that is settled.
-    The token of the server is read from PVLR_TOKEN.
+    new one has other labels, is too slow or fails.
+
+    For a site file, the plan is copied to plans/ beside it; a running process
+    loads it on SIGHUP. A server changes at once, between two frames, and returns
+    to the previous plan if errors or a higher latency follow; the command waits
+    for this probation. PVLR_TOKEN has the token of the server.
 
     \b
     [bold]Examples[/bold]
@@ -79,7 +80,7 @@ def deploy(
     if call is _to_file:
         from .screen import note
 
-        note("a process that runs with this file uses it after SIGHUP (systemctl reload) or a restart.")
+        note("a process that runs with this file uses the plan after SIGHUP (systemctl reload) or a restart.")
 
 
 def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:

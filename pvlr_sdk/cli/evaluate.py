@@ -27,13 +27,14 @@ def evaluate(
     """Measure the accuracy of a plan on labelled images.
 
     Prints mAP with its 95 % interval, precision, recall, F1 and the average
-    precision of each label, in percent, and a warning where few images are behind
-    a figure.
+    precision of each label, in percent. Warns if there are too few images for
+    reliable metrics.
 
     The CSV has the columns file, split (optional) and one column per label, with
     the values 1 (present), -1 (absent) and 0 or empty (not counted). In a file
-    without -1, 0 means absent. Labels without a column are listed, not measured.
-    Other formats that `pvlr train` reads are accepted too.
+    without -1, 0 means absent; in one without either, empty means absent. Labels
+    without a column are listed, not measured.
+    The other formats of `pvlr train` are accepted too.
 
     \b
     [bold]Examples[/bold]

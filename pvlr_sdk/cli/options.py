@@ -52,7 +52,7 @@ def _allow_unsigned(given: bool) -> None:
         os.environ["PVLR_ALLOW_UNSIGNED"] = "1"
 
 
-_UNSIGNED = "Trust an unsigned plan: load it although it is code (TensorRT), or without an isolated load."
+_UNSIGNED = "Trust an unsigned plan: load TensorRT plans, which are code, and omit the isolated load of others."
 AllowUnsigned = Annotated[bool, _machine("--allow-unsigned", help=_UNSIGNED, callback=_allow_unsigned)]
 Threads = Annotated[int | None, _machine("--threads", help="Threads per image.", show_default="all cores")]
 _PRECISION = "auto, fp32, bf16, or int8 (quantised plans)."
@@ -65,7 +65,7 @@ Precision = Annotated[
 Uris = Annotated[
     list[str] | None, Argument(metavar="[NAME=]URI", help="Cameras, streams and videos.", show_default=False)
 ]
-_CONFIG = "Configuration of a site; other options extend it."
+_CONFIG = "Configuration of a site; other options extend or override it."
 Config = Annotated[Path | None, Option("--config", "-c", metavar="SITE.yaml", help=_CONFIG)]
 _filter = partial(Option, rich_help_panel="Filter")
 Label = Annotated[list[str] | None, _filter("--label", "-l", metavar="LABEL", help="Report only LABEL; repeatable.")]
@@ -77,10 +77,10 @@ _certificates = partial(Option, rich_help_panel="Certificates")
 _events = partial(Option, rich_help_panel="Events")
 _THRESHOLD = "Score at which an event begins, for all labels or for one; repeatable."
 Threshold = Annotated[list[str] | None, _events("--threshold", metavar="[LABEL=]X", help=_THRESHOLD)]
-_DURATION = "An event begins after this time at its threshold, 0.5 by default."
+_DURATION = "Time at or above the threshold before an event is reported, 0.5 by default."
 MinDuration = Annotated[float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)]
 EventsPoint = Annotated[str | None, _events("--operating-point", show_default="precise", **_POINT)]
-_CA = "https, rtsps: certificates to trust instead of the system's (PEM), for the cameras given as URI."
+_CA = "https, rtsps: certificates (PEM) to trust instead of the system's, for cameras given as URI."
 Ca = Annotated[Path | None, _certificates("--ca", metavar="FILE", help=_CA)]
 _INSECURE = "https, rtsps: accept any certificate of these cameras; an impostor then gets the password."
 Insecure = Annotated[bool, _certificates("--insecure", help=_INSECURE)]

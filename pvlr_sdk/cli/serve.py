@@ -53,7 +53,7 @@ def serve(
     tls_cert: Annotated[Path | None, _server(metavar="PEM", help="Certificate for HTTPS.")] = None,
     tls_key: Annotated[Path | None, _server(metavar="PEM", help="Key of the certificate.")] = None,
     probe_port: Annotated[
-        int | None, _server(metavar="PORT", help="Own port for /healthz and /readyz.", min=0, max=65535)
+        int | None, _server(metavar="PORT", help="Separate port for /healthz and /readyz.", min=0, max=65535)
     ] = None,
     audit_log: Annotated[
         Path | None, _server(metavar="FILE", help="File for sign-ins and changes, as JSON lines.")

@@ -12,14 +12,14 @@ from .. import errors
 from . import options
 
 _KEYS = "Public keys: a folder of PEM files, or one such file."
-_STATE = "Newest version of each bundle that was used; empty: off."
+_STATE = "File with the newest version used of each bundle; empty: no protection from rollback."
 
 
 def sign(
     plan: options.Plan,
     key: Annotated[Path, typer.Option("--key", "-k", metavar="KEY.pem", help="Private key, ECDSA P-256 or Ed25519.")],
     bundle_version: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Rises with each release; devices refuse lower ones.")
+        int, typer.Option(metavar="N", min=1, help="Increase it with each release; devices refuse lower versions.")
     ] = 1,
     expires: Annotated[
         datetime | None,
@@ -32,8 +32,8 @@ def sign(
 
     Writes the signature (.sig) beside the plan, in the format of OpenSSF Model
     Signing. Sign again after each change of the plan, its thresholds or its
-    manifest. OpenSSL makes the keys: key.pem stays with the signer, those who
-    verify need the public key only. Needs the extra \\[sign].
+    manifest. Generate the keys with OpenSSL: key.pem stays with the signer,
+    verifying needs only the public key. Needs the extra \\[sign].
 
     \b
     [bold]Examples[/bold]
@@ -69,8 +69,8 @@ def verify_signature(
 ) -> None:
     """Verify the signature of a bundle, and all its files.
 
-    Every command that opens a plan does the same before it reads the plan if
-    PVLR_TRUST is set. Needs the extra \\[sign].
+    If PVLR_TRUST is set, every command that opens a plan does this first. Needs
+    the extra \\[sign].
 
     \b
     [bold]Examples[/bold]

@@ -57,7 +57,7 @@ def tag(
         typer.Option(
             "--heatmap",
             metavar="[LABEL]",
-            help="With --draw: show where the model looked for LABEL, or for the best tag; write it after INPUT.",
+            help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
         ),
     ] = None,
     every: Annotated[
@@ -74,7 +74,7 @@ def tag(
     ] = False,
     isolate: Annotated[
         bool,
-        typer.Option("--isolate", help="Decode images in restricted processes: for images from strangers."),
+        typer.Option("--isolate", help="Decode images in restricted processes: for untrusted images."),
     ] = False,
     device: options.Device = "auto",
     threads: options.Threads = None,

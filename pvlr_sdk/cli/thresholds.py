@@ -19,7 +19,7 @@ def thresholds(
     plan: Annotated[
         Path,
         typer.Argument(
-            metavar="PLAN", help="The plan to change, or with --dry-run a model's name.", autocompletion=models
+            metavar="PLAN", help="The plan to change; with --dry-run also the name of a model.", autocompletion=models
         ),
     ],
     images: options.Images,
@@ -43,18 +43,19 @@ def thresholds(
 ) -> None:
     """Choose the thresholds of a plan on labelled images.
 
-    Writes them to the manifest and the label bank of the plan, and to that of its
-    network if it is in the same folder, from which later builds start. The
-    objectives:
-    f1 is the best F1 of each label, shrunk towards a common threshold where
-    images are few; precision=0.9 is the lowest threshold at which 90 % of the
-    tags are correct; recall=0.9 is the highest that finds 90 % of the positives.
+    Writes them to the manifest and the label bank of the plan, and to the label
+    bank of its network in the same folder, so that later builds start from them.
+
+    The objective f1 is the best F1 of each label, shrunk towards a common
+    threshold if images are few; precision=0.9 is the lowest threshold at which
+    90 % of the tags are correct; recall=0.9 is the highest that finds the label
+    in 90 % of the images that show it.
 
     The thresholds for 90 % precision, which watch and serve use by default
     (--operating-point precise), are chosen too; none is lower than that of the
     objective. Labels without a positive image keep their thresholds.
 
-    Do not choose thresholds on the images that you evaluate on.
+    Do not evaluate on the images that the thresholds were chosen on.
 
     \b
     [bold]Examples[/bold]

@@ -37,17 +37,18 @@ def train(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Time for everything, such as 30m, 90s or 2h.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything without training.")] = False,
 ) -> None:
     """Train a model on labelled images.
 
-    From a folder of images, it ends with a plan whose thresholds come from the
-    held-out images (the split val, or a fifth), and with a report. LABELS is a
-    CSV with one column per label or a list file,tags, COCO JSON, an export of
-    Label Studio or CVAT, or missing: then each subfolder is a label.
+    With a folder of images, writes a plan whose thresholds come from the held-out
+    images (the split val, or a fifth of the images), and a report. LABELS is a
+    CSV with one column per label or a column of tags, COCO JSON, or an export of
+    Label Studio or CVAT. The default is the label file in IMAGES; without one,
+    each subfolder is a label.
 
-    From a CONFIG.yaml, it ends with the model; export it with `pvlr export`.
+    With a CONFIG.yaml, writes the trained model; export it with `pvlr export`.
     Needs the extra \\[train].
 
     \b
@@ -169,10 +170,9 @@ def export(
     """Export a trained model as an ONNX network.
 
     Writes the network and its label bank, ready for `pvlr build`. A RUN needs the
-    extra \\[train]; a MODEL.onnx in fp32 is converted to another precision
-    without it. Keep fp32 for a CPU: `pvlr build` selects the precision. TensorRT
-    uses the precision of the network. A converted network is compared with fp32
-    before it is written.
+    extra \\[train]; int8, or converting a MODEL.onnx, needs \\[int8]. Keep fp32
+    for a CPU: `pvlr build` selects the precision. TensorRT uses the precision of
+    the network. A converted network is compared with fp32 before it is written.
 
     --size exports the network of a RUN for another input size than that of
     training, as model-SIZE.onnx. Choose its thresholds with `pvlr thresholds`

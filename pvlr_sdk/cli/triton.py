@@ -18,19 +18,19 @@ def export_triton(
     ] = None,
     instances: Annotated[int, typer.Option(metavar="N", min=1, help="Processes of a CPU plan.")] = 1,
     threads: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Threads of each; 0: all cores.", rich_help_panel="Machine")
+        int, typer.Option(metavar="N", min=0, help="Threads per process; 0: all cores.", rich_help_panel="Machine")
     ] = 0,
 ) -> None:
     """Write a plan as a model repository for NVIDIA Triton Inference Server.
 
     A CPU plan becomes a model of the Python backend; a TensorRT plan becomes an
-    ensemble with preprocessing and postprocessing. Each value in config.pbtxt
-    has its reason beside it. Prints the folders of the models.
+    ensemble with preprocessing and postprocessing. Comments in config.pbtxt
+    explain its values. Prints the folders of the models.
 
     \b
     [bold]Examples[/bold]
     pvlr export triton engine.plan --out repo/
-    pvlr export triton pvlr-lite0-coco80 --out repo/ --name tags --instances 4 --threads 1
+    pvlr export triton pvlr-lite0-coco80 --out repo/ --instances 4 --threads 1
     """
     from ..compile.triton import export_triton as export
 

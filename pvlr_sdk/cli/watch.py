@@ -40,7 +40,7 @@ def watch(
     ca: options.Ca = None,
     insecure: options.Insecure = False,
     events: Annotated[list[str] | None, options.events("by default on stdout")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal too: --events -.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines also on a terminal, like --events -.")] = False,
     sqlite: options.Sqlite = None,
     mqtt: options.Mqtt = None,
     webhook: options.Webhook = None,
@@ -62,8 +62,8 @@ def watch(
 ) -> None:
     """Watch cameras and report when a label appears and disappears.
 
-    Runs until all files have ended, or until Ctrl-C or SIGTERM. A camera that
-    fails is reconnected without limit. [bold]$NAME[/bold] in an address is replaced by the
+    Runs until all files have ended, or until Ctrl-C or SIGTERM. A lost camera is
+    reconnected without limit. [bold]$NAME[/bold] in an address is replaced by the
     environment variable; keep passwords there.
 
     \b

@@ -27,7 +27,7 @@ from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Sect
 from .yaml_file import read_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
-_HINT = "docs/events.md lists all keys."
+_HINT = "pvlr_sdk/site/site.yaml lists all keys."
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
