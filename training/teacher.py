@@ -16,8 +16,8 @@ from .config import Config, TeacherConfig
 from .data.augmentation import Views
 from .data.images import Image, ImageDataset, image_batches
 from .deploy import DeployedPVLR
-from .losses import asl_probability
 from .logs import few
+from .losses import asl_probability
 from .machine import Machine
 from .model.network import PVLR
 
