@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from torch.optim.swa_utils import AveragedModel
 
-from pvlr_sdk.errors import CheckpointError, PvlrError
+from pvlr_sdk.errors import PvlrError
 from pvlr_sdk.evaluation.metrics import doubts
 from pvlr_sdk.evaluation.thresholds import choose_thresholds, precise_thresholds
 
@@ -29,12 +29,13 @@ from .config import STAGES, Config, load_config
 from .data.augmentation import Views
 from .data.images import ImageDataset, load_dataset, split_holdout
 from .deploy import DeployedPVLR
+from .folder import check_folder, has_state
 from .logs import RunLog, duration, few
 from .loop import Run, StageLoop
 from .machine import Machine, keep_freed_memory
 from .model.network import PVLR
 from .optim import moving_average
-from .state import Progress, clear_leftovers, clear_state, has_state, read_progress
+from .state import Progress, clear_leftovers, clear_state, read_progress
 from .teacher import teach
 
 
@@ -88,15 +89,6 @@ def train(
 def default_folder(config_path: Path) -> Path:
     """The folder of a run without ``--out``."""
     return Path("runs") / load_config(config_path).name
-
-
-def check_folder(folder: Path, resume: bool) -> None:
-    """Raises CheckpointError if a run is in the folder and is not to be resumed."""
-    unfinished = has_state(folder)
-    if not resume and (unfinished or (folder / "model.safetensors").exists()):
-        got = "an unfinished run" if unfinished else "a finished run"
-        hint = "Add --resume, or delete the folder." if unfinished else "Choose another one with --out, or delete it."
-        raise CheckpointError(str(folder), expected="a new folder", got=got, hint=hint)
 
 
 def _examine(config: Config, dataset: ImageDataset, machine: Machine, log: RunLog, build: bool) -> None:

@@ -34,9 +34,9 @@ from pvlr_training.data.features import shared_features
 from pvlr_training.data.images import ImageDataset, load_dataset
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.evaluate import measure, predict_logits
+from pvlr_training.folder import has_state
 from pvlr_training.machine import Machine
 from pvlr_training.model.network import PVLR
-from pvlr_training.state import has_state
 from pvlr_training.train import train as train_run
 
 from ..common import save

@@ -119,9 +119,9 @@ class Backbone(nn.Module):
         except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(
                 "model.backbone",
-                expected=f"a network that gives a feature map (B, D, h, w) or patch tokens of {width} x {height} pixels",
+                expected=f"a feature map (B, D, h, w) or patch tokens of {width} x {height} pixels",
                 got=f"{self.name} ({(str(error).strip() or type(error).__name__).splitlines()[0]})",
-                hint="Set data.input to a size that it takes, such as that of its pretraining, or choose another network.",
+                hint="Set data.input to a size that it takes, such as that of its pretraining, or use another network.",
             ) from None
         return int(rows), int(columns)
 
