@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -81,7 +82,8 @@ def train(
             dataset = load_dataset(config.data, advance, machine.processes)
     _examine(config, dataset, machine, log, build=dry_run)
     if not dry_run:
-        _execute(config, folder, machine, log, dataset, restore=unfinished, summary=summary)
+        with contextlib.closing(log):
+            _execute(config, folder, machine, log, dataset, restore=unfinished, summary=summary)
     machine.leave()
     return folder
 
@@ -130,7 +132,7 @@ def _execute(
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
     if config.train.init and not restore:
-        start_from(config.train.init, model)
+        log.say(f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match")
     model.to(machine.device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
     views = Views(config.data, config.train.seed)
@@ -140,12 +142,12 @@ def _execute(
             logits = evaluate.predict_logits(DeployedPVLR(average.module), holdout, views, device=machine.device)
         return {"holdout_mAP": evaluate.measure(logits, holdout.targets.numpy())["mAP"]}
 
+    started = time.perf_counter() - progress.seconds
     if config.train.teacher.runs:
         with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
             advance = lambda count: bar.update(count, "teacher")  # noqa: E731
             training.targets = teach(training, config.data.labels, config.train.teacher, machine, advance)
 
-    started = time.perf_counter() - progress.seconds
     budget = config.train.budget if machine.processes == 1 else None
     deadline = started + 60 * budget if budget else math.inf
     run = Run(config, folder, machine, log, views, training, model, average, measure_holdout, started, deadline)
@@ -161,7 +163,6 @@ def _execute(
     training.skip(machine.union(training.failed))
     if machine.leads:
         _finish(run, holdout, summary)
-    log.close()
 
 
 def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
