@@ -39,7 +39,7 @@ from pvlr_training.machine import Machine
 from pvlr_training.model.network import PVLR
 from pvlr_training.train import train as train_run
 
-from ..common import save
+from ..common import command, save
 from .rows import Row, read_rows
 
 app = typer.Typer(add_completion=False)
@@ -52,6 +52,7 @@ def accuracy() -> None:
 
 
 @app.command()
+@command
 def train(
     names: Annotated[list[str] | None, typer.Argument(help="Rows to train. Default: all.")] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds per row: 0, 1, ...")] = 1,
