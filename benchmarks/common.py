@@ -41,16 +41,23 @@ Case = Callable[[], object]
 
 
 def run(main: Callable[..., int | None], *, passive: bool = False) -> None:
-    """Run ``main`` as a command whose options are its annotated parameters; it may return an exit status.
+    """Run ``main`` as a command whose options are its annotated parameters.
 
-    An error of the SDK is one message and the exit status 2, as for ``pvlr``.
     ``passive`` keeps idle OpenMP threads from spinning, which slows down whatever else runs.
     """
     if passive:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    typer.run(command(main))
+
+
+def command(main: Callable[..., int | None]) -> Callable[..., None]:
+    """``main``, which may return an exit status, as a command for typer.
+
+    An error of the SDK is one message and the exit status 2, as for ``pvlr``.
+    """
 
     @functools.wraps(main)
-    def command(*arguments: Any, **options: Any) -> None:
+    def called(*arguments: Any, **options: Any) -> None:
         try:
             status = main(*arguments, **options) or 0
         except PvlrError as error:
@@ -58,7 +65,7 @@ def run(main: Callable[..., int | None], *, passive: bool = False) -> None:
             status = 2
         raise typer.Exit(status)
 
-    typer.run(command)
+    return called
 
 
 def interleaved(

@@ -49,14 +49,20 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
 def start_from(folder: Path, model: PVLR) -> int:
     """Copy the weights of a finished run with matching name and shape; returns the number of tensors.
 
-    If the labels differ, weights of single labels (bias, residual, encoding) are left out.
+    The encodings of prompts and labels stay those of this configuration. If the labels differ, weights of single labels
+    (bias, residual) are left out.
 
     Raises:
         CheckpointError: not a finished run, or one with another backbone.
     """
     tensors, data = read_checkpoint(folder / "model.safetensors")
     own = model.state_dict()
-    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
+    fitting = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in own and name not in encodings and own[name].shape == tensor.shape
+    }
     if any(name.startswith("backbone.") and name not in fitting for name in own):
         raise CheckpointError(
             str(folder),

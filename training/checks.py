@@ -18,6 +18,7 @@ from .data.images import ImageDataset
 from .logs import few
 from .machine import Machine, available_memory
 from .model.network import PVLR
+from .teacher import load_teacher
 
 
 @dataclass
@@ -59,6 +60,9 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
     millions = sum(p.numel() for part in (model.backbone, model.head) for p in part.parameters()) / 1e6  # as deployed
     if config.train.init:
         yield f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
+    for run in config.train.teacher.runs:
+        load_teacher(run, config.data.labels)
+        yield f"learns from {run}"
     rows, columns = model.grid
     channels = model.backbone.channels
     head, backbone = config.model.head, config.model.backbone

@@ -43,8 +43,8 @@ class FinetuneConfig(StageConfig):
 
 
 class TeacherConfig(Strict):
-    """Finished runs whose averaged scores are learned too: they replace ``weight`` of each known label, and are all
-    that is learned of an unknown one."""
+    """Finished runs whose averaged probabilities are learned too: they replace ``weight`` of each known label, and are
+    all that is learned of an unknown one."""
 
     runs: tuple[Path, ...] = ()
     weight: float = Field(0.5, ge=0, le=1)
@@ -84,6 +84,11 @@ class TrainConfig(Strict):
     warmup: float = Field(0.2, gt=0, lt=1)
     ema: float = Field(0.998, ge=0, lt=1)
     grad_clip: float = Field(1.0, gt=0)
+
+    @property
+    def focus(self) -> tuple[float, float, float]:
+        """The settings of ASL: gamma_neg, gamma_pos, clip."""
+        return self.gamma_neg, self.gamma_pos, self.clip
 
     def stage(self, stage: Stage) -> StageConfig:
         """The settings of this stage."""
@@ -141,11 +146,12 @@ _PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root
 
 
 def _resolve_paths(node: Any, base: Path, key: str = "") -> Any:
-    """Expand ``$VARS`` and make relative paths relative to the configuration file."""
+    """Expand ``$VARS`` and make relative paths relative to ``base``."""
     if isinstance(node, dict):
         return {k: _resolve_paths(v, base, k) for k, v in node.items()}
     if isinstance(node, list):
-        return [_resolve_paths(v, base) for v in node]
+        # The items of "labels" are names, which may contain a dot.
+        return [_resolve_paths(v, base, key if key in _PATH_KEYS else "") for v in node]
     if isinstance(node, str) and (key in _PATH_KEYS or (key == "labels" and Path(node).suffix)):
         expanded = os.path.expandvars(os.path.expanduser(node))
         if "$" in expanded:
@@ -170,6 +176,4 @@ def _override(raw: dict[str, Any], item: str) -> None:
     except yaml.YAMLError as error:
         got = f"{value!r} ({str(error).splitlines()[0]})"
         raise ConfigError(dotted, expected="a value in YAML", got=got, hint="For example '[dog, cat]'.") from None
-    if last in _PATH_KEYS and isinstance(parsed, str) and not parsed.startswith(("$", "~")):
-        parsed = str(Path(parsed).absolute())  # not relative to the file
-    node[last] = parsed
+    node[last] = _resolve_paths(parsed, Path.cwd(), last)  # not relative to the file

@@ -21,12 +21,13 @@ from .config import STAGES, Config, Stage, StageConfig
 from .data.augmentation import Views
 from .data.features import cache_features, shared_features
 from .data.images import ImageDataset, image_batches
+from .folder import has_state
 from .logs import RunLog, few
 from .losses import StageLoss
 from .machine import Machine
 from .model.network import PVLR
 from .optim import open_optimizer, open_schedule
-from .state import Progress, has_state, load_state, save_state
+from .state import Progress, load_state, save_state
 
 _FEATURES_SHARE, _HEAD_SHARE = 0.4, 0.3
 """Shares of the time that is left of a budget."""

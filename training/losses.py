@@ -34,8 +34,7 @@ class StageLoss(nn.Module):
         if settings.loss == "bce":
             loss = binary_cross_entropy(logits, targets, settings.smoothing)
         else:
-            focus = settings.gamma_neg, settings.gamma_pos, settings.clip
-            loss = asymmetric_loss(logits, targets, *focus, settings.smoothing)
+            loss = asymmetric_loss(logits, targets, *settings.focus, settings.smoothing)
         return loss + settings.regularise * self.model.text.distance() if self.regularised else loss
 
 
@@ -57,6 +56,18 @@ def asymmetric_loss(
         positive = positive * (1 - probability).pow(gamma_pos)
         negative = negative * (1 - absent).pow(gamma_neg)
     return -(positive * F.logsigmoid(logits) + negative * absent.clamp(min=1e-8).log()).sum() / logits.shape[0]
+
+
+def asl_probability(scores: Tensor, gamma_neg: float, gamma_pos: float, clip: float) -> Tensor:
+    """What a score of a network trained with ``asymmetric_loss`` means: how often such labels are present.
+
+    The focus on errors raises scores: with gamma_neg 2, a label that is present in one of ten such images gets 0.4. At
+    the minimum of the loss, q (1 - p)^gamma_pos (1 - p + clip) = (1 - q) p (p - clip)^gamma_neg for the score p and the
+    probability q that is returned.
+    """
+    present = (scores - clip).clamp(min=0).pow(gamma_neg) * scores * (scores > clip)
+    absent = (1 - scores).pow(gamma_pos) * (1 - scores + clip)
+    return present / (present + absent)
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

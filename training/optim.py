@@ -57,7 +57,9 @@ def open_schedule(
     steps = max(steps, 1)
     schedule: LRScheduler
     if kind == "onecycle":
-        schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warmup)
+        # It divides by the length of the rise minus one step; without a rise, it begins at the peak.
+        rise = math.nextafter(warmup, 0) if warmup * steps == 1 else warmup
+        schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=rise)
     else:
         schedule = LambdaLR(optimizer, _cosine(warmup * steps, steps))
     with warnings.catch_warnings():

@@ -1,4 +1,7 @@
-"""``pvlr train PHOTOS LABELS``: from images and their labels to a plan that is built, verified and measured."""
+"""``pvlr train IMAGES LABELS``: from images and their labels to a plan that is built, verified and measured.
+
+PyTorch, which takes seconds to import, is imported when images and labels have been checked.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,10 @@ from pvlr_sdk.evaluation.evaluate import EvalReport, evaluate
 from pvlr_sdk.evaluation.labels_csv import read_labels
 
 from .config import load_config
-from .export import export
+from .folder import check_folder
 from .logs import RunLog
 from .prepare import prepare
 from .report import report
-from .train import check_folder, train
 
 _AFTER = 0.5
 """Minutes of a budget for everything but training: imports, export, build, verification and the report."""
@@ -75,6 +77,8 @@ def train_images(
         log.say(notes[0])
         for note in notes[1:]:
             log.warn(note)
+    from .train import train
+
     train(path, tuple(overrides), out=folder, resume=resume, console=console, summary=False)
     return finish(folder, console)
 
@@ -100,6 +104,8 @@ def _input(side: int) -> dict[str, Any]:
 
 def finish(folder: Path, console: Console) -> Outcome:
     """Export a finished run, build its plan, compare it with the network, measure it, and write the report."""
+    from .export import export
+
     config = load_config(folder / "config.yaml")
     images, plan, page = config.data.sources[0].images, folder / "engine.plan", folder / "report.html"
     network = export(folder, folder)

@@ -171,14 +171,15 @@ def _split_of(name: str) -> str:
 def _with_holdout(
     content: list[str], files: list[str], splits: list[str], targets: NDArray[np.int8], notes: list[str]
 ) -> list[str]:
-    """The splits, with ``val`` if there is none; no image is in both ``train`` and ``val`` under two names."""
-    if "val" in splits:
-        held = {key for key, split in zip(content, splits, strict=True) if split == "val"}
-        both = [i for i, split in enumerate(splits) if split == "train" and content[i] in held]
+    """The splits, with ``val`` if there is none; no image of ``val`` or ``test`` is in ``train`` under another name."""
+    for part in ("val", "test"):
+        held = {key for key, split in zip(content, splits, strict=True) if split == part}
+        both = {i: files[i] for i, split in enumerate(splits) if split == "train" and content[i] in held}
         if both:
-            names = few([files[i] for i in both])
-            notes.append(f"left out of training, because val has a copy: {names}")
-        return ["copy" if i in both else split for i, split in enumerate(splits)]
+            notes.append(f"left out of training, because {part} has a copy: {few(list(both.values()))}")
+        splits = ["copy" if i in both else split for i, split in enumerate(splits)]
+    if "val" in splits:
+        return splits
     rows = list({content[i]: i for i, split in enumerate(splits) if split == "train"}.values())  # one of each content
     share, most, least = _HELD_OUT
     wanted = max(min(share * len(rows), most), least * len(rows)) / max(len(rows), 1)

@@ -19,8 +19,7 @@ from pvlr_sdk.errors import CheckpointError
 
 from .checkpoint import read_checkpoint, write_checkpoint
 from .config import Config, Stage
-
-_NAME = "state.safetensors"
+from .folder import STATE, has_state
 
 # The order of an epoch and the shapes of the weights depend on these.
 _FIXED = (
@@ -66,7 +65,7 @@ def save_state(
     for index, entries in state["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in entries.items()}
     data = {**asdict(progress), "groups": state["param_groups"], "config": config.model_dump(mode="json")}
-    write_checkpoint(folder / _NAME, tensors, data)
+    write_checkpoint(folder / STATE, tensors, data)
 
 
 def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
@@ -75,7 +74,7 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
     Raises:
         CheckpointError: other parameter groups, because the setting of ``cap_lr`` has changed.
     """
-    tensors, data = read_checkpoint(folder / _NAME)
+    tensors, data = read_checkpoint(folder / STATE)
     for key, module in modules.items():
         prefix = f"{key}/"
         module.load_state_dict({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)})
@@ -88,7 +87,7 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
         optimizer.load_state_dict({"state": entries, "param_groups": data["groups"]})
     except ValueError as error:
         raise CheckpointError(
-            str(folder / _NAME),
+            str(folder / STATE),
             expected="an unfinished run with the same parameter groups",
             got=f"others ({error})",
             hint="Restore the value of cap_lr, or train into another folder (--out).",
@@ -100,18 +99,13 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
                 state[name] = torch.empty_like(parameter).copy_(value)
 
 
-def has_state(folder: Path) -> bool:
-    """Whether the folder contains an unfinished run."""
-    return (folder / _NAME).exists()
-
-
 def read_progress(folder: Path, config: Config) -> Progress:
     """Where the unfinished run in the folder stopped.
 
     Raises:
         CheckpointError: the state is damaged, or settings have changed that must stay the same during a run.
     """
-    _, data = read_checkpoint(folder / _NAME)
+    _, data = read_checkpoint(folder / STATE)
     progress = Progress(**{f.name: data[f.name] for f in fields(Progress) if f.name in data})
     _check_settings(folder, data["config"], config.model_dump(mode="json"), progress)
     return progress
@@ -120,7 +114,7 @@ def read_progress(folder: Path, config: Config) -> Progress:
 def interrupted(folder: Path) -> str:
     """What an interrupted run keeps, and how to continue it."""
     if has_state(folder):
-        _, data = read_checkpoint(folder / _NAME)
+        _, data = read_checkpoint(folder / STATE)
         step = f" and step {data['step']}" if data["step"] else ""
         kept = f"keeps the training up to {data['stage']} epoch {data['epoch']}{step}"
     elif (folder / "model.safetensors").exists():
@@ -132,12 +126,12 @@ def interrupted(folder: Path) -> str:
 
 def clear_state(folder: Path) -> None:
     """Remove the state of a finished run."""
-    (folder / _NAME).unlink(missing_ok=True)
+    (folder / STATE).unlink(missing_ok=True)
 
 
 def clear_leftovers(folder: Path) -> None:
     """Remove the temporary files of a killed process; only one run writes to a folder."""
-    for name in (_NAME, "model.safetensors", "model.json", "log.jsonl"):
+    for name in (STATE, "model.safetensors", "model.json", "log.jsonl"):
         for path in folder.glob(f".{name}.*.tmp"):
             path.unlink(missing_ok=True)
 
@@ -150,7 +144,7 @@ def _check_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], p
         old, new = _lookup(before, key), _lookup(now, key)
         if old != new:
             raise CheckpointError(
-                str(folder / _NAME),
+                str(folder / STATE),
                 expected=f"an unfinished run with the same {key}",
                 got=f"one with {old}" if len(str(old)) < 60 else "one with another",
                 hint="Restore that setting, or train into another folder (--out).",

@@ -12,11 +12,14 @@ from torch import Tensor
 from pvlr_sdk.errors import ConfigError
 
 from .checkpoint import load_model
-from .config import TeacherConfig
+from .config import Config, TeacherConfig
 from .data.augmentation import Views
 from .data.images import Image, ImageDataset, image_batches
 from .deploy import DeployedPVLR
+from .logs import few
+from .losses import asl_probability
 from .machine import Machine
+from .model.network import PVLR
 
 _BATCH = 32
 
@@ -31,8 +34,9 @@ def teach(
     """Soft targets (n, C) in [-1, 1], the expected value of 1 present and -1 absent.
 
     A known label is ``1 - weight`` of its target and ``weight`` of what the teachers expect; an unknown label is what
-    they expect. The teachers' scores are averaged over runs and over each image and its mirror image, at each
-    teacher's own input size (Hinton et al. 2015; Xie et al. 2020 for unlabelled images).
+    they expect. The probabilities are averaged over runs and over each image and its mirror image, at each teacher's
+    own input size (Hinton et al. 2015; Xie et al. 2020 for unlabelled images). A score of a teacher trained with ASL is
+    no probability: as a target, it would make the student's score higher again.
 
     ``advance`` is called with the number of images seen since the last call, over all teachers.
 
@@ -42,28 +46,38 @@ def teach(
     """
     expected = torch.zeros(len(dataset), len(labels))
     for run in settings.runs:
-        expected += (2 * _scores(run, dataset, labels, machine, advance) - 1) / len(settings.runs)
+        expected += (2 * _probabilities(run, dataset, labels, machine, advance) - 1) / len(settings.runs)
     known = dataset.targets.float()
     soft = torch.where(known == 0, expected, (1 - settings.weight) * known + settings.weight * expected)
     return torch.where(soft == 0, torch.finfo(soft.dtype).tiny, soft)  # 0 means unknown
 
 
-@torch.inference_mode()
-def _scores(
-    run: Path, dataset: ImageDataset, labels: tuple[str, ...], machine: Machine, advance: Callable[[int], None]
-) -> Tensor:
-    """The scores (n, C) of one teacher."""
+def load_teacher(run: Path, labels: tuple[str, ...]) -> tuple[PVLR, Config]:
+    """A finished run that has all ``labels``; errors as :func:`teach`."""
     model, config, _ = load_model(run)
     if missing := [label for label in labels if label not in config.data.labels]:
         raise ConfigError(
             "train.teacher.runs",
             expected=f"runs with the {len(labels)} labels of this one",
-            got=f"{run} without {', '.join(missing[:4])}{', ...' if len(missing) > 4 else ''}",
+            got=f"{run} without {few(missing, 4)}",
             hint="Train a teacher with these labels, or remove them from data.labels.",
         )
+    return model, config
+
+
+@torch.inference_mode()
+def _probabilities(
+    run: Path, dataset: ImageDataset, labels: tuple[str, ...], machine: Machine, advance: Callable[[int], None]
+) -> Tensor:
+    """The probabilities (n, C) of one teacher."""
+    model, config = load_teacher(run, labels)
     columns = [config.data.labels.index(label) for label in labels]
     deployed = DeployedPVLR(model).to(machine.device, memory_format=torch.channels_last)
-    views = Views(config.data, seed=0)
+    views, recipe = Views(config.data, seed=0), config.train
+
+    def probability(images: Tensor) -> Tensor:
+        scores = deployed(images).logits.float().sigmoid()
+        return scores if recipe.loss == "bce" else asl_probability(scores, *recipe.focus)
 
     def plain(image: Image, index: int) -> np.ndarray:
         return views.plain(image)
@@ -71,7 +85,8 @@ def _scores(
     rows = []
     with machine.autocast():
         for images, _ in image_batches(dataset, list(range(len(dataset))), _BATCH, plain):
-            both = (deployed(view.to(machine.device)).logits.float().sigmoid() for view in (images, images.flip(-1)))
-            rows.append(sum(both)[:, columns].cpu() / 2)
+            images = images.to(machine.device, memory_format=torch.channels_last)
+            both = probability(images) + probability(images.flip(-1))
+            rows.append(both[:, columns].cpu() / 2)
             advance(len(images))
     return torch.cat(rows)

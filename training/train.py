@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -18,7 +19,7 @@ import torch
 from rich.console import Console
 from torch.optim.swa_utils import AveragedModel
 
-from pvlr_sdk.errors import CheckpointError, PvlrError
+from pvlr_sdk.errors import PvlrError
 from pvlr_sdk.evaluation.metrics import doubts
 from pvlr_sdk.evaluation.thresholds import choose_thresholds, precise_thresholds
 
@@ -29,12 +30,13 @@ from .config import STAGES, Config, load_config
 from .data.augmentation import Views
 from .data.images import ImageDataset, load_dataset, split_holdout
 from .deploy import DeployedPVLR
+from .folder import check_folder, has_state
 from .logs import RunLog, duration, few
 from .loop import Run, StageLoop
 from .machine import Machine, keep_freed_memory
 from .model.network import PVLR
 from .optim import moving_average
-from .state import Progress, clear_leftovers, clear_state, has_state, read_progress
+from .state import Progress, clear_leftovers, clear_state, read_progress
 from .teacher import teach
 
 
@@ -80,7 +82,8 @@ def train(
             dataset = load_dataset(config.data, advance, machine.processes)
     _examine(config, dataset, machine, log, build=dry_run)
     if not dry_run:
-        _execute(config, folder, machine, log, dataset, restore=unfinished, summary=summary)
+        with contextlib.closing(log):
+            _execute(config, folder, machine, log, dataset, restore=unfinished, summary=summary)
     machine.leave()
     return folder
 
@@ -88,15 +91,6 @@ def train(
 def default_folder(config_path: Path) -> Path:
     """The folder of a run without ``--out``."""
     return Path("runs") / load_config(config_path).name
-
-
-def check_folder(folder: Path, resume: bool) -> None:
-    """Raises CheckpointError if a run is in the folder and is not to be resumed."""
-    unfinished = has_state(folder)
-    if not resume and (unfinished or (folder / "model.safetensors").exists()):
-        got = "an unfinished run" if unfinished else "a finished run"
-        hint = "Add --resume, or delete the folder." if unfinished else "Choose another one with --out, or delete it."
-        raise CheckpointError(str(folder), expected="a new folder", got=got, hint=hint)
 
 
 def _examine(config: Config, dataset: ImageDataset, machine: Machine, log: RunLog, build: bool) -> None:
@@ -138,7 +132,7 @@ def _execute(
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
     if config.train.init and not restore:
-        start_from(config.train.init, model)
+        log.say(f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match")
     model.to(machine.device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
     views = Views(config.data, config.train.seed)
@@ -148,12 +142,12 @@ def _execute(
             logits = evaluate.predict_logits(DeployedPVLR(average.module), holdout, views, device=machine.device)
         return {"holdout_mAP": evaluate.measure(logits, holdout.targets.numpy())["mAP"]}
 
+    started = time.perf_counter() - progress.seconds
     if config.train.teacher.runs:
         with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
             advance = lambda count: bar.update(count, "teacher")  # noqa: E731
             training.targets = teach(training, config.data.labels, config.train.teacher, machine, advance)
 
-    started = time.perf_counter() - progress.seconds
     budget = config.train.budget if machine.processes == 1 else None
     deadline = started + 60 * budget if budget else math.inf
     run = Run(config, folder, machine, log, views, training, model, average, measure_holdout, started, deadline)
@@ -169,7 +163,6 @@ def _execute(
     training.skip(machine.union(training.failed))
     if machine.leads:
         _finish(run, holdout, summary)
-    log.close()
 
 
 def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:

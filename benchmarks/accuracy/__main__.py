@@ -34,12 +34,12 @@ from pvlr_training.data.features import shared_features
 from pvlr_training.data.images import ImageDataset, load_dataset
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.evaluate import measure, predict_logits
+from pvlr_training.folder import has_state
 from pvlr_training.machine import Machine
 from pvlr_training.model.network import PVLR
-from pvlr_training.state import has_state
 from pvlr_training.train import train as train_run
 
-from ..common import save
+from ..common import command, save
 from .rows import Row, read_rows
 
 app = typer.Typer(add_completion=False)
@@ -52,6 +52,7 @@ def accuracy() -> None:
 
 
 @app.command()
+@command
 def train(
     names: Annotated[list[str] | None, typer.Argument(help="Rows to train. Default: all.")] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds per row: 0, 1, ...")] = 1,

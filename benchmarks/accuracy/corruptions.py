@@ -20,11 +20,23 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.evaluation import metrics
 from pvlr_training.data.corruptions import CORRUPTIONS
 
 from ..common import Json, Table, conditions, run, save
-from .data import Data, Dataset, Plan, Share, Split, Threads, check_outputs, data_folder, read_image, read_split
+from .data import (
+    Data,
+    Dataset,
+    Plan,
+    Share,
+    Split,
+    Threads,
+    check_outputs,
+    data_folder,
+    describe_split,
+    measure,
+    read_image,
+    read_split,
+)
 
 STRENGTHS = (0.3, 0.6, 0.9)
 CLEAN = "clean"
@@ -50,7 +62,7 @@ def main(
         folder, table = read_split(data_folder(data), dataset, split, tagger.labels, share)
         setup = {
             "model": {key: tagger.info[key] for key in ("name", "sha256", "precision")},
-            "images": {"data": dataset, "split": split, "share": share, "count": len(table.files)},
+            "images": describe_split(dataset, split, share, table),
             "seed": seed,
             "strengths": list(STRENGTHS),
         }
@@ -86,24 +98,6 @@ def corrupted(
             image = CORRUPTIONS[name](image, strength, rng)
         yield image
         progress()
-
-
-def measure(tagger: Tagger, frames: Iterator[Image], targets: NDArray[np.int8]) -> float:
-    """mAP in percent, as ``pvlr eval`` computes it; ``targets`` is (N, C).
-
-    Raises:
-        FrameError: an image could not be tagged.
-        OptionError: no label is in any of the images.
-    """
-    if not (targets == 1).any():
-        got = f"{len(targets)} without"
-        raise errors.OptionError("--share", expected="images with labels", got=got, hint="Give a larger share.")
-    logits = np.zeros(targets.shape)
-    for row, outcome in enumerate(tagger.predict_stream(frames)):
-        if isinstance(outcome, errors.FrameError):
-            raise outcome
-        logits[row] = outcome.logits
-    return round(100 * metrics.mean_average_precision(logits, targets), 2)
 
 
 def drops(scores: Scores) -> dict[str, Any]:

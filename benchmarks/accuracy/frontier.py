@@ -17,12 +17,22 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from pvlr_sdk import Tagger, errors
-from pvlr_sdk.evaluation.evaluate import tag_images
-from pvlr_sdk.evaluation.metrics import mean_average_precision
+from pvlr_sdk import Tagger
 
 from ..common import SAMPLES, Json, Table, conditions, interleaved, run, save
-from .data import Data, Dataset, Share, Split, Threads, check_outputs, data_folder, read_image, read_split
+from .data import (
+    Data,
+    Dataset,
+    Share,
+    Split,
+    Threads,
+    check_outputs,
+    data_folder,
+    describe_split,
+    measure,
+    read_image,
+    read_split,
+)
 
 SHIPPED = ("pvlr-lite0-coco80", "pvlr-lite2-coco80", "pvlr-lite0-voc20", "pvlr-lite2-voc20", "pvlr-lite2-voc20-448")
 
@@ -49,17 +59,8 @@ def main(
         taggers = [stack.enter_context(one) for plan in plans or SHIPPED for one in open_all(plan, threads)]
         points: list[Point] = []
         for tagger in taggers:
-            paths, table = read_split(folder, dataset, split, tagger.labels, share)
-            results = tag_images(tagger, paths, table)
-            if results.failed:
-                raise errors.ImageDecodeError(
-                    results.failed[0]["file"],
-                    expected="an image",
-                    got=results.failed[0]["message"],
-                    hint="Check --data.",
-                )
-            info = tagger.info
-            score = round(100 * mean_average_precision(results.logits, table.targets), 2)
+            images, table = read_split(folder, dataset, split, tagger.labels, share)
+            info, score = tagger.info, measure(tagger, (images / file for file in table.files), table.targets)
             points.append(
                 {"model": info["name"], "precision": info["precision"], "sha256": info["sha256"], "mAP": score}
             )
@@ -69,8 +70,12 @@ def main(
         for point, times in zip(points, interleaved(cases, rounds).values(), strict=True):
             point["median_ms"] = round(float(np.median(times)), 3)
     mark_frontier(points)
-    measured = {"data": dataset, "split": split, "share": share, "count": len(table.files)}
-    result = {"images": measured, "rounds": rounds, "points": points, "conditions": conditions(threads)}
+    result = {
+        "images": describe_split(dataset, split, share, table),
+        "rounds": rounds,
+        "points": points,
+        "conditions": conditions(threads),
+    }
     frontier_table(points, f"mAP on {dataset} {split}, {len(table.files)} images").print(width=80)
     save(out, result)
 

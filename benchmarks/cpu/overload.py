@@ -24,9 +24,8 @@ import cv2
 import numpy as np
 import typer
 
-from ..common import Json, Table, run, save
+from ..common import ROOT, Json, Table, run, save
 
-ROOT = Path(__file__).parents[2]
 CAMERA = "door=test://?fps=15&size=640x480"
 PHOTO = (ROOT / "docs/images/chelsea.jpg").read_bytes()
 
@@ -92,12 +91,11 @@ def serving(package: Path, options: list[str]) -> Iterator[Server]:
             while "serving on" not in (line := process.stderr.readline()):
                 if not line:
                     raise SystemExit("the server did not start")
-            drain = asyncio.get_event_loop().run_in_executor(None, process.stderr.read)
+            asyncio.get_running_loop().run_in_executor(None, process.stderr.read)  # or its pipe fills up
             yield Server(process, int(line.rpartition(":")[2]))
         finally:
             process.terminate()
             process.wait(10)
-            drain.cancel()
 
 
 async def others(server: Server, seconds: float) -> dict[str, Any]:

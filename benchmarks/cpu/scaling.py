@@ -88,7 +88,7 @@ def network(side: int) -> bytes:
     """ONNX network of EfficientNet-Lite2 and a head of 80 labels, for frames of side * side pixels."""
     backbone = Backbone("tf_efficientnet_lite2", False).eval()
     fold_batch_norm(backbone)
-    return to_onnx(nn.Sequential(backbone, Head(80, backbone.grid(side, side)[0])).eval(), 3, side, side)
+    return to_onnx(nn.Sequential(backbone, Head(80, backbone.resize(side, side)[0])).eval(), 3, side, side)
 
 
 def _run(payload: bytes, threads: int, batch: int = 1) -> Case:

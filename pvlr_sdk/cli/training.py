@@ -12,7 +12,7 @@ from .. import errors
 from ..bundle.schema import ATTENTIONS, PRECISIONS
 from . import options
 from .completion import words
-from .packages import training_module
+from .packages import training_module, training_packages
 
 _MAX_LABELS = 128
 
@@ -77,7 +77,8 @@ def train(
                 print(folder)
             return
         labels = files[0] if files else None
-        outcome = module.train_images(data, labels, overrides, out=out, quick=quick, budget=minutes, resume=resume)
+        with training_packages("train"):
+            outcome = module.train_images(data, labels, overrides, out=out, quick=quick, budget=minutes, resume=resume)
     except KeyboardInterrupt:
         from .screen import note
 

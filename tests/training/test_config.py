@@ -121,6 +121,24 @@ def test_a_path_on_the_command_line_is_relative_to_the_working_folder(
     assert load_config(write_config(train={"init": "first"})).train.init == tmp_path / "first"
 
 
+def test_paths_in_lists_are_resolved_as_well(
+    write_config: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("RUNS", "/srv/runs")
+    path = write_config(train={"teacher": {"runs": ["first", "$RUNS/second"]}})
+    assert load_config(path).train.teacher.runs == (tmp_path / "first", Path("/srv/runs/second"))
+    for override in ("train.teacher.runs=[first, $RUNS/second]", "train.teacher={runs: [first, $RUNS/second]}"):
+        runs = load_config(write_config(), [override]).train.teacher.runs
+        assert runs == (elsewhere / "first", Path("/srv/runs/second"))
+    source = f"{{images: images, labels: {photos}/labels.csv}}"
+    config = load_config(write_config(), [f"data.sources=[{source}]", "data.labels=[node.js, red]"])
+    assert config.data.sources[0].images == elsewhere / "images"
+    assert config.data.labels == ("node.js", "red")
+
+
 def test_labels_and_sources_are_enough(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"data: {{sources: [{{images: {photos}, labels: {photos}/labels.csv}}], input: {{width: 64}}}}\n")

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pvlr_training.losses import asymmetric_loss, binary_cross_entropy
+from pvlr_training.losses import asl_probability, asymmetric_loss, binary_cross_entropy
 
 
 def _asl_by_hand(x: float, y: int, gamma_neg: float, gamma_pos: float, clip: float) -> float:
@@ -32,6 +32,20 @@ def test_asymmetric_loss_without_focus_is_cross_entropy() -> None:
     torch.manual_seed(1)
     logits, targets = torch.randn(4, 5), torch.randint(-1, 2, (4, 5))
     torch.testing.assert_close(asymmetric_loss(logits, targets, 0, 0, 0), binary_cross_entropy(logits, targets))
+
+
+@pytest.mark.parametrize("gammas", [(2.0, 0.0, 0.0), (4.0, 1.0, 0.05), (0.0, 0.0, 0.0)])
+def test_the_loss_of_the_probability_behind_a_score_has_its_minimum_there(
+    gammas: tuple[float, float, float],
+) -> None:
+    scores = torch.linspace(0.06, 0.99, 40, dtype=torch.float64)
+    probabilities = asl_probability(scores, *gammas)
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+    assert (probabilities.diff() > 0).all()
+    logits = scores.logit()[None].requires_grad_()
+    (gradient,) = torch.autograd.grad(asymmetric_loss(logits, 2 * probabilities[None] - 1, *gammas), logits)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-12, rtol=0)
+    assert asl_probability(torch.tensor([0.0, 1.0]), *gammas).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("gammas", [(2.0, 0.0, 0.0), (4.0, 1.0, 0.05)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 from pvlr_sdk import Tagger
 from pvlr_sdk.bundle.labels import LabelBank
 from pvlr_sdk.cli import app
+from pvlr_sdk.errors import MissingPartError
 from pvlr_training import pipeline
 from pvlr_training import train as training
 from pvlr_training.report.runs import read_runs
@@ -103,6 +106,25 @@ def test_arguments_that_do_not_fit(tmp_path: Path, call: list[str], says: str) -
     done = CliRunner().invoke(app, ["train", *call, "--out", str(tmp_path / "run")])
     assert done.exit_code != 0
     assert says in (done.stderr + str(done.exception))
+
+
+def test_images_and_labels_are_checked_before_pytorch_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code = "import sys\nfrom pvlr_sdk.cli import main\ntry:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "train", str(tmp_path / "empty"), "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "LabelsFileError" in done.stderr
+    assert done.stdout == "False\n"
+
+
+def test_a_package_that_is_missing_in_training_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise ModuleNotFoundError("No module named 'timm'", name="timm")
+
+    monkeypatch.setattr(pipeline, "train_images", stop)
+    done = CliRunner().invoke(app, ["train", str(tmp_path)])
+    assert isinstance(done.exception, MissingPartError)
+    assert "no module 'timm'" in str(done.exception)
 
 
 @pytest.mark.parametrize(("text", "minutes"), [("30m", 30), ("90s", 1.5), ("2h", 120), ("5", 5), ("1.5 min", 1.5)])

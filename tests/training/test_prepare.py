@@ -86,6 +86,11 @@ def test_copies_are_in_one_part(make: Callable[..., tuple[str, Path]], tmp_path:
     said, run = make("file,split,dog\n" + rows(40, lambda i: "val" if i < 3 else "train", even))
     assert "left out of training, because val has a copy: '20.jpg', '21.jpg', '22.jpg'" in said
     assert len(read_labels(run / "labels.csv", "train").files) == 34
+    said, run = make("file,split,dog\n" + rows(40, lambda i: "test" if i < 3 else "train", even))
+    assert "left out of training, because test has a copy: '20.jpg', '21.jpg', '22.jpg'" in said
+    used = {name for split in ("train", "val") for name in read_labels(run / "labels.csv", split).files}
+    assert len(used) == 34
+    assert not used & {"20.jpg", "21.jpg", "22.jpg"}
 
 
 def test_bad_rows_are_skipped_and_counted(make: Callable[..., tuple[str, Path]]) -> None:

@@ -48,6 +48,18 @@ def test_a_run_with_other_labels_takes_what_belongs_to_no_label(
     assert not {"head.predict.bias", "text.context.residual", "text.knowledge"} & same
 
 
+def test_other_prompts_are_not_overwritten_by_those_of_the_first_run(write_config: Any, tmp_path: Path) -> None:
+    first = train(write_config(), STILL, out=tmp_path / "first", console=QUIET)
+    said = io.StringIO()
+    other = ["model.text.templates=['a drawing of a {}.']", f"train.init={first}"]
+    second = train(write_config(), [*STILL, *other], out=tmp_path / "second", console=Console(file=said))
+    before, after = weights(first), weights(second)
+    assert not torch.equal(before["text.knowledge"], after["text.knowledge"])
+    same = [name for name, tensor in after.items() if torch.equal(before[name], tensor)]
+    assert len(same) == len(after) - 1
+    assert f"starts from {first}: " in said.getvalue()
+
+
 @pytest.mark.slow
 def test_another_backbone_is_refused(write_config: Any, tmp_path: Path) -> None:
     first = train(write_config(), STILL, out=tmp_path / "first", console=QUIET)

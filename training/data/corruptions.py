@@ -58,8 +58,8 @@ def _greyscale(image: Image, strength: float, rng: np.random.Generator) -> Image
     return _clip(image + min(1.0, 1.5 * strength) * (grey - image))
 
 
-def _contrast(image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Haze: everything moves towards a light grey."""
+def _haze(image: Image, strength: float, rng: np.random.Generator) -> Image:
+    """Everything moves towards a light grey."""
     return _clip(image + 0.8 * strength * (180 - image.astype(np.float32)))
 
 
@@ -106,7 +106,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     "defocus": _defocus,
     "JPEG": _jpeg,
     "greyscale": _greyscale,
-    "haze": _contrast,
+    "haze": _haze,
     "overexposure": _overexposure,
     "colour cast": _colour_cast,
     "pixelate": _pixelate,

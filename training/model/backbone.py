@@ -10,6 +10,8 @@ from typing import TypeGuard
 
 import timm
 import torch
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 
 from pvlr_sdk.errors import ConfigError, install_hint
@@ -36,11 +38,13 @@ class Backbone(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """The blocks of the network in order, stem first; the whole network is one stage if it has none."""
+        """The blocks of an EfficientNet or MobileNetV3 in order, stem first; any other network is one stage."""
         net = self.net
-        if hasattr(net, "conv_stem") and hasattr(net, "conv_head"):
-            return [nn.Sequential(net.conv_stem, net.bn1), *net.blocks, nn.Sequential(net.conv_head, net.bn2)]
-        return [net]
+        if not isinstance(net, EfficientNet | MobileNetV3):
+            return [net]
+        # A MobileNetV3 has its last convolution behind the pooling.
+        last = [nn.Sequential(net.conv_head, net.bn2)] if isinstance(net, EfficientNet) else []
+        return [nn.Sequential(net.conv_stem, net.bn1), *net.blocks, *last]
 
     @property
     def front(self) -> list[nn.Module]:
@@ -91,24 +95,35 @@ class Backbone(nn.Module):
             return features.flatten(2).transpose(1, 2)
         return features[:, getattr(self.net, "num_prefix_tokens", 0) :]
 
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the token grid for this input size."""
-        with torch.no_grad():
-            features = self.net.eval().forward_features(torch.zeros(1, 3, height, width))
-        if features.ndim == 4:
-            return int(features.shape[2]), int(features.shape[3])
-        rows, columns = self.net.patch_embed.grid_size
-        return int(rows), int(columns)
-
     @property
     def stride(self) -> int:
         """Pixels of the input per token, in both dimensions."""
         return int(self.net.feature_info[-1]["reduction"])
 
-    def resize(self, height: int, width: int) -> None:
-        """Take inputs of another size, multiples of ``stride``: interpolates the positions of a ViT."""
-        if hasattr(self.net, "set_input_size"):
-            self.net.set_input_size(img_size=(height, width))
+    def resize(self, height: int, width: int) -> tuple[int, int]:
+        """Take inputs of this size, for which the positions of a ViT are interpolated; returns the rows and columns of
+        the tokens.
+
+        Raises:
+            ConfigError: the network does not take this size, or gives neither a feature map nor patch tokens.
+        """
+        try:
+            if hasattr(self.net, "set_input_size"):
+                self.net.set_input_size(img_size=(height, width))
+            with torch.no_grad():
+                features = self.net.eval().forward_features(torch.zeros(1, 3, height, width))
+                rows, columns = features.shape[2:] if features.ndim == 4 else self.net.patch_embed.grid_size
+                got, wanted = tuple(self.tokens(features).shape), (1, rows * columns, self.channels)
+            if got != wanted:
+                raise ValueError(f"its tokens have the shape {got}, not {wanted}")
+        except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                "model.backbone",
+                expected=f"a feature map (B, D, h, w) or patch tokens of {width} x {height} pixels",
+                got=f"{self.name} ({(str(error).strip() or type(error).__name__).splitlines()[0]})",
+                hint="Set data.input to a size that it takes, such as that of its pretraining, or use another network.",
+            ) from None
+        return int(rows), int(columns)
 
 
 def _is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -10,9 +10,6 @@ from torch import Tensor
 
 from pvlr_sdk import kernels
 
-DIMS = kernels.DIMS
-"""The head dimensions that the kernel supports."""
-
 
 @torch.library.custom_op("pvlr::dual_softmax_attention", mutates_args=())
 def dual_softmax_attention(
@@ -24,7 +21,7 @@ def dual_softmax_attention(
     kernel does not support are copied first.
 
     Args:
-        q_x, v_x: (B, H, N, dh), with dh one of :data:`DIMS`; float32, float16 or bfloat16.
+        q_x, v_x: (B, H, N, dh), with dh one of :data:`pvlr_sdk.kernels.DIMS`; float32, float16 or bfloat16.
         k_t, v_t: (B or 1, H, C, dh).
         mask: bool (C,) or (B, C), False for labels to leave out.
 

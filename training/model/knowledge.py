@@ -56,6 +56,11 @@ class KnowledgeHead(nn.Module):
         """As of the other head, whose attention maps stay as they are."""
         return float(self.head.alpha)
 
+    def resize(self, before: tuple[int, int], grid: tuple[int, int]) -> None:
+        """Another grid (rows, columns) for the other head, if it has positions."""
+        if hasattr(self.head, "resize"):
+            self.head.resize(before, grid)
+
     def forward(self, tokens: Tensor, bank: Tensor) -> Output:
         """Tokens (B, N, D), label bank (C, d)."""
         logits, similarity = self.head(tokens, bank)

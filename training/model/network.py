@@ -53,7 +53,7 @@ class PVLR(nn.Module):
         super().__init__()
         self.labels = labels
         self.backbone = Backbone(config.backbone, config.pretrained)
-        self.grid = self.backbone.grid(height, width)
+        self.grid = self.backbone.resize(height, width)
         branch = TextBranch if config.head == "pvlr" else FixedText
         encoder = open_text_encoder(config.text.encoder)
         self.text = branch(labels, config, encoder)
@@ -74,8 +74,7 @@ class PVLR(nn.Module):
                 got=f"{width} x {height}",
                 hint="The backbone computes one token from each block of this many pixels.",
             )
-        self.backbone.resize(height, width)
-        before, self.grid = self.grid, self.backbone.grid(height, width)
+        before, self.grid = self.grid, self.backbone.resize(height, width)
         if hasattr(self.head, "resize"):  # the others have no positions
             self.head.resize(before, self.grid)
 

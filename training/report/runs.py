@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from pvlr_sdk.errors import CheckpointError, OptionError
 
 from ..config import Config
+from ..folder import has_state
 
 _MAIN_SETTINGS = ("model.head", "model.backbone", "data.input.width", "data.input.height", "train.seed")
 
@@ -76,7 +77,7 @@ def _read_run(folder: Path, name: str) -> Run:
         if thresholds.shape != (len(config.data.labels),):
             raise ValueError(f"{thresholds.size} thresholds for {len(config.data.labels)} labels")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        unfinished = not path.exists() and (folder / "state.safetensors").exists()
+        unfinished = not path.exists() and has_state(folder)
         raise CheckpointError(
             str(path),
             expected="the weights of a finished run",

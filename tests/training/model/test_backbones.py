@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_training.config import load_config
+from pvlr_training.config import Config, load_config
+from pvlr_training.deploy import DeployedPVLR
+from pvlr_training.export import check, fp32_until, to_onnx
 from pvlr_training.losses import StageLoss
 from pvlr_training.machine import Machine
 from pvlr_training.model.backbone import Backbone
@@ -57,3 +59,57 @@ def test_weights_that_are_not_here_are_named(monkeypatch: pytest.MonkeyPatch, tm
         Backbone("resnet10t.c3_in1k", pretrained=True)
     with pytest.raises(ConfigError, match=r"model\.backbone: .* got resnet18\.nobody"):
         Backbone("resnet18.nobody", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("test_efficientnet", 6),
+        ("mobilenetv3_small_050", 7),  # its last convolution is behind the pooling
+        ("ghostnet_050", 1),  # its stem has an activation of its own
+        ("test_resnet", 1),
+    ],
+)
+def test_the_stages_one_after_the_other_are_the_network(name: str, stages: int) -> None:
+    torch.manual_seed(0)
+    backbone = Backbone(name, pretrained=False).eval()
+    assert len(backbone.stages) == stages
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(backbone.forward_from(images, 2), backbone(images))
+    parameters = backbone.unfreeze(1, depthwise=True)
+    backbone.forward_from(images, 1).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in parameters) or stages == 1
+
+
+def test_a_mobilenet_is_exported_with_its_front() -> None:
+    model = {"backbone": "mobilenetv3_small_050", "pretrained": False, "width": 32, "heads": 4, "ffn": 32}
+    config = Config.model_validate(
+        {
+            "model": {**model, "text": {"encoder": "random"}},
+            "data": {"input": {"width": 64, "height": 64}, "sources": [{"images": "i", "labels": "l.csv"}]},
+        }
+    )
+    torch.manual_seed(0)
+    deployed = DeployedPVLR(PVLR(("dog", "cat"), 64, 64, config.model))
+    network = to_onnx(deployed, config)
+    assert fp32_until(network)
+    assert check(network.SerializeToString(), deployed, config) < 1e-3
+
+
+def test_a_vision_transformer_takes_any_multiple_of_its_patch() -> None:
+    backbone = Backbone("test_vit", pretrained=False)
+    assert backbone.resize(96, 128) == (6, 8)
+    assert backbone(torch.zeros(1, 3, 96, 128)).shape == (1, 48, backbone.channels)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("test_vit", 100),
+        ("swin_tiny_patch4_window7_224", 224),  # its channels come last
+    ],
+)
+def test_a_network_without_a_grid_of_tokens_is_named(name: str, size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.backbone: .* {size} x {size} pixels, got {name} \("):
+        Backbone(name, pretrained=False).resize(size, size)

@@ -102,6 +102,15 @@ def test_training_is_that_of_the_model_without_knowledge(whole: Backbone) -> Non
     assert not any(p is q for p in trained for q in (model.head.weight, model.head.bias))
 
 
+@pytest.mark.parametrize("head", ["pvlr", "linear"])
+def test_another_input_size_resizes_the_other_head(whole: Backbone, head: str) -> None:
+    model = build(whole, head=head)
+    model.resize(96, 64)
+    output = model(torch.randn(2, 3, 96, 64))
+    assert output.similarity.shape == (2, model.grid[0] * model.grid[1], 3)
+    assert output.logits.isfinite().all()
+
+
 def test_without_evidence_the_model_is_the_one_without_knowledge(whole: Backbone) -> None:
     model, plain = build(whole), build(whole, knowledge="none")
     plain.head.load_state_dict(model.head.head.state_dict())

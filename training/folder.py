@@ -1,0 +1,24 @@
+"""What the folder of a run contains, without the import of PyTorch, which takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pvlr_sdk.errors import CheckpointError
+
+STATE = "state.safetensors"
+"""The state of an unfinished run."""
+
+
+def has_state(folder: Path) -> bool:
+    """Whether the folder contains an unfinished run."""
+    return (folder / STATE).exists()
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raises CheckpointError if a run is in the folder and is not to be resumed."""
+    unfinished = has_state(folder)
+    if not resume and (unfinished or (folder / "model.safetensors").exists()):
+        got = "an unfinished run" if unfinished else "a finished run"
+        hint = "Add --resume, or delete the folder." if unfinished else "Choose another one with --out, or delete it."
+        raise CheckpointError(str(folder), expected="a new folder", got=got, hint=hint)
