@@ -59,12 +59,12 @@ class Deployment:
         settings: DeployConfig | None = None,
         check: Callable[[Tagger], object] | None = None,
     ) -> None:
-        self._tagger, self._site, self._exchange = tagger, site, (site or tagger).exchange
+        self._tagger, self._site = tagger, site
+        self._exchange = lambda other: (site or tagger).exchange(other)
         self._check = check or (lambda candidate: make_detectors(site.config, candidate) if site else None)
         self._place = Place(path) if path else None
         self._settings = settings or DeployConfig()
-        self._busy = threading.Lock()
-        self._loading = False
+        self._busy, self._loading = threading.Lock(), False
         self._times: deque[float] = deque(maxlen=64)
         self._probation: Probation | None = None
         self._kept: Tagger | None = None
