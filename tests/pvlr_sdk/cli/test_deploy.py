@@ -8,9 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,24 @@ class TestArguments:
         assert line.startswith(f"pvlr: {message}")
         assert site.read_text() == before
         assert sorted(path.name for path in site.parent.iterdir()) == ["first", "site.yaml"]
+
+    @pytest.mark.parametrize("answer", ["[]", "{}", "null", "page"])
+    def test_another_server(self, pvlr: Callable[..., Any], plans: Path, answer: str) -> None:
+        class Other(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(answer.encode())
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Other) as server:
+            threading.Thread(target=server.handle_request).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            done = pvlr("deploy", plans / "second", "--to", url)
+        assert done.code == 2
+        assert done.err.startswith(f"pvlr: DeployError: {url}: expected a running pvlr serve")
 
     def test_a_file(self, pvlr: Callable[..., Any], plans: Path, site: Path) -> None:
         done = pvlr("deploy", plans / "second", "--to", site, "--json")
