@@ -27,8 +27,9 @@ plan: first/engine.plan
 threads: 1
 cameras: {door: 'test://?fps=20&size=64x48'}
 events: {thresholds: {cat: 0}, labels: [cat], min_duration: 0.1}
-deploy: {probation: 0.5}
+deploy: {probation: 0.5, max_slowdown: 1000}
 """
+"""A busy machine is no reason to refuse a plan, or to return to the previous one."""
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def start(site: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.wait()
 
 
-def logged(site: Path, text: str, seconds: float = 30.0) -> str:
+def logged(site: Path, text: str, seconds: float = 180.0) -> str:
     """Wait until the log contains a text."""
     end = time.monotonic() + seconds
     while text not in (found := (site.parent / "log.txt").read_text()):
@@ -159,7 +160,7 @@ def test_hangup(
     logged(site, "the plan in use stays: DeployError")
     assert sha(load_config(site).plan.parent) == sha(plans / "second")  # type: ignore[union-attr]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 @pytest.mark.slow
