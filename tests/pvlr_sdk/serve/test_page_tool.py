@@ -137,6 +137,21 @@ def test_a_page_opened_after_the_video_has_ended_shows_its_last_frame(
     sync_api.expect(page.locator("#gallery")).to_contain_text("--snapshots DIR")
 
 
+def test_labels_that_a_restarted_server_no_longer_has_disappear(
+    serve: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
+    served = serve(DOOR)
+    page = visit(served.url)
+    rows = page.locator(".settings li")
+    sync_api.expect(rows).to_have_count(5)
+    answer = served.get("/v1/settings").json
+    answer["labels"] = [*answer["labels"][:2], {**answer["labels"][0], "label": "zebra"}]
+    page.route("**/v1/settings", lambda route: route.fulfill(json=answer))
+    page.get_by_label("Report cat", exact=True).click()
+    sync_api.expect(rows).to_have_count(3)
+    sync_api.expect(rows.last).to_contain_text("zebra")
+
+
 def test_uploads_that_fail_are_explained(
     serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
