@@ -111,7 +111,7 @@ def install(app: FastAPI) -> None:
     async def _of_parameters(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = " ".join(str(key) for key in first["loc"][1:]) or "request"
-        text = str(first["ctx"]["error"] if first["type"] == "value_error" else first["msg"])
+        text = str(first["msg"]).removeprefix("Value error, ")
         expected, got = text[0].lower() + text[1:], ascii(first.get("input"))[:100]
         return describe(errors.OptionError(name, expected=expected, got=got, hint="/docs describes all parameters."))
 

@@ -198,7 +198,7 @@ def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
     kind, context = first["type"], first.get("ctx", {})
     keys, written = _written_keys(raw, context.get("place", first["loc"]), missing=kind == "missing")
-    expected = str(context["error"] if kind == "value_error" else first["msg"])
+    expected = first["msg"].removeprefix("Value error, ")
     expected, got, hint = expected[0].lower() + expected[1:], repr(written), _HINT
     if kind == "missing":
         expected, got = "a value", "nothing"

@@ -69,6 +69,7 @@ class TestArguments:
     def test_another_server(self, pvlr: Callable[..., Any], plans: Path, answer: str) -> None:
         class Other(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(answer.encode())
