@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Dataset:
 
     Raises:
         SourceOpenError: the store is unknown.
-        OutputError: the folder cannot be created.
+        OutputError: the folder cannot be created; of each method: a file cannot be read or written.
     """
 
     def __init__(self, root: str, key: str) -> None:
@@ -60,16 +60,17 @@ class Dataset:
 
     def exists(self, name: str) -> bool:
         """Whether a file is there now."""
-        return bool(self._store.exists(f"{self._folder}/{name}"))
+        with self._reported(f"{self.address}/{name}"):
+            return bool(self._store.exists(f"{self._folder}/{name}"))
 
     def failed(self, name: str) -> int:
         """The number of rows with an error in a file, from its footer."""
-        with self._store.open(f"{self._folder}/{name}", "rb") as file:
+        with self._reported(f"{self.address}/{name}"), self._store.open(f"{self._folder}/{name}", "rb") as file:
             return int(json.loads(pq.read_metadata(file).metadata[_META])["failed"])
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of a file."""
-        with self._store.open(f"{self._folder}/{name}", "rb") as file:
+        with self._reported(f"{self.address}/{name}"), self._store.open(f"{self._folder}/{name}", "rb") as file:
             return pq.read_table(file, columns=columns)
 
     def write(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, about: dict[str, Any]) -> None:
@@ -99,10 +100,8 @@ class Dataset:
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that another run may have removed already."""
         for name in names:
-            try:
+            with self._reported(f"{self.address}/{name}"), suppress(FileNotFoundError):
                 self._store.rm_file(f"{self._folder}/{name}")
-            except FileNotFoundError:
-                continue
 
     @contextmanager
     def _reported(self, address: str) -> Iterator[None]:

@@ -133,7 +133,11 @@ class Job:
         plan = Path(self.plan)  # type: ignore[arg-type]
         # The manifest has the thresholds. Nothing is parsed: the signature is verified when the plan is loaded.
         bundle = [path for path in (plan, manifest_path(plan), labels_path(plan)) if path.is_file()]
-        files = [sha256(path.read_bytes()).hexdigest() for path in bundle]
+        try:
+            files = [sha256(path.read_bytes()).hexdigest() for path in bundle]
+        except OSError as error:
+            got, hint = error.strerror or str(error), "Check its permissions."
+            raise errors.PlanNotFoundError(str(plan), expected="a readable plan", got=got, hint=hint) from None
         options = {name: value for name, value in self.options.items() if value is not None}
         text = json.dumps([files, self.scores, options], sort_keys=True)
         return Dataset(self.out, blake2b(text.encode(), digest_size=8).hexdigest())

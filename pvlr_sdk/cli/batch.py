@@ -29,6 +29,7 @@ def batch(
             "--threshold", "-t", help="One threshold for all labels (0 to 1).", show_default="set by the plan"
         ),
     ] = None,
+    operating_point: options.OperatingPoint = "f1",
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="Keep at most this many tags per image.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Write the scores of all labels too.")] = False,
     fast_jpeg: Annotated[
@@ -92,6 +93,7 @@ def batch(
     from .screen import Screen, note
 
     check_choice("--engine", engine, _ENGINES)
+    point = {} if operating_point == "f1" else {"operating_point": operating_point}  # the default keeps a dataset's key
     job = Job(
         Input(source, tuple(exclude or ()), shard_size, Columns(id_column, image_column)),
         out,
@@ -99,7 +101,7 @@ def batch(
         scores,
         only_new,
         retry_failed,
-        {"threshold": threshold, "top_k": top_k, "reduced_jpeg": fast_jpeg, "precision": precision},
+        {"threshold": threshold, "top_k": top_k, "reduced_jpeg": fast_jpeg, "precision": precision, **point},
         {"device": device, "isolate": isolate, "num_threads": threads},
     )
     chosen = on_ray(address, workers=workers, threads=threads or 1) if engine == "ray" else here

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import errors
 from . import options
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ def bench(
     from ..diagnostics.bench.plot import plot as draw
     from .screen import Screen, note, print_json
 
+    if allowed is not None and old is None:
+        hint = "Add --compare OLD.json."
+        raise errors.OptionError("--fail-if-regression", expected="--compare with it", got="no --compare", hint=hint)
     if plot:
         check_matplotlib()
     limit = compare.share(allowed) if allowed is not None else None

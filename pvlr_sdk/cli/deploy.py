@@ -140,7 +140,10 @@ def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
     try:
         request = Request(base + path, data, headers, method=method)
         with build_opener(Stay).open(request, timeout=_TIMEOUT) as response:
-            return json.load(response)
+            answer = json.load(response)
+        if not isinstance(answer, dict) or "state" not in answer:
+            raise ValueError("the answer of another server")
+        return answer
     except HTTPError as error:
         raise _raised(base, error.code, error.read(100_000)) from None
     except (OSError, HTTPException, ValueError) as error:

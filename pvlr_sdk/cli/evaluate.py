@@ -18,6 +18,7 @@ def evaluate(
     plan: options.PlanArgument = None,
     split: options.Split = None,
     rename: options.Map = None,
+    operating_point: options.OperatingPoint = "f1",
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -40,6 +41,7 @@ def evaluate(
     [bold]Examples[/bold]
     pvlr eval --images photos/ --labels labels.csv
     pvlr eval engine.plan --images photos/ --labels labels.csv --split val --json
+    pvlr eval --images photos/ --labels labels.csv --operating-point precise
     pvlr eval --images photos/ --labels labels.csv --map voc_to_coco.json
     pvlr eval --images photos/ --labels labels.csv --map sofa=couch
     """
@@ -48,7 +50,14 @@ def evaluate(
     from ..tagger import Tagger
     from .screen import Screen, print_json, report_failed
 
-    with Tagger(plan, device=device, optimize="throughput", num_threads=threads, precision=precision) as tagger:
+    with Tagger(
+        plan,
+        operating_point=operating_point,
+        device=device,
+        optimize="throughput",
+        num_threads=threads,
+        precision=precision,
+    ) as tagger:
         table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
         with Screen(len(table.files), "Evaluating") as screen:
             report = measure(tagger, images, table, screen.step)

@@ -73,6 +73,7 @@ def serve(
     webhook: options.Webhook = None,
     video: options.Video = None,
     snapshots: options.Snapshots = None,
+    otlp: options.Otlp = None,
     systemd: options.Systemd = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -124,7 +125,7 @@ def serve(
         "probe_port": probe_port,
         "audit_log": audit_log and str(audit_log.absolute()),
     }
-    of_cameras = (threshold, min_duration, labels, deny, region, events, sqlite, mqtt, webhook, video, snapshots)
+    of_cameras = (threshold, min_duration, labels, deny, region, events, sqlite, mqtt, webhook, video, snapshots, otlp)
     if not (uris or config or loop or ca or insecure or any(option is not None for option in of_cameras)):
         given = {key: value for key, value in listen.items() if value is not None}
         where = _where(ServeConfig.model_validate(given))
@@ -152,6 +153,7 @@ def serve(
             "min_duration": min_duration,
         },
         serve=listen,
+        metrics={"otlp": otlp},
         sinks=build_sinks(events or [], sqlite, mqtt, webhook, video),
         stdout=False,
     )

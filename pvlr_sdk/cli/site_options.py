@@ -111,7 +111,7 @@ def _free_name(uri: str, taken: Mapping[str, Any]) -> str:
         text = Path(parsed.path if isinstance(parsed, PathUri) else parsed.device).stem
     else:
         text = uri.partition(":")[0]
-    base = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_")[:48] or "camera"
+    base = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.")[:48] or "camera"
     name, number = base, 2
     while name in taken:
         name, number = f"{base}-{number}", number + 1

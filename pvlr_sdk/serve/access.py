@@ -5,12 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 
 from .audit import Audit
@@ -105,8 +104,8 @@ class Guard:
     def _name_of(self, headers: Headers) -> str | None:
         kind, _, token = headers.get("authorization", "").partition(" ")
         name = self.tokens.name_of(token.strip()) if kind.lower() == "bearer" else None
-        for session in _sessions(headers.getlist("cookie")):
-            name = name or self.tokens.name_of_session(session)
+        for cookies in headers.getlist("cookie"):
+            name = name or self.tokens.name_of_session(cookie_parser(cookies).get(COOKIE, ""))
         return name
 
 
@@ -157,15 +156,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _sessions(cookies: Iterable[str]) -> list[str]:
-    found = []
-    for cookie in cookies:
-        try:
-            parsed = SimpleCookie(cookie)
-        except CookieError:
-            continue
-        if COOKIE in parsed:
-            found.append(parsed[COOKIE].value)
-    return found

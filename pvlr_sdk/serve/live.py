@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..stream import Observation
+from .access import Guard
 from .hub import Hub
 
 _MAX_VIEWERS = 32
@@ -34,12 +36,15 @@ class ViewerRequest(BaseModel):
 
 
 class Viewer:
-    """The connection to one browser."""
+    """The connection to one browser. It ends when ``allowed()`` is false, as after its token was removed."""
 
-    def __init__(self, hub: Hub, socket: WebSocket, cameras: list[str], labels: frozenset[str]) -> None:
+    def __init__(
+        self, hub: Hub, socket: WebSocket, cameras: list[str], labels: frozenset[str], allowed: Callable[[], bool]
+    ) -> None:
         self._hub = hub
         self._socket = socket
         self._labels = labels
+        self._allowed = allowed
         self._paused = False
         self._views = {name: _CameraView() for name in cameras}
 
@@ -64,7 +69,10 @@ class Viewer:
             count, fresh = hub.events_after(count)
             if fresh:
                 await self._send_json({"kind": "events", "events": fresh})
-            if stats_count != hub.stats_count:
+            if stats_count != hub.stats_count:  # once per second
+                if not self._allowed():
+                    await self._socket.close(_POLICY_VIOLATION, "signed out")
+                    return
                 stats_count = hub.stats_count
                 await self._send_json(hub.stats_message)
             for name, view in self._views.items():
@@ -120,7 +128,7 @@ class _CameraView:
         self.label = label
 
 
-def make_router(hub: Hub, cameras: list[str], labels: list[str]) -> APIRouter:
+def make_router(hub: Hub, cameras: list[str], labels: list[str], guard: Guard) -> APIRouter:
     """The route ``/v1/live``."""
     router = APIRouter()
     known = frozenset(labels)
@@ -133,7 +141,7 @@ def make_router(hub: Hub, cameras: list[str], labels: list[str]) -> APIRouter:
             return
         hub.viewers += 1
         try:
-            await Viewer(hub, socket, cameras, known).run()
+            await Viewer(hub, socket, cameras, known, lambda: guard.judge(socket.scope) is None).run()
         finally:
             hub.viewers -= 1
 

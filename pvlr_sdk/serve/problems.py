@@ -23,9 +23,9 @@ _WHEN = {
     403: "The request comes from a page of another site.",
     404: "Not found.",
     405: "The method is not allowed.",
-    408: "The image did not arrive in time.",
+    408: "The body did not arrive in time.",
     409: "The plan was not changed; `error` and the fields after it say why.",
-    413: "The image has too many bytes or pixels.",
+    413: "The body has too many bytes, or the image too many pixels.",
     415: "The Content-Type is not that of a JPEG, PNG or WebP image.",
     421: "The request's Host is not a name of this machine.",
     422: "A parameter or the image is invalid; `error` names the class.",
@@ -110,7 +110,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _of_parameters(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        name, text = " ".join(str(key) for key in first["loc"][1:]) or "request", str(first["msg"])
+        name = " ".join(str(key) for key in first["loc"][1:]) or "request"
+        text = str(first["msg"]).removeprefix("Value error, ")
         expected, got = text[0].lower() + text[1:], ascii(first.get("input"))[:100]
         return describe(errors.OptionError(name, expected=expected, got=got, hint="/docs describes all parameters."))
 

@@ -18,7 +18,7 @@ _HASH = "hash:"
 _ONLY = "token"
 """The name of a token without one."""
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-_HEX = re.compile("[0-9a-f]{64}")
+_HEX = re.compile("[0-9a-fA-F]{64}")
 _LARGEST = 1_000_000
 _PAUSE = 1.0
 """Seconds between two looks at the file."""
@@ -128,8 +128,12 @@ def read_tokens(path: Path) -> dict[str, str]:
             hint = "A name has letters, digits and _ . @ - only."
             got = f"{len(words)} words"  # never the token itself
             raise errors.OptionError(where, expected="NAME TOKEN, with a new name", got=got, hint=hint)
-        if token.startswith(_HASH) and _HEX.fullmatch(token.removeprefix(_HASH)):
-            found[name] = token.removeprefix(_HASH)
+        if token.startswith(_HASH):
+            digits = token.removeprefix(_HASH)
+            if not _HEX.fullmatch(digits):  # taken for a token, it would be one that the file reveals
+                expected, got = f"64 hexadecimal digits after {_HASH}", f"{len(digits)} characters"
+                raise errors.OptionError(where, expected=expected, got=got, hint="Make the hash again.")
+            found[name] = digits.lower()
         else:
             check_token(token, where)
             found[name] = token_hash(token)

@@ -77,7 +77,7 @@ async def read_body(
             if arrived:
                 arrived(len(chunk))
     if limit.cancelled_caught:
-        raise ProblemError(408, f"The image did not arrive within {seconds:g} s.", Connection="close")
+        raise ProblemError(408, f"The body did not arrive within {seconds:g} s.", Connection="close")
     return bytes(body)
 
 
@@ -97,4 +97,4 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None
 
 
 def _reject_size(limit: str, got: str) -> NoReturn:
-    raise errors.ImageSizeError("image", expected=f"at most {limit}", got=got, hint="Send a smaller image.")
+    raise errors.ImageSizeError("body", expected=f"at most {limit}", got=got, hint="Send a smaller one.")

@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from ..bundle.catalogue import is_model
 from ..bundle.schema import OperatingPoint
@@ -153,10 +154,11 @@ class SiteConfig(Section):
 
     @model_validator(mode="after")
     def _sinks_have_cameras(self) -> SiteConfig:
-        for sink in self.sinks:
-            for name in (isinstance(sink, FrameSinkSettings) and sink.cameras) or ():
+        for number, sink in enumerate(self.sinks):
+            for position, name in enumerate((isinstance(sink, FrameSinkSettings) and sink.cameras) or ()):
                 if name not in self.cameras:
-                    raise ValueError(f"cameras of this site in {sink.kind}, not {name!r}")
+                    place = ("sinks", number, "cameras", position)
+                    raise PydanticCustomError("unknown_camera", "A camera of this site", {"place": place})
         return self
 
     @field_validator("plan", "previous_plan", mode="wrap")
@@ -195,18 +197,21 @@ def load_config(path: str | os.PathLike[str]) -> SiteConfig:
 def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
     kind, context = first["type"], first.get("ctx", {})
-    keys, written = _written_keys(raw, first["loc"], missing=kind == "missing")
-    expected, got, hint = first["msg"][0].lower() + first["msg"][1:], repr(written), _HINT
+    keys, written = _written_keys(raw, context.get("place", first["loc"]), missing=kind == "missing")
+    expected = first["msg"].removeprefix("Value error, ")
+    expected, got, hint = expected[0].lower() + expected[1:], repr(written), _HINT
     if kind == "missing":
         expected, got = "a value", "nothing"
     elif kind == "unknown_key":
         keys, expected, got = [*keys, context["key"]], "a known key", repr(context["key"])
         hint = _closest(context["key"], context["known"])
-    elif kind == "union_tag_invalid":
+    elif kind == "unknown_camera":
+        hint = _closest(str(written), list(raw["cameras"]))
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
         # Not the context's tag: it may be the value of an environment variable.
-        known, tag = context["expected_tags"].replace("'", "").split(", "), str(written["kind"])
-        keys, expected, got = [*keys, "kind"], f"one of {', '.join(known)}", repr(tag)
-        hint = _closest(tag, known)
+        known, tag = [str(sink.model_fields["kind"].default) for sink in SINKS], written.get("kind")
+        keys, expected, got = [*keys, "kind"], f"one of {', '.join(known)}", "nothing" if tag is None else repr(tag)
+        hint = _closest(str(tag), known)
     return ConfigError(f"{source}: {'.'.join(keys) or 'top level'}", expected=expected, got=got, hint=hint)
 
 

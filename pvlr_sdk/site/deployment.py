@@ -17,6 +17,7 @@ from ..bundle.catalogue import find_plan
 from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
+from .factory import make_detectors
 from .loading import Commit, accept, beside, in_turn
 from .place import Place, fingerprint, in_progress
 from .site import Site
@@ -47,7 +48,7 @@ class Deployment:
         site: its cameras give the frames of a trial, and its events continue; None: there are no cameras.
         path: the site file that names the plan; None: changes hold until the end of the process.
         settings: limits of a change.
-        check: raises what is wrong with a new plan.
+        check: raises what is wrong with a new plan; None: its thresholds must fit the site's.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class Deployment:
         site: Site | None = None,
         path: Path | None = None,
         settings: DeployConfig | None = None,
-        check: Callable[[Tagger], object] = lambda tagger: None,
+        check: Callable[[Tagger], object] | None = None,
     ) -> None:
-        self._tagger, self._site, self._check = tagger, site, check
+        self._tagger, self._site = tagger, site
+        self._exchange = lambda other: (site or tagger).exchange(other)
+        self._check = check or (lambda candidate: make_detectors(site.config, candidate) if site else None)
         self._place = Place(path) if path else None
         self._settings = settings or DeployConfig()
-        self._busy = threading.Lock()
-        self._loading = False
+        self._busy, self._loading = threading.Lock(), False
         self._times: deque[float] = deque(maxlen=64)
         self._probation: Probation | None = None
         self._kept: Tagger | None = None
@@ -209,7 +211,7 @@ class Deployment:
         identity, running = fingerprint(plan), self._running
 
         def commit(candidate: Tagger, trial: Trial) -> None:
-            self._check(candidate)
+            self._check(candidate)  # before the site file names it
             if not back:
                 trial.check(self._settings, str(plan))
             if self._place and record:
@@ -246,9 +248,6 @@ class Deployment:
             raise errors.DeployError(str(before), expected="the files of the running plan", got="others", hint=hint)
         return in_turn(self._tagger, self._site, plan, before, commit, back), None
 
-    def _exchange(self, other: Tagger) -> None:
-        (self._site or self._tagger).exchange(other)
-
     def _watch(self, probation: Probation, before: Path, running: str, replaced: Any, text: Any) -> None:
         """Bring the previous plan back if the new one fails on probation."""
         reason = None
@@ -271,7 +270,9 @@ class Deployment:
                         self._exchange(self._tagger.load(before, allow_rollback=True))
             except errors.PvlrError as error:
                 _log.error("the previous plan cannot return: %s", error)
-                reason = f"{reason}; the previous plan cannot return: {error}"
+                self._reason = f"{reason}; the previous plan cannot return: {error}"
+                self._end_probation()
+                return
             self._running, self._text, self._previous, self._reason = running, replaced, None, reason
             self._end_probation()
             self._restore()

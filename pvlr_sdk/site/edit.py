@@ -104,12 +104,14 @@ def _flow(value: Any) -> str:
         return f"{{{', '.join(f'{_flow(key)}: {_flow(item)}' for key, item in value.items())}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_flow, value))}]"
+    import yaml
+
+    if isinstance(value, float):
+        return yaml.safe_dump(value).partition("\n")[0]  # 1.0e-05: to YAML, the 1e-05 of JSON is a string
     if not isinstance(value, str):
         return json.dumps(value)
     if value.isidentifier() and _load(value) == value:
         return value
-    import yaml
-
     return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=sys.maxsize).rstrip("\n")
 
 

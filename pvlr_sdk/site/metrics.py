@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +130,10 @@ class _SiteCollector(Collector):
             (CounterMetricFamily, "lost", "Items lost by a sink."),
             (GaugeMetricFamily, "waiting", "Items in the queue of a sink."),
         ):
-            samples = [([sink["name"]], sink[key]) for sink in stats["sinks"]]
-            yield make_family(kind, f"sink_{key}", text, ["sink"], samples)
+            totals = Counter[str]()  # two webhooks of one host share a name; Prometheus would drop the second sample
+            for sink in stats["sinks"]:
+                totals[sink["name"]] += sink[key]
+            yield make_family(kind, f"sink_{key}", text, ["sink"], (([name], total) for name, total in totals.items()))
 
 
 def _camera_metrics(cameras: dict[str, dict[str, Any]]) -> Iterator[Metric]:

@@ -37,13 +37,24 @@ class Place:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Exclude other processes that deploy to this site. Raises DeployError if one does."""
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        """Exclude other processes that deploy to this site.
+
+        Raises:
+            DeployError: one does.
+            OutputError: the folder cannot be opened or locked.
+        """
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise in_progress(str(self._path)) from None
+            except OSError as error:  # a network file system without locks
+                raise self._unusable(error) from None
             yield
-        except BlockingIOError:
-            raise in_progress(str(self._path)) from None
         finally:
             os.close(descriptor)
 
@@ -94,7 +105,8 @@ class Place:
         return target / plan.name
 
     def text_of(self, plan: Path) -> str:
-        """How the site file names a plan."""
+        """How the site file names a plan, whatever the working directory is then."""
+        plan = Path(os.path.abspath(plan))
         with suppress(ValueError):
             plan = plan.relative_to(self._folder)
         return str(plan).replace("$", "$$")
@@ -115,6 +127,10 @@ class Place:
             _remove(folder)
             with suppress(OSError):  # others are in it
                 folder.parent.rmdir()
+
+    def _unusable(self, error: OSError) -> errors.OutputError:
+        got, hint = error.strerror or str(error), "Check the folder of the site file and its permissions."
+        return errors.OutputError(str(self._folder), expected="a folder to lock", got=got, hint=hint)
 
 
 def fingerprint(plan: Path) -> str:

@@ -97,6 +97,7 @@ class Site:
         self._open: dict[str, Event] = {}
         self._count = 0
         self._lock = threading.Lock()
+        self._configuring = threading.RLock()  # an exchange must not bring older settings back
         self._reason = "stopped"
         self._began = time.monotonic()
         self._seen = dict.fromkeys(config.cameras, self._began)
@@ -168,15 +169,16 @@ class Site:
         Raises:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
-        labels, before = self._tagger.labels, self._config.events
-        try:
-            for name, detector in self._detectors.items():
-                detector.configure(event_settings(events, self._config.cameras[name], labels), self._tagger.thresholds)
-        except PvlrError:
-            for name, detector in self._detectors.items():
-                detector.configure(event_settings(before, self._config.cameras[name], labels))
-            raise
-        self._config = self._config.model_copy(update={"events": events})
+        with self._configuring:
+            labels, thresholds, before = self._tagger.labels, self._tagger.thresholds, self._config.events
+            try:
+                for name, detector in self._detectors.items():
+                    detector.configure(event_settings(events, self._config.cameras[name], labels), thresholds)
+            except PvlrError:
+                for name, detector in self._detectors.items():
+                    detector.configure(event_settings(before, self._config.cameras[name], labels))
+                raise
+            self._config = self._config.model_copy(update={"events": events})
 
     def exchange(self, other: Tagger) -> None:
         """Exchange the plan with that of another tagger with the same labels, between two frames; events continue.
@@ -184,9 +186,10 @@ class Site:
         Raises:
             OptionError: the other plan's thresholds do not fit the configured ones; nothing is changed then.
         """
-        make_detectors(self._config, other)
-        self._tagger.exchange(other)
-        self.configure(self._config.events.model_copy())
+        with self._configuring:
+            make_detectors(self._config, other)
+            self._tagger.exchange(other)
+            self.configure(self._config.events.model_copy())
 
     def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
         """The newest events, oldest first: at most ``limit`` of the last thousand.

@@ -46,11 +46,6 @@ class Trial:
         times = [median(result.timing["inference"] for result in results) for results in (before, after)]
         return cls(len(same) if live else 0, sum(same) / len(same) if live else None, *times)
 
-    @property
-    def slowdown(self) -> float:
-        """The new plan's time as a multiple of the running one's."""
-        return self.after_ms / max(self.before_ms, 1e-6)
-
     def check(self, settings: DeployConfig, source: str) -> None:
         """Raises DeployError if the new plan is slower, or disagrees more, than the settings allow."""
         if too_slow(self.before_ms, self.after_ms, settings.max_slowdown):

@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ... import errors
+from ...frames import images
 from ...inference import golden
 from ...tagger import Tagger
 from . import machine, sampling
@@ -51,7 +51,7 @@ def bench(
     if not seconds > 0:
         raise errors.OptionError("seconds", expected="more than 0", got=str(seconds), hint="10 is the default.")
     step = progress or (lambda: None)
-    data = Path(image).read_bytes() if image is not None else synthetic_jpeg()
+    data = images.read(image) if image is not None else synthetic_jpeg()
     before = machine.state()
     began = time.perf_counter()
     with Tagger(plan, **options) as tagger:

@@ -53,10 +53,10 @@ function fields({ properties }) {
 }
 
 function command(path, method, { requestBody }) {
-  const kinds = Object.keys(requestBody?.content ?? {});
-  const body = kinds.length === 0 ? "" : kinds.includes("multipart/form-data") ? " -F file=@photo.jpg" : ` -H 'Content-Type: application/json' -d '{"thresholds": {"person": 0.7}}'`;
+  const form = requestBody?.content["multipart/form-data"];
+  const sent = form ? " -F file=@photo.jpg" : method === "put" ? ` -H 'Content-Type: application/json' -d '{"thresholds": {"person": 0.7}}'` : "";
   const token = secured ? ' -H "Authorization: Bearer $PVLR_TOKEN"' : "";
-  return `curl${method === "put" ? " -X PUT" : ""}${token}${body} '${location.origin}${path}'`;
+  return `curl${form || method === "get" ? "" : ` -X ${method.toUpperCase()}`}${token}${sent} '${location.origin}${path}'`;
 }
 
 function table(title, names, rows) {

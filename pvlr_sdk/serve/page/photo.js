@@ -64,5 +64,6 @@ function explain(status, name) {
   if (status === 401) return "You are signed out. Reload the page to sign in again.";
   if (status === 408 || status === 503) return "The server is busy. Try again in a moment.";
   if (status === 413) return `“${name}” is too large. Choose an image with at most 16 MB and 40 megapixels.`;
+  if (status !== 422) return `The server answered ${status}; see its log.`;
   return `“${name}” is not a complete JPEG, PNG or WebP image. Choose another file, or save the photo as JPEG first.`;
 }

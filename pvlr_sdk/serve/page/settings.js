@@ -35,6 +35,13 @@ export class Settings {
       const own = answer.own_labels.map((name) => ` ${name} reports the labels of its own settings.`).join("");
       this.message.textContent = `${before}${kept}${own}`;
       this.answer = answer;
+      // A server that starts again may have a plan with other labels, and refuses a change that names an old one.
+      const labels = new Set(answer.labels.map((one) => one.label));
+      for (const [label, row] of this.rows) {
+        if (labels.has(label)) continue;
+        row.element.remove();
+        this.rows.delete(label);
+      }
     }
     for (const one of this.answer?.labels ?? []) {
       if (!this.rows.has(one.label)) this.add(one.label);

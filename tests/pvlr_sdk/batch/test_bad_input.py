@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,6 +85,23 @@ def test_a_tar_that_is_cut_short(run, tmp_path, images, make_tar, rows, where):
     (failed,) = [name for name, row in found.items() if row["error"]]
     assert found[failed]["error"]["type"] == "ImageDecodeError"
     assert failed == (str(archive) if where == "header" else f"{archive}/{'c' if where == 'gz' else 'b'}.jpg")
+
+
+def test_a_damaged_file_of_the_dataset(run, photos):
+    """Its failed rows are counted, to tag them again."""
+    damaged = next(Path(run(photos).dataset).glob("*.parquet"))
+    damaged.write_bytes(b"PAR1 no more")
+    with pytest.raises(errors.OutputError, match=damaged.name):
+        run(photos, retry_failed=True)
+
+
+def test_a_plan_without_rights(run, photos, monkeypatch):
+    def denied(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(errors.PlanNotFoundError, match="a readable plan, got Permission denied"):
+        run(photos)
 
 
 def test_a_target_that_is_no_folder(run, photos, tmp_path):

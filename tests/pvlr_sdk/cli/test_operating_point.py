@@ -1,4 +1,4 @@
-"""``--operating-point`` of tag, watch and serve, and both thresholds in labels and thresholds."""
+"""``--operating-point`` of tag, eval, batch, watch and serve, and both thresholds in labels and thresholds."""
 
 from __future__ import annotations
 
@@ -26,6 +26,36 @@ def test_tag_uses_the_best_f1_unless_told_otherwise(pvlr, two_points, folder):
     assert thresholds("--operating-point", "precise").items() <= precise.items()
     assert set(thresholds("--operating-point", "precise", "--threshold", 0).values()) == {0.0}
     done = pvlr("tag", folder / "a.jpg", "--plan", two_points, "--operating-point", "recall")
+    assert (done.code, done.out) == (2, "")
+    assert "operating_point: expected one of f1, precise, got 'recall'" in done.err
+
+
+def test_eval_measures_the_tags_at_either_point(pvlr, two_points, folder):
+    (folder / "labels.csv").write_text("file,person\na.jpg,1\nb.png,1\n")
+    low, high = np.full(5, 1e-6, np.float32), np.full(5, 0.999999, np.float32)
+    write_thresholds(Bundle.open(two_points), low, high)
+
+    def recall(*extra):
+        done = pvlr("eval", two_points, "--images", folder, "--labels", folder / "labels.csv", "--json", *extra)
+        assert (done.code, done.err.count("OptionError")) == (0, 0)
+        return json.loads(done.out)["OR"]
+
+    assert (recall(), recall("--operating-point", "f1"), recall("--operating-point", "precise")) == (100.0, 100.0, 0.0)
+
+
+def test_batch_writes_a_dataset_for_each_point(pvlr, two_points, folder, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def dataset(*extra):
+        done = pvlr("batch", folder, "--out", tmp_path / "out", "--plan", two_points, "--json", *extra)
+        assert (done.code, done.err) == (0, "")
+        return json.loads(done.out)["dataset"]
+
+    assert dataset() == dataset("--operating-point", "f1") != dataset("--operating-point", "precise")
+    rows = parquet.read_table(dataset("--operating-point", "precise")).to_pylist()
+    limits = {tag["label"]: round(tag["threshold"], 6) for row in rows for tag in row["tags"]}
+    assert limits.items() <= {"person": 0.7, "cat": 0.8, "coffee cup": 0.9, "rocket": 0.95, "dining table": 0.6}.items()
+    done = pvlr("batch", folder, "--out", tmp_path / "out", "--plan", two_points, "--operating-point", "recall")
     assert (done.code, done.out) == (2, "")
     assert "operating_point: expected one of f1, precise, got 'recall'" in done.err
 

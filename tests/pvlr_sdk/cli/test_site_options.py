@@ -36,3 +36,15 @@ def test_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_of_certificates_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(errors.OptionError, match="ca: expected a file of certificates"):
         make_cameras(build_config(None, ["https://door/"], ca=tmp_path / "none.pem"))
+
+
+def test_names_from_paths_are_valid() -> None:
+    """The name of a camera is never hidden, nor a parent folder."""
+    assert list(build_config(None, [".hidden.mp4", "..", "."]).cameras) == ["hidden", "camera", "camera-2"]
+
+
+@pytest.mark.parametrize("command", ["watch", "serve"])
+def test_a_collector_of_metrics(pvlr, plan: Path, command: str) -> None:
+    done = pvlr(command, "test://", "--plan", plan, "--otlp", "ftp://collector", "--check")
+    assert done.code == 2
+    assert "metrics.otlp: expected" in done.err

@@ -147,6 +147,17 @@ def test_bad_share(text: str) -> None:
         compare.share(text)
 
 
+def test_an_image_that_is_missing(plan: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.ImageNotFoundError, match=r"none\.jpg"):
+        measure.bench(plan, image=tmp_path / "none.jpg")
+
+
+def test_a_limit_without_an_earlier_report_would_never_be_exceeded(plan: Path) -> None:
+    done = CliRunner().invoke(app, ["bench", str(plan), "--fail-if-regression", "5%"])
+    assert isinstance(done.exception, errors.OptionError)
+    assert "expected --compare with it" in str(done.exception)
+
+
 def test_the_command_compares_fails_and_draws(plan: Path, report: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "old.json").write_text(json.dumps(slowed(report, 1e-3)))

@@ -44,7 +44,9 @@ class Answer:
 
 
 class Served:
-    """A server, and the site behind it."""
+    """A server, and the site behind it. A response may take ``patience`` seconds."""
+
+    patience = 20.0
 
     def __init__(self, tagger: Any, site: Site | None, settings: ServeSettings) -> None:
         from pvlr_sdk.serve.server import WebServer
@@ -67,7 +69,7 @@ class Served:
             self.failures.append(error)
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -96,7 +98,10 @@ class Served:
 
 @pytest.fixture
 def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
-    """Starts servers: ``cameras`` and ``events`` as in a site's file; further names are settings of the server."""
+    """Starts servers: ``cameras`` and ``events`` as in a site's file; further names are settings of the server.
+
+    The cameras share an ``engine`` that is a tagger; another one is for the uploads alone.
+    """
     running: list[Served] = []
 
     def start(
@@ -105,7 +110,8 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
         site = None
         if cameras:
             raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": {**ALWAYS, **(events or {})}}
-            site = Site(SiteConfig.parse(raw, source="test"), tagger=tagger)
+            shared = engine if isinstance(engine, Tagger) else tagger
+            site = Site(SiteConfig.parse(raw, source="test"), tagger=shared)
         running.append(Served(engine or tagger, site, ServeSettings(port=0, **settings)))
         return running[-1]
 

@@ -127,6 +127,7 @@ def test_invalid_settings_change_nothing(serve, change, status, error):
     before = served.get("/v1/settings").json
     answer = put(served, change)
     assert (answer.status, answer.json["error"]) == (status, error)
+    assert not answer.json["detail"].startswith("image")
     assert served.get("/v1/settings").json == before
 
 

@@ -137,9 +137,26 @@ def test_a_page_opened_after_the_video_has_ended_shows_its_last_frame(
     sync_api.expect(page.locator("#gallery")).to_contain_text("--snapshots DIR")
 
 
-def test_uploads_that_fail_are_explained(serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path) -> None:
+def test_labels_that_a_restarted_server_no_longer_has_disappear(
+    serve: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
+    served = serve(DOOR)
+    page = visit(served.url)
+    rows = page.locator(".settings li")
+    sync_api.expect(rows).to_have_count(5)
+    answer = served.get("/v1/settings").json
+    answer["labels"] = [*answer["labels"][:2], {**answer["labels"][0], "label": "zebra"}]
+    page.route("**/v1/settings", lambda route: route.fulfill(json=answer))
+    page.get_by_label("Report cat", exact=True).click()
+    sync_api.expect(rows).to_have_count(3)
+    sync_api.expect(rows.last).to_contain_text("zebra")
+
+
+def test_uploads_that_fail_are_explained(
+    serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served = serve(max_bytes=100_000)
-    page = visit(served.url, allow="status of 4(13|22)|ERR_CONNECTION_REFUSED|WebSocket")
+    page = visit(served.url, allow="status of (413|422|500)|ERR_CONNECTION_REFUSED|WebSocket")
     sync_api.expect(page.locator("#none")).to_contain_text("No cameras.")
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "big.jpg").write_bytes(bytes(200_000))
@@ -150,6 +167,10 @@ def test_uploads_that_fail_are_explained(serve: Callable[..., Any], visit: Calla
     sync_api.expect(message).to_contain_text("“big.jpg” is too large.")
     page.set_input_files("#file", CHELSEA)
     sync_api.expect(message).to_contain_text(" ms")
+    with monkeypatch.context() as patched:
+        patched.setattr(served.server._uploads, "_work", lambda *_: 1 / 0)
+        page.set_input_files("#file", tmp_path / "notes.txt")
+        sync_api.expect(message).to_have_text("The server answered 500; see its log.")
     served.close()
     page.set_input_files("#file", tmp_path / "notes.txt")
     sync_api.expect(message).to_have_text("The server does not answer. Is it still running?")
@@ -160,8 +181,16 @@ def test_the_documentation_of_the_api(serve: Callable[..., Any], visit: Callable
     page = visit(f"{served.url}/docs")
     for name in ("POST /v1/tag", "PUT /v1/settings", "GET /v1/cameras/{name}/attention", "GET /metrics"):
         page.get_by_role("heading", name=name, exact=True).wait_for()
-    command = page.get_by_role("region", name="POST /v1/tag").locator("code").last
-    sync_api.expect(command).to_have_text(f"curl -F file=@photo.jpg '{served.url}/v1/tag'")
+    change = """-H 'Content-Type: application/json' -d '{"thresholds": {"person": 0.7}}' """
+    for name, options in (
+        ("POST /v1/tag", "-F file=@photo.jpg "),
+        ("PUT /v1/settings", f"-X PUT {change}"),
+        ("POST /v1/reload", "-X POST "),  # without a body: the plan of the site file
+        ("POST /v1/rollback", "-X POST "),
+        ("GET /v1/plan", ""),
+    ):
+        command = page.get_by_role("region", name=name, exact=True).locator("code").last
+        sync_api.expect(command).to_have_text(f"curl {options}'{served.url}{name.split()[1]}'")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,6 +8,8 @@ import socket
 import subprocess
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from pvlr_sdk import errors
 from pvlr_sdk.serve.tokens import Tokens, read_tokens, session_of, token_hash
@@ -31,9 +33,10 @@ def look_at_once(monkeypatch):
 
 def test_a_file_of_names_tokens_and_hashes(tmp_path):
     path = tmp_path / "tokens"
-    path.write_text(f"# who may\n\nanna {ANNA}\n  bert hash:{token_hash(BERT)}\n")
+    path.write_text(f"# who may\n\nanna {ANNA}\n  bert hash:{token_hash(BERT)}\ncarl hash:{token_hash('c').upper()}\n")
     tokens = Tokens(None, path)
     assert tokens.required
+    assert tokens.name_of("c") == "carl"
     assert (tokens.name_of(ANNA), tokens.name_of(BERT), tokens.name_of(ANNA + "x")) == ("anna", "bert", None)
     assert tokens.name_of_session(session_of(BERT)) == "bert"
     # Neither a token nor what stands in a file is a session.
@@ -63,7 +66,8 @@ def test_one_token_alone_and_none():
         (f"anna {ANNA}\nanna {BERT}\n", "line 2 of token_file: expected NAME TOKEN, with a new name"),
         (f"anna {ANNA} x\n", "got 3 words"),
         (f"an;na {ANNA}\n", "A name has letters"),
-        ("anna hash:123\n", "expected at least 16"),
+        ("anna hash:123\n", "line 1 of token_file: expected 64 hexadecimal digits after hash:"),
+        (f"anna hash:{token_hash(ANNA)[:-1]}\n", "got 63 characters"),
         (
             "anna \u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\n",
             "other characters than ASCII",
@@ -96,6 +100,20 @@ def test_a_changed_file_holds_at_once_and_an_invalid_one_never(serve, tmp_path):
     assert served.get("/v1/labels", **bearer(BERT)).status == 200
     told = [(line["action"], line["result"]) for line in lines(audit) if line["action"] == "tokens"]
     assert told == [("tokens", "invalid"), ("tokens", "invalid"), ("tokens", "ok")]
+
+
+def test_an_open_page_ends_with_its_token(serve, tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text(f"anna {ANNA}\nbert {BERT}\n")
+    served = serve({"door": "test://?fps=30&size=64x48"}, token_file=path)
+    url = f"ws://127.0.0.1:{served.port}/v1/live"
+    with connect(url, additional_headers=bearer(ANNA)) as anna, connect(url, additional_headers=bearer(BERT)) as bert:
+        assert "hello" in anna.recv(20)
+        path.write_text(f"bert {BERT}\n")
+        with pytest.raises(ConnectionClosed) as ended:
+            list(iter(lambda: anna.recv(20), None))
+        assert ended.value.rcvd.code == 1008
+        assert bert.recv(20)
 
 
 def test_sessions_survive_a_restart(serve, tmp_path):

@@ -77,7 +77,10 @@ def test_variables(monkeypatch):
         ({"cameras": {"a": {"uri": "0", "region": [0, 0, 2, 1]}}}, "cameras.a.region.2: expected"),
         ({"operating_point": "recall"}, "site.yaml: operating_point: expected input should be 'f1' or 'precise'"),
         ({"events": {"margin": 2}}, "events.margin: expected input should be less than or equal to 1, got 2."),
-        ({"sinks": [{"kind": "video", "folder": "v", "cameras": ["dor"]}]}, "not 'dor'"),
+        ({"sinks": [{"kind": "video", "folder": "v", "cameras": ["dor"]}]},
+         "site.yaml: sinks.0.cameras.0: expected a camera of this site, got 'dor'. Did you mean 'door'?"),
+        ({"sinks": [{"path": "x"}]}, "sinks.0.kind: expected one of jsonl, sqlite, mqtt, webhook, video, got nothing."),
+        ({"plan": "~nobody-of-this-name/x"}, "site.yaml: plan: expected a path of an existing user, got '~nobody"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(raw, message):
@@ -93,6 +96,7 @@ def test_the_value_of_a_variable_never_shows(monkeypatch):
         {"sinks": [{"kind": "mqtt", "url": "mqtt://h", "password": ["$SECRET"]}]},
         {"sinks": [{"kind": "$SECRET"}]},
         {"cameras": {"a": {"uri": ["$SECRET"]}}},
+        {"sinks": [{"kind": "video", "folder": "v", "cameras": ["$SECRET"]}], "serve": {"token": "$SECRET"}},
     ):
         with pytest.raises(errors.ConfigError) as caught:
             parse(**raw)

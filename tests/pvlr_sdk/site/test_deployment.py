@@ -151,6 +151,13 @@ def test_a_folder_that_cannot_be_written(deployment: Deployment, folder: Path, p
     assert (folder / "site.yaml").read_text() == before
 
 
+def test_a_folder_that_is_gone(deployment: Deployment, folder: Path) -> None:
+    """The thread that waits for SIGHUP goes on after an error of the SDK only."""
+    shutil.rmtree(folder)
+    with pytest.raises(errors.OutputError, match="a folder to lock"):
+        deployment.reload()
+
+
 class TestReload:
     def test_the_site_file_decides(self, deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
         text = (folder / "site.yaml").read_text()
@@ -159,6 +166,19 @@ class TestReload:
         assert tagger.info["sha256"] == sha(plans / "second")
         deployment.rollback()
         assert tagger.info["sha256"] == sha(plans / "first")
+
+    def test_a_rollback_names_a_plan_that_was_opened_by_a_relative_path(
+        self, folder: Path, plans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Relative to the working directory then, and to the site file at the next start."""
+        monkeypatch.chdir(tmp_path)
+        file = folder.relative_to(tmp_path) / "site.yaml"
+        with make_tagger(load_config(file)) as tagger:
+            deployment = Deployment(tagger, None, file, DeployConfig(probation=0, max_slowdown=1000))
+            file.write_text(file.read_text().replace("first/", f"{plans}/second/"))
+            deployment.reload()
+            deployment.rollback()
+        assert keys(folder)[0] == "first/engine.plan"
 
     def test_a_refused_plan_is_no_longer_named(self, deployment: Deployment, folder: Path, plans: Path) -> None:
         """Or the next start would fail."""

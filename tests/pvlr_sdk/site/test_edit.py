@@ -22,6 +22,7 @@ CAR, LABELS = ("events", "thresholds", "car"), ("events", "labels")
         ("{cameras: {a: 0}}\n", {CAR: 0.5}, "{cameras: {a: 0}, events: {thresholds: {car: 0.5}}}\n"),
         ("events:\n  margin: 0  # x\n\nb: 1\n", {CAR: 0.5},
          "events:\n  margin: 0  # x\n  thresholds: {car: 0.5}\n\nb: 1\n"),
+        ("events: {thresholds: {car: 0.7}}\n", {CAR: 0.00001}, "events: {thresholds: {car: 1.0e-05}}\n"),
         ("events: {thresholds: {car: 0.7}}  # x\n", {CAR: 0.5}, "events: {thresholds: {car: 0.5}}  # x\n"),
         (
             "events:\n  thresholds:\n    # of cars\n    car: 0.7  # x\n    dog: 1\n# y\nb: 1\n",

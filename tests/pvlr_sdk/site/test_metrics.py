@@ -74,6 +74,20 @@ def test_the_histograms_count_each_tagged_frame_once(run_site):
     assert value("pvlr_healthy") == 1
 
 
+def test_sinks_of_one_name_are_one_series(tagger, tmp_path):
+    """The address of a webhook is secret, so its name has the host alone."""
+    hooks = [{"kind": "webhook", "url": f"http://127.0.0.1:1/{name}", "queue": str(tmp_path / name)} for name in "ab"]
+    raw = {"cameras": {"door": "test://?fps=60&size=64x48&frames=30"}, "sinks": hooks,
+           "events": {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}}  # fmt: skip
+    site = Site(SiteConfig.parse(raw, source="test"), tagger=tagger)
+    registry = make_registry(tagger, site)
+    site.run()
+    lines = generate_latest(registry).decode().splitlines()
+    names = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+    assert len(names) == len(set(names))
+    assert registry.get_sample_value("pvlr_sink_waiting", {"sink": "webhook 127.0.0.1:1"}) == 4  # on and off, twice
+
+
 def test_a_name_that_is_no_text_breaks_nothing():
     tagger = SimpleNamespace(info={"name": "half\ud800", "backend": "openvino", "precision": "fp32"})
     assert 'name="half?"' in generate_latest(make_registry(tagger, None)).decode()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
 from pvlr_sdk.site import Site, load_config
 from pvlr_sdk.site.config import DeployConfig
 from pvlr_sdk.site.deployment import Deployment
@@ -107,6 +110,48 @@ def test_a_plan_that_fails_on_probation_returns_to_the_previous_one(
     assert (deployment.status.state, deployment.status.reason) == ("in use", undone[0])
     with pytest.raises(errors.DeployError, match="previous plan"):
         deployment.rollback()
+
+
+def test_a_plan_whose_thresholds_do_not_fit_is_not_named(
+    running: Callable[..., tuple[Site, Deployment]], plans: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Or the next start would fail: the lower threshold of the site is above that of the new plan."""
+    file = folder / "site.yaml"
+    file.write_text(file.read_text().replace("{thresholds: {cat: 0}", "{off_thresholds: {cat: 0.3}"))
+    shutil.copytree(plans / "second", tmp_path / "second")
+    write_thresholds(Bundle.open(tmp_path / "second/engine.plan"), np.full(5, 0.2, np.float32))
+    before = file.read_text()
+    _, deployment = running(probation=0, max_slowdown=1000)
+    with pytest.raises(errors.OptionError, match="off threshold"):
+        deployment.deploy(tmp_path / "second")
+    assert file.read_text() == before
+    assert not list(folder.glob("plans/*"))
+    assert deployment.status.plan == sha(plans / "first")
+
+
+def test_a_previous_plan_that_cannot_return(
+    running: Callable[..., tuple[Site, Deployment]], plans: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not reported as returned, and the plan in use stays the one that can be named and exchanged."""
+    _, deployment = running(probation=60, max_slowdown=1000)
+    undone: list[str] = []
+    deployment.on_undone = undone.append
+    deployment.deploy(plans / "second")
+    before = keys(folder)
+
+    def refuse(_: Tagger) -> None:
+        raise errors.OptionError("off threshold", expected="y", got="z", hint="")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment, "_exchange", refuse)
+        assert deployment.failed(errors.NonFiniteError("x", expected="y", got="z", hint=""))
+        until(lambda: deployment.status.state == "in use")
+    assert "the previous plan cannot return: off threshold" in deployment.status.reason
+    assert (undone, keys(folder)) == ([], before)
+    with pytest.raises(errors.DeployError, match="the same"):
+        deployment.deploy(plans / "second")
+    deployment.rollback()
+    assert deployment.status.plan == sha(plans / "first")
 
 
 def test_a_plan_that_gets_slower_on_probation(

@@ -190,6 +190,27 @@ def test_a_tagger_that_fails_ends_the_site_and_its_events(make_site, plan):
     running.end()
 
 
+def test_settings_that_change_during_an_exchange_are_kept(make_site, plan):
+    with Tagger(plan, num_threads=1) as tagger, Tagger(plan, num_threads=1) as other:
+        site = make_site(tagger=tagger)
+        new = site.config.events.model_copy(update={"thresholds": {"cat": 0.9}})
+        change = threading.Thread(target=site.configure, args=[new])
+        detector = site._detectors["door"]
+        configure = detector.configure
+
+        def interrupted(*arguments):
+            if not change.ident:
+                change.start()
+                change.join(0.3)
+            configure(*arguments)
+
+        detector.configure = interrupted
+        site.exchange(other)
+        change.join()
+        assert site.config.events == new
+        assert site.watched("door") == {"cat": 0.9}
+
+
 def test_a_given_tagger_stays_open(make_site, plan):
     with Tagger(plan, num_threads=1) as tagger:
         site = make_site(tagger=tagger, cameras={"a": "test://?fps=60&size=64x48&frames=5"})
