@@ -23,12 +23,13 @@ _FULL = 40_000
 
 
 def _until_it_waits(pipe: IO[bytes]) -> None:
-    """Wait until the writer waits for a reader: the pipe fills no further."""
-    deadline, before = time.monotonic() + 60, -1
-    while (now := _bytes_in(pipe)) < _FULL or now != before:
-        assert time.monotonic() < deadline, f"{now} bytes"
-        before = now
-        time.sleep(0.5)
+    """Wait until the writer waits for a reader: the pipe has filled no further for two seconds."""
+    deadline, before, since = time.monotonic() + 60, -1, 0.0
+    while before < _FULL or time.monotonic() < since + 2:
+        assert time.monotonic() < deadline, f"{before} bytes"
+        if (now := _bytes_in(pipe)) != before:
+            before, since = now, time.monotonic()
+        time.sleep(0.1)
 
 
 def _bytes_in(pipe: IO[bytes]) -> int:
