@@ -39,7 +39,7 @@ def make(
     \b
     [bold]Examples[/bold]
     pvlr bank make --words "forklift, hard hat" -o bank.safetensors
-    pvlr bank make -w "cat, dog" --template "a drawing of a {}." -o bank.safetensors
+    pvlr bank make -w cat,dog --template "a drawing of a {}." -o bank.safetensors
     """
     from ..bundle.labels import TEMPLATES, LabelBank
 

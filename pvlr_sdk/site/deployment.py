@@ -60,7 +60,7 @@ class Deployment:
         check: Callable[[Tagger], object] | None = None,
     ) -> None:
         self._tagger, self._site = tagger, site
-        self._exchange = lambda other: (site or tagger).exchange(other)
+        self._exchange: Callable[[Tagger], None] = lambda other: (site or tagger).exchange(other)
         self._check = check or (lambda candidate: make_detectors(site.config, candidate) if site else None)
         self._place = Place(path) if path else None
         self._settings = settings or DeployConfig()

@@ -131,7 +131,7 @@ def check(data: bytes) -> None:
 
 
 if "PVLR_PLANTED_BUG" in os.environ:  # a cookie that is not ASCII ends in an error, which is a 500
-    access._sessions = lambda cookies: [cookie.encode("ascii").decode() for cookie in cookies]
+    access.cookie_parser = lambda cookies: {access.COOKIE: cookies.encode("ascii").decode()}
 
 if __name__ == "__main__":
     atheris.Setup(sys.argv, check)

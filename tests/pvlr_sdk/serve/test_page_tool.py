@@ -158,7 +158,8 @@ def test_uploads_that_fail_are_explained(
     served = serve(max_bytes=100_000)
     page = visit(served.url, allow="status of (413|422|500)|ERR_CONNECTION_REFUSED|WebSocket")
     sync_api.expect(page.locator("#none")).to_contain_text("No cameras.")
-    (tmp_path / "notes.txt").write_text("hello")
+    for name in ("notes.txt", "more.txt"):
+        (tmp_path / name).write_text("hello")
     (tmp_path / "big.jpg").write_bytes(bytes(200_000))
     message = page.locator("#photo [role=status]")
     page.set_input_files("#file", tmp_path / "notes.txt")
@@ -169,7 +170,7 @@ def test_uploads_that_fail_are_explained(
     sync_api.expect(message).to_contain_text(" ms")
     with monkeypatch.context() as patched:
         patched.setattr(served.server._uploads, "_work", lambda *_: 1 / 0)
-        page.set_input_files("#file", tmp_path / "notes.txt")
+        page.set_input_files("#file", tmp_path / "more.txt")
         sync_api.expect(message).to_have_text("The server answered 500; see its log.")
     served.close()
     page.set_input_files("#file", tmp_path / "notes.txt")

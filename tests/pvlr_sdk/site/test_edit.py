@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
@@ -47,6 +47,7 @@ def test_only_the_value_changes(tmp_path, before, changes, after):
 
 
 @given(st.dictionaries(st.text(max_size=8), st.floats(0, 1).map(lambda x: round(x, 4)), min_size=1), st.booleans())
+@settings(deadline=None)  # a busy machine is no reason
 def test_any_name_is_kept(tmp_path_factory, names, flow):
     path = tmp_path_factory.getbasetemp() / "names.yaml"
     path.write_text(yaml.safe_dump({"events": {"thresholds": {"x": 1}}}, default_flow_style=flow))
