@@ -64,7 +64,7 @@ def test_weights_that_are_not_here_are_named(monkeypatch: pytest.MonkeyPatch, tm
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
-        ("test_efficientnet", 6),
+        ("test_efficientnet", 7),
         ("mobilenetv3_small_050", 7),  # its last convolution is behind the pooling
         ("ghostnet_050", 1),  # its stem has an activation of its own
         ("test_resnet", 1),
