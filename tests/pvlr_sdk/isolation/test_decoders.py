@@ -182,7 +182,7 @@ def test_closing_it_while_others_take_and_return_processes(monkeypatch: pytest.M
 def test_a_pool_that_cannot_start_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     before, pool = children(), Decoders(3)
     real = decoders.IsolatedProcess
-    results = iter([real, real])
+    results = iter([real])
 
     def limited(*arguments: Any) -> Any:
         for make in results:
