@@ -21,16 +21,20 @@ def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     Raises:
         OSError: it cannot be read, is not a regular file (EINVAL) or is too large (EFBIG); ``strerror`` says which.
     """
-    # Opening a FIFO without O_NONBLOCK waits for a writer; the flag has no effect on a regular file.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    # With an opener open() closes the descriptor if it fails, as for a folder; it does not close one that it was given.
+    with open(path, "rb", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
         data = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
     if status.st_size > max_bytes or len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"Larger than the limit of {max_bytes} bytes", os.fspath(path))
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Opening a FIFO without O_NONBLOCK waits for a writer; the flag has no effect on a regular file.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> None:
@@ -45,6 +49,8 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
     temporary: dict[Path, Path] = {}
     try:
         for path, data in contents.items():
+            if path.is_dir():  # found out now: a rename that fails comes after others
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary[path] = _write_temporary(path, data, private)
         for path, source in temporary.items():

@@ -210,13 +210,10 @@ class Tagger:
         Raises:
             PvlrError: what ``predict`` raises, except FrameError. An exception of ``frames`` also ends the stream.
         """
-        if isinstance(frames, (str, bytes, bytearray, memoryview, os.PathLike)) or getattr(frames, "ndim", 4) != 4:
-            raise errors.FrameTypeError(
-                "frames",
-                expected="an iterable of frames",
-                got="a single frame",
-                hint="Pass [frame], or call predict.",
-            )
+        single = isinstance(frames, (str, bytes, bytearray, memoryview, os.PathLike)) or getattr(frames, "ndim", 4) != 4
+        if single or not (hasattr(frames, "__iter__") or hasattr(frames, "__getitem__")):  # such as a PIL image
+            got, hint = f"one {type(frames).__name__}", "Pass [frame], or call predict."
+            raise errors.FrameTypeError("frames", expected="an iterable of frames", got=got, hint=hint)
         plan, backend = self._ready()
         options = self._options(plan, threshold, top_k)
 
@@ -246,7 +243,9 @@ class Tagger:
 
         ``allow_rollback``: also if it is older than a signed one that was in use.
         """
-        return Tagger(plan, **vars(self._given.with_rollback() if allow_rollback else self._given))
+        loaded = Tagger(plan, **vars(self._given.with_rollback() if allow_rollback else self._given))
+        loaded._given = self._given  # the permission is for this plan, not for those that it loads in turn
+        return loaded
 
     def exchange(self, other: Tagger) -> None:
         """Exchange the plans of two taggers, in one thread at a time. Each call keeps the plan that it began with."""

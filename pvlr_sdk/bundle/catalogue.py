@@ -84,7 +84,7 @@ def find_plan(plan: str | os.PathLike[str]) -> Path:
 
     Raises:
         PlanNotFoundError: there is none, or the model is not installed.
-        DownloadError, FileSizeError, FileHashError: ``PVLR_DOWNLOAD=1`` is set and the download failed.
+        PvlrError: ``PVLR_DOWNLOAD=1`` is set and :func:`fetch` failed.
     """
     path = Path(plan)
     if os.path.isfile(path):  # unlike Path.is_file, it is False for a name that is too long
@@ -119,7 +119,8 @@ def locate(model: Model) -> tuple[str, Path] | None:
     """
     for place, folder, trusted in _places():
         plan = folder / model.name / "engine.plan"
-        if plan.is_file() and (trusted or all(map(_is_released, _files(model, plan.parent), model.files.values()))):
+        files = zip(_files(model, plan.parent), model.files.values(), strict=True)
+        if os.path.isfile(plan) and (trusted or all(_is_released(path, file) for path, file in files)):
             return place, plan
     return None
 

@@ -81,7 +81,7 @@ def trusted_keys(path: Path) -> dict[str, TrustedKey]:
         OptionError: there is none, or one is not valid. None is skipped: a key that seems trusted must be.
         MissingPartError: the package ``cryptography`` is not installed.
     """
-    files = sorted(path.glob("*.pem")) if path.is_dir() else [path]
+    files = sorted(path.glob("*.pem")) if os.path.isdir(path) else [path]  # pathlib raises where it may not look
     keys = {}
     for file in files:
         public = _load_public(file)

@@ -24,6 +24,7 @@ MAX_BYTES = 2**24
 """Of a manifest; nearly all of it is the golden frame."""
 _FP32_TOLERANCE, _LEAST_TOLERANCE = 0.1, 0.5
 """Bounds of ``golden.tolerance``: for fp32, and for other precisions of a network whose logits are all similar."""
+_REBUILD = "Copy the bundle again, or build it again with pvlr build."
 _Pixel = Annotated[float, Field(ge=-1000, le=1000)]
 _Scale = Annotated[float, Field(ge=0.001, le=100_000)]
 
@@ -251,7 +252,7 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
         raise errors.ManifestError(
             str(path), expected="a JSON manifest", got=f"invalid JSON ({error})", hint=_REBUILD
         ) from None
-    if isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT:
+    if _is_newer(raw, FORMAT):
         raise errors.ManifestVersionError(
             str(path),
             expected=f"manifest format {FORMAT} or older",
@@ -261,10 +262,8 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise errors.ManifestError(
-            str(path), expected="a valid pvlr manifest", got=f"{where}: {first['msg']}", hint=_REBUILD
+            str(path), expected="a valid pvlr manifest", got=_first_problem(error), hint=_REBUILD
         ) from None
 
 
@@ -279,19 +278,23 @@ def parse_spec(text: str | None, source: str) -> ModelSpec:
             source, expected="an ONNX network with pvlr metadata", got="one without", hint="Export it with pvlr export."
         )
     try:
-        spec = ModelSpec.model_validate(read_json(text))
+        raw = read_json(text)
+        spec = None if _is_newer(raw, _NETWORK_FORMAT) else ModelSpec.model_validate(raw)
     except ValueError as error:  # pydantic's is one too
-        raise errors.ModelError(
-            source,
-            expected="valid pvlr metadata",
-            got=str(error).splitlines()[0],
-            hint="Export it again with this version of pvlr_sdk.",
-        ) from None
-    if spec.format > _NETWORK_FORMAT:
-        raise errors.ModelError(
-            source, expected=f"format {_NETWORK_FORMAT} or older", got=f"format {spec.format}", hint="Update pvlr_sdk."
-        )
+        got = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        hint = "Export it again with this version of pvlr_sdk."
+        raise errors.ModelError(source, expected="valid pvlr metadata", got=got, hint=hint) from None
+    if spec is None:
+        expected, got = f"format {_NETWORK_FORMAT} or older", f"format {raw['format']}"
+        raise errors.ModelError(source, expected=expected, got=got, hint="Update pvlr_sdk.")
     return spec
 
 
-_REBUILD = "Copy the bundle again, or build it again with pvlr build."
+def _is_newer(raw: Any, newest: int) -> bool:
+    """Whether the format is newer than this version reads, which may then have other fields too."""
+    return isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > newest
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))

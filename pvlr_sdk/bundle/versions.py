@@ -29,7 +29,7 @@ def default_path() -> Path | None:
     if setting is not None:
         return Path(setting).absolute() if setting else None
     if service := os.environ.get("STATE_DIRECTORY"):
-        return Path(service) / "versions.json"
+        return Path(service.partition(":")[0]) / "versions.json"  # systemd joins several folders with colons
     try:
         base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
     except RuntimeError:

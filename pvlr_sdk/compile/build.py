@@ -94,6 +94,9 @@ def build(
         raise errors.OptionError(
             "out", expected="another file than the network", got=str(out), hint="Name another file with --out."
         )
+    if not Path(out).name or Path(out).suffix in (".json", ".sig"):
+        hint = "The files beside it that end in .json and .sig are its manifest and its signature."
+        raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)
     source = read_exported(onnx, bank)
     if source.spec.open and (device != "cpu" or precision == "int8"):
         got, hint = f"{device} in {precision}", "Build it from a closed network: pvlr export without --open."

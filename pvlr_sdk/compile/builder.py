@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from .. import __version__
+from .. import __version__, errors
 from ..backends.openvino import OpenVinoBackend
 from ..bundle.bundle import Bundle, describe, label_fields, shortest
 from ..bundle.manifest import GoldenSpec, InputSpec, Manifest
@@ -82,9 +83,12 @@ class Reference:
         if not np.isfinite(self.logits).all():
             raise golden.non_finite(source.network.source)
 
-    def difference(self, backend: Backend) -> float:
-        """The largest difference of a backend's golden logits from fp32; not finite if its logits are not."""
-        return float(np.abs(golden.logits_of(self.frame, backend, self.preprocess) - self.logits).max())
+    def difference(self, backend: Backend, name: str) -> float:
+        """The largest difference of a backend's golden logits from fp32. Raises NonFiniteError, which names it."""
+        difference = float(np.abs(golden.logits_of(self.frame, backend, self.preprocess) - self.logits).max())
+        if not np.isfinite(difference):
+            raise golden.non_finite(name)
+        return difference
 
     def bundle(
         self,
@@ -100,21 +104,33 @@ class Reference:
         """Assemble a bundle and its manifest from the plan and the manifest's fields.
 
         ``built["machine"]`` names the device; ``backend`` are the fields of one backend and its name.
+
+        Raises:
+            AccuracyError: a tolerance is so large that other networks would pass the self-test too.
         """
         spec, bank = self.source.spec, self.source.bank
         if spec.open:  # only then: the manifest of a closed plan does not name what it lacks
             backend["open"] = spec.open
+        try:
+            golden_spec = GoldenSpec(
+                frame_png=golden.encode(self.frame),
+                logits=tuple(shortest(value) for value in self.logits),
+                tolerance=tolerance,
+            )
+        except ValidationError as error:
+            raise errors.AccuracyError(
+                f"precision {precision}",
+                expected="golden logits closer to fp32",
+                got=error.errors()[0]["msg"],
+                hint="Build the plan in another precision (--precision).",
+            ) from error
         manifest = Manifest(
             **label_fields(bank),
             name=spec.name,
             precision=precision,
             input=InputSpec(**spec.input.model_dump()),  # sets every field: a manifest has no implicit defaults
             attention=spec.attention,
-            golden=GoldenSpec(
-                frame_png=golden.encode(self.frame),
-                logits=tuple(shortest(value) for value in self.logits),
-                tolerance=tolerance,
-            ),
+            golden=golden_spec,
             built={
                 "pvlr_sdk": __version__,
                 "onnx_sha256": self.source.network.sha256,

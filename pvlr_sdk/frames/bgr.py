@@ -45,5 +45,6 @@ def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
 def _yuv_to_bgr(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
     """Formats without a conversion in OpenCV: uses the core's, at the image's own size."""
     height, width = image_size(pixels, order)
-    spec = InputSpec(width=width, height=height, mean=(0, 0, 0), std=(1, 1, 1))
+    # Not validated: a frame may be larger than any network's input.
+    spec = InputSpec.model_construct(width=width, height=height, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return np.ascontiguousarray(Preprocessor(spec)(pixels, order).round().astype(np.uint8)[::-1].transpose(1, 2, 0))

@@ -15,7 +15,8 @@ _CUDA, _CUDA_MANAGED = 2, 13
 """DLPack's kDLCUDA and kDLCUDAManaged."""
 _LEGACY_STREAM = 1
 """CUDA's default stream, as DLPack and the array interface number it."""
-_KINDS = {0: "int", 1: "uint", 2: "float"}
+_KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
+"""DLPack's DLDataTypeCode."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ def on_gpu(frame: Any) -> bool:
     """Whether a frame is an array on a GPU."""
     if isinstance(frame, (np.ndarray, str, bytes)):
         return False
-    if hasattr(frame, "__dlpack_device__"):
-        return int(frame.__dlpack_device__()[0]) in (_CUDA, _CUDA_MANAGED)
     try:
+        if hasattr(frame, "__dlpack_device__"):
+            return int(frame.__dlpack_device__()[0]) in (_CUDA, _CUDA_MANAGED)
         return hasattr(frame, "__cuda_array_interface__")
-    except Exception:  # a property may raise what it likes
+    except Exception:  # a property may raise what it likes, and PyTorch does for devices that DLPack lacks
         return False
 
 
@@ -80,12 +81,7 @@ def load(frame: Any, color: str = "bgr") -> DeviceFrame:
     frames.check_color(color)
     array = _from_dlpack(frame) if hasattr(frame, "__dlpack__") else _from_interface(frame)
     if array.dtype != np.uint8:
-        raise errors.FrameDtypeError(
-            "frame",
-            expected="dtype uint8",
-            got=f"dtype {array.dtype}",
-            hint="Convert it to 8-bit values (0..255) first.",
-        )
+        raise _not_uint8(array.dtype)
     # A zero-stride stand-in of the same shape passes through the checks of CPU arrays.
     twin = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), array.shape, (0,) * array.ndim)
     seen = frames.load_frame(twin, color)
@@ -141,16 +137,16 @@ def _from_dlpack(frame: Any) -> DeviceArray:
                 hint="Copy it to the CPU or to GPU 0, which CUDA_VISIBLE_DEVICES selects.",
             )
         shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
-        dtype = np.dtype(f"{_KINDS[tensor.code]}{tensor.bits}")
-        if tensor.strides:
-            strides = tuple(tensor.strides[axis] * dtype.itemsize for axis in range(tensor.ndim))
-        else:
-            strides = _c_strides(shape, dtype.itemsize)
+        kind = f"{_KINDS.get(tensor.code, 'other')}{tensor.bits}"
+        if kind != "uint8":  # also what NumPy has no dtype for, such as bfloat16
+            raise _not_uint8(kind)
+        strides = tuple(tensor.strides[axis] for axis in range(tensor.ndim)) if tensor.strides else _c_strides(shape, 1)
         # The capsule is not consumed: dropping it returns the tensor to its producer.
-        return DeviceArray((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, _LEGACY_STREAM, capsule)
-    except errors.FrameTypeError:
+        pointer = (tensor.data or 0) + tensor.byte_offset
+        return DeviceArray(pointer, shape, strides, np.dtype(np.uint8), _LEGACY_STREAM, capsule)
+    except errors.FrameError:
         raise
-    except (KeyError, TypeError, ValueError, BufferError, RuntimeError) as error:
+    except (TypeError, ValueError, BufferError, RuntimeError) as error:
         raise _unreadable("DLPack", error) from error
 
 
@@ -159,6 +155,11 @@ def _c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     for side in reversed(shape[1:]):
         strides.insert(0, strides[0] * side)
     return tuple(strides[: len(shape)])
+
+
+def _not_uint8(dtype: object) -> errors.FrameDtypeError:
+    hint = "Convert it to 8-bit values (0..255) first."
+    return errors.FrameDtypeError("frame", expected="dtype uint8", got=f"dtype {dtype}", hint=hint)
 
 
 def _unreadable(protocol: str, error: Exception) -> errors.FrameTypeError:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .limits import check_pixels
 
 if TYPE_CHECKING:
     import cv2
@@ -64,6 +65,7 @@ def read(path: Path, *, every: int | None = None, fps: float | None = None) -> I
         OptionError: ``every`` and ``fps`` together, a non-positive value, or ``fps`` for a video without a frame rate.
         ImageNotFoundError: the video does not exist.
         ImageDecodeError: the video cannot be decoded, or ends long before the length in its header.
+        ImageSizeError: its frames have more pixels than :mod:`.limits` allows.
     """
     check_pace(every, fps)
     if is_video(path):
@@ -73,20 +75,29 @@ def read(path: Path, *, every: int | None = None, fps: float | None = None) -> I
 
 
 def count(path: Path, *, every: int | None = None, fps: float | None = None) -> int:
-    """The number of frames that :func:`read` yields according to the file's header: for progress bars only."""
-    if not is_video(path) or not os.path.isfile(path):
+    """The number of frames that :func:`read` yields according to the file's header: for progress bars only.
+
+    A file that cannot be read counts as one: whoever reads it reports it. Raises OptionError as :func:`read`.
+    """
+    if not is_video(path):
         return 1
-    video = _open_video(path)
+    try:
+        video = _open_video(path)
+    except errors.FrameError:
+        return 1
     frames, rate = _header(video)
     video.release()
-    return sum(_keeper(path, rate, every, fps)(index) for index in range(frames))
+    if fps is None:
+        return -(-frames // (every or 1))  # computed, not counted: a damaged header promises any number
+    _check_rate(path, rate)
+    return frames if fps >= rate else 1 + math.floor((frames - 1) * fps / rate)
 
 
 def _expand(given: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
     # os.path returns False where pathlib raises, for example for a name that is too long.
     if os.path.isdir(given):
         yield from _files_below(given, on_error)
-    elif glob.has_magic(given) and not os.path.exists(given):
+    elif glob.has_magic(given) and not os.path.lexists(given):
         for match in sorted(glob.glob(given, recursive=True)):
             yield from _expand(match, on_error)
     elif given:
@@ -107,7 +118,7 @@ def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]
 
 
 def _nothing_in(given: str) -> errors.FrameError:
-    if Path(given).is_dir():
+    if os.path.isdir(given):
         got, hint = "a folder without any", "Files are recognised by their extension: .jpg, .png, .mp4, ..."
     elif not given:
         got, hint = "an empty name", "Is a variable of your script empty?"
@@ -157,6 +168,8 @@ def _open_video(path: Path) -> cv2.VideoCapture:
             got="data that cannot be decoded",
             hint="Check that the file is complete; converting it to H.264 in .mp4 may help.",
         )
+    height, width = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+    check_pixels(height, width, str(path))
     return video
 
 
@@ -172,11 +185,15 @@ def _keeper(path: Path, rate: float, every: int | None, fps: float | None) -> Ca
     if fps is None:
         step = every or 1
         return lambda index: index % step == 0
+    _check_rate(path, rate)
+    return lambda index: index == 0 or math.floor(index * fps / rate) > math.floor((index - 1) * fps / rate)
+
+
+def _check_rate(path: Path, rate: float) -> None:
     if not rate:
         raise errors.OptionError(
             "fps", expected="a video with a frame rate in its header", got=f"{path} without one", hint="Use --every."
         )
-    return lambda index: index == 0 or math.floor(index * fps / rate) > math.floor((index - 1) * fps / rate)
 
 
 def check_pace(every: int | None, fps: float | None) -> None:

@@ -176,8 +176,8 @@ def _from_pil(image: Image) -> Frame:
             pixels, order = np.asarray(upright), "gray"
         else:
             pixels, order = np.asarray(upright.convert("RGB")), "rgb"
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        got = str(error) or "too little memory"
+    except Exception as error:  # Pillow decodes it here, and raises many classes for damaged data
+        got = str(error) or type(error).__name__
         raise errors.ImageDecodeError(
             "frame", expected="a PIL image that can be loaded", got=got, hint="Copy or download it again."
         ) from None

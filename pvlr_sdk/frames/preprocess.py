@@ -25,6 +25,9 @@ except ImportError:  # a checkout that was not installed
 ORDERS = ("bgr", "rgb", "gray", "bgra", "rgba", *yuv.ORDERS)
 """The pixel layouts that the core reads. Alpha is dropped; grey fills all three planes."""
 
+_LONGEST_SIDE = 2**20
+"""Pixels: the core's limit."""
+
 Region = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
 
@@ -73,7 +76,7 @@ class Preprocessor:
         Raises:
             FrameDtypeError: ``pixels`` is not uint8.
             FrameShapeError: its shape does not match ``order``.
-            EmptyFrameError: it has a side of zero pixels.
+            EmptyFrameError, ImageSizeError: it has a side of zero pixels, or of more than 2^20.
             OptionError: ``order`` is unknown, or ``out`` has an invalid shape, dtype or layout.
             MissingPartError: the compiled core is not installed.
         """
@@ -135,6 +138,10 @@ def image_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
             expected="at least one pixel",
             got=f"shape {pixels.shape}",
             hint="Check how it was cropped.",
+        )
+    if max(height, width) > _LONGEST_SIDE:
+        raise errors.ImageSizeError(
+            "pixels", expected=f"at most {_LONGEST_SIDE} pixels a side", got=f"{width} x {height}", hint="Resize it."
         )
     if yuv.is_yuv(order):
         if height % 3 or width % 2:

@@ -113,7 +113,11 @@ def _serve(
         group = [task]
         # Leave one item for each other worker: near the end none may idle while another has two.
         while len(group) < together and tasks.qsize() >= workers:
-            if (task := tasks.get()) is None:
+            try:
+                task = tasks.get_nowait()  # waiting here, while others took the rest, would hold up this group
+            except Empty:
+                break
+            if task is None:
                 tasks.put(None)  # meant for another worker
                 break
             group.append(task)

@@ -50,6 +50,10 @@ class LoadedPlan:
     _workers: Workers[Callable[[], TagResult], TagResult] | None = field(default=None, init=False)
     _process: int = field(default_factory=os.getpid, init=False)
 
+    def __post_init__(self) -> None:
+        self.thresholds = self.thresholds.copy()
+        self.thresholds.flags.writeable = False  # results share them
+
     @classmethod
     def open(cls, plan: str | os.PathLike[str] | None, options: Options) -> LoadedPlan:
         """Load and test a plan; None: the model bundled with the package.
@@ -72,8 +76,13 @@ class LoadedPlan:
         decoders = Decoders().start() if options.isolate else None  # they load their libraries beside the plan
         engine = options.device, options.precision, options.num_threads, options.optimize
         load = partial(open_backend, bundle, *engine, allow_unsigned=options.allow_unsigned)
-        backend = golden.checked(load, manifest.golden, preprocess, source, decoders)
-        bundle.accept()
+        try:
+            backend = golden.checked(load, manifest.golden, preprocess, source, decoders)
+            bundle.accept()
+        except BaseException:
+            if decoders:
+                decoders.close()  # now, and not when nobody holds the exception any more
+            raise
         least_size = (2 * manifest.input.height, 2 * manifest.input.width) if options.reduced_jpeg else None
         info = {
             "name": manifest.name,

@@ -55,15 +55,15 @@ def call_isolated(function: Callable[..., Any], *arguments: Any, memory_bytes: i
         IsolationError: the process cannot be started; the function was not called.
         ProcessFailedError: it crashed, took too long or too much memory, or the function raised another exception.
     """
-    head, blob = _packed(function, arguments, math.ceil(seconds) * (os.cpu_count() or 1) + 1)
+    request = _packed(function, arguments, math.ceil(seconds) * (os.cpu_count() or 1) + 1)
     process = IsolatedProcess(_SERVE, memory_bytes)
     try:
         descriptor = os.memfd_create("pvlr-arguments", os.MFD_CLOEXEC)
         try:
             with open(descriptor, "wb", closefd=False) as file:
-                file.write(blob)
+                file.write(request)
             os.lseek(descriptor, 0, os.SEEK_SET)
-            process.send(head, [descriptor])
+            process.send(b"call", [descriptor])
         finally:
             os.close(descriptor)
         process.wait_until_ready()
@@ -75,8 +75,8 @@ def call_isolated(function: Callable[..., Any], *arguments: Any, memory_bytes: i
     return _unpacked(answer)
 
 
-def _packed(function: Callable[..., Any], arguments: tuple[Any, ...], cpu_seconds: int) -> tuple[bytes, bytes]:
-    """The request without the bytes among its arguments, and these."""
+def _packed(function: Callable[..., Any], arguments: tuple[Any, ...], cpu_seconds: int) -> bytes:
+    """The request: the length of its JSON in 8 bytes, the JSON, and the bytes among its arguments."""
     blobs = [bytes(value) for value in arguments if isinstance(value, (bytes, bytearray, memoryview))]
     described = [
         ("bytes", len(value)) if isinstance(value, (bytes, bytearray, memoryview)) else ("json", value)
@@ -88,7 +88,8 @@ def _packed(function: Callable[..., Any], arguments: tuple[Any, ...], cpu_second
         "arguments": described,
         "cpu_seconds": cpu_seconds,
     }
-    return json.dumps(request).encode(), b"".join(blobs)
+    text = json.dumps(request).encode()
+    return b"".join([len(text).to_bytes(8, "little"), text, *blobs])
 
 
 def _unpacked(message: bytes) -> Any:

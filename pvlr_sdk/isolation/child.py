@@ -69,13 +69,11 @@ def call_function(channel: socket.socket, memory_bytes: int) -> None:
     from ..errors import PvlrError
     from .sandbox import restrict
 
-    message, descriptors, _, _ = socket.recv_fds(channel, 65536, 1)
-    request = json.loads(message)
-    module = importlib.import_module(request["module"])
-    arguments: list[Any] = []
+    descriptors = socket.recv_fds(channel, 16, 1)[1]
     with open(descriptors[0], "rb") as file:
-        for kind, value in request["arguments"]:
-            arguments.append(file.read(value) if kind == "bytes" else value)
+        request = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        arguments = [file.read(value) if kind == "bytes" else value for kind, value in request["arguments"]]
+    module = importlib.import_module(request["module"])
     function: Any = module
     for name in request["function"].split("."):
         function = getattr(function, name)

@@ -7,7 +7,7 @@ import mmap
 import os
 import weakref
 from contextlib import suppress
-from queue import LifoQueue
+from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,12 +60,13 @@ class Decoders:
         Raises:
             IsolationError: this system cannot start such processes.
         """
-        processes = [self._idle.get() for _ in range(self._idle.qsize())]
-        while processes:
-            process = processes.pop()
-            try:
-                process = process or self._new()
-            finally:
+        processes = _taken(self._idle)
+        try:
+            while processes:
+                self._idle.put(processes[-1] or self._new())
+                processes.pop()
+        finally:
+            for process in processes:
                 self._idle.put(process)
         return self
 
@@ -177,7 +178,16 @@ def _shared_memory(size: int) -> tuple[mmap.mmap, int]:
 
 
 def _close_idle(idle: LifoQueue[IsolatedProcess | None]) -> None:
-    for process in [idle.get_nowait() for _ in range(idle.qsize())]:
+    for process in _taken(idle):
         if process is not None:
             process.close()
         idle.put(None)
+
+
+def _taken(idle: LifoQueue[IsolatedProcess | None]) -> list[IsolatedProcess | None]:
+    """All that are idle. Their number is unknown: other threads take and return them at the same time."""
+    taken: list[IsolatedProcess | None] = []
+    with suppress(Empty):
+        while True:
+            taken.append(idle.get_nowait())
+    return taken

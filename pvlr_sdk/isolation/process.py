@@ -104,8 +104,8 @@ class IsolatedProcess:
         Raises:
             ProcessFailedError: the process ended, or the time is over; close it.
         """
-        self._channel.settimeout(seconds)
         try:
+            self._channel.settimeout(seconds)
             message = self._channel.recv(MAX_MESSAGE)
         except TimeoutError:
             raise ProcessFailedError(f"a process that took more than {seconds:g} s") from None

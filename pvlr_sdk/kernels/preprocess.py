@@ -158,7 +158,7 @@ def _regions(arguments: Arguments, regions: Any, opened: list[_Opened]) -> list[
             box = (int(left), int(top), int(width), int(height))
             inside = 0 <= number < len(opened) and min(box[:2]) >= 0 and min(box[2:]) >= 1
             inside = inside and left + width <= opened[number][2] and top + height <= opened[number][1]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # int() of infinity
             inside = False
         if not inside:
             expected = "(frame, (left, top, width, height)) inside that frame"

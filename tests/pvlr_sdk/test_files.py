@@ -1,4 +1,4 @@
-"""read_file: regular files within a limit only."""
+"""read_file: regular files within a limit only. write_files: all or none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.files import read_file
+from pvlr_sdk import errors
+from pvlr_sdk.files import read_file, write_files
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 100_000])
@@ -44,3 +45,20 @@ def test_files_that_report_no_size_are_limited_too() -> None:
     assert read_file("/proc/self/status", 1 << 20).startswith(b"Name:")
     with pytest.raises(OSError, match="Larger"):
         read_file("/proc/self/status", 10)
+
+
+def test_a_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with pytest.raises(IsADirectoryError, match=tmp_path.name):
+            read_file(tmp_path, 100)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_folder_where_a_file_belongs_changes_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "first").write_bytes(b"old")
+    (tmp_path / "second").mkdir()
+    with pytest.raises(errors.OutputError, match=r"second: .*Is a directory"):
+        write_files({tmp_path / "first": b"new", tmp_path / "second": b"new"})
+    assert (tmp_path / "first").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["first", "second"]

@@ -30,6 +30,13 @@ class TestOptions:
         assert len(made.predict(photo, threshold=0.0)) == 1
         assert len(made.predict(photo, threshold=0.0, top_k=4)) == 4
 
+    def test_a_result_does_not_change_the_tagger(self, tagger: Tagger, photo: np.ndarray) -> None:
+        before = tagger.thresholds
+        with pytest.raises(ValueError, match="read-only"):
+            tagger.predict(photo).thresholds[:] = 1
+        tagger.predict(photo, threshold={"cat": 0.5}).thresholds[:] = 1
+        np.testing.assert_array_equal(tagger.thresholds, before)
+
     def test_top_k_keeps_the_best_that_reach_their_threshold(self, tagger: Tagger, photo: np.ndarray) -> None:
         all_tags = tagger.predict(photo, threshold=0.0).tags
         assert tagger.predict(photo, threshold=0.0, top_k=2).tags == all_tags[:2]

@@ -102,3 +102,35 @@ def test_arguments_are_checked_before_the_first_frame(plan: Path) -> None:
         tagger.predict_stream([])
     with pytest.raises(errors.OptionError, match="optimize"):
         Tagger(plan, optimize="speed")
+
+
+def test_what_cannot_be_iterated_is_an_error_at_once(plan: Path, tmp_path: Path) -> None:
+    class Dataset:
+        """A sequence without ``__iter__``, as PyTorch's."""
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            return frames(2)[index]
+
+    image = pytest.importorskip("PIL.Image").new("RGB", (40, 30))
+    with Tagger(plan) as tagger:
+        for given in (image, None, 7):
+            with pytest.raises(errors.FrameTypeError, match=rf"got one {type(given).__name__}\. Pass \[frame\]"):
+                tagger.predict_stream(given)
+        assert len(tagger.predict_batch(Dataset())) == 2  # type: ignore[arg-type]
+
+
+def test_an_inference_that_cannot_start_is_a_typed_error(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tagger(plan) as tagger:
+        backend = tagger._plan.backend
+        assert isinstance(backend, OpenVinoBackend)
+        backend._free.clear()
+
+        class NoMemory:
+            def create_infer_request(self) -> None:
+                raise MemoryError("std::bad_alloc")
+
+        with monkeypatch.context() as patch:
+            patch.setitem(backend._compiled, 1, NoMemory())  # type: ignore[arg-type]
+            with pytest.raises(errors.BackendError, match="bad_alloc"):
+                tagger.predict(frames(1)[0])
+        tagger.predict(frames(1)[0])

@@ -29,7 +29,7 @@ from .network import (
     precision_hint,
     supports_bf16,
 )
-from .request import Projections, Request
+from .request import Projections, Request, create_request, failed
 
 if TYPE_CHECKING:
     import openvino
@@ -132,15 +132,19 @@ class OpenVinoBackend(Backend):
         return changed
 
     def _project(self, spec: OpenSpec, bank: LabelBank) -> Projections:
-        request = self._label_network.create_infer_request()  # of its own: several threads may be here
-        outputs = request.infer(label_inputs(bank, spec, self._network.source))
+        request = create_request(self._label_network)  # of its own: several threads may be here
+        inputs = label_inputs(bank, spec, self._network.source)
+        try:
+            outputs = request.infer(inputs)
+        except Exception as error:
+            raise failed(error) from error
         return Projections(len(bank), [runtimes.openvino().Tensor(value) for value in outputs.to_tuple()])  # copies
 
     def acquire(self) -> Slot:
         try:
             slot = self._free.pop()  # a deque's pop and append are atomic: no lock needed
         except IndexError:
-            slot = Request(self._compiled[1].create_infer_request())
+            slot = Request(create_request(self._compiled[1]))
         slot.use(self._projections)
         return slot
 
@@ -151,7 +155,7 @@ class OpenVinoBackend(Backend):
         try:
             group = self._free_groups.pop()
         except IndexError:
-            request = self._compiled[self.together].create_infer_request()
+            request = create_request(self._compiled[self.together])
             group = [Request(request, position, self.together) for position in range(self.together)]
         for slot in group:
             slot.use(self._projections)

@@ -7,6 +7,7 @@ import io
 import math
 import os
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ... import errors
@@ -68,12 +69,17 @@ def open_core() -> openvino.Core:
     Raises:
         MissingPartError: it is not installed, or its libraries cannot be loaded.
     """
+    process = os.getpid()  # its threads do not exist in a forked child
     try:
-        return _core(os.getpid())  # its threads do not exist in a forked child
+        with _locks.setdefault(process, Lock()):  # a cache alone lets two threads make one each
+            return _core(process)
     except ImportError as error:
         raise errors.MissingPartError(
             "openvino", expected="the OpenVINO runtime", got=str(error), hint="pip install openvino"
         ) from error
+
+
+_locks: dict[int, Lock] = {}
 
 
 @functools.cache
@@ -143,7 +149,7 @@ def compile_network(
         _reject(network, f"{count} named {', '.join(shapes)}", f"inputs {names}")
     try:
         model.reshape({name: list(shape) for name, shape in shapes.items()})
-    except RuntimeError as error:
+    except Exception as error:  # it computes what is constant, and a division by zero is a ValueError
         _reject(network, f"an input of shape {network.input_shape}", reason(error))
     _check_sizes(model, network)
     for port in model.inputs:
@@ -157,7 +163,9 @@ def compile_network(
         if labels is None:
             return (compiled,)
         return compiled, core.compile_model(labels, "CPU", {**options, "INFERENCE_PRECISION_HINT": "f32"})
-    except RuntimeError as error:
+    except errors.ModelError:
+        raise
+    except Exception as error:  # as above
         raise errors.BackendError(
             network.source, expected="a network that compiles", got=reason(error), hint="See pvlr doctor."
         ) from error

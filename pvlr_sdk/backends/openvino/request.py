@@ -27,6 +27,14 @@ class Projections(NamedTuple):
     tensors: list[openvino.Tensor]
 
 
+def create_request(compiled: openvino.CompiledModel) -> openvino.InferRequest:
+    """A request of a compiled network. Raises BackendError: there is too little memory."""
+    try:
+        return compiled.create_infer_request()
+    except Exception as error:  # OpenVINO raises various classes
+        raise failed(error) from error
+
+
 class Request:
     """One frame of an OpenVINO request (a ``Slot``); its arrays are views of the request's tensors."""
 
@@ -62,19 +70,20 @@ class Request:
         try:
             if self._is_last:
                 self._request.start_async()
-        except RuntimeError as error:
-            raise _failed(error) from error
+        except Exception as error:  # OpenVINO raises various classes
+            raise failed(error) from error
 
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         try:
             self._request.wait()
-        except RuntimeError as error:
-            raise _failed(error) from error
+        except Exception as error:
+            raise failed(error) from error
         if self._projections is None:
             return self._logits, self._similarity
         count = self._projections.labels
         return self._logits[:count], self._similarity[:, :count]
 
 
-def _failed(error: RuntimeError) -> errors.BackendError:
+def failed(error: Exception) -> errors.BackendError:
+    """The error for an inference that OpenVINO did not finish."""
     return errors.BackendError("inference", expected="a finished inference", got=reason(error), hint="See pvlr doctor.")

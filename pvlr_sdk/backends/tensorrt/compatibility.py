@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 from ... import errors
@@ -72,14 +73,18 @@ def build_command(manifest: Manifest, path: Path) -> str:
     spec = manifest.tensorrt
     assert spec is not None
     options = [f"--batch {':'.join(map(str, spec.batch))}", f"--attention {spec.attention}"]
+    if manifest.precision != "fp16":
+        options.append(f"--precision {manifest.precision}")
+    if manifest.precision == "int8":
+        options.append("--calibration-images DIR")
     if spec.hardware != "this":
         options.append(f"--hardware {spec.hardware}")
     if spec.version_compatible:
         options.append("--version-compatible")
     if spec.dla is not None:
         options.append(f"--dla {spec.dla}")
-    source = manifest.built.get("onnx", "model.onnx")
-    return f"pvlr build {source} -o {path.name} --device tensorrt {' '.join(options)}"
+    files = quote(str(manifest.built.get("onnx", "model.onnx"))), quote(path.name)
+    return f"pvlr build {files[0]} -o {files[1]} --device tensorrt {' '.join(options)}"
 
 
 def _version_fits(spec: TensorRtSpec, version: str) -> bool:

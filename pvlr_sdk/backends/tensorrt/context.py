@@ -102,6 +102,7 @@ class ExecutionContext:
         pointer, size = self._frames.get(place, (0, 0))
         if size < raw.nbytes:
             if size:
+                del self._frames[place]  # now: for the next one there may be too little memory
                 self._cuda.free(pointer)  # waits until it is unused
             pointer = self._cuda.malloc(raw.nbytes)
             self._frames[place] = pointer, raw.nbytes

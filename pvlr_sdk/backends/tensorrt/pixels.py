@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ...frames.device import DeviceArray
 
 _PACKED = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
+LONGEST_SIDE = 16384
+"""Pixels: the kernel's limit, see :func:`pvlr_sdk.kernels.preprocess`."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ...frames.device import DeviceArray, DeviceFrame
-from .pixels import PixelSource
+from .pixels import LONGEST_SIDE, PixelSource
 
 if TYPE_CHECKING:
     from ...frames.frames import Frame
@@ -40,7 +40,8 @@ class SessionSlot:
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         self._check()
         self.frame = self.raw = None
-        kernel = self.session.pixels
+        # A frame that the kernel refused would fail the frames of its batch too.
+        kernel = self.session.pixels if max(frame.pixels.shape[:2]) <= LONGEST_SIDE else None
         if isinstance(frame, DeviceFrame):
             if kernel is not None and kernel.takes(frame.pixels, frame.order):
                 self._wait_for(frame.pixels)

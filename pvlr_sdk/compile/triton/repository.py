@@ -51,8 +51,8 @@ def export_triton(
     """
     bundle = Bundle.open(plan)
     manifest = bundle.manifest.model_copy(update={"name": name or bundle.manifest.name})
-    if not re.fullmatch(r"[\w.-]+", manifest.name):
-        expected, hint = "letters, digits, - _ and .", "Give another with --name."
+    if not re.fullmatch(r"[\w-][\w.-]*", manifest.name):  # it becomes a folder: .. would be another one
+        expected, hint = "letters, digits, - _ and, not first, .", "Give another with --name."
         raise errors.OptionError("name", expected=expected, got=repr(manifest.name), hint=hint)
     contents = (_ensemble if manifest.backend == "tensorrt" else _tagger)(bundle, manifest, instances, threads)
     write_files({Path(out, path): data for path, data in contents.items()})

@@ -127,3 +127,11 @@ def test_a_site_takes_a_name(tmp_path: Path) -> None:
     (tmp_path / "pvlr-lite0-voc20").mkdir()
     assert plan("pvlr-lite0-voc20") == tmp_path / "pvlr-lite0-voc20"
     assert not is_model("own.plan")
+
+
+def test_a_cache_that_the_file_system_refuses_has_no_models(
+    small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PVLR_CACHE_DIR", str(tmp_path / ("x" * 300)))
+    with pytest.raises(errors.PlanNotFoundError, match="not installed"):
+        find_plan("cats")

@@ -114,3 +114,9 @@ def test_a_passphrase(signed: Path, keys: Any, sign: Any) -> None:
     with pytest.raises(errors.OptionError, match=r"locked\.pem") as caught:
         sign(signed, path, passphrase=lambda: "wrong")
     assert "wrong" not in str(caught.value)
+
+
+def test_keys_where_the_file_system_looks_at_nothing(signed: Path, tmp_path: Path) -> None:
+    """A name that is too long, as a folder that this user may not enter, is an error of the option."""
+    with pytest.raises(errors.OptionError, match=r"trust: .*File name too long"):
+        Bundle.open(signed, trust=tmp_path / ("x" * 300))

@@ -113,6 +113,19 @@ def test_metadata_of_a_network(text: str) -> None:
         parse_spec(text, "model.onnx")
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"input": {"width": 0}}, r"got input\.width: "),
+        ({}, r"got input: Field required"),
+        ({"format": 2, "more": 1}, r"got format 2\. Update pvlr_sdk"),  # whatever else a newer format has
+    ],
+)
+def test_metadata_of_a_network_name_the_field(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(errors.ModelError, match=says):
+        parse_spec(json.dumps({"format": 1, "name": "a"} | change), "model.onnx")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(categories=None), max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),

@@ -69,6 +69,16 @@ def test_back_on_purpose(signed: Path, older: Path, keys: Any) -> None:
     assert state() == {"tiny": 2}
 
 
+def test_back_on_purpose_once(signed: Path, older: Path, keys: Any) -> None:
+    """The permission is for one plan, not for those that its tagger loads in turn."""
+    with Tagger(signed, trust=keys.trusted) as tagger, tagger.load(older, allow_rollback=True) as back:
+        assert state() == {"tiny": 1}
+        back.load(signed).close()
+        assert state() == {"tiny": 2}
+        with pytest.raises(errors.RollbackError):
+            back.load(older)
+
+
 def test_a_signature_without_a_version_is_the_oldest(signed: Path, keys: Any, sign: Any) -> None:
     """As other tools make it, also under another name: the manifest has the bundle's name."""
     from pvlr_sdk.bundle.keys import PrivateKey
@@ -132,6 +142,8 @@ def test_where_the_state_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     assert default_path() == tmp_path / "xdg/pvlr_sdk/versions.json"
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/pvlr")
+    assert default_path() == Path("/var/lib/pvlr/versions.json")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/pvlr:/var/lib/other")  # systemd's StateDirectory=pvlr other
     assert default_path() == Path("/var/lib/pvlr/versions.json")
     monkeypatch.setenv("PVLR_STATE", str(tmp_path / "mine"))
     assert default_path() == tmp_path / "mine"

@@ -116,3 +116,13 @@ def test_json_and_csv_exclude_each_other(pvlr, plan, folder):
     done = pvlr("tag", folder, "--plan", plan, "--json", "--csv")
     assert (done.code, done.out) == (2, "")
     assert "both" in done.err
+
+
+def test_a_video_that_cannot_be_read_leaves_the_others(pvlr, plan, folder):
+    (folder / "broken.mp4").write_bytes(b"no video")
+    done = pvlr("tag", folder, "--plan", plan, "--json")
+    assert done.code == 2
+    assert [json.loads(line)["source"][len(str(folder)) + 1 :] for line in done.out.splitlines()] == [
+        "a.jpg", "b.png", "sub/a.jpg",
+    ]  # fmt: skip
+    assert "broken.mp4" in done.err

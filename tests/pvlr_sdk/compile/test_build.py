@@ -14,11 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.openvino import OpenVinoBackend
 from pvlr_sdk.bundle.bundle import Bundle, labels_path
 from pvlr_sdk.bundle.labels import LabelBank
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.builder import Reference
+from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.export import export_as
+from pvlr_sdk.compile.exported import read_exported
 from pvlr_sdk.compile.tensorrt.options import BuildOptions
 from pvlr_sdk.frames.reference import preprocess_reference
 from pvlr_sdk.inference.golden import decode, default_frame, encode
@@ -131,6 +135,36 @@ class TestRefused:
         network = make_network(tmp_path, broken=True)
         with pytest.raises(errors.NonFiniteError):
             build(network.onnx, tmp_path / "engine.plan")
+
+    def test_a_precision_that_differs_too_much(
+        self, exported: Any, make_network: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        reference = Reference(read_exported(exported.onnx), default_frame())
+        fields: dict[str, Any] = {"built": {"machine": "this"}, "measured": {}, "backend": "openvino"}
+        with pytest.raises(errors.AccuracyError, match=r"precision bf16: .*tolerance\.bf16: 1e\+03 is more than"):
+            reference.bundle(tmp_path / "a.plan", b"x", precision="bf16", tolerance={"bf16": 1e3}, **fields)
+        broken = OpenVinoBackend(read_exported(make_network(tmp_path, broken=True).onnx).network, "fp32")
+        with pytest.raises(errors.NonFiniteError, match="precision fp32"):
+            reference.difference(broken, "precision fp32")
+
+    def test_a_precision_that_this_machine_lacks(
+        self, exported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("compile.openvino", "backends.openvino.backend"):
+            monkeypatch.setattr(f"pvlr_sdk.{module}.supports_bf16", lambda _: False)
+        images = CalibrationImages([default_frame()] * 32)
+        with pytest.raises(errors.BackendError, match="a CPU that computes in bf16"):
+            build(exported.onnx, tmp_path / "engine.plan", precision="bf16", calibration_images=images)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("out", [".", "engine.json", "engine.sig"])
+    def test_a_plan_in_the_place_of_another_file(
+        self, exported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(errors.OptionError, match=r"out: expected a file such as engine\.plan"):
+            build(exported.onnx, out)
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(
         ("options", "error"),

@@ -56,9 +56,10 @@ def test_each_value_of_a_configuration_has_its_reason(plan, tmp_path):
         assert any("#" in line for line in lines[max(0, places[0] - 5) : places[0]]), value
 
 
-def test_a_name_that_triton_refuses(plan, tmp_path):
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden"])
+def test_a_name_that_triton_refuses(plan, tmp_path, name):
     with pytest.raises(errors.OptionError, match="letters, digits"):
-        export_triton(plan, tmp_path, name="a/b")
+        export_triton(plan, tmp_path / "repo", name=name)
     assert not any(tmp_path.iterdir())
 
 

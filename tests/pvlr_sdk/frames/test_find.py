@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_inputs_that_stand_for_nothing_are_reported_and_the_others_go_on(tree):
     files, failed = find(tree / "empty", tree / "*.bmp", "", tree / "b.jpg")
     assert files == [tree / "b.jpg"]
     assert failed == [str(tree / "empty"), str(tree / "*.bmp"), ""]
+
+
+def test_patterns_that_the_file_system_refuses_are_reported(tree):
+    assert find("x" * 300 + "*") == ([], ["x" * 300 + "*"])
+
+
+def test_a_broken_link_with_the_name_of_a_pattern_is_that_link(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("nowhere", "*")
+    assert find("*") == ([Path("*")], [])
 
 
 def test_a_folder_that_cannot_be_read_is_reported_and_the_others_searched(tree, monkeypatch):
@@ -126,6 +137,26 @@ def test_no_video(tmp_path, contents):
     with pytest.raises(errors.ImageDecodeError) as caught:
         list(sources.read(path))
     assert caught.value.argument == str(path)
+    assert sources.count(path) == 1  # whoever reads it reports it
+
+
+@pytest.mark.parametrize(("pace", "expected"), [({}, 2**31 - 1), ({"every": 10}, 214748365), ({"fps": 1.0}, 214748365)])
+def test_a_header_that_promises_billions_of_frames_is_not_counted_through(clip, pace, expected):
+    data = bytearray(clip.read_bytes())
+    total, length = data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32
+    for place in (total, length):
+        data[place : place + 4] = (2**31 - 1).to_bytes(4, "little")
+    clip.write_bytes(data)
+    began = time.perf_counter()
+    assert sources.count(clip, **pace) == expected
+    assert time.perf_counter() - began < 5
+
+
+def test_a_video_with_frames_beyond_the_limit(clip, monkeypatch):
+    monkeypatch.setattr("pvlr_sdk.frames.limits.MAX_PIXELS", 32 * 16 - 1)
+    with pytest.raises(errors.ImageSizeError, match="32 x 16"):
+        next(sources.read(clip))
+    assert sources.count(clip) == 1
 
 
 def test_a_video_that_is_not_there(tmp_path):

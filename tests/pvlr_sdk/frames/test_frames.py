@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pvlr_sdk import errors
 from pvlr_sdk.frames.bgr import load_bgr
+from pvlr_sdk.frames.device import on_gpu
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.frames.reference import to_rgb
 
@@ -190,6 +191,16 @@ class TestPil:
         with pytest.raises(errors.ImageDecodeError):
             load_frame(Image.open(io.BytesIO(data[: len(data) // 2])))
 
+    def test_a_damaged_tag(self, photo: np.ndarray) -> None:
+        """The offset of a TIFF's pixels, as bytes without a type, is a TypeError of Pillow."""
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "TIFF")
+        data = bytearray(file.getvalue())
+        offset = data.index(b"\x11\x01\x04\x00")  # StripOffsets, LONG
+        data[offset + 2] = 7  # UNDEFINED
+        with pytest.raises(errors.ImageDecodeError, match="bytes"):
+            load_frame(Image.open(io.BytesIO(data)))
+
     def test_empty(self) -> None:
         with pytest.raises(errors.EmptyFrameError):
             load_frame(Image.new("RGB", (0, 5)))
@@ -201,8 +212,21 @@ def test_yuv_to_bgr_is_the_definition(order: str) -> None:
     assert np.array_equal(load_bgr(frame, order), to_rgb(frame, order)[:, :, ::-1])
 
 
+def test_yuv_frames_wider_than_any_network() -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (6, 9000), dtype=np.uint8)
+    assert np.array_equal(load_bgr(frame, "nv12-bt709"), to_rgb(frame, "nv12-bt709")[:, :, ::-1])
+
+
 def test_nv12_to_bgr_is_opencvs(photo: np.ndarray) -> None:
     yuv = cv2.cvtColor(photo, cv2.COLOR_BGR2YUV_I420)
     chroma = yuv[512:].reshape(2, 256, 256)
     nv12 = np.concatenate([yuv[:512], np.stack([chroma[0], chroma[1]], axis=2).reshape(256, 512)])
     assert np.abs(load_bgr(nv12, "nv12").astype(int) - photo).mean() < 3
+
+
+def test_a_device_that_dlpack_lacks_is_not_a_gpu() -> None:
+    torch = pytest.importorskip("torch")
+    frame = torch.zeros((4, 4, 3), dtype=torch.uint8, device="meta")
+    with pytest.raises(ValueError, match="meta"):
+        frame.__dlpack_device__()
+    assert not on_gpu(frame)

@@ -254,6 +254,7 @@ def test_other_threads_run_meanwhile() -> None:
         (np.zeros((6, 3), np.uint8), "nv12", errors.FrameShapeError),
         (np.zeros((0, 4, 3), np.uint8), "bgr", errors.EmptyFrameError),
         (np.zeros((4, 0), np.uint8), "gray", errors.EmptyFrameError),
+        (np.zeros((1, 2**20 + 1), np.uint8), "gray", errors.ImageSizeError),
         (np.zeros((4, 4, 3), np.uint8), "yuv", errors.OptionError),
     ],
     ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", str(np.shape(value))),

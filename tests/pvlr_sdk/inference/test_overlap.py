@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pvlr_sdk.inference.overlap import overlapped
+from pvlr_sdk.inference.overlap import Workers, overlapped
 
 
 def each(work: Callable[[int], int]) -> Callable[[list[int]], list[int]]:
@@ -140,3 +141,17 @@ del pool
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "released\n", "")
+
+
+def test_a_group_does_not_wait_for_items_that_others_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a look at the queue's length and the next item, other workers may take all that is there."""
+
+    class Emptied(queue.SimpleQueue):  # type: ignore[type-arg]
+        def qsize(self) -> int:
+            return 9
+
+    monkeypatch.setattr("pvlr_sdk.inference.overlap.SimpleQueue", Emptied)
+    pool = Workers(lambda items: items, 1, together=2)
+    assert pool.submit("alone").result(timeout=10) == "alone"
+    pool.close()
+    pool.join(time.monotonic() + 10)

@@ -20,6 +20,10 @@ def echo(*arguments: Any) -> list[Any]:
     return [f"{len(value)} bytes" if isinstance(value, bytes) else value for value in arguments]
 
 
+def sizes(*arguments: Any) -> list[int]:
+    return [len(value) for value in arguments]
+
+
 def attempt(action: str, folder: str) -> Any:
     """What a process taken over by its input would try."""
     actions = {

@@ -17,6 +17,11 @@ def test_arguments_and_results(functions: Any) -> None:
     assert run_isolated(functions.echo, b"\0" * 5_000_000, *given, b"") == ["5000000 bytes", *given, "0 bytes"]
 
 
+def test_arguments_of_any_size(functions: Any) -> None:
+    text, numbers = "x" * 300_000, list(range(50_000))
+    assert run_isolated(functions.sizes, text, b"\0" * 5, numbers) == [300_000, 5, 50_000]
+
+
 def test_what_is_not_permitted(functions: Any, tmp_path: Path) -> None:
     (tmp_path / "old").write_text("old")
     actions = [

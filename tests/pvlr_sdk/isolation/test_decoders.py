@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.frames import images
 from pvlr_sdk.isolation import Decoders, decode_isolated, decoders
+from pvlr_sdk.isolation.process import IsolatedProcess, ProcessFailedError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -163,6 +165,59 @@ def test_processes_end_with_their_pool() -> None:
     pool = Decoders(2).start()
     del pool
     gc.collect()
+    assert children() == before
+
+
+def test_closing_it_while_others_take_and_return_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number changes between a look at it and the next step."""
+    before = children()
+    pool = Decoders(2).start()
+    monkeypatch.setattr(pool._idle, "qsize", lambda: 3)
+    pool.close()
+    assert children() == before
+    monkeypatch.undo()
+    assert pool._idle.qsize() == 2
+
+
+def test_a_pool_that_cannot_start_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, pool = children(), Decoders(3)
+    real = decoders.IsolatedProcess
+    results = iter([real])
+
+    def limited(*arguments: Any) -> Any:
+        for make in results:
+            return make(*arguments)
+        raise errors.IsolationError("isolation", expected="a process", got="too many", hint="None.")
+
+    monkeypatch.setattr(decoders, "IsolatedProcess", limited)
+    with pytest.raises(errors.IsolationError, match="too many"):
+        pool.start()
+    assert pool._idle.qsize() == 3
+    pool.close()
+    assert children() == before
+
+
+def test_a_closed_process_is_a_typed_error() -> None:
+    process = IsolatedProcess(decoders._SERVE, decoders.MEMORY_BYTES)
+    process.close()
+    with pytest.raises(errors.IsolationError):
+        process.wait_until_ready()
+    with pytest.raises(ProcessFailedError):
+        process.receive(1.0)
+
+
+def test_processes_end_with_a_plan_that_cannot_be_loaded(own_plan: Path) -> None:
+    """Also while somebody holds the exception."""
+    from pvlr_sdk import Tagger
+
+    before = children()
+    manifest = own_plan.with_suffix(".json")
+    raw = json.loads(manifest.read_text())
+    raw["golden"]["logits"][0] += 1
+    manifest.write_text(json.dumps(raw))
+    with pytest.raises(errors.SelfTestError) as caught:
+        Tagger(own_plan, isolate=True)
+    assert caught.value.__traceback__ is not None
     assert children() == before
 
 

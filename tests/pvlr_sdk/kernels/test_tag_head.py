@@ -158,6 +158,7 @@ def _out(**changed: Any) -> TagHead:
         ("chosen", {"chosen": [0]}),
         ("chosen", {"maps": "weights", "chosen": [0, 7]}),
         ("chosen", {"maps": "weights", "chosen": []}),
+        ("chosen", {"maps": "weights", "chosen": [2**32]}),
         ("chosen", {"maps": "weights", "chosen": np.zeros(2)}),
         ("threads", {"threads": 0}),
         ("out", {"out": (np.empty((1, 7), np.float32),)}),

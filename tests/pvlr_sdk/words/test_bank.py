@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,3 +160,46 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(errors.OutputError, match="a writable folder"):
         LabelBank.from_words(["cat"])
+
+
+def test_a_damaged_package_is_named_and_leaves_nothing(monkeypatch, tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "model.zip").write_bytes(b"no archive")
+    spec = SimpleNamespace(origin=str(tmp_path / "package" / "__init__.py"))
+    monkeypatch.setattr(encoders.importlib.util, "find_spec", lambda _: spec)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(errors.MissingPartError, match="not a zip file"):
+        encoders.minilm_folder()
+    (tmp_path / "package" / "model.zip").unlink()
+    with pytest.raises(errors.MissingPartError, match=r"model\.zip"):
+        encoders.minilm_folder()
+
+
+@pytest.mark.parametrize("reason", ["full disk", "another process"])
+def test_what_is_not_used_of_the_unpacked_files_is_removed(monkeypatch, tmp_path, reason):
+    cache = tmp_path / "pvlr_sdk"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def extract(_: zipfile.ZipFile, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "part").write_bytes(b"some of it")
+        if reason == "full disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        (cache / "minilm-l6-v2").mkdir()
+        (cache / "minilm-l6-v2" / "config.json").write_text("{}")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", extract)
+    if reason == "full disk":
+        with pytest.raises(errors.OutputError, match="No space left"):
+            encoders.minilm_folder()
+        assert not any(cache.iterdir())
+    else:
+        assert encoders.minilm_folder() == cache / "minilm-l6-v2"
+        assert [path.name for path in cache.iterdir()] == ["minilm-l6-v2"]
+
+
+def test_no_home_folder_is_a_typed_error(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: Path("~nobody-at-all").expanduser())
+    with pytest.raises(errors.OutputError, match="set XDG_CACHE_HOME"):
+        encoders.minilm_folder()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt.compatibility import build_command
+from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.site import SiteConfig
 from pvlr_sdk.site.factory import make_tagger
 
@@ -31,6 +34,14 @@ def test_a_plan_for_something_else_never_reaches_tensorrt(change, words, make_pl
         Tagger(make_plan(**change))
     assert words in str(caught.value)
     assert "pvlr build model.onnx -o engine.plan --device tensorrt --batch 1:1:4" in str(caught.value)
+
+
+def test_the_command_that_builds_it_again_is_complete(make_plan):
+    manifest = Bundle.open(make_plan()).manifest
+    changed = manifest.model_copy(update={"precision": "int8", "built": {"onnx": "my model.onnx"}})
+    command = build_command(changed, Path("my plans", "engine 1.plan"))
+    assert command.startswith("pvlr build 'my model.onnx' -o 'engine 1.plan' --device tensorrt ")
+    assert command.endswith(" --precision int8 --calibration-images DIR")
 
 
 def test_all_reasons_are_named_at_once(make_plan):

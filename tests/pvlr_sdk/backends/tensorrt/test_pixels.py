@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt.pixels import LONGEST_SIDE
 from pvlr_sdk.frames import device as device_frames
 from pvlr_sdk.frames.preprocess import Preprocessor
 
@@ -63,6 +65,19 @@ def test_a_frame_on_another_gpu_is_refused_before_anything_reads_it(gpu_plan, on
     frame = Elsewhere(on_gpu(np.zeros((30, 40, 3), np.uint8)), gpu)
     with pytest.raises(errors.FrameTypeError, match=r"GPU 0.* got one on GPU 1.*CUDA_VISIBLE_DEVICES"):
         tagger.predict(frame)
+
+
+def test_a_type_through_dlpack_that_numpy_lacks_is_named(gpu_plan, on_gpu, gpu):
+    class Bfloat16(ThroughDlpack):
+        def __dlpack__(self, *, stream: Any = None) -> Any:
+            capsule = super().__dlpack__(stream=stream)
+            tensor = device_frames._Tensor.from_address(device_frames._pointer_of(capsule, b"dltensor"))
+            tensor.code, tensor.bits = 4, 16
+            return capsule
+
+    frame = Bfloat16(on_gpu(np.zeros((30, 40, 3), np.uint8)), gpu)
+    with pytest.raises(errors.FrameDtypeError, match="got dtype bfloat16"):
+        Tagger(gpu_plan).predict(frame)
 
 
 def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu, gpu):
@@ -140,6 +155,38 @@ def test_a_layout_that_the_kernel_lacks_goes_through_the_cpu(gpu_plan, kernel, o
     result = tagger.predict(frame)
     assert len(kernel[0].seen) == launches
     np.testing.assert_allclose(result.logits, tagger.predict(frame.array).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_frame_too_long_for_the_kernel_goes_through_the_cpu(there, gpu_plan, kernel, on_gpu):
+    """The kernel refuses it (tests/pvlr_sdk/kernels), and with it the frames of its batch."""
+    tagger = Tagger(gpu_plan)
+    frame = np.random.default_rng(7).integers(0, 256, (3, LONGEST_SIDE + 1, 3), np.uint8)
+    launches = len(kernel[0].seen)
+    result = tagger.predict(on_gpu(frame) if there else frame)
+    assert len(kernel[0].seen) == launches
+    assert result.frame_size == (3, LONGEST_SIDE + 1)
+    tagger.predict(frame[:, :-1])
+    assert len(kernel[0].seen) == launches + 1
+
+
+def test_a_larger_frame_for_which_there_is_no_memory(gpu_plan, kernel, gpu):
+    """The buffer that was too small for it is not used, or freed, again."""
+    tagger = Tagger(gpu_plan)
+    small, large = np.zeros((20, 30, 3), np.uint8), np.zeros((200, 300, 3), np.uint8)
+    expected = tagger.predict(small).logits
+    gpu.fail["malloc"] = 2
+    for _ in range(3):  # each execution context has a buffer
+        with pytest.raises(errors.DeviceMemoryError):
+            tagger.predict(large)
+    gpu.fail.clear()
+    for frame in (small, large, small):
+        logits = tagger.predict(frame).logits
+    np.testing.assert_array_equal(logits, expected)
+    assert gpu.resets == 0
+    del tagger
+    gc.collect()
+    assert not gpu.allocated
 
 
 def test_a_kernel_that_fails(gpu_plan, kernel, monkeypatch, frame):
