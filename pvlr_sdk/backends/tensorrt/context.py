@@ -110,14 +110,17 @@ class ExecutionContext:
 
     def _bind(self) -> None:
         context, shapes = self._context, self._shapes.of(self._batch)
-        if not context.set_input_shape(IMAGE, shapes[IMAGE]):
-            self._fail(f"batch {self._batch}")
-        for name, pointer in self._pointers.items():
-            if not context.set_tensor_address(name, pointer):
-                self._fail(f"an address for {name}")
+        with self._engine.messages.collect():
+            if not context.set_input_shape(IMAGE, shapes[IMAGE]):
+                self._fail(f"batch {self._batch}")
+            for name, pointer in self._pointers.items():
+                if not context.set_tensor_address(name, pointer):
+                    self._fail(f"an address for {name}")
 
     def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._stream):
+        with self._engine.messages.collect():
+            started = self._context.execute_async_v3(self._stream)
+        if not started:
             self._fail("an inference")
 
     def _compute(self) -> None:

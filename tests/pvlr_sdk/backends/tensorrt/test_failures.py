@@ -29,6 +29,16 @@ def test_memory_for_one_context_is_enough(make_plan, trt, frame, true_logits):
     np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
 
 
+def test_the_reason_reaches_the_plan_that_fails_though_the_first_logger_hears_it(make_plan, trt, frame):
+    """TensorRT keeps the first logger of a process for the CUDA errors of every engine."""
+    plan = make_plan()
+    first = Tagger(plan)
+    trt.world.contexts = 0
+    with pytest.raises(errors.DeviceMemoryError, match="OutOfMemory"):
+        Tagger(plan)
+    assert not any("OutOfMemory" in line for line in first._plan.backend._session._engine.messages.lines)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fits", range(8))
 def test_a_load_that_fails_leaves_nothing_on_the_gpu(fits, make_plan, gpu, monkeypatch):

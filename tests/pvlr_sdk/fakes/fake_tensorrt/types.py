@@ -110,7 +110,8 @@ class IHostMemory:
 
 
 def start(logger: ILogger) -> None:
-    """Fails as the bindings do where TensorRT returns no object."""
+    """Fails as the bindings do where TensorRT returns no object. The first logger stays that of the process."""
+    world.logger = world.logger or logger
     if world.start_error:
         logger.log(ILogger.Severity.ERROR, world.start_error)
         raise TypeError("pybind11::init(): factory function returned nullptr")
