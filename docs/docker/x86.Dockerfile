@@ -9,7 +9,7 @@ RUN apt-get update && apt-get install -qy --no-install-recommends \
       g++ libgl1 libglib2.0-0t64 python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
 # The image has TensorRT's Python package in the system's Python.
-RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip && pip install --no-cache-dir pycuda
+RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip
 
 COPY . /src
 RUN CMAKE_ARGS="-DPVLR_CUDA=ON" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src

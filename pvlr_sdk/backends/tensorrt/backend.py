@@ -44,7 +44,7 @@ class TensorRtBackend(Backend):
         throughput: run batches of the plan's largest size, filled with waiting frames, instead of single frames.
 
     Raises:
-        MissingPartError: TensorRT, a CUDA binding or the plugin library is not installed.
+        MissingPartError: TensorRT, NVIDIA's driver or the plugin library is not installed.
         PlanMismatchError: the plan was built for another TensorRT, GPU, processor or plugin library.
         BackendError, DeviceMemoryError, ModelError: TensorRT cannot load the plan.
     """
@@ -83,7 +83,7 @@ class TensorRtBackend(Backend):
             "from_cache": False,
             "batch": self._batch,
             "parallel": self.parallel,
-            "cuda": self._cuda.name,
+            "cuda": gpu.driver,
             "cuda_graph": self._session.no_graph or "in use",
             "preprocessing": "GPU" if self._pixels else "CPU",
         }

@@ -1,8 +1,7 @@
-"""The CUDA calls of the TensorRT backend, on either Python binding."""
+"""The CUDA calls of the TensorRT backend, as an interface, and their errors."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from ... import errors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INVALID_VALUE, OUT_OF_MEMORY = 1, 2
+OUT_OF_MEMORY = 2
 _LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
 """Errors that make the context unusable: those for which CUDA's header says so (illegal addresses and instructions,
 time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a destroyed context. After all others it still
@@ -64,9 +63,6 @@ class Cuda(Protocol):
     ``current()``. They raise CudaError.
     """
 
-    name: str
-    """The Python binding's package."""
-
     def gpu(self) -> Gpu: ...
     def current(self) -> AbstractContextManager[None]:
         """Make the context current in the calling thread."""
@@ -116,28 +112,23 @@ _open: dict[str, Cuda] = {}
 
 
 def open_cuda() -> Cuda:
-    """The interface on pycuda, or else on cuda-python; every call returns the same object.
+    """The interface on the driver's library; every call returns the same object.
 
     Raises:
-        MissingPartError: neither is installed, or there is no driver or GPU.
+        MissingPartError: there is no driver or no GPU.
     """
     if "cuda" not in _open:
-        reasons = []
-        for package, module in (("pycuda", "on_pycuda"), ("cuda-python", "on_cuda_python")):
-            try:
-                found: Cuda = importlib.import_module(f".{module}", __package__).Driver()
-            except Exception as error:  # ImportError, OSError or the binding's own class
-                reasons.append(f"{package}: {type(error).__name__}: {error}")
-            else:
-                _open["cuda"] = found
-                break
-        else:
+        from .libcuda import Driver
+
+        try:
+            _open["cuda"] = Driver()
+        except (OSError, AttributeError, CudaError) as error:
             raise errors.MissingPartError(
                 "CUDA",
-                expected="an NVIDIA GPU with its driver, and pycuda or cuda-python",
-                got="; ".join(reasons),
-                hint="pip install pycuda (or cuda-python); pvlr doctor shows what is missing.",
-            )
+                expected="an NVIDIA GPU with its driver",
+                got=str(error),
+                hint="Install NVIDIA's driver, in a container its runtime; pvlr doctor shows what is missing.",
+            ) from error
     return _open["cuda"]
 
 

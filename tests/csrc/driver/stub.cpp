@@ -1,7 +1,6 @@
 // libcuda.so.1 for machines without one: as much of CUDA's driver as the SDK calls, in the host's memory. What is wrong
-// with a call (no context, an invalid handle) gets the driver's code. Built and used by test_bindings.py.
+// with a call (no context, an invalid handle) gets the driver's code. Built and used by test_libcuda.py.
 #include <cuda.h>
-#include <dlfcn.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -9,15 +8,19 @@
 #include <set>
 #include <string>
 
+#undef cuEventElapsedTime  // the newest version of it is younger than the drivers that the SDK runs on
+
 namespace {
 
 std::map<std::string, CUresult> failing;
+std::map<std::string, int> counts;
 std::set<const void*> alive;
 thread_local int depth = 0;
 bool capturing = false;
 bool broken = false;  // by an error after which every call fails
 
 CUresult answer(const char* call, bool needs_context = true) {
+  ++counts[call];
   if (needs_context && depth == 0) return CUDA_ERROR_INVALID_CONTEXT;
   const auto found = failing.find(call);
   const CUresult code = found == failing.end() ? CUDA_SUCCESS : found->second;
@@ -61,6 +64,7 @@ void stub_fail(const char* call, int code) {
   broken = false;
   if (code != 0) failing[call] = static_cast<CUresult>(code);
 }
+int stub_count(const char* call) { return counts[call]; }
 int stub_alive() { return static_cast<int>(alive.size()); }
 
 CUresult cuInit(unsigned) { return answer("cuInit", false); }
@@ -85,8 +89,12 @@ CUresult cuCtxPushCurrent(CUcontext context) {
   if (context != reinterpret_cast<CUcontext>(&alive)) return CUDA_ERROR_INVALID_CONTEXT;
   return ++depth, CUDA_SUCCESS;
 }
-CUresult cuCtxPopCurrent(CUcontext*) { return --depth < 0 ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS; }
-CUresult cuCtxSynchronize() { return answer("cuCtxSynchronize"); }
+CUresult cuCtxPopCurrent(CUcontext* context) {
+  if (depth == 0) return CUDA_ERROR_INVALID_CONTEXT;
+  --depth;
+  *context = reinterpret_cast<CUcontext>(&alive);
+  return answer("cuCtxPopCurrent", false);
+}
 
 CUresult cuMemAlloc(CUdeviceptr* pointer, std::size_t size) { return make("cuMemAlloc", pointer, size); }
 CUresult cuMemFree(CUdeviceptr pointer) { return destroy("cuMemFree", pointer); }
@@ -138,14 +146,8 @@ CUresult cuGraphLaunch(CUgraphExec graph, CUstream stream) {
 }
 CUresult cuGraphExecDestroy(CUgraphExec graph) { return destroy("cuGraphExecDestroy", graph); }
 
-// How cuda-python finds the calls above, by their names without a version.
-CUresult cuGetProcAddress(const char* name, void** function, int, cuuint64_t, CUdriverProcAddressQueryResult* result) {
-  void* self = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
-  *function = nullptr;
-  for (const char* version : {"_v3", "_v2", ""}) {
-    if (*function == nullptr) *function = dlsym(self, (std::string(name) + version).c_str());
-  }
-  if (result != nullptr) *result = *function ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-  return *function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+CUresult cuGetErrorString(CUresult code, const char** words) {
+  *words = code == CUDA_ERROR_ILLEGAL_ADDRESS ? "an illegal memory access was encountered" : "some error";
+  return CUDA_SUCCESS;
 }
 }

@@ -1,4 +1,4 @@
-"""Every call of the SDK's CUDA interface on a Python binding: ``binding_check.py on_pycuda|on_cuda_python``.
+"""Every call of the SDK's CUDA interface.
 
 In a process of its own, whose LD_LIBRARY_PATH has tests/csrc/driver/stub.cpp as libcuda.so.1.
 """
@@ -6,14 +6,13 @@ In a process of its own, whose LD_LIBRARY_PATH has tests/csrc/driver/stub.cpp as
 from __future__ import annotations
 
 import ctypes
-import gc
-import importlib
-import sys
+from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from pvlr_sdk.backends.tensorrt.cuda import Cuda, CudaError
+from pvlr_sdk.backends.tensorrt.libcuda import Driver
 
 stub = ctypes.CDLL("libcuda.so.1")
 
@@ -43,6 +42,15 @@ def check_memory(cuda: Cuda) -> None:
     cuda.free(pointer)
     cuda.destroy_stream(stream)
     assert cuda.free_memory() == 1 << 20
+
+
+def check_pinned(cuda: Cuda) -> None:
+    """Page-locked memory is freed in its context, whichever thread drops it, and not after that context's end."""
+    held = [cuda.pinned((4,), "uint8")]
+    thread = Thread(target=held.clear)  # no context is current there
+    thread.start()
+    thread.join()
+    assert (stub.stub_count(b"cuMemFreeHost"), stub.stub_alive()) == (3, 0)  # with those of check_memory
 
 
 def check_time(cuda: Cuda) -> None:
@@ -75,10 +83,19 @@ def check_errors(cuda: Cuda) -> None:
     assert "illegal" in str(lost).lower()
     stub.stub_fail(b"", 0)
     cuda.destroy_stream(stream)
+    stub.stub_fail(b"cuCtxPopCurrent", 719)  # a fault that shows when the context is left
+    assert error_of(in_context, cuda).sticky
+    stub.stub_fail(b"", 0)
 
 
-def main(module: str) -> None:
-    cuda: Cuda = importlib.import_module(f"pvlr_sdk.backends.tensorrt.{module}").Driver()
+def in_context(cuda: Cuda) -> None:
+    """Does nothing there."""
+    with cuda.current():
+        pass
+
+
+def main() -> None:
+    cuda: Cuda = Driver()
     gpu = cuda.gpu()
     assert (gpu.name, gpu.capability, gpu.memory, gpu.driver, gpu.multiprocessors) == (
         "Stub",
@@ -90,18 +107,22 @@ def main(module: str) -> None:
     assert error_of(cuda.malloc, 8).code == 201  # outside of current()
     with cuda.current(), cuda.current():
         check_memory(cuda)
+        check_pinned(cuda)
         check_time(cuda)
         check_errors(cuda)
     assert error_of(cuda.malloc, 8).code == 201  # again
-    gc.collect()
     assert stub.stub_alive() == 0, "something was not given back"
     with cuda.current():
         cuda.malloc(8)
+        old = cuda.pinned((4,), "uint8")
     cuda.reset()
     assert stub.stub_alive() == 0
+    freed = stub.stub_count(b"cuMemFreeHost")
+    del old  # its address may be another's by now
+    assert stub.stub_count(b"cuMemFreeHost") == freed
     with cuda.current():
         cuda.free(cuda.malloc(8))
     print("ok")
 
 
-main(sys.argv[1])
+main()
