@@ -53,6 +53,8 @@ class ExecutionContext:
         cuda, pointers, size = self._cuda, self._pointers, self._bytes
         for place, slot in enumerate(slots):
             target = pointers[IMAGE] + place * size[IMAGE]
+            if slot.ready is not None:
+                cuda.stream_wait(self._stream, slot.ready)
             if slot.frame is not None and self._pixels is not None:
                 self._pixels.preprocess(slot.frame, self._upload(place, slot), target, self._stream)
             else:

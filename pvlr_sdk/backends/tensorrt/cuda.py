@@ -93,7 +93,12 @@ class Cuda(Protocol):
         """Create an event; with ``timing`` for :meth:`milliseconds`."""
 
     def record(self, event: int, stream: int) -> None: ...
-    def wait(self, event: int) -> None: ...
+    def wait(self, event: int) -> None:
+        """Wait until what was on the stream when the event was recorded is done."""
+
+    def stream_wait(self, stream: int, event: int) -> None:
+        """As :meth:`wait`, but the stream's later work waits, and not the caller."""
+
     def milliseconds(self, start: int, end: int) -> float:
         """Time between two completed events."""
 

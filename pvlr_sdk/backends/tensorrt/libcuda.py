@@ -49,6 +49,7 @@ _PARAMETERS = {
     "cuEventDestroy_v2": (_HANDLE,),
     "cuEventRecord": (_HANDLE, _HANDLE),
     "cuEventSynchronize": (_HANDLE,),
+    "cuStreamWaitEvent": (_HANDLE, _HANDLE, c_uint),
     "cuEventElapsedTime": (_OUT, _HANDLE, _HANDLE),
     "cuStreamBeginCapture_v2": (_HANDLE, c_int),
     "cuStreamEndCapture": (_HANDLE, _OUT),
@@ -149,6 +150,9 @@ class Driver:
 
     def wait(self, event: int) -> None:
         self._call("cuEventSynchronize", event)
+
+    def stream_wait(self, stream: int, event: int) -> None:
+        self._call("cuStreamWaitEvent", stream, event, 0)
 
     def milliseconds(self, start: int, end: int) -> float:
         time = ctypes.c_float()

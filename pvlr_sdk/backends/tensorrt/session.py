@@ -59,6 +59,8 @@ class Session:
         self._free: deque[SessionSlot] = deque()
         self._slots: WeakSet[SessionSlot] = WeakSet()
         self._contexts: list[ExecutionContext] = []
+        self._marks: list[int] = []
+        self._free_marks: deque[int] = deque()
         with self.guarded():
             self._engine = make_engine()
             self.copies = cuda.stream()
@@ -104,6 +106,21 @@ class Session:
         """Keep a slot for reuse."""
         if self.lost is None and not slot.closed:
             self._free.append(slot)
+
+    def mark(self, stream: int) -> int:
+        """An event after the work that another library has queued on a stream; hand it back with :meth:`unmark`."""
+        with self.guarded():
+            try:
+                event = self._free_marks.pop()
+            except IndexError:
+                event = self.cuda.event()
+                self._marks.append(event)
+            self.cuda.record(event, stream)
+        return event
+
+    def unmark(self, event: int) -> None:
+        """Keep an event for reuse. A stream that waits for it waits for what it marked then."""
+        self._free_marks.append(event)
 
     def submit(self, slot: SessionSlot) -> None:
         """Queue a slot's frame and launch batches where possible."""
@@ -168,8 +185,11 @@ class Session:
                 self.cuda.wait(batch.context.event)
             for context in self._contexts:
                 context.close()
+            for event in self._marks:
+                self.cuda.destroy_event(event)
             self.cuda.destroy_stream(self.copies)
         self._contexts.clear()
+        self._marks.clear()
 
     def forget(self) -> None:
         """Drop everything without a CUDA call: the CUDA context is lost with all its contents."""

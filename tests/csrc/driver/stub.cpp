@@ -123,6 +123,10 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
   return code == CUDA_SUCCESS ? use("cuEventRecord", stream) : code;
 }
 CUresult cuEventSynchronize(CUevent event) { return use("cuEventSynchronize", event); }
+CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
+  const CUresult code = flags == 0 ? use("cuStreamWaitEvent", stream) : CUDA_ERROR_INVALID_VALUE;
+  return code == CUDA_SUCCESS ? use("cuStreamWaitEvent", event) : code;
+}
 CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent) {
   return *milliseconds = 1.5F, use("cuEventElapsedTime", start);
 }

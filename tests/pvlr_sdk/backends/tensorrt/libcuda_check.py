@@ -59,6 +59,9 @@ def check_time(cuda: Cuda) -> None:
     cuda.record(start, stream)
     cuda.record(end, stream)
     cuda.wait(end)
+    other = cuda.stream()
+    cuda.stream_wait(other, end)
+    cuda.destroy_stream(other)
     assert cuda.milliseconds(start, end) == 1.5
     cuda.begin_capture(stream)
     graph = cuda.end_capture(stream)
