@@ -6,7 +6,7 @@ import contextlib
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ... import errors
+from ... import errors, kernels
 from ...cores import available_cores
 from ..backend import Backend, Slot
 from . import compatibility, library, plugins
@@ -37,7 +37,8 @@ class TensorRtBackend(Backend):
     """A TensorRT plan on the GPU; threads share it.
 
     If the CUDA context is lost, for example by a fault in another library's kernel, every inference in flight fails
-    with DeviceLostError. Once no slot is in use, the next ``acquire`` loads the plan into a new context.
+    with DeviceLostError. Restarting the process is the only recovery that CUDA guarantees. Until then, once no slot is
+    in use, the next ``acquire`` tries to load the plan into a new context.
 
     Args:
         bundle: the verified bundle of a TensorRT plan.
@@ -134,6 +135,7 @@ class TensorRtBackend(Backend):
                 lost.forget()
                 try:
                     self._cuda.reset()
+                    kernels.forget_pools()
                     self._session = self._open()
                 except errors.DeviceLostError:
                     raise

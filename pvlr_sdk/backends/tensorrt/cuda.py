@@ -162,6 +162,6 @@ def as_typed(error: CudaError, source: str) -> errors.BackendError:
             source,
             expected="a working CUDA context",
             got=str(error),
-            hint="The next call tries a new context; if that fails too, restart the process and see pvlr doctor.",
+            hint="Restart the process; until then the next call tries a new context. See pvlr doctor.",
         )
     return errors.BackendError(source, expected="a successful CUDA call", got=str(error), hint="See pvlr doctor.")
