@@ -10,8 +10,10 @@ RUN apt-get update && apt-get install -qy --no-install-recommends \
 # TensorRT's Python package comes with the system: no package index has it for Jetson.
 RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip
 
+# 87 is every Orin. A build has no GPU to ask, and without this it compiles for all.
+ARG ARCHITECTURES=87
 COPY . /src
-RUN CMAKE_ARGS="-DPVLR_CUDA=ON" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src
+RUN CMAKE_ARGS="-DPVLR_CUDA=ON -DPVLR_CUDA_ARCHITECTURES=$ARCHITECTURES" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src
 RUN useradd --create-home --groups video pvlr
 USER pvlr
 ENTRYPOINT ["pvlr"]
