@@ -95,7 +95,7 @@ def _compile(
     before = len(messages.lines)
     builder = start(trt.Builder, messages)
     network = builder.create_network(_strongly_typed())
-    parse(trt, network, logger(), payload, source)
+    parse(trt, network, logger(), payload, source, dla=options.dla is not None)
     config = builder.create_builder_config()
     # On by default: it rounds the inputs of float32 products to 10 bits. The graph uses float32 for its accuracy.
     config.clear_flag(trt.BuilderFlag.TF32)

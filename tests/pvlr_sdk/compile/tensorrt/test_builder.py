@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import weakref
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_a_plan_that_fails_gives_its_memory_to_the_next_one(trt, exported, tmp_p
     assert len(held) == 2
 
 
-def test_the_dla_where_there_is_one(trt, exported, tmp_path):
+def test_the_dla_where_there_is_one(trt, exported, tmp_path, monkeypatch):
     options = BuildOptions(Batch(), attention="native", dla=1)
     trt.world.dla_cores = 1
     with pytest.raises(errors.BuildError, match="a device with 1 DLA cores"):
@@ -141,6 +142,13 @@ def test_the_dla_where_there_is_one(trt, exported, tmp_path):
     config = trt.world.seen.config
     assert (config.default_device_type, config.DLA_core) == (trt.DeviceType.DLA, 1)
     assert config.get_flag(trt.BuilderFlag.GPU_FALLBACK)
+    assert trt.world.seen.parser.flags == 0
+    later = IntEnum("OnnxParserFlag", {"ADJUST_FOR_DLA": 4})
+    monkeypatch.setattr(trt, "OnnxParserFlag", later)
+    build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
+    assert trt.world.seen.parser.get_flag(later.ADJUST_FOR_DLA)
+    build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
+    assert trt.world.seen.parser.flags == 0
     trt.world.dla_layers = False
     with pytest.raises(errors.BuildError, match="layers that DLA core 1 can run, got none"):
         build(exported.onnx, tmp_path / "idle.plan", device="tensorrt", options=options)

@@ -13,6 +13,10 @@ class NetworkDefinitionCreationFlag(IntEnum):
     STRONGLY_TYPED = 1
 
 
+class OnnxParserFlag(IntEnum):
+    NATIVE_INSTANCENORM = 0  # and in later versions ADJUST_FOR_DLA
+
+
 class BuilderFlag(IntEnum):
     FP16 = 0
     INT8 = 2
