@@ -59,6 +59,7 @@ class Session:
         self._free: deque[SessionSlot] = deque()
         self._slots: WeakSet[SessionSlot] = WeakSet()
         self._contexts: list[ExecutionContext] = []
+        self._idle: deque[ExecutionContext] = deque()
         self._marks: list[int] = []
         self._free_marks: deque[int] = deque()
         with self.guarded():
@@ -67,7 +68,7 @@ class Session:
             with undone_by(self.close):
                 for _ in range(_CONTEXTS):
                     self._add_context(batch)
-        self._idle = deque(self._contexts)
+        self._idle.extend(self._contexts)
 
     @property
     def contexts(self) -> int:
@@ -179,7 +180,7 @@ class Session:
         return any(not slot.closed and slot not in free for slot in slots)
 
     def close(self) -> None:
-        """Free everything. Slots in use keep their buffers."""
+        """Free everything at once, TensorRT's memory included. Slots in use keep their buffers."""
         with self.guarded():
             for batch in list(self._in_flight):
                 self.cuda.wait(batch.context.event)
@@ -188,11 +189,10 @@ class Session:
             for event in self._marks:
                 self.cuda.destroy_event(event)
             self.cuda.destroy_stream(self.copies)
-        self._contexts.clear()
-        self._marks.clear()
+            self.forget()
 
     def forget(self) -> None:
-        """Drop everything without a CUDA call: the CUDA context is lost with all its contents."""
+        """Drop everything without a CUDA call of our own: the CUDA context may be lost with all its contents."""
         for slot in list(self._free):
             slot.close()
         self._free.clear()
@@ -200,6 +200,7 @@ class Session:
         self._in_flight.clear()
         self._idle.clear()
         self._contexts.clear()
+        self._marks.clear()
         del self._engine
 
     def _add_context(self, batch: int) -> None:

@@ -29,6 +29,7 @@ def test_a_built_plan_tags(trt, exported, tmp_path):
     assert (section.version, section.capability, section.gpu) == ("10.3.0", "8.7", "Fake Orin")
     assert section.multiprocessors == 16
     assert manifest.measured["precisions"]["fp16 native"]["tag_sets"] == 1.0
+    assert manifest.measured["precisions"]["fp16 native"]["inference_ms"] == 1.5  # by the GPU's events
     assert "Engine generation completed" in (tmp_path / "engine.build.log").read_text()
     frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     with Tagger(out) as tagger:
@@ -62,10 +63,21 @@ def shipped() -> Path:
 
 
 @pytest.mark.slow
-def test_auto_builds_both_and_keeps_the_faster_one(trt, shipped, plugin_library, tmp_path):
-    out = tmp_path / "engine.plan"
+def test_auto_builds_both_and_keeps_the_faster_one(trt, gpu, shipped, plugin_library, tmp_path, monkeypatch):
+    out, engines = tmp_path / "engine.plan", []
+    make = trt.ICudaEngine.__init__
+
+    def made(self: Any, *arguments: Any) -> None:
+        assert not any(earlier() for earlier in engines), "two plans in the GPU's memory"
+        engines.append(weakref.ref(self))
+        make(self, *arguments)
+
+    monkeypatch.setattr(trt.ICudaEngine, "__init__", made)
+    monkeypatch.setattr(gpu, "milliseconds", lambda start, end: 1.0 if trt.world.loaded else 2.0)
     manifest = build(shipped, out, device="tensorrt")
+    assert len(engines) == 2
     figures = manifest.measured["precisions"]
+    assert {name: item["inference_ms"] for name, item in figures.items()} == {"fp16 native": 2.0, "fp16 fused": 1.0}
     assert set(figures) == {"fp16 native", "fp16 fused"}
     assert all(item["tag_sets"] == 1.0 for item in figures.values())
     fastest = min(figures, key=lambda name: figures[name]["inference_ms"])
