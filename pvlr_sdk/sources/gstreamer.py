@@ -131,7 +131,7 @@ class GStreamerSource:
         try:
             if data.size < info.size:
                 self._lose("an incomplete frame")
-            pixels, order = _pixels(bytes(data.data), info)
+            pixels, order = _pixels(data.data, info)
         finally:
             buffer.unmap(data)
         source_time = None
@@ -170,8 +170,8 @@ def pipeline_of(uri: PipelineUri | DeviceUri) -> str:
     return f"nvarguscamerasrc sensor-id={uri.device} ! {caps} ! nvvidconv ! video/x-raw,format=NV12"
 
 
-def _pixels(data: bytes, info: Any) -> tuple[NDArray[np.uint8], str]:
-    """A mapped buffer as an array without row padding, and its order."""
+def _pixels(data: bytes | memoryview, info: Any) -> tuple[NDArray[np.uint8], str]:
+    """A copy of a mapped buffer without row padding, and its order."""
     order = _ORDERS[info.finfo.name]
     flat = np.frombuffer(data, np.uint8)
 
@@ -183,8 +183,8 @@ def _pixels(data: bytes, info: Any) -> tuple[NDArray[np.uint8], str]:
         luma, chroma = plane(0, info.height, info.width), plane(1, info.height // 2, info.width)
         return np.concatenate([luma, chroma]), order + _color_suffix(info.colorimetry)
     if order == "gray":
-        return np.ascontiguousarray(plane(0, info.height, info.width)), order
-    return np.ascontiguousarray(plane(0, info.height, 3 * info.width)).reshape(info.height, info.width, 3), order
+        return plane(0, info.height, info.width).copy(), order
+    return plane(0, info.height, 3 * info.width).copy().reshape(info.height, info.width, 3), order
 
 
 def _color_suffix(colorimetry: Any) -> str:
