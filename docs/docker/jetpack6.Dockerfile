@@ -8,7 +8,8 @@ RUN apt-get update && apt-get install -qy --no-install-recommends \
       g++ libgl1 libglib2.0-0 python3-dev python3-libnvinfer python3-venv \
     && rm -rf /var/lib/apt/lists/*
 # TensorRT's Python package comes with the system: no package index has it for Jetson.
-RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip
+# Without pycuda, the driver's library is used directly.
+RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip && pip install --no-cache-dir pycuda
 
 # 87 is every Orin. A build has no GPU to ask, and without this it compiles for all.
 ARG ARCHITECTURES=87

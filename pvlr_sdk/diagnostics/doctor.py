@@ -29,7 +29,7 @@ _CPU_FEATURES = (
 _NEEDED = {"numpy": "numpy", "opencv-python": "cv2", "openvino": "openvino", "pydantic": "pydantic"}
 _OPTIONAL = (
     *("opencv-python-headless", "av", "PyGObject", "Pillow", "torch", "timm", "onnx", "onnxruntime"),
-    "tensorrt",
+    *("tensorrt", "pycuda"),
 )
 
 

@@ -1,4 +1,4 @@
-"""The CUDA interface on the driver's own library, which every machine with an NVIDIA GPU has.
+"""The CUDA interface on the driver's own library, which every machine with an NVIDIA GPU has: the path without pycuda.
 
 Calls release the GIL. A Driver requires a GPU; importing this module requires nothing.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ctypes import byref, c_int, c_uint, c_uint64, c_void_p
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -96,11 +97,14 @@ class Driver:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        self._call("cuCtxPushCurrent_v2", self._context)
+        leave = self._enter()
         try:
             yield
-        finally:
-            self._made("cuCtxPopCurrent_v2")
+        except BaseException:
+            with suppress(CudaError):  # the fault that is raised already
+                leave()
+            raise
+        leave()
 
     def reset(self) -> None:
         self._call("cuDevicePrimaryCtxRelease_v2", self._device)
@@ -120,11 +124,8 @@ class Driver:
         return free.value
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        size = prod(shape) * np.dtype(dtype).itemsize
-        pointer = self._made("cuMemHostAlloc", size, 0)
-        memory = (ctypes.c_byte * size).from_address(pointer)
-        weakref.finalize(memory, self._free_pinned, pointer, self._resets)
-        return np.frombuffer(memoryview(memory), dtype).reshape(shape)
+        pointer = self._made("cuMemHostAlloc", prod(shape) * np.dtype(dtype).itemsize, 0)
+        return self._array(pointer, shape, dtype, partial(self._call, "cuMemFreeHost", pointer))
 
     def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
         self._call("cuMemcpyHtoDAsync_v2", pointer, source.ctypes.data, source.nbytes, stream)
@@ -187,11 +188,22 @@ class Driver:
         self._call("cuDeviceGetAttribute", byref(value), which, self._device)
         return value.value
 
-    def _free_pinned(self, pointer: int, resets: int) -> None:
+    def _enter(self) -> Callable[[], object]:
+        """Make the context current; the result undoes it."""
+        self._call("cuCtxPushCurrent_v2", self._context)
+        return partial(self._made, "cuCtxPopCurrent_v2")
+
+    def _array(self, pointer: int, shape: tuple[int, ...], dtype: str, free: Callable[[], None]) -> NDArray[Any]:
+        """Host memory as an array; ``free`` is called in the context when the array is dropped, in whichever thread."""
+        memory = (ctypes.c_byte * (prod(shape) * np.dtype(dtype).itemsize)).from_address(pointer)
+        weakref.finalize(memory, self._free_pinned, free, self._resets)
+        return np.frombuffer(memoryview(memory), dtype).reshape(shape)
+
+    def _free_pinned(self, free: Callable[[], None], resets: int) -> None:
         # After a reset the address may belong to another allocation.
         if resets == self._resets:
             with suppress(CudaError), self.current():  # a lost context frees it by itself
-                self._call("cuMemFreeHost", pointer)
+                free()
 
     def _made(self, name: str, *arguments: Any) -> int:
         """A call whose first parameter receives a handle or an address: its value."""
@@ -202,6 +214,10 @@ class Driver:
     def _call(self, name: str, *arguments: Any) -> None:
         code = self._calls[name](*arguments)
         if code != 0:
-            words = ctypes.c_char_p()
-            self._calls["cuGetErrorString"](code, byref(words))
-            raise CudaError(code, name, (words.value or b"").decode())
+            raise CudaError(code, name, self._words(code))
+
+    def _words(self, code: int) -> str:
+        """The driver's description of an error; empty if it has none."""
+        words = ctypes.c_char_p()
+        self._calls["cuGetErrorString"](code, byref(words))
+        return (words.value or b"").decode()

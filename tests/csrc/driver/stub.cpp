@@ -100,7 +100,9 @@ CUresult cuMemAlloc(CUdeviceptr* pointer, std::size_t size) { return make("cuMem
 CUresult cuMemFree(CUdeviceptr pointer) { return destroy("cuMemFree", pointer); }
 CUresult cuMemHostAlloc(void** pointer, std::size_t size, unsigned) { return make("cuMemHostAlloc", pointer, size); }
 CUresult cuMemFreeHost(void* pointer) { return destroy("cuMemFreeHost", pointer); }
-CUresult cuMemGetInfo(std::size_t* free, std::size_t* total) { return *free = 1 << 20, *total = 1 << 30, CUDA_SUCCESS; }
+CUresult cuMemGetInfo(std::size_t* free, std::size_t* total) {
+  return *free = 1 << 20, *total = 1 << 30, answer("cuMemGetInfo");
+}
 CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, std::size_t size, CUstream stream) {
   return std::memcpy(reinterpret_cast<void*>(to), from, size), use("cuMemcpyHtoDAsync", stream);
 }
@@ -151,7 +153,15 @@ CUresult cuGraphLaunch(CUgraphExec graph, CUstream stream) {
 CUresult cuGraphExecDestroy(CUgraphExec graph) { return destroy("cuGraphExecDestroy", graph); }
 
 CUresult cuGetErrorString(CUresult code, const char** words) {
-  *words = code == CUDA_ERROR_ILLEGAL_ADDRESS ? "an illegal memory access was encountered" : "some error";
-  return CUDA_SUCCESS;
+  static const std::map<int, const char*> known = {{1, "invalid argument"},
+                                                   {2, "out of memory"},
+                                                   {201, "invalid device context"},
+                                                   {400, "invalid resource handle"},
+                                                   {401, "the operation cannot be performed in the present state"},
+                                                   {700, "an illegal memory access was encountered"},
+                                                   {719, "unspecified launch failure"}};
+  const auto found = known.find(code);
+  *words = found == known.end() ? nullptr : found->second;
+  return *words == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 }

@@ -1,4 +1,4 @@
-"""Every call of the SDK's CUDA interface.
+"""Every call of the SDK's CUDA interface, on one of its paths: ``libcuda_check.py on_pycuda|libcuda``.
 
 In a process of its own, whose LD_LIBRARY_PATH has tests/csrc/driver/stub.cpp as libcuda.so.1.
 """
@@ -6,15 +6,41 @@ In a process of its own, whose LD_LIBRARY_PATH has tests/csrc/driver/stub.cpp as
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 import numpy as np
 
-from pvlr_sdk.backends.tensorrt.cuda import Cuda, CudaError
-from pvlr_sdk.backends.tensorrt.libcuda import Driver
+from pvlr_sdk.backends.tensorrt.cuda import Cuda, CudaError, open_cuda
 
 stub = ctypes.CDLL("libcuda.so.1")
+
+
+def elsewhere(call: Callable[..., object], *arguments: Any) -> None:
+    """Make a call in a thread that ends then."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call(*arguments)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def in_context(cuda: Cuda, call: Callable[..., object], *arguments: Any) -> None:
+    """Make a call in the context."""
+    with cuda.current():
+        call(*arguments)
 
 
 def error_of(call: Any, *arguments: Any) -> CudaError:
@@ -47,10 +73,10 @@ def check_memory(cuda: Cuda) -> None:
 def check_pinned(cuda: Cuda) -> None:
     """Page-locked memory is freed in its context, whichever thread drops it, and not after that context's end."""
     held = [cuda.pinned((4,), "uint8")]
-    thread = Thread(target=held.clear)  # no context is current there
-    thread.start()
-    thread.join()
+    elsewhere(held.clear)  # no context is current there
     assert (stub.stub_count(b"cuMemFreeHost"), stub.stub_alive()) == (3, 0)  # with those of check_memory
+    elsewhere(in_context, cuda, cuda.free, cuda.malloc(8))
+    assert stub.stub_alive() == 0
 
 
 def check_time(cuda: Cuda) -> None:
@@ -86,19 +112,70 @@ def check_errors(cuda: Cuda) -> None:
     assert "illegal" in str(lost).lower()
     stub.stub_fail(b"", 0)
     cuda.destroy_stream(stream)
-    stub.stub_fail(b"cuCtxPopCurrent", 719)  # a fault that shows when the context is left
-    assert error_of(in_context, cuda).sticky
+    stub.stub_fail(b"cuMemHostAlloc", 1)
+    assert error_of(cuda.pinned, (4,), "uint8").code == 1
     stub.stub_fail(b"", 0)
 
 
-def in_context(cuda: Cuda) -> None:
-    """Does nothing there."""
+def check_leaving(cuda: Cuda) -> None:
+    """A fault that shows when the context is left is raised, but not instead of an earlier one."""
+    stub.stub_fail(b"cuCtxPopCurrent", 719)
+    for run in (in_context, lambda *call: elsewhere(in_context, *call)):
+        lost = error_of(run, cuda, id, 0)
+        assert lost.sticky
+        assert lost.code == 719
+    stub.stub_fail(b"", 0)
+    renew(cuda)
+    stub.stub_fail(b"cuMemAlloc", 700)  # and every call after it
+    lost = error_of(in_context, cuda, cuda.malloc, 8)
+    assert lost.code == 700
+    assert "cuMemAlloc" in str(lost)
+    stub.stub_fail(b"", 0)
+    renew(cuda)
+    with cuda.current():  # a fault as an inner one is left does not end this one
+        stub.stub_fail(b"cuCtxPopCurrent", 719)
+        with suppress(CudaError):
+            in_context(cuda, id, 0)
+        stub.stub_fail(b"", 0)
+        cuda.free(cuda.malloc(8))
+    # While this thread has the context, another one meets the fault as it leaves.
+    both = error_of(in_context, cuda, lambda: meet(cuda))
+    assert both.sticky
+    stub.stub_fail(b"", 0)
+    renew(cuda)
+    elsewhere(renew, cuda)
+
+
+def check_giving_back(cuda: Cuda) -> None:
+    """A fault that shows when something is freed."""
     with cuda.current():
-        pass
+        for call, name, handle in (
+            (cuda.free, b"cuMemFree", cuda.malloc(8)),
+            (cuda.destroy_stream, b"cuStreamDestroy", cuda.stream()),
+        ):
+            stub.stub_fail(name, 700)
+            assert error_of(call, handle).code == 700
+        stub.stub_fail(b"", 0)
+    renew(cuda)
 
 
-def main() -> None:
-    cuda: Cuda = Driver()
+def meet(cuda: Cuda) -> None:
+    """A fault in another thread."""
+    stub.stub_fail(b"cuCtxPopCurrent", 719)
+    assert error_of(elsewhere, in_context, cuda, id, 0).code == 719
+
+
+def renew(cuda: Cuda) -> None:
+    """A new context works."""
+    cuda.reset()
+    in_context(cuda, lambda: cuda.free(cuda.malloc(8)))
+
+
+def main(path: str) -> None:
+    if path == "on_pycuda":
+        sys.setdlopenflags(os.RTLD_LAZY)  # the stub lacks calls that pycuda imports
+    cuda = open_cuda()
+    assert type(cuda).__module__ == f"pvlr_sdk.backends.tensorrt.{path}"
     gpu = cuda.gpu()
     assert (gpu.name, gpu.capability, gpu.memory, gpu.driver, gpu.multiprocessors) == (
         "Stub",
@@ -115,6 +192,8 @@ def main() -> None:
         check_errors(cuda)
     assert error_of(cuda.malloc, 8).code == 201  # again
     assert stub.stub_alive() == 0, "something was not given back"
+    check_leaving(cuda)
+    check_giving_back(cuda)
     with cuda.current():
         cuda.malloc(8)
         old = cuda.pinned((4,), "uint8")
@@ -128,4 +207,4 @@ def main() -> None:
     print("ok")
 
 
-main()
+main(sys.argv[1])
