@@ -10,7 +10,7 @@ from ... import errors, kernels
 from ...cores import available_cores
 from ..backend import Backend, Slot
 from . import compatibility, library, plugins
-from .cuda import open_cuda
+from .driver import open_cuda
 from .engine import Engine, Shapes
 from .pixels import open_pixels
 from .session import Session
@@ -84,7 +84,7 @@ class TensorRtBackend(Backend):
             "from_cache": False,
             "batch": self._batch,
             "parallel": self.parallel,
-            "cuda": gpu.driver,
+            "cuda": self._cuda.name,
             "cuda_graph": self._session.no_graph or "in use",
             "preprocessing": "GPU" if self._pixels else "CPU",
         }

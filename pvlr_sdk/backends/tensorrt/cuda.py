@@ -1,9 +1,7 @@
-"""The CUDA calls of the TensorRT backend, as an interface on pycuda or on the driver's library, and their errors."""
+"""The CUDA calls of the TensorRT backend, as an interface, and their errors."""
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,8 +11,6 @@ from ... import errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_log = logging.getLogger(__name__)
 
 OUT_OF_MEMORY = 2
 _LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
@@ -67,6 +63,9 @@ class Cuda(Protocol):
     ``current()``. They raise CudaError.
     """
 
+    name: str
+    """What CUDA is called through: ``pycuda``, or ``libcuda``, the driver's library."""
+
     def gpu(self) -> Gpu: ...
     def current(self) -> AbstractContextManager[None]:
         """Make the context current in the calling thread."""
@@ -115,40 +114,6 @@ class Cuda(Protocol):
 
     def launch(self, graph: int, stream: int) -> None: ...
     def destroy_graph(self, graph: int) -> None: ...
-
-
-_open: dict[str, Cuda] = {}
-
-
-def open_cuda() -> Cuda:
-    """The interface on pycuda, or without pycuda on the driver's library; every call returns the same object.
-
-    Raises:
-        MissingPartError: there is no driver or no GPU.
-    """
-    if "cuda" not in _open:
-        try:
-            _open["cuda"] = _driver()()
-        except (OSError, AttributeError, CudaError) as error:
-            raise errors.MissingPartError(
-                "CUDA",
-                expected="an NVIDIA GPU with its driver",
-                got=str(error),
-                hint="Install NVIDIA's driver, in a container its runtime; pvlr doctor shows what is missing.",
-            ) from error
-    return _open["cuda"]
-
-
-def _driver() -> Callable[[], Cuda]:
-    try:
-        from .on_pycuda import Driver
-    except ImportError as error:
-        if importlib.util.find_spec("pycuda") is not None:  # built for another driver or Python, or there is no driver
-            _log.warning("pycuda cannot be imported, so the driver's library is used without it: %s", error)
-        from .libcuda import Driver as Plain
-
-        return Plain
-    return Driver
 
 
 @contextmanager

@@ -74,6 +74,8 @@ class Driver:
         OSError, AttributeError: there is no driver, or it lacks a call.
     """
 
+    name = "libcuda"
+
     def __init__(self) -> None:
         library = ctypes.CDLL("libcuda.so.1")
         self._calls = {name: getattr(library, name) for name in _PARAMETERS}

@@ -28,6 +28,8 @@ _UNKNOWN = 999  # CUDA_ERROR_UNKNOWN
 class Driver(libcuda.Driver):
     """See :class:`pvlr_sdk.backends.tensorrt.cuda.Cuda`."""
 
+    name = "pycuda"
+
     def __init__(self) -> None:
         # pycuda's objects own their handles: keep them as long as the integers are in use.
         self._memory: dict[int, Any] = {}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ... import errors
 from ...backends import cache
 from ...backends.tensorrt import TensorRtBackend, library, plugins
-from ...backends.tensorrt.cuda import open_cuda
+from ...backends.tensorrt.driver import open_cuda
 from ...bundle.manifest import TensorRtSpec
 from ...bundle.schema import ATTENTIONS
 from ...files import write_files

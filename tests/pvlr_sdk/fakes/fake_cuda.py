@@ -23,6 +23,8 @@ ILLEGAL_ADDRESS, CAPTURE_UNSUPPORTED = 700, 900
 class FakeCuda:
     """``memory`` is the total number of bytes; ``fail`` maps a method to the code that it fails with."""
 
+    name = "fake"
+
     def __init__(self, *, capability: tuple[int, int] = (8, 7), name: str = "Fake Orin", memory: int = 1 << 30) -> None:
         self._gpu = Gpu(name, capability, memory, "12.6", 16)
         self.fail: dict[str, int] = {}

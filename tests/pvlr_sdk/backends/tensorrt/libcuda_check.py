@@ -1,4 +1,4 @@
-"""Every call of the SDK's CUDA interface, on one of its paths: ``libcuda_check.py on_pycuda|libcuda``.
+"""Every call of the SDK's CUDA interface, on one of its paths: ``libcuda_check.py pycuda|libcuda``.
 
 In a process of its own, whose LD_LIBRARY_PATH has tests/csrc/driver/stub.cpp as libcuda.so.1.
 """
@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pvlr_sdk.backends.tensorrt.cuda import Cuda, CudaError, open_cuda
+from pvlr_sdk.backends.tensorrt.cuda import Cuda, CudaError
+from pvlr_sdk.backends.tensorrt.driver import open_cuda
 
 stub = ctypes.CDLL("libcuda.so.1")
 
@@ -172,10 +173,10 @@ def renew(cuda: Cuda) -> None:
 
 
 def main(path: str) -> None:
-    if path == "on_pycuda":
+    if path == "pycuda":
         sys.setdlopenflags(os.RTLD_LAZY)  # the stub lacks calls that pycuda imports
     cuda = open_cuda()
-    assert type(cuda).__module__ == f"pvlr_sdk.backends.tensorrt.{path}"
+    assert cuda.name == path
     gpu = cuda.gpu()
     assert (gpu.name, gpu.capability, gpu.memory, gpu.driver, gpu.multiprocessors) == (
         "Stub",

@@ -80,7 +80,7 @@ def _check(path: str, stub: Path, *folders: Path) -> str:
 
 @pytest.mark.slow
 def test_every_call_on_pycuda(stub: Path, pycuda: Path) -> None:
-    _check("on_pycuda", stub, pycuda)
+    _check("pycuda", stub, pycuda)
 
 
 def test_every_call_without_pycuda(stub: Path) -> None:

@@ -34,9 +34,9 @@ def test_a_tensorrt_that_is_too_old(gpu_plan, trt, monkeypatch):
 
 
 def test_without_a_gpu(gpu_plan, monkeypatch):
-    from pvlr_sdk.backends.tensorrt import cuda
+    from pvlr_sdk.backends.tensorrt import driver
 
-    monkeypatch.delitem(cuda._open, "cuda")
+    monkeypatch.delitem(driver._open, "cuda")
     with pytest.raises(errors.MissingPartError, match=r"driver, got libcuda.*pvlr doctor"):
         Tagger(gpu_plan)
 
