@@ -1,4 +1,4 @@
-"""The number of CPU cores available to this process."""
+"""What the affinity and the cgroups of this process leave it: CPU cores and memory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,33 @@ def available_cores(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path
     return max(1, min(cores, int(quota))) if quota is not None else cores
 
 
-def cgroup_folders(root: Path, membership: Path) -> list[Path]:
-    """The cgroup v2 folders that limit this process, from its own up to the root; empty without cgroups."""
+def memory_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Bytes of memory that this process's cgroups, of version 2 or 1, allow it; None without a limit."""
+    files = [folder / "memory.max" for folder in cgroup_folders(root, membership)]
+    files += [folder / "memory.limit_in_bytes" for folder in cgroup_folders(root / "memory", membership, "memory")]
+    limits = []
+    for file in files:
+        try:
+            limits.append(int(file.read_text()))
+        except (OSError, ValueError):
+            continue  # no controller here, or "max"
+    return min(limits, default=None)
+
+
+def cgroup_folders(root: Path, membership: Path, controller: str = "") -> list[Path]:
+    """The cgroup folders that limit this process, from its own up to the root; empty without cgroups.
+
+    ``controller`` is one of version 1, whose hierarchy ``root`` is; without it they are those of version 2.
+    """
     try:
-        lines = membership.read_text().splitlines()
+        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
     except OSError:
         return []
-    group = next((line[3:].lstrip("/") for line in lines if line.startswith("0::")), None)
+    groups = (line[2] for line in lines if len(line) == 3 and controller in line[1].split(","))
+    group = next(groups, None)
     if group is None:
         return []
-    folder = root / group
+    folder = root / group.lstrip("/")
     return [candidate for candidate in (folder, *folder.parents) if candidate.is_relative_to(root)]
 
 

@@ -19,7 +19,8 @@ import typer
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends import open_backend
 from pvlr_sdk.backends.tensorrt import library
-from pvlr_sdk.backends.tensorrt.cuda import Cuda, open_cuda
+from pvlr_sdk.backends.tensorrt.cuda import Cuda
+from pvlr_sdk.backends.tensorrt.driver import open_cuda
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages

@@ -4,7 +4,8 @@
 #
 #     benchmarks/gpu/trt_check.sh [OUT] [-- OPTIONS of trt_check.py]     # OUT: logs, plans, JSON; default build/trt_check
 #
-# Needs an NVIDIA GPU, TensorRT 10.3 or newer with its Python package, and pycuda or cuda-python; nothing is downloaded.
+# Needs an NVIDIA GPU, TensorRT 10.3 or newer with its Python package, and pycuda (without it the driver's
+# library is used directly); nothing is downloaded.
 # PYTHON selects another interpreter, in which this package is installed with its extra [int8] (and, for fused attention,
 # with CMAKE_ARGS="-DPVLR_CUDA=ON"). --images DIR quantises and compares on more images than the samples.
 #

@@ -8,10 +8,13 @@ RUN apt-get update && apt-get install -qy --no-install-recommends \
       g++ libgl1 libglib2.0-0 python3-dev python3-libnvinfer python3-venv \
     && rm -rf /var/lib/apt/lists/*
 # TensorRT's Python package comes with the system: no package index has it for Jetson.
+# Without pycuda, the driver's library is used directly.
 RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip && pip install --no-cache-dir pycuda
 
+# 87 is every Orin. A build has no GPU to ask, and without this it compiles for all.
+ARG ARCHITECTURES=87
 COPY . /src
-RUN CMAKE_ARGS="-DPVLR_CUDA=ON" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src
+RUN CMAKE_ARGS="-DPVLR_CUDA=ON -DPVLR_CUDA_ARCHITECTURES=$ARCHITECTURES" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src
 RUN useradd --create-home --groups video pvlr
 USER pvlr
 ENTRYPOINT ["pvlr"]

@@ -9,10 +9,14 @@ RUN apt-get update && apt-get install -qy --no-install-recommends \
       g++ libgl1 libglib2.0-0t64 python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
 # The image has TensorRT's Python package in the system's Python.
+# Without pycuda, the driver's library is used directly.
 RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-dir -U pip && pip install --no-cache-dir pycuda
 
+# The GPU's compute capability without the dot, as 89 (nvidia-smi --query-gpu=compute_cap --format=csv). A build has no GPU to
+# ask; empty compiles for all, which takes several times as long.
+ARG ARCHITECTURES=
 COPY . /src
-RUN CMAKE_ARGS="-DPVLR_CUDA=ON" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src
+RUN CMAKE_ARGS="-DPVLR_CUDA=ON -DPVLR_CUDA_ARCHITECTURES=$ARCHITECTURES" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src
 RUN useradd --create-home --groups video pvlr
 USER pvlr
 ENTRYPOINT ["pvlr"]

@@ -85,7 +85,9 @@ def build(
     version_compatible: Annotated[
         bool, _tensorrt("--version-compatible", help="Also run with newer TensorRT, in the lean runtime of this one.")
     ] = False,
-    dla: Annotated[int | None, _tensorrt(metavar="CORE", help="DLA core of a Jetson; int8 or fp16 only.")] = None,
+    dla: Annotated[
+        int | None, _tensorrt(metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16.")
+    ] = None,
     verbose: Annotated[bool, _tensorrt("--verbose", help="Log all messages of TensorRT.")] = False,
     as_json: options.Json = False,
 ) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from .. import __version__, errors
 from ..backends import runtimes
 from ..backends.openvino import open_core
-from ..cores import available_cores
+from ..cores import available_cores, memory_limit
 from .probes import board, gpu, video
 from .probes.programs import text_of
 
@@ -29,7 +29,7 @@ _CPU_FEATURES = (
 _NEEDED = {"numpy": "numpy", "opencv-python": "cv2", "openvino": "openvino", "pydantic": "pydantic"}
 _OPTIONAL = (
     *("opencv-python-headless", "av", "PyGObject", "Pillow", "torch", "timm", "onnx", "onnxruntime"),
-    *("tensorrt", "pycuda", "cuda-python", "cuda-bindings"),
+    *("tensorrt", "pycuda"),
 )
 
 
@@ -109,14 +109,12 @@ def _cpu() -> dict[str, Any]:
 
 def _memory() -> dict[str, int | None]:
     fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
-    groups = Path("/sys/fs/cgroup")
-    limit = text_of(groups / "memory.max") or text_of(groups / "memory/memory.limit_in_bytes") or ""
-    total = int(fields["MemTotal"].split()[0]) // 1024
-    limit_mib = int(limit) // 2**20 if limit.isdigit() else None
+    total, limit = int(fields["MemTotal"].split()[0]) // 1024, memory_limit()
     return {
         "total": total,
         "available": int(fields["MemAvailable"].split()[0]) // 1024,
-        "container_limit": limit_mib if limit_mib is not None and limit_mib < total else None,
+        # Version 1 of cgroups has a huge limit for none.
+        "container_limit": limit // 2**20 if limit is not None and limit // 2**20 < total else None,
     }
 
 

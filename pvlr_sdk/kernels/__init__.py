@@ -11,6 +11,6 @@ from __future__ import annotations
 from .attention import DIMS, dual_softmax_attention
 from .preprocess import preprocess
 from .tag_head import TagHead, tag_head
-from .tensors import has_cuda
+from .tensors import forget_pools, has_cuda
 
-__all__ = ["DIMS", "TagHead", "dual_softmax_attention", "has_cuda", "preprocess", "tag_head"]
+__all__ = ["DIMS", "TagHead", "dual_softmax_attention", "forget_pools", "has_cuda", "preprocess", "tag_head"]

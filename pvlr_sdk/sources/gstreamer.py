@@ -17,6 +17,7 @@ from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
 from .uri import HIDDEN, DeviceUri, parse_device, reject
 
 _ORDERS = {"BGR": "bgr", "RGB": "rgb", "GRAY8": "gray", "NV12": "nv12"}
+_LIKE_BT709 = ("bt709", "smpte240m", "bt2020")
 _SINK = f'appsink name=pvlr sync=false max-buffers=1 caps="video/x-raw,format=(string){{{",".join(_ORDERS)}}}"'
 _SLICE = 0.1
 """Seconds between two checks of a waiting ``read`` for ``close``."""
@@ -130,7 +131,7 @@ class GStreamerSource:
         try:
             if data.size < info.size:
                 self._lose("an incomplete frame")
-            pixels, order = _pixels(bytes(data.data), info)
+            pixels, order = _pixels(data.data, info)
         finally:
             buffer.unmap(data)
         source_time = None
@@ -169,8 +170,8 @@ def pipeline_of(uri: PipelineUri | DeviceUri) -> str:
     return f"nvarguscamerasrc sensor-id={uri.device} ! {caps} ! nvvidconv ! video/x-raw,format=NV12"
 
 
-def _pixels(data: bytes, info: Any) -> tuple[NDArray[np.uint8], str]:
-    """A mapped buffer as an array without row padding, and its order."""
+def _pixels(data: bytes | memoryview, info: Any) -> tuple[NDArray[np.uint8], str]:
+    """A copy of a mapped buffer without row padding, and its order."""
     order = _ORDERS[info.finfo.name]
     flat = np.frombuffer(data, np.uint8)
 
@@ -180,10 +181,19 @@ def _pixels(data: bytes, info: Any) -> tuple[NDArray[np.uint8], str]:
 
     if order == "nv12":
         luma, chroma = plane(0, info.height, info.width), plane(1, info.height // 2, info.width)
-        return np.concatenate([luma, chroma]), order
+        return np.concatenate([luma, chroma]), order + _color_suffix(info.colorimetry)
     if order == "gray":
-        return np.ascontiguousarray(plane(0, info.height, info.width)), order
-    return np.ascontiguousarray(plane(0, info.height, 3 * info.width)).reshape(info.height, info.width, 3), order
+        return plane(0, info.height, info.width).copy(), order
+    return plane(0, info.height, 3 * info.width).copy().reshape(info.height, info.width, 3), order
+
+
+def _color_suffix(colorimetry: Any) -> str:
+    """The matrix and the range as :mod:`pvlr_sdk.frames.yuv` names them; for another matrix, the nearer of the two.
+
+    Caps without a colorimetry have that of the size, which GStreamer fills in: BT.709 above 576 rows.
+    """
+    matrix = "-bt709" if colorimetry.matrix.value_nick in _LIKE_BT709 else ""
+    return matrix + ("-full" if colorimetry.range.value_nick == "0-255" else "")
 
 
 def _load_gstreamer(uri: str) -> tuple[Any, Any]:

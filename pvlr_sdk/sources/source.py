@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..frames.yuv import is_yuv
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class CapturedFrame:
     Attributes:
         pixels: uint8, (H, W, 3) for ``bgr`` and ``rgb``, (H, W) for ``gray``, (H * 3 / 2, W) for ``nv12``. Shared
             with other readers: do not modify it.
-        order: ``bgr``, ``rgb``, ``gray`` or ``nv12``.
+        order: ``bgr``, ``rgb``, ``gray`` or ``nv12``, the last with ``-bt709`` and ``-full`` if the source says so
+            (:mod:`pvlr_sdk.frames.yuv`).
         captured: ``time.monotonic()`` in seconds when it left the decoder; use it for ages and durations.
         wall: ``time.time()`` in seconds at the same moment; use it for display.
         source_time: seconds since the first frame on the stream's own clock; None if it has none.
@@ -41,7 +43,7 @@ class CapturedFrame:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         height, width = self.pixels.shape[:2]
-        return (height * 2 // 3, width) if self.order == "nv12" else (height, width)
+        return (height * 2 // 3, width) if is_yuv(self.order) else (height, width)
 
 
 class Source(Protocol):

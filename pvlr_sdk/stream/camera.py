@@ -65,10 +65,11 @@ class Camera:
         if self.region is None:
             return frame.pixels
         height, width = frame.size
-        step = 2 if frame.order == "nv12" else 1
+        nv12 = frame.order.startswith("nv12")
+        step = 2 if nv12 else 1
         left, right = _span(self.region[0], self.region[2], width, step)
         top, bottom = _span(self.region[1], self.region[3], height, step)
-        if frame.order != "nv12":
+        if not nv12:
             return frame.pixels[top:bottom, left:right]
         luma = frame.pixels[top:bottom, left:right]
         chroma = frame.pixels[height + top // 2 : height + bottom // 2, left:right]

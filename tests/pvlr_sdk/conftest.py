@@ -273,13 +273,13 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def trt(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The fake ``tensorrt`` on that GPU, importable."""
-    from pvlr_sdk.backends.tensorrt import cuda
+    from pvlr_sdk.backends.tensorrt import driver
 
     fake = _load("fakes/fake_tensorrt/__init__.py", monkeypatch)
     fake.world.cuda = gpu
     monkeypatch.setitem(sys.modules, "tensorrt", fake)
     monkeypatch.setenv("PVLR_ALLOW_UNSIGNED", "1")  # plans are built in the tests
-    monkeypatch.setitem(cuda._open, "cuda", gpu)
+    monkeypatch.setitem(driver._open, "cuda", gpu)
     return fake
 
 

@@ -1,4 +1,4 @@
-"""Counting cores: affinity and cgroup quotas, read from a made-up cgroup tree."""
+"""Cores and memory: affinity and cgroup limits, read from a made-up cgroup tree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.cores import available_cores
+from pvlr_sdk.cores import available_cores, memory_limit
 
 
 def cores(tmp_path: Path, group: str | None, limits: dict[str, str]) -> int:
@@ -50,3 +50,24 @@ def test_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert available_cores() <= 2
     monkeypatch.undo()
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "expected"),
+    [
+        ("", {}, None),
+        ("0::/a/b\n", {"a/b/memory.max": "max\n"}, None),
+        ("0::/a/b\n", {"a/b/memory.max": "4096\n", "memory.max": "max\n"}, 4096),
+        ("0::/a/b\n", {"a/b/memory.max": "4096\n", "a/memory.max": "2048\n"}, 2048),
+        ("0::/a\n", {"b/memory.max": "4096\n"}, None),
+        ("5:cpu,memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": "1024\n"}, 1024),
+        ("5:memory:/of/the/host\n", {"memory/memory.limit_in_bytes": "1024\n"}, 1024),  # in a container
+    ],
+)
+def test_memory(tmp_path: Path, groups: str, limits: dict[str, str], expected: int | None) -> None:
+    root, membership = tmp_path / "cgroup", tmp_path / "membership"
+    membership.write_text(groups)
+    for name, text in limits.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    assert memory_limit(root, membership) == expected

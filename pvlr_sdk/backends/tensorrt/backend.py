@@ -6,11 +6,11 @@ import contextlib
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ... import errors
+from ... import errors, kernels
 from ...cores import available_cores
 from ..backend import Backend, Slot
 from . import compatibility, library, plugins
-from .cuda import open_cuda
+from .driver import open_cuda
 from .engine import Engine, Shapes
 from .pixels import open_pixels
 from .session import Session
@@ -37,14 +37,15 @@ class TensorRtBackend(Backend):
     """A TensorRT plan on the GPU; threads share it.
 
     If the CUDA context is lost, for example by a fault in another library's kernel, every inference in flight fails
-    with DeviceLostError. Once no slot is in use, the next ``acquire`` loads the plan into a new context.
+    with DeviceLostError. Restarting the process is the only recovery that CUDA guarantees. Until then, once no slot is
+    in use, the next ``acquire`` tries to load the plan into a new context.
 
     Args:
         bundle: the verified bundle of a TensorRT plan.
         throughput: run batches of the plan's largest size, filled with waiting frames, instead of single frames.
 
     Raises:
-        MissingPartError: TensorRT, a CUDA binding or the plugin library is not installed.
+        MissingPartError: TensorRT, NVIDIA's driver or the plugin library is not installed.
         PlanMismatchError: the plan was built for another TensorRT, GPU, processor or plugin library.
         BackendError, DeviceMemoryError, ModelError: TensorRT cannot load the plan.
     """
@@ -134,6 +135,7 @@ class TensorRtBackend(Backend):
                 lost.forget()
                 try:
                     self._cuda.reset()
+                    kernels.forget_pools()
                     self._session = self._open()
                 except errors.DeviceLostError:
                     raise

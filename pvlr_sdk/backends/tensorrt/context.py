@@ -53,6 +53,8 @@ class ExecutionContext:
         cuda, pointers, size = self._cuda, self._pointers, self._bytes
         for place, slot in enumerate(slots):
             target = pointers[IMAGE] + place * size[IMAGE]
+            if slot.ready is not None:
+                cuda.stream_wait(self._stream, slot.ready)
             if slot.frame is not None and self._pixels is not None:
                 self._pixels.preprocess(slot.frame, self._upload(place, slot), target, self._stream)
             else:
@@ -111,14 +113,17 @@ class ExecutionContext:
 
     def _bind(self) -> None:
         context, shapes = self._context, self._shapes.of(self._batch)
-        if not context.set_input_shape(IMAGE, shapes[IMAGE]):
-            self._fail(f"batch {self._batch}")
-        for name, pointer in self._pointers.items():
-            if not context.set_tensor_address(name, pointer):
-                self._fail(f"an address for {name}")
+        with self._engine.messages.collect():
+            if not context.set_input_shape(IMAGE, shapes[IMAGE]):
+                self._fail(f"batch {self._batch}")
+            for name, pointer in self._pointers.items():
+                if not context.set_tensor_address(name, pointer):
+                    self._fail(f"an address for {name}")
 
     def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._stream):
+        with self._engine.messages.collect():
+            started = self._context.execute_async_v3(self._stream)
+        if not started:
             self._fail("an inference")
 
     def _compute(self) -> None:

@@ -1,8 +1,7 @@
-"""The CUDA calls of the TensorRT backend, on either Python binding."""
+"""The CUDA calls of the TensorRT backend, as an interface, and their errors."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from ... import errors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INVALID_VALUE, OUT_OF_MEMORY = 1, 2
+OUT_OF_MEMORY = 2
 _LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
 """Errors that make the context unusable: those for which CUDA's header says so (illegal addresses and instructions,
 time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a destroyed context. After all others it still
@@ -65,7 +64,7 @@ class Cuda(Protocol):
     """
 
     name: str
-    """The Python binding's package."""
+    """What CUDA is called through: ``pycuda``, or ``libcuda``, the driver's library."""
 
     def gpu(self) -> Gpu: ...
     def current(self) -> AbstractContextManager[None]:
@@ -97,7 +96,12 @@ class Cuda(Protocol):
         """Create an event; with ``timing`` for :meth:`milliseconds`."""
 
     def record(self, event: int, stream: int) -> None: ...
-    def wait(self, event: int) -> None: ...
+    def wait(self, event: int) -> None:
+        """Wait until what was on the stream when the event was recorded is done."""
+
+    def stream_wait(self, stream: int, event: int) -> None:
+        """As :meth:`wait`, but the stream's later work waits, and not the caller."""
+
     def milliseconds(self, start: int, end: int) -> float:
         """Time between two completed events."""
 
@@ -110,35 +114,6 @@ class Cuda(Protocol):
 
     def launch(self, graph: int, stream: int) -> None: ...
     def destroy_graph(self, graph: int) -> None: ...
-
-
-_open: dict[str, Cuda] = {}
-
-
-def open_cuda() -> Cuda:
-    """The interface on pycuda, or else on cuda-python; every call returns the same object.
-
-    Raises:
-        MissingPartError: neither is installed, or there is no driver or GPU.
-    """
-    if "cuda" not in _open:
-        reasons = []
-        for package, module in (("pycuda", "on_pycuda"), ("cuda-python", "on_cuda_python")):
-            try:
-                found: Cuda = importlib.import_module(f".{module}", __package__).Driver()
-            except Exception as error:  # ImportError, OSError or the binding's own class
-                reasons.append(f"{package}: {type(error).__name__}: {error}")
-            else:
-                _open["cuda"] = found
-                break
-        else:
-            raise errors.MissingPartError(
-                "CUDA",
-                expected="an NVIDIA GPU with its driver, and pycuda or cuda-python",
-                got="; ".join(reasons),
-                hint="pip install pycuda (or cuda-python); pvlr doctor shows what is missing.",
-            )
-    return _open["cuda"]
 
 
 @contextmanager
@@ -166,6 +141,6 @@ def as_typed(error: CudaError, source: str) -> errors.BackendError:
             source,
             expected="a working CUDA context",
             got=str(error),
-            hint="The next call tries a new context; if that fails too, restart the process and see pvlr doctor.",
+            hint="Restart the process; until then the next call tries a new context. See pvlr doctor.",
         )
     return errors.BackendError(source, expected="a successful CUDA call", got=str(error), hint="See pvlr doctor.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ... import errors
 from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
 from . import plugins
-from .library import Messages, logger, start
+from .library import Messages, start
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -70,12 +70,28 @@ class Engine:
         with_plugins: bool = False,
         dla: int | None = None,
     ) -> None:
-        import tensorrt as trt
-
         self.source = source
         self.messages = Messages(limit=_MESSAGES)
-        self._logger = logger(self.messages)
-        runtime = start(trt.Runtime, self._logger, self.messages)
+        with self.messages.collect():
+            self._runtime = self._start(other_version, with_plugins, dla)
+            engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(payload)
+        if engine is None:
+            self._fail("a plan that this TensorRT can load")
+        self._engine = engine
+        self._check(shapes)
+
+    def context(self) -> trt.IExecutionContext:
+        """A new execution context, with device memory of its own."""
+        with self.messages.collect():
+            context: trt.IExecutionContext | None = self._engine.create_execution_context()
+        if context is None:
+            self._fail("an execution context")
+        return context
+
+    def _start(self, other_version: bool, with_plugins: bool, dla: int | None) -> trt.Runtime:
+        import tensorrt as trt
+
+        runtime = start(trt.Runtime, self.messages)
         # Host code in a plan would run in this process: never allow it.
         runtime.engine_host_code_allowed = False
         if other_version:
@@ -84,19 +100,7 @@ class Engine:
             plugins.load(runtime.get_plugin_registry() if other_version else trt.get_plugin_registry())
         if dla is not None:
             runtime.DLA_core = dla
-        self._runtime = runtime
-        engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(payload)
-        if engine is None:
-            self._fail("a plan that this TensorRT can load")
-        self._engine = engine
-        self._check(shapes)
-
-    def context(self) -> trt.IExecutionContext:
-        """A new execution context, with device memory of its own."""
-        context: trt.IExecutionContext | None = self._engine.create_execution_context()
-        if context is None:
-            self._fail("an execution context")
-        return context
+        return runtime
 
     def _lean(self, runtime: trt.Runtime) -> trt.Runtime:
         path = os.environ.get(LEAN_RUNTIME, "")

@@ -1,66 +1,225 @@
-"""Driver calls that pycuda lacks: graphs, resetting the context, streams of other libraries.
+"""The CUDA interface on the driver's own library, which every machine with an NVIDIA GPU has: the path without pycuda.
 
-Handles are the driver's in both Python bindings.
+Calls release the GIL. A Driver requires a GPU; importing this module requires nothing.
 """
 
 from __future__ import annotations
 
 import ctypes
-from functools import cache
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from ctypes import byref, c_int, c_uint, c_uint64, c_void_p
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Any
 
-from .cuda import CudaError
+import numpy as np
 
+from .cuda import CudaError, Gpu
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_HANDLE = _OUT = _HOST = c_void_p
+_SIZE, _ADDRESS = ctypes.c_size_t, c_uint64
+# Names have the version whose parameters are meant. Drivers keep the older ones.
+_PARAMETERS = {
+    "cuInit": (c_uint,),
+    "cuDriverGetVersion": (_OUT,),
+    "cuDeviceGet": (_OUT, c_int),
+    "cuDeviceGetAttribute": (_OUT, c_int, c_int),
+    "cuDeviceGetName": (_OUT, c_int, c_int),
+    "cuDeviceTotalMem_v2": (_OUT, c_int),
+    "cuDevicePrimaryCtxRetain": (_OUT, c_int),
+    "cuDevicePrimaryCtxRelease_v2": (c_int,),
+    "cuDevicePrimaryCtxReset_v2": (c_int,),
+    "cuCtxPushCurrent_v2": (_HANDLE,),
+    "cuCtxPopCurrent_v2": (_OUT,),
+    "cuMemAlloc_v2": (_OUT, _SIZE),
+    "cuMemFree_v2": (_ADDRESS,),
+    "cuMemGetInfo_v2": (_OUT, _OUT),
+    "cuMemHostAlloc": (_OUT, _SIZE, c_uint),
+    "cuMemFreeHost": (_HOST,),
+    "cuMemcpyHtoDAsync_v2": (_ADDRESS, _HOST, _SIZE, _HANDLE),
+    "cuMemcpyDtoHAsync_v2": (_HOST, _ADDRESS, _SIZE, _HANDLE),
+    "cuStreamCreate": (_OUT, c_uint),
+    "cuStreamDestroy_v2": (_HANDLE,),
+    "cuStreamSynchronize": (_HANDLE,),
+    "cuEventCreate": (_OUT, c_uint),
+    "cuEventDestroy_v2": (_HANDLE,),
+    "cuEventRecord": (_HANDLE, _HANDLE),
+    "cuEventSynchronize": (_HANDLE,),
+    "cuStreamWaitEvent": (_HANDLE, _HANDLE, c_uint),
+    "cuEventElapsedTime": (_OUT, _HANDLE, _HANDLE),
+    "cuStreamBeginCapture_v2": (_HANDLE, c_int),
+    "cuStreamEndCapture": (_HANDLE, _OUT),
+    "cuGraphInstantiateWithFlags": (_OUT, _HANDLE, ctypes.c_ulonglong),
+    "cuGraphDestroy": (_HANDLE,),
+    "cuGraphLaunch": (_HANDLE, _HANDLE),
+    "cuGraphExecDestroy": (_HANDLE,),
+    "cuGetErrorString": (c_int, _OUT),
+}
+_MULTIPROCESSORS, _MAJOR, _MINOR = 16, 75, 76  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+_BLOCKING_SYNC, _DISABLE_TIMING = 1, 2  # CU_EVENT_*
 _THREAD_LOCAL = 1
 """Capture mode: allocations by other threads do not invalidate the capture."""
 
 
-def begin_capture(stream: int) -> None:
-    """Record what this thread enqueues on a stream, instead of running it."""
-    _call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream), _THREAD_LOCAL)
+class Driver:
+    """See :class:`pvlr_sdk.backends.tensorrt.cuda.Cuda`.
 
+    Raises:
+        OSError, AttributeError: there is no driver, or it lacks a call.
+    """
 
-def end_capture(stream: int) -> int:
-    """The executable graph of what was recorded."""
-    graph, ready = ctypes.c_void_p(), ctypes.c_void_p()
-    _call("cuStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph))
-    try:
-        _call("cuGraphInstantiateWithFlags", ctypes.byref(ready), graph, ctypes.c_ulonglong(0))
-    finally:
-        _call("cuGraphDestroy", graph)
-    return ready.value or 0
+    name = "libcuda"
 
+    def __init__(self) -> None:
+        library = ctypes.CDLL("libcuda.so.1")
+        self._calls = {name: getattr(library, name) for name in _PARAMETERS}
+        for name, parameters in _PARAMETERS.items():
+            self._calls[name].argtypes = parameters
+        self._call("cuInit", 0)
+        device = c_int()
+        self._call("cuDeviceGet", byref(device), 0)
+        self._device = device.value
+        self._resets = 0
+        self._retain()
 
-def launch(graph: int, stream: int) -> None:
-    """Enqueue a graph."""
-    _call("cuGraphLaunch", ctypes.c_void_p(graph), ctypes.c_void_p(stream))
+    def gpu(self) -> Gpu:
+        name, memory, version = ctypes.create_string_buffer(128), _SIZE(), c_int()
+        self._call("cuDeviceGetName", name, len(name), self._device)
+        self._call("cuDeviceTotalMem_v2", byref(memory), self._device)
+        self._call("cuDriverGetVersion", byref(version))
+        driver = f"{version.value // 1000}.{version.value % 1000 // 10}"
+        capability = self._attribute(_MAJOR), self._attribute(_MINOR)
+        return Gpu(name.value.decode(), capability, memory.value, driver, self._attribute(_MULTIPROCESSORS))
 
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        leave = self._enter()
+        try:
+            yield
+        except BaseException:
+            with suppress(CudaError):  # the fault that is raised already
+                leave()
+            raise
+        leave()
 
-def destroy_graph(graph: int) -> None:
-    """Destroy a graph."""
-    _call("cuGraphExecDestroy", ctypes.c_void_p(graph))
+    def reset(self) -> None:
+        self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+        self._call("cuDevicePrimaryCtxReset_v2", self._device)
+        self._resets += 1
+        self._retain()
 
+    def malloc(self, size: int) -> int:
+        return self._made("cuMemAlloc_v2", size)
 
-def synchronize(stream: int) -> None:
-    """Wait for a stream of another library; 0, 1 and 2 are the default streams."""
-    _call("cuStreamSynchronize", ctypes.c_void_p(stream))
+    def free(self, pointer: int) -> None:
+        self._call("cuMemFree_v2", pointer)
 
+    def free_memory(self) -> int:
+        free, total = _SIZE(), _SIZE()
+        self._call("cuMemGetInfo_v2", byref(free), byref(total))
+        return free.value
 
-def reset_primary_context() -> None:
-    """Destroy the primary context of device 0 with all its contents."""
-    _call("cuDevicePrimaryCtxReset_v2", 0)
+    def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        pointer = self._made("cuMemHostAlloc", prod(shape) * np.dtype(dtype).itemsize, 0)
+        return self._array(pointer, shape, dtype, partial(self._call, "cuMemFreeHost", pointer))
 
+    def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
+        self._call("cuMemcpyHtoDAsync_v2", pointer, source.ctypes.data, source.nbytes, stream)
 
-def context_status() -> int:
-    """Synchronise the current context and return its error code; 0: it works."""
-    return int(_driver().cuCtxSynchronize())
+    def to_host(self, target: NDArray[Any], pointer: int, stream: int) -> None:
+        self._call("cuMemcpyDtoHAsync_v2", target.ctypes.data, pointer, target.nbytes, stream)
 
+    def stream(self) -> int:
+        return self._made("cuStreamCreate", _NON_BLOCKING)
 
-@cache
-def _driver() -> ctypes.CDLL:
-    return ctypes.CDLL("libcuda.so.1")
+    def synchronize(self, stream: int) -> None:
+        self._call("cuStreamSynchronize", stream)
 
+    def destroy_stream(self, stream: int) -> None:
+        self._call("cuStreamDestroy_v2", stream)
 
-def _call(name: str, *arguments: object) -> None:
-    code = getattr(_driver(), name)(*arguments)
-    if code != 0:
-        raise CudaError(code, name)
+    def event(self, timing: bool = False) -> int:
+        # Waiting blocks instead of spinning: the cores are for decoding and preprocessing.
+        return self._made("cuEventCreate", _BLOCKING_SYNC | (0 if timing else _DISABLE_TIMING))
+
+    def record(self, event: int, stream: int) -> None:
+        self._call("cuEventRecord", event, stream)
+
+    def wait(self, event: int) -> None:
+        self._call("cuEventSynchronize", event)
+
+    def stream_wait(self, stream: int, event: int) -> None:
+        self._call("cuStreamWaitEvent", stream, event, 0)
+
+    def milliseconds(self, start: int, end: int) -> float:
+        time = ctypes.c_float()
+        self._call("cuEventElapsedTime", byref(time), start, end)
+        return time.value
+
+    def destroy_event(self, event: int) -> None:
+        self._call("cuEventDestroy_v2", event)
+
+    def begin_capture(self, stream: int) -> None:
+        self._call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
+
+    def end_capture(self, stream: int) -> int:
+        graph = c_void_p()
+        self._call("cuStreamEndCapture", stream, byref(graph))
+        try:
+            return self._made("cuGraphInstantiateWithFlags", graph, 0)
+        finally:
+            self._call("cuGraphDestroy", graph)
+
+    def launch(self, graph: int, stream: int) -> None:
+        self._call("cuGraphLaunch", graph, stream)
+
+    def destroy_graph(self, graph: int) -> None:
+        self._call("cuGraphExecDestroy", graph)
+
+    def _retain(self) -> None:
+        self._context = self._made("cuDevicePrimaryCtxRetain", self._device)
+
+    def _attribute(self, which: int) -> int:
+        value = c_int()
+        self._call("cuDeviceGetAttribute", byref(value), which, self._device)
+        return value.value
+
+    def _enter(self) -> Callable[[], object]:
+        """Make the context current; the result undoes it."""
+        self._call("cuCtxPushCurrent_v2", self._context)
+        return partial(self._made, "cuCtxPopCurrent_v2")
+
+    def _array(self, pointer: int, shape: tuple[int, ...], dtype: str, free: Callable[[], None]) -> NDArray[Any]:
+        """Host memory as an array; ``free`` is called in the context when the array is dropped, in whichever thread."""
+        memory = (ctypes.c_byte * (prod(shape) * np.dtype(dtype).itemsize)).from_address(pointer)
+        weakref.finalize(memory, self._free_pinned, free, self._resets)
+        return np.frombuffer(memoryview(memory), dtype).reshape(shape)
+
+    def _free_pinned(self, free: Callable[[], None], resets: int) -> None:
+        # After a reset the address may belong to another allocation.
+        if resets == self._resets:
+            with suppress(CudaError), self.current():  # a lost context frees it by itself
+                free()
+
+    def _made(self, name: str, *arguments: Any) -> int:
+        """A call whose first parameter receives a handle or an address: its value."""
+        made = c_void_p()
+        self._call(name, byref(made), *arguments)
+        return made.value or 0
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        code = self._calls[name](*arguments)
+        if code != 0:
+            raise CudaError(code, name, self._words(code))
+
+    def _words(self, code: int) -> str:
+        """The driver's description of an error; empty if it has none."""
+        words = ctypes.c_char_p()
+        self._calls["cuGetErrorString"](code, byref(words))
+        return (words.value or b"").decode()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ... import errors
@@ -14,6 +18,12 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 _OLDEST = (10, 3)
+_ERRORS = ("ERROR", "INTERNAL_ERROR")
+_log = logging.getLogger(__name__)
+_collectors: dict[int, list[tuple[Messages, bool]]] = {}
+"""What each thread collects with; the last counts. The flag is for detailed messages."""
+_collecting = RLock()
+"""Of ``_collectors``. Reentrant: collecting garbage may destroy an engine, which logs."""
 
 
 def require() -> None:
@@ -61,10 +71,24 @@ class Messages:
         self.lines: deque[str] = deque(maxlen=limit)
         self._errors: deque[str] = deque(maxlen=limit)
 
+    @contextmanager
+    def collect(self, *, verbose: bool = False) -> Iterator[None]:
+        """Receive what TensorRT logs in this thread, and in threads that collect nothing, such as its own."""
+        with _collecting:
+            _collectors.setdefault(get_ident(), []).append((self, verbose))
+        try:
+            yield
+        finally:
+            with _collecting:
+                stack = _collectors[get_ident()]
+                stack.pop()
+                if not stack:
+                    del _collectors[get_ident()]
+
     def add(self, severity: str, text: str) -> None:
         """Add a message."""
         self.lines.append(f"[{severity}] {text}")
-        if severity in ("ERROR", "INTERNAL_ERROR"):
+        if severity in _ERRORS:
             self._errors.append(text)
 
     def reason(self, otherwise: str) -> str:
@@ -77,31 +101,33 @@ class Messages:
         return "".join(f"{line}\n" for line in self.lines)
 
 
-def logger(messages: Messages, *, verbose: bool = False) -> trt.ILogger:
-    """A TensorRT logger that writes to ``messages``; keep it alive as long as anything created with it."""
-    import tensorrt as trt
+@cache
+def logger() -> trt.ILogger:
+    """The logger of this process, for everything that takes one.
 
-    least = trt.ILogger.VERBOSE if verbose else trt.ILogger.INFO
+    TensorRT keeps the first logger for the CUDA errors and the plugin registry of all engines, so there is no second
+    one. It hands each message to the :meth:`Messages.collect` that concerns it.
+    """
+    import tensorrt as trt
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
-            if severity.value <= least.value:
-                messages.add(severity.name, msg)
+            _hand_on(severity.name, msg)
 
     return Log()
 
 
-def start(make: Callable[[trt.ILogger], Made], log: trt.ILogger, messages: Messages) -> Made:
-    """Create a ``trt.Builder`` or ``trt.Runtime`` with a logger.
+def start(make: Callable[[trt.ILogger], Made], messages: Messages) -> Made:
+    """Create a ``trt.Builder`` or ``trt.Runtime``; ``messages`` has the reason for a failure.
 
     Raises:
         BackendError: TensorRT does not support this GPU or driver.
     """
     try:
-        return make(log)
+        return make(logger())
     except (TypeError, RuntimeError) as error:  # what the bindings raise if the factory fails
         raise errors.BackendError(
             "tensorrt",
@@ -109,6 +135,17 @@ def start(make: Callable[[trt.ILogger], Made], log: trt.ILogger, messages: Messa
             got=messages.reason(str(error)),
             hint="See pvlr doctor and NVIDIA's support matrix; another version of TensorRT may know this GPU.",
         ) from error
+
+
+def _hand_on(severity: str, text: str) -> None:
+    with _collecting:
+        mine = _collectors.get(get_ident())
+        found = [mine[-1]] if mine else [stack[-1] for stack in _collectors.values()]
+    for messages, verbose in found:
+        if verbose or severity != "VERBOSE":
+            messages.add(severity, text)
+    if not found and severity in _ERRORS:
+        _log.error("TensorRT: %s", text)
 
 
 def _missing(got: str) -> errors.MissingPartError:

@@ -1,125 +1,146 @@
-"""The CUDA interface on pycuda. Importing it requires pycuda and an NVIDIA driver."""
+"""The CUDA interface on pycuda: context, memory, streams and copies. Importing it requires pycuda and NVIDIA's driver.
+
+What pycuda lacks comes from the driver's library: events with handles, which streams of other libraries need, graphs,
+and a reset of the context.
+"""
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import pycuda.driver as driver
 
 from . import libcuda
-from .cuda import INVALID_VALUE, OUT_OF_MEMORY, CudaError, Gpu
+from .cuda import CudaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Value = TypeVar("Value")
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+_UNKNOWN = 999  # CUDA_ERROR_UNKNOWN
 
 
-class Driver:
+class Driver(libcuda.Driver):
     """See :class:`pvlr_sdk.backends.tensorrt.cuda.Cuda`."""
 
     name = "pycuda"
 
     def __init__(self) -> None:
-        driver.init()
-        self._device = driver.Device(0)
-        self._context = self._device.retain_primary_context()
         # pycuda's objects own their handles: keep them as long as the integers are in use.
         self._memory: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
-        self._events: dict[int, Any] = {}
-
-    def gpu(self) -> Gpu:
-        version = driver.get_driver_version()
-        return Gpu(
-            self._device.name(),
-            self._device.compute_capability(),
-            self._device.total_memory(),
-            f"{version // 1000}.{version % 1000 // 10}",
-            self._device.get_attribute(driver.device_attribute.MULTIPROCESSOR_COUNT),
-        )
-
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        _checked(self._context.push)
-        try:
-            yield
-        finally:
-            driver.Context.pop()
+        self._thread = threading.local()
+        super().__init__()
 
     def reset(self) -> None:
-        for owned in (self._memory, self._streams, self._events):
-            owned.clear()
-        self._context.detach()
-        # The primary context is reset through the driver: pycuda has no call for it.
-        libcuda.reset_primary_context()
-        self._context = self._device.retain_primary_context()
+        # Once their context is detached, pycuda's objects free nothing: their addresses may be others' in the new one.
+        # In a thread of its own, because detach() may leave the old context current.
+        thread = threading.Thread(target=_detach, args=(self._pycuda_context,))
+        thread.start()
+        thread.join()
+        self._memory.clear()
+        self._streams.clear()
+        super().reset()
 
     def malloc(self, size: int) -> int:
-        memory = _checked(driver.mem_alloc, size)
+        with self._checked():
+            memory = driver.mem_alloc(size)
         self._memory[int(memory)] = memory
         return int(memory)
 
     def free(self, pointer: int) -> None:
-        _checked(self._memory.pop(pointer).free)
+        with self._checked():
+            self._memory.pop(pointer).free()
+        self._confirm()
+
+    def free_memory(self) -> int:
+        with self._checked():
+            return int(driver.mem_get_info()[0])
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        return _checked(driver.pagelocked_empty, shape, dtype)
+        with self._checked():
+            array = driver.pagelocked_empty(shape, dtype)
+        # pycuda frees memory that another thread drops only if that thread has the context.
+        return self._array(array.ctypes.data, shape, dtype, array.base.free)
 
     def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
-        _checked(driver.memcpy_htod_async, pointer, source, self._streams[stream])
+        with self._checked():
+            driver.memcpy_htod_async(pointer, source, self._streams[stream])
 
     def to_host(self, target: NDArray[Any], pointer: int, stream: int) -> None:
-        _checked(driver.memcpy_dtoh_async, target, pointer, self._streams[stream])
+        with self._checked():
+            driver.memcpy_dtoh_async(target, pointer, self._streams[stream])
 
     def stream(self) -> int:
-        stream = _checked(driver.Stream, 1)  # CU_STREAM_NON_BLOCKING
-        self._streams[stream.handle] = stream
+        with self._checked():
+            stream = driver.Stream(_NON_BLOCKING)
+        self._streams[int(stream.handle)] = stream
         return int(stream.handle)
+
+    def synchronize(self, stream: int) -> None:
+        with self._checked():
+            self._streams[stream].synchronize()
 
     def destroy_stream(self, stream: int) -> None:
         del self._streams[stream]
+        self._confirm()
 
-    def synchronize(self, stream: int) -> None:
-        if stream in self._streams:
-            _checked(self._streams[stream].synchronize)
-        else:  # of another library
-            libcuda.synchronize(stream)
+    def _retain(self) -> None:
+        super()._retain()  # its own reference, so that no detach() ends the context while TensorRT uses it
+        with self._checked():
+            self._pycuda_context = driver.Device(0).retain_primary_context()
+        # At exit, after arrays that are younger: the destructor would take it for a context that pycuda has created.
+        weakref.finalize(self, _detach, self._pycuda_context)
 
-    def free_memory(self) -> int:
-        return _checked(driver.mem_get_info)[0]
+    def _enter(self) -> Callable[[], object]:
+        if getattr(self._thread, "inside", False):
+            return _nothing  # pycuda would pop the context to push it again
+        context = self._pycuda_context
+        with self._checked():
+            context.push()
+        self._thread.inside = True
+        return partial(self._leave, context)
 
-    def event(self, timing: bool = False) -> int:
-        # Waiting blocks instead of spinning: the cores are for decoding and preprocessing.
-        flags = driver.event_flags.BLOCKING_SYNC | (0 if timing else driver.event_flags.DISABLE_TIMING)
-        event = _checked(driver.Event, flags)
-        self._events[id(event)] = event
-        return id(event)
+    def _leave(self, context: Any) -> None:
+        self._thread.inside = False
+        try:
+            with self._checked():
+                driver.Context.pop()
+        except CudaError:
+            # Still on pycuda's stack, it would abort the process at the end of the thread.
+            _detach(context)
+            driver.Context.get_current()  # removes what is detached from the stack
+            raise
 
-    def milliseconds(self, start: int, end: int) -> float:
-        return _checked(self._events[start].time_till, self._events[end])
+    def _confirm(self) -> None:
+        """Raise the error of a context that was lost: pycuda prints errors of what frees, instead of raising them."""
+        self.free_memory()
 
-    def destroy_event(self, event: int) -> None:
-        del self._events[event]
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        try:
+            yield
+        except driver.Error as error:
+            # pycuda's errors have no code, but the driver's words: "cuMemAlloc failed: out of memory[ - pycuda's]".
+            call, _, words = str(error).partition(" failed: ")
+            code = self._codes.get(words) or self._codes.get(words.partition(" - ")[0], _UNKNOWN)
+            raise CudaError(code, call, words) from error
 
-    def record(self, event: int, stream: int) -> None:
-        _checked(self._events[event].record, self._streams[stream])
-
-    def wait(self, event: int) -> None:
-        _checked(self._events[event].synchronize)
-
-    begin_capture = staticmethod(libcuda.begin_capture)
-    end_capture = staticmethod(libcuda.end_capture)
-    launch = staticmethod(libcuda.launch)
-    destroy_graph = staticmethod(libcuda.destroy_graph)
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        """The driver's codes by their words."""
+        return {words: code for code in range(_UNKNOWN, 0, -1) if (words := self._words(code))}
 
 
-def _checked(call: Callable[..., Value], *arguments: Any) -> Value:
-    try:
-        return call(*arguments)
-    except driver.Error as error:
-        # pycuda's exceptions have no error code: ask the context whether it still works.
-        code = OUT_OF_MEMORY if isinstance(error, driver.MemoryError) else libcuda.context_status() or INVALID_VALUE
-        raise CudaError(code, getattr(call, "__name__", "pycuda"), str(error)) from error
+def _detach(context: Any) -> None:
+    with suppress(driver.Error):  # detached already
+        context.detach()
+
+
+def _nothing() -> None:
+    pass

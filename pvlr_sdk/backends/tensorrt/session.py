@@ -59,13 +59,16 @@ class Session:
         self._free: deque[SessionSlot] = deque()
         self._slots: WeakSet[SessionSlot] = WeakSet()
         self._contexts: list[ExecutionContext] = []
+        self._idle: deque[ExecutionContext] = deque()
+        self._marks: list[int] = []
+        self._free_marks: deque[int] = deque()
         with self.guarded():
             self._engine = make_engine()
             self.copies = cuda.stream()
             with undone_by(self.close):
                 for _ in range(_CONTEXTS):
                     self._add_context(batch)
-        self._idle = deque(self._contexts)
+        self._idle.extend(self._contexts)
 
     @property
     def contexts(self) -> int:
@@ -104,6 +107,21 @@ class Session:
         """Keep a slot for reuse."""
         if self.lost is None and not slot.closed:
             self._free.append(slot)
+
+    def mark(self, stream: int) -> int:
+        """An event after the work that another library has queued on a stream; hand it back with :meth:`unmark`."""
+        with self.guarded():
+            try:
+                event = self._free_marks.pop()
+            except IndexError:
+                event = self.cuda.event()
+                self._marks.append(event)
+            self.cuda.record(event, stream)
+        return event
+
+    def unmark(self, event: int) -> None:
+        """Keep an event for reuse. A stream that waits for it waits for what it marked then."""
+        self._free_marks.append(event)
 
     def submit(self, slot: SessionSlot) -> None:
         """Queue a slot's frame and launch batches where possible."""
@@ -162,17 +180,19 @@ class Session:
         return any(not slot.closed and slot not in free for slot in slots)
 
     def close(self) -> None:
-        """Free everything. Slots in use keep their buffers."""
+        """Free everything at once, TensorRT's memory included. Slots in use keep their buffers."""
         with self.guarded():
             for batch in list(self._in_flight):
                 self.cuda.wait(batch.context.event)
             for context in self._contexts:
                 context.close()
+            for event in self._marks:
+                self.cuda.destroy_event(event)
             self.cuda.destroy_stream(self.copies)
-        self._contexts.clear()
+            self.forget()
 
     def forget(self) -> None:
-        """Drop everything without a CUDA call: the CUDA context is lost with all its contents."""
+        """Drop everything without a CUDA call of our own: the CUDA context may be lost with all its contents."""
         for slot in list(self._free):
             slot.close()
         self._free.clear()
@@ -180,6 +200,7 @@ class Session:
         self._in_flight.clear()
         self._idle.clear()
         self._contexts.clear()
+        self._marks.clear()
         del self._engine
 
     def _add_context(self, batch: int) -> None:

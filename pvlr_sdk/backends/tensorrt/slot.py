@@ -21,7 +21,8 @@ class SessionSlot:
     """See :class:`pvlr_sdk.backends.Slot`. Belongs to a session and is unusable after the session's end.
 
     For preprocessing on the GPU, ``frame`` describes the frame and ``raw`` has its bytes if it comes from the CPU.
-    Without ``frame``, ``input`` holds the preprocessed frame.
+    Without ``frame``, ``input`` holds the preprocessed frame. ``ready`` is the event after which a frame on the GPU may
+    be read; None: at once.
     """
 
     def __init__(self, session: Session) -> None:
@@ -32,6 +33,7 @@ class SessionSlot:
         self.similarity: NDArray[np.float32] = cuda.pinned((shapes.tokens, shapes.labels), "float32")
         self.frame: PixelSource | None = None
         self.raw: NDArray[np.uint8] | None = None
+        self.ready: int | None = None
         self.batch: InFlightBatch | None = None
         self.failure: errors.PvlrError | None = None
         self.closed = False
@@ -40,12 +42,13 @@ class SessionSlot:
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         self._check()
         self.frame = self.raw = None
+        self._unmark()  # of a frame that was loaded but not started
         # A frame that the kernel refused would fail the frames of its batch too.
         kernel = self.session.pixels if max(frame.pixels.shape[:2]) <= LONGEST_SIDE else None
         if isinstance(frame, DeviceFrame):
             if kernel is not None and kernel.takes(frame.pixels, frame.order):
-                self._wait_for(frame.pixels)
                 pixels = frame.pixels
+                self.ready = self._mark(pixels)
                 self.frame = PixelSource(pixels.pointer, pixels.shape, pixels.strides, frame.order, pixels.owner)
             else:
                 preprocess(self._to_host(frame.pixels), frame.order, self.input)
@@ -63,6 +66,7 @@ class SessionSlot:
         self._check()
         self.session.wait(self)
         self.frame = None  # a frame on the GPU belongs to its owner again
+        self._unmark()
         return self.logits, self.similarity
 
     def close(self) -> None:
@@ -71,6 +75,7 @@ class SessionSlot:
         empty = np.empty(0, np.float32)
         self.input = self.logits = self.similarity = empty
         self.frame = self.raw = self._staging = None
+        self._unmark()
 
     def _check(self) -> None:
         if self.closed:
@@ -96,14 +101,20 @@ class SessionSlot:
             )
         extent = 1 + sum((side - 1) * stride for side, stride in zip(pixels.shape, pixels.strides, strict=True))
         data: NDArray[Any] = np.empty(extent, np.uint8)
-        self._wait_for(pixels)
+        self.ready = self._mark(pixels)
         with self.session.guarded():
             cuda, stream = self.session.cuda, self.session.copies
+            if self.ready is not None:
+                cuda.stream_wait(stream, self.ready)
             cuda.to_host(data, pixels.pointer, stream)
             cuda.synchronize(stream)
+        self._unmark()
         return np.lib.stride_tricks.as_strided(data, pixels.shape, pixels.strides)
 
-    def _wait_for(self, pixels: DeviceArray) -> None:
-        if pixels.ready is not None:
-            with self.session.guarded():
-                self.session.cuda.synchronize(pixels.ready)
+    def _mark(self, pixels: DeviceArray) -> int | None:
+        return None if pixels.ready is None else self.session.mark(pixels.ready)
+
+    def _unmark(self) -> None:
+        if self.ready is not None:
+            self.session.unmark(self.ready)
+            self.ready = None

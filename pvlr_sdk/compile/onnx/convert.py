@@ -11,6 +11,7 @@ from ...bundle.schema import ATTENTIONS, PRECISIONS
 from ...frames.preprocess import Preprocessor
 from ..calibration import missing_for_int8
 from . import edit
+from .blocks import join_blocks
 from .casting import cast
 from .fused import fuse_attention, fuse_head
 from .layer_norm import fuse_layer_norms
@@ -59,6 +60,7 @@ def convert(
         raise errors.ModelError(
             source, expected="a network in fp32", got=f"one in {spec.precision}", hint="Use the output of pvlr export."
         )
+    join_blocks(model.graph)
     fuse_layer_norms(model.graph)
     if precision == "int8":
         model = _quantized(model, spec, frames, source)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ...backends import runtimes
-from .edit import initializers, load, numpy, upstream
+from .edit import consumers, initializers, load, numpy, producers, replace_nodes, upstream
 
 if TYPE_CHECKING:
     import onnx
@@ -111,6 +111,7 @@ def quantize(
         ) from error
     if for_tensorrt:
         _make_signed(result.graph)
+        join_residuals(result.graph)
     result.graph.input[0].type.tensor_type.shape.dim[0].CopyFrom(dynamic)
     del result.metadata_props[:]
     result.metadata_props.extend(network.metadata_props)
@@ -145,6 +146,34 @@ def _make_signed(graph: onnx.GraphProto) -> None:
                 tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
                 done.add(tensor.name)
     del graph.value_info[:]  # it has the old types
+
+
+def join_residuals(graph: onnx.GraphProto) -> None:
+    """Remove the Q/DQ between a convolution and the residual sum that alone reads it, in place.
+
+    TensorRT computes both in one kernel, but only if the other summand alone is quantised.
+    """
+    made, read = producers(graph), consumers(graph)
+    position = {node.output[0]: number for number, node in enumerate(graph.node)}
+
+    def behind(name: str) -> onnx.NodeProto | None:
+        """The convolution whose quantised output this is, if nothing else reads it."""
+        for operator in ("DequantizeLinear", "QuantizeLinear", "Conv"):
+            node = made.get(name)
+            if node is None or node.op_type != operator or len(read[node.output[0]]) != 1:
+                return None
+            name = node.input[0]
+        return node
+
+    for node in graph.node:
+        summands = [made[name].op_type if name in made else "" for name in node.input]
+        if node.op_type != "Add" or summands != ["DequantizeLinear"] * 2:
+            continue
+        found = [(position[conv.output[0]], place) for place, name in enumerate(node.input) if (conv := behind(name))]
+        if found:
+            latest, place = max(found)  # of two, the other one is computed first and waits
+            node.input[place] = graph.node[latest].output[0]
+    replace_nodes(graph, graph.node)
 
 
 def _no_gain_in_tensorrt(network: onnx.ModelProto, kept: set[str]) -> set[str]:

@@ -68,14 +68,17 @@ def compile_network(
         KeyboardInterrupt: the user interrupted the build.
     """
     check_network(payload, source)
-    if with_plugins:
-        import tensorrt as trt
-
-        plugins.load(trt.get_plugin_registry())
     cancelled = Event()
-    return _interruptible(
-        lambda: _compile(payload, source, options, messages, timings, _monitor(watcher, cancelled)), cancelled
-    )
+
+    def compile_collecting() -> Compiled:
+        with messages.collect(verbose=options.verbose):
+            if with_plugins:
+                import tensorrt as trt
+
+                plugins.load(trt.get_plugin_registry())
+            return _compile(payload, source, options, messages, timings, _monitor(watcher, cancelled))
+
+    return _interruptible(compile_collecting, cancelled)
 
 
 def _compile(
@@ -90,10 +93,9 @@ def _compile(
 
     messages.reason("")  # drop the errors of an earlier build
     before = len(messages.lines)
-    log = logger(messages, verbose=options.verbose)
-    builder = start(trt.Builder, log, messages)
+    builder = start(trt.Builder, messages)
     network = builder.create_network(_strongly_typed())
-    parse(trt, network, log, payload, source)
+    parse(trt, network, logger(), payload, source, dla=options.dla is not None)
     config = builder.create_builder_config()
     # On by default: it rounds the inputs of float32 products to 10 bits. The graph uses float32 for its accuracy.
     config.clear_flag(trt.BuilderFlag.TF32)

@@ -55,6 +55,7 @@ class BuildOptions:
             A wider choice is slower, and Jetson boards only support ``this``.
         version_compatible: newer versions of TensorRT can run the plan too, with this version's lean runtime.
         dla: the core of a Jetson's deep learning accelerator for the layers that it supports (fp16, int8); None: GPU.
+            Experimental.
         verbose: include TensorRT's detailed messages in the log, which can be many megabytes.
 
     Raises:

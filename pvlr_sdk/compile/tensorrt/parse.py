@@ -25,7 +25,7 @@ _REMEDIES = (
 _OTHERWISE = "Export it again with pvlr export --attention native; if that fails too, build the plan with --device cpu."
 
 
-def parse(trt: Any, network: Any, logger: Any, payload: bytes, source: str) -> None:
+def parse(trt: Any, network: Any, logger: Any, payload: bytes, source: str, *, dla: bool = False) -> None:
     """Fill a TensorRT network from an ONNX file.
 
     Args:
@@ -34,11 +34,15 @@ def parse(trt: Any, network: Any, logger: Any, payload: bytes, source: str) -> N
         logger: an ``ILogger``.
         payload: the ONNX file, its weights inside.
         source: names the file in errors.
+        dla: make of it what a deep learning accelerator can run, in versions of TensorRT that know how.
 
     Raises:
         UnsupportedNodeError: the parser rejects a node; the error names the node, the reason and a remedy.
     """
     parser = trt.OnnxParser(network, logger)
+    adjust = getattr(trt.OnnxParserFlag, "ADJUST_FOR_DLA", None) if dla else None
+    if adjust is not None:
+        parser.set_flag(adjust)
     if parser.parse(payload):
         return
     found = [_rejection(parser.get_error(index)) for index in range(parser.num_errors)]

@@ -1,7 +1,6 @@
 // libcuda.so.1 for machines without one: as much of CUDA's driver as the SDK calls, in the host's memory. What is wrong
-// with a call (no context, an invalid handle) gets the driver's code. Built and used by test_bindings.py.
+// with a call (no context, an invalid handle) gets the driver's code. Built and used by test_libcuda.py.
 #include <cuda.h>
-#include <dlfcn.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -9,15 +8,19 @@
 #include <set>
 #include <string>
 
+#undef cuEventElapsedTime  // the newest version of it is younger than the drivers that the SDK runs on
+
 namespace {
 
 std::map<std::string, CUresult> failing;
+std::map<std::string, int> counts;
 std::set<const void*> alive;
 thread_local int depth = 0;
 bool capturing = false;
 bool broken = false;  // by an error after which every call fails
 
 CUresult answer(const char* call, bool needs_context = true) {
+  ++counts[call];
   if (needs_context && depth == 0) return CUDA_ERROR_INVALID_CONTEXT;
   const auto found = failing.find(call);
   const CUresult code = found == failing.end() ? CUDA_SUCCESS : found->second;
@@ -61,6 +64,7 @@ void stub_fail(const char* call, int code) {
   broken = false;
   if (code != 0) failing[call] = static_cast<CUresult>(code);
 }
+int stub_count(const char* call) { return counts[call]; }
 int stub_alive() { return static_cast<int>(alive.size()); }
 
 CUresult cuInit(unsigned) { return answer("cuInit", false); }
@@ -85,14 +89,20 @@ CUresult cuCtxPushCurrent(CUcontext context) {
   if (context != reinterpret_cast<CUcontext>(&alive)) return CUDA_ERROR_INVALID_CONTEXT;
   return ++depth, CUDA_SUCCESS;
 }
-CUresult cuCtxPopCurrent(CUcontext*) { return --depth < 0 ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS; }
-CUresult cuCtxSynchronize() { return answer("cuCtxSynchronize"); }
+CUresult cuCtxPopCurrent(CUcontext* context) {
+  if (depth == 0) return CUDA_ERROR_INVALID_CONTEXT;
+  --depth;
+  *context = reinterpret_cast<CUcontext>(&alive);
+  return answer("cuCtxPopCurrent", false);
+}
 
 CUresult cuMemAlloc(CUdeviceptr* pointer, std::size_t size) { return make("cuMemAlloc", pointer, size); }
 CUresult cuMemFree(CUdeviceptr pointer) { return destroy("cuMemFree", pointer); }
 CUresult cuMemHostAlloc(void** pointer, std::size_t size, unsigned) { return make("cuMemHostAlloc", pointer, size); }
 CUresult cuMemFreeHost(void* pointer) { return destroy("cuMemFreeHost", pointer); }
-CUresult cuMemGetInfo(std::size_t* free, std::size_t* total) { return *free = 1 << 20, *total = 1 << 30, CUDA_SUCCESS; }
+CUresult cuMemGetInfo(std::size_t* free, std::size_t* total) {
+  return *free = 1 << 20, *total = 1 << 30, answer("cuMemGetInfo");
+}
 CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, std::size_t size, CUstream stream) {
   return std::memcpy(reinterpret_cast<void*>(to), from, size), use("cuMemcpyHtoDAsync", stream);
 }
@@ -115,6 +125,10 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
   return code == CUDA_SUCCESS ? use("cuEventRecord", stream) : code;
 }
 CUresult cuEventSynchronize(CUevent event) { return use("cuEventSynchronize", event); }
+CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
+  const CUresult code = flags == 0 ? use("cuStreamWaitEvent", stream) : CUDA_ERROR_INVALID_VALUE;
+  return code == CUDA_SUCCESS ? use("cuStreamWaitEvent", event) : code;
+}
 CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent) {
   return *milliseconds = 1.5F, use("cuEventElapsedTime", start);
 }
@@ -138,14 +152,16 @@ CUresult cuGraphLaunch(CUgraphExec graph, CUstream stream) {
 }
 CUresult cuGraphExecDestroy(CUgraphExec graph) { return destroy("cuGraphExecDestroy", graph); }
 
-// How cuda-python finds the calls above, by their names without a version.
-CUresult cuGetProcAddress(const char* name, void** function, int, cuuint64_t, CUdriverProcAddressQueryResult* result) {
-  void* self = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
-  *function = nullptr;
-  for (const char* version : {"_v3", "_v2", ""}) {
-    if (*function == nullptr) *function = dlsym(self, (std::string(name) + version).c_str());
-  }
-  if (result != nullptr) *result = *function ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-  return *function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+CUresult cuGetErrorString(CUresult code, const char** words) {
+  static const std::map<int, const char*> known = {{1, "invalid argument"},
+                                                   {2, "out of memory"},
+                                                   {201, "invalid device context"},
+                                                   {400, "invalid resource handle"},
+                                                   {401, "the operation cannot be performed in the present state"},
+                                                   {700, "an illegal memory access was encountered"},
+                                                   {719, "unspecified launch failure"}};
+  const auto found = known.find(code);
+  *words = found == known.end() ? nullptr : found->second;
+  return *words == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 }

@@ -18,7 +18,8 @@ from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.gate import compare
-from pvlr_sdk.compile.onnx.quantize import quantize
+from pvlr_sdk.compile.onnx.convert import convert
+from pvlr_sdk.compile.onnx.quantize import join_residuals, quantize
 from pvlr_sdk.frames.preprocess import Preprocessor
 
 onnx = pytest.importorskip("onnx")
@@ -234,3 +235,51 @@ def test_the_command_reads_a_folder_and_a_csv(exported: Any, tmp_path: Path) -> 
     assert figures["photos"] == 20
     assert 0 < figures["mAP"] <= 100
     assert CalibrationImages.below(photos).frames == CalibrationImages.below(photos).frames
+
+
+@pytest.mark.parametrize(
+    ("skip", "joined"),
+    [
+        ("block", True),  # the usual residual: the skip also feeds the block
+        ("conv", True),  # a downsampling convolution in the skip: one of the two stays quantised
+        ("float", False),  # the skip is not quantised: TensorRT has nothing to fuse
+    ],
+)
+def test_tensorrt_can_fuse_a_convolution_with_its_residual(skip: str, joined: bool) -> None:
+    helper = onnx.helper
+
+    def quantised(name: str) -> list[Any]:
+        return [
+            helper.make_node("QuantizeLinear", [name, "scale", "zero"], [f"{name}_q"]),
+            helper.make_node("DequantizeLinear", [f"{name}_q", "scale", "zero"], [f"{name}_dq"]),
+        ]
+
+    nodes = [*quantised("x")]
+    if skip == "conv":
+        nodes += [helper.make_node("Conv", ["x_dq", "w"], ["side"]), *quantised("side")]
+    nodes += [helper.make_node("Conv", ["x_dq", "w"], ["main"]), *quantised("main")]
+    other = {"block": "x_dq", "conv": "side_dq", "float": "x"}[skip]
+    nodes += [helper.make_node("Add", ["main_dq", other], ["sum"]), *quantised("sum")]
+    nodes.append(helper.make_node("Conv", ["sum_dq", "w"], ["y"]))
+    values = {"w": np.full((2, 2, 1, 1), 0.5, np.float32), "scale": np.float32(0.1), "zero": np.int8(0)}
+    constants = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
+    ports = [helper.make_tensor_value_info(name, 1, (1, 2, 4, 4)) for name in "xy"]
+    graph = helper.make_graph(nodes, "block", ports[:1], ports[1:], constants)
+    join_residuals(graph)
+    onnx.checker.check_graph(graph)
+    (add,) = (node for node in graph.node if node.op_type == "Add")
+    assert list(add.input) == ["main" if joined else "main_dq", other]
+    assert ("main_q" in {node.output[0] for node in graph.node}) is not joined
+
+
+@pytest.mark.slow
+def test_every_residual_of_a_shipped_network_can_be_fused() -> None:
+    path = Path(__file__).parents[3] / "models/pvlr-lite0-voc20/engine.plan"
+    if not path.is_file():
+        pytest.skip("this checkout has no models/")
+    graph = onnx.load_from_string(convert(path.read_bytes(), precision="int8", frames=smooth_images(2))).graph
+    made = {name: node.op_type for node in graph.node for name in node.output}
+    constants = {tensor.name for tensor in graph.initializer}
+    sums = [node for node in graph.node if node.op_type == "Add" and "/blocks/" in node.name]
+    residuals = [sorted(made[name] for name in node.input) for node in sums if not constants & set(node.input)]
+    assert residuals == [["Conv", "DequantizeLinear"]] * 9

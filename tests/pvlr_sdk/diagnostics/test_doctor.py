@@ -41,6 +41,13 @@ def test_memory_is_plausible(report):
     assert 0 < memory["available"] <= memory["total"]
 
 
+def test_the_memory_limit_is_that_of_the_cgroup(monkeypatch):
+    monkeypatch.setattr(doctor, "memory_limit", lambda: 64 << 20)
+    assert doctor._memory()["container_limit"] == 64
+    monkeypatch.setattr(doctor, "memory_limit", lambda: 2**63 - 4096)
+    assert doctor._memory()["container_limit"] is None
+
+
 def test_a_broken_plan_is_a_problem_with_its_reason(own_plan):
     data = own_plan.read_bytes()
     own_plan.write_bytes(data[:-1])

@@ -16,6 +16,7 @@ import numpy as np
 
 from pvlr_sdk.backends.tensorrt.cuda import OUT_OF_MEMORY, CudaError, Gpu
 
+DEFAULT_STREAMS = (0, 1, 2)
 ILLEGAL_ADDRESS, CAPTURE_UNSUPPORTED = 700, 900
 
 
@@ -105,7 +106,7 @@ class FakeCuda:
         if stream in self.streams:
             self._run(stream, len(self.streams[stream]))
         else:
-            assert stream in (0, 1, 2), "a stream that nobody made"
+            assert stream in DEFAULT_STREAMS, "a stream that nobody made"
 
     def free_memory(self) -> int:
         return self._gpu.memory - sum(len(memory) for memory in self.allocated.values())
@@ -128,13 +129,20 @@ class FakeCuda:
     def record(self, event: int, stream: int) -> None:
         self._enter("record")
         with self._lock:
-            self.events[event] = stream, len(self.streams[stream])
+            assert stream in self.streams or stream in DEFAULT_STREAMS, "a stream that nobody made"
+            self.events[event] = stream, len(self.streams.get(stream, ()))
 
     def wait(self, event: int) -> None:
         self._enter("wait")
         with self._lock:
             stream, end = self.events[event]
         self._run(stream, end)
+
+    def stream_wait(self, stream: int, event: int) -> None:
+        self._enter("stream_wait")
+        with self._lock:
+            before, end = self.events[event]
+        self.enqueue(stream, lambda: self._run(before, end))
 
     def begin_capture(self, stream: int) -> None:
         self._enter("begin_capture")
@@ -171,6 +179,8 @@ class FakeCuda:
         raise CudaError(ILLEGAL_ADDRESS, "kernel")
 
     def _run(self, stream: int, end: int) -> None:
+        if stream in DEFAULT_STREAMS:  # nothing is queued there
+            return
         with self._lock:
             queue = self.streams[stream]
             while self._done[stream] < end:

@@ -24,6 +24,14 @@ def pod() -> dict[str, Any]:
     return deployment["spec"]["template"]["spec"]
 
 
+@pytest.mark.parametrize(("file", "default"), [("jetpack6", "87"), ("jetpack7", "110"), ("x86", "")])
+def test_an_image_compiles_for_one_architecture(file, default):
+    """A build has no GPU that CMake could ask; the server's GPU is not known here."""
+    text = (FOLDER / f"{file}.Dockerfile").read_text()
+    assert f"\nARG ARCHITECTURES={default}\n" in text
+    assert 'CMAKE_ARGS="-DPVLR_CUDA=ON -DPVLR_CUDA_ARCHITECTURES=$ARCHITECTURES"' in text
+
+
 @pytest.mark.slow
 def test_kubernetes_accepts_its_snippet():
     validate = pytest.importorskip("kubernetes_validate").validate

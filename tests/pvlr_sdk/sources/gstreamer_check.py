@@ -15,6 +15,7 @@ except (ImportError, ValueError) as error:
     sys.exit(77)
 
 from pvlr_sdk import errors
+from pvlr_sdk.frames.reference import to_rgb
 from pvlr_sdk.sources import EndOfSource, open_source
 from pvlr_sdk.sources.gstreamer import pipeline_of
 from pvlr_sdk.sources.uri import DeviceUri
@@ -47,6 +48,37 @@ for order, format_, shape in (
         source.close()
     else:
         raise AssertionError("more frames than sent")
+
+# Frames outlive their buffers, which the pipeline uses again. 104 pixels: rows are not padded.
+for format_ in ("BGR", "GRAY8", "NV12"):
+    source = open_source(
+        f"gst:videotestsrc num-buffers=9 pattern=snow ! video/x-raw,format={format_},width=104,height=50"
+    )
+    frames = [source.read() for _ in range(9)]
+    copies = [frame.pixels.copy() for frame in frames]
+    source.close()
+    assert all((frame.pixels == copy).all() for frame, copy in zip(frames, copies, strict=True)), format_
+    assert len({frame.pixels.tobytes() for frame in frames}) == 9, format_
+    assert all(frame.pixels.flags.writeable and frame.pixels.flags.c_contiguous for frame in frames), format_
+
+# The matrix and the range come from the caps: the colours are those of the same pattern in BGR.
+for colorimetry, suffix in (
+    ("bt601", ""),
+    ("bt709", "-bt709"),
+    ("1:4:0:1", "-full"),  # range:matrix:transfer:primaries, as numbers
+    ("1:3:5:1", "-bt709-full"),
+    ("", "-bt709"),  # HD without a colorimetry
+):
+    for pattern, rgb in (("red", (255, 0, 0)), ("green", (0, 255, 0)), ("blue", (0, 0, 255))):
+        caps = "video/x-raw,format=NV12,width=1280,height=720" + (f",colorimetry={colorimetry}" if colorimetry else "")
+        plain = "video/x-raw,format=BGR"
+        source = open_source(f"gst:videotestsrc num-buffers=1 pattern={pattern} ! {plain} ! videoconvert ! {caps}")
+        frame = source.read()
+        assert frame.order == f"nv12{suffix}", (colorimetry, frame.order)
+        assert frame.size == (720, 1280)
+        difference = np.abs(to_rgb(frame.pixels, frame.color).astype(int) - rgb).max()
+        assert difference <= 4, (colorimetry, pattern, difference)
+        source.close()
 
 live = open_source("gst:videotestsrc is-live=true ! video/x-raw,width=64,height=48")
 assert live.live

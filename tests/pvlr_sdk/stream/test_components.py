@@ -48,13 +48,16 @@ def test_a_region_lies_within_the_picture_and_is_never_empty(
 @pytest.mark.parametrize(
     "region", [(0.0, 0.0, 1.0, 1.0), (0.5, 0.25, 0.5, 0.5), (0.3, 0.1, 0.31, 0.7), (0.99, 0.99, 0.01, 0.01)]
 )
-def test_a_region_of_nv12_shows_what_a_region_of_its_colours_shows(region: tuple[float, float, float, float]) -> None:
+@pytest.mark.parametrize("order", ["nv12", "nv12-bt709-full"])
+def test_a_region_of_nv12_shows_what_a_region_of_its_colours_shows(
+    region: tuple[float, float, float, float], order: str
+) -> None:
     bgr = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8).repeat(4, 0).repeat(4, 1)
     planar = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420)
     chroma = planar[48:].reshape(2, -1).T.reshape(24, 64)
     nv12 = np.concatenate([planar[:48], chroma])
     camera = Camera("a", "test://", region=region)
-    part = cv2.cvtColor(camera.cut(frame(nv12, "nv12")), cv2.COLOR_YUV2BGR_NV12)
+    part = cv2.cvtColor(camera.cut(frame(nv12, order)), cv2.COLOR_YUV2BGR_NV12)
     whole = cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12)
     left, top = (2 * min(int(region[axis] * cells + 0.5), cells - 1) for axis, cells in ((0, 32), (1, 24)))
     np.testing.assert_array_equal(part, whole[top : top + part.shape[0], left : left + part.shape[1]])

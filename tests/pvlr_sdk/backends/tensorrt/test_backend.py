@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -84,6 +85,21 @@ def test_futures(gpu_plan, random_frames):
         futures = [tagger.predict_async(frame) for frame in random_frames(20)]
         for future, frame in zip(futures, random_frames(20), strict=True):
             np.testing.assert_array_equal(future.result(20).logits, tagger.predict(frame).logits)
+
+
+def test_closing_frees_the_engine_at_once(gpu_plan, frame):
+    """Not when garbage is collected: TensorRT's memory is not in the view of Python's collector."""
+    tagger = Tagger(gpu_plan)
+    tagger.predict(frame)
+    session = tagger._plan.backend._session
+    held = [weakref.ref(thing) for thing in (session._engine._engine, *(one._context for one in session._contexts))]
+    del session
+    gc.disable()
+    try:
+        tagger.close()
+        assert [thing() for thing in held] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_nothing_is_left_on_the_gpu(gpu_plan, gpu, frame):

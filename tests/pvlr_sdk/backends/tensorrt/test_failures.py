@@ -7,7 +7,7 @@ import gc
 import numpy as np
 import pytest
 
-from pvlr_sdk import Tagger, errors
+from pvlr_sdk import Tagger, errors, kernels
 from pvlr_sdk.backends.tensorrt.cuda import CudaError
 
 
@@ -27,6 +27,16 @@ def test_memory_for_one_context_is_enough(make_plan, trt, frame, true_logits):
     tagger = Tagger(make_plan())
     assert tagger.info["parallel"] == 1
     np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
+
+
+def test_the_reason_reaches_the_plan_that_fails_though_the_first_logger_hears_it(make_plan, trt, frame):
+    """TensorRT keeps the first logger of a process for the CUDA errors of every engine."""
+    plan = make_plan()
+    first = Tagger(plan)
+    trt.world.contexts = 0
+    with pytest.raises(errors.DeviceMemoryError, match="OutOfMemory"):
+        Tagger(plan)
+    assert not any("OutOfMemory" in line for line in first._plan.backend._session._engine.messages.lines)
 
 
 @pytest.mark.slow
@@ -97,14 +107,18 @@ def test_an_inference_that_tensorrt_refuses(gpu_plan, gpu, trt, frame):
     tagger.predict(frame)  # the next one is fine
 
 
-def test_a_lost_context_is_one_typed_error_and_then_a_fresh_start(gpu_plan, gpu, frame, true_logits):
+def test_a_lost_context_is_one_typed_error_and_then_a_fresh_start(gpu_plan, gpu, frame, true_logits, monkeypatch):
     tagger = Tagger(gpu_plan)
+    forgotten = []
+    monkeypatch.setattr(kernels, "forget_pools", lambda: forgotten.append((gpu.resets, len(gpu.streams))))
     gpu.fail["wait"] = 700
-    with pytest.raises(errors.DeviceLostError, match="700"):
+    with pytest.raises(errors.DeviceLostError, match=r"700.*Restart the process"):
         tagger.predict(frame)
     gpu.fail.clear()
+    assert not forgotten
     np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
     assert gpu.resets == 1
+    assert forgotten == [(1, 0)]  # the kernels' memory pools, between the old context and the first use of the new one
 
 
 def test_a_lost_context_ends_every_thread_s_call(gpu_plan, gpu, frame, random_frames, started):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt import library
 
 
 def test_without_tensorrt(gpu_plan, monkeypatch):
@@ -31,10 +34,10 @@ def test_a_tensorrt_that_is_too_old(gpu_plan, trt, monkeypatch):
 
 
 def test_without_a_gpu(gpu_plan, monkeypatch):
-    from pvlr_sdk.backends.tensorrt import cuda
+    from pvlr_sdk.backends.tensorrt import driver
 
-    monkeypatch.delitem(cuda._open, "cuda")
-    with pytest.raises(errors.MissingPartError, match=r"(?s)pycuda: .*cuda-python: "):
+    monkeypatch.delitem(driver._open, "cuda")
+    with pytest.raises(errors.MissingPartError, match=r"driver, got libcuda.*pvlr doctor"):
         Tagger(gpu_plan)
 
 
@@ -48,3 +51,34 @@ def test_a_plan_with_plugins(make_plan, plugin_library, trt):
     assert len(trt.world.loaded) == 1
     with pytest.raises(errors.PlanMismatchError, match=r"plugin library: version 2, got version 1"):
         Tagger(make_plan(plugins="2", attention="fused"))
+
+
+def test_messages_go_to_the_thread_that_caused_them(trt, caplog):
+    """And to everyone who collects, if they come from a thread of TensorRT's own."""
+    severity = trt.ILogger.Severity
+
+    def log_elsewhere(level: int, text: str) -> None:
+        thread = Thread(target=library.logger().log, args=(severity(level), text))
+        thread.start()
+        thread.join()
+
+    def collect_elsewhere(text: str) -> None:
+        with second.collect():
+            library.logger().log(severity.ERROR, text)
+
+    first, inner, second = (library.Messages() for _ in range(3))
+    with first.collect(verbose=True):
+        thread = Thread(target=collect_elsewhere, args=("of the other thread",))
+        thread.start()
+        thread.join()
+        with inner.collect():
+            library.logger().log(severity.INFO, "of the inner one")
+            library.logger().log(severity.VERBOSE, "a detail")
+        library.logger().log(severity.VERBOSE, "a wanted detail")
+        log_elsewhere(severity.WARNING, "of TensorRT's own thread")
+    log_elsewhere(severity.ERROR, "of a destructor")
+    assert list(second.lines) == ["[ERROR] of the other thread"]
+    assert list(inner.lines) == ["[INFO] of the inner one"]
+    assert list(first.lines) == ["[VERBOSE] a wanted detail", "[WARNING] of TensorRT's own thread"]
+    assert second.reason("") == "of the other thread"
+    assert [record.message for record in caplog.records] == ["TensorRT: of a destructor"]

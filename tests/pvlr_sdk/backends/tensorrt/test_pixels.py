@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,40 @@ def test_a_frame_on_the_gpu_is_not_copied(gpu_plan, kernel, on_gpu):
     result = tagger.predict(frame)
     assert kernel[0].seen[-1] == (frame.pointer, "bgr")
     np.testing.assert_array_equal(result.logits, tagger.predict(frame.array).logits)
+
+
+def test_the_gpu_waits_for_the_producer_and_not_the_caller(gpu_plan, kernel, on_gpu, gpu, started):
+    tagger = Tagger(gpu_plan)
+    random = np.random.default_rng(7)
+    frames = [random.integers(0, 256, (30, 40, 3), np.uint8) for _ in range(3)]
+    expected = [tagger.predict(frame).logits for frame in frames]
+    with gpu.current():
+        stream = gpu.stream()
+    events = len(gpu.timing)
+    gpu.fail["synchronize"] = gpu.fail["wait"] = 700
+    results, written = [], []
+
+    def write(there: Any, pixels: np.ndarray) -> None:
+        ctypes.memmove(there.pointer, pixels.ctypes.data, pixels.nbytes)
+        written.append(pixels)
+
+    for pixels in frames:
+        there = on_gpu(np.zeros_like(pixels))
+        gpu.enqueue(stream, partial(write, there, pixels))
+        interface = there.__cuda_array_interface__ | {"stream": stream}
+        results.append(started(tagger, type("Unfinished", (), {"__cuda_array_interface__": interface})()))
+    assert not written  # nobody has waited so far
+    gpu.fail.clear()
+    for result, logits in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result().logits, logits)
+    assert len(gpu.timing) == events + 3  # an event for each frame in flight
+    there = on_gpu(frames[0])
+    np.testing.assert_array_equal(tagger.predict(there).logits, expected[0])
+    assert len(gpu.timing) == events + 3  # which the next frames use again
+    del result, results
+    tagger.close()
+    gc.collect()
+    assert not gpu.events
 
 
 def test_a_layout_that_the_kernel_lacks_goes_through_the_cpu(gpu_plan, kernel, on_gpu):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import weakref
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def test_a_built_plan_tags(trt, exported, tmp_path):
     assert (section.version, section.capability, section.gpu) == ("10.3.0", "8.7", "Fake Orin")
     assert section.multiprocessors == 16
     assert manifest.measured["precisions"]["fp16 native"]["tag_sets"] == 1.0
+    assert manifest.measured["precisions"]["fp16 native"]["inference_ms"] == 1.5  # by the GPU's events
     assert "Engine generation completed" in (tmp_path / "engine.build.log").read_text()
     frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     with Tagger(out) as tagger:
@@ -61,10 +63,21 @@ def shipped() -> Path:
 
 
 @pytest.mark.slow
-def test_auto_builds_both_and_keeps_the_faster_one(trt, shipped, plugin_library, tmp_path):
-    out = tmp_path / "engine.plan"
+def test_auto_builds_both_and_keeps_the_faster_one(trt, gpu, shipped, plugin_library, tmp_path, monkeypatch):
+    out, engines = tmp_path / "engine.plan", []
+    make = trt.ICudaEngine.__init__
+
+    def made(self: Any, *arguments: Any) -> None:
+        assert not any(earlier() for earlier in engines), "two plans in the GPU's memory"
+        engines.append(weakref.ref(self))
+        make(self, *arguments)
+
+    monkeypatch.setattr(trt.ICudaEngine, "__init__", made)
+    monkeypatch.setattr(gpu, "milliseconds", lambda start, end: 1.0 if trt.world.loaded else 2.0)
     manifest = build(shipped, out, device="tensorrt")
+    assert len(engines) == 2
     figures = manifest.measured["precisions"]
+    assert {name: item["inference_ms"] for name, item in figures.items()} == {"fp16 native": 2.0, "fp16 fused": 1.0}
     assert set(figures) == {"fp16 native", "fp16 fused"}
     assert all(item["tag_sets"] == 1.0 for item in figures.values())
     fastest = min(figures, key=lambda name: figures[name]["inference_ms"])
@@ -131,7 +144,7 @@ def test_a_plan_that_fails_gives_its_memory_to_the_next_one(trt, exported, tmp_p
     assert len(held) == 2
 
 
-def test_the_dla_where_there_is_one(trt, exported, tmp_path):
+def test_the_dla_where_there_is_one(trt, exported, tmp_path, monkeypatch):
     options = BuildOptions(Batch(), attention="native", dla=1)
     trt.world.dla_cores = 1
     with pytest.raises(errors.BuildError, match="a device with 1 DLA cores"):
@@ -141,6 +154,13 @@ def test_the_dla_where_there_is_one(trt, exported, tmp_path):
     config = trt.world.seen.config
     assert (config.default_device_type, config.DLA_core) == (trt.DeviceType.DLA, 1)
     assert config.get_flag(trt.BuilderFlag.GPU_FALLBACK)
+    assert trt.world.seen.parser.flags == 0
+    later = IntEnum("OnnxParserFlag", {"ADJUST_FOR_DLA": 4})
+    monkeypatch.setattr(trt, "OnnxParserFlag", later)
+    build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
+    assert trt.world.seen.parser.get_flag(later.ADJUST_FOR_DLA)
+    build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
+    assert trt.world.seen.parser.flags == 0
     trt.world.dla_layers = False
     with pytest.raises(errors.BuildError, match="layers that DLA core 1 can run, got none"):
         build(exported.onnx, tmp_path / "idle.plan", device="tensorrt", options=options)

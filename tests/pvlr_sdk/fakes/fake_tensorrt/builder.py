@@ -14,6 +14,7 @@ from .types import (
     ILogger,
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
+    OnnxParserFlag,
     ProfilingVerbosity,
     start,
 )
@@ -81,7 +82,15 @@ class ParserError:
 class OnnxParser:
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
         self._network, self._logger = network, logger
+        self.flags = 0
+        world.seen.parser = self
         self._errors: list[ParserError] = []
+
+    def set_flag(self, flag: OnnxParserFlag) -> None:
+        self.flags |= 1 << flag
+
+    def get_flag(self, flag: OnnxParserFlag) -> bool:
+        return bool(self.flags & 1 << flag)
 
     def parse(self, model: bytes, path: str | None = None) -> bool:
         import onnx

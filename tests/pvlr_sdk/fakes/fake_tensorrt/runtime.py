@@ -73,7 +73,7 @@ class ICudaEngine:
 
     def create_execution_context(self, strategy: Any = 0) -> IExecutionContext | None:
         if world.contexts <= 0:
-            self.logger.log(ILogger.Severity.ERROR, "Requested size was 1048576 bytes: OutOfMemory")
+            world.logger.log(ILogger.Severity.ERROR, "Requested size was 1048576 bytes: OutOfMemory")
             return None
         world.contexts -= 1
         return IExecutionContext(self)
@@ -105,6 +105,7 @@ class IPluginRegistry:
 
     def load_library(self, plugin_path: str) -> Any:
         if world.plugin_error:
+            world.logger.log(ILogger.Severity.ERROR, f"{plugin_path}: undefined symbol")
             return None
         world.loaded.append(plugin_path)
         for name in ("DualSoftmaxAttention", "TagHead"):

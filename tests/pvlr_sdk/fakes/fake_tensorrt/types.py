@@ -13,6 +13,10 @@ class NetworkDefinitionCreationFlag(IntEnum):
     STRONGLY_TYPED = 1
 
 
+class OnnxParserFlag(IntEnum):
+    NATIVE_INSTANCENORM = 0  # and in later versions ADJUST_FOR_DLA
+
+
 class BuilderFlag(IntEnum):
     FP16 = 0
     INT8 = 2
@@ -110,7 +114,8 @@ class IHostMemory:
 
 
 def start(logger: ILogger) -> None:
-    """Fails as the bindings do where TensorRT returns no object."""
+    """Fails as the bindings do where TensorRT returns no object. The first logger stays that of the process."""
+    world.logger = world.logger or logger
     if world.start_error:
         logger.log(ILogger.Severity.ERROR, world.start_error)
         raise TypeError("pybind11::init(): factory function returned nullptr")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 MAGIC = b"FAKEPLAN"
 world = SimpleNamespace(
     cuda=None,  # the FakeCuda to run on
+    logger=None,  # the first one of the process, which gets what TensorRT does not log for one engine
     start_error=None,  # logged before TensorRT returns neither builder nor runtime
     timings_refused=None,  # "create" or "set": where TensorRT refuses a timing cache that is not empty
     contexts=100,  # contexts that fit into memory

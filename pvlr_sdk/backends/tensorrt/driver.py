@@ -1,0 +1,44 @@
+"""Opens the CUDA interface: on pycuda, or where that is not installed on the driver's library."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable
+
+from ... import errors
+from . import libcuda
+from .cuda import Cuda, CudaError
+
+_log = logging.getLogger(__name__)
+
+_open: dict[str, Cuda] = {}
+
+
+def open_cuda() -> Cuda:
+    """The interface on pycuda, or without pycuda on the driver's library; every call returns the same object.
+
+    Raises:
+        MissingPartError: there is no driver or no GPU.
+    """
+    if "cuda" not in _open:
+        try:
+            _open["cuda"] = _driver()()
+        except (OSError, AttributeError, CudaError) as error:
+            raise errors.MissingPartError(
+                "CUDA",
+                expected="an NVIDIA GPU with its driver",
+                got=str(error),
+                hint="Install NVIDIA's driver, in a container its runtime; pvlr doctor shows what is missing.",
+            ) from error
+    return _open["cuda"]
+
+
+def _driver() -> Callable[[], Cuda]:
+    try:
+        from .on_pycuda import Driver
+    except ImportError as error:
+        if importlib.util.find_spec("pycuda") is not None:  # built for another driver or Python, or there is no driver
+            _log.warning("pycuda cannot be imported, so the driver's library is used without it: %s", error)
+        return libcuda.Driver
+    return Driver
