@@ -48,6 +48,7 @@ class TestAsync:
         first, second = asyncio.run(both())
         np.testing.assert_array_equal(first.logits, second.logits)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "call", ["[tagger.predict_async(frame) for _ in range(40)]", "next(tagger.predict_stream([frame] * 40))"]
     )

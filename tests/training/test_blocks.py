@@ -59,6 +59,7 @@ def outputs(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
     return logits.copy(), similarity.copy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("block", "layers"), [(7, 1), (10, 2)])  # with a smaller last block, and without
 def test_they_are_joined_and_fused(monkeypatch: pytest.MonkeyPatch, block: int, layers: int) -> None:
     blocked, whole = exported(monkeypatch, block, layers), exported(monkeypatch, 1024, layers)
@@ -73,6 +74,7 @@ def test_they_are_joined_and_fused(monkeypatch: pytest.MonkeyPatch, block: int, 
     assert (fused["DualSoftmaxAttention"], fused["TagHead"]) == (layers, 1)
 
 
+@pytest.mark.slow
 def test_one_direction_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no other affinity to share."""
     blocked = exported(monkeypatch, 7, mode="visual_to_label")
@@ -81,6 +83,7 @@ def test_one_direction_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(outputs(joined)[0], outputs(blocked)[0], atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["operator", "weight", "order", "scale"])
 def test_what_differs_stays_apart(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     blocked = exported(monkeypatch, 7)

@@ -120,6 +120,7 @@ def test_a_full_disk_leaves_the_state_before_it(
     assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
+@pytest.mark.slow
 def test_a_photo_that_breaks_in_the_middle_is_skipped_and_named(
     write_config: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch)
     assert has_bf16(torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_one_process_starts_nothing_for_several() -> None:
     code = (
         "import sys; from pvlr_training.machine import Machine; machine = Machine();"

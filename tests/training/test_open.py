@@ -117,6 +117,7 @@ def test_the_closed_export_is_as_without_open_ones(run: Any) -> None:
     assert LabelBank.from_bytes(before[1]).biases is None
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_nothing_but_prompts_takes_any_words(run: Any) -> None:
     pytest.importorskip("all_minilm_l6_v2", reason="needs the extra [words]")
     folder = run(text={"encoder": "minilm"}, ifm="ka", cap={"mode": "none"})
@@ -132,6 +133,7 @@ def test_a_model_that_reads_nothing_but_prompts_takes_any_words(run: Any) -> Non
     assert list(opened.predict(frame).scores_by_label) == ["forklift", "hard hat", "coffee cup"]
 
 
+@pytest.mark.slow
 def test_the_command(run: Any) -> None:
     folder = run()
     done = CliRunner().invoke(app, ["export", str(folder), "--open", "--max-labels", "7"])

@@ -155,6 +155,7 @@ def test_a_budget_is_kept(write_config: Any, tmp_path: Path) -> None:
     assert 0 < epochs.count("finetune") < 3000
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +188,7 @@ def test_the_deadline_limits_the_views(write_config: Any, monkeypatch: pytest.Mo
     assert len(cache_features(*given, 0.0)) == 1
 
 
+@pytest.mark.slow
 def test_one_parameter_count(write_config: Any, tmp_path: Path) -> None:
     said = io.StringIO()
     few = {"head": {"epochs": 1, "batch": 16}, "finetune": {"epochs": 0}}

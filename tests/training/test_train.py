@@ -183,6 +183,7 @@ def test_exploding_loss_stops_with_a_clear_error(write_config: Any, tmp_path: Pa
         train(write_config(train={"head": stage}), out=tmp_path / "run", console=QUIET)
 
 
+@pytest.mark.slow
 def test_exported_network_keeps_its_operators_whole(write_config: Any, tmp_path: Path) -> None:
     quick = {"head": {"epochs": 1, "batch": 16, "lr": 1e-3}, "finetune": {"epochs": 0, "batch": 16, "lr": 1e-3}}
     folder = train(write_config(train=quick), out=tmp_path / "run", console=QUIET)

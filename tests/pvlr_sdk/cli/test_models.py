@@ -69,6 +69,7 @@ def test_fetch(pvlr, only_the_wheel, monkeypatch):
     assert f"pvlr models fetch {NAME}" in pvlr("info", NAME).err
 
 
+@pytest.mark.slow
 def test_commands_take_a_name_or_a_folder(pvlr):
     for plan in (NAME, PLAN.parent):
         assert json.loads(pvlr("info", plan, "--json").out)["plan"] == str(PLAN)

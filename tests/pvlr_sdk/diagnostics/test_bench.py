@@ -158,6 +158,7 @@ def test_a_limit_without_an_earlier_report_would_never_be_exceeded(plan: Path) -
     assert "expected --compare with it" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_the_command_compares_fails_and_draws(plan: Path, report: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "old.json").write_text(json.dumps(slowed(report, 1e-3)))

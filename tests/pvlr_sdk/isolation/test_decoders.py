@@ -95,6 +95,7 @@ def test_errors_are_those_of_this_process(pool: Decoders, data: bytes, error: ty
     assert raised[0] == raised[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"), [(b"crash", r"crashed \(SIGSEGV\)"), (b"forever", "time|1 s"), (b"lie", "header")]
 )
@@ -221,6 +222,7 @@ def test_processes_end_with_a_plan_that_cannot_be_loaded(own_plan: Path) -> None
     assert children() == before
 
 
+@pytest.mark.slow
 def test_processes_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys; from pvlr_sdk.isolation import Decoders; pool = Decoders(2).start();"

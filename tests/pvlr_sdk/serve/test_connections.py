@@ -76,6 +76,7 @@ def test_an_address_has_its_own_limit_and_all_have_one_together(serve):
             assert ended(others) == 0
 
 
+@pytest.mark.slow
 def test_a_request_under_way_is_never_the_one_that_makes_room(serve, tagger):
     begun = threading.Semaphore(0)
 

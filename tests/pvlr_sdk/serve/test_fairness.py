@@ -77,6 +77,7 @@ def test_a_client_with_many_uploads_does_not_keep_out_one_with_few(serve, tagger
     assert set(statuses) == {200, 503}
 
 
+@pytest.mark.slow
 def test_bytes_that_wait_are_limited_too(serve):
     """Each slow upload holds what has arrived: the client that holds the most is turned away."""
     served = serve(max_bytes=100_000)
@@ -168,6 +169,7 @@ def test_a_refused_upload_says_when_to_come_back(serve, tagger):
     assert served.tag(JPEG).status == 200
 
 
+@pytest.mark.slow
 def test_images_are_tagged_between_the_frames_of_cameras(serve, tagger):
     """One at a time, and not while a frame is in flight: a frame waits for one image at most."""
     running: list[int] = []

@@ -93,6 +93,7 @@ def test_a_signal_ends_it_within_a_second(plan, tmp_path, number, status):
         assert process.stdout.read() == ""
 
 
+@pytest.mark.slow
 def test_a_signal_that_came_while_it_was_stopped_ends_it_too(plan):
     with serving(plan, CAMERA) as (process, url):
         while get(f"{url}/readyz")[0] != 200:
@@ -103,6 +104,7 @@ def test_a_signal_that_came_while_it_was_stopped_ends_it_too(plan):
         assert process.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_events_go_where_watch_sends_them_and_the_page_outlives_the_cameras(plan, tmp_path):
     config = tmp_path / "site.yaml"
     config.write_text(
@@ -215,6 +217,7 @@ def test_other_machines_need_the_token_and_https_works(plan, tmp_path):
         assert b"main.js" in opener.open(form, timeout=10).read()
 
 
+@pytest.mark.slow
 def test_systemd_hears_that_it_lives(plan, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))

@@ -166,6 +166,7 @@ def test_a_file_that_is_no_queue(tmp_path):
         DiskQueue(tmp_path / "q.sqlite")
 
 
+@pytest.mark.slow
 def test_a_failed_attempt_to_open_leaves_no_lock(tmp_path, make_event):
     path = tmp_path / "q.sqlite"
     queue = DiskQueue(path)

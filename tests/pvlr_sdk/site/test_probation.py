@@ -154,6 +154,7 @@ def test_a_previous_plan_that_cannot_return(
     assert deployment.status.plan == sha(plans / "first")
 
 
+@pytest.mark.slow
 def test_a_plan_that_gets_slower_on_probation(
     running: Callable[..., tuple[Site, Deployment]], plans: Path, tagger: Tagger,
     monkeypatch: pytest.MonkeyPatch,

@@ -107,6 +107,7 @@ def test_a_signal_ends_it_within_a_second_whatever_hangs(site, tmp_path):
         assert process.stderr.read().count("2 waiting on disk for the next start") == 2
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it(site):
     """As with ``pvlr watch ... | head -1``: the events that follow find nobody."""
     flapping = "{uri: 'test://?fps=60&size=64x48&freeze_after=20', timeout: 0.3}"
@@ -198,6 +199,7 @@ def test_a_file_that_loops(plan, tmp_path):
         process.communicate(timeout=20)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_watched(plan):
     done = watch("/none/clip.mp4", "--plan", plan)
     assert done.returncode == 2

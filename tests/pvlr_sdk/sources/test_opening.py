@@ -58,6 +58,7 @@ def test_a_device_that_is_not_there(uri: str) -> None:
         open_source(uri)
 
 
+@pytest.mark.slow
 def test_gstreamer() -> None:
     """In the system's Python, which has GStreamer's bindings; see gstreamer_check.py."""
     check = Path(__file__).parent / "gstreamer_check.py"

@@ -130,6 +130,7 @@ JPEG = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
 FRAMES = HEADER + 4 * (b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(JPEG), JPEG))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "sends"), [("rtsp", b""), ("http", FRAMES)])
 def test_many_reconnects_leave_nothing_behind(tagger: Tagger, scheme: str, sends: bytes) -> None:
     """A server that closes the connection at once, or after four frames; PVLR_RECONNECTS=20000 makes it longer."""
@@ -177,6 +178,7 @@ def _usage() -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_rtsps_verifies_the_certificate(rtsp: Callable[..., Any], tmp_path: Path) -> None:
     """A real server with a self-signed certificate, which version 0.1 accepted from anyone."""
     pem, key = tmp_path / "camera.pem", tmp_path / "camera.key"

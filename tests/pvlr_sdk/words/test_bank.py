@@ -40,6 +40,7 @@ def no_encoder(monkeypatch):
     monkeypatch.setattr("pvlr_sdk.words.bank.TextEncoder", lambda: pytest.fail("the encoder was opened"))
 
 
+@pytest.mark.slow
 def test_it_equals_the_encoder_of_training(encoder):
     text = pytest.importorskip("pvlr_training.model.text", reason="needs the extra [train]")
     texts = [*WORDS, "Café, naïve — 日本 \N{GRINNING FACE}", "a", "a photo of a zebra.", "?!"]
@@ -112,6 +113,7 @@ def test_invalid_prompts(options, message, no_encoder):
         LabelBank.from_words(["cat"], **options)
 
 
+@pytest.mark.slow
 def test_the_command_works_without_pytorch(tmp_path):
     (tmp_path / "lines.json").write_text(json.dumps({"hard hat": "a helmet that workers wear"}))
     command = [sys.executable, "-c", _WITHOUT_TORCH, "bank", "make", "--words", "forklift, hard hat,"]

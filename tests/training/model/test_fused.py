@@ -36,6 +36,7 @@ def _definition(
     return kept / total(-1) @ v_t, (kept / total(-2)).mT @ v_x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bank", "mask"), list(zip((1, 2, 1), MASKS, strict=True)))
 def test_gradcheck_through_the_host_twin(bank: int, mask: Tensor | None) -> None:
     """The kernel computes in float32, which needs wider finite differences than float64."""
@@ -103,6 +104,7 @@ def _layers() -> tuple[DualModalAttention, DualModalAttention]:
     return native, fused
 
 
+@pytest.mark.slow
 def test_a_layer_computes_and_learns_the_same() -> None:
     native, fused = _layers()
     x, t = torch.randn(2, 7, 64), torch.randn(1, 5, 64)
@@ -118,6 +120,7 @@ def test_a_layer_computes_and_learns_the_same() -> None:
             torch.testing.assert_close(one, other, rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_export_and_compile_keep_the_operator() -> None:
     _, fused = _layers()
     x, t = torch.randn(2, 7, 64), torch.randn(1, 5, 64)

@@ -152,6 +152,7 @@ def test_ml_decoder_queries_stay_as_they_were_drawn() -> None:
     assert "queries" in head.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", RIVALS)
 def test_every_parameter_of_a_rival_learns_and_its_deployed_form_agrees(head: str) -> None:
     torch.manual_seed(0)

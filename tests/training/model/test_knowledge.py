@@ -59,6 +59,7 @@ def build(whole: Backbone, **changes: object) -> PVLR:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["pvlr", "linear", "query2label"])
 def test_the_evidence_is_that_of_the_class_logits_of_the_whole_network(whole: Backbone, head: str) -> None:
     model = build(whole, head=head)
@@ -102,6 +103,7 @@ def test_training_is_that_of_the_model_without_knowledge(whole: Backbone) -> Non
     assert not any(p is q for p in trained for q in (model.head.weight, model.head.bias))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["pvlr", "linear"])
 def test_another_input_size_resizes_the_other_head(whole: Backbone, head: str) -> None:
     model = build(whole, head=head)
@@ -123,6 +125,7 @@ def test_without_evidence_the_model_is_the_one_without_knowledge(whole: Backbone
             assert torch.equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_keeps_the_knowledge_and_its_export_agrees(whole: Backbone, tmp_path: Path) -> None:
     config = Config.model_validate({"name": "tiny", "model": TINY, "data": DATA})
     model = build(whole)

@@ -195,6 +195,7 @@ def test_every_option_gives_a_model_whose_parameters_all_learn(changes: dict[str
     assert not unused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "test_efficientnet", "mobilenetv3_small_050"])
 def test_folding_batch_norm_changes_nothing_and_leaves_none(name: str) -> None:
     torch.manual_seed(0)

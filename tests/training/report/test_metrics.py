@@ -35,6 +35,7 @@ def scored(run: Path) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np
     return logits, holdout.targets.numpy(), np.array(extra["thresholds"]), holdout.names
 
 
+@pytest.mark.slow
 def test_the_embedded_numbers_are_those_of_scikit_learn(make_run: Run, write_page: Page) -> None:
     run = make_run()
     (data,) = write_page(run)["runs"]
@@ -73,6 +74,7 @@ def test_the_embedded_numbers_are_those_of_scikit_learn(make_run: Run, write_pag
         assert 100 * data[key] == pytest.approx(written[key], abs=0.006)
 
 
+@pytest.mark.slow
 def test_confusions_count_photos(make_run: Run, write_page: Page) -> None:
     run = make_run()
     (data,) = write_page(run)["runs"]
@@ -127,6 +129,7 @@ def test_curves_keep_their_ends_when_they_are_thinned() -> None:
     assert (recalls[0], recalls[-1]) == (round(1 / (targets == 1).sum(), 5), 1)
 
 
+@pytest.mark.slow
 def test_a_second_report_computes_nothing(make_run: Run, write_page: Page, tmp_path: Path) -> None:
     run = make_run()
     first = write_page(run)
@@ -142,6 +145,7 @@ def test_a_second_report_computes_nothing(make_run: Run, write_page: Page, tmp_p
     assert write_page(run)["runs"] == first["runs"]
 
 
+@pytest.mark.slow
 def test_other_weights_and_other_photos_are_predicted_anew(make_run: Run, write_page: Page, folder: Path) -> None:
     run, other = make_run(), make_run("other", epochs=1)
     first = write_page(run)

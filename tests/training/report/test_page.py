@@ -64,6 +64,7 @@ def check(page: Path) -> Strict:
     return parser
 
 
+@pytest.mark.slow
 def test_a_page_is_whole_and_loads_nothing(make_run: Run, write_page: Page, tmp_path: Path) -> None:
     runs = make_run("a", epochs=1), make_run("b")
     data = write_page(*runs)

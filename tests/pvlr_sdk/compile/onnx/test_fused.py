@@ -51,6 +51,7 @@ def test_one_node_with_the_plugins_interface() -> None:
     assert softmaxes == [3, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "low"), [("fp32", 1), ("fp16", 10), ("bf16", 16)])
 def test_the_end_is_a_node_too(precision: str, low: int) -> None:
     payload = convert(PAYLOAD, precision=precision, attention="fused")
