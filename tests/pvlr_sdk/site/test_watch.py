@@ -231,10 +231,8 @@ def test_no_password_is_printed(plan, tmp_path):
     out, err = process.communicate(timeout=30)
     assert "s3cret" not in out + messages + err
     assert "lost" in messages
-    assert sorted(path.name.split("-")[0] for path in (tmp_path / "pvlr_sdk/queues").glob("*.sqlite")) == [
-        "mqtt",
-        "webhook",
-    ]
+    queues = (tmp_path / "pvlr_sdk/queues").glob("*.sqlite")
+    assert sorted(path.name.split("-")[0] for path in queues) == ["mqtt", "webhook"]
 
 
 @pytest.mark.slow
