@@ -171,6 +171,7 @@ def hostile_plan(plan: Path, tmp_path: Path, request: pytest.FixtureRequest) -> 
     return copy / plan.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["info", "labels"])
 def test_pvlr_prints_no_escape_sequence(hostile_plan: Path, command: str) -> None:
     done = subprocess.run([*PVLR, command, str(hostile_plan)], capture_output=True, check=False)

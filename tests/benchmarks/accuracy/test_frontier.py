@@ -29,6 +29,7 @@ def test_a_point_is_on_the_frontier_unless_another_beats_it() -> None:
     assert [row[0] for row in rows] == [f"pvlr-{number}" for number in (0, 1, 3, 2, 4, 5, 6)]
 
 
+@pytest.mark.slow
 def test_the_chart_names_every_model_and_depends_on_the_results_alone(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from benchmarks.pages.charts import draw_frontier

@@ -54,6 +54,7 @@ def test_planted_bug_is_caught(emulator: Any, bug: str, kind: str, words: str) -
     assert words in done.stderr, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_reports_name_the_source_line(emulator: Any) -> None:
     done = emulator.run(emulator.build([HERE / "planted_bugs.cpp"], kind="plain"), "divergent_barrier")
     lines = (HERE / "planted_bugs.cpp").read_text().splitlines()

@@ -137,6 +137,7 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert cache.cache_folder() == tmp_path / "pvlr_sdk" / "openvino"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", ["latency", "throughput"])
 def test_entry_of_another_network_is_replaced(
     folder: Path, plan: Path, make_network: Callable[..., Any], tmp_path: Path, photo: np.ndarray, optimize: str

@@ -56,6 +56,7 @@ def test_a_restart_does_only_what_is_missing(job, rows):
     assert len(rows(summary.dataset)) == 30
 
 
+@pytest.mark.slow
 def test_another_plan_or_option_is_another_dataset(job, plans, photos, tmp_path):
     sets = {job().run().dataset, job(options={"threshold": 0.5}).run().dataset, job(scores=True).run().dataset}
     for name in ("first", "second"):

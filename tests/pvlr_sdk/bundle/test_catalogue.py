@@ -49,6 +49,7 @@ def test_assets_are_what_is_downloaded(update: ModuleType, tmp_path: Path, monke
 # -- how a plan is found ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_tagger_by_name_and_by_folder() -> None:
     folder = ROOT / "models" / "pvlr-lite0-voc20"
     with Tagger("pvlr-lite0-voc20") as tagger:

@@ -187,6 +187,7 @@ def test_the_tagger_and_the_compiler_refuse_too(attack: str, own_plan: Path) -> 
         build(onnx_path, own_plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["column by row", "computed shape", "doubled", "alive"])
 def test_shapes_that_only_the_runtime_knows_are_bounded_before_it_allocates(what: str, own_plan: Path) -> None:
     """Broadcasting makes a table of any size from two short constants; a shape may be computed from the input's."""

@@ -118,6 +118,7 @@ def _garbage(plan: Path) -> None:
     plan.with_suffix(".json").write_text("{")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "error"),
     [

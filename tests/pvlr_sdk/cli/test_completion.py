@@ -26,6 +26,7 @@ def offered(pvlr, monkeypatch):
     return ask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -53,6 +53,7 @@ def test_a_plan_for_a_cpu_is_a_network_too(plan: Path, tmp_path: Path) -> None:
     assert result.stdout == f"{tmp_path / 'out' / 'engine-fp16.onnx'}\n"
 
 
+@pytest.mark.slow
 def test_int8_with_labelled_photos(make_network: Any, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     source = make_network(tmp_path / "network").onnx

@@ -176,6 +176,7 @@ def test_for_tensorrt_activations_are_signed_and_have_one_scale(make_network: An
     assert any(float(127 * scale) == pytest.approx(widest, rel=0.01) for scale, _ in after)
 
 
+@pytest.mark.slow
 def test_first_layers_and_head_stay_as_they_are(make_network: Any, tmp_path: Path) -> None:
     network = onnx.load(make_network(tmp_path).onnx)
     for node, name in zip(network.graph.node, ("conv", "relu", "shape", "turn", "/head/similarity"), strict=False):

@@ -78,6 +78,7 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, t
         assert all(t in inside or average[t] < threshold + 1e-9 for t in times)
 
 
+@pytest.mark.slow
 @rules(deadline=None, max_examples=30)
 @given(
     st.lists(st.tuples(st.floats(2, 6), st.floats(0, 0.2), st.floats(2, 6), st.floats(0.8, 1)), min_size=1, max_size=4),

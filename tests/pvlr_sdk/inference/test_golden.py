@@ -38,6 +38,7 @@ class TestBadPlans:
         with pytest.raises(errors.SelfTestError):
             Tagger(own_plan)
 
+    @pytest.mark.slow
     def test_golden_frame_that_is_no_picture(self, own_plan: Path) -> None:
         import json
 

@@ -39,6 +39,7 @@ def test_what_is_permitted(functions: Any, tmp_path: Path, monkeypatch: pytest.M
     assert "PVLR_TOKEN" not in done["environment"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "limits", "reason"),
     [

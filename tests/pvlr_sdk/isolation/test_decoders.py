@@ -154,6 +154,7 @@ def test_killed_processes_leave_nothing_behind(pool: Decoders, times: int) -> No
     assert "pvlr-image" not in maps
 
 
+@pytest.mark.slow
 def test_processes_end_with_their_pool() -> None:
     before = children()
     pool = Decoders(2).start()

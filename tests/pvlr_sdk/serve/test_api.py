@@ -163,6 +163,7 @@ class Slow:
         return self._tagger.predict(*arguments, **options)
 
 
+@pytest.mark.slow
 def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serve, tagger):
     served = serve(engine=Slow(tagger, 1.0), timeout=0.4)
     began = time.monotonic()

@@ -58,6 +58,7 @@ def test_pictures_move_and_tags_appear(serve: Callable[..., Any], visit: Callabl
     until_it_moves(page)
 
 
+@pytest.mark.slow
 def test_a_hover_and_the_keyboard_show_where_the_model_looks(
     serve: Callable[..., Any], visit: Callable[..., Any]
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_killed_camera_shows_as_lost_and_comes_back(
     until_it_moves(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_needs_no_scrolling_sideways(serve: Callable[..., Any], visit: Callable[..., Any], scheme: str) -> None:
     long = {"a_camera_with_a_name_that_does_not_end_before_the_screen_does": TWO["door"], **TWO}
@@ -185,6 +187,7 @@ CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_photo_of_ones_own(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
     served = serve()
     page = visit(served.url)
@@ -200,6 +203,7 @@ def test_a_photo_of_ones_own(serve: Callable[..., Any], visit: Callable[..., Any
     sync_api.expect(page.locator("#photo canvas")).to_have_attribute("data-map", labels[0])
 
 
+@pytest.mark.slow
 def test_with_a_token_one_signs_in_and_stays_in(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
     served = serve(TWO, token=TOKEN)
     page = visit(served.url)

@@ -112,6 +112,7 @@ def test_what_was_acknowledged_long_ago_counts_for_no_new_notice(broker, make_ev
     sink.close()
 
 
+@pytest.mark.slow
 def test_a_broker_that_comes_later_than_the_next_process(tmp_path, make_event, make_broker, make_listener):
     broker = make_broker()
     listener = make_listener(broker)

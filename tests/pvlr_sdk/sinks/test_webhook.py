@@ -175,6 +175,7 @@ def test_a_secret_that_is_none():
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("drips", [b"H", b"HTTP/1.1 200 OK\r\nX: "])
 def test_a_receiver_that_drips_ends_in_time(make_event, drips, tls):

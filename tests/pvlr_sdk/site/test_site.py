@@ -105,6 +105,7 @@ def test_every_sink_gets_the_same_events(make_site, tmp_path):
     assert [(sink["delivered"], sink["lost"]) for sink in stats["sinks"]] == [(2, 0), (2, 0), (1, 0)]
 
 
+@pytest.mark.slow
 def test_a_lost_camera_closes_its_events_and_the_others_run_on(make_site):
     cameras = {
         "bad": {"uri": "test://?fps=60&size=64x48&freeze_after=30", "timeout": 0.5},

@@ -52,6 +52,7 @@ def events(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_within_a_second_and_closes_open_events(site, number, status):
     process = start("--config", site)

@@ -120,6 +120,7 @@ def test_no_credential_is_shown(user: str, password: str, scheme: str, escaped: 
     assert not any("Zq7" in text for text in texts), texts
 
 
+@pytest.mark.slow
 @given(st.text() | st.from_regex(r"(rtsp|http|csi|v4l2|test|file|gst):(//)?.*"))
 def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:

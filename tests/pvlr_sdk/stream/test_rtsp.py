@@ -114,6 +114,7 @@ def test_wrong_credentials_are_tried_seldom_and_never_shown(rtsp: Callable[..., 
         assert stream.stats()["a"].reconnects == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CLIP.is_file(), reason="PVLR_DATA is not set")
 def test_a_clip_in_a_loop(rtsp: Callable[..., Any], tagger: Tagger) -> None:
     camera = rtsp("--file", str(CLIP), "--size", "384x216")

@@ -67,6 +67,7 @@ def test_a_bank_has_the_mean_of_its_prompts(encoder):
     assert again.names == WORDS
 
 
+@pytest.mark.slow
 def test_banks_of_words_equal_those_of_training():
     prompts = pytest.importorskip("pvlr_training.model.prompts", reason="needs the extra [train]")
     config = pytest.importorskip("pvlr_training.model.config").TextConfig()

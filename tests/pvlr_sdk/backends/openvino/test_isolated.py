@@ -105,6 +105,7 @@ def hostile(own_plan: Path) -> Callable[[str], Path]:
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors do not trap this division")
 def test_a_network_that_crashes_the_runtime_is_one_error(hostile: Callable[[str], Path], plan: Path) -> None:
     bad = hostile("crash")
@@ -125,6 +126,7 @@ def test_a_running_site_goes_on(hostile: Callable[[str], Path], plan: Path) -> N
         assert tagger.predict(FRAME)
 
 
+@pytest.mark.slow
 def test_a_network_that_hangs_the_runtime_is_one_error(
     hostile: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_network_that_fills_the_memory_is_one_error(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
+@pytest.mark.slow
 def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str], folder: Path) -> None:
     first, second = Tagger(own_plan), Tagger(own_plan)
     assert first.predict(FRAME).logits.tobytes() == second.predict(FRAME).logits.tobytes()
@@ -161,6 +164,7 @@ def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str]
     assert len(loads) == 3
 
 
+@pytest.mark.slow
 def test_without_a_cache_each_load_is_isolated_first(
     own_plan: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +174,7 @@ def test_without_a_cache_each_load_is_isolated_first(
     assert len(loads) == 2
 
 
+@pytest.mark.slow
 def test_a_trusted_plan_has_no_isolated_load(own_plan: Path, loads: list[str], folder: Path, tmp_path: Path) -> None:
     Tagger(own_plan, trust=signed(own_plan, tmp_path / "keys"))
     Tagger(own_plan, allow_unsigned=True)

@@ -67,6 +67,7 @@ def test_unknown_start_changes_nothing(model: openvino.Model) -> None:
     assert types(model) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
 def test_fp32_front_keeps_the_shipped_models_logits() -> None:
     """Photos, not noise: rounding errors of smooth areas all have the same sign."""

@@ -61,6 +61,7 @@ def test_a_plan_for_more_gpus_runs_on_them(change, make_plan):
     assert Tagger(make_plan(**change)).info["device"] == "Fake Orin"
 
 
+@pytest.mark.slow
 def test_a_version_compatible_plan_needs_the_older_lean_runtime(make_plan, monkeypatch):
     plan = make_plan(version="10.2.0", version_compatible=True)
     with pytest.raises(errors.PlanMismatchError, match="PVLR_LEAN_RUNTIME"):

@@ -80,6 +80,7 @@ def test_the_end_is_a_node_too(precision: str, low: int) -> None:
     assert weights == {low}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("fp16", 0.05)])
 def test_the_logits_stay(precision: str, bound: float) -> None:
     image = np.random.default_rng(0).normal(size=(3, 288, 288)).astype(np.float32)
@@ -173,6 +174,7 @@ def test_the_kernel_that_the_plugin_runs_gives_the_same_logits() -> None:
     np.testing.assert_allclose(mine.maps.transpose(0, 2, 1), similarity, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["pooling", "epsilon", "inverse"])
 def test_another_end_stays_as_it_is(change: str) -> None:
     """A head that the plugin does not compute is left as it is; the attention is still fused."""
