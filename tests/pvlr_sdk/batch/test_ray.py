@@ -85,8 +85,9 @@ def test_a_worker_and_the_driver_are_killed(cluster, many, plan, tmp_path, rows,
     reached = complete()
     assert 30 < reached < 100
     wait_for(lambda: not workers())
+    failed_before = any(name.endswith("321.jpg") for name in rows(out))  # shards are done in no fixed order
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2  # one image failed, in one of the runs
+    assert done.returncode == (0 if failed_before else 2)
     found = rows(out)
     assert set(found) == {str(path) for path in many.rglob("*.jpg")}
     for name, row in found.items():
