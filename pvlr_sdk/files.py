@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,20 +42,29 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
     """Write several files: all of them, or none if one cannot be written.
 
     Every file is complete on disk under a temporary name before the first is renamed. The renames follow the
-    mapping's order, so put the file that refers to the others last. ``private`` files are readable only by this user.
+    mapping's order, so put the file that refers to the others last; if one fails, the files before it get their old
+    contents back. ``private`` files are readable only by this user.
 
     Raises:
         OutputError: no space, no permission, no such folder. Existing files are unchanged.
     """
     temporary: dict[Path, Path] = {}
+    previous: dict[Path, Path] = {}
     try:
         for path, data in contents.items():
-            if path.is_dir():  # found out now: a rename that fails comes after others
+            if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary[path] = _write_temporary(path, data, private)
-        for path, source in temporary.items():
-            os.replace(source, path)
+        for path in list(temporary)[:-1]:  # after the last rename nothing can fail
+            if os.path.lexists(path):
+                previous[path] = _keep(path)
+        try:
+            for path, source in temporary.items():
+                os.replace(source, path)
+        except BaseException:
+            _undo(temporary, previous)
+            raise
     except OSError as error:
         raise errors.OutputError(
             str(path),
@@ -63,13 +73,43 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
             hint="Free some space or choose another folder; nothing was changed.",
         ) from error
     finally:
-        for source in temporary.values():
+        for source in (*temporary.values(), *previous.values()):
             source.unlink(missing_ok=True)
 
 
-def _write_temporary(path: Path, data: bytes, private: bool) -> Path:
+def _keep(path: Path) -> Path:
+    """A second name for a file, under which it outlives its replacement."""
+    kept = _temporary_name(path)
+    try:
+        os.link(path, kept, follow_symlinks=False)
+    except OSError:  # a file system without hard links, such as that of an SD card
+        try:
+            shutil.copy2(path, kept, follow_symlinks=False)
+        except BaseException:
+            kept.unlink(missing_ok=True)
+            raise
+    return kept
+
+
+def _undo(temporary: Mapping[Path, Path], previous: Mapping[Path, Path]) -> None:
+    """Reverse the renames that were made, unless all were."""
+    renamed = [path for path, source in temporary.items() if not os.path.lexists(source)]
+    if len(renamed) == len(temporary):
+        return
+    for path in renamed:
+        if path in previous:
+            os.replace(previous[path], path)
+        else:
+            path.unlink()
+
+
+def _temporary_name(path: Path) -> Path:
     # A part of the name: with all of it, this one would be too long where the file's own is just short enough.
-    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")
+    return path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")
+
+
+def _write_temporary(path: Path, data: bytes, private: bool) -> Path:
+    temporary = _temporary_name(path)
     mode = 0o600 if private else 0o666  # less this user's umask
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from pvlr_sdk.bundle.labels import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
 
@@ -33,16 +34,19 @@ def examine(config: Config, training: ImageDataset, holdout: ImageDataset, proce
     """Check the images, their labels and the batch sizes."""
     found = Findings()
     if training.failed:
-        found.warnings.append(f"images that are missing or cannot be decoded are left out: {few(training.failed)}")
+        why = [f"{path} ({reason})" for path, reason in training.failed.items()]
+        found.warnings.append(f"images that are missing or cannot be decoded are left out: {few(why)}")
     if len(training.failed) > len(training) + len(holdout):
-        got = f"{len(training.failed)} that are missing or cannot be decoded, such as {training.failed[0]}"
+        got = f"{len(training.failed)} that are missing or cannot be decoded, such as {next(iter(training.failed))}"
         hint = "Check the image folder and the files."
         found.errors.append(LabelsFileError("data.sources", expected="images", got=got, hint=hint))
     _examine_labels(config, training, holdout, found)
     if not len(holdout):
-        expected = "a share that holds out at least one image"
+        expected = "a share or a split that holds out at least one image"
         got = f"{config.data.holdout}, which holds out none of {len(training)}"
-        hint = "Increase it, for example to 0.3, or label more images."
+        share = isinstance(config.data.holdout, float)
+        change = "Increase it, for example to 0.3" if share else "Check the images of that split"
+        hint = f"{change}, or label more images."
         found.errors.append(ConfigError("data.holdout", expected=expected, got=got, hint=hint))
     for stage in STAGES:
         _examine_batch(f"train.{stage}.batch", config.train.stage(stage), len(training), processes, found)
@@ -79,6 +83,10 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
 
 def _examine_labels(config: Config, training: ImageDataset, holdout: ImageDataset, found: Findings) -> None:
     labels = config.data.labels
+    if bad := [label for label in labels if not is_label(label)]:
+        got, hint = ascii(bad[0])[:200], "Rename the label."
+        found.errors.append(ConfigError("data.labels", expected=LABEL_NAMES, got=got, hint=hint))
+        return
     if doubles := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
         got, hint = f"{few(doubles)} twice", "Remove the duplicate."
         found.errors.append(ConfigError("data.labels", expected="unique labels", got=got, hint=hint))

@@ -16,10 +16,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from pvlr_sdk.bundle.labels import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ImageNotFoundError
 from pvlr_sdk.evaluation.label_formats import INVALID, Annotations, few, read_annotations, wrong
-from pvlr_sdk.files import write_files
-from pvlr_sdk.frames import find
+from pvlr_sdk.files import read_file, write_files
+from pvlr_sdk.frames import find, limits
 
 _FEWEST = 10
 _HELD_OUT = 0.2, 200, 0.08
@@ -46,7 +47,8 @@ def prepare(
         LabelsFileError: the labels cannot be read, most rows cannot be used, or nothing can be learned from them.
     """
     if not images.is_dir():
-        got, hint = "no such folder", "Name the folder of the images, then the label file."
+        got = "a file" if images.is_file() else "no such folder"
+        hint = "Name the folder of the images, then the label file."
         raise ImageNotFoundError(str(images), expected="a folder of images", got=got, hint=hint)
     source = labels or _find_labels(images)
     read = read_annotations(source)
@@ -67,9 +69,12 @@ def prepare(
         notes.append(f"labels without a training image are left out: {few(unseen)}")
     if len(set(content)) < _FEWEST or not names or not absent[columns][present[columns]].any():
         everywhere = f", all with {few(names)}" if names and not absent[columns][present[columns]].any() else ""
-        got = f"images: {len(set(content))}, labels on them: {len(names)}{everywhere}"
+        used = len(set(content)), splits.count("train"), len(names)
+        got = "images: {}, in training: {}, labels on these: {}".format(*used) + everywhere
         hint = "Label more images, among them some without each label."
         raise wrong(source, f"at least {_FEWEST} different images, with and without the labels", got, hint)
+    if bad := [name for name in names if not is_label(name)]:
+        raise wrong(source, LABEL_NAMES, ascii(bad[0])[:200], "Rename the label.")
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow(["file", "split", *names])
@@ -100,7 +105,7 @@ def _find_labels(images: Path) -> Path:
     """The only label file in a folder, or the folder itself."""
     found = sorted(path for path in images.iterdir() if path.suffix.lower() in _TEXT_FORMATS)
     if len(found) > 1:
-        got, hint = f"{len(found)}: {few([path.name for path in found])}", "Name one of them after the folder."
+        got, hint = f"{len(found)}: {few([path.name for path in found])}", "Add one of them as the next argument."
         raise wrong(images, "one label file", got, hint)
     return found[0] if found else images
 
@@ -212,5 +217,13 @@ def _contents(paths: list[Path]) -> list[str]:
     keys = {path: str(path) for path in paths}
     for same in by_size.values():
         if len(same) > 1:
-            keys |= {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in same}
+            keys |= {path: _hash(path) for path in same}
     return [keys[path] for path in paths]
+
+
+def _hash(path: Path) -> str:
+    """The SHA-256 of a file; its path if it cannot be read: training then leaves it out and names it."""
+    try:
+        return hashlib.sha256(read_file(path, limits.MAX_BYTES)).hexdigest()
+    except OSError:
+        return str(path)

@@ -160,7 +160,7 @@ def _execute(
         elif restore or config.train.stage(stage).epochs:
             StageLoop(run, progress if restore else Progress(stage), restore).run()
         restore = False
-    training.skip(machine.union(training.failed))
+    training.skip(machine.union(list(training.failed)))
     if machine.leads:
         _finish(run, holdout, summary)
 

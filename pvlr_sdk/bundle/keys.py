@@ -121,7 +121,9 @@ def _load_private(path: Path, passphrase: Callable[[], str]) -> _Private:
     except (OSError, errors.PvlrError):
         raise
     except Exception as error:  # cryptography raises its own classes, ValueError and TypeError
-        raise errors.OptionError("--key", expected=f"{_KINDS} in {path}", got=_reason(error), hint=_MAKE) from None
+        public = b"PUBLIC KEY" in data
+        got, hint = ("a public key", "Name the private key of the signer.") if public else (_reason(error), _MAKE)
+        raise errors.OptionError("--key", expected=f"{_KINDS} in {path}", got=got, hint=hint) from None
 
 
 def _supported(key: object) -> _Public:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from .. import errors
 from ..files import read_file, write_files
 from .plain_json import is_printable, read_json
+from .schema import MAX_LABEL_LENGTH
 
 TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in the scene.")
 """The default prompts; ``{}`` is the label."""
+LABEL_NAMES = f"label names of 1 to {MAX_LABEL_LENGTH} characters without control characters"
 _MAX_BYTES = 2**28
 _HINT = "Copy the bundle again, or export the label bank again with pvlr export."
 
@@ -196,12 +198,12 @@ class LabelBank:
 
     def _check(self, source: str) -> None:
         count = len(self.names)
-        bad_names = [name for name in self.names if not (isinstance(name, str) and name and is_printable(name))]
+        bad_names = [name for name in self.names if not is_label(name)]
         wrong: tuple[str, str] | None = None
         precise = self.thresholds if self.precise_thresholds is None else self.precise_thresholds
         if count == 0 or bad_names or len(set(self.names)) != count:
             shown = bad_names or self.names
-            wrong = ("distinct, non-empty label names without control characters", f"{ascii(shown[:5])[:200]}...")
+            wrong = (f"distinct {LABEL_NAMES}", f"{ascii(shown[:5])[:200]}...")
         elif self.embeddings.dtype != np.float16 or self.embeddings.ndim != 2 or len(self.embeddings) != count:
             wrong = (f"embeddings float16 ({count}, d)", f"{self.embeddings.dtype} {self.embeddings.shape}")
         elif self.thresholds.dtype != np.float32 or self.thresholds.shape != (count,):
@@ -221,6 +223,11 @@ class LabelBank:
             wrong = ("a name as text.space", f"{self.space!r}"[:100])
         if wrong:
             raise errors.LabelBankError(source, expected=wrong[0], got=wrong[1], hint=_HINT)
+
+
+def is_label(name: object) -> bool:
+    """Whether a bundle can have a label of this name; :data:`LABEL_NAMES` describes those that it can have."""
+    return isinstance(name, str) and 0 < len(name) <= MAX_LABEL_LENGTH and is_printable(name)
 
 
 def _is_vector(array: NDArray[Any], count: int) -> bool:

@@ -91,7 +91,7 @@ class LabelSpec(_Strict):
     ``precise_threshold`` is that of the operating point ``precise``; None: ``threshold`` serves for both.
     """
 
-    name: str = Field(min_length=1, max_length=1000)
+    name: str = Field(min_length=1, max_length=schema.MAX_LABEL_LENGTH)
     threshold: float = Field(gt=0, lt=1)
     precise_threshold: float | None = Field(default=None, gt=0, lt=1)
 

@@ -16,6 +16,8 @@ OPERATING_POINTS = ("f1", "precise")
 """The thresholds of a plan: those chosen for the best F1, and those at which at least 90 % of the tags are correct."""
 HARDWARE = ("this", "capability", "ampere+")
 """GPUs that a TensorRT plan runs on: one model, one compute capability, or Ampere and newer."""
+MAX_LABEL_LENGTH = 1000
+"""Characters of a label."""
 
 
 class Target(NamedTuple):

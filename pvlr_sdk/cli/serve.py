@@ -111,7 +111,7 @@ def serve(
     settings = {
         "plan": plan,
         "operating_point": operating_point,
-        "device": device,
+        "device": None if device == "auto" else device,
         "threads": threads,
         "precision": precision,
     }
@@ -195,7 +195,8 @@ def _where(config: ServeConfig, site_file: Path | None = None) -> ServeSettings:
 
     token = None
     if config.token_file is None:
-        token = config.token.get_secret_value() if config.token else os.environ.get(_TOKEN) or None
+        # An empty token of the file is an error: an environment variable without a value would leave the door open.
+        token = os.environ.get(_TOKEN) or None if config.token is None else config.token.get_secret_value()
     return ServeSettings(**{**dict(config), "token": token}, site_file=site_file)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
@@ -45,9 +45,17 @@ def sign(
     from ..bundle.sign import sign as write_signature
 
     def passphrase() -> str:
-        return str(typer.prompt(f"Passphrase of {key}", hide_input=True, err=True))
+        try:
+            return str(typer.prompt(f"Passphrase of {key}", hide_input=True, err=True))
+        except typer.Abort:
+            hint = "Enter it in a terminal, or write it to the standard input."
+            raise errors.OptionError("--key", expected=f"the passphrase of {key}", got="none", hint=hint) from None
 
     last = expires.date() if expires else None
+    today = datetime.now(timezone.utc).date()
+    if last and last < today:
+        hint = "Devices would refuse the signature at once."
+        raise errors.OptionError("--expires", expected=f"{today} (UTC) or later", got=str(last), hint=hint)
     print(write_signature(plan, key, version=bundle_version, expires=last, passphrase=passphrase))
 
 

@@ -64,11 +64,15 @@ def train(
     from_images = data.suffix.lower() not in (".yaml", ".yml")
     minutes = _minutes(budget)
     unused = {"LABELS": files, "--quick": quick, "--budget": budget} if not from_images else {"--dry-run": dry_run}
-    if wrong := next((option for option, given in unused.items() if given), "LABELS" if len(files) > 1 else None):
-        got, hint = (
-            ("a configuration", "Set its keys instead.") if not from_images else ("a folder", "See pvlr train -h.")
-        )
-        raise errors.OptionError(wrong, expected="an option that fits the first argument", got=got, hint=hint)
+    if wrong := next((option for option, given in unused.items() if given), None):
+        first, other, hint = "a folder", "CONFIG.yaml", "Omit it, or write a configuration."
+        if not from_images:
+            first, other, hint = "CONFIG.yaml", "a folder of images", "Set the keys of the configuration instead."
+        raise errors.OptionError(wrong, expected=f"{other} as the first argument", got=first, hint=hint)
+    if len(files) > 1:
+        got = f"{len(files)}: {', '.join(map(str, files))}"
+        hint = "Join them into one file; settings are written KEY=VALUE."
+        raise errors.OptionError("LABELS", expected="one label file", got=got, hint=hint)
     module = training_module("pipeline" if from_images else "train")
     try:
         if not from_images:
@@ -102,9 +106,10 @@ def _print_outcome(outcome: Any) -> None:
     from .screen import decimal, print_facts
 
     measured, folder = outcome.measured, outcome.folder
+    count = len(measured.per_class)
     low, high = measured.mAP_interval or (None, None)
     print_facts(
-        f"{folder}: {len(measured.per_class)} labels",
+        f"{folder}: {count} label{'s' * (count != 1)}",
         [
             ("mAP", f"{decimal(measured.mAP)} on {measured.images} held-out images"),
             ("95 % interval", f"{decimal(low)} to {decimal(high)}"),

@@ -95,7 +95,7 @@ def watch(
         thresholds=threshold or (),
         settings={
             "plan": plan and find_plan(plan).absolute(),
-            "device": device,
+            "device": None if device == "auto" else device,
             "threads": threads,
             "precision": precision,
             "operating_point": operating_point,

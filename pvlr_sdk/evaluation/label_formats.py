@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..files import read_file
 from ..frames import find
 
 INVALID = 2
@@ -93,9 +94,9 @@ def _parse(path: Path) -> Any:
 
 
 def read_text(path: Path) -> str:
-    """The contents of a UTF-8 file; raises LabelsFileError if it cannot be read."""
+    """The contents of a UTF-8 file; raises LabelsFileError if it cannot be read, is not a regular file or too large."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_file(path, 2**31).decode("utf-8-sig")  # four times the annotations of COCO's training set
     except UnicodeDecodeError as error:
         raise wrong(path, "a UTF-8 text file", f"another encoding ({error.reason})", "Save it as UTF-8.") from None
     except OSError as error:
@@ -248,8 +249,7 @@ def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
         chosen = _strings([one["result"] for one in results] if "annotations" in task else task)
         tags.setdefault(file, set()).update(text for key, text in chosen if re.search("choice|label", key or ""))
     if not tags:
-        got, hint = f"{len(content)} tasks without one", "Export from Label Studio as JSON."
-        raise wrong(path, "labelled images in the tasks", got, hint)
+        raise wrong(path, "labelled images", f"none in {len(content)} tasks", "Export from Label Studio as JSON.")
     return _of_tags(tags)
 
 
@@ -285,7 +285,7 @@ def _read_folders(path: Path, _: Path) -> Annotations:
             splits.append(file.parts[0] if below_splits else "")
     if not tags:
         got = f"images without a subfolder: {len(files)}" if files else "no images"
-        hint = "Name a label file after the folder." if files else "Check the path; images end in .jpg, .png, ..."
+        hint = "Add the label file as the next argument." if files else "Check the path; images end in .jpg, .png, ..."
         raise wrong(path, "images in one subfolder per label, or a label file", got, hint)
     return _of_tags(tags, splits if below_splits else None)
 

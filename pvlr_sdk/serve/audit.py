@@ -14,6 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import errors
+
 if TYPE_CHECKING:
     from starlette.types import Scope
 
@@ -33,10 +35,19 @@ class Audit:
     Args:
         path: the file, created readable by its owner only; it is opened for each line, so that it can be rotated at any
             time. None: the log alone.
+
+    Raises:
+        OptionError: the file cannot be written. Later, this is only reported in the log.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        try:
+            self._append(b"")
+        except OSError as error:
+            got = f"{path}: {error.strerror}"
+            hint = "Create its folder, or choose another file."
+            raise errors.OptionError("audit_log", expected="a file that can be written", got=got, hint=hint) from None
         self._refusals = Repeats()
 
     def record(self, action: str, result: str, scope: Scope | None = None, **details: Any) -> None:
@@ -50,14 +61,17 @@ class Audit:
             **details,
         }
         _log.info("%s: %s%s", action, result, f" ({entry['who'] or 'no token'}, {entry['address']})" if scope else "")
-        if self._path is None:
-            return
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "ab") as file:
-                file.write(json.dumps(entry).encode() + b"\n")  # one write: lines of two processes do not mix
+            self._append(json.dumps(entry).encode() + b"\n")
         except OSError as error:
             _log.warning("the audit log cannot be written: %s", error.strerror)
+
+    def _append(self, line: bytes) -> None:
+        if self._path is None:
+            return
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(line)  # one write: lines of two processes do not mix
 
     @contextmanager
     def recorded(self, action: str, scope: Scope, **details: Any) -> Iterator[None]:

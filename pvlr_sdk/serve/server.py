@@ -43,7 +43,7 @@ class WebServer:
         deployment: changes the plan; None: one of its own.
 
     Raises:
-        OptionError: the address, the TLS files or the tokens cannot be used.
+        OptionError: the address, the audit log or the tokens cannot be used.
     """
 
     def __init__(
@@ -162,15 +162,7 @@ def _config(app: Any, listening: Connections, options: dict[str, Any]) -> uvicor
         **options,
     )
     logging.getLogger("uvicorn.error").addFilter(_REPEATS)  # one for all servers; adding it again changes nothing
-    try:
-        config.load()
-    except OSError as error:
-        raise errors.OptionError(
-            "tls_cert and tls_key",
-            expected="a certificate and its key, as PEM files",
-            got=error.strerror or type(error).__name__,
-            hint="Check the paths, and whether the key belongs to the certificate.",
-        ) from None
+    config.load()
     return config
 
 
@@ -184,6 +176,6 @@ def _bind(settings: ServeSettings, port: int, most: int | None = None) -> Connec
             f"host {host} and port {port}",
             expected="a free address of this machine",
             got=getattr(error, "strerror", None) or str(error),
-            hint="Choose another port; 0 selects a free one.",
+            hint="Choose an address of this machine and a free port; 0 selects one.",
         ) from None
     return Connections(listening, most or settings.max_connections, most or settings.max_connections_per_address)

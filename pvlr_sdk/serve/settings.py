@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import errors
+from ..files import read_file
 from .tokens import check_token, read_tokens
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_LARGEST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class ServeSettings:
         site_file: the configuration that keeps thresholds and labels set on the page; None: they hold until the end.
 
     Raises:
-        OptionError: the token is missing or too short, the token file is invalid, or one of the TLS files is missing.
+        OptionError: the token is missing or too short, the token file or a name is invalid, or one of the TLS files is
+            missing or cannot be used.
     """
 
     host: str = "127.0.0.1"
@@ -64,15 +71,38 @@ class ServeSettings:
             check_token(self.token)
         if self.token_file is not None:
             read_tokens(self.token_file)
+        if invalid := [name for name in self.names if not _NAME.fullmatch(name)]:
+            hint = "Omit the scheme, the port and the path."
+            raise errors.OptionError("names", expected="names such as cams.example", got=repr(invalid[0]), hint=hint)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise errors.OptionError(
                 "tls_cert and tls_key", expected="both or neither", got="one of them", hint="Set the other one too."
             )
+        if self.tls_cert is not None and self.tls_key is not None:
+            _check_tls(self.tls_cert, self.tls_key)
 
     @property
     def scheme(self) -> str:
         """``http`` or ``https``."""
         return "https" if self.tls_cert else "http"
+
+
+def _check_tls(cert: Path, key: Path) -> None:
+    def passphrase() -> str:  # the server would ask for it in the terminal, which a service does not have
+        hint = f"Write it without a passphrase, readable by the service alone: openssl pkey -in {key} -out server.key."
+        raise errors.OptionError("tls_key", expected="a key without a passphrase", got=f"{key}, encrypted", hint=hint)
+
+    expected, got = "a certificate and its key, as PEM files", ""
+    try:
+        for path in (cert, key):
+            got = f"{path}: "
+            read_file(path, _LARGEST)
+        got = f"{cert} and {key}: "
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, passphrase)
+    except OSError as error:
+        got += error.strerror or type(error).__name__
+        hint = "Check the paths, and whether the key belongs to the certificate."
+        raise errors.OptionError("tls_cert and tls_key", expected=expected, got=got, hint=hint) from None
 
 
 def is_loopback(host: str) -> bool:

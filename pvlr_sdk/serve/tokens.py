@@ -114,7 +114,7 @@ def read_tokens(path: Path) -> dict[str, str]:
     try:
         lines = read_file(path, _LARGEST).decode("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        got = getattr(error, "strerror", None) or "other characters than ASCII"
+        got = f"{path}: {getattr(error, 'strerror', None) or 'other characters than ASCII'}"
         hint = "Check its path and permissions."
         raise errors.OptionError("token_file", expected="a file with tokens", got=got, hint=hint) from None
     found: dict[str, str] = {}
@@ -139,7 +139,7 @@ def read_tokens(path: Path) -> dict[str, str]:
             found[name] = token_hash(token)
     if not found:
         hint = "Write for example the output of `openssl rand -hex 16` into it."
-        raise errors.OptionError("token_file", expected="at least one token", got="none", hint=hint)
+        raise errors.OptionError("token_file", expected="at least one token", got=f"none in {path}", hint=hint)
     return found
 
 

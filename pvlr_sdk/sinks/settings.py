@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -38,7 +39,13 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
         raise ValueError("a path of an existing user") from None
 
 
-ConfigPath = Annotated[Path, AfterValidator(_resolve)]
+def _not_empty(raw: object) -> object:
+    if raw == "":  # as of an empty environment variable; it would be the folder of the configuration file
+        raise ValueError("a path, not an empty text")
+    return raw
+
+
+ConfigPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_resolve)]
 """A path, relative to the folder of the configuration file."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=64)]
 """A name that is valid in a topic, a URL and a file name; not ``..``, and not a hidden file's."""

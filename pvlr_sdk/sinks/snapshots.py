@@ -29,10 +29,16 @@ class Snapshot(NamedTuple):
 
 class SnapshotSink(Sink[Snapshot]):
     """Writes frames as JPEG files to ``FOLDER/CAMERA/ID.jpg``; the oldest of its own files are deleted above
-    ``max_bytes``. See :class:`.disk.Retention`."""
+    ``max_bytes``. See :class:`.disk.Retention`.
+
+    Raises:
+        OutputError: the folder cannot be created.
+    """
 
     def __init__(self, folder: Path, max_bytes: int = 10**9) -> None:
         self.name = f"snapshots {folder}"
+        with output_errors(folder, "a folder to write snapshots to"):
+            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         self._retention = Retention(folder, _FORM, max_bytes)
         self._max_bytes = max_bytes
         self._untrimmed = max_bytes  # the first frame also trims what earlier processes left

@@ -29,6 +29,8 @@ from .yaml_file import read_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 _HINT = "pvlr_sdk/site/site.yaml lists all keys."
+_EXPECTED = {"model_type": "a mapping of keys", "path_type": "a path", "tuple_type": "a list"}
+"""Of pydantic's kinds of errors whose own words are about Python."""
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
@@ -198,7 +200,7 @@ def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
     kind, context = first["type"], first.get("ctx", {})
     keys, written = _written_keys(raw, context.get("place", first["loc"]), missing=kind == "missing")
-    expected = first["msg"].removeprefix("Value error, ")
+    expected = _EXPECTED.get(kind) or first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     expected, got, hint = expected[0].lower() + expected[1:], repr(written), _HINT
     if kind == "missing":
         expected, got = "a value", "nothing"

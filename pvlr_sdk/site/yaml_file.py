@@ -79,6 +79,8 @@ def _count(root: Any) -> None:
         if known:
             return known
         sizes[id(node)] = None
+        if isinstance(node.value, list) and node.id == "mapping":
+            _check_keys([key for key, _ in node.value])
         children = node.value if isinstance(node.value, list) else []
         total = 1 + sum(
             size(part, depth + 1) for child in children for part in (child if isinstance(child, tuple) else (child,))
@@ -90,3 +92,13 @@ def _count(root: Any) -> None:
 
     if root is not None:
         size(root, 0)
+
+
+def _check_keys(keys: list[Any]) -> None:
+    """Raise ValueError if a key of a mapping occurs twice: PyYAML would keep the last value without a word."""
+    found = set()
+    for key in keys:
+        if isinstance(key.value, str):
+            if key.value in found:
+                raise ValueError(f"{key.value!r} twice, again in line {key.start_mark.line + 1}")
+            found.add(key.value)

@@ -62,3 +62,36 @@ def test_a_folder_where_a_file_belongs_changes_no_other_file(tmp_path: Path) -> 
         write_files({tmp_path / "first": b"new", tmp_path / "second": b"new"})
     assert (tmp_path / "first").read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == ["first", "second"]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+@pytest.mark.parametrize("fails", ["second", "third"])
+def test_a_rename_that_fails_leaves_every_file_as_it_was(
+    fails: str, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``second`` is new, and the others exist; without the right to replace one, as with a mount point."""
+    for name in ("first", "third"):
+        (tmp_path / name).write_bytes(f"old {name}".encode())
+    replace = os.replace
+
+    def refused(source: Path, target: Path) -> None:
+        if target.name == fails and source.read_bytes() == b"new":
+            raise OSError(errno.EBUSY, "Device or resource busy", str(target))
+        replace(source, target)
+
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "replace", refused)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(errors.OutputError, match=f"{fails}: .*busy.*nothing was changed"):
+        write_files({tmp_path / name: b"new" for name in ("first", "second", "third")})
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert found == {"first": b"old first", "third": b"old third"}
+
+
+def test_replaced_files_leave_no_second_name(tmp_path: Path) -> None:
+    for text in (b"old", b"new"):
+        write_files({tmp_path / name: text for name in ("first", "second")})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"first": b"new", "second": b"new"}

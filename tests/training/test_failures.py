@@ -178,6 +178,30 @@ def test_nothing_held_out_is_an_error(write_config: Any, photos: Path, tmp_path:
         train(config, ["train.head.batch=2", "train.finetune.batch=2"], out=tmp_path / "run", console=screen()[0])
 
 
+def test_a_held_out_split_of_damaged_images_is_an_error_with_their_reasons(
+    write_config: Any, photos: Path, tmp_path: Path
+) -> None:
+    folder = copy_photos(photos, tmp_path / "copy", 12)
+    lines = (photos / "labels.csv").read_text().splitlines()[:13]
+    rows = [line.split(",") for line in lines]
+    for number, row in enumerate(rows[1:]):
+        row[1] = "train" if number > 1 else "val"
+        if number <= 1:
+            (folder / row[0]).write_text("broken")
+    (folder / "labels.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    sources = [{**source(folder), "splits": []}]
+    config, (console, text) = write_config(data={"sources": sources, "holdout": "val"}), screen()
+    with pytest.raises(ConfigError, match=r"data\.holdout: .* holds out none of 10\. Check the images of that split"):
+        train(config, ["train.head.batch=2", "train.finetune.batch=2"], out=tmp_path / "run", console=console)
+    assert f"{rows[1][0]} (" in text.getvalue()
+
+
+def test_a_label_of_a_configuration_that_no_bundle_can_have(write_config: Any, tmp_path: Path) -> None:
+    config = write_config(data={"labels": ["red", "x" * 1001]})
+    with pytest.raises(ConfigError, match=r"data\.labels: expected label names of 1 to 1000 characters"):
+        train(config, out=tmp_path / "run", console=screen()[0])
+
+
 def test_features_that_would_not_fit_are_refused_before_the_kernel_kills(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pvlr_sdk.errors import ImageNotFoundError, LabelsFileError
 from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_training import prepare as prepare_module
 from pvlr_training.config import load_config
 from pvlr_training.prepare import prepare
 
@@ -112,12 +113,13 @@ def test_columns_of_text_are_not_labels(make: Callable[..., tuple[str, Path]]) -
     ("text", "files", "says"),
     [
         ("", ["notes.txt"], "got no images"),
-        ("", 40, r"images without a subfolder: 40\. Name a label file"),
+        ("", 40, r"images without a subfolder: 40\. Add the label file"),
         ("file,dog\n" + rows(40, even), ["notes.txt"], r"no image '0\.jpg' in line 2\. .*photos contains no images"),
         ("", ["dog/1.jpg"], "at least 10 different images"),
         ("", [f"dog/{i}.jpg" for i in range(40)], "all with 'dog'"),
         ("file,dog\n0.jpg,1\n", 1, "at least 10 different images"),
-        ("file,dog,cat\n" + rows(40, lambda i: 0, lambda i: 0), 40, "images: 40, labels on them: 0"),
+        ("file,split,dog\n" + rows(40, lambda i: "val", even), 40, "images: 40, in training: 0, labels on these: 0"),
+        ("file,dog,cat\n" + rows(40, lambda i: 0, lambda i: 0), 40, "images: 40, in training: 3., labels on these: 0"),
         ("file,dog\n" + rows(40, even), 15, r"25 of 40 that cannot be used, such as no image '15\.jpg'"),
         ("file,dog\n" + rows(40, lambda i: 7 if i % 5 < 2 else 1) + "x.jpg,1\n" * 30, 40, "cannot be used"),
     ],
@@ -159,3 +161,30 @@ def test_a_limit_keeps_the_rare_labels(make: Callable[..., tuple[str, Path]]) ->
     table = read_labels(run / "labels.csv")
     assert 28 <= len(table.files) <= 32
     assert ((table.targets == 1).sum(0) >= np.array([14, 1])).all()
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "x" * 1001])
+def test_a_name_that_no_bundle_can_have_is_found_before_training(
+    name: str, make: Callable[..., tuple[str, Path]]
+) -> None:
+    with pytest.raises(LabelsFileError, match=r"labels\.csv: expected label names of 1 to 1000 .* got '(\\x1b|xxx)"):
+        make(f"file,{name},dog\n" + rows(40, even, third))
+
+
+def test_a_copy_that_cannot_be_read_is_left_to_training(
+    make: Callable[..., tuple[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, limit: int) -> bytes:
+        if path.name == "3.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.read_bytes()
+
+    monkeypatch.setattr(prepare_module, "read_file", refuse)
+    said, _ = make("file,dog\n" + rows(40, even))
+    assert said.endswith("40 images (32 train, 8 val)")
+
+
+def test_a_folder_of_images_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(ImageNotFoundError, match="got a file"):
+        prepare(tmp_path / "labels.csv", None, tmp_path / "run", RECIPE)

@@ -124,7 +124,7 @@ def cache_features(
             cache[view, start : start + len(tokens)] = tokens
             start += len(tokens)
             advance(len(tokens))
-    dataset.skip(machine.union(dataset.failed))  # skip what any process could not decode
+    dataset.skip(machine.union(list(dataset.failed)))  # skip what any process could not decode
     assert cache is not None  # there is at least one image and one view
     return cache[:count]
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pvlr_sdk.errors import FrameError, LabelsFileError
+from pvlr_sdk.errors import FrameError, ImageNotFoundError, LabelsFileError
 from pvlr_sdk.frames.frames import load_frame
 
 from ..machine import available_memory
@@ -29,14 +29,14 @@ class ImageDataset:
     """Images and targets (n, C) int8: 1 present, -1 absent, 0 unknown.
 
     Each of ``images`` is decoded (uint8 BGR, original or reduced size) or the path of a file to decode on demand.
-    ``failed`` lists the files that could not be decoded. Without ``config``, images keep their size. ``held`` states
-    which are held out of training.
+    ``failed`` has the files that could not be decoded, and why. Without ``config``, images keep their size. ``held``
+    states which are held out of training.
     """
 
     images: list[Image | Path]
     targets: Tensor
     names: list[str]
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     config: DataConfig | None = None
     held: list[bool] = field(default_factory=list)
 
@@ -49,21 +49,20 @@ class ImageDataset:
         if not isinstance(image, Path):
             return image
         decoded = _decode(image, None if self.held and self.held[index] else self.config)
-        if decoded is not None:
+        if not isinstance(decoded, FrameError):
             return decoded
-        self._skip(index)
+        self._skip(index, decoded.got)
         return np.zeros((8, 8, 3), np.uint8)
 
     def skip(self, paths: Collection[str]) -> None:
         """Set all labels of these files to unknown, which excludes them from the loss and from metrics."""
         for index, image in enumerate(self.images):
             if isinstance(image, Path) and str(image) in paths:
-                self._skip(index)
+                self._skip(index, "not decoded by another process")
 
-    def _skip(self, index: int) -> None:
+    def _skip(self, index: int, reason: str) -> None:
         self.targets[index] = 0
-        if str(self.images[index]) not in self.failed:
-            self.failed.append(str(self.images[index]))
+        self.failed.setdefault(str(self.images[index]), reason)
 
     def subset(self, keep: list[int]) -> ImageDataset:
         """The images with these indices; ``failed`` is shared."""
@@ -82,7 +81,7 @@ def load_dataset(
 ) -> ImageDataset:
     """Load all images of the configured sources, decoded as far as ``config.cache`` and the memory allow.
 
-    An image that is missing or cannot be decoded is left out and listed in ``failed``. Training images are reduced to
+    An image that is missing or cannot be decoded is left out and is in ``failed``. Training images are reduced to
     the size that training needs; held-out ones keep theirs, because thresholds are chosen on deployed pixels.
 
     Args:
@@ -94,7 +93,7 @@ def load_dataset(
     """
     memory = {"memory": math.inf, "none": 0.0, "auto": 0.5 * available_memory() / processes}[config.cache]
     rows = read_all(config)
-    loaded: list[Image | Path | None] = []
+    loaded: list[Image | Path | FrameError] = []
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
@@ -103,10 +102,11 @@ def load_dataset(
                 memory -= sum(image.nbytes for image in images if isinstance(image, np.ndarray))
                 loaded += images
             else:
-                loaded += [path if path.is_file() else None for path, _, _ in chunk]
+                loaded += [path if path.is_file() else _missing(path) for path, _, _ in chunk]
             advance(len(chunk), len(rows))
-    failed = [str(row[0]) for row, image in zip(rows, loaded, strict=True) if image is None]
-    kept = [(*row, image) for row, image in zip(rows, loaded, strict=True) if image is not None]
+    pairs = list(zip(rows, loaded, strict=True))
+    failed = {str(row[0]): image.got for row, image in pairs if isinstance(image, FrameError)}
+    kept = [(*row, image) for row, image in pairs if not isinstance(image, FrameError)]
     if not any((target == 1).any() for _, target, _, _ in kept):
         raise LabelsFileError(
             "data.sources",
@@ -119,14 +119,18 @@ def load_dataset(
     return ImageDataset(images, torch.from_numpy(np.stack(targets)), names, failed, config, held)
 
 
-def _load(path: Path, config: DataConfig | None) -> Image | Path | None:
-    """The image, or its path if it is too large to keep, or None."""
+def _missing(path: Path) -> FrameError:
+    return ImageNotFoundError(str(path), expected="an image", got="no such file", hint="Check the path.")
+
+
+def _load(path: Path, config: DataConfig | None) -> Image | Path | FrameError:
+    """The image, or its path if it is too large to keep, or the error."""
     image = _decode(path, config)
-    return path if image is not None and config is None and image.nbytes > _LARGE else image
+    return path if isinstance(image, np.ndarray) and config is None and image.nbytes > _LARGE else image
 
 
-def _decode(path: Path, config: DataConfig | None) -> Image | None:
-    """An image; with ``config``, reduced to the size at which its smallest random crop has the input's resolution.
+def _decode(path: Path, config: DataConfig | None) -> Image | FrameError:
+    """An image, or the error. With ``config``, the smallest random crop of the reduced image has the input's size.
 
     That crop has ``min_crop`` of the area and an aspect ratio up to 4/3 off the image's, so each of its sides is at
     least sqrt(min_crop * 3/4) of the image's.
@@ -135,8 +139,8 @@ def _decode(path: Path, config: DataConfig | None) -> Image | None:
     rows, columns = (least * config.input.height, least * config.input.width) if config else (0.0, 0.0)
     try:
         image = load_frame(path, "bgr", (math.ceil(rows), math.ceil(columns)) if config else None).pixels
-    except FrameError:
-        return None
+    except FrameError as error:
+        return error
     height, width = image.shape[:2]
     scale = max(rows / height, columns / width)
     if config is None or scale >= 1:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ... import errors, kernels
+from ... import errors
 from ...cores import available_cores
 from ..backend import Backend, Slot
-from . import compatibility, library, plugins
+from . import compatibility, library, plugins, recovery
 from .driver import open_cuda
 from .engine import Engine, Shapes
 from .pixels import open_pixels
@@ -37,8 +36,9 @@ class TensorRtBackend(Backend):
     """A TensorRT plan on the GPU; threads share it.
 
     If the CUDA context is lost, for example by a fault in another library's kernel, every inference in flight fails
-    with DeviceLostError. Restarting the process is the only recovery that CUDA guarantees. Until then, once no slot is
-    in use, the next ``acquire`` tries to load the plan into a new context.
+    with DeviceLostError. Restarting the process is the only recovery that CUDA guarantees. Until then, once no slot of
+    any plan is in use, the next ``acquire`` resets the context, once for all plans of the process, and tries to load
+    the plan into the new one; the others follow with their next ``acquire``.
 
     Args:
         bundle: the verified bundle of a TensorRT plan.
@@ -70,8 +70,8 @@ class TensorRtBackend(Backend):
             labels=len(manifest.labels),
         )
         self._pixels = open_pixels(manifest.input)
-        self._lock = Lock()
-        self._session = self._open()
+        with recovery.LOCK:
+            self._session = self._open()
         self.precision: str = manifest.precision
         self.parallel = self._batch * self._session.contexts
         self.info: dict[str, Any] = {
@@ -124,20 +124,19 @@ class TensorRtBackend(Backend):
                 dla=self._spec.dla,
             )
 
-        return Session(self._cuda, engine, self._source, self._shapes, self._batch, self._pixels)
+        session = Session(self._cuda, engine, self._source, self._shapes, self._batch, self._pixels)
+        recovery.sessions.add(session)
+        return session
 
     def _revived(self, lost: Session) -> Session:
-        """A session in a new context. A lost context takes all its memory with it, so none of it may be in use."""
-        with self._lock:
+        """A session in a new context, which all plans of the process share."""
+        with recovery.LOCK:
             if self._session is lost:
-                if lost.in_use():
-                    raise lost.loss()
-                lost.forget()
                 try:
-                    self._cuda.reset()
-                    kernels.forget_pools()
+                    recovery.renew(self._cuda, lost)
                     self._session = self._open()
                 except errors.DeviceLostError:
+                    recovery.sessions.add(lost)  # the new context, if there is one, is broken too
                     raise
                 except Exception as error:
                     raise errors.DeviceLostError(

@@ -89,7 +89,7 @@ class Session:
         except CudaError as error:
             found = as_typed(error, self.source)
             if isinstance(found, errors.DeviceLostError):
-                self._lose(found)
+                self.lose(found)
             raise found from error
 
     def acquire(self) -> SessionSlot:
@@ -192,7 +192,10 @@ class Session:
             self.forget()
 
     def forget(self) -> None:
-        """Drop everything without a CUDA call of our own: the CUDA context may be lost with all its contents."""
+        """Drop everything without a CUDA call of our own: the CUDA context may be lost with all its contents.
+
+        May be called again: a reset that fails is tried again.
+        """
         for slot in list(self._free):
             slot.close()
         self._free.clear()
@@ -201,7 +204,7 @@ class Session:
         self._idle.clear()
         self._contexts.clear()
         self._marks.clear()
-        del self._engine
+        vars(self).pop("_engine", None)
 
     def _add_context(self, batch: int) -> None:
         try:
@@ -230,6 +233,11 @@ class Session:
             for slot in slots:
                 slot.batch = launched
 
+    def lose(self, error: errors.DeviceLostError) -> None:
+        """End the session, because the CUDA context is lost; the first error counts."""
+        if self.lost is None:
+            self.lost = error
+
     def loss(self) -> errors.DeviceLostError:
         """A copy of the error that ended the session."""
         assert self.lost is not None
@@ -241,7 +249,3 @@ class Session:
         if error is not None:
             slot.close()
             raise copy(error)
-
-    def _lose(self, error: errors.DeviceLostError) -> None:
-        if self.lost is None:
-            self.lost = error

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from ... import errors
+from ...bundle.plain_json import read_json
+from ...files import read_file
 from .measure import FORMAT
+
+_MAX_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,21 @@ class Change:
     worse: float
 
 
+class _Latency(BaseModel):
+    p50: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Report(BaseModel):
+    """The parts of a report that are compared."""
+
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
+    machine: dict[str, Any]
+    plan: dict[str, Any]
+    picture: dict[str, Any]
+    latency_ms: dict[str, _Latency]
+    throughput: dict[str, dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]]
+
+
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a report that ``pvlr bench --json`` wrote.
 
@@ -29,15 +48,17 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         OptionError: the file does not exist or is not such a report.
     """
     try:
-        report = json.loads(Path(path).read_bytes())
+        report: dict[str, Any] = read_json(read_file(path, _MAX_BYTES), printable=False)
+        _Report.model_validate(report)
+        return report
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "top level"
+        got = f"{where}: {first['msg'].removeprefix('Input should be ')}"
     except (OSError, ValueError) as error:
-        report, got = None, str(error)
-    else:
-        got = "another JSON file"
-    if not isinstance(report, dict) or report.get("format") != FORMAT or "latency_ms" not in report:
-        hint = "Run pvlr bench --json > old.json."
-        raise errors.OptionError("--compare", expected="a report of pvlr bench", got=f"{path}: {got}", hint=hint)
-    return report
+        got = str(error)
+    hint = "Run pvlr bench --json > old.json."
+    raise errors.OptionError("--compare", expected="a report of pvlr bench", got=f"{path}: {got}", hint=hint)
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:

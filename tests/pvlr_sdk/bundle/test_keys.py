@@ -107,6 +107,11 @@ def test_a_private_key_among_the_trusted(signed: Path, keys: Any) -> None:
         Bundle.open(signed, trust=keys.trusted)
 
 
+def test_a_public_key_to_sign_with(signed: Path, keys: Any, sign: Any) -> None:
+    with pytest.raises(errors.OptionError, match=r"me\.pem, got a public key\. Name the private key"):
+        sign(signed, keys.trusted / "me.pem")
+
+
 def test_a_passphrase(signed: Path, keys: Any, sign: Any) -> None:
     path = keys.make("locked", passphrase=b"secret")
     sign(signed, path, passphrase=lambda: "secret", version=3)

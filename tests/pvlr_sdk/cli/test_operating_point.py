@@ -99,7 +99,7 @@ def test_watch_is_precise_unless_told_otherwise(two_points):
     assert events("--threshold", "cat=0")[1] == {"cat"}
     done, _ = events("--operating-point", "exact")
     assert done.returncode == 2
-    assert "options: operating_point: expected input should be 'f1' or 'precise'" in done.stderr
+    assert "options: operating_point: expected 'f1' or 'precise'" in done.stderr
 
 
 def test_serve_checks_it(pvlr, two_points):

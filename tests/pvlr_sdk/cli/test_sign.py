@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import typer
 
 pytest.importorskip("cryptography")
 if not shutil.which("openssl"):
@@ -107,12 +108,20 @@ def test_rollback(pvlr, own_plan, make_key, state):
     assert pvlr(*call).code == 0
 
 
-def test_mistakes(pvlr, own_plan, make_key):
+def test_mistakes(pvlr, own_plan, make_key, monkeypatch):
     key, keys = make_key(*P256)
     assert "OptionError: --trust" in pvlr("verify-signature", own_plan).err
     assert "NotSignedError" in pvlr("verify-signature", own_plan, "--trust", keys).err
     assert "OptionError: --key" in pvlr("sign", own_plan, "--key", keys / "me.pem").err
     assert "OptionError: --key" in pvlr("sign", own_plan, "--key", "none.pem").err
-    for wrong in (["--expires", "tomorrow"], ["--bundle-version", 0]):
+    lock = ["-aes256", "-passout", "pass:secret", "-out", key.parent / "locked.pem"]
+    subprocess.run(["openssl", "pkey", "-in", key, *lock], check=True)
+
+    def abort(*_: object, **__: object) -> str:  # as without a terminal, or for Ctrl-C
+        raise typer.Abort
+
+    monkeypatch.setattr(typer, "prompt", abort)
+    assert "expected the passphrase of" in pvlr("sign", own_plan, "--key", key.parent / "locked.pem").err
+    for wrong in (["--expires", "tomorrow"], ["--expires", "2026-01-01"], ["--bundle-version", 0]):
         assert pvlr("sign", own_plan, "--key", key, *wrong).code == 2
     assert not own_plan.with_suffix(".sig").exists()

@@ -44,6 +44,14 @@ def test_names_from_paths_are_valid() -> None:
 
 
 @pytest.mark.parametrize("command", ["watch", "serve"])
+def test_the_device_of_the_file(pvlr, plan: Path, tmp_path: Path, command: str) -> None:
+    """The option's default does not replace it."""
+    (tmp_path / "site.yaml").write_text(f"plan: {plan}\ndevice: tpu\n{SITE}")
+    done = pvlr(command, "--config", tmp_path / "site.yaml", "--check")
+    assert (done.code, "device: expected one of auto, cpu, tensorrt, got 'tpu'" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["watch", "serve"])
 def test_a_collector_of_metrics(pvlr, plan: Path, command: str) -> None:
     done = pvlr(command, "test://", "--plan", plan, "--otlp", "ftp://collector", "--check")
     assert done.code == 2

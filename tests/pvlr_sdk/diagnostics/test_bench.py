@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
 import time
@@ -157,6 +158,38 @@ def test_a_limit_without_an_earlier_report_would_never_be_exceeded(plan: Path) -
     done = CliRunner().invoke(app, ["bench", str(plan), "--fail-if-regression", "5%"])
     assert isinstance(done.exception, errors.OptionError)
     assert "expected --compare with it" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({}, None),
+        ({"throughput": {}}, None),
+        ({"format": 2}, "format"),
+        ({"machine": None}, "machine"),
+        ({"throughput": ...}, "throughput: Field required"),
+        ({"throughput": {"predict_batch": 5}}, "throughput.predict_batch"),
+        ({"latency_ms": {"total": {"p99": 1.0}}}, "latency_ms.total.p50: Field required"),
+        ({"latency_ms": {"total": {"p50": "fast"}}}, "latency_ms.total.p50"),
+        ({"latency_ms": {"total": {"p50": -1}}}, "latency_ms.total.p50"),
+    ],
+)
+def test_an_edited_report_is_one_error_that_names_the_key(
+    change: dict[str, Any], named: str | None, tmp_path: Path
+) -> None:
+    report = {
+        "format": 1,
+        **{name: {} for name in ("machine", "plan", "picture")},
+        "latency_ms": {"total": {"p50": 5.0, "p99": 6.0}},
+        "throughput": {"predict_batch": {"1": 20.0}},
+    }
+    kept = {key: value for key, value in (report | change).items() if value is not ...}
+    (tmp_path / "old.json").write_text(json.dumps(kept))
+    if named is None:
+        assert compare.changes(compare.load(tmp_path / "old.json"), report)
+        return
+    with pytest.raises(errors.OptionError, match=rf"--compare: .*old\.json: {re.escape(named)}"):
+        compare.load(tmp_path / "old.json")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,10 @@ def test_a_structure_that_no_export_has(tmp_path, text):
     (tmp_path / "labels.json").write_text(text)
     with pytest.raises(errors.LabelsFileError):
         read_annotations(tmp_path / "labels.json")
+
+
+def test_what_is_not_a_regular_file_neither_blocks_nor_floods(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.csv")
+    for path in (tmp_path / "labels.csv", Path("/dev/zero")):
+        with pytest.raises(errors.LabelsFileError, match="expected a readable file, got Not a regular file"):
+            read_annotations(path)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from pvlr_sdk import errors
+from pvlr_sdk.cli.serve import _where
 from pvlr_sdk.serve import ServeSettings
+from pvlr_sdk.serve.audit import Audit
+from pvlr_sdk.site.config import ServeConfig
 
 TOKEN = "0123456789abcdef"
 PATTERN = {"door": "test://?fps=30&size=64x48"}
@@ -151,7 +156,10 @@ def test_the_form_gives_a_cookie_that_opens_page_and_socket(serve):
         {"token": "short"},
         {"token": "0123456789 abcdef"},
         {"token": "0123456789abcdef\n"},
+        {"token": ""},
         {"tls_cert": "x.pem"},
+        {"names": ("https://cams.example/",)},
+        {"names": ("cams.example:8000",)},
     ],
 )
 def test_what_is_not_started(settings):
@@ -159,6 +167,41 @@ def test_what_is_not_started(settings):
         ServeSettings(**settings)
     token = settings.get("token")
     assert not token or token not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "named"),
+    [
+        ("none", "key", r"got .*none\.pem: No such file"),
+        ("cert", "folder", r"got .*folder\.pem: Is a directory"),
+        ("cert", "other", r"got .*cert\.pem and .*other\.pem: .*MISMATCH"),
+        ("cert", "locked", r"tls_key: .*locked\.pem, encrypted.* openssl pkey"),
+    ],
+)
+def test_tls_files_are_checked_at_the_start(tmp_path, cert, key, named):
+    """Without a question for the passphrase, which would block a service; by --check too."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cams -keyout key.pem -out cert.pem"
+    lock = "pkey -in key.pem -aes256 -passout pass:secret -out locked.pem"
+    for command in (new, lock, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem"):
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "folder.pem").mkdir()
+    ServeSettings(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
+    with pytest.raises(errors.OptionError, match=named):
+        ServeSettings(tls_cert=tmp_path / f"{cert}.pem", tls_key=tmp_path / f"{key}.pem")
+
+
+def test_an_audit_log_that_cannot_be_written(tmp_path):
+    for path in (tmp_path, tmp_path / "none" / "audit"):
+        with pytest.raises(errors.OptionError, match=rf"audit_log: .*got {path}: "):
+            Audit(path)
+
+
+def test_an_empty_token_of_the_site_file_is_not_the_absence_of_one():
+    with pytest.raises(errors.OptionError, match="at least 16"):
+        _where(ServeConfig(token=""))
+    assert _where(ServeConfig()).token is None
 
 
 def test_loopback_needs_no_token_and_no_settings_show_one():

@@ -47,6 +47,17 @@ class TestRoutes:
         assert (after["state"], after["reason"]) == ("probation", "")
         assert served.ask("POST", "/v1/rollback").json["plan"] == before["plan"]
 
+    def test_an_invalid_body_is_described_in_words(self, serve: Callable[..., Any], engine: Tagger) -> None:
+        served = serve(engine=engine)
+        for body, expected in (
+            ('{"plan": 7}', "plan: expected a valid string, got 7."),
+            ('{"plans": "x"}', "plans: expected a known name, got 'x'."),
+            ("[1]", "request: expected an object, got [1]."),
+            ("{", "request: expected valid JSON, got "),
+        ):
+            answer = served.ask("POST", "/v1/reload", body, {})
+            assert (answer.status, answer.json["detail"].startswith(expected)) == (422, True), answer.json
+
     @pytest.mark.parametrize(
         ("body", "status", "error"),
         [({"plan": "other"}, 409, "DeployError"), ({"plan": "first"}, 409, "DeployError"),

@@ -33,6 +33,13 @@ def test_the_picture_is_the_frame(tmp_path, photo, order):
     assert np.abs(written - expected).mean() < (20 if order == "nv12" else 4)  # nv12's grey is in video range
 
 
+def test_a_folder_that_cannot_be_created_is_an_error_at_the_start(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "sub"):
+        with pytest.raises(errors.OutputError, match=f"{folder}: expected a folder to write snapshots to"):
+            SnapshotSink(folder)
+
+
 def test_a_full_disk(small_disk, photo):
     SnapshotSink(small_disk.folder).write(Snapshot(small_disk.folder / "door" / named(0), photo[:64], "bgr"))
     small_disk.fill(leave=10_000)

@@ -49,6 +49,7 @@ except errors.ConfigError as error:
         pytest.param("? {a: 1}\n: 2", "unhashable key", id="unhashable"),
         pytest.param("a: !!int ''", "invalid literal|index out of range", id="empty integer"),
         pytest.param("a: !!timestamp x", "group", id="timestamp"),
+        pytest.param("a: {b: 1,\n  c: 2, b: 3}", r"'b' twice, again in line 2", id="a key twice"),
         pytest.param("a: \x01", "special characters are not allowed", id="control"),
         pytest.param("", "got NoneType", id="empty"),
     ],

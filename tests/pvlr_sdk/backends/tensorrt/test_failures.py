@@ -151,6 +151,46 @@ def test_a_gpu_that_stays_broken(gpu_plan, gpu, frame):
     tagger = Tagger(gpu_plan)
     gpu.broken = 700
     gpu.fail["reset"] = 46
-    for _ in range(2):
+    for _ in range(4):
         with pytest.raises(errors.DeviceLostError):
             tagger.predict(frame)
+
+
+def test_taggers_of_one_process_share_one_reset(gpu_plan, gpu, frame, true_logits):
+    """Each would otherwise destroy the context that the other has just loaded its plan into, again and again."""
+    used, idle, third = Tagger(gpu_plan), Tagger(gpu_plan), Tagger(gpu_plan)
+    gpu.broken = 700
+    for tagger in (used, third):
+        with pytest.raises(errors.DeviceLostError):
+            tagger.predict(frame)
+    for _ in range(2):
+        for tagger in (used, idle, third):  # idle has not seen the fault: its handles belong to the old context
+            np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
+    assert gpu.resets == 1
+
+
+def test_no_reset_while_another_tagger_uses_the_old_memory(gpu_plan, gpu, frame):
+    first, second = Tagger(gpu_plan), Tagger(gpu_plan)
+    slot = second._plan.backend.acquire()
+    gpu.broken = 700
+    for _ in range(2):
+        with pytest.raises(errors.DeviceLostError):
+            first.predict(frame)
+    assert gpu.resets == 0
+    second._plan.backend.release(slot)
+    first.predict(frame)
+    second.predict(frame)
+    assert gpu.resets == 1
+
+
+def test_a_new_context_that_breaks_while_a_plan_is_loaded_is_reset_too(gpu_plan, gpu, frame):
+    tagger = Tagger(gpu_plan)
+    gpu.broken = 700
+    with pytest.raises(errors.DeviceLostError):
+        tagger.predict(frame)
+    gpu.fail["malloc"] = 700
+    with pytest.raises(errors.DeviceLostError):
+        tagger.predict(frame)
+    gpu.fail.clear()
+    tagger.predict(frame)
+    assert gpu.resets == 2
