@@ -15,6 +15,7 @@ from pvlr_sdk.compile.build import build
 onnx = pytest.importorskip("onnx", reason="writes a network")
 
 MAX, WIDTH, DEPTH, STRIDE, SIZE, ALPHA, SPACE = 6, 8, 16, 8, (32, 40), 1.5, "tiny 0123"
+FEATURES = "tiny features"
 NAMES = ["person", "cat", "coffee cup", "rocket"]
 RANDOM = np.random.default_rng(3)
 KERNEL = RANDOM.normal(0, 0.15, (DEPTH, 3, STRIDE, STRIDE)).astype(np.float32)
@@ -27,14 +28,19 @@ def _forward(image: np.ndarray, bank: LabelBank) -> tuple[np.ndarray, np.ndarray
     rows, columns = SIZE[0] // STRIDE, SIZE[1] // STRIDE
     patches = image.astype(np.float64).reshape(3, rows, STRIDE, columns, STRIDE)
     tokens = np.maximum(np.einsum("irykx,diyx->rkd", patches, KERNEL.astype(np.float64)), 0).reshape(TOKENS, DEPTH)
+    features = tokens.mean(0) / np.linalg.norm(tokens.mean(0))
     labels = bank.embeddings.astype(np.float64)
+    worded = labels.any(1)
+    gains = worded if bank.gains is None else bank.gains * worded
+    biases = 0 if bank.biases is None else bank.biases
+    taught = np.zeros((len(bank), DEPTH)) if bank.weights is None else bank.weights.astype(np.float64)
     keys, values = labels @ KEYS, labels @ VALUES
-    weights = np.exp(tokens @ keys.T)
+    weights = np.exp(tokens @ keys.T) * worded  # labels without words are not read
     tokens = tokens + weights / weights.sum(1, keepdims=True) @ values
     similarity = tokens @ keys.T / 8
     weights = np.exp(ALPHA * similarity)
-    biases = 0 if bank.biases is None else bank.biases
-    return (weights / weights.sum(0) * similarity).sum(0) - 0.5 + biases, similarity
+    logits = (weights / weights.sum(0) * similarity).sum(0) - 0.5
+    return logits * gains + biases + taught @ features, similarity * worded
 
 
 def _write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spec: dict | None = None) -> Path:
@@ -51,8 +57,8 @@ def _write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spe
     }  # fmt: skip
     nodes = [
         node("Conv", "image kernel", "convolved", strides=[STRIDE, STRIDE]),
-        node("Relu", "convolved", "features"),
-        node("Reshape", "features shape", "flat"),
+        node("Relu", "convolved", "active"),
+        node("Reshape", "active shape", "flat"),
         node("Transpose", "flat", "tokens", perm=[0, 2, 1]),
         node("MatMul", f"{labels} keys", "k"),
         node("Transpose", "k", "k_t", perm=[1, 0]),
@@ -65,13 +71,23 @@ def _write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spe
         node("MatMul", "read v", "update"),
         node("Add", "tokens update", "new_tokens"),
         node("MatMul", "new_tokens k_t", "scaled"),
-        node("Mul", "scaled eighth", "similarity"),
-        node("Mul", "similarity alpha", "sharpened"),
+        node("Mul", "scaled eighth", "cosine"),
+        node("Mul", "cosine label_mask", "similarity"),
+        node("Mul", "cosine alpha", "sharpened"),
         node("Softmax", "sharpened", "attention", axis=1),
-        node("Mul", "attention similarity", "weighted"),
+        node("Mul", "attention cosine", "weighted"),
         node("ReduceSum", "weighted tokens_axis", "pooled", keepdims=0),
         node("Add", "pooled bias", "usual"),
-        node("Add", "usual label_biases", "logits"),
+        node("Mul", "usual label_gains", "scaled_usual"),
+        node("ReduceMean", "tokens", "mean", axes=[1], keepdims=0),
+        node("Mul", "mean mean", "squares"),
+        node("ReduceSum", "squares tokens_axis", "square", keepdims=1),
+        node("Sqrt", "square", "length"),
+        node("Div", "mean length", "features"),
+        node("Transpose", "label_weights", "weights_t", perm=[1, 0]),
+        node("MatMul", "features weights_t", "taught"),
+        node("Add", "taught label_biases", "added"),
+        node("Add", "scaled_usual added", "logits"),
     ]
 
     def value(name, *shape):
@@ -81,8 +97,8 @@ def _write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spe
         nodes,
         "open",
         [value("image", "batch", 3, *SIZE), value(labels, MAX, WIDTH), value("label_biases", MAX),
-         value("label_mask", MAX)],
-        [value("logits", "batch", MAX), value("similarity", "batch", TOKENS, MAX)],
+         value("label_mask", MAX), value("label_gains", MAX), value("label_weights", MAX, DEPTH)],
+        [value("logits", "batch", MAX), value("similarity", "batch", TOKENS, MAX), value("features", "batch", DEPTH)],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -90,8 +106,8 @@ def _write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spe
         "name": "tiny open",
         "input": {"width": SIZE[1], "height": SIZE[0], "mean": [127] * 3, "std": [128] * 3},
         "attention": {"rows": SIZE[0] // STRIDE, "columns": SIZE[1] // STRIDE, "alpha": ALPHA},
-        "fp32_until": "features",
-        "open": {"max_labels": MAX, "width": WIDTH, "space": SPACE},
+        "fp32_until": "active",
+        "open": {"max_labels": MAX, "width": WIDTH, "space": SPACE, "feature_width": DEPTH, "features": FEATURES},
     }
     helper.set_model_props(model, {"pvlr": json.dumps({**description, **(spec or {})})})
     folder.mkdir(parents=True, exist_ok=True)
