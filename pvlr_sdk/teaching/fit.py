@@ -14,6 +14,7 @@ _RIDGE = 3.0
 train split (docs/teach.md), as is the next one; between 1 and 30 the average precision hardly changes."""
 _PRIOR = 1.0
 """The prior precision of the coefficients of words and photos, whose mean is 1: equal parts."""
+_LEAST = 0.1
 _FOLDS = 5
 _FREE = 1e3
 """The prior variance of the bias of the classifier."""
@@ -101,19 +102,25 @@ def _cross_validated(features: Floats, present: NDArray[np.bool_], folds: NDArra
 
 
 def _combine(columns: Floats, present: NDArray[np.bool_]) -> tuple[Floats, float]:
-    """Coefficients and bias of a logistic regression by Newton's method, with a Gaussian prior."""
+    """Coefficients and bias of a logistic regression by Newton's method, with a Gaussian prior.
+
+    No coefficient is below :data:`_LEAST`: with two or three photos, one that is hard to recognise would reverse it.
+    """
     design = np.column_stack([columns, np.ones(len(columns))])
     prior = np.append(np.ones(columns.shape[1]), 0.0)
     precision = np.append(np.full(columns.shape[1], _PRIOR), 1 / _FREE)
     target = present.astype(np.float64)
     balance = np.where(present, 1.0, present.sum() / (~present).sum())
-    found = prior
+    found, free = prior.copy(), np.ones(len(prior), np.bool_)
     for _ in range(50):
         probability = 0.5 * (1 + np.tanh(0.5 * (design @ found)))
         gradient = design.T @ (balance * (probability - target)) + precision * (found - prior)
         curvature = balance * probability * (1 - probability)
-        step = np.linalg.solve((design * curvature[:, None]).T @ design + np.diag(precision), gradient)
-        found = found - step / max(1.0, float(np.linalg.norm(step)))  # of at most 1: it cannot overshoot far
+        hessian = (design * curvature[:, None]).T @ design + np.diag(precision)
+        step = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
+        found[free] -= step / max(1.0, float(np.linalg.norm(step)))  # of at most 1: it cannot overshoot far
+        low = np.flatnonzero(found[:-1] < _LEAST)
+        found[low], free[low] = _LEAST, False
         if np.abs(step).max() < 1e-9:
             break
     return found[:-1], float(found[-1])
