@@ -251,9 +251,8 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     try:
         raw = read_json(text)
     except ValueError as error:
-        raise errors.ManifestError(
-            str(path), expected="a JSON manifest", got=f"invalid JSON ({error})", hint=_REBUILD
-        ) from None
+        got = f"invalid JSON ({error})"
+        raise errors.ManifestError(str(path), expected="a JSON manifest", got=got, hint=_REBUILD) from None
     if _is_newer(raw, FORMAT):
         raise errors.ManifestVersionError(
             str(path),
@@ -264,9 +263,8 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        raise errors.ManifestError(
-            str(path), expected="a valid pvlr manifest", got=_first_problem(error), hint=_REBUILD
-        ) from None
+        got = _first_problem(error)
+        raise errors.ManifestError(str(path), expected="a valid pvlr manifest", got=got, hint=_REBUILD) from None
 
 
 def parse_spec(text: str | None, source: str) -> ModelSpec:

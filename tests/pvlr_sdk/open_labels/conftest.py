@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from pvlr_sdk import LabelBank, Tagger
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.compile.build import build
+from pvlr_sdk.teaching import Photos, teach
 
 onnx = pytest.importorskip("onnx", reason="writes a network")
 
@@ -21,6 +23,7 @@ RANDOM = np.random.default_rng(3)
 KERNEL = RANDOM.normal(0, 0.15, (DEPTH, 3, STRIDE, STRIDE)).astype(np.float32)
 KEYS, VALUES = RANDOM.normal(0, 0.5, (2, WIDTH, DEPTH)).astype(np.float32)
 TOKENS = SIZE[0] // STRIDE * SIZE[1] // STRIDE
+COLOURS = {"red": (40, 40, 220), "green": (40, 200, 40), "blue": (210, 60, 40)}
 
 
 def _forward(image: np.ndarray, bank: LabelBank) -> tuple[np.ndarray, np.ndarray]:
@@ -138,6 +141,25 @@ def _check(result, frame: np.ndarray, bank: LabelBank) -> None:
     assert result.bank == bank.sha256
 
 
+def _draw(path, *colours, seed=0):
+    """A photo with a field of each colour on noise."""
+    random = np.random.default_rng([seed, *path.name.encode()])
+    pixels = random.integers(0, 120, (*SIZE, 3))
+    for place, colour in enumerate(colours):
+        pixels[:, 16 * place : 16 * place + 16] = np.clip(
+            COLOURS[colour] + random.normal(0, 15, (SIZE[0], 16, 3)), 0, 255
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels.astype(np.uint8))
+    return path
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """Writes a photo with fields of colours."""
+    return _draw
+
+
 @pytest.fixture(scope="session")
 def make_bank():
     """Makes a bank of ``count`` labels: the first are NAMES, the others depend on ``seed``."""
@@ -176,3 +198,24 @@ def tagger(open_plan):
 @pytest.fixture(scope="module")
 def frame():
     return np.random.default_rng(5).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """``is/`` with 6 red photos, and ``not/`` with 18 others."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index in range(6):
+        _draw(folder / "is" / f"{index}.png", "red", *(["blue"] if index % 2 else []))
+    for index in range(18):
+        _draw(folder / "not" / f"{index}.png", *[["green"], ["blue"], []][index % 3])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(folders):
+    return Photos.from_folders("mug", folders / "is", folders / "not")
+
+
+@pytest.fixture(scope="module")
+def taught(open_plan, photos):
+    return teach(open_plan, photos, precision="fp32")

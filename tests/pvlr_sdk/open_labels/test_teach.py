@@ -4,65 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.cli import app
 from pvlr_sdk.teaching import Photos, forget, teach
 from pvlr_sdk.teaching.page import page
 
-SIZE = 32, 40
-COLOURS = {"red": (40, 40, 220), "green": (40, 200, 40), "blue": (210, 60, 40)}
-_WITHOUT_TORCH = """
-import sys
-sys.modules.update(dict.fromkeys(["torch", "transformers", "onnx", "timm", "pvlr_training"]))
-from pvlr_sdk.cli import main
-main()
-"""
 
-
-def draw(path, *colours, seed=0):
-    """A photo with a field of each colour on noise."""
-    random = np.random.default_rng([seed, *path.name.encode()])
-    pixels = random.integers(0, 120, (*SIZE, 3))
-    for place, colour in enumerate(colours):
-        pixels[:, 16 * place : 16 * place + 16] = np.clip(
-            COLOURS[colour] + random.normal(0, 15, (SIZE[0], 16, 3)), 0, 255
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), pixels.astype(np.uint8))
-    return path
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """``is/`` with 6 red photos, and ``not/`` with 18 others."""
-    folder = tmp_path_factory.mktemp("photos")
-    for index in range(6):
-        draw(folder / "is" / f"{index}.png", "red", *(["blue"] if index % 2 else []))
-    for index in range(18):
-        draw(folder / "not" / f"{index}.png", *[["green"], ["blue"], []][index % 3])
-    return folder
-
-
-@pytest.fixture(scope="module")
-def photos(folders):
-    return Photos.from_folders("mug", folders / "is", folders / "not")
-
-
-@pytest.fixture(scope="module")
-def taught(open_plan, photos):
-    return teach(open_plan, photos, precision="fp32")
-
-
-def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path, check):
+def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path, check, draw):
     with Tagger(open_plan, precision="fp32") as tagger:
         before = tagger.label_bank
         tagger.set_labels(taught.bank)
@@ -123,7 +76,7 @@ def test_a_label_of_the_bank_starts_from_its_vector(open_plan, folders, taught):
     assert forget(twice.bank, ["cat", "mug"]).to_bytes() == own.to_bytes()
 
 
-def test_several_labels_from_a_table(open_plan, tmp_path, check):
+def test_several_labels_from_a_table(open_plan, tmp_path, check, draw):
     rows = ["file,split,red,blue"]
     for index in range(24):
         colours = [["red"], ["blue"], ["red", "blue"], ["green"]][index % 4]
@@ -280,80 +233,3 @@ def test_the_page_shows_the_mistakes(open_plan, folders):
     assert html.count("data:image/jpeg;base64,") == len(report.mistakes)
     assert "<script" not in html
     assert "&lt;script&gt;mug" in html
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, ["teach", *map(str, arguments)])
-
-
-def test_the_command(open_plan, folders, tmp_path):
-    out = tmp_path / "bank.safetensors"
-    first = ["--label", "mug", "--positives", folders / "is", "--negatives", folders / "not", "-o", out]
-    done = run(open_plan, *first)
-    assert done.exit_code == 0, done.output
-    assert "mug: 6 photos show it, 18 do not" in done.stdout
-    assert done.stdout.endswith(f"{tmp_path / 'bank.html'}\n{out}\n")
-    bank = LabelBank.load(out)
-    assert bank.names[-1] == "mug"
-    with pytest.raises(errors.OptionError, match=r"--out: expected a new file.*add --bank"):
-        app(["teach", *map(str, [open_plan, *first])], standalone_mode=False)
-    (tmp_path / "is").mkdir()
-    (tmp_path / "is" / "broken.png").write_bytes(b"no image")
-    second = ["--label", "pen", "--positives", folders / "not" / "0.png", "--positives", tmp_path / "is"]
-    second += ["--negatives", folders / "is", "--bank", out, "-o", out, "--report", tmp_path / "pen.html", "--json"]
-    done = run(open_plan, *second)
-    assert done.exit_code == 2
-    report = json.loads(done.stdout)
-    assert [label["label"] for label in report["labels"]] == ["pen"]
-    assert LabelBank.load(out).names == [*bank.names, "pen"]
-    done = run(open_plan, "--bank", out, "--forget", "pen", "-o", out)
-    assert done.exit_code == 0, done.output
-    assert out.read_bytes() == bank.to_bytes()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "--positives: expected one --label with --positives and --negatives, or .* got neither"),
-        (["--label", "mug", "--positives", "."], "got --label, --positives"),
-        (["--positives", ".", "--negatives", "."], "got --positives, --negatives"),
-        (["--label", "a", "--label", "b", "--positives", ".", "--negatives", "."], "one --label with"),
-        (["--labels", "l.csv"], "or --labels with --images, got --labels"),
-        (["--labels", "l.csv", "--images", ".", "--negatives", "."], "or --labels with --images"),
-        (["--forget", "mug"], "--forget: expected --bank, and nothing to teach, got no --bank"),
-    ],
-)
-def test_options_that_do_not_fit(open_plan, tmp_path, monkeypatch, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(errors.OptionError, match=message):
-        app(["teach", str(open_plan), "-o", "bank.safetensors", *arguments], standalone_mode=False)
-    assert not list(tmp_path.iterdir())
-
-
-def test_nothing_is_written_after_an_error(open_plan, folders, tmp_path):
-    out = tmp_path / "new" / "bank.safetensors"
-    arguments = ["--label", "mug", "--positives", str(folders / "is"), "--negatives", str(tmp_path), "-o", str(out)]
-    with pytest.raises(errors.OptionError, match="negatives"):
-        app(["teach", str(open_plan), *arguments], standalone_mode=False)
-    arguments[5], arguments[6:] = str(folders / "not"), ["-o", str(out), "--report", str(tmp_path)]
-    with pytest.raises(errors.OutputError):
-        app(["teach", str(open_plan), *arguments], standalone_mode=False)
-    assert not out.exists()
-
-
-@pytest.mark.slow
-def test_the_command_works_without_pytorch(open_plan, folders, tmp_path):
-    command = [
-        sys.executable,
-        "-c",
-        _WITHOUT_TORCH,
-        "teach",
-        str(open_plan),
-        "--label",
-        "mug",
-        "-o",
-        "bank.safetensors",
-    ]
-    command += ["--positives", str(folders / "is"), "--negatives", str(folders / "not")]
-    subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert LabelBank.load(tmp_path / "bank.safetensors").taught
