@@ -71,10 +71,12 @@ def teach(
     [bold]Examples[/bold]
     pvlr teach engine.plan --label "my mug" --positives mug/ --negatives other/ \\
       -o bank.safetensors
-    pvlr teach engine.plan --labels labels.csv --images photos/ -o bank.safetensors
+    pvlr teach engine.plan --labels labels.csv --images photos/ \\
+      -o bank.safetensors
     pvlr teach engine.plan --bank bank.safetensors -o bank.safetensors \\
       --label "my pen" --positives pen/ --negatives other/
-    pvlr teach engine.plan --bank bank.safetensors --forget "my mug" -o bank.safetensors
+    pvlr teach engine.plan --bank bank.safetensors -o bank.safetensors \\
+      --forget "my mug"
     """
     from ..bundle.labels import LabelBank
 

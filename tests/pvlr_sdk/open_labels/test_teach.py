@@ -70,6 +70,8 @@ def test_a_label_of_the_bank_starts_from_its_vector(open_plan, folders, taught):
     index = own.index("cat")
     np.testing.assert_array_equal(once.bank.embeddings[index], own.embeddings[index])
     assert once.bank.gains[index] != 1
+    again = teach(open_plan, photos, bank=once.bank, replace=True, precision="fp32")  # from the same start
+    assert again.bank.to_bytes() == once.bank.to_bytes()
     twice = teach(open_plan, photos, bank=once.bank, replace=True, words=False, precision="fp32")
     assert twice.bank.gains[index] == 0
     assert forget(twice.bank, ["cat"]).to_bytes() == taught.bank.to_bytes()
