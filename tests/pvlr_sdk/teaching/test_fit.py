@@ -25,6 +25,7 @@ def photos():
     return make
 
 
+@pytest.mark.slow  # for the import of scikit-learn
 def test_the_classifier_is_that_of_scikit_learn(photos):
     linear_model = pytest.importorskip("sklearn.linear_model")
     features, _, present = photos()
