@@ -124,14 +124,14 @@ def tags_as_html(tags: Sequence[Tag], frame: FrameLike | None, color: str) -> st
         bars.append(f'<span style="grid-column:1/-1">... and {len(tags) - _MOST_BARS} more</span>')
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:1em;align-items:center">'
-        + _thumbnail(frame, color)
+        + thumbnail(frame, color)
         + '<div style="display:grid;grid-template-columns:auto minmax(4em,12em) auto;gap:.4em .7em;align-items:center">'
         + ("".join(bars) or "no tags")
         + "</div></div>"
     )
 
 
-def _thumbnail(frame: FrameLike | None, color: str) -> str:
+def thumbnail(frame: FrameLike | None, color: str = "bgr", description: str = "the tagged frame") -> str:
     """An ``<img>`` of the frame; nothing where it is gone, was deleted, or lies on a GPU."""
     import cv2
 
@@ -147,8 +147,8 @@ def _thumbnail(frame: FrameLike | None, color: str) -> str:
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     data = base64.b64encode(encode_jpeg(small, 80)).decode()
     return (
-        f'<img alt="the tagged frame" width="{size[0]}" height="{size[1]}" style="max-width:100%;height:auto" '
-        f'src="data:image/jpeg;base64,{data}">'
+        f'<img alt="{escape.html(description)}" width="{size[0]}" height="{size[1]}" '
+        f'style="max-width:100%;height:auto" src="data:image/jpeg;base64,{data}">'
     )
 
 

@@ -77,11 +77,12 @@ class TagResult:
         thresholds: float32 (C,), the thresholds applied.
         timing: milliseconds per stage: ``decode``, ``preprocess``, ``inference``, ``head`` and ``total``.
         frame_size: height and width of the frame in pixels.
+        features: float32 (D,), a unit vector that describes the image, from an open plan; None from a closed one.
         plan, bank: SHA-256 of the plan and of the label bank that computed it, as in ``Tagger.info``.
     """
 
-    __slots__ = ("_reference", "_region", "_scores", "_similarity", "_space", "_tags", "bank", "frame_size", "logits",
-                 "plan", "thresholds", "timing", "top_k")  # fmt: skip
+    __slots__ = ("_reference", "_region", "_scores", "_similarity", "_space", "_tags", "bank", "features",
+                 "frame_size", "logits", "plan", "thresholds", "timing", "top_k")  # fmt: skip
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class TagResult:
         self.thresholds = thresholds
         self.top_k = top_k
         self.frame_size = frame_size
+        self.features: NDArray[np.float32] | None = None
         self.timing: dict[str, float] = {}
         self.plan, self.bank = space.plan, space.bank
         self._space = space
@@ -277,9 +279,8 @@ def checked_top_k(top_k: int | None) -> int | None:
 def _checked_threshold(value: Any, argument: str) -> float:
     number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
     if not number or not 0 <= value <= 1:
-        raise errors.OptionError(
-            argument, expected="a number from 0 to 1", got=repr(value), hint="Scores are between 0 and 1."
-        )
+        hint = "Scores are between 0 and 1."
+        raise errors.OptionError(argument, expected="a number from 0 to 1", got=repr(value), hint=hint)
     return float(value)
 
 

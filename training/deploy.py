@@ -12,7 +12,7 @@ from pvlr_sdk.errors import OptionError
 
 from .model.dma import DualModalAttention
 from .model.heads import Output
-from .model.heads.pvlr import VisualHead
+from .model.heads.pvlr import VisualHead, unit
 from .model.network import PVLR, FixedText, TextBranch
 
 
@@ -45,7 +45,12 @@ class DeployedPVLR(nn.Module):
 
 
 class OpenPVLR(nn.Module):
-    """A deployed PVLR whose label bank is an input: (max_labels, d), padded, its biases and the mask of the padding.
+    """A deployed PVLR whose label bank is an input: (max_labels, d), padded, with biases, the mask of the labels with
+    words, gains, and weights (max_labels, D).
+
+    logit_c = gain_c z_c + bias_c + weights_c . x: z is the logit of the head, x (B, D) a further output, the mean of
+    the backbone's tokens with unit length. z is not linear in ``labels``, but the logit is linear in gains, biases and
+    weights, which teaching chooses. The tokens of the head are worse features for labels that it was not trained on.
 
     The mean of the trained biases stays in the network, so that a label without a bias of its own has a usual one.
     ``bank`` and ``biases`` are those of the trained labels.
@@ -71,11 +76,16 @@ class OpenPVLR(nn.Module):
         self.head.predict.bias = nn.Parameter(bias.mean()[None])
         self.eval()
 
-    def forward(self, images: Tensor, labels: Tensor, biases: Tensor, mask: Tensor) -> Output:
+    def forward(
+        self, images: Tensor, labels: Tensor, biases: Tensor, mask: Tensor, gains: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns logits, similarity and the features x."""
         rows = labels if self.text is None else self.text(labels, labels)
-        logits, similarity = self.head(self.backbone(images), rows, mask)
-        # The mask is an input even where no layer reads it.
-        return Output(logits + biases * mask, similarity)
+        tokens = self.backbone(images)
+        logits, similarity = self.head(tokens, rows, mask)
+        features = unit(tokens.mean(1))
+        # Without words there is no similarity: the map is uniform.
+        return logits * gains + biases + features @ weights.transpose(0, 1), similarity * mask, features
 
 
 @torch.no_grad()

@@ -15,12 +15,13 @@ import onnx
 import onnxsim
 import torch
 from onnx import numpy_helper
+from torch import nn
 
 from pvlr_sdk.backends import runtimes
 from pvlr_sdk.bundle.labels import LabelBank
 from pvlr_sdk.bundle.manifest import AttentionSpec, ModelSpec, OpenSpec
 from pvlr_sdk.bundle.open_labels import label_inputs
-from pvlr_sdk.bundle.schema import IMAGE, LOGITS, SIMILARITY
+from pvlr_sdk.bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from pvlr_sdk.errors import ModelError, OptionError
 from pvlr_sdk.files import write_files
 
@@ -49,9 +50,8 @@ def export(checkpoint: Path, out: Path, size: tuple[int, int] | None = None, *, 
     The network takes ``image`` float32 (batch, 3, H, W) and gives ``logits`` (batch, C) and ``similarity``
     (batch, N, C). Matrices and filters are stored as float16 without loss, because they are already rounded.
 
-    With ``max_labels`` the network is open, and its file ends in ``-open.onnx``: it also takes ``labels``
-    (max_labels, width), ``label_biases`` and ``label_mask`` (max_labels,), see
-    :func:`pvlr_sdk.bundle.open_labels.label_inputs`, and C is ``max_labels``.
+    With ``max_labels`` the network is open, and its file ends in ``-open.onnx``: it also takes the inputs of
+    :func:`pvlr_sdk.bundle.open_labels.label_inputs` and gives ``features`` (batch, D), and C is ``max_labels``.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -109,9 +109,18 @@ def open_bank(bank: LabelBank, model: OpenPVLR, config: Config, max_labels: int)
         raise OptionError("--max-labels", expected=f"at least {len(bank)}", got=str(max_labels), hint=hint)
     space = config.model.text.encoder if model.reads_words else f"{config.name} {bank.text['sha256'][:16]}"
     rows, biases = model.bank.half().numpy(), model.biases.numpy().astype(np.float32)
-    spec = OpenSpec(max_labels=max_labels, width=rows.shape[1], space=space)
+    width, features = model.backbone.channels, f"{config.model.backbone} {digest(model.backbone)[:16]}"
+    spec = OpenSpec(max_labels=max_labels, width=rows.shape[1], space=space, feature_width=width, features=features)
     text = {**bank.text, "space": space}
     return LabelBank(bank.names, rows, bank.thresholds, text, bank.precise_thresholds, biases=biases), spec
+
+
+def digest(module: nn.Module) -> str:
+    """SHA-256 of a module's weights, in hex."""
+    found = hashlib.sha256()
+    for name, weights in module.state_dict().items():
+        found.update(name.encode() + weights.numpy().tobytes())
+    return found.hexdigest()
 
 
 def to_onnx(
@@ -119,6 +128,7 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Trace the deployed network and simplify it; ``labels`` are the further inputs of an open one."""
     spec, labels = config.data.input, labels or {}
+    outputs = [LOGITS, SIMILARITY, FEATURES] if labels else [LOGITS, SIMILARITY]
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The newer exporter renames nodes without a benefit here.
@@ -131,8 +141,8 @@ def to_onnx(
             buffer,
             opset_version=OPSET,
             input_names=[IMAGE, *labels],
-            output_names=[LOGITS, SIMILARITY],
-            dynamic_axes={name: {0: "batch"} for name in (IMAGE, LOGITS, SIMILARITY)},
+            output_names=outputs,
+            dynamic_axes={name: {0: "batch"} for name in (IMAGE, *outputs)},
             dynamo=False,
         )
     network, ok = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))

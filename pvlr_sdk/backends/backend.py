@@ -23,6 +23,9 @@ class Slot(Protocol):
     input: NDArray[np.float32]
     """(3, H, W), planar or a view of packed pixels. Write the preprocessed frame here, in place, before ``start``."""
 
+    features: NDArray[np.float32] | None = None
+    """(D,), the image features of an open plan after ``wait``: a view that the next inference overwrites."""
+
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         """Preprocess a frame into the input, wherever that is fastest. Replaces writing to ``input``.
 

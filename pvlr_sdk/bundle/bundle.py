@@ -176,7 +176,8 @@ def write_thresholds(
             hint="The plan was replaced in the meantime; start again.",
         )
     old = bundle.labels
-    bank = LabelBank(old.names, old.embeddings, thresholds, old.text, precise, biases=old.biases)
+    bank = LabelBank(old.names, old.embeddings, thresholds, old.text, precise,
+                     biases=old.biases, gains=old.gains, weights=old.weights)  # fmt: skip
     bank_data = bank.to_bytes()
     files = {**bundle.manifest.files, "labels": describe(bank_data)}
     data = _manifest_data(bundle.manifest.model_copy(update={**label_fields(bank), "files": files}))

@@ -23,21 +23,27 @@ TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in t
 """The default prompts; ``{}`` is the label."""
 LABEL_NAMES = f"label names of 1 to {MAX_LABEL_LENGTH} characters without control characters"
 _MAX_BYTES = 2**28
+_OPTIONAL = ("precise_thresholds", "biases", "gains", "weights")
 _HINT = "Copy the bundle again, or export the label bank again with pvlr export."
 
 
 class LabelBank:
     """The names, embeddings and calibrated thresholds of a model's labels.
 
+    In an open plan, the logit of a label is gain * z + bias + weights . x, where z is the network's logit for the
+    embedding and x are the features of the image. :mod:`pvlr_sdk.teaching` chooses the three from photos.
+
     Args:
         names: C distinct label names.
-        embeddings: float16 (C, d), the text branch's output for each label.
+        embeddings: float16 (C, d), the text branch's output for each label; zeros for a label without words.
         thresholds: float32 (C,), the score at or above which each label is reported, between 0 and 1.
         text: the provenance of the embeddings (text encoder, prompts, SHA-256); any JSON object. Its ``space`` names
-            the open plans that can use the bank.
+            the open plans that can use the bank, its ``features`` those that can use ``weights``.
         precise_thresholds: float32 (C,), the thresholds of the operating point ``precise``, none below ``thresholds``;
             None: ``thresholds`` serve for both.
         biases: float32 (C,), what an open plan adds to each logit; None: nothing. A closed plan contains its own.
+        gains: float32 (C,); None: 1 for labels with words, 0 for those without.
+        weights: float16 (C, D), zeros for labels that were not taught; None: none was.
 
     Raises:
         LabelBankError: a shape, dtype, name or threshold is invalid.
@@ -52,6 +58,8 @@ class LabelBank:
         precise_thresholds: NDArray[np.float32] | None = None,
         *,
         biases: NDArray[np.float32] | None = None,
+        gains: NDArray[np.float32] | None = None,
+        weights: NDArray[np.float16] | None = None,
         source: str = "labels",
     ) -> None:
         self.names = list(names)
@@ -60,6 +68,8 @@ class LabelBank:
         self.text = dict(text or {})
         self.precise_thresholds = precise_thresholds
         self.biases = biases
+        self.gains = gains
+        self.weights = weights
         self._check(source)
         self._index = {name: index for index, name in enumerate(self.names)}
 
@@ -70,6 +80,16 @@ class LabelBank:
     def space(self) -> str | None:
         """What the embeddings mean: the open plans with this name can use them; None: no open plan can."""
         return self.text.get("space")
+
+    @property
+    def has_words(self) -> NDArray[np.bool_]:
+        """bool (C,): which labels have an embedding."""
+        return (self.embeddings != 0).any(axis=1)
+
+    @property
+    def taught(self) -> dict[str, Any]:
+        """The provenance of the labels that were taught, by name."""
+        return self.text.get("taught", {})
 
     @property
     def sha256(self) -> str:
@@ -85,8 +105,11 @@ class LabelBank:
         """
         rows = [self.index(name) for name in names]
         chosen = [self.names[row] for row in rows]
-        precise, biases = (None if of is None else of[rows] for of in (self.precise_thresholds, self.biases))
-        return LabelBank(chosen, self.embeddings[rows], self.thresholds[rows], self.text, precise, biases=biases)
+        optional: dict[str, Any] = {name: None if of is None else of[rows] for name, of in self._optional().items()}
+        text = {**self.text, "taught": {name: self.taught[name] for name in chosen if name in self.taught}}
+        if not text["taught"]:
+            del text["taught"]
+        return LabelBank(chosen, self.embeddings[rows], self.thresholds[rows], text, **optional)
 
     def index(self, name: str) -> int:
         """Position of a label among the model's outputs.
@@ -151,8 +174,7 @@ class LabelBank:
             metadata = header["__metadata__"]
             names, text = json.loads(metadata["names"]), read_json(metadata.get("text", "{}"), printable=False)
             embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
-            precise = tensors.get("precise_thresholds")
-            biases = tensors.get("biases")
+            optional: dict[str, Any] = {name: tensors.get(name) for name in _OPTIONAL}
         except Exception as error:  # the exception classes differ between releases of safetensors
             raise errors.LabelBankError(
                 source,
@@ -164,16 +186,13 @@ class LabelBank:
             raise errors.LabelBankError(
                 source, expected="names as a list and text as an object", got="other JSON types", hint=_HINT
             )
-        return cls(names, embeddings, thresholds, text, precise, biases=biases, source=source)
+        return cls(names, embeddings, thresholds, text, **optional, source=source)
 
     def to_bytes(self) -> bytes:
         """The contents of a ``.labels.safetensors`` file; equal banks give equal bytes."""
         # Not by the safetensors package: it writes metadata in random order, so two builds would differ in their hash.
         tensors: dict[str, NDArray[Any]] = {"embeddings": self.embeddings, "thresholds": self.thresholds}
-        if self.precise_thresholds is not None:
-            tensors["precise_thresholds"] = self.precise_thresholds
-        if self.biases is not None:
-            tensors["biases"] = self.biases
+        tensors |= {name: tensor for name, tensor in self._optional().items() if tensor is not None}
         header: dict[str, Any] = {
             "__metadata__": {"names": json.dumps(self.names), "text": json.dumps(self.text, sort_keys=True)}
         }
@@ -195,6 +214,9 @@ class LabelBank:
             OutputError: it cannot be written; an existing file is unchanged.
         """
         write_files({Path(path): self.to_bytes()})
+
+    def _optional(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _OPTIONAL}
 
     def _check(self, source: str) -> None:
         count = len(self.names)
@@ -219,8 +241,14 @@ class LabelBank:
             wrong = ("precise_thresholds from thresholds to below 1", f"{low:+g} from thresholds, up to {high}")
         elif self.biases is not None and not _is_vector(self.biases, count):
             wrong = (f"finite biases float32 ({count},)", f"{self.biases.dtype} {self.biases.shape}")
+        elif self.gains is not None and not _is_vector(self.gains, count):
+            wrong = (f"finite gains float32 ({count},)", f"{self.gains.dtype} {self.gains.shape}")
+        elif self.weights is not None and not _is_matrix(self.weights, count):
+            wrong = (f"finite weights float16 ({count}, D)", f"{self.weights.dtype} {self.weights.shape}")
         elif not isinstance(self.space, (str, type(None))):
             wrong = ("a name as text.space", f"{self.space!r}"[:100])
+        elif not isinstance(self.taught, dict):
+            wrong = ("an object as text.taught", type(self.taught).__name__)
         if wrong:
             raise errors.LabelBankError(source, expected=wrong[0], got=wrong[1], hint=_HINT)
 
@@ -232,6 +260,10 @@ def is_label(name: object) -> bool:
 
 def _is_vector(array: NDArray[Any], count: int) -> bool:
     return array.dtype == np.float32 and array.shape == (count,) and bool(np.isfinite(array).all())
+
+
+def _is_matrix(array: NDArray[Any], count: int) -> bool:
+    return array.dtype == np.float16 and array.ndim == 2 and len(array) == count and bool(np.isfinite(array).all())
 
 
 def find_label(name: str, index: Mapping[str, int]) -> int:

@@ -58,12 +58,15 @@ class AttentionSpec(_Strict):
 class OpenSpec(_Strict):
     """An open plan: its label bank is an input of the network, with room for ``max_labels`` of ``width`` numbers each.
 
-    ``space`` names the banks that it can use: those whose provenance has the same.
+    ``space`` names the banks that it can use: those whose provenance has the same. ``features`` names the features of
+    images, ``feature_width`` numbers each, that labels are taught on: a bank with taught labels must have the same.
     """
 
     max_labels: int = Field(gt=0, le=100_000)
     width: int = Field(gt=0, le=8192)
     space: str = Field(min_length=1, max_length=200)
+    feature_width: int = Field(gt=0, le=8192)
+    features: str = Field(min_length=1, max_length=200)
 
 
 class ModelSpec(_Strict):
@@ -240,18 +243,16 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
         ManifestError: it is invalid JSON, or a field is missing, unknown or invalid.
     """
     if len(text) > MAX_BYTES:
-        raise errors.ManifestError(
-            str(path),
-            expected=f"a manifest of at most {MAX_BYTES} bytes",
-            got=f"{len(text)}",
-            hint="Build the plan again, with a smaller golden frame.",
+        expected, hint = (
+            f"a manifest of at most {MAX_BYTES} bytes",
+            "Build the plan again, with a smaller golden frame.",
         )
+        raise errors.ManifestError(str(path), expected=expected, got=f"{len(text)}", hint=hint)
     try:
         raw = read_json(text)
     except ValueError as error:
-        raise errors.ManifestError(
-            str(path), expected="a JSON manifest", got=f"invalid JSON ({error})", hint=_REBUILD
-        ) from None
+        got = f"invalid JSON ({error})"
+        raise errors.ManifestError(str(path), expected="a JSON manifest", got=got, hint=_REBUILD) from None
     if _is_newer(raw, FORMAT):
         raise errors.ManifestVersionError(
             str(path),
@@ -262,9 +263,8 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        raise errors.ManifestError(
-            str(path), expected="a valid pvlr manifest", got=_first_problem(error), hint=_REBUILD
-        ) from None
+        got = _first_problem(error)
+        raise errors.ManifestError(str(path), expected="a valid pvlr manifest", got=got, hint=_REBUILD) from None
 
 
 def parse_spec(text: str | None, source: str) -> ModelSpec:

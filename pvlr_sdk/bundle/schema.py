@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 IMAGE, LOGITS, SIMILARITY = "image", "logits", "similarity"
 """An exported network's input and its two outputs."""
 LABELS, LABEL_BIASES, LABEL_MASK = "labels", "label_biases", "label_mask"
+LABEL_GAINS, LABEL_WEIGHTS = "label_gains", "label_weights"
 """The further inputs of an open network: its label bank."""
+FEATURES = "features"
+"""The further output of an open network: what labels are taught on."""
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 ATTENTIONS = ("native", "fused")

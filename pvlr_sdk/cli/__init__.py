@@ -22,6 +22,7 @@ from .models import app as models
 from .serve import serve
 from .sign import sign, verify_signature
 from .tag import tag
+from .teach import teach
 from .thresholds import thresholds
 from .training import export, report, train
 from .triton import export_triton
@@ -33,8 +34,8 @@ EPILOG = (
     "130 interrupted."
 )
 _COMMANDS = (
-    tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, sign, verify_signature, bench,
-    doctor, train, export, export_triton, report,
+    tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, sign, verify_signature,
+    bench, doctor, train, export, export_triton, report,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)

@@ -163,6 +163,8 @@ class OnnxBackend(Backend):
 
 
 class _Slot:
+    features: NDArray[np.float32] | None = None
+
     def __init__(self, session: Any, image: NDArray[np.float32]) -> None:
         self._session = session
         self._outputs: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None

@@ -136,6 +136,8 @@ class Inference:
         region = self.preprocess.region(*job.size)
         outputs = logits.copy(), similarity.copy()
         result = TagResult(self._space, *outputs, thresholds, top_k, job.size, region, job.reference)
+        if job.slot.features is not None:
+            result.features = job.slot.features.copy()
         ended = perf_counter()
         result.timing = {
             "decode": 1e3 * job.decoding,

@@ -5,20 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from pvlr_sdk import LabelBank, Tagger, errors
+from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
-from pvlr_training.checkpoint import save_model
+from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.teaching import Photos, teach
+from pvlr_training.checkpoint import load_model, save_model
 from pvlr_training.config import Config
+from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import export
 from pvlr_training.model.network import PVLR
 
 LABELS = ["red", "green", "blue", "coffee cup", "rocket"]
+INPUT = InputSpec(width=64, height=64, mean=(127, 127, 127), std=(64, 64, 64))
 
 
 @pytest.fixture
@@ -131,6 +137,39 @@ def test_a_model_that_reads_nothing_but_prompts_takes_any_words(run: Any) -> Non
     np.testing.assert_allclose(opened.predict(frame).logits, before.logits - trained.biases, atol=1e-3)
     opened.set_labels(LabelBank.from_words(["forklift", "hard hat", "coffee cup"]))
     assert list(opened.predict(frame).scores_by_label) == ["forklift", "hard hat", "coffee cup"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [True, False])
+def test_a_taught_label_starts_from_its_words_where_the_model_reads_words(
+    run: Any, tmp_path: Path, words: bool
+) -> None:
+    pytest.importorskip("all_minilm_l6_v2", reason="needs the extra [words]")
+    folder = run(**({"text": {"encoder": "minilm"}, "ifm": "ka", "cap": {"mode": "none"}} if words else {}))
+    _, opened = both(folder, 9)
+    features = [result.features for result in opened.predict_batch(frames(64))]
+    with torch.inference_mode():
+        tokens = DeployedPVLR(load_model(folder)[0]).backbone(
+            torch.from_numpy(Preprocessor(INPUT).load(frames(64)[0]))[None]
+        )
+    expected = tokens.mean(1)[0].numpy()
+    np.testing.assert_allclose(features[0], expected / np.linalg.norm(expected), atol=1e-4)
+    for index, frame in enumerate(frames(64)):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame)
+    photos = Photos.from_folders("forklift", [tmp_path / "0.png", tmp_path / "1.png"], [tmp_path / "[23].png"])
+    taught = teach(opened.info["plan"], photos, precision="fp32")
+    assert taught.labels[0].words == words
+    assert (taught.bank.gains[-1] != 0) == words
+    rows = LabelBank.from_words(["forklift"]).embeddings if words else np.zeros((1, 32), np.float16)
+    np.testing.assert_array_equal(taught.bank.embeddings[-1:], rows)
+    plain = LabelBank([*LABELS, "forklift"], taught.bank.embeddings, taught.bank.thresholds, taught.bank.text)
+    opened.set_labels(plain)
+    before = opened.predict(frames(64)[0]).logits[-1]
+    opened.set_labels(taught.bank)
+    logit = (
+        taught.bank.gains[-1] * before + taught.bank.biases[-1] + taught.bank.weights[-1].astype(float) @ features[0]
+    )
+    np.testing.assert_allclose(opened.predict(frames(64)[0]).logits[-1], logit, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ... import errors
 from ...bundle.network import MAX_ELEMENTS, check_network
-from ...bundle.schema import IMAGE, LABEL_BIASES, LABEL_MASK, LABELS, LOGITS, SIMILARITY
+from ...bundle.open_labels import input_shapes
+from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from .. import runtimes
 from .labels import split_labels
 
@@ -173,10 +174,7 @@ def compile_network(
 
 def _input_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {IMAGE: network.input_shape}
-    if network.open:
-        count = network.open.max_labels
-        shapes |= {LABELS: (count, network.open.width), LABEL_BIASES: (count,), LABEL_MASK: (count,)}
-    return shapes
+    return {**shapes, **input_shapes(network.open)} if network.open else shapes
 
 
 def _check_sizes(model: openvino.Model, network: Network) -> None:
@@ -269,7 +267,10 @@ def _with_packed_pixels(model: openvino.Model) -> openvino.Model:
 def check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
     """Raises ModelError unless the outputs are logits and similarity in the expected shapes."""
     count = network.input_shape[0]
-    wanted = {LOGITS: (count, network.labels), SIMILARITY: (count, network.tokens, network.labels)}
+    wanted: dict[str, tuple[int, ...]] = {LOGITS: (count, network.labels)}
+    wanted[SIMILARITY] = count, network.tokens, network.labels
+    if network.open:
+        wanted[FEATURES] = count, network.open.feature_width
     for name, shape in wanted.items():
         port = next((port for port in compiled.outputs if name in port.get_names()), None)
         if port is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ... import errors
-from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
+from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from ...frames.device import DeviceFrame
 from .labels import PROJECTION
 from .network import reason
@@ -38,7 +38,7 @@ def create_request(compiled: openvino.CompiledModel) -> openvino.InferRequest:
 class Request:
     """One frame of an OpenVINO request (a ``Slot``); its arrays are views of the request's tensors."""
 
-    __slots__ = ("_is_last", "_logits", "_projections", "_request", "_similarity", "input")
+    __slots__ = ("_is_last", "_logits", "_projections", "_request", "_similarity", "features", "input")
 
     def __init__(self, request: openvino.InferRequest, position: int = 0, count: int = 1) -> None:
         self._request = request
@@ -47,6 +47,8 @@ class Request:
         self._logits: NDArray[np.float32] = request.get_tensor(LOGITS).data[position]
         self._similarity: NDArray[np.float32] = request.get_tensor(SIMILARITY).data[position]
         self._projections: Projections | None = None
+        is_open = any(FEATURES in port.get_names() for port in request.model_outputs)
+        self.features: NDArray[np.float32] | None = request.get_tensor(FEATURES).data[position] if is_open else None
 
     def use(self, projections: Projections | None) -> None:
         """Read these labels from the next inference on; None for a closed network."""

@@ -25,6 +25,8 @@ class SessionSlot:
     be read; None: at once.
     """
 
+    features: NDArray[np.float32] | None = None  # there are no open plans yet
+
     def __init__(self, session: Session) -> None:
         cuda, shapes = session.cuda, session.shapes
         self.session = session

@@ -33,10 +33,12 @@ def test_the_second_start_is_from_the_cache(open_plan, frame, make_bank, check):
 def test_the_manifest_says_that_it_is_open(open_plan, tmp_path):
     folder = shutil.copytree(open_plan.parent, tmp_path / "own")
     manifest = json.loads((folder / "engine.json").read_text())
-    assert manifest["open"] == {"max_labels": MAX, "width": WIDTH, "space": SPACE}
+    features = {"feature_width": 16, "features": "tiny features"}
+    assert manifest["open"] == {"max_labels": MAX, "width": WIDTH, "space": SPACE, **features}
     for changes, error, message in (
         ({"max_labels": 3}, errors.ManifestError, "at most 3 labels"),
         ({"width": 9}, errors.ModelError, "an input of shape"),
+        ({"feature_width": 9}, errors.ModelError, "an input of shape"),
         ({"space": "another"}, errors.LabelBankError, "made for another"),
         (None, errors.ModelError, "one input named image"),
     ):
@@ -48,9 +50,11 @@ def test_the_manifest_says_that_it_is_open(open_plan, tmp_path):
 
 def test_a_closed_network_is_not_opened_by_its_manifest(own_plan):
     manifest = json.loads(manifest_path(own_plan).read_text())
-    manifest["open"] = {"max_labels": 5, "width": 16, "space": SPACE}
+    manifest["open"] = {"max_labels": 5, "width": 16, "space": SPACE, "feature_width": 8, "features": "other"}
     manifest_path(own_plan).write_text(json.dumps(manifest))
-    with pytest.raises(errors.BundleError, match="inputs named image, labels, label_biases, label_mask"):
+    with pytest.raises(
+        errors.BundleError, match="inputs named image, labels, label_biases, label_mask, label_gains, label_weights"
+    ):
         Tagger(own_plan)
 
 
@@ -106,7 +110,9 @@ def test_a_bank_of_another_model_is_not_built(network, tmp_path, make_bank):
 
 def test_an_open_network_lacks_an_input(tmp_path, make_bank, write_network):
     network = write_network(tmp_path, make_bank(), labels="bank")
-    with pytest.raises(errors.ModelError, match="inputs named image, labels, label_biases, label_mask"):
+    with pytest.raises(
+        errors.ModelError, match="inputs named image, labels, label_biases, label_mask, label_gains, label_weights"
+    ):
         build(network, tmp_path / "engine.plan")
 
 

@@ -83,7 +83,7 @@ class SimilarityHead(nn.Module):
         return float(self.log_alpha.detach().exp())
 
     def forward(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        cosine = _unit(visual) @ _unit(labels).transpose(-1, -2)
+        cosine = unit(visual) @ unit(labels).transpose(-1, -2)
         similarity = self.log_scale.exp() * cosine
         return self._pool(similarity) + self.bias, similarity
 
@@ -97,6 +97,6 @@ class SimilarityHead(nn.Module):
         return ((self.log_alpha.exp() * similarity).softmax(1) * similarity).sum(1)
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
     """x / |x| along the last axis, in fewer ONNX operators than F.normalize exports."""
     return x * x.square().sum(-1, keepdim=True).rsqrt()

@@ -1,0 +1,176 @@
+"""``pvlr teach``: labels for an open plan from a few photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import errors
+from . import options
+
+if TYPE_CHECKING:
+    from ..bundle.labels import LabelBank
+    from ..teaching import Photos, Teaching
+
+
+def teach(
+    plan: options.Plan,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The label bank to write.")],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", "-l", metavar="LABEL", help="The label to teach; with --labels those to teach, or all."
+        ),
+    ] = None,
+    positives: Annotated[
+        list[str] | None, typer.Option(metavar="DIR", help="Photos that show the label: a folder or files; repeatable.")
+    ] = None,
+    negatives: Annotated[
+        list[str] | None, typer.Option(metavar="DIR", help="Photos that do not show it; repeatable.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="CSV", help="Labels of each image, to teach several labels.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Folder of the images.")] = None,
+    split: options.Split = None,
+    rename: Annotated[
+        list[str] | None, typer.Option("--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable.")
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option("--bank", metavar="FILE", help="The label bank to change.", show_default="that of the plan"),
+    ] = None,
+    no_words: Annotated[bool, typer.Option("--no-words", help="Learn from the photos alone.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Also teach labels that the bank has.")] = False,
+    forget: Annotated[
+        list[str] | None, typer.Option("--forget", metavar="LABEL", help="Undo the teaching of LABEL; repeatable.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="HTML", help="The report to write.", show_default="beside --out"),
+    ] = None,
+    as_json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+) -> None:
+    """Teach labels to an open plan with a few photos, in seconds and without PyTorch.
+
+    Writes a label bank with the labels of the plan and the new ones, for
+    Tagger.set_labels, and an HTML page with precision, recall and the photos that
+    it gets wrong, by cross-validation. The photos are read on this machine only.
+
+    A label starts from its words if the plan reads words (needs the extra
+    \\[words]), and from nothing otherwise. The thresholds are chosen by
+    cross-validation; with a single photo of the label, nothing can be measured.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr teach engine.plan --label "my mug" --positives mug/ --negatives other/ \\
+      -o bank.safetensors
+    pvlr teach engine.plan --labels labels.csv --images photos/ \\
+      -o bank.safetensors
+    pvlr teach engine.plan --bank bank.safetensors -o bank.safetensors \\
+      --label "my pen" --positives pen/ --negatives other/
+    pvlr teach engine.plan --bank bank.safetensors -o bank.safetensors \\
+      --forget "my mug"
+    """
+    from ..bundle.labels import LabelBank
+
+    if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
+        hint = f"To change it, add --bank {out}; to start again, remove it."
+        raise errors.OptionError("--out", expected="a new file", got=f"{out}, which exists", hint=hint)
+    own = LabelBank.load(bank) if bank else None
+    if forget:
+        if own is None or label or labels or positives or negatives or images:
+            got, hint = "labels to teach" if own else "no --bank", "Forget labels first, then teach others."
+            raise errors.OptionError("--forget", expected="--bank, and nothing to teach", got=got, hint=hint)
+        _forget(own, forget, out)
+        return
+    _teach(plan, out, _photos(label, positives, negatives, labels, images, split, rename), own,
+           report or out.with_suffix(".html"), as_json, words=not no_words, replace=replace,
+           device=device, num_threads=threads, precision=precision)  # fmt: skip
+
+
+def _forget(bank: LabelBank, labels: list[str], out: Path) -> None:
+    from ..teaching import forget
+
+    forget(bank, labels).save(out)
+    print(out)
+
+
+def _photos(
+    label: list[str] | None,
+    positives: list[str] | None,
+    negatives: list[str] | None,
+    labels: Path | None,
+    images: Path | None,
+    split: str | None,
+    rename: list[str] | None,
+) -> Photos:
+    """The photos to learn from. Raises OptionError unless the options name either folders or a file of labels."""
+    from ..evaluation.labels_csv import parse_renames
+    from ..teaching import Photos
+
+    folders, table = (positives, negatives), (labels, images)
+    if labels and images and not any(folders):
+        return Photos.from_table(labels, images, label or None, split, parse_renames(rename or []))
+    if positives and negatives and label and len(label) == 1 and not any((*table, split, rename)):
+        return Photos.from_folders(label[0], positives, negatives)
+    given = {
+        "--label": label,
+        "--positives": positives,
+        "--negatives": negatives,
+        "--labels": labels,
+        "--images": images,
+    }
+    raise errors.OptionError(
+        "--positives",
+        expected="one --label with --positives and --negatives, or --labels with --images",
+        got=", ".join(name for name, value in given.items() if value) or "neither",
+        hint="Negatives are any photos that do not show the label, such as 50 of the same rooms.",
+    )
+
+
+def _teach(
+    plan: Path, out: Path, photos: Photos, bank: LabelBank | None, report: Path, as_json: bool, **arguments: object
+) -> None:
+    from ..files import write_files
+    from ..teaching import teach
+    from ..teaching.page import page
+    from .screen import Screen, print_json, report_failed
+
+    with Screen(len(photos.files), "Reading") as screen:
+        taught = teach(plan, photos, bank=bank, progress=screen.step, **arguments)  # type: ignore[arg-type]
+    write_files({report: page(taught).encode(), out: taught.bank.to_bytes()})
+    if as_json:
+        print_json(taught.to_dict())
+    else:
+        _print(taught, out, report)
+    if report_failed(taught.failed, len(photos.files) + len(photos.failed)):
+        raise typer.Exit(2)
+
+
+def _print(taught: Teaching, out: Path, report: Path) -> None:
+    from .screen import decimal, note, print_facts
+
+    for label in taught.labels:
+        print_facts(
+            f"{label.label}: {label.positives} photos show it, {label.negatives} do not",
+            [
+                ("words", "count too" if label.words else "not used"),
+                ("threshold", f"{label.threshold:.3f}, precise {label.precise_threshold:.3f}"),
+                ("precision", decimal(label.precision)),
+                ("recall", decimal(label.recall)),
+                ("average precision", decimal(label.average_precision)),
+                ("of its words alone", decimal(label.words_average_precision) if label.words else None),
+            ],
+        )
+        if label.average_precision is None:
+            note(f"{label.label}: not measured, with fewer than two photos that show it or that do not.")
+        elif label.positives < 10:
+            note(f"{label.label}: {label.positives} photos are too few for reliable measures.")
+    print(f"{report}\n{out}")

@@ -1,0 +1,97 @@
+"""The command ``pvlr teach``: what it prints and writes, and options that do not fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from pvlr_sdk import LabelBank, errors
+from pvlr_sdk.cli import app
+
+_WITHOUT_TORCH = """
+import sys
+sys.modules.update(dict.fromkeys(["torch", "transformers", "onnx", "timm", "pvlr_training"]))
+from pvlr_sdk.cli import main
+main()
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["teach", *map(str, arguments)])
+
+
+def test_the_command(open_plan, folders, tmp_path):
+    out = tmp_path / "bank.safetensors"
+    first = ["--label", "mug", "--positives", folders / "is", "--negatives", folders / "not", "-o", out]
+    done = run(open_plan, *first)
+    assert done.exit_code == 0, done.output
+    assert "mug: 6 photos show it, 18 do not" in done.stdout
+    assert done.stdout.endswith(f"{tmp_path / 'bank.html'}\n{out}\n")
+    bank = LabelBank.load(out)
+    assert bank.names[-1] == "mug"
+    with pytest.raises(errors.OptionError, match=r"--out: expected a new file.*add --bank"):
+        app(["teach", *map(str, [open_plan, *first])], standalone_mode=False)
+    (tmp_path / "is").mkdir()
+    (tmp_path / "is" / "broken.png").write_bytes(b"no image")
+    second = ["--label", "pen", "--positives", folders / "not" / "0.png", "--positives", tmp_path / "is"]
+    second += ["--negatives", folders / "is", "--bank", out, "-o", out, "--report", tmp_path / "pen.html", "--json"]
+    done = run(open_plan, *second)
+    assert done.exit_code == 2
+    report = json.loads(done.stdout)
+    assert [label["label"] for label in report["labels"]] == ["pen"]
+    assert LabelBank.load(out).names == [*bank.names, "pen"]
+    done = run(open_plan, "--bank", out, "--forget", "pen", "-o", out)
+    assert done.exit_code == 0, done.output
+    assert out.read_bytes() == bank.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--positives: expected one --label with --positives and --negatives, or .* got neither"),
+        (["--label", "mug", "--positives", "."], "got --label, --positives"),
+        (["--positives", ".", "--negatives", "."], "got --positives, --negatives"),
+        (["--label", "a", "--label", "b", "--positives", ".", "--negatives", "."], "one --label with"),
+        (["--labels", "l.csv"], "or --labels with --images, got --labels"),
+        (["--labels", "l.csv", "--images", ".", "--negatives", "."], "or --labels with --images"),
+        (["--forget", "mug"], "--forget: expected --bank, and nothing to teach, got no --bank"),
+    ],
+)
+def test_options_that_do_not_fit(open_plan, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.OptionError, match=message):
+        app(["teach", str(open_plan), "-o", "bank.safetensors", *arguments], standalone_mode=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_after_an_error(open_plan, folders, tmp_path):
+    out = tmp_path / "new" / "bank.safetensors"
+    arguments = ["--label", "mug", "--positives", str(folders / "is"), "--negatives", str(tmp_path), "-o", str(out)]
+    with pytest.raises(errors.OptionError, match="negatives"):
+        app(["teach", str(open_plan), *arguments], standalone_mode=False)
+    arguments[5], arguments[6:] = str(folders / "not"), ["-o", str(out), "--report", str(tmp_path)]
+    with pytest.raises(errors.OutputError):
+        app(["teach", str(open_plan), *arguments], standalone_mode=False)
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_the_command_works_without_pytorch(open_plan, folders, tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        _WITHOUT_TORCH,
+        "teach",
+        str(open_plan),
+        "--label",
+        "mug",
+        "-o",
+        "bank.safetensors",
+    ]
+    command += ["--positives", str(folders / "is"), "--negatives", str(folders / "not")]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert LabelBank.load(tmp_path / "bank.safetensors").taught
