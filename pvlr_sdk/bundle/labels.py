@@ -31,7 +31,7 @@ class LabelBank:
     """The names, embeddings and calibrated thresholds of a model's labels.
 
     In an open plan, the logit of a label is gain * z + bias + weights . x, where z is the network's logit for the
-    embedding and x are the features of the image. :mod:`pvlr_sdk.teaching` chooses the three from photos.
+    embedding and x are the features of the image. :mod:`pvlr_sdk.evaluation.teaching` chooses the three from photos.
 
     Args:
         names: C distinct label names.

@@ -12,7 +12,7 @@ from . import options
 
 if TYPE_CHECKING:
     from ..bundle.labels import LabelBank
-    from ..teaching import Photos, Teaching
+    from ..evaluation.teaching import Photos, Teaching
 
 
 def teach(
@@ -96,7 +96,7 @@ def teach(
 
 
 def _forget(bank: LabelBank, labels: list[str], out: Path) -> None:
-    from ..teaching import forget
+    from ..evaluation.teaching import forget
 
     forget(bank, labels).save(out)
     print(out)
@@ -113,7 +113,7 @@ def _photos(
 ) -> Photos:
     """The photos to learn from. Raises OptionError unless the options name either folders or a file of labels."""
     from ..evaluation.labels_csv import parse_renames
-    from ..teaching import Photos
+    from ..evaluation.teaching import Photos
 
     folders, table = (positives, negatives), (labels, images)
     if labels and images and not any(folders):
@@ -139,8 +139,8 @@ def _teach(
     plan: Path, out: Path, photos: Photos, bank: LabelBank | None, report: Path, as_json: bool, **arguments: object
 ) -> None:
     from ..files import write_files
-    from ..teaching import teach
-    from ..teaching.page import page
+    from ..evaluation.teaching import teach
+    from ..evaluation.teaching.page import page
     from .screen import Screen, print_json, report_failed
 
     with Screen(len(photos.files), "Reading") as screen:

@@ -12,7 +12,7 @@ import pytest
 from pvlr_sdk import LabelBank, Tagger
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.teaching import Photos, teach
+from pvlr_sdk.evaluation.teaching import Photos, teach
 
 onnx = pytest.importorskip("onnx", reason="writes a network")
 

@@ -11,8 +11,8 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.teaching import Photos, forget, teach
-from pvlr_sdk.teaching.page import page
+from pvlr_sdk.evaluation.teaching import Photos, forget, teach
+from pvlr_sdk.evaluation.teaching.page import page
 
 
 def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path, check, draw):

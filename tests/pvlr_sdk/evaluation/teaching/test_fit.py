@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pvlr_sdk.evaluation.metrics import average_precision
-from pvlr_sdk.teaching import fit as fitting
-from pvlr_sdk.teaching.fit import fit
+from pvlr_sdk.evaluation.teaching import fit as fitting
+from pvlr_sdk.evaluation.teaching.fit import fit
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import errors
-from ..evaluation.labels_csv import read_columns, read_labels
-from ..frames import images
-from ..frames.find import find
+from ... import errors
+from ..labels_csv import read_columns, read_labels
+from ...frames import images
+from ...frames.find import find
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import errors
-from ..bundle.bundle import read_manifest
-from ..bundle.catalogue import find_plan
-from ..bundle.labels import LabelBank
-from ..bundle.manifest import OpenSpec
-from ..evaluation.metrics import average_precision
-from ..evaluation.thresholds import choose_thresholds, precise_thresholds, sigmoid
-from ..tagger import Tagger
+from ... import errors
+from ...bundle.bundle import read_manifest
+from ...bundle.catalogue import find_plan
+from ...bundle.labels import LabelBank
+from ...bundle.manifest import OpenSpec
+from ..metrics import average_precision
+from ..thresholds import choose_thresholds, precise_thresholds, sigmoid
+from ...tagger import Tagger
 from .bank import THRESHOLD, with_label, with_room
 from .fit import Fit, Floats, fit
 from .photos import Photos, failure

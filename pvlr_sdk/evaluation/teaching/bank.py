@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import errors
-from ..bundle.bundle import shortest
-from ..bundle.labels import LabelBank
-from ..bundle.manifest import OpenSpec
-from ..words.encoder import MINILM
+from ... import errors
+from ...bundle.bundle import shortest
+from ...bundle.labels import LabelBank
+from ...bundle.manifest import OpenSpec
+from ...words.encoder import MINILM
 from .fit import Fit
 
 THRESHOLD = 0.5

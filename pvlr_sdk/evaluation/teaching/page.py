@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..drawing import thumbnail
-from ..escape import html
+from ...drawing import thumbnail
+from ...escape import html
 from .teach import LabelReport, Mistake, Teaching
 
 _MOST = 60
@@ -43,7 +43,7 @@ has not seen it.</p>
 
 
 def page(teaching: Teaching) -> str:
-    """The page of a result of :func:`pvlr_sdk.teaching.teach`; it contains small copies of the photos."""
+    """The page of a result of :func:`pvlr_sdk.evaluation.teaching.teach`; it contains small copies of the photos."""
     failed = "".join(f"<li>{html(one['file'])}: {html(one['message'])}</li>" for one in teaching.failed)
     sections = [_section(label) for label in teaching.labels]
     if failed:
