@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -15,6 +16,8 @@ from pvlr_sdk.files import write_files
 
 from .config import Config
 from .model.network import PVLR
+
+T = TypeVar("T")
 
 
 def save_model(folder: Path, model: PVLR, config: Config, extra: dict[str, Any]) -> None:
@@ -49,14 +52,15 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
 def start_from(folder: Path, model: PVLR) -> int:
     """Copy the weights of a finished run with matching name and shape; returns the number of tensors.
 
-    The encodings of prompts and labels stay those of this configuration. If the labels differ, weights of single labels
-    (bias, residual) are left out.
+    The encodings of prompts and labels and the evidence of a knowledge branch stay those of this configuration; either
+    run may be without such a branch. If the labels differ, weights of single labels (bias, residual) are left out.
 
     Raises:
         CheckpointError: not a finished run, or one with another backbone.
     """
     tensors, data = read_checkpoint(folder / "model.safetensors")
-    own = model.state_dict()
+    tensors, names = _unwrapped(tensors), _unwrapped({name: name for name in model.state_dict()})
+    own = {name: model.state_dict()[full] for name, full in names.items()}
     encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
     fitting = {
         name: tensor
@@ -74,8 +78,16 @@ def start_from(folder: Path, model: PVLR) -> int:
     if labels != model.labels:
         count = len(model.labels)
         fitting = {n: t for n, t in fitting.items() if n.startswith("backbone.") or count not in t.shape[:1]}
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict({names[name]: tensor for name, tensor in fitting.items()}, strict=False)
     return len(fitting)
+
+
+def _unwrapped(named: Mapping[str, T]) -> dict[str, T]:
+    """What has these names without the knowledge branch, a head around the head, if there is one."""
+    if not any(name.startswith("head.head.") for name in named):
+        return dict(named)
+    kept = {name: of for name, of in named.items() if not name.startswith("head.") or name.startswith("head.head.")}
+    return {name.replace("head.head.", "head.", 1): of for name, of in kept.items()}
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], data: dict[str, Any], *, readable: bool = False) -> None:

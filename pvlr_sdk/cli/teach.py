@@ -138,9 +138,9 @@ def _photos(
 def _teach(
     plan: Path, out: Path, photos: Photos, bank: LabelBank | None, report: Path, as_json: bool, **arguments: object
 ) -> None:
-    from ..files import write_files
     from ..evaluation.teaching import teach
     from ..evaluation.teaching.page import page
+    from ..files import write_files
     from .screen import Screen, print_json, report_failed
 
     with Screen(len(photos.files), "Reading") as screen:

@@ -15,8 +15,8 @@ from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.evaluation.teaching import Photos, teach
+from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_training.checkpoint import load_model, save_model
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
-from ..labels_csv import read_columns, read_labels
 from ...frames import images
 from ...frames.find import find
+from ..labels_csv import read_columns, read_labels
 
 
 @dataclass(frozen=True)

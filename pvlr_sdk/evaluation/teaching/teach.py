@@ -15,9 +15,9 @@ from ...bundle.bundle import read_manifest
 from ...bundle.catalogue import find_plan
 from ...bundle.labels import LabelBank
 from ...bundle.manifest import OpenSpec
+from ...tagger import Tagger
 from ..metrics import average_precision
 from ..thresholds import choose_thresholds, precise_thresholds, sigmoid
-from ...tagger import Tagger
 from .bank import THRESHOLD, with_label, with_room
 from .fit import Fit, Floats, fit
 from .photos import Photos, failure

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_training.checkpoint import load_model, save_model
+from pvlr_training.checkpoint import load_model, save_model, start_from
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import check, to_onnx
@@ -177,3 +177,19 @@ def test_the_language_model_finds_the_classes_of_a_label() -> None:
     closest = (F.normalize(weight, dim=1) @ F.normalize(rows - rows.mean(0), dim=1).T).topk(3).indices
     assert 404 in closest[0]  # airliner
     assert 831 in closest[1]  # studio couch, day bed
+
+
+@pytest.mark.parametrize(("before", "after"), [("none", "imagenet"), ("imagenet", "none"), ("imagenet", "imagenet")])
+def test_a_run_starts_from_one_with_or_without_knowledge(
+    whole: Backbone, tmp_path: Path, before: str, after: str
+) -> None:
+    earlier, model = build(whole, knowledge=before), build(whole, knowledge=after)
+    evidence = model.head.weight.clone() if after == "imagenet" else None
+    save_model(tmp_path, earlier, Config.model_validate({"data": DATA, "model": {**TINY, "knowledge": before}}), {})
+    start_from(tmp_path, model)
+    heads = [made.head.head if hasattr(made.head, "head") else made.head for made in (earlier, model)]
+    assert heads[0].state_dict().keys() == heads[1].state_dict().keys()
+    for name, tensor in heads[0].state_dict().items():
+        torch.testing.assert_close(heads[1].state_dict()[name], tensor)
+    if evidence is not None:
+        torch.testing.assert_close(model.head.weight, evidence)
