@@ -83,7 +83,8 @@ class DataConfig(Strict):
     model gets all labels of the sources.
 
     ``camera`` is the share of the training images that get one or two of the corruptions that cameras make
-    (:mod:`pvlr_training.data.corruptions`).
+    (:mod:`pvlr_training.data.corruptions`). ``blank`` is a number of empty frames, in addition to the training images,
+    on which all labels are absent.
 
     ``cache``: whether decoded images are kept in memory; ``auto`` keeps as many as fit in half of the free memory.
     """
@@ -100,4 +101,5 @@ class DataConfig(Strict):
     jitter: float = Field(0.1, ge=0, le=1)
     cutout: float = Field(0.0, ge=0, le=1)
     camera: float = Field(0.0, ge=0, le=1)
+    blank: int = Field(0, ge=0, le=100_000)
     randaugment: RandAugmentConfig = RandAugmentConfig()

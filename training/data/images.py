@@ -18,6 +18,7 @@ from pvlr_sdk.errors import FrameError, ImageNotFoundError, LabelsFileError
 from pvlr_sdk.frames.frames import load_frame
 
 from ..machine import available_memory
+from .blank import blank_frames
 from .config import DataConfig
 from .sources import read_all
 
@@ -81,6 +82,7 @@ def load_dataset(
 ) -> ImageDataset:
     """Load all images of the configured sources, decoded as far as ``config.cache`` and the memory allow.
 
+    ``config.blank`` empty frames are added to those for training.
     An image that is missing or cannot be decoded is left out and is in ``failed``. Training images are reduced to
     the size that training needs; held-out ones keep theirs, because thresholds are chosen on deployed pixels.
 
@@ -116,6 +118,11 @@ def load_dataset(
         )
     paths, targets, held, images = (list(column) for column in zip(*kept, strict=True))
     names = [path.name for path in paths]
+    if config.blank:
+        names += [f"blank {number}" for number in range(config.blank)]
+        targets += [np.full_like(targets[0], -1)] * config.blank
+        held += [False] * config.blank
+        images += blank_frames(config.blank, config.input.height, config.input.width)
     return ImageDataset(images, torch.from_numpy(np.stack(targets)), names, failed, config, held)
 
 

@@ -178,3 +178,16 @@ def test_a_split_is_held_out(config: Config, photos: Path, tmp_path: Path) -> No
         training, held = split_holdout(load_dataset(data))
         assert training.names == [f"{name}.png" for name in trained]
         assert held.names == ["1.png", "4.png", "7.png"]
+
+
+def test_blank_frames_are_trained_on_without_any_label(write_config: Any) -> None:
+    config = load_config(write_config(), ["data.blank=20"]).data
+    training, holdout = split_holdout(load_dataset(config))
+    plain, plain_holdout = split_holdout(load_dataset(config.model_copy(update={"blank": 0})))
+    assert (len(training), len(holdout)) == (len(plain) + 20, len(plain_holdout))
+    assert (training.targets[-20:] == -1).all()
+    frames = np.stack([training.image(index) for index in range(len(plain), len(training))])
+    assert frames.shape == (20, config.input.height, config.input.width, 3)
+    brightness = frames.mean((1, 2, 3))
+    assert brightness.min() < 60 and brightness.max() > 190
+    assert len({frame.tobytes() for frame in frames}) == 20
