@@ -16,7 +16,7 @@ Json described(pvlr::Job& job, const pvlr_info& info, bool with_scores) {
   for (const pvlr_tag& tag : job.tags()) {
     tags.push_back({{"label", tag.label}, {"score", double{tag.score}}, {"threshold", double{tag.threshold}}});
   }
-  Json described{{"tags", tags}};
+  Json described{{"tags", tags}, {"plan", info.sha256}};
   if (with_scores) {
     const pvlr_result result = job.wait();
     for (std::size_t i = 0; i < result.label_count; ++i) described["scores"][info.labels[i]] = double{result.scores[i]};

@@ -16,7 +16,7 @@ constexpr char kUsage[] =
     R"(usage: pvlr-tag [OPTION]... PLAN FILE...
 
 Tags images and raw frames, and prints a JSON object per frame:
-{"source": FILE, "frame": INDEX, "tags": [{"label": ..., "score": ..., "threshold": ...}, ...]}
+{"source": FILE, "frame": INDEX, "tags": [{"label": ..., "score": ..., "threshold": ...}, ...], "plan": SHA-256}
 
 PLAN is engine.plan or its folder. A FILE is a binary PPM or PGM with values up to 255 or, with --size, any number of
 raw frames without gaps.
