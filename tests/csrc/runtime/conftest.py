@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -66,17 +67,27 @@ def build(folder: Path, flags: str = "", *programs: str) -> Runtime:
     return Runtime(prefix, folder / "programs")
 
 
+def build_once(factory: pytest.TempPathFactory, name: str, flags: str = "", *programs: str) -> Runtime:
+    """The same for all workers of pytest-xdist: the others find everything up to date."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return build(folder, flags, *programs)
+
+
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     """libpvlr as it is installed."""
-    return build(tmp_path_factory.mktemp("libpvlr"))
+    return build_once(tmp_path_factory, "libpvlr")
 
 
 @pytest.fixture(scope="session")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     """libpvlr under AddressSanitizer and UndefinedBehaviorSanitizer."""
     flags = f"-O0 -g1 {SANITIZE}"
-    return build(tmp_path_factory.mktemp("sanitized"), flags, "bad_input", "many_threads", "open_each", "tag_frames")
+    return build_once(tmp_path_factory, "sanitized", flags, "bad_input", "many_threads", "open_each", "tag_frames")
 
 
 @pytest.fixture
