@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+# Leak detection needs ptrace, which containers often forbid. TBB must not load its parts with RTLD_DEEPBIND.
+ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "TBB_ENABLE_SANITIZERS": "1"}
 
 
 class Runtime(NamedTuple):
@@ -27,11 +29,8 @@ class Runtime(NamedTuple):
     def run(self, program: str, *arguments: object, status: int = 0) -> str:
         """What a test program prints, after checking its exit status."""
         path = self.prefix / "bin" / program if program == "pvlr-tag" else self.programs / program
-        # Leak detection needs ptrace, which containers often forbid.
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
-        done = subprocess.run(
-            [path, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=600, check=False
-        )
+        command = [path, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=600, check=False)
         assert done.returncode == status, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout if status == 0 else done.stderr
 
