@@ -242,9 +242,9 @@ class TagResult:
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 / (1 + exp(-logits)) in float32, without overflow."""
-    small = np.exp(-np.abs(logits))
-    scores: NDArray[np.float32] = (np.where(logits >= 0, 1, small) / (1 + small)).astype(np.float32, copy=False)
+    """1 / (1 + exp(-logits)) without overflow; in float64 and rounded once, so that libpvlr computes the same bits."""
+    small = np.exp(-np.abs(logits.astype(np.float64)))
+    scores: NDArray[np.float32] = (np.where(logits >= 0, 1, small) / (1 + small)).astype(np.float32)
     return scores
 
 

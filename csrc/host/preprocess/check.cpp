@@ -8,8 +8,6 @@
 namespace pvlr {
 namespace {
 
-constexpr std::int64_t kMaxPitch = std::int64_t{1} << 30;
-
 bool is_batch_side(std::int32_t side) { return side >= 1 && side <= kMaxBatchSide; }
 
 // Written so that nothing overflows.
@@ -39,15 +37,11 @@ Status check_frame(const BatchFrame& f, const PreprocessBatchParams& params) {
   if (!is_batch_side(f.width)) return invalid("width: must be between 1 and 16384");
   if (!is_batch_side(f.height)) return invalid("height: must be between 1 and 16384");
   PVLR_RETURN_IF_ERROR(check_format(f.format, f.matrix, f.range));
-  const std::int64_t chroma = (std::int64_t{f.width} + 1) / 2;
-  const bool interleaved = f.format == PixelFormat::kNv12;
-  const std::int64_t row_bytes[3] = {f.width * std::int64_t{packed_bytes(f.format)}, interleaved ? 2 * chroma : chroma,
-                                     chroma};
-  const int planes = !is_yuv(f.format) ? 1 : interleaved ? 2 : 3;
-  for (int i = 0; i < planes; ++i) {
+  for (int i = 0; i < plane_count(f.format); ++i) {
     if (f.planes[i] == nullptr) return invalid("planes: those of the format must not be null");
     const std::int64_t pitch = f.pitches[i];
-    if (pitch > kMaxPitch || pitch < -kMaxPitch || (pitch < 0 ? -pitch : pitch) < row_bytes[i]) {
+    const bool in_range = pitch <= kMaxPitch && pitch >= -kMaxPitch;
+    if (!in_range || (pitch < 0 ? -pitch : pitch) < row_bytes(f.format, f.width, i)) {
       return invalid("pitches: must hold a row of the format, and be at most 2^30");
     }
   }

@@ -91,8 +91,32 @@ void preprocess_frame(const PreprocessParams& params) {
   }
 }
 
-// One entry of a batch; its frame begins at the crop.
-PreprocessParams entry_params(const PreprocessBatchParams& batch, const BatchFrame& frame) {
+// Entries begin..end-1 of a batch.
+template <typename T>
+void preprocess_entries(const PreprocessBatchParams& params, std::int64_t begin, std::int64_t end) {
+  const std::int64_t size = std::int64_t{3} * params.dst_width * params.dst_height;
+  for (std::int64_t i = begin; i < end; ++i) {
+    PreprocessParams entry = frame_params(params.frames[i]);
+    entry.dst_width = params.dst_width;
+    entry.dst_height = params.dst_height;
+    entry.normalisation = params.normalisation;
+    T* const to = static_cast<T*>(params.dst) + i * size;
+    if constexpr (std::is_same_v<T, float>) {
+      entry.dst = to;
+      preprocess_frame(entry);
+    } else {
+      thread_local std::vector<float> planes;
+      planes.resize(static_cast<std::size_t>(size));
+      entry.dst = planes.data();
+      preprocess_frame(entry);
+      for (std::int64_t j = 0; j < size; ++j) from_float(planes[static_cast<std::size_t>(j)], to + j);
+    }
+  }
+}
+
+}  // namespace
+
+PreprocessParams frame_params(const BatchFrame& frame) {
   const Rectangle& crop = frame.crop;
   PreprocessParams p{};
   p.src_row_stride = frame.pitches[0];
@@ -118,34 +142,9 @@ PreprocessParams entry_params(const PreprocessBatchParams& batch, const BatchFra
     chroma.matrix = frame.matrix;
     chroma.range = frame.range;
   }
-  p.dst_width = batch.dst_width;
-  p.dst_height = batch.dst_height;
   p.region = frame.region;
-  p.normalisation = batch.normalisation;
   return p;
 }
-
-// Entries begin..end-1 of a batch.
-template <typename T>
-void preprocess_entries(const PreprocessBatchParams& params, std::int64_t begin, std::int64_t end) {
-  const std::int64_t size = std::int64_t{3} * params.dst_width * params.dst_height;
-  for (std::int64_t i = begin; i < end; ++i) {
-    PreprocessParams entry = entry_params(params, params.frames[i]);
-    T* const to = static_cast<T*>(params.dst) + i * size;
-    if constexpr (std::is_same_v<T, float>) {
-      entry.dst = to;
-      preprocess_frame(entry);
-    } else {
-      thread_local std::vector<float> planes;
-      planes.resize(static_cast<std::size_t>(size));
-      entry.dst = planes.data();
-      preprocess_frame(entry);
-      for (std::int64_t j = 0; j < size; ++j) from_float(planes[static_cast<std::size_t>(j)], to + j);
-    }
-  }
-}
-
-}  // namespace
 
 Status preprocess_host(const PreprocessParams& params) {
   PVLR_RETURN_IF_ERROR(check_preprocess(params));

@@ -82,6 +82,10 @@ struct BatchFrame {
   Rectangle region;  // of the output; everything outside is filled with pad (letterbox)
 };
 
+// A valid frame of a batch as one of its own, which begins at the crop. What describes the output, except for the
+// region, is still zero.
+PreprocessParams frame_params(const BatchFrame& frame);
+
 struct PreprocessBatchParams {
   const BatchFrame* frames;  // in host memory, also for a device; read before the call returns
   std::int64_t count;

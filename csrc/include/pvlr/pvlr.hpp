@@ -1,0 +1,117 @@
+// C++ on top of pvlr.h, which explains everything: objects that close themselves, and exceptions. Header only.
+//
+//   const pvlr::Tagger tagger("engine.plan");
+//   pvlr::Job job = tagger.submit(pvlr::packed_frame(PVLR_FORMAT_BGR, 1920, 1080, pixels));
+//   for (const pvlr_tag& tag : job.tags()) std::cout << tag.label << ' ' << tag.score << '\n';
+#pragma once
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "pvlr/pvlr.h"
+
+namespace pvlr {
+
+class Error : public std::runtime_error {
+ public:
+  explicit Error(pvlr_status code) : std::runtime_error(pvlr_last_error()), code_(code) {}
+
+  pvlr_status code() const noexcept { return code_; }
+
+ private:
+  pvlr_status code_;
+};
+
+inline void check(pvlr_status status) {
+  if (status != PVLR_OK) throw Error(status);
+}
+
+// One of the structs of pvlr.h, all zero except for its size.
+template <typename Struct>
+Struct make() {
+  Struct made{};
+  made.struct_size = sizeof made;
+  return made;
+}
+
+// A frame of BGR, RGB, BGRA, RGBA or grey pixels without gaps between the rows.
+inline pvlr_frame packed_frame(pvlr_format format, int width, int height, const void* pixels) {
+  const int bytes = format == PVLR_FORMAT_GRAY ? 1 : format == PVLR_FORMAT_BGR || format == PVLR_FORMAT_RGB ? 3 : 4;
+  auto frame = make<pvlr_frame>();
+  frame.format = format;
+  frame.width = width;
+  frame.height = height;
+  frame.planes[0] = pixels;
+  frame.pitches[0] = std::int64_t{bytes} * width;
+  return frame;
+}
+
+// The tags of a result, for a loop; valid as long as its job.
+class Tags {
+ public:
+  explicit Tags(const pvlr_result& result) : begin_(result.tags), end_(result.tags + result.tag_count) {}
+
+  const pvlr_tag* begin() const noexcept { return begin_; }
+  const pvlr_tag* end() const noexcept { return end_; }
+
+ private:
+  const pvlr_tag* begin_;
+  const pvlr_tag* end_;
+};
+
+class Job {
+ public:
+  Job(pvlr_job* job, std::size_t map_size) : job_(job), map_size_(map_size) {}
+
+  // Waits. The pointers in the result are valid as long as the job.
+  pvlr_result wait() {
+    auto result = make<pvlr_result>();
+    check(pvlr_wait(job_.get(), &result));
+    return result;
+  }
+  Tags tags() { return Tags(wait()); }
+
+  // Waits. `map` has map_rows * map_columns entries.
+  void map(std::size_t label, std::vector<float>* map) { check(pvlr_map(job_.get(), label, map->data(), map->size())); }
+
+ private:
+  struct Release {
+    void operator()(pvlr_job* job) const noexcept { pvlr_release(job); }
+  };
+  std::unique_ptr<pvlr_job, Release> job_;
+  std::size_t map_size_;
+};
+
+// Any number of threads may use one at the same time.
+class Tagger {
+ public:
+  explicit Tagger(const std::string& plan, const pvlr_options& options = make<pvlr_options>()) {
+    pvlr_tagger* opened = nullptr;
+    check(pvlr_open(plan.c_str(), &options, &opened));
+    tagger_.reset(opened);
+    map_size_ = static_cast<std::size_t>(info().map_rows) * static_cast<std::size_t>(info().map_columns);
+  }
+
+  pvlr_info info() const {
+    auto info = make<pvlr_info>();
+    check(pvlr_get_info(tagger_.get(), &info));
+    return info;
+  }
+
+  Job submit(const pvlr_frame& frame) const {
+    pvlr_job* job = nullptr;
+    check(pvlr_submit(tagger_.get(), &frame, &job));
+    return Job(job, map_size_);
+  }
+
+ private:
+  struct Close {
+    void operator()(pvlr_tagger* tagger) const noexcept { pvlr_close(tagger); }
+  };
+  std::unique_ptr<pvlr_tagger, Close> tagger_;
+  std::size_t map_size_ = 0;
+};
+
+}  // namespace pvlr

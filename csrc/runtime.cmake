@@ -1,0 +1,51 @@
+# libpvlr, the compiled runtime with a C interface, and the program pvlr-tag. Needs OpenVINO, whose package from PyPI has
+# headers, libraries and CMake files, and Debian's nlohmann-json3-dev, libssl-dev and libpng-dev.
+if(NOT OpenVINO_DIR)
+  find_package(Python3 COMPONENTS Interpreter QUIET)
+  execute_process(
+    COMMAND "${Python3_EXECUTABLE}" -c "import importlib.util as u; print(u.find_spec('openvino').submodule_search_locations[0])"
+    OUTPUT_VARIABLE pvlr_openvino OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+find_package(OpenVINO REQUIRED COMPONENTS Runtime HINTS "${pvlr_openvino}/cmake")
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(PNG REQUIRED)
+find_package(nlohmann_json 3.9 REQUIRED)
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+file(STRINGS pvlr_sdk/__init__.py PVLR_VERSION REGEX "^__version__ = ")
+string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PVLR_VERSION "${PVLR_VERSION}")
+file(STRINGS csrc/include/pvlr/pvlr.h PVLR_API_VERSION REGEX "^#define PVLR_API_VERSION ")
+string(REGEX MATCH "[0-9]+" PVLR_API_VERSION "${PVLR_API_VERSION}")
+
+file(GLOB_RECURSE pvlr_runtime_sources CONFIGURE_DEPENDS csrc/runtime/*.cpp)
+add_library(pvlr SHARED ${pvlr_runtime_sources})
+target_include_directories(pvlr PRIVATE csrc
+  PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/csrc/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(pvlr PRIVATE
+  $<BUILD_INTERFACE:pvlr_host> openvino::runtime OpenSSL::Crypto PNG::PNG nlohmann_json::nlohmann_json)
+target_compile_definitions(pvlr PRIVATE PVLR_VERSION="${PVLR_VERSION}")
+# Exports only what pvlr.h declares: templates of OpenVINO and the standard library have symbols of their own.
+set(pvlr_exports "${CMAKE_CURRENT_SOURCE_DIR}/csrc/pvlr.map")
+target_link_options(pvlr PRIVATE -Wl,--no-undefined "-Wl,--version-script=${pvlr_exports}")
+set_target_properties(pvlr PROPERTIES VERSION "${PVLR_VERSION}" SOVERSION "${PVLR_API_VERSION}"
+  LINK_DEPENDS "${pvlr_exports}" INSTALL_RPATH_USE_LINK_PATH ON)
+
+add_executable(pvlr-tag csrc/programs/pvlr_tag/main.cpp csrc/programs/pvlr_tag/images.cpp csrc/programs/pvlr_tag/options.cpp)
+target_link_libraries(pvlr-tag PRIVATE pvlr nlohmann_json::nlohmann_json)
+set_target_properties(pvlr-tag PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+
+foreach(target pvlr pvlr-tag)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow)
+  if(PVLR_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+endforeach()
+
+install(TARGETS pvlr pvlr-tag EXPORT pvlr-targets)
+install(FILES csrc/include/pvlr/pvlr.h csrc/include/pvlr/pvlr.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/pvlr)
+install(EXPORT pvlr-targets NAMESPACE pvlr:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pvlr FILE pvlr-config.cmake)
+write_basic_package_version_file(pvlr-config-version.cmake VERSION "${PVLR_VERSION}" COMPATIBILITY SameMinorVersion)
+configure_file(csrc/pvlr.pc.in pvlr.pc @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/pvlr-config-version.cmake" DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pvlr)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/pvlr.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,0 +1,155 @@
+// The C interface: checks what comes from outside, and turns exceptions into codes.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "error.h"
+#include "frame.h"
+#include "pvlr/pvlr.h"
+#include "tagger.h"
+
+using pvlr::runtime::fail;
+using pvlr::runtime::guarded;
+using pvlr::runtime::Job;
+using pvlr::runtime::Tagger;
+using pvlr::runtime::TaggerOptions;
+
+struct pvlr_tagger {
+  std::shared_ptr<Tagger> shared;
+};
+
+namespace {
+
+constexpr std::size_t kMaxStructSize = 4096;
+
+[[noreturn]] void refuse(const std::string& argument, const std::string& expected, const std::string& got) {
+  fail(PVLR_ERROR_INVALID_ARGUMENT, argument, expected, got);
+}
+
+void check_pointer(const void* pointer, const char* name) {
+  if (pointer == nullptr) refuse(name, "a pointer", "null");
+}
+
+// The size of a caller's struct, which is at least that of version 1 of the interface.
+template <typename T>
+std::size_t checked_size(const T* given, const std::string& name) {
+  check_pointer(given, name.c_str());
+  const std::size_t size = given->struct_size;
+  if (size < sizeof(T) || size > kMaxStructSize) {
+    refuse(name + ".struct_size", std::to_string(sizeof(T)), std::to_string(size));
+  }
+  return size;
+}
+
+// A copy of a caller's struct. One of a later version may be larger, with zeros where this version knows no member.
+template <typename T>
+T read_struct(const T* given, const std::string& name) {
+  const std::size_t size = checked_size(given, name);
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(given);
+  if (std::any_of(bytes + sizeof(T), bytes + size, [](unsigned char byte) { return byte != 0; })) {
+    refuse(name, std::string("members that libpvlr ") + pvlr_version() + " knows", "others");
+  }
+  return *given;
+}
+
+// Fills a caller's struct; what a later version appended to it stays as it is.
+template <typename T>
+void write_struct(T* given, const std::string& name, T value) {
+  value.struct_size = checked_size(given, name);
+  *given = value;
+}
+
+void check_range(const char* name, std::int32_t value, std::int32_t most) {
+  if (value < 0 || value > most) refuse(name, "0 to " + std::to_string(most), std::to_string(value));
+}
+
+TaggerOptions read_options(const pvlr_options* given) {
+  TaggerOptions options{};
+  if (given == nullptr) return options;
+  const pvlr_options read = read_struct(given, "options");
+  if (read.precision != nullptr) {
+    const std::string precision(read.precision, strnlen(read.precision, 16));
+    const bool known = precision == "auto" || precision == "fp32" || precision == "bf16" || precision == "int8";
+    if (!known) refuse("options.precision", "auto, fp32, bf16 or int8", "'" + precision + "'");
+    options.engine.precision = precision;
+  }
+  check_range("options.optimize", read.optimize, PVLR_OPTIMIZE_THROUGHPUT);
+  check_range("options.threads", read.threads, 1024);
+  check_range("options.operating_point", read.operating_point, PVLR_OPERATING_POINT_PRECISE);
+  if (!(read.threshold >= 0 && read.threshold <= 1)) {
+    refuse("options.threshold", "0 to 1", std::to_string(read.threshold));
+  }
+  options.engine.throughput = read.optimize == PVLR_OPTIMIZE_THROUGHPUT;
+  options.engine.threads = read.threads;
+  options.precise = read.operating_point == PVLR_OPERATING_POINT_PRECISE;
+  options.threshold = read.threshold;
+  return options;
+}
+
+// A pvlr_job is a Job.
+Job* job_of(pvlr_job* job) {
+  check_pointer(job, "job");
+  return reinterpret_cast<Job*>(job);
+}
+
+}  // namespace
+
+const char* pvlr_version(void) { return PVLR_VERSION; }
+
+const char* pvlr_last_error(void) { return pvlr::runtime::last_error(); }
+
+pvlr_status pvlr_open(const char* plan, const pvlr_options* options, pvlr_tagger** tagger) {
+  return guarded([=] {
+    check_pointer(tagger, "tagger");
+    *tagger = nullptr;
+    check_pointer(plan, "plan");
+    *tagger = new pvlr_tagger{Tagger::open(plan, read_options(options))};
+  });
+}
+
+void pvlr_close(pvlr_tagger* tagger) { delete tagger; }
+
+pvlr_status pvlr_get_info(const pvlr_tagger* tagger, pvlr_info* info) {
+  return guarded([=] {
+    check_pointer(tagger, "tagger");
+    write_struct(info, "info", tagger->shared->info());
+  });
+}
+
+pvlr_status pvlr_submit(pvlr_tagger* tagger, const pvlr_frame* frame, pvlr_job** job) {
+  return guarded([=] {
+    check_pointer(job, "job");
+    *job = nullptr;
+    check_pointer(tagger, "tagger");
+    const pvlr::BatchFrame checked = pvlr::runtime::checked_frame(read_struct(frame, "frame"));
+    *job = reinterpret_cast<pvlr_job*>(tagger->shared->submit(checked));
+  });
+}
+
+pvlr_status pvlr_wait(pvlr_job* job, pvlr_result* result) {
+  return guarded([=] {
+    Job* const running = job_of(job);
+    checked_size(result, "result");
+    running->finish();
+    write_struct(result, "result", running->result());
+  });
+}
+
+pvlr_status pvlr_map(pvlr_job* job, size_t label, float* map, size_t capacity) {
+  return guarded([=] {
+    Job* const running = job_of(job);
+    const std::size_t labels = running->result().label_count;
+    if (label >= labels) refuse("label", "less than " + std::to_string(labels), std::to_string(label));
+    check_pointer(map, "map");
+    if (capacity < running->map_size()) {
+      refuse("capacity", "at least " + std::to_string(running->map_size()) + " floats", std::to_string(capacity));
+    }
+    running->finish();
+    running->map(label, map);
+  });
+}
+
+void pvlr_release(pvlr_job* job) {
+  if (job != nullptr) Tagger::recycle(reinterpret_cast<Job*>(job));
+}

@@ -1,0 +1,136 @@
+#include "json_object.h"
+
+#include <algorithm>
+#include <sstream>
+#include <utility>
+
+#include "runtime/error.h"
+
+namespace pvlr::runtime {
+namespace {
+
+std::string shown(double value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
+// A terminal obeys control characters, and a zero byte ends a C string. The text is valid UTF-8.
+bool has_control_character(const std::string& text) {
+  unsigned char before = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F || (before == 0xC2 && byte < 0xA0)) return true;  // C0, DEL; C1 follows C2
+    before = byte;
+  }
+  return false;
+}
+
+std::string range_text(double least, double most) { return "from " + shown(least) + " to " + shown(most); }
+
+}  // namespace
+
+Json parse_json(const std::string& text, const std::string& source) {
+  try {
+    return Json::parse(text);
+  } catch (const Json::parse_error& error) {  // its message repeats bytes of the text, which may be anything
+    runtime::fail(PVLR_ERROR_INVALID_BUNDLE, source, "valid JSON", "an error at byte " + std::to_string(error.byte));
+  } catch (const Json::exception&) {
+    runtime::fail(PVLR_ERROR_INVALID_BUNDLE, source, "valid JSON", "a number that is too large");
+  }
+}
+
+JsonObject::JsonObject(const Json& value, std::string path) : value_(&value), path_(std::move(path)) {
+  if (!value.is_object()) runtime::fail(PVLR_ERROR_INVALID_BUNDLE, path_, "an object", value.type_name());
+}
+
+void JsonObject::fail(const std::string& name, const std::string& expected, const std::string& got) const {
+  runtime::fail(PVLR_ERROR_INVALID_BUNDLE, path_ + "." + name, expected, got);
+}
+
+bool JsonObject::has(const std::string& name) const {
+  const auto found = value_->find(name);
+  return found != value_->end() && !found->is_null();
+}
+
+const Json& JsonObject::member(const std::string& name) {
+  read_.insert(name);
+  const auto found = value_->find(name);
+  if (found == value_->end()) fail(name, "a value", "none");
+  return *found;
+}
+
+std::string JsonObject::text(const std::string& name) {
+  const Json& value = member(name);
+  if (!value.is_string()) fail(name, "a text", value.type_name());
+  auto text = value.get<std::string>();
+  if (text.empty() || has_control_character(text)) {
+    fail(name, "a text without control characters", text.empty() ? "an empty one" : "one with control characters");
+  }
+  return text;
+}
+
+std::string JsonObject::choice(const std::string& name, const std::vector<std::string>& choices) {
+  std::string value = text(name);
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
+  std::string expected;
+  for (const std::string& choice : choices) expected += (expected.empty() ? "" : ", ") + choice;
+  fail(name, "one of " + expected, value);
+}
+
+double JsonObject::number(const std::string& name, double least, double most) {
+  const Json& value = member(name);
+  if (!value.is_number()) fail(name, "a number", value.type_name());
+  const auto number = value.get<double>();
+  if (!(number >= least && number <= most)) fail(name, range_text(least, most), shown(number));
+  return number;
+}
+
+std::int64_t JsonObject::integer(const std::string& name, std::int64_t least, std::int64_t most) {
+  const Json& value = member(name);
+  // A number beyond 64 bits is a float to the parser; one beyond 63 bits is unsigned.
+  const bool fits =
+      value.is_number_integer() && !(value.is_number_unsigned() && value.get<std::uint64_t>() >> 63U != 0);
+  if (!fits) fail(name, "an integer", value.is_number() ? shown(value.get<double>()) : value.type_name());
+  const auto number = value.get<std::int64_t>();
+  if (number < least || number > most) {
+    fail(name, "from " + std::to_string(least) + " to " + std::to_string(most), std::to_string(number));
+  }
+  return number;
+}
+
+std::vector<double> JsonObject::numbers(const std::string& name, std::size_t count, double least, double most) {
+  const Json& value = member(name);
+  if (!value.is_array()) fail(name, "a list", value.type_name());
+  if (count != 0 && value.size() != count) fail(name, std::to_string(count) + " numbers", std::to_string(value.size()));
+  std::vector<double> numbers;
+  for (const Json& entry : value) {
+    const bool valid = entry.is_number() && entry.get<double>() >= least && entry.get<double>() <= most;
+    if (!valid) fail(name, "numbers " + range_text(least, most), entry.dump(-1, ' ', true).substr(0, 60));
+    numbers.push_back(entry.get<double>());
+  }
+  return numbers;
+}
+
+JsonObject JsonObject::object(const std::string& name) { return {member(name), path_ + "." + name}; }
+
+std::vector<JsonObject> JsonObject::objects(const std::string& name) {
+  const Json& value = member(name);
+  if (!value.is_array()) fail(name, "a list", value.type_name());
+  std::vector<JsonObject> objects;
+  for (const Json& entry : value) {
+    objects.emplace_back(entry, path_ + "." + name + "." + std::to_string(objects.size()));
+  }
+  return objects;
+}
+
+void JsonObject::end() const {
+  for (const auto& item : value_->items()) {
+    if (read_.count(item.key()) == 0) {
+      runtime::fail(PVLR_ERROR_INVALID_BUNDLE, path_, "known members",
+                    Json(item.key()).dump(-1, ' ', true).substr(0, 60));
+    }
+  }
+}
+
+}  // namespace pvlr::runtime

@@ -1,0 +1,51 @@
+// Reads the members of a JSON object from outside: errors name the member, and unknown members are refused.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace pvlr::runtime {
+
+using Json = nlohmann::json;
+
+// Parses a text; throws Error (PVLR_ERROR_INVALID_BUNDLE) that names `source`.
+Json parse_json(const std::string& text, const std::string& source);
+
+// All functions throw Error (PVLR_ERROR_INVALID_BUNDLE) unless the member is there and valid.
+class JsonObject {
+ public:
+  // `path` names the object in errors. `value` must outlive this.
+  JsonObject(const Json& value, std::string path);
+
+  // Whether the member is there and not null.
+  bool has(const std::string& name) const;
+
+  // A text without control characters, of at least one byte.
+  std::string text(const std::string& name);
+  std::string choice(const std::string& name, const std::vector<std::string>& choices);
+  double number(const std::string& name, double least, double most);
+  std::int64_t integer(const std::string& name, std::int64_t least, std::int64_t most);
+  // `count` numbers; 0: any number of them.
+  std::vector<double> numbers(const std::string& name, std::size_t count, double least, double most);
+  JsonObject object(const std::string& name);
+  std::vector<JsonObject> objects(const std::string& name);
+  // A member that this library does not use.
+  void skip(const std::string& name) { read_.insert(name); }
+
+  // Throws if there is a member that was not read.
+  void end() const;
+
+  [[noreturn]] void fail(const std::string& name, const std::string& expected, const std::string& got) const;
+
+ private:
+  const Json& member(const std::string& name);
+
+  const Json* value_;
+  std::string path_;
+  std::set<std::string> read_;
+};
+
+}  // namespace pvlr::runtime

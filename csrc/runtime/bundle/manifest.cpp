@@ -1,0 +1,145 @@
+#include "manifest.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "json_object.h"
+#include "runtime/error.h"
+
+namespace pvlr::runtime {
+namespace {
+
+constexpr std::int64_t kNewestFormat = 2;  // has precise thresholds
+constexpr std::int64_t kMaxSide = 8192;
+constexpr std::size_t kMaxLabels = 100'000;
+constexpr double kFp32Tolerance = 0.1;
+constexpr double kLeastTolerance = 0.5;
+
+std::array<double, 3> triple(JsonObject& object, const std::string& name, double least, double most) {
+  const std::vector<double> values = object.numbers(name, 3, least, most);
+  return {values[0], values[1], values[2]};
+}
+
+std::int32_t side(JsonObject& object, const std::string& name) {
+  return static_cast<std::int32_t>(object.integer(name, 1, kMaxSide));
+}
+
+InputSpec parse_input(JsonObject object) {
+  constexpr double kPixel = 1000;
+  InputSpec input{};
+  input.width = side(object, "width");
+  input.height = side(object, "height");
+  input.letterbox = object.has("resize") && object.choice("resize", {"stretch", "letterbox"}) == "letterbox";
+  input.mean = triple(object, "mean", -kPixel, kPixel);
+  input.std = triple(object, "std", 0.001, 100'000);
+  input.pad = object.has("pad") ? triple(object, "pad", -kPixel, kPixel) : std::array<double, 3>{114, 114, 114};
+  object.end();
+  return input;
+}
+
+AttentionSpec parse_attention(JsonObject object) {
+  AttentionSpec attention{side(object, "rows"), side(object, "columns"), object.number("alpha", -1e6, 1e6)};
+  object.end();
+  return attention;
+}
+
+double threshold(JsonObject& object, const std::string& name) {
+  const double value = object.number(name, 0, 1);
+  if (value == 0 || value == 1) object.fail(name, "between 0 and 1", value == 0 ? "0" : "1");
+  return value;
+}
+
+// In format 2 all labels have a precise threshold, in format 1 none has.
+std::vector<LabelSpec> parse_labels(JsonObject& manifest, bool precise) {
+  std::vector<JsonObject> objects = manifest.objects("labels");
+  if (objects.empty() || objects.size() > kMaxLabels) {
+    manifest.fail("labels", "1 to " + std::to_string(kMaxLabels) + " labels", std::to_string(objects.size()));
+  }
+  std::vector<LabelSpec> labels;
+  std::unordered_set<std::string> names;
+  for (JsonObject& object : objects) {
+    LabelSpec label{object.text("name"), threshold(object, "threshold"), 0};
+    label.precise_threshold = precise ? threshold(object, "precise_threshold") : label.threshold;
+    if (label.precise_threshold < label.threshold) {
+      object.fail("precise_threshold", "at least the threshold", "a lower one");
+    }
+    if (!precise && object.has("precise_threshold")) object.fail("precise_threshold", "none in format 1", "one");
+    object.skip("precise_threshold");
+    object.end();
+    if (!names.insert(label.name).second) manifest.fail("labels", "distinct names", "'" + label.name + "' twice");
+    labels.push_back(label);
+  }
+  return labels;
+}
+
+FileSpec parse_file(JsonObject object) {
+  FileSpec file{static_cast<std::uint64_t>(object.integer("bytes", 1, std::int64_t{1} << 34)), object.text("sha256")};
+  const bool hex = file.sha256.size() == 64 && file.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!hex) object.fail("sha256", "64 digits in lower-case hex", "something else");
+  object.end();
+  return file;
+}
+
+// Beyond the limits of the tolerance, any network would pass.
+GoldenSpec parse_golden(JsonObject object, std::size_t labels) {
+  GoldenSpec golden{object.text("frame_png"), object.numbers("logits", labels, -1e6, 1e6), {}};
+  const auto [low, high] = std::minmax_element(golden.logits.begin(), golden.logits.end());
+  const double spread = *high - *low;
+  JsonObject tolerance = object.object("tolerance");
+  for (const char* const precision : {"fp32", "fp16", "bf16", "int8"}) {
+    if (!tolerance.has(precision)) continue;
+    const bool fp32 = precision == std::string("fp32");
+    const double most = fp32 ? kFp32Tolerance : std::max(kLeastTolerance, spread);
+    golden.tolerance[precision] = tolerance.number(precision, 0, most);
+  }
+  tolerance.end();
+  object.end();
+  return golden;
+}
+
+// Refuses what is valid, but not for this version of the library.
+std::int64_t check_supported(JsonObject& manifest, const std::string& source) {
+  const std::int64_t format = manifest.has("format") ? manifest.integer("format", 1, INT32_MAX) : 1;
+  if (format > kNewestFormat) {
+    fail(PVLR_ERROR_UNSUPPORTED, source, "manifest format " + std::to_string(kNewestFormat) + " or older",
+         "format " + std::to_string(format));
+  }
+  const std::string backend = manifest.choice("backend", {"openvino", "tensorrt"});
+  if (backend != "openvino") {
+    fail(PVLR_ERROR_UNSUPPORTED, source, "a plan for the backend openvino", "one for " + backend);
+  }
+  if (manifest.has("open")) {
+    fail(PVLR_ERROR_UNSUPPORTED, source, "a plan whose labels are part of it", "an open plan");
+  }
+  manifest.skip("open");
+  return format;
+}
+
+}  // namespace
+
+Manifest parse_manifest(const std::string& text, const std::string& source) {
+  const Json json = parse_json(text, source);
+  JsonObject object(json, source);
+  const std::int64_t format = check_supported(object, source);
+  Manifest manifest{};
+  manifest.name = object.text("name");
+  manifest.backend = object.text("backend");
+  if (object.has("tensorrt")) object.fail("tensorrt", "none for the backend openvino", "one");
+  object.skip("tensorrt");
+  manifest.precision = object.has("precision") ? object.choice("precision", {"auto", "fp32", "bf16", "int8"}) : "auto";
+  if (object.has("fp32_until")) manifest.fp32_until = object.text("fp32_until");
+  object.skip("fp32_until");
+  manifest.input = parse_input(object.object("input"));
+  manifest.attention = parse_attention(object.object("attention"));
+  manifest.labels = parse_labels(object, format > 1);
+  JsonObject files = object.object("files");
+  manifest.plan = parse_file(files.object("plan"));
+  manifest.label_bank = parse_file(files.object("labels"));
+  files.end();
+  manifest.golden = parse_golden(object.object("golden"), manifest.labels.size());
+  for (const char* const name : {"built", "measured"}) object.skip(name);  // for people
+  object.end();
+  return manifest;
+}
+
+}  // namespace pvlr::runtime

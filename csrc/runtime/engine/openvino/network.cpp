@@ -1,0 +1,111 @@
+#include "network.h"
+
+#include <openvino/frontend/manager.hpp>
+#include <sstream>
+#include <vector>
+
+#include "lower.h"
+#include "runtime/engine/external_data.h"
+#include "runtime/error.h"
+
+namespace pvlr::runtime {
+namespace {
+
+[[noreturn]] void reject(const Bundle& bundle, const std::string& expected, const std::string& got) {
+  fail(PVLR_ERROR_INVALID_BUNDLE, bundle.source, expected, got);
+}
+
+std::string shown(const ov::PartialShape& shape) {
+  std::ostringstream text;
+  text << shape;
+  return text.str();
+}
+
+std::shared_ptr<ov::Model> read_network(const Bundle& bundle) {
+  refuse_external_data(bundle.plan, bundle.source);
+  try {
+    // Core::read_model would try all of OpenVINO's formats.
+    const auto reader = ov::frontend::FrontEndManager().load_by_framework("onnx");
+    std::istringstream stream(bundle.plan);
+    return reader->convert(reader->load(static_cast<std::istream*>(&stream)));
+  } catch (const std::exception& error) {
+    reject(bundle, "an ONNX network", reason(error));
+  }
+}
+
+void set_input_shape(ov::Model& model, const Bundle& bundle) {
+  const InputSpec& spec = bundle.manifest.input;
+  const bool named = model.inputs().size() == 1 && model.input().get_names().count(kImage) != 0;
+  if (!named) reject(bundle, std::string("one input named ") + kImage, "other inputs");
+  if (model.input().get_element_type() != ov::element::f32) reject(bundle, "a float32 input", "another type");
+  const ov::PartialShape shape{1, 3, spec.height, spec.width};
+  try {
+    model.reshape({{kImage, shape}});
+  } catch (const std::exception& error) {  // it computes what is constant
+    reject(bundle, "an input of shape " + shown(shape), reason(error));
+  }
+}
+
+// The order in which a convolution reads pixels: OpenVINO would reorder planes first.
+std::shared_ptr<ov::Model> with_packed_pixels(const std::shared_ptr<ov::Model>& model) {
+  ov::preprocess::PrePostProcessor wrapper(model);
+  wrapper.input(kImage).tensor().set_layout("NHWC");
+  wrapper.input(kImage).model().set_layout("NCHW");
+  return wrapper.build();
+}
+
+void check_output(const ov::CompiledModel& compiled, const Bundle& bundle, const char* name, const ov::Shape& shape) {
+  for (const auto& port : compiled.outputs()) {
+    if (port.get_names().count(name) == 0) continue;
+    if (port.get_element_type() == ov::element::f32 && port.get_partial_shape() == ov::PartialShape(shape)) return;
+    reject(bundle, std::string(name) + " of shape " + shown(shape), shown(port.get_partial_shape()));
+  }
+  reject(bundle, std::string("an output named ") + name, "others");
+}
+
+}  // namespace
+
+ov::Core& openvino_core() {
+  // Never destroyed: on processors with AMX it gives the thread that creates it a stack for signals, and would free
+  // that in another thread at the end of the process.
+  static ov::Core* const core = new ov::Core;
+  return *core;
+}
+
+bool supports_bf16(ov::Core& core) {
+  for (const std::string& capability : core.get_property("CPU", ov::device::capabilities)) {
+    if (capability == ov::device::capability::BF16) return true;
+  }
+  return false;
+}
+
+ov::CompiledModel compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16) {
+  const std::shared_ptr<ov::Model> model = read_network(bundle);
+  set_input_shape(*model, bundle);
+  const Manifest& manifest = bundle.manifest;
+  ov::CompiledModel compiled;
+  try {
+    if (bf16 && !lower_to_bf16(*model, manifest.fp32_until)) {
+      reject(bundle, "a tensor named " + manifest.fp32_until, "none");
+    }
+    compiled = core.compile_model(with_packed_pixels(model), "CPU", options);
+  } catch (const ov::Exception& error) {
+    fail(PVLR_ERROR_RUNTIME, bundle.source, "a network that compiles", reason(error));
+  }
+  const std::size_t labels = manifest.labels.size();
+  check_output(compiled, bundle, kLogits, {1, labels});
+  check_output(compiled, bundle, kSimilarity, {1, manifest.attention.tokens(), labels});
+  return compiled;
+}
+
+std::string reason(const std::exception& error) {
+  std::istringstream lines(error.what());
+  std::string last;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find_first_not_of(" \t\r") != std::string::npos) last = line;
+  }
+  const std::size_t begin = last.find_first_not_of(" \t");
+  return begin == std::string::npos ? "an error without a message" : last.substr(begin);
+}
+
+}  // namespace pvlr::runtime

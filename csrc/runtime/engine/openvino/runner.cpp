@@ -1,0 +1,101 @@
+// The engine for plans of the backend openvino: a network compiled for one frame, which threads share.
+#include "runtime/engine/runner.h"
+
+#include <utility>
+
+#include "network.h"
+#include "runtime/cores.h"
+#include "runtime/error.h"
+
+namespace pvlr::runtime {
+namespace {
+
+// Calls a function of OpenVINO, whose errors become the library's.
+template <typename Function>
+auto inferring(const Function& function) {
+  try {
+    return function();
+  } catch (const ov::Exception& error) {
+    fail(PVLR_ERROR_RUNTIME, "inference", "a finished inference", reason(error));
+  }
+}
+
+class OpenVinoRequest final : public Request {
+ public:
+  explicit OpenVinoRequest(ov::InferRequest request)
+      : request_(std::move(request)),
+        input_(request_.get_tensor(kImage).data<float>()),
+        logits_(request_.get_tensor(kLogits).data<float>()),
+        similarity_(request_.get_tensor(kSimilarity).data<float>()) {}
+
+  float* input() override { return input_; }
+  void start() override {
+    inferring([this] { request_.start_async(); });
+  }
+  void wait() override {
+    inferring([this] { request_.wait(); });
+  }
+  const float* logits() const override { return logits_; }
+  const float* similarity() const override { return similarity_; }
+
+ private:
+  ov::InferRequest request_;
+  float* input_;
+  const float* logits_;
+  const float* similarity_;
+};
+
+class OpenVinoRunner final : public Runner {
+ public:
+  OpenVinoRunner(ov::CompiledModel compiled, EngineInfo info) : compiled_(std::move(compiled)), info_(std::move(info)) {
+    info_.parallel = static_cast<std::int32_t>(compiled_.get_property(ov::optimal_number_of_infer_requests));
+  }
+
+  const EngineInfo& info() const override { return info_; }
+  std::unique_ptr<Request> create_request() override {
+    return inferring([this] { return std::make_unique<OpenVinoRequest>(compiled_.create_infer_request()); });
+  }
+
+ private:
+  ov::CompiledModel compiled_;
+  EngineInfo info_;
+};
+
+// The precision to run a plan in: quantised weights have no other, and other weights do not run in int8.
+std::string plan_precision(const std::string& wanted, const std::string& built) {
+  if (wanted.empty() || wanted == built || (wanted == "auto" && built == "int8")) return built;
+  if (built == "int8" || wanted == "int8") {
+    const std::string expected = built == "int8" ? "int8 or auto, as the plan is quantised" : "auto, fp32 or bf16";
+    fail(PVLR_ERROR_INVALID_ARGUMENT, "options.precision", expected, wanted);
+  }
+  return wanted;
+}
+
+std::string resolve_precision(const std::string& precision, bool has_bf16, const std::string& source) {
+  if (precision == "auto") return has_bf16 ? "bf16" : "fp32";
+  if (precision == "bf16" && !has_bf16) fail(PVLR_ERROR_UNSUPPORTED, source, "a CPU that computes in bf16", "another");
+  return precision;
+}
+
+}  // namespace
+
+std::unique_ptr<Runner> load_openvino(const Bundle& bundle, const EngineOptions& options) {
+  const Manifest& manifest = bundle.manifest;
+  ov::Core& core = openvino_core();
+  const bool has_bf16 = supports_bf16(core);
+  EngineInfo info{};
+  info.precision = resolve_precision(plan_precision(options.precision, manifest.precision), has_bf16, bundle.source);
+  info.threads = options.threads != 0 ? options.threads : available_cores();
+  // A network that keeps its first layers in fp32 has its types in the graph; another follows the hint.
+  const bool in_graph = info.precision == "bf16" && !manifest.fp32_until.empty();
+  const bool hint_bf16 = !in_graph && (info.precision == "bf16" || (info.precision == "int8" && has_bf16));
+  const auto mode = options.throughput ? ov::hint::PerformanceMode::THROUGHPUT : ov::hint::PerformanceMode::LATENCY;
+  const ov::AnyMap engine_options{
+      ov::hint::performance_mode(mode),
+      ov::hint::inference_precision(hint_bf16 ? ov::element::bf16 : ov::element::f32),
+      ov::inference_num_threads(info.threads),
+  };
+  return std::make_unique<OpenVinoRunner>(compile_network(core, bundle, engine_options, in_graph), info);
+}
+
+}  // namespace pvlr::runtime

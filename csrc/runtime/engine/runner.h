@@ -1,0 +1,53 @@
+// The interface of an inference engine: what a tagger needs of a loaded network.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "runtime/bundle/bundle.h"
+
+namespace pvlr::runtime {
+
+// The buffers of one inference; belongs to one thread at a time. All functions may throw Error (PVLR_ERROR_RUNTIME).
+class Request {
+ public:
+  virtual ~Request() = default;
+
+  // (height, width, 3), normalised, in RGB order. Written before start().
+  virtual float* input() = 0;
+  // Starts the inference and returns before it has ended.
+  virtual void start() = 0;
+  // Waits for the inference; the outputs are valid until the next start().
+  virtual void wait() = 0;
+  virtual const float* logits() const = 0;      // (C,)
+  virtual const float* similarity() const = 0;  // (N, C)
+};
+
+struct EngineOptions {
+  std::string precision;  // "auto", "fp32", "bf16" or "int8"; empty: the plan's own
+  bool throughput;
+  std::int32_t threads;  // 0: the cores that this process may use
+};
+
+struct EngineInfo {
+  std::string precision;  // that it computes in: a key of the manifest's golden.tolerance
+  std::int32_t threads;
+  std::int32_t parallel;  // concurrent inferences that keep it busy
+};
+
+// A loaded network. Safe to use from several threads at once.
+class Runner {
+ public:
+  virtual ~Runner() = default;
+
+  virtual const EngineInfo& info() const = 0;
+  virtual std::unique_ptr<Request> create_request() = 0;
+};
+
+// Loads a plan of the backend openvino. Throws Error: PVLR_ERROR_INVALID_BUNDLE if the plan is not a PVLR network,
+// PVLR_ERROR_UNSUPPORTED if this machine does not run it in that precision, PVLR_ERROR_RUNTIME if it does not compile.
+std::unique_ptr<Runner> load_openvino(const Bundle& bundle, const EngineOptions& options);
+
+}  // namespace pvlr::runtime

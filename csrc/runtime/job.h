@@ -1,0 +1,54 @@
+// The inference of one frame, and its result.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/runner.h"
+#include "pvlr/preprocess.h"
+#include "pvlr/pvlr.h"
+
+namespace pvlr::runtime {
+
+class Tagger;
+
+// Belongs to one thread at a time. Allocates in the constructor only.
+class Job {
+ public:
+  Job(std::unique_ptr<Request> request, const Tagger& tagger);
+
+  // Preprocesses a frame and starts its inference; `owner` lives at least until the job is recycled. Throws Error.
+  void start(const BatchFrame& frame, std::shared_ptr<Tagger> owner);
+
+  // Waits for the inference and computes scores and tags; returns at once if it has. Throws Error, again in each call.
+  void finish();
+
+  // Waits for the inference and returns the owner; whether the job can be used again.
+  bool recycle(std::shared_ptr<Tagger>* owner) noexcept;
+
+  // Of a finished job. The struct's size is not set.
+  pvlr_result result() const;
+
+  std::size_t map_size() const { return weights_.size(); }
+  // Computes the attention map of a label of a finished job: map_size() floats.
+  void map(std::size_t label, float* to);
+
+  const float* logits() const { return request_->logits(); }
+
+ private:
+  enum class State { kIdle, kRunning, kFinished, kFailed };
+
+  void compute_scores();
+  void choose_tags();
+
+  std::unique_ptr<Request> request_;
+  const Tagger& tagger_;
+  std::shared_ptr<Tagger> owner_;  // while the caller has the job
+  State state_ = State::kIdle;
+  Rectangle region_{};
+  std::vector<float> scores_;
+  std::vector<pvlr_tag> tags_;   // has room for all labels
+  std::vector<double> weights_;  // scratch of map()
+};
+
+}  // namespace pvlr::runtime

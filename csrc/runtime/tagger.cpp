@@ -1,0 +1,123 @@
+#include "tagger.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <utility>
+
+#include "error.h"
+
+namespace pvlr::runtime {
+namespace {
+
+struct Recycler {
+  void operator()(Job* job) const noexcept { Tagger::recycle(job); }
+};
+using UsedJob = std::unique_ptr<Job, Recycler>;
+
+std::string shown(double value) {
+  std::ostringstream text;
+  text.precision(3);
+  text << value;
+  return text.str();
+}
+
+BatchFrame frame_of(const Image& image) {
+  BatchFrame frame{};
+  frame.planes[0] = image.pixels.data();
+  frame.pitches[0] = std::int64_t{3} * image.width;
+  frame.width = image.width;
+  frame.height = image.height;
+  frame.format = PixelFormat::kBgr;
+  frame.crop = {0, 0, image.width, image.height};
+  return frame;
+}
+
+}  // namespace
+
+std::shared_ptr<Tagger> Tagger::open(const std::filesystem::path& plan, const TaggerOptions& options) {
+  const Bundle bundle = open_bundle(plan);
+  std::shared_ptr<Tagger> tagger(new Tagger(bundle, options, load_openvino(bundle, options.engine)));
+  tagger->self_test(bundle.golden);
+  return tagger;
+}
+
+Tagger::Tagger(const Bundle& bundle, const TaggerOptions& options, std::unique_ptr<Runner> runner)
+    : source_(bundle.source),
+      manifest_(bundle.manifest),
+      preprocess_(manifest_.input),
+      runner_(std::move(runner)),
+      process_(getpid()) {
+  for (const LabelSpec& label : manifest_.labels) {
+    names_.push_back(label.name.c_str());
+    const auto own = static_cast<float>(options.precise ? label.precise_threshold : label.threshold);
+    thresholds_.push_back(options.threshold != 0 ? options.threshold : own);
+  }
+  const EngineInfo& engine = runner_->info();
+  info_.name = manifest_.name.c_str();
+  info_.sha256 = manifest_.plan.sha256.c_str();
+  info_.backend = manifest_.backend.c_str();
+  info_.precision = engine.precision.c_str();
+  info_.threads = engine.threads;
+  info_.parallel = engine.parallel;
+  info_.label_count = names_.size();
+  info_.labels = names_.data();
+  info_.thresholds = thresholds_.data();
+  info_.input_width = manifest_.input.width;
+  info_.input_height = manifest_.input.height;
+  info_.map_rows = manifest_.attention.rows;
+  info_.map_columns = manifest_.attention.columns;
+}
+
+void Tagger::self_test(const Image& image) {
+  const UsedJob job(submit(frame_of(image)));
+  job->finish();
+  double difference = 0;
+  const std::vector<double>& golden = manifest_.golden.logits;
+  for (std::size_t i = 0; i < golden.size(); ++i) {
+    difference = std::max(difference, std::abs(static_cast<double>(job->logits()[i]) - golden[i]));
+  }
+  const std::string& precision = runner_->info().precision;
+  const auto tolerance = manifest_.golden.tolerance.find(precision);
+  if (tolerance == manifest_.golden.tolerance.end()) {
+    fail(PVLR_ERROR_SELF_TEST, source_, "a tolerance of the golden logits for " + precision, "none");
+  }
+  if (difference > tolerance->second) {
+    fail(PVLR_ERROR_SELF_TEST, source_, "golden logits within " + shown(tolerance->second) + " (" + precision + ")",
+         "a difference of " + shown(difference));
+  }
+}
+
+Job* Tagger::submit(const BatchFrame& frame) {
+  // The engine's threads do not exist in a forked child: an inference would never end.
+  if (getpid() != process_)
+    fail(PVLR_ERROR_INVALID_ARGUMENT, "tagger", "one opened in this process", "one from a fork");
+  UsedJob job(acquire().release());
+  job->start(frame, shared_from_this());
+  return job.release();
+}
+
+std::unique_ptr<Job> Tagger::acquire() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!idle_.empty()) {
+      std::unique_ptr<Job> job = std::move(idle_.back());
+      idle_.pop_back();
+      return job;
+    }
+    idle_.reserve(++jobs_);  // now, so that recycle() cannot fail
+  }
+  return std::make_unique<Job>(runner_->create_request(), *this);
+}
+
+void Tagger::recycle(Job* job) noexcept {
+  std::shared_ptr<Tagger> owner;  // may be the last one, and so outlives the job
+  std::unique_ptr<Job> used(job);
+  if (!used->recycle(&owner)) return;
+  const std::lock_guard<std::mutex> lock(owner->mutex_);
+  owner->idle_.push_back(std::move(used));
+}
+
+}  // namespace pvlr::runtime

@@ -1,0 +1,179 @@
+// Calls every function with bad input and checks code and message: bad_input PLAN FOLDER_WITHOUT_A_BUNDLE
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pvlr/pvlr.h"
+
+enum { kWidth = 7, kHeight = 5 };
+static unsigned char pixels[4 * kWidth * kHeight];
+static int checks = 0;
+
+// The call must fail with the code and a message that begins with the text.
+static void expect(int line, pvlr_status got, pvlr_status code, const char* message) {
+  ++checks;
+  if (got == code && strncmp(pvlr_last_error(), message, strlen(message)) == 0) return;
+  fprintf(stderr, "line %d: expected %d '%s', got %d '%s'\n", line, code, message, got, pvlr_last_error());
+  exit(1);
+}
+static void require(int line, int valid, const char* what) {
+  if (valid) return;
+  fprintf(stderr, "line %d: expected %s; the last error is '%s'\n", line, what, pvlr_last_error());
+  exit(1);
+}
+#define REFUSED(call, message) expect(__LINE__, call, PVLR_ERROR_INVALID_ARGUMENT, message)
+
+static pvlr_options options(void) {
+  pvlr_options options = {0};
+  options.struct_size = sizeof options;
+  return options;
+}
+
+static pvlr_frame frame(int32_t format) {
+  pvlr_frame frame = {0};
+  frame.struct_size = sizeof frame;
+  frame.format = format;
+  frame.width = kWidth;
+  frame.height = kHeight;
+  for (int i = 0; i < 3; ++i) {
+    frame.planes[i] = pixels;
+    frame.pitches[i] = 4 * kWidth;
+  }
+  return frame;
+}
+
+static void bad_options(const char* plan) {
+  pvlr_tagger* tagger = NULL;
+  pvlr_options bad;
+#define OPTION(member, value, message)                   \
+  do {                                                   \
+    bad = options();                                     \
+    bad.member = value;                                  \
+    tagger = (pvlr_tagger*)&bad;                         \
+    REFUSED(pvlr_open(plan, &bad, &tagger), message);    \
+    require(__LINE__, tagger == NULL, "a null pointer"); \
+  } while (0)
+  OPTION(struct_size, 0, "options.struct_size: expected 32, got 0");
+  OPTION(struct_size, sizeof bad - 1, "options.struct_size: expected 32, got 31");
+  OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 32, got 18446744073709551615");
+  OPTION(precision, "fp64", "options.precision: expected auto, fp32, bf16 or int8, got 'fp64'");
+  OPTION(precision, "int8", "options.precision: expected auto, fp32 or bf16, got int8");
+  OPTION(optimize, 2, "options.optimize: expected 0 to 1, got 2");
+  OPTION(optimize, -1, "options.optimize: expected 0 to 1, got -1");
+  OPTION(threads, -1, "options.threads: expected 0 to 1024, got -1");
+  OPTION(threads, INT32_MAX, "options.threads: expected 0 to 1024, got 2147483647");
+  OPTION(operating_point, 7, "options.operating_point: expected 0 to 1, got 7");
+  OPTION(threshold, -0.5F, "options.threshold: expected 0 to 1, got -0.5");
+  OPTION(threshold, 1.5F, "options.threshold: expected 0 to 1, got 1.5");
+  OPTION(threshold, NAN, "options.threshold: expected 0 to 1, got nan");
+
+  struct {
+    pvlr_options known;
+    size_t later;
+  } newer = {options(), 1};
+  newer.known.struct_size = sizeof newer;
+  REFUSED(pvlr_open(plan, &newer.known, &tagger), "options: expected members that libpvlr ");
+}
+
+static void bad_bundles(const char* plan, const char* folder) {
+  pvlr_tagger* tagger = NULL;
+  REFUSED(pvlr_open(plan, NULL, NULL), "tagger: expected a pointer, got null");
+  REFUSED(pvlr_open(NULL, NULL, &tagger), "plan: expected a pointer, got null");
+  expect(__LINE__, pvlr_open("", NULL, &tagger), PVLR_ERROR_NOT_FOUND,
+         ".json: expected a file of the bundle, got No such");
+  expect(__LINE__, pvlr_open(folder, NULL, &tagger), PVLR_ERROR_NOT_FOUND, folder);
+  // A message is cut, and never within a character.
+  char* const path = malloc(3001);
+  for (int i = 0; i < 3000; i += 2) memcpy(path + i, "\xC3\xA4", 2);
+  path[3000] = '\0';
+  expect(__LINE__, pvlr_open(path, NULL, &tagger), PVLR_ERROR_NOT_FOUND, "\xC3\xA4");
+  require(__LINE__, strlen(pvlr_last_error()) == 1022, "1022 bytes");
+  free(path);
+}
+
+static void bad_frames(pvlr_tagger* tagger) {
+  pvlr_job* job = NULL;
+  pvlr_frame bad = frame(PVLR_FORMAT_BGR);
+  REFUSED(pvlr_submit(NULL, &bad, &job), "tagger: expected a pointer, got null");
+  REFUSED(pvlr_submit(tagger, NULL, &job), "frame: expected a pointer, got null");
+  REFUSED(pvlr_submit(tagger, &bad, NULL), "job: expected a pointer, got null");
+#define FRAME(format, member, value, message)          \
+  do {                                                 \
+    bad = frame(format);                               \
+    bad.member = value;                                \
+    REFUSED(pvlr_submit(tagger, &bad, &job), message); \
+  } while (0)
+  FRAME(PVLR_FORMAT_BGR, struct_size, 8, "frame.struct_size: expected 80, got 8");
+  FRAME(PVLR_FORMAT_BGR, format, 0, "frame.format: expected a pvlr_format, got 0");
+  FRAME(PVLR_FORMAT_BGR, format, 8, "frame.format: expected a pvlr_format, got 8");
+  FRAME(PVLR_FORMAT_NV12, matrix, 2, "frame.matrix: expected a pvlr_matrix, got 2");
+  FRAME(PVLR_FORMAT_I420, range, -1, "frame.range: expected a pvlr_range, got -1");
+  const int32_t sides[] = {0, -1, 16385, INT32_MIN, INT32_MAX};
+  for (size_t i = 0; i < sizeof sides / sizeof *sides; ++i) {
+    FRAME(PVLR_FORMAT_GRAY, width, sides[i], "frame.width: expected 1 to 16384 pixels, got ");
+    FRAME(PVLR_FORMAT_GRAY, height, sides[i], "frame.height: expected 1 to 16384 pixels, got ");
+  }
+  FRAME(PVLR_FORMAT_BGR, planes[0], NULL, "frame.planes[0]: expected a plane of the format, got null");
+  FRAME(PVLR_FORMAT_NV12, planes[1], NULL, "frame.planes[1]: expected a plane of the format, got null");
+  FRAME(PVLR_FORMAT_I420, planes[2], NULL, "frame.planes[2]: expected a plane of the format, got null");
+  FRAME(PVLR_FORMAT_BGR, pitches[0], 0, "frame.pitches[0]: expected at least 21 bytes per row, got 0");
+  FRAME(PVLR_FORMAT_BGR, pitches[0], 20, "frame.pitches[0]: expected at least 21 bytes per row, got 20");
+  FRAME(PVLR_FORMAT_BGR, pitches[0], -20, "frame.pitches[0]: expected at least 21 bytes per row, got -20");
+  FRAME(PVLR_FORMAT_RGBA, pitches[0], 27, "frame.pitches[0]: expected at least 28 bytes per row, got 27");
+  FRAME(PVLR_FORMAT_NV12, pitches[1], 7, "frame.pitches[1]: expected at least 8 bytes per row, got 7");
+  FRAME(PVLR_FORMAT_I420, pitches[2], 3, "frame.pitches[2]: expected at least 4 bytes per row, got 3");
+  const int64_t pitches[] = {INT64_MIN, INT64_MAX, (1 << 30) + 1, -(1 << 30) - 1};
+  for (size_t i = 0; i < sizeof pitches / sizeof *pitches; ++i) {
+    FRAME(PVLR_FORMAT_BGR, pitches[0], pitches[i], "frame.pitches[0]: expected at most 1073741824 bytes per row, got ");
+    FRAME(PVLR_FORMAT_I420, pitches[1], pitches[i],
+          "frame.pitches[1]: expected at most 1073741824 bytes per row, got ");
+  }
+}
+
+static void bad_results(pvlr_tagger* tagger) {
+  pvlr_info info = {0};
+  REFUSED(pvlr_get_info(NULL, &info), "tagger: expected a pointer, got null");
+  REFUSED(pvlr_get_info(tagger, NULL), "info: expected a pointer, got null");
+  REFUSED(pvlr_get_info(tagger, &info), "info.struct_size: expected 88, got 0");
+  info.struct_size = sizeof info;
+  require(__LINE__, pvlr_get_info(tagger, &info) == PVLR_OK, "no error");
+
+  pvlr_result result = {0};
+  pvlr_frame good = frame(PVLR_FORMAT_BGR);
+  pvlr_job* job = NULL;
+  float map[8192];
+  const size_t size = (size_t)info.map_rows * (size_t)info.map_columns;
+  require(__LINE__, pvlr_submit(tagger, &good, &job) == PVLR_OK, "no error");
+  REFUSED(pvlr_wait(NULL, &result), "job: expected a pointer, got null");
+  REFUSED(pvlr_wait(job, NULL), "result: expected a pointer, got null");
+  REFUSED(pvlr_wait(job, &result), "result.struct_size: expected 64, got 0");
+  REFUSED(pvlr_map(NULL, 0, map, size), "job: expected a pointer, got null");
+  REFUSED(pvlr_map(job, info.label_count, map, size), "label: expected less than ");
+  REFUSED(pvlr_map(job, SIZE_MAX, map, size), "label: expected less than ");
+  REFUSED(pvlr_map(job, 0, NULL, size), "map: expected a pointer, got null");
+  REFUSED(pvlr_map(job, 0, map, size - 1), "capacity: expected at least ");
+  // The job is still good, without having been waited for.
+  require(__LINE__, pvlr_map(job, 0, map, size) == PVLR_OK, "no error");
+  double sum = 0;
+  for (size_t i = 0; i < size; ++i) sum += map[i];
+  require(__LINE__, fabs(sum - 1) < 1e-5, "a map that sums to 1");
+  pvlr_release(job);
+  pvlr_release(NULL);
+  pvlr_close(NULL);
+}
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  if (strcmp(pvlr_last_error(), "") != 0) return 3;
+  bad_bundles(argv[1], argv[2]);
+  bad_options(argv[1]);
+  pvlr_tagger* tagger = NULL;
+  require(__LINE__, pvlr_open(argv[1], NULL, &tagger) == PVLR_OK, "no error");
+  bad_frames(tagger);
+  bad_results(tagger);
+  pvlr_close(tagger);
+  printf("%d refused, ok\n", checks);
+  return 0;
+}

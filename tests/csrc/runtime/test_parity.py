@@ -1,0 +1,205 @@
+"""libpvlr computes what Tagger computes, bit for bit: logits, scores, tags and attention maps."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pvlr_sdk import Tagger, TagResult
+from pvlr_sdk.bundle.bundle import manifest_path
+
+from .conftest import ROOT, Runtime
+
+pytestmark = pytest.mark.slow
+
+PLANS = sorted([*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan")])
+PHOTOS = int(os.environ.get("PVLR_PARITY_PHOTOS", "40"))
+FORMATS = {"bgr": 1, "rgb": 2, "bgra": 3, "rgba": 4, "gray": 5, "nv12": 6, "i420": 7}
+U8 = NDArray[np.uint8]
+
+
+class Case(NamedTuple):
+    """A frame for Tagger, and the same pixels for C: three (offset, pitch), and the bytes."""
+
+    frame: U8
+    color: str
+    size: tuple[int, int]
+    planes: list[tuple[int, int]]
+    data: bytes
+
+    def line(self, path: Path) -> str:
+        name, *suffixes = self.color.split("-")
+        if self.frame.ndim == 2 and name in ("bgr", "rgb"):
+            name = "gray"
+        elif self.frame.ndim == 3 and self.frame.shape[2] == 4:
+            name += "a"
+        height, width = self.size
+        planes = [*self.planes, *[(0, 0)] * (3 - len(self.planes))]
+        numbers = [FORMATS[name], int("bt709" in suffixes), int("full" in suffixes), width, height, *sum(planes, ())]
+        return f"{' '.join(map(str, numbers))} {path}\n"
+
+
+def packed(frame: U8, color: str, gap: int = 0, *, upwards: bool = False) -> Case:
+    """Interleaved or grey pixels; rows have a gap between them, or lie bottom up."""
+    rows = frame.reshape(len(frame), -1)
+    pitch = rows.shape[1] + gap
+    data = np.pad(rows, ((0, 0), (0, gap)), constant_values=7)
+    offset = 0
+    if upwards:
+        data, offset, pitch = data[::-1], (len(rows) - 1) * pitch, -pitch
+    return Case(frame, color, (frame.shape[0], frame.shape[1]), [(offset, pitch)], data.tobytes())
+
+
+def nv12(frame: U8, color: str, gap: int = 0) -> Case:
+    """(height * 3 / 2, width) as one buffer with a gap after each row, which Tagger reads in place."""
+    height, width = frame.shape[0] * 2 // 3, frame.shape[1]
+    buffer = np.pad(frame, ((0, 0), (0, gap)), constant_values=7)
+    pitch = width + gap
+    return Case(buffer[:, :width], color, (height, width), [(0, pitch), (height * pitch, pitch)], buffer.tobytes())
+
+
+def i420(frame: U8, color: str, gap: int = 0) -> Case:
+    """(height * 3 / 2, width) as three planes, of other pitches and in another order."""
+    height, width = frame.shape[0] * 2 // 3, frame.shape[1]
+    luma, (u, v) = frame[:height], frame[height:].reshape(2, height // 2, width // 2)
+    planes, data = {}, b""
+    for index, plane, extra in ((2, v, gap), (0, luma, 2 * gap), (1, u, 3 * gap)):
+        planes[index] = len(data), plane.shape[1] + extra
+        data += np.pad(plane, ((0, 0), (0, extra)), constant_values=7).tobytes()
+    return Case(frame, color, (height, width), [planes[i] for i in range(3)], data)
+
+
+def even(image: U8) -> U8:
+    return image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+
+
+def photo_case(index: int, path: Path) -> Case:
+    """A photo in one of the formats, with one of the layouts."""
+    image = cv2.imread(str(path))
+    gap = (0, 1, 13)[index % 3]
+    as_i420 = cv2.cvtColor(even(image), cv2.COLOR_BGR2YUV_I420)
+    as_nv12 = as_i420.copy()
+    height = len(as_i420) * 2 // 3
+    as_nv12[height:] = as_i420[height:].reshape(2, -1).T.reshape(height // 2, -1)
+    return (
+        packed(image, "bgr", gap),
+        packed(np.ascontiguousarray(image[:, :, ::-1]), "rgb", gap, upwards=True),
+        packed(np.dstack([image, image[:, :, 0]]), "bgr"),
+        packed(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), "bgr", gap),
+        nv12(as_nv12, ("nv12", "nv12-bt709", "nv12-full")[index // 8 % 3], gap),
+        i420(as_i420, ("i420", "i420-bt709", "i420-bt709-full")[index // 8 % 3], gap),
+        packed(np.dstack([image[:, :, ::-1], image[:, :, 0]]), "rgb", gap),
+        packed(image, "bgr", upwards=True),
+    )[index % 8]
+
+
+def synthetic_cases() -> list[Case]:
+    """Sizes that photos do not have: single pixels and lines, odd sides, and more than the input's."""
+    random = np.random.default_rng(0)
+    sizes = [(1, 1), (1, 500), (333, 1), (7, 5), (289, 287), (1081, 1921)]
+    cases = [packed(random.integers(0, 256, (*size, 3), np.uint8), "bgr", 3) for size in sizes]
+    yuv = random.integers(0, 256, (3 * 23, 38), np.uint8)
+    return [*cases, *(nv12(yuv, f"nv12{s}", 5) for s in ("", "-bt709", "-full", "-bt709-full")), i420(yuv, "i420", 5)]
+
+
+@pytest.fixture(scope="session")
+def cases() -> list[Case]:
+    data = os.environ.get("PVLR_DATA")
+    paths = sorted(Path(data).glob("*/images/**/*.jpg")) if data else []
+    photos = paths[:: max(1, len(paths) // PHOTOS)][:PHOTOS]
+    return [*synthetic_cases(), *(photo_case(index, path) for index, path in enumerate(photos))]
+
+
+def result_bytes(tagger: Tagger, result: TagResult) -> bytes:
+    """What tag_frames writes."""
+    index = {name: position for position, name in enumerate(tagger.labels)}
+    tags = [np.uint64(index[tag.label]).tobytes() + np.float32([tag.score, tag.threshold]).tobytes() for tag in result]
+    maps = [result.attention(label, "grid").tobytes() for label in tagger.labels]
+    head = [result.logits.tobytes(), result.scores.tobytes(), np.uint64(len(result)).tobytes()]
+    return b"".join([*head, *tags, np.int32(result._region).tobytes(), *maps])
+
+
+def compare(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
+    lines = []
+    for number, case in enumerate(cases):
+        path = tmp_path / str(number)
+        path.write_bytes(case.data)
+        lines.append(case.line(path))
+    (tmp_path / "list").write_text("".join(lines))
+    runtime.run("tag_frames", plan, tmp_path / "list", tmp_path / "out")
+    got = (tmp_path / "out").read_bytes()
+    with Tagger(plan, allow_unsigned=True) as tagger:
+        for number, case in enumerate(cases):
+            expected = result_bytes(tagger, tagger.predict(case.frame, color=case.color))
+            assert got[: len(expected)] == expected, f"case {number}: {case.color}, {case.size}"
+            got = got[len(expected) :]
+    assert got == b""
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.parent.name)
+def test_results_are_those_of_the_tagger(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
+    compare(plan, runtime, cases, tmp_path)
+
+
+def test_letterboxed_frames(bundle: Path, runtime: Runtime, tmp_path: Path) -> None:
+    """All shipped models stretch; the golden image is square, so that letterbox leaves it as it is."""
+    manifest = json.loads(manifest_path(bundle).read_text())
+    manifest["input"] |= {"resize": "letterbox", "pad": [1.5, 2.5, 3.5], "std": [128.0, 128.0, 128.0]}
+    manifest_path(bundle).write_text(json.dumps(manifest))
+    compare(bundle, runtime, synthetic_cases(), tmp_path)
+
+
+def test_odd_sizes_are_the_same_in_nv12_and_i420(runtime: Runtime, tmp_path: Path) -> None:
+    """Tagger has no odd YUV frames."""
+    random = np.random.default_rng(1)
+    luma = random.integers(0, 256, 7 * 5, np.uint8)
+    chroma = random.integers(0, 256, (2, 4 * 3), np.uint8)
+    (tmp_path / "data").write_bytes(luma.tobytes() + chroma.tobytes() + chroma.T.tobytes())
+    planar = f"7 1 0 5 7 0 5 35 3 47 3 {tmp_path / 'data'}\n"
+    paired = f"6 1 0 5 7 0 5 59 6 0 0 {tmp_path / 'data'}\n"
+    (tmp_path / "list").write_text(planar + paired)
+    runtime.run("tag_frames", PLANS[0], tmp_path / "list", tmp_path / "out")
+    got = (tmp_path / "out").read_bytes()
+    assert got[: len(got) // 2] == got[len(got) // 2 :]
+
+
+def test_pvlr_tag_prints_the_tags_of_the_tagger(runtime: Runtime, tmp_path: Path) -> None:
+    image = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
+    cv2.imwrite(str(tmp_path / "cat.ppm"), image)
+    cv2.imwrite(str(tmp_path / "grey.pgm"), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    frames = [image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)]
+    plan = ROOT / "pvlr_sdk/models/pvlr-lite2-coco80"
+    out = runtime.run("pvlr-tag", "--scores", plan, tmp_path / "cat.ppm", tmp_path / "grey.pgm")
+    with Tagger(plan) as tagger:
+        for line, frame in zip(out.splitlines(), frames, strict=True):
+            expected = tagger.predict(frame).to_dict(all_scores=True)
+            got = json.loads(line)
+            assert {name: got[name] for name in ("tags", "scores", "plan")} == {
+                name: expected[name] for name in ("tags", "scores", "plan")
+            }
+    out = runtime.run("pvlr-tag", "--scores", "--precision", "fp32", "--threads", 1, plan, tmp_path / "cat.ppm")
+    with Tagger(plan, precision="fp32", num_threads=1) as tagger:
+        assert json.loads(out)["scores"] == tagger.predict(image).scores_by_label
+
+
+def test_pvlr_tag_reads_raw_frames(runtime: Runtime, tmp_path: Path) -> None:
+    """Two in one file."""
+    image = even(cv2.imread(str(ROOT / "docs/images/chelsea.jpg")))
+    yuv = np.concatenate([cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420) for frame in (image, image[:, ::-1])])
+    yuv.tofile(tmp_path / "raw")
+    height, width = image.shape[:2]
+    raw = ["--size", f"{width}x{height}", "--format", "i420", "--matrix", "bt709", "--threshold", "0.25"]
+    out = runtime.run("pvlr-tag", *raw, PLANS[0], tmp_path / "raw").splitlines()
+    assert len(out) == 2
+    with Tagger(PLANS[0], allow_unsigned=True) as tagger:
+        for index, line in enumerate(out):
+            frame = yuv[index * height * 3 // 2 :][: height * 3 // 2]
+            expected = tagger.predict(frame, color="i420-bt709", threshold=0.25).to_dict()["tags"]
+            assert (json.loads(line)["frame"], json.loads(line)["tags"]) == (index, expected)
