@@ -42,7 +42,7 @@ def main(
     """Compare the events of each clip with what is visible in it."""
     check_outputs(out)
     folder = data_folder(data)
-    with Tagger(plan, num_threads=threads) as tagger:
+    with Tagger(plan, num_threads=threads, operating_point="precise") as tagger:  # as `pvlr watch`
         clips: dict[str, dict[str, Any]] = {}
         scores = []
         for name, frames, truth in _clips(tagger, folder, split, count, seed):

@@ -189,5 +189,6 @@ def test_blank_frames_are_trained_on_without_any_label(write_config: Any) -> Non
     frames = np.stack([training.image(index) for index in range(len(plain), len(training))])
     assert frames.shape == (20, config.input.height, config.input.width, 3)
     brightness = frames.mean((1, 2, 3))
-    assert brightness.min() < 60 and brightness.max() > 190
+    assert brightness.min() < 60
+    assert brightness.max() > 190
     assert len({frame.tobytes() for frame in frames}) == 20
