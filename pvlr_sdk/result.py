@@ -240,10 +240,7 @@ class TagResult:
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 / (1 + exp(-logits)) as float32, without overflow.
-
-    In float64, and rounded once: libpvlr and every version of NumPy then give the same bits.
-    """
+    """1 / (1 + exp(-logits)) without overflow; in float64 and rounded once, so that libpvlr computes the same bits."""
     small = np.exp(-np.abs(logits.astype(np.float64)))
     scores: NDArray[np.float32] = (np.where(logits >= 0, 1, small) / (1 + small)).astype(np.float32)
     return scores

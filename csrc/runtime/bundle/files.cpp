@@ -44,7 +44,7 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t least, st
   const auto size = static_cast<std::uint64_t>(status.st_size);
   const auto check_size = [&](std::uint64_t got) {
     if (got >= least && got <= most) return;
-    const std::string expected = least == most ? std::to_string(most) : "at most " + std::to_string(most);
+    const std::string expected = (least == most ? "" : std::to_string(least) + " to ") + std::to_string(most);
     fail(PVLR_ERROR_INVALID_BUNDLE, path.string(), expected + " bytes", std::to_string(got));
   };
   check_size(size);

@@ -75,7 +75,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     """libpvlr under AddressSanitizer and UndefinedBehaviorSanitizer."""
     flags = f"-O1 -g1 {SANITIZE}"
-    return build(tmp_path_factory.mktemp("sanitized"), flags, "bad_input", "many_threads", "tag_frames")
+    return build(tmp_path_factory.mktemp("sanitized"), flags, "bad_input", "many_threads", "open_each", "tag_frames")
 
 
 @pytest.fixture

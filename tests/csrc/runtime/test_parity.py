@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pvlr_sdk import Tagger, TagResult
+from pvlr_sdk.bundle.bundle import manifest_path
 
 from .conftest import ROOT, Runtime
 
@@ -120,15 +121,12 @@ def result_bytes(tagger: Tagger, result: TagResult) -> bytes:
     """What tag_frames writes."""
     index = {name: position for position, name in enumerate(tagger.labels)}
     tags = [np.uint64(index[tag.label]).tobytes() + np.float32([tag.score, tag.threshold]).tobytes() for tag in result]
-    spec = tagger.info["input"]
     maps = [result.attention(label, "grid").tobytes() for label in tagger.labels]
-    region = np.int32([0, 0, spec["width"], spec["height"]])  # all shipped models stretch
     head = [result.logits.tobytes(), result.scores.tobytes(), np.uint64(len(result)).tobytes()]
-    return b"".join([*head, *tags, region.tobytes(), *maps])
+    return b"".join([*head, *tags, np.int32(result._region).tobytes(), *maps])
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.parent.name)
-def test_results_are_those_of_the_tagger(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
+def compare(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
     lines = []
     for number, case in enumerate(cases):
         path = tmp_path / str(number)
@@ -143,6 +141,19 @@ def test_results_are_those_of_the_tagger(plan: Path, runtime: Runtime, cases: li
             assert got[: len(expected)] == expected, f"case {number}: {case.color}, {case.size}"
             got = got[len(expected) :]
     assert got == b""
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.parent.name)
+def test_results_are_those_of_the_tagger(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
+    compare(plan, runtime, cases, tmp_path)
+
+
+def test_letterboxed_frames(bundle: Path, runtime: Runtime, tmp_path: Path) -> None:
+    """All shipped models stretch; the golden image is square, so that letterbox leaves it as it is."""
+    manifest = json.loads(manifest_path(bundle).read_text())
+    manifest["input"] |= {"resize": "letterbox", "pad": [1.5, 2.5, 3.5], "std": [128.0, 128.0, 128.0]}
+    manifest_path(bundle).write_text(json.dumps(manifest))
+    compare(bundle, runtime, synthetic_cases(), tmp_path)
 
 
 def test_odd_sizes_are_the_same_in_nv12_and_i420(runtime: Runtime, tmp_path: Path) -> None:
@@ -173,14 +184,22 @@ def test_pvlr_tag_prints_the_tags_of_the_tagger(runtime: Runtime, tmp_path: Path
             assert {name: got[name] for name in ("tags", "scores", "plan")} == {
                 name: expected[name] for name in ("tags", "scores", "plan")
             }
-        # Two raw frames in one file.
-        pair = image, image[:, ::-1]
-        yuv = np.concatenate([cv2.cvtColor(even(frame), cv2.COLOR_BGR2YUV_I420) for frame in pair])
-        yuv.tofile(tmp_path / "raw")
-        height, width = even(image).shape[:2]
-        raw = ["--size", f"{width}x{height}", "--format", "i420", "--matrix", "bt709", "--threshold", "0.25"]
-        out = runtime.run("pvlr-tag", *raw, plan, tmp_path / "raw")
-        for index, line in enumerate(out.splitlines()):
+    out = runtime.run("pvlr-tag", "--scores", "--precision", "fp32", "--threads", 1, plan, tmp_path / "cat.ppm")
+    with Tagger(plan, precision="fp32", num_threads=1) as tagger:
+        assert json.loads(out)["scores"] == tagger.predict(image).scores_by_label
+
+
+def test_pvlr_tag_reads_raw_frames(runtime: Runtime, tmp_path: Path) -> None:
+    """Two in one file."""
+    image = even(cv2.imread(str(ROOT / "docs/images/chelsea.jpg")))
+    yuv = np.concatenate([cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420) for frame in (image, image[:, ::-1])])
+    yuv.tofile(tmp_path / "raw")
+    height, width = image.shape[:2]
+    raw = ["--size", f"{width}x{height}", "--format", "i420", "--matrix", "bt709", "--threshold", "0.25"]
+    out = runtime.run("pvlr-tag", *raw, PLANS[0], tmp_path / "raw").splitlines()
+    assert len(out) == 2
+    with Tagger(PLANS[0], allow_unsigned=True) as tagger:
+        for index, line in enumerate(out):
             frame = yuv[index * height * 3 // 2 :][: height * 3 // 2]
             expected = tagger.predict(frame, color="i420-bt709", threshold=0.25).to_dict()["tags"]
             assert (json.loads(line)["frame"], json.loads(line)["tags"]) == (index, expected)

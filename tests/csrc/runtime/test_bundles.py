@@ -1,0 +1,236 @@
+"""libpvlr refuses bundles that are damaged, hostile or not for it, and names what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk.bundle.bundle import Bundle, labels_path, manifest_path
+from pvlr_sdk.errors import BundleError
+
+from .conftest import Runtime
+
+pytestmark = pytest.mark.slow
+
+OK, NOT_FOUND, INVALID, UNSUPPORTED, SELF_TEST = 0, 2, 3, 4, 5
+Open = Callable[[Path], tuple[int, str]]
+
+
+@contextlib.contextmanager
+def opener(runtime: Runtime) -> Iterator[Open]:
+    """Opens one plan after the other in one process: status and message."""
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([runtime.programs / "open_each"], text=True, env=environment, **pipes) as process:
+
+        def open_plan(plan: Path) -> tuple[int, str]:
+            process.stdin.write(f"{plan}\n")
+            process.stdin.flush()
+            status, _, message = process.stdout.readline().partition(" ")
+            return int(status), message.strip()
+
+        yield open_plan
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def write_manifest(plan: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = manifest_path(plan)
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def flip(data: bytes, position: int, bit: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 1 << bit]) + data[position + 1 :]
+
+
+def python_opens(plan: Path) -> bool:
+    try:
+        Bundle.open(plan)
+    except BundleError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", ["runtime", "sanitized"])
+def test_damage_is_refused(kind: str, request: pytest.FixtureRequest, bundle: Path) -> None:
+    """Flipped bits and cuts at 300 positions of the three files.
+
+    Nothing but a signature covers all of the manifest: a bit of it that Bundle.open does not notice may pass here too.
+    """
+    # For people only; Python checks them, and the library does not read them.
+    write_manifest(bundle, lambda manifest: (manifest.pop("built"), manifest.pop("measured")))
+    choose = random.Random(0)
+    unnoticed = 0
+    with opener(request.getfixturevalue(kind)) as open_plan:
+        for path in (bundle, manifest_path(bundle), labels_path(bundle)):
+            data = path.read_bytes()
+            for number in range(100):
+                position, cut = choose.randrange(len(data)), number % 3 == 0
+                path.write_bytes(data[:position] if cut else flip(data, position, choose.randrange(8)))
+                status, message = open_plan(bundle)
+                if status in (INVALID, UNSUPPORTED):
+                    assert str(bundle.with_suffix("")) in message
+                else:
+                    assert status in (OK, SELF_TEST)
+                    assert path.suffix == ".json"
+                    assert not cut
+                    assert python_opens(bundle)
+                    unnoticed += 1
+            path.write_bytes(data)
+        assert open_plan(bundle) == (OK, "")
+    assert unnoticed < 20
+
+
+def no_tolerance(manifest: dict[str, Any]) -> None:
+    manifest["golden"]["tolerance"] = {"int8": 0.1}
+
+
+def without(name: str) -> Callable[[dict[str, Any]], object]:
+    return lambda manifest: manifest.pop(name)
+
+
+def with_(value: object, *path: str | int) -> Callable[[dict[str, Any]], object]:
+    def change(manifest: Any) -> None:
+        for name in path[:-1]:
+            manifest = manifest[name]
+        manifest[path[-1]] = value
+
+    return change
+
+
+MANIFESTS = [
+    (lambda manifest: None, OK, ""),
+    (with_(3, "format"), UNSUPPORTED, ": expected manifest format 2 or older, got format 3"),
+    (with_("tensorrt", "backend"), UNSUPPORTED, ": expected a plan for the backend openvino, got one for tensorrt"),
+    (with_({}, "open"), UNSUPPORTED, ": expected a plan whose labels are part of it, got an open plan"),
+    (with_("onnxruntime", "backend"), INVALID, ".backend: expected one of openvino, tensorrt, got onnxruntime"),
+    (with_({}, "tensorrt"), INVALID, ".tensorrt: expected none for the backend openvino, got one"),
+    (without("input"), INVALID, ".input: expected a value, got none"),
+    (with_(1, "surprise"), INVALID, ': expected known members, got "surprise"'),
+    (with_(1, "input", "surprise"), INVALID, '.input: expected known members, got "surprise"'),
+    (with_(0, "input", "width"), INVALID, ".input.width: expected from 1 to 8192, got 0"),
+    (with_(2**63, "input", "width"), INVALID, ".input.width: expected an integer, got 9.22337e+18"),
+    (with_(288.5, "input", "height"), INVALID, ".input.height: expected an integer, got 288.5"),
+    (with_("crop", "input", "resize"), INVALID, ".input.resize: expected one of stretch, letterbox, got crop"),
+    (with_([1, 2], "input", "mean"), INVALID, ".input.mean: expected 3 numbers, got 2"),
+    (with_([1, 2, 0], "input", "std"), INVALID, ".input.std: expected numbers from 0.001 to 100000, got 0"),
+    (with_([], "labels"), INVALID, ".labels: expected 1 to 100000 labels, got 0"),
+    (with_({}, "labels"), INVALID, ".labels: expected a list, got object"),
+    (with_("cat", "labels", 0, "name"), INVALID, ".labels: expected distinct names, got 'cat' twice"),
+    (with_("\x1b[31m", "labels", 3, "name"), INVALID, ".labels.3.name: expected a text without control characters"),
+    (with_("\x00", "labels", 3, "name"), INVALID, ".labels.3.name: expected a text without control characters"),
+    (with_("\x85", "labels", 3, "name"), INVALID, ".labels.3.name: expected a text without control characters"),
+    (with_("zebra", "labels", 0, "name"), INVALID, "safetensors: expected the labels of the manifest, got others"),
+    (with_(1, "labels", 0, "threshold"), INVALID, ".labels.0.threshold: expected between 0 and 1, got 1"),
+    (with_(0.9, "labels", 0, "precise_threshold"), INVALID, ".labels.0.precise_threshold: expected none in format 1"),
+    (with_(2, "format"), INVALID, ".labels.0.precise_threshold: expected a value, got none"),
+    (with_("0" * 63 + "G", "files", "plan", "sha256"), INVALID, ".files.plan.sha256: expected 64 digits"),
+    (with_([0], "golden", "logits"), INVALID, ".golden.logits: expected 20 numbers, got 1"),
+    (with_([0] * 20, "golden", "logits"), SELF_TEST, ": expected golden logits within "),
+    (with_(0.2, "golden", "tolerance", "fp32"), INVALID, ".golden.tolerance.fp32: expected from 0 to 0.1, got 0.2"),
+    (no_tolerance, SELF_TEST, ": expected a tolerance of the golden logits for "),
+    (with_("?", "golden", "frame_png"), INVALID, ".golden.frame_png: expected a PNG in base64, got invalid base64"),
+    (with_("aGVsbG8h", "golden", "frame_png"), INVALID, ".golden.frame_png: expected a PNG, got "),
+    (with_("conv_9", "fp32_until"), INVALID, "engine.plan: expected a tensor named conv_9, got none"),
+    (with_(8, "attention", "rows"), INVALID, "engine.plan: expected similarity of shape [1,72,20], got [1,81,20]"),
+]
+
+
+def test_each_invalid_manifest_has_its_message(runtime: Runtime, bundle: Path) -> None:
+    original = manifest_path(bundle).read_text()
+    with opener(runtime) as open_plan:
+        for change, status, expected in MANIFESTS:
+            manifest_path(bundle).write_text(original)
+            write_manifest(bundle, change)
+            got, message = open_plan(bundle)
+            assert (got, expected in message) == (status, True), message
+        for text in ("", "[]", "{", "nan", "[" * 100_000, '{"format": 1e999}', '{"name": "\\ud800"}'):
+            manifest_path(bundle).write_text(text)
+            assert open_plan(bundle)[0] == INVALID
+
+
+def test_the_thresholds_of_an_operating_point(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
+    def lowest(manifest: dict[str, Any]) -> None:  # so that labels are tags
+        manifest["format"] = 2
+        for label in manifest["labels"]:
+            label |= {"threshold": 1e-7, "precise_threshold": 1e-6}
+
+    write_manifest(bundle, lowest)
+    (tmp_path / "frame").write_bytes(bytes(range(256)) * 3)
+    for options, expected in (((), 1e-7), (("--precise",), 1e-6), (("--precise", "--threshold", "1e-5"), 1e-5)):
+        out = runtime.run("pvlr-tag", *options, "--size", "16x16", bundle, tmp_path / "frame")
+        assert {tag["threshold"] for tag in json.loads(out)["tags"]} == {float(np.float32(expected))}
+
+
+def test_files_that_are_missing_or_of_another_kind(runtime: Runtime, bundle: Path) -> None:
+    with opener(runtime) as open_plan:
+        assert open_plan(bundle.parent) == (OK, "")
+        for path in (bundle, manifest_path(bundle), labels_path(bundle)):
+            data = path.read_bytes()
+            path.unlink()
+            assert open_plan(bundle) == (
+                NOT_FOUND,
+                f"{path}: expected a file of the bundle, got No such file or directory",
+            )
+            path.mkdir()
+            assert open_plan(bundle)[0] == NOT_FOUND
+            path.rmdir()
+            os.mkfifo(path)
+            assert open_plan(bundle) == (NOT_FOUND, f"{path}: expected a regular file, got another kind of file")
+            path.unlink()
+            path.write_bytes(data)
+
+
+def test_networks_that_are_not_those_of_a_plan(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
+    """With hashes that fit: what a builder of bundles could have made."""
+    onnx = pytest.importorskip("onnx")
+
+    def external(model: Any, location: str = "weights") -> None:
+        tensor = model.graph.initializer[0]
+        tensor.raw_data = tensor.raw_data or b"0"
+        onnx.external_data_helper.set_external_data(tensor, location=location)
+        tensor.ClearField("raw_data")
+
+    def subgraph(model: Any) -> None:
+        model.graph.node[0].attribute.append(onnx.helper.make_attribute("body", model.graph.__class__(name="x")))
+
+    def renamed(model: Any) -> None:
+        for node in model.graph.node:
+            node.input[:] = ["picture" if name == "image" else name for name in node.input]
+        model.graph.input[0].name = "picture"
+
+    original = bundle.read_bytes()
+    inside = "engine.plan: expected an ONNX network with its weights inside, got external data"
+    cases = [
+        (external, inside),
+        (lambda model: external(model, "*/_ORT_MEM_ADDR_/*"), inside),
+        (subgraph, inside),
+        (renamed, "engine.plan: expected one input named image, got other inputs"),
+        (lambda model: model.graph.node[5].__setattr__("op_type", "Unknown"), "engine.plan: expected an ONNX network"),
+        (lambda model: model.graph.output.pop(), "engine.plan: expected an output named similarity, got others"),
+    ]
+    changed = [b"\x08", b"hello", original[:-100]]
+    for change, _ in cases:
+        model = onnx.load_from_string(original)
+        change(model)
+        changed.append(model.SerializeToString())
+    expected = ["engine.plan: expected an ONNX network"] * 3 + [message for _, message in cases]
+    with opener(runtime) as open_plan:
+        for data, message in zip(changed, expected, strict=True):
+            bundle.write_bytes(data)
+            spec = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            write_manifest(bundle, with_(spec, "files", "plan"))
+            got = open_plan(bundle)
+            assert (got[0], message in got[1]) == (INVALID, True), got

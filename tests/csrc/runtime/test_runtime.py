@@ -1,0 +1,151 @@
+"""The C interface: bad input, threads, memory, and how a program finds the installed library."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import pytest
+
+from pvlr_sdk import Tagger, __version__
+from pvlr_sdk.cores import available_cores
+
+from .conftest import ROOT, Runtime, cmake
+
+pytestmark = pytest.mark.slow
+
+PLAN = ROOT / "models/pvlr-lite0-voc20/engine.plan"
+
+
+@pytest.mark.parametrize("kind", ["runtime", "sanitized"])
+def test_bad_input_is_an_error_that_names_it(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    assert request.getfixturevalue(kind).run("bad_input", PLAN, tmp_path).endswith(" refused, ok\n")
+
+
+@pytest.mark.parametrize("kind", ["runtime", "sanitized"])
+def test_threads_share_a_tagger(kind: str, request: pytest.FixtureRequest) -> None:
+    assert request.getfixturevalue(kind).run("many_threads", PLAN) == "0 wrong\n"
+
+
+def test_frames_are_read_within_their_planes(sanitized: Runtime, tmp_path: Path) -> None:
+    """Every format at odd sizes, with planes that end at their last pixel."""
+    lines = []
+    for width, height in ((1, 1), (2, 3), (5, 4), (31, 17)):
+        half = (width + 1) // 2, (height + 1) // 2
+        for code, planes in {
+            **{code: [(code_bytes * width, height)] for code, code_bytes in ((1, 3), (2, 3), (3, 4), (4, 4), (5, 1))},
+            6: [(width, height), (2 * half[0], half[1])],
+            7: [(width, height), half, half],
+        }.items():
+            numbers, size = [], 0
+            for pitch, rows in planes:
+                numbers += [size, pitch]
+                size += pitch * rows
+            path = tmp_path / str(len(lines))
+            path.write_bytes(bytes(size))
+            numbers += [0] * (6 - len(numbers))
+            lines.append(f"{code} 0 0 {width} {height} {' '.join(map(str, numbers))} {path}\n")
+    (tmp_path / "list").write_text("".join(lines))
+    sanitized.run("tag_frames", PLAN, tmp_path / "list", tmp_path / "out")
+
+
+def test_opening_and_closing_does_not_grow(runtime: Runtime) -> None:
+    resident = [int(line) for line in runtime.run("open_close", PLAN, 20).split()]
+    assert max(resident[-5:]) - min(resident[3:8]) < 1024  # KiB; the plan has 9 MB
+
+
+def test_nothing_is_allocated_once_warm(runtime: Runtime) -> None:
+    assert runtime.run("allocations", PLAN).startswith("own 0, engine ")
+    assert runtime.run("allocations", PLAN, "planted").startswith("own 1, engine ")
+
+
+def test_only_the_interface_is_exported(runtime: Runtime) -> None:
+    header = (ROOT / "csrc/include/pvlr/pvlr.h").read_text()
+    command = ["nm", "-D", "--defined-only", "--format=just-symbols", runtime.prefix / "lib/libpvlr.so"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert sorted(listed) == sorted(re.findall(r"PVLR_API [\w* ]+?(pvlr_\w+)\(", header))
+
+
+@pytest.mark.parametrize("quota", ["150000 100000", "250000 100000", "1000 100000", "max 100000", "", "0 0", None])
+def test_cores_are_counted_as_in_python(quota: str | None, cores_program: Path, tmp_path: Path) -> None:
+    (tmp_path / "root/a/b").mkdir(parents=True)
+    if quota is not None:
+        (tmp_path / "root/a/cpu.max").write_text(quota)
+    (tmp_path / "membership").write_text("1:cpu:/other\n0::/a/b\n")
+    arguments = tmp_path / "root", tmp_path / "membership"
+    got = subprocess.run([cores_program, *arguments], capture_output=True, text=True, check=True).stdout
+    assert int(got) == available_cores(*arguments)
+
+
+@pytest.fixture(scope="module")
+def cores_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cores")
+    main = '#include "runtime/cores.h"\n#include <cstdio>\n'
+    main += 'int main(int, char** v) { std::printf("%d", pvlr::runtime::available_cores(v[1], v[2])); }\n'
+    (folder / "main.cpp").write_text(main)
+    sources = [ROOT / "csrc/runtime/cores.cpp", folder / "main.cpp"]
+    subprocess.run(["c++", "-std=c++17", f"-I{ROOT / 'csrc'}", *sources, "-o", folder / "cores"], check=True)
+    return folder / "cores"
+
+
+@pytest.mark.parametrize("way", ["cmake", "pkg-config"])
+def test_the_example_of_the_page_builds_outside_of_the_tree(way: str, runtime: Runtime, tmp_path: Path) -> None:
+    page = (ROOT / "docs/cpp.md").read_text()
+    (source,) = re.findall(r"^```cpp\n(#include.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (script,) = re.findall(r"^```cmake\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "main.cpp").write_text(source)
+    (tmp_path / "CMakeLists.txt").write_text(script)
+    if way == "cmake":
+        cmake("-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={runtime.prefix}")
+        cmake("--build", tmp_path / "build")
+    else:
+        if not shutil.which("pkg-config"):
+            pytest.skip("no pkg-config on this machine")
+        (tmp_path / "build").mkdir()
+        find = f"PKG_CONFIG_PATH={runtime.prefix}/lib/pkgconfig pkg-config --cflags --libs pvlr"
+        command = (
+            f"c++ -std=c++17 {tmp_path}/main.cpp $({find}) -Wl,-rpath,{runtime.prefix}/lib -o {tmp_path}/build/tag"
+        )
+        subprocess.run(["sh", "-c", command], check=True)
+    image = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
+    (tmp_path / "frame.bgr").write_bytes(image.tobytes())
+    height, width = image.shape[:2]
+    command = [tmp_path / "build/tag", PLAN, "frame.bgr", str(width), str(height)]
+    out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    with Tagger(PLAN, allow_unsigned=True) as tagger:
+        assert out.split()[0] == tagger.predict(image)[0].label == "cat"
+
+
+def test_pvlr_tag_reports_what_it_cannot_read(runtime: Runtime, tmp_path: Path) -> None:
+    assert runtime.run("pvlr-tag", "--version").strip() == __version__
+    (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "deep.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
+    (tmp_path / "cut.ppm").write_bytes(b"P6 # a comment\n2 2\n255\n" + bytes(11))
+    (tmp_path / "huge.ppm").write_bytes(b"P6 2000000000 2000000000 255\n")
+    for name, message in {
+        "missing": "No such file or directory",
+        "empty": "the file is empty",
+        "text": "not a binary PPM or PGM; give the --size of raw frames",
+        "deep.ppm": "values beyond 255, or no pixels",
+        "cut.ppm": "the file ends within a frame",
+        "huge.ppm": "more than 16384 pixels a side",
+    }.items():
+        path = tmp_path / name
+        assert runtime.run("pvlr-tag", PLAN, path, status=1) == f"pvlr-tag: {path}: {message}\n"
+    for arguments, message in (
+        (["--size", "12", PLAN, "x"], "--size: expected WIDTHxHEIGHT, for example 1920x1080, got '12'"),
+        (
+            ["--format", "yuy2", PLAN, "x"],
+            "--format: expected one of bgr, rgb, bgra, rgba, gray, nv12, i420, got 'yuy2'",
+        ),
+        (["--threads", "many", PLAN, "x"], "--threads: expected a number, got 'many'"),
+        (["--threshold", "2", PLAN, "x"], "options.threshold: expected 0 to 1, got 2.000000"),
+        (["--unknown", PLAN, "x"], "unrecognized option '--unknown'"),
+        ([PLAN], "usage: pvlr-tag"),
+        ([tmp_path, "x"], "expected a file of the bundle, got No such file or directory"),
+    ):
+        assert message in runtime.run("pvlr-tag", *arguments, status=2)
