@@ -2,9 +2,9 @@
 
 Usage: run_pipelines.py PIPELINE...
 
-The sink is named ``sink``. Each line has the ``messages`` of pvlrtag, the ``buffers`` that reach the sink with their
-time, the ``metadata`` of pvlrtag and a checksum, and the ``error``. The buffers that reach an element ``before``, if
-there is one, are listed too, as are all resident bytes of the process at the time of each buffer.
+The sink is named ``sink``. Each line has the ``messages`` of pvlrtag, the ``buffers`` that reach the sink, and the
+``error`` or null. A buffer has its time, the ``metadata`` of pvlrtag, and the resident bytes of the process. If an
+element is named ``before``, the buffers that reach it are listed too, and buffers have a checksum and an address.
 """
 
 from __future__ import annotations
