@@ -4,7 +4,8 @@ Usage: run_pipelines.py PIPELINE...
 
 The sink is named ``sink``. Each line has the ``messages`` of pvlrtag, the ``buffers`` that reach the sink, and the
 ``error`` or null. A buffer has its time, the ``metadata`` of pvlrtag, and the resident bytes of the process. If an
-element is named ``before``, the buffers that reach it are listed too, and buffers have a checksum and an address.
+element is named ``before``, the buffers that reach it are listed too and kept, and buffers have a checksum and an
+address.
 """
 
 from __future__ import annotations
@@ -53,10 +54,14 @@ def run(text: str) -> dict[str, Any]:
     result: dict[str, Any] = {"messages": [], "before": [], "buffers": [], "error": None}
     pipeline = Gst.parse_launch(text)
     before, sink = pipeline.get_by_name("before"), pipeline.get_by_name("sink")
+    held = []  # which makes them read-only
 
     def watch(element: Any, pad: str, to: list[Any]) -> None:
         def probe(_: Any, info: Any) -> Any:
-            to.append(describe(info.get_buffer(), before is not None))
+            buffer = info.get_buffer()
+            to.append(describe(buffer, before is not None))
+            if element == before:
+                held.append(buffer)
             return Gst.PadProbeReturn.OK
 
         element.get_static_pad(pad).add_probe(Gst.PadProbeType.BUFFER, probe)
