@@ -25,10 +25,11 @@ target_include_directories(pvlr PRIVATE csrc
 target_link_libraries(pvlr PRIVATE
   $<BUILD_INTERFACE:pvlr_host> openvino::runtime OpenSSL::Crypto PNG::PNG nlohmann_json::nlohmann_json)
 target_compile_definitions(pvlr PRIVATE PVLR_VERSION="${PVLR_VERSION}")
-# Exports only what pvlr.h marks.
-target_link_options(pvlr PRIVATE -Wl,--no-undefined -Wl,--exclude-libs,ALL)
+# Exports only what pvlr.h declares: templates of OpenVINO and the standard library have symbols of their own.
+set(pvlr_exports "${CMAKE_CURRENT_SOURCE_DIR}/csrc/pvlr.map")
+target_link_options(pvlr PRIVATE -Wl,--no-undefined "-Wl,--version-script=${pvlr_exports}")
 set_target_properties(pvlr PROPERTIES VERSION "${PVLR_VERSION}" SOVERSION "${PVLR_API_VERSION}"
-  VISIBILITY_INLINES_HIDDEN ON INSTALL_RPATH_USE_LINK_PATH ON)
+  LINK_DEPENDS "${pvlr_exports}" INSTALL_RPATH_USE_LINK_PATH ON)
 
 add_executable(pvlr-tag csrc/programs/pvlr_tag/main.cpp csrc/programs/pvlr_tag/images.cpp csrc/programs/pvlr_tag/options.cpp)
 target_link_libraries(pvlr-tag PRIVATE pvlr nlohmann_json::nlohmann_json)

@@ -72,7 +72,7 @@ typedef enum pvlr_status {
   PVLR_ERROR_RUNTIME = 8  // the inference engine failed
 } pvlr_status;
 
-// The message of the last error in the calling thread, in UTF-8, for example
+// The message of the last error in the calling thread, for example
 // "frame.pitches[0]: expected at least 5760 bytes per row, got 1920". Empty before the first error. Valid until the
 // next error in this thread; at most 1023 bytes.
 PVLR_API const char* pvlr_last_error(void);

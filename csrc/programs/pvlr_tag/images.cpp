@@ -41,9 +41,8 @@ std::vector<Plane> planes_of(const RawLayout& layout) {
 
 FrameReader::FrameReader(const std::string& path, const std::optional<RawLayout>& raw)
     : file_(path, std::ios::binary), raw_(raw) {
-  if (!file_ || file_.peek() == std::ifstream::traits_type::eof()) {
-    throw std::runtime_error(errno != 0 ? std::generic_category().message(errno) : "the file is empty");
-  }
+  if (!file_) throw std::runtime_error(std::generic_category().message(errno));
+  if (file_.peek() == std::ifstream::traits_type::eof()) throw std::runtime_error("the file is empty");
 }
 
 bool FrameReader::next(pvlr_frame* frame) {

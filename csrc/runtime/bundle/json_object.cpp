@@ -33,8 +33,10 @@ std::string range_text(double least, double most) { return "from " + shown(least
 Json parse_json(const std::string& text, const std::string& source) {
   try {
     return Json::parse(text);
-  } catch (const Json::exception& error) {
-    runtime::fail(PVLR_ERROR_INVALID_BUNDLE, source, "valid JSON", error.what());
+  } catch (const Json::parse_error& error) {  // its message repeats bytes of the text, which may be anything
+    runtime::fail(PVLR_ERROR_INVALID_BUNDLE, source, "valid JSON", "an error at byte " + std::to_string(error.byte));
+  } catch (const Json::exception&) {
+    runtime::fail(PVLR_ERROR_INVALID_BUNDLE, source, "valid JSON", "a number that is too large");
   }
 }
 

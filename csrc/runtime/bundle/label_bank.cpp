@@ -21,8 +21,8 @@ std::vector<std::string> read_label_names(const std::string& data, const std::st
   const Json names = parse_json(text, source + ".names");
   try {
     return names.get<std::vector<std::string>>();
-  } catch (const Json::exception& error) {
-    fail(PVLR_ERROR_INVALID_BUNDLE, source + ".names", "a list of names", error.what());
+  } catch (const Json::exception&) {
+    fail(PVLR_ERROR_INVALID_BUNDLE, source + ".names", "a list of names", "something else");
   }
 }
 

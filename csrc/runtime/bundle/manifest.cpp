@@ -75,7 +75,7 @@ std::vector<LabelSpec> parse_labels(JsonObject& manifest, bool precise) {
 FileSpec parse_file(JsonObject object) {
   FileSpec file{static_cast<std::uint64_t>(object.integer("bytes", 1, std::int64_t{1} << 34)), object.text("sha256")};
   const bool hex = file.sha256.size() == 64 && file.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (!hex) object.fail("sha256", "64 digits in lower-case hex", file.sha256.substr(0, 80));
+  if (!hex) object.fail("sha256", "64 digits in lower-case hex", "something else");
   object.end();
   return file;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -15,6 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+# Leak detection needs ptrace, which containers often forbid. TBB must not load its parts with RTLD_DEEPBIND.
+ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "TBB_ENABLE_SANITIZERS": "1"}
 
 
 class Runtime(NamedTuple):
@@ -26,11 +29,8 @@ class Runtime(NamedTuple):
     def run(self, program: str, *arguments: object, status: int = 0) -> str:
         """What a test program prints, after checking its exit status."""
         path = self.prefix / "bin" / program if program == "pvlr-tag" else self.programs / program
-        # Leak detection needs ptrace, which containers often forbid.
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
-        done = subprocess.run(
-            [path, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=600, check=False
-        )
+        command = [path, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=600, check=False)
         assert done.returncode == status, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout if status == 0 else done.stderr
 
@@ -54,7 +54,8 @@ def build(folder: Path, flags: str = "", *programs: str) -> Runtime:
     if importlib.util.find_spec("openvino") is None:
         pytest.skip("no openvino, whose package has the headers")
     ninja = ["-GNinja"] if shutil.which("ninja") else []
-    common = [*ninja, f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_C_FLAGS={flags}"]
+    kind = "Sanitized" if flags else "Release"  # CMake knows the first only by its flags
+    common = [*ninja, f"-DCMAKE_BUILD_TYPE={kind}", f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_C_FLAGS={flags}"]
     prefix = folder / "prefix"
     options = ["-DPVLR_RUNTIME=ON", "-DPVLR_PYTHON=OFF", "-DPVLR_WERROR=ON", f"-DPython3_EXECUTABLE={sys.executable}"]
     cmake("-S", ROOT, "-B", folder / "library", *common, *options, f"-DCMAKE_INSTALL_PREFIX={prefix}")
@@ -65,17 +66,27 @@ def build(folder: Path, flags: str = "", *programs: str) -> Runtime:
     return Runtime(prefix, folder / "programs")
 
 
+def build_once(factory: pytest.TempPathFactory, name: str, flags: str = "", *programs: str) -> Runtime:
+    """The same for all workers of pytest-xdist: the others find everything up to date."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return build(folder, flags, *programs)
+
+
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     """libpvlr as it is installed."""
-    return build(tmp_path_factory.mktemp("libpvlr"))
+    return build_once(tmp_path_factory, "libpvlr")
 
 
 @pytest.fixture(scope="session")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     """libpvlr under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    flags = f"-O1 -g1 {SANITIZE}"
-    return build(tmp_path_factory.mktemp("sanitized"), flags, "bad_input", "many_threads", "open_each", "tag_frames")
+    flags = f"-O0 -g1 {SANITIZE}"
+    return build_once(tmp_path_factory, "sanitized", flags, "bad_input", "many_threads", "open_each", "tag_frames")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from pvlr_sdk.bundle.bundle import Bundle, labels_path, manifest_path
 from pvlr_sdk.errors import BundleError
 
-from .conftest import Runtime
+from .conftest import ENVIRONMENT, Runtime
 
 pytestmark = pytest.mark.slow
 
@@ -29,9 +29,8 @@ Open = Callable[[Path], tuple[int, str]]
 @contextlib.contextmanager
 def opener(runtime: Runtime) -> Iterator[Open]:
     """Opens one plan after the other in one process: status and message."""
-    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([runtime.programs / "open_each"], text=True, env=environment, **pipes) as process:
+    with subprocess.Popen([runtime.programs / "open_each"], text=True, env=ENVIRONMENT, **pipes) as process:
 
         def open_plan(plan: Path) -> tuple[int, str]:
             process.stdin.write(f"{plan}\n")
