@@ -1,0 +1,99 @@
+"""Runs GStreamer pipelines with the system's Python, one after the other, and prints a line of JSON for each.
+
+Usage: run_pipelines.py PIPELINE...
+
+The sink is named ``sink``. Each line has the ``messages`` of pvlrtag, the ``buffers`` that reach the sink, and the
+``error`` or null. A buffer has its time, the ``metadata`` of pvlrtag, and the resident bytes of the process. If an
+element is named ``before``, the buffers that reach it are listed too and kept, and buffers have a checksum and an
+address.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import zlib
+from typing import Any
+
+import gi
+
+gi.require_version("Gst", "1.0")
+from gi.repository import Gst  # noqa: E402
+
+PAGE = resource.getpagesize()
+
+
+def fields(structure: Any) -> dict[str, Any]:
+    """The fields of a structure of pvlrtag, which Python programs read in this way."""
+    values: dict[str, Any] = {"model": structure.get_string("model")}
+    for name in ("labels", "scores"):
+        _, array = structure.get_array(name)
+        values[name] = [array.get_nth(i) for i in range(array.n_values)]
+    for name in ("timestamp", "stream-time", "running-time", "duration"):
+        if structure.has_field(name):
+            values[name] = structure.get_uint64(name)[1]
+    return values
+
+
+def describe(buffer: Any, checksums: bool) -> dict[str, Any]:
+    """What a buffer has."""
+    meta = buffer.get_custom_meta("pvlr-tags")
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * PAGE
+    described = {"pts": buffer.pts, "metadata": meta and fields(meta.get_structure()), "resident": resident}
+    if checksums:
+        described["checksum"] = zlib.crc32(buffer.extract_dup(0, buffer.get_size()))
+        # The address of the GstMemory, which holds the pixels.
+        described["memory"] = hash(buffer.peek_memory(0))
+    return described
+
+
+def run(text: str) -> dict[str, Any]:
+    """Run a pipeline to its end, or to its first error."""
+    result: dict[str, Any] = {"messages": [], "before": [], "buffers": [], "error": None}
+    pipeline = Gst.parse_launch(text)
+    before, sink = pipeline.get_by_name("before"), pipeline.get_by_name("sink")
+    held = []  # which makes them read-only
+
+    def watch(element: Any, pad: str, to: list[Any]) -> None:
+        def probe(_: Any, info: Any) -> Any:
+            buffer = info.get_buffer()
+            to.append(describe(buffer, before is not None))
+            if element == before:
+                held.append(buffer)
+            return Gst.PadProbeReturn.OK
+
+        element.get_static_pad(pad).add_probe(Gst.PadProbeType.BUFFER, probe)
+
+    watch(sink, "sink", result["buffers"])
+    if before:
+        watch(before, "sink", result["before"])
+    bus = pipeline.get_bus()
+    pipeline.set_state(Gst.State.PLAYING)
+    wanted = Gst.MessageType.ELEMENT | Gst.MessageType.ERROR | Gst.MessageType.EOS
+    while (message := bus.timed_pop_filtered(120 * Gst.SECOND, wanted)) is not None:
+        if message.type == Gst.MessageType.ELEMENT:
+            if message.get_structure().get_name() == "pvlr-tags":
+                result["messages"].append(fields(message.get_structure()))
+            continue
+        if message.type == Gst.MessageType.ERROR:
+            error, _ = message.parse_error()
+            result["error"] = {
+                "from": message.src.get_factory().get_name(),
+                "domain": error.domain,
+                "text": error.message,
+            }
+        break
+    else:
+        result["error"] = {"from": "here", "text": "no message within two minutes"}
+    pipeline.set_state(Gst.State.NULL)
+    return result
+
+
+Gst.init(None)
+for argument in sys.argv[1:]:
+    try:
+        print(json.dumps(run(argument)), flush=True)
+    except gi.repository.GLib.Error as failure:  # the pipeline cannot be parsed or linked
+        print(json.dumps({"error": {"from": "parse", "text": failure.message}}), flush=True)

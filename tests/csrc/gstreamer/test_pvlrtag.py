@@ -1,0 +1,182 @@
+"""pvlrtag in real pipelines: its scores are those of Tagger; its properties, errors and memory; unchanged frames."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger
+
+from .conftest import ROOT, Plugin
+
+pytestmark = pytest.mark.slow
+
+PLAN = ROOT / "pvlr_sdk/models/pvlr-lite2-coco80/engine.plan"
+SMALL = ROOT / "models/pvlr-lite0-voc20/engine.plan"
+VIDEO = Path(os.environ.get("PVLR_DATA", "/none")) / "video/car-detection.mp4"
+PHOTO = f"filesrc location={ROOT / 'docs/images/chelsea.jpg'} ! jpegdec"  # 451 x 300
+# Through 16 bits: a conversion from 8 to 8 bits rounds down.
+CONVERT = "videoconvert ! video/x-raw,format=ARGB64 ! videoconvert ! video/x-raw,format="
+# All labels are tags.
+ALL = f"pvlrtag plan={SMALL} threshold=1e-30"
+TAG = f"pvlrtag plan={PLAN} threshold=1e-30 ! fakesink name=sink"
+PACKED = {"BGR": "bgr", "RGB": "rgb", "BGRA": "bgr", "RGBA": "rgb", "BGRx": "bgr", "RGBx": "rgb", "GRAY8": "bgr"}
+# In GStreamer's numbers, matrix 3 is BT.709 and 4 is BT.601, and range 1 is 0 to 255.
+COLORIMETRY = {"bt601": "", "bt709": "-bt709", "1:4:0:0": "-full", "1:3:0:0": "-bt709-full", "bt2020": "-bt709"}
+YUV = {
+    f"{layout},colorimetry={colorimetry}": layout.lower() + suffix
+    for layout in ("NV12", "I420")
+    for colorimetry, suffix in COLORIMETRY.items()
+}
+FRAME = 100_000_000  # nanoseconds
+CAPS = "video/x-raw,format=I420,width=322,height=242,framerate=10/1"
+
+
+def source(count: int, caps: str = CAPS) -> str:
+    return f"videotestsrc pattern=ball num-buffers={count} ! {caps}"
+
+
+def scores(result: dict[str, Any]) -> dict[str, float]:
+    """The scores of the only frame."""
+    (message,), (buffer,) = result["messages"], result["buffers"]
+    assert buffer["metadata"] == {name: message[name] for name in ("model", "labels", "scores")}
+    return dict(zip(message["labels"], message["scores"], strict=True))
+
+
+def test_scores_are_those_of_tagger(plugin: Plugin, tmp_path: Path) -> None:
+    """In every format and colorimetry, bit for bit."""
+    cases = {**PACKED, **YUV}
+    branches = [
+        f"{PHOTO} ! videocrop right=3 ! {CONVERT}{format_} ! tee name=t ! queue ! {TAG} "
+        f"t. ! queue ! filesink location={tmp_path / format_}"
+        for format_ in cases
+    ]
+    with Tagger(PLAN, threshold=0) as tagger:
+        for (format_, color), result in zip(cases.items(), plugin.run(*branches), strict=True):
+            assert result["error"] is None, format_
+            rows = 450 if format_ in YUV else 300
+            pixels = np.fromfile(tmp_path / format_, np.uint8).reshape(rows, 448, -1)
+            expected = {tag.label: tag.score for tag in tagger.predict(pixels.squeeze(), color=color)}
+            assert len(expected) == 80
+            assert scores(result) == expected, format_
+
+
+def test_bt601_and_bt709_have_the_scores_of_bgr(plugin: Plugin) -> None:
+    """The width is odd: rows are padded, and the last column has a chroma sample of its own."""
+    formats = ["BGR", *(format_ for format_ in YUV if format_.endswith(("bt601", "bt709")))]
+    pipelines = [f"{PHOTO} ! {CONVERT}{format_} ! {TAG}" for format_ in formats]
+    bgr, *others = map(scores, plugin.run(*pipelines))
+    assert len(bgr) == 80
+    assert max(bgr.values()) > 0.9
+    assert len(others) == 4
+    for format_, found in zip(formats[1:], others, strict=True):
+        assert found == pytest.approx(bgr, abs=0.01), format_
+
+
+@pytest.mark.skipif(not VIDEO.is_file(), reason="no $PVLR_DATA/video")
+def test_gst_launch_prints_the_tags_of_a_video(plugin: Plugin) -> None:
+    arguments = f"filesrc location={VIDEO} ! decodebin ! pvlrtag plan={PLAN} every=60 ! fakesink"
+    done = plugin.launch("-m", *arguments.split())
+    lines = [line for line in done.stdout.splitlines() if "pvlr-tags" in line]
+    assert len(lines) == 7, done.stdout + done.stderr
+    assert all('from element "pvlrtag0" (element): pvlr-tags, timestamp=' in line for line in lines)
+    assert "labels=(string)< car >, scores=(float)< 0.94" in lines[1]
+
+
+def test_one_in_every_buffers_is_tagged(plugin: Plugin) -> None:
+    (result,) = plugin.run(f"{source(8)} ! {ALL} every=3 ! fakesink name=sink")
+    assert result["error"] is None
+    times = [0, 3 * FRAME, 6 * FRAME]
+    assert [buffer["pts"] for buffer in result["buffers"]] == [i * FRAME for i in range(8)]
+    assert [buffer["pts"] for buffer in result["buffers"] if buffer["metadata"]] == times
+    for name in ("timestamp", "stream-time", "running-time"):
+        assert [message[name] for message in result["messages"]] == times
+    assert {message["duration"] for message in result["messages"]} == {FRAME}
+    assert {message["model"] for message in result["messages"]} == {"pvlr-lite0-voc20"}
+    for message in result["messages"]:
+        assert len(set(message["labels"])) == 20
+        assert message["scores"] == sorted(message["scores"], reverse=True)
+
+
+def test_labels_and_threshold_choose_the_tags(plugin: Plugin) -> None:
+    everything, some, none = plugin.run(
+        f"{source(1)} ! {ALL} ! fakesink name=sink",
+        f'{source(1)} ! {ALL} labels="tvmonitor, person" ! fakesink name=sink',
+        f"{source(1)} ! pvlrtag plan={SMALL.parent} threshold=1 ! fakesink name=sink",
+    )
+    (message,) = everything["messages"]
+    pairs = list(zip(message["labels"], message["scores"], strict=True))
+    (message,) = some["messages"]
+    expected = [pair for pair in pairs if pair[0] in ("person", "tvmonitor")]
+    assert list(zip(message["labels"], message["scores"], strict=True)) == expected
+    assert len(expected) == 2
+    (message,) = none["messages"]
+    assert (message["labels"], message["scores"]) == ([], [])
+
+
+def test_frames_are_neither_changed_nor_copied(plugin: Plugin) -> None:
+    """Not even those that other code holds, as behind a tee."""
+    (result,) = plugin.run(f"{source(4)} ! {ALL} name=before ! fakesink name=sink")
+    assert result["error"] is None
+    for before, after in zip(result["before"], result["buffers"], strict=True):
+        assert before["metadata"] is None
+        assert len(after["metadata"]["labels"]) == 20
+        for name in ("pts", "checksum", "memory"):
+            assert before[name] == after[name]
+
+
+def test_metadata_outlives_a_conversion(plugin: Plugin) -> None:
+    convert = "videoscale ! videoconvert ! video/x-raw,format=RGB,width=64,height=64"
+    (result,) = plugin.run(f"{source(2)} ! {ALL} ! {convert} ! fakesink name=sink")
+    assert [buffer["metadata"]["scores"] for buffer in result["buffers"]] == [
+        message["scores"] for message in result["messages"]
+    ]
+
+
+def test_errors(plugin: Plugin, tmp_path: Path) -> None:
+    for path in SMALL.parent.glob("engine.*"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "engine.labels.safetensors").write_bytes(b"damaged")
+    unknown = (
+        'labels: expected labels of pvlr-lite0-voc20, separated by commas, got "dragon". "pvlr labels PLAN" lists them.'
+    )
+    wide, planar = CAPS.replace("322", "20000"), CAPS.replace("I420", "Y444")
+    starts = {
+        f"{source(1)} ! pvlrtag": "plan: expected the path of a plan, got none",
+        f"{source(1)} ! pvlrtag plan=/none/engine.plan": "/none/engine.json: expected a file of the bundle",
+        f"{source(1)} ! pvlrtag plan={tmp_path}": "engine.labels.safetensors: expected ",
+        f"{source(1)} ! pvlrtag plan={SMALL} labels=cat,dragon": unknown,
+        f"{source(1)} ! pvlrtag plan={SMALL} labels=cat,": 'got ""',
+        f"filesrc location={SMALL} ! pvlrtag plan={SMALL}": "caps: expected video/x-raw, got none",
+        f"{source(1, wide)} ! pvlrtag plan={SMALL}": "frame.width: expected 1 to 16384",
+        f"{source(1, planar)} ! pvlrtag plan={SMALL}": "could not link",
+    }
+    cases = {f"{start} ! fakesink name=sink": text for start, text in starts.items()}
+    for (pipeline, text), result in zip(cases.items(), plugin.run(*cases), strict=True):
+        error = result["error"]
+        assert error is not None, pipeline
+        assert text in error["text"]
+        assert error["from"] == ("parse" if text == "could not link" else "pvlrtag"), pipeline
+
+
+def test_memory_does_not_grow(plugin: Plugin) -> None:
+    (result,) = plugin.run(f"{source(500)} ! pvlrtag plan={SMALL} threshold=1e-30 ! fakesink name=sink")
+    resident = [buffer["resident"] for buffer in result["buffers"]]
+    assert len(resident) == 500
+    assert max(resident[100:]) - resident[100] < 4e6
+
+
+def test_nothing_is_left_behind(plugin: Plugin) -> None:
+    """GStreamer's own tracer lists the objects that are still alive at the end."""
+    done = plugin.launch(
+        *f"{source(20)} ! tee name=t ! queue ! {ALL} ! fakesink t. ! queue ! fakesink".split(),
+        GST_TRACERS="leaks",
+        GST_DEBUG="GST_TRACER:7",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "object-alive, type-name=(string)Gst" not in done.stderr
