@@ -42,7 +42,7 @@ def entry(folder: Path) -> dict[str, Any]:
         "label_set": label_set,
         "input": [manifest["input"]["width"], manifest["input"]["height"]],
         "accuracy": [
-            {"data": data, "images": result["images"], "mAP": round(result["mAP"], 2)}
+            {"data": data, "images": result["images"], "mAP": round(result["mAP"], 3)}
             for data, result in results(manifest["name"], label_set)
         ],
         "ms": None,
