@@ -153,7 +153,7 @@ class LoadedPlan:
                 "tagger",
                 expected="a tagger created in this process",
                 got="one inherited through a fork",
-                hint='Create the tagger in each worker, or start workers with multiprocessing\'s "spawn" method.',
+                hint='Start workers with multiprocessing\'s "spawn" method, and create it in each worker.',
             )
         return backend
 

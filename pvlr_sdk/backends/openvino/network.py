@@ -68,9 +68,15 @@ def open_core() -> openvino.Core:
     another thread closed it, the next signal would end the process.
 
     Raises:
+        BackendError: a parent process had opened it before it forked this one.
         MissingPartError: it is not installed, or its libraries cannot be loaded.
     """
-    process = os.getpid()  # its threads do not exist in a forked child
+    process = os.getpid()
+    if any(other != process for other in _locks):
+        # The parent's threads do not exist here: loading a plan would never return.
+        expected, got = "a process that was not forked after OpenVINO was used", "a fork of one that had used it"
+        hint = 'Start workers with multiprocessing\'s "spawn" method, or create no tagger before the fork.'
+        raise errors.BackendError("tagger", expected=expected, got=got, hint=hint)
     try:
         with _locks.setdefault(process, Lock()):  # a cache alone lets two threads make one each
             return _core(process)
