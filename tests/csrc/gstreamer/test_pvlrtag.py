@@ -75,17 +75,17 @@ def test_bt601_and_bt709_have_the_scores_of_bgr(plugin: Plugin) -> None:
     assert max(bgr.values()) > 0.9
     assert len(others) == 4
     for format_, found in zip(formats[1:], others, strict=True):
-        assert found == pytest.approx(bgr, abs=0.01), format_
+        assert found == pytest.approx(bgr, abs=0.02), format_
 
 
 @pytest.mark.skipif(not VIDEO.is_file(), reason="no $PVLR_DATA/video")
 def test_gst_launch_prints_the_tags_of_a_video(plugin: Plugin) -> None:
-    arguments = f"filesrc location={VIDEO} ! decodebin ! pvlrtag plan={PLAN} every=60 ! fakesink"
+    arguments = f"filesrc location={VIDEO} ! decodebin ! pvlrtag plan={PLAN} threshold=0.95 every=60 ! fakesink"
     done = plugin.launch("-m", *arguments.split())
     lines = [line for line in done.stdout.splitlines() if "pvlr-tags" in line]
     assert len(lines) == 7, done.stdout + done.stderr
     assert all('from element "pvlrtag0" (element): pvlr-tags, timestamp=' in line for line in lines)
-    assert "labels=(string)< car >, scores=(float)< 0.94" in lines[1]
+    assert "labels=(string)< car >, scores=(float)< 0.99" in lines[1]
 
 
 def test_one_in_every_buffers_is_tagged(plugin: Plugin) -> None:
