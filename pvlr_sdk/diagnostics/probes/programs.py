@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 
-def output_of(program: str, *arguments: str, seconds: float = 10) -> str | None:
-    """What a program prints on stdout; None if it is not installed.
+def output_of(program: str, *arguments: str, seconds: float = 10, **variables: str) -> str | None:
+    """What a program prints on stdout, with further environment variables; None if it is not installed.
 
     Raises:
         RuntimeError: it fails; the message has its last line.
@@ -17,7 +18,14 @@ def output_of(program: str, *arguments: str, seconds: float = 10) -> str | None:
     path = shutil.which(program)
     if path is None:
         return None
-    done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=seconds, check=False)
+    done = subprocess.run(
+        [path, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env={**os.environ, **variables},
+    )
     if done.returncode != 0:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise RuntimeError(f"{program}: {lines[-1] if lines else f'exit status {done.returncode}'}")

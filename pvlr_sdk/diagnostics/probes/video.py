@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tempfile
 from typing import Any
 
 from .programs import output_of
@@ -25,7 +26,8 @@ def opencv() -> dict[str, Any]:
 
 def gstreamer() -> dict[str, Any] | None:
     """Version of GStreamer and its decoders of H.264, H.265 and JPEG; None if it is not installed."""
-    text = output_of("gst-inspect-1.0", seconds=30)
+    with tempfile.TemporaryDirectory() as folder:  # for what GStreamer caches, which would stay in the user's home
+        text = output_of("gst-inspect-1.0", seconds=30, GST_REGISTRY=f"{folder}/registry.bin")
     if text is None:
         return None
     there = set(re.findall(r"^\S+: +(\S+):", text, re.MULTILINE))
