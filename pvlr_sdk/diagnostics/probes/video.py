@@ -27,11 +27,12 @@ def opencv() -> dict[str, Any]:
 def gstreamer() -> dict[str, Any] | None:
     """Version of GStreamer and its decoders of H.264, H.265 and JPEG; None if it is not installed."""
     with tempfile.TemporaryDirectory() as folder:  # for what GStreamer caches, which would stay in the user's home
-        text = output_of("gst-inspect-1.0", seconds=30, GST_REGISTRY=f"{folder}/registry.bin")
+        registry = f"{folder}/registry.bin"
+        text = output_of("gst-inspect-1.0", seconds=30, GST_REGISTRY=registry)
+        version = output_of("gst-inspect-1.0", "--version", GST_REGISTRY=registry) or ""
     if text is None:
         return None
     there = set(re.findall(r"^\S+: +(\S+):", text, re.MULTILINE))
-    version = output_of("gst-inspect-1.0", "--version") or ""
     found = re.search(r"GStreamer (\S+)", version)
     return {
         "version": found[1] if found else None,
