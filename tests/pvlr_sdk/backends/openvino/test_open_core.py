@@ -17,7 +17,8 @@ def test_threads_that_ask_at_once_get_the_same(monkeypatch: pytest.MonkeyPatch) 
         return SimpleNamespace(Core=object)
 
     monkeypatch.setattr(network.runtimes, "openvino", import_slowly)
-    monkeypatch.setattr(network, "os", SimpleNamespace(getpid=lambda: -1))  # a process without one
+    monkeypatch.setattr(network, "os", SimpleNamespace(getpid=lambda: -1))  # a process without one,
+    monkeypatch.setattr(network, "_locks", {})  # whose parent has none either
     with ThreadPoolExecutor(4) as threads:
         cores = set(threads.map(lambda _: network.open_core(), range(4)))
     assert len(cores) == 1
