@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -136,7 +136,7 @@ def _photos(
 
 
 def _teach(
-    plan: Path, out: Path, photos: Photos, bank: LabelBank | None, report: Path, as_json: bool, **arguments: object
+    plan: Path, out: Path, photos: Photos, bank: LabelBank | None, report: Path, as_json: bool, **arguments: Any
 ) -> None:
     from ..evaluation.teaching import teach
     from ..evaluation.teaching.page import page
@@ -144,7 +144,7 @@ def _teach(
     from .screen import Screen, print_json, report_failed
 
     with Screen(len(photos.files), "Reading") as screen:
-        taught = teach(plan, photos, bank=bank, progress=screen.step, **arguments)  # type: ignore[arg-type]
+        taught = teach(plan, photos, bank=bank, progress=screen.step, **arguments)
     write_files({report: page(taught).encode(), out: taught.bank.to_bytes()})
     if as_json:
         print_json(taught.to_dict())
