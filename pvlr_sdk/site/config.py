@@ -8,8 +8,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -29,9 +31,34 @@ from .yaml_file import read_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 _HINT = "pvlr_sdk/site/site.yaml lists all keys."
-_EXPECTED = {"model_type": "a mapping of keys", "path_type": "a path", "tuple_type": "a list"}
+_EXPECTED = {
+    "model_type": "a mapping of keys",
+    "path_type": "a path",
+    "tuple_type": "a list",
+    "too_short": "at least one entry",
+    "string_pattern_mismatch": "a name of letters, digits, '_', '-' and '.', not first '.'",
+}
 """Of pydantic's kinds of errors whose own words are about Python."""
 
+
+def _no_switch(raw: Any) -> Any:
+    if isinstance(raw, bool):  # pydantic reads it as 0 or 1
+        raise ValueError("a number")
+    return raw
+
+
+def _collector(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("the URL of a collector, such as http://localhost:4318")
+    return url
+
+
+Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_no_switch)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -83,13 +110,13 @@ class ServeConfig(Section):
     """Where ``pvlr serve`` listens: see :class:`pvlr_sdk.serve.ServeSettings`. ``pvlr watch`` ignores it."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Port = 8000
     token: SecretStr | None = None
     token_file: ConfigPath | None = None
     names: tuple[str, ...] = ()
     tls_cert: ConfigPath | None = None
     tls_key: ConfigPath | None = None
-    probe_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    probe_port: Port | None = None
     max_connections: Annotated[int, Field(ge=8, le=10_000)] = 256
     max_connections_per_address: Annotated[int, Field(ge=4, le=10_000)] = 128
     audit_log: ConfigPath | None = None
@@ -99,8 +126,8 @@ class MetricsConfig(Section):
     """Where metrics go: ``port`` answers Prometheus (``pvlr watch``), ``otlp`` is the URL of a collector."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] | None = None
-    otlp: Annotated[str, Field(pattern=r"^https?://")] | None = Field(default=None, repr=False)
+    port: Port | None = None
+    otlp: Annotated[str, AfterValidator(_collector)] | None = Field(default=None, repr=False)
     interval: Annotated[float, Field(ge=0.1, le=3600)] = 15.0
 
 
@@ -142,7 +169,7 @@ class SiteConfig(Section):
     previous_plan: ConfigPath | None = None
     device: str = "auto"
     precision: str | None = None
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024), BeforeValidator(_no_switch)] | None = None
     operating_point: OperatingPoint = "precise"
     allow_unsigned: bool = False
     trust: ConfigPath | None = None
@@ -200,6 +227,8 @@ def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
     kind, context = first["type"], first.get("ctx", {})
     keys, written = _written_keys(raw, context.get("place", first["loc"]), missing=kind == "missing")
+    if first["loc"][-1:] == ("[key]",):  # the key is what is wrong, not its value
+        written = keys[-1]
     expected = _EXPECTED.get(kind) or first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     expected, got, hint = expected[0].lower() + expected[1:], repr(written), _HINT
     if kind == "missing":
