@@ -129,16 +129,12 @@ def precision_hint(core: openvino.Core, precision: str) -> str:
 
 
 def engine_options(hint: str, threads: int, throughput: bool) -> dict[str, Any]:
-    """OpenVINO's options; ``hint`` is the precision of what the network's own types leave open.
-
-    OpenVINO pins the threads of every process to the first cores: two processes with one thread each would share one.
-    Only a tagger that uses all cores is pinned, because that keeps its slowest frames short.
-    """
+    """OpenVINO's options; ``hint`` is the precision of what the network's own types leave open."""
     return {
         "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         "INFERENCE_PRECISION_HINT": hint,
         "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": not throughput and threads >= available_cores(),
+        "ENABLE_CPU_PINNING": not throughput and threads >= available_cores(),  # processes would share the first cores
     }
 
 
