@@ -33,10 +33,10 @@ ExecutionContext::ExecutionContext(const Engine& engine, const Shapes& shapes, s
     graph_ = capture();
     compute();
     synchronize();
-  } catch (const Error& error) {
-    if (error.code() == PVLR_ERROR_DEVICE_LOST) throw;
+  } catch (const Error&) {
     graph_.reset();
-    enqueue();  // checks that it works without a graph
+    synchronize();  // throws if the context is lost, which a failed capture need not show
+    enqueue();      // checks that it works without a graph
     synchronize();
   }
 }
@@ -87,7 +87,7 @@ void ExecutionContext::bind(std::int32_t batch) {
 void ExecutionContext::enqueue() {
   FirstError error;
   if (context_->enqueueV3(stream_.get())) return;
-  // TensorRT calls CUDA by itself; a lost context shows in any call.
+  // TensorRT calls CUDA by itself: if that has lost the context, waiting shows it.
   cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
   cuda::check(cudaStreamIsCapturing(stream_.get(), &capturing), "cudaStreamIsCapturing");
   if (capturing == cudaStreamCaptureStatusNone) synchronize();
