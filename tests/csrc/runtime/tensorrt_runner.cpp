@@ -128,16 +128,19 @@ void out_of_memory_at_open() {
   check_in_flight(tagger, expected);
 }
 
-void out_of_memory_at_enqueue() {
+void out_of_memory_at_inference(bool graphs) {
   World& world = fake_world();
-  world.captures_left = 0;
+  std::atomic<int>& left = graphs ? world.launches_left : world.enqueues_left;
+  if (!graphs) world.captures_left = 0;
   const pvlr::Tagger tagger = open_plan();
   const std::vector<Scores> expected = references(tagger, 5);
-  world.enqueues_left = 3;
+  left = 3;
   std::vector<pvlr::Job> jobs;  // two run, three wait; of these one is launched before memory runs out
   for (int i = 0; i < 5; ++i) jobs.push_back(tagger.submit(frame(i)));
   const char* const message =
-      "engine.plan: expected an inference in the GPU's free memory, got [enqueue] Requested 64 MiB: OutOfMemory";
+      graphs
+          ? "CUDA: expected enough free GPU memory, got cudaGraphLaunch: out of memory (CUDA error 2)"
+          : "engine.plan: expected an inference in the GPU's free memory, got [enqueue] Requested 64 MiB: OutOfMemory";
   for (int i = 0; i < 3; ++i) {
     expect(scores_of(std::move(jobs[static_cast<std::size_t>(i)])) == expected[static_cast<std::size_t>(i)], "scores");
   }
@@ -147,7 +150,7 @@ void out_of_memory_at_enqueue() {
   }
   jobs.clear();
   expect_error(PVLR_ERROR_OUT_OF_MEMORY, message, [&] { tagger.submit(frame(0)); });
-  world.enqueues_left = -1;
+  left = -1;
   check_in_flight(tagger, expected);
 }
 
@@ -157,9 +160,10 @@ void lost_context() {
   const pvlr::Tagger second = open_plan();
   std::vector<pvlr::Job> jobs;
   for (int i = 0; i < 5; ++i) jobs.push_back(first->submit(frame(i)));
-  pvlr::Job other = second.submit(frame(0));
   pvlr::Job finished = second.submit(frame(1));
   finished.wait();
+  std::vector<pvlr::Job> others;
+  for (int i = 0; i < 4; ++i) others.push_back(second.submit(frame(i)));
   world.waits_left = 0;
   const std::string message =
       "CUDA: expected a working context, got cudaEventSynchronize: an illegal memory access was encountered "
@@ -170,7 +174,7 @@ void lost_context() {
     expect_lost([&] { job.wait(); });
     expect_lost([&] { job.wait(); });
   }
-  expect_lost([&] { other.wait(); });
+  for (std::size_t i = others.size(); i-- > 0;) expect_lost([&] { others[i].wait(); });
   expect_lost([&] { first->submit(frame(0)); });
   expect_lost([&] { second.submit(frame(0)); });
   expect_lost([] { open_plan(); });
@@ -179,8 +183,8 @@ void lost_context() {
   first.reset();
 }
 
-void lost_context_at_open() {
-  fake_world().lost_in_capture = true;
+void lost_context_at_open(bool in_capture) {
+  (in_capture ? fake_world().lost_in_capture : fake_world().lost_in_enqueue) = true;
   for (int i = 0; i < 2; ++i) {
     expect_error(PVLR_ERROR_DEVICE_LOST, "(CUDA error 719). Restart the process", [] { open_plan(); });
   }
@@ -235,9 +239,11 @@ int main(int argc, char** argv) {
       {"without_graphs", without_graphs},
       {"batches", batches},
       {"out_of_memory_at_open", out_of_memory_at_open},
-      {"out_of_memory_at_enqueue", out_of_memory_at_enqueue},
+      {"out_of_memory_at_launch", [] { out_of_memory_at_inference(true); }},
+      {"out_of_memory_at_enqueue", [] { out_of_memory_at_inference(false); }},
       {"lost_context", lost_context},
-      {"lost_context_at_open", lost_context_at_open},
+      {"lost_context_at_open", [] { lost_context_at_open(false); }},
+      {"lost_context_in_capture", [] { lost_context_at_open(true); }},
       {"lost_context_in_threads", lost_context_in_threads},
       {"other_device", other_device},
   };

@@ -31,9 +31,11 @@ CASES = [
     "without_graphs",
     "batches",
     "out_of_memory_at_open",
+    "out_of_memory_at_launch",
     "out_of_memory_at_enqueue",
     "lost_context",
     "lost_context_at_open",
+    "lost_context_in_capture",
     "lost_context_in_threads",
     "other_device",
 ]

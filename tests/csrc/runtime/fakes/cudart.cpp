@@ -237,17 +237,14 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   return guarded([=] {
-    if (World::runs_out(&fake_world().captures_left)) return cudaErrorStreamCaptureUnsupported;
     stream->capturing = true;
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
-  return guarded([=] {
-    *status = stream->capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
-    return cudaSuccess;
-  });
+  *status = stream->capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  return cudaSuccess;  // also if the context is lost
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
@@ -277,6 +274,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   return guarded([=] {
+    if (World::runs_out(&fake_world().launches_left)) return cudaErrorMemoryAllocation;
     ++fake_world().graph_launches;
     for (const Work& work : executable->work) fake_enqueue(stream, work);
     return cudaSuccess;

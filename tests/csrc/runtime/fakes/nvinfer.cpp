@@ -82,12 +82,14 @@ struct ContextFunctions final : apiv::ExecutionContextStub {
   bool enqueueV3(cudaStream_t stream) noexcept override {
     const FakeCall inside;
     World& world = fake_world();
-    if (world.lost != 0) return refuse("Error Code 1: Cuda Runtime (an illegal memory access was encountered)");
-    if (fake_is_capturing(stream)) {
-      if (world.lost_in_capture) {
-        world.lost = cudaErrorLaunchFailure;
-        return refuse("Error Code 1: Cuda Runtime (unspecified launch failure)");
-      }
+    if (world.lost != 0) fake_fail("an inference in a lost context");
+    const bool capturing = fake_is_capturing(stream);
+    if (capturing ? world.lost_in_capture : world.lost_in_enqueue) {
+      world.lost = cudaErrorLaunchFailure;
+      return refuse("Error Code 1: Cuda Runtime (unspecified launch failure)");
+    }
+    if (capturing) {
+      if (World::runs_out(&world.captures_left)) return refuse("operation not permitted when stream is capturing");
     } else {
       ++world.enqueues;
       if (World::runs_out(&world.enqueues_left)) return refuse("[enqueue] Requested 64 MiB: OutOfMemory\n");

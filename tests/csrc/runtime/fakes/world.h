@@ -21,9 +21,11 @@ struct World {
   std::atomic<int> allocations_left{-1};
   std::atomic<int> contexts_left{-1};
   std::atomic<int> enqueues_left{-1};
+  std::atomic<int> launches_left{-1};  // of graphs
   std::atomic<int> waits_left{-1};     // then the context is lost
-  std::atomic<int> captures_left{-1};  // then a capture is refused
+  std::atomic<int> captures_left{-1};  // then the network cannot be captured
   std::atomic<bool> lost_in_capture{false};
+  std::atomic<bool> lost_in_enqueue{false};
   std::atomic<int> lost{0};  // the error of every call
 
   // Whether a fault that has so many left happens now, and from now on.
