@@ -9,21 +9,12 @@ if(NOT PVLR_CUDA)
   return()
 endif()
 
-# JetPack and the system packages install the headers in the compilers' search path.
-set(TENSORRT_ROOT "$ENV{TENSORRT_ROOT}" CACHE PATH "Folder with TensorRT's include/, unless the system has it")
-find_path(PVLR_TENSORRT_INCLUDE NvInferRuntime.h HINTS "${TENSORRT_ROOT}" PATH_SUFFIXES include)
+include(csrc/tensorrt.cmake)
 if(NOT PVLR_TENSORRT_INCLUDE)
   pvlr_leave_out_plugins("NvInferRuntime.h was not found; set TENSORRT_ROOT")
   return()
 endif()
 
-# "#define NV_TENSORRT_MAJOR 10", or with an intermediate TRT_MAJOR_ENTERPRISE.
-file(STRINGS "${PVLR_TENSORRT_INCLUDE}/NvInferVersion.h" pvlr_tensorrt_lines REGEX "^#define (NV_TENSORRT|TRT)_[A-Z_]+ [0-9]+")
-foreach(part MAJOR MINOR PATCH)
-  string(REGEX MATCH "(NV_TENSORRT_${part}|TRT_${part}_ENTERPRISE) ([0-9]+)" _ "${pvlr_tensorrt_lines}")
-  list(APPEND pvlr_tensorrt_parts "${CMAKE_MATCH_2}")
-endforeach()
-list(JOIN pvlr_tensorrt_parts "." PVLR_TENSORRT_VERSION)
 if(PVLR_TENSORRT_VERSION VERSION_LESS 10.0)
   pvlr_leave_out_plugins("${PVLR_TENSORRT_INCLUDE} has TensorRT ${PVLR_TENSORRT_VERSION}, and they need 10.0 or later")
   return()

@@ -1,5 +1,5 @@
 # libpvlr, the compiled runtime with a C interface, and the program pvlr-tag. Needs OpenVINO, whose package from PyPI has
-# headers, libraries and CMake files, and Debian's nlohmann-json3-dev, libssl-dev and libpng-dev.
+# headers, libraries and CMake files, and Debian's nlohmann-json3-dev, libssl-dev and libpng-dev. TensorRT is optional.
 if(NOT OpenVINO_DIR)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   execute_process(
@@ -19,11 +19,16 @@ file(STRINGS csrc/include/pvlr/pvlr.h PVLR_API_VERSION REGEX "^#define PVLR_API_
 string(REGEX MATCH "[0-9]+" PVLR_API_VERSION "${PVLR_API_VERSION}")
 
 file(GLOB_RECURSE pvlr_runtime_sources CONFIGURE_DEPENDS csrc/runtime/*.cpp)
+include(csrc/tensorrt_runner.cmake)
 add_library(pvlr SHARED ${pvlr_runtime_sources})
 target_include_directories(pvlr PRIVATE csrc
   PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/csrc/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(pvlr PRIVATE
   $<BUILD_INTERFACE:pvlr_host> openvino::runtime OpenSSL::Crypto PNG::PNG nlohmann_json::nlohmann_json)
+if("tensorrt" IN_LIST pvlr_backends)
+  target_include_directories(pvlr SYSTEM PRIVATE "${PVLR_TENSORRT_INCLUDE}" "${PVLR_CUDA_INCLUDE}")
+  target_link_libraries(pvlr PRIVATE "${PVLR_NVINFER}" "${PVLR_CUDART}" ${CMAKE_DL_LIBS})
+endif()
 target_compile_definitions(pvlr PRIVATE PVLR_VERSION="${PVLR_VERSION}")
 # Exports only what pvlr.h declares: templates of OpenVINO and the standard library have symbols of their own.
 set(pvlr_exports "${CMAKE_CURRENT_SOURCE_DIR}/csrc/pvlr.map")
@@ -43,9 +48,13 @@ foreach(target pvlr pvlr-tag)
 endforeach()
 
 install(TARGETS pvlr pvlr-tag EXPORT pvlr-targets)
+if(TARGET pvlr_plugins)  # libpvlr looks for it beside itself
+  install(TARGETS pvlr_plugins LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(FILES csrc/include/pvlr/pvlr.h csrc/include/pvlr/pvlr.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/pvlr)
 install(EXPORT pvlr-targets NAMESPACE pvlr:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pvlr FILE pvlr-config.cmake)
 write_basic_package_version_file(pvlr-config-version.cmake VERSION "${PVLR_VERSION}" COMPATIBILITY SameMinorVersion)
+list(JOIN pvlr_backends " " pvlr_backends)
 configure_file(csrc/pvlr.pc.in pvlr.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/pvlr-config-version.cmake" DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pvlr)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/pvlr.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

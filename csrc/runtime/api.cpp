@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #include "error.h"
@@ -70,18 +71,21 @@ TaggerOptions read_options(const pvlr_options* given) {
   const pvlr_options read = read_struct(given, "options");
   if (read.precision != nullptr) {
     const std::string precision(read.precision, strnlen(read.precision, 16));
-    const bool known = precision == "auto" || precision == "fp32" || precision == "bf16" || precision == "int8";
-    if (!known) refuse("options.precision", "auto, fp32, bf16 or int8", "'" + precision + "'");
+    constexpr const char* kKnown[] = {"auto", "fp32", "fp16", "bf16", "int8"};
+    const bool known = std::find(std::begin(kKnown), std::end(kKnown), precision) != std::end(kKnown);
+    if (!known) refuse("options.precision", "auto, fp32, fp16, bf16 or int8", "'" + precision + "'");
     options.engine.precision = precision;
   }
   check_range("options.optimize", read.optimize, PVLR_OPTIMIZE_THROUGHPUT);
   check_range("options.threads", read.threads, 1024);
   check_range("options.operating_point", read.operating_point, PVLR_OPERATING_POINT_PRECISE);
+  check_range("options.allow_unsigned", read.allow_unsigned, 1);
   if (!(read.threshold >= 0 && read.threshold <= 1)) {
     refuse("options.threshold", "0 to 1", std::to_string(read.threshold));
   }
   options.engine.throughput = read.optimize == PVLR_OPTIMIZE_THROUGHPUT;
   options.engine.threads = read.threads;
+  options.engine.allow_unsigned = read.allow_unsigned != 0;
   options.precise = read.operating_point == PVLR_OPERATING_POINT_PRECISE;
   options.threshold = read.threshold;
   return options;

@@ -30,10 +30,14 @@ void Job::start(const BatchFrame& frame, std::shared_ptr<Tagger> owner) {
 
 void Job::finish() {
   if (state_ == State::kFinished) return;
-  if (state_ == State::kFailed) fail(PVLR_ERROR_RUNTIME, "job", "one whose inference succeeded", "one that failed");
-  state_ = State::kFailed;  // unless it succeeds
-  request_->wait();
-  state_ = State::kRunning;
+  if (state_ == State::kFailed) std::rethrow_exception(failure_);
+  try {
+    request_->wait();
+  } catch (...) {
+    state_ = State::kFailed;
+    failure_ = std::current_exception();
+    throw;
+  }
   compute_scores();
   choose_tags();
   state_ = State::kFinished;

@@ -1,6 +1,7 @@
 // The inference of one frame, and its result.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <vector>
 
@@ -45,6 +46,7 @@ class Job {
   const Tagger& tagger_;
   std::shared_ptr<Tagger> owner_;  // while the caller has the job
   State state_ = State::kIdle;
+  std::exception_ptr failure_;  // of a job that failed while it was running
   Rectangle region_{};
   std::vector<float> scores_;
   std::vector<pvlr_tag> tags_;   // has room for all labels

@@ -7,7 +7,7 @@
 
 namespace pvlr::runtime {
 
-Preprocessor::Preprocessor(const InputSpec& spec) : spec_(spec), normalisation_{} {
+Preprocessor::Preprocessor(const InputSpec& spec, bool packed) : spec_(spec), packed_(packed), normalisation_{} {
   for (std::size_t c = 0; c < 3; ++c) {  // in double, and rounded once
     normalisation_.scale[c] = static_cast<float>(1 / spec.std[c]);
     normalisation_.bias[c] = static_cast<float>(-spec.mean[c] / spec.std[c]);
@@ -30,7 +30,7 @@ void Preprocessor::operator()(BatchFrame frame, float* input) const {
   frame.region = region(frame.width, frame.height);
   PreprocessParams params = frame_params(frame);
   params.dst = input;
-  params.channels_last = true;
+  params.channels_last = packed_;
   params.dst_width = spec_.width;
   params.dst_height = spec_.height;
   params.normalisation = normalisation_;

@@ -35,11 +35,15 @@ BatchFrame frame_of(const Image& image) {
   return frame;
 }
 
+std::unique_ptr<Runner> load(const Bundle& bundle, const EngineOptions& options) {
+  return bundle.manifest.tensorrt ? load_tensorrt(bundle, options) : load_openvino(bundle, options);
+}
+
 }  // namespace
 
 std::shared_ptr<Tagger> Tagger::open(const std::filesystem::path& plan, const TaggerOptions& options) {
   const Bundle bundle = open_bundle(plan);
-  std::shared_ptr<Tagger> tagger(new Tagger(bundle, options, load_openvino(bundle, options.engine)));
+  std::shared_ptr<Tagger> tagger(new Tagger(bundle, options, load(bundle, options.engine)));
   tagger->self_test(bundle.golden);
   return tagger;
 }
@@ -47,8 +51,8 @@ std::shared_ptr<Tagger> Tagger::open(const std::filesystem::path& plan, const Ta
 Tagger::Tagger(const Bundle& bundle, const TaggerOptions& options, std::unique_ptr<Runner> runner)
     : source_(bundle.source),
       manifest_(bundle.manifest),
-      preprocess_(manifest_.input),
       runner_(std::move(runner)),
+      preprocess_(manifest_.input, runner_->info().packed_input),
       process_(getpid()) {
   for (const LabelSpec& label : manifest_.labels) {
     names_.push_back(label.name.c_str());

@@ -45,8 +45,8 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
 
   const std::string source_;
   const Manifest manifest_;
-  const Preprocessor preprocess_;
   const std::unique_ptr<Runner> runner_;
+  const Preprocessor preprocess_;
   const pid_t process_;
   std::vector<float> thresholds_;
   std::vector<const char*> names_;

@@ -36,7 +36,13 @@
 //
 // Trust. The library verifies the integrity of a bundle (sizes, SHA-256, the result for its golden image), not its
 // origin: whoever can write the plan also decides what the inference engine parses. Verify the signature before a
-// bundle is deployed (`pvlr verify-signature engine.plan --trust KEYS`), and open only bundles that you trust.
+// bundle is deployed (`pvlr verify-signature engine.plan --trust KEYS`), and open only bundles that you trust. A plan
+// for TensorRT is code that runs in this process, so it is opened only with pvlr_options.allow_unsigned, or if the
+// environment variable PVLR_ALLOW_UNSIGNED is 1.
+//
+// GPUs. A library that was built with TensorRT also opens plans of the backend tensorrt, which run on device 0;
+// CUDA_VISIBLE_DEVICES selects it. A call leaves the current device of its thread as it is. After
+// PVLR_ERROR_DEVICE_LOST no plan runs on the GPU any more in this process: restart it.
 #pragma once
 
 #include <stddef.h>
@@ -65,11 +71,13 @@ typedef enum pvlr_status {
   PVLR_ERROR_INVALID_ARGUMENT = 1,  // an argument of the call: a null pointer, a size, a pitch, an unknown value
   PVLR_ERROR_NOT_FOUND = 2,         // a file of the bundle is missing or unreadable
   PVLR_ERROR_INVALID_BUNDLE = 3,    // a file of the bundle is not what the manifest says, or the manifest is invalid
-  PVLR_ERROR_UNSUPPORTED = 4,       // a bundle for another backend, device or version of the library
+  PVLR_ERROR_UNSUPPORTED = 4,       // a bundle for a backend, device or version that this library or machine lacks
   PVLR_ERROR_SELF_TEST = 5,         // this machine computes other results for the golden image than the builder did
   PVLR_ERROR_NON_FINITE = 6,        // the model computed NaN or infinity
-  PVLR_ERROR_OUT_OF_MEMORY = 7,
-  PVLR_ERROR_RUNTIME = 8  // the inference engine failed
+  PVLR_ERROR_OUT_OF_MEMORY = 7,     // of the CPU or the GPU
+  PVLR_ERROR_RUNTIME = 8,           // the inference engine failed
+  PVLR_ERROR_DEVICE_LOST = 9,       // a fault has broken the GPU's context: restart the process
+  PVLR_ERROR_NOT_SIGNED = 10        // a plan that is code, without pvlr_options.allow_unsigned
 } pvlr_status;
 
 // The message of the last error in the calling thread, for example
@@ -83,9 +91,9 @@ PVLR_API const char* pvlr_last_error(void);
 typedef struct pvlr_tagger pvlr_tagger;
 
 typedef enum pvlr_optimize {
-  PVLR_OPTIMIZE_LATENCY = 0,  // all threads share each inference: a single frame is done soonest
+  PVLR_OPTIMIZE_LATENCY = 0,  // all threads share each inference, or the smallest batch: a single frame is done soonest
   PVLR_OPTIMIZE_THROUGHPUT =
-      1  // several inferences run in parallel, on fewer threads each: keep several jobs in flight
+      1  // several inferences in parallel on fewer threads each, or the largest batch: keep several jobs in flight
 } pvlr_optimize;
 
 typedef enum pvlr_operating_point {
@@ -95,16 +103,18 @@ typedef enum pvlr_operating_point {
 
 typedef struct pvlr_options {
   size_t struct_size;
-  const char* precision;    // "auto", "fp32", "bf16" or "int8"; NULL: the plan's own
+  const char* precision;    // "auto", "fp32", "fp16", "bf16" or "int8"; NULL: the plan's own. TensorRT has no other
   int32_t optimize;         // a pvlr_optimize
-  int32_t threads;          // of the inference engine, at most 1024; 0: the cores that this process may use
+  int32_t threads;          // of the inference engine on a CPU, at most 1024; 0: the cores that this process may use
   int32_t operating_point;  // a pvlr_operating_point
   float threshold;          // of all labels, up to 1, in place of the plan's; 0: the plan's
+  int32_t allow_unsigned;   // 1: open a plan for TensorRT, which is code; this library verifies no signatures
 } pvlr_options;
 
 // Opens the bundle of a plan. Reads `plan` (or engine.plan in the folder `plan`) and, beside it, the manifest
 // <stem>.json and the label bank <stem>.labels.safetensors; verifies their sizes and hashes; compiles the network,
-// which takes about a second; and compares its logits for the golden image with those of the manifest.
+// which takes about a second, or loads the plan into TensorRT; and compares its logits for the golden image with those
+// of the manifest.
 //
 // `options` may be NULL. Close the tagger with pvlr_close.
 PVLR_API pvlr_status pvlr_open(const char* plan, const pvlr_options* options, pvlr_tagger** tagger);
@@ -118,8 +128,8 @@ typedef struct pvlr_info {
   size_t struct_size;
   const char* name;           // of the model
   const char* sha256;         // of the plan, in hex
-  const char* backend;        // "openvino"
-  const char* precision;      // that it computes in: "fp32", "bf16" or "int8"
+  const char* backend;        // "openvino" or "tensorrt"
+  const char* precision;      // that it computes in: "fp32", "fp16", "bf16" or "int8"
   int32_t threads;            // of the inference engine
   int32_t parallel;           // jobs in flight that keep the engine busy
   size_t label_count;         // C

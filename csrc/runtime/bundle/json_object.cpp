@@ -78,6 +78,12 @@ std::string JsonObject::choice(const std::string& name, const std::vector<std::s
   fail(name, "one of " + expected, value);
 }
 
+bool JsonObject::flag(const std::string& name) {
+  const Json& value = member(name);
+  if (!value.is_boolean()) fail(name, "true or false", value.type_name());
+  return value.get<bool>();
+}
+
 double JsonObject::number(const std::string& name, double least, double most) {
   const Json& value = member(name);
   if (!value.is_number()) fail(name, "a number", value.type_name());

@@ -26,6 +26,7 @@ class JsonObject {
   // A text without control characters, of at least one byte.
   std::string text(const std::string& name);
   std::string choice(const std::string& name, const std::vector<std::string>& choices);
+  bool flag(const std::string& name);
   double number(const std::string& name, double least, double most);
   std::int64_t integer(const std::string& name, std::int64_t least, std::int64_t most);
   // `count` numbers; 0: any number of them.

@@ -1,6 +1,7 @@
 #include "manifest.h"
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_set>
 
 #include "json_object.h"
@@ -12,6 +13,7 @@ namespace {
 constexpr std::int64_t kNewestFormat = 2;  // has precise thresholds
 constexpr std::int64_t kMaxSide = 8192;
 constexpr std::size_t kMaxLabels = 100'000;
+constexpr double kMaxBatch = 65536;
 constexpr double kFp32Tolerance = 0.1;
 constexpr double kLeastTolerance = 0.5;
 
@@ -97,16 +99,59 @@ GoldenSpec parse_golden(JsonObject object, std::size_t labels) {
   return golden;
 }
 
+// Numbers with dots between them.
+std::string parse_version(JsonObject& object, const std::string& name, std::size_t most_parts) {
+  const std::string text = object.text(name);
+  std::size_t parts = 0;
+  std::size_t digits = 0;
+  for (const char c : text + ".") {
+    if (c != '.' && (c < '0' || c > '9' || ++digits > 6)) object.fail(name, "numbers with dots between them", text);
+    if (c != '.') continue;
+    if (digits == 0) object.fail(name, "numbers with dots between them", text);
+    digits = 0;
+    ++parts;
+  }
+  if (parts < 2 || parts > most_parts) object.fail(name, "2 to " + std::to_string(most_parts) + " numbers", text);
+  return text;
+}
+
+std::array<std::int32_t, 3> parse_batch(JsonObject& object) {
+  const std::vector<double> sizes = object.numbers("batch", 3, 1, kMaxBatch);
+  const bool whole = std::all_of(sizes.begin(), sizes.end(), [](double size) { return size == std::floor(size); });
+  if (!whole || !std::is_sorted(sizes.begin(), sizes.end())) object.fail("batch", "rising whole numbers", "others");
+  std::array<std::int32_t, 3> batch{};
+  for (std::size_t i = 0; i < batch.size(); ++i) batch[i] = static_cast<std::int32_t>(sizes[i]);
+  return batch;
+}
+
+TensorRtSpec parse_tensorrt(JsonObject object) {
+  const auto number = [&object](const std::string& name, std::int32_t least, std::int32_t otherwise) {
+    object.skip(name);
+    return object.has(name) ? static_cast<std::int32_t>(object.integer(name, least, INT32_MAX)) : otherwise;
+  };
+  TensorRtSpec spec{};
+  spec.version = parse_version(object, "version", 4);
+  spec.capability = parse_version(object, "capability", 2);
+  spec.gpu = object.text("gpu");
+  spec.multiprocessors = number("multiprocessors", 1, 0);
+  spec.machine = object.text("machine");
+  spec.hardware = object.has("hardware") ? object.choice("hardware", {"this", "capability", "ampere+"}) : "this";
+  spec.version_compatible = object.has("version_compatible") && object.flag("version_compatible");
+  spec.batch = object.has("batch") ? parse_batch(object) : std::array<std::int32_t, 3>{1, 1, 1};
+  if (object.has("attention")) object.choice("attention", {"native", "fused"});
+  if (object.has("plugins")) spec.plugins = object.text("plugins");
+  object.skip("plugins");
+  spec.dla = number("dla", 0, -1);
+  object.end();
+  return spec;
+}
+
 // Refuses what is valid, but not for this version of the library.
 std::int64_t check_supported(JsonObject& manifest, const std::string& source) {
   const std::int64_t format = manifest.has("format") ? manifest.integer("format", 1, INT32_MAX) : 1;
   if (format > kNewestFormat) {
     fail(PVLR_ERROR_UNSUPPORTED, source, "manifest format " + std::to_string(kNewestFormat) + " or older",
          "format " + std::to_string(format));
-  }
-  const std::string backend = manifest.choice("backend", {"openvino", "tensorrt"});
-  if (backend != "openvino") {
-    fail(PVLR_ERROR_UNSUPPORTED, source, "a plan for the backend openvino", "one for " + backend);
   }
   if (manifest.has("open")) {
     fail(PVLR_ERROR_UNSUPPORTED, source, "a plan whose labels are part of it", "an open plan");
@@ -123,10 +168,14 @@ Manifest parse_manifest(const std::string& text, const std::string& source) {
   const std::int64_t format = check_supported(object, source);
   Manifest manifest{};
   manifest.name = object.text("name");
-  manifest.backend = object.text("backend");
-  if (object.has("tensorrt")) object.fail("tensorrt", "none for the backend openvino", "one");
+  manifest.backend = object.choice("backend", {"openvino", "tensorrt"});
+  const bool tensorrt = manifest.backend == "tensorrt";
+  if (tensorrt) manifest.tensorrt = parse_tensorrt(object.object("tensorrt"));
+  if (!tensorrt && object.has("tensorrt")) object.fail("tensorrt", "none for the backend openvino", "one");
   object.skip("tensorrt");
-  manifest.precision = object.has("precision") ? object.choice("precision", {"auto", "fp32", "bf16", "int8"}) : "auto";
+  std::vector<std::string> precisions = {"auto", "fp32", "bf16", "int8"};
+  if (tensorrt) precisions.emplace_back("fp16");
+  manifest.precision = object.has("precision") ? object.choice("precision", precisions) : "auto";
   if (object.has("fp32_until")) manifest.fp32_until = object.text("fp32_until");
   object.skip("fp32_until");
   manifest.input = parse_input(object.object("input"));

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,20 @@ struct InputSpec {
   std::array<double, 3> mean;
   std::array<double, 3> std;
   std::array<double, 3> pad;
+};
+
+// What a TensorRT plan was built with, which determines where it runs.
+struct TensorRtSpec {
+  std::string version;     // of TensorRT
+  std::string capability;  // of the GPU
+  std::string gpu;
+  std::int32_t multiprocessors;  // of the GPU; 0: unknown
+  std::string machine;           // the processor as in uname
+  std::string hardware;          // "this", "capability" or "ampere+"
+  bool version_compatible;
+  std::array<std::int32_t, 3> batch;  // the smallest, the usual and the largest one
+  std::string plugins;                // the version of the plugin library; empty: none is needed
+  std::int32_t dla;                   // the core of the deep learning accelerator; -1: none
 };
 
 // A label's map: the softmax over rows * columns tokens of alpha * similarity.
@@ -53,7 +68,8 @@ struct Manifest {
   std::string name;
   std::string backend;
   std::string precision;
-  std::string fp32_until;  // the tensor up to which a bf16 engine computes in fp32; empty: none
+  std::string fp32_until;                // the tensor up to which a bf16 engine computes in fp32; empty: none
+  std::optional<TensorRtSpec> tensorrt;  // of the backend tensorrt only
   InputSpec input;
   AttentionSpec attention;
   std::vector<LabelSpec> labels;

@@ -10,12 +10,13 @@
 
 namespace pvlr::runtime {
 
-// The buffers of one inference; belongs to one thread at a time. All functions may throw Error (PVLR_ERROR_RUNTIME).
+// The buffers of one inference; belongs to one thread at a time. All functions may throw Error.
 class Request {
  public:
   virtual ~Request() = default;
 
-  // (height, width, 3), normalised, in RGB order. Written before start().
+  // The normalised frame in RGB order, (height, width, 3) or (3, height, width): EngineInfo::packed_input. Written
+  // before start().
   virtual float* input() = 0;
   // Starts the inference and returns before it has ended.
   virtual void start() = 0;
@@ -26,15 +27,17 @@ class Request {
 };
 
 struct EngineOptions {
-  std::string precision;  // "auto", "fp32", "bf16" or "int8"; empty: the plan's own
+  std::string precision;  // "auto", "fp32", "fp16", "bf16" or "int8"; empty: the plan's own
   bool throughput;
   std::int32_t threads;  // 0: the cores that this process may use
+  bool allow_unsigned;   // load a plan that is code
 };
 
 struct EngineInfo {
   std::string precision;  // that it computes in: a key of the manifest's golden.tolerance
   std::int32_t threads;
   std::int32_t parallel;  // concurrent inferences that keep it busy
+  bool packed_input;      // the input has the values of a pixel together; else it has three planes
 };
 
 // A loaded network. Safe to use from several threads at once.
@@ -49,5 +52,11 @@ class Runner {
 // Loads a plan of the backend openvino. Throws Error: PVLR_ERROR_INVALID_BUNDLE if the plan is not a PVLR network,
 // PVLR_ERROR_UNSUPPORTED if this machine does not run it in that precision, PVLR_ERROR_RUNTIME if it does not compile.
 std::unique_ptr<Runner> load_openvino(const Bundle& bundle, const EngineOptions& options);
+
+// Loads a plan of the backend tensorrt. Throws Error: PVLR_ERROR_UNSUPPORTED if the plan does not run on this machine
+// or the library was built without TensorRT, PVLR_ERROR_NOT_SIGNED if it may not be loaded, PVLR_ERROR_INVALID_BUNDLE
+// if it is not a PVLR network, PVLR_ERROR_OUT_OF_MEMORY, PVLR_ERROR_DEVICE_LOST or PVLR_ERROR_RUNTIME if the GPU or
+// TensorRT fails.
+std::unique_ptr<Runner> load_tensorrt(const Bundle& bundle, const EngineOptions& options);
 
 }  // namespace pvlr::runtime

@@ -55,16 +55,18 @@ static void bad_options(const char* plan) {
     REFUSED(pvlr_open(plan, &bad, &tagger), message);    \
     require(__LINE__, tagger == NULL, "a null pointer"); \
   } while (0)
-  OPTION(struct_size, 0, "options.struct_size: expected 32, got 0");
-  OPTION(struct_size, sizeof bad - 1, "options.struct_size: expected 32, got 31");
-  OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 32, got 18446744073709551615");
-  OPTION(precision, "fp64", "options.precision: expected auto, fp32, bf16 or int8, got 'fp64'");
+  OPTION(struct_size, 0, "options.struct_size: expected 40, got 0");
+  OPTION(struct_size, sizeof bad - 1, "options.struct_size: expected 40, got 39");
+  OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 40, got 18446744073709551615");
+  OPTION(precision, "fp64", "options.precision: expected auto, fp32, fp16, bf16 or int8, got 'fp64'");
   OPTION(precision, "int8", "options.precision: expected auto, fp32 or bf16, got int8");
+  OPTION(precision, "fp16", "options.precision: expected auto, fp32 or bf16, got fp16");
   OPTION(optimize, 2, "options.optimize: expected 0 to 1, got 2");
   OPTION(optimize, -1, "options.optimize: expected 0 to 1, got -1");
   OPTION(threads, -1, "options.threads: expected 0 to 1024, got -1");
   OPTION(threads, INT32_MAX, "options.threads: expected 0 to 1024, got 2147483647");
   OPTION(operating_point, 7, "options.operating_point: expected 0 to 1, got 7");
+  OPTION(allow_unsigned, 2, "options.allow_unsigned: expected 0 to 1, got 2");
   OPTION(threshold, -0.5F, "options.threshold: expected 0 to 1, got -0.5");
   OPTION(threshold, 1.5F, "options.threshold: expected 0 to 1, got 1.5");
   OPTION(threshold, NAN, "options.threshold: expected 0 to 1, got nan");

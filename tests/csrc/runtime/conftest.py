@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.csrc.runtime import tensorrt_build
+from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
+
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -25,6 +28,7 @@ class Runtime(NamedTuple):
 
     prefix: Path
     programs: Path
+    cmake_folder: Path
 
     def run(self, program: str, *arguments: object, status: int = 0) -> str:
         """What a test program prints, after checking its exit status."""
@@ -41,8 +45,8 @@ def cmake(*arguments: object) -> None:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
-def build(folder: Path, flags: str = "", *programs: str) -> Runtime:
-    """Install libpvlr and build test programs, all of them by default."""
+def build(folder: Path, flags: str = "", *programs: str, tensorrt: Path | None = None) -> Runtime:
+    """Install libpvlr, with TensorRT if there are headers for it, and build test programs, all of them by default."""
     for tool in ("cmake", "c++", "cc"):
         if not shutil.which(tool):
             pytest.skip(f"no {tool} on this machine")
@@ -58,35 +62,48 @@ def build(folder: Path, flags: str = "", *programs: str) -> Runtime:
     common = [*ninja, f"-DCMAKE_BUILD_TYPE={kind}", f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_C_FLAGS={flags}"]
     prefix = folder / "prefix"
     options = ["-DPVLR_RUNTIME=ON", "-DPVLR_PYTHON=OFF", "-DPVLR_WERROR=ON", f"-DPython3_EXECUTABLE={sys.executable}"]
+    options += ["-DPVLR_TENSORRT=OFF"] if tensorrt is None else fakes_once(tensorrt, folder / "fakes")
     cmake("-S", ROOT, "-B", folder / "library", *common, *options, f"-DCMAKE_INSTALL_PREFIX={prefix}")
     cmake("--build", folder / "library")
     cmake("--install", folder / "library")
     cmake("-S", HERE, "-B", folder / "programs", *common, f"-DCMAKE_PREFIX_PATH={prefix}")
     cmake("--build", folder / "programs", *(["--target", *programs] if programs else []))
-    return Runtime(prefix, folder / "programs")
+    return Runtime(prefix, folder / "programs", folder / "library")
 
 
-def build_once(factory: pytest.TempPathFactory, name: str, flags: str = "", *programs: str) -> Runtime:
+def fakes_once(include: Path, folder: Path) -> list[str]:
+    """The fakes of TensorRT and CUDA; CMake's options that find them."""
+    if folder.exists():
+        return []  # CMake knows them
+    return tensorrt_build.build_fakes(include, folder)
+
+
+def build_once(
+    factory: pytest.TempPathFactory, name: str, flags: str = "", *programs: str, tensorrt: Path | None = None
+) -> Runtime:
     """The same for all workers of pytest-xdist: the others find everything up to date."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return build(folder, flags, *programs)
+        return build(folder, flags, *programs, tensorrt=tensorrt)
 
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """libpvlr as it is installed."""
+    """libpvlr as it is installed, without TensorRT."""
     return build_once(tmp_path_factory, "libpvlr")
 
 
 @pytest.fixture(scope="session")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """libpvlr under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    """libpvlr under AddressSanitizer and UndefinedBehaviorSanitizer, with TensorRT if there are headers for it."""
     flags = f"-O0 -g1 {SANITIZE}"
-    return build_once(tmp_path_factory, "sanitized", flags, "bad_input", "many_threads", "open_each", "tag_frames")
+    includes = tensorrt_includes() if find_cuda_include() else []
+    tensorrt = includes[-1] if includes else None
+    programs = "bad_input", "many_threads", "open_each", "tag_frames"
+    return build_once(tmp_path_factory, "sanitized", flags, *programs, tensorrt=tensorrt)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def with_(value: object, *path: str | int) -> Callable[[dict[str, Any]], object]
 MANIFESTS = [
     (lambda manifest: None, OK, ""),
     (with_(3, "format"), UNSUPPORTED, ": expected manifest format 2 or older, got format 3"),
-    (with_("tensorrt", "backend"), UNSUPPORTED, ": expected a plan for the backend openvino, got one for tensorrt"),
+    (with_("tensorrt", "backend"), INVALID, ".tensorrt: expected a value, got none"),
     (with_({}, "open"), UNSUPPORTED, ": expected a plan whose labels are part of it, got an open plan"),
     (with_("onnxruntime", "backend"), INVALID, ".backend: expected one of openvino, tensorrt, got onnxruntime"),
     (with_({}, "tensorrt"), INVALID, ".tensorrt: expected none for the backend openvino, got one"),

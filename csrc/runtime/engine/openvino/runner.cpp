@@ -49,6 +49,7 @@ class OpenVinoRunner final : public Runner {
  public:
   OpenVinoRunner(ov::CompiledModel compiled, EngineInfo info) : compiled_(std::move(compiled)), info_(std::move(info)) {
     info_.parallel = static_cast<std::int32_t>(compiled_.get_property(ov::optimal_number_of_infer_requests));
+    info_.packed_input = true;
   }
 
   const EngineInfo& info() const override { return info_; }
@@ -61,10 +62,11 @@ class OpenVinoRunner final : public Runner {
   EngineInfo info_;
 };
 
-// The precision to run a plan in: quantised weights have no other, and other weights do not run in int8.
+// The precision to run a plan in: quantised weights have no other, other weights do not run in int8, and nothing
+// runs in fp16 on a CPU.
 std::string plan_precision(const std::string& wanted, const std::string& built) {
   if (wanted.empty() || wanted == built || (wanted == "auto" && built == "int8")) return built;
-  if (built == "int8" || wanted == "int8") {
+  if (built == "int8" || wanted == "int8" || wanted == "fp16") {
     const std::string expected = built == "int8" ? "int8 or auto, as the plan is quantised" : "auto, fp32 or bf16";
     fail(PVLR_ERROR_INVALID_ARGUMENT, "options.precision", expected, wanted);
   }

@@ -1,7 +1,6 @@
 """The plugins' C++: the logic under sanitizers and on AArch64, and TensorRT's calls, with each version's headers.
 
-Also the library that CMake builds, in TensorRT's lean runtime. NVIDIA publishes the headers in its repository on
-GitHub, in the folder ``include``.
+Also the library that CMake builds, in TensorRT's lean runtime.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.backends.tensorrt import plugins
+from tests.tensorrt_headers import NO_HEADERS, cuda_include, tensorrt_includes
 
 pytestmark = pytest.mark.slow
 
@@ -35,31 +35,6 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 FLAGS = ["-std=c++17", "-O1", "-g", "-pthread", *WARNINGS, f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 CROSS = "aarch64-linux-gnu-g++"
-NO_HEADERS = "no TensorRT headers: set TENSORRT_ROOT, or PVLR_TEST_TENSORRT_INCLUDES to a list of include folders"
-
-
-def tensorrt_includes() -> list[Path]:
-    """The folders that the environment names, or else the system's."""
-    listed = os.environ.get("PVLR_TEST_TENSORRT_INCLUDES", "").split(os.pathsep)
-    folders = [Path(one) for one in listed if one]
-    if root := os.environ.get("TENSORRT_ROOT"):
-        folders.append(Path(root, "include"))
-    if not folders:
-        folders = [Path("/usr/include/x86_64-linux-gnu"), Path("/usr/include/aarch64-linux-gnu"), Path("/usr/include")]
-    return [folder for folder in folders if (folder / "NvInferRuntime.h").is_file()]
-
-
-def cuda_include() -> Path:
-    """The folder with cuda_runtime_api.h, of the toolkit or of the wheels from PyPI."""
-    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    folders = [home / "include" for home in [*homes, Path("/usr/local/cuda")]]
-    spec = importlib.util.find_spec("nvidia")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        folders += sorted(Path(place).glob("*/include"), reverse=True)
-    found = next((folder for folder in folders if (folder / "cuda_runtime_api.h").is_file()), None)
-    if found is None:
-        pytest.skip("no CUDA headers, which TensorRT's include")
-    return found
 
 
 def compile_all(compiler: str, folder: Path, sources: list[Path], *flags: str) -> list[str]:

@@ -1,0 +1,119 @@
+#include "context.h"
+
+#include "log.h"
+#include "runtime/error.h"
+
+namespace pvlr::runtime::tensorrt {
+namespace {
+
+constexpr std::size_t kFloat = sizeof(float);
+
+std::size_t times(std::int32_t count, std::size_t size) { return static_cast<std::size_t>(count) * size; }
+
+}  // namespace
+
+Buffers::Buffers(const Shapes& shapes)
+    : input(cuda::allocate_host(shapes.image_size())),
+      logits(cuda::allocate_host(shapes.logits_size())),
+      similarity(cuda::allocate_host(shapes.similarity_size())) {}
+
+ExecutionContext::ExecutionContext(const Engine& engine, const Shapes& shapes, std::int32_t batch)
+    : engine_(engine),
+      shapes_(shapes),
+      context_(engine.create_context()),
+      stream_(cuda::create_stream()),
+      end_(cuda::create_event()),
+      image_(cuda::allocate_device(times(batch, shapes.image_size()))),
+      logits_(cuda::allocate_device(times(batch, shapes.logits_size()))),
+      similarity_(cuda::allocate_device(times(batch, shapes.similarity_size()))) {
+  bind(batch);
+  enqueue();  // the first run initialises TensorRT, which a graph cannot contain
+  synchronize();
+  try {
+    graph_ = capture();
+    compute();
+    synchronize();
+  } catch (const Error&) {
+    graph_.reset();
+    synchronize();  // throws if the context is lost, which a failed capture need not show
+    enqueue();      // checks that it works without a graph
+    synchronize();
+  }
+}
+
+void ExecutionContext::copy_in(std::int32_t place, const Buffers& buffers) {
+  float* const to = image_.get() + times(place, shapes_.image_size());
+  cuda::check(
+      cudaMemcpyAsync(to, buffers.input.get(), kFloat * shapes_.image_size(), cudaMemcpyHostToDevice, stream_.get()),
+      "cudaMemcpyAsync");
+}
+
+void ExecutionContext::compute() {
+  if (graph_ == nullptr) return enqueue();
+  cuda::check(cudaGraphLaunch(graph_.get(), stream_.get()), "cudaGraphLaunch");
+}
+
+void ExecutionContext::copy_out(std::int32_t place, const Buffers& buffers) {
+  const auto copy = [this, place](const cuda::HostFloats& to, const cuda::DeviceFloats& from, std::size_t size) {
+    cuda::check(cudaMemcpyAsync(to.get(), from.get() + times(place, size), kFloat * size, cudaMemcpyDeviceToHost,
+                                stream_.get()),
+                "cudaMemcpyAsync");
+  };
+  copy(buffers.logits, logits_, shapes_.logits_size());
+  copy(buffers.similarity, similarity_, shapes_.similarity_size());
+}
+
+void ExecutionContext::mark_end() { cuda::check(cudaEventRecord(end_.get(), stream_.get()), "cudaEventRecord"); }
+
+void ExecutionContext::wait() const { cuda::check(cudaEventSynchronize(end_.get()), "cudaEventSynchronize"); }
+
+void ExecutionContext::bind(std::int32_t batch) {
+  FirstError error;
+  nvinfer1::Dims shape{};
+  for (const std::int64_t size : {std::int64_t{batch}, std::int64_t{3}, shapes_.height, shapes_.width}) {
+    shape.d[shape.nbDims++] = size;
+  }
+  if (!context_->setInputShape(kImage, shape)) error.fail(engine_.source(), "batch " + std::to_string(batch));
+  const auto set = [this, &error](const char* name, const cuda::DeviceFloats& memory) {
+    if (!context_->setTensorAddress(name, memory.get())) {
+      error.fail(engine_.source(), std::string("an address for ") + name);
+    }
+  };
+  set(kImage, image_);
+  set(kLogits, logits_);
+  set(kSimilarity, similarity_);
+}
+
+void ExecutionContext::enqueue() {
+  FirstError error;
+  if (context_->enqueueV3(stream_.get())) return;
+  // TensorRT calls CUDA by itself: if that has lost the context, waiting shows it.
+  cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
+  cuda::check(cudaStreamIsCapturing(stream_.get(), &capturing), "cudaStreamIsCapturing");
+  if (capturing == cudaStreamCaptureStatusNone) synchronize();
+  error.fail(engine_.source(), "an inference");
+}
+
+void ExecutionContext::synchronize() const {
+  cuda::check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
+}
+
+cuda::ExecutableGraph ExecutionContext::capture() {
+  // Thread-local: allocations by other threads do not invalidate the capture.
+  cuda::check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  cudaGraph_t captured = nullptr;
+  try {
+    enqueue();
+  } catch (const Error&) {
+    static_cast<void>(cudaStreamEndCapture(stream_.get(), &captured));
+    const cuda::Graph unused(captured);
+    throw;
+  }
+  cuda::check(cudaStreamEndCapture(stream_.get(), &captured), "cudaStreamEndCapture");
+  const cuda::Graph graph(captured);
+  cudaGraphExec_t executable = nullptr;
+  cuda::check(cudaGraphInstantiateWithFlags(&executable, graph.get(), 0), "cudaGraphInstantiateWithFlags");
+  return cuda::ExecutableGraph(executable);
+}
+
+}  // namespace pvlr::runtime::tensorrt

@@ -1,0 +1,60 @@
+// An execution context with its own stream, device buffers and CUDA graph. The counterpart of
+// pvlr_sdk/backends/tensorrt/context.py.
+#pragma once
+
+#include <NvInferRuntime.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "cuda.h"
+#include "engine.h"
+
+namespace pvlr::runtime::tensorrt {
+
+// The host side of one frame, in page-locked memory.
+struct Buffers {
+  explicit Buffers(const Shapes& shapes);  // needs a cuda::DeviceScope
+
+  cuda::HostFloats input;
+  cuda::HostFloats logits;
+  cuda::HostFloats similarity;
+};
+
+// Runs batches of one size, one at a time. All functions may throw Error, and need a cuda::DeviceScope. The constructor
+// alone allocates.
+//
+// Where possible, a CUDA graph replaces the network's launches, which cost more than the arithmetic at batch 1.
+class ExecutionContext {
+ public:
+  ExecutionContext(const Engine& engine, const Shapes& shapes, std::int32_t batch);
+
+  // Enqueue the parts of an inference, in this order; each frame has a place in the batch.
+  void copy_in(std::int32_t place, const Buffers& buffers);
+  void compute();
+  void copy_out(std::int32_t place, const Buffers& buffers);
+  void mark_end();
+
+  // Waits for the end that was marked last.
+  void wait() const;
+  // Waits for all that was enqueued, whether it succeeded or not.
+  void drain() const noexcept { static_cast<void>(cudaStreamSynchronize(stream_.get())); }
+
+ private:
+  void bind(std::int32_t batch);
+  void enqueue();
+  void synchronize() const;
+  cuda::ExecutableGraph capture();
+
+  const Engine& engine_;
+  const Shapes shapes_;
+  std::unique_ptr<nvinfer1::IExecutionContext> context_;
+  cuda::Stream stream_;
+  cuda::Event end_;
+  cuda::DeviceFloats image_;
+  cuda::DeviceFloats logits_;
+  cuda::DeviceFloats similarity_;
+  cuda::ExecutableGraph graph_;  // null: it could not be captured
+};
+
+}  // namespace pvlr::runtime::tensorrt

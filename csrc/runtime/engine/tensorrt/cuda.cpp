@@ -1,0 +1,103 @@
+#include "cuda.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <mutex>
+
+#include "runtime/error.h"
+
+namespace pvlr::runtime::cuda {
+namespace {
+
+// Errors that make the context unusable, as in pvlr_sdk/backends/tensorrt/cuda.py: those for which CUDA's header says
+// so (illegal addresses and instructions, time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a
+// destroyed context. After all others it still works.
+constexpr std::array<int, 19> kLosses = {4,   201, 214, 220, 226, 700, 702, 709, 710, 714,
+                                         715, 716, 717, 718, 719, 721, 810, 911, 999};
+
+// All taggers of the process share the context, so there is one loss, the first.
+std::atomic<bool> lost{false};
+std::mutex loss_mutex;
+std::string loss;  // guarded by loss_mutex
+
+std::string described(cudaError_t result, const char* call) {
+  return std::string(call) + ": " + cudaGetErrorString(result) + " (CUDA error " +
+         std::to_string(static_cast<int>(result)) + ")";
+}
+
+void lose(const std::string& got) {
+  const std::lock_guard<std::mutex> lock(loss_mutex);
+  if (loss.empty()) loss = got;
+  lost = true;
+}
+
+}  // namespace
+
+void check(cudaError_t result, const char* call) {
+  if (result == cudaSuccess) return;
+  const std::string got = described(result, call);
+  if (std::find(kLosses.begin(), kLosses.end(), static_cast<int>(result)) != kLosses.end()) {
+    lose(got);
+    require_context();
+  }
+  static_cast<void>(cudaGetLastError());  // the caller's own CUDA code must not find it
+  if (result == cudaErrorMemoryAllocation) fail(PVLR_ERROR_OUT_OF_MEMORY, "CUDA", "enough free GPU memory", got);
+  fail(PVLR_ERROR_RUNTIME, "CUDA", "a successful call", got);
+}
+
+void require_context() {
+  if (!lost) return;
+  const std::lock_guard<std::mutex> lock(loss_mutex);
+  fail(PVLR_ERROR_DEVICE_LOST, "CUDA", "a working context", loss + ". Restart the process");
+}
+
+bool is_lost() noexcept { return lost; }
+
+Gpu find_gpu() {
+  int count = 0;
+  const cudaError_t found = cudaGetDeviceCount(&count);
+  if (found != cudaSuccess || count == 0) {
+    static_cast<void>(cudaGetLastError());
+    const std::string got = found == cudaSuccess ? "no GPU" : described(found, "cudaGetDeviceCount");
+    fail(PVLR_ERROR_UNSUPPORTED, "CUDA", "an NVIDIA GPU with its driver", got);
+  }
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, kDevice), "cudaGetDeviceProperties");
+  return {properties.name, properties.major, properties.minor, properties.multiProcessorCount};
+}
+
+DeviceScope::DeviceScope() {
+  check(cudaGetDevice(&before_), "cudaGetDevice");
+  if (before_ != kDevice) check(cudaSetDevice(kDevice), "cudaSetDevice");
+}
+
+DeviceScope::~DeviceScope() {
+  if (before_ != kDevice) static_cast<void>(cudaSetDevice(before_));
+}
+
+Stream create_stream() {
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  return Stream(stream);
+}
+
+Event create_event() {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventBlockingSync | cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  return Event(event);
+}
+
+DeviceFloats allocate_device(std::size_t count) {
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, count * sizeof(float)), "cudaMalloc");
+  return DeviceFloats(static_cast<float*>(memory));
+}
+
+HostFloats allocate_host(std::size_t count) {
+  void* memory = nullptr;
+  check(cudaHostAlloc(&memory, count * sizeof(float), cudaHostAllocDefault), "cudaHostAlloc");
+  return HostFloats(static_cast<float*>(memory));
+}
+
+}  // namespace pvlr::runtime::cuda

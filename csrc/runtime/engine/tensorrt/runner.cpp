@@ -1,0 +1,94 @@
+// The engine for plans of the backend tensorrt: a plan on GPU 0, which threads share.
+#include "runtime/engine/runner.h"
+
+#include <NvInferRuntime.h>
+#include <sys/utsname.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "compatibility.h"
+#include "cuda.h"
+#include "plugins.h"
+#include "runtime/cores.h"
+#include "runtime/error.h"
+#include "session.h"
+
+static_assert(NV_TENSORRT_MAJOR > 10 || (NV_TENSORRT_MAJOR == 10 && NV_TENSORRT_MINOR >= 3),
+              "the headers of TensorRT 10.3 or later");
+
+namespace pvlr::runtime {
+namespace {
+
+using namespace tensorrt;
+
+constexpr char kAllowUnsigned[] = "PVLR_ALLOW_UNSIGNED";
+
+class TensorRtRunner final : public Runner {
+ public:
+  TensorRtRunner(const Bundle& bundle, std::int32_t batch, bool other_version)
+      : session_(bundle, batch, other_version) {
+    info_.precision = bundle.manifest.precision;
+    info_.threads = available_cores();
+    info_.parallel = session_.parallel();
+    info_.packed_input = false;
+  }
+
+  const EngineInfo& info() const override { return info_; }
+  std::unique_ptr<Request> create_request() override { return std::make_unique<Slot>(session_); }
+
+ private:
+  Session session_;
+  EngineInfo info_{};
+};
+
+// A plan is code that runs in this process: as in Python, its origin must be known.
+void check_trust(const Bundle& bundle, const EngineOptions& options) {
+  const char* const allowed = std::getenv(kAllowUnsigned);
+  if (options.allow_unsigned || (allowed != nullptr && std::strcmp(allowed, "1") == 0)) return;
+  fail(PVLR_ERROR_NOT_SIGNED, bundle.source,
+       "options.allow_unsigned or PVLR_ALLOW_UNSIGNED=1, because a TensorRT plan is code and libpvlr verifies no "
+       "signatures",
+       "neither. Verify the plan with pvlr verify-signature, and set one of them");
+}
+
+void check_precision(const std::string& wanted, const std::string& built) {
+  if (wanted.empty() || wanted == "auto" || wanted == built) return;
+  fail(PVLR_ERROR_INVALID_ARGUMENT, "options.precision", built + " or auto, as a TensorRT plan has one precision",
+       wanted);
+}
+
+Version installed_version() {
+  return {getInferLibMajorVersion(), getInferLibMinorVersion(), getInferLibPatchVersion(), getInferLibBuildVersion()};
+}
+
+// Other major versions have other virtual functions.
+void check_library(const Version& version) {
+  if (version[0] == NV_TENSORRT_MAJOR) return;
+  fail(PVLR_ERROR_UNSUPPORTED, "TensorRT",
+       "version " + std::to_string(NV_TENSORRT_MAJOR) + ", which this libpvlr was built for",
+       "version " + std::to_string(version[0]));
+}
+
+std::string processor() {
+  utsname system{};
+  return uname(&system) == 0 ? system.machine : "";
+}
+
+}  // namespace
+
+std::unique_ptr<Runner> load_tensorrt(const Bundle& bundle, const EngineOptions& options) {
+  const TensorRtSpec& spec = *bundle.manifest.tensorrt;
+  check_trust(bundle, options);
+  check_precision(options.precision, bundle.manifest.precision);
+  cuda::require_context();
+  const Version version = installed_version();
+  check_library(version);
+  const Machine machine{processor(), version, cuda::find_gpu(), spec.plugins.empty() ? "" : plugin_version()};
+  check_compatibility(spec, machine, bundle.source);
+  const std::int32_t batch = options.throughput ? spec.batch[2] : spec.batch[0];
+  return std::make_unique<TensorRtRunner>(bundle, batch, is_other_version(spec, version));
+}
+
+}  // namespace pvlr::runtime

@@ -1,0 +1,151 @@
+#include "session.h"
+
+#include <algorithm>
+
+#include "cuda.h"
+#include "runtime/error.h"
+
+namespace pvlr::runtime::tensorrt {
+namespace {
+
+// While one batch computes, the next one is copied. A third context gains nothing: the GPU has one set of units.
+constexpr std::size_t kWorkers = 2;
+
+// What a function throws; null if it succeeds.
+template <typename Function>
+std::exception_ptr attempt(const Function& function) noexcept {
+  try {
+    function();
+    return nullptr;
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+Buffers make_buffers(const Shapes& shapes) {
+  cuda::require_context();
+  const cuda::DeviceScope device;
+  return Buffers(shapes);
+}
+
+// Deserialises on the right device.
+Engine make_engine(const Bundle& bundle, const Shapes& shapes, bool other_version) {
+  const cuda::DeviceScope device;
+  return Engine(bundle, shapes, other_version);
+}
+
+}  // namespace
+
+Slot::Slot(Session& session) : session_(session), buffers_(make_buffers(session.shapes())) {}
+
+void Slot::start() { session_.submit(*this); }
+
+void Slot::wait() { session_.wait(*this); }
+
+Session::Session(const Bundle& bundle, std::int32_t batch, bool other_version)
+    : shapes_(bundle.manifest), batch_(batch), engine_(make_engine(bundle, shapes_, other_version)) {
+  const cuda::DeviceScope device;
+  idle_.reserve(kWorkers);
+  running_.reserve(kWorkers);
+  while (workers_.size() < kWorkers) {
+    try {
+      workers_.emplace_back(engine_, shapes_, batch_);
+    } catch (const Error& error) {
+      // On a small board one context will do, without overlap.
+      if (workers_.empty() || error.code() != PVLR_ERROR_OUT_OF_MEMORY) throw;
+      break;
+    }
+  }
+  for (Worker& worker : workers_) idle_.push_back(&worker);
+}
+
+Session::~Session() {
+  attempt([this] {
+    const cuda::DeviceScope device;
+    workers_.clear();
+  });
+}
+
+void Session::submit(Slot& slot) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  cuda::require_context();
+  slot.done_ = false;
+  slot.failure_ = nullptr;
+  slot.next_ = nullptr;
+  (first_ == nullptr ? first_ : last_->next_) = &slot;
+  last_ = &slot;
+  pump();
+  if (slot.failure_ != nullptr) std::rethrow_exception(slot.failure_);
+}
+
+void Session::wait(Slot& slot) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    if (cuda::is_lost()) abandon();
+    if (slot.failure_ != nullptr) std::rethrow_exception(slot.failure_);
+    if (slot.done_) return;
+    // A frame that was not launched waits for a context: the batch that was launched first frees one first.
+    Worker& worker = slot.worker_ != nullptr ? *slot.worker_ : *running_.front();
+    const std::uint64_t before = worker.finished;
+    lock.unlock();
+    const std::exception_ptr failure = attempt([&worker] {
+      const cuda::DeviceScope device;
+      worker.context.wait();
+    });
+    lock.lock();
+    if (worker.finished != before) continue;  // another thread has waited for it too
+    finish(worker, failure);
+    pump();
+  }
+}
+
+// Launches batches while there are frames and free contexts.
+void Session::pump() {
+  while (first_ != nullptr && !idle_.empty()) {
+    Worker& worker = *idle_.back();
+    idle_.pop_back();
+    running_.push_back(&worker);
+    while (first_ != nullptr && worker.slots.size() < static_cast<std::size_t>(batch_)) {
+      worker.slots.push_back(first_);
+      first_->worker_ = &worker;
+      first_ = first_->next_;
+    }
+    const std::exception_ptr failure = attempt([this, &worker] { launch(worker); });
+    if (failure == nullptr) continue;
+    worker.context.drain();  // copies from and to buffers that are about to be freed
+    finish(worker, failure);
+  }
+}
+
+void Session::launch(Worker& worker) const {
+  cuda::require_context();
+  const cuda::DeviceScope device;
+  std::int32_t place = 0;
+  for (const Slot* const slot : worker.slots) worker.context.copy_in(place++, slot->buffers_);
+  worker.context.compute();
+  place = 0;
+  for (const Slot* const slot : worker.slots) worker.context.copy_out(place++, slot->buffers_);
+  worker.context.mark_end();
+}
+
+// Ends the batch of a running worker.
+void Session::finish(Worker& worker, const std::exception_ptr& failure) {
+  for (Slot* const slot : worker.slots) {
+    slot->failure_ = failure;
+    slot->worker_ = nullptr;
+    slot->done_ = true;
+  }
+  worker.slots.clear();
+  ++worker.finished;
+  running_.erase(std::find(running_.begin(), running_.end(), &worker));
+  idle_.push_back(&worker);
+}
+
+// Ends everything, because the CUDA context is lost.
+void Session::abandon() {
+  const std::exception_ptr failure = attempt(cuda::require_context);
+  while (!running_.empty()) finish(*running_.front(), failure);
+  pump();  // fails what waits
+}
+
+}  // namespace pvlr::runtime::tensorrt

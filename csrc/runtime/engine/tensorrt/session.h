@@ -1,0 +1,92 @@
+// A plan running on the GPU: its execution contexts, and the batches in flight in them. The counterpart of
+// pvlr_sdk/backends/tensorrt/session.py.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <vector>
+
+#include "context.h"
+#include "engine.h"
+#include "runtime/engine/runner.h"
+
+namespace pvlr::runtime::tensorrt {
+
+class Session;
+struct Worker;
+
+// One frame: its host buffers, and where its inference is.
+class Slot final : public Request {
+ public:
+  explicit Slot(Session& session);
+
+  float* input() override { return buffers_.input.get(); }
+  void start() override;
+  void wait() override;
+  const float* logits() const override { return buffers_.logits.get(); }
+  const float* similarity() const override { return buffers_.similarity.get(); }
+
+ private:
+  friend class Session;
+
+  Session& session_;
+  Buffers buffers_;
+  // The rest is guarded by the session's mutex.
+  bool done_ = true;
+  std::exception_ptr failure_;  // of a frame that is done
+  Worker* worker_ = nullptr;    // that computes it; null while it waits for one
+  Slot* next_ = nullptr;        // in the queue
+};
+
+// An execution context and the batch in it.
+struct Worker {
+  Worker(const Engine& engine, const Shapes& shapes, std::int32_t batch) : context(engine, shapes, batch) {
+    slots.reserve(static_cast<std::size_t>(batch));
+  }
+
+  ExecutionContext context;
+  std::vector<Slot*> slots;
+  std::uint64_t finished = 0;  // batches
+};
+
+// Frames wait in one queue. A free execution context takes the next ones, up to `batch`: batches form while the GPU is
+// busy, and no frame waits while it is idle. Every inference has the full batch size, unused places included: another
+// size would run other kernels, and the same frame would get other logits.
+//
+// Thread-safe. Allocates in the constructor only. All functions may throw Error.
+class Session {
+ public:
+  Session(const Bundle& bundle, std::int32_t batch, bool other_version);
+  ~Session();
+
+  const Shapes& shapes() const { return shapes_; }
+  // Frames in flight that keep the GPU busy.
+  std::int32_t parallel() const { return batch_ * static_cast<std::int32_t>(workers_.size()); }
+
+  // Queues a slot's frame, and launches batches where possible.
+  void submit(Slot& slot);
+  // Waits for a slot's outputs. Whatever it throws, the slot is no longer in use.
+  void wait(Slot& slot);
+
+ private:
+  void add_worker(const Engine& engine);
+  void pump();
+  void launch(Worker& worker) const;
+  void finish(Worker& worker, const std::exception_ptr& failure);
+  void abandon();
+
+  const Shapes shapes_;
+  const std::int32_t batch_;
+  const Engine engine_;
+  std::deque<Worker> workers_;
+
+  std::mutex mutex_;
+  std::vector<Worker*> idle_;     // both have room for all workers
+  std::vector<Worker*> running_;  // the one that was launched first comes first
+  Slot* first_ = nullptr;         // of the queue
+  Slot* last_ = nullptr;
+};
+
+}  // namespace pvlr::runtime::tensorrt
