@@ -1,5 +1,6 @@
 #include "frame.h"
 
+#include <cstdint>
 #include <string>
 
 #include "error.h"
@@ -57,6 +58,16 @@ void check_pitch(int plane, std::int64_t pitch, std::int64_t least) {
   refuse(member, "at most " + std::to_string(kMaxPitch) + " bytes per row", pitch);
 }
 
+// Rows that wrapped around the end of the address space would be read at other places.
+void check_addresses(int plane, const void* top, std::int64_t pitch, std::int64_t rows, std::int64_t bytes) {
+  const auto first = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(top));
+  const auto span = static_cast<std::uint64_t>((rows - 1) * (pitch < 0 ? -pitch : pitch));  // less than 2^44
+  const std::uint64_t behind = static_cast<std::uint64_t>(bytes) + (pitch < 0 ? 0 : span);
+  if ((pitch >= 0 || span < first) && behind <= UINTPTR_MAX - first) return;
+  fail(PVLR_ERROR_INVALID_ARGUMENT, "frame.planes[" + std::to_string(plane) + "]", "rows within the address space",
+       "one beyond its end, with a pitch of " + std::to_string(pitch));
+}
+
 }  // namespace
 
 BatchFrame checked_frame(const pvlr_frame& frame) {
@@ -75,7 +86,9 @@ BatchFrame checked_frame(const pvlr_frame& frame) {
     if (frame.planes[i] == nullptr) {
       fail(PVLR_ERROR_INVALID_ARGUMENT, "frame.planes[" + std::to_string(i) + "]", "a plane of the format", "null");
     }
-    check_pitch(i, frame.pitches[i], row_bytes(checked.format, frame.width, i));
+    const std::int64_t bytes = row_bytes(checked.format, frame.width, i);
+    check_pitch(i, frame.pitches[i], bytes);
+    check_addresses(i, frame.planes[i], frame.pitches[i], i == 0 ? frame.height : (frame.height + 1) / 2, bytes);
     checked.planes[i] = static_cast<const std::uint8_t*>(frame.planes[i]);
     checked.pitches[i] = frame.pitches[i];
   }

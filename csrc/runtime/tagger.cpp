@@ -111,17 +111,24 @@ std::unique_ptr<Job> Tagger::acquire() {
       idle_.pop_back();
       return job;
     }
-    idle_.reserve(++jobs_);  // now, so that recycle() cannot fail
   }
-  return std::make_unique<Job>(runner_->create_request(), *this);
+  auto job = std::make_unique<Job>(runner_->create_request(), *this);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  idle_.reserve(jobs_ + 1);  // now, so that recycle() cannot fail
+  ++jobs_;
+  return job;
 }
 
 void Tagger::recycle(Job* job) noexcept {
   std::shared_ptr<Tagger> owner;  // may be the last one, and so outlives the job
   std::unique_ptr<Job> used(job);
-  if (!used->recycle(&owner)) return;
+  const bool usable = used->recycle(&owner);
   const std::lock_guard<std::mutex> lock(owner->mutex_);
-  owner->idle_.push_back(std::move(used));
+  if (usable) {
+    owner->idle_.push_back(std::move(used));
+  } else {
+    --owner->jobs_;
+  }
 }
 
 }  // namespace pvlr::runtime

@@ -54,7 +54,7 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
 
   std::mutex mutex_;
   std::vector<std::unique_ptr<Job>> idle_;  // has room for all jobs
-  std::size_t jobs_ = 0;
+  std::size_t jobs_ = 0;                    // in use or idle
 };
 
 }  // namespace pvlr::runtime

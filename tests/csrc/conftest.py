@@ -17,6 +17,8 @@ import pytest
 
 from benchmarks.gpu.cuda_inspect import write_instances
 
+from .library import gstreamer_missing, install, shared_folder
+
 ROOT = Path(__file__).resolve().parents[2]
 # Host compilers do not know #pragma unroll.
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror"]
@@ -163,3 +165,10 @@ def _need_sanitizers(cxx: str, flags: list[str], folder: Path) -> None:
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Emulator:
     return Emulator(tmp_path_factory.mktemp("simt"))
+
+
+@pytest.fixture(scope="session")
+def libpvlr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prefix where libpvlr is installed, with the GStreamer element where this machine has what it needs."""
+    with shared_folder(tmp_path_factory, "libpvlr") as folder:
+        return install(folder, gstreamer=gstreamer_missing() is None)

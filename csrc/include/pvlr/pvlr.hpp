@@ -66,15 +66,21 @@ class Job {
   Job(pvlr_job* job, std::size_t map_size) : job_(job), map_size_(map_size) {}
 
   // Waits. The pointers in the result are valid as long as the job.
-  pvlr_result wait() {
+  pvlr_result wait() & {
     auto result = make<pvlr_result>();
     check(pvlr_wait(job_.get(), &result));
     return result;
   }
-  Tags tags() { return Tags(wait()); }
+  Tags tags() & { return Tags(wait()); }
+  // Of a temporary job, as in `tagger.submit(frame).tags()`, they would point to what is released.
+  pvlr_result wait() && = delete;
+  Tags tags() && = delete;
 
-  // Waits. `map` has map_rows * map_columns entries.
-  void map(std::size_t label, std::vector<float>* map) { check(pvlr_map(job_.get(), label, map->data(), map->size())); }
+  // Waits. `map` gets map_rows * map_columns entries.
+  void map(std::size_t label, std::vector<float>* map) {
+    map->resize(map_size_);
+    check(pvlr_map(job_.get(), label, map->data(), map->size()));
+  }
 
  private:
   struct Release {

@@ -3,8 +3,10 @@
 #include <getopt.h>
 
 #include <array>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <system_error>
 #include <utility>
 
 #include "pvlr/pvlr.hpp"
@@ -69,11 +71,18 @@ void parse_size(const std::string& text, RawLayout* raw) {
   }
 }
 
-template <typename Number, typename Parse>
-Number parse_number(const char* name, const std::string& text, const Parse& parse) {
+float parse_float(const char* name, const std::string& text) {
   char* end = nullptr;
-  const auto number = static_cast<Number>(parse(text.c_str(), &end));
+  const float number = std::strtof(text.c_str(), &end);
   if (text.empty() || *end != '\0') refuse(name, "a number", text);
+  return number;
+}
+
+std::int32_t parse_integer(const char* name, const std::string& text) {
+  std::int32_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || at != end) refuse(name, "an integer of at most 32 bits", text);
   return number;
 }
 
@@ -120,11 +129,10 @@ Options parse_options(int argc, char** argv) {
         options.tagger.operating_point = PVLR_OPERATING_POINT_PRECISE;
         break;
       case kThreshold:
-        options.tagger.threshold = parse_number<float>("--threshold", value, std::strtof);
+        options.tagger.threshold = parse_float("--threshold", value);
         break;
       case kThreads:
-        options.tagger.threads = parse_number<std::int32_t>(
-            "--threads", value, [](auto* text, auto* end) { return std::strtol(text, end, 10); });
+        options.tagger.threads = parse_integer("--threads", value);
         break;
       case kScores:
         options.scores = true;

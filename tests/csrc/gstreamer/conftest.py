@@ -1,21 +1,19 @@
-"""Builds and installs the plugin once, and runs pipelines with it."""
+"""Runs pipelines with the plugin as it is installed."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from ..library import gstreamer_missing
+
 SYSTEM_PYTHON = "/usr/bin/python3"
-MODULES = ("gstreamer-1.0 >= 1.20.3", "gstreamer-video-1.0", "nlohmann_json", "libcrypto", "libpng")
 
 
 class Plugin(NamedTuple):
@@ -44,40 +42,24 @@ class Plugin(NamedTuple):
 
 def _missing() -> str | None:
     """What the build or the tests lack."""
-    for tool in ("cmake", "c++", "pkg-config", "gst-launch-1.0"):
-        if not shutil.which(tool):
-            return tool
-    for module in MODULES:
-        if subprocess.run(["pkg-config", "--exists", module], check=False).returncode:
-            return f"development files of {module}"
-    if importlib.util.find_spec("openvino") is None:
-        return "openvino, whose package has the headers"
+    if not shutil.which("gst-launch-1.0"):
+        return "gst-launch-1.0"
     bindings = "import gi; gi.require_version('Gst', '1.0')"
     if subprocess.run([SYSTEM_PYTHON, "-c", bindings], capture_output=True, check=False).returncode:
         return "Python bindings of GStreamer"
-    return None
+    return gstreamer_missing()
 
 
 @pytest.fixture(scope="session")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Plugin:
+def plugin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plugin:
     """The plugin as it is installed."""
     if missing := _missing():
         pytest.skip(f"no {missing} on this machine; .ci/run lists the Debian packages")
-    folder = tmp_path_factory.mktemp("gstreamer")
-    build, prefix = folder / "build", folder / "prefix"
-    ninja = ["-GNinja"] if shutil.which("ninja") else []
-    options = ["-DPVLR_GSTREAMER=ON", "-DPVLR_PYTHON=OFF", "-DPVLR_WERROR=ON", f"-DPython3_EXECUTABLE={sys.executable}"]
-    for command in (
-        ["-S", ROOT, "-B", build, *ninja, *options, f"-DCMAKE_INSTALL_PREFIX={prefix}", "-DCMAKE_INSTALL_LIBDIR=lib"],
-        ["--build", build],
-        ["--install", build],
-    ):
-        done = subprocess.run(["cmake", *map(str, command)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    prefix = request.getfixturevalue("libpvlr")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GST_", "PYTHON"))},
         "GST_PLUGIN_PATH": str(prefix / "lib/gstreamer-1.0"),
-        "GST_REGISTRY": str(folder / "registry.bin"),
+        "GST_REGISTRY": str(tmp_path_factory.mktemp("gstreamer") / "registry.bin"),
         "LC_ALL": "C.UTF-8",
     }
     return Plugin(prefix, environment)

@@ -58,10 +58,12 @@ static void bad_options(const char* plan) {
   OPTION(struct_size, 0, "options.struct_size: expected 40, got 0");
   OPTION(struct_size, sizeof bad - 1, "options.struct_size: expected 40, got 39");
   OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 40, got 18446744073709551615");
+  OPTION(precision, "", "options.precision: expected auto, fp32, fp16, bf16 or int8, got ''");
   OPTION(precision, "fp64", "options.precision: expected auto, fp32, fp16, bf16 or int8, got 'fp64'");
   OPTION(precision, "int8", "options.precision: expected auto, fp32 or bf16, got int8");
   OPTION(precision, "fp16", "options.precision: expected auto, fp32 or bf16, got fp16");
   OPTION(optimize, 2, "options.optimize: expected 0 to 1, got 2");
+  OPTION(optimize, INT32_MIN, "options.optimize: expected 0 to 1, got -2147483648");
   OPTION(optimize, -1, "options.optimize: expected 0 to 1, got -1");
   OPTION(threads, -1, "options.threads: expected 0 to 1024, got -1");
   OPTION(threads, INT32_MAX, "options.threads: expected 0 to 1024, got 2147483647");
@@ -69,6 +71,7 @@ static void bad_options(const char* plan) {
   OPTION(allow_unsigned, 2, "options.allow_unsigned: expected 0 to 1, got 2");
   OPTION(threshold, -0.5F, "options.threshold: expected 0 to 1, got -0.5");
   OPTION(threshold, 1.5F, "options.threshold: expected 0 to 1, got 1.5");
+  OPTION(threshold, INFINITY, "options.threshold: expected 0 to 1, got inf");
   OPTION(threshold, NAN, "options.threshold: expected 0 to 1, got nan");
 
   struct {
@@ -108,6 +111,8 @@ static void bad_frames(pvlr_tagger* tagger) {
     REFUSED(pvlr_submit(tagger, &bad, &job), message); \
   } while (0)
   FRAME(PVLR_FORMAT_BGR, struct_size, 8, "frame.struct_size: expected 80, got 8");
+  FRAME(PVLR_FORMAT_BGR, struct_size, 0, "frame.struct_size: expected 80, got 0");
+  FRAME(PVLR_FORMAT_BGR, struct_size, SIZE_MAX, "frame.struct_size: expected 80, got 18446744073709551615");
   FRAME(PVLR_FORMAT_BGR, format, 0, "frame.format: expected a pvlr_format, got 0");
   FRAME(PVLR_FORMAT_BGR, format, 8, "frame.format: expected a pvlr_format, got 8");
   FRAME(PVLR_FORMAT_NV12, matrix, 2, "frame.matrix: expected a pvlr_matrix, got 2");
@@ -134,11 +139,66 @@ static void bad_frames(pvlr_tagger* tagger) {
   }
 }
 
+// The bytes of a row of each plane of the formats 1 to 7; kWidth is odd.
+static const int64_t rows[8][3] = {
+    {0},          {3 * kWidth}, {3 * kWidth},         {4 * kWidth},
+    {4 * kWidth}, {kWidth},     {kWidth, kWidth + 1}, {kWidth, (kWidth + 1) / 2, (kWidth + 1) / 2}};
+
+// Every plane of every format with pitches, pointers and sizes that do not fit.
+static void hostile_planes(pvlr_tagger* tagger) {
+  pvlr_job* job = NULL;
+  pvlr_frame bad;
+  char message[100];
+  for (int32_t format = PVLR_FORMAT_BGR; format <= PVLR_FORMAT_I420; ++format) {
+    for (int plane = 0; plane < 3 && rows[format][plane] != 0; ++plane) {
+      const int64_t row = rows[format][plane];
+      const int64_t small[] = {0, 1 - row, row - 1};
+      snprintf(message, sizeof message, "frame.pitches[%d]: expected at least %d bytes per row, got ", plane, (int)row);
+      for (size_t i = 0; i < sizeof small / sizeof *small; ++i) {
+        FRAME(format, pitches[plane], small[i], message);
+      }
+      // Beyond 32 bits too, where the low half alone would be a valid pitch.
+      const int64_t large[] = {(1LL << 30) + 1, -(1LL << 30) - 1,        1LL << 31, -(1LL << 31), (1LL << 32) + 64,
+                               1LL << 62,       INT64_MAX / kHeight + 1, INT64_MAX, INT64_MIN};
+      snprintf(message, sizeof message, "frame.pitches[%d]: expected at most 1073741824 bytes per row, got ", plane);
+      for (size_t i = 0; i < sizeof large / sizeof *large; ++i) {
+        FRAME(format, pitches[plane], large[i], message);
+      }
+      snprintf(message, sizeof message, "frame.planes[%d]: expected a plane of the format, got null", plane);
+      FRAME(format, planes[plane], NULL, message);
+      // Rows that wrap around either end of the address space.
+      snprintf(message, sizeof message, "frame.planes[%d]: expected rows within the address space, got one", plane);
+      FRAME(format, planes[plane], (const void*)(UINTPTR_MAX - 2), message);
+      bad.pitches[plane] = -bad.pitches[plane];
+      REFUSED(pvlr_submit(tagger, &bad, &job), message);
+      bad.planes[plane] = (const void*)(uintptr_t)1000;
+      bad.pitches[plane] = -(1LL << 30);
+      REFUSED(pvlr_submit(tagger, &bad, &job), message);
+    }
+  }
+}
+
+// Frames that look odd and are valid: rows without gaps, planes that overlap, and planes that are not of the format.
+static void odd_planes(pvlr_tagger* tagger) {
+  for (int32_t format = PVLR_FORMAT_BGR; format <= PVLR_FORMAT_I420; ++format) {
+    pvlr_job* job = NULL;
+    pvlr_frame good = frame(format);
+    for (int plane = 0; plane < 3; ++plane) {
+      good.pitches[plane] = rows[format][plane] != 0 ? rows[format][plane] : INT64_MIN;
+      if (rows[format][plane] == 0) good.planes[plane] = (const void*)(uintptr_t)1;
+    }
+    require(__LINE__, pvlr_submit(tagger, &good, &job) == PVLR_OK, "no error");
+    pvlr_release(job);
+  }
+}
+
 static void bad_results(pvlr_tagger* tagger) {
   pvlr_info info = {0};
   REFUSED(pvlr_get_info(NULL, &info), "tagger: expected a pointer, got null");
   REFUSED(pvlr_get_info(tagger, NULL), "info: expected a pointer, got null");
   REFUSED(pvlr_get_info(tagger, &info), "info.struct_size: expected 88, got 0");
+  info.struct_size = 4097;
+  REFUSED(pvlr_get_info(tagger, &info), "info.struct_size: expected 88, got 4097");
   info.struct_size = sizeof info;
   require(__LINE__, pvlr_get_info(tagger, &info) == PVLR_OK, "no error");
 
@@ -174,6 +234,8 @@ int main(int argc, char** argv) {
   pvlr_tagger* tagger = NULL;
   require(__LINE__, pvlr_open(argv[1], NULL, &tagger) == PVLR_OK, "no error");
   bad_frames(tagger);
+  hostile_planes(tagger);
+  odd_planes(tagger);
   bad_results(tagger);
   pvlr_close(tagger);
   printf("%d refused, ok\n", checks);

@@ -23,6 +23,8 @@ from .conftest import ENVIRONMENT, Runtime
 pytestmark = pytest.mark.slow
 
 OK, NOT_FOUND, INVALID, UNSUPPORTED, SELF_TEST = 0, 2, 3, 4, 5
+# One in this many bytes of the tiny bundle; 1 also changes each of their 8 bits.
+STEP = int(os.environ.get("PVLR_DAMAGE_STEP", "41"))
 Open = Callable[[Path], tuple[int, str]]
 
 
@@ -92,6 +94,50 @@ def test_damage_is_refused(kind: str, request: pytest.FixtureRequest, bundle: Pa
     assert unnoticed < 20
 
 
+# What only a signature covers: members of the manifest whose value may be another and still be valid.
+UNCOVERED = {
+    "name",
+    "built",
+    "measured",
+    "labels/*/threshold",
+    "input/mean",
+    "input/std",
+    "input/pad",
+    "attention/alpha",
+    "golden/frame_png",
+    "golden/logits",
+    "golden/tolerance",
+}
+
+
+def test_every_byte_changed_and_every_cut(runtime: Runtime, own_plan: Path) -> None:
+    """Of the plan and the label bank, each change is refused. A change of the manifest is refused too, unless the
+    manifest is still valid, and differs in a member of UNCOVERED."""
+    out = runtime.run("damage", own_plan.parent, STEP, 8 if STEP == 1 else 1, timeout=None)
+    print(out)
+    counts = json.loads(out)
+    sizes = {
+        name: (own_plan.parent / name).stat().st_size
+        for name in sorted(path.name for path in own_plan.parent.iterdir())
+    }
+    for name, size in sizes.items():
+        positions = -(-size // STEP)
+        opened = sum(counts.get(f"{name} changed, opened", {}).values())
+        assert opened + sum(counts[f"{name} changed, refused"].values()) == positions * (8 if STEP == 1 else 1)
+        cut = counts.get(f"{name} cut, opened", {})
+        assert set(cut) <= {"nothing"}  # the line break at the end
+        assert sum(cut.values()) + sum(counts[f"{name} cut, refused"].values()) == positions
+        assert set(counts[f"{name} cut, refused"]) == {str(INVALID)}
+        if name != "engine.json":
+            assert opened == 0
+            assert set(counts[f"{name} changed, refused"]) == {str(INVALID)}
+    assert set(counts["engine.json changed, refused"]) <= {str(INVALID), str(UNSUPPORTED), str(SELF_TEST)}
+    for difference in counts.get("engine.json changed, opened", {}):
+        for change in difference.removeprefix("nothing").split():
+            member = change.split("/", 1)[1]
+            assert any(f"{member}/".startswith(f"{name}/") for name in UNCOVERED), difference
+
+
 def no_tolerance(manifest: dict[str, Any]) -> None:
     manifest["golden"]["tolerance"] = {"int8": 0.1}
 
@@ -155,7 +201,10 @@ def test_each_invalid_manifest_has_its_message(runtime: Runtime, bundle: Path) -
             write_manifest(bundle, change)
             got, message = open_plan(bundle)
             assert (got, expected in message) == (status, True), message
-        for text in ("", "[]", "{", "nan", "[" * 100_000, '{"format": 1e999}', '{"name": "\\ud800"}'):
+        deep = json.loads(original)
+        deep["input"]["mean"] = ["deep", 1, 2]
+        nested = json.dumps(deep).replace('"deep"', "[" * 1_000_000 + "]" * 1_000_000)
+        for text in ("", "[]", "{", "nan", "[" * 100_000, nested, '{"format": 1e999}', '{"name": "\\ud800"}'):
             manifest_path(bundle).write_text(text)
             assert open_plan(bundle)[0] == INVALID
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pvlr_sdk import Tagger, TagResult
 from pvlr_sdk.bundle.bundle import manifest_path
 
-from .conftest import ROOT, Runtime
+from ..library import ROOT
+from .conftest import Runtime
 
 pytestmark = pytest.mark.slow
 

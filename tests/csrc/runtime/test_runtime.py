@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,11 +17,13 @@ import pytest
 from pvlr_sdk import Tagger, __version__
 from pvlr_sdk.cores import available_cores
 
-from .conftest import ROOT, Runtime, cmake
+from ..library import ROOT, cmake
+from .conftest import Runtime
 
 pytestmark = pytest.mark.slow
 
 PLAN = ROOT / "models/pvlr-lite0-voc20/engine.plan"
+OPENINGS = int(os.environ.get("PVLR_OPENINGS", "100"))
 
 
 @pytest.mark.parametrize("kind", ["runtime", "sanitized"])
@@ -54,9 +58,23 @@ def test_frames_are_read_within_their_planes(sanitized: Runtime, tmp_path: Path)
     sanitized.run("tag_frames", PLAN, tmp_path / "list", tmp_path / "out")
 
 
-def test_opening_and_closing_does_not_grow(runtime: Runtime) -> None:
-    resident = [int(line) for line in runtime.run("open_close", PLAN, 20).split()]
-    assert max(resident[-5:]) - min(resident[3:8]) < 1024  # KiB; the plan has 9 MB
+def test_opening_and_closing_does_not_grow(runtime: Runtime, plan: Path) -> None:
+    """PVLR_OPENINGS times: memory, threads and descriptors."""
+    lines = runtime.run("open_close", plan, OPENINGS, timeout=None).splitlines()
+    resident, threads, descriptors = (
+        list(column) for column in zip(*(map(int, line.split()) for line in lines), strict=True)
+    )
+    print(f"{OPENINGS} openings, KiB {resident[:: len(resident) // 10]}")
+    print(f"{threads[-1]} threads, {descriptors[-1]} descriptors")
+    warm = len(resident) // 4
+    assert max(resident[-warm:]) - max(resident[warm : 2 * warm]) < 256
+    assert max(threads) == threads[0]
+    assert max(descriptors) == descriptors[0]
+
+
+def test_a_large_plan_is_freed(runtime: Runtime) -> None:
+    resident = [int(line.split()[0]) for line in runtime.run("open_close", PLAN, 10).splitlines()]
+    assert max(resident[-3:]) - min(resident[2:5]) < 1024  # KiB; the plan has 9 MB
 
 
 def test_nothing_is_allocated_once_warm(runtime: Runtime) -> None:
@@ -121,6 +139,20 @@ def test_the_example_of_the_page_builds_outside_of_the_tree(way: str, runtime: R
         assert out.split()[0] == tagger.predict(image)[0].label == "cat"
 
 
+def test_the_benchmark_compares_the_same_results(runtime: Runtime, plan: Path, tmp_path: Path) -> None:
+    """A short run; no time is asserted."""
+    options = ["--prefix", runtime.prefix, "--rounds", "2", "--calls", "2", "--json", tmp_path / "native.json"]
+    command = [sys.executable, "-m", "benchmarks.cpu.native", plan, *options]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "C++ / Python" in done.stdout
+    data = json.loads((tmp_path / "native.json").read_text())
+    assert data["largest_score_difference"] == 0
+    assert data["ratio"] == pytest.approx(
+        data["figures"]["libpvlr"]["median_ms"] / data["figures"]["Tagger.predict"]["median_ms"], rel=1e-3
+    )
+
+
 def test_pvlr_tag_reports_what_it_cannot_read(runtime: Runtime, tmp_path: Path) -> None:
     assert runtime.run("pvlr-tag", "--version").strip() == __version__
     (tmp_path / "empty").touch()
@@ -144,7 +176,11 @@ def test_pvlr_tag_reports_what_it_cannot_read(runtime: Runtime, tmp_path: Path) 
             ["--format", "yuy2", PLAN, "x"],
             "--format: expected one of bgr, rgb, bgra, rgba, gray, nv12, i420, got 'yuy2'",
         ),
-        (["--threads", "many", PLAN, "x"], "--threads: expected a number, got 'many'"),
+        (["--threads", "many", PLAN, "x"], "--threads: expected an integer of at most 32 bits, got 'many'"),
+        (["--threads", "4294967297", PLAN, "x"], "--threads: expected an integer of at most 32 bits, got '4294967297'"),
+        (["--threads", "-1", PLAN, "x"], "options.threads: expected 0 to 1024, got -1"),
+        (["--threshold", "0.5x", PLAN, "x"], "--threshold: expected a number, got '0.5x'"),
+        (["--threshold", "nan", PLAN, "x"], "options.threshold: expected 0 to 1, got nan"),
         (["--threshold", "2", PLAN, "x"], "options.threshold: expected 0 to 1, got 2.000000"),
         (["--unknown", PLAN, "x"], "unrecognized option '--unknown'"),
         ([PLAN], "usage: pvlr-tag"),

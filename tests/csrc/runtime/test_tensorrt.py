@@ -55,7 +55,7 @@ def library(
 ) -> TensorRtLibrary:
     """The library for each version, built once."""
     folder = tmp_path_factory.mktemp("tensorrt") / "build"
-    return tensorrt_build.build_library(sanitized.cmake_folder, common, request.param, folder)
+    return tensorrt_build.build_library(sanitized.library, common, request.param, folder)
 
 
 @pytest.fixture
