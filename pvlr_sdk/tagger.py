@@ -48,8 +48,7 @@ class Tagger:
         reduced_jpeg: decode JPEG files and bytes at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the
             network's input in both dimensions. Large images decode several times faster, but the pixels then deviate
             slightly from the pixel contract (see ``docs/performance.md``).
-        precision: ``auto`` (the fastest that the device supports), ``fp32``, ``bf16`` or, on a GPU or NPU, ``fp16``;
-            None: the plan's own.
+        precision: ``auto`` (the fastest of the device), ``fp32``, ``bf16``, ``fp16`` (GPU, NPU); None: the plan's own.
         trust: refuse a plan that is not signed with one of these keys: a folder of PEM files, one such file or a
             ``Trust`` (see ``docs/signing.md``). None: those of ``PVLR_TRUST``, if it is set.
         allow_unsigned: trust a plan whose signature was not verified, for sources that you trust: load a TensorRT plan,

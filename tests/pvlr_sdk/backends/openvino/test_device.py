@@ -37,9 +37,7 @@ def test_a_device_that_is_not_there_names_those_that_are(plan: Path, name: str) 
     assert caught.value.got == f"a machine with {', '.join(found)}"
 
 
-@pytest.mark.parametrize(
-    "name", ["AUTO", "HETERO:GPU,CPU", "CPU.0", "GPU.", "GPU.x", "GPU.1\n", "cuda"]
-)
+@pytest.mark.parametrize("name", ["AUTO", "HETERO:GPU,CPU", "CPU.0", "GPU.", "GPU.x", "GPU.1\n", "cuda"])
 def test_what_is_not_one_device_is_refused(plan: Path, name: str) -> None:
     with pytest.raises(errors.OptionError, match="device: expected one of auto, cpu, tensorrt, gpu, npu, got"):
         Tagger(plan, device=name)
