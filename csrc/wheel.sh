@@ -72,9 +72,8 @@ version() {
 cross() {
   local machine="$1" version="$2" root="$work/root" data="_sysconfigdata__$1-linux-gnu"
   unpack "$root" libpython3-dev libssl-dev libpng-dev nlohmann-json3-dev
-  mkdir "$work/sysconfig"
-  cp "$root/usr/lib/python$version/$data.py" "$work/sysconfig"
-  export PYTHONPATH="$work/sysconfig:$work/tools" _PYTHON_HOST_PLATFORM="linux-$machine" _PYTHON_SYSCONFIGDATA_NAME="$data"
+  cp "$root/usr/lib/python$version/$data.py" "$work/tools"
+  export _PYTHON_HOST_PLATFORM="linux-$machine" _PYTHON_SYSCONFIGDATA_NAME="$data"
   CMAKE_ARGS+=" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$machine -DCMAKE_CXX_COMPILER=$machine-linux-gnu-g++"
   CMAKE_ARGS+=" -DCMAKE_FIND_ROOT_PATH=$root -DCMAKE_FIND_ROOT_PATH_MODE_LIBRARY=ONLY -DCMAKE_FIND_ROOT_PATH_MODE_INCLUDE=ONLY"
   CMAKE_ARGS+=" -DPython_INCLUDE_DIR=$root/usr/include/python$version"
