@@ -1,4 +1,4 @@
-"""Builds the compiled core with CMake; all metadata is in pyproject.toml."""
+"""Builds the compiled core with CMake, and libpvlr if PVLR_RUNTIME is 1; all metadata is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+_WHEEL = ["-DPVLR_RUNTIME=ON", "-DPVLR_WHEEL=ON", "-DPVLR_TENSORRT=OFF", "-DCMAKE_INSTALL_LIBDIR=lib"]
+
+
+def _openvino() -> list[str]:
+    """Where the OpenVINO of this Python is; CMAKE_ARGS may name another."""
+    found = find_spec("openvino")
+    return [f"-DOpenVINO_DIR={Path(found.origin).parent / 'cmake'}"] if found and found.origin else []
 
 
 class CMakeBuild(build_ext):
@@ -25,7 +33,7 @@ class CMakeBuild(build_ext):
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         # A new folder each time: pip builds in a new environment, an old CMake cache would name missing tools.
         with tempfile.TemporaryDirectory() as work:
-            core, plugins = self._build(Path(work), pybind11.get_cmake_dir())
+            core, plugins, runtime = self._build(Path(work), pybind11.get_cmake_dir())
             # Also beside the sources: python started in the checkout imports that folder, not the installed package.
             for folder in {target.parent, ROOT / "pvlr_sdk"}:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -34,22 +42,29 @@ class CMakeBuild(build_ext):
                     place.unlink(missing_ok=True)
                     if made.is_file():
                         shutil.copyfile(made, place)
+            if runtime.is_dir():
+                shutil.copytree(runtime, target.parent / "libpvlr", dirs_exist_ok=True)
 
-    def _build(self, work: Path, pybind11_dir: str) -> tuple[Path, Path]:
-        """Paths of the compiled core and of the TensorRT plugins, which exist only if they were built."""
+    def _build(self, work: Path, pybind11_dir: str) -> tuple[Path, Path, Path]:
+        """Paths of the compiled core, and of the TensorRT plugins and libpvlr, which exist only if they were built."""
+        wheel = os.environ.get("PVLR_RUNTIME") == "1"
         options = [
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={work / 'out'}",
             f"-Dpybind11_DIR={pybind11_dir}",
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DPYBIND11_FINDPYTHON=ON",
-            *shlex.split(os.environ.get("CMAKE_ARGS", "")),  # for example -DPVLR_CUDA=ON
+            *([*_WHEEL, *_openvino()] if wheel else []),
+            *shlex.split(os.environ.get("CMAKE_ARGS", "")),  # for example -DPVLR_CUDA_ARCHITECTURES=87
         ]
         if shutil.which("ninja"):
             options.append("-GNinja")
         subprocess.run(["cmake", "-S", str(ROOT), "-B", str(work), *options], check=True)
         subprocess.run(["cmake", "--build", str(work), "--target", "pvlr_package"], check=True)
+        if wheel:
+            install = ["--install", str(work), "--prefix", str(work / "libpvlr"), "--strip"]
+            subprocess.run(["cmake", *install], check=True)
         (core,) = (work / "out").glob("_core*")
-        return core, work / "out/libpvlr_plugins.so"
+        return core, work / "out/libpvlr_plugins.so", work / "libpvlr"
 
 
 setup(

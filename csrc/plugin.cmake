@@ -5,7 +5,7 @@ function(pvlr_leave_out_plugins reason)
 endfunction()
 
 if(NOT PVLR_CUDA)
-  pvlr_leave_out_plugins("they need -DPVLR_CUDA=ON")
+  pvlr_leave_out_plugins("they need PVLR_CUDA=1")
   return()
 endif()
 

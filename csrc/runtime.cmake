@@ -33,11 +33,18 @@ target_compile_definitions(pvlr PRIVATE PVLR_VERSION="${PVLR_VERSION}")
 # Exports only what pvlr.h declares: templates of OpenVINO and the standard library have symbols of their own.
 set(pvlr_exports "${CMAKE_CURRENT_SOURCE_DIR}/csrc/pvlr.map")
 target_link_options(pvlr PRIVATE -Wl,--no-undefined "-Wl,--version-script=${pvlr_exports}")
-set_target_properties(pvlr PROPERTIES VERSION "${PVLR_VERSION}" SOVERSION "${PVLR_API_VERSION}"
-  LINK_DEPENDS "${pvlr_exports}" INSTALL_RPATH_USE_LINK_PATH ON)
+set_target_properties(pvlr PROPERTIES LINK_DEPENDS "${pvlr_exports}")
+if(PVLR_WHEEL)  # in pvlr_sdk/libpvlr/lib; a wheel cannot have links, so the name has no version
+  set_target_properties(pvlr PROPERTIES INSTALL_RPATH "$ORIGIN/../../../openvino/libs")
+else()
+  set_target_properties(pvlr PROPERTIES VERSION "${PVLR_VERSION}" SOVERSION "${PVLR_API_VERSION}" INSTALL_RPATH_USE_LINK_PATH ON)
+endif()
 
 add_executable(pvlr-tag csrc/programs/pvlr_tag/main.cpp csrc/programs/pvlr_tag/images.cpp csrc/programs/pvlr_tag/options.cpp)
 target_link_libraries(pvlr-tag PRIVATE pvlr nlohmann_json::nlohmann_json)
+if(PVLR_WHEEL)  # OpenVINO's library may need a newer C library than the one that wheels are built with
+  target_link_options(pvlr-tag PRIVATE -Wl,--allow-shlib-undefined)
+endif()
 set_target_properties(pvlr-tag PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
 foreach(target pvlr pvlr-tag)
@@ -55,6 +62,7 @@ install(FILES csrc/include/pvlr/pvlr.h csrc/include/pvlr/pvlr.hpp DESTINATION ${
 install(EXPORT pvlr-targets NAMESPACE pvlr:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pvlr FILE pvlr-config.cmake)
 write_basic_package_version_file(pvlr-config-version.cmake VERSION "${PVLR_VERSION}" COMPATIBILITY SameMinorVersion)
 list(JOIN pvlr_backends " " pvlr_backends)
+file(RELATIVE_PATH PVLR_PREFIX "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" /prefix)
 configure_file(csrc/pvlr.pc.in pvlr.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/pvlr-config-version.cmake" DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pvlr)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/pvlr.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

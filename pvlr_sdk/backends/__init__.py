@@ -1,17 +1,18 @@
 """Backends run one loaded plan. The manifest names the backend; a tagger sees only the interface :class:`Backend`.
 
 The package of each backend in :data:`pvlr_sdk.bundle.schema.BACKENDS` has a function
-``load(bundle, precision, num_threads, *, throughput, fresh, trusted)`` that returns a :class:`Backend`.
+``load(bundle, precision, num_threads, *, device, throughput, fresh, trusted)`` that returns a :class:`Backend`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .. import errors
-from ..bundle.schema import BACKENDS, DEVICES, PRECISIONS
+from ..bundle.schema import BACKENDS, PRECISIONS, RUN_DEVICES
 from .backend import Backend, Slot
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ def open_backend(
 
     Args:
         bundle: the verified bundle.
-        device: ``auto`` (the plan's own), ``cpu`` or ``tensorrt``.
-        precision: ``auto``, ``fp32`` or ``bf16``, for a quantised plan ``int8``; None: the manifest's precision. A
-            TensorRT plan only runs in the precision that it was built in.
+        device: ``auto`` (the plan's own), ``cpu`` or ``tensorrt``; for a plan for the CPU also ``gpu`` or ``npu``,
+            Intel's, or OpenVINO's name of a device (``CPU``, ``GPU.1``).
+        precision: ``auto``, ``fp32`` or ``bf16``, on another device than the CPU ``fp16``, for a quantised plan
+            ``int8``; None: the manifest's precision. A TensorRT plan only runs in the precision that it was built in.
         num_threads: threads of a CPU engine; None: the cores that this process may use.
         optimize: ``latency`` (all threads share each inference) or ``throughput`` (several concurrent inferences).
         fresh: compile anew and replace what the cache of compiled networks has.
@@ -56,7 +58,8 @@ def open_backend(
         NotSignedError: it is a TensorRT plan whose signature was not verified.
         MissingPartError: the backend's library is not installed.
     """
-    errors.check_choice("device", device, ("auto", *DEVICES))
+    kind = _kind(device)
+    errors.check_choice("device", kind, ("auto", *RUN_DEVICES))
     errors.check_choice("optimize", optimize, ("latency", "throughput"))
     if precision is not None:
         errors.check_choice("precision", precision, ("auto", *PRECISIONS))
@@ -68,14 +71,16 @@ def open_backend(
             hint="None uses all cores that this process may use.",
         )
     name = bundle.manifest.backend
-    target = BACKENDS[name].device
-    if device not in ("auto", target):
-        hint = f"Build one with pvlr build --device {device}, or omit the device."
-        raise errors.BackendError(str(bundle.path), expected=f"a plan for {device}", got=f"one for {target}", hint=hint)
+    target = BACKENDS[name]
+    if kind not in ("auto", target.device, *target.others):
+        (needed,) = (one.device for one in BACKENDS.values() if kind in (one.device, *one.others))
+        expected, got = f"a plan for {needed}", f"one for {target.device}"
+        hint = f"Build one with pvlr build --device {needed}, or omit the device."
+        raise errors.BackendError(str(bundle.path), expected=expected, got=got, hint=hint)
     if allow_unsigned is None:
         allow_unsigned = os.environ.get(ALLOW_UNSIGNED) == "1"
     trusted = bundle.trusted or allow_unsigned
-    if BACKENDS[name].runs_code and not trusted:
+    if target.runs_code and not trusted:
         raise errors.NotSignedError(
             str(bundle.path),
             expected=f"a plan with a verified signature, because a {name} plan is code",
@@ -83,6 +88,23 @@ def open_backend(
             hint="Sign it and set PVLR_TRUST, or use --allow-unsigned (allow_unsigned=True) if you built it yourself.",
         )
     backend: Backend = import_module(f".{name}", __package__).load(
-        bundle, precision, num_threads, throughput=optimize == "throughput", fresh=fresh, trusted=trusted
+        bundle,
+        precision,
+        num_threads,
+        device=device,
+        throughput=optimize == "throughput",
+        fresh=fresh,
+        trusted=trusted,
     )
     return backend
+
+
+def _kind(device: str) -> str:
+    """``gpu`` of ``GPU.1``: OpenVINO's devices may be given as it names them; other devices as they are.
+
+    Not its combinations of devices (``AUTO``, ``HETERO:GPU,CPU``): they may compute the frames on another device than
+    the golden one of the self-test.
+    """
+    if isinstance(device, str) and re.fullmatch(r"CPU|(GPU|NPU)(\.[0-9]+)?", device, re.IGNORECASE):
+        return device.partition(".")[0].lower()
+    return device

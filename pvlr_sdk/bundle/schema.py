@@ -26,20 +26,25 @@ MAX_LABEL_LENGTH = 1000
 class Target(NamedTuple):
     """The device that a backend runs on, as users name it, and the precisions of its plans.
 
-    ``runs_code``: its plans are code, which only a signature or the user can vouch for.
+    ``runs_code``: its plans are code, which only a signature or the user can vouch for. ``others``: further kinds of
+    device that run the same plans.
     """
 
     device: str
     precisions: tuple[str, ...]
     runs_code: bool = False
+    others: tuple[str, ...] = ()
 
 
 BACKENDS = {
-    "openvino": Target("cpu", ("fp32", "bf16", "int8")),
+    "openvino": Target("cpu", ("fp32", "bf16", "int8"), others=("gpu", "npu")),
     "tensorrt": Target("tensorrt", PRECISIONS, runs_code=True),
 }
 """A new backend is a line here, a package of this name in ``backends`` and a builder in ``compile.build.BUILDERS``."""
 DEVICES = tuple(target.device for target in BACKENDS.values())
+"""What a plan is built for."""
+RUN_DEVICES = (*DEVICES, *(other for target in BACKENDS.values() for other in target.others))
+"""What a plan runs on."""
 
 if TYPE_CHECKING:  # a static type cannot be derived from a tuple
     Backend: TypeAlias = str

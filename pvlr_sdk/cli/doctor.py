@@ -31,8 +31,8 @@ def doctor(
         print_json(report)
     else:
         print_facts("pvlr doctor", _rows(report))
-    for problem in report["problems"]:
-        note(problem)
+    for line in (*report["advice"], *report["problems"]):
+        note(line)
     if report["problems"]:
         raise typer.Exit(2)
 
@@ -43,7 +43,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, Any]]:
         name = "components" if key == "parts" else key
         if isinstance(value, dict) and value:
             rows += [(f"{name}: {part}", _words(inner)) for part, inner in value.items() if part != "info"]
-        elif name != "problems":
+        elif name not in ("advice", "problems"):
             rows.append((name, _words(value)))
     count = len(report["problems"])
     return [*rows, ("result", f"{count} problem(s), listed below" if count else "no problems")]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from ..bundle.schema import DEVICES, OPERATING_POINTS, PRECISIONS
+from ..bundle.schema import OPERATING_POINTS, PRECISIONS, RUN_DEVICES
 from .completion import models, words
 
 _PLAN: Any = {
@@ -43,8 +43,8 @@ _MAP = 'Rename columns of the CSV to labels of the plan: sofa=couch, or a file {
 Map = Annotated[list[str] | None, Option("--map", metavar="JSON|A=B", help=_MAP)]
 
 _machine = partial(Option, rich_help_panel="Machine")
-_DEVICE = "auto (the plan's device), cpu or tensorrt."
-Device = Annotated[str, _machine("--device", help=_DEVICE, autocompletion=words("auto", *DEVICES))]
+_DEVICE = "auto (the plan's device), cpu, tensorrt, Intel's gpu or npu, or OpenVINO's name of one (GPU.1)."
+Device = Annotated[str, _machine("--device", help=_DEVICE, autocompletion=words("auto", *RUN_DEVICES))]
 
 
 def _allow_unsigned(given: bool) -> None:
@@ -55,7 +55,7 @@ def _allow_unsigned(given: bool) -> None:
 _UNSIGNED = "Trust an unsigned plan: load TensorRT plans, which are code, and omit the isolated load of others."
 AllowUnsigned = Annotated[bool, _machine("--allow-unsigned", help=_UNSIGNED, callback=_allow_unsigned)]
 Threads = Annotated[int | None, _machine("--threads", help="Threads per image.", show_default="all cores")]
-_PRECISION = "auto, fp32, bf16, or int8 (quantised plans)."
+_PRECISION = "auto, fp32, bf16, fp16 (GPU, NPU), or int8 (quantised plans)."
 _ANY_PRECISION = words("auto", *PRECISIONS)
 Precision = Annotated[
     str | None, _machine("--precision", help=_PRECISION, show_default="set by the plan", autocompletion=_ANY_PRECISION)

@@ -27,6 +27,7 @@ _CPU_FEATURES = (
     *("amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"),
 )
 _NEEDED = {"numpy": "numpy", "opencv-python": "cv2", "openvino": "openvino", "pydantic": "pydantic"}
+_CUDA = Path("/usr/local/cuda")
 _OPTIONAL = (
     *("opencv-python-headless", "av", "PyGObject", "Pillow", "torch", "timm", "onnx", "onnxruntime"),
     *("tensorrt", "pycuda"),
@@ -41,10 +42,11 @@ def examine(plan: str | Path | None = None, *, load: bool = True) -> dict[str, A
         load: load the plan and run its self-test (about a second); False omits the key ``plan``.
 
     Returns:
-        ``problems`` lists why the SDK or the plan does not run, and is empty otherwise. The other keys are the
-        probes: ``pvlr_sdk``, ``python``, ``system``, ``cpu``, ``memory_mib``, ``openvino``, ``cuda``, ``gpu``,
-        ``nvcc``, ``tensorrt``, ``jetson``, ``clocks``, ``heat``, ``opencv``, ``gstreamer``, ``parts`` (compiled
-        components), ``packages``, ``plan``. What was not found is None; a failed probe is ``{"error": reason}``.
+        ``problems`` lists why the SDK or the plan does not run, and is empty otherwise; ``advice`` lists what would
+        make it faster, with the command for it. The other keys are the probes: ``pvlr_sdk``, ``python``, ``system``,
+        ``cpu``, ``memory_mib``, ``openvino``, ``cuda``, ``gpu``, ``nvcc``, ``tensorrt``, ``jetson``, ``clocks``,
+        ``heat``, ``opencv``, ``gstreamer``, ``parts`` (compiled components), ``packages``, ``plan``. What was not found
+        is None; a failed probe is ``{"error": reason}``.
     """
     report: dict[str, Any] = {
         "pvlr_sdk": _guarded(_sdk),
@@ -67,6 +69,7 @@ def examine(plan: str | Path | None = None, *, load: bool = True) -> dict[str, A
     }
     if load:
         report["plan"] = _guarded(lambda: _plan(plan))
+    report["advice"] = _advice(report)
     report["problems"] = _problems(report)
     return report
 
@@ -189,6 +192,24 @@ def _mismatches(plan: Path) -> list[str]:
     found = mismatches(manifest.tensorrt, gpu.tensorrt() or "none", gpu.first(), plugins.version())
     words = [f"{reason.what}: built for {reason.built_for}, here is {reason.here}" for reason in found]
     return [*words, f"build it here: {build_command(manifest, plan)}"] if words else []
+
+
+def _advice(report: dict[str, Any]) -> list[str]:
+    """What a core that was built without CUDA lacks on a Jetson: a wheel has none, nor a build without the toolkit."""
+    components = report["parts"]
+    if not report["jetson"] or components.get("core") != "ok":
+        return []
+    lacking = {
+        "preprocessing on the GPU": components["cuda_kernels"],
+        "fused attention": components["tensorrt_plugins"],
+    }
+    missing = [name for name, there in lacking.items() if not there]
+    if not missing:
+        return []
+    toolkit = isinstance(report["nvcc"], str) or (_CUDA / "bin/nvcc").is_file()  # JetPack does not add it to PATH
+    command = "" if toolkit else "sudo apt-get install -y nvidia-jetpack && "
+    command += "PVLR_CUDA=1 pip install --no-deps --force-reinstall ."
+    return [f"this Jetson runs without {' and '.join(missing)}: in a clone of the repository, run {command}"]
 
 
 def _problems(report: dict[str, Any]) -> list[str]:

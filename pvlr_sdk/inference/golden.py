@@ -88,6 +88,8 @@ def check(
         raise non_finite(source)
     difference = float(np.abs(logits - np.array(spec.logits)).max())
     tolerance = spec.tolerance.get(backend.precision)
+    if tolerance is None and backend.precision == "fp16":  # a plan for the CPU on another device
+        tolerance = spec.tolerance.get("bf16")  # which rounds more coarsely
     if tolerance is None or difference > tolerance:
         raise errors.SelfTestError(
             source,

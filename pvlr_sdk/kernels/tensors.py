@@ -14,7 +14,7 @@ try:
 except ImportError:  # a checkout that was not installed
     _core = None  # type: ignore[assignment]
 
-BUILD_HINT = 'Build one where the CUDA toolkit is: CMAKE_ARGS="-DPVLR_CUDA=ON" pip install . (docs/kernels.md).'
+BUILD_HINT = "Build one where the CUDA toolkit is: PVLR_CUDA=1 pip install . (docs/kernels.md)."
 TYPES = ("float32", "float16", "bfloat16")
 _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost
 _LEGACY_STREAM = 1  # DLPack's number of CUDA's default stream

@@ -62,7 +62,7 @@ class TestOptions:
             tagger.predict(photo, threshold={"cats": 0.5})
 
     @pytest.mark.parametrize(
-        "options", [{"device": "npu"}, {"precision": "fp8"}, {"num_threads": 0}, {"num_threads": 1.5}, {"device": None}]
+        "options", [{"device": "tpu"}, {"precision": "fp8"}, {"num_threads": 0}, {"num_threads": 1.5}, {"device": None}]
     )
     def test_bad_options(self, plan: Path, options: dict[str, Any]) -> None:
         with pytest.raises(errors.OptionError):

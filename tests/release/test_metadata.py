@@ -92,6 +92,11 @@ def test_wheels_are_built_and_tried_for_every_supported_python(project, release)
     assert project["project"]["requires-python"] == f">=3.{minors[0]}"
 
 
+def test_libpvlr_is_built_with_the_openvino_of_its_extra(project):
+    (version,) = re.findall(r"^openvino==(\S+) ", (ROOT / "csrc/wheel.txt").read_text(), re.MULTILINE)
+    assert project["project"]["optional-dependencies"]["cpp"] == [f"openvino=={version}"]
+
+
 def _name(requirement: str) -> str:
     """``Jinja2>=3.1`` -> ``jinja2``, normalised."""
     return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-").replace(".", "-")

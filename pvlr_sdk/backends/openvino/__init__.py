@@ -1,7 +1,8 @@
-"""The CPU backend: OpenVINO, on x86 and ARM."""
+"""The CPU backend: OpenVINO, on x86 and ARM, and on Intel's GPUs and NPUs."""
 
 from .backend import OpenVinoBackend
+from .device import supports_bf16
 from .loading import load
-from .network import Network, open_core, read_network, supports_bf16
+from .network import Network, open_core, read_network
 
 __all__ = ["Network", "OpenVinoBackend", "load", "open_core", "read_network", "supports_bf16"]

@@ -15,20 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import __version__, errors
+from ... import __version__
 from ...bundle.open_labels import label_inputs
 from ...cores import available_cores
 from .. import cache, runtimes
 from ..backend import Backend, Slot, closed
-from .network import (
-    Network,
-    check_outputs,
-    compile_network,
-    engine_options,
-    open_core,
-    precision_hint,
-    supports_bf16,
-)
+from .device import CPU, engine_options, find_device, has_capability, precision_hint, resolve_precision
+from .network import Network, check_outputs, compile_network, open_core
 from .request import Projections, Request, create_request, failed
 
 if TYPE_CHECKING:
@@ -51,16 +44,18 @@ class OpenVinoBackend(Backend):
 
     Args:
         network: the network.
-        precision: ``fp32``, ``bf16``, ``auto`` (bf16 if the CPU computes in it, else fp32) or, for a quantised
-            network, ``int8``: what is not quantised then runs as with ``auto``.
-        num_threads: threads of all inferences together; None: the cores that this process may use.
+        precision: ``fp32``, ``bf16``, ``fp16``, ``auto`` (bf16 if the CPU computes in it, on other devices fp16, else
+            fp32) or, for a quantised network, ``int8``: what is not quantised then runs as with ``auto``.
+        num_threads: threads of all inferences together, on the CPU; None: the cores that this process may use.
+        device: OpenVINO's name of the device.
         throughput: run several concurrent inferences on fewer threads each, instead of one at a time on all threads.
         cached: use the cache on disk.
         fresh: compile anew and replace what the cache has.
 
     Raises:
         ModelError: the payload is unreadable or not a PVLR network.
-        BackendError: this CPU does not run it (for example bf16 without hardware support).
+        BackendError: there is no such device, or it does not run the network (for example bf16 without hardware
+            support).
         MissingPartError: OpenVINO is not installed.
     """
 
@@ -70,30 +65,39 @@ class OpenVinoBackend(Backend):
         precision: str,
         num_threads: int | None = None,
         *,
+        device: str = CPU,
         throughput: bool = False,
         cached: bool = True,
         fresh: bool = False,
     ) -> None:
         core = open_core()
-        self.precision = _resolve_precision(core, precision, network.source)
+        device = find_device(core, device, network.source)
+        self.precision = resolve_precision(core, device, precision, network.source)
         threads = num_threads or available_cores()
         behind = network.fp32_until if self.precision == "bf16" else None
-        options = engine_options("f32" if behind else precision_hint(core, self.precision), threads, throughput)
-        folder = cache.cache_folder() if cached else None
-        load = partial(_load, core, options=options, behind=behind, folder=folder)
+        options = engine_options(
+            device, "f32" if behind else precision_hint(core, device, self.precision), threads, throughput
+        )
+        label_options = engine_options(CPU, "f32", threads, throughput)
+        folder = cache.cache_folder() if cached and has_capability(core, device, "EXPORT_IMPORT") else None
+        load = partial(
+            _load, core, device=device, options=options, label_options=label_options, behind=behind, folder=folder
+        )
+        # Other devices get single frames: whether they gain by pairs was not measured.
+        together = _TOGETHER if throughput and device == CPU else 1
         self._free: deque[Any] = deque()
         self._free_groups: deque[Any] = deque()
         try:
-            from_cache = self._prepare(network, throughput, partial(load, fresh=fresh))
+            from_cache = self._prepare(network, together, partial(load, fresh=fresh))
         except Exception:
             if fresh or folder is None:
                 raise
             # What the cache had is whole, but does not work.
-            from_cache = self._prepare(network, throughput, partial(load, fresh=True))
+            from_cache = self._prepare(network, together, partial(load, fresh=True))
         self.info: dict[str, Any] = {
             "backend": "openvino",
             "version": _version(),
-            "device": core.get_property("CPU", "FULL_DEVICE_NAME"),
+            "device": core.get_property(device, "FULL_DEVICE_NAME"),
             "precision": self.precision,
             "threads": threads,
             "parallel": self.parallel,
@@ -101,11 +105,11 @@ class OpenVinoBackend(Backend):
             "together": self.together,
         }
 
-    def _prepare(self, network: Network, throughput: bool, load: _Load) -> bool:
+    def _prepare(self, network: Network, together: int, load: _Load) -> bool:
         """Load the network for one frame and for groups, and try both; returns whether any comes from the cache."""
         self._network = network
         self._projections: Projections | None = None
-        self.together = _TOGETHER if throughput else 1
+        self.together = together
         networks = {count: network.with_batch(count) for count in {1, self.together}}
         with ThreadPoolExecutor(len(networks)) as pool:  # in the time of the slower one
             loaded = dict(zip(networks, pool.map(load, networks.values()), strict=True))
@@ -177,39 +181,29 @@ class OpenVinoBackend(Backend):
         return len(set(answers)) == 1
 
 
-def _resolve_precision(core: openvino.Core, precision: str, source: str) -> str:
-    if precision == "auto":
-        return "bf16" if supports_bf16(core) else "fp32"
-    if precision == "bf16" and not supports_bf16(core):
-        raise errors.BackendError(
-            source,
-            expected="a CPU that computes in bf16",
-            got=str(core.get_property("CPU", "FULL_DEVICE_NAME")),
-            hint='Use precision="auto" or "fp32".',
-        )
-    return precision
-
-
 def _load(
     core: openvino.Core,
     network: Network,
     *,
+    device: str,
     options: dict[str, Any],
+    label_options: dict[str, Any],
     behind: str | None,
     folder: Path | None,
     fresh: bool,
 ) -> tuple[_Compiled, bool]:
     """The compiled network, in an open one with its part for labels, and whether it comes from the cache."""
-    key = _cache_key(core, network, behind, options)
+    key = _cache_key(core, network, device, behind, options)
     kinds = ["blob", "labels"] if network.open else ["blob"]
+    targets = [(device, options), (CPU, label_options)]
     blobs = [cache.load(folder, key, kind) for kind in kinds] if folder and not fresh else []
     if blobs and all(blobs):
         # Code that damage or another program put there raises anything, or does not fit: then it is replaced.
         with contextlib.suppress(Exception):
-            compiled = tuple(core.import_model(blob, "CPU", options) for blob in blobs)
+            compiled = tuple(core.import_model(blob, *target) for blob, target in zip(blobs, targets, strict=False))
             check_outputs(compiled[0], network)
             return compiled, True
-    compiled = compile_network(core, network, options, bf16_behind=behind)
+    compiled = compile_network(core, network, device, options, label_options, bf16_behind=behind)
     check_outputs(compiled[0], network)
     if folder:
         for kind, part in zip(kinds, compiled, strict=True):
@@ -221,10 +215,15 @@ _RECIPE = 2
 """Increment this when the same network and options compile to something else."""
 
 
-def _cache_key(core: openvino.Core, network: Network, behind: str | None, options: dict[str, Any]) -> str:
+def _cache_key(core: openvino.Core, network: Network, device: str, behind: str | None, options: dict[str, Any]) -> str:
     """A digest of everything that determines the compiled network."""
-    cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-    what = [network.sha256, _RECIPE, network.input_shape, behind, __version__, _version(), cpu, options]
+    # Also of the CPU, which computes what reads labels.
+    properties = [
+        core.get_property(one, name)
+        for one in dict.fromkeys((CPU, device))
+        for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+    ]
+    what = [network.sha256, _RECIPE, network.input_shape, behind, __version__, _version(), device, properties, options]
     if network.open:
         what.append(network.labels)
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]

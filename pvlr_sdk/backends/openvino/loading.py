@@ -1,4 +1,4 @@
-"""Loads a bundle on the CPU."""
+"""Loads a bundle on one of OpenVINO's devices."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ... import errors
 from . import isolated
 from .backend import OpenVinoBackend
+from .device import CPU
 from .network import Network
 
 if TYPE_CHECKING:
@@ -14,27 +15,39 @@ if TYPE_CHECKING:
 
 
 def load(
-    bundle: Bundle, precision: str | None, num_threads: int | None, *, throughput: bool, fresh: bool, trusted: bool
+    bundle: Bundle,
+    precision: str | None,
+    num_threads: int | None,
+    *,
+    device: str,
+    throughput: bool,
+    fresh: bool,
+    trusted: bool,
 ) -> OpenVinoBackend:
     """Load a verified bundle; see :func:`pvlr_sdk.backends.open_backend`."""
     manifest = bundle.manifest
-    precision = _plan_precision(precision, manifest.precision)
+    device = CPU if device == "auto" else device.upper()
+    precision = _plan_precision(precision, manifest.precision, device)
     sha256 = manifest.files["plan"].sha256
     network = Network.of(str(bundle.path), bundle.payload, sha256, manifest, bundle.labels)
     if not trusted:
-        isolated.ensure(bundle, network, precision, num_threads, throughput=throughput)
-    return OpenVinoBackend(network, precision, num_threads, throughput=throughput, fresh=fresh)
+        # The restricted process may not use another device, so it loads the plan on the CPU.
+        there = precision if device == CPU else _plan_precision("auto", manifest.precision, CPU)
+        isolated.ensure(bundle, network, there, num_threads, throughput=throughput)
+    return OpenVinoBackend(network, precision, num_threads, device=device, throughput=throughput, fresh=fresh)
 
 
-def _plan_precision(wanted: str | None, built: str) -> str:
+def _plan_precision(wanted: str | None, built: str, device: str) -> str:
     """The precision to run a plan in: quantised weights have no other, and other weights do not run in int8."""
     if wanted is None or wanted == built or (wanted == "auto" and built == "int8"):
         return built
     if built == "int8":
         hint = "This plan's weights are quantised: build another one with --precision auto."
         raise errors.OptionError("precision", expected="int8 or auto", got=repr(wanted), hint=hint)
+    if wanted == "fp16" and device != CPU:
+        return wanted
     hints = {
-        "fp16": "fp16 is for TensorRT plans.",
+        "fp16": "fp16 is for GPUs and NPUs.",
         "int8": "Build a quantised plan with --precision int8 --calibration-images DIR.",
     }
     if wanted in hints:

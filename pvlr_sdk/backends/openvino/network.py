@@ -1,4 +1,4 @@
-"""An exported network, and how OpenVINO reads and compiles it for this CPU."""
+"""An exported network, and how OpenVINO reads and compiles it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ... import errors
 from ...bundle.network import MAX_ELEMENTS, check_network
 from ...bundle.open_labels import input_shapes
 from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
-from ...cores import available_cores
 from .. import runtimes
+from .device import CPU
 from .labels import split_labels
 
 if TYPE_CHECKING:
@@ -118,37 +118,23 @@ def read_network(payload: bytes, source: str) -> openvino.Model:
         ) from error
 
 
-def supports_bf16(core: openvino.Core) -> bool:
-    """Whether this CPU computes in bfloat16."""
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def precision_hint(core: openvino.Core, precision: str) -> str:
-    """The value of OpenVINO's INFERENCE_PRECISION_HINT."""
-    return "bf16" if precision == "bf16" or (precision == "int8" and supports_bf16(core)) else "f32"
-
-
-def engine_options(hint: str, threads: int, throughput: bool) -> dict[str, Any]:
-    """OpenVINO's options; ``hint`` is the precision of what the network's own types leave open."""
-    return {
-        "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
-        "INFERENCE_PRECISION_HINT": hint,
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": not throughput and threads >= available_cores(),  # processes would share the first cores
-    }
-
-
 def compile_network(
-    core: openvino.Core, network: Network, options: dict[str, Any], *, bf16_behind: str | None = None
+    core: openvino.Core,
+    network: Network,
+    device: str,
+    options: dict[str, Any],
+    label_options: dict[str, Any],
+    *,
+    bf16_behind: str | None = None,
 ) -> tuple[openvino.CompiledModel, ...]:
     """Compile a network; what follows the tensor ``bf16_behind`` computes in bf16, whatever the options say.
 
     Returns:
-        the compiled network; of an open network the part for frames, and the part for labels in fp32.
+        the compiled network; of an open network the part for frames, and on the CPU the part for labels.
 
     Raises:
         ModelError: it is not a PVLR network.
-        BackendError: this CPU does not run it.
+        BackendError: the device does not run it.
     """
     model = read_network(network.payload, network.source)
     shapes = _input_shapes(network)
@@ -168,10 +154,10 @@ def compile_network(
         labels, model = split_labels(model) if network.open else (None, model)
         if bf16_behind and not lower(model, bf16_behind):
             _reject(network, f"a tensor named {bf16_behind}", "none")
-        compiled = core.compile_model(_with_packed_pixels(model), "CPU", options)
+        compiled = core.compile_model(_with_packed_pixels(model), device, options)
         if labels is None:
             return (compiled,)
-        return compiled, core.compile_model(labels, "CPU", {**options, "INFERENCE_PRECISION_HINT": "f32"})
+        return compiled, core.compile_model(labels, CPU, label_options)
     except errors.ModelError:
         raise
     except Exception as error:  # as above

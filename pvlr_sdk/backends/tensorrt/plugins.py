@@ -23,7 +23,7 @@ OPERATORS = ("DualSoftmaxAttention", "TagHead")
 LIBRARY = Path(__file__).resolve().parents[2] / "libpvlr_plugins.so"
 """Path of the library in an installation."""
 
-_HOW_TO_BUILD = 'Build it with CMAKE_ARGS="-DPVLR_CUDA=ON" pip install . (see docs/plugin.md), or use native attention.'
+_HOW_TO_BUILD = "Build it with PVLR_CUDA=1 pip install . (see docs/plugin.md), or use native attention."
 
 
 @dataclass(frozen=True)

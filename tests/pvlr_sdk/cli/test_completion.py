@@ -10,6 +10,7 @@ import pytest
 from pvlr_sdk.bundle.catalogue import catalogue
 
 MODELS = [model.name for model in catalogue().models]
+DEVICES = ["auto", "cpu", "tensorrt", "gpu", "npu"]
 PRECISIONS = ["auto", "fp32", "fp16", "bf16", "int8"]
 
 
@@ -33,7 +34,10 @@ def offered(pvlr, monkeypatch):
         ("pvlr ver", ["verify", "verify-signature"]),
         ("pvlr models ", ["fetch"]),
         ("pvlr bench --prec", ["--precision"]),
-        *((f"pvlr {name} --device ", ["auto", "cpu", "tensorrt"]) for name in ("tag", "watch", "serve", "bench")),
+        *(
+            (f"pvlr {name} --device ", ["auto", "cpu", "tensorrt", "gpu", "npu"])
+            for name in ("tag", "watch", "serve", "bench")
+        ),
         *((f"pvlr {name} --precision ", PRECISIONS) for name in ("tag", "watch", "serve", "eval", "verify", "build")),
         ("pvlr export run --precision ", PRECISIONS[1:]),
         ("pvlr tag --precision bf", ["bf16"]),

@@ -48,7 +48,7 @@ def test_the_device_of_the_file(pvlr, plan: Path, tmp_path: Path, command: str) 
     """The option's default does not replace it."""
     (tmp_path / "site.yaml").write_text(f"plan: {plan}\ndevice: tpu\n{SITE}")
     done = pvlr(command, "--config", tmp_path / "site.yaml", "--check")
-    assert (done.code, "device: expected one of auto, cpu, tensorrt, got 'tpu'" in done.err) == (2, True)
+    assert (done.code, "device: expected one of auto, cpu, tensorrt, gpu, npu, got 'tpu'" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["watch", "serve"])

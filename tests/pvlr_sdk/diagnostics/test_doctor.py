@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,33 @@ def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
     report = doctor.examine(plan)
     assert report["memory_mib"] == {"error": "OSError: no such thing here"}
     assert report["plan"]["runs"] is True
+
+
+@pytest.mark.parametrize(
+    ("kernels", "plugins", "nvcc", "said"),
+    [
+        (False, None, None, "preprocessing on the GPU and fused attention: .*run sudo apt-get .* && PVLR_CUDA=1 pip"),
+        (True, None, "12.6", "fused attention: in a clone of the repository, run PVLR_CUDA=1 pip install"),
+        (True, "1", "12.6", None),
+    ],
+)
+def test_what_a_plain_installation_lacks_on_a_jetson(monkeypatch, tmp_path, kernels, plugins, nvcc, said):
+    monkeypatch.setattr(doctor.board, "jetson", lambda: {"l4t": "36.4.3", "jetpack": "6.2", "power_mode": None})
+    monkeypatch.setattr(doctor.gpu, "toolkit", lambda: nvcc)
+    monkeypatch.setattr(doctor, "_CUDA", tmp_path)
+    built = {"core": "ok", "cuda_kernels": kernels, "tensorrt_plugins": plugins}
+    monkeypatch.setattr(doctor, "_components", lambda: built)
+    report = doctor.examine(load=False)
+    assert report["problems"] == []
+    if said is None:
+        assert report["advice"] == []
+    else:
+        (line,) = report["advice"]
+        assert re.fullmatch(f"this Jetson runs without {said}.*", line)
+
+
+def test_other_machines_get_no_advice_on_jetsons(report):
+    assert report["jetson"] is not None or report["advice"] == []
 
 
 def test_nothing_heavy_is_imported():

@@ -215,5 +215,5 @@ def test_arrays_that_can_not_be_shared_name_the_argument() -> None:
 @pytest.mark.parametrize("array", [CudaArray, DlpackArray])
 def test_a_core_without_cuda_says_how_to_build_one(array: Any) -> None:
     value = array(np.zeros((1, 1, 4, 32), np.float32))
-    with pytest.raises(errors.MissingPartError, match=r"v_x on a GPU.*CMAKE_ARGS=.-DPVLR_CUDA=ON. pip install"):
+    with pytest.raises(errors.MissingPartError, match=r"v_x on a GPU.*PVLR_CUDA=1 pip install"):
         Arguments("anything", None).view("v_x", value)

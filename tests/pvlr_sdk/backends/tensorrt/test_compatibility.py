@@ -135,7 +135,7 @@ def test_options_that_do_not_fit(gpu_plan, plan):
         Tagger(gpu_plan, device="cpu")
     with pytest.raises(errors.BackendError, match="a plan for tensorrt"):
         Tagger(plan, device="tensorrt")
-    with pytest.raises(errors.OptionError, match="fp16 is for TensorRT"):
+    with pytest.raises(errors.OptionError, match="fp16 is for GPUs"):
         Tagger(plan, precision="fp16")
 
 

@@ -115,7 +115,7 @@ needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on
 def test_cmake_says_that_they_need_cuda(tmp_path: Path) -> None:
     if shutil.which("cmake") is None:
         pytest.skip("no cmake on this machine")
-    assert cmake(tmp_path) == "-- TensorRT plugins: left out, they need -DPVLR_CUDA=ON"
+    assert cmake(tmp_path, "-DPVLR_CUDA=OFF") == "-- TensorRT plugins: left out, they need PVLR_CUDA=1"
 
 
 @needs_nvcc

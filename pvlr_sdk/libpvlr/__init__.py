@@ -1,0 +1,53 @@
+"""libpvlr, the library for C and C++, where a wheel contains it: its folder, and the command ``pvlr-tag``.
+
+``cmake -DCMAKE_PREFIX_PATH="$(python -m pvlr_sdk.libpvlr)"`` finds it. It runs without Python, with the OpenVINO
+library of the package ``openvino`` that is installed beside this one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+from .. import errors
+
+_FOLDER = Path(__file__).resolve().parent
+
+
+def prefix(folder: Path = _FOLDER) -> Path:
+    """The folder with ``include``, ``lib`` and ``bin``.
+
+    Raises:
+        MissingPartError: this installation has no libpvlr, or another version of OpenVINO than it was built with.
+    """
+    library = folder / "lib/libpvlr.so"
+    if not library.is_file():
+        hint = "Install a wheel of a release, or build it as docs/cpp.md describes."
+        raise errors.MissingPartError("libpvlr", expected="an installation that contains it", got="none", hint=hint)
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        expected, hint = "the version of OpenVINO that it was built with", errors.install_hint("cpp")
+        raise errors.MissingPartError("libpvlr", expected=expected, got=str(error), hint=hint) from None
+    return folder
+
+
+def print_prefix() -> None:
+    """Print the folder."""
+    print(_found("pvlr_sdk.libpvlr"))
+
+
+def pvlr_tag() -> None:
+    """Become the program ``pvlr-tag``."""
+    program = str(_found("pvlr-tag") / "bin/pvlr-tag")
+    os.execv(program, [program, *sys.argv[1:]])
+
+
+def _found(command: str) -> Path:
+    try:
+        return prefix()
+    except errors.MissingPartError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
