@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "fakes/world.h"
+#include "fake_tensorrt/world.h"
 #include "pvlr/pvlr.hpp"
 
 using Scores = std::vector<float>;

@@ -1,4 +1,4 @@
-"""Compiles libpvlr's sources with an engine of the tests' own (fake/engine.cpp) in place of OpenVINO.
+"""Compiles libpvlr's sources with an engine of the tests' own (fake_engine/engine.cpp) in place of OpenVINO.
 
 All of the program is then compiled with a sanitizer; OpenVINO's libraries are not, and hide or invent errors.
 """
@@ -16,10 +16,11 @@ import pytest
 
 from ..library import ROOT
 
-FAKE = Path(__file__).parent / "fake"
+FAKE = Path(__file__).parent / "fake_engine"
 RUNTIME = ROOT / "csrc/runtime"
 # All of the library that is not for one engine.
 LIBRARY = [*RUNTIME.glob("*.cpp"), *RUNTIME.glob("bundle/*.cpp"), *ROOT.glob("csrc/host/preprocess/*.cpp")]
+LIBRARY += [RUNTIME / "engine/no_tensorrt.cpp"]
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
 FOLDERS = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
 

@@ -62,9 +62,9 @@ def build_fakes(include: Path, folder: Path) -> list[str]:
     (folder / "tensorrt_stubs.h").write_text(stubs(include))
     flags = [*FLAGS, "-shared", f"-isystem{include}", f"-isystem{cuda_include()}", f"-I{folder}", f"-L{folder / 'lib'}"]
     for library, *linked in (
-        ("libcudart.so", "fakes/cudart.cpp", "fakes/world.cpp"),
-        ("libnvinfer.so", "fakes/nvinfer.cpp", "-lcudart", "-ldl"),
-        ("plugins.so", "fakes/plugins.cpp"),
+        ("libcudart.so", "fake_tensorrt/cudart.cpp", "fake_tensorrt/world.cpp"),
+        ("libnvinfer.so", "fake_tensorrt/nvinfer.cpp", "-lcudart", "-ldl"),
+        ("plugins.so", "fake_tensorrt/plugins.cpp"),
     ):
         run("g++", *flags, *linked, f"-Wl,-soname,{library}", "-o", folder / "lib" / library)
     return [f"-DTENSORRT_ROOT={folder / 'tensorrt'}", f"-DCUDAToolkit_ROOT={folder / 'cuda'}"]
@@ -91,7 +91,7 @@ class TensorRtLibrary(NamedTuple):
 def build_common(folder: Path) -> list[Path]:
     """Objects that need no TensorRT: the test program and, in place of the OpenVINO runner, one that fails."""
     objects = [folder / "tensorrt_runner.o", folder / "no_openvino.o"]
-    for source, made in zip(("tensorrt_runner.cpp", "fakes/no_openvino.cpp"), objects, strict=True):
+    for source, made in zip(("tensorrt_runner.cpp", "fake_tensorrt/no_openvino.cpp"), objects, strict=True):
         run("g++", *FLAGS, *SANITIZE, f"-isystem{cuda_include()}", "-c", HERE / source, "-o", made)
     return objects
 

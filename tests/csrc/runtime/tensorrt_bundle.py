@@ -27,7 +27,7 @@ similarity out float 3 -1 {TOKENS} {len(NAMES)}
 
 
 def network(frame: NDArray[np.uint8], color: str = "bgr") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Logits (C,) and similarity (N, C) of a frame; see fakes/nvinfer.cpp."""
+    """Logits (C,) and similarity (N, C) of a frame; see fake_tensorrt/nvinfer.cpp."""
     planes = Preprocessor(INPUT)(frame, color).reshape(3, -1).astype(np.float64)
     feature = (planes * (1 + np.arange(planes.shape[1]) % 5)).mean(axis=1)[np.arange(len(NAMES)) % 3]
     label = np.arange(len(NAMES))

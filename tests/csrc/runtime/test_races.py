@@ -1,7 +1,7 @@
 """No data races in libpvlr: 32 threads on one handle under ThreadSanitizer, beside one that opens and closes handles.
 
-The engine is fake/engine.cpp, so that all code that runs is compiled with ThreadSanitizer, without suppressions, and
-inferences can fail. OpenVINO's own thread safety is not tested here.
+The engine is fake_engine/engine.cpp, so that all code that runs is compiled with ThreadSanitizer, without suppressions,
+and inferences can fail. OpenVINO's own thread safety is not tested here.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class FakeRunner final : public Runner {
 
  private:
   const Manifest manifest_;
-  const EngineInfo info_{"fp32", 1, 2};
+  const EngineInfo info_{"fp32", 1, 2, true};
   std::atomic<bool> tested_{false};
 };
 
