@@ -6,10 +6,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <vector>
 
+#include "banks.h"
 #include "fiber.h"
 #include "shadow.h"
 
@@ -29,6 +31,7 @@ struct Thread::Impl {
   State state = State::kReady;
   Site site{};
   unsigned exchanges = 0;
+  unsigned votes = 0;  // number of barrier_or so far
   std::vector<Copy> open_group;
   std::deque<std::vector<Copy>> groups;
 };
@@ -50,6 +53,7 @@ struct Slots {
 std::vector<std::unique_ptr<Thread::Impl>> pool;  // stacks are kept between launches
 std::vector<Thread> threads;
 std::vector<Slots> slots;
+bool votes[3];
 void (*kernel)(void*) = nullptr;
 void* kernel_argument = nullptr;
 
@@ -90,6 +94,7 @@ void run_warp(Thread* begin, Thread* end) {
     }
     current = nullptr;
     if (begin->impl->state == State::kReady) continue;
+    banks::end_of_segment();
     for (Thread* thread = begin; thread != end; ++thread) {
       if (thread->impl->state != begin->impl->state || !same_place(thread->impl->site, begin->impl->site)) {
         fail_divergent(*begin, *thread);
@@ -106,9 +111,11 @@ void run_block() {
     thread.syncwarps = 0;
     thread.impl->state = State::kReady;
     thread.impl->exchanges = 0;
+    thread.impl->votes = 0;
     thread.impl->fiber.start(thread_body);
   }
   shadow::new_block();
+  std::fill(std::begin(votes), std::end(votes), false);
   for (;;) {
     for (std::size_t i = 0; i < warps; ++i) {
       Thread* begin = threads.data() + (device.reverse_warps ? warps - 1 - i : i) * kWarp;
@@ -148,6 +155,14 @@ void fail(const char* format, ...) {
 
 void barrier(const Site& site) { stop(State::kAtBarrier, site); }
 
+bool barrier_or(const Site& site, bool vote) {
+  const unsigned own = current->impl->votes++ % 3;
+  votes[own] |= vote;
+  votes[(own + 1) % 3] = false;  // of the last but one, which all threads have read
+  stop(State::kAtBarrier, site);
+  return votes[own];
+}
+
 const unsigned char* exchange(const Site& site, unsigned mask, const void* value, std::size_t size) {
   if (mask != 0xFFFFFFFFU) fail("%s: only the full mask is supported, not %08x", site.name, mask);
   Thread& self = *current;
@@ -167,6 +182,7 @@ void copy_async(void* to, const void* from, std::size_t size) {
   Copy copy{to, {}, size};
   if (from != nullptr) std::memcpy(copy.value, from, size);
   shadow::start_async_write(to, size);
+  banks::access(__builtin_return_address(0), to, size, true);
   current->impl->open_group.push_back(copy);
 }
 

@@ -41,6 +41,7 @@ struct Site {
 };
 
 void barrier(const Site& site);
+bool barrier_or(const Site& site, bool vote);  // whether any thread of the block votes for it
 
 // One warp-wide instruction: each lane passes `size` bytes (at most 64) and receives the bytes of all 32 lanes, 64
 // bytes apart, valid until its next warp-wide instruction. All lanes must take part.

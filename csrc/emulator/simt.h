@@ -45,6 +45,9 @@ inline float __uint_as_float(unsigned bits) {
 #define SIMT_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 inline void __syncthreads(SIMT_HERE) { simt::barrier({"__syncthreads", file, line}); }
+inline int __syncthreads_or(int vote, SIMT_HERE) {
+  return simt::barrier_or({"__syncthreads_or", file, line}, vote != 0) ? 1 : 0;
+}
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFU, SIMT_HERE) { simt::warp_barrier({"__syncwarp", file, line}, mask); }
 
 namespace simt {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .tensors import TYPES, Arguments
+from .tensors import TYPES, Arguments, Call
 
 if TYPE_CHECKING:
     from .._core import Tensor
@@ -52,6 +52,24 @@ def dual_softmax_attention(
         MissingPartError: the arrays are on a GPU and the core was built without CUDA, or the core is not installed.
         DeviceError: the device is too old, out of memory, or refused the launch.
     """
+    call = check(q_x, k_t, v_x, v_t, mask=mask, out=out, threads=threads, stream=stream)
+    call.arguments.run(*call.given, prepare=False)
+    o_x, o_t = call.out
+    return o_x, o_t
+
+
+def check(
+    q_x: Any,
+    k_t: Any,
+    v_x: Any,
+    v_t: Any,
+    *,
+    mask: Any = None,
+    out: tuple[Any, Any] | None = None,
+    threads: int = 1,
+    stream: Any = None,
+) -> Call:
+    """The arguments of :func:`dual_softmax_attention`, checked, with new outputs if none are given."""
     arguments = Arguments("dual_softmax_attention", stream, names=_NAMES)
     arguments.check_threads(threads)
     queries = arguments.view("q_x", q_x)
@@ -88,8 +106,8 @@ def dual_softmax_attention(
     for name, tensor in outputs.items():
         _check_rows(arguments, name, tensor)
     arguments.apart(outputs, inputs)
-    arguments.run(queries, keys, token_values, label_values, takes_part, threads, *outputs.values())
-    return out[0], out[1]
+    given = queries, keys, token_values, label_values, takes_part, threads, *outputs.values()
+    return Call(arguments, given, ("q_x", "k_t", "v_x", "v_t"), (out[0], out[1]))
 
 
 def _bank(tensor: Tensor) -> Tensor:

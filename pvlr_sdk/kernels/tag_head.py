@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .tensors import TYPES, Arguments
+from .tensors import TYPES, Arguments, Call
 
 if TYPE_CHECKING:
     from .._core import Tensor
@@ -82,6 +82,45 @@ def tag_head(
         MissingPartError: the arrays are on a GPU and the core was built without CUDA, or the core is not installed.
         DeviceError: the device is too old or refused the launch.
     """
+    call = check(
+        x,
+        t,
+        scale=scale,
+        alpha=alpha,
+        x_norm=x_norm,
+        t_norm=t_norm,
+        epsilon=epsilon,
+        bias=bias,
+        thresholds=thresholds,
+        maps=maps,
+        chosen=chosen,
+        out=out,
+        threads=threads,
+        stream=stream,
+    )
+    call.arguments.run(*call.given, prepare=False)
+    result: TagHead = call.out
+    return result
+
+
+def check(
+    x: Any,
+    t: Any,
+    *,
+    scale: float,
+    alpha: float,
+    x_norm: tuple[Any, Any] | None = None,
+    t_norm: tuple[Any, Any] | None = None,
+    epsilon: float = 1e-5,
+    bias: Any = None,
+    thresholds: Any = None,
+    maps: Literal["weights", "similarity"] | None = None,
+    chosen: Any = None,
+    out: TagHead | None = None,
+    threads: int = 1,
+    stream: Any = None,
+) -> Call:
+    """The arguments of :func:`tag_head`, checked, with new outputs if none are given."""
     arguments = Arguments("tag_head", stream, names=_NAMES)
     tokens = arguments.view("x", x)
     if len(tokens.shape) != 3 or 0 in tokens.shape or tokens.shape[2] % 8 or tokens.shape[2] > 1024:
@@ -120,8 +159,8 @@ def tag_head(
         )
     outputs = _outputs(arguments, out, shapes, maps, thresholds)
     arguments.apart({f"out.{name}": tensor for name, tensor in outputs.items() if tensor}, inputs)
-    arguments.run(tokens, bank, *norms, *vectors, which, *numbers, maps == "similarity", threads, *outputs.values())
-    return out
+    given = tokens, bank, *norms, *vectors, which, *numbers, maps == "similarity", threads, *outputs.values()
+    return Call(arguments, given, ("x", "t"), out)
 
 
 def _norm(

@@ -65,7 +65,7 @@ struct TagHeadParams {
   // On the CPU only: how many threads share the labels; 0 is 1. Results don't depend on it.
   std::int64_t threads;
 
-  // Device launches only: scratch memory that no other launch uses at the same time.
+  // Device launches only: scratch memory, aligned to 16 bytes, that no other launch uses at the same time.
   void* workspace;
   std::size_t workspace_bytes;
 };
@@ -76,12 +76,13 @@ Status check_tag_head(const TagHeadParams& params);
 // On the CPU, in float32. Safe to call from many threads. Uses no workspace.
 Status tag_head_host(const TagHeadParams& params);
 
-// Bytes of workspace that a launch on the current CUDA device needs: currently none. Pointers may still be null.
+// Bytes of workspace that a launch on the current CUDA device needs: none with few labels, never more for a smaller
+// batch. Pointers may still be null.
 Status tag_head_cuda_workspace(const TagHeadParams& params, std::size_t* bytes);
 
-// Queues one kernel on a cudaStream_t of the current device. Neither allocates nor waits, so it can be captured in a
-// graph. Rows of x and t and the norms' weights and biases must be aligned to 16 bytes. All sums are float32. Results
-// are bit-identical from run to run.
+// Queues one kernel, or two with many labels, on a cudaStream_t of the current device. Neither allocates nor waits, so
+// it can be captured in a graph. Rows of x and t and the norms' weights and biases must be aligned to 16 bytes. All
+// sums are float32. Results are bit-identical from run to run.
 Status tag_head_cuda(const TagHeadParams& params, void* stream);
 
 }  // namespace pvlr

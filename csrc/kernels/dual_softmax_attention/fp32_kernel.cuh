@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1) fp32_attention(const Atten
   const Rows<const float> values = rows_of<const float>(p.v_x, p.v_x_strides, share.batch, share.head);
   const Rows<const float> keys = rows_of<const float>(p.k_t, p.k_t_strides, share.batch, share.head);
   const Rows<float> out = rows_of<float>(p.o_t, p.o_t_strides, share.batch, share.head);
-  const PartialRows token_state = partial_rows(a.token_state, share.label_split, a, share.entry, p.tokens);
+  const PartialRows token_state = partial_rows(a.token_state, share.label_split, a, share.entry, padded_tokens(a.plan));
   const PartialRows label_state = partial_rows(a.label_state, share.token_split, a, share.entry, p.labels);
 
   for (int block = share.block_begin; block < share.block_end; ++block) {
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1) fp32_attention(const Atten
     constexpr int kTeam = Shape::kThreads / Shape::kColumns;
     const int label = first_label + static_cast<int>(threadIdx.x) / kTeam;
     if (!whole && threadIdx.x % kTeam == 0 && label < labels) {
-      label_state.maxima[label] = maximum;
+      label_state.references[label] = maximum;
       label_state.weights[label] = weight;
     }
   }

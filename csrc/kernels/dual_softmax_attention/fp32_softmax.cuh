@@ -13,6 +13,7 @@ struct Fp32Shape {
   static constexpr int kDim = kDimension;
   static constexpr int kColumns = kDim <= 96 ? 64 : 32;
   static constexpr int kThreads = 128;
+  static constexpr int kResident = 2;                              // thread blocks that a multiprocessor should get
   static constexpr int kStride = kDim + 4;                         // of queries and keys, in floats
   static constexpr int kScoreStride = kColumns + 4;                // of scores and weights
   static constexpr int kLabelGroups = kColumns / 4;                // o_t: 4 labels per thread ...
@@ -125,7 +126,7 @@ __device__ __forceinline__ void fp32_token_softmax(float* shared, const PartialR
   const int part = static_cast<int>(threadIdx.x) % kTeam;
   const int token = first_token + row;
   const bool known = !begins && token < tokens;
-  const float old_maximum = known ? state.maxima[token] : -INFINITY;
+  const float old_maximum = known ? state.references[token] : -INFINITY;
   const float old_weight = known ? state.weights[token] : 0.0F;
   float* const scores = shared + Shape::kLabelWeights + row * Shape::kScoreStride + part;
   const OnlineSoftmax result = team_softmax<kTeam, Shape::kColumns / kTeam>(scores, scores, kTeam, old_maximum);
@@ -134,7 +135,7 @@ __device__ __forceinline__ void fp32_token_softmax(float* shared, const PartialR
   shared[Shape::kTokenState + row] = result.rescale;
   shared[Shape::kTokenState + kTokensPerTile + row] = inverse_or_zero(weight);
   if (!ends && token < tokens) {
-    state.maxima[token] = result.maximum;
+    state.references[token] = result.maximum;
     state.weights[token] = weight;
   }
 }

@@ -40,8 +40,8 @@ Status launch_attention(const AttentionArguments& a, void* stream_handle) {
 }
 
 template <typename T, typename Shape>
-AttentionLauncher make_launcher(int blocks_per_processor) {
-  return {Shape::kColumns, blocks_per_processor, Shape::kSharedBytes, &launch_attention<T, Shape>};
+AttentionLauncher make_launcher() {
+  return {Shape::kColumns, Shape::kResident, Shape::kSharedBytes, &launch_attention<T, Shape>};
 }
 
 // Warps, m-tiles per warp and stages follow from registers and shared memory, not from measurements: the small shape
@@ -49,13 +49,14 @@ AttentionLauncher make_launcher(int blocks_per_processor) {
 template <typename T, int kDim>
 AttentionLaunchers attention_launchers() {
   if constexpr (std::is_same_v<T, float>) {
-    const AttentionLauncher only = make_launcher<T, Fp32Shape<kDim>>(2);
-    return {only, only};
+    const AttentionLauncher only = make_launcher<T, Fp32Shape<kDim>>();
+    return {only, only, only};
   } else {
     using Large = MmaShape<T, kDim, 8, kDim <= 64 ? 2 : 1, 2>;
-    using Small = MmaShape < T, kDim, 4, 1, kDim<128 ? 2 : 1>;
-    static_assert(Small::kSharedBytes <= kTuringSharedBytes);
-    return {make_launcher<T, Large>(1), make_launcher<T, Small>(2)};
+    using Small = MmaShape<T, kDim, 4, 1, kDim == 128 ? 1 : 2>;
+    using Tiny = std::conditional_t<kDim <= 64, MmaShape<T, kDim, 2, 1, 2>, Small>;
+    static_assert(Small::kSharedBytes <= kTuringSharedBytes && Tiny::kSharedBytes <= kTuringSharedBytes);
+    return {make_launcher<T, Large>(), make_launcher<T, Small>(), make_launcher<T, Tiny>()};
   }
 }
 

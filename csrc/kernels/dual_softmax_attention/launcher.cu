@@ -32,7 +32,8 @@ Status choose(const DualSoftmaxAttentionParams& p, Choice* choice) {
   PVLR_RETURN_IF_ERROR(device::find_device(&found));
   const AttentionLaunchers launchers = launchers_for(p);
   const bool large = p.labels >= launchers.large.columns && launchers.large.shared_bytes <= found.shared_bytes;
-  choice->launcher = large ? launchers.large : launchers.small;
+  const bool tiny = p.labels <= launchers.tiny.columns;
+  choice->launcher = tiny ? launchers.tiny : large ? launchers.large : launchers.small;
   const int wanted = std::min(device::kMaxWantedBlocks, found.multiprocessors * choice->launcher.blocks_per_processor);
   choice->plan = device::plan_attention(p, choice->launcher.columns, wanted);
   return {};
@@ -85,8 +86,9 @@ Status dual_softmax_attention_cuda_workspace_limit(const DualSoftmaxAttentionPar
   *bytes = 0;
   PVLR_RETURN_IF_ERROR(check_sizes(params));
   const AttentionLaunchers launchers = launchers_for(params);
-  *bytes = device::workspace_limit(params, launchers.small.columns);
-  if (params.labels >= launchers.large.columns) {
+  const bool tiny = params.labels <= launchers.tiny.columns;
+  *bytes = device::workspace_limit(params, tiny ? launchers.tiny.columns : launchers.small.columns);
+  if (!tiny && params.labels >= launchers.large.columns) {
     *bytes = std::max(*bytes, device::workspace_limit(params, launchers.large.columns));
   }
   return {};

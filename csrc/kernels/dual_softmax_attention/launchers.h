@@ -17,10 +17,11 @@ struct AttentionLauncher {
 };
 
 // Larger label blocks read each token less often, but waste work if they are much larger than the number of labels. The
-// small ones fit every device.
+// small and tiny ones fit every device; tiny ones are for labels that fit one of them.
 struct AttentionLaunchers {
   AttentionLauncher large;
   AttentionLauncher small;
+  AttentionLauncher tiny;
 };
 
 template <typename T, int kDim>

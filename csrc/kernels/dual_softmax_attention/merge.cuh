@@ -35,15 +35,19 @@ __global__ void __launch_bounds__(kMergeThreads) merge_attention(const Attention
   const PartialRows& state = of_token ? a.token_state : a.label_state;
   const int splits = of_token ? a.plan.label_splits : a.plan.token_splits;
   const std::int64_t size = of_token ? p.tokens : p.labels;
-  float maximum = -INFINITY;
-  for (int split = 0; split < splits; ++split) maximum = fmaxf(maximum, state.maxima[split * entries * size + row]);
-  const float subtracted = finite_maximum(maximum);
+  const std::int64_t padded = of_token ? padded_tokens(a.plan) : p.labels;
+  const std::int64_t first = row / size * padded + row % size;  // of the first split
+  float largest = -INFINITY;
+  for (int split = 0; split < splits; ++split) {
+    largest = fmaxf(largest, state.references[split * entries * padded + first]);
+  }
+  const float subtracted = finite_maximum(largest);
 
   float sums[kDim / 32] = {};
   float weight = 0.0F;
   for (int split = 0; split < splits; ++split) {
-    const std::int64_t part = split * entries * size + row;
-    const float factor = power<T>(state.maxima[part] - subtracted);
+    const std::int64_t part = split * entries * padded + first;
+    const float factor = power<T>(state.references[part] - subtracted);
     weight += state.weights[part] * factor;
 #pragma unroll
     for (int i = 0; i < kDim / 32; ++i) sums[i] += state.sums[part * kDim + i * 32 + lane] * factor;

@@ -6,6 +6,46 @@
 
 namespace pvlr::device {
 
+// Copies tiles of tokens to shared memory: queries, then values. The threads keep their addresses from tile to tile.
+template <typename Shape>
+class MmaTiles {
+  using T = typename Shape::Type;
+
+ public:
+  __device__ __forceinline__ void start(const MmaContext<Shape>& c, int tile) {
+    const DualSoftmaxAttentionParams& p = c.arguments.params;
+    const Rows<const T> queries = rows_of<const T>(p.q_x, p.q_x_strides, c.share.batch, c.share.head);
+    const Rows<const T> values = rows_of<const T>(p.v_x, p.v_x_strides, c.share.batch, c.share.head);
+#pragma unroll
+    for (int i = 0; i < Shape::kCopies; ++i) {
+      const Rows<const T>& rows = is_query(i) ? queries : values;
+      sources_[i] = rows[tile * kTokensPerTile + row(i)] + column(i);
+    }
+  }
+
+  // Starts copying the next tile.
+  __device__ __forceinline__ void copy(const MmaContext<Shape>& c, int tile) {
+    const DualSoftmaxAttentionParams& p = c.arguments.params;
+    T* const memory = c.tile_memory(tile);
+    const int left = c.tokens - tile * kTokensPerTile;
+#pragma unroll
+    for (int i = 0; i < Shape::kCopies; ++i) {
+      copy_async_16(memory + (row(i) + (is_query(i) ? 0 : kTokensPerTile)) * Shape::kStride + column(i), sources_[i],
+                    row(i) < left);
+      sources_[i] += kTokensPerTile * (is_query(i) ? p.q_x_strides.row : p.v_x_strides.row);
+    }
+    copy_async_commit();
+  }
+
+ private:
+  static __device__ int chunk(int i) { return static_cast<int>(threadIdx.x) + i * Shape::kThreads; }
+  static __device__ bool is_query(int i) { return chunk(i) < kTokensPerTile * Shape::kChunksPerRow; }
+  static __device__ int row(int i) { return chunk(i) / Shape::kChunksPerRow % kTokensPerTile; }
+  static __device__ int column(int i) { return chunk(i) % Shape::kChunksPerRow * 8; }
+
+  const T* sources_[Shape::kCopies];
+};
+
 template <typename Shape>
 class MmaAttention {
   using T = typename Shape::Type;
@@ -19,99 +59,88 @@ class MmaAttention {
     for (int block = share.block_begin; block < share.block_end; ++block) {
       if (block != share.block_begin) __syncthreads();  // the last block's values are still being read
       labels_.start(context_, block);
-      stage_tile(share.tile_begin);
+      tiles_.start(context_, share.tile_begin);
+      tiles_.copy(context_, share.tile_begin);
+      copy_async_wait<0>();
+      __syncthreads();
+      labels_.load_keys(context_);
       for (int tile = share.tile_begin; tile < share.tile_end; ++tile) {
         copy_async_wait<0>();
-        __syncthreads();
-        if (tile == share.tile_begin) labels_.load_keys(context_);
-        if (Shape::kStages == 2 && tile + 1 < share.tile_end) stage_tile(tile + 1);
-        process_tile(block, tile);
+        __syncthreads();  // the tile has arrived, and the weights (before the first: the keys) are no longer read
+        if (Shape::kStages == 2 && tile + 1 < share.tile_end) tiles_.copy(context_, tile + 1);
+        if (block == share.block_begin) {
+          process_tile<true>(block, tile);
+        } else {
+          process_tile<false>(block, tile);
+        }
       }
       labels_.finish(context_, block);
     }
   }
 
  private:
-  // Starts copying a tile's queries and values.
-  __device__ __forceinline__ void stage_tile(int tile) {
-    const MmaContext<Shape>& c = context_;
-    const DualSoftmaxAttentionParams& p = c.arguments.params;
-    const Rows<const T> queries = rows_of<const T>(p.q_x, p.q_x_strides, c.share.batch, c.share.head);
-    const Rows<const T> values = rows_of<const T>(p.v_x, p.v_x_strides, c.share.batch, c.share.head);
-    T* memory = c.tile_memory(tile);
-    const int first = tile * kTokensPerTile;
-    stage_rows<Shape>(memory, queries, first, c.tokens, kTokensPerTile);
-    stage_rows<Shape>(memory + kTokensPerTile * Shape::kStride, values, first, c.tokens, kTokensPerTile);
-    copy_async_commit();
-  }
-
+  // kBegins: no earlier label block has left a state of the tokens.
+  template <bool kBegins>
   __device__ __forceinline__ void process_tile(int block, int tile) {
     const MmaContext<Shape>& c = context_;
     const int first_token = tile * kTokensPerTile;
-    const bool begins = block == c.share.block_begin;
     const bool ends = block + 1 == c.share.block_end && c.arguments.plan.label_splits == 1;
-    const PartialRows state = partial_rows(c.arguments.token_state, c.share.label_split, c.arguments, c.share.entry,
-                                           c.arguments.params.tokens);
     const T* const queries = c.tile_memory(tile);
-    TileScores<Shape> scores = {};
-    labels_.compute_scores(c, queries, first_token, scores);
-
-    float largest[8];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      largest[i] = -INFINITY;
-#pragma unroll
-      for (int m = 0; m < Shape::kMTiles; ++m) {
-        largest[i] = fmaxf(largest[i], fmaxf(scores[m][i / 2][i % 2], scores[m][i / 2][2 + i % 2]));
-      }
-    }
-    c.exchange[c.warp * kTokensPerTile + c.combined_token()] = combine_labels(largest, Larger{});
-    labels_.add_tile(c, queries + kTokensPerTile * Shape::kStride, scores);  // hides the wait for the other warps
-
-    // The state after earlier label blocks: lane i has the state of token i.
-    const int token = first_token + c.lane;
-    const bool known = !begins && token < c.tokens;
-    const float old_maximum = known ? state.maxima[token] : -INFINITY;
-    const float old_weight = known ? state.weights[token] : 0.0F;
     MmaTokens<Shape> sums;
+    MmaReferences<Shape> references;
     // Early, to hide the latency, unless that takes too many registers.
     constexpr bool kEarly = Shape::kDimBlocksPerWarp < 8;
-    if (kEarly && !begins) sums.load(c, state, first_token);
-    __syncthreads();
-    // All warps are done with the tile's queries and values.
-    if (Shape::kStages == 1 && tile + 1 < c.share.tile_end) stage_tile(tile + 1);
-
-    float maximum = old_maximum;
-#pragma unroll
-    for (int w = 0; w < Shape::kWarps; ++w) maximum = fmaxf(maximum, c.exchanged(0, w) * c.scale);
-    const float subtracted = finite_maximum(maximum);
-    const float rescale = exp2_approx(old_maximum - subtracted);
-    share_weights(c, scores, subtracted);
-    if (!kEarly && !begins) sums.load(c, state, first_token);
-    __syncthreads();
-
-    float weight = old_weight * rescale;
-#pragma unroll
-    for (int w = 0; w < Shape::kWarps; ++w) weight += c.exchanged(1, w);
-    sums.rescale(c, rescale);
-    sums.add_label_values(c);
-    if (ends) {
-      sums.finish(c, weight, first_token);
-      return;
+    if constexpr (!kBegins) {
+      references.load(c, token_state_, first_token);
+      if (kEarly) sums.load(c, token_state_, first_token);
     }
-    sums.store(c, state, first_token);
-    if (c.warp == 0 && token < c.tokens) {
-      state.maxima[token] = maximum;
-      state.weights[token] = weight;
+
+    TileScores<Shape> scores = {};
+    labels_.compute_scores(c, queries, scores);
+    if (!labels_.all_take_part() || first_token + kTokensPerTile > c.tokens) labels_.mask(c, first_token, scores);
+    if constexpr (kBegins) share_maxima(c, scores);
+    labels_.add_tile(c, queries + kTokensPerTile * Shape::kStride, scores, tile == c.share.tile_begin);
+    if constexpr (!kBegins && !kEarly) sums.load(c, token_state_, first_token);
+
+    bool stay = false;  // whether the references of earlier label blocks serve this one, too
+    if constexpr (!kBegins) {
+      const bool exceeded = share_weights(c, scores, references);
+      stay = __syncthreads_or(exceeded) == 0;
+      if (!stay) share_maxima(c, scores);
+    }
+    if (!stay) {
+      __syncthreads();
+      const float rescale = references.template move<kBegins>(c, token_state_, first_token);
+      if constexpr (!kBegins) sums.rescale(c, rescale);
+      share_weights(c, scores, references);
+      __syncthreads();
+      if (!ends) references.store(c, token_state_, first_token);
+    }
+    // All warps are done with the tile's queries and values.
+    if (Shape::kStages == 1 && tile + 1 < c.share.tile_end) tiles_.copy(c, tile + 1);
+    if (ends) {
+      sums.template add_label_values<true>(c);
+      sums.finish(c, first_token);
+    } else {
+      if (sums.stores_weights(c)) {
+        sums.template add_label_values<true>(c);
+      } else {
+        sums.template add_label_values<false>(c);
+      }
+      sums.store(c, token_state_, first_token);
     }
   }
 
   const MmaContext<Shape> context_;
+  const PartialRows token_state_ =
+      partial_rows(context_.arguments.token_state, context_.share.label_split, context_.arguments, context_.share.entry,
+                   padded_tokens(context_.arguments.plan));
   MmaLabels<Shape> labels_;
+  MmaTiles<Shape> tiles_;
 };
 
 template <typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads, 1) mma_attention(const AttentionArguments arguments) {
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kResident) mma_attention(const AttentionArguments arguments) {
 #if PVLR_TURING
   if constexpr (Shape::kSharedBytes > kTuringSharedBytes)
     return;  // never launched there, so not compiled

@@ -26,8 +26,7 @@ class MmaLabels {
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        maximum_[m][half] = -INFINITY;
-        weight_[m][half] = 0.0F;
+        reference_[m][half] = -INFINITY;
         const bool takes_part = label_takes_part(p, c.share.batch, c.first_label(block) + m * 16 + half * 8 + c.g);
         takes_part_ |= (takes_part ? 1U : 0U) << (2 * m + half);
       }
@@ -36,8 +35,14 @@ class MmaLabels {
 #pragma unroll
         for (int i = 0; i < 4; ++i) sums_[m][d][i] = 0.0F;
       }
+#pragma unroll
+      for (int i = 0; i < 4; ++i) weight_[m][i] = 0.0F;
     }
+    all_take_part_ = __all_sync(kFullWarp, takes_part_ == (1U << 2 * kM) - 1) != 0;
   }
+
+  // Whether all of the warp's labels exist and none is masked.
+  __device__ bool all_take_part() const { return all_take_part_; }
 
   __device__ __forceinline__ void load_keys(const Context& c) {
     const T* row = c.shared + Shape::kKeys + (c.warp * kM * 16 + c.lane % 16) * Shape::kStride + c.lane / 16 * 8;
@@ -48,9 +53,8 @@ class MmaLabels {
     }
   }
 
-  // Adds S^T to scores of zero, not scaled yet; -infinity for masked labels and tokens past the end.
-  __device__ __forceinline__ void compute_scores(const Context& c, const T* queries, int first_token,
-                                                 TileScores<Shape>& scores) const {
+  // Adds S^T to scores of zero, not scaled yet.
+  __device__ __forceinline__ void compute_scores(const Context& c, const T* queries, TileScores<Shape>& scores) const {
     const T* row = queries + (c.lane / 16 * 8 + c.lane % 8) * Shape::kStride + c.lane / 8 % 2 * 8;
 #pragma unroll
     for (int k = 0; k < Shape::kDim / 16; ++k) {
@@ -65,6 +69,10 @@ class MmaLabels {
         }
       }
     }
+  }
+
+  // -infinity for masked labels and tokens past the end.
+  __device__ __forceinline__ void mask(const Context& c, int first_token, TileScores<Shape>& scores) const {
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
@@ -78,41 +86,15 @@ class MmaLabels {
     }
   }
 
-  // Adds the tile to o_t.
-  __device__ __forceinline__ void add_tile(const Context& c, const T* values, const TileScores<Shape>& scores) {
+  // Adds the tile to o_t. The block's first tile sets the references.
+  __device__ __forceinline__ void add_tile(const Context& c, const T* values, const TileScores<Shape>& scores,
+                                           bool first) {
     std::uint32_t weights[kM][2][4];  // m-tile, 16 tokens: the left operand of weights times values
-#pragma unroll
-    for (int m = 0; m < kM; ++m) {
-      float rescale[2];
-      float subtracted[2];
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float largest = scores[m][0][2 * half];
-#pragma unroll
-        for (int j = 0; j < 4; ++j) largest = fmaxf(largest, fmaxf(scores[m][j][2 * half], scores[m][j][2 * half + 1]));
-        largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 1));
-        largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 2));
-        const float maximum = fmaxf(maximum_[m][half], largest * c.scale);
-        subtracted[half] = finite_maximum(maximum);
-        rescale[half] = exp2_approx(maximum_[m][half] - subtracted[half]);
-        maximum_[m][half] = maximum;
-        weight_[m][half] *= rescale[half];
-      }
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float first = exp2_approx(fmaf(scores[m][j][2 * half], c.scale, -subtracted[half]));
-          const float second = exp2_approx(fmaf(scores[m][j][2 * half + 1], c.scale, -subtracted[half]));
-          weight_[m][half] += first + second;
-          weights[m][j / 2][j % 2 * 2 + half] = pack<T>(first, second);
-        }
-      }
-#pragma unroll
-      for (int d = 0; d < Shape::kDimBlocks; ++d) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sums_[m][d][i] *= rescale[i / 2];
-      }
+    bool exceeded = first;
+    if (!first) exceeded = __any_sync(kFullWarp, compute_weights(c, scores, weights)) != 0;
+    if (exceeded) {
+      move_references(c, scores);
+      compute_weights(c, scores, weights);
     }
     const T* row = values + c.lane % 16 * Shape::kStride + c.lane / 16 * 8;
 #pragma unroll
@@ -127,6 +109,8 @@ class MmaLabels {
           mma_m16n8k16<T>(sums_[m][d + 1], weights[m][k], b[2], b[3]);
         }
       }
+#pragma unroll
+      for (int m = 0; m < kM; ++m) add_row_sums<T>(weight_[m], weights[m][k]);
     }
   }
 
@@ -141,9 +125,7 @@ class MmaLabels {
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float sum = weight_[m][half];
-        sum += __shfl_xor_sync(kFullWarp, sum, 1);
-        sum += __shfl_xor_sync(kFullWarp, sum, 2);
+        const float sum = weight_[m][2 * half];
         const int label = c.first_label(block) + m * 16 + half * 8 + c.g;
         if (label >= c.labels) continue;
         if (whole) {
@@ -162,7 +144,7 @@ class MmaLabels {
             *reinterpret_cast<float2*>(row + d * 8 + 2 * c.t) = float2{pair[0], pair[1]};
           }
           if (c.t == 0) {
-            partial.maxima[label] = maximum_[m][half];
+            partial.references[label] = reference_[m][half];
             partial.weights[label] = sum;
           }
         }
@@ -171,12 +153,59 @@ class MmaLabels {
   }
 
  private:
+  // Returns whether a weight is 2 or more.
+  __device__ __forceinline__ bool compute_weights(const Context& c, const TileScores<Shape>& scores,
+                                                  std::uint32_t (&weights)[kM][2][4]) const {
+    std::uint32_t all = 0;
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float first = exp2_approx(fmaf(scores[m][j][2 * half], c.scale, -reference_[m][half]));
+          const float second = exp2_approx(fmaf(scores[m][j][2 * half + 1], c.scale, -reference_[m][half]));
+          const std::uint32_t pair = pack<T>(first, second);
+          weights[m][j / 2][j % 2 * 2 + half] = pair;
+          all |= pair;
+        }
+      }
+    }
+    return (all & kTwoOrMore) != 0;
+  }
+
+  // Moves the references to the largest scores so far, those of the tile included, and rescales the sums.
+  __device__ __forceinline__ void move_references(const Context& c, const TileScores<Shape>& scores) {
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      float rescale[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float largest = scores[m][0][2 * half];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) largest = fmaxf(largest, fmaxf(scores[m][j][2 * half], scores[m][j][2 * half + 1]));
+        largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(kFullWarp, largest, 2));
+        const float moved = finite_maximum(fmaxf(reference_[m][half], fmaf(largest, c.scale, kHeadroom)));
+        rescale[half] = exp2_approx(reference_[m][half] - moved);
+        reference_[m][half] = moved;
+      }
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        weight_[m][i] *= rescale[i / 2];
+#pragma unroll
+        for (int d = 0; d < Shape::kDimBlocks; ++d) sums_[m][d][i] *= rescale[i / 2];
+      }
+    }
+  }
+
   // By m-tile, and row g or g + 8.
   std::uint32_t keys_[kM][Shape::kDim / 16][4];
   float sums_[kM][Shape::kDimBlocks][4];
-  float maximum_[kM][2];
-  float weight_[kM][2];  // this lane's tokens only
+  float reference_[kM][2];
+  float weight_[kM][4];  // the sums of the weights, see add_row_sums
   unsigned takes_part_;  // bit 2 * m-tile + half
+  bool all_take_part_;
 };
 
 }  // namespace pvlr::device

@@ -4,10 +4,20 @@
 // registers while tiles of 32 tokens go by (mma_kernel.cuh). For each tile, S^T (labels x tokens) is computed once, in
 // registers:
 //   - the softmax over tokens is online within the warp, and its weights go from one product straight into the next;
-//   - for the softmax over labels the warps exchange maxima, write their weights to shared memory, and each computes a
-//     part of the tile's o_x (16 tokens, some dimensions; mma_tokens.cuh), added to that of earlier label blocks.
+//   - for the softmax over labels the warps write their weights to shared memory, and each computes a part of the
+//     tile's o_x (16 tokens, some dimensions; mma_tokens.cuh), added to that of earlier label blocks.
 // Fragment layouts are those of mma.m16n8k16; in a lane, g = lane / 4 and t = lane % 4.
+//
+// Both softmaxes move their references lazily. A weight is 2^(score - reference), and any reference gives the same
+// result, because it cancels when the weighted sum is divided by the sum of weights; it only has to keep the weights in
+// the range of their type. A reference is set to the largest score so far + kHeadroom, so that weights are at most
+// 2^-kHeadroom, and stays until a weight reaches 2. Then nothing has overflowed (the next power of two that float16
+// cannot hold is 2^16; a weight that can't be represented has the bit that is tested, too), the weights are discarded,
+// and the reference moves. It never exceeds the largest score by more than kHeadroom: what is lost below the smallest
+// float16, 2^-24, is less than 2^(kHeadroom - 24) of the row's largest weight, 2^-7 of what rounding that one may lose.
 #pragma once
+
+#include <type_traits>
 
 #include "kernels/common/instructions.cuh"
 #include "work.cuh"
@@ -23,6 +33,8 @@ struct MmaShape {
   static constexpr int kWarps = kWarpCount;
   static constexpr int kMTiles = kMTileCount;
   static constexpr int kStages = kStageCount;  // of token tiles: 2 loads the next one while this one is used
+  // Thread blocks that a multiprocessor should get; limits the registers.
+  static constexpr int kResident = kWarps < 8 || (kDim == 32 && kMTiles == 1) ? 2 : 1;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kColumns = kWarps * kMTiles * 16;
   static constexpr int kStride = kDim + 8;  // an odd number of 16-byte units: ldmatrix without conflicts
@@ -35,22 +47,25 @@ struct MmaShape {
   static constexpr int kKeys = kColumns * kStride;
   static constexpr int kTiles = 2 * kColumns * kStride;
   static constexpr int kTileSize = 2 * kTokensPerTile * kStride;  // queries, then values
-  static constexpr int kExchange = kTiles + kStages * kTileSize;  // floats: maxima, then sums, by warp and token
-  static constexpr std::size_t kSharedBytes = sizeof(T) * kExchange + sizeof(float) * 2 * kWarps * kTokensPerTile;
+  static constexpr int kExchange = kTiles + kStages * kTileSize;  // floats: maxima by warp and token
+  static constexpr std::size_t kSharedBytes = sizeof(T) * kExchange + sizeof(float) * kWarps * kTokensPerTile;
+
+  // Each thread copies this many times 16 bytes of a tile, always of the same rows and columns.
+  static constexpr int kChunksPerRow = kDim / 8;
+  static constexpr int kCopies = 2 * kTokensPerTile * kChunksPerRow / kThreads;
   static_assert(kWarps % 2 == 0 && kDimBlocks % (kWarps / 2) == 0);
+  static_assert(kCopies * kThreads == 2 * kTokensPerTile * kChunksPerRow);
 };
 
-struct Larger {
-  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
-};
-struct Sum {
-  __device__ float operator()(float a, float b) const { return a + b; }
-};
+// Of references over scores, in units of log2.
+constexpr float kHeadroom = 6.0F;
 
-// Each lane has 8 values, one for each of its tokens; lanes of equal t have the same tokens. Combines over those lanes
-// and returns the result for value g in lane (g, t).
-template <typename Operation>
-__device__ __forceinline__ float combine_labels(float (&values)[8], Operation operation) {
+// The bit that is set in each of a pair of weights, float16 or bfloat16, if it is 2 or more, or NaN.
+constexpr std::uint32_t kTwoOrMore = 0x40004000U;
+
+// Each lane has 8 values, one for each of its tokens; lanes of equal t have the same tokens. Returns the largest of the
+// lanes' values g in lane (g, t).
+__device__ __forceinline__ float largest_of_labels(float (&values)[8]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int half = 4; half > 0; half /= 2) {
@@ -59,7 +74,7 @@ __device__ __forceinline__ float combine_labels(float (&values)[8], Operation op
     for (int i = 0; i < half; ++i) {
       const float sent = upper ? values[i] : values[i + half];
       const float kept = upper ? values[i + half] : values[i];
-      values[i] = operation(kept, __shfl_xor_sync(kFullWarp, sent, half * 4));
+      values[i] = fmaxf(kept, __shfl_xor_sync(kFullWarp, sent, half * 4));
     }
   }
   return values[0];
@@ -67,21 +82,33 @@ __device__ __forceinline__ float combine_labels(float (&values)[8], Operation op
 
 template <typename T>
 __device__ __forceinline__ std::uint32_t pack(float first, float second) {
-  const T pair[2] = {static_cast<T>(first), static_cast<T>(second)};
   std::uint32_t bits;
-  memcpy(&bits, static_cast<const void*>(pair), sizeof bits);
+  if constexpr (std::is_same_v<T, float16>) {
+    const __half2 pair = __floats2half2_rn(first, second);
+    memcpy(&bits, static_cast<const void*>(&pair), sizeof bits);
+  } else {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+    memcpy(&bits, static_cast<const void*>(&pair), sizeof bits);
+  }
   return bits;
+}
+
+// Adds a's sums over its 16 columns to d: a product with ones, so that the same rounded weights are in the sum and in
+// the weighted sums. d has row g in 0 and 1, row g + 8 in 2 and 3.
+template <typename T>
+__device__ __forceinline__ void add_row_sums(float (&d)[4], const std::uint32_t (&a)[4]) {
+  constexpr std::uint32_t kOnes = std::is_same_v<T, float16> ? 0x3C003C00U : 0x3F803F80U;
+  mma_m16n8k16<T>(d, a, kOnes, kOnes);
 }
 
 // Starts copying `rows` rows to shared memory, the first of which is `begin`; rows at or after `end` become zero.
 template <typename Shape>
 __device__ __forceinline__ void stage_rows(typename Shape::Type* to, const Rows<const typename Shape::Type>& from,
                                            int begin, int end, int rows) {
-  constexpr int kChunks = Shape::kDim / 8;  // of 16 bytes
 #pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kChunks; i += Shape::kThreads) {
-    const int row = i / kChunks;
-    const int column = i % kChunks * 8;
+  for (int i = static_cast<int>(threadIdx.x); i < rows * Shape::kChunksPerRow; i += Shape::kThreads) {
+    const int row = i / Shape::kChunksPerRow;
+    const int column = i % Shape::kChunksPerRow * 8;
     const bool valid = begin + row < end;
     copy_async_16(to + row * Shape::kStride + column, from[valid ? begin + row : begin] + column, valid);
   }
@@ -113,12 +140,8 @@ struct MmaContext {
   // This lane's first token and dimension of the tile's o_x; it also has the token 8 rows below.
   __device__ int own_row() const { return warp % 2 * 16 + g; }
   __device__ int own_column() const { return warp / 2 * kOwn * 8 + 2 * t; }
-  // The token whose labels this lane combines, see combine_labels.
-  __device__ int combined_token() const { return g / 2 * 8 + 2 * t + g % 2; }
-  // What warp w put into the exchange for token `lane`: its maximum (part 0) or its sum of weights (part 1).
-  __device__ float exchanged(int part, int w) const {
-    return exchange[(part * Shape::kWarps + w) * kTokensPerTile + lane];
-  }
+  // The token of score i of 8 in a row of the fragments.
+  __device__ int score_token(int i) const { return i / 2 * 8 + 2 * t + i % 2; }
 };
 
 template <typename Shape>

@@ -55,7 +55,7 @@ __device__ __forceinline__ PartialRows partial_rows(const PartialRows& state, in
                                                     int entry, std::int64_t size) {
   if (state.sums == nullptr) return {};
   const std::int64_t first = (split * a.params.batch * a.params.heads + entry) * size;
-  return {state.sums + first * a.params.dim, state.maxima + first, state.weights + first};
+  return {state.sums + first * a.params.dim, state.references + first, state.weights + first};
 }
 
 __device__ __forceinline__ bool label_takes_part(const DualSoftmaxAttentionParams& p, int batch, int label) {

@@ -4,6 +4,7 @@
 
 #include "kernels/common/platform.cuh"
 #include "launchers.h"
+#include "plan.h"
 
 namespace pvlr {
 namespace {
@@ -14,8 +15,9 @@ using device::TagHeadLaunchers;
 Status choose(const TagHeadParams& p, TagHeadLauncher* launcher) {
   device::DeviceProperties found{};
   PVLR_RETURN_IF_ERROR(device::find_device(&found));
-  const TagHeadLaunchers launchers =
-      device::with_element_type(p.type, [](auto element) { return device::tag_head_launchers<decltype(element)>(); });
+  const bool ahead = device::normalises_ahead(p);
+  const TagHeadLaunchers launchers = device::with_element_type(
+      p.type, [ahead](auto element) { return device::tag_head_launchers<decltype(element)>(ahead); });
   const auto blocks = [&p](const TagHeadLauncher& one) {
     return p.batch * ((p.labels + one.columns - 1) / one.columns);
   };
@@ -56,7 +58,9 @@ Status tag_head_cuda_workspace(const TagHeadParams& params, std::size_t* bytes) 
   *bytes = 0;
   PVLR_RETURN_IF_ERROR(check_sizes(params));
   TagHeadLauncher launcher{};
-  return choose(params, &launcher);
+  PVLR_RETURN_IF_ERROR(choose(params, &launcher));
+  *bytes = device::tag_head_workspace(params);
+  return {};
 }
 
 Status tag_head_cuda(const TagHeadParams& params, void* stream) {
@@ -64,6 +68,15 @@ Status tag_head_cuda(const TagHeadParams& params, void* stream) {
   PVLR_RETURN_IF_ERROR(check_alignment(params));
   TagHeadLauncher launcher{};
   PVLR_RETURN_IF_ERROR(choose(params, &launcher));
+  const std::size_t needed = device::tag_head_workspace(params);
+  if (needed > 0) {
+    if (params.workspace == nullptr || params.workspace_bytes < needed) {
+      return {StatusCode::kWorkspaceTooSmall, "workspace_bytes: ask tag_head_cuda_workspace for the size"};
+    }
+    if (reinterpret_cast<std::uintptr_t>(params.workspace) % 16 != 0) {
+      return invalid("workspace: must be aligned to 16 bytes");
+    }
+  }
   return launcher.launch(params, stream);
 }
 

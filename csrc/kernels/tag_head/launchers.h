@@ -16,7 +16,8 @@ struct TagHeadLaunchers {
   TagHeadLauncher small;
 };
 
+// Those that write normalised rows to the workspace first, or those that normalise in each label block.
 template <typename T>
-TagHeadLaunchers tag_head_launchers();
+TagHeadLaunchers tag_head_launchers(bool normalises_ahead);
 
 }  // namespace pvlr::device

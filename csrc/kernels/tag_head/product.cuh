@@ -36,7 +36,8 @@ class MmaProduct {
 
   __device__ void store(float* scores, float factor) const {
     const int lane = static_cast<int>(threadIdx.x % 32);
-    float* const to = scores + (first_row() + lane / 4) * Shape::kScoreStride + first_column() + lane % 4 * 2;
+    const int row = first_row() + lane / 4;
+    const int column = first_column() + lane % 4 * 2;
 #pragma unroll
     for (int m = 0; m < Shape::kMTiles; ++m) {
 #pragma unroll
@@ -44,7 +45,7 @@ class MmaProduct {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const float* const pair = &sums_[m][n][2 * half];
-          *reinterpret_cast<float2*>(to + (m * 16 + half * 8) * Shape::kScoreStride + n * 8) =
+          *reinterpret_cast<float2*>(scores + Shape::score_index(row + m * 16 + half * 8, column + n * 8)) =
               float2{pair[0] * factor, pair[1] * factor};
         }
       }
@@ -98,11 +99,12 @@ class Fp32Product {
   }
 
   __device__ void store(float* scores, float factor) const {
-    float* const to = scores + first_row() * Shape::kScoreStride + first_column();
 #pragma unroll
     for (int i = 0; i < Shape::kOwnRows; ++i) {
 #pragma unroll
-      for (int j = 0; j < Shape::kOwnColumns; ++j) to[i * Shape::kScoreStride + j * 16] = sums_[i][j] * factor;
+      for (int j = 0; j < Shape::kOwnColumns; ++j) {
+        scores[Shape::score_index(first_row() + i, first_column() + j * 16)] = sums_[i][j] * factor;
+      }
     }
   }
 

@@ -102,18 +102,70 @@ __device__ __forceinline__ void measure_rows(const TagHeadRows<T>& rows, int wid
   }
 }
 
-// Starts copying a slice of kCount rows to shared memory; columns past the width become zero.
-template <typename Shape, int kCount, typename T>
-__device__ __forceinline__ void stage_rows(T* to, const TagHeadRows<T>& rows, int column, int width) {
-  const int offset = static_cast<int>(threadIdx.x) % Shape::kVectors * Shape::kVector;
-  const bool valid = column + offset < width;
-  const int from = valid ? column + offset : 0;
+// Copies slices of the tile's tokens, and below them of the block's labels, to shared memory.
+template <typename Shape>
+class SliceCopies {
+  using T = typename Shape::Type;
+
+ public:
+  __device__ __forceinline__ SliceCopies(const TagHeadRows<T>& tokens, const TagHeadRows<T>& labels) {
 #pragma unroll
-  for (int i = 0; i < (kCount * Shape::kVectors + Shape::kThreads - 1) / Shape::kThreads; ++i) {
-    const int row = (static_cast<int>(threadIdx.x) + i * Shape::kThreads) / Shape::kVectors;
-    if (row < kCount) copy_async_16(to + row * Shape::kStride + offset, rows[row] + from, valid);
+    for (int i = 0; i < Shape::kCopies; ++i) {
+      const T* const first = i < Shape::kTokenCopies ? tokens[row(i)] : labels[row(i) - Shape::kRows];
+      sources_[i] = first + offset();
+    }
   }
-}
+
+  // Starts copying the next slice; columns past the width become zero.
+  __device__ __forceinline__ void start(T* to, int column, int width) {
+    const bool valid = column + offset() < width;
+#pragma unroll
+    for (int i = 0; i < Shape::kCopies; ++i) {
+      if (row(i) < Shape::kRows + Shape::kColumns) {
+        copy_async_16(to + row(i) * Shape::kStride + offset(), sources_[i], valid);
+      }
+      sources_[i] += Shape::kSlice;
+    }
+    copy_async_commit();
+  }
+
+ private:
+  static __device__ int row(int i) { return (static_cast<int>(threadIdx.x) + i * Shape::kThreads) / Shape::kVectors; }
+  static __device__ int offset() { return static_cast<int>(threadIdx.x) % Shape::kVectors * Shape::kVector; }
+
+  const T* sources_[Shape::kCopies];
+};
+
+// Weights and biases of a layer norm for the values of a vector; nothing without one.
+template <typename T>
+class NormVectors {
+  static constexpr int kVector = static_cast<int>(16 / sizeof(T));
+
+ public:
+  __device__ __forceinline__ NormVectors(const TagHeadNorm& norm, int column) : normed_(norm.weight != nullptr) {
+    if (!normed_) return;
+#pragma unroll
+    for (int i = 0; i < kVector / 4; ++i) {
+      weight_[i] = reinterpret_cast<const RowVector<float>*>(norm.weight + column)[i];
+      bias_[i] = reinterpret_cast<const RowVector<float>*>(norm.bias + column)[i];
+    }
+  }
+
+  // Normalises a row's values and rounds them.
+  __device__ __forceinline__ void apply(RowVector<T>& vector, const RowNorm& of) const {
+#pragma unroll
+    for (int j = 0; j < kVector; ++j) {
+      auto value = static_cast<float>(vector.values[j]);
+      if (normed_) value = layer_norm(value, of, weight_[j / 4].values[j % 4], bias_[j / 4].values[j % 4]);
+      vector.values[j] = static_cast<T>(value * of.lift * of.factor);
+    }
+  }
+
+ private:
+  bool normed_;
+  RowVector<float> weight_[kVector / 4];
+  RowVector<float> bias_[kVector / 4];
+};
 
 // Normalises in place what this thread has staged.
 template <typename Shape, int kCount, typename T>
@@ -121,28 +173,14 @@ __device__ __forceinline__ void normalise_rows(T* to, const RowNorm* norms, int 
                                                const TagHeadNorm& norm) {
   const int offset = static_cast<int>(threadIdx.x) % Shape::kVectors * Shape::kVector;
   if (column + offset >= width) return;
-  RowVector<float> weight[Shape::kVector / 4];
-  RowVector<float> bias[Shape::kVector / 4];
-  if (norm.weight != nullptr) {
-#pragma unroll
-    for (int i = 0; i < Shape::kVector / 4; ++i) {
-      weight[i] = reinterpret_cast<const RowVector<float>*>(norm.weight + column + offset)[i];
-      bias[i] = reinterpret_cast<const RowVector<float>*>(norm.bias + column + offset)[i];
-    }
-  }
+  const NormVectors<T> vectors(norm, column + offset);
 #pragma unroll 1
   for (int i = 0; i < (kCount * Shape::kVectors + Shape::kThreads - 1) / Shape::kThreads; ++i) {
     const int row = (static_cast<int>(threadIdx.x) + i * Shape::kThreads) / Shape::kVectors;
     if (row >= kCount) break;
-    const RowNorm of = norms[row];
     auto* const place = reinterpret_cast<RowVector<T>*>(to + row * Shape::kStride + offset);
     RowVector<T> vector = *place;
-#pragma unroll
-    for (int j = 0; j < Shape::kVector; ++j) {
-      auto value = static_cast<float>(vector.values[j]);
-      if (norm.weight != nullptr) value = layer_norm(value, of, weight[j / 4].values[j % 4], bias[j / 4].values[j % 4]);
-      vector.values[j] = static_cast<T>(value * of.lift * of.factor);
-    }
+    vectors.apply(vector, norms[row]);
     *place = vector;
   }
 }

@@ -32,6 +32,24 @@ __global__ void shuffles(int* out) {
   own[9] = __all_sync(kAll, lane < 31);
 }
 
+// Each block votes twice in a row, and with a barrier in between: the last thread alone, then none, then all.
+__global__ void votes(int* out) {
+  int* own = out + threadIdx.x * 3;
+  own[0] = __syncthreads_or(threadIdx.x == 63);
+  own[1] = __syncthreads_or(0);
+  __syncthreads();
+  own[2] = __syncthreads_or(1);
+}
+
+void test_votes() {
+  std::vector<int> out(64 * 3);
+  PVLR_LAUNCH(votes, dim3(2), dim3(64), 0, nullptr, out.data());
+  for (int i = 0; i < 64; ++i) {
+    const int* own = &out[static_cast<std::size_t>(i) * 3];
+    expect(own[0] == 1 && own[1] == 0 && own[2] == 1, "__syncthreads_or");
+  }
+}
+
 void test_shuffles() {
   std::vector<int> out(64 * 10);
   PVLR_LAUNCH(shuffles, dim3(1), dim3(64), 0, nullptr, out.data());
@@ -103,6 +121,7 @@ void test_multiply(const char* what) {
 
 int main() {
   test_shuffles();
+  test_votes();
   test_multiply<__half, true>("mma of half, b column by column");
   test_multiply<__half, false>("mma of half, b row by row");
   test_multiply<__nv_bfloat16, true>("mma of bfloat16");

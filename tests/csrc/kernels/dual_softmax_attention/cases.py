@@ -28,6 +28,7 @@ class Case:
     multiprocessors: int = 8
     shared_bytes: int = 99 * 1024
     equal: bool = False  # all tokens alike
+    rising: float = 0.0  # scores grow (fall if negative) from token to token and label to label, by about its square
 
     def __str__(self) -> str:
         changed = {name: value for name, value in vars(self).items() if value != getattr(Case, name, None)}
@@ -59,7 +60,11 @@ def make_inputs(case: Case, seed: int = 0) -> Inputs:
     q_x = normal(case.tokens, case.batch, case.scale)
     if case.equal:
         q_x = q_x[:, :, :1].expand_as(q_x).contiguous()
-    inputs = Inputs(q_x, normal(case.labels, bank, 1.0), normal(case.tokens, case.batch, case.value_scale), q_x)
+    keys = normal(case.labels, bank, 1.0)
+    if case.rising:
+        q_x[..., 0] = torch.linspace(abs(case.rising) / 2, case.rising, case.tokens)
+        keys[..., 0] = torch.linspace(abs(case.rising) / 2, abs(case.rising), case.labels)
+    inputs = Inputs(q_x, keys, normal(case.tokens, case.batch, case.value_scale), q_x)
     inputs.v_t = normal(case.labels, bank, case.value_scale)
     if case.mask:
         inputs.mask = torch.rand(case.batch if case.mask == 2 else 1, case.labels, generator=generator) < 0.6

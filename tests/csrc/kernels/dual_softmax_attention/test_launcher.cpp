@@ -65,9 +65,32 @@ void check_limit(pvlr::DataType type, std::int64_t heads, std::int64_t tokens, s
   expect(most == limit, "the limit is what the greediest device and batch need");
 }
 
+// A device with 16 multiprocessors splits a call only where that saves more than the merge costs.
+void check_splits() {
+  const auto bytes_of = [](std::int64_t tokens, std::int64_t labels) {
+    Params p = good();
+    p.heads = 8;
+    p.tokens = tokens;
+    p.labels = labels;
+    p.o_x_strides = p.o_t_strides = {8 * kDim, kDim, 8 * kDim};
+    std::size_t bytes = 0;
+    expect(pvlr::dual_softmax_attention_cuda_workspace(p, &bytes).ok(), "a workspace");
+    return static_cast<std::int64_t>(bytes);
+  };
+  const auto rows = [](std::int64_t count) { return 8 * count * (kDim + 2) * 4; };
+  const auto device = simt::device;
+  simt::device.multiprocessors = 16;
+  expect(bytes_of(81, 20) == 0, "few labels are one block of 32, in one launch");
+  expect(bytes_of(81, 80) == rows(96), "two blocks of 64 labels, one after the other, in one launch");
+  // 18 blocks of 256 labels in two halves, whose rows of tokens are merged.
+  expect(bytes_of(784, 4585) == rows(2 * 800), "many labels are split");
+  simt::device = device;
+}
+
 }  // namespace
 
 int main() {
+  check_splits();
   check_limit(pvlr::DataType::kFloat16, 8, 196, 80, 64);
   check_limit(pvlr::DataType::kFloat16, 8, 49, 4585, 64);
   check_limit(pvlr::DataType::kBfloat16, 3, 301, 1000, 128);

@@ -92,15 +92,17 @@ int main(int count, char** arguments) {
   simt::device.multiprocessors = static_cast<int>(number(16));
   simt::device.reverse_warps = number(17) != 0;
 
-  std::size_t workspace = 0;
+  Bytes workspace;
   pvlr::Status status;
   if (std::string(arguments[3]) == "host") {
     status = pvlr::tag_head_host(p);
   } else {
-    status = pvlr::tag_head_cuda_workspace(p, &workspace);
+    status = pvlr::tag_head_cuda_workspace(p, &p.workspace_bytes);
+    workspace.assign(p.workspace_bytes, 0xFF);
+    p.workspace = workspace.data();
     if (status.ok()) status = pvlr::tag_head_cuda(p, nullptr);
   }
-  if (!status.ok() || workspace != 0) {
+  if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.message);
     return 3;
   }

@@ -67,6 +67,16 @@ int main() {
   sizes.logits = nullptr;
   sizes.x_norm.weight = nullptr;
   expect(pvlr::tag_head_cuda_workspace(sizes, &workspace).ok() && workspace == 0, "no workspace, without pointers");
+  Params many = good();
+  many.labels = 300;  // normalised rows of the tokens and of the one label bank
+  const auto needed = static_cast<std::size_t>((many.batch * many.tokens + many.labels) * many.width * 2);
+  expect(pvlr::tag_head_cuda_workspace(many, &workspace).ok() && workspace == needed, "a workspace for many labels");
+  many.workspace = tensors;
+  many.workspace_bytes = needed - 1;
+  expect_refused(pvlr::tag_head_cuda(many, nullptr), StatusCode::kWorkspaceTooSmall, "workspace_bytes");
+  many.workspace_bytes = needed;
+  many.workspace = reinterpret_cast<char*>(tensors) + 8;
+  expect_refused(pvlr::tag_head_cuda(many, nullptr), StatusCode::kInvalidArgument, "workspace");
   expect(!pvlr::tag_head_cuda_workspace(sizes, nullptr).ok(), "the query needs somewhere to write");
 
   const struct {

@@ -38,6 +38,12 @@ CASES = [
         for last in (True, False)
     ),
     *(Case(t, 2, 257, 67, 40, maps="similarity", tokens_last=False, multiprocessors=1) for t in TYPES),
+    # Rows normalised ahead: one label bank and one an image, with and without layer norms, both sizes of label blocks.
+    *(
+        Case(t, 2, 131, 300, 104, shared=s, norms=s, multiprocessors=m, maps="similarity", tokens_last=not s)
+        for t in TYPES
+        for s, m in ((True, 1), (False, 64))
+    ),
     Case("float32", tokens=4096, labels=3, width=8),
     Case("float16", tokens=2, labels=8191, width=8, maps="none"),
     *(Case(t, tokens=33, width=1024, multiprocessors=m) for t, m in zip(TYPES, (1, 8, 1), strict=True)),
@@ -174,9 +180,12 @@ def test_every_barrier_is_needed(emulator: Any, position: int, tmp_path: Path) -
     source = copy / "kernels/tag_head/kernel.cuh"
     text = source.read_text()
     source.write_text(text[:position] + re.sub(r"^[^;]*;", "(void)0;", text[position:]))
-    main = tmp_path / "mutant.cpp"
-    main.write_text(MUTANT)
-    assert emulator.run(emulator.build([main], kind="race", csrc=copy)).returncode == 70
+    codes = []
+    for plain in ("false", "true"):  # the latter has one barrier less
+        main = tmp_path / f"mutant_{plain}.cpp"
+        main.write_text(MUTANT.replace("PLAIN", plain))
+        codes.append(emulator.run(emulator.build([main], kind="race", csrc=copy)).returncode)
+    assert 70 in codes
 
 
 MUTANT = """
@@ -198,7 +207,9 @@ int main() {
   p.maps_count = 16;
   p.maps_label_stride = 140;
   p.maps_token_stride = 1;
-  using Shape = pvlr::device::TagHeadShape<__half, 16, 1, 128>;
+  std::vector<__half> workspace((140 + 16) * 136);
+  p.workspace = workspace.data();
+  using Shape = pvlr::device::TagHeadShape<__half, 16, 1, 128, PLAIN>;
   return pvlr::device::launch_tag_head<Shape>(p, nullptr).ok() ? 0 : 1;
 }
 """
