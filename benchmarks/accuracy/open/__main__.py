@@ -18,11 +18,12 @@ from pvlr_sdk.evaluation.labels_csv import read_columns
 from pvlr_sdk.words.bank import encode_prompts
 from pvlr_training.concepts import class_vectors, knowledge_of
 
-from ...common import Json, Table, conditions, run, save
+from ...common import Json, conditions, run, save
 from ..data import FOLDERS, Data, check_outputs, data_folder
 from .data import BACKBONE, INPUT, read
-from .few import COUNTS, few_photos
+from .few import few_photos
 from .splits import calibration_of_all, seen_and_unseen
+from .tables import few_table, splits_table, trust_table, words_table
 from .words import SPEC, prompts, word_scores, words_alone
 
 
@@ -41,55 +42,20 @@ def main(
     result: dict[str, Any] = {
         "model": {"backbone": BACKBONE, "input": [INPUT.width, INPUT.height]},
         "photos": {"train": len(train.targets), "testdev": len(test.targets)},
-        "words": words_alone(train, test, labels),
-        "splits": seen_and_unseen(train, test, labels, knowledge),
-        "calibration": vars(calibration_of_all(train, labels, knowledge)),
+        "seeds": seeds,
+        "words": words_alone(train, test, labels, knowledge),
     }
     words_table(result["words"]).print(width=80)
+    result["splits"] = seen_and_unseen(train, test, labels, knowledge)
+    result["calibration"] = vars(calibration_of_all(train, labels, knowledge))
     splits_table(result["splits"]).print(width=80)
     trust_table(result["splits"]).print(width=80)
     print("calibration of all labels:", result["calibration"])
     vectors = encode_prompts(prompts(labels, described=True))
     scores = (word_scores(knowledge, labels, vectors, photos) for photos in (train, test))
     result["few"] = few_photos(train, test, *scores, seeds)
-    result["seeds"] = seeds
     few_table(result["few"]).print(width=80)
     save(out, {**result, "conditions": conditions(None, "torch", "timm")})
-
-
-def words_table(words: dict[str, float]) -> Table:
-    """Words alone, in the order of the rows."""
-    rows = [[name, f"{value:.1f}"] for name, value in words.items()]
-    return Table("Words alone: mAP on COCO testdev, 80 labels", ["", "mAP"], rows)
-
-
-def splits_table(splits: dict[str, Any]) -> Table:
-    """The unseen labels of each split, and their mean."""
-    rows = [
-        [name, *(f"{value:.1f}" for value in [*values, sum(values) / len(values)])]
-        for name, values in splits["unseen"].items()
-    ]
-    columns = ["", *(f"Split {number}" for number in range(1, 4)), "Mean"]
-    return Table("20 unseen labels beside 60 trained ones: mAP on COCO testdev", columns, rows)
-
-
-def trust_table(splits: dict[str, Any]) -> Table:
-    """What scores of unseen labels are worth with the calibration of the others."""
-    rows = [[name, *(f"{of[name]:.1f}" for of in splits["trust"])] for name in splits["trust"][0]]
-    columns = ["in percent", *(f"Split {number}" for number in range(1, 4))]
-    return Table("Scores of 20 unseen labels, calibrated on 60 others", columns, rows)
-
-
-def few_table(few: dict[str, dict[str, float]]) -> Table:
-    """K photos of a label by way of learning."""
-    counts = ["0", *map(str, COUNTS)]
-    rows = [
-        [name, *(f"{of[count]:.1f}" if count in of else "-" for count in counts)]
-        for name, of in few.items()
-        if name != "labels"
-    ]
-    title = f"K photos of a label and 100 others: mAP on COCO testdev, {few['labels']['count']} labels"
-    return Table(title, ["K", *counts], rows)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def few_photos(
                 for name, way in ways.items():
                     scores = way(draw, test.seen.features, words_test[:, label])
                     found[name].append(average_precision(scores, test.targets[:, label]))
+        print(f"{count} photos of a label: done", flush=True)
         for name, values in found.items():
             table[name][str(count)] = percent(float(np.mean(values)))
     return {**table, "labels": {"count": len(chosen)}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from pvlr_sdk.bundle.manifest import OpenSpec
 from pvlr_sdk.evaluation.metrics import mean_average_precision
 from pvlr_sdk.words.bank import encode_prompts
 from pvlr_sdk.words.knowledge import Knowledge
-from pvlr_training.concepts import class_vectors, knowledge_of
+from pvlr_training.concepts import class_vectors
 from pvlr_training.model.text import RandomText
 
 from ...common import ROOT
@@ -37,15 +38,15 @@ def random_vectors(prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
     return rows
 
 
-def words_alone(train: Photos, test: Photos, labels: list[str]) -> dict[str, float]:
+def words_alone(train: Photos, test: Photos, labels: list[str], knowledge: Knowledge) -> dict[str, float]:
     """mAP of each way from words to scores, on the photos of ``test``."""
     scores: dict[str, Floats] = {}
     vectors = {
         "random vectors": (class_vectors(random_vectors), random_vectors(prompts(labels))),
         "names": (class_vectors(templates=["{}"]), encode_prompts(prompts(labels, ["{}"]))),
         "one template": (class_vectors(templates=TEMPLATES[:1]), encode_prompts(prompts(labels, TEMPLATES[:1]))),
-        "three templates": (class_vectors(), encode_prompts(prompts(labels))),
-        "three templates and a description": (class_vectors(), encode_prompts(prompts(labels, described=True))),
+        "three templates": (knowledge.vectors, encode_prompts(prompts(labels))),
+        "three templates and a description": (knowledge.vectors, encode_prompts(prompts(labels, described=True))),
     }
     of_classes, of_labels = (rows.astype(np.float64) for rows in vectors["three templates"])
     probabilities = np.exp(test.seen.logits - test.seen.logits.max(1, keepdims=True))
@@ -54,7 +55,8 @@ def words_alone(train: Photos, test: Photos, labels: list[str]) -> dict[str, flo
     logits = train.seen.logits - train.seen.logits.mean(1, keepdims=True)
     scores["ESZSL"] = test.seen.features @ eszsl(train.seen.features, logits, of_classes, of_labels, 1.0, 1.0)
     for name, (of_classes, of_labels) in vectors.items():
-        scores[name] = word_scores(knowledge_of(train.seen, of_classes, SPEC), labels, of_labels, test)
+        known = replace(knowledge, vectors=of_classes.astype(np.float16))
+        scores[name] = word_scores(known, labels, of_labels, test)
     return {name: percent(mean_average_precision(rows, test.targets)) for name, rows in scores.items()}
 
 
