@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accuracy.frontier import frontier_table
+from ..accuracy.open.tables import few_table, splits_table, trust_table, words_table
 from ..accuracy.rows import Row, read_rows
 from ..common import Table
 
@@ -20,6 +21,7 @@ def page(results: Path, docs: Path) -> str:
     """The template with its tables."""
     text = (Path(__file__).parent / "accuracy.md").read_text()
     tables = {"shipped": shipped_table, "parity": parity_table, "clips": clips_table, "corruptions": corruptions_table}
+    tables |= {name: partial(open_table, name) for name in ("open_words", "open_splits", "open_trust", "open_few")}
     tables["frontier"] = partial(frontier_section, docs / "images")
 
     def table(match: re.Match[str]) -> str:
@@ -120,6 +122,20 @@ def clips_table(results: Path) -> str:
             rows.append([f"`{report['model']['name']}`", name, *counts, *rates, labels])
     columns = ["Model", "Clip", "True intervals", "False events", "of them repeats", "Precision", "Recall"]
     return Table("", [*columns, "False events per hour", "False labels"], rows).markdown()
+
+
+def open_table(name: str, results: Path) -> str:
+    """One of the tables of open labels."""
+    if not (path := results / "open.json").exists():
+        return "Not measured."
+    report = _read(path)
+    tables = {
+        "open_words": words_table(report["words"]),
+        "open_splits": splits_table(report["splits"]),
+        "open_trust": trust_table(report["splits"]),
+        "open_few": few_table(report["few"]),
+    }
+    return tables[name].markdown()
 
 
 def corruptions_table(results: Path) -> str:

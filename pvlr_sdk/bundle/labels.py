@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..files import read_file, write_files
+from .join import join_arrays
 from .plain_json import is_printable, read_json
 from .schema import MAX_LABEL_LENGTH
+from .tensors import from_safetensors, to_safetensors
 
 TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in the scene.")
 """The default prompts; ``{}`` is the label."""
@@ -111,6 +113,22 @@ class LabelBank:
             del text["taught"]
         return LabelBank(chosen, self.embeddings[rows], self.thresholds[rows], text, **optional)
 
+    def join(self, other: LabelBank) -> LabelBank:
+        """A bank with the labels of another one after those of this one, such as the labels of a plan and some words.
+
+        Raises:
+            LabelBankError: a label is in both, or they are made for different plans.
+        """
+        arrays: dict[str, Any] = join_arrays(self, other)
+        if self.precise_thresholds is None and other.precise_thresholds is None:
+            arrays["precise_thresholds"] = None
+        if self.weights is None and other.weights is None:
+            arrays["weights"] = None
+        text = {**other.text, **self.text, "taught": {**self.taught, **other.taught}}
+        if not text["taught"]:
+            del text["taught"]
+        return LabelBank([*self.names, *other.names], text=text, **arrays)
+
     def index(self, name: str) -> int:
         """Position of a label among the model's outputs.
 
@@ -165,13 +183,8 @@ class LabelBank:
     @classmethod
     def from_bytes(cls, data: bytes, *, source: str = "labels") -> LabelBank:
         """Parse the contents of a ``.labels.safetensors`` file; ``source`` names it in errors."""
-        import safetensors.numpy
-
         try:
-            tensors = safetensors.numpy.load(data)
-            # safetensors reads metadata only from files; its header is a length and a JSON object.
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            metadata = header["__metadata__"]
+            tensors, metadata = from_safetensors(data)
             names, text = json.loads(metadata["names"]), read_json(metadata.get("text", "{}"), printable=False)
             embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
             optional: dict[str, Any] = {name: tensors.get(name) for name in _OPTIONAL}
@@ -190,22 +203,9 @@ class LabelBank:
 
     def to_bytes(self) -> bytes:
         """The contents of a ``.labels.safetensors`` file; equal banks give equal bytes."""
-        # Not by the safetensors package: it writes metadata in random order, so two builds would differ in their hash.
         tensors: dict[str, NDArray[Any]] = {"embeddings": self.embeddings, "thresholds": self.thresholds}
         tensors |= {name: tensor for name, tensor in self._optional().items() if tensor is not None}
-        header: dict[str, Any] = {
-            "__metadata__": {"names": json.dumps(self.names), "text": json.dumps(self.text, sort_keys=True)}
-        }
-        start = 0
-        for name, tensor in tensors.items():
-            header[name] = {
-                "dtype": f"F{8 * tensor.itemsize}",
-                "shape": list(tensor.shape),
-                "data_offsets": [start, start := start + tensor.nbytes],
-            }
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        return len(text).to_bytes(8, "little") + text + b"".join(tensor.tobytes() for tensor in tensors.values())
+        return to_safetensors(tensors, {"names": json.dumps(self.names), "text": json.dumps(self.text, sort_keys=True)})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.labels.safetensors`` file.

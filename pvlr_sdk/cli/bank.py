@@ -30,22 +30,36 @@ def make(
     descriptions: Annotated[
         Path | None, typer.Option(metavar="JSON", help='A file {"word": "what it looks like"}, for any of the words.')
     ] = None,
+    knowledge: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What words mean for a plan, written by pvlr export; makes its labels."),
+    ] = None,
+    add_to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A label bank of the plan, whose labels come first."),
+    ] = None,
 ) -> None:
     """Encode words as a label bank, without PyTorch.
 
-    Each word is inserted into the prompts, which MiniLM encodes. Needs the
-    extra \\[words].
+    Each word is inserted into the prompts, which MiniLM encodes. With --knowledge,
+    the labels work in an open plan that was not trained on them. Needs the extra
+    \\[words].
 
     \b
     [bold]Examples[/bold]
     pvlr bank make --words "forklift, hard hat" -o bank.safetensors
     pvlr bank make -w cat,dog --template "a drawing of a {}." -o bank.safetensors
+    pvlr bank make -w "forklift, hard hat" -o bank.safetensors \\
+      --knowledge model-open.knowledge.safetensors --add-to engine.labels.safetensors
     """
     from ..bundle.labels import TEMPLATES, LabelBank
+    from ..words.knowledge import Knowledge
 
     given = [word for word in words.split(",") if word.strip()]
     described = None if descriptions is None else _read(descriptions)
-    LabelBank.from_words(given, templates=template or TEMPLATES, descriptions=described).save(out)
+    make_bank = LabelBank.from_words if knowledge is None else Knowledge.load(knowledge).bank
+    made = make_bank(given, templates=template or TEMPLATES, descriptions=described)
+    (made if add_to is None else LabelBank.load(add_to).join(made)).save(out)
     print(out)
 
 

@@ -42,6 +42,10 @@ def teach(
         Path | None,
         typer.Option("--bank", metavar="FILE", help="The label bank to change.", show_default="that of the plan"),
     ] = None,
+    knowledge: Annotated[
+        Path | None,
+        typer.Option("--knowledge", metavar="FILE", help="What words mean for this plan, written by pvlr export."),
+    ] = None,
     no_words: Annotated[bool, typer.Option("--no-words", help="Learn from the photos alone.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Also teach labels that the bank has.")] = False,
     forget: Annotated[
@@ -63,8 +67,8 @@ def teach(
     Tagger.set_labels, and an HTML page with precision, recall and the photos that
     it gets wrong, by cross-validation. The photos are read on this machine only.
 
-    A label starts from its words if the plan reads words (needs the extra
-    \\[words]), and from nothing otherwise. The thresholds are chosen by
+    A label starts from its words with --knowledge, or if the plan reads words (needs
+    the extra \\[words]), and from nothing otherwise. The thresholds are chosen by
     cross-validation; with a single photo of the label, nothing can be measured.
 
     \b
@@ -79,6 +83,7 @@ def teach(
       --forget "my mug"
     """
     from ..bundle.labels import LabelBank
+    from ..words.knowledge import Knowledge
 
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
         hint = f"To change it, add --bank {out}; to start again, remove it."
@@ -91,7 +96,8 @@ def teach(
         _forget(own, forget, out)
         return
     _teach(plan, out, _photos(label, positives, negatives, labels, images, split, rename), own,
-           report or out.with_suffix(".html"), as_json, words=not no_words, replace=replace,
+           report or out.with_suffix(".html"), as_json,
+           knowledge=knowledge and Knowledge.load(knowledge), words=not no_words, replace=replace,
            device=device, num_threads=threads, precision=precision)  # fmt: skip
 
 

@@ -159,6 +159,12 @@ def export(
         int | None,
         typer.Option(min=1, metavar="N", help="Room for labels in an open network.", show_default=f"{_MAX_LABELS}"),
     ] = None,
+    knowledge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Photos without labels, for an open network: also write what words mean for it."
+        ),
+    ] = None,
     calibration_images: options.CalibrationImages = None,
     labels: options.OptionalLabels = None,
     split: options.Split = None,
@@ -190,6 +196,7 @@ def export(
     pvlr export runs/my-photos --precision fp16
     pvlr export runs/my-photos --size 224
     pvlr export runs/my-photos --open --max-labels 128
+    pvlr export runs/my-photos --open --knowledge photos/
     pvlr export model.onnx --precision int8 --calibration-images photos/
     """
     from ..compile.export import export_as
@@ -212,8 +219,9 @@ def export(
         raise errors.OptionError("--size", expected="one size", got=f"{size!r}", hint="Export each size by itself.")
     if sizes:
         run = run_folder(run)
-    if max_labels is not None and not open_labels:
-        raise errors.OptionError("--max-labels", expected="--open", got="a closed network", hint="Add --open.")
+    given = {"--max-labels": max_labels, "--knowledge": knowledge}
+    if not open_labels and (unused := next((option for option, value in given.items() if value is not None), None)):
+        raise errors.OptionError(unused, expected="--open", got="a closed network", hint="Add --open.")
     if open_labels and (run.suffix in (".onnx", ".plan") or (precision, attention) != ("fp32", "native")):
         got = f"{run} in {precision} with {attention} attention"
         hint = "Name the folder that pvlr train wrote, and omit --precision and --attention."
@@ -232,6 +240,8 @@ def export(
         room = (max_labels or _MAX_LABELS) if open_labels else None
         network = training_module("export").export(folder, out or folder, *sizes, max_labels=room)
         print(network)
+        if knowledge is not None:
+            print(training_module("concepts").learn(folder, network, knowledge, *sizes))
     if (precision, attention) == ("fp32", "native"):
         return
     images = images_for(calibration_images, labels, split, network.with_suffix(".labels.safetensors"))

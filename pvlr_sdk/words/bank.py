@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import errors
 from ..bundle.labels import LabelBank
@@ -22,11 +23,16 @@ def make_bank(words: Iterable[str], templates: Sequence[str], descriptions: Mapp
     """See :meth:`pvlr_sdk.LabelBank.from_words`."""
     names = _checked_words(words)
     prompts = _prompts(names, templates, descriptions or {})
-    vectors = TextEncoder().encode([prompt for of_word in prompts for prompt in of_word])
-    ends = accumulate(map(len, prompts), initial=0)
-    rows = np.stack([vectors[start:end].mean(0) for start, end in pairwise(ends)])
+    rows = encode_prompts(prompts)
     text = {"encoder": MINILM, "prompts": prompts[0], "space": MINILM}
     return LabelBank(names, rows.astype(np.float16), np.full(len(names), THRESHOLD, np.float32), text)
+
+
+def encode_prompts(prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+    """The mean of each word's encoded prompts: (C, 384)."""
+    vectors = TextEncoder().encode([prompt for of_word in prompts for prompt in of_word])
+    ends = accumulate(map(len, prompts), initial=0)
+    return np.stack([vectors[start:end].mean(0) for start, end in pairwise(ends)])
 
 
 def _checked_words(words: Iterable[str]) -> list[str]:

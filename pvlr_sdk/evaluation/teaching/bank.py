@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,23 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ...bundle.bundle import shortest
+from ...bundle.join import filled
 from ...bundle.labels import LabelBank
 from ...bundle.manifest import OpenSpec
 from ...words.encoder import MINILM
-from .fit import Fit
+from .fit import Fit, Floats
 
 THRESHOLD = 0.5
 """Of a label that cannot be cross-validated."""
 _SCALARS = ("gains", "biases", "thresholds", "precise_thresholds")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The logit of a label's words as a linear function of the features: weights (D,) and a bias."""
+
+    weights: Floats
+    bias: float
 
 
 def with_room(base: LabelBank, labels: Sequence[str], spec: OpenSpec, words: bool) -> LabelBank:
@@ -28,7 +38,7 @@ def with_room(base: LabelBank, labels: Sequence[str], spec: OpenSpec, words: boo
         OptionError, MissingPartError: as for :meth:`LabelBank.from_words`.
     """
     new = [label for label in labels if label not in base.names]
-    arrays = _arrays(base)
+    arrays = filled(base)
     if arrays["weights"].shape[1] != spec.feature_width:
         arrays["weights"] = np.zeros((len(base), spec.feature_width), np.float16)
     for name, array in arrays.items():
@@ -41,17 +51,37 @@ def with_room(base: LabelBank, labels: Sequence[str], spec: OpenSpec, words: boo
 
 
 def with_label(
-    bank: LabelBank, label: str, fitted: Fit, thresholds: tuple[float, float], source: Mapping[str, Any]
+    bank: LabelBank,
+    label: str,
+    fitted: Fit,
+    thresholds: tuple[float, float],
+    source: Mapping[str, Any],
+    evidence: Evidence | None = None,
 ) -> LabelBank:
-    """The bank with a label of it as it was taught; ``source`` is its provenance."""
-    row, arrays = bank.index(label), _arrays(bank)
+    """The bank with a label of it as it was taught; ``source`` is its provenance.
+
+    ``evidence`` is what its words say of the features, where that was the logit of its words.
+    """
+    row, arrays = bank.index(label), filled(bank)
     before = {name: shortest(arrays[name][row]) for name in _SCALARS}
     if label in bank.taught:
         before = bank.taught[label]["before"]  # its first teaching is what is undone
-    arrays["weights"][row] = fitted.weights
-    for name, value in zip(_SCALARS, (fitted.gain, fitted.bias, *thresholds), strict=True):
+    weights, bias, gain = fitted.weights, fitted.bias, fitted.gain
+    if evidence is not None:
+        weights, bias, gain = weights + gain * evidence.weights, bias + gain * evidence.bias, 0.0
+    arrays["weights"][row] = weights
+    for name, value in zip(_SCALARS, (gain, bias, *thresholds), strict=True):
         arrays[name][row] = value
     return _bank(bank, bank.names, arrays, bank.text, {**bank.taught, label: {**source, "before": before}})
+
+
+def evidence_of(bank: LabelBank, label: str) -> Evidence | None:
+    """What the words of a label say of the features, if the bank has it from words alone."""
+    entry = bank.taught.get(label)
+    if not isinstance(entry, dict) or entry.get("positives") != 0 or bank.weights is None:
+        return None
+    row = bank.index(label)
+    return Evidence(bank.weights[row].astype(np.float64), 0.0 if bank.biases is None else float(bank.biases[row]))
 
 
 def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
@@ -62,7 +92,7 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
         OptionError: a label was not taught.
         LabelBankError: no label would be left.
     """
-    arrays, taught = _arrays(bank), dict(bank.taught)
+    arrays, taught = filled(bank), dict(bank.taught)
     kept = list(bank.names)
     for label in labels:
         row = bank.index(label)
@@ -81,19 +111,6 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
             expected, hint = f"what {label!r} was before it was taught", "Teach it again, with a bank of its plan."
             raise errors.LabelBankError("bank", expected=expected, got="another provenance", hint=hint) from None
     return _bank(bank, bank.names, arrays, bank.text, taught).select(kept)
-
-
-def _arrays(bank: LabelBank) -> dict[str, NDArray[Any]]:
-    """Copies of a bank's arrays, with the values that missing ones stand for."""
-    count = len(bank)
-    return {
-        "embeddings": bank.embeddings.copy(),
-        "thresholds": bank.thresholds.copy(),
-        "precise_thresholds": (bank.thresholds if bank.precise_thresholds is None else bank.precise_thresholds).copy(),
-        "biases": np.zeros(count, np.float32) if bank.biases is None else bank.biases.copy(),
-        "gains": bank.has_words.astype(np.float32) if bank.gains is None else bank.gains.copy(),
-        "weights": np.zeros((count, 0), np.float16) if bank.weights is None else bank.weights.copy(),
-    }
 
 
 def _bank(

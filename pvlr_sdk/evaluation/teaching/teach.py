@@ -15,10 +15,12 @@ from ...bundle.bundle import read_manifest
 from ...bundle.catalogue import find_plan
 from ...bundle.labels import LabelBank
 from ...bundle.manifest import OpenSpec
+from ...bundle.open_labels import check_fits
 from ...tagger import Tagger
+from ...words.knowledge import Knowledge
 from ..metrics import average_precision
 from ..thresholds import choose_thresholds, precise_thresholds, sigmoid
-from .bank import THRESHOLD, with_label, with_room
+from .bank import THRESHOLD, evidence_of, with_label, with_room
 from .fit import Fit, Floats, fit
 from .photos import Photos, failure
 
@@ -81,6 +83,7 @@ def teach(
     bank: LabelBank | None = None,
     words: bool = True,
     replace: bool = False,
+    knowledge: Knowledge | None = None,
     progress: Callable[[int], None] | None = None,
     **options: Any,
 ) -> Teaching:
@@ -95,13 +98,14 @@ def teach(
         bank: the bank to add to; None: that of the plan.
         words: False to learn from the photos alone.
         replace: also teach labels that the bank has.
+        knowledge: what words mean for the image features of this plan; for labels without a vector of their own.
         progress: called after each photo with the number of photos done.
         options: ``device``, ``num_threads`` and ``precision`` of the tagger.
 
     Raises:
         BundleError, OptionError: as for ``Tagger``.
         BackendError: the plan is closed.
-        LabelBankError: the bank was made for another model, or there is no room for the labels.
+        LabelBankError: the bank or the knowledge was made for another model, or there is no room for the labels.
         OptionError: a label is there already, or has no readable photo that shows it, or none that does not.
         MissingPartError: words need the extra ``[words]``.
     """
@@ -112,7 +116,11 @@ def teach(
         assert spec is not None, "set_labels refuses a closed plan"
         _check_new(photos.labels, base, replace)
         _check_photos(photos, np.ones(len(photos.files), np.bool_))
-        taught = with_room(base, photos.labels, spec, words)
+        worded = base
+        if knowledge is not None and words:
+            worded = knowledge.bank(photos.labels)
+            check_fits(worded, spec, "knowledge")
+        taught = with_room(base, photos.labels, spec, words and knowledge is None)
         tagger.set_labels(_plain(taught))
         features, logits, done, failed = _read(tagger, photos, spec, progress)
         plan_hash = tagger.info["sha256"]
@@ -121,13 +129,22 @@ def teach(
     for column, label in enumerate(photos.labels):
         known = done & (photos.targets[:, column] != 0)
         rows, index = np.flatnonzero(known), taught.index(label)
-        has_words = words and bool(taught.has_words[index])
-        of_words = logits[known, index] if has_words else None
+        seen, of_words, evidence = features[known], None, None
+        if words and taught.has_words[index]:
+            of_words = logits[known, index]
+        elif words and (evidence := evidence_of(worded, label)):
+            of_words = seen @ evidence.weights + evidence.bias
         present = photos.targets[known, column] == 1
-        fitted = fit(features[known], of_words, present)
+        fitted = fit(seen, of_words, present)
         report = _report(label, fitted, of_words, present, [str(photos.files[row]) for row in rows])
-        source = {"positives": report.positives, "negatives": report.negatives, "words": has_words, "plan": plan_hash}
-        taught = with_label(taught, label, fitted, (report.threshold, report.precise_threshold), source)
+        source = {
+            "positives": report.positives,
+            "negatives": report.negatives,
+            "words": report.words,
+            "plan": plan_hash,
+        }
+        thresholds = report.threshold, report.precise_threshold
+        taught = with_label(taught, label, fitted, thresholds, source, evidence)
         reports.append(report)
     return Teaching(taught, reports, [*photos.failed, *failed])
 

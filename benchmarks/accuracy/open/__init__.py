@@ -1,0 +1,1 @@
+"""Open labels: labels from words and from a few photos, without training."""

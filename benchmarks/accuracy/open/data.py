@@ -1,0 +1,58 @@
+"""COCO as a frozen network sees it: its features, what its ImageNet classifier says, and the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from pvlr_sdk.bundle.manifest import InputSpec
+from pvlr_training.concepts import Seen, look
+from pvlr_training.data.augmentation import Views
+from pvlr_training.data.config import DataConfig
+from pvlr_training.data.images import ImageDataset
+from pvlr_training.model.backbone import Backbone
+
+from ..data import FOLDERS, read_split
+
+BACKBONE = "tf_efficientnet_lite2"
+INPUT = InputSpec(width=288, height=288, mean=(127, 127, 127), std=(128, 128, 128))
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos of a split of COCO.
+
+    Attributes:
+        seen: their features and evidence.
+        targets: (n, C), 1 present, -1 absent.
+    """
+
+    seen: Seen
+    targets: NDArray[np.int8]
+
+
+def read(data: Path, split: str, labels: list[str], cache: Path) -> Photos:
+    """The photos of a split, from the folder ``cache`` if they are there; computing them takes minutes."""
+    _, table = read_split(data, "coco", split, labels)
+    path = cache / f"{BACKBONE}-{INPUT.width}-{split}.npz"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        seen = _look([data / FOLDERS["coco"] / "images" / file for file in table.files], split)
+        np.savez(path, **{name: array.astype(np.float32) for name, array in vars(seen).items()})
+    with np.load(path) as arrays:
+        seen = Seen(**{name: arrays[name].astype(np.float64) for name in arrays.files})
+    return Photos(seen, table.targets)
+
+
+def _look(files: list[Path], split: str) -> Seen:
+    config = DataConfig.model_validate({"input": INPUT, "sources": [{"images": ".", "labels": "none.csv"}]})
+    dataset = ImageDataset(list(files), torch.zeros(len(files), 1, dtype=torch.int8), [file.name for file in files])
+    backbone = Backbone(BACKBONE, pretrained=True, classifier=True).eval()
+    with Progress() as progress:
+        bar = progress.add_task(f"features of {split}", total=len(files))
+        return look(backbone, backbone, dataset, Views(config, 0), lambda count: progress.advance(bar, count))

@@ -1,0 +1,70 @@
+"""The benchmark of open labels: its rivals, its splits, its calibration and its draws on made-up photos."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="needs the extra [test]")
+pytest.importorskip("timm", reason="needs the extra [train]")
+
+from benchmarks.accuracy.open import few, rivals, splits
+from benchmarks.accuracy.open.calibration import calibrate, trust
+from benchmarks.accuracy.open.data import Photos
+from pvlr_sdk.evaluation.metrics import average_precision
+from pvlr_training.concepts import Seen
+
+
+def test_conse_finds_the_label_of_the_likeliest_class():
+    classes = np.eye(30)
+    probabilities = np.full((2, 30), 0.01)
+    probabilities[[0, 1], [3, 7]] = 0.7
+    scores = rivals.conse(probabilities, classes, classes[[3, 7]], best=5)
+    np.testing.assert_array_equal(scores.argmax(1), [0, 1])
+
+
+def test_eszsl_is_the_minimum_of_its_objective():
+    random = np.random.default_rng(0)
+    features, seen, true = (random.normal(size=shape) for shape in ((200, 6), (40, 4), (6, 4)))
+    targets = features @ true @ seen.T
+    found = features @ rivals.eszsl(features, targets, seen, seen, 1e-9, 1e-9)
+    np.testing.assert_allclose(found, targets, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", [rivals.logistic_regression, rivals.cache_model])
+def test_rivals_find_what_photos_have_in_common(way):
+    random = np.random.default_rng(1)
+    features = rivals.unit(random.normal(size=(80, 20)))
+    features[:20] = rivals.unit(features[:20] + 2 * features[0])
+    present = np.arange(80) < 20
+    scores = way(features[::2], present[::2], features[1::2])
+    assert average_precision(scores, np.where(present[1::2], 1, -1)) > 0.9
+
+
+def test_the_splits_are_disjoint_and_always_the_same():
+    found = splits.splits([str(label) for label in range(80)])
+    assert [len(of) for of in found] == [20, 20, 20]
+    assert len(set(np.concatenate(found).tolist())) == 60
+
+
+def test_the_calibration_finds_the_probability_of_a_score():
+    random = np.random.default_rng(2)
+    scores = random.normal(size=(4000, 5))
+    targets = np.where(random.random(scores.shape) < 1 / (1 + np.exp(3 - 2 * scores)), 1, -1).astype(np.int8)
+    found = calibrate(scores, targets)
+    assert (found.scale, found.offset) == pytest.approx((2, -3), abs=0.15)
+    assert found.threshold < found.precise_threshold
+    measured = trust(scores, targets, found)
+    assert measured["precise precision"] > 85
+    assert measured["present at 0.3"] == pytest.approx(30, abs=5)
+
+
+def test_draws_have_k_photos_of_the_label():
+    random = np.random.default_rng(3)
+    targets = np.where(random.random((400, 3)) < 0.2, 1, -1).astype(np.int8)
+    empty = np.zeros((400, 1))
+    train = Photos(Seen(random.normal(size=(400, 8)), empty, empty), targets)
+    made = list(few.draws(train, np.zeros((400, 3)), np.arange(400), 1, 4, 2))
+    assert [int(draw.present.sum()) for draw in made] == [4, 4]
+    assert [len(draw.present) for draw in made] == [104, 104]
+    assert not np.array_equal(made[0].features, made[1].features)

@@ -1,0 +1,175 @@
+"""Knowledge for open plans: a plan's image features learn what the pretrained classifier says of unlabelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.data import ImageNetInfo
+
+from pvlr_sdk.bundle.labels import TEMPLATES
+from pvlr_sdk.bundle.manifest import OpenSpec
+from pvlr_sdk.compile.exported import read_payload, read_spec
+from pvlr_sdk.errors import OptionError
+from pvlr_sdk.frames.find import find
+from pvlr_sdk.words.bank import encode_prompts
+from pvlr_sdk.words.knowledge import Calibration, Knowledge
+
+from .checkpoint import load_model
+from .data.augmentation import Views
+from .data.images import ImageDataset, image_batches
+from .deploy import DeployedPVLR
+from .export import resize
+from .machine import Machine
+from .model.backbone import Backbone
+from .model.knowledge import imagenet_classifier
+
+Floats = NDArray[np.float64]
+
+Encode = Callable[[list[list[str]]], NDArray[np.float32]]
+
+_INFO = ImageNetInfo("imagenet-1k")
+_BATCH = 32
+_RIDGE, _SHARPNESS, _FLOOR = 1.0, 5.0, 0.01
+"""Chosen on photos of COCO's train split (docs/accuracy.md)."""
+_KEPT = 4000
+"""Photos whose features are kept."""
+CALIBRATION = Calibration(scale=0.834, offset=-3.555, threshold=0.148, precise_threshold=0.979)
+"""Of the 80 labels of COCO, as words, on its 3,595 training photos: python -m benchmarks.accuracy.open."""
+_LEAST = 100
+"""Photos: fewer say nothing about the spread of scores."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What two networks see in n photos.
+
+    Attributes:
+        features: (n, D) of the plan: the mean of its tokens, with unit length.
+        logits: (n, K) of the pretrained classifier.
+        peaks: (n, K), the largest probability of each class over the pretrained network's tokens.
+    """
+
+    features: Floats
+    logits: Floats
+    peaks: Floats
+
+
+@torch.inference_mode()
+def look(
+    backbone: Backbone, pretrained: Backbone, dataset: ImageDataset, views: Views, advance: Callable[[int], None]
+) -> Seen:
+    """Features of ``backbone``, and what ``pretrained``, which has its classifier, says of the same photos.
+
+    Raises:
+        ConfigError: as :func:`imagenet_classifier`.
+    """
+    weight, bias = imagenet_classifier(pretrained)
+    same, machine = backbone is pretrained, Machine("auto")
+    rows: list[tuple[NDArray[np.float32], ...]] = []
+    for images, _ in image_batches(dataset, list(range(len(dataset))), _BATCH, lambda image, _: views.plain(image)):
+        images = images.to(memory_format=torch.channels_last)
+        with machine.autocast():
+            tokens = pretrained(images)
+            own = tokens if same else backbone(images)
+        tokens, mean = tokens.float(), own.float().mean(1)
+        every = torch.nn.functional.linear(tokens, weight, bias)
+        peaks = every.softmax(-1).amax(1)
+        rows.append(tuple(part.numpy() for part in (mean, every.mean(1), peaks)))
+        advance(len(images))
+    means, logits, peaks = (np.concatenate(part).astype(np.float64) for part in zip(*rows, strict=True))
+    return Seen(means / np.linalg.norm(means, axis=1, keepdims=True), logits, peaks)
+
+
+def learn(
+    run: Path,
+    network: Path,
+    photos: Path,
+    size: tuple[int, int] | None = None,
+    advance: Callable[[int, int], None] = lambda count, total: None,
+) -> Path:
+    """Write the knowledge of an open network, ``<network>.knowledge.safetensors``; returns its path.
+
+    Args:
+        run: the run that ``network`` was exported from, at the input size ``size``.
+        photos: a folder of photos without labels.
+        advance: called with the number of photos seen since the last call, and the total.
+
+    Raises:
+        ConfigError: the backbone has no classifier of ImageNet's classes.
+        OptionError: there are too few photos.
+        CheckpointError, OutputError, MissingPartError: as :func:`load_model`, ``write_files`` and ``encode_prompts``.
+    """
+    spec = read_spec(read_payload(str(network)), str(network)).open
+    assert spec is not None, "an open network"
+    files = find([str(photos)], lambda name, error: None)
+    model, config, extra = load_model(run)
+    if size is not None:
+        config, _ = resize(model, config, extra, size)
+    pretrained = Backbone(config.model.backbone, pretrained=True, classifier=True).eval()
+    dataset = ImageDataset(list(files), torch.zeros(len(files), 1, dtype=torch.int8), [file.name for file in files])
+    total = len(files)
+    backbone = DeployedPVLR(model).backbone
+    seen = look(backbone, pretrained, dataset, Views(config.data, 0), lambda count: advance(count, total))
+    kept = [row for row, file in enumerate(files) if str(file) not in dataset.failed]
+    if len(kept) < _LEAST:
+        hint = "Any photos of the kind that the plan will see; they need no labels."
+        raise OptionError("--knowledge", expected=f"at least {_LEAST} readable photos", got=str(len(kept)), hint=hint)
+    seen = Seen(seen.features[kept], seen.logits[kept], seen.peaks[kept])
+    path = network.with_suffix(".knowledge.safetensors")
+    knowledge_of(seen, class_vectors(), spec).save(path)
+    return path
+
+
+def class_names() -> list[str]:
+    """The first of WordNet's names of each ImageNet class, such as "tench"."""
+    return [_INFO.index_to_description(k).split(",")[0] for k in range(_INFO.num_classes())]
+
+
+def class_vectors(encode: Encode = encode_prompts, templates: Sequence[str] = TEMPLATES) -> NDArray[np.float32]:
+    """ImageNet's classes (K, d_t): the mean of the encoded templates with the name, and WordNet's definition of it.
+
+    Raises:
+        MissingPartError: as :func:`encode_prompts`.
+    """
+    names = class_names()
+    definitions = [_INFO.index_to_description(k, detailed=True).partition(": ")[2] for k in range(len(names))]
+    named = encode([[template.replace("{}", name) for template in templates] for name in names])
+    return named + encode([[definition] for definition in definitions])
+
+
+def knowledge_of(seen: Seen, vectors: NDArray[np.float32], spec: OpenSpec) -> Knowledge:
+    """The knowledge of ImageNet's classes, whose encoded names are ``vectors``, for the plans of ``spec``."""
+    weights = regress(seen.features, evidence(seen), _RIDGE)
+    text = {"space": spec.space, "features": spec.features, "width": spec.width, "sharpness": _SHARPNESS}
+    return Knowledge(
+        class_names(),
+        vectors.astype(np.float16),
+        weights.astype(np.float16),
+        seen.features[:_KEPT].astype(np.float16),
+        CALIBRATION,
+        text,
+    )
+
+
+def evidence(seen: Seen) -> Floats:
+    """(n, K): what the pretrained network says for each class: in the whole photo, and where it is best visible.
+
+    The logits, less their mean over the classes, and the logarithm of the largest probability of a token. Both are
+    standardised over the photos.
+    """
+    whole, best = seen.logits - seen.logits.mean(1, keepdims=True), np.log(seen.peaks + _FLOOR)
+    parts = ((part - part.mean(0)) / part.std(0) for part in (whole, best))
+    return sum(parts)
+
+
+def regress(features: Floats, targets: Floats, strength: float) -> Floats:
+    """Weights (K, D) of ridge regression, with a constant, from features (n, D) to targets (n, K)."""
+    centred = features - features.mean(0)
+    gram = centred.T @ centred + strength * np.eye(centred.shape[1])
+    weights: Floats = np.linalg.solve(gram, centred.T @ (targets - targets.mean(0))).T
+    return weights
