@@ -69,5 +69,5 @@ def test_a_pipeline_at_full_speed_does_not_grow(plugin: Plugin, tmp_path: Path) 
     )
     assert labels > frames / 10
     assert grown < 2
-    assert len(set(threads[quarter:])) == 1
-    assert len(set(descriptors[quarter:])) == 1
+    for counts in (threads, descriptors):
+        assert max(counts[-quarter:]) <= max(counts[: 2 * quarter])
