@@ -6,44 +6,59 @@
 
 namespace pvlr::device {
 
-// Copies tiles of tokens to shared memory: queries, then values. The threads keep their addresses from tile to tile.
+// Copies tiles of tokens to shared memory: queries, then values. The threads keep their addresses from tile to tile,
+// unless these take too many registers.
 template <typename Shape>
 class MmaTiles {
   using T = typename Shape::Type;
+  static constexpr bool kKeeps = Shape::kDim == 32 || (Shape::kCopies <= 4 && Shape::kMTiles == 1 && Shape::kDim < 128);
 
  public:
+  // Before the copy of the first tile of a label block.
   __device__ __forceinline__ void start(const MmaContext<Shape>& c, int tile) {
-    const DualSoftmaxAttentionParams& p = c.arguments.params;
-    const Rows<const T> queries = rows_of<const T>(p.q_x, p.q_x_strides, c.share.batch, c.share.head);
-    const Rows<const T> values = rows_of<const T>(p.v_x, p.v_x_strides, c.share.batch, c.share.head);
+    if constexpr (kKeeps) {
 #pragma unroll
-    for (int i = 0; i < Shape::kCopies; ++i) {
-      const Rows<const T>& rows = is_query(i) ? queries : values;
-      sources_[i] = rows[tile * kTokensPerTile + row(i)] + column(i);
+      for (int i = 0; i < Shape::kCopies; ++i) {
+        const Rows<const T> rows = is_query(i) ? queries(c) : values(c);
+        sources_[i] = rows[tile * kTokensPerTile + row(i)] + column(i);
+      }
     }
   }
 
   // Starts copying the next tile.
   __device__ __forceinline__ void copy(const MmaContext<Shape>& c, int tile) {
-    const DualSoftmaxAttentionParams& p = c.arguments.params;
     T* const memory = c.tile_memory(tile);
-    const int left = c.tokens - tile * kTokensPerTile;
+    const int first = tile * kTokensPerTile;
+    if constexpr (kKeeps) {
 #pragma unroll
-    for (int i = 0; i < Shape::kCopies; ++i) {
-      copy_async_16(memory + (row(i) + (is_query(i) ? 0 : kTokensPerTile)) * Shape::kStride + column(i), sources_[i],
-                    row(i) < left);
-      sources_[i] += kTokensPerTile * (is_query(i) ? p.q_x_strides.row : p.v_x_strides.row);
+      for (int i = 0; i < Shape::kCopies; ++i) {
+        copy_async_16(memory + (row(i) + (is_query(i) ? 0 : kTokensPerTile)) * Shape::kStride + column(i), sources_[i],
+                      row(i) < c.tokens - first);
+        const DualSoftmaxAttentionParams& p = c.arguments.params;
+        sources_[i] += kTokensPerTile * (is_query(i) ? p.q_x_strides.row : p.v_x_strides.row);
+      }
+    } else {
+      stage_rows<Shape>(memory, queries(c), first, c.tokens, kTokensPerTile);
+      stage_rows<Shape>(memory + kTokensPerTile * Shape::kStride, values(c), first, c.tokens, kTokensPerTile);
     }
     copy_async_commit();
   }
 
  private:
+  static __device__ Rows<const T> queries(const MmaContext<Shape>& c) {
+    const DualSoftmaxAttentionParams& p = c.arguments.params;
+    return rows_of<const T>(p.q_x, p.q_x_strides, c.share.batch, c.share.head);
+  }
+  static __device__ Rows<const T> values(const MmaContext<Shape>& c) {
+    const DualSoftmaxAttentionParams& p = c.arguments.params;
+    return rows_of<const T>(p.v_x, p.v_x_strides, c.share.batch, c.share.head);
+  }
   static __device__ int chunk(int i) { return static_cast<int>(threadIdx.x) + i * Shape::kThreads; }
   static __device__ bool is_query(int i) { return chunk(i) < kTokensPerTile * Shape::kChunksPerRow; }
   static __device__ int row(int i) { return chunk(i) / Shape::kChunksPerRow % kTokensPerTile; }
   static __device__ int column(int i) { return chunk(i) % Shape::kChunksPerRow * 8; }
 
-  const T* sources_[Shape::kCopies];
+  const T* sources_[kKeeps ? Shape::kCopies : 1];
 };
 
 template <typename Shape>
@@ -89,7 +104,7 @@ class MmaAttention {
     MmaTokens<Shape> sums;
     MmaReferences<Shape> references;
     // Early, to hide the latency, unless that takes too many registers.
-    constexpr bool kEarly = Shape::kDimBlocksPerWarp < 8;
+    constexpr bool kEarly = Shape::kDimBlocksPerWarp < 6 && (Shape::kDim == 32 || Shape::kMTiles == 1);
     if constexpr (!kBegins) {
       references.load(c, token_state_, first_token);
       if (kEarly) sums.load(c, token_state_, first_token);
@@ -100,7 +115,6 @@ class MmaAttention {
     if (!labels_.all_take_part() || first_token + kTokensPerTile > c.tokens) labels_.mask(c, first_token, scores);
     if constexpr (kBegins) share_maxima(c, scores);
     labels_.add_tile(c, queries + kTokensPerTile * Shape::kStride, scores, tile == c.share.tile_begin);
-    if constexpr (!kBegins && !kEarly) sums.load(c, token_state_, first_token);
 
     bool stay = false;  // whether the references of earlier label blocks serve this one, too
     if constexpr (!kBegins) {
@@ -108,13 +122,17 @@ class MmaAttention {
       stay = __syncthreads_or(exceeded) == 0;
       if (!stay) share_maxima(c, scores);
     }
+    float rescale = 1.0F;
     if (!stay) {
       __syncthreads();
-      const float rescale = references.template move<kBegins>(c, token_state_, first_token);
-      if constexpr (!kBegins) sums.rescale(c, rescale);
+      rescale = references.template move<kBegins>(c, token_state_, first_token);
       share_weights(c, scores, references);
       __syncthreads();
       if (!ends) references.store(c, token_state_, first_token);
+    }
+    if constexpr (!kBegins) {
+      if (!kEarly) sums.load(c, token_state_, first_token);
+      if (!stay) sums.rescale(c, rescale);
     }
     // All warps are done with the tile's queries and values.
     if (Shape::kStages == 1 && tile + 1 < c.share.tile_end) tiles_.copy(c, tile + 1);

@@ -133,7 +133,9 @@ class MmaTokens {
     const T* weights = c.shared + Shape::kKeys + (c.lane / 16 * 8 + c.lane % 8) * Shape::kWeightStride +
                        c.warp % 2 * 16 + c.lane / 8 % 2 * 8;
     const T* values = c.shared + Shape::kLabelValues + c.lane * Shape::kStride + c.warp / 2 * kOwn * 8;
-#pragma unroll
+    // A loop where unrolling would take too many registers.
+    [[maybe_unused]] constexpr int kUnroll = kOwn < 6 ? Shape::kColumns / 32 : 1;
+#pragma unroll kUnroll
     for (int column = 0; column < Shape::kColumns; column += 32) {
       std::uint32_t a[2][4];
       ldmatrix_x4_trans(a[0], weights + column * Shape::kWeightStride);

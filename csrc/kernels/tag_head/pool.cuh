@@ -57,7 +57,8 @@ __device__ __forceinline__ void pool_tile(const float* scores, int count, float 
   const int first = static_cast<int>(threadIdx.x) / Shape::kColumns;
   const auto get = [&](int i) { return scores[Shape::score_index(first + i * Shape::kParts, column)]; };
   if (count == Shape::kRows) {
-    add_to_pool<typename Shape::Type, kOwn>(get, kOwn, sharpness, pool);
+    // Blocks that normalise have fewer registers left.
+    add_to_pool<typename Shape::Type, Shape::kPlain ? kOwn : 1>(get, kOwn, sharpness, pool);
   } else {
     const int own = (count - first + Shape::kParts - 1) / Shape::kParts;
     add_to_pool<typename Shape::Type, 0>(get, own, sharpness, pool);

@@ -102,17 +102,18 @@ __device__ __forceinline__ void measure_rows(const TagHeadRows<T>& rows, int wid
   }
 }
 
-// Copies slices of the tile's tokens, and below them of the block's labels, to shared memory.
+// Copies slices of the tile's tokens, and below them of the block's labels, to shared memory. Plain blocks have the
+// registers to keep the addresses from slice to slice.
 template <typename Shape>
 class SliceCopies {
   using T = typename Shape::Type;
 
  public:
-  __device__ __forceinline__ SliceCopies(const TagHeadRows<T>& tokens, const TagHeadRows<T>& labels) {
+  __device__ __forceinline__ SliceCopies(const TagHeadRows<T>& tokens, const TagHeadRows<T>& labels)
+      : tokens_(tokens), labels_(labels) {
+    if constexpr (Shape::kPlain) {
 #pragma unroll
-    for (int i = 0; i < Shape::kCopies; ++i) {
-      const T* const first = i < Shape::kTokenCopies ? tokens[row(i)] : labels[row(i) - Shape::kRows];
-      sources_[i] = first + offset();
+      for (int i = 0; i < Shape::kCopies; ++i) sources_[i] = first(i) + offset();
     }
   }
 
@@ -121,19 +122,30 @@ class SliceCopies {
     const bool valid = column + offset() < width;
 #pragma unroll
     for (int i = 0; i < Shape::kCopies; ++i) {
-      if (row(i) < Shape::kRows + Shape::kColumns) {
-        copy_async_16(to + row(i) * Shape::kStride + offset(), sources_[i], valid);
+      const T* source;
+      if constexpr (Shape::kPlain) {
+        source = sources_[i];
+        sources_[i] += Shape::kSlice;
+      } else {
+        source = first(i) + (valid ? column + offset() : 0);
       }
-      sources_[i] += Shape::kSlice;
+      if (row(i) < Shape::kRows + Shape::kColumns) {
+        copy_async_16(to + row(i) * Shape::kStride + offset(), source, valid);
+      }
     }
     copy_async_commit();
   }
 
  private:
+  __device__ const T* first(int i) const {
+    return i < Shape::kTokenCopies ? tokens_[row(i)] : labels_[row(i) - Shape::kRows];
+  }
   static __device__ int row(int i) { return (static_cast<int>(threadIdx.x) + i * Shape::kThreads) / Shape::kVectors; }
   static __device__ int offset() { return static_cast<int>(threadIdx.x) % Shape::kVectors * Shape::kVector; }
 
-  const T* sources_[Shape::kCopies];
+  const TagHeadRows<T> tokens_;
+  const TagHeadRows<T> labels_;
+  const T* sources_[Shape::kPlain ? Shape::kCopies : 1];
 };
 
 // Weights and biases of a layer norm for the values of a vector; nothing without one.
@@ -180,7 +192,8 @@ __device__ __forceinline__ void normalise_rows(T* to, const RowNorm* norms, int 
     if (row >= kCount) break;
     auto* const place = reinterpret_cast<RowVector<T>*>(to + row * Shape::kStride + offset);
     RowVector<T> vector = *place;
-    vectors.apply(vector, norms[row]);
+    const RowNorm of = norms[row];
+    vectors.apply(vector, of);
     *place = vector;
   }
 }
