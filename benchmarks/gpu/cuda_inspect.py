@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common import ROOT
+from .hot_loop import Instruction, parse
 
 FLAGS = ("-std=c++17", "-O3", "--Werror=all-warnings", "-Xcompiler=-Wall,-Wextra,-Werror")
 INCLUDES = (f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}")
@@ -28,7 +29,7 @@ class Compiled:
     """One kernel in the machine code of one architecture; sizes in bytes.
 
     ``name`` and ``arguments`` are those of the function template; ``opcodes`` counts the instructions in the code (not
-    how often they run), by full names such as ``HMMA.16816.F32``.
+    how often they run), by full names such as ``HMMA.16816.F32``. ``code`` is the machine code itself.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Compiled:
     stack: int
     static_shared: int
     opcodes: Counter[str]
+    code: tuple[Instruction, ...] = ()
 
 
 def find_tool(name: str) -> str | None:
@@ -63,12 +65,13 @@ def compile_kernels(source: Path, capability: int, work: Path) -> list[Compiled]
     messages = _run("nvcc", *FLAGS, *INCLUDES, "-Xptxas=-v", code, "-cubin", str(source), "-o", str(cubin)).stderr
     usage = _usage(messages)
     threads = _threads(_run("cuobjdump", "-elf", str(cubin)).stdout)
-    opcodes = _opcodes(_run("cuobjdump", "-sass", str(cubin)).stdout)
+    code = _code(_run("cuobjdump", "-sass", str(cubin)).stdout)
     kernels = []
     for symbol, (spilled, stack, registers, shared) in sorted(usage.items()):
         name, arguments = _demangled(symbol)
         known = (name, arguments, capability, threads[symbol], registers, spilled, stack, shared)
-        kernels.append(Compiled(*known, opcodes[symbol]))
+        opcodes = Counter(one.opcode for one in code[symbol])
+        kernels.append(Compiled(*known, opcodes, tuple(code[symbol])))
     return kernels
 
 
@@ -140,12 +143,10 @@ def _threads(elf: str) -> dict[str, int]:
     return threads
 
 
-def _opcodes(sass: str) -> dict[str, Counter[str]]:
-    counts = {}
-    for part in re.split(r"^\s*Function : ", sass, flags=re.MULTILINE)[1:]:
-        names = re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)", part, re.MULTILINE)
-        counts[part.split(maxsplit=1)[0]] = Counter(names)
-    return counts
+def _code(sass: str) -> dict[str, list[Instruction]]:
+    """Instructions by symbol."""
+    parts = re.split(r"^\s*Function : ", sass, flags=re.MULTILINE)[1:]
+    return {part.split(maxsplit=1)[0]: parse(part) for part in parts}
 
 
 def _demangled(symbol: str) -> tuple[str, str]:

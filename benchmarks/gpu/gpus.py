@@ -111,6 +111,17 @@ DEVICES = (
 # fmt: on
 
 
+_PARTITION_EXPS = 4  # exponentials per clock and partition, a quarter of a multiprocessor's 16
+_PARTITION_ADDS = 32  # float32 multiply-adds, a quarter of 128
+_PRODUCT = 16 * 16 * 8  # multiply-adds of one tensor-core instruction (m16n8k16)
+
+
+def pass_cycles(device: Device, products: int, exponentials: int) -> tuple[float, float]:
+    """Cycles of a partition's tensor cores and of its unit for exponentials, for one warp's pass of a main loop."""
+    rate = device.tensor / device.float32 * _PARTITION_ADDS
+    return products * _PRODUCT / rate, exponentials * 32 / _PARTITION_EXPS
+
+
 def find(name: str, multiprocessors: int = 0) -> Device | None:
     """The data sheet of a card, by its name in CUDA or in this file; None if it is unknown."""
     for device in DEVICES:

@@ -4,17 +4,21 @@
     python -m benchmarks.gpu.kernel_report --arch 87 --only float16_64 --page /tmp/k.md --json /tmp/k.json
 
 Compiles every instance with warnings as errors; writes docs/kernel_report.md and benchmarks/results/kernels.json. Exit
-status 1 if a kernel spills registers or lacks its tensor-core instructions. Nothing is measured. Needs nvcc with a C++
-compiler, cuobjdump and nvdisasm (pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm).
+status 1 if a kernel spills registers or lacks its tensor-core instructions, or if a number is worse than the committed
+one (kernel_gates.py); then nothing is written without --accept. Nothing is measured. Needs nvcc with a C++ compiler,
+cuobjdump and nvdisasm (pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm).
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil, prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,10 +27,15 @@ from rich.console import Console
 from rich.progress import track
 
 from ..common import DOCS, RESULTS, run, save
+from . import bank_conflicts
 from .cuda_inspect import Compiled, CudaError, compile_kernels, evaluate, tool_versions, write_instances
 from .gpus import DEVICES, LIMITS, bound, occupancy
+from .hot_loop import LoopError, around, hot_path
+from .kernel_gates import regressions
 from .kernel_page import MIX, render
-from .kernel_table import KERNELS, Function, Kernel, required
+from .kernel_table import KERNELS, MANY_LABELS, Function, Kernel, required
+
+COMMITTED = RESULTS / "kernels.json"
 
 
 def main(
@@ -37,6 +46,9 @@ def main(
     jobs: Annotated[int, typer.Option(help="Number of compilers at a time.")] = 1,
     json_path: Annotated[Path, typer.Option("--json")] = RESULTS / "kernels.json",
     page_path: Annotated[Path, typer.Option("--page")] = DOCS / "kernel_report.md",
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Write numbers that are worse than the committed ones.")
+    ] = False,
 ) -> None:
     """Compile the kernels, inspect the machine code, and write the results and the page."""
     capabilities = sorted(set(arch or LIMITS))
@@ -49,9 +61,13 @@ def main(
             "capabilities": capabilities,
             "kernels": rows,
             "rooflines": [line for one in KERNELS for line in rooflines(one)],
+            "banks": banks(only),
         }
     except CudaError as error:
         sys.exit(f"kernel_report: {error}")
+    worse = regressions(json.loads(COMMITTED.read_text()), data) if COMMITTED.exists() else []
+    if worse and not accept:
+        sys.exit("\n".join([*worse, "kernel_report: nothing was written; --accept writes these numbers"]))
     save(json_path, data)
     page_path.write_text(render(data))
     print(f"{len(rows)} kernels, {json_path} and {page_path} written")
@@ -73,14 +89,23 @@ def inspect(kernel: Kernel, capabilities: list[int], only: str = "", jobs: int =
         unknown = {one.name for _, one in found} - set(kernel.functions)
         if unknown:
             raise CudaError(f"{kernel.name} has functions that kernel_table.py does not list: {', '.join(unknown)}")
-        expressions = {kernel.functions[one.name].shared.format(one.arguments): 0 for _, one in found}
-        expressions = dict(zip(expressions, evaluate(kernel.header, list(expressions), Path(folder)), strict=True))
+        texts = {text for _, one in found for text in kernel.functions[one.name].expressions(one.arguments)}
+        ordered = sorted(texts)
+        values = dict(zip(ordered, evaluate(kernel.header, ordered, Path(folder)), strict=True))
     rows = []
     for source, one in found:
         function = kernel.functions[one.name]
-        dynamic = expressions[function.shared.format(one.arguments)]
-        rows.append(_row(kernel, function, one, _type(kernel, source), dynamic))
+        numbers = [values[text] for text in function.expressions(one.arguments)]
+        rows.append(_row(kernel, function, one, _type(kernel, source), numbers))
     return rows
+
+
+def banks(only: str = "") -> list[dict[str, Any]]:
+    """Bank conflicts of the kernels' calls; none of a report that is limited to some instances."""
+    if only:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        return bank_conflicts.count(bank_conflicts.CALLS, Path(folder))
 
 
 def instances(kernel: Kernel, folder: Path) -> list[Path]:
@@ -93,8 +118,10 @@ def _type(kernel: Kernel, source: Path) -> str:
     return source.stem.removeprefix(f"{kernel.name}_").split("_")[0]
 
 
-def _row(kernel: Kernel, function: Function, one: Compiled, kind: str, dynamic: int) -> dict[str, Any]:
+def _row(kernel: Kernel, function: Function, one: Compiled, kind: str, numbers: list[int]) -> dict[str, Any]:
+    dynamic, *work = numbers
     share, reason = occupancy(one.capability, one.threads, one.registers, one.static_shared + dynamic)
+    loop, problem = (None, []) if kind == "float32" or not share else main_loop(one, work)
     return {
         "kernel": f"{one.name}<{one.arguments.replace('pvlr::device::', '')}>".replace("> >", ">>"),
         "family": kernel.name,
@@ -108,9 +135,34 @@ def _row(kernel: Kernel, function: Function, one: Compiled, kind: str, dynamic: 
         "dynamic_shared_bytes": dynamic,
         "occupancy": round(share, 4),
         "limited_by": reason,
+        "resident_warps": round(share * LIMITS[one.capability].warps),
+        "main_loop": loop,
         "instructions": _mix(one),
-        "problems": problems(function, one, kind, fits=share > 0),
+        "problems": problems(function, one, kind, fits=share > 0) + problem,
     }
+
+
+def main_loop(one: Compiled, work: Sequence[int]) -> tuple[dict[str, float | None] | None, list[str]]:
+    """The instructions of a pass of the main loop and what a pass cannot do without, and the problems with it."""
+    if not work or one.capability < 80:  # Turing multiplies in other units
+        return None, []
+    try:
+        path = hot_path(one.code, work[1])
+    except LoopError:  # a loop on every way: not counted, which the gates compare with the committed report
+        return None, []
+    if path is None:
+        return None, ["has no main loop with tensor-core instructions"]
+    words = Counter(opcode.split(".")[0] for opcode in path.elements())
+    counts = {"issued": path.total(), "HMMA": words["HMMA"], "MUFU": words["MUFU"]}
+    products, exponentials, *tile, passes, exponentials_around = work
+    whole = [ceil(size / part) * part for size, part in zip(MANY_LABELS, tile, strict=True)]
+    useful = round(prod(MANY_LABELS) / prod(whole), 4)
+    needed = {"products": products, "exponentials": exponentials, "useful": useful, "passes": passes}
+    try:
+        outside = around(one.code, exponentials_around).total() if passes else 0
+    except LoopError:
+        outside = None
+    return {**counts, "around": outside, **needed}, []
 
 
 def _mix(one: Compiled) -> dict[str, int]:

@@ -15,10 +15,38 @@ class Function:
         shared: a C++ expression for its dynamic shared memory in bytes; ``{0}`` is its template arguments.
         needs: instructions that it must contain for two-byte types: ``HMMA`` (tensor cores), ``LDSM`` (ldmatrix) or
             ``LDGSTS`` (cp.async). :func:`required` gives their names on each architecture.
+        loop: what one pass of a warp through the main loop cannot do without; None: not counted.
     """
 
     shared: str
     needs: tuple[str, ...] = ()
+    loop: Loop | None = None
+
+    def expressions(self, arguments: str) -> list[str]:
+        """The C++ expressions for a kernel: of its shared memory, then of its loop, if it has one."""
+        loop = self.loop
+        parts = [self.shared, *(vars(loop).values() if loop else ())]
+        return [part.format(arguments) for part in parts]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """C++ expressions for the work of one warp in one pass of the main loop; ``{0}`` is the kernel's shape.
+
+    Attributes:
+        products: multiplications of 16x16 by 16x8 on tensor cores.
+        exponentials: instructions, one for the 32 values of a warp.
+        tokens, labels: of the tile and block that the thread block works on; sizes are padded to these.
+        passes: of the main loop in one of the loop around it, whose instructions then count, too; 0: they don't.
+        exponentials_around: in a pass of that loop.
+    """
+
+    products: str
+    exponentials: str
+    tokens: str
+    labels: str
+    passes: str = "0"
+    exponentials_around: str = "0"
 
 
 @dataclass(frozen=True)
@@ -86,12 +114,27 @@ def preprocess_load(name: str, frames: int, height: int, width: int, frame_bytes
     return Workload(f"{name}: {sizes}", flops, 0, 3 * frames * side * side, frames * frame_bytes * height * width)
 
 
+# A pass is a tile of 32 tokens: three products of it with the warp's 16 * kMTiles labels, and two softmaxes.
+ATTENTION_LOOP = Loop("3 * {0}::kMTiles * {0}::kDim / 4", "32 * {0}::kMTiles", "32", "{0}::kColumns")
+# A pass is a slice of a width of 512, for the thread block's tile of tokens and labels; around it are the softmax over
+# tokens and, in kernels that are not plain, the norms.
+TAG_HEAD_LOOP = Loop(
+    "{0}::kRows * {0}::kColumns * {0}::kSlice / 2048 / ({0}::kThreads / 32)",
+    "0",
+    "{0}::kRows",
+    "{0}::kColumns",
+    "512 / {0}::kSlice",
+    "{0}::kRows / {0}::kParts",
+)
+MANY_LABELS = (784, 4585)
+"""Tokens and labels of the call that the report gives the share of the roofline for."""
+
 KERNELS = (
     Kernel(
         "dual_softmax_attention",
         "kernels/dual_softmax_attention/kernel.cuh",
         {
-            "mma_attention": Function("{0}::kSharedBytes", needs=("HMMA", "LDSM", "LDGSTS")),
+            "mma_attention": Function("{0}::kSharedBytes", needs=("HMMA", "LDSM", "LDGSTS"), loop=ATTENTION_LOOP),
             "fp32_attention": Function("{0}::kSharedBytes"),
             "merge_attention": Function("0"),
         },
@@ -105,7 +148,10 @@ KERNELS = (
     Kernel(
         "tag_head",
         "kernels/tag_head/kernel.cuh",
-        {"tag_head": Function("{0}::kSharedBytes", needs=("HMMA", "LDSM", "LDGSTS"))},
+        {
+            "tag_head": Function("{0}::kSharedBytes", needs=("HMMA", "LDSM", "LDGSTS"), loop=TAG_HEAD_LOOP),
+            "normalise_tag_head": Function("0"),
+        },
         (
             tag_head_load("the shipped coco80 model", 1, 81, 80, 256),
             tag_head_load("a batch of it", 8, 81, 80, 256),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.common import ROOT
-from benchmarks.gpu import cuda_inspect, gpus, kernel_report, kernel_table
+from benchmarks.common import RESULTS, ROOT
+from benchmarks.gpu import cuda_inspect, gpus, kernel_gates, kernel_report, kernel_table
 
 TOOLS = ("nvcc", "cuobjdump", "nvdisasm")
 needs_cuda = pytest.mark.skipif(
@@ -151,6 +152,24 @@ def test_a_real_spill_and_a_real_failure_are_seen(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @needs_cuda
+def test_masks_on_every_tile_are_a_regression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted in a copy of the sources: a branch less, which gives the same results with more instructions."""
+    copy = tmp_path / "csrc"
+    shutil.copytree(ROOT / "csrc", copy)
+    kernel = copy / "kernels/dual_softmax_attention/mma_kernel.cuh"
+    planted, count = re.subn(r"if \([^;]*\) (?=labels_\.mask\()", "", kernel.read_text())
+    assert count == 1
+    kernel.write_text(planted)
+    monkeypatch.setattr(cuda_inspect, "INCLUDES", (f"-I{copy}", f"-I{copy / 'include'}"))
+    rows = kernel_report.inspect(kernel_table.KERNELS[0], [87], "float16_32")
+    committed = json.loads((RESULTS / "kernels.json").read_text())
+    committed["tools"] = cuda_inspect.tool_versions()  # of this compiler, whatever it is: masks cost more than that
+    worse = kernel_gates.regressions(committed, {"tools": committed["tools"], "kernels": rows})
+    assert any("instructions in a pass of the main loop" in line for line in worse), worse
+
+
+@pytest.mark.slow
+@needs_cuda
 def test_the_command_writes_the_page_and_the_figures(tmp_path: Path) -> None:
     script = [sys.executable, "-m", "benchmarks.gpu.kernel_report"]
     paths = ["--json", tmp_path / "k.json", "--page", tmp_path / "k.md"]
@@ -160,8 +179,8 @@ def test_the_command_writes_the_page_and_the_figures(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = {row["kernel"]: row for row in json.loads((tmp_path / "k.json").read_text())["kernels"]}
     large = rows["mma_attention<MmaShape<__half, 64, 8, 2, 2>>"]
-    # 256 labels and 2 tiles of 32 tokens, keys and values of 64 + 8 halves each; maxima and sums of 8 warps.
-    assert large["dynamic_shared_bytes"] == 2 * (2 * 256 + 2 * 2 * 32) * 72 + 4 * 2 * 8 * 32
+    # 256 labels and 2 tiles of 32 tokens, keys and values of 64 + 8 halves each; maxima of 8 warps.
+    assert large["dynamic_shared_bytes"] == 2 * (2 * 256 + 2 * 2 * 32) * 72 + 4 * 8 * 32
     assert (large["threads"], large["type"], large["problems"]) == (256, "float16", [])
     page = (tmp_path / "k.md").read_text()
     for kernel in rows:

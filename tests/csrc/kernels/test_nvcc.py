@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from benchmarks.common import ROOT
-from benchmarks.gpu.cuda_inspect import compile_kernels, find_tool
+from benchmarks.common import RESULTS, ROOT
+from benchmarks.gpu.cuda_inspect import compile_kernels, find_tool, tool_versions
+from benchmarks.gpu.kernel_gates import regressions
 from benchmarks.gpu.kernel_report import inspect
 from benchmarks.gpu.kernel_table import KERNELS, Kernel
 
@@ -31,9 +33,11 @@ def test_launchers_compile(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
-def test_compiles_without_spills_onto_tensor_cores(kernel: Kernel) -> None:
+def test_compiles_without_spills_onto_tensor_cores_and_is_no_worse_than_committed(kernel: Kernel) -> None:
     rows = inspect(kernel, ARCHITECTURES, jobs=os.cpu_count() or 1)
     assert {row["capability"] for row in rows} == set(ARCHITECTURES)
     assert [(row["kernel"], row["capability"], row["problems"]) for row in rows if row["problems"]] == []
+    committed = json.loads((RESULTS / "kernels.json").read_text())
+    assert regressions(committed, {"tools": tool_versions(), "kernels": rows}) == []
     # A float32 product on tensor cores would keep ten bits of each factor.
     assert [row["kernel"] for row in rows if row["type"] == "float32" and row["instructions"]["HMMA"]] == []
