@@ -144,7 +144,8 @@ def _row(kernel: Kernel, function: Function, one: Compiled, kind: str, numbers: 
 
 def main_loop(one: Compiled, work: Sequence[int]) -> tuple[dict[str, float | None] | None, list[str]]:
     """The instructions of a pass of the main loop and what a pass cannot do without, and the problems with it."""
-    if not work or one.capability < 80:  # Turing multiplies in other units
+    # Turing multiplies in other units, and hot_loop.py's rule does not find the loops of 10.0 and above.
+    if not work or not 80 <= one.capability < 100:
         return None, []
     try:
         path = hot_path(one.code, work[1])

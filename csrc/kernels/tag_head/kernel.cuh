@@ -10,8 +10,12 @@
 
 namespace pvlr::device {
 
+// Turing's registers hold one block that normalises, or some would be spilled.
 template <typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads, Shape::kTensorCores ? 2 : 1) tag_head(const TagHeadParams p) {
+constexpr int kResidentBlocks = Shape::kTensorCores && (Shape::kPlain || !PVLR_TURING) ? 2 : 1;
+
+template <typename Shape>
+__global__ void __launch_bounds__(Shape::kThreads, kResidentBlocks<Shape>) tag_head(const TagHeadParams p) {
   using T = typename Shape::Type;
   constexpr int kRows = Shape::kRows;
   constexpr int kColumns = Shape::kColumns;
