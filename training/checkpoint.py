@@ -11,11 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pvlr_sdk.errors import CheckpointError, OutputError
+from pvlr_sdk.errors import CheckpointError, OutputError, PlanNotFoundError
 from pvlr_sdk.files import write_files
 
 from .config import Config
 from .model.network import PVLR
+from .plan_weights import read_plan
 
 T = TypeVar("T")
 
@@ -50,15 +51,18 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
 
 
 def start_from(folder: Path, model: PVLR) -> int:
-    """Copy the weights of a finished run with matching name and shape; returns the number of tensors.
+    """Copy the weights of a finished run, or of a bundle, with matching name and shape; returns the number of tensors.
 
     The encodings of prompts and labels and the evidence of a knowledge branch stay those of this configuration; either
     run may be without such a branch. If the labels differ, weights of single labels (bias, residual) are left out.
 
+    Args:
+        folder: the folder of the run; or a plan, its folder or the name of a model.
+
     Raises:
-        CheckpointError: not a finished run, or one with another backbone.
+        CheckpointError: neither a finished run nor a bundle, or one with another backbone.
     """
-    tensors, data = read_checkpoint(folder / "model.safetensors")
+    tensors, labels = _weights(folder, model)
     tensors, names = _unwrapped(tensors), _unwrapped({name: name for name in model.state_dict()})
     own = {name: model.state_dict()[full] for name, full in names.items()}
     encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
@@ -74,12 +78,23 @@ def start_from(folder: Path, model: PVLR) -> int:
             got="weights of another network",
             hint="Start from a run with the same backbone, or remove train.init.",
         )
-    labels = tuple(data["config"]["data"]["labels"])
     if labels != model.labels:
         count = len(model.labels)
         fitting = {n: t for n, t in fitting.items() if n.startswith("backbone.") or count not in t.shape[:1]}
     model.load_state_dict({names[name]: tensor for name, tensor in fitting.items()}, strict=False)
     return len(fitting)
+
+
+def _weights(folder: Path, model: PVLR) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors and labels of a run or a bundle; errors as :func:`start_from`."""
+    path = folder / "model.safetensors"
+    if not path.exists():
+        try:
+            return read_plan(folder, model)
+        except PlanNotFoundError:
+            pass  # what is missing is more probably a run
+    tensors, data = read_checkpoint(path)
+    return tensors, tuple(data["config"]["data"]["labels"])
 
 
 def _unwrapped(named: Mapping[str, T]) -> dict[str, T]:

@@ -62,7 +62,7 @@ class TrainConfig(Strict):
 
     seed: int = Field(0, ge=0, lt=2**31)
     init: Path | None = None
-    """A finished run to start from; its weights are used if name and shape match."""
+    """A finished run or a plan to start from; its weights are used if name and shape match."""
     teacher: TeacherConfig = TeacherConfig()
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     save_every: float = Field(5.0, ge=0)

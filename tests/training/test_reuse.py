@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from pvlr_sdk.errors import CheckpointError
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.errors import CheckpointError, FileHashError
 from pvlr_training.checkpoint import load_model
 from pvlr_training.data import features
+from pvlr_training.export import export
 from pvlr_training.train import train
 
 QUIET = Console(file=io.StringIO())
@@ -58,6 +61,46 @@ def test_other_prompts_are_not_overwritten_by_those_of_the_first_run(write_confi
     same = [name for name, tensor in after.items() if torch.equal(before[name], tensor)]
     assert len(same) == len(after) - 1
     assert f"starts from {first}: " in said.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [[], ["data.labels=[blue, red]"]], ids=["same labels", "other labels"])
+def test_a_run_starts_from_what_a_plan_has(write_config: Any, tmp_path: Path, labels: list[str]) -> None:
+    """The backbone gives the same tokens, to 16 bits, and the layers that read the image are the same."""
+    first = train(write_config(), out=tmp_path / "first", console=QUIET)
+    plan = tmp_path / "plan" / "engine.plan"
+    build(export(first, tmp_path), plan)
+    said = io.StringIO()
+    started = [*STILL, *labels, "train.seed=5", f"train.init={plan.parent}"]
+    second = train(write_config(), started, out=tmp_path / "second", console=Console(file=said, width=500))
+    assert f"starts from {plan.parent}: " in said.getvalue()
+
+    models = [load_model(run)[0] for run in (first, second)]
+    before, after = (model.state_dict() for model in models)
+    reads_image = re.compile(r"head\.(project|norm|position|dma\.0\.(visual|label_output)).*")
+    names = [name for name in after if reads_image.fullmatch(name)]
+    assert len(names) == 27
+    for name in [*names, *([] if labels else ["head.predict.bias"])]:
+        torch.testing.assert_close(after[name], before[name], rtol=0.005, atol=1e-6, msg=name)
+    side = models[0].grid[0] * models[0].backbone.stride
+    with torch.inference_mode():
+        images = torch.randn(2, 3, side, side)
+        expected, got = (model.backbone(images) for model in models)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0.01 * float(expected.abs().max()))
+
+
+@pytest.mark.slow
+def test_a_plan_of_another_backbone_or_a_damaged_one_is_refused(write_config: Any, tmp_path: Path) -> None:
+    plan = tmp_path / "plan" / "engine.plan"
+    build(export(train(write_config(), STILL, out=tmp_path / "first", console=QUIET), tmp_path), plan)
+    other = ["model.backbone=test_resnet", f"train.init={plan}"]
+    with pytest.raises(CheckpointError, match="weights for test_resnet"):
+        train(write_config(), other, out=tmp_path / "other", console=QUIET)
+    plan.write_bytes(plan.read_bytes()[:-1] + b"?")
+    with pytest.raises(FileHashError):
+        train(write_config(), [f"train.init={plan}"], out=tmp_path / "damaged", console=QUIET)
+    with pytest.raises(CheckpointError, match="nothere"):
+        train(write_config(), [f"train.init={tmp_path}/nothere"], out=tmp_path / "missing", console=QUIET)
 
 
 @pytest.mark.slow
