@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from .. import errors
 from ..files import read_file, write_files
 from .catalogue import find_plan
+from .checksum import with_checksum
 from .labels import LabelBank
 from .manifest import MAX_BYTES, FileSpec, LabelSpec, Manifest, parse_manifest
 from .trust import Signature, SignedContents, TrustLike, Verified, resolve, signature_path, verify
@@ -143,7 +143,7 @@ def write_bundle(plan_path: str | os.PathLike[str], payload: bytes, bank: LabelB
     """
     plan, bank_data = Path(plan_path), bank.to_bytes()
     files = {"plan": describe(payload), "labels": describe(bank_data)}
-    data = _manifest_data(manifest.model_copy(update={"files": files}))
+    data = manifest_data(manifest.model_copy(update={"files": files}))
     checked = parse_manifest(data, manifest_path(plan))
     # The manifest comes last: without it, the other files are recognisably not a bundle.
     write_files({labels_path(plan): bank_data, plan: payload, manifest_path(plan): data})
@@ -180,7 +180,7 @@ def write_thresholds(
                      biases=old.biases, gains=old.gains, weights=old.weights)  # fmt: skip
     bank_data = bank.to_bytes()
     files = {**bundle.manifest.files, "labels": describe(bank_data)}
-    data = _manifest_data(bundle.manifest.model_copy(update={**label_fields(bank), "files": files}))
+    data = manifest_data(bundle.manifest.model_copy(update={**label_fields(bank), "files": files}))
     checked = parse_manifest(data, manifest_path(bundle.path))
     banks = {labels_path(network): bank_data for network in bundle.path.parent.glob("*.onnx") if _has(network, old)}
     write_files({**banks, labels_path(bundle.path): bank_data, manifest_path(bundle.path): data})
@@ -282,7 +282,7 @@ def describe(data: bytes) -> FileSpec:
     return FileSpec(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def _manifest_data(manifest: Manifest) -> bytes:
+def manifest_data(manifest: Manifest) -> bytes:
+    """The contents of a manifest's file."""
     # Unset fields stay unset: a manifest that is read and written again keeps its contents.
-    raw = manifest.model_dump(mode="json", exclude_unset=True)
-    return (json.dumps(raw, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    return with_checksum(manifest.model_dump(mode="json", exclude_unset=True))

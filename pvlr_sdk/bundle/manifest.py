@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from .. import errors
 from . import schema
+from .checksum import take_checksum
 from .plain_json import read_json
 
 FORMAT = 2
-"""The newest manifest format that this version reads. Format 2 has precise thresholds; other manifests are format 1, so
-that older versions read them."""
+"""The newest manifest format that this version reads. Format 2 has precise thresholds; other manifests are format 1."""
 _NETWORK_FORMAT = 1
 """The format of the ``pvlr`` entry in a network's metadata."""
 MAX_BYTES = 2**24
@@ -240,19 +240,17 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
 
     Raises:
         ManifestVersionError: it was written in a newer format.
-        ManifestError: it is invalid JSON, or a field is missing, unknown or invalid.
+        ManifestError: it is invalid JSON, was changed after it was written, or a field is missing, unknown or invalid.
     """
     if len(text) > MAX_BYTES:
-        expected, hint = (
-            f"a manifest of at most {MAX_BYTES} bytes",
-            "Build the plan again, with a smaller golden frame.",
-        )
+        expected, hint = f"at most {MAX_BYTES} bytes", "Build the plan again, with a smaller golden frame."
         raise errors.ManifestError(str(path), expected=expected, got=f"{len(text)}", hint=hint)
     try:
         raw = read_json(text)
     except ValueError as error:
         got = f"invalid JSON ({error})"
         raise errors.ManifestError(str(path), expected="a JSON manifest", got=got, hint=_REBUILD) from None
+    take_checksum(raw, text, path)  # before the format, which may be what was damaged
     if _is_newer(raw, FORMAT):
         raise errors.ManifestVersionError(
             str(path),

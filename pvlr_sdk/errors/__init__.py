@@ -160,7 +160,7 @@ class ManifestNotFoundError(BundleError, FileNotFoundError):
 
 
 class ManifestError(BundleError, ValueError):
-    """The manifest is not valid JSON or violates the schema."""
+    """The manifest is not valid JSON, violates the schema, or was changed after it was written."""
 
 
 class ManifestVersionError(BundleError, ValueError):

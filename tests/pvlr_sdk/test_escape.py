@@ -27,6 +27,7 @@ from pvlr_sdk.sinks.video import VideoSettings
 from pvlr_sdk.site import SiteConfig
 from pvlr_sdk.site.sinks import SinkSet
 from pvlr_sdk.sources import CapturedFrame
+from tests.manifests import edit_manifest
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 HOSTILE = [
@@ -164,10 +165,7 @@ def hostile_plan(plan: Path, tmp_path: Path, request: pytest.FixtureRequest) -> 
     """A plan whose manifest has hostile names: of a control character, which is rejected, and of a format character."""
     copy = tmp_path / "hostile"
     shutil.copytree(plan.parent, copy)
-    (path,) = copy.glob("*.json")
-    manifest = json.loads(path.read_text())
-    manifest["name"] = f"{request.param}name"
-    path.write_text(json.dumps(manifest))
+    edit_manifest(copy / plan.name, lambda raw: raw.update(name=f"{request.param}name"))
     return copy / plan.name
 
 

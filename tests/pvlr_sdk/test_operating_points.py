@@ -18,6 +18,7 @@ from pvlr_sdk.compile.build import build
 from pvlr_sdk.serve.tuning import Tuning
 from pvlr_sdk.site import SiteConfig
 from pvlr_sdk.site.factory import event_settings, make_detectors, make_tagger
+from tests.manifests import edit_manifest
 
 F1 = np.linspace(0.3, 0.6, 5).astype(np.float32)
 PRECISE = np.float32([0.7, 0.8, 0.9, 0.95, 0.6])
@@ -77,10 +78,7 @@ def test_other_operating_points_are_an_error(plan: Path, point: Any) -> None:
     ],
 )
 def test_invalid_thresholds_in_a_manifest(two_points: Path, change: Callable[[Any], object], message: str) -> None:
-    path = manifest_path(two_points)
-    raw = json.loads(path.read_text())
-    change(raw)
-    path.write_text(json.dumps(raw))
+    edit_manifest(two_points, change)
     with pytest.raises(errors.ManifestError, match=message):
         Tagger(two_points)
 

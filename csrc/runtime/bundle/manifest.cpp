@@ -4,6 +4,7 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "files.h"
 #include "json_object.h"
 #include "runtime/error.h"
 
@@ -74,10 +75,13 @@ std::vector<LabelSpec> parse_labels(JsonObject& manifest, bool precise) {
   return labels;
 }
 
+bool is_sha256(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
 FileSpec parse_file(JsonObject object) {
   FileSpec file{static_cast<std::uint64_t>(object.integer("bytes", 1, std::int64_t{1} << 34)), object.text("sha256")};
-  const bool hex = file.sha256.size() == 64 && file.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (!hex) object.fail("sha256", "64 digits in lower-case hex", "something else");
+  if (!is_sha256(file.sha256)) object.fail("sha256", "64 digits in lower-case hex", "something else");
   object.end();
   return file;
 }
@@ -146,6 +150,21 @@ TensorRtSpec parse_tensorrt(JsonObject object) {
   return spec;
 }
 
+// Whether `digits` are in the text once, and are the SHA-256 of the text in which they are zeros.
+bool covers(const std::string& digits, std::string text) {
+  const std::size_t at = is_sha256(digits) ? text.find(digits) : std::string::npos;
+  if (at == std::string::npos || text.find(digits, at + 1) != std::string::npos) return false;
+  return sha256(text.replace(at, digits.size(), digits.size(), '0')) == digits;
+}
+
+// See pvlr_sdk/bundle/checksum.py. Manifests of older versions have no checksum.
+void check_checksum(const Json& manifest, const std::string& text, const std::string& source) {
+  const auto found = manifest.find("checksum");
+  if (found == manifest.end() || (found->is_string() && covers(found->get<std::string>(), text))) return;
+  fail(PVLR_ERROR_INVALID_BUNDLE, source, "a manifest as it was written",
+       "one that was changed afterwards; copy the bundle again; if you edited it, remove its line checksum");
+}
+
 // Refuses what is valid, but not for this version of the library.
 std::int64_t check_supported(JsonObject& manifest, const std::string& source) {
   const std::int64_t format = manifest.has("format") ? manifest.integer("format", 1, INT32_MAX) : 1;
@@ -165,6 +184,8 @@ std::int64_t check_supported(JsonObject& manifest, const std::string& source) {
 Manifest parse_manifest(const std::string& text, const std::string& source) {
   const Json json = parse_json(text, source);
   JsonObject object(json, source);
+  check_checksum(json, text, source);  // before the format, which may be what was damaged
+  object.skip("checksum");
   const std::int64_t format = check_supported(object, source);
   Manifest manifest{};
   manifest.name = object.text("name");

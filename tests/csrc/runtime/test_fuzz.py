@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pvlr_sdk.bundle.bundle import labels_path, manifest_path
+from pvlr_sdk.bundle.bundle import labels_path
+from tests.manifests import read_raw
 
 from .sources import FAKE, LIBRARY, RUNTIME, Sources, clang
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 RUNS = os.environ.get("PVLR_FUZZ_RUNS")
 LENGTH = ["-runs=" + RUNS] if RUNS else ["-runs=20000", "-max_total_time=3"]
 SANITIZE = "address,undefined"
-PARSERS = [RUNTIME / name for name in ("bundle/json_object.cpp", "error.cpp")]
+PARSERS = [RUNTIME / name for name in ("bundle/json_object.cpp", "bundle/files.cpp", "error.cpp")]
 
 
 class Target(NamedTuple):
@@ -38,8 +39,8 @@ class Target(NamedTuple):
 
 
 def small_manifest(plan: Path) -> bytes:
-    """With a golden image of 2 x 2 pixels, and without what the library does not read."""
-    manifest = json.loads(manifest_path(plan).read_text())
+    """With a golden image of 2 x 2 pixels, and without what the library does not read or no mutation keeps valid."""
+    manifest = read_raw(plan)
     image = cv2.imencode(".png", np.full((2, 2, 3), 7, np.uint8))[1].tobytes()
     manifest["golden"]["frame_png"] = base64.b64encode(image).decode()
     manifest["golden"]["logits"], manifest["labels"] = manifest["golden"]["logits"][:2], manifest["labels"][:2]

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pvlr_sdk import Tagger, TagResult
-from pvlr_sdk.bundle.bundle import manifest_path
+from tests.manifests import edit_manifest
 
 from ..library import ROOT
 from .conftest import Runtime
@@ -151,9 +151,8 @@ def test_results_are_those_of_the_tagger(plan: Path, runtime: Runtime, cases: li
 
 def test_letterboxed_frames(bundle: Path, runtime: Runtime, tmp_path: Path) -> None:
     """All shipped models stretch; the golden image is square, so that letterbox leaves it as it is."""
-    manifest = json.loads(manifest_path(bundle).read_text())
-    manifest["input"] |= {"resize": "letterbox", "pad": [1.5, 2.5, 3.5], "std": [128.0, 128.0, 128.0]}
-    manifest_path(bundle).write_text(json.dumps(manifest))
+    changes = {"resize": "letterbox", "pad": [1.5, 2.5, 3.5], "std": [128.0, 128.0, 128.0]}
+    edit_manifest(bundle, lambda manifest: manifest["input"].update(changes))
     compare(bundle, runtime, synthetic_cases(), tmp_path)
 
 

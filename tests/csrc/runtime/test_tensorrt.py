@@ -16,6 +16,7 @@ from pvlr_sdk.bundle.bundle import manifest_path
 from tests.csrc.runtime import tensorrt_build, tensorrt_bundle
 from tests.csrc.runtime.tensorrt_build import TensorRtLibrary, link
 from tests.csrc.runtime.tensorrt_bundle import NAMES, PLAN, TOKENS, write_plan
+from tests.manifests import read_raw
 from tests.tensorrt_headers import NO_HEADERS, cuda_runtime, lean_runtime, tensorrt_includes, tensorrt_version
 
 from .conftest import Runtime
@@ -189,7 +190,7 @@ def test_plans_that_tensorrt_or_the_sdk_refuses(library: TensorRtLibrary, saniti
 
 
 def test_the_section_of_the_manifest(library: TensorRtLibrary, sanitized: Runtime, plan: Path) -> None:
-    original = json.loads(manifest_path(plan).read_text())
+    original = read_raw(plan)
     for name, value, message in [
         ("version", "10", ".version: expected 2 to 4 numbers, got 10"),
         ("version", "10.x", ".version: expected numbers with dots between them, got 10.x"),

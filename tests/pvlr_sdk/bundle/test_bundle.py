@@ -17,13 +17,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.bundle.bundle import Bundle, default_plan, labels_path, manifest_path, read_manifest, write_bundle
 from pvlr_sdk.bundle.labels import LabelBank
 from pvlr_sdk.bundle.manifest import Manifest
-
-
-def edit_manifest(plan: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    path = manifest_path(plan)
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
+from tests.manifests import edit_manifest
 
 
 def describe_anew(plan: Path, role: str, path: Path) -> None:

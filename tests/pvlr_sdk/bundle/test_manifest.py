@@ -18,13 +18,14 @@ from pvlr_sdk import errors
 from pvlr_sdk.bundle.bundle import Bundle, labels_path, manifest_path, read_manifest
 from pvlr_sdk.bundle.labels import LabelBank
 from pvlr_sdk.bundle.manifest import MAX_BYTES, parse_manifest, parse_spec
+from tests.manifests import read_raw
 
 MODEL = Path(__file__).parents[3] / "pvlr_sdk" / "models" / "pvlr-lite2-coco80" / "engine.json"
 DEEP = "[" * 900 + "]" * 900
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
-    raw = json.loads(MODEL.read_text())
+    raw = read_raw(MODEL)
     change(raw)
     return json.dumps(raw).encode()
 
@@ -139,7 +140,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(found for key, one in inner for found in places(one, (*path, key)))]
 
 
-RAW = json.loads(MODEL.read_text())
+RAW = read_raw(MODEL)
 
 
 @pytest.mark.slow

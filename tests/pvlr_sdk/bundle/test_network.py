@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import manifest_path
 from pvlr_sdk.bundle.network import MAX_NODES, check_network
+from tests.manifests import edit_manifest
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
@@ -156,9 +155,8 @@ def attacked(plan: Path, change: Callable[[Any], None]) -> bytes:
 
 def replace_payload(plan: Path, payload: bytes) -> None:
     plan.write_bytes(payload)
-    raw = json.loads(manifest_path(plan).read_text())
-    raw["files"]["plan"] = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
-    manifest_path(plan).write_text(json.dumps(raw))
+    spec = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+    edit_manifest(plan, lambda raw: raw["files"].update(plan=spec))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import Bundle, manifest_path
+from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.bundle.signature import Envelope, Statement, signed_bytes
 from pvlr_sdk.bundle.trust import Trust, signature_path
 from pvlr_sdk.bundle.versions import Versions, default_path
+from tests.manifests import shift_golden
 
 pytest.importorskip("cryptography")
 
@@ -49,9 +50,7 @@ def test_an_older_version_is_refused_before_it_is_parsed(
 
 def test_only_a_bundle_that_works_counts(signed: Path, older: Path, keys: Any, sign: Any) -> None:
     """A new version that fails its self-test does not lock out the one that works."""
-    manifest = json.loads(manifest_path(signed).read_text())
-    manifest["golden"]["logits"][0] += 5
-    manifest_path(signed).write_text(json.dumps(manifest))
+    shift_golden(signed, 5)
     sign(signed, keys.folder / "me.pem", version=3)
     Bundle.open(signed, trust=keys.trusted)
     with pytest.raises(errors.SelfTestError):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import __version__
+from tests.manifests import edit_manifest
 
 COMMANDS = (
     *("tag", "watch", "serve", "build", "info", "labels", "eval", "verify", "thresholds", "bench", "doctor"),
@@ -110,8 +111,7 @@ def _flip(plan: Path) -> None:
 
 
 def _newer(plan: Path) -> None:
-    manifest = json.loads(plan.with_suffix(".json").read_text())
-    plan.with_suffix(".json").write_text(json.dumps({**manifest, "format": 99}))
+    edit_manifest(plan, lambda raw: raw.update(format=99))
 
 
 def _garbage(plan: Path) -> None:

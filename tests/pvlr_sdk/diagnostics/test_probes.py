@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import shutil
 import stat
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 
 from pvlr_sdk.diagnostics import doctor
 from pvlr_sdk.diagnostics.probes import board, gpu, programs, video
+from tests.manifests import edit_manifest
 
 JETSON = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 2025"
 
@@ -204,9 +204,6 @@ def gpu_manifest(own_plan: Path) -> Path:
     """A plan whose manifest is for an Orin."""
     import platform
 
-    path = own_plan.with_suffix(".json")
-    raw = json.loads(path.read_text())
     section = {"version": "10.3.0", "capability": "8.7", "gpu": "Orin", "machine": platform.machine()}
-    raw |= {"backend": "tensorrt", "precision": "fp16", "tensorrt": section}
-    path.write_text(json.dumps(raw))
+    edit_manifest(own_plan, lambda raw: raw.update(backend="tensorrt", precision="fp16", tensorrt=section))
     return own_plan

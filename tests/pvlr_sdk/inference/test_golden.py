@@ -12,43 +12,29 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends import open_backend
-from pvlr_sdk.bundle.bundle import Bundle, manifest_path
+from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.inference.golden import logits_of
+from tests.manifests import edit_manifest, shift_golden
 
 
 class TestBadPlans:
     def test_self_test_finds_a_model_that_computes_something_else(self, own_plan: Path) -> None:
-        import json
-
-        path = manifest_path(own_plan)
-        manifest = json.loads(path.read_text())
-        manifest["golden"]["logits"][2] += 0.5
-        path.write_text(json.dumps(manifest))
+        shift_golden(own_plan, 0.5)
         with pytest.raises(errors.SelfTestError, match=r"0\.5"):
             Tagger(own_plan)
 
     def test_self_test_also_covers_the_pixels(self, own_plan: Path) -> None:
-        import json
-
-        path = manifest_path(own_plan)
-        manifest = json.loads(path.read_text())
-        manifest["input"]["mean"] = [120, 127, 127]
-        path.write_text(json.dumps(manifest))
+        edit_manifest(own_plan, lambda raw: raw["input"].update(mean=[120, 127, 127]))
         with pytest.raises(errors.SelfTestError):
             Tagger(own_plan)
 
     @pytest.mark.slow
     def test_golden_frame_that_is_no_picture(self, own_plan: Path) -> None:
-        import json
-
-        path = manifest_path(own_plan)
         header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (30_000).to_bytes(4, "big") * 2 + bytes(20)
         for text in ("AAAA", "?", base64.b64encode(header).decode()):  # the last one would be 2.7 GB of pixels
-            manifest = json.loads(path.read_text())
-            manifest["golden"]["frame_png"] = text
-            path.write_text(json.dumps(manifest))
-            with pytest.raises(errors.ManifestError):
+            edit_manifest(own_plan, lambda raw, text=text: raw["golden"].update(frame_png=text))
+            with pytest.raises(errors.ManifestError, match=r"golden\.frame_png"):
                 Tagger(own_plan)
 
     def test_golden_frame_in_a_process_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.frames import images
 from pvlr_sdk.isolation import Decoders, decode_isolated, decoders
 from pvlr_sdk.isolation.process import IsolatedProcess, ProcessFailedError
+from tests.manifests import shift_golden
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -213,10 +213,7 @@ def test_processes_end_with_a_plan_that_cannot_be_loaded(own_plan: Path) -> None
     from pvlr_sdk import Tagger
 
     before = children()
-    manifest = own_plan.with_suffix(".json")
-    raw = json.loads(manifest.read_text())
-    raw["golden"]["logits"][0] += 1
-    manifest.write_text(json.dumps(raw))
+    shift_golden(own_plan, 1)
     with pytest.raises(errors.SelfTestError) as caught:
         Tagger(own_plan, isolate=True)
     assert caught.value.__traceback__ is not None

@@ -10,9 +10,10 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.backends import cache
-from pvlr_sdk.bundle.bundle import Bundle, manifest_path, write_thresholds
+from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.export import export_as
+from tests.manifests import edit_manifest, read_raw
 
 NAMES = ["person", "cat", "coffee cup", "rocket"]
 MAX, WIDTH, SPACE = 6, 8, "tiny 0123"
@@ -32,7 +33,7 @@ def test_the_second_start_is_from_the_cache(open_plan, frame, make_bank, check):
 
 def test_the_manifest_says_that_it_is_open(open_plan, tmp_path):
     folder = shutil.copytree(open_plan.parent, tmp_path / "own")
-    manifest = json.loads((folder / "engine.json").read_text())
+    manifest = read_raw(folder / "engine.plan")
     features = {"feature_width": 16, "features": "tiny features"}
     assert manifest["open"] == {"max_labels": MAX, "width": WIDTH, "space": SPACE, **features}
     for changes, error, message in (
@@ -49,9 +50,8 @@ def test_the_manifest_says_that_it_is_open(open_plan, tmp_path):
 
 
 def test_a_closed_network_is_not_opened_by_its_manifest(own_plan):
-    manifest = json.loads(manifest_path(own_plan).read_text())
-    manifest["open"] = {"max_labels": 5, "width": 16, "space": SPACE, "feature_width": 8, "features": "other"}
-    manifest_path(own_plan).write_text(json.dumps(manifest))
+    spec = {"max_labels": 5, "width": 16, "space": SPACE, "feature_width": 8, "features": "other"}
+    edit_manifest(own_plan, lambda raw: raw.update(open=spec))
     with pytest.raises(
         errors.BundleError, match="inputs named image, labels, label_biases, label_mask, label_gains, label_weights"
     ):

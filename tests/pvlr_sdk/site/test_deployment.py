@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import manifest_path
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.site import load_config
 from pvlr_sdk.site.config import DeployConfig
 from pvlr_sdk.site.deployment import Deployment
 from pvlr_sdk.site.factory import make_tagger
+from tests.manifests import shift_golden
 from tests.pvlr_sdk.site.deployed import keys, sha, until
 
 
@@ -33,13 +33,6 @@ def tagger(folder: Path) -> Iterator[Tagger]:
 @pytest.fixture
 def deployment(tagger: Tagger, folder: Path) -> Deployment:
     return Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0, max_slowdown=1000))
-
-
-def damage_golden(plan: Path) -> None:
-    """Give a bundle golden logits that the network does not compute."""
-    raw = json.loads(manifest_path(plan).read_text())
-    raw["golden"]["logits"] = [value + 1 for value in raw["golden"]["logits"]]
-    manifest_path(plan).write_text(json.dumps(raw))
 
 
 def copies(folder: Path) -> list[str]:
@@ -94,7 +87,7 @@ def test_what_is_refused_changes_nothing(
     if name not in ("missing",):
         shutil.copytree(plans / ("second" if name in ("bad", "cut") else name), new)
     if name == "bad":
-        damage_golden(new / "engine.plan")
+        shift_golden(new / "engine.plan", 1)
     if name == "cut":
         (new / "engine.plan").write_bytes((new / "engine.plan").read_bytes()[:-1])
     before = (folder / "site.yaml").read_text()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import logging
 import os
 import platform
@@ -19,12 +18,13 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends import cache
 from pvlr_sdk.backends.openvino import isolated
-from pvlr_sdk.bundle.bundle import default_plan, manifest_path
+from pvlr_sdk.bundle.bundle import default_plan
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.bundle.trust import Trust
 from pvlr_sdk.isolation import available
 from pvlr_sdk.site.config import DeployConfig
 from pvlr_sdk.site.deployment import Deployment
+from tests.manifests import edit_manifest, read_raw
 
 if not available():
     pytest.skip("isolated processes need Linux", allow_module_level=True)
@@ -97,9 +97,8 @@ def hostile(own_plan: Path) -> Callable[[str], Path]:
         graph.node.extend([*nodes, onnx.helper.make_node("Add", ["before", "more"], ["logits"])])
         payload = model.SerializeToString()
         own_plan.write_bytes(payload)
-        raw = json.loads(manifest_path(own_plan).read_text())
-        raw["files"]["plan"] = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
-        manifest_path(own_plan).write_text(json.dumps(raw))
+        spec = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+        edit_manifest(own_plan, lambda raw: raw["files"].update(plan=spec))
         return own_plan
 
     return make
@@ -157,9 +156,8 @@ def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str]
     mark.write_bytes(b"damaged")
     Tagger(own_plan)
     assert len(loads) == 2
-    raw = json.loads(manifest_path(own_plan).read_text())
-    raw["golden"]["frame_png"] = raw["golden"]["frame_png"][:-8] + "AAAAAAA="  # what the process would decode
-    manifest_path(own_plan).write_text(json.dumps(raw))
+    frame = read_raw(own_plan)["golden"]["frame_png"][:-8] + "AAAAAAA="  # what the process would decode
+    edit_manifest(own_plan, lambda raw: raw["golden"].update(frame_png=frame))
     with pytest.raises(errors.ManifestError):
         Tagger(own_plan)
     assert len(loads) == 3

@@ -13,6 +13,7 @@ from pvlr_sdk.backends.tensorrt.compatibility import build_command
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.site import SiteConfig
 from pvlr_sdk.site.factory import make_tagger
+from tests.manifests import edit_manifest, read_raw
 
 
 @pytest.mark.parametrize(
@@ -118,13 +119,11 @@ def test_a_plan_that_computes_something_else(make_plan, make_network, tmp_path):
 
 
 def test_a_manifest_must_say_what_the_plan_was_built_for(gpu_plan):
-    import json
-
-    path = gpu_plan.with_suffix(".json")
-    raw = json.loads(path.read_text())
-    for change in ({"tensorrt": None}, {"tensorrt": raw["tensorrt"] | {"batch": [2, 1, 4]}}, {"backend": "openvino"}):
-        path.write_text(json.dumps(raw | change))
-        with pytest.raises(errors.ManifestError):
+    original = read_raw(gpu_plan)
+    batch = original["tensorrt"] | {"batch": [2, 1, 4]}
+    for change in ({"tensorrt": None}, {"tensorrt": batch}, {"backend": "openvino"}):
+        edit_manifest(gpu_plan, lambda raw, change=change: raw.update(original | change))
+        with pytest.raises(errors.ManifestError, match="tensorrt"):
             Tagger(gpu_plan)
 
 
