@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import errors
-from .ffmpeg_options import MAX_PIXELS, limit_allocations, open_arguments
+from .ffmpeg_options import MAX_PIXELS, limit_allocations, open_arguments, tls_context
+from .hls import HlsRequests
 from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
 from .uri import DeviceUri, NetworkUri, PathUri, parse_device, parse_network, parse_whole
 
@@ -65,6 +68,7 @@ class FFmpegSource:
         self._av = _load_av(self.uri)
         self._parsed = uri
         self._target, self._format, self._options = open_arguments(uri, options)
+        self._tls = tls_context(uri, options)
         self._timeout = options.timeout
         self._loop = options.loop
         self._max_pixels = MAX_PIXELS if options.max_pixels is None else options.max_pixels
@@ -90,20 +94,22 @@ class FFmpegSource:
     def _open(self) -> None:
         if isinstance(self._parsed, PathUri) and not os.path.isfile(self._target):
             self._fail("no such file", "Check the path.")
-        if isinstance(self._parsed, NetworkUri) and self._parsed.is_playlist and self._options.get("tls_verify") == "1":
-            # Segments from an impostor could ask for the password.
-            hint = "Use gst: with souphttpsrc and hlsdemux, which verify all, or set insecure."
-            self._fail("HLS over https, of which FFmpeg verifies the playlist only", hint)
         error_type = self._av.error.FFmpegError
+        self._requests = None
+        if isinstance(self._parsed, NetworkUri) and self._parsed.is_playlist:
+            self._requests = HlsRequests(self._parsed, self._timeout, self._tls)
         try:
             self._container: InputContainer = self._av.open(
                 self._target,
                 format=self._format,
                 options=self._options,
                 timeout=(self._timeout, self._timeout),
+                io_open=self._requests,
             )
         except (error_type, OSError, ValueError) as error:
             self._explain(error)
+        # PyAV frees the files of a playlist twice if it is collected without having been closed.
+        weakref.finalize(self, self._container.close)
         video: VideoStream | None = next(iter(self._container.streams.video), None)
         if video is None or video.codec_context is None:
             self._container.close()
@@ -136,9 +142,13 @@ class FFmpegSource:
 
     def _next_packet(self) -> Any:
         asked = time.monotonic()
+        if self._requests:
+            self._requests.begin()
         try:
             packet = next(self._packets, None)
         except (self._av.error.FFmpegError, OSError) as error:
+            if self._requests and self._requests.refused:
+                self._lose(self._requests.refused)
             if time.monotonic() - asked > 0.9 * self._timeout:
                 self._lose(f"no data for {self._timeout:g} s")
             self._lose(error.strerror or type(error).__name__)
@@ -210,12 +220,14 @@ class FFmpegSource:
     def _explain(self, error: Exception) -> NoReturn:
         # Never str(error): it contains the URL with its credentials.
         text = getattr(error, "strerror", None) or type(error).__name__
+        if self._requests and self._requests.refused:
+            self._fail(self._requests.refused, "Use gst: with souphttpsrc and hlsdemux for a stream that you trust.")
         denied = self._av.error.HTTPUnauthorizedError, self._av.error.HTTPForbiddenError, PermissionError
         if isinstance(error, denied):
             raise errors.SourceDeniedError(
                 self.uri, expected="access", got=text, hint="Check the user name, password and permissions."
             ) from None
-        if isinstance(error, self._av.error.ExitError):
+        if isinstance(error, (self._av.error.ExitError, TimeoutError)):
             text = f"no answer for {self._timeout:g} s"
         hints = {
             PathUri: "Check that it is a video file.",
@@ -224,6 +236,8 @@ class FFmpegSource:
         }
         hint = hints[type(self._parsed)]
         if isinstance(self._parsed, NetworkUri) and self._options.get("tls_verify") == "1":
+            if getattr(error, "errno", None) == errno.EIO:  # all that FFmpeg says of a certificate
+                text += ", perhaps because of its certificate"
             hint += " Its certificate must be trusted, or be in ca; insecure accepts any."
         self._fail(text, hint)
 

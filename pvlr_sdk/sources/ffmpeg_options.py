@@ -8,6 +8,8 @@ import os
 import ssl
 from typing import Any
 
+from .. import errors
+from .hls import HlsRequests
 from .source import SourceOptions
 from .uri import DeviceUri, NetworkUri, PathUri
 
@@ -62,7 +64,27 @@ def open_arguments(
             "protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto,data",
             "format_whitelist": f"hls,{_FORMATS}" if uri.is_playlist else _FORMATS,
         }
+        if uri.is_playlist:
+            options |= HlsRequests.OPTIONS
     return uri.url, None, options
+
+
+def tls_context(uri: PathUri | NetworkUri | DeviceUri, given: SourceOptions) -> ssl.SSLContext | None:
+    """What verifies the server of a playlist; None where nothing is encrypted, or FFmpeg verifies it.
+
+    Raises:
+        SourceOpenError: ``ca`` has no certificates.
+    """
+    if not isinstance(uri, NetworkUri) or not uri.is_playlist or not uri.secure:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=given.ca)
+    except OSError as error:
+        got, hint = error.strerror or type(error).__name__, "ca is a file with one or more certificates in PEM."
+        raise errors.SourceOpenError(uri.redacted(), expected="certificates in ca", got=got, hint=hint) from None
+    if given.insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def system_certificates() -> str | None:
