@@ -111,7 +111,7 @@ def huge_padding(model: Any) -> None:
 
 
 ADDS = [
-    helper.make_node("Add", [f"a{i}" if i else "logits_before", "one"], [f"a{i + 1}" if i < 19_999 else "more"])
+    helper.make_node("Add", [f"a{i}" if i else "logits_before", "step"], [f"a{i + 1}" if i < 19_999 else "more"])
     for i in range(20_000)
 ]
 HUGE = np.int64([1_250_000_000])
@@ -133,7 +133,7 @@ ATTACKS: dict[str, tuple[Callable[[Any], None], str]] = {
         fed(helper.make_node("Tile", ["point", "huge"], ["wide"]), summed("wide"), point=np.float32([1]), huge=HUGE),
         "Tile to shape",
     ),
-    "20,000 adds": (fed(*ADDS), f"20011 nodes, more than {MAX_NODES}"),
+    "20,000 adds": (fed(*ADDS, step=np.float32([1])), f"20011 nodes, more than {MAX_NODES}"),
     "sparse tensor": (sparse, "field 15 of Graph"),
     "too few values": (lies, "a constant of shape"),
     "negative sides": (negative, "a constant of shape"),
