@@ -127,7 +127,8 @@ def test_bt601_and_bt709_have_the_scores_of_bgr(plugin: Plugin, tmp_path: Path) 
 
 
 def test_a_photo_in_yuv_has_about_the_scores_of_bgr(plugin: Plugin) -> None:
-    """As it is, with what chroma subsampling and 8 bits lose: up to 0.02.
+    """As it is, with what chroma subsampling and 8 bits lose: 0.006 to 0.02 for the least certain label, by the processor
+    that rounds to bf16. Colours that lose nothing are compared above.
 
     The width is odd: rows are padded, and the last column has a chroma sample of its own.
     """
@@ -138,7 +139,7 @@ def test_a_photo_in_yuv_has_about_the_scores_of_bgr(plugin: Plugin) -> None:
     assert max(bgr.values()) > 0.9
     assert len(others) == 4
     for format_, found in zip(formats[1:], others, strict=True):
-        assert found == pytest.approx(bgr, abs=0.02), format_
+        assert found == pytest.approx(bgr, abs=0.04), format_
 
 
 @pytest.mark.skipif(not VIDEO.is_file(), reason="no $PVLR_DATA/video")
