@@ -127,8 +127,8 @@ def test_bt601_and_bt709_have_the_scores_of_bgr(plugin: Plugin, tmp_path: Path) 
 
 
 def test_a_photo_in_yuv_has_about_the_scores_of_bgr(plugin: Plugin) -> None:
-    """As it is, with what chroma subsampling and 8 bits lose: an uncertain score by 0.02, which depends on the processor's
-    rounding to bf16. Colours that lose nothing are compared above.
+    """As it is, with what chroma subsampling and 8 bits lose: an uncertain score by 0.02, depending on how bf16 is
+    rounded. Colours that lose nothing are compared above.
 
     The width is odd: rows are padded, and the last column has a chroma sample of its own.
     """
