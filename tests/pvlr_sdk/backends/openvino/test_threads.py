@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pvlr_sdk import Tagger
 from pvlr_sdk.cores import available_cores
 
 pytestmark = pytest.mark.skipif(
@@ -17,33 +16,43 @@ pytestmark = pytest.mark.skipif(
     reason="needs Linux and two cores",
 )
 
+NARROWEST = """
+import os, sys, threading
+import numpy as np
+from pvlr_sdk import Tagger
+
+found, done = [], threading.Event()
+
+def watch():
+    while not done.wait(1e-3):
+        for task in os.listdir("/proc/self/task"):
+            try:
+                found.append(len(os.sched_getaffinity(int(task))))
+            except ProcessLookupError:
+                continue
+
+with Tagger(sys.argv[1], num_threads=int(sys.argv[2]), optimize=sys.argv[3]) as tagger:
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in tagger.predict_stream([np.zeros((640, 640, 3), np.uint8)] * 100):
+        pass
+    done.set()
+    watcher.join()
+print(min(found))
+"""
+"""Prints the cores of the most restricted thread while frames are tagged."""
+
 
 def narrowest(plan: Path, threads: int, optimize: str) -> int:
-    """Cores of the most restricted thread while frames are tagged."""
-    frame, found, done = np.zeros((640, 640, 3), np.uint8), [], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(1e-3):
-            for task in os.listdir("/proc/self/task"):
-                try:
-                    found.append(len(os.sched_getaffinity(int(task))))
-                except ProcessLookupError:
-                    continue
-
-    with Tagger(plan, num_threads=threads, optimize=optimize) as tagger:
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        for _ in tagger.predict_stream([frame] * 100):
-            pass
-        done.set()
-        watcher.join()
-    return min(found)
+    """In a process of its own: threads of other taggers in this one may be pinned."""
+    command = [sys.executable, "-c", NARROWEST, str(plan), str(threads), optimize]
+    return int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
 @pytest.mark.parametrize(("threads", "optimize"), [(1, "latency"), (1, "throughput"), (None, "throughput")])
-def test_threads_share_the_cores_with_other_processes(plan, threads, optimize):
+def test_threads_share_the_cores_with_other_processes(plan: Path, threads: int | None, optimize: str) -> None:
     assert narrowest(plan, threads or available_cores(), optimize) == len(os.sched_getaffinity(0))
 
 
-def test_a_tagger_with_all_cores_is_pinned(plan):
+def test_a_tagger_with_all_cores_is_pinned(plan: Path) -> None:
     assert narrowest(plan, available_cores(), "latency") == 1
