@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from pvlr_sdk.bundle.catalogue import is_model
 from pvlr_sdk.errors import CheckpointError, OutputError, PlanNotFoundError
 from pvlr_sdk.files import write_files
 
@@ -61,6 +62,7 @@ def start_from(folder: Path, model: PVLR) -> int:
 
     Raises:
         CheckpointError: neither a finished run nor a bundle, or one with another backbone.
+        BundleError: the bundle is damaged, or the model of this name is not installed.
     """
     tensors, labels = _weights(folder, model)
     tensors, names = _unwrapped(tensors), _unwrapped({name: name for name in model.state_dict()})
@@ -92,7 +94,8 @@ def _weights(folder: Path, model: PVLR) -> tuple[dict[str, Tensor], tuple[str, .
         try:
             return read_plan(folder, model)
         except PlanNotFoundError:
-            pass  # what is missing is more probably a run
+            if is_model(folder.name):  # one that is not installed
+                raise
     tensors, data = read_checkpoint(path)
     return tensors, tuple(data["config"]["data"]["labels"])
 

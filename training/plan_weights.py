@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pvlr_sdk.bundle.bundle import Bundle
+from pvlr_sdk.errors import CheckpointError
 
 from .model.network import PVLR
 
@@ -27,9 +28,16 @@ def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], tuple[str, ..
     has only what that computed, the label bank; the layers that read the bank are constants there.
 
     Raises:
+        CheckpointError: the plan is for TensorRT, which keeps no weights.
         PlanNotFoundError, ManifestError, FileHashError, LabelBankError, SignatureError: as :meth:`Bundle.open`.
     """
     bundle = Bundle.open(plan if plan.exists() else plan.name)  # a name is a path relative to something until here
+    if bundle.manifest.backend != "openvino":
+        got, hint = (
+            f"one for {bundle.manifest.backend}",
+            "Use the plan for the CPU that is built from the same network.",
+        )
+        raise CheckpointError(str(plan), expected="a plan for the CPU", got=got, hint=hint)
     graph = onnx.load_from_string(bundle.payload).graph
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     constants = {
@@ -64,15 +72,17 @@ def _convolutions(backbone: nn.Module, constants: dict[str, Tensor]) -> dict[str
     found = {}
     for path, parent in backbone.named_modules(prefix="backbone"):
         for (conv, layer), (name, norm) in pairwise(list(parent.named_children())):
-            bias = constants.get(f"{path}.{conv}.bias")
-            if not isinstance(layer, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or bias is None:
+            if not isinstance(layer, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+                continue
+            weight, bias = (constants.get(f"{path}.{conv}.{part}") for part in ("weight", "bias"))
+            if weight is None or bias is None:  # as in int8; the caller says so
                 continue
             spread = torch.sqrt(norm.running_var + norm.eps)
             scale = norm.weight.detach() / spread
             scale = torch.where(scale.abs() < _LEAST, torch.ones_like(scale), scale)
             if scale.shape != bias.shape:  # another network; the caller says so
                 continue
-            found[f"{path}.{conv}.weight"] = constants[f"{path}.{conv}.weight"] / scale[:, None, None, None]
+            found[f"{path}.{conv}.weight"] = weight / scale[:, None, None, None]
             found[f"{path}.{name}.weight"] = scale * spread
             found[f"{path}.{name}.bias"] = bias + norm.running_mean * scale
             found[f"{path}.{name}.running_mean"] = norm.running_mean

@@ -108,8 +108,9 @@ class FFmpegSource:
             )
         except (error_type, OSError, ValueError) as error:
             self._explain(error)
-        # PyAV frees the files of a playlist twice if it is collected without having been closed.
-        weakref.finalize(self, self._container.close)
+        if self._requests:
+            # PyAV frees the files of a playlist twice if the container is collected without having been closed.
+            self._closing = weakref.finalize(self, _close, self._container, self._reading)
         video: VideoStream | None = next(iter(self._container.streams.video), None)
         if video is None or video.codec_context is None:
             self._container.close()
@@ -189,6 +190,8 @@ class FFmpegSource:
             raise EndOfSource
         rate = self._container.streams.video[0].average_rate
         self._offset += self._position + (1 / float(rate) if rate else 0.04)
+        if self._requests:
+            self._closing.detach()
         self._container.close()
         self._open()
 
@@ -246,6 +249,15 @@ class FFmpegSource:
 
     def _lose(self, got: str) -> NoReturn:
         raise lost(self.uri, got) from None
+
+
+def _close(container: InputContainer, reading: threading.Lock) -> None:
+    """Close a container unless a thread reads it, which at the end of the program may still be the case."""
+    if reading.acquire(blocking=False):
+        try:
+            container.close()
+        finally:
+            reading.release()
 
 
 def _load_av(uri: str) -> Any:

@@ -9,7 +9,7 @@ import ssl
 from typing import Any
 
 from .. import errors
-from .hls import HlsRequests
+from . import hls
 from .source import SourceOptions
 from .uri import DeviceUri, NetworkUri, PathUri
 
@@ -65,7 +65,7 @@ def open_arguments(
             "format_whitelist": f"hls,{_FORMATS}" if uri.is_playlist else _FORMATS,
         }
         if uri.is_playlist:
-            options |= HlsRequests.OPTIONS
+            options |= hls.OPTIONS
     return uri.url, None, options
 
 

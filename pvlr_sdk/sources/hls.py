@@ -14,6 +14,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from .uri import NetworkUri
 
+OPTIONS = {"http_persistent": "0", "http_multiple": "0"}
+"""FFmpeg must not look for connections of its own to use again."""
+
 
 class HlsRequests:
     """Opens what FFmpeg asks for while it reads a playlist: the ``io_open`` of ``av.open``.
@@ -28,8 +31,6 @@ class HlsRequests:
     Attributes:
         refused: what the playlist named and was not requested, for a message; empty so far.
     """
-
-    OPTIONS = {"http_persistent": "0", "http_multiple": "0"}  # noqa: RUF012 (FFmpeg's reuse of its own connections)
 
     def __init__(self, uri: NetworkUri, timeout: float, context: ssl.SSLContext | None) -> None:
         # The last @ of all, as for the host: an unescaped password may contain any character.

@@ -12,12 +12,14 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from pvlr_sdk.bundle.bundle import manifest_path
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.errors import CheckpointError, FileHashError
 from pvlr_training.checkpoint import load_model
 from pvlr_training.data import features
 from pvlr_training.export import export
 from pvlr_training.train import train
+from tests.manifests import edit_manifest
 
 QUIET = Console(file=io.StringIO())
 STILL = ["train.head.epochs=0", "train.finetune.epochs=0"]
@@ -96,6 +98,12 @@ def test_a_plan_of_another_backbone_or_a_damaged_one_is_refused(write_config: An
     other = ["model.backbone=test_resnet", f"train.init={plan}"]
     with pytest.raises(CheckpointError, match="weights for test_resnet"):
         train(write_config(), other, out=tmp_path / "other", console=QUIET)
+    whole = manifest_path(plan).read_bytes()
+    section = {"version": "10.3.0", "capability": "8.7", "gpu": "Orin", "machine": "aarch64"}
+    edit_manifest(plan, lambda raw: raw.update(backend="tensorrt", precision="fp16", tensorrt=section))
+    with pytest.raises(CheckpointError, match="a plan for the CPU, got one for tensorrt"):
+        train(write_config(), [f"train.init={plan}"], out=tmp_path / "engine", console=QUIET)
+    manifest_path(plan).write_bytes(whole)
     plan.write_bytes(plan.read_bytes()[:-1] + b"?")
     with pytest.raises(FileHashError):
         train(write_config(), [f"train.init={plan}"], out=tmp_path / "damaged", console=QUIET)

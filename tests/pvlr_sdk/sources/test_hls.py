@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import functools
+import gc
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,3 +105,36 @@ def test_a_camera_that_answers_with_a_playlist(serve, hls: Path, tmp_path: Path)
     with pytest.raises(errors.SourceOpenError):
         open_source(str(tmp_path / "clip.mp4"))
     assert server.heard == []
+
+
+def test_a_playlist_in_a_loop_keeps_nothing(serve, hls: Path) -> None:
+    server = serve(None, listing(hls))
+    source = open_source(f"http://127.0.0.1:{server.server_port}/a.m3u8", loop=True)
+    for _ in range(5 * 30 + 1):
+        source.read()
+    assert len([one for one in gc.get_objects() if type(one).__name__ == "InputContainer"]) <= 2
+    assert len(server.heard) >= 12  # it did begin again
+
+
+def test_a_server_that_drips_does_not_hold_a_source(serve, hls: Path) -> None:
+    class Drip(listing(hls).func):
+        def copyfile(self, source: Any, outputfile: Any) -> None:
+            if self.path.endswith("m3u8"):
+                super().copyfile(source, outputfile)
+                return
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    outputfile.write(source.read(1))
+                    time.sleep(0.1)
+
+    server = serve(None, functools.partial(Drip, directory=str(hls)))
+    began = time.monotonic()
+    with pytest.raises(errors.SourceOpenError):
+        open_source(f"http://127.0.0.1:{server.server_port}/a.m3u8", timeout=1)
+    assert time.monotonic() - began < 4
+
+
+def test_a_file_without_certificates(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    with pytest.raises(errors.SourceOpenError, match="certificates in ca"):
+        open_source("https://localhost:1/a.m3u8", ca=tmp_path / "empty.pem")
