@@ -12,13 +12,13 @@ from pvlr_sdk.bundle.labels import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
 
-from .checkpoint import start_from
 from .config import STAGES, Config, StageConfig
 from .data.config import CsvSource
 from .data.images import ImageDataset
 from .logs import few
 from .machine import Machine, available_memory
 from .model.network import PVLR
+from .reuse import start_from
 from .teacher import load_teacher
 
 
@@ -48,6 +48,12 @@ def examine(config: Config, training: ImageDataset, holdout: ImageDataset, proce
         change = "Increase it, for example to 0.3" if share else "Check the images of that split"
         hint = f"{change}, or label more images."
         found.errors.append(ConfigError("data.holdout", expected=expected, got=got, hint=hint))
+    if config.data.mix and not (config.train.teacher.runs and config.train.teacher.views):
+        expected, hint = "0 without teachers that see each view", "Set train.teacher.runs and train.teacher.views."
+        found.errors.append(ConfigError("data.mix", expected=expected, got=str(config.data.mix), hint=hint))
+    if unknown := [label for label in config.model.text.names if label not in config.data.labels]:
+        expected, hint = "labels of data.labels", "Remove it, or correct its spelling."
+        found.errors.append(ConfigError("model.text.names", expected=expected, got=few(unknown), hint=hint))
     for stage in STAGES:
         _examine_batch(f"train.{stage}.batch", config.train.stage(stage), len(training), processes, found)
     return found
@@ -65,7 +71,7 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
     if config.train.init:
         yield f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
     for run in config.train.teacher.runs:
-        load_teacher(run, config.data.labels)
+        load_teacher(run, model.text.words, config.train.teacher.size)
         yield f"learns from {run}"
     rows, columns = model.grid
     channels = model.backbone.channels

@@ -43,11 +43,17 @@ class FinetuneConfig(StageConfig):
 
 
 class TeacherConfig(Strict):
-    """Finished runs whose averaged probabilities are learned too: they replace ``weight`` of each known label, and are
-    all that is learned of an unknown one."""
+    """Finished runs whose probabilities are learned too: they replace ``weight`` of each known label, and are all that
+    is learned of an unknown one.
+
+    They see each whole image once, and their average counts; with ``views``, they see what the student sees in stage
+    *finetune*, and take turns. ``size`` is the side of their input in pixels, instead of that of their training.
+    """
 
     runs: tuple[Path, ...] = ()
     weight: float = Field(0.5, ge=0, le=1)
+    views: bool = False
+    size: int | None = Field(None, ge=32)
 
 
 class TrainConfig(Strict):

@@ -28,6 +28,7 @@ from .machine import Machine
 from .model.network import PVLR
 from .optim import open_optimizer, open_schedule
 from .state import Progress, load_state, save_state
+from .teacher import ViewTeachers
 
 _FEATURES_SHARE, _HEAD_SHARE = 0.4, 0.3
 """Shares of the time that is left of a budget."""
@@ -52,6 +53,7 @@ class Run:
     model: PVLR
     average: AveragedModel
     evaluate: Callable[[], dict[str, float]]
+    teachers: ViewTeachers | None
     started: float
     deadline: float = math.inf
     evaluation: float = 0.0
@@ -208,7 +210,9 @@ class StageLoop:
             epoch = progress.epoch
             augmented = lambda image, index: run.views.augmented(image, epoch, index)  # noqa: E731
             batches = image_batches(run.dataset, order.flatten().tolist(), size, augmented)
-            for rows, (images, targets) in zip(order.tolist(), batches, strict=True):
+            for number, (rows, (images, targets)) in enumerate(zip(order.tolist(), batches, strict=True), first):
+                if run.teachers:
+                    images, targets = run.teachers.prepare(images, targets, (seed, run.machine.rank, epoch, number))
                 yield images, targets, rows
 
     def _features(self) -> Tensor:

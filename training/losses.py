@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import Config, Stage
+from .frozen import Frozen
 from .machine import Machine
 from .model.network import PVLR
 
@@ -21,6 +22,8 @@ class StageLoss(nn.Module):
         self.settings = config.train
         self.regularised = config.model.ifm == "regularise"
         self.machine = machine
+        frozen = model.backbone.stages_before(config.train.unfreeze_from)
+        self.frozen = Frozen(frozen, machine) if frozen else None
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         settings = self.settings
@@ -28,8 +31,9 @@ class StageLoss(nn.Module):
             if self.stage == "head":
                 tokens = inputs if self.machine.bf16 else inputs.float()
             else:
-                images = inputs.to(memory_format=torch.channels_last)
-                tokens = self.model.backbone.forward_from(images, settings.unfreeze_from)
+                features = self.frozen(inputs) if self.frozen else inputs
+                features = features.to(memory_format=torch.channels_last)
+                tokens = self.model.backbone.forward_from(features, settings.unfreeze_from)
             logits = self.model.head(tokens, self.model.text()).logits.float()
         if settings.loss == "bce":
             loss = binary_cross_entropy(logits, targets, settings.smoothing)

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pvlr_sdk.bundle.bundle import Bundle
+from pvlr_sdk.bundle.manifest import Manifest
 from pvlr_sdk.errors import CheckpointError
 
 from .model.network import PVLR
@@ -21,8 +22,8 @@ _LEAST = 1e-3
 """The smallest scale of a batch norm that weights are divided by."""
 
 
-def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The weights of a bundle by their names in ``model``, and the bundle's labels.
+def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], Manifest]:
+    """The weights of a bundle by their names in ``model``, and the bundle's manifest.
 
     A plan has the backbone and the layers of the head that read the image, rounded to 16 bits. Of the text branch it
     has only what that computed, the label bank; the layers that read the bank are constants there.
@@ -45,8 +46,7 @@ def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], tuple[str, ..
         for one in graph.initializer
         if one.data_type in floats
     }
-    names = tuple(label.name for label in bundle.manifest.labels)
-    return {**constants, **_products(graph, constants), **_convolutions(model.backbone, constants)}, names
+    return {**constants, **_products(graph, constants), **_convolutions(model.backbone, constants)}, bundle.manifest
 
 
 def _products(graph: onnx.GraphProto, constants: dict[str, Tensor]) -> dict[str, Tensor]:

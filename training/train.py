@@ -24,7 +24,7 @@ from pvlr_sdk.evaluation.metrics import doubts
 from pvlr_sdk.evaluation.thresholds import choose_thresholds, precise_thresholds
 
 from . import evaluate
-from .checkpoint import save_model, start_from
+from .checkpoint import save_model
 from .checks import describe, examine
 from .config import STAGES, Config, load_config
 from .data.augmentation import Views
@@ -36,8 +36,9 @@ from .loop import Run, StageLoop
 from .machine import Machine, keep_freed_memory
 from .model.network import PVLR
 from .optim import moving_average
+from .reuse import start_from
 from .state import Progress, clear_leftovers, clear_state, read_progress
-from .teacher import teach
+from .teacher import ViewTeachers, teach
 
 
 def train(
@@ -143,14 +144,18 @@ def _execute(
         return {"holdout_mAP": evaluate.measure(logits, holdout.targets.numpy())["mAP"]}
 
     started = time.perf_counter() - progress.seconds
-    if config.train.teacher.runs:
+    teachers = ViewTeachers(config, machine) if config.train.teacher.runs and config.train.teacher.views else None
+    if config.train.teacher.runs and not teachers:
         with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
             advance = lambda count: bar.update(count, "teacher")  # noqa: E731
-            training.targets = teach(training, config.data.labels, config.train.teacher, machine, advance)
+            words = config.model.text.words(config.data.labels)
+            training.targets = teach(training, words, config.train.teacher, machine, advance)
 
     budget = config.train.budget if machine.processes == 1 else None
     deadline = started + 60 * budget if budget else math.inf
-    run = Run(config, folder, machine, log, views, training, model, average, measure_holdout, started, deadline)
+    run = Run(
+        config, folder, machine, log, views, training, model, average, measure_holdout, teachers, started, deadline
+    )
     if machine.leads:
         clear_leftovers(folder)
         log.open(_finished(config, progress), run.steps_before(progress))

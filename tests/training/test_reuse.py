@@ -53,6 +53,35 @@ def test_a_run_with_other_labels_takes_what_belongs_to_no_label(
     assert not {"head.predict.bias", "text.context.residual", "text.knowledge"} & same
 
 
+@pytest.mark.slow
+def test_labels_that_both_runs_describe_alike_keep_their_weights(
+    write_config: Any, photos: Path, tmp_path: Path
+) -> None:
+    first = train(write_config(), out=tmp_path / "first", console=QUIET)
+    (tmp_path / "rename.json").write_text('{"red": "rouge", "green": "vert"}')
+    source = f"{{images: {photos}, labels: {photos}/labels.csv, splits: [train], rename: {tmp_path}/rename.json}}"
+    other = ["data.labels=[blue, vert, rouge]", f"data.sources=[{source}]", f"train.init={first}"]
+    text = {"encoder": "random", "names": {"rouge": "red"}}
+    second = train(write_config(model={"text": text}), [*STILL, *other], out=tmp_path / "second", console=QUIET)
+    before, after = weights(first), weights(second)
+    for name in ("head.predict.bias", "text.context.residual"):
+        assert torch.equal(after[name][[0, 2]], before[name][[2, 0]]), name  # blue, and rouge, whose words are "red"
+        assert not torch.equal(after[name][1], before[name][1]), name
+    assert torch.equal(after["text.knowledge"][2], before["text.knowledge"][0])
+
+
+@pytest.mark.parametrize("side", [96, 128])
+def test_positions_are_interpolated_for_another_input_size(write_config: Any, tmp_path: Path, side: int) -> None:
+    first = train(write_config(), ["train.finetune.epochs=1"], out=tmp_path / "first", console=QUIET)
+    size = [f"data.input.width={side}", f"data.input.height={side}", f"train.init={first}"]
+    second = train(write_config(), [*STILL, *size], out=tmp_path / "second", console=QUIET)
+    expected, model = load_model(first)[0], load_model(second)[0]
+    expected.resize(side, side)
+    images = torch.randn(2, 3, side, side)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images).logits, expected(images).logits)
+
+
 def test_other_prompts_are_not_overwritten_by_those_of_the_first_run(write_config: Any, tmp_path: Path) -> None:
     first = train(write_config(), STILL, out=tmp_path / "first", console=QUIET)
     said = io.StringIO()

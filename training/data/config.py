@@ -82,9 +82,10 @@ class DataConfig(Strict):
     split. ``share`` is how much of the others is used, to measure the effect of fewer images. Without ``labels``, the
     model gets all labels of the sources.
 
-    ``camera`` is the share of the training images that get one or two of the corruptions that cameras make
-    (:mod:`pvlr_training.data.corruptions`). ``blank`` is a number of empty frames, in addition to the training images,
-    on which all labels are absent.
+    ``mix`` is the share of the training images that are blended with another one, or have it pasted in; what they show
+    is for the teachers to say. ``camera`` is the share of the training images that get one or two of the corruptions
+    that cameras make (:mod:`pvlr_training.data.corruptions`). ``blank`` is a number of empty frames, in addition to the
+    training images, on which all labels are absent.
 
     ``cache``: whether decoded images are kept in memory; ``auto`` keeps as many as fit in half of the free memory.
     """
@@ -100,6 +101,7 @@ class DataConfig(Strict):
     min_crop: float = Field(0.4, gt=0, le=1)
     jitter: float = Field(0.1, ge=0, le=1)
     cutout: float = Field(0.0, ge=0, le=1)
+    mix: float = Field(0.0, ge=0, le=1)
     camera: float = Field(0.0, ge=0, le=1)
     blank: int = Field(0, ge=0, le=100_000)
     randaugment: RandAugmentConfig = RandAugmentConfig()

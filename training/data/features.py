@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pvlr_sdk.errors import ConfigError, OutputError
 
+from ..frozen import Frozen
 from ..machine import Machine, available_memory
 from ..model.backbone import Backbone
 from .augmentation import Views
@@ -102,7 +103,7 @@ def cache_features(
     of it. ``advance`` is called with the number of images computed since the last call. There are fewer views if not
     all would be complete at ``deadline``, a time of ``time.perf_counter``.
     """
-    backbone.eval()
+    network = Frozen(backbone.eval(), machine)
     began = time.perf_counter()
     cache: Tensor | None = None
     order = share(len(dataset), machine.rank, machine.processes)
@@ -116,9 +117,7 @@ def cache_features(
 
         start = 0
         for images, _ in image_batches(dataset, order, _BATCH, make):
-            images = images.to(machine.device, memory_format=torch.channels_last)
-            with machine.autocast():
-                tokens = machine.gather(backbone(images).bfloat16())[: len(dataset) - start]
+            tokens = machine.gather(network(images).bfloat16())[: len(dataset) - start]
             if cache is None:
                 cache = _allocate((count, len(dataset), *tokens.shape[1:]))
             cache[view, start : start + len(tokens)] = tokens

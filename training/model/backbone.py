@@ -58,18 +58,17 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.tokens(self.net.forward_features(images))
 
-    def forward_from(self, images: Tensor, first_trained: int) -> Tensor:
-        """As ``forward``, without gradient in the stages before ``first_trained``."""
+    def stages_before(self, first_trained: int) -> nn.Module | None:
+        """The stages that compute no gradient if training begins at ``first_trained``; None: all are trained."""
+        frozen = self.stages[:first_trained] if len(self.stages) > 1 else []
+        return nn.Sequential(*frozen) if frozen else None
+
+    def forward_from(self, features: Tensor, first_trained: int) -> Tensor:
+        """The tokens from the output of ``stages_before(first_trained)``."""
         stages = self.stages
-        if len(stages) == 1:
-            return self(images)
-        features = images
-        with torch.no_grad():
-            for stage in stages[:first_trained]:
-                features = stage(features)
-        for stage in stages[first_trained:]:
+        for stage in stages[first_trained:] if len(stages) > 1 else []:
             features = stage(features)
-        return self.tokens(features)
+        return self.tokens(features) if len(stages) > 1 else self(features)
 
     def unfreeze(self, first_trained: int, depthwise: bool) -> list[nn.Parameter]:
         """Enable gradients in the stages from ``first_trained`` on (in a single stage always) and return their

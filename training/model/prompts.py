@@ -21,7 +21,7 @@ def knowledge_prompts(labels: tuple[str, ...], config: TextConfig) -> list[list[
         if "{}" not in template:
             hint = "For example 'a photo of a {}.'."
             raise ConfigError("model.text.templates", expected="a {} in each template", got=repr(template), hint=hint)
-    prompts = [[template.replace("{}", label) for template in config.templates] for label in labels]
+    prompts = [[template.replace("{}", words) for template in config.templates] for words in config.words(labels)]
     if config.descriptions is None:
         return prompts
     try:
@@ -57,10 +57,10 @@ class ContextPrompts(nn.Module):
     *pre*: the frozen language model encodes [P; tokens of the label]; the gradient reaches P.
     """
 
-    def __init__(self, encoder: TextEncoder | RandomText, labels: tuple[str, ...], config: CapConfig) -> None:
+    def __init__(self, encoder: TextEncoder | RandomText, words: tuple[str, ...], config: CapConfig) -> None:
         super().__init__()
         self.mode = config.mode
-        names = list(labels)
+        names = list(words)
         self.register_buffer("names", encoder.encode(names))
         if config.mode == "pre":
             # In a list, to keep the language model out of the state dict.

@@ -76,9 +76,13 @@ def test_the_stages_one_after_the_other_are_the_network(name: str, stages: int) 
     assert len(backbone.stages) == stages
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(backbone.forward_from(images, 2), backbone(images))
+        before = backbone.stages_before(2)
+        assert (before is None) == (stages == 1)
+        assert backbone.stages_before(0) is None
+        assert torch.equal(backbone.forward_from(before(images) if before else images, 2), backbone(images))
     parameters = backbone.unfreeze(1, depthwise=True)
-    backbone.forward_from(images, 1).square().mean().backward()
+    before = backbone.stages_before(1)
+    backbone.forward_from(before(images) if before else images, 1).square().mean().backward()
     assert all(parameter.grad is not None for parameter in parameters) or stages == 1
 
 

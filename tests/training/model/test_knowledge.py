@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_training.checkpoint import load_model, save_model, start_from
+from pvlr_training.checkpoint import load_model, save_model
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import check, to_onnx
@@ -22,6 +22,7 @@ from pvlr_training.model.network import PVLR
 from pvlr_training.model.prompts import encode_knowledge, knowledge_prompts
 from pvlr_training.model.text import RandomText
 from pvlr_training.optim import open_optimizer
+from pvlr_training.reuse import start_from
 
 LABELS = ("tench", "dog", "screw")
 TINY = {

@@ -40,9 +40,7 @@ class VisualHead(nn.Module):
     def resize(self, before: tuple[int, int], grid: tuple[int, int]) -> None:
         """Interpolate the learned positions from the grid ``before`` (rows, columns) to another one."""
         if self.position is not None:
-            old = self.position.T.unflatten(1, before).unsqueeze(0)
-            new = functional.interpolate(old, grid, mode="bicubic", antialias=True)
-            self.position = nn.Parameter(new[0].flatten(1).T.contiguous())
+            self.position = nn.Parameter(resized_positions(self.position, before, grid))
 
     @property
     def alpha(self) -> float:
@@ -61,6 +59,12 @@ class VisualHead(nn.Module):
         if self.fixed_centres is not None:
             labels = self.fixed_centres.unsqueeze(0)
         return Output(*self.predict(visual, labels))
+
+
+def resized_positions(position: Tensor, before: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Learned positions (N, d) of the grid ``before`` (rows, columns), interpolated for another one."""
+    new = functional.interpolate(position.T.unflatten(1, before).unsqueeze(0), grid, mode="bicubic", antialias=True)
+    return new[0].flatten(1).T.contiguous()
 
 
 class SimilarityHead(nn.Module):

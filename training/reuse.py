@@ -1,0 +1,118 @@
+"""Starting from the weights of another run, or of a plan: all that both have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from pvlr_sdk.bundle.catalogue import is_model
+from pvlr_sdk.errors import CheckpointError, PlanNotFoundError
+
+from .checkpoint import read_checkpoint
+from .config import Config
+from .model.heads.pvlr import resized_positions
+from .model.network import PVLR
+from .plan_weights import read_plan
+
+T = TypeVar("T")
+
+_POSITION = "head.position"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors by their names in the network; ``words`` describe the labels; height and width of the input."""
+
+    tensors: dict[str, Tensor]
+    words: tuple[str, ...]
+    height: int
+    width: int
+
+
+def start_from(folder: Path, model: PVLR) -> int:
+    """Copy the weights of a finished run, or of a bundle, with matching name and shape; returns the number of tensors.
+
+    The encodings of prompts and labels and the evidence of a knowledge branch stay those of this configuration; either
+    run may be without such a branch. If the labels differ, weights of single labels (bias, residual) are copied for the
+    labels that both describe by the same words. Positions are interpolated from another input size.
+
+    Args:
+        folder: the folder of the run; or a plan, its folder or the name of a model.
+
+    Raises:
+        CheckpointError: neither a finished run nor a bundle, or one with another backbone.
+        BundleError: the bundle is damaged, or the model of this name is not installed.
+    """
+    source = _weights(folder, model)
+    tensors, names = _unwrapped(source.tensors), _unwrapped({name: name for name in model.state_dict()})
+    own = {name: model.state_dict()[full] for name, full in names.items()}
+    encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
+    tensors = {name: tensor for name, tensor in tensors.items() if name in own and name not in encodings}
+    if _POSITION in tensors:
+        stride = model.backbone.stride
+        grid = -(-source.height // stride), -(-source.width // stride)
+        if grid != model.grid and grid[0] * grid[1] == len(tensors[_POSITION]):
+            tensors[_POSITION] = resized_positions(tensors[_POSITION], grid, model.grid)
+    if source.words != model.text.words:
+        tensors = {name: _of_labels(name, tensor, own[name], source, model) for name, tensor in tensors.items()}
+    fitting = {name: tensor for name, tensor in tensors.items() if own[name].shape == tensor.shape}
+    if any(name.startswith("backbone.") and name not in fitting for name in own):
+        raise CheckpointError(
+            str(folder),
+            expected=f"weights for {model.backbone.name}",
+            got="weights of another network",
+            hint="Start from a run with the same backbone, or remove train.init.",
+        )
+    model.load_state_dict({names[name]: tensor for name, tensor in fitting.items()}, strict=False)
+    return len(fitting)
+
+
+def _of_labels(name: str, tensor: Tensor, own: Tensor, source: Weights, model: PVLR) -> Tensor:
+    """A tensor with a row per label: the rows of the labels that both have, and this model's of the others."""
+    sizes = len(source.words), len(model.text.words)
+    if name.startswith("backbone.") or (*tensor.shape[:1], *own.shape[:1]) != sizes:
+        return tensor
+    rows = own.clone()
+    for row, words in enumerate(model.text.words):
+        if words in source.words:
+            rows[row] = tensor[source.words.index(words)]
+    return rows
+
+
+def _weights(folder: Path, model: PVLR) -> Weights:
+    """The weights of a run or a bundle; errors as :func:`start_from`."""
+    path = folder / "model.safetensors"
+    if not path.exists():
+        try:
+            tensors, manifest = read_plan(folder, model)
+        except PlanNotFoundError:
+            if is_model(folder.name):  # one that is not installed
+                raise
+        else:
+            labels = tuple(label.name for label in manifest.labels)
+            return Weights(tensors, labels, manifest.input.height, manifest.input.width)
+    tensors, data = read_checkpoint(path)
+    try:
+        config = Config.model_validate(data["config"])
+    except (KeyError, ValidationError) as error:
+        raise CheckpointError(
+            str(path),
+            expected="the configuration of a run",
+            got=str(error).strip().splitlines()[0],
+            hint="Use the pvlr_training version that wrote it, or train again.",
+        ) from None
+    spec = config.data.input
+    return Weights(tensors, config.model.text.words(config.data.labels), spec.height, spec.width)
+
+
+def _unwrapped(named: Mapping[str, T]) -> dict[str, T]:
+    """What has these names without the knowledge branch, a head around the head, if there is one."""
+    if not any(name.startswith("head.head.") for name in named):
+        return dict(named)
+    kept = {name: of for name, of in named.items() if not name.startswith("head.") or name.startswith("head.head.")}
+    return {name.replace("head.head.", "head.", 1): of for name, of in kept.items()}
