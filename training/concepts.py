@@ -24,6 +24,7 @@ from .data.augmentation import Views
 from .data.images import ImageDataset, image_batches
 from .deploy import DeployedPVLR
 from .export import resize
+from .frozen import Frozen
 from .machine import Machine
 from .model.backbone import Backbone
 from .model.knowledge import imagenet_classifier
@@ -69,14 +70,12 @@ def look(
         ConfigError: as :func:`imagenet_classifier`.
     """
     weight, bias = imagenet_classifier(pretrained)
-    same, machine = backbone is pretrained, Machine("auto")
+    machine = Machine("auto")
+    of_classes, of_tokens = Frozen(pretrained, machine), Frozen(backbone, machine)
     rows: list[tuple[NDArray[np.float32], ...]] = []
     for images, _ in image_batches(dataset, list(range(len(dataset))), _BATCH, lambda image, _: views.plain(image)):
-        images = images.to(memory_format=torch.channels_last)
-        with machine.autocast():
-            tokens = pretrained(images)
-            own = tokens if same else backbone(images)
-        tokens, mean = tokens.float(), own.float().mean(1)
+        tokens = of_classes(images).cpu()
+        mean = (tokens if backbone is pretrained else of_tokens(images).cpu()).mean(1)
         every = torch.nn.functional.linear(tokens, weight, bias)
         peaks = every.softmax(-1).amax(1)
         rows.append(tuple(part.numpy() for part in (mean, every.mean(1), peaks)))
