@@ -66,7 +66,7 @@ class ModelConfig(Strict):
     ``head`` replaces PVLR's head with a rival's. Query2Label and ML-Decoder also use ``width``, ``heads``, ``layers``,
     ``ffn`` and ``dropout``; settings of prompts and labels have no effect on the rivals. ``attention`` selects
     PyTorch's operators or the fused kernel for training. ``knowledge`` adds the evidence of the pretrained backbone's
-    ImageNet classes to the logits of any head.
+    ImageNet classes to the logits of any head, ``knowledge_gain`` times.
     """
 
     head: Literal[tuple(HEADS)] = "pvlr"
@@ -88,6 +88,7 @@ class ModelConfig(Strict):
     classifier: Literal["labels", "fixed"] = "labels"
     pooling: Literal["soft", "max", "mean", "topk"] = "soft"
     knowledge: Literal["none", "imagenet"] = "none"
+    knowledge_gain: float = Field(1.0, gt=0)
 
     @field_validator("width")
     @classmethod

@@ -26,7 +26,8 @@ class KnowledgeHead(nn.Module):
     classes from the frozen classifier (W, a) of the pretrained backbone. S_ck is max(0, cos(t_c, t_k))^8, divided by
     its sum over k: the share of class k in label c according to the language model, with the templates of KAP. For a
     label without a similar class that is an average over many classes, which varies little. All of it is linear in the
-    tokens: one matrix (C, D) and a vector (C).
+    tokens: one matrix (C, D) and a vector (C). ``config.knowledge_gain`` scales it: a network whose teachers had the
+    branch knows a part of it already.
 
     In training mode it is the other head alone. Trained together, PVLR leaves to the evidence what it should learn
     itself: it gained nothing on COCO, and 2.7 mAP when the evidence was added afterwards (docs/accuracy.md).
@@ -48,7 +49,7 @@ class KnowledgeHead(nn.Module):
         # Without pretrained weights, a checkpoint is about to be loaded.
         weight, bias = torch.zeros(len(labels), backbone.channels), torch.zeros(len(labels))
         if config.pretrained:
-            weight, bias = label_evidence(labels, config, encoder)
+            weight, bias = (config.knowledge_gain * part for part in label_evidence(labels, config, encoder))
         self.weight, self.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
 
     @property

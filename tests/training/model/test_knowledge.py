@@ -61,9 +61,9 @@ def build(whole: Backbone, **changes: object) -> PVLR:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", ["pvlr", "linear", "query2label"])
-def test_the_evidence_is_that_of_the_class_logits_of_the_whole_network(whole: Backbone, head: str) -> None:
-    model = build(whole, head=head)
+@pytest.mark.parametrize(("head", "gain"), [("pvlr", 1.0), ("pvlr", 0.4), ("linear", 1.0), ("query2label", 2.0)])
+def test_the_evidence_is_that_of_the_class_logits_of_the_whole_network(whole: Backbone, head: str, gain: float) -> None:
+    model = build(whole, head=head, knowledge_gain=gain)
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         output, z = model(images), whole.net(images).double().numpy()
@@ -78,7 +78,7 @@ def test_the_evidence_is_that_of_the_class_logits_of_the_whole_network(whole: Ba
     shares = np.maximum(0, label_vectors @ class_vectors.T) ** 8
     shares /= shares.sum(1)[:, None]
     assert shares[0, 0] > 0.99  # the name of a label is the name of a class
-    expected = alone.logits.numpy() + z @ shares.T - z.mean(1)[:, None]
+    expected = alone.logits.numpy() + gain * (z @ shares.T - z.mean(1)[:, None])
     np.testing.assert_allclose(output.logits.numpy(), expected, atol=2e-4)
     assert torch.equal(output.similarity, alone.similarity)
     assert model.head.alpha == model.head.head.alpha
