@@ -6,10 +6,10 @@ import copy
 import warnings
 from typing import Any
 
-import openvino
 import torch
-from openvino.frontend import GeneralFailure, OpConversionFailure
 from torch import Tensor, nn
+
+from pvlr_sdk.backends import runtimes
 
 from .machine import Machine
 
@@ -40,6 +40,7 @@ class Frozen:
         """None on a GPU, and for a network that OpenVINO cannot convert."""
         if self._machine.device.type != "cpu":
             return None
+        openvino = runtimes.openvino()
         network = copy.deepcopy(self._network).float().eval()
         try:
             # Autocast would become part of the graph: OpenVINO chooses the precision itself.
@@ -55,7 +56,7 @@ class Frozen:
                     "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 },
             )
-        except (RuntimeError, GeneralFailure, OpConversionFailure):
+        except (RuntimeError, openvino.frontend.GeneralFailure, openvino.frontend.OpConversionFailure):
             return None
 
 
