@@ -32,6 +32,7 @@ def dry_run(config: Path, *overrides: str) -> str:
         ("model.backbone=test_eficientnet", r"model\.backbone: .* Did you mean test_efficientnet"),
         ("data.labels=[red,green,red]", r"data\.labels: expected unique labels, got red twice"),
         ("train.init=nowhere", r"nowhere.model\.safetensors: expected a checkpoint"),
+        ('model.text.names={"rde":"red"}', r"model\.text\.names: expected labels of data\.labels, got rde"),
         ("train.teacher.runs=[nowhere]", r"nowhere.model\.safetensors: expected a checkpoint"),
     ],
 )

@@ -29,6 +29,13 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "model.safetensors")
 
 
+def renamed(photos: Path, folder: Path, labels: str) -> str:
+    """The override that gives labels of ``photos`` other names."""
+    (folder / "rename.json").write_text(labels)
+    source = f"{{images: {photos}, labels: {photos}/labels.csv, splits: [train], rename: {folder}/rename.json}}"
+    return f"data.sources=[{source}]"
+
+
 @pytest.mark.slow
 def test_a_run_with_the_same_labels_starts_from_all_weights(write_config: Any, tmp_path: Path) -> None:
     first = train(write_config(), out=tmp_path / "first", console=QUIET)
@@ -42,9 +49,8 @@ def test_a_run_with_other_labels_takes_what_belongs_to_no_label(
     write_config: Any, photos: Path, tmp_path: Path
 ) -> None:
     first = train(write_config(), out=tmp_path / "first", console=QUIET)
-    (tmp_path / "rename.json").write_text('{"red": "rouge", "green": "vert", "blue": "bleu"}')
-    source = f"{{images: {photos}, labels: {photos}/labels.csv, splits: [train], rename: {tmp_path}/rename.json}}"
-    other = ["data.labels=[rouge, vert, bleu]", f"data.sources=[{source}]", f"train.init={first}"]
+    french = renamed(photos, tmp_path, '{"red": "rouge", "green": "vert", "blue": "bleu"}')
+    other = ["data.labels=[rouge, vert, bleu]", french, f"train.init={first}"]
     second = train(write_config(), [*STILL, *other], out=tmp_path / "second", console=QUIET)
     before, after = weights(first), weights(second)
     same = {name for name, tensor in after.items() if torch.equal(before[name], tensor)}
@@ -58,9 +64,8 @@ def test_labels_that_both_runs_describe_alike_keep_their_weights(
     write_config: Any, photos: Path, tmp_path: Path
 ) -> None:
     first = train(write_config(), out=tmp_path / "first", console=QUIET)
-    (tmp_path / "rename.json").write_text('{"red": "rouge", "green": "vert"}')
-    source = f"{{images: {photos}, labels: {photos}/labels.csv, splits: [train], rename: {tmp_path}/rename.json}}"
-    other = ["data.labels=[blue, vert, rouge]", f"data.sources=[{source}]", f"train.init={first}"]
+    french = renamed(photos, tmp_path, '{"red": "rouge", "green": "vert"}')
+    other = ["data.labels=[blue, vert, rouge]", french, f"train.init={first}"]
     text = {"encoder": "random", "names": {"rouge": "red"}}
     second = train(write_config(model={"text": text}), [*STILL, *other], out=tmp_path / "second", console=QUIET)
     before, after = weights(first), weights(second)
