@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pvlr_sdk.cores import available_cores
+
 from ..library import ROOT
 from .conftest import Plugin
 
@@ -69,5 +71,6 @@ def test_a_pipeline_at_full_speed_does_not_grow(plugin: Plugin, tmp_path: Path) 
     )
     assert labels > frames / 20
     assert grown < 2
-    for counts in (threads, descriptors):
-        assert max(counts[-quarter:]) <= max(counts[: 2 * quarter])
+    late = available_cores()  # TBB may start the workers of its pool late
+    assert max(threads[-quarter:]) <= max(threads[: 2 * quarter]) + late
+    assert max(descriptors[-quarter:]) <= max(descriptors[: 2 * quarter])

@@ -172,7 +172,14 @@ MANIFESTS = [
 ]
 
 
+def format_1(manifest: dict[str, Any]) -> None:
+    manifest["format"] = 1
+    for label in manifest["labels"]:
+        label.pop("precise_threshold", None)
+
+
 def test_each_invalid_manifest_has_its_message(runtime: Runtime, bundle: Path) -> None:
+    edit_manifest(bundle, format_1)
     original, deep = manifest_path(bundle).read_text(), read_raw(bundle)
     with opener(runtime) as open_plan:
         for change, status, expected in MANIFESTS:
