@@ -33,11 +33,13 @@ class Views:
         return self.preprocess(image, "bgr")
 
     def augmented(self, image: Image, epoch: int, index: int) -> NDArray[np.float32]:
-        """A random crop with random flip, corruptions, RandAugment, brightness, contrast and cut-out: (3, H, W)."""
+        """A random crop with random flip, turn, corruptions, RandAugment, brightness, contrast, cut-out: (3, H, W)."""
         rng = np.random.default_rng((self.seed, epoch, index))
         view = _random_crop(image, rng, self.config.min_crop)
         if rng.random() < 0.5:
             view = view[:, ::-1]
+        if self.config.turn and rng.random() < self.config.turn:
+            view = np.rot90(view, int(rng.integers(1, 4)))
         if self.config.camera:
             view = corrupted(view, self.config.camera, rng)
         if self.randaugment:

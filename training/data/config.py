@@ -83,9 +83,10 @@ class DataConfig(Strict):
     model gets all labels of the sources.
 
     ``mix`` is the share of the training images that are blended with another one, or have it pasted in; what they show
-    is for the teachers to say. ``camera`` is the share of the training images that get one or two of the corruptions
-    that cameras make (:mod:`pvlr_training.data.corruptions`). ``blank`` is a number of empty frames, in addition to the
-    training images, on which all labels are absent.
+    is for the teachers to say. ``turn`` is the share that is turned by 90, 180 or 270 degrees, since a camera that
+    looks down sees things from all sides. ``camera`` is the share that gets one or two of the corruptions that cameras
+    make (:mod:`pvlr_training.data.corruptions`). ``blank`` is a number of empty frames, in addition to the training
+    images, on which all labels are absent.
 
     ``cache``: whether decoded images are kept in memory; ``auto`` keeps as many as fit in half of the free memory.
     """
@@ -102,6 +103,7 @@ class DataConfig(Strict):
     jitter: float = Field(0.1, ge=0, le=1)
     cutout: float = Field(0.0, ge=0, le=1)
     mix: float = Field(0.0, ge=0, le=1)
+    turn: float = Field(0.0, ge=0, le=1)
     camera: float = Field(0.0, ge=0, le=1)
     blank: int = Field(0, ge=0, le=100_000)
     randaugment: RandAugmentConfig = RandAugmentConfig()
