@@ -116,6 +116,11 @@ class TagResult:
         }
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The C label names, in the order of ``scores``: those of the tagger when it began this frame."""
+        return self._space.names
+
+    @property
     def scores(self) -> NDArray[np.float32]:
         """float32 (C,): the sigmoid of the logits, independent for each label; not calibrated probabilities."""
         if self._scores is None:

@@ -135,7 +135,7 @@ def _printer(site: Site) -> Callable[[Event], None]:
     from ..escape import terminal
 
     names = list(site.config.cameras)
-    labels = {label for name in names for label in site.watched(name)}
+    labels = {label for name in names for label in site.levels(name)}
     camera, label = (min(max(map(cell_len, texts), default=0), most) for texts, most in ((names, 16), (labels, 22)))
 
     def show(event: Event) -> None:
