@@ -38,7 +38,7 @@ def create_app(
     problems.install(app)
     app.include_router(api.make_router(tagger, site, uploads, tuning, guard.audit))
     app.include_router(plans.make_router(deployment, guard.audit))
-    app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], tagger.labels, guard))
+    app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], guard))
     app.include_router(monitoring.make_probes(site, hub))
     app.include_router(monitoring.make_router(tagger, site, hub, uploads.counts))
     app.include_router(pages.make_router(guard))

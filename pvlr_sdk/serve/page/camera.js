@@ -9,9 +9,8 @@ const DESCRIBE = 2000;
 
 export class CameraCard {
   /** `requestMap(label or null)` requests the attention map of a label with each frame. */
-  constructor({ name, uri, region }, labels, requestMap) {
+  constructor({ name, uri, region }, requestMap) {
     this.name = name;
-    this.labels = labels;
     this.requestMap = requestMap;
     this.state = "";
     this.described = 0;
@@ -48,9 +47,8 @@ export class CameraCard {
     image.close();
     this.canvas.dataset.map = map ? header.map.label : "";
     this.canvas.dataset.time = header.time;
-    const tags = header.tags.map(([label, score, threshold]) => [this.labels[label], score, threshold]);
-    this.tags.show(tags);
-    this.describe(tags);
+    this.tags.show(header.tags);
+    this.describe(header.tags);
   }
 
   /** A text alternative for screen readers, updated every two seconds. */
