@@ -27,6 +27,7 @@ def watch(
     config: options.Config = None,
     check: options.Check = False,
     plan: options.PlanOption = None,
+    bank: options.Bank = None,
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Tag every frame of a file, as fast as possible.")
     ] = False,
@@ -95,6 +96,7 @@ def watch(
         thresholds=threshold or (),
         settings={
             "plan": plan and find_plan(plan).absolute(),
+            "bank": bank and bank.absolute(),
             "device": None if device == "auto" else device,
             "threads": threads,
             "precision": precision,
