@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ class Mistake:
     """A photo that cross-validation gets wrong at the label's threshold: ``missed`` or ``added``."""
 
     file: str
-    kind: str
+    kind: Literal["missed", "added"]
     score: float
 
 
