@@ -141,7 +141,7 @@ class ExampleModel(BaseModel):
 
 
 class ExamplesModel(BaseModel):
-    """The examples of a label, oldest first. They are of the plan in use; another plan begins without any."""
+    """The examples of a label, in the order in which they were picked. Another plan begins without any."""
 
     label: Text
     positives: int = Field(description="frames that show it")

@@ -3,6 +3,7 @@ import { Canvas, unpackMap } from "./canvas.js";
 import { Chart } from "./charts.js";
 import { duration, el, percent } from "./dom.js";
 import { Tags } from "./tags.js";
+import { TeachPanel } from "./teach.js";
 
 const ROWS = 5;
 const DESCRIBE = 2000;
@@ -21,6 +22,7 @@ export class CameraCard {
     this.chip = el("span", { class: "chip" }, "starting");
     this.facts = el("p", { class: "facts" });
     this.tags = new Tags(ROWS, (label) => this.choose(label));
+    this.teach = new TeachPanel(name);
     this.ages = new Chart("Age of the results", [
       { name: "slowest", css: "slow" },
       { name: "median", css: "quick", fill: true },
@@ -35,6 +37,7 @@ export class CameraCard {
       el("div", { class: "view" }, this.canvas, this.notice, this.caption),
       el("div", { class: "bar" }, el("h2", { title: uri }, name), this.chip),
       this.tags.element,
+      this.teach.element,
       el("div", { class: "charts" }, this.ages.element, this.frames.element),
       this.facts,
     );

@@ -28,8 +28,9 @@ const live = new Live({
     events.begin(message.events, message.now, message.snapshots);
     tellPause();
   },
-  labels() {
+  labels(message) {
     settings.load(cards.size > 0);
+    for (const card of cards.values()) card.teach.element.hidden = !message.open;
   },
   events(message) {
     events.add(message.events);
