@@ -128,7 +128,7 @@ class ExampleChoice(BaseModel):
 
     camera: str = Field(max_length=64, examples=["door"])
     label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
-    shows: bool = Field(alias="is", description="whether the frame shows the label")
+    shows: bool = Field(alias="is", description="whether the frame shows the label", examples=[True])
 
 
 class ExampleModel(BaseModel):

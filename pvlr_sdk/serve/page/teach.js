@@ -1,10 +1,13 @@
 // Teaches a label from frames of the live picture: "is" and "is not", then the label appears among the others.
 import { button, el } from "./dom.js";
 
+const HINT = "Name it, then pick frames of the picture that show it, and others that do not.";
+
 export class TeachPanel {
   /** `camera`: the name of the camera whose newest frame is picked. */
   constructor(camera) {
     this.camera = camera;
+    this.requests = Promise.resolve();
     const id = `teach-${camera}`;
     this.field = el("input", { type: "text", id, maxlength: 100, autocomplete: "off", placeholder: "my mug" });
     this.is = button("", () => this.pick(true));
@@ -12,7 +15,7 @@ export class TeachPanel {
     this.teach = button("Teach", () => this.learn());
     this.clear = button("Clear", () => this.ask("DELETE", "teach/examples"));
     this.forget = button("Forget", () => this.ask("DELETE", "teach"));
-    this.message = el("p", { class: "hint", role: "status" });
+    this.message = el("p", { class: "hint", role: "status" }, HINT);
     this.field.addEventListener("input", () => this.show({ positives: 0, negatives: 0, taught: false }));
     for (const kind of ["change", "focus"]) this.field.addEventListener(kind, () => this.load());
     this.element = el(
@@ -54,9 +57,15 @@ export class TeachPanel {
     await this.load();
   }
 
-  /** Sends a request about the label and shows its counts; returns the answer, or null after an error. */
-  async ask(method, path, body = {}) {
+  /** Sends a request about the label and shows its counts; returns the answer, or null after an error.
+   *  Requests follow each other: an answer that came late would show old counts. */
+  ask(method, path, body = {}) {
     const { label } = this;
+    this.requests = this.requests.then(() => this.send(label, method, path, body));
+    return this.requests;
+  }
+
+  async send(label, method, path, body) {
     const query = method === "POST" ? "" : `?label=${encodeURIComponent(label)}`;
     try {
       const answer = await fetch(`/v1/${path}${query}`, {

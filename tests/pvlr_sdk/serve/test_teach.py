@@ -25,7 +25,7 @@ QUIET = {"thresholds": {}, "labels": None}
 
 class TestTeach:
     def test_from_frames_to_bars_and_events(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any, tmp_path: Path, open_plan: Path
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path, open_plan: Path
     ) -> None:
         own, audit = LabelBank.load(labels_path(open_plan)), tmp_path / "audit.jsonl"
         served = serve(clips, open_tagger, QUIET, audit_log=audit)
@@ -78,7 +78,7 @@ class TestTeach:
         assert actions[-1]["label"] == "my mug"
         assert {one["is"] for one in actions if one["action"] == "example"} == {True, False}
 
-    def test_events_of_other_labels_continue(self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any) -> None:
+    def test_events_of_other_labels_continue(self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any) -> None:
         served = serve(clips, open_tagger, {"labels": ["cat"]})  # which is always there
         served.until(lambda: len(served.site.open_events()) == 2)
         before = served.site.open_events()
@@ -91,7 +91,7 @@ class TestTeach:
         assert served.site.open_events()[:2] == before
 
     def test_it_is_taught_again_with_more_examples(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
     ) -> None:
         served = serve(clips, open_tagger, QUIET)
         pick(served, "door", 1)
@@ -107,7 +107,7 @@ class TestTeach:
 
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(20.0, marks=pytest.mark.slow)])
 def test_labels_that_change_all_the_time_mix_nothing(
-    serve: Callable[..., Any], open_tagger: Tagger, seconds: float
+    open_tagger: Tagger, serve: Callable[..., Any], seconds: float
 ) -> None:
     """Frames, events, live messages and uploads always have the labels of one bank."""
     many = {f"camera{number}": f"test://?fps=60&size=80x64&seed={number}" for number in range(3)}

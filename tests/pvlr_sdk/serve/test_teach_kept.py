@@ -24,7 +24,7 @@ QUIET = {"thresholds": {}, "labels": None}
 
 class TestKept:
     def test_the_next_start_has_what_was_taught(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any, open_plan: Path, tmp_path: Path
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, open_plan: Path, tmp_path: Path
     ) -> None:
         file = tmp_path / "site.yaml"
         file.write_text(
@@ -56,7 +56,7 @@ class TestKept:
         assert served.site.config.events.thresholds == {"cat": 0.5}
 
     def test_without_a_file_the_site_file_does_not_name_it(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any, tmp_path: Path
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path
     ) -> None:
         file = tmp_path / "site.yaml"
         file.write_text("cameras: {door: 0}\nevents: {labels: [cat], thresholds: {cat: 0.5}}\n")
@@ -73,7 +73,7 @@ class TestKept:
         assert served.site.config.events.thresholds == {"cat": 0.6}
 
     def test_a_file_that_cannot_be_written_changes_nothing(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any, tmp_path: Path
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path
     ) -> None:
         (tmp_path / "bank").mkdir()
         served = serve(clips, open_tagger, QUIET, bank_file=tmp_path / "bank")
@@ -116,14 +116,14 @@ class TestRefused:
          ("", {"label": "mug", "replace": 7}, 422, "replace: expected a valid boolean")],
     )  # fmt: skip
     def test_requests(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any, path: str, body: Any, status: int, text: str
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, path: str, body: Any, status: int, text: str
     ) -> None:
         served = serve({"door": clips["door"], "lost": "http://127.0.0.1:1/x"}, open_tagger)
         served.until(lambda: served.site.latest("door"))
         answer = post(served, f"/v1/teach/{path}".rstrip("/"), **body)
         assert (answer.status, text in answer.json["detail"]) == (status, True), answer.json
 
-    def test_without_negatives(self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any) -> None:
+    def test_without_negatives(self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any) -> None:
         served = serve(clips, open_tagger)
         pick(served, "door", 2)
         answer = post(served, "/v1/teach", label="my mug")
@@ -133,7 +133,7 @@ class TestRefused:
         answer = served.ask("DELETE", "/v1/teach?label=cat")
         assert (answer.status, answer.json["expected"]) == (422, "a label that was taught")
 
-    def test_the_same_frame_twice(self, serve: Callable[..., Any], open_tagger: Tagger) -> None:
+    def test_the_same_frame_twice(self, open_tagger: Tagger, serve: Callable[..., Any]) -> None:
         served = serve({"door": "test://?fps=60&size=80x64&frames=9"}, open_tagger)
         served.until(lambda: served.site.cameras["door"] == "ended")
         for shows, status in ((True, 200), (True, 422), (False, 422)):
@@ -143,7 +143,7 @@ class TestRefused:
         assert post(served, "/v1/teach/examples", camera="door", label="cup", **{"is": False}).status == 200
 
     def test_too_many_examples(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any, monkeypatch: pytest.MonkeyPatch
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("pvlr_sdk.serve.examples.PER_LABEL", 3)
         monkeypatch.setattr("pvlr_sdk.serve.examples.IN_ALL", 4)
@@ -158,7 +158,7 @@ class TestRefused:
         assert (answer.status, answer.json["expected"]) == (422, "at most 4 examples in all")
 
     def test_more_labels_than_the_plan_has_room_for(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
     ) -> None:
         served = serve(clips, open_tagger)
         for label in ("a", "b", "c"):
@@ -168,7 +168,7 @@ class TestRefused:
         assert (answer.status, answer.json["error"]) == (422, "LabelBankError")
         assert labels(served) == [*tiny_open.NAMES, "a", "b"]
 
-    def test_a_label_that_a_camera_names(self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any) -> None:
+    def test_a_label_that_a_camera_names(self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any) -> None:
         taught = tiny_open.make_bank(5, seed=1)
         open_tagger.set_labels(LabelBank(
             taught.names, taught.embeddings, taught.thresholds,
@@ -184,7 +184,7 @@ class TestRefused:
         assert list(served.site.levels("door")) == [taught.names[4]]
 
     def test_it_needs_a_token_and_comes_from_this_site(
-        self, serve: Callable[..., Any], open_tagger: Tagger, clips: Any
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
     ) -> None:
         token = "0123456789abcdef"
         served = serve(clips, open_tagger, token=token)
