@@ -121,10 +121,11 @@ class Hub:
         """Whether this is one of the labels, or None."""
         return label is None or label in self.labels_message["labels"]
 
-    async def frame_message(self, seen: Observation, label: str | None) -> bytes:
+    async def frame_message(self, seen: Observation, label: str | None, pinned: str | None) -> bytes:
         """A message with a frame: the length of its JSON header in 4 bytes (big-endian), the header, the JPEG.
 
-        It includes the attention map of ``label``. A frame is encoded once for all browsers.
+        It includes the attention map and the score of ``label``, and the score of ``pinned``. A frame is encoded once
+        for all browsers.
         """
         name = seen.camera
         known = self._encoded.get(name)
@@ -133,7 +134,7 @@ class Hub:
             known = seen, loop.run_in_executor(self._workers, encode, seen.frame)
             self._encoded[name] = known
         jpeg = await asyncio.shield(known[1])
-        header = json.dumps(self._header(seen, label)).encode()
+        header = json.dumps(self._header(seen, label, pinned)).encode()
         return len(header).to_bytes(4, "big") + header + jpeg
 
     async def _notify(self) -> None:
@@ -141,12 +142,11 @@ class Hub:
             self.ticks += 1
             self._changed.notify_all()
 
-    def _header(self, seen: Observation, label: str | None) -> dict[str, Any]:
+    def _header(self, seen: Observation, label: str | None, pinned: str | None) -> dict[str, Any]:
         assert self._site is not None
         levels = self._site.levels(seen.camera)
         shown = sorted(levels, key=lambda name: levels[name][1] - levels[name][0])[:_SHOWN]
-        if label in levels and label not in shown:
-            shown.append(label)
+        shown += [name for name in dict.fromkeys((label, pinned)) if name in levels and name not in shown]
         header = {
             "camera": seen.camera,
             "time": seen.frame.wall,

@@ -25,11 +25,11 @@ _POLICY_VIOLATION, _TRY_AGAIN_LATER, _GOING_AWAY = 1008, 1013, 1001
 
 class ViewerRequest(BaseModel):
     """A message from a browser: it has ``shown`` a frame of a camera, it requests the attention ``map`` of a label with
-    the frames of a camera (None: no map), or it pauses."""
+    the frames of a camera (None: no map), or its score alone (``pin``; None: none), or it pauses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["shown", "map", "pause"]
+    kind: Literal["shown", "map", "pin", "pause"]
     camera: str = ""
     label: str | None = None
     on: bool = False
@@ -79,7 +79,7 @@ class Viewer:
                 seen = hub.newest(name)
                 if seen is not None and view.wants(seen, self._paused):
                     view.sent(seen)
-                    await self._socket.send_bytes(await hub.frame_message(seen, view.label))
+                    await self._socket.send_bytes(await hub.frame_message(seen, view.label, view.pinned))
             tick = await hub.tick(tick)
         await self._socket.close(_GOING_AWAY)
 
@@ -95,6 +95,8 @@ class Viewer:
                 return
             if request.kind == "pause":
                 self._paused = request.on
+            elif request.kind == "pin" and request.camera in self._views:
+                self._views[request.camera].pinned = request.label  # which may be yet to come
             elif request.camera not in self._views or not self._hub.knows(request.label):
                 await self._socket.close(_POLICY_VIOLATION, "unknown camera or label")
                 return
@@ -110,6 +112,7 @@ class _CameraView:
     def __init__(self) -> None:
         self.waiting = False
         self.label: str | None = None
+        self.pinned: str | None = None
         self._again = False
         self._last: Observation | None = None
         self._not_before = 0.0

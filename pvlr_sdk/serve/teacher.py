@@ -102,7 +102,9 @@ class Teacher:
             spec = read_manifest(Path(str(self._tagger.info["plan"]))).open
             if spec is None:
                 raise self._closed()
-            features = np.array([one.features for one in examples], np.float64).reshape(len(examples), spec.feature_width)
+            features = np.array([one.features for one in examples], np.float64).reshape(
+                len(examples), spec.feature_width
+            )
             targets = np.array([[1 if one.shows else -1] for one in examples], np.int8).reshape(-1, 1)
             names = [one.name for one in examples]
             room = with_room(base, [label], spec, words=False)

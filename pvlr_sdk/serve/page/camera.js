@@ -9,10 +9,10 @@ const ROWS = 5;
 const DESCRIBE = 2000;
 
 export class CameraCard {
-  /** `requestMap(label or null)` requests the attention map of a label with each frame. */
-  constructor({ name, uri, region }, requestMap) {
+  /** `request(kind, label or null)` requests the attention map (`map`) or the score (`pin`) of a label with each frame. */
+  constructor({ name, uri, region }, request) {
     this.name = name;
-    this.requestMap = requestMap;
+    this.request = request;
     this.state = "";
     this.described = 0;
     this.canvas = el("canvas", { role: "img", "aria-label": `${name}: no frame yet`, width: 640, height: 360 });
@@ -22,7 +22,7 @@ export class CameraCard {
     this.chip = el("span", { class: "chip" }, "starting");
     this.facts = el("p", { class: "facts" });
     this.tags = new Tags(ROWS, (label) => this.choose(label));
-    this.teach = new TeachPanel(name);
+    this.teach = new TeachPanel(name, (label) => this.pin(label));
     this.ages = new Chart("Age of the results", [
       { name: "slowest", css: "slow" },
       { name: "median", css: "quick", fill: true },
@@ -66,7 +66,12 @@ export class CameraCard {
   choose(label) {
     this.caption.hidden = label === null;
     this.caption.textContent = label === null ? "" : `where the model looks for ${label}`;
-    this.requestMap(label);
+    this.request("map", label);
+  }
+
+  pin(label) {
+    this.tags.pinned = label;
+    this.request("pin", label);
   }
 
   /** Shows the statistics; returns a message if the state has changed. */

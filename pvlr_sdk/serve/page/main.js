@@ -20,7 +20,7 @@ const live = new Live({
     cards.clear();
     byId("cameras").replaceChildren();
     for (const camera of message.cameras) {
-      const card = new CameraCard(camera, (label) => live.send({ kind: "map", camera: camera.name, label }));
+      const card = new CameraCard(camera, (kind, label) => live.send({ kind, camera: camera.name, label }));
       card.addHistory(message.history.times, message.history.cameras[camera.name]);
       cards.set(camera.name, card);
       byId("cameras").append(card.element);

@@ -4,8 +4,8 @@ import { button, el } from "./dom.js";
 const HINT = "Name it, then pick frames of the picture that show it, and others that do not.";
 
 export class TeachPanel {
-  /** `camera`: the name of the camera whose newest frame is picked. */
-  constructor(camera) {
+  /** `camera`: the name of the camera whose newest frame is picked; `pin(label)` keeps the label in sight. */
+  constructor(camera, pin) {
     this.camera = camera;
     this.requests = Promise.resolve();
     const id = `teach-${camera}`;
@@ -16,7 +16,10 @@ export class TeachPanel {
     this.clear = button("Clear", () => this.ask("DELETE", "teach/examples"));
     this.forget = button("Forget", () => this.ask("DELETE", "teach"));
     this.message = el("p", { class: "hint", role: "status" }, HINT);
-    this.field.addEventListener("input", () => this.show({ positives: 0, negatives: 0, taught: false }));
+    this.field.addEventListener("input", () => {
+      this.show({ positives: 0, negatives: 0, taught: false });
+      pin(this.label);
+    });
     for (const kind of ["change", "focus"]) this.field.addEventListener(kind, () => this.load());
     this.element = el(
       "div",

@@ -138,6 +138,14 @@ def test_a_label_whose_map_is_wanted_comes_with_its_score(serve, monkeypatch):
         browser.say(kind="shown", camera="door")
         header, _ = browser.picture()
         assert [label for label, _, _ in header["tags"]] == [best, other]
+        browser.say(kind="map", camera="door", label=None)
+        for pinned, expected in ((other, [best, other]), ("not yet there", [best]), (None, [best])):
+            browser.say(kind="pin", camera="door", label=pinned)
+            for _ in range(2):
+                browser.say(kind="shown", camera="door")
+                header, _ = browser.picture()
+            assert [label for label, _, _ in header["tags"]] == expected
+            assert "map" not in header
 
 
 @pytest.mark.slow
@@ -170,7 +178,8 @@ def test_events_stats_and_history(serve):
     "text",
     [
         "hello", "{}", "[]", '{"kind": "stop"}', '{"kind": "shown", "camera": "none"}',
-        '{"kind": "map", "camera": "door", "label": "act"}', '{"kind": "pause", "x": 1}', b"\x00\xff", "x" * 5000,
+        '{"kind": "map", "camera": "door", "label": "act"}', '{"kind": "pin", "camera": "none"}',
+        '{"kind": "pause", "x": 1}', b"\x00\xff", "x" * 5000,
     ],
 )  # fmt: skip
 def test_what_is_no_message_ends_the_connection(serve, text):

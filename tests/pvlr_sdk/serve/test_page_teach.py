@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pvlr_sdk import Tagger
+from tests.pvlr_sdk.open_labels import tiny_open
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -27,6 +28,7 @@ def pick(page: Any, camera: str, name: str, count: int) -> None:
 def test_a_label_is_taught_and_forgotten(
     open_tagger: Tagger, serve: Callable[..., Any], visit: Callable[..., Any], clips: Any
 ) -> None:
+    open_tagger.set_labels(tiny_open.make_bank(5))  # with one more than a card shows
     served = serve(clips, open_tagger, QUIET)
     page = visit(served.url, allow="status of 422")
     door, yard = (page.locator(f"[data-camera={camera}]") for camera in clips)
