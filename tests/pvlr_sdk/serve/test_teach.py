@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class TestTeach:
         served.until(lambda: "my mug" in {event.label for event in served.site.open_events()})
         assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
         served.until(lambda: "my mug" not in {event.label for event in served.site.open_events()})
-        assert served.site.open_events()[:2] == before
+        assert served.site.open_events() == before
 
     def test_it_is_taught_again_with_more_examples(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
@@ -126,6 +127,7 @@ def test_labels_that_change_all_the_time_mix_nothing(
             wrong.append(result)
 
     served.site.on_observation(check)
+    served.site.between_frames = nullcontext  # as where no gap is long enough: labels change under frames in progress
     done = threading.Event()
     image = cv2.imencode(".png", tiny_open.paint([1], "red"))[1].tobytes()
     known = {name for bank in banks for name in bank.names} | set(open_tagger.labels)
