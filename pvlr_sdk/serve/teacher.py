@@ -96,7 +96,9 @@ class Teacher:
             plan, base = self._open_plan(), self._tagger.label_bank
             self._check_idle()
             if label in base.names and not (replace or label in self._taught):
-                got, hint = f"{label!r}, which the label bank has", "Choose another name, or forget it first."
+                got, hint = f"{label!r}, which the label bank has", "Choose another name."
+                if label in base.taught:
+                    hint = "Forget it first, or choose another name."
                 raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
             examples = self._examples.of(plan, label)
             spec = read_manifest(Path(str(self._tagger.info["plan"]))).open

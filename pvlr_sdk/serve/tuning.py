@@ -41,7 +41,10 @@ class Tuning:
     @property
     def _plan(self) -> dict[str, float]:
         """The thresholds of the plan in use."""
-        return dict(zip(self._tagger.labels, self._tagger.thresholds.tolist(), strict=True))
+        while True:
+            labels, thresholds = self._tagger.labels, self._tagger.thresholds.tolist()
+            if labels == self._tagger.labels:  # they did not change between the two
+                return dict(zip(labels, thresholds, strict=True))
 
     @property
     def overrides(self) -> dict[str, float]:
@@ -58,16 +61,17 @@ class Tuning:
     def describe(self) -> SettingsModel:
         """The settings, as the API shows them."""
         events, cameras, plan = self._events, self._site.config.cameras if self._site else {}, self._plan
-        reported = set(self._index if events.labels is None else events.labels) - set(events.deny)
+        overrides = self.overrides
+        reported = set(plan if events.labels is None else events.labels) - set(events.deny)
         return SettingsModel(
             labels=[
                 SettingModel(
                     label=label,
-                    threshold=threshold,
-                    plan_threshold=round(plan[label], 6),
+                    threshold=overrides.get(label, threshold),
+                    plan_threshold=round(threshold, 6),
                     reported=label in reported,
                 )
-                for label, threshold in self.thresholds.items()
+                for label, threshold in plan.items()
             ],
             site_file=self._path.name if self._path else None,
             own_labels=[name for name, camera in cameras.items() if (camera.labels, camera.deny) != (None, None)],

@@ -142,9 +142,9 @@ def test_labels_that_change_all_the_time_mix_nothing(
 
     def upload() -> None:
         while not done.is_set():
-            answer = served.tag(image, "image/png")
-            if answer.status != 200:
-                wrong.append(answer.json)
+            for answer in (served.tag(image, "image/png"), served.get("/v1/settings"), served.get("/v1/labels")):
+                if answer.status != 200:
+                    wrong.append(answer.json)
 
     threads = [threading.Thread(target=target) for target in (look, upload)]
     for thread in threads:
