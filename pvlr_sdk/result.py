@@ -78,11 +78,11 @@ class TagResult:
         timing: milliseconds per stage: ``decode``, ``preprocess``, ``inference``, ``head`` and ``total``.
         frame_size: height and width of the frame in pixels.
         features: float32 (D,), a unit vector that describes the image, from an open plan; None from a closed one.
-        plan, bank: SHA-256 of the plan and of the label bank that computed it, as in ``Tagger.info``.
+        labels, plan, bank: its C labels, and SHA-256 of the plan and of the label bank, as in ``Tagger.info``.
     """
 
     __slots__ = ("_reference", "_region", "_scores", "_similarity", "_space", "_tags", "bank", "features",
-                 "frame_size", "logits", "plan", "thresholds", "timing", "top_k")  # fmt: skip
+                 "frame_size", "labels", "logits", "plan", "thresholds", "timing", "top_k")  # fmt: skip
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class TagResult:
         self.frame_size = frame_size
         self.features: NDArray[np.float32] | None = None
         self.timing: dict[str, float] = {}
-        self.plan, self.bank = space.plan, space.bank
+        self.labels, self.plan, self.bank = space.names, space.plan, space.bank
         self._space = space
         self._similarity = similarity
         self._region = region

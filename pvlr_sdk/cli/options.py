@@ -21,6 +21,8 @@ _BUNDLED: Any = {**_PLAN, "show_default": "the bundled model"}
 Plan = Annotated[Path, Argument(**_PLAN)]
 PlanArgument = Annotated[Path | None, Argument(**_BUNDLED)]
 PlanOption = Annotated[Path | None, Option("--plan", "-p", **_BUNDLED)]
+_BANK = "Label bank that an open plan uses instead of its own."
+Bank = Annotated[Path | None, Option("--bank", metavar="FILE", help=_BANK)]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 Systemd = Annotated[bool, Option("--systemd", help="Print a systemd unit for this command and exit.")]
 _POINT: Any = {

@@ -38,6 +38,7 @@ def serve(
     config: options.Config = None,
     check: options.Check = False,
     plan: options.PlanOption = None,
+    bank: options.Bank = None,
     host: Annotated[
         str | None, _server(metavar="HOST", help=f"127.0.0.1 by default; another address needs a token in {_TOKEN}.")
     ] = None,
@@ -103,13 +104,14 @@ def serve(
     from ..site import Site
     from ..site.config import ServeConfig
     from ..site.deployment import Deployment
-    from ..site.factory import make_tagger
+    from ..site.factory import make_tagger, use_bank
     from ..tagger import Tagger
     from .screen import note
 
     plan = plan and find_plan(plan).absolute()
     settings = {
         "plan": plan,
+        "bank": bank and bank.absolute(),
         "operating_point": operating_point,
         "device": None if device == "auto" else device,
         "threads": threads,
@@ -128,9 +130,10 @@ def serve(
     of_cameras = (threshold, min_duration, labels, deny, region, events, sqlite, mqtt, webhook, video, snapshots, otlp)
     if not (uris or config or loop or ca or insecure or any(option is not None for option in of_cameras)):
         given = {key: value for key, value in listen.items() if value is not None}
-        where = _where(ServeConfig.model_validate(given))
+        where = _where(ServeConfig.model_validate(given), bank_file=bank)
         point = operating_point or "precise"
         tagger = Tagger(plan, operating_point=point, device=device, num_threads=threads, precision=precision)
+        use_bank(tagger, bank)
         if check:
             note(f"valid: no cameras, {len(tagger.labels)} labels.")
             return
@@ -157,7 +160,7 @@ def serve(
         sinks=build_sinks(events or [], sqlite, mqtt, webhook, video),
         stdout=False,
     )
-    where = _where(site_config.serve, config)
+    where = _where(site_config.serve, config, site_config.bank)
     if check:
         check_site(site_config)
         return
@@ -190,14 +193,14 @@ def _first(ends: queue.SimpleQueue[int | BaseException]) -> int | BaseException:
             return ends.get(timeout=_POLL)
 
 
-def _where(config: ServeConfig, site_file: Path | None = None) -> ServeSettings:
+def _where(config: ServeConfig, site_file: Path | None = None, bank_file: Path | None = None) -> ServeSettings:
     from ..serve import ServeSettings
 
     token = None
     if config.token_file is None:
         # An empty token of the file is an error: an environment variable without a value would leave the door open.
         token = os.environ.get(_TOKEN) or None if config.token is None else config.token.get_secret_value()
-    return ServeSettings(**{**dict(config), "token": token}, site_file=site_file)
+    return ServeSettings(**{**dict(config), "token": token}, site_file=site_file, bank_file=bank_file)
 
 
 def _run(tagger: Tagger, site: Site | None, settings: ServeSettings, deployment: Deployment) -> None:

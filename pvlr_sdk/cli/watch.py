@@ -27,6 +27,7 @@ def watch(
     config: options.Config = None,
     check: options.Check = False,
     plan: options.PlanOption = None,
+    bank: options.Bank = None,
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Tag every frame of a file, as fast as possible.")
     ] = False,
@@ -95,6 +96,7 @@ def watch(
         thresholds=threshold or (),
         settings={
             "plan": plan and find_plan(plan).absolute(),
+            "bank": bank and bank.absolute(),
             "device": None if device == "auto" else device,
             "threads": threads,
             "precision": precision,
@@ -135,7 +137,7 @@ def _printer(site: Site) -> Callable[[Event], None]:
     from ..escape import terminal
 
     names = list(site.config.cameras)
-    labels = {label for name in names for label in site.watched(name)}
+    labels = {label for name in names for label in site.levels(name)}
     camera, label = (min(max(map(cell_len, texts), default=0), most) for texts, most in ((names, 16), (labels, 22)))
 
     def show(event: Event) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .detector import EventDetector, EventSettings
+from .detector import EventDetector
 from .event import Event, rfc3339
+from .settings import EventSettings
 
 __all__ = ["Event", "EventDetector", "EventSettings", "rfc3339"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,45 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from .. import errors
 from ..bundle.labels import find_label
 from .event import Event
+from .settings import EventSettings
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class EventSettings:
-    """How scores become events; times in seconds, scores and thresholds from 0 to 1.
-
-    Attributes:
-        smoothing: time constant of the moving average of each score; 0: no smoothing.
-        margin: hysteresis: an event ends when the average falls this far below the threshold, but at most by half of
-            the threshold, so that events with a low threshold end too.
-        min_duration: an event begins once the average has been at or above the threshold for this long.
-        min_gap: an event continues through gaps shorter than this.
-        on: thresholds of some labels, instead of those given to the detector (the deployed ones).
-        off: lower thresholds of some labels, instead of the upper one less ``margin``.
-        labels: only these labels; None: all.
-        deny: exclude these labels.
-
-    Raises:
-        OptionError: a number is outside its range.
-    """
-
-    smoothing: float = 0.5
-    margin: float = 0.1
-    min_duration: float = 0.5
-    min_gap: float = 0.0
-    on: Mapping[str, float] = field(default_factory=dict)
-    off: Mapping[str, float] = field(default_factory=dict)
-    labels: Sequence[str] | None = None
-    deny: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("smoothing", "min_duration", "min_gap"):
-            _check_range(name, getattr(self, name), float("inf"), "seconds, 0 or more")
-        _check_range("margin", self.margin, 1, "a number from 0 to 1")
-        for name in ("on", "off"):
-            for label, value in getattr(self, name).items():
-                _check_range(f"{name} threshold of {label!r}", value, 1, "a number from 0 to 1")
 
 
 class EventDetector:
@@ -86,23 +48,41 @@ class EventDetector:
                 hint="Pass one threshold per label.",
             )
         self._camera = camera
-        self._all = list(labels)
-        self._deployed = deployed
-        self._tracks = _Tracks(len(labels))
-        self.configure(settings or EventSettings())
+        self._rules = Rules(tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0)
+        self._tracks = _Tracks(self._rules.names)
+        self.configure(self._rules.settings)
 
-    def configure(self, settings: EventSettings, thresholds: ArrayLike | None = None) -> None:
-        """Use other settings from the next frame on; events of labels that they exclude end then. Safe in any thread.
+    def configure(
+        self, settings: EventSettings, thresholds: ArrayLike | None = None, labels: Sequence[str] | None = None
+    ) -> None:
+        """Use other settings from the next frame on. Safe in any thread; takes and raises what :meth:`prepare` does."""
+        self.use(self.prepare(settings, thresholds, labels))
+
+    def use(self, rules: Rules) -> None:
+        """Use what :meth:`prepare` returned from the next frame on. Safe in any thread.
+
+        Events of labels that are excluded or not there any more end with that frame; the other ones continue.
+        """
+        self._rules = rules  # one assignment: another thread may be in update()
+
+    def prepare(
+        self, settings: EventSettings, thresholds: ArrayLike | None = None, labels: Sequence[str] | None = None
+    ) -> Rules:
+        """Check other settings, for :meth:`use`.
 
         Args:
             settings: they replace the current ones.
-            thresholds: (C,), as for the class, of another plan with the same labels; None: no change.
+            thresholds: (C,), as for the class, of another plan or of other labels; None: no change.
+            labels: the C label names of frames to come; None: no change.
 
         Raises:
-            UnknownLabelError, OptionError: as for the class; nothing is changed then.
+            UnknownLabelError, OptionError: as for the class.
         """
-        index = {name: position for position, name in enumerate(self._all)}
-        deployed = self._deployed if thresholds is None else np.array(thresholds, np.float64)
+        names = self._rules.names
+        if labels is not None and tuple(labels) != names:
+            names = tuple(labels)
+        index = {name: position for position, name in enumerate(names)}
+        deployed = self._rules.deployed if thresholds is None else np.array(thresholds, np.float64)
         on = deployed.copy()
         for label, value in settings.on.items():
             on[find_label(label, index)] = value
@@ -117,31 +97,29 @@ class EventDetector:
                     got=f"{value:g}",
                     hint="Lower it, or raise the label's on threshold.",
                 )
-        allowed = self._all if settings.labels is None else settings.labels
-        watched = np.zeros(len(self._all), np.bool_)
+        allowed = names if settings.labels is None else settings.labels
+        watched = np.zeros(len(names), np.bool_)
         watched[[find_label(label, index) for label in allowed]] = True
         watched[[find_label(label, index) for label in settings.deny]] = False
-        self._deployed = deployed
-        self._rules = _Rules(settings, on, off, watched)  # one assignment: another thread may be in update()
+        return Rules(names, settings, deployed, on, off, watched)
 
     @property
     def labels(self) -> list[str]:
         """The labels that can be reported, in the order of the scores."""
-        return [self._all[row] for row in np.flatnonzero(self._rules.watched).tolist()]
+        return self._rules.labels
 
     @property
-    def thresholds(self) -> dict[str, float]:
-        """These labels, each with the smoothed score at or above which it is present."""
-        rules = self._rules
-        rows = np.flatnonzero(rules.watched).tolist()
-        return {self._all[row]: float(rules.upper[row]) for row in rows}
+    def levels(self) -> dict[str, tuple[float, float]]:
+        """These labels, each with its smoothed score after the newest frame (0 before the first), and the score at or
+        above which it is present."""
+        rules, tracks = self._rules, self._tracks
+        scores = dict(zip(tracks.names, tracks.average.tolist(), strict=True))
+        uppers = dict(zip(rules.names, rules.upper.tolist(), strict=True))
+        return {label: (scores.get(label, 0.0), uppers[label]) for label in rules.labels}
 
-    @property
-    def scores(self) -> Floats:
-        """(C,), the smoothed scores after the newest frame, a copy."""
-        return self._tracks.average.copy()
-
-    def update(self, monotonic: float, wall: float, scores: ArrayLike) -> list[Event]:
+    def update(
+        self, monotonic: float, wall: float, scores: ArrayLike, labels: Sequence[str] | None = None
+    ) -> list[Event]:
         """Process the scores of one frame and return its events.
 
         Args:
@@ -149,12 +127,22 @@ class EventDetector:
                 one counts as captured at the same time.
             wall: the same moment in seconds since the epoch.
             scores: (C,), finite.
+            labels: the labels of the scores. A frame with other labels than the current ones was in progress when they
+                changed, and is ignored; None: the current ones.
 
         Raises:
             OptionError: the scores have another shape or are not finite.
         """
-        new, tracks, rules = self._checked(scores), self._tracks, self._rules
+        tracks, rules = self._tracks, self._rules
+        if labels is not None and tuple(labels) != rules.names:
+            return []
+        new = _checked(scores, len(rules.names))
         now = monotonic if tracks.last is None else max(monotonic, tracks.last)
+        removed = []
+        if tracks.names is not rules.names:
+            gone = [row for row in np.flatnonzero(tracks.active).tolist() if tracks.names[row] not in rules.names]
+            removed = [self._end(row, now, now, "label removed") for row in gone]
+            self._tracks = tracks = tracks.renamed(rules.names)
         constant = rules.settings.smoothing
         weight = 1.0 if tracks.last is None or constant == 0 else -np.expm1((tracks.last - now) / constant)
         tracks.average += weight * (new - tracks.average)
@@ -172,10 +160,12 @@ class EventDetector:
         held = now - tracks.since
         begins = up & ~tracks.active & (held >= rules.settings.min_duration)
         ends = ~up & tracks.active & ((held >= rules.settings.min_gap) | ~rules.watched)
-        return [self._begin(row, now) for row in np.flatnonzero(begins).tolist()] + [
+        begun = [self._begin(row, now) for row in np.flatnonzero(begins).tolist()]
+        ended = [
             self._end(row, now, tracks.since[row], "score" if rules.watched[row] else "label excluded")
             for row in np.flatnonzero(ends).tolist()
         ]
+        return removed + begun + ended
 
     def close(self, monotonic: float, reason: str) -> list[Event]:
         """End all events because no frames will follow; the next frame then counts as the first.
@@ -187,17 +177,8 @@ class EventDetector:
             for row in np.flatnonzero(tracks.active).tolist():
                 end = tracks.last if tracks.up[row] else tracks.since[row]
                 closed.append(self._end(row, max(monotonic, tracks.last), end, reason))
-        self._tracks = _Tracks(len(self._all))
+        self._tracks = _Tracks(self._rules.names)
         return closed
-
-    def _checked(self, scores: ArrayLike) -> Floats:
-        new = np.asarray(scores, np.float64)
-        if new.shape != self._deployed.shape or not np.isfinite(new).all():
-            got = f"shape {new.shape}" if new.shape != self._deployed.shape else "NaN or infinite values"
-            raise errors.OptionError(
-                "scores", expected=f"finite, ({len(self._all)},)", got=got, hint="Pass TagResult.scores."
-            )
-        return new
 
     def _begin(self, row: int, now: float) -> Event:
         self._tracks.active[row], self._tracks.ids[row] = True, str(uuid.uuid4())
@@ -214,7 +195,7 @@ class EventDetector:
             state,
             tracks.ids[row],
             self._camera,
-            self._all[row],
+            tracks.names[row],
             time=float(now + offset),
             score=float(tracks.average[row]),
             peak=float(tracks.peak[row]),
@@ -224,23 +205,32 @@ class EventDetector:
         )
 
 
-class _Rules(NamedTuple):
-    """Settings, and for each label its thresholds and whether it is reported."""
+class Rules(NamedTuple):
+    """Settings, and for each of C labels its deployed threshold, those in use and whether it is reported."""
 
+    names: tuple[str, ...]
     settings: EventSettings
+    deployed: Floats
     upper: Floats
     lower: Floats
     watched: NDArray[np.bool_]
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels that are reported."""
+        return [self.names[row] for row in np.flatnonzero(self.watched).tolist()]
+
 
 class _Tracks:
-    """The state of each label: arrays of ``count``; times are monotonic.
+    """The state of each of C labels: arrays (C,); times are monotonic.
 
     ``up``: at or above its threshold, with hysteresis, since ``since``. ``active``: reported as on. ``start``,
     ``peak``, ``peak_at``, ``ids`` and ``offset`` (from monotonic to wall time) belong to the current event.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, names: tuple[str, ...]) -> None:
+        count = len(names)
+        self.names = names
         self.last: float | None = None
         self.average: Floats = np.zeros(count)
         self.up: NDArray[np.bool_] = np.zeros(count, np.bool_)
@@ -250,10 +240,23 @@ class _Tracks:
         self.peak: Floats = np.zeros(count)
         self.peak_at: Floats = np.zeros(count)
         self.offset: Floats = np.zeros(count)
-        self.ids = [""] * count
+        self.ids: NDArray[np.object_] = np.full(count, "", object)
+
+    def renamed(self, names: tuple[str, ...]) -> _Tracks:
+        """The state of other labels: those that stay keep theirs, new ones begin at zero."""
+        changed, rows = _Tracks(names), {name: row for row, name in enumerate(self.names)}
+        kept = [row for row, name in enumerate(names) if name in rows]
+        before = [rows[names[row]] for row in kept]
+        for key, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                getattr(changed, key)[kept] = value[before]
+        changed.last = self.last
+        return changed
 
 
-def _check_range(name: str, value: float, most: float, expected: str) -> None:
-    if not (0 <= value <= most and math.isfinite(value)):
-        hint = "Scores and thresholds are from 0 to 1." if most == 1 else "Times are in seconds."
-        raise errors.OptionError(name, expected=expected, got=repr(value), hint=hint)
+def _checked(scores: ArrayLike, count: int) -> Floats:
+    new = np.asarray(scores, np.float64)
+    if new.shape != (count,) or not np.isfinite(new).all():
+        got = f"shape {new.shape}" if new.shape != (count,) else "NaN or infinite values"
+        raise errors.OptionError("scores", expected=f"finite, ({count},)", got=got, hint="Pass TagResult.scores.")
+    return new

@@ -92,6 +92,7 @@ class LoadedPlan:
             "labels": len(manifest.labels),
             "max_labels": manifest.open.max_labels if manifest.open else None,
             "bank": space.bank,
+            "own_bank": space.bank,
             "operating_point": options.operating_point if manifest.format > 1 else None,
             "input": manifest.input.model_dump(mode="json"),
             **backend.info,

@@ -9,14 +9,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator
 
 from ..site import Site
 from ..sources import redacted
-from ..stream import Observation
 from ..tagger import Tagger
 from .audit import Audit
+from .cameras import camera_of, newest
 from .images import attention_map, encode
 from .models import (
     AttentionMap,
@@ -33,7 +32,7 @@ from .models import (
 from .problems import ProblemError, responses
 from .tagging import UploadTagger, tag_models
 from .tuning import Tuning
-from .uploads import FORM, MEDIA_TYPES, read_body
+from .uploads import FORM, MEDIA_TYPES, read_json
 
 CameraName = Annotated[str, Path(description="A camera's name.", examples=["door"])]
 LabelName = Annotated[str, Query(description="One of the model's labels.", examples=["person"])]
@@ -74,17 +73,6 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning
     """The routes below ``/v1``; without a site there are no cameras and no events."""
     router = APIRouter(prefix="/v1")
 
-    def camera_of(name: str) -> Site:
-        if site is None or name not in site.config.cameras:
-            raise ProblemError(404, "Unknown camera. /v1/cameras lists all cameras.")
-        return site
-
-    def newest(name: str) -> Observation:
-        seen = camera_of(name).latest(name)
-        if seen is None:
-            raise ProblemError(503, "The camera has no current frame.", Retry_After="1")
-        return seen
-
     @router.post("/tag", tags=["images"], responses=responses(408, 413, 415, 422, 503), openapi_extra=_UPLOAD)
     async def tag(
         request: Request,
@@ -114,13 +102,7 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning
     @router.put("/settings", tags=["settings"], responses=responses(408, 413, 422, 503), openapi_extra=_CHANGE)
     async def change_settings(request: Request) -> SettingsModel:
         """Change thresholds and reported labels, for events and uploads; kept in the site file, if there is one."""
-        body = await read_body(request, _MAX_SETTINGS, _SECONDS)
-        try:
-            change = SettingsChange.model_validate_json(body)
-        except ValidationError as error:
-            raise RequestValidationError(
-                [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-            ) from None
+        change = await read_json(request, SettingsChange, _MAX_SETTINGS, _SECONDS)
         with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
             await run_in_threadpool(tuning.change, change.thresholds, change.labels)
         return tuning.describe()
@@ -136,7 +118,7 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning
     ) -> EventsModel:
         """The latest events, oldest first; the server keeps the last thousand."""
         if camera is not None:
-            camera_of(camera)
+            camera_of(site, camera)
         found = site.events(since.timestamp() if since else None, 1000) if site else []
         chosen = [event for event in found if camera in (None, event.camera) and label in (None, event.label)]
         return EventsModel(events=[EventModel.model_validate(event.to_dict()) for event in chosen[-limit:]])
@@ -163,7 +145,7 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning
     @router.get("/cameras/{name}", tags=["cameras"], responses=responses(404))
     async def camera(name: CameraName) -> CameraModel:
         """One camera."""
-        return _camera(camera_of(name), name)
+        return _camera(camera_of(site, name), name)
 
     @router.get(
         "/cameras/{name}/picture",
@@ -173,12 +155,12 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning
     )
     def picture(name: CameraName) -> Response:
         """The newest frame as a JPEG of at most 960 pixels in width."""
-        return Response(encode(newest(name).frame), media_type="image/jpeg")
+        return Response(encode(newest(site, name).frame), media_type="image/jpeg")
 
     @router.get("/cameras/{name}/attention", tags=["cameras"], responses=responses(404, 422, 503))
     def attention(name: CameraName, label: LabelName) -> AttentionMap:
         """The attention map of a label for the newest frame (for the camera's region, if it has one)."""
-        return attention_map(newest(name).result, label)
+        return attention_map(newest(site, name).result, label)
 
     return router
 

@@ -10,11 +10,12 @@ from .. import __version__
 from ..site import Site
 from ..site.deployment import Deployment
 from ..tagger import Tagger
-from . import api, live, monitoring, pages, plans, problems
+from . import api, live, monitoring, pages, plans, problems, teaching
 from .access import Access, Guard
 from .hub import Hub
 from .problems import Problem
 from .tagging import UploadTagger
+from .teacher import Teacher
 from .tuning import Tuning
 
 _ABOUT = (
@@ -31,6 +32,7 @@ def create_app(
     uploads: UploadTagger,
     tuning: Tuning,
     deployment: Deployment,
+    teacher: Teacher,
 ) -> FastAPI:
     """The application. Its caller also runs ``hub`` in the same event loop, and the site in another thread."""
     # Without FastAPI's documentation, which loads scripts from another server; pages.py has our own.
@@ -38,7 +40,8 @@ def create_app(
     problems.install(app)
     app.include_router(api.make_router(tagger, site, uploads, tuning, guard.audit))
     app.include_router(plans.make_router(deployment, guard.audit))
-    app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], tagger.labels, guard))
+    app.include_router(teaching.make_router(teacher, site, guard.audit))
+    app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], guard))
     app.include_router(monitoring.make_probes(site, hub))
     app.include_router(monitoring.make_router(tagger, site, hub, uploads.counts))
     app.include_router(pages.make_router(guard))

@@ -39,7 +39,7 @@ class Hub:
     """Polls a site in the server's event loop. Unless stated otherwise, call its methods in that thread only.
 
     Args:
-        tagger: its labels; messages contain their indices.
+        tagger: its labels, which may change.
         site: None: there are no cameras.
     """
 
@@ -47,12 +47,7 @@ class Hub:
         self._tagger = tagger
         self._site = site
         self._names = list(site.config.cameras) if site else []
-        self._index = {label: position for position, label in enumerate(tagger.labels)}
-        # For each camera the indices of the labels that it can report, and their thresholds.
-        self._watched: dict[str, tuple[Any, Any]] = {}
-        self._settings: object = None
         self._newest: dict[str, Observation] = {}
-        self._smoothed: dict[str, Any] = {}
         self._encoded: dict[str, tuple[Observation, asyncio.Future[bytes]]] = {}
         self._workers = ThreadPoolExecutor(1, "pvlr-images")
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
@@ -64,7 +59,8 @@ class Hub:
         self.viewers = 0
         self.stopping = False
         self.stats_message: dict[str, Any] = {}
-        self.ticks = self.stats_count = self.event_count = 0
+        self.labels_message: dict[str, Any] = {}
+        self.ticks = self.stats_count = self.labels_count = self.event_count = 0
 
     async def run(self) -> None:
         """Poll the site until :meth:`stop`; start it before the site runs, so that no event is missed."""
@@ -106,7 +102,6 @@ class Hub:
             "model": str(self._tagger.info["name"]),
             "precision": str(self._tagger.info["precision"]),
             "now": time.time(),
-            "labels": self._tagger.labels,
             "cameras": [self._describe(name) for name in self._names],
             "history": self._history.to_dict(),
             "snapshots": bool(self._site and self._site.config.events.snapshots),
@@ -122,10 +117,15 @@ class Hub:
         """The newest observation of a camera; None while it has none."""
         return self._newest.get(camera)
 
-    async def frame_message(self, seen: Observation, label: str | None) -> bytes:
+    def knows(self, label: str | None) -> bool:
+        """Whether this is one of the labels, or None."""
+        return label is None or label in self.labels_message["labels"]
+
+    async def frame_message(self, seen: Observation, label: str | None, pinned: str | None) -> bytes:
         """A message with a frame: the length of its JSON header in 4 bytes (big-endian), the header, the JPEG.
 
-        It includes the attention map of ``label``. A frame is encoded once for all browsers.
+        It includes the attention map and the score of ``label``, and the score of ``pinned``. A frame is encoded once
+        for all browsers.
         """
         name = seen.camera
         known = self._encoded.get(name)
@@ -134,7 +134,7 @@ class Hub:
             known = seen, loop.run_in_executor(self._workers, encode, seen.frame)
             self._encoded[name] = known
         jpeg = await asyncio.shield(known[1])
-        header = json.dumps(self._header(seen, label)).encode()
+        header = json.dumps(self._header(seen, label, pinned)).encode()
         return len(header).to_bytes(4, "big") + header + jpeg
 
     async def _notify(self) -> None:
@@ -142,22 +142,19 @@ class Hub:
             self.ticks += 1
             self._changed.notify_all()
 
-    def _header(self, seen: Observation, label: str | None) -> dict[str, Any]:
+    def _header(self, seen: Observation, label: str | None, pinned: str | None) -> dict[str, Any]:
         assert self._site is not None
-        columns, thresholds = self._watched[seen.camera]
-        scores = self._smoothed[seen.camera][columns]
-        best = np.argsort(thresholds - scores, kind="stable")[:_SHOWN]
-        if label in self._index and self._index[label] not in columns[best]:
-            best = np.append(best, np.flatnonzero(columns == self._index[label]))
-        rows = zip(columns[best].tolist(), scores[best].tolist(), thresholds[best].tolist(), strict=True)
+        levels = self._site.levels(seen.camera)
+        shown = sorted(levels, key=lambda name: levels[name][1] - levels[name][0])[:_SHOWN]
+        shown += [name for name in dict.fromkeys((label, pinned)) if name in levels and name not in shown]
         header = {
             "camera": seen.camera,
             "time": seen.frame.wall,
             "age": round(seen.age, 4),
             "late": seen.late,
-            "tags": [[column, round(score, 4), round(threshold, 4)] for column, score, threshold in rows],
+            "tags": [[name, *(round(level, 4) for level in levels[name])] for name in shown],
         }
-        if label is not None:
+        if label is not None and label in seen.result.labels:  # they may have changed since
             heat = attention_weights(seen.result, label)
             cells = base64.b64encode((255 * heat).round().astype(np.uint8).tobytes()).decode()
             header["map"] = {"label": label, "rows": heat.shape[0], "columns": heat.shape[1], "cells": cells}
@@ -174,11 +171,12 @@ class Hub:
 
     def _poll(self) -> None:
         self._alive = time.monotonic()
+        message = {"kind": "labels", "labels": self._tagger.labels, "open": bool(self._tagger.info.get("max_labels"))}
+        if message != self.labels_message:
+            self.labels_message = message
+            self.labels_count += 1
         if self._site is None:
             return
-        if self._settings is not (settings := self._site.config.events):
-            self._watched = {name: _columns(self._site, name, self._index) for name in self._names}
-            self._settings = settings
         for name in self._names:
             seen = self._site.latest(name)
             if seen is None:
@@ -186,7 +184,6 @@ class Hub:
                 self._encoded.pop(name, None)
             elif seen is not self._newest.get(name):
                 self._newest[name] = seen
-                self._smoothed[name] = self._site.smoothed(name)
                 self._history.add_age(name, seen.age)
         states = self._site.cameras
         if states != self._states or self._history.due():
@@ -195,12 +192,6 @@ class Hub:
             second = self._history.close(time.time(), cameras) if self._history.due() else None
             self.stats_message = {"kind": "stats", "cameras": cameras, "second": second}
             self.stats_count += 1
-
-
-def _columns(site: Site, camera: str, index: dict[str, int]) -> tuple[Any, Any]:
-    watched = site.watched(camera)
-    columns = np.array([index[label] for label in watched], np.intp)
-    return columns, np.array(list(watched.values()), np.float64)
 
 
 class History:

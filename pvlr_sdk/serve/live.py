@@ -25,11 +25,11 @@ _POLICY_VIOLATION, _TRY_AGAIN_LATER, _GOING_AWAY = 1008, 1013, 1001
 
 class ViewerRequest(BaseModel):
     """A message from a browser: it has ``shown`` a frame of a camera, it requests the attention ``map`` of a label with
-    the frames of a camera (None: no map), or it pauses."""
+    the frames of a camera (None: no map), or its score alone (``pin``; None: none), or it pauses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["shown", "map", "pause"]
+    kind: Literal["shown", "map", "pin", "pause"]
     camera: str = ""
     label: str | None = None
     on: bool = False
@@ -38,12 +38,9 @@ class ViewerRequest(BaseModel):
 class Viewer:
     """The connection to one browser. It ends when ``allowed()`` is false, as after its token was removed."""
 
-    def __init__(
-        self, hub: Hub, socket: WebSocket, cameras: list[str], labels: frozenset[str], allowed: Callable[[], bool]
-    ) -> None:
+    def __init__(self, hub: Hub, socket: WebSocket, cameras: list[str], allowed: Callable[[], bool]) -> None:
         self._hub = hub
         self._socket = socket
-        self._labels = labels
         self._allowed = allowed
         self._paused = False
         self._views = {name: _CameraView() for name in cameras}
@@ -62,7 +59,7 @@ class Viewer:
                 raise result
 
     async def _send(self) -> None:
-        hub, tick, stats_count = self._hub, 0, 0
+        hub, tick, stats_count, labels_count = self._hub, 0, 0, 0
         count = hub.event_count
         await self._send_json(hub.hello())
         while not hub.stopping:
@@ -75,11 +72,14 @@ class Viewer:
                     return
                 stats_count = hub.stats_count
                 await self._send_json(hub.stats_message)
+            if labels_count != hub.labels_count:
+                labels_count = hub.labels_count
+                await self._send_json(hub.labels_message)
             for name, view in self._views.items():
                 seen = hub.newest(name)
                 if seen is not None and view.wants(seen, self._paused):
                     view.sent(seen)
-                    await self._socket.send_bytes(await hub.frame_message(seen, view.label))
+                    await self._socket.send_bytes(await hub.frame_message(seen, view.label, view.pinned))
             tick = await hub.tick(tick)
         await self._socket.close(_GOING_AWAY)
 
@@ -95,7 +95,9 @@ class Viewer:
                 return
             if request.kind == "pause":
                 self._paused = request.on
-            elif request.camera not in self._views or request.label not in self._labels | {None}:
+            elif request.kind == "pin" and request.camera in self._views:
+                self._views[request.camera].pinned = request.label  # which may be yet to come
+            elif request.camera not in self._views or not self._hub.knows(request.label):
                 await self._socket.close(_POLICY_VIOLATION, "unknown camera or label")
                 return
             elif request.kind == "map":
@@ -110,6 +112,7 @@ class _CameraView:
     def __init__(self) -> None:
         self.waiting = False
         self.label: str | None = None
+        self.pinned: str | None = None
         self._again = False
         self._last: Observation | None = None
         self._not_before = 0.0
@@ -128,10 +131,9 @@ class _CameraView:
         self.label = label
 
 
-def make_router(hub: Hub, cameras: list[str], labels: list[str], guard: Guard) -> APIRouter:
+def make_router(hub: Hub, cameras: list[str], guard: Guard) -> APIRouter:
     """The route ``/v1/live``."""
     router = APIRouter()
-    known = frozenset(labels)
 
     @router.websocket("/v1/live")
     async def live(socket: WebSocket) -> None:
@@ -141,7 +143,7 @@ def make_router(hub: Hub, cameras: list[str], labels: list[str], guard: Guard) -
             return
         hub.viewers += 1
         try:
-            await Viewer(hub, socket, cameras, known, lambda: guard.judge(socket.scope) is None).run()
+            await Viewer(hub, socket, cameras, lambda: guard.judge(socket.scope) is None).run()
         finally:
             hub.viewers -= 1
 

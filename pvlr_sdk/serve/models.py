@@ -121,6 +121,73 @@ class SettingsChange(BaseModel):
     )
 
 
+class ExampleChoice(BaseModel):
+    """The newest frame of a camera as an example of a label."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    camera: str = Field(max_length=64, examples=["door"])
+    label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
+    shows: bool = Field(alias="is", description="whether the frame shows the label", examples=[True])
+
+
+class ExampleModel(BaseModel):
+    """A frame that was picked for a label, and the label's score then; null: there was no such label."""
+
+    camera: Text
+    time: Moment
+    shows: bool = Field(serialization_alias="is")
+    score: Score | None
+
+
+class ExamplesModel(BaseModel):
+    """The examples of a label, in the order in which they were picked. Another plan begins without any."""
+
+    label: Text
+    positives: int = Field(description="frames that show it")
+    negatives: int = Field(description="frames that do not")
+    taught: bool = Field(description="whether the label bank has it from teaching, so that it can be forgotten")
+    bank_file: Text | None = Field(
+        description="name of the file that keeps taught labels; null: they hold until the end"
+    )
+    examples: list[ExampleModel]
+
+
+class TeachRequest(BaseModel):
+    """Which label to learn from its examples."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
+    replace: bool = Field(default=False, description="also if the label bank has it, other than from this server")
+
+
+class MistakeModel(BaseModel):
+    """An example that cross-validation gets wrong."""
+
+    example: Text = Field(description="camera and time")
+    kind: Literal["missed", "added"]
+    score: Score
+
+
+class TaughtModel(BaseModel):
+    """What was learned. Measures are in percent, by cross-validation; null: there are too few examples."""
+
+    label: Text
+    positives: int
+    negatives: int
+    threshold: Score = Field(description="of the operating point f1")
+    precise_threshold: Score = Field(description="of the operating point precise")
+    precision: float | None
+    recall: float | None
+    average_precision: float | None
+    mistakes: list[MistakeModel] = Field(description="the worst first")
+    labels: list[Text] = Field(description="all labels in use")
+    bank_file: Text | None = Field(
+        description="name of the file that keeps taught labels; null: they hold until the end"
+    )
+
+
 class EventModel(BaseModel):
     """A label appeared at a camera, or disappeared. docs/events.md describes the fields."""
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import anyio
 from fastapi import APIRouter, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from ..bundle.catalogue import is_model
 from ..errors import OptionError
@@ -18,7 +16,7 @@ from ..site.deployment import Deployment
 from .audit import Audit
 from .models import PlanChange, PlanModel
 from .problems import responses
-from .uploads import read_body
+from .uploads import read_json
 
 _MAX_BYTES, _SECONDS = 10_000, 5.0
 _PATIENCE = 40.0
@@ -66,13 +64,7 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
     async def reload(request: Request, response: Response) -> PlanModel:
         """Put another plan in use, without a pause: it is loaded beside the running one, tested, and compared with it
         on live frames. It returns to the running one if it fails."""
-        body = await read_body(request, _MAX_BYTES, _SECONDS)
-        try:
-            wanted = PlanChange.model_validate_json(body) if body.strip() else PlanChange()
-        except ValidationError as error:
-            raise RequestValidationError(
-                [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-            ) from None
+        wanted = await read_json(request, PlanChange, _MAX_BYTES, _SECONDS, empty=True)
         source = wanted.plan
         if source is None:
             call = partial(deployment.reload, sequential=wanted.sequential)

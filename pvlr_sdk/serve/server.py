@@ -23,6 +23,7 @@ from .connections import Connections
 from .hub import Hub
 from .settings import ServeSettings
 from .tagging import UploadTagger
+from .teacher import Teacher
 from .tuning import Tuning
 
 _PROBES = 32
@@ -63,14 +64,15 @@ class WebServer:
             if settings.probe_port is not None:
                 probes = opened.enter_context(_bind(settings, settings.probe_port, _PROBES))
             self._hub = Hub(tagger, site)
-            tuning = Tuning(tagger, site, settings.site_file)
+            tuning = Tuning(tagger, site, settings.site_file, settings.bank_file)
             self._deployment = deployment or Deployment(
                 tagger, site, settings.site_file, site.config.deploy if site else None
             )
             self._uploads = UploadTagger(tagger, site, settings, tuning, self._deployment)
+            teacher = Teacher(tagger, site, tuning, self._deployment, settings.bank_file)
             guard = Guard(settings, Audit(settings.audit_log))
             self._deployment.on_undone = lambda reason: guard.audit.record("rollback", "ok", reason=reason)
-            app = create_app(tagger, site, guard, self._hub, self._uploads, tuning, self._deployment)
+            app = create_app(tagger, site, guard, self._hub, self._uploads, tuning, self._deployment, teacher)
             self._listening = [main]
             self._servers = [uvicorn.Server(_config(app, main, tls))]
             if probes:

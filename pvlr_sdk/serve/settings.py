@@ -37,6 +37,7 @@ class ServeSettings:
         max_pixels: maximum number of pixels of an uploaded image.
         timeout: seconds for an upload to arrive, and again for tagging it.
         site_file: the configuration that keeps thresholds and labels set on the page; None: they hold until the end.
+        bank_file: the label bank that keeps labels taught on the page; None: they hold until the end.
 
     Raises:
         OptionError: the token is missing or too short, the token file or a name is invalid, or one of the TLS files is
@@ -58,6 +59,7 @@ class ServeSettings:
     max_pixels: int = 40_000_000
     timeout: float = 10.0
     site_file: Path | None = None
+    bank_file: Path | None = None
 
     def __post_init__(self) -> None:
         if self.token is None and self.token_file is None and not is_loopback(self.host):

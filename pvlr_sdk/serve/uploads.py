@@ -1,11 +1,13 @@
-"""Reads an uploaded image within limits of bytes and time, and decodes it within a limit of pixels."""
+"""Reads the bodies of requests within limits of bytes and time; decodes images within a limit of pixels."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import anyio
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -16,6 +18,7 @@ from ..frames.frames import Frame
 from ..isolation import Decoders
 from .problems import ProblemError
 
+Json = TypeVar("Json", bound=BaseModel)
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp")
 FORM = "multipart/form-data"
 _ANY = "application/octet-stream"
@@ -79,6 +82,22 @@ async def read_body(
     if limit.cancelled_caught:
         raise ProblemError(408, f"The body did not arrive within {seconds:g} s.", Connection="close")
     return bytes(body)
+
+
+async def read_json(
+    request: Request, model: type[Json], max_bytes: int, seconds: float, *, empty: bool = False
+) -> Json:
+    """The body of a request as a model; ``empty``: it may be empty. Raises what :func:`read_body` does, and
+    RequestValidationError."""
+    body = await read_body(request, max_bytes, seconds)
+    if empty and not body.strip():
+        return model()
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        ) from None
 
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None) -> Frame:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
@@ -16,6 +16,7 @@ from ..escape import sensor_ids, topic_level
 from ..events import Event
 from .settings import ConfigPath, EventWorker, SpooledSettings, revealed
 from .spool import SpooledWorker
+from .worker import Sink
 
 _KEEP_ALIVE = 30
 """Seconds; a broker that is silent for 1.5 times as long is gone."""
@@ -65,7 +66,7 @@ class MqttSettings(SpooledSettings):
         return _address(self.url)
 
 
-class MqttSink:
+class MqttSink(Sink[Event]):
     """Publishes each event with QoS 1, one at a time, so that their order survives any number of reconnects.
 
     The broker receives an event twice only if this process ends between the publication and its acknowledgement. It
@@ -78,18 +79,13 @@ class MqttSink:
 
     def __init__(self, settings: MqttSettings, labels: Mapping[str, Sequence[str]] | None = None) -> None:
         host, port = settings.address()
-        announced = (labels if settings.discovery else None) or {}
         self.name = f"mqtt {host}:{port}"
         self._settings = settings
         self._status = f"{settings.prefix}/status"
-        self._announcements = _announcements(settings.prefix, self._status, announced)
-        self._topics = {
-            (camera, label): topic
-            for camera, names in announced.items()
-            for label, topic in _state_topics(settings.prefix, camera, names).items()
-        }
-        self._states = dict.fromkeys(self._topics.values(), "OFF")
-        self._states_lock = threading.Lock()
+        self._sensors = self._make_sensors(labels or {})
+        self._states = dict.fromkeys(self._sensors, "OFF")
+        self._removed: set[str] = set()  # topics whose retained messages the broker must not keep
+        self._sensors_lock = threading.Lock()
         self._connected = threading.Event()
         self._refusal = _AWAY
         self._in_flight: tuple[Event | None, set[int]] = (None, set())
@@ -124,6 +120,18 @@ class MqttSink:
             self._acknowledged -= waiting
         self._in_flight = (None, set())
 
+    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
+        """Announce the sensors of these labels and remove all others, now or as soon as the broker is back."""
+        sensors = self._make_sensors(labels)
+        with self._sensors_lock:
+            if sensors == self._sensors:
+                return
+            self._removed = (self._removed | _topics(self._sensors)) - _topics(sensors)
+            self._sensors = sensors
+            self._states = {key: self._states.get(key, "OFF") for key in sensors}
+            if self._connected.is_set():
+                self._introduce(self._client)
+
     def close(self) -> None:
         """Publish ``offline``, if the broker is there, and disconnect."""
         if self._connected.is_set():
@@ -136,12 +144,23 @@ class MqttSink:
     def _publish(self, item: Event) -> set[int]:
         topic = f"{self._settings.prefix}/{topic_level(item.camera)}/events"
         published = {self._client.publish(topic, item.to_json(), qos=1).mid}
-        state = self._topics.get((item.camera, item.label))
-        if state is not None:
-            with self._states_lock:
-                self._states[state] = item.state.upper()
-                published.add(self._client.publish(state, self._states[state], qos=1, retain=True).mid)
+        with self._sensors_lock:
+            sensor = self._sensors.get((item.camera, item.label))
+            if sensor is not None:
+                state = self._states[item.camera, item.label] = item.state.upper()
+                published.add(self._client.publish(sensor.state_topic, state, qos=1, retain=True).mid)
         return published
+
+    def _make_sensors(self, labels: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], _Sensor]:
+        return _sensors(self._settings.prefix, self._status, labels) if self._settings.discovery else {}
+
+    def _introduce(self, client: Any) -> None:
+        """Publish all sensors and their states; needs the lock. With QoS 0, as after a connection."""
+        for topic in self._removed:
+            client.publish(topic, "", retain=True)
+        for key, sensor in self._sensors.items():
+            client.publish(sensor.topic, sensor.config, retain=True)
+            client.publish(sensor.state_topic, self._states[key], retain=True)
 
     # Called by paho's thread. Messages after a connection have QoS 0: they are repeated with the next one anyway, and
     # must not pile up behind an unstable connection.
@@ -152,12 +171,9 @@ class MqttSink:
             return
         self._refusal = _AWAY
         client.publish(self._status, "online", retain=True)
-        for topic, payload in self._announcements.items():
-            client.publish(topic, payload, retain=True)
-        with self._states_lock:
-            for topic, state in self._states.items():
-                client.publish(topic, state, retain=True)
-        self._connected.set()
+        with self._sensors_lock:
+            self._introduce(client)
+            self._connected.set()
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._connected.clear()
@@ -212,28 +228,35 @@ def _address(url: str) -> tuple[str, int]:
     return host, port or (8883 if split.scheme == "mqtts" else 1883)
 
 
-def _state_topics(prefix: str, camera: str, labels: Sequence[str]) -> dict[str, str]:
-    """For each label the topic of its retained state, ``ON`` or ``OFF``."""
-    return {
-        label: f"{prefix}/{topic_level(camera)}/{identifier}/state" for label, identifier in sensor_ids(labels).items()
-    }
+class _Sensor(NamedTuple):
+    """A binary sensor of Home Assistant: two topics with retained messages, its configuration and its state."""
+
+    topic: str
+    config: str
+    state_topic: str
 
 
-def _announcements(prefix: str, status: str, labels: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The retained messages, topic to payload, that announce the sensors of ``labels`` to Home Assistant."""
-    messages = {}
+def _sensors(prefix: str, status: str, labels: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], _Sensor]:
+    """The sensors of the labels of each camera, by camera and label."""
+    found = {}
     for camera, names in labels.items():
         (node,) = sensor_ids([f"{prefix}_{camera}"]).values()
-        identifiers, states = sensor_ids(names), _state_topics(prefix, camera, names)
+        identifiers = sensor_ids(names)
         for label in names:
-            messages[f"homeassistant/binary_sensor/{node}/{identifiers[label]}/config"] = json.dumps(
-                {
-                    "name": label,
-                    "unique_id": f"{node}_{identifiers[label]}",
-                    "state_topic": states[label],
-                    "availability_topic": status,
-                    "device": {"identifiers": [node], "name": camera, "manufacturer": "pvlr_sdk"},
-                    "origin": {"name": "pvlr_sdk", "sw_version": __version__},
-                }
-            )
-    return messages
+            identifier = identifiers[label]
+            state_topic = f"{prefix}/{topic_level(camera)}/{identifier}/state"
+            config = {
+                "name": label,
+                "unique_id": f"{node}_{identifier}",
+                "state_topic": state_topic,
+                "availability_topic": status,
+                "device": {"identifiers": [node], "name": camera, "manufacturer": "pvlr_sdk"},
+                "origin": {"name": "pvlr_sdk", "sw_version": __version__},
+            }
+            topic = f"homeassistant/binary_sensor/{node}/{identifier}/config"
+            found[camera, label] = _Sensor(topic, json.dumps(config), state_topic)
+    return found
+
+
+def _topics(sensors: Mapping[tuple[str, str], _Sensor]) -> set[str]:
+    return {topic for sensor in sensors.values() for topic in (sensor.topic, sensor.state_topic)}

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 
 from ..events import Event
 from .queues import DiskQueue
@@ -150,6 +151,10 @@ class SpooledWorker:
     def submit(self, item: Event) -> None:
         """Queue an event; never waits for the disk or the sink."""
         self._spool.put(item)
+
+    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
+        """Tell the sink which labels each camera can report from now on."""
+        self._delivery.announce(labels)
 
     def stats(self) -> SinkStats:
         """A snapshot of the counters; ``waiting`` counts events in memory and on disk."""

@@ -11,7 +11,7 @@ from ..events import Event, rfc3339
 from .disk import closed_on_error, create_file, output_errors
 from .queues import MemoryQueue
 from .settings import ConfigPath, EventSinkSettings, EventWorker
-from .worker import SinkWorker
+from .worker import Sink, SinkWorker
 
 _EXPECTED = "an SQLite file to write events to"
 _TABLE = """
@@ -48,7 +48,7 @@ class SqliteSettings(EventSinkSettings):
         return SinkWorker(SqliteSink(self.path), MemoryQueue[Event]())
 
 
-class SqliteSink:
+class SqliteSink(Sink[Event]):
     """Keeps one row per event in the table ``events``: inserted when it begins, completed when it ends.
 
     ``end_time``, ``duration`` and ``reason`` are NULL while an event is on, and stay NULL if the process is killed.

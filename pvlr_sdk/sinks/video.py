@@ -15,7 +15,7 @@ from ..escape import file_name
 from .disk import FOLDER_MODE, Retention, output_errors
 from .queues import MemoryQueue
 from .settings import ConfigPath, FrameSinkSettings, Positive
-from .worker import SinkWorker
+from .worker import Sink, SinkWorker
 
 if TYPE_CHECKING:
     from ..stream import Observation
@@ -46,7 +46,7 @@ class VideoSettings(FrameSinkSettings):
         return SinkWorker(sink, MemoryQueue(_FRAMES_WAITING), retry=False)
 
 
-class VideoSink:
+class VideoSink(Sink["Observation"]):
     """Writes the frames with their tags drawn on them to ``FOLDER/2026-01-31T120000.000Z.mkv``, a new file every few
     minutes and whenever the frame size changes.
 

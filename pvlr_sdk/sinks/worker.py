@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -37,6 +37,10 @@ class Sink(Protocol[T_contra]):
             BrokenPipeError: never possible again.
             Exception: this item cannot be delivered; the next one may be.
         """
+
+    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
+        """From now on each camera can report these labels. Called from any thread; must not wait."""
+        return
 
     def close(self) -> None:
         """Finish. Also called from another thread while ``write`` hangs, to make it return."""
@@ -94,6 +98,10 @@ class SinkWorker(Generic[T]):
     def submit(self, item: T) -> None:
         """Queue an item; never waits for the sink."""
         self._queue.put(item)
+
+    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
+        """Tell the sink which labels each camera can report from now on."""
+        self._sink.announce(labels)
 
     def stats(self) -> SinkStats:
         """A snapshot of the counters."""

@@ -158,7 +158,8 @@ class DeployConfig(Section):
 class SiteConfig(Section):
     """A whole site. ``plan`` defaults to the bundled model; a camera may be just its URI.
 
-    ``operating_point`` selects the thresholds of the plan, which those of ``events`` replace.
+    ``bank``: a label bank that an open plan uses instead of its own. ``operating_point`` selects the thresholds of the
+    plan, which those of ``events`` replace.
 
     ``previous_plan`` is written by ``pvlr deploy``: what a rollback returns to. ``allow_unsigned``: load a TensorRT
     plan, which is code, without a verified signature; False: only if ``PVLR_ALLOW_UNSIGNED`` is 1. ``trust``: refuse a
@@ -167,6 +168,7 @@ class SiteConfig(Section):
 
     plan: ConfigPath | None = None
     previous_plan: ConfigPath | None = None
+    bank: ConfigPath | None = None
     device: str = "auto"
     precision: str | None = None
     threads: Annotated[int, Field(ge=1, le=1024), BeforeValidator(_no_switch)] | None = None

@@ -7,37 +7,24 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from .. import errors
 from ..bundle.bundle import Bundle
 from ..bundle.catalogue import find_plan
+from ..bundle.labels import LabelBank
 from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
 from .factory import make_detectors
-from .loading import Commit, accept, beside, in_turn
+from .loading import Commit, accept, beside, in_turn, load
 from .place import Place, fingerprint, in_progress
 from .site import Site
-from .trial import Probation, Trial
+from .trial import Probation, State, Status, Trial
 
 _log = logging.getLogger(__name__)
-
 _LOOK, _PATIENCE = 0.25, 2.0
-State: TypeAlias = Literal["in use", "loading", "probation"]
-
-
-@dataclass(frozen=True)
-class Status:
-    """The plan in use. ``reason``: why the last change was refused or undone; empty if it was not."""
-
-    model: str
-    plan: str
-    state: State
-    reason: str
-    trial: Trial | None
 
 
 class Deployment:
@@ -72,9 +59,8 @@ class Deployment:
         self._trial: Trial | None = None
         self._running = fingerprint(Path(str(tagger.info.get("plan", ""))))
         self._text: Any = None
-        if self._place:
-            with suppress(errors.ConfigError):  # an invalid file is reported by the first change
-                self._text = self._place.texts()[0]
+        with suppress(errors.ConfigError):  # an invalid file is reported by the first change
+            self._text = self._place.texts()[0] if self._place else None
         self._previous: Path | None = None
         self.on_undone: Callable[[str], None] = lambda reason: None
         """Called with the reason when the previous plan has returned by itself."""
@@ -143,12 +129,27 @@ class Deployment:
             elif self._place and previous:
                 text = self._place.text_of(previous)
             if previous is None:
-                raise errors.DeployError(
-                    "rollback", expected="a previous plan", got="none", hint="Deploy the plan that you want."
-                )
+                hint = "Deploy the plan that you want."
+                raise errors.DeployError("rollback", expected="a previous plan", got="none", hint=hint)
             plan = find_plan(previous)
             self._check_new(plan)
             return self._change(plan, text, self._text, back=True)
+
+    def set_labels(self, bank: LabelBank) -> None:
+        """Use another label bank from the next frame on. Plans that are deployed later get it, too.
+
+        Raises:
+            DeployError: a change of the plan is in progress, or its probation.
+            BundleError, UnknownLabelError, OptionError: as for :meth:`Site.set_labels`; nothing is changed then.
+        """
+        if self._loading or not self._busy.acquire(timeout=_PATIENCE):
+            raise in_progress("labels")
+        try:
+            if self._probation:  # the plan that may return has the labels before
+                raise in_progress("labels")
+            (self._site or self._tagger).set_labels(bank)
+        finally:
+            self._busy.release()
 
     def observe(self, result: TagResult) -> None:
         """Count a result: its time shows whether a plan on probation is slower."""
@@ -188,9 +189,8 @@ class Deployment:
 
     def _check_new(self, plan: Path) -> None:
         if self._running and fingerprint(plan) == self._running:
-            raise errors.DeployError(
-                str(plan), expected="another plan than the one in use", got="the same", hint="There is nothing to do."
-            )
+            expected, hint = "another plan than the one in use", "There is nothing to do."
+            raise errors.DeployError(str(plan), expected=expected, got="the same", hint=hint)
 
     def _change(
         self,
@@ -267,7 +267,7 @@ class Deployment:
                     accept(self._tagger, before)
                 else:
                     with self._tagger.suspended():
-                        self._exchange(self._tagger.load(before, allow_rollback=True))
+                        self._exchange(load(self._tagger, before, True))
             except errors.PvlrError as error:
                 _log.error("the previous plan cannot return: %s", error)
                 self._reason = f"{reason}; the previous plan cannot return: {error}"

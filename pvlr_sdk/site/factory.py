@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from ..bundle.labels import LabelBank
 from ..errors import OptionError
 from ..events import EventDetector, EventSettings
 from ..sources.opening import check_installed
@@ -35,8 +37,8 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
 
 
 def make_tagger(config: SiteConfig) -> Tagger:
-    """The tagger. Raises what :class:`Tagger` raises."""
-    return Tagger(
+    """The tagger. Raises what :class:`Tagger` and :func:`use_bank` raise."""
+    tagger = Tagger(
         config.plan,
         operating_point=config.operating_point,
         device=config.device,
@@ -45,6 +47,23 @@ def make_tagger(config: SiteConfig) -> Tagger:
         trust=config.trust,
         allow_unsigned=config.allow_unsigned or None,
     )
+    return use_bank(tagger, config.bank)
+
+
+def use_bank(tagger: Tagger, path: Path | None) -> Tagger:
+    """Let a tagger use the label bank of a file; None: that of its plan.
+
+    Raises:
+        BackendError: the plan is closed.
+        LabelBankError: the file is not a label bank, or one of another model. In each case the tagger is closed.
+    """
+    if path is not None:
+        try:
+            tagger.set_labels(LabelBank.load(path))
+        except BaseException:
+            tagger.close()
+            raise
+    return tagger
 
 
 def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetector]:

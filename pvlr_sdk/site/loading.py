@@ -26,16 +26,35 @@ Commit: TypeAlias = Callable[[Tagger, Trial], None]
 """Judges the new plan by its trial, and exchanges it for the running one; an exception keeps that."""
 
 
-def beside(tagger: Tagger, site: Site | None, plan: Path, commit: Commit, back: bool) -> tuple[Trial, Tagger]:
-    """Load a plan while the running one goes on. Returns the trial, and a tagger with the plan that was replaced.
+def load(tagger: Tagger, plan: Path, back: bool) -> Tagger:
+    """Load a plan with the options of a tagger, and with its label bank if that is not the one of its own plan.
 
     ``back``: the plan was in use, so its version may be lower.
 
     Raises:
-        DeployError: it has other labels.
-        BundleError: it cannot be loaded. What ``commit`` raises passes, too.
+        DeployError: it cannot use the label bank.
+        BundleError: it cannot be loaded.
     """
-    candidate = tagger.load(plan, allow_rollback=back)
+    loaded = tagger.load(plan, allow_rollback=back)
+    if tagger.info["bank"] != tagger.info["own_bank"]:
+        try:
+            loaded.set_labels(tagger.label_bank)
+        except errors.BundleError as error:
+            loaded.close()
+            hint = "Deploy an open plan of the same model, or set plan: and bank: in the site file and restart."
+            expected = f"a plan that can use the label bank in use ({error.expected})"
+            raise errors.DeployError(str(plan), expected=expected, got=error.got, hint=hint) from None
+    return loaded
+
+
+def beside(tagger: Tagger, site: Site | None, plan: Path, commit: Commit, back: bool) -> tuple[Trial, Tagger]:
+    """Load a plan while the running one goes on. Returns the trial, and a tagger with the plan that was replaced.
+
+    Raises:
+        DeployError: it has other labels.
+        BundleError: as for :func:`load`. What ``commit`` raises passes, too.
+    """
+    candidate = load(tagger, plan, back)
     try:
         _check_labels(tagger, candidate, plan)
         before, after = [], []
@@ -68,7 +87,7 @@ def in_turn(tagger: Tagger, site: Site | None, plan: Path, running: Path, commit
     with tagger.suspended():
         candidate = None
         try:
-            candidate = tagger.load(plan, allow_rollback=back)
+            candidate = load(tagger, plan, back)
             _check_labels(tagger, candidate, plan)
             after = [candidate.predict(pixels, color=color) for pixels, color in frames]
             trial = Trial.of(before, after, live=live)
@@ -78,7 +97,7 @@ def in_turn(tagger: Tagger, site: Site | None, plan: Path, running: Path, commit
             if candidate is not None:
                 candidate.close()
             failure = error.with_traceback(None)  # which would keep the new plan in memory
-        tagger.exchange(tagger.load(running, allow_rollback=True))
+        tagger.exchange(load(tagger, running, True))
     raise failure
 
 

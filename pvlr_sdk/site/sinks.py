@@ -61,6 +61,11 @@ class SinkSet:
         """Whether there are sinks of events, and the readers of all of them are gone."""
         return bool(self._events) and all(sink.dead for sink in self._events) and not self._subscribers
 
+    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
+        """Tell the sinks of events which labels each camera can report from now on."""
+        for sink in self._events:
+            sink.announce(labels)
+
     def submit(self, event: Event) -> None:
         """Pass an event to every sink and subscriber."""
         with self._lock:

@@ -10,15 +10,14 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..bundle.labels import LabelBank
 from ..errors import BundleError, PvlrError
 from ..events import Event
-from ..sources import CapturedFrame, parse_uri
+from ..sources import parse_uri
 from ..sources.uri import PathUri
 from ..stream import CameraChange, Observation, Stream
 from ..tagger import Tagger
+from .clock import Clock
 from .config import EventsConfig, SiteConfig
 from .factory import event_settings, make_cameras, make_detectors, make_tagger
 from .sinks import SinkSet
@@ -27,36 +26,6 @@ _REMEMBERED = 1000
 """Number of events that :meth:`Site.events` can return."""
 _HUNG = 30.0
 """Seconds without a result from a live camera after which the site is unhealthy."""
-
-
-class Clock:
-    """Monotonic and wall time of a camera's frames: the machine's, or the file's own.
-
-    Args:
-        media: take the times from the file, which is read faster or slower than it was recorded. They start when its
-            first frame is read, and continue when the file is restarted.
-    """
-
-    def __init__(self, *, media: bool) -> None:
-        self._media = media
-        self._base: float | None = None
-        self._wall = 0.0
-        self._last = 0.0
-
-    def read(self, frame: CapturedFrame) -> tuple[float, float]:
-        """Monotonic and wall time of a frame, in seconds."""
-        if not self._media or frame.source_time is None:
-            return frame.captured, frame.wall
-        if self._base is None:
-            self._base, self._wall = frame.captured - frame.source_time, frame.wall - frame.captured
-        elif self._base + frame.source_time < self._last:
-            self._base = self._last - frame.source_time
-        self._last = self._base + frame.source_time
-        return self._last, self._last + self._wall
-
-    def now(self) -> float:
-        """The camera's current monotonic time."""
-        return time.monotonic() if self._base is None else self._last
 
 
 class Site:
@@ -155,13 +124,10 @@ class Site:
         """
         return self._latest.get(camera)
 
-    def watched(self, camera: str) -> dict[str, float]:
-        """The labels that a camera can report, each with the threshold of its smoothed score."""
-        return self._detectors[camera].thresholds
-
-    def smoothed(self, camera: str) -> NDArray[np.float64]:
-        """(C,), the scores of a camera that its events are made from, up to its newest frame; zeros before that."""
-        return self._detectors[camera].scores
+    def levels(self, camera: str) -> dict[str, tuple[float, float]]:
+        """The labels that a camera can report, each with its smoothed score, from which its events are made, up to the
+        newest frame (0 before the first), and the threshold of that score."""
+        return self._detectors[camera].levels
 
     def configure(self, events: EventsConfig) -> None:
         """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
@@ -170,15 +136,34 @@ class Site:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
         with self._configuring:
-            labels, thresholds, before = self._tagger.labels, self._tagger.thresholds, self._config.events
-            try:
-                for name, detector in self._detectors.items():
-                    detector.configure(event_settings(events, self._config.cameras[name], labels), thresholds)
-            except PvlrError:
-                for name, detector in self._detectors.items():
-                    detector.configure(event_settings(before, self._config.cameras[name], labels))
-                raise
+            labels, thresholds = self._tagger.labels, self._tagger.thresholds
+            rules = {
+                name: detector.prepare(event_settings(events, self._config.cameras[name], labels), thresholds, labels)
+                for name, detector in self._detectors.items()
+            }
+            self._sinks.announce({name: new.labels for name, new in rules.items()})
+            for name, detector in self._detectors.items():
+                detector.use(rules[name])
             self._config = self._config.model_copy(update={"events": events})
+
+    def set_labels(self, bank: LabelBank) -> None:
+        """Use another label bank, between two frames; only for an open plan, see :meth:`Tagger.set_labels`.
+
+        Events of labels that stay continue, those of labels that are gone end.
+
+        Raises:
+            BackendError, LabelBankError: the plan is closed, or cannot use the bank.
+            UnknownLabelError, OptionError: the configuration names a label that is gone, or has a lower threshold above
+                the new upper one. In each case nothing is changed.
+        """
+        with self._configuring, self.between_frames():
+            before = self._tagger.label_bank
+            self._tagger.set_labels(bank)
+            try:
+                self.configure(self._config.events)
+            except PvlrError:
+                self._tagger.set_labels(before)
+                raise
 
     def exchange(self, other: Tagger) -> None:
         """Exchange the plan with that of another tagger with the same labels, between two frames; events continue.
@@ -189,7 +174,7 @@ class Site:
         with self._configuring:
             make_detectors(self._config, other)
             self._tagger.exchange(other)
-            self.configure(self._config.events.model_copy())
+            self.configure(self._config.events)
 
     def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
         """The newest events, oldest first: at most ``limit`` of the last thousand.
@@ -245,7 +230,8 @@ class Site:
         self._latest[name] = seen
         for callback in self._observers:
             callback(seen)
-        events = self._detectors[name].update(*self._clocks[name].read(frame), seen.result.scores)
+        monotonic, wall = self._clocks[name].read(frame)
+        events = self._detectors[name].update(monotonic, wall, seen.result.scores, seen.result.labels)
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])
         self._sinks.submit_frame(seen)
 

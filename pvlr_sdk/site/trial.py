@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from .. import errors
 from ..result import TagResult
@@ -62,6 +62,20 @@ class Trial:
                 got=f"{100 * self.agreement:.0f} %",
                 hint="The running plan stays. Check the plan, or lower deploy: min_agreement in the site file.",
             )
+
+
+State: TypeAlias = Literal["in use", "loading", "probation"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The plan in use. ``reason``: why the last change was refused or undone; empty if it was not."""
+
+    model: str
+    plan: str
+    state: State
+    reason: str
+    trial: Trial | None
 
 
 def too_slow(before: float, after: float, limit: float) -> bool:

@@ -135,7 +135,7 @@ def test_mqtt_announces_a_sensor_for_each_label() -> None:
     settings = MqttSettings(url="mqtt://127.0.0.1:1", discovery=True)
     sink = MqttSink(settings, {"door": labels})
     sink.close()
-    announced = [json.loads(text) for text in sink._announcements.values()]
+    announced = [json.loads(sensor.config) for sensor in sink._sensors.values()]
     assert [one["name"] for one in announced] == labels
     for key in ("unique_id", "state_topic"):
         assert len({one[key] for one in announced}) == len(labels)

@@ -109,11 +109,12 @@ def test_a_site_uses_the_precise_thresholds_unless_it_sets_its_own(two_points: P
         config = SiteConfig.parse(raw, source="test")
         with make_tagger(config) as tagger:
             on = event_settings(config.events, config.cameras["door"], tagger.labels).on
-            assert make_detectors(config, tagger)["door"].thresholds == {
-                label: pytest.approx(on.get(label, threshold))
+            levels = make_detectors(config, tagger)["door"].levels
+            assert levels == {
+                label: (0, pytest.approx(on.get(label, threshold)))
                 for label, threshold in zip(tagger.labels, tagger.thresholds, strict=True)
             }
-            return [*make_detectors(config, tagger)["door"].thresholds.values()]
+            return [threshold for _, threshold in levels.values()]
 
     assert deployed() == deployed(operating_point="precise") == pytest.approx(PRECISE)
     assert deployed(operating_point="f1") == pytest.approx(F1)

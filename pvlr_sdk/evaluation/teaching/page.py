@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ...drawing import thumbnail
 from ...escape import html
-from .teach import LabelReport, Mistake, Teaching
+from .learn import LabelReport, Mistake
+from .teach import Teaching
 
 _MOST = 60
 """Pictures of a label."""

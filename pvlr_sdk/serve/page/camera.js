@@ -3,16 +3,16 @@ import { Canvas, unpackMap } from "./canvas.js";
 import { Chart } from "./charts.js";
 import { duration, el, percent } from "./dom.js";
 import { Tags } from "./tags.js";
+import { TeachPanel } from "./teach.js";
 
 const ROWS = 5;
 const DESCRIBE = 2000;
 
 export class CameraCard {
-  /** `requestMap(label or null)` requests the attention map of a label with each frame. */
-  constructor({ name, uri, region }, labels, requestMap) {
+  /** `request(kind, label or null)` requests the attention map (`map`) or the score (`pin`) of a label with each frame. */
+  constructor({ name, uri, region }, request) {
     this.name = name;
-    this.labels = labels;
-    this.requestMap = requestMap;
+    this.request = request;
     this.state = "";
     this.described = 0;
     this.canvas = el("canvas", { role: "img", "aria-label": `${name}: no frame yet`, width: 640, height: 360 });
@@ -22,6 +22,7 @@ export class CameraCard {
     this.chip = el("span", { class: "chip" }, "starting");
     this.facts = el("p", { class: "facts" });
     this.tags = new Tags(ROWS, (label) => this.choose(label));
+    this.teach = new TeachPanel(name, (label) => this.pin(label));
     this.ages = new Chart("Age of the results", [
       { name: "slowest", css: "slow" },
       { name: "median", css: "quick", fill: true },
@@ -36,6 +37,7 @@ export class CameraCard {
       el("div", { class: "view" }, this.canvas, this.notice, this.caption),
       el("div", { class: "bar" }, el("h2", { title: uri }, name), this.chip),
       this.tags.element,
+      this.teach.element,
       el("div", { class: "charts" }, this.ages.element, this.frames.element),
       this.facts,
     );
@@ -48,9 +50,8 @@ export class CameraCard {
     image.close();
     this.canvas.dataset.map = map ? header.map.label : "";
     this.canvas.dataset.time = header.time;
-    const tags = header.tags.map(([label, score, threshold]) => [this.labels[label], score, threshold]);
-    this.tags.show(tags);
-    this.describe(tags);
+    this.tags.show(header.tags);
+    this.describe(header.tags);
   }
 
   /** A text alternative for screen readers, updated every two seconds. */
@@ -65,7 +66,12 @@ export class CameraCard {
   choose(label) {
     this.caption.hidden = label === null;
     this.caption.textContent = label === null ? "" : `where the model looks for ${label}`;
-    this.requestMap(label);
+    this.request("map", label);
+  }
+
+  pin(label) {
+    this.tags.pinned = label;
+    this.request("pin", label);
   }
 
   /** Shows the statistics; returns a message if the state has changed. */

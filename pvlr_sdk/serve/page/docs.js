@@ -54,7 +54,10 @@ function fields({ properties }) {
 
 function command(path, method, { requestBody }) {
   const form = requestBody?.content["multipart/form-data"];
-  const sent = form ? " -F file=@photo.jpg" : method === "put" ? ` -H 'Content-Type: application/json' -d '{"thresholds": {"person": 0.7}}'` : "";
+  const known = Object.entries(requestBody?.content["application/json"]?.schema.properties ?? {});
+  const values = known.map(([name, { examples }]) => [name, examples?.[0]]).filter(([, value]) => value != null);
+  const json = values.length ? ` -H 'Content-Type: application/json' -d '${JSON.stringify(Object.fromEntries(values))}'` : "";
+  const sent = form ? " -F file=@photo.jpg" : json;
   const token = secured ? ' -H "Authorization: Bearer $PVLR_TOKEN"' : "";
   return `curl${form || method === "get" ? "" : ` -X ${method.toUpperCase()}`}${token}${sent} '${location.origin}${path}'`;
 }

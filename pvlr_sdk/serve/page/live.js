@@ -2,7 +2,7 @@
 const LONGEST = 5000;
 
 export class Live {
-  /** `handlers`: hello, events, stats (messages), frame(header, jpeg) and state(text, good). */
+  /** `handlers`: hello, labels, events, stats (messages), frame(header, jpeg) and state(text, good). */
   constructor(handlers) {
     this.handlers = handlers;
     this.failures = 0;

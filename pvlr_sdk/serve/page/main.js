@@ -17,17 +17,20 @@ const live = new Live({
     byId("version").textContent = `pvlr ${message.version}`;
     for (const id of ["events", "pause"]) byId(id).hidden = message.cameras.length === 0;
     byId("none").hidden = message.cameras.length > 0;
-    settings.load(message.cameras.length > 0);
     cards.clear();
     byId("cameras").replaceChildren();
     for (const camera of message.cameras) {
-      const card = new CameraCard(camera, message.labels, (label) => live.send({ kind: "map", camera: camera.name, label }));
+      const card = new CameraCard(camera, (kind, label) => live.send({ kind, camera: camera.name, label }));
       card.addHistory(message.history.times, message.history.cameras[camera.name]);
       cards.set(camera.name, card);
       byId("cameras").append(card.element);
     }
     events.begin(message.events, message.now, message.snapshots);
     tellPause();
+  },
+  labels(message) {
+    settings.load(cards.size > 0);
+    for (const card of cards.values()) card.teach.element.hidden = !message.open;
   },
   events(message) {
     events.add(message.events);

@@ -8,15 +8,17 @@ export class Tags {
     this.choose = choose;
     this.rows = [];
     this.chosen = null;
+    this.pinned = null;
     this.element = el("ul", { class: "tags", "aria-label": "Labels" });
     this.element.addEventListener("keydown", (event) => this.move(event));
   }
 
-  /** `tags`: `[label, score, threshold]`; the largest margins are shown, in this order. It stays while a label is chosen. */
+  /** `tags`: `[label, score, threshold]`; the largest margins are shown, in this order, and the pinned label. It stays while a label is chosen. */
   show(tags) {
     if (this.chosen === null || !this.rows.length) {
       const margin = ([, score, threshold]) => score - threshold;
-      this.order([...tags].sort((one, other) => margin(other) - margin(one)).map(([label]) => label).slice(0, this.count));
+      const labels = [...tags].sort((one, other) => margin(other) - margin(one)).map(([label]) => label);
+      this.order(labels.filter((label, place) => place < this.count || label === this.pinned));
     }
     const seen = new Map(tags.map((tag) => [tag[0], tag]));
     for (const row of this.rows) {

@@ -221,8 +221,38 @@ def test_other_settings_apply_from_the_next_frame_on():
     on, off = detector.update(1, WALL + 1, [0.8, 0.8])
     assert (on.label, on.state) == ("dog", "on")
     assert (off.label, off.state, off.reason, off.end) == ("car", "off", "label excluded", WALL + 1)
-    assert (detector.labels, detector.thresholds) == (["dog"], {"dog": 0.7})
-    assert detector.scores.tolist() == [0.8, 0.8]
+    assert (detector.labels, detector.levels) == (["dog"], {"dog": (0.8, 0.7)})
     with pytest.raises(errors.UnknownLabelError):
         detector.configure(EventSettings(labels=["cat"]))
     assert detector.labels == ["dog"]
+
+
+def test_other_labels_keep_the_events_of_those_that_stay():
+    settings = EventSettings(smoothing=0.5, min_duration=0)
+    detector = EventDetector("door", ["car", "dog"], [0.5, 0.5], settings)
+    car, dog = detector.update(0, WALL, [0.8, 0.9])
+    detector.configure(settings, [0.6, 0.3, 0.5], ["mug", "car", "pen"])
+    assert detector.levels == {"mug": (0.0, 0.6), "car": (0.8, 0.3), "pen": (0.0, 0.5)}
+    # A frame that was in progress has the scores of the labels before: they count for nothing.
+    assert detector.update(1, WALL + 1, [0.0, 0.0], ["car", "dog"]) == []
+    (off,) = detector.update(2, WALL + 2, [0.1, 0.7, 0.2], ["mug", "car", "pen"])
+    assert (off.id, off.label, off.state, off.reason) == (dog.id, "dog", "off", "label removed")
+    assert (off.end, off.peak) == (WALL + 2, 0.9)
+    weight = 1 - math.exp(-4)
+    assert {label: score for label, (score, _) in detector.levels.items()} == pytest.approx(
+        {"mug": 0.1 * weight, "car": 0.8 - 0.1 * weight, "pen": 0.2 * weight}
+    )
+    (off,) = detector.close(3, "stopped")
+    assert (off.id, off.label, off.start) == (car.id, "car", WALL)
+    with pytest.raises(errors.OptionError, match=r"scores: expected finite, \(3,\), got shape \(2,\)"):
+        detector.update(4, WALL + 4, [0.5, 0.5])
+
+
+def test_other_labels_after_the_last_frame_end_all_events_with_their_own_names():
+    detector = EventDetector("door", ["car", "dog"], [0.5, 0.5], EventSettings(smoothing=0, min_duration=0))
+    detector.update(0, WALL, [0.1, 0.9])
+    detector.configure(EventSettings(), [0.5], ["car"])
+    assert [event.label for event in detector.close(1, "stopped")] == ["dog"]
+    assert detector.update(2, WALL + 2, [0.1]) == []
+    with pytest.raises(errors.UnknownLabelError):
+        detector.configure(EventSettings(on={"dog": 0.5}))

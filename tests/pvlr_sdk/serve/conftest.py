@@ -18,6 +18,7 @@ import pytest
 from pvlr_sdk import Tagger
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.site import Site, SiteConfig
+from tests.pvlr_sdk.open_labels import tiny_open
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
 CHROMIUM = "/usr/bin/chromium"
@@ -119,6 +120,42 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
     for served in running:
         served.close()
     assert not [failure for served in running for failure in served.failures]
+
+
+@pytest.fixture(scope="session")
+def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from pvlr_sdk.compile.build import build
+
+    pytest.importorskip("onnx", reason="writes a network")
+    network = tiny_open.write_network(tmp_path_factory.mktemp("open"), tiny_open.make_bank())
+    build(network, network.with_name("engine.plan"))
+    return network.with_name("engine.plan")
+
+
+@pytest.fixture
+def open_tagger(open_plan: Path) -> Iterator[Tagger]:
+    """The tiny open plan: its labels can change."""
+    with Tagger(open_plan, precision="fp32", num_threads=1) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """``door`` shows a red field all the time, ``yard`` never does."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("clips")
+    scenes: dict[str, list[tuple[str, ...]]] = {
+        "door": [("red",), ("red", "blue"), ("red", "green")],
+        "yard": [("green",), ("blue",), ()],
+    }
+    for seed, (camera, colours) in enumerate(scenes.items()):
+        writer = cv2.VideoWriter(str(folder / f"{camera}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (80, 64))
+        for number in range(300):
+            pixels = tiny_open.paint([seed, number], *colours[number // 5 % 3])
+            writer.write(cv2.resize(pixels, (80, 64), interpolation=cv2.INTER_NEAREST))
+        writer.release()
+    return {camera: {"uri": str(folder / f"{camera}.avi"), "loop": True} for camera in scenes}
 
 
 @pytest.fixture(scope="module")

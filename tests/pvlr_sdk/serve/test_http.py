@@ -139,7 +139,7 @@ def test_a_site_file_that_cannot_keep_a_change_keeps_the_settings(serve, tmp_pat
     answer = put(served, {"thresholds": {"person": 0.0}})
     assert (answer.status, answer.json["error"]) == (422, "ConfigError")
     assert served.get("/v1/settings").json == before
-    assert served.site.watched("door")["person"] > 0
+    assert served.site.levels("door")["person"][1] > 0
     assert file.read_text() == text
 
 

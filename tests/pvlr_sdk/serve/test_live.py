@@ -62,18 +62,17 @@ class Browser:
 def test_pictures_move_as_fast_as_they_are_shown(serve, tagger):
     served = serve(PATTERN)
     with Browser(served) as browser:
-        assert browser.hello["labels"] == tagger.labels
+        assert browser.message("labels") == {"kind": "labels", "labels": tagger.labels, "open": False}
         assert browser.hello["cameras"] == [{"name": "door", "uri": "test://?size=64x48&fps=30&seed=0", "region": None}]
         header, jpeg = browser.picture()
         assert header["camera"] == "door"
         pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1)
         assert pixels.shape == (48, 64, 3)
         # Only the labels that the site watches, with the thresholds of its events, the largest margins first.
-        names = [tagger.labels[label] for label, _, _ in header["tags"]]
-        assert sorted(names) == ["cat", "person"]
+        assert sorted(label for label, _, _ in header["tags"]) == ["cat", "person"]
         margins = [score - threshold for _, score, threshold in header["tags"]]
         assert margins == sorted(margins, reverse=True)
-        assert {tagger.labels[label]: threshold for label, _, threshold in header["tags"]}["cat"] == 0
+        assert {label: threshold for label, _, threshold in header["tags"]}["cat"] == 0
         assert browser.pictures_within(1.0) == 0  # it has not shown the first one yet
         moments = []
         for _ in range(12):
@@ -133,12 +132,20 @@ def test_a_label_whose_map_is_wanted_comes_with_its_score(serve, monkeypatch):
     served = serve(PATTERN)
     with Browser(served) as browser:
         header, _ = browser.picture()
-        (best,) = [browser.hello["labels"][label] for label, _, _ in header["tags"]]
+        ((best, _, _),) = header["tags"]
         (other,) = {"cat", "person"} - {best}
         browser.say(kind="map", camera="door", label=other)
         browser.say(kind="shown", camera="door")
         header, _ = browser.picture()
-        assert [browser.hello["labels"][label] for label, _, _ in header["tags"]] == [best, other]
+        assert [label for label, _, _ in header["tags"]] == [best, other]
+        browser.say(kind="map", camera="door", label=None)
+        for pinned, expected in ((other, [best, other]), ("not yet there", [best]), (None, [best])):
+            browser.say(kind="pin", camera="door", label=pinned)
+            for _ in range(2):
+                browser.say(kind="shown", camera="door")
+                header, _ = browser.picture()
+            assert [label for label, _, _ in header["tags"]] == expected
+            assert "map" not in header
 
 
 @pytest.mark.slow
@@ -171,7 +178,8 @@ def test_events_stats_and_history(serve):
     "text",
     [
         "hello", "{}", "[]", '{"kind": "stop"}', '{"kind": "shown", "camera": "none"}',
-        '{"kind": "map", "camera": "door", "label": "act"}', '{"kind": "pause", "x": 1}', b"\x00\xff", "x" * 5000,
+        '{"kind": "map", "camera": "door", "label": "act"}', '{"kind": "pin", "camera": "none"}',
+        '{"kind": "pause", "x": 1}', b"\x00\xff", "x" * 5000,
     ],
 )  # fmt: skip
 def test_what_is_no_message_ends_the_connection(serve, text):

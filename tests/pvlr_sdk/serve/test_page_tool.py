@@ -182,10 +182,12 @@ def test_the_documentation_of_the_api(serve: Callable[..., Any], visit: Callable
     page = visit(f"{served.url}/docs")
     for name in ("POST /v1/tag", "PUT /v1/settings", "GET /v1/cameras/{name}/attention", "GET /metrics"):
         page.get_by_role("heading", name=name, exact=True).wait_for()
-    change = """-H 'Content-Type: application/json' -d '{"thresholds": {"person": 0.7}}' """
+    change = """-H 'Content-Type: application/json' -d '{"thresholds":{"person":0.7}}' """
+    pick = """-H 'Content-Type: application/json' -d '{"camera":"door","label":"my mug","is":true}' """
     for name, options in (
         ("POST /v1/tag", "-F file=@photo.jpg "),
         ("PUT /v1/settings", f"-X PUT {change}"),
+        ("POST /v1/teach/examples", f"-X POST {pick}"),
         ("POST /v1/reload", "-X POST "),  # without a body: the plan of the site file
         ("POST /v1/rollback", "-X POST "),
         ("GET /v1/plan", ""),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -143,35 +142,6 @@ def test_the_last_will_of_a_killed_process(broker, listener):
     process.send_signal(signal.SIGKILL)
     process.wait()
     listener.until(lambda: ("pvlr/status", "offline", False) in listener.messages)
-
-
-def test_home_assistant_finds_the_labels_and_their_states(broker, tmp_path, make_event, make_listener):
-    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
-    sink = worker(settings, tmp_path, {"door": ["car", "dining table"]})
-    sink.submit(make_event(0, label="dining table"))
-    watcher = make_listener(broker)
-    states = {"pvlr/door/car/state": "OFF", "pvlr/door/dining_table/state": "ON"}
-    configs = {f"homeassistant/binary_sensor/pvlr_door/{label}/config" for label in ("car", "dining_table")}
-
-    def seen() -> dict[str, str]:
-        return {topic: text for topic, text, _ in watcher.messages}
-
-    # Retained messages arrive in no particular order.
-    watcher.until(lambda: states.items() <= seen().items() and configs <= seen().keys())
-    car, table = (json.loads(seen()[topic]) for topic in sorted(configs))
-    assert table["name"] == "dining table"
-    assert table["state_topic"] == "pvlr/door/dining_table/state"
-    assert table["availability_topic"] == "pvlr/status"
-    assert table["unique_id"] != car["unique_id"]
-    sink.submit(make_event(1, label="dining table"))
-    watcher.until(lambda: ("pvlr/door/dining_table/state", "OFF") in [m[:2] for m in watcher.messages[-2:]])
-    sink.close(1)
-    watcher.close()
-    # Home Assistant sees the same after its restart: the broker retains all of it.
-    again = make_listener(broker, "homeassistant/#")
-    again.until(lambda: len(again.messages) == 2)
-    assert all(retained for _, _, retained in again.messages)
-    again.close()
 
 
 @pytest.fixture

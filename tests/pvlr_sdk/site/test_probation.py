@@ -84,7 +84,7 @@ def test_trial_on_live_frames_and_events_continue(running: Callable[..., tuple[S
     until(lambda: site.latest("door").result.plan == sha(plans / "second"))  # type: ignore[union-attr]
     assert site.open_events() == [event]
     with Tagger(plans / "second") as second:
-        assert site.watched("door") == {"cat": 0.0}
+        assert site.levels("door")["cat"][1] == 0.0
         assert site.tagger.thresholds.tolist() == second.thresholds.tolist()
 
 

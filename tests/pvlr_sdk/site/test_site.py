@@ -14,7 +14,7 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.site import Site, SiteConfig
 from pvlr_sdk.site import site as site_module
-from pvlr_sdk.site.site import Clock
+from pvlr_sdk.site.clock import Clock
 from pvlr_sdk.sources import CapturedFrame
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}
@@ -197,19 +197,19 @@ def test_settings_that_change_during_an_exchange_are_kept(make_site, plan):
         new = site.config.events.model_copy(update={"thresholds": {"cat": 0.9}})
         change = threading.Thread(target=site.configure, args=[new])
         detector = site._detectors["door"]
-        configure = detector.configure
+        prepare = detector.prepare
 
         def interrupted(*arguments):
             if not change.ident:
                 change.start()
                 change.join(0.3)
-            configure(*arguments)
+            return prepare(*arguments)
 
-        detector.configure = interrupted
+        detector.prepare = interrupted
         site.exchange(other)
         change.join()
         assert site.config.events == new
-        assert site.watched("door") == {"cat": 0.9}
+        assert site.levels("door") == {"cat": (0.0, 0.9)}
 
 
 def test_a_given_tagger_stays_open(make_site, plan):

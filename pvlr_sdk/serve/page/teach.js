@@ -1,0 +1,96 @@
+// Teaches a label from frames of the live picture: "is" and "is not", then the label appears among the others.
+import { button, el } from "./dom.js";
+
+const HINT = "Name it, then pick frames of the picture that show it, and others that do not.";
+
+export class TeachPanel {
+  /** `camera`: the name of the camera whose newest frame is picked; `pin(label)` keeps the label in sight. */
+  constructor(camera, pin) {
+    this.camera = camera;
+    this.requests = Promise.resolve();
+    const id = `teach-${camera}`;
+    this.field = el("input", { type: "text", id, maxlength: 100, autocomplete: "off", placeholder: "my mug" });
+    this.is = button("", () => this.pick(true));
+    this.isNot = button("", () => this.pick(false));
+    this.teach = button("Teach", () => this.learn());
+    this.clear = button("Clear", () => this.ask("DELETE", "teach/examples"));
+    this.forget = button("Forget", () => this.ask("DELETE", "teach"));
+    this.message = el("p", { class: "hint", role: "status" }, HINT);
+    this.field.addEventListener("input", () => {
+      this.show({ positives: 0, negatives: 0, taught: false });
+      pin(this.label);
+    });
+    for (const kind of ["change", "focus"]) this.field.addEventListener(kind, () => this.load());
+    this.element = el(
+      "div",
+      { class: "teach", role: "group", "aria-label": `Teach a label from ${camera}`, hidden: "" },
+      el("div", { class: "filters" }, el("label", { for: id }, "Teach a label"), this.field),
+      el("div", { class: "choices" }, this.is, this.isNot, this.teach, this.clear, this.forget),
+      this.message,
+    );
+    this.show({ positives: 0, negatives: 0, taught: false });
+  }
+
+  get label() {
+    return this.field.value.trim();
+  }
+
+  show({ positives, negatives, taught }) {
+    this.is.textContent = `Is (${positives})`;
+    this.isNot.textContent = `Is not (${negatives})`;
+    for (const one of [this.is, this.isNot]) one.disabled = !this.label;
+    this.teach.disabled = this.clear.disabled = !(positives + negatives);
+    this.forget.hidden = !taught;
+  }
+
+  async load() {
+    if (this.label) await this.ask("GET", "teach/examples");
+  }
+
+  async pick(is) {
+    const found = await this.ask("POST", "teach/examples", { camera: this.camera, is });
+    if (found) this.message.textContent = "";
+  }
+
+  async learn() {
+    const found = await this.ask("POST", "teach");
+    if (!found) return;
+    const kept = found.bank_file ? `Kept in ${found.bank_file}.` : "It holds until the server stops.";
+    this.message.textContent = `${found.label}: ${measured(found)}. ${kept}`;
+    await this.load();
+  }
+
+  /** Sends a request about the label and shows its counts; returns the answer, or null after an error.
+   *  Requests follow each other: an answer that came late would show old counts. */
+  ask(method, path, body = {}) {
+    const { label } = this;
+    this.requests = this.requests.then(() => this.send(label, method, path, body));
+    return this.requests;
+  }
+
+  async send(label, method, path, body) {
+    const query = method === "POST" ? "" : `?label=${encodeURIComponent(label)}`;
+    try {
+      const answer = await fetch(`/v1/${path}${query}`, {
+        method,
+        headers: { "Content-Type": "application/json" },
+        body: method === "POST" ? JSON.stringify({ label, ...body }) : undefined,
+      });
+      const found = await answer.json();
+      if (!answer.ok) throw new Error(found.detail);
+      if (label === this.label && found.examples) this.show(found);
+      return found;
+    } catch (error) {
+      this.message.textContent = `Not changed: ${error instanceof TypeError ? "the server does not answer." : error.message}`;
+      return null;
+    }
+  }
+}
+
+/** Precision and recall in words; with one frame of a kind, there is nothing to measure with. */
+function measured({ precision, recall, positives, negatives }) {
+  const frames = `${positives} and ${negatives} frames`;
+  if (recall === null) return `learned from ${frames}, too few to measure`;
+  const shown = precision === null ? "none found" : `precision ${Math.round(precision)} %`;
+  return `${shown}, recall ${Math.round(recall)} % by cross-validation of ${frames}`;
+}

@@ -1,0 +1,87 @@
+"""The page teaches a label in a real Chromium: frames are picked, its bar appears, and it goes again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from pvlr_sdk import Tagger
+from tests.pvlr_sdk.open_labels import tiny_open
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.slow
+QUIET = {"thresholds": {}, "labels": None}
+
+
+def pick(page: Any, camera: str, name: str, count: int) -> None:
+    card = page.locator(f"[data-camera={camera}]")
+    card.get_by_label("Teach a label", exact=True).fill("my mug")
+    for number in range(count):
+        page.wait_for_timeout(120)
+        card.get_by_role("button", name=f"{name} (").click()
+        sync_api.expect(card.get_by_role("button", name=f"{name} ({number + 1})", exact=True)).to_be_visible()
+
+
+def test_a_label_is_taught_and_forgotten(
+    open_tagger: Tagger, serve: Callable[..., Any], visit: Callable[..., Any], clips: Any
+) -> None:
+    open_tagger.set_labels(tiny_open.make_bank(5))  # with one more than a card shows
+    served = serve(clips, open_tagger, QUIET)
+    page = visit(served.url, allow="status of 422")
+    door, yard = (page.locator(f"[data-camera={camera}]") for camera in clips)
+    message = door.locator(".teach [role=status]")
+    for name in ("Is (0)", "Is not (0)", "Teach", "Clear"):
+        sync_api.expect(door.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    sync_api.expect(door.get_by_role("button", name="Forget")).to_be_hidden()
+
+    pick(page, "door", "Is", 4)
+    door.get_by_role("button", name="Teach").click()
+    sync_api.expect(message).to_contain_text("Not changed: negatives: expected at least one")
+    pick(page, "yard", "Is not", 5)
+    # The other card counts the same examples once it is used. By keyboard alone from its field to Teach.
+    door.get_by_label("Teach a label", exact=True).focus()
+    sync_api.expect(door.get_by_role("button", name="Is not (5)", exact=True)).to_be_enabled()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    sync_api.expect(message).to_contain_text("my mug: precision ")
+    sync_api.expect(message).to_contain_text("by cross-validation of 4 and 5 frames. It holds until the server stops.")
+    for card in (door, yard):
+        card.locator(".tag[data-label='my mug']").wait_for()
+    sync_api.expect(door.locator(".tag.on[data-label='my mug']")).to_be_visible()
+    page.get_by_label("Threshold of my mug", exact=True).wait_for()
+    page.locator("#latest li", has_text="my mug").first.wait_for()
+
+    door.get_by_role("button", name="Forget").click()
+    sync_api.expect(door.locator(".tag[data-label='my mug']")).to_have_count(0)
+    sync_api.expect(page.get_by_label("Threshold of my mug", exact=True)).to_have_count(0)
+    sync_api.expect(page.locator("#latest li", has_text="label removed")).to_have_count(1)
+    door.get_by_role("button", name="Clear").click()
+    sync_api.expect(door.get_by_role("button", name="Is (0)", exact=True)).to_be_visible()
+
+
+def test_the_labels_of_a_closed_plan_cannot_change(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+    served = serve({"door": "test://?fps=30&size=320x240"})
+    page = visit(served.url)
+    page.locator(".tag").first.wait_for()
+    page.get_by_label("Threshold of cat", exact=True).wait_for()
+    sync_api.expect(page.locator(".teach")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_has_room_and_no_serious_fault(
+    open_tagger: Tagger, serve: Callable[..., Any], visit: Callable[..., Any], clips: Any, width: int
+) -> None:
+    Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+    served = serve({"door": clips["door"]}, open_tagger, QUIET)
+    page = visit(served.url, viewport={"width": width, "height": 844})
+    page.locator(".teach input").fill("my mug")
+    page.get_by_role("button", name="Is (0)", exact=True).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert Axe().run(page, context=".teach").response["violations"] == []
+    boxes = "all => all.map((one) => one.getBoundingClientRect()).map((box) => [box.top, box.bottom])"
+    parts = page.eval_on_selector_all(".camera > :not(.view, [hidden])", boxes)
+    assert all(above[1] <= below[0] + 1 for above, below in pairwise(parts)), parts
