@@ -171,7 +171,7 @@ class Stream:
     def _advance(self) -> Observation | CameraChange | None:
         """Submit a frame, finish one, or wait. The engine works on while the caller handles the last event."""
         if not self._pending:
-            taken = self._inboxes.take(self._next_warm_up())
+            taken = self._inboxes.take(float("inf") if self._keep_warm is None else self._active + self._keep_warm)
             if taken is None:
                 self._warm_up()
             else:
@@ -202,11 +202,12 @@ class Stream:
             self._pending.append(item)
             return
         ahead = self._in_flight()
-        future = self._tagger.predict_async(self._cameras[index].cut(item), color=item.color)
+        plan, future = self._plan, self._tagger.predict_async(self._cameras[index].cut(item), color=item.color)
+        plan = plan if plan == self._plan else ""  # replaced just now: either of the two
         start = time.monotonic() + self._pace.preparation
         if len(ahead) >= self._parallel:
             start = max(start, ahead[-self._parallel].due)
-        self._pending.append(_InFlight(index, item, future, start, start + self._pace.inference))
+        self._pending.append(_InFlight(index, item, plan, future, start, start + self._pace.inference))
         self._share.begin(index)
 
     def _finish(self) -> Observation | None:
@@ -223,7 +224,7 @@ class Stream:
                 self._recover(error)
             return None
         except errors.BackendError as error:
-            if not self._recover(error):
+            if not self._goes_on(error, job.plan):
                 raise
             _log.warning("camera %s: %s", self._cameras[job.index].name, error)
             self._counters[job.index].add(failed=1)
@@ -242,18 +243,24 @@ class Stream:
         self._counters[job.index].tagged(age, late)
         return Observation(camera.name, job.frame, result, age, late)
 
+    @property
+    def _plan(self) -> str:
+        return str(self._tagger.info["sha256"])
+
+    def _goes_on(self, error: errors.BundleError, plan: str) -> bool:
+        """Whether the plan that failed has been replaced already, or will be."""
+        return plan != self._plan or self._recover(error)
+
     def _in_flight(self) -> list[_InFlight]:
         return [item for item in self._pending if isinstance(item, _InFlight)]
 
-    def _next_warm_up(self) -> float:
-        return float("inf") if self._keep_warm is None else self._active + self._keep_warm
-
     def _warm_up(self) -> None:
         if not self._inboxes.closed and not self._inboxes.finished:
+            plan = self._plan
             try:
                 self._tagger.predict(_EMPTY)
             except errors.BundleError as error:
-                if not self._recover(error):
+                if not self._goes_on(error, plan):
                     raise
             self._active = time.monotonic()
 
@@ -269,10 +276,11 @@ class Stream:
 
 @dataclass(slots=True)
 class _InFlight:
-    """A frame in flight: when the engine starts it and when it should be done, as estimated ``time.monotonic()``."""
+    """A frame in flight, its plan (SHA-256), and the estimated ``time.monotonic()`` of its inference, begin and end."""
 
     index: int
     frame: CapturedFrame
+    plan: str
     future: Future[TagResult]
     start: float
     due: float

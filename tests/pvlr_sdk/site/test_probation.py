@@ -114,6 +114,29 @@ def test_a_plan_that_fails_on_probation_returns_to_the_previous_one(
         deployment.rollback()
 
 
+@pytest.mark.parametrize("sequential", [False, True])
+def test_a_frame_of_the_failed_plan_that_ends_after_its_return(
+    running: Callable[..., tuple[Site, Deployment]], plans: Path, tagger: Tagger, monkeypatch: pytest.MonkeyPatch,
+    sequential: bool,
+) -> None:  # fmt: skip
+    site, deployment = running(probation=60)
+    undone: list[str] = []
+    deployment.on_undone = undone.append
+    deployment.deploy(plans / "second", sequential=sequential)
+    failure, busy = errors.BackendError("plan", expected="a result", got="none", hint=""), threading.Event()
+
+    def fail(*_: Any) -> None:
+        busy.set()
+        until(lambda: undone)
+        raise failure
+
+    monkeypatch.setattr(tagger._plan.inference, "finish", fail)
+    assert busy.wait(10)
+    deployment.failed(failure)
+    until(lambda: undone)
+    until(lambda: site.latest("door").result.plan == sha(plans / "first"))  # type: ignore[union-attr]
+
+
 def test_a_plan_whose_thresholds_do_not_fit_is_not_named(
     running: Callable[..., tuple[Site, Deployment]], plans: Path, folder: Path, tmp_path: Path
 ) -> None:
