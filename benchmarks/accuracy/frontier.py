@@ -34,7 +34,14 @@ from .data import (
     read_split,
 )
 
-SHIPPED = ("pvlr-lite0-coco80", "pvlr-lite2-coco80", "pvlr-lite0-voc20", "pvlr-lite2-voc20", "pvlr-lite2-voc20-448")
+SHIPPED = (
+    "pvlr-lite0-coco80",
+    "pvlr-lite2-coco80",
+    "pvlr-lite2-coco80-448",
+    "pvlr-lite0-voc20",
+    "pvlr-lite2-voc20",
+    "pvlr-lite2-voc20-448",
+)
 
 Point = dict[str, Any]
 """A model in a precision: ``model``, ``precision``, ``sha256``, ``mAP`` in percent, ``median_ms``, ``frontier``."""

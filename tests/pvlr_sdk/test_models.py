@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "docs" / "images"
 VOC20 = ROOT / "models" / "pvlr-lite2-voc20" / "engine.plan"
 LARGE_VOC20 = ROOT / "models" / "pvlr-lite2-voc20-448" / "engine.plan"
+LARGE_COCO80 = ROOT / "models" / "pvlr-lite2-coco80-448" / "engine.plan"
 SMALL_VOC20 = ROOT / "models" / "pvlr-lite0-voc20" / "engine.plan"
 SMALL_COCO80 = ROOT / "models" / "pvlr-lite0-coco80" / "engine.plan"
 MAP = ROOT / "training" / "configs" / "voc_to_coco.json"
@@ -52,7 +53,7 @@ def test_voc20_tags_the_shipped_photos(plan: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
-@pytest.mark.parametrize("plan", [None, VOC20, LARGE_VOC20, SMALL_COCO80, SMALL_VOC20])
+@pytest.mark.parametrize("plan", [None, VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20])
 def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
     """Except for labels whose score is within 0.01 of their threshold."""
     found = {}
@@ -65,12 +66,12 @@ def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
     assert (np.abs(found["fp32"] - thresholds)[differ] < 0.01).all()
 
 
-@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, SMALL_COCO80, SMALL_VOC20])
+@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20])
 def test_models_are_small_enough_to_ship(plan: Path) -> None:
     assert sum(path.stat().st_size for path in plan.parent.iterdir()) <= 15_000_000
 
 
-@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, SMALL_COCO80, SMALL_VOC20])
+@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20])
 def test_models_are_signed_with_the_key_beside_them(plan: Path) -> None:
     """If this fails, a bundle was changed: sign all again, see "Release" in CONTRIBUTING.md."""
     pytest.importorskip("cryptography")
@@ -132,6 +133,7 @@ print(next(line.split()[1] for line in open('/proc/self/status') if line.startsw
         (VOC20, None, 88.0),
         (None, MAP, 86.0),
         (LARGE_VOC20, None, 90.0),
+        (LARGE_COCO80, MAP, 88.0),
         (SMALL_VOC20, None, 87.0),
         (SMALL_COCO80, MAP, 85.0),
     ],
