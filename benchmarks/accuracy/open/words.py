@@ -42,7 +42,8 @@ def words_alone(train: Photos, test: Photos, labels: list[str], knowledge: Knowl
     """mAP of each way from words to scores, on the photos of ``test``."""
     scores: dict[str, Floats] = {}
     vectors = {
-        "random vectors": (class_vectors(random_vectors), random_vectors(prompts(labels))),
+        "random vectors, equal for equal names": (class_vectors(random_vectors), random_vectors(prompts(labels))),
+        "random vectors, all different": (class_vectors(random_vectors), random_vectors(prompts(labels, ["label {}"]))),
         "names": (class_vectors(templates=["{}"]), encode_prompts(prompts(labels, ["{}"]))),
         "one template": (class_vectors(templates=TEMPLATES[:1]), encode_prompts(prompts(labels, TEMPLATES[:1]))),
         "three templates": (knowledge.vectors, encode_prompts(prompts(labels))),

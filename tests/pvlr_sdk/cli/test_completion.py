@@ -48,7 +48,7 @@ def offered(pvlr, monkeypatch):
         ("pvlr thresholds x.plan --objective ", ["f1", "precision=", "recall="]),
         *((f"pvlr {call} ", MODELS) for call in ("tag x.jpg --plan", "watch -p", "serve --plan", "models fetch")),
         *((f"pvlr {name} ", MODELS) for name in ("info", "labels", "eval", "verify", "thresholds", "bench", "build")),
-        ("pvlr doctor pvlr-lite2-coco", ["pvlr-lite2-coco80"]),
+        ("pvlr doctor pvlr-lite0-coco", ["pvlr-lite0-coco80"]),
         # Nothing: then bash offers files.
         ("pvlr tag ", []),
         ("pvlr tag --plan runs/", []),
