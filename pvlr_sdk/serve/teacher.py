@@ -111,7 +111,7 @@ class Teacher:
             names = [one.name for one in examples]
             room = with_room(base, [label], spec, words=False)
             bank, (report,) = learn(room, [label], names, features, targets, plan=plan)
-            self._use(bank, lambda: self._tuning.report(label))
+            self._use(bank, then=lambda: self._tuning.report(label))
             self._taught.add(label)
             return self._report(report)
 
@@ -127,13 +127,14 @@ class Teacher:
             plan = self._open_plan()
             self._check_idle()
             bank = forget(self._tagger.label_bank, [label])
-            if label not in bank.names:
+            removed = label not in bank.names
+            if removed:
                 for name, camera in self._site.config.cameras.items() if self._site else ():
                     if label in (*(camera.labels or ()), *(camera.deny or ())):
                         got, hint = f"{label!r}, which {name} names", "Remove it from cameras: in the site file first."
                         raise errors.OptionError("label", expected="a label without settings", got=got, hint=hint)
-                self._tuning.forget(label)
-            self._use(bank, lambda: None)
+            # The labels in use must have those that the settings name.
+            self._use(bank, first=lambda: self._tuning.forget(label) if removed else None)
             self._taught.discard(label)
             return self._describe(label, self._examples.of(plan, label))
 
@@ -156,16 +157,20 @@ class Teacher:
         if self._deployment.status.state != "in use":
             raise in_progress("labels")
 
-    def _use(self, bank: LabelBank, then: Callable[[], None]) -> None:
-        """Use a label bank, keep it, and change the settings: all three or nothing."""
+    def _use(
+        self, bank: LabelBank, *, first: Callable[[], None] = lambda: None, then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Keep a label bank, use it, and change the settings before or after: all three or nothing."""
         before = self._tagger.label_bank
-        self._deployment.set_labels(bank)
         try:
             if self._path:
                 bank.save(self._path)
+            first()
+            self._deployment.set_labels(bank)
             then()
         except BaseException:
-            self._deployment.set_labels(before)
+            with suppress(errors.PvlrError):
+                self._deployment.set_labels(before)
             with suppress(errors.OutputError):
                 if self._path:
                     before.save(self._path)

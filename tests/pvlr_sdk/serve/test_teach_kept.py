@@ -48,6 +48,16 @@ class TestKept:
             assert next_start.labels[-1] == "my mug"
             assert next_start.label_bank.to_bytes() == open_tagger.label_bank.to_bytes()
 
+        # If that cannot be kept, it is not forgotten, and its settings stay.
+        bank.rename(tmp_path / "away")
+        bank.mkdir()
+        assert served.ask("DELETE", f"/v1/teach?label={MUG}").json["error"] == "OutputError"
+        assert labels(served)[-1] == "my mug"
+        assert load_config(file).events == config.events
+        assert served.site.config.events.thresholds == {"cat": 0.5, "my mug": 0.7}
+        bank.rmdir()
+        (tmp_path / "away").rename(bank)
+
         # Forgotten, no setting names it.
         assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
         config = load_config(file)
