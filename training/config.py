@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
@@ -61,9 +62,10 @@ class TrainConfig(Strict):
     stage *finetune* trains the head and the backbone from block ``unfreeze_from`` on.
 
     ``depthwise`` also trains depthwise filters, at half the speed on a CPU; None: only if the backbone starts from
-    random weights. ``precision`` ``auto`` is bf16 if the hardware supports it. The state is saved every ``save_every``
-    minutes and after each epoch. With a ``budget`` in minutes, the epochs are the most that each stage may take: views
-    and epochs are reduced to what the measured speed allows.
+    random weights. ``label_dropout`` is the share of the labels that each batch leaves out of the bank, so that DMA
+    learns to read any selection of them (for open plans). ``precision`` ``auto`` is bf16 if the hardware supports it.
+    The state is saved every ``save_every`` minutes and after each epoch. With a ``budget`` in minutes, the epochs are
+    the most that each stage may take: views and epochs are reduced to what the measured speed allows.
     """
 
     seed: int = Field(0, ge=0, lt=2**31)
@@ -86,6 +88,7 @@ class TrainConfig(Strict):
     clip: float = Field(0.0, ge=0, lt=1)
     smoothing: float = Field(0.0, ge=0, lt=1)
     regularise: float = Field(1.0, ge=0)
+    label_dropout: float = Field(0.0, ge=0, lt=1)
     schedule: Literal["onecycle", "cosine"] = "onecycle"
     warmup: float = Field(0.2, gt=0, lt=1)
     ema: float = Field(0.998, ge=0, lt=1)
@@ -108,6 +111,15 @@ class Config(Strict):
     model: ModelConfig = ModelConfig()
     data: DataConfig
     train: TrainConfig = TrainConfig()
+
+    @field_validator("train")
+    @classmethod
+    def _labels_can_be_left_out(cls, train: TrainConfig, others: ValidationInfo) -> TrainConfig:
+        model = others.data.get("model")
+        if train.label_dropout and model and not model.reads_any_labels:
+            message = "label_dropout 0: only the head pvlr reads any labels, without classifier fixed and knowledge"
+            raise PydanticCustomError("label_dropout", message)
+        return train
 
 
 def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:

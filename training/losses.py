@@ -34,7 +34,13 @@ class StageLoss(nn.Module):
                 features = self.frozen(inputs) if self.frozen else inputs
                 features = features.to(memory_format=torch.channels_last)
                 tokens = self.model.backbone.forward_from(features, settings.unfreeze_from)
-            logits = self.model.head(tokens, self.model.text()).logits.float()
+            labels = self.model.text()
+            if settings.label_dropout:
+                kept = torch.rand(len(labels), device=targets.device) >= settings.label_dropout
+                targets = targets * kept  # of those that are left out, nothing is known
+                logits = self.model.head(tokens, labels, kept.to(labels.dtype)).logits.float()
+            else:
+                logits = self.model.head(tokens, labels).logits.float()
         if settings.loss == "bce":
             loss = binary_cross_entropy(logits, targets, settings.smoothing)
         else:

@@ -30,11 +30,19 @@ def test_overrides_reach_nested_keys(write_config: Any) -> None:
         ("just words", "just words"),
         ("data.labels=[dog", "data.labels: expected a value in YAML"),
         ("train.seed=99999999999", "train.seed"),
+        ("train.label_dropout=1", "train.label_dropout"),
     ],
 )
 def test_wrong_keys_and_values_are_named(write_config: Any, override: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         load_config(write_config(), [override])
+
+
+@pytest.mark.parametrize("model", [{"head": "linear"}, {"classifier": "fixed"}])
+def test_labels_can_only_be_left_out_of_a_head_that_reads_any(write_config: Any, model: dict[str, str]) -> None:
+    load_config(write_config(), ["train.label_dropout=0.3"])
+    with pytest.raises(ConfigError, match=r"train: expected label_dropout 0"):
+        load_config(write_config(model=model), ["train.label_dropout=0.3"])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from pvlr_training.losses import asl_probability, asymmetric_loss, binary_cross_entropy
+from pvlr_training.config import load_config
+from pvlr_training.losses import StageLoss, asl_probability, asymmetric_loss, binary_cross_entropy
+from pvlr_training.machine import Machine
+from pvlr_training.model.network import PVLR
 
 
 def _asl_by_hand(x: float, y: int, gamma_neg: float, gamma_pos: float, clip: float) -> float:
@@ -78,3 +82,28 @@ def test_extreme_logits_stay_finite(value: float) -> None:
     loss = asymmetric_loss(logits, torch.tensor([[1, -1]]), 2, 0, 0)
     loss.backward()
     assert torch.isfinite(torch.cat([loss[None], logits.grad[0]])).all()
+
+
+def test_labels_that_are_left_out_are_neither_read_nor_learned(write_config: Any) -> None:
+    config = load_config(write_config(), ["train.label_dropout=0.5"])
+    torch.manual_seed(0)
+    model = PVLR(config.data.labels, 64, 64, config.model).eval()
+    labels, images = len(config.data.labels), 4
+    tokens, targets = torch.randn(images, 4, model.backbone.channels), torch.ones(images, labels, dtype=torch.int8)
+    loss = StageLoss("head", model, config, Machine("fp32"))
+
+    def learned(bank: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        bank = bank.detach().requires_grad_()
+        model.text.forward = lambda: bank
+        torch.manual_seed(1)
+        value = loss(tokens, targets)
+        return value.detach(), torch.autograd.grad(value, bank)[0].abs().sum(1)
+
+    with torch.no_grad():
+        bank = model.text()
+    value, slopes = learned(bank)
+    out = slopes == 0
+    assert 0 < out.sum() < labels
+    changed = torch.where(out[:, None], torch.randn_like(bank), bank)
+    torch.testing.assert_close(learned(changed)[0], value)
+    assert not torch.allclose(learned(torch.randn_like(bank))[0], value)

@@ -90,6 +90,11 @@ class ModelConfig(Strict):
     knowledge: Literal["none", "imagenet"] = "none"
     knowledge_gain: float = Field(1.0, gt=0)
 
+    @property
+    def reads_any_labels(self) -> bool:
+        """Whether the labels are an input of the head, which no weights of single labels but biases follow."""
+        return self.head == "pvlr" and self.classifier == "labels" and self.knowledge == "none"
+
     @field_validator("width")
     @classmethod
     def _heads_divide_the_width(cls, width: int, others: ValidationInfo) -> int:
