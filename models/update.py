@@ -23,6 +23,8 @@ CATALOGUE = ROOT / "pvlr_sdk/models/catalogue.json"
 COUNTS = ROOT / "models/testdev.json"
 """How many images of each testdev split show a label."""
 ENDS = (".sig", ".labels.safetensors", ".plan", ".json")  # the manifest is written last
+KNOWLEDGE = ".knowledge.safetensors"
+"""The end of a further file of open models."""
 SETS = {"COCO": "COCO testdev", "VOC": "VOC 2007 testdev"}
 TRAINED = {"COCO": "COCO + VOC", "VOC": "COCO, then VOC"}
 BLOCK = re.compile(r"(<!-- python models/update\.py writes this part -->\n).*(<!-- end -->\n)", re.DOTALL)
@@ -38,6 +40,7 @@ def entry(folder: Path) -> dict[str, Any]:
     """The catalogue's entry of a model."""
     manifest = json.loads((folder / "engine.json").read_text())
     label_set = "COCO" if len(manifest["labels"]) == 80 else "VOC"
+    ends = [KNOWLEDGE, *ENDS] if (folder / f"engine{KNOWLEDGE}").exists() else ENDS
     return {
         "name": manifest["name"],
         "labels": len(manifest["labels"]),
@@ -50,7 +53,7 @@ def entry(folder: Path) -> dict[str, Any]:
         "ms": None,
         "trained_on": TRAINED[label_set],
         "licence": "Apache-2.0",
-        "files": {end: described((folder / f"engine{end}").read_bytes()) for end in ENDS},
+        "files": {end: described((folder / f"engine{end}").read_bytes()) for end in ends},
     }
 
 
@@ -152,7 +155,7 @@ def main() -> None:
     if given.assets:
         given.assets.mkdir(parents=True, exist_ok=True)
         for folder in bundles():
-            for end in ENDS:
+            for end in entry(folder)["files"]:
                 shutil.copyfile(folder / f"engine{end}", given.assets / f"{entry(folder)['name']}{end}")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from ..accuracy.frontier import frontier_table
-from ..accuracy.open.tables import few_table, splits_table, trust_table, words_table
+from ..accuracy.open.tables import few_table, parts_table, splits_table, trust_table, words_table
 from ..accuracy.rows import Row, read_rows
 from ..common import Table
 
@@ -21,7 +22,7 @@ def page(results: Path, docs: Path) -> str:
     """The template with its tables."""
     text = (Path(__file__).parent / "accuracy.md").read_text()
     tables = {"shipped": shipped_table, "parity": parity_table, "clips": clips_table, "corruptions": corruptions_table}
-    tables |= {name: partial(open_table, name) for name in ("open_words", "open_splits", "open_trust", "open_few")}
+    tables |= {f"open_{name}": partial(open_table, *of) for name, of in OPEN.items()}
     tables["frontier"] = partial(frontier_section, docs / "images")
 
     def table(match: re.Match[str]) -> str:
@@ -124,18 +125,21 @@ def clips_table(results: Path) -> str:
     return Table("", [*columns, "False events per hour", "False labels"], rows).markdown()
 
 
-def open_table(name: str, results: Path) -> str:
+OPEN: dict[str, tuple[str, str, Callable[[Any], Table]]] = {
+    "words": ("open", "words", words_table),
+    "splits": ("open", "splits", splits_table),
+    "trust": ("open", "splits", trust_table),
+    "few": ("open", "few", few_table),
+    "tuned": ("open-tuned", "few", few_table),
+    "parts": ("open-parts", "parts", parts_table),
+}
+"""The tables of open labels: the file of the results, the part of it, and what makes the table."""
+
+
+def open_table(file: str, part: str, table: Callable[[Any], Table], results: Path) -> str:
     """One of the tables of open labels."""
-    if not (path := results / "open.json").exists():
-        return "Not measured."
-    report = _read(path)
-    tables = {
-        "open_words": words_table(report["words"]),
-        "open_splits": splits_table(report["splits"]),
-        "open_trust": trust_table(report["splits"]),
-        "open_few": few_table(report["few"]),
-    }
-    return tables[name].markdown()
+    path = results / f"{file}.json"
+    return table(_read(path)[part]).markdown() if path.exists() else "Not measured."
 
 
 def corruptions_table(results: Path) -> str:

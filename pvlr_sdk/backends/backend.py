@@ -89,5 +89,5 @@ class Backend(Protocol):
 
 def closed(plan: str) -> errors.BackendError:
     """The error for other labels in a closed plan."""
-    hint = "Export the model with pvlr export RUN --open, and build a plan for the CPU from it."
+    hint = "Use pvlr-lite2-open, or make one of your model: pvlr export RUN --open, then pvlr build for the CPU."
     return errors.BackendError(plan, expected="an open plan", got="one whose labels are part of it", hint=hint)

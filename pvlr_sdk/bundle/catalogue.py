@@ -22,6 +22,8 @@ from .manifest import FileSpec
 from .trust import TrustLike, resolve, verify_contents
 
 PACKAGE = Path(__file__).parents[1]
+_KNOWLEDGE = ".knowledge.safetensors"
+"""The end of the file that open models have for labels from words. It is no part of the bundle, and not signed."""
 _TIMEOUT = 30.0
 """Seconds without a byte after which a download is given up."""
 _SLOWEST = 10_000
@@ -112,6 +114,24 @@ def find_plan(plan: str | os.PathLike[str]) -> Path:
     )
 
 
+def find_knowledge(knowledge: str | os.PathLike[str]) -> Path:
+    """A knowledge file (see :class:`pvlr_sdk.words.knowledge.Knowledge`) by its path, or that of a model by its name.
+
+    Raises:
+        OptionError: the model has none.
+        PlanNotFoundError, PvlrError: as :func:`find_plan`, for a model.
+    """
+    model = None if os.path.isfile(knowledge) else _named(os.fspath(knowledge))
+    if model is None:
+        return Path(knowledge)
+    if _KNOWLEDGE not in model.files:
+        names = " or ".join(other.name for other in catalogue().models if _KNOWLEDGE in other.files)
+        raise errors.OptionError(
+            "knowledge", expected="a model with open labels", got=model.name, hint=f"Use {names or 'a file'}."
+        )
+    return find_plan(model.name).with_name(f"engine{_KNOWLEDGE}")
+
+
 def locate(model: Model) -> tuple[str, Path] | None:
     """Where a model is installed: ``bundled``, ``checkout`` or ``cached``, and its plan; None if it is not.
 
@@ -175,7 +195,8 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     ]
     contents = dict(zip(paths, data, strict=True))
     if required := resolve(trust):
-        verify_contents(contents, required)
+        signed = {path: data for path, data in contents.items() if not path.name.endswith(_KNOWLEDGE)}
+        verify_contents(signed, required)
     try:
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: it also holds compiled networks
     except OSError as error:

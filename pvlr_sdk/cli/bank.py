@@ -31,8 +31,10 @@ def make(
         Path | None, typer.Option(metavar="JSON", help='A file {"word": "what it looks like"}, for any of the words.')
     ] = None,
     knowledge: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="What words mean for a plan, written by pvlr export; makes its labels."),
+        str | None,
+        typer.Option(
+            metavar="FILE|MODEL", help="What words mean for a plan, of a model or of pvlr export; makes its labels."
+        ),
     ] = None,
     add_to: Annotated[
         Path | None,
@@ -49,6 +51,8 @@ def make(
     [bold]Examples[/bold]
     pvlr bank make --words "forklift, hard hat" -o bank.safetensors
     pvlr bank make -w cat,dog --template "a drawing of a {}." -o bank.safetensors
+    pvlr bank make -w "forklift, hard hat" --knowledge pvlr-lite2-open \\
+      -o bank.safetensors
     pvlr bank make -w "forklift, hard hat" -o bank.safetensors \\
       --knowledge model-open.knowledge.safetensors --add-to engine.labels.safetensors
     """

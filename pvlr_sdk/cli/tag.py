@@ -28,6 +28,7 @@ _MANY = 32
 def tag(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Images, videos, folders or patterns.")],
     plan: options.PlanOption = None,
+    bank: options.Bank = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -95,7 +96,7 @@ def tag(
     pvlr tag clip.mp4 --fps 2 --draw annotated/
     pvlr tag holiday/ --draw annotated/ --heatmap cat
     """
-    from ..bundle.labels import find_label
+    from ..bundle.labels import LabelBank, find_label
     from ..frames import find as sources
     from ..tagger import Tagger
     from .album import Album
@@ -152,6 +153,8 @@ def tag(
             ) as tagger,
             Screen(total, "Tagging") as screen,
         ):
+            if bank:
+                tagger.set_labels(LabelBank.load(bank))
             if heatmap:
                 find_label(heatmap, dict.fromkeys(tagger.labels, 0))
             writer = _writer(screen, file, total, as_json, as_csv)

@@ -43,8 +43,12 @@ def teach(
         typer.Option("--bank", metavar="FILE", help="The label bank to change.", show_default="that of the plan"),
     ] = None,
     knowledge: Annotated[
-        Path | None,
-        typer.Option("--knowledge", metavar="FILE", help="What words mean for this plan, written by pvlr export."),
+        str | None,
+        typer.Option(
+            "--knowledge",
+            metavar="FILE|MODEL",
+            help="What words mean for this plan: its name, or a file of pvlr export.",
+        ),
     ] = None,
     no_words: Annotated[bool, typer.Option("--no-words", help="Learn from the photos alone.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Also teach labels that the bank has.")] = False,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..bundle.catalogue import find_knowledge
 from ..bundle.labels import TEMPLATES, LabelBank
 from ..bundle.plain_json import read_json
 from ..bundle.tensors import from_safetensors, to_safetensors
@@ -27,7 +28,7 @@ _RANGE = (-3.0, 5.0)
 """Of standardised evidence, before its exponential."""
 _RIDGE = 4.0
 """The strength of the regression, for features of unit length. Chosen on photos of COCO's train split."""
-_HINT = "Write it again with pvlr export RUN --open --knowledge PHOTOS."
+_HINT = "Give the name of an open model, or write it with pvlr export RUN --open --knowledge PHOTOS."
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,13 @@ class Knowledge:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Knowledge:
-        """Read a ``.knowledge.safetensors`` file.
+        """Read a ``.knowledge.safetensors`` file, or that of the model with this name.
 
         Raises:
             LabelBankError: it is missing, unreadable or inconsistent.
+            OptionError, PlanNotFoundError: the model has none, or is not installed.
         """
+        path = find_knowledge(path)
         try:
             data = read_file(path, _MAX_BYTES)
         except OSError as error:

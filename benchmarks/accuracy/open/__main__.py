@@ -21,7 +21,7 @@ from pvlr_training.concepts import class_vectors, knowledge_of
 from ...common import Json, conditions, run, save
 from ..data import FOLDERS, Data, check_outputs, data_folder
 from .data import BACKBONE, INPUT, read
-from .few import few_photos
+from .few import Known, few_photos
 from .splits import calibration_of_all, seen_and_unseen
 from .tables import few_table, splits_table, trust_table, words_table
 from .words import SPEC, prompts, word_scores, words_alone
@@ -53,7 +53,7 @@ def main(
     print("calibration of all labels:", result["calibration"])
     vectors = encode_prompts(prompts(labels, described=True))
     scores = (word_scores(knowledge, labels, vectors, photos) for photos in (train, test))
-    result["few"] = few_photos(train, test, *scores, seeds)
+    result["few"] = few_photos([Known(range(len(labels)), train, test, *scores)], seeds)
     few_table(result["few"]).print(width=80)
     save(out, {**result, "conditions": conditions(None, "torch", "timm")})
 

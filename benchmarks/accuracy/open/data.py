@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from pvlr_sdk.bundle.manifest import InputSpec
+from pvlr_training.checkpoint import load_model
 from pvlr_training.concepts import Seen, look
 from pvlr_training.data.augmentation import Views
 from pvlr_training.data.config import DataConfig
 from pvlr_training.data.images import ImageDataset
+from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.model.backbone import Backbone
 
 from ..data import FOLDERS, read_split
@@ -36,23 +38,28 @@ class Photos:
     targets: NDArray[np.int8]
 
 
-def read(data: Path, split: str, labels: list[str], cache: Path) -> Photos:
-    """The photos of a split, from the folder ``cache`` if they are there; computing them takes minutes."""
+def read(data: Path, split: str, labels: list[str], cache: Path, run: Path | None = None) -> Photos:
+    """The photos of a split, from the folder ``cache`` if they are there; computing them takes minutes.
+
+    Args:
+        run: a trained run, whose features replace those of the pretrained network.
+    """
     _, table = read_split(data, "coco", split, labels)
-    path = cache / f"{BACKBONE}-{INPUT.width}-{split}.npz"
+    path = cache / f"{run.name if run else BACKBONE}-{INPUT.width}-{split}.npz"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        seen = _look([data / FOLDERS["coco"] / "images" / file for file in table.files], split)
+        seen = _look([data / FOLDERS["coco"] / "images" / file for file in table.files], split, run)
         np.savez(path, **{name: array.astype(np.float32) for name, array in vars(seen).items()})
     with np.load(path) as arrays:
         seen = Seen(**{name: arrays[name].astype(np.float64) for name in arrays.files})
     return Photos(seen, table.targets)
 
 
-def _look(files: list[Path], split: str) -> Seen:
+def _look(files: list[Path], split: str, run: Path | None) -> Seen:
     config = DataConfig.model_validate({"input": INPUT, "sources": [{"images": ".", "labels": "none.csv"}]})
     dataset = ImageDataset(list(files), torch.zeros(len(files), 1, dtype=torch.int8), [file.name for file in files])
-    backbone = Backbone(BACKBONE, pretrained=True, classifier=True).eval()
+    pretrained = Backbone(BACKBONE, pretrained=True, classifier=True).eval()
+    backbone = DeployedPVLR(load_model(run)[0]).backbone if run else pretrained
     with Progress() as progress:
         bar = progress.add_task(f"features of {split}", total=len(files))
-        return look(backbone, backbone, dataset, Views(config, 0), lambda count: progress.advance(bar, count))
+        return look(backbone, pretrained, dataset, Views(config, 0), lambda count: progress.advance(bar, count))

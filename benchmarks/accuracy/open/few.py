@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,32 +30,51 @@ class Draw:
     present: NDArray[np.bool_]
 
 
-def few_photos(
-    train: Photos, test: Photos, words_train: Floats, words_test: Floats, seeds: int
-) -> dict[str, dict[str, float]]:
-    """mAP by way of learning and number of photos K, over the labels with at least 20 positives in a pool of 1,500.
+@dataclass(frozen=True)
+class Known:
+    """What one network sees, and what it says of the words.
 
-    Args:
+    Attributes:
+        labels: the indices of the labels that count with this network.
+        train, test: the photos, with all labels.
         words_train, words_test: logits of the words (n, C).
     """
-    order = np.random.default_rng(0).permutation(len(train.targets))[:POOL]
-    chosen = np.flatnonzero((train.targets[order] == 1).sum(0) >= LEAST)
+
+    labels: Sequence[int]
+    train: Photos
+    test: Photos
+    words_train: Floats
+    words_test: Floats
+
+
+def pool(count: int) -> NDArray[np.int64]:
+    """The indices of the photos that labels are taught from, of ``count`` training photos."""
+    order: NDArray[np.int64] = np.random.default_rng(0).permutation(count)[:POOL]
+    return order
+
+
+def few_photos(networks: Sequence[Known], seeds: int) -> dict[str, dict[str, float]]:
+    """mAP by way of learning and number of photos K, over the labels with at least 20 positives in a pool of 1,500."""
+    targets = networks[0].train.targets
+    order = pool(len(targets))
+    frequent = np.flatnonzero((targets[order] == 1).sum(0) >= LEAST)
+    chosen = [(network, label) for network in networks for label in frequent.tolist() if label in network.labels]
     ways: dict[str, Callable[[Draw, Floats, Floats], Floats]] = {
         "logistic regression": lambda draw, tested, words: logistic_regression(draw.features, draw.present, tested),
         "cache of the photos, and words": _cache_and_words,
         "photos alone": lambda draw, tested, words: tested @ fit(draw.features, None, draw.present).weights,
         "words and photos": _words_and_photos,
     }
-    alone = [average_precision(words_test[:, label], test.targets[:, label]) for label in chosen]
+    alone = [average_precision(known.words_test[:, c], known.test.targets[:, c]) for known, c in chosen]
     table: dict[str, dict[str, float]] = {name: {} for name in ways}
     table["words and photos"]["0"] = percent(float(np.mean(alone)))
     for count in COUNTS:
         found: dict[str, list[float]] = {name: [] for name in ways}
-        for label in chosen:
-            for draw in draws(train, words_train, order, int(label), count, seeds):
+        for known, label in chosen:
+            for draw in draws(known.train, known.words_train, order, label, count, seeds):
                 for name, way in ways.items():
-                    scores = way(draw, test.seen.features, words_test[:, label])
-                    found[name].append(average_precision(scores, test.targets[:, label]))
+                    scores = way(draw, known.test.seen.features, known.words_test[:, label])
+                    found[name].append(average_precision(scores, known.test.targets[:, label]))
         print(f"{count} photos of a label: done", flush=True)
         for name, values in found.items():
             table[name][str(count)] = percent(float(np.mean(values)))

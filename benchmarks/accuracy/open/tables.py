@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import mean
 from typing import Any
 
 from ...common import Table
@@ -40,3 +41,11 @@ def few_table(few: dict[str, dict[str, float]]) -> Table:
     ]
     title = f"K photos of a label and 100 others: mAP on COCO testdev, {few['labels']['count']} labels"
     return Table(title, ["K", *counts], rows)
+
+
+def parts_table(parts: dict[str, dict[str, list[float]]]) -> Table:
+    """The mAP with each part of PVLR: the mean of the splits and seeds, and their standard deviation."""
+    rows = []
+    for name, of in parts.items():
+        rows.append([name, *(f"{mean(values):.1f}" if values else "-" for values in of.values())])
+    return Table("PVLR's parts: mAP of 20 unseen and of 60 seen labels", ["", *parts["words alone"]], rows)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("sklearn", reason="needs the extra [test]")
 pytest.importorskip("timm", reason="needs the extra [train]")
 
-from benchmarks.accuracy.open import few, rivals, splits
+from benchmarks.accuracy.open import few, parts, rivals, splits, tuned
 from benchmarks.accuracy.open.calibration import calibrate, trust
 from benchmarks.accuracy.open.data import Photos
 from pvlr_sdk.evaluation.metrics import average_precision
 from pvlr_training.concepts import Seen
+from pvlr_training.config import load_config
 
 
 def test_conse_finds_the_label_of_the_likeliest_class():
@@ -45,6 +49,7 @@ def test_the_splits_are_disjoint_and_always_the_same():
     found = splits.splits([str(label) for label in range(80)])
     assert [len(of) for of in found] == [20, 20, 20]
     assert len(set(np.concatenate(found).tolist())) == 60
+    assert len(set(np.concatenate(splits.splits([str(label) for label in range(80)], 4)).tolist())) == 80
 
 
 def test_the_calibration_finds_the_probability_of_a_score():
@@ -68,3 +73,51 @@ def test_draws_have_k_photos_of_the_label():
     assert [int(draw.present.sum()) for draw in made] == [4, 4]
     assert [len(draw.present) for draw in made] == [104, 104]
     assert not np.array_equal(made[0].features, made[1].features)
+
+
+def test_a_label_counts_with_its_own_network_only(monkeypatch):
+    monkeypatch.setattr(few, "COUNTS", (2,))
+    random = np.random.default_rng(4)
+    targets = np.where(random.random((600, 2)) < 0.2, 1, -1).astype(np.int8)
+    empty = np.zeros((600, 1))
+    known = []
+    for label in range(2):  # the features of each network show its label, and its words the other one
+        features = np.column_stack([(targets[:, label] == 1) + 0.1 * random.random(600), np.ones(600)])
+        photos = Photos(Seen(rivals.unit(features), empty, empty), targets)
+        words = targets[:, ::-1] + random.normal(size=(600, 2))
+        known.append(few.Known([label], photos, photos, words, words))
+    table = few.few_photos(known, 1)
+    assert table["labels"] == {"count": 2}
+    assert table["photos alone"]["2"] == 100
+    assert table["words and photos"]["0"] < 40
+
+
+def test_the_backbone_sees_neither_the_photos_nor_the_labels_it_is_tested_on(monkeypatch, tmp_path):
+    labels = ["cat", "bus", "dog", "motorcycle"]
+    count = few.POOL + 7
+    (tmp_path / "coco").mkdir()
+    with (tmp_path / "coco/labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "split", *labels])
+        writer.writerows([f"{row}.jpg", "train" if row % 2 else "testdev", 1, -1, 1, -1] for row in range(2 * count))
+    trained = []
+    monkeypatch.setattr(tuned, "train", lambda path, *_, **options: trained.append((path, options["resume"])))
+    monkeypatch.setenv("PVLR_DATA", str(tmp_path))
+    tuned.train_backbone(tmp_path, labels, [1, 3], tmp_path / "run")
+    assert trained == [(tmp_path / "run/recipe.yaml", False)]
+    config = load_config(tmp_path / "run/recipe.yaml")
+    coco, voc = config.data.sources
+    assert config.data.labels == ("cat", "dog")
+    assert "motorcycle" not in yaml.safe_load(voc.rename.read_text()).values()
+    with coco.labels.open(newline="") as file:
+        left = {row["file"] for row in csv.DictReader(file) if row["split"] == "train"}
+    train = [f"{row}.jpg" for row in range(2 * count) if row % 2]
+    assert len(left) == 7
+    assert left.isdisjoint(train[index] for index in few.pool(count))
+
+
+@pytest.mark.parametrize("changes", parts.PARTS.values(), ids=parts.PARTS)
+def test_the_parts_are_keys_of_a_configuration(changes, monkeypatch):
+    monkeypatch.setenv("PVLR_DATA", "/data")
+    usual, changed = (load_config(parts.CONFIG, [*parts.RECIPE, *these]) for these in ((), changes))
+    assert (usual == changed) == (not changes)

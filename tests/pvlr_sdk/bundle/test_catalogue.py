@@ -9,7 +9,7 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import Bundle, manifest_path
-from pvlr_sdk.bundle.catalogue import FileSpec, Model, catalogue, find_plan, is_model, locate
+from pvlr_sdk.bundle.catalogue import FileSpec, Model, catalogue, find_knowledge, find_plan, is_model, locate
 from pvlr_sdk.site.config import SiteConfig
 
 ROOT = Path(__file__).parents[3]
@@ -124,6 +124,19 @@ def test_an_unknown_name_is_answered_with_similar_ones() -> None:
         with pytest.raises(errors.PlanNotFoundError) as caught:
             Tagger(nothing_similar)
         assert "Did you mean" not in str(caught.value)
+
+
+def test_the_knowledge_of_a_model_lies_beside_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_knowledge("pvlr-lite2-open")
+    assert found.is_file()
+    assert found.parent == find_plan("pvlr-lite2-open").parent
+    assert find_knowledge(tmp_path / "absent") == tmp_path / "absent"  # reading it fails, with the path
+    with pytest.raises(errors.OptionError, match="expected a model with open labels") as caught:
+        find_knowledge("pvlr-lite0-coco80")
+    assert caught.value.hint == "Use pvlr-lite2-open."
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pvlr-lite2-open").write_bytes(b"")
+    assert find_knowledge("pvlr-lite2-open") == Path("pvlr-lite2-open")
 
 
 def test_a_known_name_that_is_absent_names_the_command(small: Model) -> None:

@@ -220,14 +220,16 @@ def test_with_trusted_keys_a_download_must_be_signed(
         files = {f"engine{end}": SignedFile(small.files[end].sha256) for end in small.files}
         payload, key = Statement("cats", files, 1).to_json(), PrivateKey(private[by], lambda: "")
         signature = Envelope(payload, key.sign(signed_bytes(payload)), key.fingerprint).to_bytes()
-        server.bodies[".sig"] = signature
-        spec = FileSpec(bytes=len(signature), sha256=hashlib.sha256(signature).hexdigest())
-        model = small.model_copy(update={"files": {**small.files, ".sig": spec}})
+        more = {".sig": signature, ".knowledge.safetensors": b"no part of the bundle, so not signed"}
+        server.bodies.update(more)
+        specs = {end: FileSpec(bytes=len(of), sha256=hashlib.sha256(of).hexdigest()) for end, of in more.items()}
+        model = small.model_copy(update={"files": {**small.files, **specs}})
         monkeypatch.setattr(module, "catalogue", lambda: Catalogue(url=None, models=(model,)))
     monkeypatch.setenv("PVLR_TRUST", str(keys.trusted))
     monkeypatch.setenv("PVLR_STATE", "")
     if by == "me":
-        assert fetch("cats").with_suffix(".sig").read_bytes() == server.bodies[".sig"]
+        plan = fetch("cats")
+        assert all(plan.with_suffix(end).read_bytes() == of for end, of in more.items())
         return
     with pytest.raises(errors.UntrustedKeyError if by else errors.NotSignedError):
         fetch("cats")
