@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.cuda_inspect import write_instances
+from tests.shared import shared_folder
 
-from .library import gstreamer_missing, install, shared_folder
+from .library import gstreamer_missing, install
 
 ROOT = Path(__file__).resolve().parents[2]
 # Host compilers do not know #pragma unroll.
