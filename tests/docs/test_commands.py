@@ -11,7 +11,7 @@ of this environment that the extras require: seconds, no network. With PVLR_DOCS
     <!-- runs on -->             the next block does not end; it is stopped at the end of the page
 
 ``files`` names what the reader has before the page; ``after`` continues in the folder of another page. ``pvlr watch``
-and ``pvlr serve`` must end with status 0 or still run after eight seconds.
+and ``pvlr serve`` must end with status 0 or still run after eight seconds, a server a second after it listens.
 """
 
 from __future__ import annotations
@@ -56,8 +56,10 @@ start() {  # in the background, in place of the last watch or serve; what ends w
   for _ in {1..40}; do
     sleep 0.2
     kill -0 $last 2>/dev/null || { wait $last; return; }
+    if [[ ${2-} == serve ]] && listens; then sleep 1; kill -0 $last; return; fi
   done
 }
+listens() { { : <>/dev/tcp/127.0.0.1/8000; } 2>/dev/null; }
 pvlr() {
   if [[ $1 != serve && $1 != watch ]]; then command pvlr "$@" || fail "pvlr $*"
   else start "$(type -P pvlr)" "$@" || fail "pvlr $*"; served=$last; fi

@@ -134,8 +134,8 @@ print(next(line.split()[1] for line in open('/proc/self/status') if line.startsw
     [
         (VOC20, None, 88.0),
         (None, MAP, 86.0),
-        (LARGE_VOC20, None, 90.0),
-        (LARGE_COCO80, MAP, 88.0),
+        pytest.param(LARGE_VOC20, None, 90.0, marks=pytest.mark.slow),
+        pytest.param(LARGE_COCO80, MAP, 88.0, marks=pytest.mark.slow),
         (SMALL_VOC20, None, 87.0),
         (SMALL_COCO80, MAP, 85.0),
     ],

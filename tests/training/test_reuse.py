@@ -75,16 +75,16 @@ def test_labels_that_both_runs_describe_alike_keep_their_weights(
     assert torch.equal(after["text.knowledge"][2], before["text.knowledge"][0])
 
 
-@pytest.mark.parametrize("side", [96, 128])
-def test_positions_are_interpolated_for_another_input_size(write_config: Any, tmp_path: Path, side: int) -> None:
+def test_positions_are_interpolated_for_another_input_size(write_config: Any, tmp_path: Path) -> None:
     first = train(write_config(), ["train.finetune.epochs=1"], out=tmp_path / "first", console=QUIET)
-    size = [f"data.input.width={side}", f"data.input.height={side}", f"train.init={first}"]
-    second = train(write_config(), [*STILL, *size], out=tmp_path / "second", console=QUIET)
-    expected, model = load_model(first)[0], load_model(second)[0]
-    expected.resize(side, side)
-    images = torch.randn(2, 3, side, side)
-    with torch.inference_mode():
-        torch.testing.assert_close(model(images).logits, expected(images).logits)
+    for side in (96, 128):
+        size = [f"data.input.width={side}", f"data.input.height={side}", f"train.init={first}"]
+        second = train(write_config(), [*STILL, *size], out=tmp_path / f"second-{side}", console=QUIET)
+        expected, model = load_model(first)[0], load_model(second)[0]
+        expected.resize(side, side)
+        images = torch.randn(2, 3, side, side)
+        with torch.inference_mode():
+            torch.testing.assert_close(model(images).logits, expected(images).logits)
 
 
 def test_other_prompts_are_not_overwritten_by_those_of_the_first_run(write_config: Any, tmp_path: Path) -> None:

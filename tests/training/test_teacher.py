@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from pvlr_sdk import errors
 from pvlr_training.checkpoint import load_model
@@ -19,14 +20,18 @@ from pvlr_training.machine import Machine
 from pvlr_training.teacher import ViewTeachers, teach
 from pvlr_training.train import train
 
+from .conftest import tiny_config
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def teacher(write_config: Any, tmp_path: Path) -> Path:
-    return train(
-        write_config(train={"head": {"epochs": 1, "batch": 16}, "finetune": {"epochs": 0}}), out=tmp_path / "t"
-    )
+@pytest.fixture(scope="module")
+def teacher(one_thread: None, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that tests only read."""
+    folder = tmp_path_factory.mktemp("teacher")
+    config = tiny_config(photos, train={"head": {"epochs": 1, "batch": 16}, "finetune": {"epochs": 0}})
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    return train(folder / "tiny.yaml", out=folder / "run")
 
 
 def test_soft_targets_are_the_mixture_of_the_formula(write_config: Any, teacher: Path) -> None:

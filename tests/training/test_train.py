@@ -8,13 +8,14 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+import yaml
 from rich.console import Console
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -32,6 +33,8 @@ from pvlr_training.checkpoint import load_model
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import export
 from pvlr_training.train import train
+
+from .conftest import tiny_config
 
 QUIET = Console(file=io.StringIO())
 
@@ -118,15 +121,30 @@ OTHER_RECIPE = [
 ]
 
 
+class Whole(NamedTuple):
+    """An uninterrupted run, and what it was made with."""
+
+    folder: Path
+    config: Path
+    recipe: list[str]
+
+
+@pytest.fixture(scope="module", params=[[], OTHER_RECIPE], ids=["default", "other"])
+def whole(
+    request: pytest.FixtureRequest, one_thread: None, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    config = folder / "tiny.yaml"
+    config.write_text(yaml.safe_dump(tiny_config(photos)))
+    return Whole(train(config, request.param, out=folder / "run", console=QUIET), config, request.param)
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("recipe", [[], OTHER_RECIPE], ids=["default", "other"])
 @pytest.mark.parametrize("epochs", [1, 2, 3])  # inside the head's stage, at its end, inside fine-tuning
 def test_a_resumed_run_ends_with_the_same_weights(
-    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, recipe: list[str]
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
 ) -> None:
-    config = write_config()
-    train(config, recipe, out=tmp_path / "whole", console=QUIET)
+    _, config, recipe = whole
     with monkeypatch.context() as patch:
         stop_after(epochs, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -134,9 +152,9 @@ def test_a_resumed_run_ends_with_the_same_weights(
     with pytest.raises(CheckpointError, match="unfinished run"):
         train(config, recipe, out=tmp_path / "cut", console=QUIET)
     train(config, recipe, out=tmp_path / "cut", resume=True, console=QUIET)
-    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
-    assert whole.keys() == resumed.keys()
-    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    expected, resumed = (load_file(path / "model.safetensors") for path in (whole.folder, tmp_path / "cut"))
+    assert expected.keys() == resumed.keys()
+    assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
 
 
 @pytest.mark.slow

@@ -14,7 +14,10 @@ import pytest
 from benchmarks.common import ROOT
 
 pytest.importorskip("nncf")
-pytestmark = pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled images")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled images"),
+]
 
 
 @pytest.fixture(scope="module")

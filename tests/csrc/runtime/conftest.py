@@ -11,9 +11,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.pvlr_sdk.conftest import _own_cache, exported, make_network, own_plan, plan  # noqa: F401 (fixtures)
+from tests.shared import shared_folder
 from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
 
-from ..library import ROOT, build_options, cmake, install, shared_folder
+from ..library import ROOT, build_options, cmake, install
 from . import tensorrt_build
 
 HERE = Path(__file__).parent
