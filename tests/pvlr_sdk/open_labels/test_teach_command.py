@@ -9,7 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from pvlr_sdk import LabelBank, errors
+from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.cli import app
 
 _WITHOUT_TORCH = """
@@ -47,6 +47,20 @@ def test_the_command(open_plan, folders, tmp_path):
     done = run(open_plan, "--bank", out, "--forget", "pen", "-o", out)
     assert done.exit_code == 0, done.output
     assert out.read_bytes() == bank.to_bytes()
+
+
+def test_photos_are_tagged_with_the_bank_that_is_given(open_plan, folders, tmp_path):
+    photo, bank = folders / "is" / "0.png", tmp_path / "bank.safetensors"
+    with Tagger(open_plan) as tagger:
+        tagger.label_bank.select(tagger.labels[1:3]).save(bank)
+        names = tagger.labels[1:3]
+    command = ["tag", str(photo), "--plan", str(open_plan), "--bank", str(bank), "--threshold", "0", "--json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert sorted(tag["label"] for tag in json.loads(done.stdout)["tags"]) == sorted(names)
+    bank.write_bytes(b"no bank")
+    with pytest.raises(errors.LabelBankError, match="bank.safetensors"):
+        app(command, standalone_mode=False)
 
 
 @pytest.mark.parametrize(
