@@ -59,7 +59,7 @@ def test_photos_are_tagged_with_the_bank_that_is_given(open_plan, folders, tmp_p
     assert done.exit_code == 0, done.output
     assert sorted(tag["label"] for tag in json.loads(done.stdout)["tags"]) == sorted(names)
     bank.write_bytes(b"no bank")
-    with pytest.raises(errors.LabelBankError, match="bank.safetensors"):
+    with pytest.raises(errors.LabelBankError, match=r"bank\.safetensors"):
         app(command, standalone_mode=False)
 
 

@@ -40,16 +40,16 @@ def test_the_combination_minimises_its_objective(photos, shift):
     optimize = pytest.importorskip("scipy.optimize")
     _, words, present = photos()
     columns = np.random.default_rng(1).normal(size=(len(words), 2)) + present[:, None] * [1, shift]
-    weight = np.where(present, 1, 12 / 48)
+    weight, usual, precision = np.where(present, 1, 12 / 48), np.array([0.7, 1]), fitting._PRIOR / 12
 
     def objective(found):
         loss = np.logaddexp(0, np.where(present, -1, 1) * (columns @ found[:2] + found[2]))
-        return weight @ loss + 0.5 * fitting._PRIOR * ((found[:2] - 1) ** 2).sum() + 0.5 * found[2] ** 2 / fitting._FREE
+        return weight @ loss + 0.5 * precision * ((found[:2] - usual) ** 2).sum() + 0.5 * found[2] ** 2 / fitting._FREE
 
     least = fitting._LEAST
     expected = optimize.minimize(objective, [1, 1, 0], bounds=[(least, None), (least, None), (None, None)], tol=1e-12).x
     assert (expected[1] == least) == (shift < 0)
-    coefficients, bias = fitting._combine(columns, present)
+    coefficients, bias = fitting._combine(columns, present, usual)
     np.testing.assert_allclose([*coefficients, bias], expected, atol=1e-3)
 
 
@@ -98,4 +98,15 @@ def test_words_that_are_all_equal_change_nothing(photos):
     features, words, present = photos()
     alone, same = fit(features, None, present), fit(features, np.full_like(words, -3), present)
     assert alone.gain == 0
-    np.testing.assert_allclose(same.checked, alone.checked, atol=1e-6)
+    np.testing.assert_allclose(*((of - of.mean()) / of.std() for of in (same.checked, alone.checked)), atol=1e-6)
+
+
+def test_the_fewer_photos_the_more_their_prior_counts(photos):
+    """In standard deviations, where the words tell nothing: near the prior with two photos, not with many."""
+    counts = {}
+    for positives in (2, 40):
+        features, logits, present = photos(positives, 160, signal=1, words=0)
+        fitted = fit(features, logits, present)
+        counts[positives] = fitted.gain * logits.std()
+    assert counts[2] > 0.7
+    assert counts[40] < 0.4
