@@ -107,10 +107,7 @@ def find_plan(plan: str | os.PathLike[str]) -> Path:
     if os.environ.get("PVLR_DOWNLOAD") == "1":
         return fetch(name)
     raise errors.PlanNotFoundError(
-        name,
-        expected="an installed model",
-        got="one that is not installed",
-        hint=f"Download it ({model.bytes / 1e6:.1f} MB) with pvlr models fetch {name}, or set PVLR_DOWNLOAD=1.",
+        name, expected="an installed model", got=_what_is_installed(model), hint=_ways_to(model)
     )
 
 
@@ -118,10 +115,14 @@ def find_knowledge(knowledge: str | os.PathLike[str]) -> Path:
     """A knowledge file (see :class:`pvlr_sdk.words.knowledge.Knowledge`) by its path, or that of a model by its name.
 
     Raises:
-        OptionError: the model has none.
+        OptionError: the model has none, or there is no model of this name, but one with a similar name.
         PlanNotFoundError, PvlrError: as :func:`find_plan`, for a model.
     """
-    model = None if os.path.isfile(knowledge) else _named(os.fspath(knowledge))
+    name = os.fspath(knowledge)
+    model = None if os.path.exists(name) else _named(name)
+    if model is None and not os.path.exists(name) and (hint := _suggest(name)):
+        expected = "a knowledge file, or the name of an open model"
+        raise errors.OptionError("knowledge", expected=expected, got=repr(name), hint=hint.rstrip())
     if model is None:
         return Path(knowledge)
     if _KNOWLEDGE not in model.files:
@@ -275,6 +276,21 @@ def _is_released(path: Path, file: FileSpec) -> bool:
         return path.stat().st_size == file.bytes and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
     except OSError:
         return False
+
+
+def _what_is_installed(model: Model) -> str:
+    for _, folder, _ in _places():
+        files = zip(_files(model, folder / model.name), model.files.values(), strict=True)
+        if other := next((path for path, file in files if os.path.exists(path) and not _is_released(path, file)), None):
+            return f"{other}, which is not that of the release"
+    return "one that is not installed"
+
+
+def _ways_to(model: Model) -> str:
+    if os.environ.get("PVLR_MODELS_URL") or catalogue().url:
+        return f"Download it ({model.bytes / 1e6:.1f} MB): pvlr models fetch {model.name}, or set PVLR_DOWNLOAD=1."
+    clone = f"Give the path of models/{model.name} in a clone of the repository"
+    return f"{clone}, or set PVLR_MODELS_URL and run pvlr models fetch {model.name}."
 
 
 def _what_is_there(path: Path) -> str:

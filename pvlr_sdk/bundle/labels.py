@@ -26,7 +26,7 @@ TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in t
 LABEL_NAMES = f"label names of 1 to {MAX_LABEL_LENGTH} characters without control characters"
 _MAX_BYTES = 2**28
 _OPTIONAL = ("precise_thresholds", "biases", "gains", "weights")
-_HINT = "Copy the bundle again, or export the label bank again with pvlr export."
+_HINT = "Copy the bundle again, or write the label bank again: pvlr export, pvlr bank make or pvlr teach."
 
 
 class LabelBank:

@@ -155,7 +155,7 @@ class Knowledge:
             LabelBankError: it is missing, unreadable or inconsistent.
             OptionError, PlanNotFoundError: the model has none, or is not installed.
         """
-        path = find_knowledge(path)
+        path, metadata = find_knowledge(path), dict[str, str]()
         try:
             data = read_file(path, _MAX_BYTES)
         except OSError as error:
@@ -166,7 +166,8 @@ class Knowledge:
             calibration = Calibration(**{key: float(value) for key, value in text.pop("calibration").items()})
             made = cls(list(names), **{name: tensors[name] for name in _DTYPES}, calibration=calibration, text=text)
         except Exception as error:  # the exception classes differ between releases of safetensors
-            raise _invalid(str(path), f"{type(error).__name__}: {error}") from None
+            kind = "a label bank" if "names" in metadata else f"another or damaged file: {error}"
+            raise _invalid(str(path), kind) from None
         made._check(str(path))
         return made
 

@@ -107,14 +107,16 @@ def learn(
     return bank, reports
 
 
-def check_both(labels: Sequence[str], targets: NDArray[np.int8]) -> None:
-    """Raises OptionError unless each label has an image that shows it, and one that does not; targets as above."""
+def check_both(labels: Sequence[str], targets: NDArray[np.int8], failed: Sequence[dict[str, str]] = ()) -> None:
+    """Raises OptionError unless each label has an image that shows it, and one that does not; targets as above, and
+    ``failed`` the images that could not be read."""
+    unread = f"; not read: {failed[0]['message']}" if failed else ""
     for label, target in zip(labels, targets.T, strict=True):
         for wanted, what, argument in ((1, "shows", "positives"), (-1, "does not show", "negatives")):
             if not (target == wanted).any():
                 expected = f"at least one readable photo that {what} {label!r}"
                 hint = "Add some; 10 that show it and 50 that do not are a good start."
-                raise errors.OptionError(argument, expected=expected, got="none", hint=hint)
+                raise errors.OptionError(argument, expected=expected, got=f"none{unread}", hint=hint)
 
 
 def _report(label: str, fitted: Fit, words: Floats | None, present: NDArray[np.bool_], files: list[str]) -> LabelReport:

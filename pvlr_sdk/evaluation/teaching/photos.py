@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,8 @@ class Photos:
 
         Raises:
             ImageNotFoundError: ``images`` is not a folder.
-            LabelsFileError: the file is invalid, or has no column for one of ``names``.
+            LabelsFileError: the file is invalid.
+            OptionError: it has no column for one of ``names``.
         """
         if not os.path.isdir(images):
             expected, hint = "the folder of the images", "Check --images."
@@ -93,11 +95,13 @@ class Photos:
         taught = (
             [(rename or {}).get(column, column) for column in read_columns(labels)] if names is None else list(names)
         )
+        if names is not None:
+            columns = [(rename or {}).get(column, column) for column in read_columns(labels)]
+            for name in set(taught) - set(columns):
+                close = difflib.get_close_matches(name, columns, n=1)
+                hint = f"Did you mean {close[0]!r}?" if close else f"Its columns are {', '.join(columns[:8])}."
+                raise errors.OptionError("label", expected=f"a column of {labels}", got=repr(name), hint=hint)
         table = read_labels(labels, split, taught, rename)
-        if table.missing:
-            got = f"none for {', '.join(map(repr, table.missing))}"
-            hint = f"Its other columns are {', '.join(map(repr, table.extra[:8])) or 'none'}."
-            raise errors.LabelsFileError(str(labels), expected="a column for each label", got=got, hint=hint)
         return cls(taught, [Path(images, file) for file in table.files], table.targets)
 
 

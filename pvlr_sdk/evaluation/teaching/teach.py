@@ -76,7 +76,7 @@ def teach(
         spec = read_manifest(find_plan(plan)).open
         assert spec is not None, "set_labels refuses a closed plan"
         _check_new(photos.labels, base, replace)
-        check_both(photos.labels, photos.targets)
+        check_both(photos.labels, photos.targets, photos.failed)
         worded = base
         if knowledge is not None and words:
             worded = knowledge.bank(photos.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -113,6 +114,13 @@ def test_other_files_in_the_cache_or_working_directory_are_not_the_model(
         file = folder / f"engine{end}"
         file.write_bytes(b"#" + file.read_bytes()[1:]) if damage == "modified" else file.unlink()
     assert locate(small) is None
+    named = (
+        rf"models/cats/engine{re.escape(end)}, which is not that of the release"
+        if damage == "modified"
+        else "not installed"
+    )
+    with pytest.raises(errors.PlanNotFoundError, match=named):
+        find_plan("cats")
 
 
 def test_an_unknown_name_is_answered_with_similar_ones() -> None:
@@ -134,6 +142,8 @@ def test_the_knowledge_of_a_model_lies_beside_its_plan(tmp_path: Path, monkeypat
     with pytest.raises(errors.OptionError, match="expected a model with open labels") as caught:
         find_knowledge("pvlr-lite0-coco80")
     assert caught.value.hint == "Use pvlr-lite2-open."
+    with pytest.raises(errors.OptionError, match=r"got 'pvlr-lite2-opn'\. Did you mean pvlr-lite2-open"):
+        find_knowledge("pvlr-lite2-opn")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pvlr-lite2-open").write_bytes(b"")
     assert find_knowledge("pvlr-lite2-open") == Path("pvlr-lite2-open")

@@ -98,7 +98,9 @@ def test_several_labels_from_a_table(open_plan, tmp_path, check, draw):
     assert {"my mug", "blue"} <= {tag.label for tag in result}
     only = Photos.from_table(tmp_path / "labels.csv", tmp_path, ["blue"], "train")
     assert (only.labels, only.targets.shape) == (["blue"], (24, 1))
-    with pytest.raises(errors.LabelsFileError, match=r"a column for each label, got none for 'pen'.*'red'"):
+    with pytest.raises(
+        errors.OptionError, match=r"label: expected a column of .*labels.csv, got 'pen'\. Its columns are .*red"
+    ):
         Photos.from_table(tmp_path / "labels.csv", tmp_path, ["blue", "pen"])
     with pytest.raises(errors.ImageNotFoundError, match="the folder of the images"):
         Photos.from_table(tmp_path / "labels.csv", tmp_path / "none")
