@@ -92,15 +92,12 @@ class Photos:
         if not os.path.isdir(images):
             expected, hint = "the folder of the images", "Check --images."
             raise errors.ImageNotFoundError(str(images), expected=expected, got="no such folder", hint=hint)
-        taught = (
-            [(rename or {}).get(column, column) for column in read_columns(labels)] if names is None else list(names)
-        )
-        if names is not None:
-            columns = [(rename or {}).get(column, column) for column in read_columns(labels)]
-            for name in set(taught) - set(columns):
-                close = difflib.get_close_matches(name, columns, n=1)
-                hint = f"Did you mean {close[0]!r}?" if close else f"Its columns are {', '.join(columns[:8])}."
-                raise errors.OptionError("label", expected=f"a column of {labels}", got=repr(name), hint=hint)
+        columns = [(rename or {}).get(column, column) for column in read_columns(labels)]
+        taught = columns if names is None else list(names)
+        if unknown := next((name for name in taught if name not in columns), None):
+            close = difflib.get_close_matches(unknown, columns, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Its columns are {', '.join(columns[:8])}."
+            raise errors.OptionError("label", expected=f"a column of {labels}", got=repr(unknown), hint=hint)
         table = read_labels(labels, split, taught, rename)
         return cls(taught, [Path(images, file) for file in table.files], table.targets)
 
