@@ -166,8 +166,8 @@ class Knowledge:
             calibration = Calibration(**{key: float(value) for key, value in text.pop("calibration").items()})
             made = cls(list(names), **{name: tensors[name] for name in _DTYPES}, calibration=calibration, text=text)
         except Exception as error:  # the exception classes differ between releases of safetensors
-            kind = "a label bank" if "names" in metadata else f"another or damaged file: {error}"
-            raise _invalid(str(path), kind) from None
+            bank = "names" in metadata and "calibration" not in metadata.get("text", "")
+            raise _invalid(str(path), "a label bank" if bank else f"another or damaged file: {error}") from None
         made._check(str(path))
         return made
 

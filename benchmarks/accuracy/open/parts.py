@@ -50,10 +50,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "KAP: bare names": ("model.text.templates=['{}']",),
     "CAP off": ("model.cap.mode=none",),
     "IFM: KAP only": ("model.ifm=ka",),
-    "IFM: CAP only": ("model.ifm=ca",),
-    "IFM: added": ("model.ifm=add",),
     "DMA off": ("model.dma=none",),
     "labels left out of batches": ("train.label_dropout=0.3",),
+    "IFM: CAP only": ("model.ifm=ca",),
+    "IFM: added": ("model.ifm=add",),
 }
 
 

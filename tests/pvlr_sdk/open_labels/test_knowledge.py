@@ -156,10 +156,18 @@ def test_damaged_files(knowledge, tmp_path, change, message):
         Knowledge.load(tmp_path / "k.safetensors")
 
 
-@pytest.mark.parametrize("contents", [None, b"", b"no tensors", LabelBank])
-def test_other_files(tmp_path, contents, make_bank):
+@pytest.mark.parametrize(
+    ("contents", "got"),
+    [
+        (None, "No such file"),
+        (b"", "another or damaged file"),
+        (b"no tensors", "another or damaged file"),
+        (LabelBank, "a label bank"),
+    ],
+)
+def test_other_files(tmp_path, contents, got, make_bank):
     path = tmp_path / "k.safetensors"
     if contents is not None:
         path.write_bytes(make_bank().to_bytes() if contents is LabelBank else contents)
-    with pytest.raises(errors.LabelBankError, match="expected a knowledge file of pvlr export"):
+    with pytest.raises(errors.LabelBankError, match=f"expected a knowledge file of pvlr export, got {got}"):
         module.Knowledge.load(path)
