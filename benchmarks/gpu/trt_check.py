@@ -33,7 +33,9 @@ from pvlr_sdk.frames.bgr import load_bgr
 from ..common import ROOT, SAMPLES, Table, make_images, run, save
 
 MODELS = {
-    path.parent.name: path for path in (*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan"))
+    path.parent.name: path
+    for path in (*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan"))
+    if not path.with_suffix(".knowledge.safetensors").exists()  # open plans are for the CPU
 }
 PRECISIONS, ATTENTIONS = ("fp16", "int8"), ("native", "fused")
 MISSING = 3
