@@ -14,13 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from pvlr_sdk.evaluation.labels_csv import read_columns
 from pvlr_sdk.words.bank import encode_prompts
 from pvlr_training.concepts import class_vectors, knowledge_of
 
 from ...common import Json, conditions, run, save
-from ..data import FOLDERS, Data, check_outputs, data_folder
-from .data import BACKBONE, INPUT, read
+from ..data import Data, check_outputs, data_folder
+from .data import BACKBONE, INPUT, labels_of, read
 from .few import Known, few_photos
 from .splits import calibration_of_all, seen_and_unseen
 from .tables import few_table, splits_table, trust_table, words_table
@@ -36,7 +35,7 @@ def main(
     """Measure labels from words and from a few photos."""
     check_outputs(out)
     folder = data_folder(data)
-    labels = [name for name in read_columns(folder / FOLDERS["coco"] / "labels.csv") if name != "person_biased"]
+    labels = labels_of(folder)
     train, test = (read(folder, split, labels, cache) for split in ("train", "testdev"))
     knowledge = knowledge_of(train.seen, class_vectors(), SPEC)
     result: dict[str, Any] = {

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from pvlr_sdk.bundle.manifest import InputSpec
+from pvlr_sdk.evaluation.labels_csv import read_columns
 from pvlr_training.checkpoint import load_model
 from pvlr_training.concepts import Seen, look
 from pvlr_training.data.augmentation import Views
@@ -36,6 +37,11 @@ class Photos:
 
     seen: Seen
     targets: NDArray[np.int8]
+
+
+def labels_of(data: Path) -> list[str]:
+    """The 80 labels of COCO, in the order of its label file."""
+    return [name for name in read_columns(data / FOLDERS["coco"] / "labels.csv") if name != "person_biased"]
 
 
 def read(data: Path, split: str, labels: list[str], cache: Path, run: Path | None = None) -> Photos:

@@ -19,7 +19,6 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.labels_csv import read_columns
 from pvlr_sdk.evaluation.metrics import mean_average_precision
 from pvlr_sdk.words.bank import encode_prompts
 from pvlr_training.checkpoint import load_model
@@ -33,9 +32,9 @@ from pvlr_training.train import train
 
 from ...common import Json, conditions, run, save
 from ..__main__ import console, decoded, test_logits
-from ..data import FOLDERS, Data, check_outputs, data_folder
+from ..data import Data, check_outputs, data_folder
 from ..rows import CONFIGS
-from .data import read
+from .data import labels_of, read
 from .splits import splits
 from .tables import parts_table
 from .words import SPEC, percent, prompts, word_scores
@@ -67,7 +66,7 @@ def main(
     check_outputs(out)
     folder = data_folder(data)
     os.environ["PVLR_DATA"] = str(folder.resolve())  # the recipe names it
-    labels = [name for name in read_columns(folder / FOLDERS["coco"] / "labels.csv") if name != "person_biased"]
+    labels = labels_of(folder)
     photos, test = (read(folder, split, labels, cache) for split in ("train", "testdev"))
     knowledge = knowledge_of(photos.seen, class_vectors(), SPEC)
     words = word_scores(knowledge, labels, encode_prompts(prompts(labels, described=True)), test)

@@ -19,7 +19,6 @@ import numpy as np
 import typer
 import yaml
 
-from pvlr_sdk.evaluation.labels_csv import read_columns
 from pvlr_sdk.evaluation.metrics import mean_average_precision
 from pvlr_sdk.words.bank import encode_prompts
 from pvlr_training.concepts import class_vectors, knowledge_of
@@ -30,7 +29,7 @@ from ...common import Json, conditions, run, save
 from ..__main__ import console
 from ..data import FOLDERS, Data, check_outputs, data_folder
 from ..rows import CONFIGS
-from .data import read
+from .data import labels_of, read
 from .few import Known, few_photos, pool
 from .splits import splits
 from .tables import few_table
@@ -49,7 +48,7 @@ def main(
     check_outputs(out)
     folder = data_folder(data)
     os.environ["PVLR_DATA"] = str(folder.resolve())  # the recipe names it
-    labels = [name for name in read_columns(folder / FOLDERS["coco"] / "labels.csv") if name != "person_biased"]
+    labels = labels_of(folder)
     classes, vectors = class_vectors(), encode_prompts(prompts(labels, described=True))
     networks, alone = [], []
     for number, unseen in enumerate(splits(labels, 4)):

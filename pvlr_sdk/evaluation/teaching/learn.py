@@ -109,12 +109,12 @@ def learn(
 
 def check_both(labels: Sequence[str], targets: NDArray[np.int8], failed: Sequence[dict[str, str]] = ()) -> None:
     """Raises OptionError unless each label has an image that shows it, and one that does not; targets as above, and
-    ``failed`` the images that could not be read."""
-    unread = f"; not read: {failed[0]['message']}" if failed else ""
+    ``failed`` the images that could not be read, those of the positives first."""
     for label, target in zip(labels, targets.T, strict=True):
         for wanted, what, argument in ((1, "shows", "positives"), (-1, "does not show", "negatives")):
             if not (target == wanted).any():
                 expected = f"at least one readable photo that {what} {label!r}"
+                unread = f"; not read: {failed[0 if wanted == 1 else -1]['message']}" if failed else ""
                 hint = "Add some; 10 that show it and 50 that do not are a good start."
                 raise errors.OptionError(argument, expected=expected, got=f"none{unread}", hint=hint)
 

@@ -93,6 +93,7 @@ def teach(
         elif evidence := evidence_of(worded, label):
             known[label] = Words(features @ evidence.weights + evidence.bias, evidence)
     targets = np.where(done[:, None], photos.targets, np.int8(0))
+    check_both(photos.labels, targets, failed or photos.failed)
     files = [str(file) for file in photos.files]
     taught, reports = learn(taught, photos.labels, files, features, targets, plan=plan_hash, words=known)
     return Teaching(taught, reports, [*photos.failed, *failed])
