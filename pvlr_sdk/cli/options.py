@@ -79,7 +79,7 @@ _certificates = partial(Option, rich_help_panel="Certificates")
 _events = partial(Option, rich_help_panel="Events")
 _THRESHOLD = "Score at which an event begins, for all labels or for one; repeatable."
 Threshold = Annotated[list[str] | None, _events("--threshold", metavar="[LABEL=]X", help=_THRESHOLD)]
-_DURATION = "Time at or above the threshold before an event is reported, 0.5 by default."
+_DURATION = "Shortest event that is reported, 0.5 by default."
 MinDuration = Annotated[float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)]
 EventsPoint = Annotated[str | None, _events("--operating-point", show_default="precise", **_POINT)]
 _CA = "https, rtsps: certificates (PEM) to trust instead of the system's, for cameras given as URI."

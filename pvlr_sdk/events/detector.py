@@ -25,6 +25,9 @@ class EventDetector:
     next-point interpolation). So cameras with 5 and with 30 frames per second give the same events, to within a frame,
     and after a long gap only new scores count. Durations are measured by the monotonic clock.
 
+    Hysteresis is that of Canny, "A computational approach to edge detection" (1986): an event extends over all frames
+    at or above the lower threshold, if the upper one is reached in one of them.
+
     Args:
         camera: the camera's name, for the events.
         labels: the C label names, in the order of the scores.
@@ -148,8 +151,8 @@ class EventDetector:
         tracks.average += weight * (new - tracks.average)
         tracks.last = now
 
-        up = (tracks.average >= rules.upper) | (tracks.up & (tracks.average >= rules.lower))
-        up &= rules.watched
+        up = (tracks.average >= rules.lower) & rules.watched
+        tracks.reached = up & (tracks.reached | (tracks.average >= rules.upper))
         tracks.since[up != tracks.up] = now
         starting = up & ~tracks.up & ~tracks.active
         tracks.start[starting], tracks.offset[starting], tracks.peak[starting] = now, wall - now, -np.inf
@@ -158,7 +161,7 @@ class EventDetector:
         tracks.up = up
 
         held = now - tracks.since
-        begins = up & ~tracks.active & (held >= rules.settings.min_duration)
+        begins = tracks.reached & ~tracks.active & (held >= rules.settings.min_duration)
         ends = ~up & tracks.active & ((held >= rules.settings.min_gap) | ~rules.watched)
         begun = [self._begin(row, now) for row in np.flatnonzero(begins).tolist()]
         ended = [
@@ -224,8 +227,9 @@ class Rules(NamedTuple):
 class _Tracks:
     """The state of each of C labels: arrays (C,); times are monotonic.
 
-    ``up``: at or above its threshold, with hysteresis, since ``since``. ``active``: reported as on. ``start``,
-    ``peak``, ``peak_at``, ``ids`` and ``offset`` (from monotonic to wall time) belong to the current event.
+    ``up``: at or above its lower threshold since ``since``. ``reached``: it has been at or above the upper one since
+    then. ``active``: reported as on. ``start``, ``peak``, ``peak_at``, ``ids`` and ``offset`` (from monotonic to wall
+    time) belong to the current event.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -234,6 +238,7 @@ class _Tracks:
         self.last: float | None = None
         self.average: Floats = np.zeros(count)
         self.up: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        self.reached: NDArray[np.bool_] = np.zeros(count, np.bool_)
         self.active: NDArray[np.bool_] = np.zeros(count, np.bool_)
         self.since: Floats = np.zeros(count)
         self.start: Floats = np.zeros(count)

@@ -22,7 +22,7 @@ class Event:
         time: time of the frame that caused it, or when the camera was lost or stopped.
         score: the smoothed score at that frame, 0 to 1.
         peak: the highest smoothed score so far; ``peak_time`` is the time of its frame.
-        start: time of the frame whose smoothed score first reached the threshold.
+        start: time of the frame whose smoothed score first reached the lower threshold.
         end: time of the frame that first fell below the lower threshold, or of the last frame; None if ``on``.
         reason: why it ended: ``score``, ``label excluded``, ``stopped``, ``camera lost: ...``, ``camera ended: ...``,
             ``failed: ...``; None if ``on``.

@@ -15,10 +15,11 @@ class EventSettings:
 
     Attributes:
         smoothing: time constant of the moving average of each score; 0: no smoothing.
-        margin: hysteresis: an event ends when the average falls this far below the threshold, but at most by half of
-            the threshold, so that events with a low threshold end too.
-        min_duration: an event begins once the average has been at or above the threshold for this long.
-        min_gap: an event continues through gaps shorter than this.
+        margin: hysteresis: the lower threshold is this far below the threshold, but at most by half of the threshold,
+            so that events with a low threshold end too.
+        min_duration: an event begins once the average has reached the threshold, and has been at or above the lower
+            one for this long.
+        min_gap: an event ends once the average has been below the lower threshold for this long.
         on: thresholds of some labels, instead of those given to the detector (the deployed ones).
         off: lower thresholds of some labels, instead of the upper one less ``margin``.
         labels: only these labels; None: all.
@@ -31,7 +32,7 @@ class EventSettings:
     smoothing: float = 0.5
     margin: float = 0.1
     min_duration: float = 0.5
-    min_gap: float = 0.0
+    min_gap: float = 1.0
     on: Mapping[str, float] = field(default_factory=dict)
     off: Mapping[str, float] = field(default_factory=dict)
     labels: Sequence[str] | None = None

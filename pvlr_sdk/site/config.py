@@ -88,7 +88,7 @@ class EventsConfig(Section):
     smoothing: Seconds = 0.5
     margin: Score = 0.1
     min_duration: Seconds = 0.5
-    min_gap: Seconds = 0.0
+    min_gap: Seconds = 1.0
     threshold: Score | None = None
     thresholds: dict[str, Score] = Field(default_factory=dict)
     off_thresholds: dict[str, Score] = Field(default_factory=dict)

@@ -52,6 +52,7 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, t
     times = np.cumsum([step for step, _ in frames]).tolist()
     scores = [score for _, score in frames]
     average = dict(zip(times, averages(times, scores, chosen.smoothing), strict=True))
+    lower = max(threshold - chosen.margin, threshold / 2)
     events = run(chosen, times, scores, on=threshold)
 
     assert [event.state for event in events] == ["on", "off"] * (len(events) // 2)
@@ -70,7 +71,8 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, t
             seen = {t: a for t, a in average.items() if on.start - 1e-6 <= WALL + t <= event.time + 1e-6}
             assert event.peak == pytest.approx(max(seen.values()))
             assert event.score == pytest.approx(average[max(seen)])
-        assert average[min(seen)] >= threshold - 1e-9
+            assert max(seen.values()) >= threshold - 1e-9
+            assert average[min(seen)] >= lower - 1e-9
     inside = [
         t for t in times if any(a.start <= WALL + t <= b.end for a, b in zip(events[::2], events[1::2], strict=True))
     ]
@@ -107,7 +109,7 @@ def test_the_rate_of_frames_does_not_matter(visits, slow):
 def test_smoothing_is_what_the_formula_says():
     random = np.random.default_rng(0)
     times, scores = np.cumsum(random.exponential(0.2, 50)).tolist(), random.uniform(0, 1, 50).tolist()
-    settings = EventSettings(smoothing=0.7, margin=0, min_duration=0)
+    settings = EventSettings(smoothing=0.7, margin=0, min_duration=0, min_gap=0)
     expected = averages(times, scores, 0.7)
     events = run(settings, times, scores)
     crossings = [t for t, a, b in zip(times, [0, *expected], expected, strict=False) if (a >= 0.5) != (b >= 0.5)]
@@ -124,10 +126,26 @@ def test_flicker_and_gaps():
     gap = [0.9] * 30 + [0.1] * 10 + [0.9] * 60
     assert len(run(EventSettings(smoothing=0, min_gap=0), times, gap)) == 4
     assert len(run(EventSettings(smoothing=0, min_gap=1.05), times, gap)) == 2
+    assert len(run(EventSettings(smoothing=0), times, gap[:39] + [0.9] * 61)) == 2  # a gap of 0.9 s
+
+
+def test_an_event_reaches_the_threshold_and_extends_down_to_the_lower_one():
+    times = (np.arange(60) / 10).tolist()
+    settings = EventSettings(smoothing=0, min_duration=0.5)  # thresholds 0.5 and 0.4
+    slow = [0.1] * 10 + [0.42] * 10 + [0.5] + [0.42] * 9 + [0.39] * 30
+    on, off = run(settings, times, slow)
+    assert (on.start, on.time, on.score) == (WALL + 1, WALL + 2, 0.5)  # long enough when it reaches the threshold
+    assert (off.end, off.time, off.peak_time) == (WALL + 3, WALL + 4, WALL + 2)  # min_gap after the end
+    assert run(settings, times, [min(score, 0.499) for score in slow]) == []
+    early = [0.1] * 10 + [0.5] + [0.42] * 9 + [0.1] * 40
+    on, _ = run(settings, times, early)
+    assert (on.start, on.time, on.score) == (WALL + 1, WALL + 1.5, 0.42)
+    # Below the lower threshold it begins anew, and has to reach the threshold again.
+    assert run(settings, times, [0.1] * 10 + [0.5] * 2 + [0.39] + [0.42] * 47) == []
 
 
 def test_thresholds_of_labels():
-    settings = EventSettings(smoothing=0, min_duration=0, on={"cat": 0.8}, off={"dog": 0.1})
+    settings = EventSettings(smoothing=0, min_duration=0, min_gap=0, on={"cat": 0.8}, off={"dog": 0.1})
     detector = EventDetector("door", ["car", "cat", "dog", "low"], [0.5, 0.5, 0.5, 0.04], settings)
     on = detector.update(0, WALL, [0.6, 0.6, 0.6, 0.05])
     assert [event.label for event in on] == ["car", "dog", "low"]
@@ -165,7 +183,7 @@ def test_a_clock_that_jumps_changes_no_duration_and_turns_no_time_back(jump):
 
 
 def test_frames_out_of_order_count_as_simultaneous():
-    settings = EventSettings(min_duration=0)
+    settings = EventSettings(min_duration=0, min_gap=0)
     detector = EventDetector("door", ["car"], [0.5], settings)
     (on,) = detector.update(10, WALL, [0.9])
     assert detector.update(5, WALL - 5, [0.0]) == []
