@@ -1,23 +1,31 @@
 """mAP against milliseconds: every model in every precision, in one run, and the models that no other beats in both.
 
-    python -m benchmarks.accuracy.frontier pvlr-lite0-coco80 int8.plan --json benchmarks/results/frontier.json
-    python -m benchmarks.pages accuracy                       # the chart, docs/images/frontier.svg
+    python -m benchmarks.accuracy.frontier pvlr-lite0-coco80 engine.plan --json frontier.json
+    python -m benchmarks.accuracy train linear csra                    # rival heads, in runs/accuracy
+    python -m benchmarks.accuracy.frontier --run runs/final --size 224,288 --run runs/accuracy/csra-0 --int8
 
-Each plan is measured in fp32 and, where the processor computes in it, bf16; an int8 plan (pvlr build) as it is. The mAP
-is that of ``pvlr eval``. The times are those of ``predict`` on one frame in memory, all models taking turns.
+Each plan is measured in fp32 and, where the processor computes in it, bf16; with --int8, also quantised with photos of
+VOC's train split. Runs are exported first. The mAP is that of ``pvlr eval``. The times are those of ``predict`` on one
+frame in memory, all models taking turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from pvlr_sdk import Tagger
+from pvlr_sdk.bundle.bundle import Bundle
+from pvlr_sdk.cli.sizes import parse_sizes, run_folder
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.calibration import CalibrationImages
 
 from ..common import SAMPLES, Json, Table, conditions, interleaved, run, save
 from .data import (
@@ -44,13 +52,19 @@ SHIPPED = (
 )
 
 Point = dict[str, Any]
-"""A model in a precision: ``model``, ``precision``, ``sha256``, ``mAP`` in percent, ``median_ms``, ``frontier``."""
+"""A model in a precision: ``model``, ``input`` (its width), ``precision``, ``sha256``, ``mAP`` in percent,
+``median_ms``, ``frontier``."""
 
 
 def main(
     plans: Annotated[
         list[str] | None, typer.Argument(help="Plans, or names of models. Default: those shipped.")
     ] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", help="Also the folder of a trained run; repeatable.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Input sizes of the first run, such as 192,224.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Also quantise each of them.")] = False,
     data: Data = None,
     dataset: Dataset = "voc",
     split: Split = "testdev",
@@ -61,19 +75,34 @@ def main(
 ) -> None:
     """Measure models in each precision and find the frontier."""
     check_outputs(out)
-    folder = data_folder(data)
+    sizes, folder = parse_sizes(size), data_folder(data)
     with ExitStack() as stack:
-        taggers = [stack.enter_context(one) for plan in plans or SHIPPED for one in open_all(plan, threads)]
+        made = Path(stack.enter_context(TemporaryDirectory()))
+        models: list[tuple[str | None, str]] = [(None, plan) for plan in plans or SHIPPED]
+        for run in runs or ():
+            models += [(run_folder(run).name, str(plan)) for plan in exported(run, sizes, made)]
+            sizes = []
+        cases: dict[str, Any] = {}
         points: list[Point] = []
-        for tagger in taggers:
-            images, table = read_split(folder, dataset, split, tagger.labels, share)
-            info, score = tagger.info, measure(tagger, (images / file for file in table.files), table.targets)
-            points.append(
-                {"model": info["name"], "precision": info["precision"], "sha256": info["sha256"], "mAP": score}
-            )
-            print(f"{info['name']} {info['precision']}: mAP {score:.2f} on {len(table.files)} images", flush=True)
         frame = read_image(SAMPLES[0])
-        cases = {str(number): partial(tagger.predict, frame) for number, tagger in enumerate(taggers)}
+        for name, plan in models:
+            taggers = open_all(plan, threads)
+            if int8:
+                taggers.append(Tagger(quantised(plan, folder, made), num_threads=threads))
+            for tagger in map(stack.enter_context, taggers):
+                images, table = read_split(folder, dataset, split, tagger.labels, share)
+                info, score = tagger.info, measure(tagger, (images / file for file in table.files), table.targets)
+                points.append(
+                    {
+                        "model": name or info["name"],
+                        "input": info["input"]["width"],
+                        "precision": info["precision"],
+                        "sha256": info["sha256"],
+                        "mAP": score,
+                    }
+                )
+                cases[str(len(cases))] = partial(tagger.predict, frame)
+                print("{model}, {input}, {precision}: mAP {mAP:.2f}".format(**points[-1]), flush=True)
         for point, times in zip(points, interleaved(cases, rounds).values(), strict=True):
             point["median_ms"] = round(float(np.median(times)), 3)
     mark_frontier(points)
@@ -85,6 +114,30 @@ def main(
     }
     frontier_table(points, f"mAP on {dataset} {split}, {len(table.files)} images").print(width=80)
     save(out, result)
+
+
+def exported(run: Path, sizes: Sequence[tuple[int, int]], folder: Path) -> Iterator[Path]:
+    """Plans of a trained run at each size, or at that of its training. Raises what ``pvlr export`` and build raise."""
+    from pvlr_training.export import export
+
+    trained = run_folder(run)
+    own = folder / trained.name
+    own.mkdir(parents=True)
+    for size in sizes or (None,):
+        network = export(trained, own, size)
+        plan = network.with_suffix(".plan")
+        build(network, plan, precision="fp32")
+        yield plan
+
+
+def quantised(plan: str, data: Path, folder: Path) -> Path:
+    """The int8 plan of a plan, with ranges from photos of VOC's train split. Raises what :func:`build` raises."""
+    source = Bundle.open(plan)
+    images, table = read_split(data, "voc", "train", source.labels.names)
+    path = folder / f"int8-{source.manifest.files['plan'].sha256[:16]}.plan"
+    photos = CalibrationImages.listed(images, table).evenly(400)
+    build(source.path, path, precision="int8", calibration_images=photos, min_agreement=0.0)  # measured, whatever it is
+    return path
 
 
 def open_all(plan: str, threads: int | None) -> list[Tagger]:
@@ -110,6 +163,7 @@ def frontier_table(points: Sequence[Point], title: str) -> Table:
     rows = [
         [
             point["model"],
+            str(point["input"]),
             point["precision"],
             f"{point['median_ms']:.2f}",
             f"{point['mAP']:.2f}",
@@ -117,7 +171,7 @@ def frontier_table(points: Sequence[Point], title: str) -> Table:
         ]
         for point in sorted(points, key=lambda point: point["median_ms"])
     ]
-    return Table(title, ["Model", "Precision", "ms, median", "mAP", "Frontier"], rows)
+    return Table(title, ["Model", "Input", "Precision", "ms, median", "mAP", "Frontier"], rows)
 
 
 if __name__ == "__main__":

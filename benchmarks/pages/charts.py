@@ -61,17 +61,24 @@ def draw_scaling(data: dict[str, Any], path: Path) -> None:
 
 
 def draw_frontier(data: dict[str, Any], path: Path) -> None:
-    """mAP against time: a colour per model, a marker per precision, and a line along those that no other beats."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    """mAP against time: a colour per model, a marker per precision, and a line along those that no other beats.
+
+    The points of a model with several input sizes show theirs.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     points = sorted(data["points"], key=lambda point: point["median_ms"])
     best = [point for point in points if point["frontier"]]
     axes.step([p["median_ms"] for p in best], [p["mAP"] for p in best], where="post", color=_OTHERS, label="frontier")
     models = dict.fromkeys(point["model"] for point in data["points"])
-    for model, colour in zip(models, cycle(matplotlib.colormaps["tab10"].colors), strict=False):
+    for model, colour in zip(models, cycle(matplotlib.colormaps["tab20"].colors), strict=False):
         axes.plot([], [], "o", color=colour, label=model)
-        for point in (point for point in points if point["model"] == model):
-            axes.plot(point["median_ms"], point["mAP"], _MARKERS.get(point["precision"], "D"), color=colour, zorder=3)
+        own = [point for point in points if point["model"] == model]
+        for point in own:
+            place = point["median_ms"], point["mAP"]
+            axes.plot(*place, _MARKERS.get(point["precision"], "D"), color=colour, zorder=3)
+            if len({point["input"] for point in own}) > 1:
+                axes.annotate(point["input"], place, (4, -9), textcoords="offset points", fontsize=7, color=colour)
     for precision in dict.fromkeys(point["precision"] for point in points):
         axes.plot([], [], _MARKERS.get(precision, "D"), color="black", fillstyle="none", label=precision)
     axes.set_xlim(left=0)

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import common
-from benchmarks.accuracy.frontier import Point, frontier_table, main, mark_frontier, open_all
+from benchmarks.accuracy.frontier import Point, exported, frontier_table, main, mark_frontier, open_all, quantised
+from pvlr_sdk import Tagger
 
 
 def points() -> list[Point]:
     measured = [(2.0, 88.0), (3.0, 90.0), (3.5, 89.9), (3.0, 89.0), (5.0, 92.0), (5.0, 92.0), (9.0, 92.0)]
     return [
-        {"model": f"pvlr-{number}", "precision": "bf16", "median_ms": ms, "mAP": score}
+        {"model": f"pvlr-{number}", "input": 288, "precision": "bf16", "median_ms": ms, "mAP": score}
         for number, (ms, score) in enumerate(measured)
     ]
 
@@ -35,6 +36,7 @@ def test_the_chart_names_every_model_and_depends_on_the_results_alone(tmp_path: 
     from benchmarks.pages.charts import draw_frontier
 
     found = points()
+    found += [{**found[-1], "input": 224, "median_ms": 7.0}]
     mark_frontier(found)
     for name in ("a", "b"):
         draw_frontier({"points": found}, tmp_path / f"{name}.svg")
@@ -43,6 +45,7 @@ def test_the_chart_names_every_model_and_depends_on_the_results_alone(tmp_path: 
     for number in range(7):
         assert f">pvlr-{number}<" in drawn
     assert ">bf16<" in drawn
+    assert ">224<" in drawn
 
 
 def test_the_page_shows_the_chart_and_the_table(tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ def test_the_page_shows_the_chart_and_the_table(tmp_path: Path) -> None:
     (tmp_path / "frontier.json").write_text(json.dumps(data))
     text = frontier_section(tmp_path / "images", tmp_path)
     assert "1,000 images; a machine, 2 threads, 2026-01-31." in text
-    assert "| pvlr-0 | bf16 | 2.00 | 88.00 | yes |" in text
+    assert "| pvlr-0 | 288 | bf16 | 2.00 | 88.00 | yes |" in text
     assert (tmp_path / "images" / "frontier.svg").exists()
 
 
@@ -92,3 +95,36 @@ def test_frontier_end_to_end(run: Callable[..., str], tmp_path: Path) -> None:
     assert all(point["mAP"] > 60 and point["median_ms"] > 0 for point in found["points"])
     run("benchmarks.pages", "accuracy", "--results", tmp_path, "--docs", tmp_path)
     assert (tmp_path / "images" / "frontier.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled images")
+def test_a_run_is_exported_at_each_size_and_quantised(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training needs the extra [train]")
+    from pvlr_training.checkpoint import save_model
+    from pvlr_training.config import Config
+    from pvlr_training.model.network import PVLR
+
+    labels = ["person", "car", "dog"]
+    config = Config.model_validate(
+        {
+            "name": "untrained",
+            "data": {
+                "input": {"width": 64, "height": 64, "mean": [127, 127, 127], "std": [64, 64, 64]},
+                "labels": labels,
+                "sources": [{"images": ".", "labels": "labels.csv"}],
+            },
+            "model": {"backbone": "test_efficientnet", "pretrained": False, "width": 32, "heads": 4, "ffn": 32,
+                      "text": {"encoder": "random"}},
+        }
+    )  # fmt: skip
+    save_model(
+        tmp_path / "random", PVLR(labels, 64, 64, config.model), config, {"thresholds": [0.5] * 3, "holdout": {}}
+    )
+    plans = list(exported(tmp_path / "random", [(64, 64), (96, 96)], tmp_path / "plans"))
+    plans.append(quantised(str(plans[1]), Path(os.environ["PVLR_DATA"]), tmp_path / "plans"))
+    found = []
+    for plan in plans:
+        with Tagger(plan, num_threads=1) as tagger:
+            found.append((tagger.info["input"]["width"], tagger.info["precision"]))
+    assert found == [(64, "fp32"), (96, "fp32"), (96, "int8")]
