@@ -3,8 +3,8 @@
     python -m benchmarks.accuracy.open.parts --json benchmarks/results/open-parts.json
 
 For each part and each split, PVLR's head is trained on 60 labels and 40 % of the images with a frozen backbone, then
-reads a bank of all 80. Nothing is fitted to testdev. Needs the train extra and $PVLR_DATA: half an hour on two cores,
-kept in runs/open, so that it can be interrupted.
+reads a bank of all 80. Nothing is fitted to testdev. Needs the train extra and $PVLR_DATA: half an hour per seed on two
+cores, kept in runs/open, so that it can be interrupted.
 """
 
 from __future__ import annotations

@@ -44,8 +44,13 @@ def few_table(few: dict[str, dict[str, float]]) -> Table:
 
 
 def parts_table(parts: dict[str, dict[str, list[float]]]) -> Table:
-    """The mAP with each part of PVLR: the mean of the splits and seeds, and their standard deviation."""
-    rows = []
-    for name, of in parts.items():
-        rows.append([name, *(f"{mean(values):.1f}" if values else "-" for values in of.values())])
+    """The mAP with each part of PVLR: the mean of the splits, and with several seeds that of each in brackets."""
+    splits = len(parts["words alone"]["with words"])
+
+    def cell(values: list[float]) -> str:
+        seeds = len(values) // splits
+        each = [f"{mean(values[seed::seeds]):.1f}" for seed in range(seeds)]
+        return f"{mean(values):.1f}" + (f" ({', '.join(each)})" if seeds > 1 else "") if values else "-"
+
+    rows = [[name, *map(cell, of.values())] for name, of in parts.items()]
     return Table("PVLR's parts: mAP of 20 unseen and of 60 seen labels", ["", *parts["words alone"]], rows)

@@ -14,6 +14,7 @@ pytest.importorskip("timm", reason="needs the extra [train]")
 from benchmarks.accuracy.open import few, parts, rivals, splits, tuned
 from benchmarks.accuracy.open.calibration import calibrate, trust
 from benchmarks.accuracy.open.data import Photos
+from benchmarks.accuracy.open.tables import parts_table
 from pvlr_sdk.evaluation.metrics import average_precision
 from pvlr_training.concepts import Seen
 from pvlr_training.config import load_config
@@ -121,3 +122,10 @@ def test_the_parts_are_keys_of_a_configuration(changes, monkeypatch):
     monkeypatch.setenv("PVLR_DATA", "/data")
     usual, changed = (load_config(parts.CONFIG, [*parts.RECIPE, *these]) for these in ((), changes))
     assert (usual == changed) == (not changes)
+
+
+def test_the_table_of_parts_has_the_mean_of_the_splits_for_each_seed():
+    values = {"unseen": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "seen": [7.0, 8.0, 9.0]}  # two seeds and one, of three splits
+    words = {"unseen": [], "with words": [4.0, 5.0, 6.0], "seen": []}
+    found = parts_table({"words alone": words, "a part": {**values, "with words": []}})
+    assert found.rows == [["words alone", "-", "5.0", "-"], ["a part", "3.5 (3.0, 4.0)", "8.0", "-"]]
