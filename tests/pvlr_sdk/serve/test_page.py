@@ -120,6 +120,7 @@ def test_a_killed_camera_shows_as_lost_and_comes_back(
     page = visit(served.url)
     card = page.locator("[data-camera=door]")
     until_it_moves(page)
+    page.locator("#latest li").first.wait_for()  # an event that the loss can end
     camera.kill()
     sync_api.expect(card.locator(".chip")).to_have_text("lost", timeout=10_000)
     sync_api.expect(card.locator(".notice")).to_contain_text("lost: ")
