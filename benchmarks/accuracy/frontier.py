@@ -131,7 +131,7 @@ def exported(run: Path, sizes: Sequence[tuple[int, int]], folder: Path) -> Itera
 
 
 def quantised(plan: str, data: Path, folder: Path) -> Path:
-    """The int8 plan of a plan, with ranges from photos of VOC's train split. Raises what :func:`build` raises."""
+    """The int8 plan of a plan, with ranges from 200 photos of VOC's train split. Raises what :func:`build` raises."""
     source = Bundle.open(plan)
     images, table = read_split(data, "voc", "train", source.labels.names)
     path = folder / f"int8-{source.manifest.files['plan'].sha256[:16]}.plan"
