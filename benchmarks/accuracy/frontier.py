@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from pvlr_sdk import Tagger
+from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.cli.sizes import parse_sizes, run_folder
 from pvlr_sdk.compile.build import build
@@ -76,12 +76,13 @@ def main(
     """Measure models in each precision and find the frontier."""
     check_outputs(out)
     sizes, folder = parse_sizes(size), data_folder(data)
+    if sizes and not runs:
+        raise errors.OptionError("--size", expected="--run as well", got="--size alone", hint="A plan has one size.")
     with ExitStack() as stack:
         made = Path(stack.enter_context(TemporaryDirectory()))
         models: list[tuple[str | None, str]] = [(None, plan) for plan in plans or SHIPPED]
-        for run in runs or ():
-            models += [(run_folder(run).name, str(plan)) for plan in exported(run, sizes, made)]
-            sizes = []
+        for number, run in enumerate(runs or ()):
+            models += [(run_folder(run).name, str(plan)) for plan in exported(run, () if number else sizes, made)]
         cases: dict[str, Any] = {}
         points: list[Point] = []
         frame = read_image(SAMPLES[0])
@@ -120,9 +121,7 @@ def exported(run: Path, sizes: Sequence[tuple[int, int]], folder: Path) -> Itera
     """Plans of a trained run at each size, or at that of its training. Raises what ``pvlr export`` and build raise."""
     from pvlr_training.export import export
 
-    trained = run_folder(run)
-    own = folder / trained.name
-    own.mkdir(parents=True)
+    trained, own = run_folder(run), Path(mkdtemp(dir=folder))
     for size in sizes or (None,):
         network = export(trained, own, size)
         plan = network.with_suffix(".plan")

@@ -77,7 +77,7 @@ Region = Annotated[
 ]
 _certificates = partial(Option, rich_help_panel="Certificates")
 _events = partial(Option, rich_help_panel="Events")
-_THRESHOLD = "Score at which an event begins, for all labels or for one; repeatable."
+_THRESHOLD = "Score that an event must reach, for all labels or for one; repeatable."
 Threshold = Annotated[list[str] | None, _events("--threshold", metavar="[LABEL=]X", help=_THRESHOLD)]
 _DURATION = "Shortest event that is reported, 0.5 by default."
 MinDuration = Annotated[float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)]

@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from ..bundle.catalogue import is_model
 from ..bundle.schema import OperatingPoint
 from ..errors import ConfigError
+from ..events import EventSettings
 from ..sinks import SINKS
 from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Section, SinkSettings, Timeout
 from .yaml_file import read_yaml
@@ -85,10 +86,10 @@ class EventsConfig(Section):
     ``snapshots`` is a folder for a JPEG of the frame that started each event; it is kept below ``snapshots_mb``.
     """
 
-    smoothing: Seconds = 0.5
-    margin: Score = 0.1
-    min_duration: Seconds = 0.5
-    min_gap: Seconds = 1.0
+    smoothing: Seconds = EventSettings.smoothing
+    margin: Score = EventSettings.margin
+    min_duration: Seconds = EventSettings.min_duration
+    min_gap: Seconds = EventSettings.min_gap
     threshold: Score | None = None
     thresholds: dict[str, Score] = Field(default_factory=dict)
     off_thresholds: dict[str, Score] = Field(default_factory=dict)

@@ -11,7 +11,7 @@ const REMEMBERED = 1000;
 const COLUMNS = ["id", "camera", "label", "start", "end", "duration", "peak", "peak_time", "reason", "snapshot"];
 
 const NONE_CHOSEN = "No event matches the filter.";
-const NONE_YET = "No events yet. An event begins when a label stays at or above its threshold for a while.";
+const NONE_YET = "No events yet. An event begins when a label reaches its threshold and stays near it for a while.";
 
 /** A choice of one camera or label, or of all. */
 class Filter {

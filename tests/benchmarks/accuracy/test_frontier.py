@@ -73,14 +73,22 @@ def test_a_plan_is_opened_once_in_each_precision() -> None:
     assert precisions in (["bf16", "fp32"], ["fp32"])
 
 
-def test_an_unknown_plan_is_one_message(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["no-such-model"], "no-such-model: expected a plan file"), (["--size", "224"], "--size: expected --run as well")],
+)
+def test_bad_options_are_one_message(
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["frontier", "no-such-model", "--data", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["frontier", *options, "--data", str(tmp_path)])
     with pytest.raises(SystemExit) as caught:
         common.run(main)
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith("error: no-such-model: expected a plan file")
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 @pytest.mark.slow
@@ -121,8 +129,8 @@ def test_a_run_is_exported_at_each_size_and_quantised(tmp_path: Path) -> None:
     save_model(
         tmp_path / "random", PVLR(labels, 64, 64, config.model), config, {"thresholds": [0.5] * 3, "holdout": {}}
     )
-    plans = list(exported(tmp_path / "random", [(64, 64), (96, 96)], tmp_path / "plans"))
-    plans.append(quantised(str(plans[1]), Path(os.environ["PVLR_DATA"]), tmp_path / "plans"))
+    plans = list(exported(tmp_path / "random", [(64, 64), (96, 96)], tmp_path))
+    plans.append(quantised(str(plans[1]), Path(os.environ["PVLR_DATA"]), tmp_path))
     found = []
     for plan in plans:
         with Tagger(plan, num_threads=1) as tagger:
