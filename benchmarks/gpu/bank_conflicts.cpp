@@ -1,7 +1,7 @@
 // Counts the bank conflicts of a kernel call on zeros with the thread emulator. Addresses don't depend on the values.
 //   bank_conflicts attention TOKENS LABELS DIM
 //   bank_conflicts tag_head TOKENS LABELS WIDTH tokens_last|labels_last
-// prints the phases and the conflicts (csrc/emulator/banks.h). The element type is float16; the last word is the layout
+// prints the phases and the conflicts (tests/emulator/banks.h). The element type is float16; the last word is the layout
 // of the maps.
 #include <cstdio>
 #include <cstdlib>

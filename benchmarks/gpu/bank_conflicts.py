@@ -1,4 +1,4 @@
-"""Bank conflicts of the kernels, counted by the thread emulator (csrc/emulator/banks.h).
+"""Bank conflicts of the kernels, counted by the thread emulator (tests/emulator/banks.h).
 
 Needs g++ and CUDA's headers.
 """
@@ -40,12 +40,12 @@ def _build(work: Path, csrc: Path) -> Path:
     if nvcc is None:
         raise CudaError("nvcc not found: CUDA's headers are beside it")
     headers = Path(nvcc).resolve().parents[1] / "include"
-    includes = [f"-I{csrc}", f"-I{csrc / 'include'}", f"-isystem{headers}"]
+    includes = [f"-I{csrc}", f"-I{csrc / 'include'}", f"-I{ROOT / 'tests'}", f"-isystem{headers}"]
     # The emulator itself must not be instrumented, and the linker must not add the sanitizer's library.
     kernels = [Path(__file__).with_suffix(".cpp")]
     kernels += [source for name in KERNELS for source in _sources(name, work, csrc)]
     hosts = [source for name in KERNELS for source in (csrc / "host" / name).glob("*.cpp")]
-    plain = [*(csrc / "emulator").glob("*.cpp"), *hosts]
+    plain = [*(ROOT / "tests/emulator").glob("*.cpp"), *hosts]
     objects = []
     for sources, flags in ((kernels, ["-fsanitize=thread"]), (plain, [])):
         for source in sources:

@@ -44,7 +44,7 @@ to whole tiles. What runs once for a block, and the passes that set a reference,
 """
 _BANKS = """## Bank conflicts
 
-Counted by the [thread emulator](../csrc/emulator/README.md): the cycles of all accesses to
+Counted by the [thread emulator](../tests/emulator/README.md): the cycles of all accesses to
 shared memory without conflicts, and the cycles that conflicts add.
 
 """

@@ -108,14 +108,14 @@ class Emulator:
         if kind == "address":
             _need_sanitizers(cxx, common, folder)
         # The emulator itself is the same beside a changed copy of the kernels.
-        jobs = [(source, [], ROOT / "csrc") for source in sorted((ROOT / "csrc/emulator").glob("*.cpp"))]
+        jobs = [(source, [], ROOT / "csrc") for source in sorted((ROOT / "tests/emulator").glob("*.cpp"))]
         jobs += [(source, own, csrc) for source in sources]
         missing, objects = [], []
         for source, extra, headers in jobs:
             key = (source, kind, cxx, headers)
             if key not in self._objects:
                 self._objects[key] = folder / f"{source.name}-{len(self._objects)}.o"
-                folders = [f"-I{headers}", f"-I{headers / 'include'}"]
+                folders = [f"-I{headers}", f"-I{headers / 'include'}", f"-I{ROOT / 'tests'}"]
                 missing.append([*command, *extra, *folders, "-xc++", "-c", str(source), "-o", str(self._objects[key])])
             objects.append(str(self._objects[key]))
         with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,5 +1,5 @@
 // The instructions that CUDA C++ has no function for. Inline assembly is in this file only, in namespace ptx, so that
-// everything else also runs on the CPU under csrc/emulator, which has its own namespace ptx.
+// everything else also runs on the CPU under tests/emulator, which has its own namespace ptx.
 #pragma once
 
 #if defined(PVLR_SIMT)
