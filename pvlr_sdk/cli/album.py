@@ -39,7 +39,7 @@ class Album:
 
     def __init__(self, folder: Path, inputs: Sequence[Path], heatmap: str | bool, isolate: bool = False) -> None:
         from ..frames import images
-        from ..isolation import Decoders
+        from ..frames.isolated import Decoders
 
         self._folder = folder
         self._inputs = inputs

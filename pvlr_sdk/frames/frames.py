@@ -61,7 +61,7 @@ def load_frame(
             with ``-bt709`` and ``-full`` (:mod:`pvlr_sdk.frames.yuv`). Ignored for other inputs.
         least_size: decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least this height and width; None:
             always at full size.
-        decode: decodes paths and bytes; :class:`pvlr_sdk.isolation.Decoders` does so in another process.
+        decode: decodes paths and bytes; :class:`pvlr_sdk.frames.isolated.Decoders` does so in another process.
 
     Raises:
         OptionError: ``color`` is invalid.

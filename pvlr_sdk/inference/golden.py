@@ -16,8 +16,8 @@ from ..frames.frames import Frame
 if TYPE_CHECKING:
     from ..backends import Backend
     from ..bundle.manifest import GoldenSpec
+    from ..frames.isolated import Decoders
     from ..frames.preprocess import Preprocessor
-    from ..isolation import Decoders
 
 
 def default_frame() -> NDArray[np.uint8]:

@@ -15,8 +15,8 @@ from ..backends import Backend, Slot
 from ..frames import device as device_frames
 from ..frames import images
 from ..frames.frames import Frame, load_frame
+from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
-from ..isolation import Decoders
 from ..result import FrameReference, LabelSpace, TagResult
 from . import golden
 

@@ -18,8 +18,8 @@ from .. import errors
 from ..backends import Backend, open_backend
 from ..bundle.bundle import Bundle, default_plan
 from ..bundle.labels import LabelBank
+from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
-from ..isolation import Decoders
 from ..result import LabelSpace, TagResult, thresholds_for
 from . import golden
 from .inference import Inference

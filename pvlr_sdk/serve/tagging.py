@@ -12,7 +12,7 @@ import anyio
 from starlette.requests import Request
 
 from ..errors import BundleError
-from ..isolation import Decoders, available
+from ..frames.isolated import Decoders, available
 from ..result import TagResult
 from ..site.deployment import Deployment
 from ..tagger import Tagger

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from .. import errors
 from ..frames import images
 from ..frames.frames import Frame
-from ..isolation import Decoders
+from ..frames.isolated import Decoders
 from .problems import ProblemError
 
 Json = TypeVar("Json", bound=BaseModel)

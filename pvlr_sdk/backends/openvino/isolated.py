@@ -18,9 +18,9 @@ from ...bundle.manifest import parse_manifest
 from ...bundle.network import check_network
 from ...frames import images
 from ...frames.frames import Frame
+from ...frames.isolated.calls import call_isolated
+from ...frames.isolated.process import ProcessFailedError
 from ...frames.preprocess import Preprocessor
-from ...isolation.calls import call_isolated
-from ...isolation.process import ProcessFailedError
 from .. import cache, runtimes
 from .backend import OpenVinoBackend
 from .network import Network, open_core

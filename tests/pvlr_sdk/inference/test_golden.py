@@ -40,8 +40,8 @@ class TestBadPlans:
     def test_golden_frame_in_a_process_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import cv2
 
+        from pvlr_sdk.frames.isolated import Decoders
         from pvlr_sdk.inference import golden
-        from pvlr_sdk.isolation import Decoders
 
         text = golden.encode(golden.default_frame())
         monkeypatch.delattr(cv2, "imdecode")

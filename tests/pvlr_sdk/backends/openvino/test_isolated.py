@@ -21,7 +21,7 @@ from pvlr_sdk.backends.openvino import isolated
 from pvlr_sdk.bundle.bundle import default_plan
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.bundle.trust import Trust
-from pvlr_sdk.isolation import available
+from pvlr_sdk.frames.isolated import available
 from pvlr_sdk.site.config import DeployConfig
 from pvlr_sdk.site.deployment import Deployment
 from tests.manifests import edit_manifest, read_raw

@@ -19,8 +19,8 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.frames import images
-from pvlr_sdk.isolation import Decoders, decode_isolated, decoders
-from pvlr_sdk.isolation.process import IsolatedProcess, ProcessFailedError
+from pvlr_sdk.frames.isolated import Decoders, decode_isolated, decoders
+from pvlr_sdk.frames.isolated.process import IsolatedProcess, ProcessFailedError
 from tests.manifests import shift_golden
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -223,7 +223,7 @@ def test_processes_end_with_a_plan_that_cannot_be_loaded(own_plan: Path) -> None
 @pytest.mark.slow
 def test_processes_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys; from pvlr_sdk.isolation import Decoders; pool = Decoders(2).start();"
+        "import sys; from pvlr_sdk.frames.isolated import Decoders; pool = Decoders(2).start();"
         "print(*(process.pid for process in pool._idle.queue), flush=True); sys.stdin.read()"
     )
     program = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

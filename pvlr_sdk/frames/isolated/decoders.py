@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import errors
-from ..cores import available_cores
-from ..frames import images
-from ..frames.frames import Frame
-from ..frames.header import FORMATS
+from ... import errors
+from ...cores import available_cores
+from .. import images
+from ..frames import Frame
+from ..header import FORMATS
 from .child import DECODE, PIXELS
 from .process import IsolatedProcess, ProcessFailedError
 
 if TYPE_CHECKING:
-    from ..frames.images import DecodedImage, PixelsOrReason
+    from ..images import DecodedImage, PixelsOrReason
 
 MEMORY_BYTES = 2 * 2**30
 """Memory for one image: what the largest allowed image of the most demanding format needs."""
 SECONDS = 30.0
 _MAX_COUNT = 8
-_SERVE = "pvlr_sdk.isolation.child:decode_images"
+_SERVE = "pvlr_sdk.frames.isolated.child:decode_images"
 _ADD_SEALS = 1033
 _SEALS = 0x1 | 0x2 | 0x4
 """F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW of linux/fcntl.h."""

@@ -7,7 +7,7 @@ import ctypes.util
 
 import pytest
 
-from pvlr_sdk.isolation import sandbox
+from pvlr_sdk.frames.isolated import sandbox
 
 
 @pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1)])

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.isolation import run_isolated
-from pvlr_sdk.isolation.process import ProcessFailedError
+from pvlr_sdk.frames.isolated import run_isolated
+from pvlr_sdk.frames.isolated.process import ProcessFailedError
 
 
 def test_arguments_and_results(functions: Any) -> None:
@@ -64,7 +64,7 @@ def test_typed_errors_come_through(functions: Any) -> None:
     [b"\xff", b"[]", b"{}", b'{"error": []}', b'{"error": ["install_hint", "", "", "", ""]}', b"[" * 60_000],
 )
 def test_any_answer_is_a_result_or_a_failure(message: bytes) -> None:
-    from pvlr_sdk.isolation import calls
+    from pvlr_sdk.frames.isolated import calls
 
     with pytest.raises(ProcessFailedError):
         calls._unpacked(message)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from .. import errors
+from ... import errors
 
 MAX_MESSAGE = 65536
 """Most bytes of a message; a larger one is cut."""
@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 _START_SECONDS = 60.0
 _KEPT = ("LD_LIBRARY_PATH", "PATH")
 """Environment variables that the process gets: others may hold passwords."""
-_CODE = "import sys; sys.path[:] = sys.argv[4:]; from pvlr_sdk.isolation.child import main; main(*sys.argv[1:4])"
+_CODE = "import sys; sys.path[:] = sys.argv[4:]; from pvlr_sdk.frames.isolated.child import main; main(*sys.argv[1:4])"
 
 
 class ProcessFailedError(Exception):

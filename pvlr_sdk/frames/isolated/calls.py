@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from .. import errors
+from ... import errors
 from .process import IsolatedProcess, ProcessFailedError, cannot_start
 
-_SERVE = "pvlr_sdk.isolation.child:call_function"
+_SERVE = "pvlr_sdk.frames.isolated.child:call_function"
 
 
 def run_isolated(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pvlr_sdk import errors
-from pvlr_sdk.isolation import child
+from pvlr_sdk.frames.isolated import child
 
 FLAGS = {"w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, "a": os.O_WRONLY | os.O_APPEND, "r+": os.O_RDWR}
 

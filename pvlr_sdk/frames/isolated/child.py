@@ -30,7 +30,7 @@ def decode_images(channel: socket.socket, memory_bytes: int) -> None:
     import cv2
     import numpy as np
 
-    from ..frames.images import decode_pixels
+    from ..images import decode_pixels
     from .sandbox import restrict
 
     cv2.setNumThreads(0)
@@ -52,7 +52,7 @@ def decode_images(channel: socket.socket, memory_bytes: int) -> None:
 def _decode(memory: mmap.mmap, room: int, size: int, factor: int) -> bytes:
     import numpy as np
 
-    from ..frames.images import decode_pixels
+    from ..images import decode_pixels
 
     try:
         pixels, reason = decode_pixels(memory[room : room + size], factor, room // 3)
@@ -65,8 +65,8 @@ def _decode(memory: mmap.mmap, room: int, size: int, factor: int) -> bytes:
 
 
 def call_function(channel: socket.socket, memory_bytes: int) -> None:
-    """Call one function; see :func:`pvlr_sdk.isolation.run_isolated`."""
-    from ..errors import PvlrError
+    """Call one function; see :func:`pvlr_sdk.frames.isolated.run_isolated`."""
+    from ...errors import PvlrError
     from .sandbox import restrict
 
     descriptors = socket.recv_fds(channel, 16, 1)[1]
