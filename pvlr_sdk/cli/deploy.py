@@ -84,9 +84,9 @@ def deploy(
 
 
 def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
-    from ..site.config import load_config
-    from ..site.deployment import Deployment
-    from ..site.factory import make_detectors, make_tagger
+    from ..watch.config import load_config
+    from ..watch.deployment import Deployment
+    from ..watch.factory import make_detectors, make_tagger
 
     path = Path(to)
     config = load_config(path)

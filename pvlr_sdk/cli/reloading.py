@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .. import errors
 
 if TYPE_CHECKING:
-    from ..site.deployment import Deployment
+    from ..watch.deployment import Deployment
 
 _log = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from .site_options import build_config, build_sinks, check_site, log_to_stderr, 
 
 if TYPE_CHECKING:
     from ..serve import ServeSettings
-    from ..site import Site
-    from ..site.config import ServeConfig
-    from ..site.deployment import Deployment
     from ..tagger import Tagger
+    from ..watch import Site
+    from ..watch.config import ServeConfig
+    from ..watch.deployment import Deployment
 
 _TOKEN = "PVLR_TOKEN"
 _server = partial(typer.Option, rich_help_panel="Server")
@@ -101,11 +101,11 @@ def serve(
     _check_dependencies()
     return_freed_memory()
     from ..bundle.catalogue import find_plan
-    from ..site import Site
-    from ..site.config import ServeConfig
-    from ..site.deployment import Deployment
-    from ..site.factory import make_tagger, use_bank
     from ..tagger import Tagger
+    from ..watch import Site
+    from ..watch.config import ServeConfig
+    from ..watch.deployment import Deployment
+    from ..watch.factory import make_tagger, use_bank
     from .screen import note
 
     plan = plan and find_plan(plan).absolute()
@@ -206,7 +206,7 @@ def _where(config: ServeConfig, site_file: Path | None = None, bank_file: Path |
 def _run(tagger: Tagger, site: Site | None, settings: ServeSettings, deployment: Deployment) -> None:
     """Run until a signal, or until the site or the server fails; then end the process."""
     from ..serve.server import WebServer
-    from ..site.watchdog import watchdog
+    from ..watch.watchdog import watchdog
     from .screen import note
 
     # A signal handler may put into it whatever it interrupts; setting a threading.Event there could deadlock.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import errors
 
 if TYPE_CHECKING:
-    from ..site import Site, SiteConfig
+    from ..watch import Site, SiteConfig
 
 _SECRET = "PVLR_WEBHOOK_SECRET"
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
@@ -50,8 +50,8 @@ def build_config(
         ConfigError, OptionError: a key or an option is invalid.
         MissingPartError: PyYAML is not installed.
     """
-    from ..site.config import SiteConfig
-    from ..site.yaml_file import read_yaml
+    from ..watch.config import SiteConfig
+    from ..watch.yaml_file import read_yaml
 
     raw: dict[str, Any] = read_yaml(path) if path else {}
     source = str(path) if path else "options"
@@ -143,7 +143,7 @@ def check_site(config: SiteConfig) -> None:
     Raises:
         PvlrError: what is invalid.
     """
-    from ..site import factory
+    from ..watch import factory
     from .screen import note
 
     cameras, tagger = factory.make_cameras(config), factory.make_tagger(config)
@@ -201,14 +201,14 @@ def start_metrics(site: Site, *, port: bool) -> None:
     if not port and config.otlp is None:
         return
     try:
-        from ..site.metrics import make_registry, serve_metrics
+        from ..watch.metrics import make_registry, serve_metrics
     except ImportError as error:
         raise errors.MissingPartError(
             "metrics", expected="the package prometheus-client", got=str(error), hint=errors.install_hint("cameras")
         ) from error
     registry = make_registry(site.tagger, site)
     if config.otlp:
-        from ..site.otlp import OtlpSender
+        from ..watch.otlp import OtlpSender
 
         OtlpSender(registry, config.otlp, config.interval)
     if port and config.port is not None:
@@ -221,7 +221,7 @@ def start_metrics(site: Site, *, port: bool) -> None:
 
 def systemd_unit(command: str) -> str:
     """The systemd unit that runs ``pvlr watch`` or ``pvlr serve``."""
-    text = (Path(__file__).parents[1] / "site" / "pvlr-watch.service").read_text()
+    text = (Path(__file__).parents[1] / "watch" / "pvlr-watch.service").read_text()
     return text.replace("pvlr watch", f"pvlr {command}").replace("pvlr-watch", f"pvlr-{command}")
 
 

@@ -19,7 +19,7 @@ from .site_options import build_config, build_sinks, check_site, log_to_stderr, 
 
 if TYPE_CHECKING:
     from ..events import Event
-    from ..site import Site
+    from ..watch import Site
 
 
 def watch(
@@ -81,7 +81,7 @@ def watch(
         return
     return_freed_memory()
     from ..bundle.catalogue import find_plan
-    from ..site import Site
+    from ..watch import Site
 
     if as_json:
         events = [*(events or []), "-"]
@@ -121,7 +121,7 @@ def watch(
     if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
         site.subscribe(_printer(site))
     start_metrics(site, port=True)
-    from ..site.deployment import Deployment
+    from ..watch.deployment import Deployment
 
     place = config if plan is None else None  # an option takes precedence over the file
     reload_on_hangup(Deployment(site.tagger, site, place, site_config.deploy))
@@ -156,7 +156,7 @@ def _printer(site: Site) -> Callable[[Event], None]:
 
 def _run(site: Site, every: float | None) -> None:
     """Run a site until its files have ended; a signal ends the site and the process."""
-    from ..site.watchdog import watchdog
+    from ..watch.watchdog import watchdog
 
     signals: list[int] = []
     ended = threading.Event()

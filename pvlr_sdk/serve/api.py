@@ -11,9 +11,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 
-from ..site import Site
 from ..sources import redacted
 from ..tagger import Tagger
+from ..watch import Site
 from .audit import Audit
 from .cameras import camera_of, newest
 from .images import attention_map, encode

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from .. import __version__
-from ..site import Site
-from ..site.deployment import Deployment
 from ..tagger import Tagger
+from ..watch import Site
+from ..watch.deployment import Deployment
 from . import api, live, monitoring, pages, plans, problems, teaching
 from .access import Access, Guard
 from .hub import Hub

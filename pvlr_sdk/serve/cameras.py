@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..site import Site
 from ..stream import Observation
+from ..watch import Site
 from .problems import ProblemError
 
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from .. import __version__
 from ..events import Event
-from ..site import Site
 from ..sources import redacted
 from ..stream import Observation
 from ..tagger import Tagger
+from ..watch import Site
 from .images import attention_weights, encode
 
 _INTERVAL = 0.04

@@ -10,9 +10,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..site import Site
-from ..site.metrics import make_family, make_registry
 from ..tagger import Tagger
+from ..watch import Site
+from ..watch.metrics import make_family, make_registry
 from .hub import Hub
 from .models import HealthModel
 from .problems import responses

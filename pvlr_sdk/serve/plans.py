@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from ..bundle.catalogue import is_model
 from ..errors import OptionError
-from ..site.deployment import Deployment
+from ..watch.deployment import Deployment
 from .audit import Audit
 from .models import PlanChange, PlanModel
 from .problems import responses

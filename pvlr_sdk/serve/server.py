@@ -13,9 +13,9 @@ from typing import Any
 import uvicorn
 
 from .. import errors
-from ..site import Site
-from ..site.deployment import Deployment
 from ..tagger import Tagger
+from ..watch import Site
+from ..watch.deployment import Deployment
 from .access import Guard
 from .app import create_app, create_probes
 from .audit import Audit, Repeats

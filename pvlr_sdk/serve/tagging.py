@@ -14,8 +14,8 @@ from starlette.requests import Request
 from ..errors import BundleError
 from ..frames.isolated import Decoders, available
 from ..result import TagResult
-from ..site.deployment import Deployment
 from ..tagger import Tagger
+from ..watch.deployment import Deployment
 from .audit import address_of, who
 from .connections import network_of
 from .fairness import Buffered, FairQueue, Upload
@@ -29,7 +29,7 @@ from .uploads import decode_upload, read_upload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..site import Site
+    from ..watch import Site
 
 _WORKERS = 2
 """Number of images decoded and tagged at the same time; with cameras one."""

@@ -16,11 +16,11 @@ from ..bundle.labels import LabelBank
 from ..evaluation.teaching import LabelReport, forget, learn
 from ..evaluation.teaching.bank import with_room
 from ..events import rfc3339
-from ..site import Site
-from ..site.deployment import Deployment
-from ..site.place import in_progress
 from ..stream import Observation
 from ..tagger import Tagger
+from ..watch import Site
+from ..watch.deployment import Deployment
+from ..watch.place import in_progress
 from .examples import Example, Examples
 from .models import ExampleModel, ExamplesModel, MistakeModel, TaughtModel
 from .problems import ProblemError

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
-from ..site import Site
+from ..watch import Site
 from .audit import Audit
 from .cameras import newest
 from .models import ExampleChoice, ExamplesModel, TaughtModel, TeachRequest

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle.labels import find_label
-from ..site import EventsConfig, Site
-from ..site.edit import set_keys
-from ..site.yaml_file import read_yaml
 from ..tagger import Tagger
+from ..watch import EventsConfig, Site
+from ..watch.edit import set_keys
+from ..watch.yaml_file import read_yaml
 from .models import SettingModel, SettingsModel
 
 

@@ -24,9 +24,9 @@ from pvlr_sdk.events import Event
 from pvlr_sdk.result import Tag
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.sinks.video import VideoSettings
-from pvlr_sdk.site import SiteConfig
-from pvlr_sdk.site.sinks import SinkSet
 from pvlr_sdk.sources import CapturedFrame
+from pvlr_sdk.watch import SiteConfig
+from pvlr_sdk.watch.sinks import SinkSet
 from tests.manifests import edit_manifest
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]

@@ -30,7 +30,7 @@ TARGETS = {
     "uploads": Target("serve/fuzz_upload.py", ("-max_len=4000", "-timeout=30"), "came through"),
     "requests": Target("serve/fuzz_http.py", ("-max_len=400", "-timeout=60"), "a 500 to"),
     "label files": Target("evaluation/fuzz_labels.py", ("-max_len=100", "-len_control=0"), "IndexError"),
-    "site files": Target("site/fuzz_site.py", ("-max_len=100", "-len_control=0"), "TypeError"),
+    "site files": Target("watch/fuzz_site.py", ("-max_len=100", "-len_control=0"), "TypeError"),
     "URIs": Target("sources/fuzz_uri.py", ("-max_len=200",), "is shown as"),
 }
 

@@ -16,8 +16,8 @@ from pvlr_sdk.bundle.bundle import Bundle, labels_path, manifest_path, write_thr
 from pvlr_sdk.bundle.labels import LabelBank
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.serve.tuning import Tuning
-from pvlr_sdk.site import SiteConfig
-from pvlr_sdk.site.factory import event_settings, make_detectors, make_tagger
+from pvlr_sdk.watch import SiteConfig
+from pvlr_sdk.watch.factory import event_settings, make_detectors, make_tagger
 from tests.manifests import edit_manifest
 
 F1 = np.linspace(0.3, 0.6, 5).astype(np.float32)

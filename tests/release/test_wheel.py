@@ -32,7 +32,7 @@ IN_WHEEL = re.compile(
     | pvlr_sdk\.libs/lib(?:crypto|png16|zstd)-\w+\.so\.[0-9.]+
     | pvlr_sdk/models/(?:catalogue\.json|keys/[a-z]+\.pem)
     | pvlr_sdk/serve/page/[a-z]+\.(?:js|css|html|svg)
-    | pvlr_sdk/site/[a-z-]+\.(?:yaml|service)
+    | pvlr_sdk/watch/[a-z-]+\.(?:yaml|service)
     | pvlr_training/(?:[a-z_]+/)*[a-z_0-9]+\.py
     | pvlr_training/configs/[a-z0-9_-]+\.(?:yaml|json)
     | pvlr_training/report/page/[a-z]+\.(?:js|css|html)
@@ -48,7 +48,7 @@ REQUIRED = [
     "pvlr_sdk/models/pvlr-lite2-coco80/engine.plan",
     "pvlr_sdk/models/pvlr-lite2-coco80/engine.sig",
     "pvlr_sdk/serve/page/index.html",
-    "pvlr_sdk/site/site.yaml",
+    "pvlr_sdk/watch/site.yaml",
     "pvlr_training/configs/pvlr-lite2-voc20.yaml",
     "pvlr_training/report/page/template.html",
 ]

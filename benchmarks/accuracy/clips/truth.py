@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_sdk.site.yaml_file import read_yaml
+from pvlr_sdk.watch.yaml_file import read_yaml
 
 FOLDER = Path(__file__).parent
 _HINT = "Write intervals as car: [[4.4, 8.4], [14.4, 19]], in seconds, in order and without overlap."

@@ -11,7 +11,7 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import Bundle, manifest_path
 from pvlr_sdk.bundle.catalogue import FileSpec, Model, catalogue, find_knowledge, find_plan, is_model, locate
-from pvlr_sdk.site.config import SiteConfig
+from pvlr_sdk.watch.config import SiteConfig
 
 ROOT = Path(__file__).parents[3]
 

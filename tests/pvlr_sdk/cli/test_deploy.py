@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pvlr_sdk.site import load_config
+from pvlr_sdk.watch import load_config
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 TOKEN = "0123456789abcdef0123"

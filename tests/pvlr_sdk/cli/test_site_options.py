@@ -8,7 +8,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.cli.site_options import build_config
-from pvlr_sdk.site.factory import make_cameras
+from pvlr_sdk.watch.factory import make_cameras
 
 SITE = "cameras: {yard: 'rtsps://yard/'}"
 

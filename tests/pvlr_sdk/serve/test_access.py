@@ -14,7 +14,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.cli.serve import _where
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.serve.audit import Audit
-from pvlr_sdk.site.config import ServeConfig
+from pvlr_sdk.watch.config import ServeConfig
 
 TOKEN = "0123456789abcdef"
 PATTERN = {"door": "test://?fps=30&size=64x48"}

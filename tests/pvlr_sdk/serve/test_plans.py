@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.site import load_config
-from pvlr_sdk.site.config import DeployConfig
+from pvlr_sdk.watch import load_config
+from pvlr_sdk.watch.config import DeployConfig
 
 RELOADS = int(os.environ.get("PVLR_RELOADS", "6"))
 CLIENTS = 16

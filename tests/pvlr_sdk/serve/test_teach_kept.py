@@ -14,8 +14,8 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.site import load_config
-from pvlr_sdk.site.factory import make_tagger
+from pvlr_sdk.watch import load_config
+from pvlr_sdk.watch.factory import make_tagger
 from tests.pvlr_sdk.open_labels import tiny_open
 from tests.pvlr_sdk.serve.picking import MUG, labels, pick, post
 

@@ -6,7 +6,7 @@ import json
 
 from pvlr_sdk.sinks import DiskQueue, SpooledWorker
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
-from pvlr_sdk.site import Site, SiteConfig
+from pvlr_sdk.watch import Site, SiteConfig
 
 
 def worker(settings, folder, labels) -> SpooledWorker:

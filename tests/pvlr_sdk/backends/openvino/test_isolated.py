@@ -22,8 +22,8 @@ from pvlr_sdk.bundle.bundle import default_plan
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.bundle.trust import Trust
 from pvlr_sdk.frames.isolated import available
-from pvlr_sdk.site.config import DeployConfig
-from pvlr_sdk.site.deployment import Deployment
+from pvlr_sdk.watch.config import DeployConfig
+from pvlr_sdk.watch.deployment import Deployment
 from tests.manifests import edit_manifest, read_raw
 
 if not available():

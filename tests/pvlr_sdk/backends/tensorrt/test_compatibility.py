@@ -11,8 +11,8 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt.compatibility import build_command
 from pvlr_sdk.bundle.bundle import Bundle
-from pvlr_sdk.site import SiteConfig
-from pvlr_sdk.site.factory import make_tagger
+from pvlr_sdk.watch import SiteConfig
+from pvlr_sdk.watch.factory import make_tagger
 from tests.manifests import edit_manifest, read_raw
 
 

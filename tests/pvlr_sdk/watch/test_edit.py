@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.site.edit import set_keys
+from pvlr_sdk.watch.edit import set_keys
 
 CAR, LABELS = ("events", "thresholds", "car"), ("events", "labels")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from pvlr_sdk.site.watchdog import watchdog
+from pvlr_sdk.watch.watchdog import watchdog
 
 
 def test_a_systemd_that_is_away_for_a_moment_ends_nothing(tmp_path, monkeypatch):

@@ -16,12 +16,12 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.site import load_config
-from pvlr_sdk.site.config import DeployConfig
-from pvlr_sdk.site.deployment import Deployment
-from pvlr_sdk.site.factory import make_tagger
+from pvlr_sdk.watch import load_config
+from pvlr_sdk.watch.config import DeployConfig
+from pvlr_sdk.watch.deployment import Deployment
+from pvlr_sdk.watch.factory import make_tagger
 from tests.manifests import shift_golden
-from tests.pvlr_sdk.site.deployed import keys, sha, until
+from tests.pvlr_sdk.watch.deployed import keys, sha, until
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.events import EventSettings
-from pvlr_sdk.site import SiteConfig, load_config
+from pvlr_sdk.watch import SiteConfig, load_config
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -26,7 +26,7 @@ MERGES = "a: &a {k: 1}\n" + "".join(
 PARSE = """
 import resource, sys
 from pvlr_sdk import errors
-from pvlr_sdk.site import load_config
+from pvlr_sdk.watch import load_config
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     load_config(sys.argv[1])

@@ -13,11 +13,11 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
-from pvlr_sdk.site import Site, load_config
-from pvlr_sdk.site.config import DeployConfig
-from pvlr_sdk.site.deployment import Deployment
-from pvlr_sdk.site.trial import Probation, Trial
-from tests.pvlr_sdk.site.deployed import keys, sha, until
+from pvlr_sdk.watch import Site, load_config
+from pvlr_sdk.watch.config import DeployConfig
+from pvlr_sdk.watch.deployment import Deployment
+from pvlr_sdk.watch.trial import Probation, Trial
+from tests.pvlr_sdk.watch.deployed import keys, sha, until
 
 
 @pytest.fixture

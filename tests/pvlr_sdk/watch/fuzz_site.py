@@ -1,4 +1,4 @@
-"""A fuzz target for site files: python tests/pvlr_sdk/site/fuzz_site.py -max_total_time=600
+"""A fuzz target for site files: python tests/pvlr_sdk/watch/fuzz_site.py -max_total_time=600
 
 Any bytes are either a valid site, whose cameras can be created, or rejected with one of the SDK's errors.
 """
@@ -10,10 +10,10 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["pvlr_sdk.site", "pvlr_sdk.sinks", "pvlr_sdk.sources", "pvlr_sdk.stream"]):
+with atheris.instrument_imports(include=["pvlr_sdk.watch", "pvlr_sdk.sinks", "pvlr_sdk.sources", "pvlr_sdk.stream"]):
     from pvlr_sdk import errors
-    from pvlr_sdk.site import SiteConfig, config, yaml_file
     from pvlr_sdk.stream import Camera
+    from pvlr_sdk.watch import SiteConfig, config, yaml_file
 with atheris.instrument_imports(include=["yaml"]):
     import yaml  # noqa: F401
 

@@ -61,7 +61,10 @@ def parse_yaml(data: bytes, source: str) -> dict[str, Any]:
         raise ConfigError(source, expected="a YAML file", got=got, hint="Check its syntax.") from None
     if not isinstance(raw, dict):
         raise ConfigError(
-            source, expected="a mapping of keys", got=type(raw).__name__, hint="pvlr_sdk/site/site.yaml lists all keys."
+            source,
+            expected="a mapping of keys",
+            got=type(raw).__name__,
+            hint="pvlr_sdk/watch/site.yaml lists all keys.",
         )
     return raw
 

@@ -24,8 +24,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pvlr_sdk import errors
-from pvlr_sdk.site import Site, SiteConfig
-from pvlr_sdk.site.metrics import make_registry, serve_metrics
+from pvlr_sdk.watch import Site, SiteConfig
+from pvlr_sdk.watch.metrics import make_registry, serve_metrics
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 GRAFANA = Path(__file__).parents[3] / "docs/grafana"
@@ -181,7 +181,7 @@ def test_otlp_has_the_same_values(run_site, collector):
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-    from pvlr_sdk.site.otlp import OtlpSender
+    from pvlr_sdk.watch.otlp import OtlpSender
 
     site, registry = run_site()
     sender = OtlpSender(registry, collector.url, 0.1)
@@ -209,7 +209,7 @@ def test_otlp_has_the_same_values(run_site, collector):
 
 def test_a_collector_that_fails_is_reported_once_and_gets_the_next_delivery(run_site, collector, caplog):
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
-    from pvlr_sdk.site.otlp import OtlpSender
+    from pvlr_sdk.watch.otlp import OtlpSender
 
     collector.status = 400
     caplog.set_level(logging.WARNING)
@@ -218,7 +218,7 @@ def test_a_collector_that_fails_is_reported_once_and_gets_the_next_delivery(run_
     collector.status = 200
     until(lambda: "delivered again" in caplog.text)
     sender.close()
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("pvlr_sdk.site")] == [
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("pvlr_sdk.watch")] == [
         "otlp 127.0.0.1: metrics cannot be delivered, trying again",
         "otlp 127.0.0.1: metrics are delivered again",
     ]

@@ -23,7 +23,7 @@ except ImportError as missing:
         "metrics: otlp", expected="the OpenTelemetry packages", got=str(missing), hint=errors.install_hint("otlp")
     ) from missing
 
-_LOG = logging.getLogger("pvlr_sdk.site")
+_LOG = logging.getLogger("pvlr_sdk.watch")
 _TIMEOUT = 10.0
 """Seconds for a delivery, with the exporter's own attempts."""
 

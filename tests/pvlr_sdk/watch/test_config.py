@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.site import SiteConfig, load_config
+from pvlr_sdk.watch import SiteConfig, load_config
 
-EXAMPLE = Path(__file__).parents[3] / "pvlr_sdk" / "site" / "site.yaml"
+EXAMPLE = Path(__file__).parents[3] / "pvlr_sdk" / "watch" / "site.yaml"
 
 
 def parse(**raw):

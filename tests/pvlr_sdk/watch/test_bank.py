@@ -15,12 +15,12 @@ from pvlr_sdk import LabelBank, errors
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.site import Site, load_config
-from pvlr_sdk.site.config import DeployConfig
-from pvlr_sdk.site.deployment import Deployment
-from pvlr_sdk.site.factory import make_tagger
+from pvlr_sdk.watch import Site, load_config
+from pvlr_sdk.watch.config import DeployConfig
+from pvlr_sdk.watch.deployment import Deployment
+from pvlr_sdk.watch.factory import make_tagger
 from tests.pvlr_sdk.open_labels import tiny_open
-from tests.pvlr_sdk.site.deployed import until
+from tests.pvlr_sdk.watch.deployed import until
 
 SITE = """
 plan: first

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.site import Site, SiteConfig
-from pvlr_sdk.site import site as site_module
-from pvlr_sdk.site.clock import Clock
 from pvlr_sdk.sources import CapturedFrame
+from pvlr_sdk.watch import Site, SiteConfig
+from pvlr_sdk.watch import site as site_module
+from pvlr_sdk.watch.clock import Clock
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}
 

@@ -31,7 +31,7 @@ from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Sect
 from .yaml_file import read_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
-_HINT = "pvlr_sdk/site/site.yaml lists all keys."
+_HINT = "pvlr_sdk/watch/site.yaml lists all keys."
 _EXPECTED = {
     "model_type": "a mapping of keys",
     "path_type": "a path",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pvlr_sdk.bundle.bundle import manifest_path
-from pvlr_sdk.site.place import Place
+from pvlr_sdk.watch.place import Place
 
 
 def sha(plan: Path) -> str:
