@@ -87,8 +87,6 @@ Ca = Annotated[Path | None, _certificates("--ca", metavar="FILE", help=_CA)]
 _INSECURE = "https, rtsps: accept any certificate of these cameras; an impostor then gets the password."
 Insecure = Annotated[bool, _certificates("--insecure", help=_INSECURE)]
 Loop = Annotated[bool, Option("--loop", help="Restart the videos given as URI at their end.")]
-_OTLP = "OpenTelemetry collector: http://HOST:4318/v1/metrics."
-Otlp = Annotated[str | None, Option("--otlp", metavar="URL", help=_OTLP)]
 Check = Annotated[bool, Option("--check", help="Check configuration, plan and sinks, then exit.")]
 _sink = partial(Option, rich_help_panel="Sinks")
 Sqlite = Annotated[Path | None, _sink("--sqlite", metavar="FILE", help="SQLite database.")]

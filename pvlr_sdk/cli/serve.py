@@ -18,7 +18,7 @@ from .. import errors
 from . import options
 from .memory import return_freed_memory
 from .reloading import reload_on_hangup
-from .site_options import build_config, build_sinks, check_site, log_to_stderr, start_metrics, systemd_unit
+from .site_options import build_config, build_sinks, check_site, log_to_stderr, systemd_unit
 
 if TYPE_CHECKING:
     from ..serve import ServeSettings
@@ -74,7 +74,6 @@ def serve(
     webhook: options.Webhook = None,
     video: options.Video = None,
     snapshots: options.Snapshots = None,
-    otlp: options.Otlp = None,
     systemd: options.Systemd = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -127,7 +126,7 @@ def serve(
         "probe_port": probe_port,
         "audit_log": audit_log and str(audit_log.absolute()),
     }
-    of_cameras = (threshold, min_duration, labels, deny, region, events, sqlite, mqtt, webhook, video, snapshots, otlp)
+    of_cameras = (threshold, min_duration, labels, deny, region, events, sqlite, mqtt, webhook, video, snapshots)
     if not (uris or config or loop or ca or insecure or any(option is not None for option in of_cameras)):
         given = {key: value for key, value in listen.items() if value is not None}
         where = _where(ServeConfig.model_validate(given), bank_file=bank)
@@ -156,7 +155,6 @@ def serve(
             "min_duration": min_duration,
         },
         serve=listen,
-        metrics={"otlp": otlp},
         sinks=build_sinks(events or [], sqlite, mqtt, webhook, video),
         stdout=False,
     )
@@ -167,7 +165,6 @@ def serve(
     log_to_stderr()
     tagger = make_tagger(site_config)
     site = Site(site_config, tagger=tagger)
-    start_metrics(site, port=False)
     place = config if plan is None else None  # an option takes precedence over the file
     _run(tagger, site, where, Deployment(tagger, site, place, site_config.deploy))
 

@@ -189,16 +189,15 @@ def build_sinks(
     return sinks
 
 
-def start_metrics(site: Site, *, port: bool) -> None:
-    """Send the metrics of a site to the collector of its configuration, and answer Prometheus if ``port``.
+def start_metrics(site: Site) -> None:
+    """Answer Prometheus on the port of the site's configuration, if it has one.
 
     Raises:
-        MissingPartError: a package is not installed.
+        MissingPartError: the package prometheus-client is not installed.
         OptionError: the address cannot be used.
     """
     config = site.config.metrics
-    port = port and config.port is not None
-    if not port and config.otlp is None:
+    if config.port is None:
         return
     try:
         from ..watch.metrics import make_registry, serve_metrics
@@ -206,17 +205,11 @@ def start_metrics(site: Site, *, port: bool) -> None:
         raise errors.MissingPartError(
             "metrics", expected="the package prometheus-client", got=str(error), hint=errors.install_hint("cameras")
         ) from error
-    registry = make_registry(site.tagger, site)
-    if config.otlp:
-        from ..watch.otlp import OtlpSender
+    from .screen import note
 
-        OtlpSender(registry, config.otlp, config.interval)
-    if port and config.port is not None:
-        from .screen import note
-
-        server = serve_metrics(registry, config.host, config.port)
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        note(f"metrics on http://{host}:{server.server_port}/metrics")
+    server = serve_metrics(make_registry(site.tagger, site), config.host, config.port)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    note(f"metrics on http://{host}:{server.server_port}/metrics")
 
 
 def systemd_unit(command: str) -> str:

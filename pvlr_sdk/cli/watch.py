@@ -54,7 +54,6 @@ def watch(
         int | None,
         typer.Option(metavar="PORT", help="Metrics for Prometheus on 127.0.0.1; 0 for a free port.", min=0, max=65535),
     ] = None,
-    otlp: options.Otlp = None,
     systemd: options.Systemd = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -109,7 +108,7 @@ def watch(
             "min_duration": min_duration,
         },
         stream={"every_frame": every_frame or None},
-        metrics={"port": metrics_port, "otlp": otlp},
+        metrics={"port": metrics_port},
         sinks=build_sinks(events or [], sqlite, mqtt, webhook, video),
         stdout=not terminal,
     )
@@ -120,7 +119,7 @@ def watch(
     site = Site(site_config)
     if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
         site.subscribe(_printer(site))
-    start_metrics(site, port=True)
+    start_metrics(site)
     from ..watch.deployment import Deployment
 
     place = config if plan is None else None  # an option takes precedence over the file

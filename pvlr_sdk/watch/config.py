@@ -8,10 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -46,17 +44,6 @@ def _no_switch(raw: Any) -> Any:
     if isinstance(raw, bool):  # pydantic reads it as 0 or 1
         raise ValueError("a number")
     return raw
-
-
-def _collector(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("the URL of a collector, such as http://localhost:4318")
-    return url
 
 
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_no_switch)]
@@ -124,12 +111,10 @@ class ServeConfig(Section):
 
 
 class MetricsConfig(Section):
-    """Where metrics go: ``port`` answers Prometheus (``pvlr watch``), ``otlp`` is the URL of a collector."""
+    """Where ``pvlr watch`` answers Prometheus; ``pvlr serve`` ignores it and has ``/metrics`` on its own port."""
 
     host: str = "127.0.0.1"
     port: Port | None = None
-    otlp: Annotated[str, AfterValidator(_collector)] | None = Field(default=None, repr=False)
-    interval: Annotated[float, Field(ge=0.1, le=3600)] = 15.0
 
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The metrics of a tagger and its site, for Prometheus; :mod:`.otlp` sends the same to OpenTelemetry."""
+"""The metrics of a tagger and its site, for Prometheus and what scrapes in its format."""
 
 from __future__ import annotations
 

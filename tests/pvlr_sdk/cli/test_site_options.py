@@ -49,10 +49,3 @@ def test_the_device_of_the_file(pvlr, plan: Path, tmp_path: Path, command: str) 
     (tmp_path / "site.yaml").write_text(f"plan: {plan}\ndevice: tpu\n{SITE}")
     done = pvlr(command, "--config", tmp_path / "site.yaml", "--check")
     assert (done.code, "device: expected one of auto, cpu, tensorrt, gpu, npu, got 'tpu'" in done.err) == (2, True)
-
-
-@pytest.mark.parametrize("command", ["watch", "serve"])
-def test_a_collector_of_metrics(pvlr, plan: Path, command: str) -> None:
-    done = pvlr(command, "test://", "--plan", plan, "--otlp", "ftp://collector", "--check")
-    assert done.code == 2
-    assert "metrics.otlp: expected" in done.err

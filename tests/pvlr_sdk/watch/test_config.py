@@ -81,8 +81,6 @@ def test_variables(monkeypatch):
          "not first '.', got 'a b'."),
         ({"serve": {"port": True}}, "site.yaml: serve.port: expected a number, got True."),
         ({"threads": 1_000_000}, "site.yaml: threads: expected less than or equal to 1024, got 1000000."),
-        ({"metrics": {"otlp": "http://"}}, "metrics.otlp: expected the URL of a collector, such as http://localhost:4318"),
-        ({"metrics": {"otlp": "localhost:4318"}}, "metrics.otlp: expected the URL of a collector"),
         ({"cameras": {"a": {"uri": "0", "region": [0, 0, 2, 1]}}}, "cameras.a.region.2: expected"),
         ({"operating_point": "recall"}, "site.yaml: operating_point: expected 'f1' or 'precise'"),
         ({"events": {"margin": 2}}, "events.margin: expected less than or equal to 1, got 2."),

@@ -1,20 +1,16 @@
-"""Metrics: their values, the port of ``pvlr watch``, delivery to OpenTelemetry, the dashboard and the alerts."""
+"""Metrics: their values, the port of ``pvlr watch``, the collector's configuration, the dashboard and the alerts."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import logging
 import re
 import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +28,8 @@ GRAFANA = Path(__file__).parents[3] / "docs/grafana"
 DASHBOARD = json.loads((GRAFANA / "pvlr.json").read_text())
 ALERTS = yaml.safe_load((GRAFANA / "alerts.yaml").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+PAGE = (GRAFANA.parent / "monitoring.md").read_text()
+(COLLECTOR,) = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(receivers:.*?)```", PAGE, re.DOTALL))
 RULES = [rule["expr"] for group in ALERTS["groups"] for rule in group["rules"]]
 
 
@@ -137,110 +135,6 @@ def test_a_port_in_use_is_an_error(tagger):
             serve_metrics(make_registry(tagger, None), "127.0.0.1", port)
 
 
-class Collector:
-    """Receives OTLP over HTTP; answers 503 while ``status`` is that."""
-
-    def __init__(self) -> None:
-        self.status, self.requests = 200, []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                collector.requests.append((self.path, self.headers, body))
-                self.send_response(collector.status)
-                self.end_headers()
-
-            def log_message(self, *_) -> None:
-                """Silent."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/metrics"
-
-
-@pytest.fixture
-def collector():
-    collector = Collector()
-    yield collector
-    collector.server.shutdown()
-    collector.server.server_close()
-
-
-def until(condition) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def test_otlp_has_the_same_values(run_site, collector):
-    """Decoded with OpenTelemetry's own protobuf classes."""
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
-    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-
-    from pvlr_sdk.watch.otlp import OtlpSender
-
-    site, registry = run_site()
-    sender = OtlpSender(registry, collector.url, 0.1)
-    until(lambda: collector.requests)
-    sender.close()
-    path, headers, body = collector.requests[-1]
-    assert (path, headers["Content-Type"]) == ("/v1/metrics", "application/x-protobuf")
-    (resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
-    attributes = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
-    assert attributes["service.name"] == "pvlr"
-    metrics = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
-    tagged = site.stats()["cameras"]["door"]["tagged"]
-    (point,) = metrics["pvlr_camera_tagged"].sum.data_points
-    assert (point.as_double, point.attributes[0].value.string_value) == (tagged, "door")
-    assert metrics["pvlr_camera_tagged"].sum.is_monotonic
-    (age,) = metrics["pvlr_camera_age_seconds"].histogram.data_points
-    assert (age.count, sum(age.bucket_counts)) == (tagged, tagged)
-    assert len(age.bucket_counts) == len(age.explicit_bounds) + 1
-    assert age.sum == pytest.approx(registry.get_sample_value("pvlr_camera_age_seconds_sum", {"camera": "door"}))
-    below = registry.get_sample_value("pvlr_camera_age_seconds_bucket", {"camera": "door", "le": "0.05"})
-    assert sum(n for n, bound in zip(age.bucket_counts, age.explicit_bounds, strict=False) if bound <= 0.05) == below
-    assert len(metrics["pvlr_stage_seconds"].histogram.data_points) == 5
-    assert {"pvlr_info", "pvlr_sink_lost", "process_resident_memory_bytes"} <= set(metrics)
-
-
-def test_a_collector_that_fails_is_reported_once_and_gets_the_next_delivery(run_site, collector, caplog):
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
-    from pvlr_sdk.watch.otlp import OtlpSender
-
-    collector.status = 400
-    caplog.set_level(logging.WARNING)
-    sender = OtlpSender(run_site()[1], collector.url, 0.05)
-    until(lambda: len(collector.requests) > 4)
-    collector.status = 200
-    until(lambda: "delivered again" in caplog.text)
-    sender.close()
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("pvlr_sdk.watch")] == [
-        "otlp 127.0.0.1: metrics cannot be delivered, trying again",
-        "otlp 127.0.0.1: metrics are delivered again",
-    ]
-
-
-@pytest.mark.slow
-def test_watch_sends_to_a_collector(plan, collector, tmp_path):
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
-    site = tmp_path / "site.yaml"
-    site.write_text(f"plan: {plan}\ncameras: {{a: 'test://?fps=30&size=64x48'}}\nmetrics: {{interval: 0.2}}\n")
-    command = [*PVLR, "watch", "--config", str(site), "--otlp", collector.url]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        until(lambda: collector.requests)
-    finally:
-        process.terminate()
-        began = time.monotonic()
-        assert process.communicate(timeout=20)[1].count("\n") <= 1
-        assert time.monotonic() - began < 5
-    assert process.returncode == 0
-
-
 def used(query: str) -> set[str]:
     """Names of our metrics and of the process in a query."""
     return set(re.findall(r"\b(?:pvlr|process)_[a-z_]+", query))
@@ -258,17 +152,25 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_that_exist(run_site):
             assert set(re.findall(r"([a-z_]+)(?=[=!]|,|$)", re.sub(r'"[^"]*"', "", "".join(group)))) <= labels, query
 
 
+def test_the_collector_of_the_page_scrapes_the_port_of_the_page():
+    (scrape_config,) = COLLECTOR["receivers"]["prometheus"]["config"]["scrape_configs"]
+    assert scrape_config["static_configs"] == [{"targets": ["127.0.0.1:9464"]}]
+    assert "--metrics-port 9464" in PAGE
+    (pipeline,) = COLLECTOR["service"]["pipelines"].values()
+    assert {part: pipeline[part] for part in COLLECTOR if part != "service"} == {
+        part: list(names) for part, names in COLLECTOR.items() if part != "service"
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="Prometheus is not installed")
 def test_prometheus_answers_every_query_of_the_dashboard(watching, tmp_path):
-    """A real one, which reads the metrics of a real run."""
-    host = urllib.parse.urlsplit(watching).netloc
+    """A real one, which reads the metrics of a real run, configured as the receiver of an OpenTelemetry Collector."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    (tmp_path / "prometheus.yml").write_text(
-        f"global: {{scrape_interval: 1s}}\nrule_files: ['{GRAFANA}/alerts.yaml']\n"
-        f"scrape_configs: [{{job_name: pvlr, static_configs: [{{targets: ['{host}']}}]}}]\n"
-    )
+    config = json.dumps(COLLECTOR["receivers"]["prometheus"]["config"] | {"rule_files": [f"{GRAFANA}/alerts.yaml"]})
+    host = urllib.parse.urlsplit(watching).netloc
+    (tmp_path / "prometheus.yml").write_text(config.replace("127.0.0.1:9464", host).replace("15s", "1s"))
     command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
     server = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
 
