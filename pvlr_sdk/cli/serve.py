@@ -202,7 +202,7 @@ def _where(config: ServeConfig, site_file: Path | None = None, bank_file: Path |
 
 def _run(tagger: Tagger, site: Site | None, settings: ServeSettings, deployment: Deployment) -> None:
     """Run until a signal, or until the site or the server fails; then end the process."""
-    from ..serve.server import WebServer
+    from ..serve.web import WebServer
     from ..watch.watchdog import watchdog
     from .screen import note
 

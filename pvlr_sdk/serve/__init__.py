@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .settings import ServeSettings
+from .server.settings import ServeSettings
 
 __all__ = ["ServeSettings"]

@@ -10,13 +10,16 @@ from .. import __version__
 from ..tagger import Tagger
 from ..watch import Site
 from ..watch.deployment import Deployment
-from . import api, live, monitoring, pages, plans, problems, teaching
-from .access import Access, Guard
-from .hub import Hub
-from .problems import Problem
-from .tagging import UploadTagger
-from .teacher import Teacher
-from .tuning import Tuning
+from .api import live, monitoring, plans, teaching
+from .api import routes as api
+from .api.hub import Hub
+from .api.tagging import UploadTagger
+from .api.teacher import Teacher
+from .api.tuning import Tuning
+from .page import routes as page
+from .server import problems
+from .server.access import Access, Guard
+from .server.problems import Problem
 
 _ABOUT = (
     "Tags images and reports what cameras see. Each failure is a problem document (RFC 9457); docs/errors.md describes "
@@ -35,7 +38,7 @@ def create_app(
     teacher: Teacher,
 ) -> FastAPI:
     """The application. Its caller also runs ``hub`` in the same event loop, and the site in another thread."""
-    # Without FastAPI's documentation, which loads scripts from another server; pages.py has our own.
+    # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
     app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
     app.include_router(api.make_router(tagger, site, uploads, tuning, guard.audit))
@@ -44,7 +47,7 @@ def create_app(
     app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], guard))
     app.include_router(monitoring.make_probes(site, hub))
     app.include_router(monitoring.make_router(tagger, site, hub, uploads.counts))
-    app.include_router(pages.make_router(guard))
+    app.include_router(page.make_router(guard))
     app.add_middleware(Access, guard=guard)
     _complete_openapi(app, guard.tokens.required)
     return app

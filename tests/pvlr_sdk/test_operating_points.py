@@ -15,7 +15,7 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import Bundle, labels_path, manifest_path, write_thresholds
 from pvlr_sdk.bundle.labels import LabelBank
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.serve.tuning import Tuning
+from pvlr_sdk.serve.api.tuning import Tuning
 from pvlr_sdk.watch import SiteConfig
 from pvlr_sdk.watch.factory import event_settings, make_detectors, make_tagger
 from tests.manifests import edit_manifest

@@ -31,7 +31,7 @@ IN_WHEEL = re.compile(
     | pvlr_sdk/libpvlr/lib/cmake/pvlr/pvlr-config(?:-[a-z]+)?\.cmake
     | pvlr_sdk\.libs/lib(?:crypto|png16|zstd)-\w+\.so\.[0-9.]+
     | pvlr_sdk/models/(?:catalogue\.json|keys/[a-z]+\.pem)
-    | pvlr_sdk/serve/page/[a-z]+\.(?:js|css|html|svg)
+    | pvlr_sdk/serve/page/static/[a-z]+\.(?:js|css|html|svg)
     | pvlr_sdk/watch/[a-z-]+\.(?:yaml|service)
     | pvlr_training/(?:[a-z_]+/)*[a-z_0-9]+\.py
     | pvlr_training/configs/[a-z0-9_-]+\.(?:yaml|json)
@@ -47,7 +47,7 @@ REQUIRED = [
     "pvlr_sdk/models/keys/dev.pem",
     "pvlr_sdk/models/pvlr-lite2-coco80/engine.plan",
     "pvlr_sdk/models/pvlr-lite2-coco80/engine.sig",
-    "pvlr_sdk/serve/page/index.html",
+    "pvlr_sdk/serve/page/static/index.html",
     "pvlr_sdk/watch/site.yaml",
     "pvlr_training/configs/pvlr-lite2-voc20.yaml",
     "pvlr_training/report/page/template.html",

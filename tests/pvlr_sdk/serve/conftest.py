@@ -50,7 +50,7 @@ class Served:
     patience = 20.0
 
     def __init__(self, tagger: Any, site: Site | None, settings: ServeSettings) -> None:
-        from pvlr_sdk.serve.server import WebServer
+        from pvlr_sdk.serve.web import WebServer
 
         self.site = site
         self.failures: list[BaseException] = []

@@ -1,0 +1,1 @@
+"""The API: its routes, the schemas of its responses, and the live messages of the page."""

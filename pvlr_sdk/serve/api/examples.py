@@ -1,0 +1,80 @@
+"""The frames that a person picked as examples of labels: their features alone, and only so many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import errors
+from ...bundle.labels import LABEL_NAMES, is_label
+from ...events import rfc3339
+
+PER_LABEL, IN_ALL = 300, 3000
+"""The most examples: with 1280 features, 15 MB in all; learning from 300 takes a fraction of a second."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A frame that shows a label, or does not.
+
+    Attributes:
+        camera: the name of its camera.
+        time: when it was captured, in seconds since the epoch.
+        shows: whether it shows the label.
+        score: the label's score, if the tagger had the label.
+        features: float32 (D,), those of the result.
+    """
+
+    camera: str
+    time: float
+    shows: bool
+    score: float | None
+    features: NDArray[np.float32]
+
+    @property
+    def name(self) -> str:
+        """Its camera and time, for reports."""
+        return f"{self.camera} {rfc3339(self.time)}"
+
+
+class Examples:
+    """Examples by label, of one plan: those of another plan are dropped, since its features mean something else."""
+
+    def __init__(self) -> None:
+        self._plan = ""
+        self._found: dict[str, list[Example]] = {}
+
+    def of(self, plan: str, label: str) -> list[Example]:
+        """The examples of a label, oldest first; ``plan`` is the SHA-256 of the plan in use."""
+        if plan != self._plan:
+            self._plan = plan
+            self._found.clear()
+        return self._found.get(label, [])
+
+    def add(self, plan: str, label: str, example: Example) -> None:
+        """Add an example, computed by this plan.
+
+        Raises:
+            OptionError: the label is no valid name, the frame or one that is equal is an example of it already, or
+                there are too many.
+        """
+        if not is_label(label):
+            raise errors.OptionError("label", expected=LABEL_NAMES, got=ascii(label)[:100], hint="Choose another name.")
+        own = self.of(plan, label)
+        if any(np.array_equal(example.features, other.features) for other in own):
+            expected, hint = f"a frame that is no example of {label!r} yet", "Wait for the next frame of the camera."
+            raise errors.OptionError("camera", expected=expected, got=example.name, hint=hint)
+        for count, most, what in (
+            (len(own), PER_LABEL, f"examples of {label!r}"),
+            (sum(map(len, self._found.values())), IN_ALL, "examples in all"),
+        ):
+            if count >= most:
+                hint = "Teach the label, then clear examples; pvlr teach learns from any number of photos."
+                raise errors.OptionError("label", expected=f"at most {most} {what}", got="one more", hint=hint)
+        self._found[label] = [*own, example]
+
+    def clear(self, label: str) -> None:
+        """Remove the examples of a label."""
+        self._found.pop(label, None)

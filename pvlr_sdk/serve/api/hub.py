@@ -1,0 +1,234 @@
+"""What the browsers are sent, collected once for all of them: frames, events, states and a short history."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ... import __version__
+from ...events import Event
+from ...sources import redacted
+from ...stream import Observation
+from ...tagger import Tagger
+from ...watch import Site
+from .images import attention_weights, encode
+
+_INTERVAL = 0.04
+"""Seconds between two reads of the site. It is polled, so that no browser can delay a camera."""
+_EVENTS = 1000
+_SHOWN = 8
+"""Number of labels sent with a frame: those with the largest margins."""
+_HUNG = 10.0
+_HISTORY = 600
+"""Seconds of history, so that a new page has its charts immediately."""
+_HISTORY_COUNTS = ("tagged", "dropped", "late")
+
+
+class Hub:
+    """Polls a site in the server's event loop. Unless stated otherwise, call its methods in that thread only.
+
+    Args:
+        tagger: its labels, which may change.
+        site: None: there are no cameras.
+    """
+
+    def __init__(self, tagger: Tagger, site: Site | None) -> None:
+        self._tagger = tagger
+        self._site = site
+        self._names = list(site.config.cameras) if site else []
+        self._newest: dict[str, Observation] = {}
+        self._encoded: dict[str, tuple[Observation, asyncio.Future[bytes]]] = {}
+        self._workers = ThreadPoolExecutor(1, "pvlr-images")
+        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
+        self._history = History(self._names)
+        self._states: dict[str, str] = {}
+        self._changed = asyncio.Condition()
+        self._alive = time.monotonic()
+        self._unsubscribe: Callable[[], None] | None = None
+        self.viewers = 0
+        self.stopping = False
+        self.stats_message: dict[str, Any] = {}
+        self.labels_message: dict[str, Any] = {}
+        self.ticks = self.stats_count = self.labels_count = self.event_count = 0
+
+    async def run(self) -> None:
+        """Poll the site until :meth:`stop`; start it before the site runs, so that no event is missed."""
+        loop = asyncio.get_running_loop()
+
+        def add(event: Event) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._add, event)
+
+        self._unsubscribe = self._site.subscribe(add) if self._site else None
+        while not self.stopping:
+            self._poll()
+            await self._notify()
+            await asyncio.sleep(_INTERVAL)
+        await self._notify()
+
+    def stop(self) -> None:
+        """End everything that waits here; safe in any thread."""
+        self.stopping = True
+        if self._unsubscribe:
+            self._unsubscribe()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def alive(self) -> bool:
+        """Whether the event loop has polled the site within ten seconds; safe in any thread."""
+        return time.monotonic() - self._alive < _HUNG
+
+    async def tick(self, last: int) -> int:
+        """Wait for a poll after the one with this number; returns its number."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.ticks > last)
+            return self.ticks
+
+    def hello(self) -> dict[str, Any]:
+        """The first message to a browser."""
+        return {
+            "kind": "hello",
+            "version": __version__,
+            "model": str(self._tagger.info["name"]),
+            "precision": str(self._tagger.info["precision"]),
+            "now": time.time(),
+            "cameras": [self._describe(name) for name in self._names],
+            "history": self._history.to_dict(),
+            "snapshots": bool(self._site and self._site.config.events.snapshots),
+            "events": list(self._events),
+        }
+
+    def events_after(self, count: int) -> tuple[int, list[dict[str, Any]]]:
+        """The total number of events, and those after the first ``count`` (at most the last thousand)."""
+        fresh = min(self.event_count - count, len(self._events))
+        return self.event_count, list(islice(self._events, len(self._events) - fresh, None))
+
+    def newest(self, camera: str) -> Observation | None:
+        """The newest observation of a camera; None while it has none."""
+        return self._newest.get(camera)
+
+    def knows(self, label: str | None) -> bool:
+        """Whether this is one of the labels, or None."""
+        return label is None or label in self.labels_message["labels"]
+
+    async def frame_message(self, seen: Observation, label: str | None, pinned: str | None) -> bytes:
+        """A message with a frame: the length of its JSON header in 4 bytes (big-endian), the header, the JPEG.
+
+        It includes the attention map and the score of ``label``, and the score of ``pinned``. A frame is encoded once
+        for all browsers.
+        """
+        name = seen.camera
+        known = self._encoded.get(name)
+        if known is None or known[0] is not seen:
+            loop = asyncio.get_running_loop()
+            known = seen, loop.run_in_executor(self._workers, encode, seen.frame)
+            self._encoded[name] = known
+        jpeg = await asyncio.shield(known[1])
+        header = json.dumps(self._header(seen, label, pinned)).encode()
+        return len(header).to_bytes(4, "big") + header + jpeg
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self.ticks += 1
+            self._changed.notify_all()
+
+    def _header(self, seen: Observation, label: str | None, pinned: str | None) -> dict[str, Any]:
+        assert self._site is not None
+        levels = self._site.levels(seen.camera)
+        shown = sorted(levels, key=lambda name: levels[name][1] - levels[name][0])[:_SHOWN]
+        shown += [name for name in dict.fromkeys((label, pinned)) if name in levels and name not in shown]
+        header = {
+            "camera": seen.camera,
+            "time": seen.frame.wall,
+            "age": round(seen.age, 4),
+            "late": seen.late,
+            "tags": [[name, *(round(level, 4) for level in levels[name])] for name in shown],
+        }
+        if label is not None and label in seen.result.labels:  # they may have changed since
+            heat = attention_weights(seen.result, label)
+            cells = base64.b64encode((255 * heat).round().astype(np.uint8).tobytes()).decode()
+            header["map"] = {"label": label, "rows": heat.shape[0], "columns": heat.shape[1], "cells": cells}
+        return header
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        assert self._site is not None
+        camera = self._site.config.cameras[name]
+        return {"name": name, "uri": redacted(camera.uri), "region": camera.region}
+
+    def _add(self, event: Event) -> None:
+        self._events.append(event.to_dict())
+        self.event_count += 1
+
+    def _poll(self) -> None:
+        self._alive = time.monotonic()
+        message = {"kind": "labels", "labels": self._tagger.labels, "open": bool(self._tagger.info.get("max_labels"))}
+        if message != self.labels_message:
+            self.labels_message = message
+            self.labels_count += 1
+        if self._site is None:
+            return
+        for name in self._names:
+            seen = self._site.latest(name)
+            if seen is None:
+                self._newest.pop(name, None)
+                self._encoded.pop(name, None)
+            elif seen is not self._newest.get(name):
+                self._newest[name] = seen
+                self._history.add_age(name, seen.age)
+        states = self._site.cameras
+        if states != self._states or self._history.due():
+            self._states = states
+            cameras = self._site.stats()["cameras"]
+            second = self._history.close(time.time(), cameras) if self._history.due() else None
+            self.stats_message = {"kind": "stats", "cameras": cameras, "second": second}
+            self.stats_count += 1
+
+
+class History:
+    """For each second ``[median age, maximum age, tagged, dropped, late]``; ages in seconds, None without a result."""
+
+    def __init__(self, cameras: Sequence[str]) -> None:
+        self._seconds: deque[tuple[float, dict[str, list[float | None]]]] = deque(maxlen=_HISTORY)
+        self._ages: dict[str, list[float]] = {name: [] for name in cameras}
+        self._before = {name: dict.fromkeys(_HISTORY_COUNTS, 0) for name in cameras}
+        self._next = time.monotonic() + 1
+
+    def add_age(self, camera: str, age: float) -> None:
+        """Add the age of a result of this second."""
+        self._ages[camera].append(age)
+
+    def due(self) -> bool:
+        """Whether the second is over."""
+        return time.monotonic() >= self._next
+
+    def close(self, wall: float, stats: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """End the second; ``stats`` are the cameras' statistics since the start."""
+        # Not always one second after the last: a process that was stopped for long would add empty ones to catch up.
+        self._next = max(self._next + 1, time.monotonic() + 0.5)
+        rows: dict[str, list[float | None]] = {}
+        for name, ages in self._ages.items():
+            counts = {count: stats[name][count] for count in _HISTORY_COUNTS}
+            new = [counts[count] - self._before[name][count] for count in _HISTORY_COUNTS]
+            middle = [round(statistics.median(ages), 4), round(max(ages), 4)] if ages else [None, None]
+            rows[name] = [*middle, *new]
+            self._before[name] = counts
+            ages.clear()
+        self._seconds.append((wall, rows))
+        return {"time": wall, "cameras": rows}
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"times": [...], "cameras": {name: [row, ...]}}``, oldest first."""
+        return {
+            "times": [wall for wall, _ in self._seconds],
+            "cameras": {name: [rows[name] for _, rows in self._seconds] for name in self._ages},
+        }

@@ -1,0 +1,150 @@
+"""The WebSocket of the page. A browser gets a frame only after it has shown the one before: nothing queues up for a
+slow browser, and it affects neither a camera nor another browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ...stream import Observation
+from ..server.access import Guard
+from .hub import Hub
+
+_MAX_VIEWERS = 32
+_INTERVAL = 0.08
+"""Minimum seconds between two frames of a camera: twelve per second look fluent."""
+_POLICY_VIOLATION, _TRY_AGAIN_LATER, _GOING_AWAY = 1008, 1013, 1001
+
+
+class ViewerRequest(BaseModel):
+    """A message from a browser: it has ``shown`` a frame of a camera, it requests the attention ``map`` of a label with
+    the frames of a camera (None: no map), or its score alone (``pin``; None: none), or it pauses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["shown", "map", "pin", "pause"]
+    camera: str = ""
+    label: str | None = None
+    on: bool = False
+
+
+class Viewer:
+    """The connection to one browser. It ends when ``allowed()`` is false, as after its token was removed."""
+
+    def __init__(self, hub: Hub, socket: WebSocket, cameras: list[str], allowed: Callable[[], bool]) -> None:
+        self._hub = hub
+        self._socket = socket
+        self._allowed = allowed
+        self._paused = False
+        self._views = {name: _CameraView() for name in cameras}
+
+    async def run(self) -> None:
+        """Send and receive until either side ends."""
+        tasks = {asyncio.create_task(self._send()), asyncio.create_task(self._receive())}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, RuntimeError)):
+                raise result
+
+    async def _send(self) -> None:
+        hub, tick, stats_count, labels_count = self._hub, 0, 0, 0
+        count = hub.event_count
+        await self._send_json(hub.hello())
+        while not hub.stopping:
+            count, fresh = hub.events_after(count)
+            if fresh:
+                await self._send_json({"kind": "events", "events": fresh})
+            if stats_count != hub.stats_count:  # once per second
+                if not self._allowed():
+                    await self._socket.close(_POLICY_VIOLATION, "signed out")
+                    return
+                stats_count = hub.stats_count
+                await self._send_json(hub.stats_message)
+            if labels_count != hub.labels_count:
+                labels_count = hub.labels_count
+                await self._send_json(hub.labels_message)
+            for name, view in self._views.items():
+                seen = hub.newest(name)
+                if seen is not None and view.wants(seen, self._paused):
+                    view.sent(seen)
+                    await self._socket.send_bytes(await hub.frame_message(seen, view.label, view.pinned))
+            tick = await hub.tick(tick)
+        await self._socket.close(_GOING_AWAY)
+
+    async def _send_json(self, message: dict[str, Any]) -> None:
+        await self._socket.send_text(json.dumps(message))  # ASCII: lone surrogates in names have no UTF-8
+
+    async def _receive(self) -> None:
+        while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+            try:
+                request = ViewerRequest.model_validate_json(message.get("text") or "")
+            except ValidationError:
+                await self._socket.close(_POLICY_VIOLATION, "invalid message")
+                return
+            if request.kind == "pause":
+                self._paused = request.on
+            elif request.kind == "pin" and request.camera in self._views:
+                self._views[request.camera].pinned = request.label  # which may be yet to come
+            elif request.camera not in self._views or not self._hub.knows(request.label):
+                await self._socket.close(_POLICY_VIOLATION, "unknown camera or label")
+                return
+            elif request.kind == "map":
+                self._views[request.camera].request_map(request.label)
+            else:
+                self._views[request.camera].waiting = False
+
+
+class _CameraView:
+    """A camera in a browser: its last frame, whether the browser has yet to show it, and the requested map."""
+
+    def __init__(self) -> None:
+        self.waiting = False
+        self.label: str | None = None
+        self.pinned: str | None = None
+        self._again = False
+        self._last: Observation | None = None
+        self._not_before = 0.0
+
+    def wants(self, seen: Observation, paused: bool) -> bool:
+        if self.waiting:
+            return False
+        return self._again or (not paused and seen is not self._last and time.monotonic() >= self._not_before)
+
+    def sent(self, seen: Observation) -> None:
+        self.waiting, self._again, self._last = True, False, seen
+        self._not_before = time.monotonic() + _INTERVAL
+
+    def request_map(self, label: str | None) -> None:
+        self._again |= label != self.label
+        self.label = label
+
+
+def make_router(hub: Hub, cameras: list[str], guard: Guard) -> APIRouter:
+    """The route ``/v1/live``."""
+    router = APIRouter()
+
+    @router.websocket("/v1/live")
+    async def live(socket: WebSocket) -> None:
+        await socket.accept()
+        if hub.viewers >= _MAX_VIEWERS:
+            await socket.close(_TRY_AGAIN_LATER, "too many browsers")
+            return
+        hub.viewers += 1
+        try:
+            await Viewer(hub, socket, cameras, lambda: guard.judge(socket.scope) is None).run()
+        finally:
+            hub.viewers -= 1
+
+    return router

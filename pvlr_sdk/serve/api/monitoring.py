@@ -1,0 +1,73 @@
+"""Health checks and metrics: ``/healthz``, ``/readyz`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ...tagger import Tagger
+from ...watch import Site
+from ...watch.metrics import make_family, make_registry
+from ..server.problems import responses
+from .hub import Hub
+from .schemas import HealthModel
+
+_OPEN: dict[str, Any] = {"security": []}
+_FAILING = {"description": "The check fails.", "model": HealthModel}
+_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+
+def make_probes(site: Site | None, hub: Hub) -> APIRouter:
+    """``/healthz`` and ``/readyz``."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/healthz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
+    async def healthz(response: Response) -> HealthModel:
+        """Whether every live camera still has results. A lost camera is not a failure."""
+        return _health(response, None if site is None or site.healthy() else "a live camera has no results")
+
+    @router.get("/readyz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
+    async def readyz(response: Response) -> HealthModel:
+        """Whether the server is ready: the plan is loaded, and each camera was tried at least once."""
+        if hub.stopping:
+            return _health(response, "the server is stopping")
+        waiting = [name for name, state in (site.cameras if site else {}).items() if state == "starting"]
+        return _health(response, f"not tried yet: {', '.join(waiting)}" if waiting else None)
+
+    return router
+
+
+def make_router(tagger: Tagger, site: Site | None, hub: Hub, uploads: Mapping[str, int]) -> APIRouter:
+    """``/metrics``, with the number of ``uploads`` by result."""
+    router = APIRouter(tags=["operation"])
+    registry = make_registry(tagger, site)
+    registry.register(_Server(hub, uploads))
+
+    @router.get("/metrics", responses={**_TEXT, **responses()}, response_class=Response)
+    def metrics() -> Response:
+        """Metrics in Prometheus' text format."""
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+def _health(response: Response, reason: str | None) -> HealthModel:
+    status: Literal["ok", "failing"] = "failing" if reason else "ok"
+    response.status_code = 503 if reason else 200
+    return HealthModel(status=status, reason=reason or "")
+
+
+class _Server(Collector):
+    def __init__(self, hub: Hub, uploads: Mapping[str, int]) -> None:
+        self._hub = hub
+        self._uploads = uploads
+
+    def collect(self) -> Iterator[Metric]:
+        yield make_family(GaugeMetricFamily, "viewers", "Connected browsers.", [], [([], self._hub.viewers)])
+        samples = [([result], count) for result, count in self._uploads.items()]
+        yield make_family(CounterMetricFamily, "uploads", "Images sent to /v1/tag.", ["result"], samples)

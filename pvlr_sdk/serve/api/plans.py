@@ -1,0 +1,84 @@
+"""The routes that change the plan: ``/v1/plan``, ``/v1/reload`` and ``/v1/rollback``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import anyio
+from fastapi import APIRouter, Request, Response
+
+from ...bundle.catalogue import is_model
+from ...errors import OptionError
+from ...watch.deployment import Deployment
+from ..server.audit import Audit
+from ..server.problems import responses
+from .schemas import PlanChange, PlanModel
+from .uploads import read_json
+
+_MAX_BYTES, _SECONDS = 10_000, 5.0
+_PATIENCE = 40.0
+"""Seconds until a request is answered although the plan is still loading: clients give up after a minute."""
+_CHANGE: dict[str, Any] = {"requestBody": {"content": {"application/json": {"schema": PlanChange.model_json_schema()}}}}
+_LATER: dict[int | str, dict[str, Any]] = {
+    202: {"description": "The plan is still loading; ask for /v1/plan.", "model": PlanModel}
+}
+
+
+def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
+    """The routes below ``/v1``."""
+    router = APIRouter(prefix="/v1", tags=["plan"])
+
+    def describe() -> PlanModel:
+        status = deployment.status
+        trial = status.trial
+        return PlanModel(
+            model=status.model,
+            plan=status.plan,
+            state=status.state,
+            reason=status.reason,
+            frames=trial.frames if trial else None,
+            agreement=trial.agreement if trial else None,
+            before_ms=round(trial.before_ms, 3) if trial else None,
+            after_ms=round(trial.after_ms, 3) if trial else None,
+        )
+
+    async def change(request: Request, response: Response, action: str, call: Callable[[], Any], **details: Any) -> Any:
+        def recorded() -> None:
+            with audit.recorded(action, request.scope, **details):
+                call()
+
+        with anyio.move_on_after(_PATIENCE) as scope:
+            await anyio.to_thread.run_sync(recorded, abandon_on_cancel=True)
+        response.status_code = 202 if scope.cancelled_caught else 200
+        return describe()
+
+    @router.get("/plan", responses=responses())
+    async def plan() -> PlanModel:
+        """The plan in use, and how its deployment went."""
+        return describe()
+
+    @router.post("/reload", responses={**_LATER, **responses(408, 409, 413, 422, 503)}, openapi_extra=_CHANGE)
+    async def reload(request: Request, response: Response) -> PlanModel:
+        """Put another plan in use, without a pause: it is loaded beside the running one, tested, and compared with it
+        on live frames. It returns to the running one if it fails."""
+        wanted = await read_json(request, PlanChange, _MAX_BYTES, _SECONDS, empty=True)
+        source = wanted.plan
+        if source is None:
+            call = partial(deployment.reload, sequential=wanted.sequential)
+            return await change(request, response, "reload", call)
+        if not (os.path.isabs(source) or is_model(source)) or "\0" in source:
+            raise OptionError(
+                "plan", expected="an absolute path, or the name of a model", got=ascii(source), hint="See pvlr models."
+            )
+        call = partial(deployment.deploy, source, sequential=wanted.sequential)
+        return await change(request, response, "reload", call, plan=source)
+
+    @router.post("/rollback", responses={**_LATER, **responses(409, 422, 503)})
+    async def rollback(request: Request, response: Response) -> PlanModel:
+        """Return to the plan that was in use before."""
+        return await change(request, response, "rollback", deployment.rollback)
+
+    return router

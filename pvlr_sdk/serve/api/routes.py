@@ -1,0 +1,179 @@
+"""The REST API, version 1."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path as Files
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BeforeValidator
+
+from ...sources import redacted
+from ...tagger import Tagger
+from ...watch import Site
+from ..server.audit import Audit
+from ..server.problems import ProblemError, responses
+from .cameras import camera_of, newest
+from .images import attention_map, encode
+from .schemas import (
+    AttentionMap,
+    CameraModel,
+    CamerasModel,
+    EventModel,
+    EventsModel,
+    LabelModel,
+    LabelsModel,
+    SettingsChange,
+    SettingsModel,
+    TagsModel,
+)
+from .tagging import UploadTagger, tag_models
+from .tuning import Tuning
+from .uploads import FORM, MEDIA_TYPES, read_json
+
+CameraName = Annotated[str, Path(description="A camera's name.", examples=["door"])]
+LabelName = Annotated[str, Query(description="One of the model's labels.", examples=["person"])]
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _check_time(text: object) -> object:
+    """Pydantic alone would also accept seconds since the epoch, and a time without an offset."""
+    if not isinstance(text, str) or not _RFC3339.fullmatch(text):
+        raise ValueError("a time such as 2026-01-31T12:00:00Z")
+    return text
+
+
+Moment = Annotated[datetime, BeforeValidator(_check_time)]
+
+_MAX_SETTINGS, _SECONDS = 1_000_000, 5.0
+_CHANGE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": SettingsChange.model_json_schema()}},
+    }
+}
+_IMAGE = {"schema": {"type": "string", "format": "binary"}}
+_UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The image: `curl --data-binary @photo.jpg`, or a form: `curl -F file=@photo.jpg`.",
+        "content": {
+            **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), _IMAGE),
+            FORM: {"schema": {"type": "object", "properties": {"file": _IMAGE["schema"]}, "required": ["file"]}},
+        },
+    }
+}
+
+
+def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning: Tuning, audit: Audit) -> APIRouter:
+    """The routes below ``/v1``; without a site there are no cameras and no events."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/tag", tags=["images"], responses=responses(408, 413, 415, 422, 503), openapi_extra=_UPLOAD)
+    async def tag(
+        request: Request,
+        threshold: Annotated[
+            float | None, Query(ge=0, le=1, description="One threshold for all labels; by default each has its own.")
+        ] = None,
+        top_k: Annotated[int | None, Query(ge=1, le=10_000, description="Maximum number of tags.")] = None,
+        attention: Annotated[bool, Query(description="Include an attention map for each tag.")] = False,
+    ) -> TagsModel:
+        """Tag an image: a JPEG, PNG or WebP file as the body or in a form."""
+        return await uploads.tag(request, threshold, top_k, attention)
+
+    @router.get("/labels", tags=["images"], responses=responses())
+    async def labels() -> LabelsModel:
+        """The model's labels and the score at or above which each label is a tag."""
+        pairs = tuning.thresholds.items()
+        return LabelsModel(
+            model=str(tagger.info["name"]),
+            labels=[LabelModel(label=label, threshold=threshold) for label, threshold in pairs],
+        )
+
+    @router.get("/settings", tags=["settings"], responses=responses())
+    async def settings() -> SettingsModel:
+        """The thresholds, and the labels whose events are reported."""
+        return tuning.describe()
+
+    @router.put("/settings", tags=["settings"], responses=responses(408, 413, 422, 503), openapi_extra=_CHANGE)
+    async def change_settings(request: Request) -> SettingsModel:
+        """Change thresholds and reported labels, for events and uploads; kept in the site file, if there is one."""
+        change = await read_json(request, SettingsChange, _MAX_SETTINGS, _SECONDS)
+        with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
+            await run_in_threadpool(tuning.change, change.thresholds, change.labels)
+        return tuning.describe()
+
+    @router.get("/events", tags=["cameras"], responses=responses(404, 422), response_model_exclude_none=True)
+    async def events(
+        since: Annotated[
+            Moment | None, Query(description="Only later events; RFC 3339, such as 2026-01-31T12:00:00Z.")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of events; the newest are kept.")] = 100,
+        camera: Annotated[str | None, Query(description="Only events of this camera.")] = None,
+        label: Annotated[str | None, Query(description="Only events of this label.")] = None,
+    ) -> EventsModel:
+        """The latest events, oldest first; the server keeps the last thousand."""
+        if camera is not None:
+            camera_of(site, camera)
+        found = site.events(since.timestamp() if since else None, 1000) if site else []
+        chosen = [event for event in found if camera in (None, event.camera) and label in (None, event.label)]
+        return EventsModel(events=[EventModel.model_validate(event.to_dict()) for event in chosen[-limit:]])
+
+    @router.get(
+        "/events/{id}/snapshot",
+        tags=["cameras"],
+        responses={200: {"content": {"image/jpeg": _IMAGE}}, **responses(404)},
+        response_class=Response,
+    )
+    def snapshot(id: Annotated[str, Path(description="The id of one of the latest events.")]) -> Response:
+        """The frame that started an event, as a JPEG, if snapshots are enabled."""
+        paths = [event.snapshot for event in (site.events(limit=1000) if site else []) if event.id == id]
+        try:
+            return Response(Files(paths[0] or "").read_bytes(), media_type="image/jpeg")
+        except (IndexError, OSError):  # written in the background, and deleted above the limit of the folder
+            raise ProblemError(404, "There is no snapshot of this event.") from None
+
+    @router.get("/cameras", tags=["cameras"], responses=responses())
+    async def cameras() -> CamerasModel:
+        """All cameras, with their states and statistics."""
+        return CamerasModel(cameras=[_camera(site, name) for name in site.config.cameras] if site else [])
+
+    @router.get("/cameras/{name}", tags=["cameras"], responses=responses(404))
+    async def camera(name: CameraName) -> CameraModel:
+        """One camera."""
+        return _camera(camera_of(site, name), name)
+
+    @router.get(
+        "/cameras/{name}/picture",
+        tags=["cameras"],
+        responses={200: {"content": {"image/jpeg": _IMAGE}}, **responses(404, 503)},
+        response_class=Response,
+    )
+    def picture(name: CameraName) -> Response:
+        """The newest frame as a JPEG of at most 960 pixels in width."""
+        return Response(encode(newest(site, name).frame), media_type="image/jpeg")
+
+    @router.get("/cameras/{name}/attention", tags=["cameras"], responses=responses(404, 422, 503))
+    def attention(name: CameraName, label: LabelName) -> AttentionMap:
+        """The attention map of a label for the newest frame (for the camera's region, if it has one)."""
+        return attention_map(newest(site, name).result, label)
+
+    return router
+
+
+def _camera(site: Site, name: str) -> CameraModel:
+    stats: dict[str, Any] = site.stats()["cameras"][name]
+    height, width = stats.pop("size") or (None, None)
+    seen = site.latest(name)
+    return CameraModel(
+        name=name,
+        uri=redacted(site.config.cameras[name].uri),
+        width=width,
+        height=height,
+        tags=tag_models(seen.result) if seen else [],
+        **stats,
+    )

@@ -1,0 +1,150 @@
+"""Who changed or tried what: a log of JSON lines, and messages that no client can flood."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import errors
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL = 60.0
+"""Seconds between two messages of the same kind."""
+_FAILURES = 5
+"""Failed attempts to sign in per minute from one address; further ones are refused."""
+_REMEMBERED = 1024
+"""Number of addresses whose failures are counted."""
+
+
+class Audit:
+    """Writes one JSON object per line: ``time``, ``who`` (the token's name), ``address``, ``action``, ``result``.
+
+    Args:
+        path: the file, created readable by its owner only; it is opened for each line, so that it can be rotated at any
+            time. None: the log alone.
+
+    Raises:
+        OptionError: the file cannot be written. Later, this is only reported in the log.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        try:
+            self._append(b"")
+        except OSError as error:
+            got = f"{path}: {error.strerror}"
+            hint = "Create its folder, or choose another file."
+            raise errors.OptionError("audit_log", expected="a file that can be written", got=got, hint=hint) from None
+        self._refusals = Repeats()
+
+    def record(self, action: str, result: str, scope: Scope | None = None, **details: Any) -> None:
+        """Record an action; ``scope`` is that of its request. A file that cannot be written is reported in the log."""
+        entry = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "who": who(scope) if scope else None,
+            "address": address_of(scope) if scope else None,
+            "action": action,
+            "result": result,
+            **details,
+        }
+        _log.info("%s: %s%s", action, result, f" ({entry['who'] or 'no token'}, {entry['address']})" if scope else "")
+        try:
+            self._append(json.dumps(entry).encode() + b"\n")
+        except OSError as error:
+            _log.warning("the audit log cannot be written: %s", error.strerror)
+
+    def _append(self, line: bytes) -> None:
+        if self._path is None:
+            return
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(line)  # one write: lines of two processes do not mix
+
+    @contextmanager
+    def recorded(self, action: str, scope: Scope, **details: Any) -> Iterator[None]:
+        """Record an action with its result: ``ok``, or the class of the exception that it raises."""
+        try:
+            yield
+        except Exception as error:
+            self.record(action, type(error).__name__, scope, **details)
+            raise
+        self.record(action, "ok", scope, **details)
+
+    def refused(self, scope: Scope, action: str = "request", result: str = "refused") -> None:
+        """Record what anybody can do without a token: at most one line per minute, with the number since the last."""
+        count = self._refusals.count(action)
+        if count:
+            self.record(action, result, scope, count=count)
+
+
+class Repeats(logging.Filter):
+    """Lets one message of each kind through per minute, which states how many were left out since the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+
+    def count(self, kind: str) -> int:
+        """The number of occurrences to report now, including this one; 0: report none."""
+        now = time.monotonic()
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        if now - self._last.get(kind, -_INTERVAL) < _INTERVAL:
+            return 0
+        self._last[kind] = now
+        return self._counts.pop(kind)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.exc_info, tuple):
+            return not isinstance(record.exc_info[1], asyncio.CancelledError)  # the server stops
+        if record.levelno < logging.WARNING:
+            return True
+        count = self.count(str(record.msg))
+        if count > 1:
+            record.msg = f"{record.msg} ({count} times since the last such message)"
+        return count > 0
+
+
+class Failures:
+    """Counts failed attempts per address within a minute."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, deque[float]] = {}
+
+    def wait(self, address: str) -> int:
+        """Seconds until this address may try again; 0: now."""
+        times = self._times.get(address)
+        if times is None or len(times) < _FAILURES:
+            return 0
+        return max(0, int(times[0] + _INTERVAL - time.monotonic() + 0.999))
+
+    def add(self, address: str) -> None:
+        """Count a failure."""
+        self._times[address] = self._times.pop(address, deque(maxlen=_FAILURES))
+        self._times[address].append(time.monotonic())
+        while len(self._times) > _REMEMBERED:
+            del self._times[next(iter(self._times))]
+
+
+def who(scope: Scope) -> str | None:
+    """The name of the token of a request; None: it has none."""
+    name: str | None = scope.get("state", {}).get("who")
+    return name
+
+
+def address_of(scope: Scope) -> str | None:
+    """The address that a request comes from, or that of the last proxy."""
+    return scope["client"][0] if scope.get("client") else None

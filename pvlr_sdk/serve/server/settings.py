@@ -1,0 +1,117 @@
+"""The server's address, its access control and its limits for uploads."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ... import errors
+from ...files import read_file
+from .tokens import check_token, read_tokens
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_LARGEST = 1_000_000
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Settings of the server.
+
+    Attributes:
+        host: the address to bind. Any other than a loopback address requires a token.
+        port: 0 selects a free one.
+        token: the token that each request must contain; None: no token.
+        token_file: a file with tokens by name, instead of ``token``; it is read again when it changes, see
+            :class:`pvlr_sdk.serve.server.tokens.Tokens`.
+        names: names of this machine that browsers may use, besides ``localhost``, its host name and IP addresses.
+        tls_cert, tls_key: PEM files that enable https.
+        probe_port: the port of a second listener that has ``/healthz`` and ``/readyz`` alone, without TLS; 0 selects a
+            free one, None: no such listener.
+        max_connections: maximum number of open connections.
+        max_connections_per_address: maximum number of those that come from one address.
+        audit_log: a file that records sign-ins and changes as JSON lines; None: they are only logged.
+        max_bytes: maximum size of an uploaded image.
+        max_pixels: maximum number of pixels of an uploaded image.
+        timeout: seconds for an upload to arrive, and again for tagging it.
+        site_file: the configuration that keeps thresholds and labels set on the page; None: they hold until the end.
+        bank_file: the label bank that keeps labels taught on the page; None: they hold until the end.
+
+    Raises:
+        OptionError: the token is missing or too short, the token file or a name is invalid, or one of the TLS files is
+            missing or cannot be used.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    names: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    probe_port: int | None = None
+    max_connections: int = 256
+    max_connections_per_address: int = 128
+    audit_log: Path | None = None
+    max_bytes: int = 16_000_000
+    max_pixels: int = 40_000_000
+    timeout: float = 10.0
+    site_file: Path | None = None
+    bank_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.token is None and self.token_file is None and not is_loopback(self.host):
+            raise errors.OptionError(
+                f"host {self.host}",
+                expected="a token, for an address that other machines can reach",
+                got="none",
+                hint="Set PVLR_TOKEN, for example to the output of `openssl rand -hex 16`, or bind 127.0.0.1.",
+            )
+        if self.token is not None:
+            check_token(self.token)
+        if self.token_file is not None:
+            read_tokens(self.token_file)
+        if invalid := [name for name in self.names if not _NAME.fullmatch(name)]:
+            hint = "Omit the scheme, the port and the path."
+            raise errors.OptionError("names", expected="names such as cams.example", got=repr(invalid[0]), hint=hint)
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise errors.OptionError(
+                "tls_cert and tls_key", expected="both or neither", got="one of them", hint="Set the other one too."
+            )
+        if self.tls_cert is not None and self.tls_key is not None:
+            _check_tls(self.tls_cert, self.tls_key)
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        return "https" if self.tls_cert else "http"
+
+
+def _check_tls(cert: Path, key: Path) -> None:
+    def passphrase() -> str:  # the server would ask for it in the terminal, which a service does not have
+        hint = f"Write it without a passphrase, readable by the service alone: openssl pkey -in {key} -out server.key."
+        raise errors.OptionError("tls_key", expected="a key without a passphrase", got=f"{key}, encrypted", hint=hint)
+
+    expected, got = "a certificate and its key, as PEM files", ""
+    try:
+        for path in (cert, key):
+            got = f"{path}: "
+            read_file(path, _LARGEST)
+        got = f"{cert} and {key}: "
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, passphrase)
+    except OSError as error:
+        got += error.strerror or type(error).__name__
+        hint = "Check the paths, and whether the key belongs to the certificate."
+        raise errors.OptionError("tls_cert and tls_key", expected=expected, got=got, hint=hint) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

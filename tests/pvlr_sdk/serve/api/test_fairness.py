@@ -1,0 +1,196 @@
+"""Uploads beyond what can be tagged: slow ones hold no place, clients take turns, and the greedy are turned away."""
+
+from __future__ import annotations
+
+import http.client
+import select
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+import pytest
+
+from pvlr_sdk.serve.api.fairness import Buffered, FairQueue, Upload
+
+NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+JPEG = cv2.imencode(".jpg", NOISE)[1].tobytes()
+HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+
+
+class Slow:
+    """A tagger that takes its time."""
+
+    def __init__(self, tagger, seconds):
+        self._tagger, self._seconds = tagger, seconds
+        self.labels, self.thresholds, self.info = tagger.labels, tagger.thresholds, tagger.info
+
+    def predict(self, *arguments, **options):
+        time.sleep(self._seconds)
+        return self._tagger.predict(*arguments, **options)
+
+
+def post(port: int, address: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(address, 0))
+    try:
+        connection.request("POST", "/v1/tag", JPEG, {"Content-Type": "image/jpeg"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_slow_uploads_hold_no_place(serve):
+    """Eight of them made 99 of 99 other uploads a 503."""
+    served = serve()
+    with ExitStack() as stack:
+        for _ in range(20):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            slow.sendall(HEAD + b"Content-Length: 100000\r\n\r\nx")
+        served.until(lambda: served.get("/healthz").status == 200)
+        assert [served.tag(JPEG).status for _ in range(20)] == [200] * 20
+
+
+@pytest.mark.slow
+def test_a_client_with_many_uploads_does_not_keep_out_one_with_few(serve, tagger):
+    served = serve(engine=Slow(tagger, 0.15), timeout=3)
+    stop = threading.Event()
+
+    def greedy():
+        found = []
+        while not stop.is_set():
+            found.append(post(served.port, "127.0.0.2"))
+        return found
+
+    with ThreadPoolExecutor(24) as pool:
+        many = [pool.submit(greedy) for _ in range(24)]
+        time.sleep(1)
+        try:
+            polite = [post(served.port, "127.0.0.3") for _ in range(8)]
+        finally:
+            stop.set()
+    assert polite == [200] * 8
+    statuses = [status for one in many for status in one.result()]
+    assert statuses.count(200) > 5
+    assert set(statuses) == {200, 503}
+
+
+@pytest.mark.slow
+def test_bytes_that_wait_are_limited_too(serve):
+    """Each slow upload holds what has arrived: the client that holds the most is turned away."""
+    served = serve(max_bytes=100_000)
+    with ExitStack() as stack:
+        held = []
+        for _ in range(16):
+            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10)))
+            held[-1].sendall(HEAD + b"Content-Length: 100000\r\n\r\n" + bytes(90_000))
+        served.until(lambda: len(_answered(held)) >= 7)
+        time.sleep(0.3)
+        answers = _answered(held)
+        assert 7 <= len(answers) <= 9  # of 1.44 MB, 0.8 MB may wait
+        for one in answers:
+            answer = one.recv(1000)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: " in answer
+        assert post(served.port, "127.0.0.2") == 200
+
+
+def _answered(held: list[socket.socket]) -> list[socket.socket]:
+    return select.select(held, [], [], 0)[0]
+
+
+def made(*clients: str) -> tuple[list[Upload], list[Upload]]:
+    """Uploads of these clients, and a list of those that are turned away."""
+    away: list[Upload] = []
+    uploads = []
+    for client in clients:
+        upload = Upload(client, lambda: None)
+        upload.turn_away = lambda upload=upload: away.append(upload)
+        uploads.append(upload)
+    return uploads, away
+
+
+def test_clients_take_turns():
+    queue = FairQueue()
+    uploads, _ = made("a", "a", "a", "b", "c", "b")
+    for upload in uploads:
+        queue.put(upload, 10)
+    a1, a2, a3, b1, c1, b2 = uploads
+    queue.discard(a2)
+    queue.discard(a2)
+    assert len(queue) == 5
+    assert [queue.take() for _ in range(6)] == [a1, b1, c1, a3, b2, None]
+    assert len(queue) == 0
+
+
+def test_a_full_queue_turns_away_the_newest_of_the_client_with_most():
+    queue = FairQueue()
+    (a1, a2, a3, b1, b2, b3, c1), away = made("a", "a", "a", "b", "b", "b", "c")
+    for upload in (a1, a2, a3, b1):
+        queue.put(upload, 4)
+    assert away == []
+    queue.put(b2, 4)
+    assert away == [a3]
+    queue.put(b3, 4)  # its own client's, since nobody has more
+    assert away == [a3, b3]
+    queue.put(c1, 4)
+    assert away[:2] == [a3, b3]
+    assert away[2] in (a2, b2)
+    assert len(queue) == 4
+
+
+def test_the_bytes_of_the_client_with_most_go_first():
+    buffered = Buffered(100)
+    (a1, a2, b1), away = made("a", "a", "b")
+    for upload, count in ((a1, 40), (a2, 30), (b1, 30)):
+        buffered.enter(upload)
+        buffered.grow(upload, count)
+    assert away == []
+    buffered.grow(b1, 1)
+    assert away == [a1]
+    buffered.leave(a2)
+    buffered.grow(b1, 69)
+    assert away == [a1]
+    buffered.grow(b1, 1)
+    assert away == [a1, b1]
+
+
+@pytest.mark.slow
+def test_a_refused_upload_says_when_to_come_back(serve, tagger):
+    served = serve(engine=Slow(tagger, 0.5), timeout=3)
+    with ThreadPoolExecutor(14) as pool:
+        answers = list(pool.map(lambda _: served.tag(JPEG), range(14)))
+    assert {answer.status for answer in answers} == {200, 503}
+    for answer in answers:
+        if answer.status == 503:
+            assert 1 <= int(answer.headers["Retry-After"]) <= 10
+    assert served.tag(JPEG).status == 200
+
+
+@pytest.mark.slow
+def test_images_are_tagged_between_the_frames_of_cameras(serve, tagger):
+    """One at a time, and not while a frame is in flight: a frame waits for one image at most."""
+    running: list[int] = []
+    begun: list[tuple[int, int]] = []
+
+    class Watched(Slow):
+        def predict(self, *arguments, **options):
+            share = served.site._stream._share
+            running.append(1)
+            begun.append((len(running), share._in_flight))
+            try:
+                return super().predict(*arguments, **options)
+            finally:
+                running.pop()
+
+    served = serve({"door": "test://?fps=10&size=64x48"}, engine=Watched(tagger, 0.02), timeout=20)
+    served.until(lambda: served.site.stats()["cameras"]["door"]["tagged"] > 5)
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda _: post(served.port, "127.0.0.1"), range(40)))
+    assert statuses == [200] * 40
+    assert max(count for count, _ in begun) == 1
+    assert sum(bool(frames) for _, frames in begun) <= 4
+    metrics = served.get("/metrics").body.decode()
+    assert 'pvlr_uploads_total{result="tagged"} 40.0' in metrics

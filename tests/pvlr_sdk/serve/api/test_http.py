@@ -1,0 +1,197 @@
+"""Requests as people type them: curl in any form, HEAD, settings by PUT, snapshots, the documentation."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+DOOR = {"door": "test://?fps=30&size=64x48"}
+TOKEN = "0123456789abcdef"
+
+
+def jpeg(pixels) -> bytes:
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-F", "file=@photo.jpg"],
+        ["-F", "note=mine", "-F", "file=@photo.jpg;type=text/plain"],
+        ["--data-binary", "@photo.jpg"],
+        ["--data-binary", "@photo.jpg", "-H", "Content-Type:"],
+    ],
+    ids=" ".join,
+)
+def test_curl_in_any_form(serve, tagger, photo, tmp_path, arguments):
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    (tmp_path / "photo.jpg").write_bytes(jpeg(photo))
+    command = ["curl", "-sS", *arguments, f"{serve().url}/v1/tag"]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=tmp_path, timeout=30)
+    expected = tagger.predict(jpeg(photo))
+    assert json.loads(done.stdout)["tags"] == [pytest.approx(tag._asdict()) for tag in expected]
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"--x\r\n", "The form has no complete file"),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\ntext\r\n--x--\r\n',
+            "The form has no complete file",
+        ),
+        (b"--x--\r\n", "The form has no complete file"),
+        (b"nonsense", "The form is invalid: "),
+    ],
+)
+def test_forms_without_an_image(serve, body, detail):
+    answer = serve().tag(body, "multipart/form-data; boundary=x")
+    assert answer.status == 422
+    assert answer.json["detail"].startswith(detail)
+
+
+def test_head_answers_with_the_headers_alone(serve):
+    served = serve(DOOR)
+    for path in ("/", "/page/main.js", "/v1/labels", "/healthz", "/openapi.json"):
+        full, head = served.get(path), served.ask("HEAD", path)
+        assert (head.status, head.body) == (full.status, b"")
+        assert head.headers["Content-Length"] == full.headers["Content-Length"]
+    assert served.ask("HEAD", "/v1/tag").status == 405
+    assert serve(token="0123456789abcdef").ask("HEAD", "/v1/labels").status == 401
+
+
+def put(served, change, **headers):
+    return served.ask("PUT", "/v1/settings", json.dumps(change), {"Content-Type": "application/json", **headers})
+
+
+def test_settings_change_events_uploads_and_the_site_file(serve, tagger, photo, tmp_path):
+    file = tmp_path / "site.yaml"
+    file.write_text(
+        "cameras: {door: 0}  # mine\nevents:\n  labels: [cat, rocket]  # these\n  thresholds: {rocket: 1}\n"
+    )
+    served = serve(
+        DOOR, events={"labels": ["cat", "rocket"], "thresholds": {"cat": 0.0, "rocket": 1.0}}, site_file=file
+    )
+    before = served.get("/v1/settings").json
+    assert (before["site_file"], before["own_labels"]) == ("site.yaml", [])
+    assert [one["label"] for one in before["labels"] if one["reported"]] == ["cat", "rocket"]
+    plan = dict(zip(tagger.labels, tagger.thresholds.tolist(), strict=True))
+    assert all(one["plan_threshold"] == pytest.approx(plan[one["label"]], abs=1e-4) for one in before["labels"])
+    served.until(lambda: [event.label for event in served.site.events()] == ["cat"])
+
+    answer = put(served, {"thresholds": {"rocket": 0.0, "person": 0.0}})
+    assert answer.status == 200
+    assert {one["label"]: one["threshold"] for one in answer.json["labels"]} == {
+        **{one["label"]: one["threshold"] for one in before["labels"]}, "person": 0.0, "rocket": 0.0,
+    }  # fmt: skip
+    served.until(lambda: [event.label for event in served.site.events()] == ["cat", "rocket"])
+    assert put(served, {"labels": ["person", "rocket"]}).status == 200
+    served.until(lambda: len(served.site.events()) == 4)
+    assert {(event.label, event.state, event.reason) for event in served.site.events()[2:]} == {
+        ("cat", "off", "label excluded"),
+        ("person", "on", None),
+    }
+    assert file.read_text() == (
+        "cameras: {door: 0}  # mine\nevents:\n  labels: [person, rocket]  # these\n"
+        "  thresholds: {rocket: 0.0, person: 0.0}\n"
+    )
+    tags = served.tag(jpeg(photo)).json["tags"]
+    assert {tag["label"]: tag["threshold"] for tag in tags}.items() >= {"person": 0.0, "rocket": 0.0}.items()
+    labels = {one["label"]: one["threshold"] for one in served.get("/v1/labels").json["labels"]}
+    assert (labels["cat"], labels["person"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "error"),
+    [
+        ({"thresholds": {"act": 0.5}}, 422, "UnknownLabelError"),
+        ({"labels": ["act"]}, 422, "UnknownLabelError"),
+        ({"thresholds": {"cat": 2}}, 422, "OptionError"),
+        ({"thresholds": {"cat": float("nan")}}, 422, "OptionError"),
+        ({"threshold": {}}, 422, "OptionError"),
+        ([], 422, "OptionError"),
+        ({"labels": ["x" * 1_000_000]}, 413, "ImageSizeError"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_invalid_settings_change_nothing(serve, change, status, error):
+    served = serve(DOOR)
+    before = served.get("/v1/settings").json
+    answer = put(served, change)
+    assert (answer.status, answer.json["error"]) == (status, error)
+    assert not answer.json["detail"].startswith("image")
+    assert served.get("/v1/settings").json == before
+
+
+def test_a_site_file_that_cannot_keep_a_change_keeps_the_settings(serve, tmp_path):
+    file = tmp_path / "site.yaml"
+    file.write_text("cameras: {door: 0}\nevents: &all {thresholds: {cat: 0.0}}\nserve: *all\n")
+    served = serve(DOOR, site_file=file)
+    before, text = served.get("/v1/settings").json, file.read_text()
+    answer = put(served, {"thresholds": {"person": 0.0}})
+    assert (answer.status, answer.json["error"]) == (422, "ConfigError")
+    assert served.get("/v1/settings").json == before
+    assert served.site.levels("door")["person"][1] > 0
+    assert file.read_text() == text
+
+
+def test_only_those_who_may_change_settings(serve):
+    served = serve(DOOR, token=TOKEN)
+    assert put(served, {"labels": []}).status == 401
+    assert put(served, {"labels": []}, Authorization=f"Bearer {TOKEN}").status == 200
+    assert put(served, {"labels": []}, Authorization=f"Bearer {TOKEN}", Origin="http://evil.example").status == 403
+    served.until(lambda: [event.reason for event in served.site.events()] in ([], [None, "label excluded"]))
+
+
+def test_snapshots(serve, tmp_path):
+    served = serve(DOOR, events={"snapshots": str(tmp_path)})
+    served.until(lambda: served.site.events())
+    event = served.site.events()[0]
+    path = f"/v1/events/{event.id}/snapshot"
+    served.until(lambda: served.get(path).status == 200)
+    answer = served.get(path)
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert answer.body == Path(event.snapshot).read_bytes()
+    assert cv2.imdecode(np.frombuffer(answer.body, np.uint8), 1).shape == (48, 64, 3)
+    for other in ("none", "..", "%2e%2e%2fx"):
+        assert served.get(f"/v1/events/{other}/snapshot").status == 404
+    Path(event.snapshot).unlink()
+    assert served.get(path).status == 404
+
+
+def test_without_snapshots_there_are_none(serve):
+    served = serve(DOOR)
+    served.until(lambda: served.site.events())
+    assert served.get(f"/v1/events/{served.site.events()[0].id}/snapshot").status == 404
+    assert serve().get("/v1/events/x/snapshot").status == 404
+
+
+def test_the_canvas_of_a_webp_is_rejected_before_its_decoder_allocates_it(monkeypatch):
+    from pvlr_sdk import errors
+    from pvlr_sdk.serve.api.uploads import decode_upload
+
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("the decoder was called"))
+    header = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0"
+    with pytest.raises(errors.ImageSizeError, match="12000 x 9000"):
+        decode_upload(header + (11999).to_bytes(3, "little") + (8999).to_bytes(3, "little"), 1_000_000)
+
+
+def test_an_upload_that_crashes_its_decoder_is_one_problem(serve, photo, monkeypatch):
+    monkeypatch.setattr("pvlr_sdk.frames.png.still_image", lambda data: data)
+    served = serve()
+    animated = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAACGFjVEwAAAACAAAAAPONk3AAAAAPSURBVHicYxDEARiGlgQA/AQMwWc2300AAAAa"
+        "ZmNUTAAAAAEAAAAIAAAACAAAAAAAAAAAAAEACgAAaT1QtgAAABNmZEFUAAAAAnic4xTEATiHlgQAG7cNCUWGXk8AAAAASUVORK5CYII="
+    )
+    for _ in range(2):
+        answer = served.tag(animated)
+        assert (answer.status, answer.json["error"]) == (422, "ImageDecodeError")
+        assert served.tag(jpeg(photo)).status == 200

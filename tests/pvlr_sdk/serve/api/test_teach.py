@@ -1,0 +1,164 @@
+"""Labels taught while the server runs: from frames of clips to bars and events, without a mixed result."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from websockets.sync.client import connect
+
+from pvlr_sdk import LabelBank, Tagger
+from pvlr_sdk.bundle.bundle import labels_path
+from pvlr_sdk.evaluation.teaching import forget
+from tests.pvlr_sdk.open_labels import tiny_open
+from tests.pvlr_sdk.serve.api.picking import MUG, labels, live, pick, post
+
+QUIET = {"thresholds": {}, "labels": None}
+
+
+class TestTeach:
+    def test_from_frames_to_bars_and_events(
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path, open_plan: Path
+    ) -> None:
+        own, audit = LabelBank.load(labels_path(open_plan)), tmp_path / "audit.jsonl"
+        served = serve(clips, open_tagger, QUIET, audit_log=audit)
+        with connect(f"ws://127.0.0.1:{served.port}/v1/live") as socket:
+            message = live(socket, lambda message: message.get("kind") == "labels")
+            assert (message["labels"], message["open"]) == (own.names, True)
+            pick(served, "door", 12)
+            found = pick(served, "yard", 24)
+            assert (found["positives"], found["negatives"], found["taught"]) == (12, 24, False)
+            assert {one["camera"]: one["is"] for one in found["examples"]} == {"door": True, "yard": False}
+            assert served.get(f"/v1/teach/examples?label={MUG}").json == found
+
+            answer = post(served, "/v1/teach", label="my mug")
+            assert answer.status == 200, answer.json
+            taught = answer.json
+            assert (taught["positives"], taught["negatives"], taught["labels"]) == (12, 24, [*own.names, "my mug"])
+            assert taught["precision"] > 70
+            assert taught["recall"] > 70
+            assert labels(served) == [*own.names, "my mug"]
+
+            message = live(socket, lambda message: message.get("kind") == "labels")
+            assert message["labels"][-1] == "my mug"
+            header = live(
+                socket,
+                lambda message: message.get("camera") == "door" and "my mug" in [tag[0] for tag in message["tags"]],
+            )
+            assert len(header["tags"]) == len(own) + 1
+        served.until(lambda: any(event.label == "my mug" for event in served.site.open_events()))
+        assert {event.camera for event in served.site.open_events() if event.label == "my mug"} == {"door"}
+        (event, *_) = served.get(f"/v1/events?label={MUG}").json["events"]
+        assert (event["event"], event["camera"]) == ("on", "door")
+
+        # The bank is a file that all other tools read.
+        (tmp_path / "bank.safetensors").write_bytes(served.get("/v1/bank").body)
+        bank = LabelBank.load(tmp_path / "bank.safetensors")
+        assert bank.taught["my mug"] == {
+            "before": None, "positives": 12, "negatives": 24, "words": False, "plan": open_tagger.info["sha256"],
+        }  # fmt: skip
+        assert forget(bank, ["my mug"]).to_bytes() == own.to_bytes()
+
+        # Forgotten: its event ends, and the examples stay for another attempt.
+        left = served.ask("DELETE", f"/v1/teach?label={MUG}").json
+        assert (left["positives"], left["taught"], labels(served)) == (12, False, own.names)
+        served.until(lambda: any(event.reason == "label removed" for event in served.site.events(limit=1000)))
+        assert not any(event.label == "my mug" for event in served.site.open_events())
+        cleared = served.ask("DELETE", f"/v1/teach/examples?label={MUG}").json
+        assert (cleared["positives"], cleared["negatives"]) == (0, 0)
+        actions = [json.loads(line) for line in audit.read_text().splitlines()]
+        assert [one["action"] for one in actions if one["action"] != "example"] == ["teach", "forget", "clear examples"]
+        assert actions[-1]["label"] == "my mug"
+        assert {one["is"] for one in actions if one["action"] == "example"} == {True, False}
+
+    def test_events_of_other_labels_continue(self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any) -> None:
+        served = serve(clips, open_tagger, {"labels": ["cat"]})  # which is always there
+        served.until(lambda: len(served.site.open_events()) == 2)
+        before = served.site.open_events()
+        pick(served, "door", 3)
+        pick(served, "yard", 3)
+        assert post(served, "/v1/teach", label="my mug").status == 200
+        served.until(lambda: "my mug" in {event.label for event in served.site.open_events()})
+        assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
+        served.until(lambda: "my mug" not in {event.label for event in served.site.open_events()})
+        assert served.site.open_events() == before
+
+    def test_it_is_taught_again_with_more_examples(
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
+    ) -> None:
+        served = serve(clips, open_tagger, QUIET)
+        pick(served, "door", 1)
+        pick(served, "yard", 1)
+        answer = post(served, "/v1/teach", label="my mug").json
+        assert (answer["precision"], answer["recall"], answer["threshold"]) == (None, None, 0.5)
+        pick(served, "door", 4)
+        pick(served, "yard", 4)
+        answer = post(served, "/v1/teach", label="my mug")
+        assert (answer.status, answer.json["positives"], answer.json["precision"] is None) == (200, 5, False)
+        assert labels(served).count("my mug") == 1
+
+
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(20.0, marks=pytest.mark.slow)])
+def test_labels_that_change_all_the_time_mix_nothing(
+    open_tagger: Tagger, serve: Callable[..., Any], seconds: float
+) -> None:
+    """Frames, events, live messages and uploads always have the labels of one bank."""
+    many = {f"camera{number}": f"test://?fps=60&size=80x64&seed={number}" for number in range(3)}
+    served = serve(many, open_tagger, {**QUIET, "smoothing": 0, "min_duration": 0}, audit_log=None)
+    banks = [tiny_open.make_bank(1 + seed % tiny_open.MAX, seed=seed) for seed in range(8)]
+    names = {bank.sha256: tuple(bank.names) for bank in [*banks, open_tagger.label_bank]}
+    wrong: list[Any] = []
+    seen: set[str] = set()
+
+    def check(observation: Any) -> None:
+        result = observation.result
+        seen.add(result.bank)
+        if not (
+            names[result.bank] == result.labels and len(result.scores) == len(result.thresholds) == len(result.labels)
+        ):
+            wrong.append(result)
+
+    served.site.on_observation(check)
+    served.site.between_frames = nullcontext  # as where no gap is long enough: labels change under frames in progress
+    done = threading.Event()
+    image = cv2.imencode(".png", tiny_open.paint([1], "red"))[1].tobytes()
+    known = {name for bank in banks for name in bank.names} | set(open_tagger.labels)
+
+    def look() -> None:
+        with connect(f"ws://127.0.0.1:{served.port}/v1/live") as socket:
+            while not done.is_set():
+                header = live(socket, lambda message: "tags" in message)
+                shown = [label for label, _, _ in header["tags"]]
+                if not set(shown) <= known or len(set(shown)) != len(shown):
+                    wrong.append(header)
+
+    def upload() -> None:
+        while not done.is_set():
+            for answer in (served.tag(image, "image/png"), served.get("/v1/settings"), served.get("/v1/labels")):
+                if answer.status != 200:
+                    wrong.append(answer.json)
+
+    threads = [threading.Thread(target=target) for target in (look, upload)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + seconds
+    for bank in itertools.cycle(banks):
+        served.site.set_labels(bank)
+        if time.monotonic() > end and len(seen) >= len(banks):
+            break
+        assert time.monotonic() < end + 30
+    done.set()
+    for thread in threads:
+        thread.join(20)
+    assert not wrong
+    assert {event.label for event in served.site.events(limit=1000)} <= known
+    assert set(served.site.levels("camera0")) == set(bank.names)
+    assert not served.failures

@@ -1,0 +1,219 @@
+"""Who may come in: names and origins, the token and the form for it, and what keeps browsers strict."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from pvlr_sdk import errors
+from pvlr_sdk.cli.serve import _where
+from pvlr_sdk.serve import ServeSettings
+from pvlr_sdk.serve.server.audit import Audit
+from pvlr_sdk.watch.config import ServeConfig
+
+TOKEN = "0123456789abcdef"
+PATTERN = {"door": "test://?fps=30&size=64x48"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("127.0.0.1:{port}", True),
+        ("localhost", True),
+        ("LOCALHOST:{port}", True),
+        ("[::1]:1", True),
+        ("192.168.1.7:8000", True),
+        (f"{socket.gethostname()}:80", True),
+        ("cams.example", True),
+        ("evil.example", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("evil.example:{port}", False),
+        ("localhost@evil.example", False),
+        ("localhost:x", False),
+        ("", False),
+    ],
+)
+def test_a_foreign_name_is_refused(serve, host, allowed):
+    """DNS rebinding: a page of evil.example whose name suddenly leads here."""
+    served = serve(names=("Cams.example",))
+    answer = served.get("/v1/labels", Host=host.format(port=served.port))
+    assert answer.status == (200 if allowed else 421)
+    # Probes come from orchestrators, which call machines as they like.
+    assert served.get("/healthz", Host=host.format(port=served.port) or "x").status == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://127.0.0.1:{port}", True),
+        ("https://127.0.0.1:{port}", True),  # behind a proxy that speaks TLS
+        ("http://127.0.0.1:1", False),
+        ("http://localhost:{port}", False),
+        ("http://evil.example", False),
+        ("null", False),
+        ("http://[", False),
+    ],
+)
+def test_pages_of_other_sites_can_neither_ask_nor_listen(serve, origin, allowed):
+    served = serve(PATTERN)
+    origin = origin.format(port=served.port)
+    assert served.get("/v1/labels", Origin=origin).status == (200 if allowed else 403)
+    assert served.ask("POST", "/v1/tag", b"x", {"Origin": origin}).status == (422 if allowed else 403)
+    url = f"ws://127.0.0.1:{served.port}/v1/live"
+    if allowed:
+        with connect(url, origin=origin) as live:
+            assert "hello" in live.recv(5)
+    else:
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url, origin=origin)
+        assert refused.value.response.status_code == 403
+
+
+def test_every_answer_keeps_browsers_strict(serve):
+    served = serve()
+    for path in ("/", "/page/main.js", "/v1/labels", "/v1/none", "/healthz", "/signin"):
+        headers = served.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "http" not in policy.replace("https://", "http://")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert headers["Cache-Control"] == "no-store"
+        assert "server" not in headers
+
+
+WRONG = [
+    {},
+    {"Authorization": f"Bearer {TOKEN}x"},
+    {"Authorization": TOKEN},
+    {"Authorization": "Bearer \xe9"},
+    {"Cookie": "pvlr_session=x"},
+    {"Cookie": f"pvlr_session={TOKEN}"},
+    {"Cookie": "a\x01;="},
+]
+PROTECTED = ["/", "/v1/labels", "/v1/cameras", "/v1/events", "/metrics", "/openapi.json", "/page/main.js", "/none"]
+
+
+def test_without_the_token_nothing_is_told(serve):
+    served = serve(PATTERN, token=TOKEN)
+    for path in PROTECTED:
+        for wrong in WRONG:
+            answer = served.get(path, **wrong)
+            assert answer.status == (303 if path == "/" else 401), (path, wrong)
+            assert b"door" not in answer.body
+        assert served.get(path, Authorization=f"bearer {TOKEN}").status == (404 if path == "/none" else 200)
+    assert served.get("/v1/labels").headers["WWW-Authenticate"] == "Bearer"
+    assert served.get("/").headers["Location"] == "/signin"
+    for path in ("/healthz", "/readyz"):
+        assert served.get(path).status in (200, 503)
+
+
+def test_the_form_gives_a_cookie_that_opens_page_and_socket(serve):
+    served = serve(PATTERN, token=TOKEN)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert b"password" in served.get("/signin").body
+    assert served.get("/page/style.css").status == 200
+    wrong = served.ask("POST", "/signin", "token=wrong%3Cb%3E", form)
+    assert (wrong.status, b"Wrong token" in wrong.body, b"<b>" in wrong.body) == (401, True, False)
+    assert served.ask("POST", "/signin", "x" * 5000, form).status == 413
+    assert served.ask("POST", "/signin", "token=%FF%00&token=&&&=&a", form).status == 401
+    right = served.ask("POST", "/signin", f"token={TOKEN}", form)
+    cookie = right.headers["Set-Cookie"]
+    assert (right.status, right.headers["Location"]) == (303, "/")
+    assert TOKEN not in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    session = cookie.partition(";")[0]
+    # Cookies do not know ports: other programs of this machine have theirs, in forms that SimpleCookie rejects.
+    for others in ("other=1", 'other={"a": "b"}', "other", "a b=c"):
+        assert served.get("/", Cookie=f"{others}; {session}").status == 200
+    url = f"ws://127.0.0.1:{served.port}/v1/live"
+    with connect(url, additional_headers={"Cookie": session}) as live:
+        assert "hello" in live.recv(5)
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url)
+    assert refused.value.response.status_code == 401
+    # Another token ends the session.
+    assert serve(PATTERN, token=TOKEN[::-1]).get("/v1/labels", Cookie=session).status == 401
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "::"},
+        {"host": "192.168.1.7"},
+        {"host": "cams.example"},
+        {"host": "0.0.0.0", "token": ""},
+        {"token": "short"},
+        {"token": "0123456789 abcdef"},
+        {"token": "0123456789abcdef\n"},
+        {"token": ""},
+        {"tls_cert": "x.pem"},
+        {"names": ("https://cams.example/",)},
+        {"names": ("cams.example:8000",)},
+    ],
+)
+def test_what_is_not_started(settings):
+    with pytest.raises(errors.OptionError) as refused:
+        ServeSettings(**settings)
+    token = settings.get("token")
+    assert not token or token not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "named"),
+    [
+        ("none", "key", r"got .*none\.pem: No such file"),
+        ("cert", "folder", r"got .*folder\.pem: Is a directory"),
+        ("cert", "other", r"got .*cert\.pem and .*other\.pem: .*MISMATCH"),
+        ("cert", "locked", r"tls_key: .*locked\.pem, encrypted.* openssl pkey"),
+    ],
+)
+def test_tls_files_are_checked_at_the_start(tmp_path, cert, key, named):
+    """Without a question for the passphrase, which would block a service; by --check too."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cams -keyout key.pem -out cert.pem"
+    lock = "pkey -in key.pem -aes256 -passout pass:secret -out locked.pem"
+    for command in (new, lock, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem"):
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "folder.pem").mkdir()
+    ServeSettings(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
+    with pytest.raises(errors.OptionError, match=named):
+        ServeSettings(tls_cert=tmp_path / f"{cert}.pem", tls_key=tmp_path / f"{key}.pem")
+
+
+def test_an_audit_log_that_cannot_be_written(tmp_path):
+    for path in (tmp_path, tmp_path / "none" / "audit"):
+        with pytest.raises(errors.OptionError, match=rf"audit_log: .*got {path}: "):
+            Audit(path)
+
+
+def test_an_empty_token_of_the_site_file_is_not_the_absence_of_one():
+    with pytest.raises(errors.OptionError, match="at least 16"):
+        _where(ServeConfig(token=""))
+    assert _where(ServeConfig()).token is None
+
+
+def test_loopback_needs_no_token_and_no_settings_show_one():
+    for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost"):
+        assert ServeSettings(host=host).token is None
+    assert TOKEN not in repr(ServeSettings(token=TOKEN))
+
+
+def test_addresses_that_cannot_be_bound(serve):
+    served = serve()
+    for host, port in (("127.0.0.1", served.port), ("localhost", served.port)):
+        from pvlr_sdk.serve.web import WebServer
+
+        with pytest.raises(errors.OptionError, match="free address"):
+            WebServer(None, None, ServeSettings(host=host, port=port), print)
