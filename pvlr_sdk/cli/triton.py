@@ -16,16 +16,15 @@ def export_triton(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the model.", show_default="the plan's own")
     ] = None,
-    instances: Annotated[int, typer.Option(metavar="N", min=1, help="Processes of a CPU plan.")] = 1,
+    instances: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
     threads: Annotated[
         int, typer.Option(metavar="N", min=0, help="Threads per process; 0: all cores.", rich_help_panel="Machine")
     ] = 0,
 ) -> None:
     """Write a plan as a model repository for NVIDIA Triton Inference Server.
 
-    A CPU plan becomes a model of the Python backend; a TensorRT plan becomes an
-    ensemble with preprocessing and postprocessing. Comments in config.pbtxt
-    explain its values. Prints the folders of the models.
+    The model is one of the Python backend and needs this package in the server.
+    Comments in config.pbtxt explain its values. Prints the model's folder.
 
     \b
     [bold]Examples[/bold]
@@ -34,5 +33,4 @@ def export_triton(
     """
     from ..compile.triton import export_triton as export
 
-    for folder in export(plan, out, name=name, instances=instances, threads=threads):
-        print(folder)
+    print(export(plan, out, name=name, instances=instances, threads=threads))

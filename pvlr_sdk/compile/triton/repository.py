@@ -1,4 +1,4 @@
-"""Writes a model repository: a CPU plan as one model, a TensorRT plan as an ensemble of three steps."""
+"""Writes a model repository: a plan as one model of Triton's Python backend."""
 
 from __future__ import annotations
 
@@ -8,17 +8,72 @@ from importlib.resources import files
 from pathlib import Path
 
 from ... import errors
-from ...backends.tensorrt import plugins
 from ...bundle.bundle import Bundle, labels_path, manifest_path
-from ...bundle.manifest import Manifest
 from ...bundle.trust import signature_path
 from ...files import write_files
-from . import configs
 
-_BATCH = 64
-"""Of a CPU plan, which takes images one by one: enough that the cores seldom wait for the next batch."""
-_DELAY = 2000
-"""Microseconds: less than a CPU needs for one image."""
+_CONFIG = """\
+# Written by pvlr export triton from {plan}, SHA-256 {sha256}.
+name: "{name}"
+# Runs 1/model.py, which needs the package pvlr-sdk in the server.
+backend: "python"
+# The most images of one execution: more keeps the cores busy for longer at once, and adds to the latency.
+max_batch_size: 64
+input [
+  {{
+    # An encoded image: JPEG, PNG, WebP, ... A request has exactly one of the two inputs.
+    name: "IMAGE"
+    data_type: TYPE_STRING
+    dims: [ 1 ]
+    optional: true
+  }},
+  {{
+    # A raw frame, RGB, of any height and width.
+    name: "FRAME"
+    data_type: TYPE_UINT8
+    dims: [ -1, -1, 3 ]
+    optional: true
+    # Frames of different sizes may share a batch: each is resized by itself.
+    allow_ragged_batch: true
+  }}
+]
+output [
+  {{
+    # The score of each label, in the order of labels.txt. A client that asks for classes gets the names too.
+    name: "SCORES"
+    data_type: TYPE_FP32
+    dims: [ {labels} ]
+    label_filename: "labels.txt"
+  }},
+  {{
+    # JSON: the labels at or above their thresholds, best first, as `pvlr tag --json` prints them.
+    name: "TAGS"
+    data_type: TYPE_STRING
+    dims: [ 1 ]
+  }}
+]
+dynamic_batching {{
+  # Requests that wait anyway go together; none waits longer than this for others: less than a CPU needs for one image.
+  # 0 would batch only what is queued already, which is best for latency.
+  max_queue_delay_microseconds: 2000
+}}
+# Each instance is a process with the model in its memory. One that uses all cores needs the least; several with one
+# core each overlap the end of one batch with the next. KIND_CPU for TensorRT too: the process opens the GPU itself.
+instance_group [ {{ count: {instances}, kind: KIND_CPU }} ]
+parameters [
+  {{ key: "threads" value: {{ string_value: "{threads}" }} }},  # of an instance; 0: all cores
+  {{ key: "optimize" value: {{ string_value: "{optimize}" }} }}  # as for pvlr_sdk.Tagger
+]
+# The first inference allocates memory: let none of a client's requests wait for it.
+model_warmup [ {{
+  name: "one image"
+  batch_size: 1
+  inputs {{
+    key: "FRAME"
+    value {{ data_type: TYPE_UINT8, dims: [ 480, 640, 3 ], zero_data: true }}
+  }}
+}} ]
+"""
 
 
 def export_triton(
@@ -28,84 +83,51 @@ def export_triton(
     name: str | None = None,
     instances: int = 1,
     threads: int = 0,
-) -> list[Path]:
-    """Write a plan into a model repository, beside other models that may be there.
+) -> Path:
+    """Write a plan into a model repository, which may contain other models.
 
-    A CPU plan becomes a model of Triton's Python backend, which holds a ``Tagger``. A TensorRT plan becomes an
-    ensemble: preprocessing, the engine with the plugin library beside it, postprocessing.
+    The model is one of Triton's Python backend and holds a :class:`pvlr_sdk.Tagger`, for the CPU and TensorRT alike.
 
     Args:
         plan: as for :class:`pvlr_sdk.Tagger`; with trusted keys (``PVLR_TRUST``), its signature is verified.
         out: the repository's folder.
         name: of the model; None: the plan's own.
-        instances, threads: of a CPU plan: processes, and the threads of each; 0: all cores.
+        instances: processes.
+        threads: of each process; 0: all cores.
 
     Returns:
-        the folders of the models.
+        the folder of the model.
 
     Raises:
         BundleError: the plan cannot be used; each reason has its own class.
         OptionError: the name is not one that Triton accepts.
-        MissingPartError: the plan needs the plugin library, and it is missing.
         OutputError: a file cannot be written; nothing was changed.
     """
     bundle = Bundle.open(plan)
-    manifest = bundle.manifest.model_copy(update={"name": name or bundle.manifest.name})
-    if not re.fullmatch(r"[\w-][\w.-]*", manifest.name):  # it becomes a folder: .. would be another one
-        expected, hint = "letters, digits, - _ and, not first, .", "Give another with --name."
-        raise errors.OptionError("name", expected=expected, got=repr(manifest.name), hint=hint)
-    contents = (_ensemble if manifest.backend == "tensorrt" else _tagger)(bundle, manifest, instances, threads)
-    write_files({Path(out, path): data for path, data in contents.items()})
-    return [Path(out, path).parent for path in contents if path.endswith("config.pbtxt")]
-
-
-def _tagger(bundle: Bundle, manifest: Manifest, instances: int, threads: int) -> dict[str, bytes]:
-    name = manifest.name
-    config = configs.tagger(manifest, instances=instances, threads=threads, batch=_BATCH, delay=_DELAY)
-    return {
-        **_bundle(bundle, f"{name}/1"),
-        f"{name}/1/model.py": _code("tagger_model"),
-        f"{name}/labels.txt": _labels(manifest),
-        f"{name}/config.pbtxt": config.encode(),
-    }
-
-
-def _ensemble(bundle: Bundle, manifest: Manifest, *_: int) -> dict[str, bytes]:
-    assert manifest.tensorrt is not None
-    name, batch = manifest.name, manifest.tensorrt.batch[2]
-    steps = before, engine, after = f"{name}-preprocess", f"{name}-engine", f"{name}-postprocess"
-    contents = {
-        f"{before}/1/engine.json": manifest_path(bundle.path).read_bytes(),
-        f"{before}/1/model.py": _code("preprocess_model"),
-        f"{before}/config.pbtxt": configs.preprocessing(manifest, before, batch).encode(),
-        f"{after}/1/engine.json": manifest_path(bundle.path).read_bytes(),
-        f"{after}/1/model.py": _code("postprocess_model"),
-        f"{after}/labels.txt": _labels(manifest),
-        f"{after}/config.pbtxt": configs.postprocessing(manifest, after, batch).encode(),
-        f"{engine}/1/engine.plan": bundle.payload,
-        f"{engine}/config.pbtxt": configs.engine(manifest, engine, batch, _DELAY).encode(),
-    }
-    if manifest.tensorrt.plugins is not None:
-        library = plugins.find()
-        contents[f"{engine}/1/{library.path.name}"] = library.path.read_bytes()
-    return {
-        **contents,
-        f"{name}/1/.keep": b"",  # Triton wants a folder for the version
-        f"{name}/labels.txt": _labels(manifest),
-        f"{name}/config.pbtxt": configs.ensemble(manifest, steps, batch).encode(),
-    }
-
-
-def _bundle(bundle: Bundle, folder: str) -> dict[str, bytes]:
-    found = {"json": manifest_path, "labels.safetensors": labels_path, "sig": signature_path}
-    files = {f"{folder}/engine.{suffix}": path_of(bundle.path) for suffix, path_of in found.items()}
-    read = {name: path.read_bytes() for name, path in files.items() if path.is_file()}
-    return {f"{folder}/engine.plan": bundle.payload, **read}
-
-
-def _code(module: str) -> bytes:
-    return (files(__package__) / f"{module}.py").read_bytes()
-
-
-def _labels(manifest: Manifest) -> bytes:
-    return "".join(f"{label.name}\n" for label in manifest.labels).encode()
+    manifest = bundle.manifest
+    name = name or manifest.name
+    if not re.fullmatch(r"[\w-][\w.-]*", name):  # it becomes a folder: .. would be another one
+        expected, hint = "letters, digits, - _ and, not first, .", "Choose another name with --name."
+        raise errors.OptionError("name", expected=expected, got=repr(name), hint=hint)
+    config = _CONFIG.format(
+        plan=manifest.name,
+        sha256=manifest.files["plan"].sha256,
+        name=name,
+        labels=len(manifest.labels),
+        instances=instances,
+        threads=threads,
+        optimize="latency" if threads == 1 else "throughput",
+    )
+    folder = Path(out, name)
+    parts = {"json": manifest_path, "labels.safetensors": labels_path, "sig": signature_path}
+    paths = {f"engine.{suffix}": path_of(bundle.path) for suffix, path_of in parts.items()}
+    write_files(
+        {
+            folder / "1" / "engine.plan": bundle.payload,
+            **{folder / "1" / file: path.read_bytes() for file, path in paths.items() if path.is_file()},
+            folder / "1" / "model.py": (files(__package__) / "tagger_model.py").read_bytes(),
+            folder / "labels.txt": "".join(f"{label.name}\n" for label in manifest.labels).encode(),
+            folder / "config.pbtxt": config.encode(),
+        }
+    )
+    return folder
