@@ -65,7 +65,7 @@ class DeviceError(PvlrError, RuntimeError):
 
 
 class IsolationError(PvlrError, RuntimeError):
-    """A process for untrusted input cannot be started, or work in it crashed, or exceeded its time or memory."""
+    """A restricted process for untrusted input cannot be started."""
 
 
 class OutputError(PvlrError, OSError):

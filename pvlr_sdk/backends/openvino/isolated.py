@@ -7,7 +7,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
+import mmap
 import os
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +22,9 @@ from ...bundle.manifest import parse_manifest
 from ...bundle.network import check_network
 from ...frames import images
 from ...frames.frames import Frame
-from ...frames.isolated.calls import call_isolated
-from ...frames.isolated.process import ProcessFailedError
+from ...frames.isolated.child import ready
+from ...frames.isolated.process import MAX_MESSAGE, IsolatedProcess, ProcessFailedError, cannot_start, shared_memory
+from ...frames.isolated.sandbox import restrict
 from ...frames.preprocess import Preprocessor
 from .. import cache, runtimes
 from .backend import OpenVinoBackend
@@ -35,6 +40,7 @@ MEMORY_BYTES_PER_CORE = 96 * 2**20
 SECONDS = 120.0
 _LOG = logging.getLogger(__name__)
 _KIND = "loaded"
+_SERVE = f"{__name__}:serve"
 
 
 def ensure(bundle: Bundle, network: Network, precision: str, num_threads: int | None, *, throughput: bool) -> None:
@@ -54,14 +60,9 @@ def ensure(bundle: Bundle, network: Network, precision: str, num_threads: int | 
         return
     check_network(network.payload, network.source)
     manifest = bundle.manifest.model_dump_json(exclude_unset=True).encode()
-    memory = MEMORY_BYTES + 8 * len(network.payload) + MEMORY_BYTES_PER_CORE * (os.cpu_count() or 1)
+    options = {"precision": precision, "num_threads": num_threads, "throughput": throughput}
     try:
-        call_isolated(
-            _load_and_run,
-            *(network.payload, manifest, network.source, precision, num_threads, throughput, bundle.labels.to_bytes()),
-            memory_bytes=memory,
-            seconds=SECONDS,
-        )
+        _load_isolated(network, [network.payload, manifest, bundle.labels.to_bytes()], options)
     except ProcessFailedError as error:
         raise errors.IsolatedLoadError(
             network.source,
@@ -90,16 +91,81 @@ def _key(network: Network, frame_png: str) -> str:
     return hashlib.sha256(json.dumps([*what, __version__, runtime, cpu]).encode()).hexdigest()[:40]
 
 
+def _load_isolated(network: Network, parts: Sequence[bytes], options: Mapping[str, object]) -> None:
+    """Load a plan's network, manifest and label bank in a process of their own.
+
+    Raises:
+        BundleError: the plan cannot be used.
+        IsolationError: the process cannot be started.
+        ProcessFailedError: it crashed, took too long or too much memory, or raised another exception.
+    """
+    memory_bytes = MEMORY_BYTES + 8 * len(network.payload) + MEMORY_BYTES_PER_CORE * (os.cpu_count() or 1)
+    request = {"source": network.source, "sizes": list(map(len, parts)), "options": options}
+    process = IsolatedProcess(_SERVE, memory_bytes)
+    try:
+        process.wait_until_ready()
+        memory, descriptor = shared_memory(sum(map(len, parts)))
+        try:
+            for part in parts:
+                memory.write(part)
+            process.send(json.dumps(request).encode(), [descriptor])
+        finally:
+            os.close(descriptor)
+        answer = process.receive(SECONDS)
+    except OSError as error:  # no memory or no descriptor for the plan
+        raise cannot_start(error.strerror or str(error)) from None
+    finally:
+        process.close()
+    _check_answer(answer)
+
+
+def _check_answer(message: bytes) -> None:
+    """Raise the error that the process reports. The message may be anything, and nothing is unpickled."""
+    try:
+        answer = json.loads(message)
+        if answer == "loaded":
+            return
+        if "failure" in answer:
+            raise ProcessFailedError(str(answer["failure"]))
+        kind, argument, expected, got, hint = map(str, answer["error"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ProcessFailedError("an answer that is not JSON") from None
+    known = getattr(errors, kind, None)
+    if not (isinstance(known, type) and issubclass(known, errors.PvlrError)):
+        raise ProcessFailedError(kind)
+    raise known(argument, expected=expected, got=got, hint=hint)
+
+
+def serve(channel: socket.socket, memory_bytes: int) -> None:
+    """What the process does: restrict itself, receive one plan, load it, and report the outcome."""
+    cpu_seconds = math.ceil(SECONDS) * (os.cpu_count() or 1) + 1
+    ready(channel, restrict(memory_bytes, compute=True, cpu_seconds=cpu_seconds))
+    message, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 1)
+    request = json.loads(message)
+    with mmap.mmap(descriptors[0], sum(request["sizes"])) as memory:
+        payload, manifest, bank = (memory.read(size) for size in request["sizes"])
+    answer: object = "loaded"
+    try:
+        _load_and_run(payload, manifest, bank, request["source"], **request["options"])
+    except errors.PvlrError as error:
+        texts = error.argument, error.expected, error.got, error.hint
+        answer = {"error": [type(error).__name__, *(text[:2000] for text in texts)]}
+    except Exception as error:
+        answer = {"failure": f"{type(error).__name__}: {error}"[:2000]}
+    channel.send(json.dumps(answer).encode())
+
+
 def _load_and_run(
     payload: bytes,
     manifest: bytes,
+    bank: bytes,
     source: str,
+    *,
     precision: str,
     num_threads: int | None,
     throughput: bool,
-    bank: bytes,
 ) -> None:
-    """What the process does: compile the network, decode the golden frame, and run one on the other."""
+    """Compile the network, decode the golden frame, and run one on the other."""
     spec = parse_manifest(manifest, Path(source))
     network = Network.of(source, payload, spec.files["plan"].sha256, spec, LabelBank.from_bytes(bank))
     backend = OpenVinoBackend(network, precision, num_threads, throughput=throughput, cached=False)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import json
 import mmap
 import os
 import signal
 import socket
 import struct
-from typing import Any
 
 DECODE = struct.Struct("<QQBd")
 """A request to decode: bytes reserved for the pixels, bytes of the image behind them, reduction of a JPEG, and the
@@ -36,7 +34,7 @@ def decode_images(channel: socket.socket, memory_bytes: int) -> None:
     cv2.setNumThreads(0)
     # Once, for what OpenCV loads or allocates on first use.
     decode_pixels(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), 1, 64)
-    _ready(channel, restrict(memory_bytes))
+    ready(channel, restrict(memory_bytes))
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, DECODE.size, 1)
         if not message:
@@ -64,29 +62,6 @@ def _decode(memory: mmap.mmap, room: int, size: int, factor: int) -> bytes:
     return PIXELS.pack(*pixels.shape[:2])
 
 
-def call_function(channel: socket.socket, memory_bytes: int) -> None:
-    """Call one function; see :func:`pvlr_sdk.frames.isolated.run_isolated`."""
-    from ...errors import PvlrError
-    from .sandbox import restrict
-
-    descriptors = socket.recv_fds(channel, 16, 1)[1]
-    with open(descriptors[0], "rb") as file:
-        request = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        arguments = [file.read(value) if kind == "bytes" else value for kind, value in request["arguments"]]
-    module = importlib.import_module(request["module"])
-    function: Any = module
-    for name in request["function"].split("."):
-        function = getattr(function, name)
-    _ready(channel, restrict(memory_bytes, compute=True, cpu_seconds=request["cpu_seconds"]))
-    try:
-        answer = {"result": function(*arguments)}
-    except PvlrError as error:
-        kind = type(error).__name__
-        answer = {"error": [kind, *(text[:2000] for text in (error.argument, error.expected, error.got, error.hint))]}
-    except Exception as error:
-        answer = {"failure": f"{type(error).__name__}: {error}"[:2000]}
-    channel.send(json.dumps(answer).encode())
-
-
-def _ready(channel: socket.socket, filtered: bool) -> None:
+def ready(channel: socket.socket, filtered: bool) -> None:
+    """Tell the parent that this process has restricted itself."""
     channel.send(b"filtered" if filtered else b"limited")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import mmap
 import os
 import weakref
 from contextlib import suppress
@@ -15,10 +13,9 @@ import numpy as np
 from ... import errors
 from ...cores import available_cores
 from .. import images
-from ..frames import Frame
 from ..header import FORMATS
 from .child import DECODE, PIXELS
-from .process import IsolatedProcess, ProcessFailedError
+from .process import IsolatedProcess, ProcessFailedError, shared_memory
 
 if TYPE_CHECKING:
     from ..images import DecodedImage, PixelsOrReason
@@ -28,9 +25,6 @@ MEMORY_BYTES = 2 * 2**30
 SECONDS = 30.0
 _MAX_COUNT = 8
 _SERVE = "pvlr_sdk.frames.isolated.child:decode_images"
-_ADD_SEALS = 1033
-_SEALS = 0x1 | 0x2 | 0x4
-"""F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW of linux/fcntl.h."""
 
 
 class Decoders:
@@ -101,7 +95,7 @@ class Decoders:
     def _pixels(self, data: bytes, factor: int, count: int) -> PixelsOrReason:
         room = 3 * count
         try:
-            memory, descriptor = _shared_memory(room + len(data))
+            memory, descriptor = shared_memory(room + len(data))
         except OSError as error:
             raise MemoryError from error
         try:
@@ -151,30 +145,6 @@ class Decoders:
         process.wait_until_ready()
         process.send(message, [descriptor])
         return process
-
-
-def decode_isolated(data: bytes, source: str = "frame") -> Frame:
-    """Decode one image in a process of its own, which takes a few tenths of a second to start.
-
-    Raises:
-        EmptyFrameError, ImageSizeError, ImageDecodeError: as :func:`pvlr_sdk.frames.images.decode`.
-        IsolationError: this system cannot start such a process.
-    """
-    with Decoders(1) as decoders:
-        image = decoders.decode(data, source)
-    return Frame(image.pixels, "bgr", image.full_size)
-
-
-def _shared_memory(size: int) -> tuple[mmap.mmap, int]:
-    """Memory without a name, and its descriptor. Its size is fixed: the other process cannot pull it away."""
-    descriptor = os.memfd_create("pvlr-image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(descriptor, size)
-        fcntl.fcntl(descriptor, _ADD_SEALS, _SEALS)
-        return mmap.mmap(descriptor, size), descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
 
 
 def _close_idle(idle: LifoQueue[IsolatedProcess | None]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import mmap
 import os
 import signal
 import socket
@@ -18,6 +20,9 @@ _LOG = logging.getLogger(__name__)
 _START_SECONDS = 60.0
 _KEPT = ("LD_LIBRARY_PATH", "PATH")
 """Environment variables that the process gets: others may hold passwords."""
+_ADD_SEALS = 1033
+_SEALS = 0x1 | 0x2 | 0x4
+"""F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW of linux/fcntl.h."""
 _CODE = "import sys; sys.path[:] = sys.argv[4:]; from pvlr_sdk.frames.isolated.child import main; main(*sys.argv[1:4])"
 
 
@@ -131,6 +136,22 @@ class IsolatedProcess:
         self._channel.close()
         self._process.kill()
         self._process.wait()
+
+
+def shared_memory(size: int) -> tuple[mmap.mmap, int]:
+    """Memory without a name, and its descriptor. Its size is fixed: the other process cannot pull it away.
+
+    Raises:
+        OSError: there is too little memory, or no descriptor.
+    """
+    descriptor = os.memfd_create("pvlr-shared", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(descriptor, size)
+        fcntl.fcntl(descriptor, _ADD_SEALS, _SEALS)
+        return mmap.mmap(descriptor, size), descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def cannot_start(got: str) -> errors.IsolationError:

@@ -10,8 +10,7 @@ import resource
 import struct
 import sys
 
-# Numbers of Linux for x86-64 and for AArch64.
-_NUMBERS = {
+_DECODE: dict[str, tuple[int, int]] = {
     "brk": (12, 214),
     "clock_gettime": (228, 113),
     "clock_nanosleep": (230, 115),
@@ -43,9 +42,14 @@ _NUMBERS = {
     "setitimer": (38, 103),
     "write": (1, 64),
 }
-"""What a decoder needs once it is loaded: memory, and its open channel."""
-_COMPUTE_NUMBERS = {
+"""Permitted for a decoder once it is loaded: memory, and its open channel. Numbers of x86-64 and AArch64."""
+_COMPUTE: dict[str, tuple[int, int | None]] = {
+    **_DECODE,
+    "access": (21, None),
+    "arch_prctl": (158, None),  # how a runtime asks for AMX, for itself only
     "clock_getres": (229, 114),
+    "clone": (56, 220),
+    "clone3": (435, 435),
     "faccessat": (269, 48),
     "faccessat2": (439, 439),
     "fstatfs": (138, 44),
@@ -57,24 +61,25 @@ _COMPUTE_NUMBERS = {
     "getgid": (104, 176),
     "getrusage": (98, 165),
     "getuid": (102, 174),
+    "lstat": (6, None),
     "membarrier": (324, 283),
-    "pread64": (17, 67),
+    "openat": (257, 56),
     "prctl": (157, 167),
+    "pread64": (17, 67),
+    "readlink": (89, None),
     "readlinkat": (267, 78),
     "rseq": (334, 293),
     "sched_getaffinity": (204, 123),
     "sched_setaffinity": (203, 122),
     "set_robust_list": (273, 99),
     "sigaltstack": (131, 132),
+    "stat": (4, None),
     "statfs": (137, 43),
     "statx": (332, 291),
     "sysinfo": (99, 179),
     "uname": (63, 160),
 }
-"""What a runtime needs in addition, besides threads and files that it opens for reading."""
-_X86_64_ONLY = {"access": 21, "arch_prctl": 158, "readlink": 89, "stat": 4, "lstat": 6}
-"""AArch64 has the variants that end in ``at`` only. ``arch_prctl`` is how a runtime asks for AMX, for itself only."""
-_OPENAT, _CLONE, _CLONE3 = (257, 56), (56, 220), (435, 435)
+"""Permitted for a runtime: threads, and files that it opens for reading. None: AArch64 has no such call."""
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """Column of the numbers, and AUDIT_ARCH of linux/audit.h."""
@@ -86,6 +91,18 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 """Offsets in struct seccomp_data."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CLONE_THREAD = 0x10000
+
+_Line = tuple[int, int, int, int]
+"""Of classic BPF: the operation, how many lines to skip if a test holds and if it fails, and a constant."""
+_PERMIT: _Line = _RETURN, 0, 0, _ALLOW
+_REFUSE: _Line = _RETURN, 0, 0, _ERROR | errno.EPERM
+_RULES: dict[str, list[_Line]] = {
+    "openat": [(_LOAD, 0, 0, _ARGUMENTS + 16), (_IF_ANY_BIT, 0, 1, _WRITING), _REFUSE, _PERMIT],
+    "clone": [(_LOAD, 0, 0, _ARGUMENTS), (_IF_ANY_BIT, 1, 0, _CLONE_THREAD), _REFUSE, _PERMIT],
+    # A filter cannot see the flags of clone3; without it the C library calls clone.
+    "clone3": [(_RETURN, 0, 0, _ERROR | errno.ENOSYS)],
+}
+"""Calls whose arguments decide. A rule ends in a return; it loads the low four of an argument's eight bytes."""
 
 
 def restrict(memory_bytes: int, *, compute: bool = False, cpu_seconds: int | None = None) -> bool:
@@ -138,22 +155,11 @@ def _filter_system_calls(compute: bool) -> bool:
 
 
 def _program(machine: str, compute: bool) -> bytes:
-    """The filter for seccomp(2), in classic BPF: what is not allowed fails with EPERM."""
+    """The filter for seccomp(2): calls that are not permitted fail with EPERM."""
     column, architecture = _MACHINES[machine]
-    refuse = _RETURN, 0, 0, _ERROR | errno.EPERM
-    allow = _RETURN, 0, 0, _ALLOW
-    lines = [(_LOAD, 0, 0, _ARCHITECTURE), (_IF_EQUAL, 1, 0, architecture), refuse, (_LOAD, 0, 0, _NUMBER)]
-    numbers = [pair[column] for pair in _NUMBERS.values()]
-    if compute:
-        numbers += [pair[column] for pair in _COMPUTE_NUMBERS.values()]
-        numbers += _X86_64_ONLY.values() if machine == "x86_64" else ()
-        # The flags of openat are its third argument, those of clone its first.
-        lines += [(_IF_EQUAL, 0, 4, _OPENAT[column]), (_LOAD, 0, 0, _ARGUMENTS + 16)]
-        lines += [(_IF_ANY_BIT, 0, 1, _WRITING), refuse, allow]
-        lines += [(_IF_EQUAL, 0, 4, _CLONE[column]), (_LOAD, 0, 0, _ARGUMENTS)]
-        lines += [(_IF_ANY_BIT, 1, 0, _CLONE_THREAD), refuse, allow]
-        # A filter cannot see the flags of clone3; without it the C library calls clone.
-        lines += [(_IF_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
-    for number in numbers:
-        lines += [(_IF_EQUAL, 0, 1, number), allow]
-    return b"".join(struct.pack("=HBBI", *line) for line in [*lines, refuse])
+    lines = [(_LOAD, 0, 0, _ARCHITECTURE), (_IF_EQUAL, 1, 0, architecture), _REFUSE, (_LOAD, 0, 0, _NUMBER)]
+    for name, numbers in (_COMPUTE if compute else _DECODE).items():
+        if (number := numbers[column]) is not None:
+            rule = _RULES.get(name, [_PERMIT])
+            lines += [(_IF_EQUAL, 0, len(rule), number), *rule]
+    return b"".join(struct.pack("=HBBI", *line) for line in [*lines, _REFUSE])

@@ -123,8 +123,8 @@ def test_an_isolated_first_load_runs_an_open_plan_with_its_bank(open_plan, tmp_p
     (tmp_path / "cache").mkdir(mode=0o700)
     monkeypatch.setenv("PVLR_CACHE_DIR", str(tmp_path / "cache"))  # nothing is known of the plan here
     calls = []
-    call = isolated.call_isolated
-    monkeypatch.setattr(isolated, "call_isolated", lambda *rest, **more: calls.append(call(*rest, **more)))
+    load = isolated._load_isolated
+    monkeypatch.setattr(isolated, "_load_isolated", lambda *arguments: calls.append(load(*arguments)))
     with Tagger(folder / "engine.plan", precision="fp32") as tagger:
         check(tagger.predict(frame), frame, tagger.label_bank)
     Tagger(folder / "engine.plan", precision="fp32").close()

@@ -65,9 +65,9 @@ found = {
     "mount": tried(lambda: call(165, b"x", b"/tmp", b"tmpfs", 0, None)),
     "make a device": tried(lambda: os.mknod("/var/lib/pvlr/disk", 0o60600, os.makedev(254, 0))),
 }
-from pvlr_sdk.frames.isolated import decode_isolated
-with open("/opt/source/docs/images/chelsea.jpg", "rb") as file:
-    found["decode in a process of its own"] = str(decode_isolated(file.read()).pixels.shape)
+from pvlr_sdk.frames.isolated import Decoders
+with open("/opt/source/docs/images/chelsea.jpg", "rb") as file, Decoders(1) as decoders:
+    found["decode in a process of its own"] = str(decoders.decode(file.read()).pixels.shape)
 with open("/var/lib/pvlr/attempts.json", "w") as file:
     json.dump(found, file)
 """

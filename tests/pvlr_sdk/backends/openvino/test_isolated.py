@@ -22,6 +22,7 @@ from pvlr_sdk.bundle.bundle import default_plan
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.bundle.trust import Trust
 from pvlr_sdk.frames.isolated import available
+from pvlr_sdk.frames.isolated.process import ProcessFailedError
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
 from tests.manifests import edit_manifest, read_raw
@@ -46,13 +47,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The plans that were loaded in a process of their own, which they still are."""
     seen: list[str] = []
-    real = isolated.call_isolated
+    real = isolated._load_isolated
 
-    def counted(*arguments: Any, **limits: Any) -> Any:
-        seen.append(arguments[3])
-        return real(*arguments, **limits)
+    def counted(network: Any, *arguments: Any) -> None:
+        seen.append(network.source)
+        real(network, *arguments)
 
-    monkeypatch.setattr(isolated, "call_isolated", counted)
+    monkeypatch.setattr(isolated, "_load_isolated", counted)
     return seen
 
 
@@ -248,3 +249,15 @@ def test_what_openvino_cannot_compute_is_a_typed_error(hostile: Callable[[str], 
     """A division by zero is a ValueError of OpenVINO."""
     with pytest.raises((errors.ModelError, errors.BackendError), match="ivision by zero"):
         Tagger(hostile("divide by zero"), allow_unsigned=trusted)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"\xff", b"[]", b"{}", b'{"error": []}', b'{"error": ["install_hint", "", "", "", ""]}', b"[" * 60_000],
+)
+def test_any_answer_of_the_process_is_an_outcome_or_a_failure(message: bytes) -> None:
+    with pytest.raises(ProcessFailedError):
+        isolated._check_answer(message)
+    isolated._check_answer(b'"loaded"')
+    with pytest.raises(errors.ModelError, match=r"plan: expected a, got b\. c"):
+        isolated._check_answer(b'{"error": ["ModelError", "plan", "a", "b", "c"]}')

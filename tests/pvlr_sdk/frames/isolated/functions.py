@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import socket
 import subprocess
@@ -10,18 +11,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pvlr_sdk import errors
-from pvlr_sdk.frames.isolated import child
+from pvlr_sdk.frames.isolated import child, sandbox
+from pvlr_sdk.frames.isolated.process import MAX_MESSAGE
 
 FLAGS = {"w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, "a": os.O_WRONLY | os.O_APPEND, "r+": os.O_RDWR}
-
-
-def echo(*arguments: Any) -> list[Any]:
-    return [f"{len(value)} bytes" if isinstance(value, bytes) else value for value in arguments]
-
-
-def sizes(*arguments: Any) -> list[int]:
-    return [len(value) for value in arguments]
 
 
 def attempt(action: str, folder: str) -> Any:
@@ -42,38 +35,29 @@ def attempt(action: str, folder: str) -> Any:
         "thread": lambda: threading.Thread(target=len, args=("",)).start(),
         "environment": lambda: sorted(os.environ),
         "memory": lambda: len(bytes(2**30)),
-        "crash": lambda: os.abort(),
+        "crash": os.abort,
         "forever": lambda: [0 for _ in iter(int, 1)],
-        "error": _raise_typed,
-        "nothing JSON": lambda: b"",
     }
     return actions[action]()
 
 
-def attempt_all(actions: list[str], folder: str) -> dict[str, Any]:
-    """The result of each action, or the name of its exception."""
-    found: dict[str, Any] = {}
-    for action in actions:
+def attempt_all(channel: socket.socket, memory_bytes: int, *, compute: bool) -> None:
+    """Report the result of each action that comes as a message, or the name of its exception."""
+    child.ready(channel, sandbox.restrict(memory_bytes, compute=compute))
+    while message := channel.recvmsg(MAX_MESSAGE)[0]:
         try:
-            found[action] = attempt(action, folder)
-        except OSError as error:
-            found[action] = type(error).__name__
-    return found
+            answer = attempt(*json.loads(message))
+        except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: no thread can be started
+            answer = type(error).__name__
+        channel.send(json.dumps(answer).encode())
 
 
-def _raise_typed() -> None:
-    raise errors.ModelError("plan", expected="a", got="b", hint="c")
+def as_decoder(channel: socket.socket, memory_bytes: int) -> None:
+    attempt_all(channel, memory_bytes, compute=False)
 
 
-def inference(data: bytes, threads: int) -> list[list[int]]:
-    """Shapes of what a network computes for zeros."""
-    import numpy as np
-    import openvino
-
-    network = openvino.Core()
-    compiled = network.compile_model(network.read_model(data, b""), "CPU", {"INFERENCE_NUM_THREADS": threads})
-    shape = [side.get_length() if side.is_static else 1 for side in compiled.inputs[0].partial_shape]
-    return [list(value.shape) for value in compiled([np.zeros(shape, np.float32)]).values()]
+def as_runtime(channel: socket.socket, memory_bytes: int) -> None:
+    attempt_all(channel, memory_bytes, compute=True)
 
 
 def crash_on_demand(channel: socket.socket, memory_bytes: int) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.frames import images
-from pvlr_sdk.frames.isolated import Decoders, decode_isolated, decoders
+from pvlr_sdk.frames.isolated import Decoders, decoders
 from pvlr_sdk.frames.isolated.process import IsolatedProcess, ProcessFailedError
 from tests.manifests import shift_golden
 
@@ -151,7 +151,7 @@ def test_killed_processes_leave_nothing_behind(pool: Decoders, times: int) -> No
     gc.collect()
     assert (len(os.listdir("/proc/self/fd")), len(children())) == before
     maps = Path("/proc/self/maps").read_text()
-    assert "pvlr-image" not in maps
+    assert "pvlr-shared" not in maps
 
 
 @pytest.mark.slow
@@ -245,6 +245,5 @@ def test_the_current_folder_does_not_decide_what_runs(tmp_path: Path, monkeypatc
     (tmp_path / "cv2.py").write_text("import os; os._exit(77)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    frame = decode_isolated(encoded())
-    np.testing.assert_array_equal(frame.pixels, NOISE)
-    assert frame.order == "bgr"
+    with Decoders(1) as pool:
+        np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
