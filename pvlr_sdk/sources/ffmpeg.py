@@ -6,14 +6,12 @@ import errno
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import errors
-from .ffmpeg_options import MAX_PIXELS, limit_allocations, open_arguments, tls_context
-from .hls import HlsRequests
+from .ffmpeg_options import MAX_PIXELS, limit_allocations, open_arguments
 from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
 from .uri import DeviceUri, NetworkUri, PathUri, parse_device, parse_network, parse_whole
 
@@ -68,7 +66,6 @@ class FFmpegSource:
         self._av = _load_av(self.uri)
         self._parsed = uri
         self._target, self._format, self._options = open_arguments(uri, options)
-        self._tls = tls_context(uri, options)
         self._timeout = options.timeout
         self._loop = options.loop
         self._max_pixels = MAX_PIXELS if options.max_pixels is None else options.max_pixels
@@ -95,22 +92,15 @@ class FFmpegSource:
         if isinstance(self._parsed, PathUri) and not os.path.isfile(self._target):
             self._fail("no such file", "Check the path.")
         error_type = self._av.error.FFmpegError
-        self._requests = None
-        if isinstance(self._parsed, NetworkUri) and self._parsed.is_playlist:
-            self._requests = HlsRequests(self._parsed, self._timeout, self._tls)
         try:
             self._container: InputContainer = self._av.open(
                 self._target,
                 format=self._format,
                 options=self._options,
                 timeout=(self._timeout, self._timeout),
-                io_open=self._requests,
             )
         except (error_type, OSError, ValueError) as error:
             self._explain(error)
-        if self._requests:
-            # PyAV frees the files of a playlist twice if the container is collected without having been closed.
-            self._closing = weakref.finalize(self, _close, self._container, self._reading)
         video: VideoStream | None = next(iter(self._container.streams.video), None)
         if video is None or video.codec_context is None:
             self._container.close()
@@ -118,7 +108,7 @@ class FFmpegSource:
         # Frame threading would delay each frame; slice threading does not.
         video.thread_type = "SLICE"
         names = self._container.format.name.split(",")
-        self.live = not isinstance(self._parsed, PathUri) and "hls" not in names
+        self.live = not isinstance(self._parsed, PathUri)
         self._has_clock = "mpjpeg" not in names  # its timestamps are invented by FFmpeg
         self._first: float | None = None
         self._packets: Iterator[Any] = self._container.demux(video)
@@ -143,13 +133,9 @@ class FFmpegSource:
 
     def _next_packet(self) -> Any:
         asked = time.monotonic()
-        if self._requests:
-            self._requests.begin()
         try:
             packet = next(self._packets, None)
-        except (self._av.error.FFmpegError, OSError) as error:
-            if self._requests and self._requests.refused:
-                self._lose(self._requests.refused)
+        except self._av.error.FFmpegError as error:
             if time.monotonic() - asked > 0.9 * self._timeout:
                 self._lose(f"no data for {self._timeout:g} s")
             self._lose(error.strerror or type(error).__name__)
@@ -190,8 +176,6 @@ class FFmpegSource:
             raise EndOfSource
         rate = self._container.streams.video[0].average_rate
         self._offset += self._position + (1 / float(rate) if rate else 0.04)
-        if self._requests:
-            self._closing.detach()
         self._container.close()
         self._open()
 
@@ -223,8 +207,6 @@ class FFmpegSource:
     def _explain(self, error: Exception) -> NoReturn:
         # Never str(error): it contains the URL with its credentials.
         text = getattr(error, "strerror", None) or type(error).__name__
-        if self._requests and self._requests.refused:
-            self._fail(self._requests.refused, "Use gst: with souphttpsrc and hlsdemux for a stream that you trust.")
         denied = self._av.error.HTTPUnauthorizedError, self._av.error.HTTPForbiddenError, PermissionError
         if isinstance(error, denied):
             raise errors.SourceDeniedError(
@@ -249,15 +231,6 @@ class FFmpegSource:
 
     def _lose(self, got: str) -> NoReturn:
         raise lost(self.uri, got) from None
-
-
-def _close(container: InputContainer, reading: threading.Lock) -> None:
-    """Close a container unless a thread reads it, which at the end of the program may still be the case."""
-    if reading.acquire(blocking=False):
-        try:
-            container.close()
-        finally:
-            reading.release()
 
 
 def _load_av(uri: str) -> Any:

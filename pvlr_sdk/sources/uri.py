@@ -2,7 +2,7 @@
 
     photo.jpg  clip.mp4  folder/  file:///srv/clip.mp4     a path
     rtsp://user:password@host:554/path  rtsps://...        a network camera
-    http://host/stream  https://host/live.m3u8             MJPEG, HLS
+    http://host/stream  https://...                        MJPEG over HTTP
     v4l2:///dev/video0  0                                  a local camera, by device or number
     csi://0                                                a Jetson's camera connector
     gst:PIPELINE                                           any GStreamer pipeline that ends in raw video
@@ -51,11 +51,6 @@ class NetworkUri:
         """Whether the connection is encrypted, and the server has to prove who it is."""
         return self.scheme in ("https", "rtsps")
 
-    @property
-    def is_playlist(self) -> bool:
-        """Whether it is an HLS playlist, by its name."""
-        return self.scheme.startswith("http") and self.url.partition("?")[0].lower().endswith((".m3u8", ".m3u"))
-
     def redacted(self) -> str:
         """The URL without user and password, and without the values after each ``=``, which may be tokens."""
         scheme, _, rest = self.url.partition("://")
@@ -100,7 +95,12 @@ def parse_network(uri: str, scheme: str, rest: str) -> NetworkUri:
     if not match or not 0 < int(match[2] or 1) < 65536:
         hint = f"For example {scheme}://192.168.1.20/stream; in a password write @ as %40, / as %2F, : as %3A."
         reject(uri, f"{scheme}://host[:port]/path", "an invalid address", hint)
-    return NetworkUri(scheme, match[1], f"{scheme}://{rest}")
+    parsed = NetworkUri(scheme, match[1], f"{scheme}://{rest}")
+    path = re.split(r"[?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+    if scheme.startswith("http") and path.lower().endswith((".m3u8", ".m3u")):
+        pipeline = f'gst:souphttpsrc location="{parsed.redacted()}" ! hlsdemux ! decodebin'
+        reject(uri, "a stream in one file", "an HLS playlist", f"GStreamer plays it: {pipeline}")
+    return parsed
 
 
 def parse_device(uri: str, scheme: str, rest: str) -> DeviceUri:

@@ -10,7 +10,6 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pvlr_sdk.sources import CapturedFrame, EndOfSource, Source
@@ -75,17 +74,3 @@ def serve(certificates: dict[str, tuple[Path, Path]]) -> Iterator[Callable[..., 
     for server in servers:
         server.shutdown()
         server.server_close()
-
-
-@pytest.fixture(scope="module")
-def hls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A playlist ``a.m3u8`` of three segments."""
-    av = pytest.importorskip("av")
-    folder = tmp_path_factory.mktemp("hls")
-    with av.open(str(folder / "a.m3u8"), "w", format="hls") as container:
-        stream = container.add_stream("mpeg2video", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for _ in range(30):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")))
-        container.mux(stream.encode(None))
-    return folder

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tempfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 try:
     import gi
 
+    gi.require_version("Gst", "1.0")
     gi.require_version("GstVideo", "1.0")
     import numpy as np
-    from gi.repository import GstVideo  # noqa: F401
+    from gi.repository import Gst, GstVideo  # noqa: F401
 except (ImportError, ValueError) as error:
     print(error)
     sys.exit(77)
@@ -110,3 +116,61 @@ assert pipeline_of(DeviceUri("csi", "1", (1920, 1080), 29.97)) == (
     "nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1920,height=1080,framerate=29970/1000 "
     "! nvvidconv ! video/x-raw,format=NV12"
 )
+
+
+class Hls(SimpleHTTPRequestHandler):
+    """Sends the files of ``folder``; ``b.ts`` never comes: its headers do not end until ``released``."""
+
+    folder, released = "", threading.Event()
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments, directory=self.folder)
+
+    def do_GET(self):
+        if not self.path.endswith("b.ts"):
+            return super().do_GET()
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while not self.released.wait(0.1):
+                self.wfile.write(b"x")
+        except OSError:
+            pass  # the client closed the connection
+
+    def log_message(self, *_):
+        """Silent."""
+
+
+# The pipeline that the error about an HLS playlist names, and a server that drips while it plays.
+if not all(map(Gst.ElementFactory.find, ("souphttpsrc", "hlsdemux", "avenc_mpeg2video", "mpegtsmux"))):
+    print("HLS is not checked: an element is not installed")
+    sys.exit()
+with tempfile.TemporaryDirectory() as Hls.folder:
+    segment = Path(Hls.folder, "a.ts")
+    chain = f'videotestsrc num-buffers=50 ! avenc_mpeg2video ! mpegtsmux ! filesink location="{segment}"'
+    pipeline = Gst.parse_launch(chain)
+    pipeline.set_state(Gst.State.PLAYING)
+    pipeline.get_bus().timed_pop_filtered(Gst.CLOCK_TIME_NONE, Gst.MessageType.EOS | Gst.MessageType.ERROR)
+    pipeline.set_state(Gst.State.NULL)
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.7,\na.ts\n{}#EXT-X-ENDLIST\n"
+    Path(Hls.folder, "whole.m3u8").write_text(playlist.format(""))
+    Path(Hls.folder, "drips.m3u8").write_text(playlist.format("#EXTINF:1.7,\nb.ts\n"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hls)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name, expected in (("whole", EndOfSource), ("drips", errors.SourceLostError)):
+        try:
+            open_source(f"http://127.0.0.1:{server.server_port}/{name}.m3u8")
+        except errors.SourceUriError as error:
+            uri = re.search(r"gst:.*decodebin", str(error))[0]
+        source, count = open_source(uri, timeout=2), 0
+        try:
+            while True:
+                assert source.read().size == (240, 320)
+                count += 1
+        except (EndOfSource, errors.SourceLostError) as end:
+            ended_with = type(end)
+        source.close()
+        assert ended_with is expected
+        assert (count == 50) if name == "whole" else (0 < count <= 50), count
+    Hls.released.set()
+    server.shutdown()

@@ -1,13 +1,11 @@
-"""Sources over HTTP: MJPEG, HLS, stalls, credentials, and servers that do not answer."""
+"""Sources over HTTP: MJPEG, stalls, credentials, and servers that do not answer."""
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import cv2
@@ -118,26 +116,6 @@ class TestNetwork:
                 open_source(uri)
             assert "wrong" not in str(caught.value)
         assert capfd.readouterr() == ("", "")  # neither the SDK nor FFmpeg's log
-
-    def test_hls(
-        self, serve: Callable[[Any], str], tmp_path: Path, read_all: Callable[..., Any], grey: Callable[..., Any]
-    ) -> None:
-        import av
-
-        with av.open(str(tmp_path / "live.m3u8"), "w", format="hls", options={"hls_time": "1"}) as output:
-            stream = output.add_stream("mpeg2video", rate=25)
-            stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 25
-            for index in range(50):
-                image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * index, np.uint8), format="bgr24")
-                output.mux(stream.encode(image))
-            output.mux(stream.encode(None))
-        handler = functools.partial(type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}),
-                                    directory=str(tmp_path))  # fmt: skip
-        source = open_source(f"http://{serve(handler)}/live.m3u8")
-        assert not source.live  # segments come in bursts: their own clock gives the pace
-        frames = read_all(source)
-        np.testing.assert_allclose([grey(frame) for frame in frames], range(50), atol=1)
-        assert frames[-1].source_time == pytest.approx(49 / 25, abs=1e-3)
 
     def test_nobody_answers(self, serve: Callable[[Any], str]) -> None:
         with pytest.raises(errors.SourceOpenError, match="refused"):

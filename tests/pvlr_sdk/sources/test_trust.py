@@ -66,6 +66,19 @@ def test_redirects_are_not_followed(serve, certificates, tmp_path: Path, certifi
     assert target.heard == []
 
 
+def test_no_playlist_is_read(serve, tmp_path: Path) -> None:
+    """It would make this machine request any address: neither a camera nor a file has this power."""
+    server = serve(None, listing(tmp_path))
+    address = f"http://127.0.0.1:{server.server_port}"
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}/a.ts\n#EXT-X-ENDLIST\n"
+    for name in ("video", "clip.mp4"):
+        (tmp_path / name).write_text(playlist)
+    for uri in (f"{address}/video", str(tmp_path / "clip.mp4")):
+        with pytest.raises(errors.SourceOpenError):
+            open_source(uri, timeout=3)
+    assert [path for path, _ in server.heard] == ["/video"]
+
+
 class Hostile(BaseHTTPRequestHandler):
     """Sends a part of 2 GB, or frames of 16000 x 16000."""
 

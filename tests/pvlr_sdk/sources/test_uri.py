@@ -36,8 +36,9 @@ from pvlr_sdk.sources.uri import DeviceUri, NetworkUri, PathUri
         ("TEST://?freeze_after=0&resize_after=5", PatternUri(freeze_after=0, resize_after=5)),
         ("rtsp://cam/a", NetworkUri("rtsp", "cam", "rtsp://cam/a")),
         ("RTSPS://u:p@[fe80::1]:322/a?b=c", NetworkUri("rtsps", "[fe80::1]", "rtsps://u:p@[fe80::1]:322/a?b=c")),
-        ("https://10.0.0.1:8443/live.m3u8", NetworkUri("https", "10.0.0.1", "https://10.0.0.1:8443/live.m3u8")),
+        ("https://10.0.0.1:8443/live", NetworkUri("https", "10.0.0.1", "https://10.0.0.1:8443/live")),
         ("http://u:p@ss@cam/", NetworkUri("http", "cam", "http://u:p@ss@cam/")),
+        ("http://cam/?next=/a.m3u8", NetworkUri("http", "cam", "http://cam/?next=/a.m3u8")),
     ],
 )
 def test_what_a_line_names(text: str, expected: object) -> None:
@@ -66,6 +67,25 @@ NO_SOURCES = [
 def test_what_names_nothing(text: str) -> None:
     with pytest.raises(errors.SourceUriError):
         parse_uri(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("cam/live.m3u8", "cam/live.m3u8"),
+        ("CAM/LIVE.M3U8", "CAM/LIVE.M3U8"),
+        ("cam/a.m3u", "cam/a.m3u"),
+        ("bob:hunter2@cam:99/live.m3u8?token=hunter2&x", "***@cam:99/live.m3u8?token=***&x"),
+        ("cam/live.m3u8#hunter2", "cam/live.m3u8"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https", "HTTPS"])
+def test_hls_is_for_gstreamer(scheme: str, address: str, shown: str) -> None:
+    """The error names the pipeline, without credentials."""
+    with pytest.raises(errors.SourceUriError, match="got an HLS playlist") as caught:
+        parse_uri(f"{scheme}://{address}")
+    assert f'gst:souphttpsrc location="{scheme.lower()}://{shown}" ! hlsdemux ! decodebin' in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("given_", [None, 7, b"rtsp://cam/", ["0"]])
