@@ -36,9 +36,9 @@ Encode = Callable[[list[list[str]]], NDArray[np.float32]]
 _INFO = ImageNetInfo("imagenet-1k")
 _BATCH = 32
 _RIDGE, _SHARPNESS, _FLOOR = 1.0, 5.0, 0.01
-"""Chosen on photos of COCO's train split (docs/accuracy.md)."""
+"""Chosen on photos of COCO's train split (docs/open_labels.md)."""
 _KEPT = 1500
-"""Photos whose features are kept, 2.6 kB each. With 4,000, the words of docs/accuracy.md gain 0.15 mAP."""
+"""Photos whose features are kept, 2.6 kB each. With 4,000, the words of docs/open_labels.md gain 0.15 mAP."""
 CALIBRATION = Calibration(scale=0.866, offset=-3.578, threshold=0.165, precise_threshold=0.961)
 """Of the 80 labels of COCO, as words, on its 3,595 training photos: python -m benchmarks.accuracy.open."""
 _LEAST = 100

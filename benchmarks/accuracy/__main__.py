@@ -2,7 +2,7 @@
 
     python -m benchmarks.accuracy train linear                # one row
     python -m benchmarks.accuracy train --seeds 2 --jobs 2    # all rows that have no results; can be interrupted
-    python -m benchmarks.pages accuracy                       # docs/accuracy.md from the results
+    python -m benchmarks.pages heads                          # docs/heads.md from the results
 
 Needs the train extra and $PVLR_DATA. All rows with a frozen backbone share its features, which the first of them
 computes (6 minutes on two cores) and keeps in runs/accuracy/features.

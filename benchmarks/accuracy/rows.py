@@ -1,4 +1,4 @@
-"""The experiments of docs/accuracy.md, from rows.yaml."""
+"""The experiments of docs/heads.md, from rows.yaml."""
 
 from __future__ import annotations
 

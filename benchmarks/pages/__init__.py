@@ -1,1 +1,1 @@
-"""Generators of the pages that show the results: docs/performance.md and docs/accuracy.md, and of their charts."""
+"""Generators of the pages that show the results: docs/performance.md, docs/accuracy.md and others, and of their charts."""

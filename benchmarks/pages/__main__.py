@@ -1,6 +1,6 @@
-"""Write the pages of benchmarks/results: docs/performance.md with its charts, docs/accuracy.md, docs/kernel_report.md.
+"""Write the pages in docs/ that show benchmarks/results, and their charts.
 
-python -m benchmarks.pages [performance] [accuracy] [kernels]
+python -m benchmarks.pages [performance] [accuracy] [heads] ...
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from ..common import DOCS, RESULTS, run
 PAGES = {
     "performance": ("performance.md", "benchmarks.pages.performance"),
     "accuracy": ("accuracy.md", "benchmarks.pages.accuracy"),
+    "heads": ("heads.md", "benchmarks.pages.accuracy"),
+    "open_labels": ("open_labels.md", "benchmarks.pages.accuracy"),
+    "shipped_models": ("shipped_models.md", "benchmarks.pages.accuracy"),
     "kernels": ("kernel_report.md", "benchmarks.gpu.kernel_page"),
 }
-"""By name: the file and its generator, a module with ``page(results, docs)``."""
+"""By name: the file and its generator, a module with ``page(results, path of the file)``."""
 
 
 def main(
@@ -31,7 +34,7 @@ def main(
         if name not in PAGES:
             raise typer.BadParameter(f"unknown page {name}; the pages are {', '.join(PAGES)}")
         file, generator = PAGES[name]
-        (docs / file).write_text(importlib.import_module(generator).page(results, docs))
+        (docs / file).write_text(importlib.import_module(generator).page(results, docs / file))
         print(f"wrote {docs / file}")
 
 

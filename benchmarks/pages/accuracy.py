@@ -1,4 +1,4 @@
-"""docs/accuracy.md from its template, accuracy.md, and the results."""
+"""The pages about accuracy from their templates in this folder, and the results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..common import Table
 TRAIN = "python -m benchmarks.accuracy train"
 
 
-def page(results: Path, docs: Path) -> str:
-    """The template with its tables."""
-    text = (Path(__file__).parent / "accuracy.md").read_text()
+def page(results: Path, path: Path) -> str:
+    """The template of that name with its tables."""
+    text = (Path(__file__).parent / path.name).read_text()
     tables = {"shipped": shipped_table, "parity": parity_table, "clips": clips_table, "corruptions": corruptions_table}
     tables |= {f"open_{name}": partial(open_table, *of) for name, of in OPEN.items()}
-    tables["frontier"] = partial(frontier_section, docs / "images")
+    tables["frontier"] = partial(frontier_section, path.parent / "images")
 
     def table(match: re.Match[str]) -> str:
         name = match[1]

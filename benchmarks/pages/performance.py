@@ -27,9 +27,9 @@ pvlr bench engine.plan                                                    # your
 Data = dict[str, Any]
 
 
-def page(results: Path, docs: Path) -> str:
+def page(results: Path, path: Path) -> str:
     """The page for the results in a folder; a section without a result says that it was not measured."""
-    images = docs / "images"
+    images = path.parent / "images"
     images.mkdir(parents=True, exist_ok=True)
     parts = [_INTRO]
     for name, (title, section, options) in SECTIONS.items():

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[2]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))}
 ELSEWHERE = {
-    "docs/accuracy.md": "days of training, on data sets of several gigabytes",
+    **{f"docs/{page}.md": "days of training, on data sets" for page in ("accuracy", "open_labels", "shipped_models")},
     "docs/architecture.md": "test_recipes.py follows its recipes",
     "docs/performance.md": "benchmarks, which tests/benchmarks runs in short",
 }

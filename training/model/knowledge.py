@@ -30,7 +30,7 @@ class KnowledgeHead(nn.Module):
     branch knows a part of it already.
 
     In training mode it is the other head alone. Trained together, PVLR leaves to the evidence what it should learn
-    itself: it gained nothing on COCO, and 2.7 mAP when the evidence was added afterwards (docs/accuracy.md).
+    itself: it gained nothing on COCO, and 2.7 mAP when the evidence was added afterwards (docs/heads.md).
 
     Raises:
         ConfigError: the backbone has no classifier of ImageNet's classes that reads its average-pooled tokens.

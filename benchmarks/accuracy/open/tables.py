@@ -1,4 +1,4 @@
-"""The tables of open labels, for the terminal and for docs/accuracy.md."""
+"""The tables of open labels, for the terminal and for docs/open_labels.md."""
 
 from __future__ import annotations
 

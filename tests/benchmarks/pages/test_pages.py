@@ -36,4 +36,4 @@ def test_report_says_what_was_not_measured(run: Callable[..., str], tmp_path: Pa
 def test_the_pages_in_docs_are_up_to_date(name: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     file, generator = PAGES[name]
-    assert importlib.import_module(generator).page(RESULTS, tmp_path) == (DOCS / file).read_text()
+    assert importlib.import_module(generator).page(RESULTS, tmp_path / file) == (DOCS / file).read_text()
