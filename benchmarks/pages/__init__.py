@@ -1,1 +1,1 @@
-"""Generators of the pages that show the results: docs/performance.md, docs/accuracy.md and others, and of their charts."""
+"""Generators of the pages in docs/ that show the results, and of their charts."""
