@@ -18,9 +18,9 @@ from typing import Annotated
 
 import typer
 
-from pvlr_sdk.bundle.bundle import default_plan
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
+from pvlr_sdk.models.find import default_plan
 
 from .common import RESULTS, make_images, run
 

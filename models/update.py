@@ -129,9 +129,10 @@ def count(data: Path) -> dict[str, dict[str, int]]:
 
 def rewrite_manifest(folder: Path) -> None:
     """Write a bundle's manifest again: the same values, with a new checksum."""
-    from pvlr_sdk.bundle.bundle import Bundle, manifest_data, manifest_path
+    from pvlr_sdk.bundle.bundle import manifest_data, manifest_path
+    from pvlr_sdk.models.find import load_bundle
 
-    bundle = Bundle.open(folder, trust=False)
+    bundle = load_bundle(folder, trust=False)
     manifest_path(bundle.path).write_bytes(manifest_data(bundle.manifest))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .bundle.labels import LabelBank as LabelBank
+    from .bundle.label_bank import LabelBank as LabelBank
     from .errors import PvlrError as PvlrError
     from .result import Tag as Tag
     from .result import TagResult as TagResult
@@ -26,7 +26,7 @@ __all__ = ["Camera", "LabelBank", "PvlrError", "Stream", "Tag", "TagResult", "Ta
 # Resolved on first use (PEP 562): a script that only needs the version should not pay for NumPy, OpenCV and OpenVINO.
 _LAZY = {
     "Camera": "stream",
-    "LabelBank": "bundle.labels",
+    "LabelBank": "bundle.label_bank",
     "PvlrError": "errors",
     "Stream": "stream",
     "Tag": "result",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import errors
-from .bundle.labels import find_label
+from .bundle.label_bank import find_label
 
 if TYPE_CHECKING:
     from .bundle.manifest import AttentionSpec

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import errors
-from .bundle.trust import Trust, resolve
 from .inference import LoadedPlan, Options
-from .inference.overlap import AwaitableFuture, overlapped
+from .inference.overlap import AwaitableFuture
 from .result import TagResult, checked_top_k, thresholds_for
+from .trust import Trust, resolve
 
 if TYPE_CHECKING:
     from .backends import Backend
-    from .bundle.labels import LabelBank
+    from .bundle.label_bank import LabelBank
     from .frames.frames import FrameLike
 
 
@@ -216,13 +216,7 @@ class Tagger:
             got, hint = f"one {type(frames).__name__}", "Pass [frame], or call predict."
             raise errors.FrameTypeError("frames", expected="an iterable of frames", got=got, hint=hint)
         plan, backend = self._ready()
-        options = self._options(plan, threshold, top_k)
-
-        def attempt(frames: list[FrameLike]) -> list[TagResult | errors.FrameError]:
-            return plan.inference.tag(backend, frames, color, *options)
-
-        # One worker more than parallel inferences: while one waits for the disk, the others keep the engine busy.
-        return overlapped(attempt, frames, workers=backend.parallel + 1, together=backend.together)
+        return plan.stream(backend, frames, color, *self._options(plan, threshold, top_k))
 
     def set_labels(self, bank: LabelBank) -> None:
         """Use another label bank from now on, without loading the plan again; only for an open plan.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from pvlr_sdk.bundle.labels import LABEL_NAMES, is_label
+from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
 

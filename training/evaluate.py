@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pvlr_sdk.evaluation.metrics import f1_scores, mean_average_precision, mean_average_precision_interval, top_k
-from pvlr_sdk.evaluation.thresholds import sigmoid
+from pvlr_sdk.labels.thresholds import sigmoid
 
 from .data.augmentation import Views
 from .data.images import ImageDataset, image_batches

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from pvlr_sdk.backends import runtimes
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import AttentionSpec, ModelSpec, OpenSpec
 from pvlr_sdk.bundle.open_labels import label_inputs
 from pvlr_sdk.bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY

@@ -10,9 +10,9 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.bundle.manifest import Manifest
 from pvlr_sdk.errors import CheckpointError
+from pvlr_sdk.models.find import load_bundle
 
 from .model.network import PVLR
 
@@ -30,9 +30,9 @@ def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], Manifest]:
 
     Raises:
         CheckpointError: the plan is for TensorRT, which keeps no weights.
-        PlanNotFoundError, ManifestError, FileHashError, LabelBankError, SignatureError: as :meth:`Bundle.open`.
+        PlanNotFoundError, ManifestError, FileHashError, LabelBankError, SignatureError: as :meth:`load_bundle`.
     """
-    bundle = Bundle.open(plan if plan.exists() else plan.name)  # a name is a path relative to something until here
+    bundle = load_bundle(plan if plan.exists() else plan.name)  # a name is a path relative to something until here
     if bundle.manifest.backend != "openvino":
         got, hint = (
             f"one for {bundle.manifest.backend}",

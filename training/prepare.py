@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from pvlr_sdk.bundle.labels import LABEL_NAMES, is_label
+from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ImageNotFoundError
 from pvlr_sdk.evaluation.label_formats import INVALID, Annotations, few, read_annotations, wrong
 from pvlr_sdk.files import read_file, write_files

@@ -10,8 +10,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 from torch import Tensor
 
-from pvlr_sdk.bundle.catalogue import is_model
 from pvlr_sdk.errors import CheckpointError, PlanNotFoundError
+from pvlr_sdk.models.catalogue import is_model
 
 from .checkpoint import read_checkpoint
 from .config import Config

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from pvlr_sdk.errors import PvlrError
 from pvlr_sdk.evaluation.metrics import doubts
-from pvlr_sdk.evaluation.thresholds import choose_thresholds, precise_thresholds
+from pvlr_sdk.labels.thresholds import choose_thresholds, precise_thresholds
 
 from . import evaluate
 from .checkpoint import save_model

@@ -22,10 +22,10 @@ import numpy as np
 import typer
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.cli.sizes import parse_sizes, run_folder
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
+from pvlr_sdk.models.find import load_bundle
 
 from ..common import SAMPLES, Json, Table, conditions, interleaved, run, save
 from .data import (
@@ -131,7 +131,7 @@ def exported(run: Path, sizes: Sequence[tuple[int, int]], folder: Path) -> Itera
 
 def quantised(plan: str, data: Path, folder: Path) -> Path:
     """The int8 plan of a plan, with ranges from 200 photos of VOC's train split. Raises what :func:`build` raises."""
-    source = Bundle.open(plan)
+    source = load_bundle(plan)
     images, table = read_split(data, "voc", "train", source.labels.names)
     path = folder / f"int8-{source.manifest.files['plan'].sha256[:16]}.plan"
     photos = CalibrationImages.listed(images, table).evenly(400)

@@ -22,7 +22,7 @@ from pvlr_sdk.batch import Job, Summary
 from pvlr_sdk.batch.job import Engine, here
 from pvlr_sdk.batch.on_ray import on_ray
 from pvlr_sdk.batch.shards import Input
-from pvlr_sdk.bundle.bundle import default_plan
+from pvlr_sdk.models.find import default_plan
 
 from ..common import Json, Plan, Threads, conditions, find_images, run, save
 

@@ -25,10 +25,11 @@ import typer
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends import Slot, open_backend, runtimes
-from pvlr_sdk.bundle.bundle import Bundle, default_plan
+from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.errors import FrameError
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.models.find import default_plan, load_bundle
 
 from ..common import Json, Plan, Threads, conditions, find_images, make_images, resident_bytes, run, save
 from . import tables
@@ -50,7 +51,7 @@ def main(
     """Tag a folder in several ways."""
     plan = plan or default_plan()
     cv2.setNumThreads(threads)
-    alone = inference_alone(Bundle.open(plan), threads, seconds)
+    alone = inference_alone(load_bundle(plan), threads, seconds)
     best = max(alone, key=lambda setting: alone[setting])
     memory: dict[str, list[float]] = {}
     rates: dict[str, dict[str, float]] = {}
@@ -88,7 +89,7 @@ def rate_each(
     plan: Path, files: list[Path], threads: int, seconds: float, best: str, memory: list[float]
 ) -> dict[str, float]:
     """Images per second of each way to tag these files; inference alone is measured again after each of them."""
-    bundle, tagger = Bundle.open(plan), Tagger(plan, num_threads=threads)
+    bundle, tagger = load_bundle(plan), Tagger(plan, num_threads=threads)
     fast = Tagger(plan, num_threads=threads, optimize="throughput")
     program = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "tag", str(files[0].parent)]
     command = [*program, "--plan", str(plan), "--threads", str(threads), "--json"]
@@ -154,7 +155,7 @@ def engine_alone(plan: Path, threads: int, seconds: float) -> float:
 
     One frame per inference, or as many as the engine takes together, whichever is faster.
     """
-    backend = open_backend(Bundle.open(plan), num_threads=threads, optimize="throughput")
+    backend = open_backend(load_bundle(plan), num_threads=threads, optimize="throughput")
 
     def work(slots: Sequence[Slot]) -> int:
         done, end = 0, time.perf_counter() + seconds
@@ -175,7 +176,7 @@ def engine_alone(plan: Path, threads: int, seconds: float) -> float:
 
 def beside_inference(plan: Path, files: list[Path]) -> dict[str, float]:
     """Median ms per image outside the inference, on one thread with no other load."""
-    preprocess = Preprocessor(Bundle.open(plan).manifest.input)
+    preprocess = Preprocessor(load_bundle(plan).manifest.input)
     out = preprocess(load_frame(files[0]).pixels, "bgr")
     times = []
     for file in files:

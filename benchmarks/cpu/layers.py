@@ -16,8 +16,8 @@ import typer
 
 from pvlr_sdk.backends import runtimes
 from pvlr_sdk.backends.openvino import supports_bf16
-from pvlr_sdk.bundle.bundle import Bundle, default_plan
 from pvlr_sdk.compile.onnx.quantize import quantize
+from pvlr_sdk.models.find import default_plan, load_bundle
 
 from ..common import Case, Int8, Json, Plan, Table, Threads, conditions, interleaved, run, save, summarise
 from . import tables
@@ -36,10 +36,10 @@ def main(
     out: Json = None,
 ) -> None:
     """Measure the time of each kind of layer, and the speedup of int8."""
-    bundle = Bundle.open(plan or default_plan())
+    bundle = load_bundle(plan or default_plan())
     networks = {"fp32": bundle.payload, "bf16": bundle.payload}
     if int8:
-        networks["int8"] = Bundle.open(int8).payload
+        networks["int8"] = load_bundle(int8).payload
     if not supports_bf16(openvino.Core()):
         del networks["bf16"]
     layers = {name: kinds(payload, name, threads, runs) for name, payload in networks.items()}

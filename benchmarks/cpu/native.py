@@ -21,7 +21,7 @@ import numpy as np
 import typer
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.bundle.bundle import default_plan
+from pvlr_sdk.models.find import default_plan
 
 from ..common import ROOT, SAMPLES, Json, Plan, Table, Threads, conditions, run, save, summarise
 

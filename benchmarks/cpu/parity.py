@@ -24,7 +24,7 @@ from onnx import load as load_onnx
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends import runtimes
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.errors import BackendError
 from pvlr_sdk.evaluation.labels_csv import read_labels

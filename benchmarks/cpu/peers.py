@@ -20,9 +20,9 @@ import typer
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends import open_backend
-from pvlr_sdk.bundle.bundle import Bundle, default_plan
 from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.models.find import default_plan, load_bundle
 
 from ..common import DOCS, Case, Int8, Json, Plan, Threads, conditions, find_images, interleaved, run, save, summarise
 from . import tables
@@ -45,7 +45,7 @@ def main(
     plan = plan or default_plan()
     with Tagger(plan) as tagger:
         precision = tagger.info["precision"]
-    setting = Setting(Bundle.open(plan), checkpoint, int8, threads, precision)
+    setting = Setting(load_bundle(plan), checkpoint, int8, threads, precision)
     peers = open_peers(setting)
     frame = noise_frame()
     cases: dict[str, Case] = {name: (lambda peer=peer: peer(frame)) for name, peer in peers.items()}
@@ -84,7 +84,7 @@ def open_peers(setting: Setting) -> dict[str, Run]:
     if importlib.util.find_spec("onnxruntime"):
         peers["ONNX Runtime, fp32"] = onnx_runtime(setting, setting.bundle.payload)
         if setting.int8:
-            peers["ONNX Runtime, int8"] = onnx_runtime(setting, Bundle.open(setting.int8).payload)
+            peers["ONNX Runtime, int8"] = onnx_runtime(setting, load_bundle(setting.int8).payload)
     if setting.checkpoint:
         peers["PyTorch eager, fp32"] = torch_model(setting, compiled=False)
         peers["torch.compile, fp32"] = torch_model(setting, compiled=True)

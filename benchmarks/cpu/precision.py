@@ -15,11 +15,11 @@ from typing import Annotated
 
 import typer
 
-from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.export import check
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_sdk.models.find import load_bundle
 
 from ..common import Json, Table, conditions, run, save
 
@@ -37,7 +37,7 @@ def main(
     out: Json = None,
 ) -> None:
     """Convert a network and compare each precision with fp32."""
-    bundle = Bundle.open(plan)
+    bundle = load_bundle(plan)
     names = bundle.labels.names
     photos = CalibrationImages.listed(images, read_labels(labels, split, names), "--images").evenly(count)
     ranged = CalibrationImages.listed(images, read_labels(labels, ranges, names), "--images").evenly(calibration).frames

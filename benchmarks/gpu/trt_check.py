@@ -21,7 +21,6 @@ from pvlr_sdk.backends import open_backend
 from pvlr_sdk.backends.tensorrt import library
 from pvlr_sdk.backends.tensorrt.cuda import Cuda
 from pvlr_sdk.backends.tensorrt.driver import open_cuda
-from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.tensorrt.options import Batch, BuildOptions
@@ -29,6 +28,7 @@ from pvlr_sdk.diagnostics.bench import sampling
 from pvlr_sdk.diagnostics.bench.machine import EnergyMeter
 from pvlr_sdk.diagnostics.probes import board, gpu
 from pvlr_sdk.frames.bgr import load_bgr
+from pvlr_sdk.models.find import load_bundle
 
 from ..common import ROOT, SAMPLES, Table, make_images, run, save
 
@@ -103,7 +103,7 @@ def measure(
     frame = load_bgr(SAMPLES[0])
     with cuda.current():
         free = cuda.free_memory()
-    backend = open_backend(Bundle.open(plan))
+    backend = open_backend(load_bundle(plan))
     backend.release(backend.acquire())  # allocates the buffers of a frame
     used = free - backend.free_memory()
     with Tagger(plan) as tagger:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..bundle.labels import LabelBank
+    from ..bundle.label_bank import LabelBank
     from ..frames.device import DeviceFrame
     from ..frames.frames import Frame
     from ..frames.preprocess import Preprocessor

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .. import errors
-from ..bundle.bundle import default_plan, labels_path, manifest_path
-from ..bundle.catalogue import find_plan
+from ..bundle.bundle import labels_path, manifest_path
+from ..models.find import find_plan
 from . import results
 from .dataset import Dataset
 from .shards import Input, Shard, read
@@ -122,7 +122,7 @@ class Job:
     machine: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        plan = default_plan() if self.plan is None else find_plan(Path(self.plan))
+        plan = find_plan(self.plan)
         object.__setattr__(self, "plan", os.path.abspath(plan))  # a worker has another working directory
         object.__setattr__(self, "out", self.out if "://" in self.out else os.path.abspath(self.out))
         source = self.input.source if "://" in self.input.source else os.path.abspath(self.input.source)

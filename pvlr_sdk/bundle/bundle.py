@@ -1,4 +1,4 @@
-"""A plan with its manifest and label bank: reading, verifying and writing all three."""
+"""A plan with its manifest and label bank: reading and writing all three."""
 
 from __future__ import annotations
 
@@ -7,27 +7,47 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
 from ..files import read_file, write_files
-from .catalogue import find_plan
 from .checksum import with_checksum
-from .labels import LabelBank
+from .label_bank import LabelBank
 from .manifest import MAX_BYTES, FileSpec, LabelSpec, Manifest, parse_manifest
-from .trust import Signature, SignedContents, TrustLike, Verified, resolve, signature_path, verify
 
-_DEFAULT_MODEL = "pvlr-lite2-coco80"
 _COPY_AGAIN = "Copy the bundle again, or build it again with pvlr build."
+
+
+class Contents(NamedTuple):
+    """The contents of a file and their SHA-256."""
+
+    data: bytes
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A verified signature: the name of its key, and the name, version and last day of the bundle that it states."""
+
+    key: str
+    name: str
+    version: int
+    expires: date | None
+
+    def to_dict(self) -> dict[str, str | int | None]:
+        """Key, version and last day, for JSON."""
+        return {"key": self.key, "version": self.version, "expires": self.expires.isoformat() if self.expires else None}
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle in memory. ``payload`` holds the bytes whose hash was checked."""
+    """A bundle in memory. ``payload`` holds the bytes whose hash was checked."""
 
     path: Path
     manifest: Manifest
@@ -41,80 +61,52 @@ class Bundle:
         """Whether a trusted key signed exactly these bytes. Without trusted keys, no bundle is."""
         return self.signature is not None
 
-    def accept(self) -> None:
-        """Record the version of a signed bundle that works: from now on, older ones of its name are refused.
 
-        Raises:
-            OptionError, OutputError: the state file cannot be read or written.
-        """
-        if self.signature is not None:
-            self.signature.accept()
+def read_bundle(
+    plan: Path,
+    verified: Mapping[str, Contents] = MappingProxyType({}),
+    signature: Signature | None = None,
+) -> Bundle:
+    """Read a plan, its manifest and its label bank, each file once; :func:`pvlr_sdk.trust.open_bundle` verifies them.
 
-    @classmethod
-    def open(cls, plan_path: str | os.PathLike[str], *, verify: bool = True, trust: TrustLike = None) -> Bundle:
-        """Read a plan, its manifest and its label bank, each file once.
-
-        With trusted keys, the signature and the bytes of all files are verified before anything is parsed.
-
-        Args:
-            plan_path: the plan, its folder or the name of a model; ``<stem>.json`` and ``<stem>.labels.safetensors``
-                lie beside it.
-            verify: compare each file's SHA-256 with the manifest. Sizes are always compared.
-            trust: the keys that may sign the bundle: a folder of PEM files, one such file or a :class:`Trust`; None:
-                those of ``PVLR_TRUST``, if it is set; False: none, whatever is set.
-
-        Raises:
-            SignatureError: the bundle is not signed as ``trust`` demands; each reason has its own class.
-            PlanNotFoundError, ManifestNotFoundError: a file is missing.
-            ManifestError, ManifestVersionError: the manifest is invalid or newer than this version.
-            FileSizeError, FileHashError: a file is not the one that the manifest describes.
-            LabelBankError: the label bank is missing, or does not match the manifest.
-        """
-        plan = find_plan(plan_path)
-        signed = _verified(plan, trust)
-        files = signed.files if signed else {}
-        manifest = _manifest(plan, files)
-        if signed:
-            # Other tools sign a folder's name, and without a version: no way around the version of this bundle.
-            signed.signature.check_version(manifest.name, plan)
-        payload = _read_checked(plan, manifest.files["plan"], verify, errors.PlanNotFoundError, files)
-        bank_path = labels_path(plan)
-        bank_data = _read_checked(bank_path, manifest.files["labels"], verify, errors.LabelBankError, files)
-        bank = LabelBank.from_bytes(bank_data, source=str(bank_path))
-        names = [label.name for label in manifest.labels]
-        if bank.names != names:
-            raise errors.LabelBankError(
-                str(bank_path),
-                expected=f"the manifest's {len(names)} labels",
-                got=f"{len(bank)} labels" if len(bank) != len(names) else "other names or another order",
-                hint=_COPY_AGAIN,
-            )
-        return cls(plan, manifest, payload, bank, signed.signature if signed else None)
-
-
-def read_manifest(plan_path: str | os.PathLike[str]) -> Manifest:
-    """Read and validate the manifest beside a plan; the plan itself is opened only to verify a signature.
+    Args:
+        plan: the plan; ``<stem>.json`` and ``<stem>.labels.safetensors`` are in the same folder.
+        verified: files by name, whose signature was verified: these are neither read nor hashed again.
+        signature: the signature of these files.
 
     Raises:
-        SignatureError: the bundle is not signed as ``PVLR_TRUST`` demands.
+        PlanNotFoundError, ManifestNotFoundError: a file is missing.
+        ManifestError, ManifestVersionError: the manifest is invalid or newer than this version.
+        FileSizeError, FileHashError: a file is not the one that the manifest describes.
+        LabelBankError: the label bank is missing, or does not match the manifest.
+    """
+    manifest = read_manifest(plan, verified)
+    payload = _read_checked(plan, manifest.files["plan"], errors.PlanNotFoundError, verified)
+    bank_path = labels_path(plan)
+    bank_data = _read_checked(bank_path, manifest.files["labels"], errors.LabelBankError, verified)
+    bank = LabelBank.from_bytes(bank_data, source=str(bank_path))
+    names = [label.name for label in manifest.labels]
+    if bank.names != names:
+        raise errors.LabelBankError(
+            str(bank_path),
+            expected=f"the manifest's {len(names)} labels",
+            got=f"{len(bank)} labels" if len(bank) != len(names) else "other names or another order",
+            hint=_COPY_AGAIN,
+        )
+    return Bundle(plan, manifest, payload, bank, signature)
+
+
+def read_manifest(
+    plan_path: str | os.PathLike[str], verified: Mapping[str, Contents] = MappingProxyType({})
+) -> Manifest:
+    """Read and validate the manifest of a plan; :func:`pvlr_sdk.trust.read_manifest` verifies its signature.
+
+    Raises:
         ManifestNotFoundError, ManifestError, ManifestVersionError: it is missing, invalid or too new.
     """
-    signed = _verified(Path(plan_path), None)
-    return _manifest(plan_path, signed.files if signed else {})
-
-
-def _verified(plan: Path, trust: TrustLike) -> Verified | None:
-    """The files of a bundle if they must be signed."""
-    required = resolve(trust)
-    if required is None:
-        return None
-    return verify(signature_path(plan), [manifest_path(plan), plan, labels_path(plan)], required)
-
-
-def _manifest(plan_path: str | os.PathLike[str], signed: Mapping[str, SignedContents]) -> Manifest:
     path = manifest_path(plan_path)
-    if path.name in signed:
-        return parse_manifest(signed[path.name].data, path)
+    if path.name in verified:
+        return parse_manifest(verified[path.name].data, path)
     try:
         text = read_file(path, MAX_BYTES)
     except OSError as error:
@@ -159,7 +151,7 @@ def write_thresholds(
     builds start from them.
 
     Args:
-        bundle: as read by :meth:`Bundle.open`.
+        bundle: as read by :func:`read_bundle`.
         thresholds: float32 (C,), between 0 and 1.
         precise: float32 (C,), those of the operating point ``precise``; None: ``thresholds`` serve for both.
 
@@ -221,36 +213,16 @@ def labels_path(plan_path: str | os.PathLike[str]) -> Path:
     return Path(plan_path).with_suffix(".labels.safetensors")
 
 
-def default_plan() -> Path:
-    """The path of the plan bundled with the package.
-
-    Raises:
-        PlanNotFoundError: this installation has none.
-    """
-    from importlib.resources import files
-
-    path = Path(str(files("pvlr_sdk") / "models" / _DEFAULT_MODEL / "engine.plan"))
-    if not path.is_file():
-        raise errors.PlanNotFoundError(
-            "plan",
-            expected=f"the bundled model {_DEFAULT_MODEL}",
-            got="an installation without it",
-            hint='Give the path of a plan, Tagger("engine.plan"), or install pvlr_sdk from its wheel.',
-        )
-    return path
-
-
 def _read_checked(
     path: Path,
     spec: FileSpec,
-    verify: bool,
     missing: type[errors.BundleError],
-    signed: Mapping[str, SignedContents],
+    verified: Mapping[str, Contents],
 ) -> bytes:
     """A file that is the one in the manifest; if its signature was verified, neither read nor hashed again."""
     try:
-        if path.name in signed:
-            data, digest = signed[path.name]
+        if path.name in verified:
+            data, digest = verified[path.name]
             size = len(data)
         else:
             digest, size = "", os.stat(path).st_size
@@ -267,7 +239,7 @@ def _read_checked(
             got=f"{size} bytes",
             hint=f"It was truncated or replaced. {_COPY_AGAIN}",
         )
-    if verify and (digest := digest or hashlib.sha256(data).hexdigest()) != spec.sha256:
+    if (digest := digest or hashlib.sha256(data).hexdigest()) != spec.sha256:
         raise errors.FileHashError(
             str(path),
             expected=f"SHA-256 {spec.sha256[:16]}...",

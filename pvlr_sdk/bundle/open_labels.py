@@ -11,7 +11,7 @@ from .. import errors
 from .schema import LABEL_BIASES, LABEL_GAINS, LABEL_MASK, LABEL_WEIGHTS, LABELS
 
 if TYPE_CHECKING:
-    from .labels import LabelBank
+    from .label_bank import LabelBank
     from .manifest import OpenSpec
 
 

@@ -56,12 +56,12 @@ def make(
     pvlr bank make -w "forklift, hard hat" -o bank.safetensors \\
       --knowledge model-open.knowledge.safetensors --add-to engine.labels.safetensors
     """
-    from ..bundle.labels import TEMPLATES, LabelBank
-    from ..words.knowledge import Knowledge
+    from ..labels import Knowledge, LabelBank, bank_from_words
+    from ..labels.words import TEMPLATES
 
     given = [word for word in words.split(",") if word.strip()]
     described = None if descriptions is None else _read(descriptions)
-    make_bank = LabelBank.from_words if knowledge is None else Knowledge.load(knowledge).bank
+    make_bank = bank_from_words if knowledge is None else Knowledge.load(knowledge).bank
     made = make_bank(given, templates=template or TEMPLATES, descriptions=described)
     (made if add_to is None else LabelBank.load(add_to).join(made)).save(out)
     print(out)

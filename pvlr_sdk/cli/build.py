@@ -117,9 +117,9 @@ def build(
     pvlr build runs/my-photos --size 224
     pvlr build runs/my-photos --size 192,224 --images photos/ --labels labels.csv
     """
-    from ..bundle.catalogue import find_plan
     from ..compile.build import build as build_plan
     from ..compile.tensorrt.options import Batch, BuildOptions
+    from ..models.find import find_plan
     from .phases import Phases
     from .sizes import build_sizes, compare_sizes, parse_sizes
 
@@ -166,7 +166,7 @@ def images_for(folder: Path | None, labels: Path | None, split: str | None, bank
             expected, hint = "--calibration-images as well", "Give the folder of the images that it describes."
             raise errors.OptionError("--labels", expected=expected, got="--labels alone", hint=hint)
         return None
-    from ..bundle.labels import LabelBank
+    from ..bundle.label_bank import LabelBank
     from ..compile.calibration import CalibrationImages
     from ..evaluation.labels_csv import read_labels
 

@@ -16,6 +16,6 @@ def words(*choices: str) -> Callable[[str], list[str]]:
 
 def models(incomplete: str) -> list[str]:
     """The names in the catalogue, which stand for plans."""
-    from ..bundle.catalogue import catalogue
+    from ..models.catalogue import catalogue
 
     return words(*(model.name for model in catalogue().models))(incomplete)

@@ -87,9 +87,9 @@ def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = 
 
 
 def _open(plan: Path | None, trust: Literal[False] | None = None) -> Bundle:
-    from ..bundle.bundle import Bundle, default_plan
+    from ..models.find import load_bundle
 
-    return Bundle.open(plan or default_plan(), trust=trust)
+    return load_bundle(plan, trust=trust)
 
 
 def _agreement(measured: dict[str, Any]) -> str:

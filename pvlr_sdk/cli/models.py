@@ -12,7 +12,7 @@ from . import completion, options
 from .groups import Command, Group
 
 if TYPE_CHECKING:
-    from ..bundle.catalogue import Model
+    from ..models.catalogue import Model
 
 app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode="rich")
 
@@ -33,7 +33,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from ..bundle.catalogue import catalogue, locate
+    from ..models.catalogue import catalogue, locate
     from .screen import note, print_json
 
     found = [(model, *(locate(model) or ("absent", None))) for model in catalogue().models]
@@ -66,8 +66,8 @@ def fetch(
     [bold]Example[/bold]
     pvlr models fetch pvlr-lite0-coco80
     """
-    from ..bundle.catalogue import catalogue
-    from ..bundle.catalogue import fetch as download
+    from ..models.catalogue import catalogue
+    from ..models.fetch import fetch as download
 
     sizes = {model.name: model.bytes for model in catalogue().models}
     for name in names:

@@ -99,7 +99,7 @@ def serve(
         return
     _check_dependencies()
     return_freed_memory()
-    from ..bundle.catalogue import find_plan
+    from ..models.find import find_plan
     from ..tagger import Tagger
     from ..watch import Site
     from ..watch.config import ServeConfig

@@ -42,7 +42,8 @@ def sign(
     pvlr sign engine.plan --key key.pem
     pvlr sign engine.plan --key key.pem --bundle-version 7 --expires 2027-12-31
     """
-    from ..bundle.sign import sign as write_signature
+    from ..models.find import find_plan
+    from ..trust.sign import sign as write_signature
 
     def passphrase() -> str:
         try:
@@ -56,7 +57,7 @@ def sign(
     if last and last < today:
         hint = "Devices would refuse the signature at once."
         raise errors.OptionError("--expires", expected=f"{today} (UTC) or later", got=str(last), hint=hint)
-    print(write_signature(plan, key, version=bundle_version, expires=last, passphrase=passphrase))
+    print(write_signature(find_plan(plan), key, version=bundle_version, expires=last, passphrase=passphrase))
 
 
 def verify_signature(
@@ -86,16 +87,17 @@ def verify_signature(
     PVLR_TRUST=keys/ pvlr tag photo.jpg --plan engine.plan
     pvlr verify-signature old/engine.plan --trust keys/ --allow-rollback
     """
-    from ..bundle.bundle import Bundle
-    from ..bundle.trust import Trust
+    from ..models.find import load_bundle
+    from ..trust import Trust, accept
     from .screen import print_facts, print_json
 
     if trust is None:
         hint = "Give the folder of the public keys with --trust, or set PVLR_TRUST."
         raise errors.OptionError("--trust", expected="the keys that may sign", got="none", hint=hint)
-    bundle = Bundle.open(plan, trust=Trust(trust, state, allow_rollback))
+    required = Trust(trust, state, allow_rollback)
+    bundle = load_bundle(plan, trust=required)
     if allow_rollback:
-        bundle.accept()
+        accept(bundle, required)
     signature = bundle.signature
     assert signature is not None
     if as_json:

@@ -96,7 +96,7 @@ def tag(
     pvlr tag clip.mp4 --fps 2 --draw annotated/
     pvlr tag holiday/ --draw annotated/ --heatmap cat
     """
-    from ..bundle.labels import LabelBank, find_label
+    from ..bundle.label_bank import LabelBank, find_label
     from ..frames import find as sources
     from ..tagger import Tagger
     from .album import Album

@@ -11,8 +11,8 @@ from .. import errors
 from . import options
 
 if TYPE_CHECKING:
-    from ..bundle.labels import LabelBank
-    from ..evaluation.teaching import Photos, Teaching
+    from ..bundle.label_bank import LabelBank
+    from ..labels import Photos, Teaching
 
 
 def teach(
@@ -86,8 +86,8 @@ def teach(
     pvlr teach engine.plan --bank bank.safetensors -o bank.safetensors \\
       --forget "my mug"
     """
-    from ..bundle.labels import LabelBank
-    from ..words.knowledge import Knowledge
+    from ..bundle.label_bank import LabelBank
+    from ..labels.knowledge import Knowledge
 
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
         hint = f"To change it, add --bank {out}; to start again, remove it."
@@ -106,7 +106,7 @@ def teach(
 
 
 def _forget(bank: LabelBank, labels: list[str], out: Path) -> None:
-    from ..evaluation.teaching import forget
+    from ..labels import forget
 
     forget(bank, labels).save(out)
     print(out)
@@ -122,12 +122,12 @@ def _photos(
     rename: list[str] | None,
 ) -> Photos:
     """The photos to learn from. Raises OptionError unless the options name either folders or a file of labels."""
-    from ..evaluation.labels_csv import parse_renames
-    from ..evaluation.teaching import Photos
+    from ..evaluation.labels_csv import parse_renames, read_photos
+    from ..labels import Photos
 
     folders, table = (positives, negatives), (labels, images)
     if labels and images and not any(folders):
-        return Photos.from_table(labels, images, label or None, split, parse_renames(rename or []))
+        return read_photos(labels, images, label or None, split, parse_renames(rename or []))
     if positives and negatives and label and len(label) == 1 and not any((*table, split, rename)):
         return Photos.from_folders(label[0], positives, negatives)
     given = {
@@ -148,9 +148,9 @@ def _photos(
 def _teach(
     plan: Path, out: Path, photos: Photos, bank: LabelBank | None, report: Path, as_json: bool, **arguments: Any
 ) -> None:
-    from ..evaluation.teaching import teach
-    from ..evaluation.teaching.page import page
     from ..files import write_files
+    from ..labels import teach
+    from ..labels.page import page
     from .screen import Screen, print_json, report_failed
 
     with Screen(len(photos.files), "Reading") as screen:

@@ -79,7 +79,7 @@ def watch(
         typer.echo(systemd_unit("watch"), nl=False)
         return
     return_freed_memory()
-    from ..bundle.catalogue import find_plan
+    from ..models.find import find_plan
     from ..watch import Site
 
     if as_json:

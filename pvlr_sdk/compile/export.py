@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import errors
 from ..backends import Backend, runtimes
 from ..bundle.bundle import labels_path
-from ..bundle.labels import LabelBank
+from ..bundle.label_bank import LabelBank
 from ..bundle.schema import IMAGE, LOGITS, SIMILARITY
 from ..cores import available_cores
 from ..files import write_files

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .. import errors, files
 from ..backends.openvino import Network, read_network
 from ..bundle.bundle import labels_path
-from ..bundle.labels import LabelBank
+from ..bundle.label_bank import LabelBank
 from ..bundle.manifest import ModelSpec, parse_spec
 from ..bundle.network import MAX_BYTES, check_network
 from ..bundle.open_labels import check_fits

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import errors
 from ..backends.openvino import Network, OpenVinoBackend
 from ..bundle.bundle import labels_path
-from ..bundle.labels import LabelBank
+from ..bundle.label_bank import LabelBank
 from ..frames.preprocess import Preprocessor
 from .exported import network_of, read_file
 from .gate import Agreement, compare, logits_of_all

@@ -163,11 +163,10 @@ def _packages() -> dict[str, str | None]:
 
 
 def _plan(plan: str | Path | None) -> dict[str, Any]:
-    from ..bundle.bundle import default_plan
-    from ..bundle.catalogue import find_plan
+    from ..models.find import find_plan
 
     try:
-        path = find_plan(plan) if plan is not None else default_plan()
+        path = find_plan(plan)
         from ..tagger import Tagger
 
         with Tagger(path) as tagger:
@@ -184,7 +183,7 @@ def _mismatches(plan: Path) -> list[str]:
     nothing prevents it, or if the plan is for the CPU."""
     from ..backends.tensorrt import plugins
     from ..backends.tensorrt.compatibility import build_command, mismatches
-    from ..bundle.bundle import read_manifest
+    from ..trust import read_manifest
 
     manifest = read_manifest(plan)
     if manifest.tensorrt is None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..labels import Photos
 from .label_formats import INVALID, Annotations, few, no_duplicates, read_annotations, read_text, wrong
 
 
@@ -178,3 +180,36 @@ def _rows_of_split(path: Path, read: Annotations, split: str | None) -> list[int
         got = f"none (the splits are {few(splits)})" if splits else "none"
         raise wrong(path, "rows" + (f" of the split {split!r}" if split else ""), got, "Check the name of the split.")
     return rows
+
+
+def read_photos(
+    labels: str | Path,
+    images: str | Path,
+    names: Sequence[str] | None = None,
+    split: str | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> Photos:
+    """Photos of several labels for :func:`pvlr_sdk.labels.teach`; the labels may share photos.
+
+    Args:
+        labels: a file of labels, in any format of :func:`read_labels`.
+        images: the folder that its file names are relative to.
+        names: the labels to teach; None: all columns.
+        split, rename: as for ``read_labels``.
+
+    Raises:
+        ImageNotFoundError: ``images`` is not a folder.
+        LabelsFileError: the file is invalid.
+        OptionError: it has no column for one of ``names``.
+    """
+    if not os.path.isdir(images):
+        expected, hint = "the folder of the images", "Check --images."
+        raise errors.ImageNotFoundError(str(images), expected=expected, got="no such folder", hint=hint)
+    columns = [(rename or {}).get(column, column) for column in read_columns(labels)]
+    chosen = columns if names is None else list(names)
+    if unknown := next((name for name in chosen if name not in columns), None):
+        close = difflib.get_close_matches(unknown, columns, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Its columns are {', '.join(columns[:8])}."
+        raise errors.OptionError("label", expected=f"a column of {labels}", got=repr(unknown), hint=hint)
+    table = read_labels(labels, split, chosen, rename)
+    return Photos(chosen, [Path(images, file) for file in table.files], table.targets)

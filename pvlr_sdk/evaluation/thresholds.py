@@ -1,4 +1,4 @@
-"""Thresholds chosen on labelled images, by training and by ``pvlr thresholds``, which writes them to a plan."""
+"""Thresholds of a plan, chosen on labelled images: ``pvlr thresholds``."""
 
 from __future__ import annotations
 
@@ -6,121 +6,15 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import errors
+from ..labels.thresholds import Objective, choose_thresholds, precise_thresholds
 from .evaluate import tag_images
 from .labels_csv import LabelTable
-from .metrics import cumulative_counts, f1_scores
-
-Floats = NDArray[np.float64]
-
-_SHRINK = 20  # number of positives at which a label's own threshold weighs as much as the common one
-
-_FEW = 10  # number of positives below which one wrong tag is too many for a precision of 0.9
-
-_F1_RANGE = (0.05, 0.95)
-_RANGE = (1e-6, 1 - 1e-6)
-
-
-@dataclass(frozen=True)
-class Objective:
-    """The objective of a threshold: ``f1``, or ``value`` as the minimum ``precision`` or ``recall``."""
-
-    kind: Literal["f1", "precision", "recall"] = "f1"
-    value: float = 0.0
-
-    @classmethod
-    def parse(cls, text: str) -> Objective:
-        """Parse ``f1``, ``precision=0.9`` or ``recall=0.9``; raises OptionError for anything else."""
-        kind, separator, number = text.partition("=")
-        if text == "f1":
-            return cls()
-        try:
-            value = float(number)
-        except ValueError:
-            value = 0.0
-        if kind not in ("precision", "recall") or not separator or not 0 < value <= 1:
-            raise errors.OptionError(
-                "--objective",
-                expected="f1, precision=P or recall=R with a number above 0 and up to 1",
-                got=repr(text),
-                hint="An example is precision=0.9.",
-            )
-        return cls(cast(Literal["precision", "recall"], kind), value)
-
-    def __str__(self) -> str:
-        return self.kind if self.kind == "f1" else f"{self.kind}={self.value:g}"
-
-
-PRECISE = Objective("precision", 0.9)
-"""The objective of the operating point ``precise``."""
-
-
-def choose_thresholds(
-    logits: Floats,
-    targets: NDArray[np.int8],
-    objective: Objective = Objective(),
-    fallback: Floats | None = None,
-) -> Floats:
-    """Thresholds (C,) on the score, for each label.
-
-    *f1*: the best F1. With few positives it is mostly chance, so the threshold is shrunk towards the common one (the
-    best overall F1): with n positives, its own weighs n / (n + 20), in logits. The range is 0.05 to 0.95.
-    *precision*: the lowest threshold with this precision; if none has it, the one with the highest precision.
-    *recall*: the highest threshold with this recall. Both hold exactly on these images, but not necessarily on others
-    where a label has few positives.
-
-    Args:
-        logits: (N, C).
-        targets: (N, C), 1 present, -1 absent, 0 unknown (ignored).
-        fallback: (C,) thresholds of labels without a positive image; None for the common threshold.
-
-    Raises:
-        OptionError: arrays that are not both (N, C), or a target other than 1, 0, -1.
-    """
-    logits, targets = np.asarray(logits, np.float64), np.asarray(targets)
-    positives = (targets == 1).sum(0)
-    common = _cut(logits.ravel(), targets.ravel(), objective) if positives.any() else 0.0
-    cuts = np.full(logits.shape[1], common)
-    for label in np.flatnonzero(positives):
-        own = _cut(logits[:, label], targets[:, label], objective)
-        weight = positives[label] / (positives[label] + _SHRINK) if objective.kind == "f1" else 1.0
-        cuts[label] = weight * own + (1 - weight) * common
-    chosen: Floats = np.clip(sigmoid(cuts), *(_F1_RANGE if objective.kind == "f1" else _RANGE))
-    return chosen if fallback is None else np.where(positives > 0, chosen, fallback)
-
-
-def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Floats) -> Floats:
-    """Thresholds (C,) of the operating point ``precise``, none below ``thresholds``.
-
-    The lowest threshold with a precision of at least 0.9 on these images; if none has it, just above the highest score
-    of an image without the label, so that no tag on these images is wrong. A label with fewer than 10 positives, which
-    are too few to measure that precision, gets at least the common threshold: the lowest with that precision over the
-    tags of all labels, if there is one.
-
-    Args:
-        logits, targets: as for :func:`choose_thresholds`.
-        thresholds: (C,), those of the operating point ``f1``.
-    """
-    logits, targets = np.asarray(logits, np.float64), np.asarray(targets)
-    common = _precise_cut(logits.ravel(), targets.ravel())
-    cuts = np.empty(logits.shape[1])
-    for label, columns in enumerate(zip(logits.T, targets.T, strict=True)):
-        own, (scores, target) = _precise_cut(*columns), columns
-        if own is None:
-            own = scores[target == -1].max(initial=-np.inf) + 0.1
-        few = (target == 1).sum() < _FEW
-        cuts[label] = max(own, common) if few and common is not None else own
-    return np.maximum(np.clip(sigmoid(cuts), *_RANGE), thresholds)
-
-
-def sigmoid(x: Floats) -> Floats:
-    """1 / (1 + exp(-x)) in float64, without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * x))
+from .metrics import f1_scores
 
 
 @dataclass(frozen=True)
@@ -197,10 +91,11 @@ def set_thresholds(
         LabelsFileError: no image has a positive label.
         OutputError: the files cannot be written; the old thresholds remain.
     """
-    from ..bundle.bundle import Bundle, shortest, write_thresholds
+    from ..bundle.bundle import shortest, write_thresholds
+    from ..models.find import load_bundle
     from ..tagger import Tagger
 
-    bundle = Bundle.open(plan)
+    bundle = load_bundle(plan)
     with Tagger(plan, optimize="throughput", **options) as tagger:
         results = tag_images(tagger, images, table, progress)
     scores, targets = results.scores[results.done], table.targets[results.done]
@@ -242,29 +137,6 @@ def set_thresholds(
         failed_images=results.failed,
         written=write,
     )
-
-
-def _cut(logits: Floats, targets: NDArray[np.int8], objective: Objective) -> float:
-    """The logit, midway between two neighbours, that meets the objective; there must be a positive."""
-    levels, hits, tagged = cumulative_counts(logits, targets)
-    precision, recall = hits / tagged, hits / hits[-1]
-    if objective.kind == "f1":
-        best = int((2 * hits / (tagged + hits[-1])).argmax())
-    elif objective.kind == "recall":
-        best = int((recall >= objective.value).argmax())
-    else:
-        # The last one is the lowest threshold, which has the highest recall.
-        best = int(np.flatnonzero(precision >= min(objective.value, precision.max()))[-1])
-    below = levels[best + 1] if best + 1 < len(levels) else levels[best] - 0.1
-    return float((levels[best] + below) / 2)
-
-
-def _precise_cut(logits: Floats, targets: NDArray[np.int8]) -> float | None:
-    """The lowest logit with the precision of :data:`PRECISE`; None: no logit has it."""
-    if not (targets == 1).any():
-        return None
-    _, hits, tagged = cumulative_counts(logits, targets)
-    return _cut(logits, targets, PRECISE) if (hits / tagged >= PRECISE.value).any() else None
 
 
 def _reached(label: LabelThreshold, objective: Objective) -> bool:

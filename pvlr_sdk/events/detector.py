@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import errors
-from ..bundle.labels import find_label
+from ..bundle.label_bank import find_label
 from .event import Event
 from .settings import EventSettings
 

@@ -6,7 +6,7 @@ import gc
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..backends import Backend, open_backend
-from ..bundle.bundle import Bundle, default_plan
-from ..bundle.labels import LabelBank
+from ..bundle.label_bank import LabelBank
+from ..frames.frames import FrameLike
 from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
+from ..models.find import load_bundle
 from ..result import LabelSpace, TagResult, thresholds_for
+from ..trust import accept
 from . import golden
 from .inference import Inference
 from .options import Options
-from .overlap import AwaitableFuture, Workers
+from .overlap import AwaitableFuture, Workers, overlapped
 
 _PATIENCE = 2.0  # seconds to wait for calls in progress before another plan takes the memory of this one
 
@@ -61,7 +63,7 @@ class LoadedPlan:
         Raises:
             IsolationError, BundleError, OptionError, UnknownLabelError, MissingPartError: as for ``Tagger``.
         """
-        bundle = Bundle.open(default_plan() if plan is None else plan, trust=options.trust or False)
+        bundle = load_bundle(plan, trust=options.trust or False)
         manifest, source = bundle.manifest, str(bundle.path)
         space = LabelSpace(
             tuple(label.name for label in manifest.labels),
@@ -78,7 +80,7 @@ class LoadedPlan:
         load = partial(open_backend, bundle, *engine, allow_unsigned=options.allow_unsigned)
         try:
             backend = golden.checked(load, manifest.golden, preprocess, source, decoders)
-            bundle.accept()
+            accept(bundle, options.trust or False)
         except BaseException:
             if decoders:
                 decoders.close()  # now, and not when nobody holds the exception any more
@@ -133,6 +135,22 @@ class LoadedPlan:
         )
         changed._workers, changed._process = self._workers, self._process
         return changed
+
+    def stream(
+        self,
+        backend: Backend,
+        frames: Iterable[FrameLike],
+        color: str,
+        thresholds: NDArray[np.float32],
+        top_k: int | None,
+    ) -> Iterator[TagResult | errors.FrameError]:
+        """The results of frames in order, several inferences at once; see ``Tagger.predict_stream``."""
+
+        def attempt(group: list[FrameLike]) -> list[TagResult | errors.FrameError]:
+            return self.inference.tag(backend, group, color, thresholds, top_k)
+
+        # One worker more than parallel inferences: while one waits for the disk, the others keep the engine busy.
+        return overlapped(attempt, frames, workers=backend.parallel + 1, together=backend.together)
 
     def submit(self, backend: Backend, call: Callable[[], TagResult]) -> AwaitableFuture[TagResult]:
         """Call it in a worker thread. Neither this nor ``close`` may run in two threads at once."""

@@ -20,10 +20,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ..bundle.catalogue import is_model
 from ..bundle.schema import OperatingPoint
 from ..errors import ConfigError
 from ..events import EventSettings
+from ..models.catalogue import is_model
 from ..sinks import SINKS
 from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Section, SinkSettings, Timeout
 from .yaml_file import read_yaml

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from ..bundle.bundle import Bundle
-from ..bundle.catalogue import find_plan
-from ..bundle.labels import LabelBank
+from ..bundle.label_bank import LabelBank
+from ..models.find import find_plan, load_bundle
 from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
@@ -89,7 +88,7 @@ class Deployment:
                 cannot be written. In each case the plan in use stays.
         """
         with self._exclusively():
-            bundle = Bundle.open(find_plan(source), trust=self._tagger.trust or False)  # before anything is copied
+            bundle = load_bundle(source, trust=self._tagger.trust or False)  # before anything is copied
             self._check_new(bundle.path)
             plan = self._place.install(bundle.path) if self._place else bundle.path
             text = self._place.text_of(plan) if self._place else None

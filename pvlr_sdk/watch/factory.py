@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..bundle.labels import LabelBank
+from ..bundle.label_bank import LabelBank
 from ..errors import OptionError
 from ..events import EventDetector, EventSettings
 from ..sources.opening import check_installed

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from .. import errors
-from ..bundle.bundle import Bundle
 from ..inference import golden
+from ..models.find import load_bundle
 from ..tagger import Tagger
+from ..trust import accept as accept_version
 from .site import Site
 from .trial import Trial, live_frames
 
@@ -105,7 +106,8 @@ def accept(tagger: Tagger, plan: Path) -> None:
     """Let a plan that is in use be loaded again, although the version of a newer one was recorded."""
     if tagger.trust:
         with suppress(errors.PvlrError):  # it is loaded; its files may be gone
-            Bundle.open(plan, trust=replace(tagger.trust, allow_rollback=True)).accept()
+            trust = replace(tagger.trust, allow_rollback=True)
+            accept_version(load_bundle(plan, trust=trust), trust)
 
 
 def _check_labels(tagger: Tagger, candidate: Tagger, plan: Path) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from ..bundle.bundle import default_plan, labels_path, manifest_path
-from ..bundle.trust import MAX_FILE_BYTES, signature_path
+from ..bundle.bundle import labels_path, manifest_path
 from ..files import read_file, write_files
+from ..models.find import default_plan
+from ..trust.verify import MAX_FILE_BYTES, signature_path
 from .config import load_config
 from .edit import set_keys
 from .yaml_file import read_yaml

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
-from ..bundle.labels import LabelBank
+from ..bundle.label_bank import LabelBank
 from ..errors import BundleError, PvlrError
 from ..events import Event
 from ..sources import parse_uri

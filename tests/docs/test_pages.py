@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import errors
-from pvlr_sdk.bundle.bundle import default_plan
+from pvlr_sdk.models.find import default_plan
 
 SOURCES = ["*.py", "*.h", "*.cpp", "*.cu", "*.cuh", "*.html", "*.js", "*.css"]
 ROOT = Path(__file__).parents[2]

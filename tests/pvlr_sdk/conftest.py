@@ -54,7 +54,7 @@ def _network(folder: Path, *, names: list[str], seed: int, spec: dict[str, Any] 
     from onnx import TensorProto, helper, numpy_helper
 
     from pvlr_sdk.bundle.bundle import labels_path
-    from pvlr_sdk.bundle.labels import LabelBank
+    from pvlr_sdk.bundle.label_bank import LabelBank
 
     random = np.random.default_rng(seed)
     count = len(names)
@@ -193,9 +193,10 @@ def own_plan(plan: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def two_points(own_plan: Path) -> Path:
     """The same plan with the thresholds of a second operating point: 0.7, 0.8, 0.9, 0.95, 0.6."""
-    from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
+    from pvlr_sdk.bundle.bundle import write_thresholds
+    from pvlr_sdk.models.find import load_bundle
 
-    bundle = Bundle.open(own_plan)
+    bundle = load_bundle(own_plan)
     write_thresholds(bundle, bundle.labels.thresholds, np.float32([0.7, 0.8, 0.9, 0.95, 0.6]))
     return own_plan
 

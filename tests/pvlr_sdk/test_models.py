@@ -13,11 +13,11 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends.openvino import open_core, supports_bf16
-from pvlr_sdk.bundle.bundle import Bundle, default_plan
-from pvlr_sdk.bundle.trust import Trust
 from pvlr_sdk.evaluation.evaluate import evaluate
 from pvlr_sdk.evaluation.labels_csv import LabelTable, read_labels, read_rename
-from pvlr_sdk.words.knowledge import Knowledge
+from pvlr_sdk.labels.knowledge import Knowledge
+from pvlr_sdk.models.find import default_plan, load_bundle
+from pvlr_sdk.trust import Trust
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "docs" / "images"
@@ -77,7 +77,7 @@ def test_models_are_small_enough_to_ship(plan: Path) -> None:
 def test_models_are_signed_with_the_key_beside_them(plan: Path) -> None:
     """If this fails, a bundle was changed: sign all again, see "Release" in CONTRIBUTING.md."""
     pytest.importorskip("cryptography")
-    bundle = Bundle.open(plan, trust=Trust(default_plan().parents[1] / "keys", state=""))
+    bundle = load_bundle(plan, trust=Trust(default_plan().parents[1] / "keys", state=""))
     assert bundle.signature is not None
     assert (bundle.signature.name, bundle.signature.expires) == (bundle.manifest.name, None)
     assert bundle.signature.version >= 1
@@ -87,13 +87,13 @@ def test_a_signature_costs_less_than_5_ms() -> None:
     """Of this process's CPU time, beyond the hashes of 12 MB that are computed anyway: each file is hashed once."""
     pytest.importorskip("cryptography")
     trust = Trust(default_plan().parents[1] / "keys", state="")
-    Bundle.open(default_plan(), trust=trust)  # imports cryptography
+    load_bundle(default_plan(), trust=trust)  # imports cryptography
     extra = []
     for _ in range(15):
         start = time.process_time()
-        Bundle.open(default_plan(), trust=False)
+        load_bundle(default_plan(), trust=False)
         middle = time.process_time()
-        Bundle.open(default_plan(), trust=trust)
+        load_bundle(default_plan(), trust=trust)
         extra.append(time.process_time() - 2 * middle + start)
     assert np.median(extra) < 0.005
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import Bundle, labels_path, manifest_path, write_thresholds
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.bundle import labels_path, manifest_path, write_thresholds
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.compile.build import build
+from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.serve.api.tuning import Tuning
 from pvlr_sdk.watch import SiteConfig
 from pvlr_sdk.watch.factory import event_settings, make_detectors, make_tagger
@@ -34,7 +35,7 @@ def test_a_build_carries_both_from_the_label_bank_of_the_network(
     manifest = build(network.onnx, tmp_path / "engine.plan")
     assert manifest.format == 2
     assert [label.precise_threshold for label in manifest.labels] == [0.7, 0.8, 0.9, 0.95, 0.6]
-    bundle = Bundle.open(tmp_path / "engine.plan")
+    bundle = load_bundle(tmp_path / "engine.plan")
     assert bundle.labels.to_bytes() == both.to_bytes() != bank.to_bytes()
     np.testing.assert_array_equal(bundle.labels.precise_thresholds, PRECISE)
 
@@ -99,7 +100,7 @@ def test_invalid_thresholds_in_a_label_bank(two_points: Path, precise: np.ndarra
         LabelBank(bank.names, bank.embeddings, bank.thresholds, bank.text, precise)
     before = manifest_path(two_points).read_bytes()
     with pytest.raises(errors.LabelBankError):
-        write_thresholds(Bundle.open(two_points), F1, precise)
+        write_thresholds(load_bundle(two_points), F1, precise)
     assert manifest_path(two_points).read_bytes() == before
 
 
@@ -123,7 +124,7 @@ def test_a_site_uses_the_precise_thresholds_unless_it_sets_its_own(two_points: P
 
 
 def test_the_page_shows_the_threshold_in_use_and_returns_to_it(two_points: Path) -> None:
-    write_thresholds(Bundle.open(two_points), F1, np.maximum(F1, np.float32(0.99997)))
+    write_thresholds(load_bundle(two_points), F1, np.maximum(F1, np.float32(0.99997)))
     with Tagger(two_points, operating_point="precise") as tagger:
         tuning = Tuning(tagger, None, None)
         shown = {one.label: one.plan_threshold for one in tuning.describe().labels}

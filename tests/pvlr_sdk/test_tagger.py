@@ -22,10 +22,10 @@ import pytest
 
 from pvlr_sdk import Tagger, TagResult, errors
 from pvlr_sdk.backends.openvino import open_core, supports_bf16
-from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.frames.reference import preprocess_reference
+from pvlr_sdk.models.find import load_bundle
 
 
 def random_frames(count: int) -> list[np.ndarray]:
@@ -104,7 +104,7 @@ class TestNumbers:
     def test_golden_frame_gives_the_manifests_logits(self, plan: Path) -> None:
         import base64
 
-        golden = Bundle.open(plan).manifest.golden
+        golden = load_bundle(plan).manifest.golden
         for precision, tolerance in golden.tolerance.items():
             try:
                 made = Tagger(plan, precision=precision)

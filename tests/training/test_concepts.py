@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pvlr_sdk import LabelBank, errors
 from pvlr_sdk.bundle.manifest import OpenSpec
 from pvlr_sdk.cli import app
-from pvlr_sdk.words.knowledge import Knowledge
+from pvlr_sdk.labels.knowledge import Knowledge
 from pvlr_training import concepts
 from pvlr_training.checkpoint import save_model
 from pvlr_training.concepts import Seen, evidence, knowledge_of, regress

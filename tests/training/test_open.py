@@ -15,8 +15,8 @@ from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.evaluation.teaching import Photos, teach
 from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.labels import Photos, bank_from_words, teach
 from pvlr_training.checkpoint import load_model, save_model
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR
@@ -133,9 +133,9 @@ def test_a_model_that_reads_nothing_but_prompts_takes_any_words(run: Any) -> Non
     frame = frames(64)[0]
     before = opened.predict(frame)
     np.testing.assert_allclose(before.logits, closed.predict(frame).logits, atol=0.01)  # the bank is rounded elsewhere
-    opened.set_labels(LabelBank.from_words(LABELS))
+    opened.set_labels(bank_from_words(LABELS))
     np.testing.assert_allclose(opened.predict(frame).logits, before.logits - trained.biases, atol=1e-3)
-    opened.set_labels(LabelBank.from_words(["forklift", "hard hat", "coffee cup"]))
+    opened.set_labels(bank_from_words(["forklift", "hard hat", "coffee cup"]))
     assert list(opened.predict(frame).scores_by_label) == ["forklift", "hard hat", "coffee cup"]
 
 
@@ -160,7 +160,7 @@ def test_a_taught_label_starts_from_its_words_where_the_model_reads_words(
     taught = teach(opened.info["plan"], photos, precision="fp32")
     assert taught.labels[0].words == words
     assert (taught.bank.gains[-1] != 0) == words
-    rows = LabelBank.from_words(["forklift"]).embeddings if words else np.zeros((1, 32), np.float16)
+    rows = bank_from_words(["forklift"]).embeddings if words else np.zeros((1, 32), np.float16)
     np.testing.assert_array_equal(taught.bank.embeddings[-1:], rows)
     plain = LabelBank([*LABELS, "forklift"], taught.bank.embeddings, taught.bank.thresholds, taught.bank.text)
     opened.set_labels(plain)

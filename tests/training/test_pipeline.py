@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
 from pvlr_sdk.errors import MissingPartError
 from pvlr_training import pipeline

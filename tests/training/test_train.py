@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.export import export_as

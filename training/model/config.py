@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from pvlr_sdk.bundle.labels import TEMPLATES
 from pvlr_sdk.kernels import DIMS
+from pvlr_sdk.labels.words import TEMPLATES
 
 from .heads import HEADS
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_sdk.words.encoder import MINILM, minilm_folder
+from pvlr_sdk.labels.encoder import MINILM, minilm_folder
 
 _MINILM_WIDTH = 384
 

@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.metrics import (
-    average_precision,
-    best_precisions,
-    cumulative_counts,
-    doubts,
-    f1_scores,
-    mean_average_precision_interval,
-    nan_mean,
-)
-from pvlr_sdk.evaluation.thresholds import sigmoid
+from pvlr_sdk.evaluation.metrics import best_precisions, doubts, f1_scores, mean_average_precision_interval, nan_mean
+from pvlr_sdk.labels.precision_recall import average_precision, cumulative_counts
+from pvlr_sdk.labels.thresholds import sigmoid
 
 Floats = NDArray[np.float64]
 

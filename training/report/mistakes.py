@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk.errors import FrameError
-from pvlr_sdk.evaluation.thresholds import sigmoid
 from pvlr_sdk.frames.frames import load_frame
+from pvlr_sdk.labels.thresholds import sigmoid
 
 Floats = NDArray[np.float64]
 

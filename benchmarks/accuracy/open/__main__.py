@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pvlr_sdk.words.bank import encode_prompts
+from pvlr_sdk.labels.words import encode_prompts
 from pvlr_training.concepts import class_vectors, knowledge_of
 
 from ...common import Json, conditions, run, save

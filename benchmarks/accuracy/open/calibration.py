@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from pvlr_sdk.evaluation.metrics import f1_scores
-from pvlr_sdk.evaluation.thresholds import Objective, choose_thresholds, sigmoid
-from pvlr_sdk.words.knowledge import Calibration
+from pvlr_sdk.labels.knowledge import Calibration
+from pvlr_sdk.labels.thresholds import Objective, choose_thresholds, sigmoid
 
 Floats = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.metrics import average_precision
-from pvlr_sdk.evaluation.teaching.fit import fit
+from pvlr_sdk.labels.fit import fit
+from pvlr_sdk.labels.precision_recall import average_precision
 
 from .data import Photos
 from .rivals import cache_model, logistic_regression

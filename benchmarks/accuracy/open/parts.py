@@ -20,7 +20,7 @@ import typer
 from numpy.typing import NDArray
 
 from pvlr_sdk.evaluation.metrics import mean_average_precision
-from pvlr_sdk.words.bank import encode_prompts
+from pvlr_sdk.labels.words import encode_prompts
 from pvlr_training.checkpoint import load_model
 from pvlr_training.concepts import class_vectors, knowledge_of
 from pvlr_training.config import load_config

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk.evaluation.metrics import mean_average_precision
-from pvlr_sdk.words.bank import encode_prompts
-from pvlr_sdk.words.knowledge import Calibration, Knowledge
+from pvlr_sdk.labels.knowledge import Calibration, Knowledge
+from pvlr_sdk.labels.words import encode_prompts
 from pvlr_training.concepts import regress
 
 from .calibration import calibrate, trust

@@ -20,7 +20,7 @@ import typer
 import yaml
 
 from pvlr_sdk.evaluation.metrics import mean_average_precision
-from pvlr_sdk.words.bank import encode_prompts
+from pvlr_sdk.labels.words import encode_prompts
 from pvlr_training.concepts import class_vectors, knowledge_of
 from pvlr_training.folder import has_state
 from pvlr_training.train import train

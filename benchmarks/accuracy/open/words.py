@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.bundle.labels import TEMPLATES
 from pvlr_sdk.bundle.manifest import OpenSpec
 from pvlr_sdk.evaluation.metrics import mean_average_precision
-from pvlr_sdk.words.bank import encode_prompts
-from pvlr_sdk.words.knowledge import Knowledge
+from pvlr_sdk.labels.knowledge import Knowledge
+from pvlr_sdk.labels.words import TEMPLATES, encode_prompts
 from pvlr_training.concepts import class_vectors
 from pvlr_training.model.text import RandomText
 

@@ -27,7 +27,7 @@ from .request import Projections, Request, create_request, failed
 if TYPE_CHECKING:
     import openvino
 
-    from ...bundle.labels import LabelBank
+    from ...bundle.label_bank import LabelBank
     from ...bundle.manifest import OpenSpec
 
     _Compiled = tuple[openvino.CompiledModel, ...]

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import __version__, errors
-from ...bundle.catalogue import PACKAGE
-from ...bundle.labels import LabelBank
+from ...bundle.label_bank import LabelBank
 from ...bundle.manifest import parse_manifest
 from ...bundle.network import check_network
 from ...frames import images
@@ -26,6 +25,7 @@ from ...frames.isolated.child import ready
 from ...frames.isolated.process import MAX_MESSAGE, IsolatedProcess, ProcessFailedError, cannot_start, shared_memory
 from ...frames.isolated.sandbox import restrict
 from ...frames.preprocess import Preprocessor
+from ...models.catalogue import PACKAGE
 from .. import cache, runtimes
 from .backend import OpenVinoBackend
 from .network import Network, open_core

@@ -21,7 +21,7 @@ from .labels import split_labels
 if TYPE_CHECKING:
     import openvino
 
-    from ...bundle.labels import LabelBank
+    from ...bundle.label_bank import LabelBank
     from ...bundle.manifest import Manifest, ModelSpec, OpenSpec
 
 _MAX_ELEMENTS_ALIVE = 2**30

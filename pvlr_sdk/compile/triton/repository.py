@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from ... import errors
-from ...bundle.bundle import Bundle, labels_path, manifest_path
-from ...bundle.trust import signature_path
+from ...bundle.bundle import labels_path, manifest_path
 from ...files import write_files
+from ...models.find import load_bundle
+from ...trust.verify import signature_path
 
 _CONFIG = """\
 # Written by pvlr export triton from {plan}, SHA-256 {sha256}.
@@ -103,7 +104,7 @@ def export_triton(
         OptionError: the name is not one that Triton accepts.
         OutputError: a file cannot be written; nothing was changed.
     """
-    bundle = Bundle.open(plan)
+    bundle = load_bundle(plan)
     manifest = bundle.manifest
     name = name or manifest.name
     if not re.fullmatch(r"[\w-][\w.-]*", name):  # it becomes a folder: .. would be another one

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
-from ...bundle.labels import LABEL_NAMES, is_label
+from ...bundle.label_bank import LABEL_NAMES, is_label
 from ...events import rfc3339
 
 PER_LABEL, IN_ALL = 300, 3000

@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 from fastapi import APIRouter, Request, Response
 
-from ...bundle.catalogue import is_model
 from ...errors import OptionError
+from ...models.catalogue import is_model
 from ...watch.deployment import Deployment
 from ..server.audit import Audit
 from ..server.problems import responses

@@ -11,13 +11,13 @@ import numpy as np
 
 from ... import errors
 from ...backends.backend import closed
-from ...bundle.bundle import read_manifest
-from ...bundle.labels import LabelBank
-from ...evaluation.teaching import LabelReport, forget, learn
-from ...evaluation.teaching.bank import with_room
+from ...bundle.label_bank import LabelBank
 from ...events import rfc3339
+from ...labels import LabelReport, forget, learn
+from ...labels.edit import with_room
 from ...stream import Observation
 from ...tagger import Tagger
+from ...trust import read_manifest
 from ...watch import Site
 from ...watch.deployment import Deployment
 from ...watch.place import in_progress

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...bundle.labels import find_label
+from ...bundle.label_bank import find_label
 from ...tagger import Tagger
 from ...watch import EventsConfig, Site
 from ...watch.edit import set_keys

@@ -15,7 +15,7 @@ from benchmarks.accuracy.open import few, parts, rivals, splits, tuned
 from benchmarks.accuracy.open.calibration import calibrate, trust
 from benchmarks.accuracy.open.data import Photos
 from benchmarks.accuracy.open.tables import parts_table
-from pvlr_sdk.evaluation.metrics import average_precision
+from pvlr_sdk.labels.precision_recall import average_precision
 from pvlr_training.concepts import Seen
 from pvlr_training.config import load_config
 

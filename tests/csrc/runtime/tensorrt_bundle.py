@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk.bundle.bundle import describe, write_bundle
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import AttentionSpec, GoldenSpec, InputSpec, LabelSpec, Manifest, TensorRtSpec
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.inference import golden

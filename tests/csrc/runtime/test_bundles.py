@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pvlr_sdk.bundle.bundle import Bundle, label_fields, labels_path, manifest_data, manifest_path, write_bundle
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.bundle import label_fields, labels_path, manifest_data, manifest_path, write_bundle
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.errors import ManifestError
+from pvlr_sdk.models.find import load_bundle
 from tests.manifests import edit_manifest, read_raw
 
 from .conftest import ENVIRONMENT, Runtime
@@ -54,7 +55,7 @@ def flip(data: bytes, position: int, bit: int) -> bytes:
 @pytest.mark.parametrize("kind", ["runtime", "sanitized"])
 def test_damage_is_refused(kind: str, request: pytest.FixtureRequest, bundle: Path) -> None:
     """Flipped bits and cuts at 300 positions of the three files."""
-    manifest_path(bundle).write_bytes(manifest_data(Bundle.open(bundle).manifest))  # with its checksum
+    manifest_path(bundle).write_bytes(manifest_data(load_bundle(bundle).manifest))  # with its checksum
     choose = random.Random(0)
     with opener(request.getfixturevalue(kind)) as open_plan:
         for path in (bundle, manifest_path(bundle), labels_path(bundle)):
@@ -87,7 +88,7 @@ def test_the_checksum_of_the_manifest(runtime: Runtime, own_plan: Path) -> None:
     path, bank = manifest_path(own_plan), LabelBank.load(labels_path(own_plan))
     names = ["checksum", '"checksum": "', "0" * 64, *bank.names[3:]]  # texts that are not the field
     bank = LabelBank(names, bank.embeddings, bank.thresholds)
-    manifest = Bundle.open(own_plan).manifest.model_copy(update=label_fields(bank))
+    manifest = load_bundle(own_plan).manifest.model_copy(update=label_fields(bank))
     write_bundle(own_plan, own_plan.read_bytes(), bank, manifest)
     text = path.read_bytes()
     digits = json.loads(text)["checksum"].encode()
@@ -114,7 +115,7 @@ def test_the_checksum_of_the_manifest(runtime: Runtime, own_plan: Path) -> None:
             got, message = open_plan(own_plan)
             assert (got, expected in message) == (status, True), message
             with contextlib.nullcontext() if status == OK else pytest.raises(ManifestError):
-                Bundle.open(own_plan)
+                load_bundle(own_plan)
 
 
 def no_tolerance(manifest: dict[str, Any]) -> None:

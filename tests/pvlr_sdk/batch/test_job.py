@@ -67,10 +67,11 @@ def test_another_plan_or_option_is_another_dataset(job, plans, photos, tmp_path)
 def test_new_thresholds_are_another_dataset(photos, own_plan, tmp_path):
     import numpy as np
 
-    from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
+    from pvlr_sdk.bundle.bundle import write_thresholds
+    from pvlr_sdk.models.find import load_bundle
 
     first = Job(Input(str(photos)), str(tmp_path / "out"), own_plan).run()
-    bundle = Bundle.open(own_plan)
+    bundle = load_bundle(own_plan)
     write_thresholds(bundle, np.full(len(bundle.labels.names), 0.5, np.float32))
     assert Job(Input(str(photos)), str(tmp_path / "out"), own_plan).run().dataset != first.dataset
 

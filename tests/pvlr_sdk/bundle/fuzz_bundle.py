@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["pvlr_sdk.bundle"]):
     from pvlr_sdk import errors
     from pvlr_sdk.bundle import manifest, network
     from pvlr_sdk.bundle.bundle import manifest_data
-    from pvlr_sdk.bundle.labels import LabelBank
+    from pvlr_sdk.bundle.label_bank import LabelBank
     from pvlr_sdk.bundle.manifest import parse_manifest
     from pvlr_sdk.bundle.network import MAX_ELEMENTS, check_network
     from pvlr_sdk.bundle.operators import OPERATORS

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.bundle.bundle import Bundle, default_plan, labels_path, manifest_path, read_manifest, write_bundle
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.bundle import labels_path, manifest_path, write_bundle
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import Manifest
+from pvlr_sdk.models.find import default_plan, load_bundle
+from pvlr_sdk.trust import read_manifest
 from tests.manifests import edit_manifest
 
 
@@ -41,32 +43,32 @@ def replace_bank(plan: Path, **changes: Any) -> None:
 
 class TestOpen:
     def test_a_good_one(self, plan: Path, exported: Any) -> None:
-        bundle = Bundle.open(plan)
+        bundle = load_bundle(plan)
         assert bundle.payload == exported.onnx.read_bytes() == plan.read_bytes()
         assert bundle.labels.names == [label.name for label in bundle.manifest.labels]
-        assert Bundle.open(str(plan)).manifest == read_manifest(plan)
+        assert load_bundle(str(plan)).manifest == read_manifest(plan)
 
     def test_missing_plan(self, own_plan: Path) -> None:
         own_plan.unlink()
         for path in (own_plan, own_plan.parent):
             with pytest.raises(errors.PlanNotFoundError):
-                Bundle.open(path)
+                load_bundle(path)
 
     def test_missing_manifest(self, own_plan: Path) -> None:
         manifest_path(own_plan).unlink()
         with pytest.raises(errors.ManifestNotFoundError):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
     def test_missing_label_bank(self, own_plan: Path) -> None:
         labels_path(own_plan).unlink()
         with pytest.raises(errors.LabelBankError):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
     def test_newer_manifest(self, own_plan: Path) -> None:
         # A newer format may have fields that this version does not know: the error is "newer", not "unknown field".
         edit_manifest(own_plan, lambda manifest: manifest.update(format=3, signature="..."))
         with pytest.raises(errors.ManifestVersionError, match="format 3"):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
     @pytest.mark.parametrize(
         "change",
@@ -90,22 +92,21 @@ class TestOpen:
     def test_invalid_manifest(self, own_plan: Path, change: Callable[[dict[str, Any]], object]) -> None:
         edit_manifest(own_plan, change)
         with pytest.raises(errors.ManifestError):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
     @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"[" * 200_000, b'"text"'])
     def test_manifest_that_is_no_manifest(self, own_plan: Path, text: bytes) -> None:
         manifest_path(own_plan).write_bytes(text)
         with pytest.raises(errors.ManifestError):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
     @pytest.mark.parametrize("file", [Path, labels_path])
     @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b""])
     def test_wrong_size(self, own_plan: Path, file: Callable[[Path], Path], change: Callable[[bytes], bytes]) -> None:
         path = file(own_plan)
         path.write_bytes(change(path.read_bytes()))
-        for verify in (True, False):
-            with pytest.raises(errors.FileSizeError):
-                Bundle.open(own_plan, verify=verify)
+        with pytest.raises(errors.FileSizeError):
+            load_bundle(own_plan)
 
     @pytest.mark.parametrize("file", [Path, labels_path])
     @pytest.mark.parametrize("position", [0, -1, 0.5])
@@ -115,7 +116,7 @@ class TestOpen:
         data[int(position * len(data)) if position == 0.5 else int(position)] ^= 1
         path.write_bytes(data)
         with pytest.raises(errors.FileHashError):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
 
 class TestLabelBank:
@@ -140,7 +141,7 @@ class TestLabelBank:
     def test_wrong_contents_with_the_right_hash(self, own_plan: Path, changes: dict[str, Any]) -> None:
         replace_bank(own_plan, **changes)
         with pytest.raises(errors.LabelBankError):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
     def test_wrong_dtype_with_the_right_hash(self, own_plan: Path) -> None:
         from safetensors.numpy import save
@@ -150,14 +151,14 @@ class TestLabelBank:
         labels_path(own_plan).write_bytes(save(tensors, {"names": names}))
         describe_anew(own_plan, "labels", labels_path(own_plan))
         with pytest.raises(errors.LabelBankError, match="float16"):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
     @pytest.mark.parametrize("data", [b"x", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"\x08\0\0\0\0\0\0\0garbage!"])
     def test_no_label_bank_with_the_right_hash(self, own_plan: Path, data: bytes) -> None:
         labels_path(own_plan).write_bytes(data)
         describe_anew(own_plan, "labels", labels_path(own_plan))
         with pytest.raises(errors.LabelBankError):
-            Bundle.open(own_plan)
+            load_bundle(own_plan)
 
     def test_written_and_read_again(self, tmp_path: Path) -> None:
         from safetensors import safe_open
@@ -189,9 +190,10 @@ class TestLabelBank:
 WRITE_WITH_LITTLE_ROOM = """
 import resource, signal, sys
 from pvlr_sdk import errors
-from pvlr_sdk.bundle.bundle import Bundle, write_bundle
+from pvlr_sdk.bundle.bundle import write_bundle
+from pvlr_sdk.models.find import load_bundle
 
-bundle = Bundle.open(sys.argv[1])
+bundle = load_bundle(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # past the limit, write() then fails as on a full disk
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
@@ -209,10 +211,10 @@ class TestWrite:
         command = [sys.executable, "-c", WRITE_WITH_LITTLE_ROOM, str(own_plan), str(limit)]
         assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "OutputError\n"
         assert contents(own_plan) == before
-        Bundle.open(own_plan)
+        load_bundle(own_plan)
 
     def test_folder_that_cannot_be(self, plan: Path, tmp_path: Path) -> None:
-        bundle = Bundle.open(plan)
+        bundle = load_bundle(plan)
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(errors.OutputError):
             write_bundle(tmp_path / "file" / "engine.plan", bundle.payload, bundle.labels, bundle.manifest)
@@ -222,7 +224,7 @@ class TestWrite:
         assert not list(tmp_path.glob(".*.tmp"))
 
     def test_invalid_manifest_is_not_written(self, own_plan: Path) -> None:
-        bundle = Bundle.open(own_plan)
+        bundle = load_bundle(own_plan)
         before = contents(own_plan)
         with pytest.raises(errors.ManifestError):
             write_bundle(own_plan, b"payload", bundle.labels, Manifest.model_construct(name="half a manifest"))
@@ -230,7 +232,7 @@ class TestWrite:
 
 
 def test_without_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pvlr_sdk.bundle.bundle._DEFAULT_MODEL", "no-such-model")
+    monkeypatch.setattr("pvlr_sdk.models.find._DEFAULT_MODEL", "no-such-model")
     with pytest.raises(errors.PlanNotFoundError, match="Tagger"):
         default_plan()
 

@@ -12,17 +12,17 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import (
-    Bundle,
     label_fields,
     labels_path,
     manifest_data,
     manifest_path,
-    read_manifest,
     write_bundle,
     write_thresholds,
 )
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import parse_manifest
+from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.trust import read_manifest
 
 CHANGED = r"engine\.json: expected a manifest as it was written, got one that was changed afterwards\. Copy the bundle"
 
@@ -59,11 +59,11 @@ def test_every_bit_changed_and_every_cut_is_refused(made: str, request: pytest.F
 
 
 def test_a_flipped_bit_in_a_threshold_is_named(own_plan: Path) -> None:
-    bundle = Bundle.open(own_plan)
+    bundle = load_bundle(own_plan)
     write_thresholds(bundle, np.full(len(bundle.labels), 0.41, np.float32))
     text = manifest_path(own_plan).read_bytes()
     manifest_path(own_plan).write_bytes(text.replace(b'"threshold": 0.41', b'"threshold": 0.51', 1))
-    for use in (Bundle.open, read_manifest, Tagger):
+    for use in (load_bundle, read_manifest, Tagger):
         with pytest.raises(errors.ManifestError, match=CHANGED):
             use(own_plan)
     # What the message says that whoever edited it on purpose does.
@@ -80,23 +80,23 @@ def test_it_is_what_the_module_says(own_plan: Path) -> None:
 
 
 def test_each_writer_writes_it(own_plan: Path) -> None:
-    bundle, found = Bundle.open(own_plan), {digits(own_plan)}
+    bundle, found = load_bundle(own_plan), {digits(own_plan)}
     write_thresholds(bundle, np.full(len(bundle.labels), 0.25, np.float32))
     found.add(digits(own_plan))
     write_bundle(own_plan, bundle.payload, bundle.labels, bundle.manifest.model_copy(update={"name": "other"}))
     found.add(digits(own_plan))
     assert len(found) == 3
-    Bundle.open(own_plan)
+    load_bundle(own_plan)
 
 
 def test_texts_that_look_like_it(own_plan: Path) -> None:
     """As names, and inside another field."""
-    bundle = Bundle.open(own_plan)
+    bundle = load_bundle(own_plan)
     names = ["checksum", '"checksum": "' + "0" * 64, "0" * 64, "f" * 64, digits(own_plan).decode()]
     bank = LabelBank(names, bundle.labels.embeddings, bundle.labels.thresholds)
     fields = {**label_fields(bank), "built": {"checksum": "1" * 64, "more": {"checksum": None}}}
     write_bundle(own_plan, bundle.payload, bank, bundle.manifest.model_copy(update=fields))
-    assert Bundle.open(own_plan).labels.names == names
+    assert load_bundle(own_plan).labels.names == names
     text = manifest_path(own_plan).read_bytes()
     for name in (b'"name": "checksum', b"f" * 64, b"1" * 64):
         assert text.count(name) == 1
@@ -115,7 +115,7 @@ def test_values_that_are_none(own_plan: Path, value: bytes) -> None:
     value = value.replace(b"%S", own.upper()).replace(b"%s", own)
     manifest_path(own_plan).write_bytes(text.replace(b'"' + own + b'"', value))
     with pytest.raises(errors.ManifestError, match=CHANGED):
-        Bundle.open(own_plan)
+        load_bundle(own_plan)
 
 
 def test_a_second_one_does_not_replace_it(own_plan: Path) -> None:
@@ -138,17 +138,17 @@ def test_its_digits_in_another_field_too(own_plan: Path) -> None:
     manifest_path(own_plan).write_bytes(double)
     assert double.count(digits(own_plan)) == 2
     with pytest.raises(errors.ManifestError, match=CHANGED):
-        Bundle.open(own_plan)
+        load_bundle(own_plan)
 
 
 def test_a_damaged_name_of_it_is_an_unknown_field(own_plan: Path) -> None:
     manifest_path(own_plan).write_bytes(manifest_path(own_plan).read_bytes().replace(b'"checksum"', b'"chucksum"'))
     with pytest.raises(errors.ManifestError, match="chucksum: Extra inputs are not permitted"):
-        Bundle.open(own_plan)
+        load_bundle(own_plan)
 
 
 def test_the_label_bank_beside_a_changed_manifest_is_not_read(own_plan: Path) -> None:
     labels_path(own_plan).unlink()
     manifest_path(own_plan).write_bytes(manifest_path(own_plan).read_bytes() + b"\n")
     with pytest.raises(errors.ManifestError, match=CHANGED):
-        Bundle.open(own_plan)
+        load_bundle(own_plan)

@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.bundle.bundle import Bundle, labels_path, manifest_path, read_manifest
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.bundle import labels_path, manifest_path
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import MAX_BYTES, parse_manifest, parse_spec
+from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.trust import read_manifest
 from tests.manifests import read_raw
 
 MODEL = Path(__file__).parents[3] / "pvlr_sdk" / "models" / "pvlr-lite2-coco80" / "engine.json"
@@ -51,7 +53,7 @@ def test_a_file_that_is_none_is_an_error_at_once(make: Callable[[Path], None], r
     make(path)
     began = time.perf_counter()
     with pytest.raises(errors.ManifestError if role == "manifest" else errors.BundleError):
-        Bundle.open(own_plan)
+        load_bundle(own_plan)
     if role == "labels":
         with pytest.raises(errors.LabelBankError):
             LabelBank.load(path)

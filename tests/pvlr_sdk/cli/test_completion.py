@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pvlr_sdk.bundle.catalogue import catalogue
+from pvlr_sdk.models.catalogue import catalogue
 
 MODELS = [model.name for model in catalogue().models]
 DEVICES = ["auto", "cpu", "tensorrt", "gpu", "npu"]

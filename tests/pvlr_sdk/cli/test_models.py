@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.bundle import catalogue as module
-from pvlr_sdk.bundle.catalogue import catalogue
+from pvlr_sdk.models import catalogue as module
+from pvlr_sdk.models.catalogue import catalogue
 
 ROOT = Path(__file__).parents[3]
 NAME = "pvlr-lite0-voc20"

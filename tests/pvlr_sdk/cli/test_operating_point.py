@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
+from pvlr_sdk.bundle.bundle import write_thresholds
+from pvlr_sdk.models.find import load_bundle
 
 
 def test_tag_uses_the_best_f1_unless_told_otherwise(pvlr, two_points, folder):
@@ -33,7 +34,7 @@ def test_tag_uses_the_best_f1_unless_told_otherwise(pvlr, two_points, folder):
 def test_eval_measures_the_tags_at_either_point(pvlr, two_points, folder):
     (folder / "labels.csv").write_text("file,person\na.jpg,1\nb.png,1\n")
     low, high = np.full(5, 1e-6, np.float32), np.full(5, 0.999999, np.float32)
-    write_thresholds(Bundle.open(two_points), low, high)
+    write_thresholds(load_bundle(two_points), low, high)
 
     def recall(*extra):
         done = pvlr("eval", two_points, "--images", folder, "--labels", folder / "labels.csv", "--json", *extra)
@@ -80,7 +81,7 @@ def test_labels_on_a_terminal(pvlr, two_points, plan, monkeypatch):
 def test_watch_is_precise_unless_told_otherwise(two_points):
     """Any score begins an event at the operating point f1, and none at precise."""
     low, high = np.full(5, 1e-6, np.float32), np.full(5, 0.999999, np.float32)
-    write_thresholds(Bundle.open(two_points), low, high)
+    write_thresholds(load_bundle(two_points), low, high)
 
     def events(*extra):
         command = [

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.openvino import OpenVinoBackend
-from pvlr_sdk.bundle.bundle import Bundle, labels_path
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.bundle import labels_path
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.builder import Reference
@@ -26,6 +26,7 @@ from pvlr_sdk.compile.exported import read_exported
 from pvlr_sdk.compile.tensorrt.options import BuildOptions
 from pvlr_sdk.frames.reference import preprocess_reference
 from pvlr_sdk.inference.golden import decode, default_frame, encode
+from pvlr_sdk.models.find import load_bundle
 
 
 def test_manifest_says_what_was_built(exported: Any, tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_manifest_says_what_was_built(exported: Any, tmp_path: Path) -> None:
         "engine.plan",
     ]
     assert plan.read_bytes() == exported.onnx.read_bytes()
-    assert manifest == Bundle.open(plan).manifest
+    assert manifest == load_bundle(plan).manifest
     assert manifest.precision == "fp32"
     assert manifest.backend == "openvino"
     assert manifest.name == "tiny"
@@ -49,7 +50,7 @@ def test_manifest_says_what_was_built(exported: Any, tmp_path: Path) -> None:
 
 
 def test_golden_logits_are_the_networks(exported: Any, plan: Path) -> None:
-    manifest = Bundle.open(plan).manifest
+    manifest = load_bundle(plan).manifest
     image = preprocess_reference(default_frame(), "bgr", manifest.input)
     np.testing.assert_allclose(manifest.golden.logits, exported.weights.forward(image)[0], atol=2e-4)
     if "golden_bf16_difference" in manifest.measured:
@@ -92,7 +93,7 @@ class TestRefused:
             build(network.onnx, tmp_path / "engine.plan")
 
     def test_newer_metadata(self, make_network: Callable[..., Any], tmp_path: Path, plan: Path) -> None:
-        fields = Bundle.open(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
+        fields = load_bundle(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
         network = make_network(tmp_path, spec={**fields, "format": 2})
         with pytest.raises(errors.ModelError, match="format 2"):
             build(network.onnx, tmp_path / "engine.plan")
@@ -101,7 +102,7 @@ class TestRefused:
     def test_attention_that_does_not_fit(
         self, make_network: Callable[..., Any], tmp_path: Path, plan: Path, field: str, value: int
     ) -> None:
-        fields = Bundle.open(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
+        fields = load_bundle(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
         fields["attention"][field] = value
         network = make_network(tmp_path, spec=fields)
         with pytest.raises(errors.ModelError, match="similarity"):
@@ -110,7 +111,7 @@ class TestRefused:
     def test_input_size_that_the_network_cannot_take(
         self, make_network: Callable[..., Any], tmp_path: Path, plan: Path
     ) -> None:
-        fields = Bundle.open(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
+        fields = load_bundle(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
         fields["input"]["width"] = 7
         network = make_network(tmp_path, spec=fields)
         with pytest.raises(errors.ModelError):

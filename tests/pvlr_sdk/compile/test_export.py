@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from pvlr_sdk import errors
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.export import OnnxBackend, export_as, synthetic

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import Bundle, labels_path
-from pvlr_sdk.bundle.labels import LabelBank
+from pvlr_sdk.bundle.bundle import labels_path
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
@@ -21,6 +21,7 @@ from pvlr_sdk.compile.gate import compare
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.quantize import join_residuals, quantize
 from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.models.find import load_bundle
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("nncf")
@@ -67,7 +68,7 @@ def test_it_tags_nearly_as_fp32_does(int8_plan: Path, plan: Path) -> None:
 def test_onnx_runtime_runs_the_payload_too(int8_plan: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(str(int8_plan), providers=["CPUExecutionProvider"])
-    preprocess = Preprocessor(Bundle.open(int8_plan).manifest.input)
+    preprocess = Preprocessor(load_bundle(int8_plan).manifest.input)
     with Tagger(int8_plan) as tagger:
         for frame in smooth_images(5):
             theirs = session.run(["logits"], {"image": preprocess(frame, "bgr")[None]})[0][0]
@@ -75,7 +76,7 @@ def test_onnx_runtime_runs_the_payload_too(int8_plan: Path) -> None:
 
 
 def test_manifest_says_what_was_measured(int8_plan: Path) -> None:
-    manifest = Bundle.open(int8_plan).manifest
+    manifest = load_bundle(int8_plan).manifest
     assert manifest.precision == "int8"
     assert manifest.fp32_until is None
     assert set(manifest.golden.tolerance) == {"int8"}

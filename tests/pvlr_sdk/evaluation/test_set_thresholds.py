@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import Bundle, labels_path, manifest_path, write_thresholds
+from pvlr_sdk.bundle.bundle import labels_path, manifest_path, write_thresholds
 from pvlr_sdk.evaluation.labels_csv import LabelTable
-from pvlr_sdk.evaluation.thresholds import Objective, set_thresholds
+from pvlr_sdk.evaluation.thresholds import set_thresholds
+from pvlr_sdk.labels.thresholds import Objective
+from pvlr_sdk.models.find import load_bundle
 
 COUNT = 30
 
@@ -33,7 +35,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def table(plan: Path) -> LabelTable:
     """Random targets; no image shows "rocket"."""
-    names = [label.name for label in Bundle.open(plan).manifest.labels]
+    names = [label.name for label in load_bundle(plan).manifest.labels]
     targets = np.random.default_rng(1).choice(np.array([-1, -1, 0, 1], np.int8), (COUNT, len(names)))
     column = targets[:, names.index("rocket")]
     column[column == 1] = -1
@@ -82,9 +84,9 @@ def test_f1_does_not_get_worse_and_both_are_reported(own_plan: Path, images: Pat
 def test_only_thresholds_and_the_banks_hash_change(own_plan: Path, images: Path, table: LabelTable) -> None:
     paths = [own_plan, manifest_path(own_plan), labels_path(own_plan)]
     payload, text, bank = (path.read_bytes() for path in paths)
-    before, old = json.loads(text), Bundle.open(own_plan)
+    before, old = json.loads(text), load_bundle(own_plan)
     report = set_thresholds(own_plan, images, table, Objective.parse("recall=0.9"))
-    after, new = json.loads(paths[1].read_bytes()), Bundle.open(own_plan)
+    after, new = json.loads(paths[1].read_bytes()), load_bundle(own_plan)
     assert own_plan.read_bytes() == payload
     assert paths[2].read_bytes() != bank
     assert after["files"]["labels"]["sha256"] == hashlib.sha256(paths[2].read_bytes()).hexdigest()
@@ -109,10 +111,10 @@ def test_the_old_thresholds_again_give_the_old_files(own_plan: Path) -> None:
     """The files do not depend on when or how often they were written."""
     paths = [own_plan, manifest_path(own_plan), labels_path(own_plan)]
     before = [path.read_bytes() for path in paths]
-    bundle = Bundle.open(own_plan)
+    bundle = load_bundle(own_plan)
     write_thresholds(bundle, np.full(len(bundle.labels), 0.25, np.float32))
     assert [path.read_bytes() for path in paths] != before
-    write_thresholds(Bundle.open(own_plan), bundle.labels.thresholds)
+    write_thresholds(load_bundle(own_plan), bundle.labels.thresholds)
     assert [path.read_bytes() for path in paths] == before
 
 
@@ -120,8 +122,8 @@ def test_the_precise_thresholds_are_chosen_with_every_objective(
     own_plan: Path, images: Path, table: LabelTable
 ) -> None:
     """Twice: labels without an image keep what the first run found or had."""
-    rocket = [label.name for label in Bundle.open(own_plan).manifest.labels].index("rocket")
-    write_thresholds(Bundle.open(own_plan), np.full(5, 0.25, np.float32), np.full(5, 0.75, np.float32))
+    rocket = [label.name for label in load_bundle(own_plan).manifest.labels].index("rocket")
+    write_thresholds(load_bundle(own_plan), np.full(5, 0.25, np.float32), np.full(5, 0.75, np.float32))
     for objective in ("f1", "recall=1"):
         report = set_thresholds(own_plan, images, table, Objective.parse(objective))
         assert (report.labels[rocket].after, report.labels[rocket].precise) == (0.25, 0.75)
@@ -159,7 +161,7 @@ def test_a_dry_run_and_a_failure_change_nothing(
 
 
 def test_thresholds_for_a_plan_that_was_replaced_are_refused(own_plan: Path) -> None:
-    bundle = Bundle.open(own_plan)
+    bundle = load_bundle(own_plan)
     thresholds = np.full(len(bundle.labels), 0.25, np.float32)
     write_thresholds(bundle, thresholds)
     with pytest.raises(errors.ManifestError, match="replaced in the meantime"):

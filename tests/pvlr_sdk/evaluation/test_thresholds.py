@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.evaluation.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid
+from pvlr_sdk.labels.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid
 
 
 @pytest.mark.parametrize(

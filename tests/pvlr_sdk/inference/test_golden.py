@@ -12,9 +12,9 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends import open_backend
-from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.inference.golden import logits_of
+from pvlr_sdk.models.find import load_bundle
 from tests.manifests import edit_manifest, shift_golden
 
 
@@ -53,7 +53,7 @@ class TestBadPlans:
     def _with_payload(self, plan: Path, payload: bytes) -> Path:
         from pvlr_sdk.bundle.bundle import write_bundle
 
-        bundle = Bundle.open(plan)
+        bundle = load_bundle(plan)
         write_bundle(plan, payload, bundle.labels, bundle.manifest)
         return plan
 
@@ -89,7 +89,7 @@ class TestBadPlans:
     def test_the_verified_bytes_are_the_ones_that_run(self, own_plan: Path, photo: np.ndarray) -> None:
         """Files that change after they were verified make no difference: nothing is read a second time."""
         expected = Tagger(own_plan, precision="fp32").predict(photo).logits
-        bundle = Bundle.open(own_plan)
+        bundle = load_bundle(own_plan)
         for path in own_plan.parent.iterdir():
             path.write_bytes(b"changed behind our back")
         backend = open_backend(bundle, precision="fp32", num_threads=1)

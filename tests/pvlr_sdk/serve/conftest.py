@@ -18,7 +18,7 @@ import pytest
 from pvlr_sdk import Tagger
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.watch import Site, SiteConfig
-from tests.pvlr_sdk.open_labels import tiny_open
+from tests.pvlr_sdk.labels import tiny_open
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
 CHROMIUM = "/usr/bin/chromium"

@@ -19,7 +19,7 @@ from pvlr_sdk.watch import Site, load_config
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
 from pvlr_sdk.watch.factory import make_tagger
-from tests.pvlr_sdk.open_labels import tiny_open
+from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.watch.deployed import until
 
 SITE = """

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import Bundle, write_thresholds
+from pvlr_sdk.bundle.bundle import write_thresholds
+from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.watch import Site, load_config
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
@@ -144,7 +145,7 @@ def test_a_plan_whose_thresholds_do_not_fit_is_not_named(
     file = folder / "site.yaml"
     file.write_text(file.read_text().replace("{thresholds: {cat: 0}", "{off_thresholds: {cat: 0.3}"))
     shutil.copytree(plans / "second", tmp_path / "second")
-    write_thresholds(Bundle.open(tmp_path / "second/engine.plan"), np.full(5, 0.2, np.float32))
+    write_thresholds(load_bundle(tmp_path / "second/engine.plan"), np.full(5, 0.2, np.float32))
     before = file.read_text()
     _, deployment = running(probation=0)
     with pytest.raises(errors.OptionError, match="off threshold"):

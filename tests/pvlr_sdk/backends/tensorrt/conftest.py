@@ -16,7 +16,7 @@ import pytest
 def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
     """Writes a TensorRT bundle of the tiny network, whose ``tensorrt`` section a test may change."""
     from pvlr_sdk.bundle.bundle import describe, labels_path, write_bundle
-    from pvlr_sdk.bundle.labels import LabelBank
+    from pvlr_sdk.bundle.label_bank import LabelBank
     from pvlr_sdk.bundle.manifest import GoldenSpec, LabelSpec, Manifest, TensorRtSpec
     from pvlr_sdk.compile.exported import read_spec
     from pvlr_sdk.frames.preprocess import Preprocessor

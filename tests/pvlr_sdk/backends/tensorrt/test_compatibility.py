@@ -10,7 +10,7 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt.compatibility import build_command
-from pvlr_sdk.bundle.bundle import Bundle
+from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.watch import SiteConfig
 from pvlr_sdk.watch.factory import make_tagger
 from tests.manifests import edit_manifest, read_raw
@@ -38,7 +38,7 @@ def test_a_plan_for_something_else_never_reaches_tensorrt(change, words, make_pl
 
 
 def test_the_command_that_builds_it_again_is_complete(make_plan):
-    manifest = Bundle.open(make_plan()).manifest
+    manifest = load_bundle(make_plan()).manifest
     changed = manifest.model_copy(update={"precision": "int8", "built": {"onnx": "my model.onnx"}})
     command = build_command(changed, Path("my plans", "engine 1.plan"))
     assert command.startswith("pvlr build 'my model.onnx' -o 'engine 1.plan' --device tensorrt ")
@@ -178,7 +178,7 @@ def test_a_signed_plan_needs_no_permission(gpu_plan, monkeypatch, tmp_path):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
-    from pvlr_sdk.bundle.sign import sign
+    from pvlr_sdk.trust.sign import sign
 
     monkeypatch.setenv("PVLR_STATE", "")
     monkeypatch.delenv("PVLR_ALLOW_UNSIGNED")

@@ -17,8 +17,8 @@ from websockets.sync.client import connect
 
 from pvlr_sdk import LabelBank, Tagger
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.evaluation.teaching import forget
-from tests.pvlr_sdk.open_labels import tiny_open
+from pvlr_sdk.labels import forget
+from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.serve.api.picking import MUG, labels, live, pick, post
 
 QUIET = {"thresholds": {}, "labels": None}

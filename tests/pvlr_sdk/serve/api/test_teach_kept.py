@@ -16,7 +16,7 @@ from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.watch import load_config
 from pvlr_sdk.watch.factory import make_tagger
-from tests.pvlr_sdk.open_labels import tiny_open
+from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.serve.api.picking import MUG, labels, pick, post
 
 QUIET = {"thresholds": {}, "labels": None}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pvlr_sdk import Tagger
-from tests.pvlr_sdk.open_labels import tiny_open
+from tests.pvlr_sdk.labels import tiny_open
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow

@@ -1,0 +1,286 @@
+"""The label bank: the text branch of PVLR, computed once and stored as data (``docs/model.md``)."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..files import read_file, write_files
+from .plain_json import is_printable, read_json
+from .schema import MAX_LABEL_LENGTH
+from .tensors import from_safetensors, to_safetensors
+
+LABEL_NAMES = f"label names of 1 to {MAX_LABEL_LENGTH} characters without control characters"
+_MAX_BYTES = 2**28
+_OPTIONAL = ("precise_thresholds", "biases", "gains", "weights")
+_HINT = "Copy the bundle again, or write the label bank again: pvlr export, pvlr bank make or pvlr teach."
+
+
+class LabelBank:
+    """The names, embeddings and calibrated thresholds of a model's labels.
+
+    In an open plan, the logit of a label is gain * z + bias + weights . x, where z is the network's logit for the
+    embedding and x are the features of the image. Teaching (:mod:`pvlr_sdk.labels`) chooses the three from photos.
+
+    Args:
+        names: C distinct label names.
+        embeddings: float16 (C, d), the text branch's output for each label; zeros for a label without words.
+        thresholds: float32 (C,), the score at or above which each label is reported, between 0 and 1.
+        text: the provenance of the embeddings (text encoder, prompts, SHA-256); any JSON object. Its ``space`` names
+            the open plans that can use the bank, its ``features`` those that can use ``weights``.
+        precise_thresholds: float32 (C,), the thresholds of the operating point ``precise``, none below ``thresholds``;
+            None: ``thresholds`` serve for both.
+        biases: float32 (C,), what an open plan adds to each logit; None: nothing. A closed plan contains its own.
+        gains: float32 (C,); None: 1 for labels with words, 0 for those without.
+        weights: float16 (C, D), zeros for labels that were not taught; None: none was.
+
+    Raises:
+        LabelBankError: a shape, dtype, name or threshold is invalid.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        embeddings: NDArray[np.float16],
+        thresholds: NDArray[np.float32],
+        text: Mapping[str, Any] | None = None,
+        precise_thresholds: NDArray[np.float32] | None = None,
+        *,
+        biases: NDArray[np.float32] | None = None,
+        gains: NDArray[np.float32] | None = None,
+        weights: NDArray[np.float16] | None = None,
+        source: str = "labels",
+    ) -> None:
+        self.names = list(names)
+        self.embeddings = embeddings
+        self.thresholds = thresholds
+        self.text = dict(text or {})
+        self.precise_thresholds = precise_thresholds
+        self.biases = biases
+        self.gains = gains
+        self.weights = weights
+        self._check(source)
+        self._index = {name: index for index, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def space(self) -> str | None:
+        """What the embeddings mean: the open plans with this name can use them; None: no open plan can."""
+        return self.text.get("space")
+
+    @property
+    def has_words(self) -> NDArray[np.bool_]:
+        """bool (C,): which labels have an embedding."""
+        return (self.embeddings != 0).any(axis=1)
+
+    @property
+    def taught(self) -> dict[str, Any]:
+        """The provenance of the labels that were taught, by name."""
+        return self.text.get("taught", {})
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bank's file, in hex."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def select(self, names: Iterable[str]) -> LabelBank:
+        """A bank of some of the labels, in the order of ``names``.
+
+        Raises:
+            UnknownLabelError: the bank does not have one of them.
+            LabelBankError: there is none, or one twice.
+        """
+        rows = [self.index(name) for name in names]
+        chosen = [self.names[row] for row in rows]
+        optional: dict[str, Any] = {name: None if of is None else of[rows] for name, of in self._optional().items()}
+        text = {**self.text, "taught": {name: self.taught[name] for name in chosen if name in self.taught}}
+        if not text["taught"]:
+            del text["taught"]
+        return LabelBank(chosen, self.embeddings[rows], self.thresholds[rows], text, **optional)
+
+    def join(self, other: LabelBank) -> LabelBank:
+        """A bank with the labels of another one after those of this one, such as the labels of a plan and some words.
+
+        Raises:
+            LabelBankError: a label is in both, or they are made for different plans.
+        """
+        self._check_join(other)
+        first, second = self.arrays(), other.arrays()
+        depth = max(first["weights"].shape[1], second["weights"].shape[1])
+        for arrays in (first, second):
+            if not arrays["weights"].size:
+                arrays["weights"] = np.zeros((len(arrays["weights"]), depth), np.float16)
+        arrays = {name: np.concatenate([array, second[name]]) for name, array in first.items()}
+        if self.precise_thresholds is None and other.precise_thresholds is None:
+            arrays["precise_thresholds"] = None
+        if self.weights is None and other.weights is None:
+            arrays["weights"] = None
+        text = {**other.text, **self.text, "taught": {**self.taught, **other.taught}}
+        if not text["taught"]:
+            del text["taught"]
+        return LabelBank([*self.names, *other.names], text=text, **arrays)
+
+    def arrays(self) -> dict[str, Any]:
+        """Copies of all arrays, with the values that missing ones stand for; missing weights have no columns."""
+        count = len(self)
+        precise = self.thresholds if self.precise_thresholds is None else self.precise_thresholds
+        return {
+            "embeddings": self.embeddings.copy(),
+            "thresholds": self.thresholds.copy(),
+            "precise_thresholds": precise.copy(),
+            "biases": np.zeros(count, np.float32) if self.biases is None else self.biases.copy(),
+            "gains": self.has_words.astype(np.float32) if self.gains is None else self.gains.copy(),
+            "weights": np.zeros((count, 0), np.float16) if self.weights is None else self.weights.copy(),
+        }
+
+    def index(self, name: str) -> int:
+        """Position of a label among the model's outputs.
+
+        Raises:
+            UnknownLabelError: the model does not have this label; the message suggests the closest ones.
+        """
+        return find_label(name, self._index)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LabelBank:
+        """Read a ``.labels.safetensors`` file.
+
+        Raises:
+            LabelBankError: it is missing, unreadable or inconsistent.
+        """
+        try:
+            data = read_file(path, _MAX_BYTES)
+        except OSError as error:
+            raise errors.LabelBankError(
+                str(path), expected="a label bank", got=error.strerror or str(error), hint=_HINT
+            ) from None
+        return cls.from_bytes(data, source=str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, source: str = "labels") -> LabelBank:
+        """Parse the contents of a ``.labels.safetensors`` file; ``source`` names it in errors."""
+        try:
+            tensors, metadata = from_safetensors(data)
+            names, text = json.loads(metadata["names"]), read_json(metadata.get("text", "{}"), printable=False)
+            embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
+            optional: dict[str, Any] = {name: tensors.get(name) for name in _OPTIONAL}
+        except Exception as error:  # the exception classes differ between releases of safetensors
+            raise errors.LabelBankError(
+                source,
+                expected="a safetensors file with embeddings, thresholds and names",
+                got=f"{type(error).__name__}: {error}",
+                hint=_HINT,
+            ) from None
+        if not isinstance(names, list) or not isinstance(text, dict):
+            raise errors.LabelBankError(
+                source, expected="names as a list and text as an object", got="other JSON types", hint=_HINT
+            )
+        return cls(names, embeddings, thresholds, text, **optional, source=source)
+
+    def to_bytes(self) -> bytes:
+        """The contents of a ``.labels.safetensors`` file; equal banks give equal bytes."""
+        tensors: dict[str, NDArray[Any]] = {"embeddings": self.embeddings, "thresholds": self.thresholds}
+        tensors |= {name: tensor for name, tensor in self._optional().items() if tensor is not None}
+        return to_safetensors(tensors, {"names": json.dumps(self.names), "text": json.dumps(self.text, sort_keys=True)})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a ``.labels.safetensors`` file.
+
+        Raises:
+            OutputError: it cannot be written; an existing file is unchanged.
+        """
+        write_files({Path(path): self.to_bytes()})
+
+    def _optional(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _OPTIONAL}
+
+    def _check_join(self, other: LabelBank) -> None:
+        both = sorted(set(self.names) & set(other.names))
+        features = [bank.text.get("features") for bank in (self, other) if bank.weights is not None]
+        if both:
+            expected, got, hint = "labels of one bank only", f"{both[0]!r} in both", "Use select to leave it out."
+        elif (self.space, self.embeddings.shape[1]) != (other.space, other.embeddings.shape[1]):
+            expected, got = f"a bank for {self.space}", f"a bank for {other.space}"
+            hint = "Create both for the same plan."
+        elif len(set(features)) > 1:
+            expected, got = f"weights for the features of {features[0]}", f"weights for {features[1]}"
+            hint = "Create both for the same plan."
+        else:
+            return
+        raise errors.LabelBankError("bank", expected=expected, got=got, hint=hint)
+
+    def _check(self, source: str) -> None:
+        count = len(self.names)
+        bad_names = [name for name in self.names if not is_label(name)]
+        wrong: tuple[str, str] | None = None
+        precise = self.thresholds if self.precise_thresholds is None else self.precise_thresholds
+        if count == 0 or bad_names or len(set(self.names)) != count:
+            shown = bad_names or self.names
+            wrong = (f"distinct {LABEL_NAMES}", f"{ascii(shown[:5])[:200]}...")
+        elif self.embeddings.dtype != np.float16 or self.embeddings.ndim != 2 or len(self.embeddings) != count:
+            wrong = (f"embeddings float16 ({count}, d)", f"{self.embeddings.dtype} {self.embeddings.shape}")
+        elif self.thresholds.dtype != np.float32 or self.thresholds.shape != (count,):
+            wrong = (f"thresholds float32 ({count},)", f"{self.thresholds.dtype} {self.thresholds.shape}")
+        elif not np.isfinite(self.embeddings).all():
+            wrong = ("finite embeddings", "NaN or infinite values")
+        elif not ((self.thresholds > 0) & (self.thresholds < 1)).all():
+            wrong = ("thresholds between 0 and 1", f"{self.thresholds.min()} to {self.thresholds.max()}")
+        elif precise.dtype != np.float32 or precise.shape != (count,):
+            wrong = (f"precise_thresholds float32 ({count},)", f"{precise.dtype} {precise.shape}")
+        elif not ((precise >= self.thresholds) & (precise < 1)).all():
+            low, high = (precise - self.thresholds).min(), precise.max()
+            wrong = ("precise_thresholds from thresholds to below 1", f"{low:+g} from thresholds, up to {high}")
+        elif self.biases is not None and not _is_vector(self.biases, count):
+            wrong = (f"finite biases float32 ({count},)", f"{self.biases.dtype} {self.biases.shape}")
+        elif self.gains is not None and not _is_vector(self.gains, count):
+            wrong = (f"finite gains float32 ({count},)", f"{self.gains.dtype} {self.gains.shape}")
+        elif self.weights is not None and not _is_matrix(self.weights, count):
+            wrong = (f"finite weights float16 ({count}, D)", f"{self.weights.dtype} {self.weights.shape}")
+        elif not isinstance(self.space, (str, type(None))):
+            wrong = ("a name as text.space", f"{self.space!r}"[:100])
+        elif not isinstance(self.taught, dict):
+            wrong = ("an object as text.taught", type(self.taught).__name__)
+        if wrong:
+            raise errors.LabelBankError(source, expected=wrong[0], got=wrong[1], hint=_HINT)
+
+
+def is_label(name: object) -> bool:
+    """Whether a bundle can have a label of this name; :data:`LABEL_NAMES` describes those that it can have."""
+    return isinstance(name, str) and 0 < len(name) <= MAX_LABEL_LENGTH and is_printable(name)
+
+
+def _is_vector(array: NDArray[Any], count: int) -> bool:
+    return array.dtype == np.float32 and array.shape == (count,) and bool(np.isfinite(array).all())
+
+
+def _is_matrix(array: NDArray[Any], count: int) -> bool:
+    return array.dtype == np.float16 and array.ndim == 2 and len(array) == count and bool(np.isfinite(array).all())
+
+
+def find_label(name: str, index: Mapping[str, int]) -> int:
+    """Position of ``name`` in a name-to-position mapping.
+
+    Raises:
+        UnknownLabelError: there is no such name; the message suggests the closest ones.
+    """
+    try:
+        return index[name]
+    except (KeyError, TypeError):
+        close = difflib.get_close_matches(str(name), index, n=3, cutoff=0.5)
+        raise errors.UnknownLabelError(
+            "label",
+            expected=f"one of the model's {len(index)} labels",
+            got=repr(name),
+            hint=f"Did you mean {' or '.join(map(repr, close))}?" if close else "pvlr labels lists them.",
+        ) from None

@@ -1,0 +1,127 @@
+"""Adds taught labels to a label bank, and removes them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..bundle.bundle import shortest
+from ..bundle.label_bank import LabelBank
+from ..bundle.manifest import OpenSpec
+from .encoder import MINILM
+from .fit import Fit, Floats
+from .words import bank_from_words
+
+THRESHOLD = 0.5
+"""Of a label that cannot be cross-validated."""
+_SCALARS = ("gains", "biases", "thresholds", "precise_thresholds")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The logit of a label's words as a linear function of the features: weights (D,) and a bias."""
+
+    weights: Floats
+    bias: float
+
+
+def with_room(base: LabelBank, labels: Sequence[str], spec: OpenSpec, words: bool) -> LabelBank:
+    """The bank with rows for all labels to teach; new ones come last, with the vectors of their words where the plan
+    reads words.
+
+    Raises:
+        OptionError, MissingPartError: as for :func:`bank_from_words`.
+    """
+    new = [label for label in labels if label not in base.names]
+    arrays = base.arrays()
+    if arrays["weights"].shape[1] != spec.feature_width:
+        arrays["weights"] = np.zeros((len(base), spec.feature_width), np.float16)
+    for name, array in arrays.items():
+        more = np.zeros((len(new), *array.shape[1:]), array.dtype)
+        arrays[name] = np.concatenate([array, more + THRESHOLD if name.endswith("thresholds") else more])
+    if new and words and spec.space == MINILM:
+        arrays["embeddings"][len(base) :] = bank_from_words(new).embeddings
+    taught = {**base.taught, **{label: {"before": None} for label in new}}
+    return _bank(base, [*base.names, *new], arrays, {**base.text, "features": spec.features}, taught)
+
+
+def with_label(
+    bank: LabelBank,
+    label: str,
+    fitted: Fit,
+    thresholds: tuple[float, float],
+    source: Mapping[str, Any],
+    evidence: Evidence | None = None,
+) -> LabelBank:
+    """The bank with a label of it as it was taught; ``source`` is its provenance.
+
+    ``evidence`` is what its words say of the features, where that was the logit of its words.
+    """
+    row, arrays = bank.index(label), bank.arrays()
+    before = {name: shortest(arrays[name][row]) for name in _SCALARS}
+    if label in bank.taught:
+        before = bank.taught[label]["before"]  # its first teaching is what is undone
+    weights, bias, gain = fitted.weights, fitted.bias, fitted.gain
+    if evidence is not None:
+        weights, bias, gain = weights + gain * evidence.weights, bias + gain * evidence.bias, 0.0
+    arrays["weights"][row] = weights
+    for name, value in zip(_SCALARS, (gain, bias, *thresholds), strict=True):
+        arrays[name][row] = value
+    return _bank(bank, bank.names, arrays, bank.text, {**bank.taught, label: {**source, "before": before}})
+
+
+def evidence_of(bank: LabelBank, label: str) -> Evidence | None:
+    """What the words of a label say of the features, if the bank has it from words alone."""
+    entry = bank.taught.get(label)
+    if not isinstance(entry, dict) or entry.get("positives") != 0 or bank.weights is None:
+        return None
+    row = bank.index(label)
+    return Evidence(bank.weights[row].astype(np.float64), 0.0 if bank.biases is None else float(bank.biases[row]))
+
+
+def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
+    """Undo teaching: a label that was new is removed, another one is as it was before.
+
+    Raises:
+        UnknownLabelError: the bank does not have a label.
+        OptionError: a label was not taught.
+        LabelBankError: no label would be left.
+    """
+    arrays, taught = bank.arrays(), dict(bank.taught)
+    kept = list(bank.names)
+    for label in labels:
+        row = bank.index(label)
+        if label not in taught:
+            got, hint = f"{label!r}, which was not", f"Taught labels: {', '.join(map(repr, taught)) or 'none'}."
+            raise errors.OptionError("forget", expected="a label that was taught", got=got, hint=hint)
+        arrays["weights"][row] = 0
+        try:
+            before = taught.pop(label)["before"]
+            if before is None:
+                kept.remove(label)
+            else:
+                for name in _SCALARS:
+                    arrays[name][row] = before[name]
+        except (KeyError, TypeError, ValueError):
+            expected, hint = f"what {label!r} was before it was taught", "Teach it again, with a bank of its plan."
+            raise errors.LabelBankError("bank", expected=expected, got="another provenance", hint=hint) from None
+    return _bank(bank, bank.names, arrays, bank.text, taught).select(kept)
+
+
+def _bank(
+    old: LabelBank, names: list[str], arrays: dict[str, NDArray[Any]], text: Mapping[str, Any], taught: dict[str, Any]
+) -> LabelBank:
+    """A bank with other arrays; without taught labels it is again one that was never taught."""
+    text, given = {**text, "taught": taught}, dict[str, Any](arrays)
+    if old.precise_thresholds is None:
+        given["precise_thresholds"] = None
+    if not taught:
+        del text["taught"]
+        text.pop("features", None)
+        given |= {"gains": None, "weights": None, "biases": arrays["biases"] if arrays["biases"].any() else None}
+    return LabelBank(names, text=text, **given)

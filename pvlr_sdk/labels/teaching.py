@@ -1,0 +1,132 @@
+"""Teaches labels from photos: reads them with the plan, and learns from their features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..bundle.label_bank import LabelBank
+from ..bundle.manifest import OpenSpec
+from ..bundle.open_labels import check_fits
+from ..inference import LoadedPlan, Options
+from ..trust import read_manifest
+from .edit import evidence_of, with_room
+from .fit import Floats
+from .knowledge import Knowledge
+from .learning import LabelReport, Words, check_both, learn
+from .photos import Photos, failure
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The label bank with the taught labels, a report on each, and the photos that could not be read."""
+
+    bank: LabelBank
+    labels: list[LabelReport]
+    failed: list[dict[str, str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reports as plain JSON values."""
+        return {"labels": [asdict(label) for label in self.labels], "failed_images": self.failed}
+
+
+def teach(
+    plan: str | os.PathLike[str],
+    photos: Photos,
+    *,
+    bank: LabelBank | None = None,
+    words: bool = True,
+    replace: bool = False,
+    knowledge: Knowledge | None = None,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
+) -> Teaching:
+    """Learn labels from photos, and add them to a label bank.
+
+    A new label starts from its words if the plan reads words, and from nothing otherwise; a label of the bank starts
+    from the vector that it has.
+
+    Args:
+        plan: an open plan.
+        photos: what to learn from.
+        bank: the bank to add to; None: that of the plan.
+        words: False to learn from the photos alone.
+        replace: also teach labels that the bank has.
+        knowledge: what words mean for the image features of this plan; for labels without a vector of their own.
+        progress: called after each photo with the number of photos done.
+        options: ``device``, ``num_threads`` and ``precision`` of the tagger.
+
+    Raises:
+        BundleError, OptionError: as for ``Tagger``.
+        BackendError: the plan is closed.
+        LabelBankError: the bank or the knowledge was made for another model, or there is no room for the labels.
+        OptionError: a label is there already, or has no readable photo that shows it, or none that does not.
+        MissingPartError: words need the extra ``[words]``.
+    """
+    engine = Options(optimize="throughput", **options)
+    with closing(LoadedPlan.open(plan, engine)) as loaded:
+        backend = loaded.check(loaded.backend)
+        base = loaded.bank if bank is None else bank
+        loaded.with_labels(backend, base, engine)  # checks both
+        spec = read_manifest(Path(loaded.info["plan"])).open
+        assert spec is not None, "with_labels refuses a closed plan"
+        _check_new(photos.labels, base, replace)
+        check_both(photos.labels, photos.targets, photos.failed)
+        worded = base
+        if knowledge is not None and words:
+            worded = knowledge.bank(photos.labels)
+            check_fits(worded, spec, "knowledge")
+        taught = with_room(base, photos.labels, spec, words and knowledge is None)
+        features, logits, done, failed = _read(
+            loaded.with_labels(backend, _plain(taught), engine), photos, spec, progress
+        )
+        plan_hash = loaded.info["sha256"]
+    known = {}
+    for label in photos.labels if words else ():
+        index = taught.index(label)
+        if taught.has_words[index]:
+            known[label] = Words(logits[:, index])
+        elif evidence := evidence_of(worded, label):
+            known[label] = Words(features @ evidence.weights + evidence.bias, evidence)
+    targets = np.where(done[:, None], photos.targets, np.int8(0))
+    check_both(photos.labels, targets, failed or photos.failed)
+    files = [str(file) for file in photos.files]
+    taught, reports = learn(taught, photos.labels, files, features, targets, plan=plan_hash, words=known)
+    return Teaching(taught, reports, [*photos.failed, *failed])
+
+
+def _check_new(labels: list[str], base: LabelBank, replace: bool) -> None:
+    there = [label for label in labels if label in base.names]
+    if there and not replace:
+        got, hint = f"{there[0]!r}, which the bank has", "Choose another name, or teach it again with --replace."
+        raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
+
+
+def _plain(bank: LabelBank) -> LabelBank:
+    """The bank with which the network gives the logits of the words alone."""
+    return LabelBank(bank.names, bank.embeddings, bank.thresholds, bank.text)
+
+
+def _read(
+    plan: LoadedPlan, photos: Photos, spec: OpenSpec, progress: Callable[[int], None] | None
+) -> tuple[Floats, Floats, NDArray[np.bool_], list[dict[str, str]]]:
+    """Features (N, D) and logits (N, labels) of the photos, which of them could be read, and those that could not."""
+    count, backend = len(photos.files), plan.check(plan.backend)
+    features, logits = np.zeros((count, spec.feature_width)), np.zeros((count, len(plan.space.names)))
+    done, failed = np.zeros(count, np.bool_), []
+    for row, outcome in enumerate(plan.stream(backend, photos.files, "bgr", plan.thresholds, None)):
+        if isinstance(outcome, errors.FrameError):
+            failed.append(failure(str(photos.files[row]), outcome))
+        else:
+            features[row], logits[row], done[row] = outcome.features, outcome.logits, True
+        if progress:
+            progress(row + 1)
+    return features, logits, done, failed

@@ -1,0 +1,112 @@
+"""Downloads released models. Nothing is downloaded unless :func:`fetch` is called or ``PVLR_DOWNLOAD=1`` is set."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import errors
+from ..bundle.manifest import FileSpec
+from ..files import write_files
+from ..trust import resolve
+from ..trust.verify import TrustLike, verify_contents
+from .catalogue import KNOWLEDGE, cache_folder, locate, models_url, named, paths_in, suggestion
+
+_TIMEOUT = 30.0
+"""Seconds without a byte after which a download is given up."""
+_SLOWEST = 10_000
+"""Bytes per second that a download needs on average, after the first _TIMEOUT seconds."""
+
+
+def fetch(name: str, progress: Callable[[int], None] | None = None, trust: TrustLike = None) -> Path:
+    """Download a model into the cache, unless it is installed, and return the path of its plan.
+
+    The files come from ``PVLR_MODELS_URL``, or from the address in the catalogue. They are verified before any is
+    written, so that a failed download changes nothing.
+
+    Args:
+        name: a model of the catalogue.
+        progress: called with the number of bytes received since its last call.
+        trust: as for :func:`pvlr_sdk.trust.open_bundle`. The signature of an installed model is not verified here.
+
+    Raises:
+        SignatureError: it is not signed as ``trust`` demands.
+        PlanNotFoundError: the catalogue has no model of this name.
+        OptionError: the cache is turned off, or there is no address to download from.
+        DownloadError: the server cannot be reached, is too slow, or does not have the file.
+        FileSizeError, FileHashError: it sent other bytes than those of the catalogue.
+        OutputError: the cache cannot be written.
+    """
+    model = named(name)
+    if model is None:
+        raise errors.PlanNotFoundError(
+            name,
+            expected="the name of a model",
+            got="an unknown name",
+            hint=f"{suggestion(name)}List the models with pvlr models.",
+        )
+    if found := locate(model):
+        return found[1]
+    cache, url = cache_folder(), models_url()
+    if cache is None:
+        raise errors.OptionError(
+            "PVLR_CACHE_DIR", expected="a folder", got="an empty value, which turns the cache off", hint="Unset it."
+        )
+    if url is None or not url.startswith(("https://", "http://")) or "@" in url:
+        raise errors.OptionError(
+            "PVLR_MODELS_URL",
+            expected="an address that begins with https:// or http://, without a password",
+            got="none" if url is None else "one with an @" if "@" in url else url,
+            hint=f"Set it to the address below which {name}.plan lies; this version has none of its own."
+            if url is None
+            else f"Set it to the address below which {name}.plan lies.",
+        )
+    paths = paths_in(model, cache / name)
+    data = [
+        _download(f"{url.rstrip('/')}/{name}{end}", file, progress or (lambda _: None))
+        for end, file in model.files.items()
+    ]
+    contents = dict(zip(paths, data, strict=True))
+    if required := resolve(trust):
+        signed = {path: data for path, data in contents.items() if not path.name.endswith(KNOWLEDGE)}
+        verify_contents(signed, required)
+    try:
+        cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: it also holds compiled networks
+    except OSError as error:
+        raise errors.OutputError(
+            str(cache), expected="a writable folder", got=error.strerror or str(error), hint="Set PVLR_CACHE_DIR."
+        ) from None
+    write_files(contents)
+    return cache / name / "engine.plan"
+
+
+def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> bytes:
+    from http.client import HTTPException
+    from urllib.request import Request, urlopen
+
+    data, late = bytearray(), time.monotonic() + _TIMEOUT + file.bytes / _SLOWEST
+    try:
+        with urlopen(Request(url, headers={"User-Agent": "pvlr-sdk"}), timeout=_TIMEOUT) as response:
+            # read1 returns what has arrived: a server that sends a byte now and then is noticed, too.
+            while len(data) <= file.bytes and (chunk := response.read1(1 << 16)):
+                data += chunk
+                progress(len(chunk))
+                if time.monotonic() > late:
+                    raise TimeoutError(f"{len(data)} bytes in {_TIMEOUT + file.bytes / _SLOWEST:.0f} s")
+    except (OSError, HTTPException, ValueError) as error:
+        code, reason = getattr(error, "code", ""), getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise errors.DownloadError(
+            url,
+            expected=f"a file of {file.bytes} bytes",
+            got=f"HTTP {code} {reason}" if code else str(reason),
+            hint="Check the connection and PVLR_MODELS_URL, then try again; nothing was changed.",
+        ) from None
+    again = "Try again, or check PVLR_MODELS_URL; nothing was changed."
+    if len(data) != file.bytes:
+        got = f"{len(data)} bytes" if len(data) < file.bytes else "more"
+        raise errors.FileSizeError(url, expected=f"{file.bytes} bytes", got=got, hint=again)
+    if (digest := hashlib.sha256(data).hexdigest()) != file.sha256:
+        raise errors.FileHashError(url, expected=f"SHA-256 {file.sha256[:16]}...", got=f"{digest[:16]}...", hint=again)
+    return bytes(data)

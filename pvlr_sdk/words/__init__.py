@@ -1,1 +1,0 @@
-"""Label banks from words: a text encoder without PyTorch. Needs the extra ``[words]``."""

@@ -1,0 +1,80 @@
+"""A tiny open network, its plan, label banks for it, and photos."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import Tagger
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.labels import Photos, teach
+from tests.pvlr_sdk.labels import tiny_open
+
+pytest.importorskip("onnx", reason="writes a network")
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """Writes a photo with fields of colours."""
+    return tiny_open.draw
+
+
+@pytest.fixture(scope="session")
+def make_bank():
+    """Makes a bank of ``count`` labels: the first are NAMES, the others depend on ``seed``."""
+    return tiny_open.make_bank
+
+
+@pytest.fixture(scope="session")
+def write_network():
+    """Writes the network and a label bank into a folder; returns the path of the network."""
+    return tiny_open.write_network
+
+
+@pytest.fixture(scope="session")
+def check():
+    """Compares a result of a frame with the definition, for a bank."""
+    return tiny_open.check
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return tiny_open.write_network(tmp_path_factory.mktemp("open"), tiny_open.make_bank())
+
+
+@pytest.fixture(scope="module")
+def open_plan(network):
+    build(network, network.with_name("engine.plan"))
+    return network.with_name("engine.plan")
+
+
+@pytest.fixture
+def tagger(open_plan):
+    with Tagger(open_plan, precision="fp32") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return np.random.default_rng(5).integers(0, 256, (*tiny_open.SIZE, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """``is/`` with 6 red photos, and ``not/`` with 18 others."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index in range(6):
+        tiny_open.draw(folder / "is" / f"{index}.png", "red", *(["blue"] if index % 2 else []))
+    for index in range(18):
+        tiny_open.draw(folder / "not" / f"{index}.png", *[["green"], ["blue"], []][index % 3])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(folders):
+    return Photos.from_folders("mug", folders / "is", folders / "not")
+
+
+@pytest.fixture(scope="module")
+def taught(open_plan, photos):
+    return teach(open_plan, photos, precision="fp32")

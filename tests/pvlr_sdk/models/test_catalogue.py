@@ -1,0 +1,174 @@
+"""Models by name: the catalogue agrees with the bundles, and a plan is found by its path, folder or name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pvlr_sdk import Tagger, errors
+from pvlr_sdk.bundle.bundle import manifest_path
+from pvlr_sdk.models.catalogue import FileSpec, Model, catalogue, is_model, locate
+from pvlr_sdk.models.find import find_knowledge, find_plan, load_bundle
+from pvlr_sdk.watch.config import SiteConfig
+
+ROOT = Path(__file__).parents[3]
+
+
+# -- the catalogue ----------------------------------------------------------------------------------------------------
+
+
+def test_catalogue_and_cards_are_what_the_bundles_and_results_give(update: ModuleType) -> None:
+    """If this fails: python models/update.py."""
+    for path, text in update.outputs(catalogue().url).items():
+        assert path.read_text() == text, path
+        assert len(text.splitlines()) < 80 or path.suffix == ".json", path
+
+
+def test_catalogue_has_every_bundle() -> None:
+    folders = [*ROOT.glob("models/*/engine.plan"), *ROOT.glob("pvlr_sdk/models/*/engine.plan")]
+    assert sorted(model.name for model in catalogue().models) == sorted(path.parent.name for path in folders)
+    for model in catalogue().models:
+        bundle = load_bundle(model.name)
+        assert bundle.manifest.name == model.name
+        assert len(bundle.labels) == model.labels
+        assert model.input == (bundle.manifest.input.width, bundle.manifest.input.height)
+        assert model.files[".plan"] == bundle.manifest.files["plan"]
+        assert model.files[".labels.safetensors"] == bundle.manifest.files["labels"]
+
+
+def test_assets_are_what_is_downloaded(update: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["update.py", "--assets", str(tmp_path)])
+    monkeypatch.setattr(update, "outputs", lambda url: {})
+    update.main()
+    for model in catalogue().models:
+        for end, file in model.files.items():
+            assert FileSpec(**update.described((tmp_path / f"{model.name}{end}").read_bytes())) == file
+
+
+def test_manifests_are_written_again(update: ModuleType, own_plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without a checksum gets it, nothing else changes; one that has it stays as it is."""
+    monkeypatch.setattr("sys.argv", ["update.py", "--manifests"])
+    monkeypatch.setattr(update, "bundles", lambda: [own_plan.parent])
+    before = {path.name: path.read_bytes() for path in own_plan.parent.iterdir()}
+    line = next(line for line in before["engine.json"].splitlines(keepends=True) if b'"checksum"' in line)
+    for text in (before["engine.json"].replace(line, b""), before["engine.json"]):
+        manifest_path(own_plan).write_bytes(text)
+        update.main()
+        assert {path.name: path.read_bytes() for path in own_plan.parent.iterdir()} == before
+
+
+# -- how a plan is found ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_tagger_by_name_and_by_folder() -> None:
+    folder = ROOT / "models" / "pvlr-lite0-voc20"
+    with Tagger("pvlr-lite0-voc20") as tagger:
+        assert tagger.info["plan"] == str(folder / "engine.plan")
+        assert [tag.label for tag in tagger.predict(ROOT / "docs/images/chelsea.jpg")] == ["cat"]
+    assert load_bundle(folder).path == folder / "engine.plan"
+
+
+def test_a_path_takes_precedence_over_a_name(own_plan: Path, small: Model) -> None:
+    Path("cats").mkdir()
+    with pytest.raises(errors.PlanNotFoundError, match="not installed"):
+        find_plan("cats")  # a folder without a plan is not in the way
+    for file in own_plan.parent.glob("engine.*"):
+        (Path("cats") / file.name).write_bytes(file.read_bytes())
+    assert find_plan("cats") == Path("cats/engine.plan")
+    Path("file").write_bytes(b"")
+    assert find_plan("file") == Path("file")
+
+
+def test_places_are_searched_in_order(small: Model, bodies: dict[str, bytes], cache: Path, tmp_path: Path) -> None:
+    def put(folder: Path, plan: bytes = bodies[".plan"]) -> Path:
+        (folder / "cats").mkdir(parents=True)
+        for end, data in {**bodies, ".plan": plan}.items():
+            (folder / "cats" / f"engine{end}").write_bytes(data)
+        return folder / "cats" / "engine.plan"
+
+    assert locate(small) is None
+    cached = put(cache / "models")
+    assert locate(small) == ("cached", cached)
+    put(tmp_path / "lib" / "models")  # beside the package, but not a checkout
+    assert locate(small) == ("cached", cached)
+    here = put(Path("models").absolute())
+    assert locate(small) == ("checkout", here)
+    (tmp_path / "lib" / "pyproject.toml").touch()
+    assert locate(small) == ("checkout", tmp_path / "lib/models/cats/engine.plan")
+    assert locate(small) != ("bundled", bundled := put(tmp_path / "lib/pvlr_sdk/models", b"thresholds may differ"))
+    assert locate(small) == ("bundled", bundled)
+
+
+@pytest.mark.parametrize("end", [".plan", ".json", ".labels.safetensors"])
+@pytest.mark.parametrize("damage", ["modified", "missing"])
+def test_other_files_in_the_cache_or_working_directory_are_not_the_model(
+    small: Model, bodies: dict[str, bytes], cache: Path, end: str, damage: str
+) -> None:
+    for folder in (cache / "models" / "cats", Path("models/cats")):
+        folder.mkdir(parents=True)
+        for other, data in bodies.items():
+            (folder / f"engine{other}").write_bytes(data)
+        file = folder / f"engine{end}"
+        file.write_bytes(b"#" + file.read_bytes()[1:]) if damage == "modified" else file.unlink()
+    assert locate(small) is None
+    named = (
+        rf"models/cats/engine{re.escape(end)}, which is not that of the release"
+        if damage == "modified"
+        else "not installed"
+    )
+    with pytest.raises(errors.PlanNotFoundError, match=named):
+        find_plan("cats")
+
+
+def test_an_unknown_name_is_answered_with_similar_ones() -> None:
+    with pytest.raises(errors.PlanNotFoundError) as caught:
+        Tagger("pvlr-lite0-coco8")
+    for part in ("pvlr-lite0-coco8: ", "Did you mean pvlr-lite0-coco80", "pvlr models", "pvlr build"):
+        assert part in str(caught.value)
+    for nothing_similar in ("nope.plan", "x" * 5000, ""):
+        with pytest.raises(errors.PlanNotFoundError) as caught:
+            Tagger(nothing_similar)
+        assert "Did you mean" not in str(caught.value)
+
+
+def test_the_knowledge_of_a_model_lies_beside_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_knowledge("pvlr-lite2-open")
+    assert found.is_file()
+    assert found.parent == find_plan("pvlr-lite2-open").parent
+    assert find_knowledge(tmp_path / "absent") == tmp_path / "absent"  # reading it fails, with the path
+    with pytest.raises(errors.OptionError, match="expected a model with open labels") as caught:
+        find_knowledge("pvlr-lite0-coco80")
+    assert caught.value.hint == "Use pvlr-lite2-open."
+    with pytest.raises(errors.OptionError, match=r"got 'pvlr-lite2-opn'\. Did you mean pvlr-lite2-open"):
+        find_knowledge("pvlr-lite2-opn")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pvlr-lite2-open").write_bytes(b"")
+    assert find_knowledge("pvlr-lite2-open") == Path("pvlr-lite2-open")
+
+
+def test_a_known_name_that_is_absent_names_the_command(small: Model) -> None:
+    with pytest.raises(errors.PlanNotFoundError, match="pvlr models fetch cats"):
+        find_plan("cats")
+
+
+def test_a_site_takes_a_name(tmp_path: Path) -> None:
+    def plan(given: str) -> Path | None:
+        return SiteConfig.parse({"plan": given, "cameras": {"a": "0"}}, source="site", folder=tmp_path).plan
+
+    assert plan("pvlr-lite0-voc20") == Path("pvlr-lite0-voc20")
+    assert plan("own.plan") == tmp_path / "own.plan"
+    (tmp_path / "pvlr-lite0-voc20").mkdir()
+    assert plan("pvlr-lite0-voc20") == tmp_path / "pvlr-lite0-voc20"
+    assert not is_model("own.plan")
+
+
+def test_a_cache_that_the_file_system_refuses_has_no_models(
+    small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PVLR_CACHE_DIR", str(tmp_path / ("x" * 300)))
+    with pytest.raises(errors.PlanNotFoundError, match="not installed"):
+        find_plan("cats")

@@ -1,0 +1,63 @@
+"""Signing keys, and a bundle that is signed with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+
+class Keys:
+    """Signing keys in a folder: private ones at its top, trusted public ones in ``trusted``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.trusted = folder / "trusted"
+        self.trusted.mkdir(parents=True)
+
+    def make(self, name: str, kind: str = "p256", *, trusted: bool = True, passphrase: bytes | None = None) -> Path:
+        """Write a key; returns the path of the private one."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+        makers = {
+            "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+            "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+            "ed25519": ed25519.Ed25519PrivateKey.generate,
+            "rsa": lambda: rsa.generate_private_key(65537, 2048),
+        }
+        key = makers[kind]()
+        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        locked = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+        path = self.folder / f"{name}.pem"
+        path.write_bytes(key.private_bytes(pem, pkcs8, locked))
+        if trusted:
+            public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+            (self.trusted / path.name).write_bytes(public)
+        return path
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    """A folder for keys."""
+    return Keys(tmp_path / "keys")
+
+
+@pytest.fixture
+def sign() -> Callable[..., Path]:
+    """Signs a bundle with a key that has no passphrase."""
+    pytest.importorskip("cryptography")
+    from pvlr_sdk.trust.sign import sign
+
+    return partial(sign, passphrase=lambda: pytest.fail("asked for a passphrase"))
+
+
+@pytest.fixture
+def signed(own_plan: Path, keys: Keys, sign: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny plan, signed in version 2 by the key ``me``, the only one that is trusted; the state is its own."""
+    monkeypatch.setenv("PVLR_STATE", str(keys.folder / "versions.json"))
+    monkeypatch.delenv("PVLR_TRUST", raising=False)
+    sign(own_plan, keys.make("me"), version=2)
+    return own_plan
