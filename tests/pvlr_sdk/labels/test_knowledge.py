@@ -104,7 +104,7 @@ def test_banks_that_cannot_be_joined(knowledge, encoder, make_bank):
     other = LabelBank(
         ["x"], words.embeddings, words.thresholds, {**words.text, "features": "others"}, weights=words.weights
     )
-    with pytest.raises(errors.LabelBankError, match="features of tiny features, got of others"):
+    with pytest.raises(errors.LabelBankError, match="features of tiny features, got weights for others"):
         words.join(other)
 
 
