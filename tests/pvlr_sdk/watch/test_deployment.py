@@ -209,7 +209,7 @@ class TestTrust:
         subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", keys / "me.pem"], check=True)
         shutil.copytree(plans / "second", tmp_path / "second")
         for version, plan in ((1, folder / "first"), (2, tmp_path / "second")):
-            sign(plan, key, version=version, passphrase=str)
+            sign(plan / "engine.plan", key, version=version, passphrase=str)
         monkeypatch.setenv("PVLR_STATE", str(tmp_path / "versions.json"))
 
     @pytest.fixture(params=["environment", "argument", "site file"])
