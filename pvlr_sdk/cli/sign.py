@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +44,7 @@ def sign(
     """
     from ..models.find import find_plan
     from ..trust.sign import sign as write_signature
+    from ..trust.verify import utc_today
 
     def passphrase() -> str:
         try:
@@ -53,7 +54,7 @@ def sign(
             raise errors.OptionError("--key", expected=f"the passphrase of {key}", got="none", hint=hint) from None
 
     last = expires.date() if expires else None
-    today = datetime.now(timezone.utc).date()
+    today = utc_today()
     if last and last < today:
         hint = "Devices would refuse the signature at once."
         raise errors.OptionError("--expires", expected=f"{today} (UTC) or later", got=str(last), hint=hint)

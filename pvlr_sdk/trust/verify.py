@@ -187,8 +187,13 @@ def _verified_by(envelope: Envelope, source: str, trust: Trust) -> TrustedKey:
     return key
 
 
+def utc_today() -> date:
+    """Today's date in UTC, by which signatures and keys expire."""
+    return datetime.now(timezone.utc).date()
+
+
 def _check_date(source: str, what: str, expires: date | None) -> None:
-    today = datetime.now(timezone.utc).date()
+    today = utc_today()
     if expires is not None and today > expires:
         raise errors.SignatureExpiredError(
             source,

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture
+def today(monkeypatch: pytest.MonkeyPatch) -> date:
+    """The date of the test, a leap day, whatever the clock of the machine says."""
+    day = date(2028, 2, 29)
+    monkeypatch.setattr("pvlr_sdk.trust.verify.utc_today", lambda: day)
+    return day
 
 
 class Keys:

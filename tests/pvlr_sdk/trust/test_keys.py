@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import datetime, timedelta, timezone
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from pvlr_sdk.trust.signature import Envelope
 from pvlr_sdk.trust.verify import signature_path
 
 pytest.importorskip("cryptography")
-TODAY = datetime.now(timezone.utc).date()
 
 
 def refused(plan: Path, keys: Any, kind: type[errors.SignatureError]) -> str:
@@ -53,11 +52,11 @@ def test_rotation(signed: Path, keys: Any, sign: Any, tmp_path: Path) -> None:
     assert load_bundle(signed, trust=keys.trusted).signature.key == "new"
 
 
-def test_a_key_with_a_last_day(signed: Path, keys: Any) -> None:
+def test_a_key_with_a_last_day(signed: Path, keys: Any, today: date) -> None:
     last = keys.trusted / "me.expires"
-    last.write_text(f"{TODAY}\n")
+    last.write_text(f"{today}\n")
     assert load_bundle(signed, trust=keys.trusted).trusted
-    last.write_text(f"{TODAY - timedelta(1)}\n")
+    last.write_text(f"{today - timedelta(1)}\n")
     assert "the key me" in refused(signed, keys, errors.SignatureExpiredError)
     for wrong in ("soon", "2027-02-30", "", "\xff"):
         last.write_text(wrong)
@@ -65,10 +64,10 @@ def test_a_key_with_a_last_day(signed: Path, keys: Any) -> None:
             load_bundle(signed, trust=keys.trusted)
 
 
-def test_a_signature_with_a_last_day(signed: Path, keys: Any, sign: Any) -> None:
-    sign(signed, keys.folder / "me.pem", version=2, expires=TODAY)
-    assert load_bundle(signed, trust=keys.trusted).signature.expires == TODAY
-    sign(signed, keys.folder / "me.pem", version=2, expires=TODAY - timedelta(1))
+def test_a_signature_with_a_last_day(signed: Path, keys: Any, sign: Any, today: date) -> None:
+    sign(signed, keys.folder / "me.pem", version=2, expires=today)
+    assert load_bundle(signed, trust=keys.trusted).signature.expires == today
+    sign(signed, keys.folder / "me.pem", version=2, expires=today - timedelta(1))
     refused(signed, keys, errors.SignatureExpiredError)
 
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from tests.manifests import edit_manifest
 pytest.importorskip("cryptography")
 ROOT = Path(__file__).parents[3]
 FILES = [Path, manifest_path, labels_path, signature_path]
-TODAY = datetime.now(timezone.utc).date()
 
 
 @pytest.fixture
@@ -52,13 +51,15 @@ def refused(plan: Path, trust: Any, kind: type[errors.SignatureError]) -> errors
 
 class TestAccepted:
     @pytest.mark.parametrize("kind", ["p256", "ed25519"])
-    def test_a_signed_bundle(self, own_plan: Path, keys: Any, sign: Any, unparsed: list[str], kind: str) -> None:
-        made = sign(own_plan, keys.make("me", kind), version=7, expires=TODAY)
+    def test_a_signed_bundle(
+        self, own_plan: Path, keys: Any, sign: Any, unparsed: list[str], today: date, kind: str
+    ) -> None:
+        made = sign(own_plan, keys.make("me", kind), version=7, expires=today)
         assert made == signature_path(own_plan)
         bundle = load_bundle(own_plan, trust=Trust(keys.trusted, state=""))
         assert bundle.trusted
         assert bundle.signature is not None
-        assert bundle.signature.to_dict() == {"key": "me", "version": 7, "expires": TODAY.isoformat()}
+        assert bundle.signature.to_dict() == {"key": "me", "version": 7, "expires": today.isoformat()}
         assert (bundle.payload, bundle.signature.name) == (own_plan.read_bytes(), "tiny")
         assert unparsed == ["parse_manifest", "from_bytes"] * 2  # for the signer, and here
 
