@@ -117,6 +117,18 @@ values within 10 (checked by a test). Images of 12 megapixels, enlarged from the
 {tables.reduced_jpeg(data).markdown()}"""
 
 
+def cameras(data: Data) -> str:
+    one, four, c = data["latency"], data["four cameras"], data["conditions"]
+    return f"""{c["machine"]}, {c["threads"]} threads, {c["minutes"]:g} minutes.
+
+- One 1080p camera at 60 frames per second and an engine that takes {one["engine, ms"]:g} ms: results are
+  {one["age p50, ms"]:.0f} ms old in the median and {one["age p99, ms"]:.0f} ms at p99. Two inferences and a frame interval are
+  {one["limit for p99: two inferences and a frame interval, ms"]:.0f} ms. Memory grew by
+  {one["memory growth, second to last quarter, %"]:.1f} %.
+- Four cameras at 60 frames per second: together {four["ratio"]:.3f} of the throughput of `predict_batch` alone; the slowest
+  camera got {four["smallest share, relative to an equal one"]:.3f} of an equal share."""
+
+
 def _breakdown(name: str, data: Data) -> str:
     """The losses between OpenVINO alone and ``predict_stream``, for one set of images."""
     rates, threads = data["images_per_second"][name], data["conditions"]["threads"]
@@ -145,6 +157,7 @@ SECTIONS = {
     "scaling": ("How cost scales", scaling, ""),
     "folder": ("A folder of images", folder, " --images images/"),
     "preprocess": ("Preprocessing alone, one thread", lambda data, _: tables.preprocess(data).markdown(), ""),
+    "cameras": ("Cameras", lambda data, _: cameras(data), " --minutes 10"),
     "start": ("Start and memory", lambda data, _: tables.start(data).markdown(), ""),
 }
 """By name of the benchmark: title, text for a result and the folder of charts, and the options of the command."""
