@@ -121,12 +121,12 @@ def cameras(data: Data) -> str:
     one, four, c = data["latency"], data["four cameras"], data["conditions"]
     return f"""{c["machine"]}, {c["threads"]} threads, {c["minutes"]:g} minutes.
 
-- One 1080p camera at 60 frames per second and an engine that takes {one["engine, ms"]:g} ms: results are
-  {one["age p50, ms"]:.0f} ms old in the median and {one["age p99, ms"]:.0f} ms at p99. Two inferences and a frame interval are
-  {one["limit for p99: two inferences and a frame interval, ms"]:.0f} ms. Memory grew by
+- One 1080p camera at 60 frames per second, and an engine that takes {one["engine, ms"]:g} ms: results are
+  {one["age p50, ms"]:.0f} ms old in the median and {one["age p99, ms"]:.0f} ms at p99. Two inferences and a frame
+  interval are {one["limit for p99: two inferences and a frame interval, ms"]:.0f} ms. Memory grew by
   {one["memory growth, second to last quarter, %"]:.1f} %.
-- Four cameras at 60 frames per second: together {four["ratio"]:.3f} of the throughput of `predict_batch` alone; the slowest
-  camera got {four["smallest share, relative to an equal one"]:.3f} of an equal share."""
+- Four cameras at 60 frames per second: together {four["ratio"]:.3f} of the throughput of `predict_batch` alone. The
+  slowest camera got {four["smallest share, relative to an equal one"]:.3f} of an equal share."""
 
 
 def _breakdown(name: str, data: Data) -> str:
