@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))}
 ELSEWHERE = {
     **{f"docs/{page}.md": "days of training, on data sets" for page in ("accuracy", "open_labels", "shipped_models")},
-    "docs/architecture.md": "test_recipes.py follows its recipes",
+    **{f"docs/extend/{path.name}": "test_recipes.py follows it" for path in (ROOT / "docs/extend").glob("*.md")},
     "docs/performance.md": "benchmarks, which tests/benchmarks runs in short",
 }
 _HEADER = re.compile(r"\A<!-- commands: (.+?) -->\n")

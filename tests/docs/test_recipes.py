@@ -1,4 +1,4 @@
-"""The recipes of docs/architecture.md, followed literally in a copy of the repository."""
+"""The recipes in docs/extend, followed literally in a copy of the repository."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/architecture.md").read_text()
-RECIPES = dict(re.findall(r"^### Add (?:an? )?(.+?)\n(.*?)(?=^### |\Z)", PAGE, re.DOTALL | re.MULTILINE))
+PAGES = [path.read_text() for path in sorted((ROOT / "docs/extend").glob("*.md"))]
+RECIPES = {title.split()[-1]: text for title, _, text in (page.partition("\n") for page in PAGES)}
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _PATH = re.compile(r"`([\w./]+\.\w+)`")
 
@@ -119,7 +119,7 @@ def test_sink(copy: Copy, tmp_path: Path) -> None:
 
 def test_rival_head(copy: Copy) -> None:
     pytest.importorskip("torch")
-    assert len(copy.follow("rival head")) == 1
+    assert len(copy.follow("head")) == 1
     code = """
 import torch
 from pvlr_training.model.config import ModelConfig
