@@ -21,6 +21,7 @@ from pvlr_sdk.bundle.manifest import MAX_BYTES, parse_manifest, parse_spec
 from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.trust import read_manifest
 from tests.manifests import read_raw
+from tests.waiting import LONG
 
 MODEL = Path(__file__).parents[3] / "pvlr_sdk" / "models" / "pvlr-lite2-coco80" / "engine.json"
 DEEP = "[" * 900 + "]" * 900
@@ -57,7 +58,7 @@ def test_a_file_that_is_none_is_an_error_at_once(make: Callable[[Path], None], r
     if role == "labels":
         with pytest.raises(errors.LabelBankError):
             LabelBank.load(path)
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < LONG  # an end, not a wait for a writer
 
 
 @pytest.mark.parametrize(

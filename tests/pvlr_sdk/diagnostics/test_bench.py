@@ -85,7 +85,7 @@ def test_warm_up_calls_are_not_counted() -> None:
         time.sleep(0.001)
         return {"total": float(len(seen))}
 
-    values = sampling.sample(call, warm_up=0.02, seconds=0.0, least=20)["total"]
+    values = sampling.sample(call, warm_up=0.05, seconds=0.0, least=20)["total"]
     assert values[0] == len(seen) - 20 + 1 > 1
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.frames import find as sources
+from tests.waiting import LONG
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_a_header_that_promises_billions_of_frames_is_not_counted_through(clip, 
     clip.write_bytes(data)
     began = time.perf_counter()
     assert sources.count(clip, **pace) == expected
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < LONG  # counting would take hours
 
 
 def test_a_video_with_frames_beyond_the_limit(clip, monkeypatch):

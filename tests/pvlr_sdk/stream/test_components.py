@@ -16,6 +16,7 @@ from pvlr_sdk.sources import CapturedFrame
 from pvlr_sdk.stream import Backoff, CameraChange
 from pvlr_sdk.stream.inboxes import Inboxes
 from pvlr_sdk.stream.pace import EnginePace, Playback
+from tests.waiting import LONG, joined, until
 
 
 def frame(
@@ -136,13 +137,12 @@ def test_every_frame_waits_until_the_one_before_is_taken_or_all_is_closed() -> N
 
     thread = threading.Thread(target=fill)
     thread.start()
-    time.sleep(0.1)
+    until(lambda: put)
     assert put == [0]
-    taken = [inboxes.take(time.monotonic() + 1) for _ in range(3)]
+    taken = [inboxes.take(time.monotonic() + LONG) for _ in range(3)]
     assert [item and item[1].sequence for item in taken] == [0, 1, 2]  # type: ignore[union-attr]
     inboxes.close()
-    thread.join(1)
-    assert not thread.is_alive()
+    assert joined(thread)
     assert inboxes.take(time.monotonic() + 10) is None  # at once
 
 

@@ -8,23 +8,31 @@ import time
 import pytest
 
 from pvlr_sdk.stream.sharing import EngineShare
+from tests.waiting import LONG, joined
 
 
-def test_without_frames_it_starts_at_once():
+@pytest.fixture
+def patient(monkeypatch):
+    """Work that waits far longer than any test may take."""
+    monkeypatch.setattr("pvlr_sdk.stream.sharing._PATIENCE", 2 * LONG)
+
+
+def test_without_frames_it_starts_at_once(patient):
     share = EngineShare(2)
     began = time.monotonic()
     with share.between_frames():
-        pass
-    assert time.monotonic() - began < 0.05
+        assert time.monotonic() - began < LONG
 
 
-def test_it_waits_for_the_frame_in_flight():
+def test_it_waits_for_the_frame_in_flight(patient):
     share = EngineShare(1)
     share.begin(0)
-    threading.Timer(0.05, share.end).start()
+    ended = threading.Event()
+    threading.Timer(0.05, lambda: (ended.set(), share.end())).start()
     began = time.monotonic()
     with share.between_frames():
-        assert 0.04 < time.monotonic() - began < 0.15
+        assert ended.is_set()
+        assert time.monotonic() - began < LONG
 
 
 def test_it_goes_on_beside_cameras_that_leave_no_gap():
@@ -32,7 +40,7 @@ def test_it_goes_on_beside_cameras_that_leave_no_gap():
     share.begin(0)
     began = time.monotonic()
     with share.between_frames():
-        assert 0.19 < time.monotonic() - began < 0.5
+        assert 0.19 < time.monotonic() - began < LONG
 
 
 def test_one_piece_at_a_time():
@@ -80,27 +88,34 @@ def test_frames_of_a_camera_that_was_away_are_expected_as_before(monkeypatch):
     assert share._intervals[0] == pytest.approx(0.116)
 
 
-def test_where_no_gap_is_long_enough_it_begins_at_the_end_of_a_frame():
+def test_where_no_gap_is_long_enough_it_begins_at_the_end_of_a_frame(monkeypatch):
     """Not in the middle of a gap: it would then delay the next frame by more."""
+    now = [100.0]
+    monkeypatch.setattr("pvlr_sdk.stream.sharing.time.monotonic", lambda: now[0])
     share = EngineShare(1)
-    ended: list[float] = []
-    stop = threading.Event()
+    for _ in range(20):
+        now[0] += 0.05
+        share.begin(0)
+        share.end()
+    share._seconds = 5.0  # longer than the gap between two frames
+    waits, begun = threading.Event(), threading.Event()
+    wait_for = share._changed.wait_for
+    monkeypatch.setattr("pvlr_sdk.stream.sharing._PATIENCE", LONG)
+    monkeypatch.setattr(share._changed, "wait_for", lambda *given: (waits.set(), wait_for(*given))[1])
 
-    def frames():
-        while not stop.is_set():
-            share.begin(0)
-            time.sleep(0.01)
-            share.end()
-            ended.append(time.monotonic())
-            time.sleep(0.04)
-
-    thread = threading.Thread(target=frames)
-    thread.start()
-    time.sleep(0.3)
-    share._seconds = 1.0
-    try:
+    def work():
         with share.between_frames():
-            assert time.monotonic() - ended[-1] < 0.03
-    finally:
-        stop.set()
-        thread.join()
+            begun.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not waits.is_set():  # the camera goes on until the work has no patience left
+        share._last[0] += 1
+        now[0] += 1
+        time.sleep(0.001)
+    assert not begun.is_set()
+    share.begin(0)
+    assert not begun.is_set()
+    share.end()
+    assert begun.wait(LONG)
+    assert joined(thread)

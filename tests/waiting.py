@@ -1,0 +1,27 @@
+"""Waiting for events instead of sleeping: tests must not depend on the speed of the machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+LONG = 60.0
+"""Seconds after which whatever a test waits for is taken for lost: far more than a busy machine needs."""
+
+
+def until(condition: Callable[[], T], what: str = "it took too long", seconds: float = LONG) -> T:
+    """The first true value of ``condition()``; fails with ``what`` if there is none within ``seconds``."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+    return value
+
+
+def joined(thread: threading.Thread) -> bool:
+    """Whether the thread ends."""
+    thread.join(LONG)
+    return not thread.is_alive()
