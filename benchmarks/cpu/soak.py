@@ -23,7 +23,7 @@ import numpy as np
 import typer
 
 from pvlr_sdk import Camera, Stream, Tagger
-from pvlr_sdk.cli.memory import return_freed_memory
+from pvlr_sdk.cli.site import return_freed_memory
 from pvlr_sdk.stream import Backoff, Observation
 
 from ..common import Json, Plan, conditions, resident_bytes, run, save

@@ -48,14 +48,13 @@ def _running(folder: Path, address: str) -> Iterator[None]:
     scrape = [{"job_name": "pvlr", "static_configs": [{"targets": [f"127.0.0.1:{_WATCH}"]}]}]
     (folder / "prometheus.yml").write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": scrape}))
     cameras = ["door=test://?fps=8&size=640x360", "yard=test://?fps=4&size=640x360&seed=1", f"gate=http://{address}/"]
-    watch = ["-c", "from pvlr_sdk.cli import main; main()", "watch", *cameras, "--metrics-port", str(_WATCH)]
+    watch = ["-c", "from pvlr_sdk.cli import main; main()", "watch", *cameras, "--config", f"{folder}/site.yaml"]
+    (folder / "site.yaml").write_text(f"threads: 1\nmetrics: {{port: {_WATCH}}}\n")
     store = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     commands = [
         [
             sys.executable,
             *watch,
-            "--threads",
-            "1",
             "--threshold",
             "0.01",
             "--min-duration",

@@ -85,7 +85,7 @@ def open_backend(
             str(bundle.path),
             expected=f"a plan with a verified signature, because a {name} plan is code",
             got="one whose signature was not verified",
-            hint="Sign it and set PVLR_TRUST, or use --allow-unsigned (allow_unsigned=True) if you built it yourself.",
+            hint="Sign it and set PVLR_TRUST, or set PVLR_ALLOW_UNSIGNED=1 if you built it yourself.",
         )
     backend: Backend = import_module(f".{name}", __package__).load(
         bundle,

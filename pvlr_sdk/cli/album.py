@@ -59,10 +59,6 @@ class Album:
         write_files({path: jpeg[:_JFIF_END] + _COMMENT + jpeg[_JFIF_END:]})
         self._written.add(path)
 
-    def skip(self, item: InputFrame) -> None:
-        """Leave the name to the copy that an earlier run wrote of this image."""
-        self._written.add(self._free_path(item))
-
     def _free_path(self, item: InputFrame) -> Path:
         frame, number = "" if item.frame is None else f"-{item.frame:06}", 1
         while True:

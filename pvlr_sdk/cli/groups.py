@@ -1,4 +1,4 @@
-"""How ``pvlr`` parses and documents its commands: flags without a type, and an error for each name of version 0.1."""
+"""How ``pvlr`` parses and documents its commands: flags without a type, and options whose value may be omitted."""
 
 from __future__ import annotations
 
@@ -6,15 +6,6 @@ import re
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
-
-from .. import errors
-
-_RENAMED = {  # a pattern on the command line, one argument per line -> the old and the new name
-    r"calibrate$": ("pvlr calibrate", "pvlr thresholds"),
-    r"(build|export)$.*^--calibrate(=|$)": ("--calibrate", "--calibration-images"),
-    r"(build|export)$.*^--truth(=|$)": ("--truth", "--labels"),
-    r"build$.*^--labels[=\n][^\n]*\.safetensors$": ("--labels", "--bank for a label bank"),
-}
 
 
 class _PlainFlags:
@@ -49,14 +40,7 @@ class Commands(Group):
     """All commands."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command.
-
-        Raises:
-            OptionError: the command or an option was renamed.
-        """
+        """Find the command; ``export triton`` is one of its own."""
         if args[:2] == ["export", "triton"]:
             args = ["export-triton", *args[2:]]
-        for pattern, (old, new) in _RENAMED.items():
-            if re.match(pattern, "\n".join(args), re.MULTILINE | re.DOTALL):
-                raise errors.OptionError(old, expected=new, got="the old name", hint="Version 0.2.0 renamed it.")
         return super().resolve_command(ctx, args)

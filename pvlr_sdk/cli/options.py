@@ -24,7 +24,6 @@ PlanOption = Annotated[Path | None, Option("--plan", "-p", **_BUNDLED)]
 _BANK = "Label bank that an open plan uses instead of its own."
 Bank = Annotated[Path | None, Option("--bank", metavar="FILE", help=_BANK)]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
-Systemd = Annotated[bool, Option("--systemd", help="Print a systemd unit for this command and exit.")]
 _POINT: Any = {
     "metavar": "POINT",
     "help": "The plan's thresholds to use: f1 (best F1) or precise (90 % precision).",
@@ -63,39 +62,25 @@ Precision = Annotated[
     str | None, _machine("--precision", help=_PRECISION, show_default="set by the plan", autocompletion=_ANY_PRECISION)
 ]
 
-# Cameras, their events, and where these go
+# A site: cameras and their events
 Uris = Annotated[
     list[str] | None, Argument(metavar="[NAME=]URI", help="Cameras, streams and videos.", show_default=False)
 ]
 _CONFIG = "Configuration of a site; other options extend or override it."
 Config = Annotated[Path | None, Option("--config", "-c", metavar="SITE.yaml", help=_CONFIG)]
-_filter = partial(Option, rich_help_panel="Filter")
-Label = Annotated[list[str] | None, _filter("--label", "-l", metavar="LABEL", help="Report only LABEL; repeatable.")]
-Deny = Annotated[list[str] | None, _filter("--deny", metavar="LABEL", help="Never report LABEL; repeatable.")]
-Region = Annotated[
-    str | None, _filter("--region", metavar="X,Y,W,H", help="Region of the frame, in fractions of its size.")
-]
-_certificates = partial(Option, rich_help_panel="Certificates")
+Check = Annotated[bool, Option("--check", help="Check configuration, plan and sinks, then exit.")]
+_PRINT = "Print file and options as one site file, to extend it, and exit."
+PrintConfig = Annotated[bool, Option("--print-config", help=_PRINT)]
+Systemd = Annotated[bool, Option("--systemd", help="Print a systemd unit for this command and exit.")]
+Loop = Annotated[bool, Option("--loop", help="Restart the videos given as URI at their end.")]
 _events = partial(Option, rich_help_panel="Events")
+Label = Annotated[list[str] | None, _events("--label", "-l", metavar="LABEL", help="Report only LABEL; repeatable.")]
 _THRESHOLD = "Score that an event must reach, for all labels or for one; repeatable."
 Threshold = Annotated[list[str] | None, _events("--threshold", metavar="[LABEL=]X", help=_THRESHOLD)]
 _DURATION = "Shortest event that is reported, 0.5 by default."
 MinDuration = Annotated[float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)]
-EventsPoint = Annotated[str | None, _events("--operating-point", show_default="precise", **_POINT)]
-_CA = "https, rtsps: certificates (PEM) to trust instead of the system's, for cameras given as URI."
-Ca = Annotated[Path | None, _certificates("--ca", metavar="FILE", help=_CA)]
-_INSECURE = "https, rtsps: accept any certificate of these cameras; an impostor then gets the password."
-Insecure = Annotated[bool, _certificates("--insecure", help=_INSECURE)]
-Loop = Annotated[bool, Option("--loop", help="Restart the videos given as URI at their end.")]
-Check = Annotated[bool, Option("--check", help="Check configuration, plan and sinks, then exit.")]
-_sink = partial(Option, rich_help_panel="Sinks")
-Sqlite = Annotated[Path | None, _sink("--sqlite", metavar="FILE", help="SQLite database.")]
-Mqtt = Annotated[str | None, _sink("--mqtt", metavar="URL", help="MQTT broker, mqtt:// or mqtts://.")]
-Webhook = Annotated[str | None, _sink("--webhook", metavar="URL", help="POST request for each event.")]
-Video = Annotated[Path | None, _sink("--video", metavar="DIR", help="Annotated video.")]
-Snapshots = Annotated[Path | None, _sink("--snapshots", metavar="DIR", help="JPEG of the frame that starts an event.")]
 
 
 def events(default: str) -> Any:
     """``--events``, whose default differs."""
-    return _sink("--events", "-e", metavar="-|FILE", help=f"JSON lines in a file or on stdout (-); {default}.")
+    return _events("--events", "-e", metavar="-|FILE", help=f"JSON lines in a file or on stdout (-); {default}.")

@@ -16,15 +16,12 @@ import typer
 
 from .. import errors
 from . import options
-from .memory import return_freed_memory
-from .reloading import reload_on_hangup
-from .site_options import build_config, build_sinks, check_site, log_to_stderr, systemd_unit
+from .site import build_config, check_site, log_to_stderr, reload_on_hangup, return_freed_memory, systemd_unit
 
 if TYPE_CHECKING:
     from ..serve import ServeSettings
     from ..tagger import Tagger
-    from ..watch import Site
-    from ..watch.config import ServeConfig
+    from ..watch import Site, SiteConfig
     from ..watch.deployment import Deployment
 
 _TOKEN = "PVLR_TOKEN"
@@ -37,60 +34,41 @@ def serve(
     uris: options.Uris = None,
     config: options.Config = None,
     check: options.Check = False,
+    print_config: options.PrintConfig = False,
+    systemd: options.Systemd = False,
     plan: options.PlanOption = None,
     bank: options.Bank = None,
+    device: options.Device = "auto",
     host: Annotated[
         str | None, _server(metavar="HOST", help=f"127.0.0.1 by default; another address needs a token in {_TOKEN}.")
     ] = None,
     port: Annotated[
         int | None, _server(metavar="PORT", help="8000 by default; 0 for a free port.", min=0, max=65535)
     ] = None,
-    token_file: Annotated[
-        Path | None, _server(metavar="FILE", help=f"File with tokens, instead of {_TOKEN}; a line NAME TOKEN each.")
-    ] = None,
-    names: Annotated[
-        list[str] | None, _server("--name", metavar="HOST", help="Accept this host name from browsers; repeatable.")
-    ] = None,
-    tls_cert: Annotated[Path | None, _server(metavar="PEM", help="Certificate for HTTPS.")] = None,
-    tls_key: Annotated[Path | None, _server(metavar="PEM", help="Key of the certificate.")] = None,
-    probe_port: Annotated[
-        int | None, _server(metavar="PORT", help="Separate port for /healthz and /readyz.", min=0, max=65535)
-    ] = None,
-    audit_log: Annotated[
-        Path | None, _server(metavar="FILE", help="File for sign-ins and changes, as JSON lines.")
-    ] = None,
     loop: options.Loop = False,
-    threshold: options.Threshold = None,
-    operating_point: options.EventsPoint = None,
-    min_duration: options.MinDuration = None,
     labels: options.Label = None,
-    deny: options.Deny = None,
-    region: options.Region = None,
-    ca: options.Ca = None,
-    insecure: options.Insecure = False,
+    threshold: options.Threshold = None,
+    min_duration: options.MinDuration = None,
     events: Annotated[list[str] | None, options.events("by default none")] = None,
-    sqlite: options.Sqlite = None,
-    mqtt: options.Mqtt = None,
-    webhook: options.Webhook = None,
-    video: options.Video = None,
-    snapshots: options.Snapshots = None,
-    systemd: options.Systemd = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    snapshots: Annotated[
+        Path | None, typer.Option("--snapshots", metavar="DIR", help="JPEG of the frame that starts an event.")
+    ] = None,
 ) -> None:
     """Show tagged cameras on a web page, and tag images over HTTP.
 
     With cameras, does what [bold]pvlr watch[/bold] does and shows the result; without
-    cameras, serves only the API. Runs until Ctrl-C or SIGTERM.
+    cameras, serves only the API. Runs until Ctrl-C or SIGTERM. Events and uploads
+    use the thresholds for 90 % precision; [bold]pvlr tag[/bold] uses those with the best F1.
+
+    Everything else is set in a site file, such as TLS, tokens, names of the host
+    and sinks: start one with --print-config.
 
     \b
     [bold]Examples[/bold]
     pvlr serve
     curl -F file=@photo.jpg http://127.0.0.1:8000/v1/tag
     pvlr serve clip.mp4 --loop --snapshots snapshots
-    pvlr serve rtsp://192.168.1.20/stream
+    pvlr serve rtsp://192.168.1.20/stream --print-config > site.yaml
     pvlr serve --config site.yaml
     PVLR_TOKEN=... pvlr serve --host 0.0.0.0 door=rtsp://cam1/live
     """
@@ -99,72 +77,31 @@ def serve(
         return
     _check_dependencies()
     return_freed_memory()
-    from ..models.find import find_plan
-    from ..tagger import Tagger
     from ..watch import Site
-    from ..watch.config import ServeConfig
     from ..watch.deployment import Deployment
-    from ..watch.factory import make_tagger, use_bank
-    from .screen import note
+    from ..watch.factory import make_detectors, make_tagger
 
-    plan = plan and find_plan(plan).absolute()
-    settings = {
-        "plan": plan,
-        "bank": bank and bank.absolute(),
-        "operating_point": operating_point,
-        "device": None if device == "auto" else device,
-        "threads": threads,
-        "precision": precision,
-    }
-    listen = {
-        "host": host,
-        "port": port,
-        "names": names,
-        "tls_cert": tls_cert and str(tls_cert.absolute()),
-        "tls_key": tls_key and str(tls_key.absolute()),
-        "token_file": token_file and str(token_file.absolute()),
-        "probe_port": probe_port,
-        "audit_log": audit_log and str(audit_log.absolute()),
-    }
-    of_cameras = (threshold, min_duration, labels, deny, region, events, sqlite, mqtt, webhook, video, snapshots)
-    if not (uris or config or loop or ca or insecure or any(option is not None for option in of_cameras)):
-        given = {key: value for key, value in listen.items() if value is not None}
-        where = _where(ServeConfig.model_validate(given), bank_file=bank)
-        point = operating_point or "precise"
-        tagger = Tagger(plan, operating_point=point, device=device, num_threads=threads, precision=precision)
-        use_bank(tagger, bank)
-        if check:
-            note(f"valid: no cameras, {len(tagger.labels)} labels.")
-            return
-        log_to_stderr()
-        _run(tagger, None, where, Deployment(tagger))
-        return
     site_config = build_config(
         config,
-        uris or [],
-        region=region,
+        uris or (),
+        plan=plan,
+        bank=bank,
+        device=device,
         loop=loop,
-        ca=ca,
-        insecure=insecure,
         thresholds=threshold or (),
-        settings=settings,
-        events={
-            "labels": labels,
-            "deny": deny,
-            "snapshots": snapshots and snapshots.absolute(),
-            "min_duration": min_duration,
-        },
-        serve=listen,
-        sinks=build_sinks(events or [], sqlite, mqtt, webhook, video),
-        stdout=False,
+        events={"labels": labels, "min_duration": min_duration, "snapshots": snapshots and snapshots.absolute()},
+        serve={"host": host, "port": port},
+        files=events or (),
+        show=print_config,
     )
-    where = _where(site_config.serve, config, site_config.bank)
+    where = _where(site_config, config)
     if check:
         check_site(site_config)
         return
     log_to_stderr()
     tagger = make_tagger(site_config)
-    site = Site(site_config, tagger=tagger)
+    make_detectors(site_config, tagger)
+    site = Site(site_config, tagger=tagger) if site_config.cameras else None
     place = config if plan is None else None  # an option takes precedence over the file
     _run(tagger, site, where, Deployment(tagger, site, place, site_config.deploy))
 
@@ -190,14 +127,15 @@ def _first(ends: queue.SimpleQueue[int | BaseException]) -> int | BaseException:
             return ends.get(timeout=_POLL)
 
 
-def _where(config: ServeConfig, site_file: Path | None = None, bank_file: Path | None = None) -> ServeSettings:
+def _where(config: SiteConfig, site_file: Path | None) -> ServeSettings:
     from ..serve import ServeSettings
 
     token = None
-    if config.token_file is None:
+    if config.serve.token_file is None:
         # An empty token of the file is an error: an environment variable without a value would leave the door open.
-        token = os.environ.get(_TOKEN) or None if config.token is None else config.token.get_secret_value()
-    return ServeSettings(**{**dict(config), "token": token}, site_file=site_file, bank_file=bank_file)
+        token = os.environ.get(_TOKEN) or None if config.serve.token is None else config.serve.token.get_secret_value()
+    settings = {**dict(config.serve), "token": token, "events": config.events}
+    return ServeSettings(**settings, site_file=site_file, bank_file=config.bank)
 
 
 def _run(tagger: Tagger, site: Site | None, settings: ServeSettings, deployment: Deployment) -> None:

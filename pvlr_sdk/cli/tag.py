@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from .. import errors
+from ..escape import csv_row, terminal
 from . import options
 
 if TYPE_CHECKING:
@@ -17,12 +21,15 @@ if TYPE_CHECKING:
     from ..frames.frames import FrameLike
     from ..result import TagResult
     from ..tagger import Tagger
-    from .output_file import OutputFile
     from .screen import Screen
-    from .writers import Writer
+
+    Write: TypeAlias = Callable[[InputFrame, TagResult], None]
+    """Writes the result of one image or video frame."""
 
 _MANY = 32
 """Number of images at or above which an engine tuned for throughput pays off."""
+_BAR = 24
+"""Characters of the bar of a score."""
 
 
 def tag(
@@ -42,13 +49,6 @@ def tag(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row per tag.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Write to this file: JSON lines, or CSV with --csv."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="With --out: continue the file of a run that was stopped.")
-    ] = False,
     draw: Annotated[
         Path | None,
         typer.Option("--draw", metavar="DIR", help="Write annotated copies of the images to this folder."),
@@ -85,13 +85,16 @@ def tag(
     """Tag images, folders of images and videos.
 
     An image that cannot be read is reported on stderr; all others are tagged,
-    and the exit status is 2.
+    and the exit status is 2. For a large archive use [bold]pvlr batch[/bold], which
+    continues an interrupted run.
+
+    The thresholds are those with the best F1; events of [bold]watch[/bold] and [bold]serve[/bold] use
+    those for 90 % precision, as --operating-point precise does here.
 
     \b
     [bold]Examples[/bold]
     pvlr tag photo.jpg
     pvlr tag holiday/ --json > tags.jsonl
-    pvlr tag holiday/ --out tags.jsonl --resume
     pvlr tag 'shots/**/*.png' --csv --threshold 0.7
     pvlr tag clip.mp4 --fps 2 --draw annotated/
     pvlr tag holiday/ --draw annotated/ --heatmap cat
@@ -100,15 +103,12 @@ def tag(
     from ..frames import find as sources
     from ..tagger import Tagger
     from .album import Album
-    from .output_file import OutputFile
     from .screen import Screen, complain, note, uninterrupted
 
     if as_json and as_csv:
         raise errors.OptionError("--csv", expected="--json or --csv", got="both", hint="Remove one of them.")
     if heatmap is not None and draw is None:
         raise errors.OptionError("--heatmap", expected="--draw DIR with it", got="no --draw", hint="Add --draw DIR.")
-    if resume and out is None:
-        raise errors.OptionError("--resume", expected="--out FILE with it", got="no --out", hint="Add --out FILE.")
     sources.check_pace(every, fps)
     done = failed = 0
 
@@ -120,19 +120,12 @@ def tag(
     files = sources.find(inputs, fail)
     if not files:
         raise typer.Exit(2)
-    file = OutputFile(out, as_csv, resume) if out else None
     total = sum(sources.count(path, every=every, fps=fps) for path in files)
-    if file:
-        total = max(0, total - file.images)
 
     def items(screen: Screen) -> Iterator[InputFrame]:
         for path in files:
             try:
-                for item in sources.read(path, every=every, fps=fps):
-                    if not (file and file.has(item)):
-                        yield item
-                    elif album:
-                        album.skip(item)
+                yield from sources.read(path, every=every, fps=fps)
             except errors.FrameError as error:  # the others are tagged nevertheless
                 fail(str(path), error)
                 screen.step()
@@ -157,7 +150,7 @@ def tag(
                 tagger.set_labels(LabelBank.load(bank))
             if heatmap:
                 find_label(heatmap, dict.fromkeys(tagger.labels, 0))
-            writer = _writer(screen, file, total, as_json, as_csv)
+            write = _json(screen) if as_json else _csv(screen) if as_csv else _text(screen, total)
             album = Album(draw, files, heatmap or heatmap is not None, isolate) if draw else None
             for item, outcome in _tagged(tagger, items(screen)):
                 with uninterrupted():
@@ -166,27 +159,17 @@ def tag(
                     if isinstance(outcome, errors.FrameError):
                         fail(item.source, outcome)
                         continue
-                    writer.write(item, outcome)
+                    write(item, outcome)
                     if album:
                         album.add(item, outcome)
     except KeyboardInterrupt:
         kept = f", and their annotated copies are in {draw}" if draw else ""
         note(f"interrupted: {done} of {total} images are done; their lines are complete{kept}.")
-        again = "run the command again with --resume" if file else "give the next run --out FILE"
-        note(f"To continue, {again}.")
         raise typer.Exit(130) from None
     if failed and len(files) > 1:
         note(f"{failed} of the inputs could not be tagged (see above).")
     if failed:
         raise typer.Exit(2)
-
-
-def _writer(screen: Screen, file: OutputFile | None, total: int, as_json: bool, as_csv: bool) -> Writer:
-    from .writers import CsvWriter, JsonWriter, TextWriter
-
-    if as_csv:
-        return CsvWriter(file or screen, header=file is None or file.empty)
-    return JsonWriter(file or screen) if as_json or file else TextWriter(screen, total)
 
 
 def _tagged(tagger: Tagger, items: Iterator[InputFrame]) -> Iterator[tuple[InputFrame, TagResult | errors.FrameError]]:
@@ -200,3 +183,66 @@ def _tagged(tagger: Tagger, items: Iterator[InputFrame]) -> Iterator[tuple[Input
 
     for outcome in tagger.predict_stream(frames()):
         yield in_flight.popleft(), outcome
+
+
+def _json(screen: Screen) -> Write:
+    """One line per image: ``{"source", "frame", "tags": [{"label", "score", "threshold"}], "timing_ms", "plan"}``.
+
+    ``frame`` is the index in a video, and null for a still image.
+    """
+
+    def write(item: InputFrame, result: TagResult) -> None:
+        screen.write(json.dumps({"source": item.source, "frame": item.frame, **result.to_dict()}))
+
+    return write
+
+
+def _csv(screen: Screen) -> Write:
+    """One row per tag: ``source,frame,label,score,threshold``; an image without tags has a row with empty cells.
+
+    ``frame`` is empty for a still image. A text that a spreadsheet would take for a formula follows an apostrophe.
+    """
+    screen.write(csv_row("source", "frame", "label", "score", "threshold"))
+
+    def write(item: InputFrame, result: TagResult) -> None:
+        frame = "" if item.frame is None else item.frame
+        cells = [(tag.label, f"{tag.score:.6f}", f"{tag.threshold:.6f}") for tag in result] or [("", "", "")]
+        screen.write(*(csv_row(item.source, frame, *row) for row in cells))
+
+    return write
+
+
+def _text(screen: Screen, total: int) -> Write:
+    """A table with bars for a single image on a terminal; otherwise one line per image."""
+    from rich.text import Text
+
+    def line(item: InputFrame, result: TagResult) -> None:
+        frame = "" if item.frame is None else f" [{item.frame}]"
+        tags = ", ".join(f"{terminal(tag.label)} {tag.score:.2f}" for tag in result)
+        screen.show(Text.assemble((f"{terminal(item.source)}{frame}: ", "cyan"), tags or "-"))
+
+    return partial(_table, screen) if total == 1 and sys.stdout.isatty() else line
+
+
+def _table(screen: Screen, item: InputFrame, result: TagResult) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    height, width = result.frame_size
+    size = f"{width} x {height}, {result.timing['total']:.1f} ms"
+    screen.show(Text(f"{terminal(item.source)}  {size}", "bold"))
+    table = Table(box=None, header_style="dim")
+    table.add_column("label", style="cyan", no_wrap=True)
+    table.add_column("")
+    for name in ("score", "threshold", "margin"):
+        table.add_column(name, justify="right")
+    for tag in result:
+        # The bar is the score; its bright end is the margin over the threshold.
+        full, least = round(tag.score * _BAR), min(round(tag.threshold * _BAR), round(tag.score * _BAR))
+        bar = Text.assemble(
+            ("━" * least, "green"), ("━" * (full - least), "bold bright_green"), ("─" * (_BAR - full), "dim")
+        )
+        table.add_row(Text(terminal(tag.label)), bar, f"{tag.score:.2f}", f"{tag.threshold:.2f}", f"+{tag.margin:.2f}")
+    screen.show(table)
+    if not len(result):
+        screen.show(Text("  no label is at or above its threshold; --threshold 0 shows all scores", "dim"))

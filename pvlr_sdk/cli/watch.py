@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import errors
 from . import options
-from .memory import return_freed_memory
-from .reloading import reload_on_hangup
-from .site_options import build_config, build_sinks, check_site, log_to_stderr, start_metrics, systemd_unit
+from .site import (
+    build_config,
+    check_site,
+    log_to_stderr,
+    reload_on_hangup,
+    return_freed_memory,
+    start_metrics,
+    systemd_unit,
+)
 
 if TYPE_CHECKING:
     from ..events import Event
@@ -26,45 +33,33 @@ def watch(
     uris: options.Uris = None,
     config: options.Config = None,
     check: options.Check = False,
+    print_config: options.PrintConfig = False,
+    systemd: options.Systemd = False,
     plan: options.PlanOption = None,
     bank: options.Bank = None,
+    device: options.Device = "auto",
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Tag every frame of a file, as fast as possible.")
     ] = False,
     loop: options.Loop = False,
-    threshold: options.Threshold = None,
-    operating_point: options.EventsPoint = None,
-    min_duration: options.MinDuration = None,
     labels: options.Label = None,
-    deny: options.Deny = None,
-    region: options.Region = None,
-    ca: options.Ca = None,
-    insecure: options.Insecure = False,
+    threshold: options.Threshold = None,
+    min_duration: options.MinDuration = None,
     events: Annotated[list[str] | None, options.events("by default on stdout")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines also on a terminal, like --events -.")] = False,
-    sqlite: options.Sqlite = None,
-    mqtt: options.Mqtt = None,
-    webhook: options.Webhook = None,
-    video: options.Video = None,
-    snapshots: options.Snapshots = None,
     stats: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Print statistics on stderr at this interval.", min=0.1)
     ] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(metavar="PORT", help="Metrics for Prometheus on 127.0.0.1; 0 for a free port.", min=0, max=65535),
-    ] = None,
-    systemd: options.Systemd = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
 ) -> None:
     """Watch cameras and report when a label appears and disappears.
 
     Runs until all files have ended, or until Ctrl-C or SIGTERM. A lost camera is
     reconnected without limit. [bold]$NAME[/bold] in an address is replaced by the
-    environment variable; keep passwords there.
+    environment variable; keep passwords there. Events use the thresholds for 90 %
+    precision; [bold]pvlr tag[/bold] uses those with the best F1.
+
+    Everything else is set in a site file, such as sinks (MQTT, webhooks, SQLite,
+    video), snapshots, regions and certificates: start one with --print-config.
 
     \b
     [bold]Examples[/bold]
@@ -72,46 +67,33 @@ def watch(
     pvlr watch door=rtsp://cam1/live yard=rtsp://cam2/live --label person
     pvlr watch clip.mp4 --every-frame > events.jsonl
     pvlr watch clip.mp4 --threshold 0.6 --threshold car=0.5 --min-duration 0.2
-    pvlr watch 0 --mqtt 'mqtts://$MQTT_USER:$MQTT_PASSWORD@broker' --stats 10
+    pvlr watch door=rtsp://cam1/live --label person --print-config > site.yaml
     pvlr watch --config site.yaml --check
     """
     if systemd:
         typer.echo(systemd_unit("watch"), nl=False)
         return
     return_freed_memory()
-    from ..models.find import find_plan
     from ..watch import Site
+    from ..watch.deployment import Deployment
 
-    if as_json:
-        events = [*(events or []), "-"]
     terminal = sys.stdout.isatty()
     site_config = build_config(
         config,
-        uris or [],
-        region=region,
+        uris or (),
+        plan=plan,
+        bank=bank,
+        device=device,
         loop=loop,
-        ca=ca,
-        insecure=insecure,
         thresholds=threshold or (),
-        settings={
-            "plan": plan and find_plan(plan).absolute(),
-            "bank": bank and bank.absolute(),
-            "device": None if device == "auto" else device,
-            "threads": threads,
-            "precision": precision,
-            "operating_point": operating_point,
-        },
-        events={
-            "labels": labels,
-            "deny": deny,
-            "snapshots": snapshots and snapshots.absolute(),
-            "min_duration": min_duration,
-        },
+        events={"labels": labels, "min_duration": min_duration},
         stream={"every_frame": every_frame or None},
-        metrics={"port": metrics_port},
-        sinks=build_sinks(events or [], sqlite, mqtt, webhook, video),
+        files=[*(events or ()), *("-" * as_json)],
         stdout=not terminal,
+        show=print_config,
     )
+    if not site_config.cameras:
+        raise errors.OptionError("URI", expected="a camera", got="none", hint="Give a URI, or a --config with cameras.")
     if check:
         check_site(site_config)
         return
@@ -120,8 +102,6 @@ def watch(
     if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
         site.subscribe(_printer(site))
     start_metrics(site)
-    from ..watch.deployment import Deployment
-
     place = config if plan is None else None  # an option takes precedence over the file
     reload_on_hangup(Deployment(site.tagger, site, place, site_config.deploy))
     _run(site, stats)

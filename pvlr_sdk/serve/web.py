@@ -64,7 +64,7 @@ class WebServer:
             if settings.probe_port is not None:
                 probes = opened.enter_context(_bind(settings, settings.probe_port, _PROBES))
             self._hub = Hub(tagger, site)
-            tuning = Tuning(tagger, site, settings.site_file, settings.bank_file)
+            tuning = Tuning(tagger, site, settings.site_file, settings.bank_file, settings.events)
             self._deployment = deployment or Deployment(
                 tagger, site, settings.site_file, site.config.deploy if site else None
             )

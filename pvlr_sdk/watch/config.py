@@ -142,7 +142,7 @@ class DeployConfig(Section):
 
 
 class SiteConfig(Section):
-    """A whole site. ``plan`` defaults to the bundled model; a camera may be just its URI.
+    """A whole site. ``plan`` defaults to the bundled model; a camera may be just its URI; ``pvlr serve`` needs none.
 
     ``bank``: a label bank that an open plan uses instead of its own. ``operating_point`` selects the thresholds of the
     plan, which those of ``events`` replace.
@@ -161,7 +161,7 @@ class SiteConfig(Section):
     operating_point: OperatingPoint = "precise"
     allow_unsigned: bool = False
     trust: ConfigPath | None = None
-    cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(min_length=1)
+    cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(default_factory=dict)
     events: EventsConfig = Field(default_factory=EventsConfig)
     stream: StreamConfig = Field(default_factory=StreamConfig)
     sinks: tuple[SinkConfig, ...] = ()

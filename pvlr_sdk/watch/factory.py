@@ -69,6 +69,8 @@ def use_bank(tagger: Tagger, path: Path | None) -> Tagger:
 def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetector]:
     """An event detector for each camera. Raises what :class:`EventDetector` raises."""
     labels, thresholds = tagger.labels, tagger.thresholds
+    if not config.cameras:  # uploads have the same thresholds
+        EventDetector("", labels, thresholds, event_settings(config.events, CameraConfig(uri=""), labels))
     return {
         name: EventDetector(name, labels, thresholds, event_settings(config.events, camera, labels))
         for name, camera in config.cameras.items()

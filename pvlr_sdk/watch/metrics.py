@@ -65,7 +65,7 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> WSGIServ
             f"metrics: host {host} and port {port}",
             expected="a free address of this machine",
             got=getattr(error, "strerror", None) or str(error),
-            hint="Choose another --metrics-port.",
+            hint="Choose another metrics: port.",
         ) from None
 
 

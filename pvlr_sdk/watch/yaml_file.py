@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError, MissingPartError, install_hint
@@ -67,6 +68,13 @@ def parse_yaml(data: bytes, source: str) -> dict[str, Any]:
             hint="pvlr_sdk/watch/site.yaml lists all keys.",
         )
     return raw
+
+
+def format_yaml(raw: Mapping[str, Any]) -> str:
+    """The text of a YAML document, which :func:`parse_yaml` reads."""
+    import yaml
+
+    return yaml.safe_dump(dict(raw), sort_keys=False, allow_unicode=True)
 
 
 def _count(root: Any) -> None:

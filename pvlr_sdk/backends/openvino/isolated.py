@@ -68,7 +68,7 @@ def ensure(bundle: Bundle, network: Network, precision: str, num_threads: int | 
             network.source,
             expected="a plan that loads and runs in an isolated process",
             got=str(error),
-            hint="It may be damaged or made to do harm: check where it is from. If you trust it, use --allow-unsigned.",
+            hint="It may be damaged or malicious: check where it is from. If you trust it, set PVLR_ALLOW_UNSIGNED=1.",
         ) from None
     except errors.IsolationError as error:
         _LOG.info("%s is loaded in this process only: %s", network.source, error)

@@ -24,14 +24,22 @@ class Tuning:
         path: the site file, which keeps changes; None: they hold until the server ends.
         bank: the file that keeps taught labels; None: they hold until the server ends, and the site file must not name
             them.
+        events: the settings at the start if there is no site.
     """
 
-    def __init__(self, tagger: Tagger, site: Site | None, path: Path | None, bank: Path | None = None) -> None:
+    def __init__(
+        self,
+        tagger: Tagger,
+        site: Site | None,
+        path: Path | None,
+        bank: Path | None = None,
+        events: EventsConfig | None = None,
+    ) -> None:
         self._kept = None if bank else frozenset(tagger.labels)
         self._tagger = tagger
         self._site = site
         self._path = path
-        self._events = site.config.events if site else EventsConfig()
+        self._events = site.config.events if site else events or EventsConfig()
         self._lock = threading.Lock()
 
     @property

@@ -72,7 +72,10 @@ class Guard:
         if path in _PROBES:
             return None
         if not self._is_our_name(headers.getlist("host")):
-            return problem(421, "Use the address or the host name of this machine, or add this name with --name.")
+            return problem(
+                421,
+                "Use the address or the host name of this machine, or add this name to serve: names in the site file.",
+            )
         origin = headers.get("origin")
         # A page of another site may send requests here, and open WebSockets, but not without its Origin.
         if origin is not None and _netloc(origin) != headers["host"].lower():

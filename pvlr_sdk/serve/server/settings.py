@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ... import errors
 from ...files import read_file
+from ...watch import EventsConfig
 from .tokens import check_token, read_tokens
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -38,6 +39,7 @@ class ServeSettings:
         timeout: seconds for an upload to arrive, and again for tagging it.
         site_file: the configuration that keeps thresholds and labels set on the page; None: they hold until the end.
         bank_file: the label bank that keeps labels taught on the page; None: they hold until the end.
+        events: thresholds and labels of uploads if there are no cameras; None: those of the plan.
 
     Raises:
         OptionError: the token is missing or too short, the token file or a name is invalid, or one of the TLS files is
@@ -60,6 +62,7 @@ class ServeSettings:
     timeout: float = 10.0
     site_file: Path | None = None
     bank_file: Path | None = None
+    events: EventsConfig | None = None
 
     def __post_init__(self) -> None:
         if self.token is None and self.token_file is None and not is_loopback(self.host):

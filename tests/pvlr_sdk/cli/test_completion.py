@@ -38,7 +38,7 @@ def offered(pvlr, monkeypatch):
             (f"pvlr {name} --device ", ["auto", "cpu", "tensorrt", "gpu", "npu"])
             for name in ("tag", "watch", "serve", "bench")
         ),
-        *((f"pvlr {name} --precision ", PRECISIONS) for name in ("tag", "watch", "serve", "eval", "verify", "build")),
+        *((f"pvlr {name} --precision ", PRECISIONS) for name in ("tag", "bench", "eval", "verify", "build")),
         ("pvlr export run --precision ", PRECISIONS[1:]),
         ("pvlr tag --precision bf", ["bf16"]),
         ("pvlr build x.onnx --device ", ["cpu", "tensorrt"]),

@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import ctypes, sys
 from pathlib import Path
-from pvlr_sdk.cli.memory import return_freed_memory
+from pvlr_sdk.cli.site import return_freed_memory
 
 def resident():
     return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]) // 1000

@@ -78,7 +78,7 @@ def test_labels_on_a_terminal(pvlr, two_points, plan, monkeypatch):
 
 
 @pytest.mark.slow
-def test_watch_is_precise_unless_told_otherwise(two_points):
+def test_watch_is_precise_unless_told_otherwise(two_points, tmp_path):
     """Any score begins an event at the operating point f1, and none at precise."""
     low, high = np.full(5, 1e-6, np.float32), np.full(5, 0.999999, np.float32)
     write_thresholds(load_bundle(two_points), low, high)
@@ -91,20 +91,15 @@ def test_watch_is_precise_unless_told_otherwise(two_points):
             "watch",
             "clip=test://?fps=30&size=64x48&frames=15",
         ]
-        options = ["--plan", two_points, "--events", "-", "--min-duration", 0, "--threads", 1, *extra]
+        options = ["--plan", two_points, "--events", "-", "--min-duration", 0, *extra]
         done = subprocess.run([*command, *map(str, options)], capture_output=True, text=True, check=False)
         return done, {json.loads(line)["label"] for line in done.stdout.splitlines()}
 
     assert events()[1] == set()
-    assert len(events("--operating-point", "f1")[1]) == 5
+    (tmp_path / "f1.yaml").write_text("operating_point: f1")
+    (tmp_path / "exact.yaml").write_text("operating_point: exact")
+    assert len(events("--config", tmp_path / "f1.yaml")[1]) == 5
     assert events("--threshold", "cat=0")[1] == {"cat"}
-    done, _ = events("--operating-point", "exact")
+    done, _ = events("--config", tmp_path / "exact.yaml")
     assert done.returncode == 2
-    assert "options: operating_point: expected 'f1' or 'precise'" in done.stderr
-
-
-def test_serve_checks_it(pvlr, two_points):
-    done = pvlr("serve", "--plan", two_points, "--operating-point", "recall", "--check")
-    assert done.code == 2
-    assert "operating_point: expected one of f1, precise" in done.err
-    assert pvlr("serve", "--plan", two_points, "--operating-point", "f1", "--check").code == 0
+    assert "exact.yaml: operating_point: expected 'f1' or 'precise'" in done.stderr

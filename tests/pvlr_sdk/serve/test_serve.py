@@ -35,7 +35,7 @@ def environment(**more: str) -> dict[str, str]:
 @contextmanager
 def serving(plan: Path, *arguments: object, **options):
     """The process and its address."""
-    command = [*PVLR, "--plan", str(plan), "--threads", "1", "--port", "0", *map(str, arguments)]
+    command = [*PVLR, "--plan", str(plan), "--port", "0", *map(str, arguments)]
     options.setdefault("env", environment())
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
         try:
@@ -122,11 +122,19 @@ def test_events_go_where_watch_sends_them_and_the_page_outlives_the_cameras(plan
         assert process.poll() is None
 
 
-def test_without_cameras_it_tags_photos(plan):
+def test_without_cameras_it_tags_photos(plan, tmp_path):
+    """At the thresholds of the site file, which keeps what the page sets."""
     photo = (Path(__file__).parents[3] / "docs/images/chelsea.jpg").read_bytes()
-    with serving(plan) as (_, url):
-        request = urllib.request.Request(f"{url}/v1/tag", photo, {"Content-Type": "image/jpeg"})
-        assert json.load(urllib.request.urlopen(request, timeout=10))["width"] == 451
+    config = tmp_path / "site.yaml"
+    config.write_text("events: {threshold: 1, thresholds: {cat: 0}}\n")
+    for label in ("cat", "rocket"):
+        with serving(plan, "--config", config) as (_, url):
+            request = urllib.request.Request(f"{url}/v1/tag", photo, {"Content-Type": "image/jpeg"})
+            answer = json.load(urllib.request.urlopen(request, timeout=10))
+            assert (answer["width"], [tag["label"] for tag in answer["tags"]]) == (451, [label])
+            change = {"thresholds": {"cat": 1, "rocket": 0}}
+            request = urllib.request.Request(f"{url}/v1/settings", json.dumps(change).encode(), method="PUT")
+            assert json.load(urllib.request.urlopen(request, timeout=10))["site_file"] == "site.yaml"
 
 
 @pytest.mark.slow
@@ -135,12 +143,14 @@ def test_what_is_refused_at_the_start(plan, tmp_path):
     short = refused("--plan", plan, "--host", "0.0.0.0", PVLR_TOKEN="s3cret")
     assert "at least 16" in short
     assert "s3cret" not in short
-    assert "token_file: expected a file" in refused("--plan", plan, "--token-file", tmp_path / "none")
+    config = tmp_path / "site.yaml"
+    config.write_text("serve: {token_file: none}")
+    assert "token_file: expected a file" in refused("--plan", plan, "--config", config)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "free address" in refused("--plan", plan, "--port", taken.getsockname()[1])
     (tmp_path / "x.pem").write_text("x")
-    tls = refused("--plan", plan, "--port", 0, "--tls-cert", tmp_path / "x.pem", "--tls-key", tmp_path / "x.pem")
-    assert "tls_cert and tls_key: expected a certificate" in tls
+    config.write_text("serve: {tls_cert: x.pem, tls_key: x.pem}")
+    assert "tls_cert and tls_key: expected a certificate" in refused("--plan", plan, "--port", 0, "--config", config)
     assert "PlanNotFoundError" in refused("--plan", tmp_path / "none.plan")
     assert "UnknownLabelError" in refused("test://", "--plan", plan, "--label", "act")
 
@@ -151,12 +161,11 @@ def test_check(plan, tmp_path):
         command = [*PVLR, "--plan", str(plan), "--check", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment()).stderr
 
-    assert check() == "pvlr: valid: no cameras, 5 labels.\n"
-    assert check(CAMERA, "--sqlite", tmp_path / "e.db") == "pvlr: valid: 1 camera, 1 sink, 5 labels.\n"
+    assert check() == "pvlr: valid: 0 cameras, 0 sinks, 5 labels.\n"
+    assert check(CAMERA, "--events", tmp_path / "e") == "pvlr: valid: 1 camera, 1 sink, 5 labels.\n"
     assert "UnknownLabelError" in refused(CAMERA, "--plan", plan, "--label", "act", "--check")
     assert "--threshold: expected a score" in refused(CAMERA, "--plan", plan, "--threshold", "2", "--check")
-    for option in (["--threshold", "0.5"], ["--min-duration", "0"], ["--deny", "cat"]):
-        assert "URI: expected a camera, got none" in refused("--plan", plan, *option, "--check")
+    assert "UnknownLabelError" in refused("--plan", plan, "--threshold", "act=1", "--check")
     assert "expected a token" in refused(CAMERA, "--plan", plan, "--host", "0.0.0.0", "--check")
 
 
@@ -202,9 +211,8 @@ def test_other_machines_need_the_token_and_https_works(plan, tmp_path):
     except FileNotFoundError:
         pytest.skip("openssl is not installed")
     (tmp_path / "token").write_text(f"{TOKEN}\n")
-    options = ["--host", "0.0.0.0", "--token-file", tmp_path / "token"]
-    options += ["--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem"]
-    with serving(plan, *options) as (_, url):
+    (tmp_path / "site.yaml").write_text("serve: {token_file: token, tls_cert: cert.pem, tls_key: key.pem}")
+    with serving(plan, "--host", "0.0.0.0", "--config", tmp_path / "site.yaml") as (_, url):
         assert url.startswith("https://0.0.0.0:")
         trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
         trusting.check_hostname = False
@@ -260,8 +268,8 @@ def test_uploads_of_many_sizes_leave_no_memory_behind(plan):
 
 
 def test_the_port_of_the_probes_is_printed(plan, tmp_path):
-    command = [*PVLR, "--plan", str(plan), "--threads", "1", "--port", "0", "--probe-port", "0"]
-    command += ["--audit-log", str(tmp_path / "audit.jsonl")]
+    (tmp_path / "site.yaml").write_text("serve: {port: 0, probe_port: 0, audit_log: audit.jsonl}")
+    command = [*PVLR, "--plan", str(plan), "--config", str(tmp_path / "site.yaml")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
         try:
             lines = [process.stderr.readline() for _ in range(2)]

@@ -93,7 +93,7 @@ def test_an_option_names_it(command: str, folder: Path, open_plans: Path) -> Non
     assert (done.exit_code, "5 labels." in done.output) == (0, True), done.output
     if command == "serve":
         done = CliRunner().invoke(app, [command, *options])
-        assert "valid: no cameras, 5 labels." in done.output
+        assert "valid: 0 cameras, 0 sinks, 5 labels." in done.output
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,6 @@ def test_variables(monkeypatch):
         ({"cameras": {"a": {}}}, "site.yaml: cameras.a.uri: expected a value, got nothing."),
         ({"zebra": 1}, "Known here: plan, previous_plan, bank, device,"),
         ({"allow_unsigned": "x"}, "site.yaml: allow_unsigned: expected a valid boolean"),
-        ({"cameras": {}}, "site.yaml: cameras: expected at least one entry, got {}."),
         ({"serve": [1]}, "site.yaml: serve: expected a mapping of keys, got [1]."),
         ({"serve": {"names": "cams"}}, "site.yaml: serve.names: expected a list, got 'cams'."),
         ({"trust": 5}, "site.yaml: trust: expected a path, got 5."),

@@ -101,8 +101,10 @@ def watching(plan, tmp_path):
     """The address of the metrics of a running ``pvlr watch``."""
     site = tmp_path / "site.yaml"
     cameras = "{door: 'test://?fps=30&size=64x48', gone: 'rtsp://127.0.0.1:1/x'}"
-    site.write_text(f"plan: {plan}\nthreads: 1\ncameras: {cameras}\nevents: {{threshold: 0, labels: [cat]}}\n")
-    command = [*PVLR, "watch", "--config", str(site), "--metrics-port", "0", "--events", str(tmp_path / "e.jsonl")]
+    site.write_text(
+        f"plan: {plan}\nthreads: 1\ncameras: {cameras}\nevents: {{threshold: 0, labels: [cat]}}\nmetrics: {{port: 0}}\n"
+    )
+    command = [*PVLR, "watch", "--config", str(site), "--events", str(tmp_path / "e.jsonl")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stderr.readline()

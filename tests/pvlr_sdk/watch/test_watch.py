@@ -69,10 +69,11 @@ def test_a_signal_ends_it_within_a_second_and_closes_open_events(site, number, s
 
 @pytest.mark.slow
 def test_options_add_to_the_file_and_replace_its_settings(plan, tmp_path):
+    events_of_the_file = "{thresholds: {cat: 0.0}, min_duration: 0.1, labels: [person]}"
+    (file := tmp_path / "site.yaml").write_text(f"events: {events_of_the_file}\nsinks: [{{kind: sqlite, path: e.db}}]")
     done = watch(
         "test://?fps=60&size=64x48&frames=60", "b=test://?fps=60&size=64x48&frames=60", "--plan", plan,
-        "--label", "cat", "--events", tmp_path / "e.jsonl", "--sqlite", tmp_path / "e.db", "--stats", 60,
-        "--threads", 1, "--config", _low(tmp_path),
+        "--label", "cat", "--events", tmp_path / "e.jsonl", "--stats", 60, "--config", file,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "")
     lines = events((tmp_path / "e.jsonl").read_text())
@@ -83,21 +84,15 @@ def test_options_add_to_the_file_and_replace_its_settings(plan, tmp_path):
     assert f"pvlr: sqlite {tmp_path}/e.db: 4 delivered, 0 waiting, 0 lost" in done.stderr
 
 
-def _low(folder: Path) -> Path:
-    path = folder / "events.yaml"
-    path.write_text("events: {thresholds: {cat: 0.0}, min_duration: 0.1, labels: [person]}\n")
-    return path
-
-
 @pytest.mark.slow
 def test_a_signal_ends_it_within_a_second_whatever_hangs(site, tmp_path):
     """A camera, a broker and a web server that take connections and never say a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=20) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
-        process = start(
-            "--config", site, f"rtsp://{host}/x", "--mqtt", f"mqtt://{host}", "--webhook", f"http://{host}/",
-            "--events", "-", "--video", tmp_path / "video", env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
-        )  # fmt: skip
+        sinks = [f"kind: mqtt, url: 'mqtt://{host}'", f"kind: webhook, url: 'http://{host}/'", "kind: video, folder: v"]
+        site.write_text(f"{site.read_text()}sinks: [{', '.join(f'{{{sink}}}' for sink in sinks)}]\n")
+        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+        process = start("--config", site, f"rtsp://{host}/x", "--events", "-", env=environment)
         process.stdout.readline()
         time.sleep(1.5)
         process.terminate()
@@ -155,7 +150,7 @@ def on_a_terminal(*arguments: object) -> list[str]:
     return text.decode().splitlines()
 
 
-TINY = ("--threshold", "1", "--threshold", "cat=0", "--min-duration", "0.1", "--threads", "1")
+TINY = ("--threshold", "1", "--threshold", "cat=0", "--min-duration", "0.1")
 
 
 @pytest.mark.slow
@@ -201,12 +196,13 @@ def test_a_file_that_loops(plan, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_watched(plan):
+def test_what_cannot_be_watched(plan, tmp_path):
     done = watch("/none/clip.mp4", "--plan", plan)
     assert done.returncode == 2
     assert "no such file" in done.stderr
     assert watch("--plan", plan).returncode == 2
-    assert "--region" in watch("0", "--region", "1,2").stderr
+    (empty := tmp_path / "site.yaml").write_text("device: auto")
+    assert "URI: expected a camera, got none" in watch("--plan", plan, "--config", empty).stderr
 
 
 @pytest.mark.parametrize("check", [[], ["--check"]])
@@ -222,11 +218,13 @@ def test_a_missing_part_is_an_error_at_the_start_and_no_lost_camera(plan, check)
 
 def test_no_password_is_printed(plan, tmp_path):
     """Neither from the command line nor from the environment, whatever fails."""
-    process = start(
-        "rtsp://cam:s3cret@127.0.0.1:1/x", "--plan", plan, "--mqtt", "mqtt://u:$PW@127.0.0.1:1", "--stats", "0.3",
-        "--webhook", "http://u:s3cret@127.0.0.1:1/s3cret", env={**os.environ, "PW": "s3cret",
-        "XDG_STATE_HOME": str(tmp_path), "PVLR_WEBHOOK_SECRET": "s3cret"},
-    )  # fmt: skip
+    (tmp_path / "site.yaml").write_text(
+        "sinks:\n- {kind: mqtt, url: 'mqtt://u:$PW@127.0.0.1:1'}\n"
+        "- {kind: webhook, url: 'http://u:s3cret@127.0.0.1:1/s3cret', secret: $PW}\n"
+    )
+    environment = {**os.environ, "PW": "s3cret", "XDG_STATE_HOME": str(tmp_path)}
+    options = ("--plan", plan, "--config", tmp_path / "site.yaml", "--stats", "0.3")
+    process = start("rtsp://cam:s3cret@127.0.0.1:1/x", *options, env=environment)
     messages = "".join(process.stderr.readline() for _ in range(6))
     process.terminate()
     out, err = process.communicate(timeout=30)
@@ -282,7 +280,7 @@ def test_cars_come_and_go_in_the_clip(tmp_path):
     config = tmp_path / "site.yaml"
     # A label that is always on, so that its start is the clip's.
     config.write_text("events: {thresholds: {person: 0}, labels: [car, person], min_duration: 0.2}")
-    done = watch(f"{DATA}/video/car-detection.mp4", "--every-frame", "--config", config, "--threads", 1)
+    done = watch(f"{DATA}/video/car-detection.mp4", "--every-frame", "--config", config)
     assert done.returncode == 0
     (clip,) = (line for line in events(done.stdout) if (line["label"], line["event"]) == ("person", "off"))
     assert clip["reason"] == "camera ended: the end was reached"

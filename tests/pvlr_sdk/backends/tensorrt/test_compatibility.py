@@ -142,7 +142,7 @@ def test_an_unsigned_plan_is_code_that_nobody_vouches_for(gpu_plan, trt, monkeyp
     monkeypatch.delenv("PVLR_ALLOW_UNSIGNED")
     with monkeypatch.context() as patch:
         patch.setattr(trt.Runtime, "deserialize_cuda_engine", lambda *_: pytest.fail("TensorRT saw the plan"))
-        with pytest.raises(errors.NotSignedError, match="--allow-unsigned"):
+        with pytest.raises(errors.NotSignedError, match="PVLR_ALLOW_UNSIGNED"):
             Tagger(gpu_plan)
         monkeypatch.setenv("PVLR_ALLOW_UNSIGNED", "1")
         with pytest.raises(errors.NotSignedError):

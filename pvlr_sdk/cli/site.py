@@ -1,94 +1,108 @@
-"""What ``watch`` and ``serve`` share: the configuration of a site from a file and options, and its log."""
+"""What ``watch`` and ``serve`` share: the site of a file and options, its log, its signals and its memory."""
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import queue
 import re
+import signal
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from .. import errors
 
 if TYPE_CHECKING:
     from ..watch import Site, SiteConfig
+    from ..watch.deployment import Deployment
 
-_SECRET = "PVLR_WEBHOOK_SECRET"
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+"""Parameters of mallopt, from glibc's malloc.h."""
+_LARGE = 256 * 1024
+_ARENAS = 2
+_log = logging.getLogger(__name__)
 
 
 def build_config(
     path: Path | None,
     uris: Sequence[str],
     *,
-    region: str | None = None,
+    plan: Path | None = None,
+    bank: Path | None = None,
+    device: str = "auto",
     loop: bool = False,
-    ca: Path | None = None,
-    insecure: bool = False,
     thresholds: Sequence[str] = (),
-    settings: Mapping[str, Any] | None = None,
     events: Mapping[str, Any] | None = None,
     stream: Mapping[str, Any] | None = None,
     serve: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, Any] | None = None,
-    sinks: Sequence[Mapping[str, Any]] = (),
-    stdout: bool = True,
+    files: Sequence[str] = (),
+    stdout: bool = False,
+    show: bool = False,
 ) -> SiteConfig:
     """The configuration of a file, or an empty one, extended or overridden by options.
 
     Args:
         path: the YAML file.
         uris: additional cameras: ``NAME=URI``, or a URI whose host or file gives the name.
-        region, loop: region of these cameras, as ``x,y,w,h``, and whether their files restart at their end.
-        ca, insecure: the certificates that they may have: those of a file, or any.
+        plan, bank, device: override those of the file; relative paths are relative to the working directory.
+        loop: these cameras restart files at their end.
         thresholds: ``X`` for all labels, or ``LABEL=X``; they extend those of the file.
-        settings, events, stream, serve, metrics: keys to override at the top level and in these sections, unless None.
-        sinks: additional sinks.
+        events, stream, serve: keys to override in these sections, unless None.
+        files: additional files for events as JSON lines; ``-`` is stdout.
         stdout: print events on stdout if there is no sink.
+        show: print the configuration as a site file, and exit.
 
     Raises:
         ConfigError, OptionError: a key or an option is invalid.
         MissingPartError: PyYAML is not installed.
     """
+    from ..models.find import find_plan
     from ..watch.config import SiteConfig
-    from ..watch.yaml_file import read_yaml
+    from ..watch.yaml_file import format_yaml, read_yaml
 
     raw: dict[str, Any] = read_yaml(path) if path else {}
     source = str(path) if path else "options"
-    raw.update(_given(settings))
-    for name, values in (("events", events), ("stream", stream), ("serve", serve), ("metrics", metrics)):
+    top = {"plan": plan and find_plan(plan).absolute(), "bank": bank and bank.absolute()}
+    raw.update(_given({**top, "device": None if device == "auto" else device}))
+    for name, values in (("events", events), ("stream", stream), ("serve", serve)):
         if _given(values):
             raw[name] = {**_section(raw, name, source, dict), **_given(values)}
     if thresholds:
         section = _section(raw, "events", source, dict)
         raw["events"] = {**section, **_thresholds(thresholds, _section(section, "thresholds", source, dict))}
     cameras = dict(_section(raw, "cameras", source, dict))
-    for key, value in (("loop", loop), ("ca", ca), ("insecure", insecure)):
-        if value and not uris:
-            hint = f"For a camera of a site file, set {key}: there."
-            raise errors.OptionError(f"--{key}", expected="a camera as URI", got="none", hint=hint)
+    if loop and not uris:
+        hint = "For a camera of a site file, set loop: there."
+        raise errors.OptionError("--loop", expected="a camera as URI", got="none", hint=hint)
     for uri in uris:
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
-        cameras[name] = {"uri": uri, "loop": loop, "insecure": insecure}
-        cameras[name] |= {"region": _region(region)} if region else {}
-        cameras[name] |= {"ca": str(ca.absolute())} if ca else {}
-    if not cameras and not path:
-        raise errors.OptionError("URI", expected="a camera", got="none", hint="Give a URI, or a --config with cameras.")
+        cameras[name] = {"uri": uri, "loop": True} if loop else uri
     if cameras:
         raw["cameras"] = cameras
-    raw["sinks"] = [*_section(raw, "sinks", source, list), *map(dict, sinks)]
-    if stdout and not raw["sinks"]:
+    sinks = [{"kind": "jsonl", "path": file if file == "-" else os.path.abspath(file)} for file in files]
+    if sinks:
+        raw["sinks"] = [*_section(raw, "sinks", source, list), *sinks]
+    folder = path.parent if path else None
+    if show:
+        SiteConfig.parse(raw, source=source, folder=folder)
+        typer.echo(format_yaml(raw), nl=False)
+        raise typer.Exit
+    if stdout and not raw.get("sinks"):
         raw["sinks"] = [{"kind": "jsonl", "path": "-"}]
-    return SiteConfig.parse(raw, source=source, folder=path.parent if path else None)
+    return SiteConfig.parse(raw, source=source, folder=folder)
 
 
 def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in (values or {}).items()
-        if value is not None
-    }
+    given = {key: value for key, value in (values or {}).items() if value is not None}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
 
 
 def _section(raw: Mapping[str, Any], key: str, source: str, kind: type[Any]) -> Any:
@@ -155,40 +169,6 @@ def check_site(config: SiteConfig) -> None:
     note(f"valid: {', '.join(shown)}.")
 
 
-def _region(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 4:
-        raise errors.OptionError(
-            "--region",
-            expected="left,top,width,height as fractions",
-            got=repr(text),
-            hint="The right half is 0.5,0,0.5,1.",
-        )
-    return numbers
-
-
-def build_sinks(
-    events: Sequence[str], sqlite: Path | None, mqtt: str | None, webhook: str | None, video: Path | None
-) -> list[dict[str, Any]]:
-    """The sinks of the options, in the form of a configuration file."""
-    sinks: list[dict[str, Any]] = [
-        {"kind": "jsonl", "path": path if path == "-" else os.path.abspath(path)} for path in events
-    ]
-    if sqlite:
-        sinks.append({"kind": "sqlite", "path": sqlite.absolute()})
-    if mqtt:
-        sinks.append({"kind": "mqtt", "url": mqtt})
-    if webhook:
-        secret = {"secret": f"${_SECRET}"} if os.environ.get(_SECRET) else {}
-        sinks.append({"kind": "webhook", "url": webhook, **secret})
-    if video:
-        sinks.append({"kind": "video", "folder": video.absolute()})
-    return sinks
-
-
 def start_metrics(site: Site) -> None:
     """Answer Prometheus on the port of the site's configuration, if it has one.
 
@@ -220,8 +200,6 @@ def systemd_unit(command: str) -> str:
 
 def log_to_stderr() -> None:
     """Print the log of cameras and sinks as messages of this command."""
-    import logging
-
     from .screen import note
 
     class Notes(logging.Handler):
@@ -232,3 +210,38 @@ def log_to_stderr() -> None:
     logger.addHandler(Notes())
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def reload_on_hangup(deployment: Deployment) -> None:
+    """From now on SIGHUP loads the plan that the site file names. Call it in the main thread.
+
+    Not in a terminal, which sends this signal when it is closed: the process then ends, as others do.
+    """
+    if os.isatty(0):
+        return
+    # A handler may interrupt whatever it would use; only SimpleQueue.put is safe then.
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def work() -> None:
+        while True:
+            signals.get()
+            try:
+                deployment.reload()
+            except errors.PvlrError as error:
+                _log.error("the plan in use stays: %s: %s", type(error).__name__, error)
+
+    threading.Thread(target=work, name="pvlr-reload", daemon=True).start()
+    signal.signal(signal.SIGHUP, lambda number, frame: signals.put(number))
+
+
+def return_freed_memory() -> None:
+    """Make glibc return large blocks to the system when they are freed; call it before threads start.
+
+    By default glibc raises both thresholds to the largest block freed so far, up to 32 MB, and keeps a heap for each of
+    many threads. Images of many sizes, decoded in several threads, then leave gaps that nothing fits into. Elsewhere
+    than on glibc it does nothing.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in ((_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _LARGE), (_ARENA_MAX, _ARENAS)):
+            mallopt(parameter, value)

@@ -1,0 +1,65 @@
+"""What ``watch`` and ``serve`` make of a file, of options and of cameras named on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pvlr_sdk import errors
+from pvlr_sdk.cli.site import build_config
+from pvlr_sdk.watch.factory import make_cameras
+
+SITE = "cameras: {yard: 'rtsps://yard/'}"
+
+
+def test_loop_without_a_uri(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(SITE)
+    with pytest.raises(errors.OptionError, match=r"--loop: expected a camera as URI, got none.* set loop: there"):
+        build_config(tmp_path / "site.yaml", [], loop=True)
+
+
+def test_a_file_of_certificates_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text("cameras: {door: {uri: 'https://door/', ca: none.pem}}")
+    config = build_config(tmp_path / "site.yaml", [])
+    assert config.cameras["door"].ca == tmp_path / "none.pem"
+    with pytest.raises(errors.OptionError, match="ca: expected a file of certificates"):
+        make_cameras(config)
+
+
+def test_a_site_file_from_the_command_line(pvlr, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read back as the same site, and has no environment variable's value."""
+    monkeypatch.setenv("PASSWORD", "s3cret")
+    monkeypatch.chdir(tmp_path)
+    uris = ["door=rtsp://u:$PASSWORD@door/", "0"]
+    given = ["--plan", plan, "--label", "cat", "--threshold", "0.6", "--threshold", "cat=1e-5", "--events", "e.jsonl"]
+    done = pvlr("serve", *uris, "--loop", "--port", 0, *given, "--print-config")
+    assert (done.code, done.err, "s3cret" in done.out) == (0, "", False)
+    (tmp_path / "site.yaml").write_text(done.out)
+    read = build_config(tmp_path / "site.yaml", [])
+    options = {"labels": ["cat"]}
+    assert read == build_config(
+        None,
+        uris,
+        plan=plan,
+        loop=True,
+        thresholds=("0.6", "cat=1e-5"),
+        events=options,
+        serve={"port": 0},
+        files=["e.jsonl"],
+    )
+    assert pvlr("watch", *uris, "--label", "act", "--print-config").out.splitlines()[:2] == ["events:", "  labels:"]
+    assert pvlr("watch", "test://", "--device", "x", "--threshold", "2", "--print-config").code == 2
+
+
+def test_names_from_paths_are_valid() -> None:
+    """The name of a camera is never hidden, nor a parent folder."""
+    assert list(build_config(None, [".hidden.mp4", "..", "."]).cameras) == ["hidden", "camera", "camera-2"]
+
+
+@pytest.mark.parametrize("command", ["watch", "serve"])
+def test_the_device_of_the_file(pvlr, plan: Path, tmp_path: Path, command: str) -> None:
+    """The option's default does not replace it."""
+    (tmp_path / "site.yaml").write_text(f"plan: {plan}\ndevice: tpu\n{SITE}")
+    done = pvlr(command, "--config", tmp_path / "site.yaml", "--check")
+    assert (done.code, "device: expected one of auto, cpu, tensorrt, gpu, npu, got 'tpu'" in done.err) == (2, True)
