@@ -15,8 +15,7 @@ from torch import Tensor
 from pvlr_sdk import kernels
 from pvlr_sdk.bundle.manifest import InputSpec
 
-from .kernel_table import Workload, attention_load, preprocess_load, tag_head_load
-
+DTYPES = ("float32", "float16", "bfloat16")
 LABELS, TOKENS, BATCHES = (20, 80, 4585), (49, 196, 784), (1, 8, 32)
 HEADS, DIM, WIDTH, SIDE = 8, 32, 256, 288
 """Of the shipped models: heads, dimension per head, total width, and side of the input in pixels."""
@@ -32,18 +31,15 @@ class Case:
         ours, eager, others: the implementations to time; ``torch.compile`` is that of ``eager``.
         inputs: the arguments of ``eager``.
         images: gives the inputs of each image alone, for :meth:`definition`.
-        tensor: whether two-byte types use tensor cores.
     """
 
     kernel: str
     sizes: str
-    load: Workload
     ours: Way
     eager: Callable[..., tuple[Tensor, ...]]
     inputs: tuple[Any, ...]
     images: Callable[[], Iterator[tuple[Any, ...]]]
     others: dict[str, Way] = field(default_factory=dict)
-    tensor: bool = True
 
     def ways(self, compile: Callable[..., Any]) -> dict[str, Way]:
         """All implementations by name, given ``torch.compile``."""
@@ -83,9 +79,8 @@ def attention(device: str, dtype: str, batch: int, tokens: int, labels: int) -> 
     def images() -> Iterator[tuple[Any, ...]]:
         return (tuple(x[i % len(x)][None].float() for x in inputs) for i in range(batch))
 
-    load = attention_load("", batch, HEADS, tokens, labels, DIM)
     sizes = f"B={batch} N={tokens} C={labels}"
-    return Case("attention", sizes, load, ours, eager, inputs, images, {"2 SDPA": two_attentions})
+    return Case("attention", sizes, ours, eager, inputs, images, {"2 SDPA": two_attentions})
 
 
 def tag_head(device: str, dtype: str, batch: int, tokens: int, labels: int) -> Case:
@@ -119,9 +114,8 @@ def tag_head(device: str, dtype: str, batch: int, tokens: int, labels: int) -> C
     def images() -> Iterator[tuple[Any, ...]]:
         return ((image[None].float(), t.float(), vectors) for image in x)
 
-    load = tag_head_load("", batch, tokens, labels, WIDTH)
     inputs = x, t, [one.to(x.dtype) for one in vectors]
-    return Case("tag_head", f"B={batch} N={tokens} C={labels}", load, ours, eager, inputs, images)
+    return Case("tag_head", f"B={batch} N={tokens} C={labels}", ours, eager, inputs, images)
 
 
 def preprocessing(device: str, dtype: str, batch: int, height: int, width: int) -> Case:
@@ -145,9 +139,8 @@ def preprocessing(device: str, dtype: str, batch: int, height: int, width: int) 
     def images() -> Iterator[tuple[Any, ...]]:
         return ((frame[None],) for frame in frames)
 
-    load = preprocess_load("", batch, height, width, 3, SIDE)
     sizes = f"B={batch} {width}x{height}"
-    return Case("preprocess", sizes, load, ours, eager, (frames,), images, tensor=False)
+    return Case("preprocess", sizes, ours, eager, (frames,), images)
 
 
 def _stream(device: str) -> Any:

@@ -1,200 +1,258 @@
-"""What the compiler makes of the CUDA kernels, without a GPU: registers, spills, occupancy, instructions, rooflines.
+"""Registers, spills, shared memory and main-loop instructions of the CUDA kernels, from their machine code; no GPU.
 
-    python -m benchmarks.gpu.kernel_report                  # for all supported compute capabilities; takes minutes
-    python -m benchmarks.gpu.kernel_report --arch 87 --only float16_64 --page /tmp/k.md --json /tmp/k.json
+    python -m benchmarks.gpu.kernel_report --arch 87 --arch 90 --only float16_64
 
-Compiles every instance with warnings as errors; writes docs/kernel_report.md and benchmarks/results/kernels.json. Exit
-status 1 if a kernel spills registers or lacks its tensor-core instructions, or if a number is worse than the committed
-one (kernel_gates.py); then nothing is written without --accept. Nothing is measured. Needs nvcc with a C++ compiler,
+Compiles every instance with warnings as errors and prints a table in Markdown. Exit status 1 if a kernel uses local
+memory (spilled registers) or lacks its tensor-core instructions. Nothing is measured. Needs nvcc with a C++ compiler,
 cuobjdump and nvdisasm (pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm).
 """
 
 from __future__ import annotations
 
-import itertools
-import json
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from math import ceil, prod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
-from ..common import DOCS, RESULTS, run, save
-from . import bank_conflicts
-from .cuda_inspect import Compiled, CudaError, compile_kernels, evaluate, tool_versions, write_instances
-from .gpus import DEVICES, LIMITS, bound, occupancy
-from .hot_loop import LoopError, around, hot_path
-from .kernel_gates import regressions
-from .kernel_page import MIX, render
-from .kernel_table import KERNELS, MANY_LABELS, Function, Kernel, required
+from ..common import ROOT, Table, run
 
-COMMITTED = RESULTS / "kernels.json"
+FLAGS = ("-std=c++17", "-O3", "--Werror=all-warnings", "-Xcompiler=-Wall,-Wextra,-Werror")
+INCLUDES = (f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}")
+KERNELS = ("dual_softmax_attention", "tag_head", "preprocess")
+"""Folders of csrc/kernels."""
+SHARED = {
+    "mma_attention": "{}::kSharedBytes",
+    "fp32_attention": "{}::kSharedBytes",
+    "tag_head": "{}::kSharedBytes",
+    "preprocess_batch": "pvlr::device::kBatchSharedBytes",
+}
+"""The dynamic shared memory of a function as a C++ expression; ``{}`` is its template arguments. Default: none."""
+TENSOR = ("mma_attention", "tag_head")
+"""Functions that use tensor cores for two-byte types."""
+LARGEST_BLOCK = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 110: 227, 120: 99}
+"""By compute capability (87 stands for 8.7): the shared memory that a thread block can have, in KiB, from the CUDA C++
+Programming Guide 13.0, Technical Specifications per Compute Capability. A kernel that needs more is never launched."""
+COLUMNS = {
+    "HMMA": ("HMMA",),
+    "LDSM": ("LDSM",),
+    "LDGSTS": ("LDGSTS",),
+    "FMA": ("FFMA", "FADD", "FMUL"),
+    "MUFU": ("MUFU",),
+    "global": ("LDG", "STG"),
+    "shared": ("LDS", "STS"),
+    "SHFL": ("SHFL",),
+    "BAR": ("BAR",),
+}
+"""Columns of the main loop, and the instructions counted in each, by the first word of their names."""
+_LINE = re.compile(r"^\s+/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);", re.MULTILINE)
+
+
+class CudaError(Exception):
+    """A CUDA tool is missing or failed."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One kernel in the machine code of one architecture.
+
+    Attributes:
+        name, arguments: of the function template.
+        dtype: the element type of the tensors.
+        registers: per thread.
+        local: bytes of local memory per thread: registers that are spilled, or arrays that do not fit in them.
+        shared: bytes of shared memory per block, static and dynamic.
+        opcodes: the number of instructions in the code by full name, such as ``HMMA.16816.F32``.
+        loop: the same of the main loop; empty without a loop. Every instruction counts once, also in branches that are
+            rarely taken.
+    """
+
+    name: str
+    arguments: str
+    dtype: str
+    capability: int
+    registers: int
+    local: int
+    shared: int
+    opcodes: Counter[str]
+    loop: Counter[str]
+
+    def problems(self) -> list[str]:
+        """Spilled registers, and tensor-core instructions that are missing."""
+        found = [f"uses {self.local} bytes of local memory"] if self.local else []
+        launched = self.shared <= LARGEST_BLOCK[self.capability] * 1024
+        if self.name not in TENSOR or self.dtype == "float32" or not launched:
+            return found
+        wanted = ["LDSM"]
+        if self.capability >= 80:
+            wanted += ["HMMA.16816.F32", "LDGSTS"]
+        elif self.dtype == "float16":  # Turing's tensor cores do not support bfloat16
+            wanted.append("HMMA.1688.F32")
+        return found + [f"has no {one}" for one in wanted if not any(name.startswith(one) for name in self.opcodes)]
+
+    def __str__(self) -> str:
+        return f"{self.name}<{self.arguments.replace('pvlr::device::', '')}>".replace("> >", ">>")
 
 
 def main(
     arch: Annotated[
-        list[int] | None, typer.Option(help=f"Of {', '.join(map(str, LIMITS))}; repeatable. Default: all.")
+        list[int] | None, typer.Option(help=f"Of {', '.join(map(str, LARGEST_BLOCK))}; repeatable. Default: all.")
     ] = None,
     only: Annotated[str, typer.Option(help="Only instances whose file name contains this.")] = "",
-    jobs: Annotated[int, typer.Option(help="Number of compilers at a time.")] = 1,
-    json_path: Annotated[Path, typer.Option("--json")] = RESULTS / "kernels.json",
-    page_path: Annotated[Path, typer.Option("--page")] = DOCS / "kernel_report.md",
-    accept: Annotated[
-        bool, typer.Option("--accept", help="Write numbers that are worse than the committed ones.")
-    ] = False,
-) -> None:
-    """Compile the kernels, inspect the machine code, and write the results and the page."""
-    capabilities = sorted(set(arch or LIMITS))
-    if set(capabilities) - set(LIMITS):
-        sys.exit(f"kernel_report: the supported capabilities are {', '.join(map(str, LIMITS))}")
-    try:
-        rows = [row for one in KERNELS for row in inspect(one, capabilities, only, jobs)]
-        data = {
-            "tools": tool_versions(),
-            "capabilities": capabilities,
-            "kernels": rows,
-            "rooflines": [line for one in KERNELS for line in rooflines(one)],
-            "banks": banks(only),
-        }
-    except CudaError as error:
-        sys.exit(f"kernel_report: {error}")
-    worse = regressions(json.loads(COMMITTED.read_text()), data) if COMMITTED.exists() else []
-    if worse and not accept:
-        sys.exit("\n".join([*worse, "kernel_report: nothing was written; --accept writes these numbers"]))
-    save(json_path, data)
-    page_path.write_text(render(data))
-    print(f"{len(rows)} kernels, {json_path} and {page_path} written")
-    problems = [f"{row['kernel']} on sm_{row['capability']}: {text}" for row in rows for text in row["problems"]]
-    if problems:
-        sys.exit("\n".join(problems))
-
-
-def inspect(kernel: Kernel, capabilities: list[int], only: str = "", jobs: int = 1) -> list[dict[str, Any]]:
-    """One row per kernel and architecture: its resources, its instructions and its problems."""
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
-        sources = [path for path in instances(kernel, Path(folder)) if only in path.name]
-        if not sources:
-            return []
-        pairs = [(source, capability) for source in sources for capability in capabilities]
-        done = pool.map(lambda pair: compile_kernels(*pair, Path(folder)), pairs)
-        bar = track(done, kernel.name, len(pairs), console=Console(stderr=True), transient=True)
-        found = [(source, one) for (source, _), compiled in zip(pairs, bar, strict=True) for one in compiled]
-        unknown = {one.name for _, one in found} - set(kernel.functions)
-        if unknown:
-            raise CudaError(f"{kernel.name} has functions that kernel_table.py does not list: {', '.join(unknown)}")
-        texts = {text for _, one in found for text in kernel.functions[one.name].expressions(one.arguments)}
-        ordered = sorted(texts)
-        values = dict(zip(ordered, evaluate(kernel.header, ordered, Path(folder)), strict=True))
-    rows = []
-    for source, one in found:
-        function = kernel.functions[one.name]
-        numbers = [values[text] for text in function.expressions(one.arguments)]
-        rows.append(_row(kernel, function, one, _type(kernel, source), numbers))
-    return rows
-
-
-def banks(only: str = "") -> list[dict[str, Any]]:
-    """Bank conflicts of the kernels' calls; none of a report that is limited to some instances."""
-    if only:
-        return []
+) -> int:
+    """Compile the kernels and print what they use."""
+    capabilities = sorted(set(arch or LARGEST_BLOCK))
+    if set(capabilities) - set(LARGEST_BLOCK):
+        print(f"kernel_report: the supported capabilities are {', '.join(map(str, LARGEST_BLOCK))}", file=sys.stderr)
+        return 1
+    columns = ["kernel", "registers", "spilled, bytes", "shared, bytes", "main loop", *COLUMNS]
+    problems = []
     with tempfile.TemporaryDirectory() as folder:
-        return bank_conflicts.count(bank_conflicts.CALLS, Path(folder))
+        work = Path(folder)
+        sources = [path for name in KERNELS for path in write_instances(name, work) if only in path.stem]
+        try:
+            for capability in capabilities:
+                kernels = [one for source in sources for one in compile_kernels(source, capability, work)]
+                problems += [f"{one} on sm_{capability}: {text}" for one in kernels for text in one.problems()]
+                print(f"sm_{capability}\n\n{Table('', columns, [_row(one) for one in kernels]).markdown('---:')}\n")
+        except CudaError as error:
+            print(f"kernel_report: {error}", file=sys.stderr)
+            return 1
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(bool(problems))
 
 
-def instances(kernel: Kernel, folder: Path) -> list[Path]:
-    """The sources that instantiate a kernel, written to ``folder``, by type and size."""
-    paths = write_instances(kernel.name, folder)
-    return sorted(paths, key=lambda path: (_type(kernel, path), len(path.stem), path.stem))
+def find_tool(name: str) -> str | None:
+    """Path of a CUDA program: in CUDA_HOME, in /usr/local/cuda, in a wheel from PyPI, or in PATH."""
+    homes = [Path(os.environ[key]) for key in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(key)]
+    folders = [home / "bin" for home in [*homes, Path("/usr/local/cuda")]]
+    spec = importlib.util.find_spec("nvidia")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        folders += sorted(Path(place).glob("*/bin"))
+    found = [folder / name for folder in folders if (folder / name).is_file()]
+    return str(found[0]) if found else shutil.which(name)
 
 
-def _type(kernel: Kernel, source: Path) -> str:
-    return source.stem.removeprefix(f"{kernel.name}_").split("_")[0]
+def write_instances(kernel: str, folder: Path) -> list[Path]:
+    """Write the sources that CMake generates from a kernel's ``instance.cu.in`` to a folder of the kernel's name in
+    ``folder``, and list them; none without that file."""
+    path = ROOT / "csrc/kernels" / kernel / "instance.cu.in"
+    template = path.read_text() if path.exists() else ""
+    sources = []
+    for instance in " ".join(re.findall("^// Instances: (.*)", template, re.MULTILINE)).split():
+        kind, _, dim = instance.partition("_")
+        sources.append(folder / kernel / f"{kernel}_{instance}.cu")
+        sources[-1].parent.mkdir(exist_ok=True)
+        sources[-1].write_text(template.replace("@type@", kind).replace("@dim@", dim))
+    return sources
 
 
-def _row(kernel: Kernel, function: Function, one: Compiled, kind: str, numbers: list[int]) -> dict[str, Any]:
-    dynamic, *work = numbers
-    share, reason = occupancy(one.capability, one.threads, one.registers, one.static_shared + dynamic)
-    loop, problem = (None, []) if kind == "float32" or not share else main_loop(one, work)
-    return {
-        "kernel": f"{one.name}<{one.arguments.replace('pvlr::device::', '')}>".replace("> >", ">>"),
-        "family": kernel.name,
-        "type": kind,
-        "capability": one.capability,
-        "threads": one.threads,
-        "registers": one.registers,
-        "spilled_bytes": one.spilled,
-        "stack_bytes": one.stack,
-        "static_shared_bytes": one.static_shared,
-        "dynamic_shared_bytes": dynamic,
-        "occupancy": round(share, 4),
-        "limited_by": reason,
-        "resident_warps": round(share * LIMITS[one.capability].warps),
-        "main_loop": loop,
-        "instructions": _mix(one),
-        "problems": problems(function, one, kind, fits=share > 0) + problem,
-    }
+def compile_kernels(source: Path, capability: int, work: Path) -> list[Compiled]:
+    """Compile the kernels of a source for one architecture (87 is sm_87) with warnings as errors.
 
-
-def main_loop(one: Compiled, work: Sequence[int]) -> tuple[dict[str, float | None] | None, list[str]]:
-    """The instructions of a pass of the main loop and what a pass cannot do without, and the problems with it."""
-    # Turing multiplies in other units, and hot_loop.py's rule does not find the loops of 10.0 and above.
-    if not work or not 80 <= one.capability < 100:
-        return None, []
-    try:
-        path = hot_path(one.code, work[1])
-    except LoopError:  # a loop on every way: not counted, which the gates compare with the committed report
-        return None, []
-    if path is None:
-        return None, ["has no main loop with tensor-core instructions"]
-    words = Counter(opcode.split(".")[0] for opcode in path.elements())
-    counts = {"issued": path.total(), "HMMA": words["HMMA"], "MUFU": words["MUFU"]}
-    products, exponentials, *tile, passes, exponentials_around = work
-    whole = [ceil(size / part) * part for size, part in zip(MANY_LABELS, tile, strict=True)]
-    useful = round(prod(MANY_LABELS) / prod(whole), 4)
-    needed = {"products": products, "exponentials": exponentials, "useful": useful, "passes": passes}
-    try:
-        outside = around(one.code, exponentials_around).total() if passes else 0
-    except LoopError:
-        outside = None
-    return {**counts, "around": outside, **needed}, []
-
-
-def _mix(one: Compiled) -> dict[str, int]:
-    """Number of all instructions, and of those that the page shows, by their first word."""
-    counts = Counter({"all": one.opcodes.total()})
-    for opcode, count in one.opcodes.items():
-        counts[opcode.split(".")[0]] += count
-    return {word: counts[word] for word in ("all", *(word for words in MIX.values() for word in words))}
-
-
-def problems(function: Function, one: Compiled, kind: str, *, fits: bool = True) -> list[str]:
-    """Spilled registers, and required instructions that are missing.
-
-    A kernel that does not fit a multiprocessor is never launched there, and may be empty.
+    Raises CudaError if it does not compile or a tool is missing.
     """
-    found = [f"spills {one.spilled} bytes"] if one.spilled else []
-    wanted = [required(opcode, one.capability, kind) for opcode in function.needs if fits]
-    return found + [f"has no {name}" for name in wanted if name and not any(o.startswith(name) for o in one.opcodes)]
+    cubin = work / f"{source.stem}-{capability}.cubin"
+    code = f"-gencode=arch=compute_{capability},code=sm_{capability}"
+    _run("nvcc", *FLAGS, *INCLUDES, code, "-cubin", str(source), "-o", str(cubin))
+    resources = _run("cuobjdump", "--dump-resource-usage", str(cubin))
+    usage = re.findall(r"Function (\w+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", resources)
+    sass = _functions(_run("cuobjdump", "-sass", str(cubin)))
+    names = {symbol: _demangled(symbol) for symbol, *_ in usage}
+    expressions = [SHARED.get(name, "0").format(arguments) for name, arguments in names.values()]
+    dynamic = dict(zip(names, evaluate(f"kernels/{source.parent.name}/kernel.cuh", *expressions), strict=True))
+    dtype = source.stem.removeprefix(f"{source.parent.name}_").partition("_")[0]
+    kernels = []
+    for symbol, registers, stack, shared, local in sorted(usage):
+        instructions = _LINE.findall(sass[symbol])
+        opcodes = Counter(opcode for _, opcode, _ in instructions)
+        sizes = int(registers), int(stack) + int(local), int(shared) + dynamic[symbol]
+        kernels.append(Compiled(*names[symbol], dtype, capability, *sizes, opcodes, main_loop(instructions)))
+    return kernels
 
 
-def rooflines(kernel: Kernel) -> list[dict[str, Any]]:
-    """For each workload, type and device, the lower bound of the time from the data sheet."""
-    lines = []
-    for load, kind in itertools.product(kernel.workloads, ("float32", "float16")):  # bfloat16 is the same as float16
-        moved, limits = load.bytes(kind), {}
-        for device in DEVICES:
-            seconds, by = bound(device, load.flops, load.exps, moved, tensor=kind != "float32")
-            limits[device.name] = {"microseconds": round(1e6 * seconds, 3), "set_by": by}
-        work = {"flops": load.flops, "exponentials": load.exps, "bytes": moved}
-        lines.append({"family": kernel.name, "workload": load.name, "type": kind, **work, "bounds": limits})
-    return lines
+def main_loop(code: list[tuple[str, str, str]]) -> Counter[str]:
+    """The instructions of the main loop by name; none without a loop.
+
+    That is the innermost loop with tensor-core instructions and a barrier, or without such a loop the innermost one
+    with the most multiplications. A loop is the code from the target of a backward branch to the branch.
+
+    Args:
+        code: (address, opcode, operands) of each instruction, addresses in hexadecimal.
+    """
+    places = {int(address, 16): index for index, (address, _, _) in enumerate(code)}
+    loops = {}
+    for end, (_, opcode, operands) in enumerate(code):
+        target = re.search(r"0x([0-9a-f]+)\s*$", operands) if opcode.startswith("BRA") else None
+        begin = places.get(int(target[1], 16), end) if target else end
+        if begin < end:
+            loops[begin, end] = Counter(opcode for _, opcode, _ in code[begin : end + 1])
+    wanted = {one: count for one, count in loops.items() if _sum(count, "HMMA") and _sum(count, "BAR")} or loops
+    innermost = [
+        count
+        for (begin, end), count in wanted.items()
+        if not any((begin, end) != (first, last) and begin <= first and last <= end for first, last in wanted)
+    ]
+    return max(innermost, key=lambda count: (_sum(count, "HMMA"), _sum(count, "FFMA")), default=Counter())
+
+
+@functools.cache
+def evaluate(header: str, *expressions: str) -> list[int]:
+    """The values of C++ expressions that need ``header``, computed by a small program without a GPU."""
+    if set(expressions) <= {"0"}:
+        return [0] * len(expressions)
+    lines = [f'  std::printf("%zu\\n", static_cast<std::size_t>({one}));' for one in expressions]
+    with tempfile.TemporaryDirectory() as folder:
+        source, program = Path(folder) / "probe.cu", Path(folder) / "probe"
+        source.write_text(f'#include <cstdio>\n#include "{header}"\nint main() {{\n' + "\n".join(lines) + "\n}\n")
+        _run("nvcc", "-std=c++17", *INCLUDES, str(source), "-o", str(program))
+        return [int(line) for line in subprocess.check_output([program], text=True).split()]
+
+
+def _run(tool: str, *arguments: str) -> str:
+    path = find_tool(tool)
+    if path is None:
+        raise CudaError(f"{tool} not found: install the CUDA toolkit, or pip install nvidia-cuda-{tool}")
+    folders = [str(Path(found).parent) for found in [find_tool("nvdisasm")] if found]  # cuobjdump looks for it
+    environment = {**os.environ, "PATH": os.pathsep.join([*folders, os.environ.get("PATH", "")])}
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise CudaError(f"{tool} {' '.join(arguments[-3:])}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def _functions(sass: str) -> dict[str, str]:
+    """The disassembly of each function by symbol."""
+    parts = re.split(r"^\s*Function : ", sass, flags=re.MULTILINE)[1:]
+    return {part.split(maxsplit=1)[0]: part for part in parts}
+
+
+def _demangled(symbol: str) -> tuple[str, str]:
+    """The name of a function template and its arguments."""
+    text = subprocess.run(["c++filt", symbol], capture_output=True, text=True, check=True).stdout.strip()
+    found = re.match(r"(?:void )?(?:\w+::)*(\w+)(?:<(.*)>)?\(", text)
+    if not found:
+        raise CudaError(f"cannot parse the kernel name {text}")
+    return found[1], (found[2] or "").strip()
+
+
+def _row(one: Compiled) -> list[str]:
+    loop = [_sum(one.loop, *words) for words in COLUMNS.values()]
+    return [f"`{one}`", *map(str, (one.registers, one.local, one.shared, one.loop.total(), *loop))]
+
+
+def _sum(counts: Counter[str], *words: str) -> int:
+    return sum(count for opcode, count in counts.items() if opcode.split(".")[0] in words)
 
 
 if __name__ == "__main__":

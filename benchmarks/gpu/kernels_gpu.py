@@ -4,8 +4,8 @@
     python -m benchmarks.gpu.kernels_gpu --device cpu --short    # tests the script; the results are meaningless
 
 All results are compared with the definition in float32. Each implementation is timed as a call (CUDA events)
-and replayed from a CUDA graph, with a warm and a cold L2 cache. The share of the roofline is the lower bound from the
-data sheet divided by the time in a graph with a cold cache. Exit status: 1 if a result is wrong, 3 without GPU or CUDA.
+and replayed from a CUDA graph, with a warm and a cold L2 cache. Exit status: 1 if a result is wrong, 3 without GPU or
+CUDA.
 """
 
 from __future__ import annotations
@@ -23,24 +23,21 @@ import typer
 from pvlr_sdk import kernels
 
 from ..common import RESULTS, Table, run, save
-from . import gpus
-from .gpu_cases import KERNELS, Case, Way
+from .gpu_cases import DTYPES, KERNELS, Case, Way
 from .gpu_timing import CpuClock, CudaClock, median
-from .kernel_table import SIZES
 
 MODES = {"call": (False, False), "call, cold": (False, True), "graph": (True, False), "graph, cold": (True, True)}
 
 
 def main(
     device: Annotated[str, typer.Option(help="cuda, or cpu to test the script.")] = "cuda",
-    dtype: Annotated[str, typer.Option(help=f"One of {', '.join(SIZES)}.")] = "float16",
+    dtype: Annotated[str, typer.Option(help=f"One of {', '.join(DTYPES)}.")] = "float16",
     kernel: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(KERNELS)}; repeatable.")] = None,
     short: Annotated[bool, typer.Option(help="Test run: the smallest size of each kernel, few samples.")] = False,
-    card: Annotated[str, typer.Option(help="Data sheet to compare with. Default: the card's.")] = "",
     json_path: Annotated[Path | None, typer.Option("--json", help="Default: results/kernels_gpu-CARD.json.")] = None,
 ) -> int:
     """Time the kernels."""
-    if unknown := {*(kernel or ()), dtype, device} - {*KERNELS, *SIZES, "cuda", "cpu"}:
+    if unknown := {*(kernel or ()), dtype, device} - {*KERNELS, *DTYPES, "cuda", "cpu"}:
         print(f"kernels_gpu: unknown: {', '.join(unknown)}; see --help", file=sys.stderr)
         return 1
     if problem := missing(device):
@@ -48,19 +45,17 @@ def main(
         return 3
     clock = CudaClock() if device == "cuda" else CpuClock()
     facts = clock.facts()
-    sheet = gpus.find(card or facts["card"], facts["multiprocessors"])
     rows = []
     for name in kernel or KERNELS:
         cases = KERNELS[name](clock.device, dtype)
         for case in itertools.islice(cases, 1) if short else cases:
-            rows.append(measure(case, clock, 3 if short else 50, sheet, dtype))
+            rows.append(measure(case, clock, 3 if short else 50, dtype))
             print(f"{name} {case.sizes}", file=sys.stderr)
     conditions = {**facts, "torch": torch.__version__, "type": dtype, "date": time.strftime("%Y-%m-%d")}
-    roofline = {"name": sheet.name, "source": sheet.source} if sheet else None
     default = RESULTS / f"kernels_gpu-{re.sub('[^A-Za-z0-9]+', '-', facts['card'])}.json"
     path = json_path or (default if device == "cuda" else None)
-    save(path, {"conditions": conditions, "roofline": roofline, "unit": "microseconds, median", "rows": rows})
-    show(rows, f"{facts['card']}, {dtype}; roofline: {sheet.name if sheet else 'no data sheet'}")
+    save(path, {"conditions": conditions, "unit": "microseconds, median", "rows": rows})
+    show(rows, f"{facts['card']}, {dtype}")
     wrong = [f"{row['kernel']} {row['sizes']}: {way}" for row in rows for way in row["wrong"]]
     if wrong:
         print("kernels_gpu: results that disagree with the definition:", "; ".join(wrong), file=sys.stderr)
@@ -78,8 +73,8 @@ def missing(device: str) -> str | None:
     return None
 
 
-def measure(case: Case, clock: CpuClock, count: int, sheet: gpus.Device | None, dtype: str) -> dict[str, Any]:
-    """One row: microseconds of each implementation in each mode, the roofline, and the wrong implementations."""
+def measure(case: Case, clock: CpuClock, count: int, dtype: str) -> dict[str, Any]:
+    """One row: microseconds of each implementation in each mode, and the wrong implementations."""
     torch.compiler.reset()  # keeps the number of compilations below its limit
     ways = case.ways(clock.compile)
     with torch.inference_mode():
@@ -92,14 +87,7 @@ def measure(case: Case, clock: CpuClock, count: int, sheet: gpus.Device | None, 
                 times[name] = _times(way, clock, count)
             except torch.OutOfMemoryError:  # PyTorch stores the whole affinity
                 print(f"{case.kernel} {case.sizes}: not enough memory for {name}", file=sys.stderr)
-    lower, by = None, None
-    if sheet:
-        load, tensor = case.load, case.tensor and dtype != "float32"
-        seconds, by = gpus.bound(sheet, load.flops, load.exps, load.bytes(dtype), tensor=tensor)
-        lower = 1e6 * seconds
-    share = lower / times["ours"]["graph, cold"] if lower and "ours" in times else None
-    roofline = {"lower_bound": lower, "set_by": by, "share_of_roofline": share}
-    return {"kernel": case.kernel, "sizes": case.sizes, "times": times, **roofline, "wrong": wrong}
+    return {"kernel": case.kernel, "sizes": case.sizes, "times": times, "wrong": wrong}
 
 
 def _agrees(way: Way, expected: tuple[torch.Tensor, ...], dtype: str) -> bool:
@@ -118,17 +106,15 @@ def _times(way: Way, clock: CpuClock, count: int) -> dict[str, float]:
 
 
 def show(rows: list[dict[str, Any]], title: str) -> None:
-    """Print the kernels' times, their share of the roofline, and the times of PyTorch relative to them."""
+    """Print the kernels' times, and the times of PyTorch relative to them."""
     others = list(dict.fromkeys(way for row in rows for way in row["times"] if way != "ours"))
-    heads = ["kernel", *(f"{mode}, µs" for mode in MODES), "of roofline", *(f"{way}: call / graph" for way in others)]
+    heads = ["kernel", *(f"{mode}, µs" for mode in MODES), *(f"{way}: call / graph" for way in others)]
     table = []
     for row in rows:
         ours = row["times"].get("ours")
         if ours is None:
             continue
-        share = row["share_of_roofline"]
         cells = [f"{row['kernel']} {row['sizes']}", *(f"{ours[mode]:.1f}" for mode in MODES)]
-        cells.append("-" if share is None else f"{share:.0%} ({row['set_by'][0]})")
         for way in others:
             times = row["times"].get(way)
             cells.append(" / ".join(f"{times[mode] / ours[mode]:.1f}x" for mode in ("call", "graph")) if times else "-")

@@ -19,7 +19,6 @@ PAGES = {
     "heads": ("heads.md", "benchmarks.pages.accuracy"),
     "open_labels": ("open_labels.md", "benchmarks.pages.accuracy"),
     "shipped_models": ("shipped_models.md", "benchmarks.pages.accuracy"),
-    "kernels": ("kernel_report.md", "benchmarks.gpu.kernel_page"),
 }
 """By name: the file and its generator, a module with ``page(results, path of the file)``."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu.cuda_inspect import write_instances
+from benchmarks.gpu.kernel_report import write_instances
 from tests.shared import shared_folder
 
 from .library import gstreamer_missing, install

@@ -11,7 +11,6 @@
 #include <new>
 #include <vector>
 
-#include "banks.h"
 #include "fiber.h"
 #include "shadow.h"
 
@@ -94,7 +93,6 @@ void run_warp(Thread* begin, Thread* end) {
     }
     current = nullptr;
     if (begin->impl->state == State::kReady) continue;
-    banks::end_of_segment();
     for (Thread* thread = begin; thread != end; ++thread) {
       if (thread->impl->state != begin->impl->state || !same_place(thread->impl->site, begin->impl->site)) {
         fail_divergent(*begin, *thread);
@@ -182,7 +180,6 @@ void copy_async(void* to, const void* from, std::size_t size) {
   Copy copy{to, {}, size};
   if (from != nullptr) std::memcpy(copy.value, from, size);
   shadow::start_async_write(to, size);
-  banks::access(__builtin_return_address(0), to, size, true);
   current->impl->open_group.push_back(copy);
 }
 

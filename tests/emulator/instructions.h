@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-#include "banks.h"
 #include "simt.h"
 
 namespace pvlr::device::ptx {
@@ -51,7 +50,6 @@ inline void ldmatrix(std::uint32_t (&r)[4], const void* row, bool transposed) {
   if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) simt::fail("ldmatrix: a row is not aligned to 16 bytes");
   const unsigned char* all = simt::exchange({"ldmatrix", __FILE__, __LINE__}, 0xFFFFFFFFU, &row, sizeof row);
   const int lane = simt::current->lane;
-  const simt::banks::Matrices matrices(all, simt::kSlot);
   for (int i = 0; i < 4; ++i) {
     std::uint16_t pair[2];
     for (int j = 0; j < 2; ++j) {

@@ -104,12 +104,6 @@ void watch(const unsigned char* shared, std::size_t size, std::size_t guard) {
   if (state.size() < size) state.resize(size);
 }
 
-bool is_shared(const void* address) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(first);
-  const auto at = reinterpret_cast<std::uintptr_t>(address);
-  return current != nullptr && first != nullptr && at >= begin && at < begin + bytes;
-}
-
 void new_block() {
   ++blocks;
   ++barriers;

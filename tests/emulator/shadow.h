@@ -11,9 +11,6 @@ void watch(const unsigned char* shared, std::size_t size, std::size_t guard);
 void new_block();      // all bytes are uninitialised again
 void after_barrier();  // accesses before and after it are ordered
 
-// Whether the address is in the block's shared memory.
-bool is_shared(const void* address);
-
 // The running thread's accesses. Addresses outside shared memory and its guards are ignored.
 void read(const void* address, std::size_t size);
 void write(const void* address, std::size_t size);

@@ -3,33 +3,21 @@
 #include <cstddef>
 #include <cstring>
 
-#include "banks.h"
 #include "shadow.h"
 
-namespace {
+using simt::shadow::read;
+using simt::shadow::write;
 
-void read(const void* where, const void* address, std::size_t size) {
-  simt::shadow::read(address, size);
-  simt::banks::access(where, address, size, false);
-}
-void write(const void* where, const void* address, std::size_t size) {
-  simt::shadow::write(address, size);
-  simt::banks::access(where, address, size, true);
-}
-
-}  // namespace
-
-#define CALLER __builtin_return_address(0)
-#define SIMT_HOOKS(size)                                                             \
-  void __tsan_read##size(void* address) { read(CALLER, address, size); }             \
-  void __tsan_write##size(void* address) { write(CALLER, address, size); }           \
-  void __tsan_unaligned_read##size(void* address) { read(CALLER, address, size); }   \
-  void __tsan_unaligned_write##size(void* address) { write(CALLER, address, size); } \
-  void __tsan_volatile_read##size(void* address) { read(CALLER, address, size); }    \
-  void __tsan_volatile_write##size(void* address) { write(CALLER, address, size); }  \
-  void __tsan_read_write##size(void* address) {                                      \
-    read(CALLER, address, size);                                                     \
-    write(CALLER, address, size);                                                    \
+#define SIMT_HOOKS(size)                                                     \
+  void __tsan_read##size(void* address) { read(address, size); }             \
+  void __tsan_write##size(void* address) { write(address, size); }           \
+  void __tsan_unaligned_read##size(void* address) { read(address, size); }   \
+  void __tsan_unaligned_write##size(void* address) { write(address, size); } \
+  void __tsan_volatile_read##size(void* address) { read(address, size); }    \
+  void __tsan_volatile_write##size(void* address) { write(address, size); }  \
+  void __tsan_read_write##size(void* address) {                              \
+    read(address, size);                                                     \
+    write(address, size);                                                    \
   }
 
 extern "C" {
@@ -46,21 +34,21 @@ SIMT_HOOKS(4)
 SIMT_HOOKS(8)
 SIMT_HOOKS(16)
 
-void __tsan_read_range(void* address, std::size_t size) { read(CALLER, address, size); }
-void __tsan_write_range(void* address, std::size_t size) { write(CALLER, address, size); }
+void __tsan_read_range(void* address, std::size_t size) { read(address, size); }
+void __tsan_write_range(void* address, std::size_t size) { write(address, size); }
 
 void* __tsan_memcpy(void* to, const void* from, std::size_t size) {
-  read(CALLER, from, size);
-  write(CALLER, to, size);
+  read(from, size);
+  write(to, size);
   return std::memcpy(to, from, size);
 }
 void* __tsan_memmove(void* to, const void* from, std::size_t size) {
-  read(CALLER, from, size);
-  write(CALLER, to, size);
+  read(from, size);
+  write(to, size);
   return std::memmove(to, from, size);
 }
 void* __tsan_memset(void* to, int value, std::size_t size) {
-  write(CALLER, to, size);
+  write(to, size);
   return std::memset(to, value, size);
 }
 

@@ -47,12 +47,6 @@ def test_correct_kernels_pass(emulator: Any, program: str, kind: str, cxx: str) 
 
 
 @pytest.mark.slow
-def test_bank_conflicts_are_those_of_the_documentation(emulator: Any) -> None:
-    done = emulator.run(emulator.build([HERE / "test_banks.cpp"], kind="race"))
-    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("bug", "kind", "words"), BUGS)
 def test_planted_bug_is_caught(emulator: Any, bug: str, kind: str, words: str) -> None:
     done = emulator.run(emulator.build([HERE / "planted_bugs.cpp"], kind=kind), bug)

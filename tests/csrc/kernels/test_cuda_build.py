@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import ROOT
-from benchmarks.gpu.cuda_inspect import find_tool, write_instances
-from benchmarks.gpu.kernel_table import KERNELS
+from benchmarks.gpu.kernel_report import KERNELS, find_tool, write_instances
 
 NVCC, CUOBJDUMP = find_tool("nvcc"), find_tool("cuobjdump")
 MISSING = [
@@ -57,7 +56,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(CUOBJDUMP is None, reason="no cuobjdump on this machine")
 def test_the_library_has_every_kernel_as_machine_code_and_as_ptx(build: Path, tmp_path: Path) -> None:
-    instances = {path.stem for kernel in KERNELS for path in write_instances(kernel.name, tmp_path)}
+    instances = {path.stem for kernel in KERNELS for path in write_instances(kernel, tmp_path)}
     for option, code in (("--list-elf", "cubin"), ("--list-ptx", "ptx")):
         listed = subprocess.check_output([str(CUOBJDUMP), option, build / "libpvlr_cuda.a"], text=True)
         found = re.findall(rf"^member .*:(\w+)\.cu\.o:\n.* file +\d+: .*\.sm_87\.{code}$", listed, re.MULTILINE)
