@@ -31,20 +31,20 @@ class Tagger:
     its plan in the process that unpickles it; a forked process cannot use the tagger of its parent.
 
     Args:
-        plan: path of a plan, whose manifest and label bank lie beside it; its folder; or the name of a model (see
-            ``docs/models.md``). None: the model bundled with the package.
+        plan: path of a plan, with its manifest and label bank in the same folder; its folder; or the name of a model
+            (see ``docs/models.md``). None: the model bundled with the package.
         threshold: the score at or above which a label is reported: None for the thresholds stored in the plan, a number
             from 0 to 1 for all labels, or a mapping that overrides the thresholds of some labels.
         operating_point: which thresholds of the plan: ``f1`` (best F1) or ``precise`` (90 % precision, see
-            ``docs/model.md``). A plan with one threshold per label has the same at both.
-        top_k: keep at most this many tags, those with the highest scores; None: all.
+            ``docs/model.md``). Plans with one threshold per label use it for both.
+        top_k: keep at most this many tags, the highest scores first; None: all.
         device: ``auto`` (the device that the plan was built for), ``cpu`` or ``tensorrt``. A plan for the CPU also runs
             on Intel's GPUs and NPUs, ``gpu`` and ``npu``, and on a device under OpenVINO's name, such as ``GPU.1``.
         optimize: ``latency``: all threads share each inference, so that a single frame is done soonest;
             ``throughput``: several inferences run in parallel on fewer threads each, and ``predict_stream`` puts two
             frames into one inference where enough are waiting. On a GPU: single frames, or batches of the plan's
             largest size.
-        num_threads: threads of the engine; None: as many as this process has cores.
+        num_threads: threads of the engine; None: all cores available to the process.
         reduced_jpeg: decode JPEG files and bytes at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the
             network's input in both dimensions. Large images decode several times faster, but the pixels then deviate
             slightly from the pixel contract (see ``docs/performance.md``).
@@ -108,7 +108,7 @@ class Tagger:
 
     @property
     def trust(self) -> Trust | None:
-        """Who may sign the plans of this tagger, and of those that it loads; None: nobody has to."""
+        """Trusted signing keys; None if signatures are not required."""
         return self._given.trust
 
     def predict(

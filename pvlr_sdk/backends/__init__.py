@@ -68,7 +68,7 @@ def open_backend(
             "num_threads",
             expected="an integer of at least 1, or None",
             got=repr(num_threads),
-            hint="None uses all cores that this process may use.",
+            hint="None uses all cores available to the process.",
         )
     name = bundle.manifest.backend
     target = BACKENDS[name]

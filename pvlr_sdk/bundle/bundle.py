@@ -112,7 +112,7 @@ def read_manifest(
     except OSError as error:
         wrong_file = error.errno in (errno.EINVAL, errno.EFBIG)
         raise (errors.ManifestError if wrong_file else errors.ManifestNotFoundError)(
-            str(path), expected="a manifest beside the plan", got=error.strerror or str(error), hint=_COPY_AGAIN
+            str(path), expected="a manifest next to the plan", got=error.strerror or str(error), hint=_COPY_AGAIN
         ) from None
     return parse_manifest(text, path)
 

@@ -28,17 +28,17 @@ def make(
         typer.Option(metavar="TEXT", help="A prompt with {} for the word; repeatable.", show_default="three prompts"),
     ] = None,
     descriptions: Annotated[
-        Path | None, typer.Option(metavar="JSON", help='A file {"word": "what it looks like"}, for any of the words.')
+        Path | None, typer.Option(metavar="JSON", help='A JSON file of descriptions, {"word": "what it looks like"}.')
     ] = None,
     knowledge: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|MODEL", help="What words mean for a plan, of a model or of pvlr export; makes its labels."
+            metavar="FILE|MODEL", help="Knowledge file for text labels: a model name, or a file from pvlr export."
         ),
     ] = None,
     add_to: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A label bank of the plan, whose labels come first."),
+        typer.Option(metavar="FILE", help="Label bank of the plan to extend; its labels come first."),
     ] = None,
 ) -> None:
     """Encode words as a label bank, without PyTorch.

@@ -36,7 +36,7 @@ def bench(
             "--fail-if-regression",
             metavar="SHARE",
             help="With --compare, exit with status 1 if frame time, inference time or the best throughput "
-            "degrades by more than this.",
+            "regresses by more than this.",
         ),
     ] = None,
     plot: Annotated[

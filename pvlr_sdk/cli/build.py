@@ -70,7 +70,7 @@ def build(
     attention: Annotated[
         str,
         _tensorrt(
-            help="native, fused (our plugin), or auto: the faster one that keeps the tags.",
+            help="native, fused (plugin), or auto: the faster one that passes the accuracy gate.",
             autocompletion=words("auto", *ATTENTIONS),
         ),
     ] = "auto",
@@ -83,7 +83,8 @@ def build(
         ),
     ] = "this",
     version_compatible: Annotated[
-        bool, _tensorrt("--version-compatible", help="Also run with newer TensorRT, in the lean runtime of this one.")
+        bool,
+        _tensorrt("--version-compatible", help="Also run with newer TensorRT, in this version's lean runtime."),
     ] = False,
     dla: Annotated[
         int | None, _tensorrt(metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16.")

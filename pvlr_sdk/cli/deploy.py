@@ -59,7 +59,7 @@ def deploy(
         raise errors.OptionError("--to", expected="a site file or a URL", got="none", hint="Add --to site.yaml.")
     if (plan is None) != rollback:
         got = "both" if rollback else "neither"
-        raise errors.OptionError("PLAN", expected="a plan or --rollback", got=got, hint="Give one of them.")
+        raise errors.OptionError("PLAN", expected="a plan or --rollback", got=got, hint="Pass one of them.")
     call = _to_server if to.startswith(("http://", "https://")) else _to_file
     result = call(plan, to, sequential)
     if as_json:

@@ -21,14 +21,17 @@ def teach(
     label: Annotated[
         list[str] | None,
         typer.Option(
-            "--label", "-l", metavar="LABEL", help="The label to teach; with --labels those to teach, or all."
+            "--label",
+            "-l",
+            metavar="LABEL",
+            help="The label to teach; with --labels, the labels to teach (default: all).",
         ),
     ] = None,
     positives: Annotated[
         list[str] | None, typer.Option(metavar="DIR", help="Photos that show the label: a folder or files; repeatable.")
     ] = None,
     negatives: Annotated[
-        list[str] | None, typer.Option(metavar="DIR", help="Photos that do not show it; repeatable.")
+        list[str] | None, typer.Option(metavar="DIR", help="Photos that do not show the label; repeatable.")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", metavar="CSV", help="Labels of each image, to teach several labels.")
@@ -47,11 +50,11 @@ def teach(
         typer.Option(
             "--knowledge",
             metavar="FILE|MODEL",
-            help="What words mean for this plan: its name, or a file of pvlr export.",
+            help="Knowledge file for text labels: a model name, or a file from pvlr export.",
         ),
     ] = None,
     no_words: Annotated[bool, typer.Option("--no-words", help="Learn from the photos alone.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Also teach labels that the bank has.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Also teach labels that the bank already has.")] = False,
     forget: Annotated[
         list[str] | None, typer.Option("--forget", metavar="LABEL", help="Undo the teaching of LABEL; repeatable.")
     ] = None,
@@ -171,7 +174,7 @@ def _print(taught: Teaching, out: Path, report: Path) -> None:
         print_facts(
             f"{label.label}: {label.positives} photos show it, {label.negatives} do not",
             [
-                ("words", "count too" if label.words else "not used"),
+                ("text prior", "used" if label.words else "not used"),
                 ("threshold", f"{label.threshold:.3f}, precise {label.precise_threshold:.3f}"),
                 ("precision", decimal(label.precision)),
                 ("recall", decimal(label.recall)),

@@ -25,7 +25,7 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="LABELS|KEY=VALUE",
-            help="Labels of the images; then settings that override those of the file or the defaults.",
+            help="Labels of the images; then settings (KEY=VALUE).",
             show_default="the label file in IMAGES, or its subfolders",
         ),
     ] = None,
@@ -35,7 +35,7 @@ def train(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A first look: a small network, at most 300 images.")] = False,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time for everything, such as 30m, 90s or 2h.")
+        str | None, typer.Option(metavar="TIME", help="Time limit of the whole command, such as 30m, 90s or 2h.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything without training.")] = False,
@@ -161,9 +161,7 @@ def export(
     ] = None,
     knowledge: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Photos without labels, for an open network: also write what words mean for it."
-        ),
+        typer.Option(metavar="DIR", help="Photos without labels: also write a knowledge file for an open network."),
     ] = None,
     calibration_images: options.CalibrationImages = None,
     labels: options.OptionalLabels = None,
@@ -212,7 +210,7 @@ def export(
         check_nncf()
     if out is not None and out.suffix == ".onnx":
         raise errors.OptionError(
-            "--out", expected="a folder", got=f"{out}", hint="The network in it is named model.onnx."
+            "--out", expected="a folder", got=f"{out}", hint="The folder contains the network as model.onnx."
         )
     sizes = parse_sizes(size)
     if len(sizes) > 1:

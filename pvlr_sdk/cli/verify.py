@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def verify(
     plan: options.Plan,
-    against: Annotated[Path, typer.Option(metavar="MODEL.onnx", help="The fp32 network it was built from.")],
+    against: Annotated[Path, typer.Option(metavar="MODEL.onnx", help="The fp32 network behind the plan.")],
     images: options.Images,
     labels: options.OptionalLabels = None,
     split: options.Split = None,

@@ -121,7 +121,7 @@ def _nothing_in(given: str) -> errors.FrameError:
     if os.path.isdir(given):
         got, hint = "a folder without any", "Files are recognised by their extension: .jpg, .png, .mp4, ..."
     elif not given:
-        got, hint = "an empty name", "Is a variable of your script empty?"
+        got, hint = "an empty string", "Check that the shell variable is set."
     else:
         got, hint = "a pattern without a match", "Check the pattern; ** matches any number of folders."
     return errors.ImageNotFoundError(given or "input", expected="at least one image or video", got=got, hint=hint)
@@ -146,7 +146,7 @@ def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[In
                 str(path),
                 expected=f"the {promised} frames of its header" if promised else "at least one frame",
                 got=f"{index} decodable frames",
-                hint="The video is damaged or truncated: copy it again. The frames before that were tagged.",
+                hint="The video is damaged or truncated: copy it again. All frames before the damage were tagged.",
             )
     finally:
         video.release()

@@ -94,7 +94,7 @@ def check_color(color: str) -> None:
             "color",
             expected=f"one of {', '.join(COLORS)}",
             got=repr(color),
-            hint="It names the channel order.",
+            hint="color is the channel order.",
         )
 
 
@@ -109,7 +109,7 @@ def _from_array(frame: NDArray[Any], color: str) -> Frame:
             "frame",
             expected="at least one pixel",
             got=f"shape {shape}",
-            hint="Check how it was read or cropped.",
+            hint="Check how the frame was read or cropped.",
         )
     if yuv.is_yuv(color):
         if frame.ndim != 2 or shape[0] % 3 or shape[1] % 2:
@@ -142,7 +142,7 @@ def _reject_dtype(frame: NDArray[Any]) -> None:
             "frame",
             expected="8-bit pixel values",
             got="NaN or infinite values",
-            hint="Check how it was computed.",
+            hint="Check how the frame was computed.",
         )
     raise errors.FrameDtypeError(
         "frame",

@@ -119,7 +119,7 @@ def image_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
             "order",
             expected=f"one of {', '.join(ORDERS)}",
             got=repr(order),
-            hint="It names the channel order.",
+            hint="color is the channel order.",
         )
     if pixels.dtype != np.uint8:
         raise errors.FrameDtypeError(

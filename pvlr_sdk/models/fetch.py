@@ -59,7 +59,7 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
             "PVLR_MODELS_URL",
             expected="an address that begins with https:// or http://, without a password",
             got="none" if url is None else "one with an @" if "@" in url else url,
-            hint=f"Set it to the address below which {name}.plan lies; this version has none of its own."
+            hint=f"Set it to the address below which {name}.plan is stored; this version has no default address."
             if url is None
             else f"Set it to the address below which {name}.plan lies.",
         )

@@ -114,7 +114,7 @@ def _what_is_installed(model: Model) -> str:
     for _, folder, _ in places():
         files = zip(paths_in(model, folder / model.name), model.files.values(), strict=True)
         if other := next((path for path, file in files if os.path.exists(path) and not is_released(path, file)), None):
-            return f"{other}, which is not that of the release"
+            return f"{other}, which differs from the released file"
     return "one that is not installed"
 
 

@@ -61,7 +61,7 @@ class MqttSettings(SpooledSettings):
         prefix = self.prefix
         if not prefix or prefix.startswith("$") or not prefix.isprintable() or "+" in prefix or "#" in prefix:
             raise errors.OptionError(
-                "mqtt prefix", expected="the start of a topic, without + and #", got=repr(prefix), hint="Such as pvlr."
+                "mqtt prefix", expected="the start of a topic, without + and #", got=repr(prefix), hint="Example: pvlr."
             )
         return _address(self.url)
 

@@ -140,5 +140,5 @@ def _key(secret: str) -> bytes:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:
         raise errors.OptionError(
-            "webhook secret", expected="base64 after whsec_", got="invalid base64", hint="Copy it again, completely."
+            "webhook secret", expected="base64 after whsec_", got="invalid base64", hint="Copy the whole secret again."
         ) from None

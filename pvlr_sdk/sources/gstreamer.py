@@ -150,7 +150,7 @@ class GStreamerSource:
 
     def _fail(self, got: str) -> NoReturn:
         raise errors.SourceOpenError(
-            self.uri, expected="a pipeline", got=got, hint="Try it with gst-launch-1.0 and a fakesink."
+            self.uri, expected="a pipeline", got=got, hint="Test the pipeline with gst-launch-1.0 and a fakesink."
         ) from None
 
     def _lose(self, got: str) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _PATIENCE = 0.1
-"""Seconds that other work waits at most for a gap of its length, so that it goes on beside cameras without gaps."""
+"""Maximum wait in seconds for an idle gap, so that uploads are not starved."""
 _LOOK = 0.01
 """Seconds between two looks for a gap."""
 _STEP = 0.2

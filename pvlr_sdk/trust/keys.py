@@ -184,7 +184,7 @@ def _serialization() -> ModuleType:
     except ImportError:
         raise errors.MissingPartError(
             "trust",
-            expected="the package cryptography, which verifies and makes signatures",
+            expected="the package cryptography, which creates and verifies signatures",
             got="an environment without it",
             hint=errors.install_hint("sign"),
         ) from None

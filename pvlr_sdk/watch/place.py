@@ -149,7 +149,7 @@ def fingerprint(plan: Path) -> str:
 def in_progress(argument: str) -> errors.DeployError:
     """The error for two deployments at once."""
     return errors.DeployError(
-        argument, expected="one deployment at a time", got="another one in progress", hint="Try again when it is done."
+        argument, expected="one deployment at a time", got="another one in progress", hint="Try again after it ends."
     )
 
 

@@ -120,7 +120,7 @@ class Backbone(nn.Module):
                 "model.backbone",
                 expected=f"a feature map (B, D, h, w) or patch tokens of {width} x {height} pixels",
                 got=f"{self.name} ({(str(error).strip() or type(error).__name__).splitlines()[0]})",
-                hint="Set data.input to a size that it takes, such as that of its pretraining, or use another network.",
+                hint="Set data.input to a supported size, such as the size of its pretraining, or use another network.",
             ) from None
         return int(rows), int(columns)
 

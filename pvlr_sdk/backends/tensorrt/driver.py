@@ -29,7 +29,7 @@ def open_cuda() -> Cuda:
                 "CUDA",
                 expected="an NVIDIA GPU with its driver",
                 got=str(error),
-                hint="Install NVIDIA's driver, in a container its runtime; pvlr doctor shows what is missing.",
+                hint="Install NVIDIA's driver (in a container, its runtime); pvlr doctor shows what is missing.",
             ) from error
     return _open["cuda"]
 

@@ -108,7 +108,7 @@ class Engine:
         if lean is None:
             raise errors.PlanMismatchError(
                 self.source,
-                expected="the TensorRT that built it, or that one's lean runtime",
+                expected="the TensorRT version that built the plan, or its lean runtime",
                 got=self.messages.reason(f"no file named by {LEAN_RUNTIME}" if not path else f"{path} does not load"),
                 hint=f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again.",
             )
@@ -135,7 +135,8 @@ class Engine:
                 self._reject(f"{name} in float32", str(engine.get_tensor_dtype(name)))
             is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
             if is_input != (name == IMAGE):
-                self._reject(f"{name} as an {'input' if name == IMAGE else 'output'}", "the opposite")
+                right, wrong = ("an input", "an output") if name == IMAGE else ("an output", "an input")
+                self._reject(f"{name} as {right}", wrong)
 
     def _fail(self, expected: str) -> NoReturn:
         reason = self.messages.reason("no reason given")

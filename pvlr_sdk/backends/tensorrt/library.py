@@ -133,7 +133,7 @@ def start(make: Callable[[trt.ILogger], Made], messages: Messages) -> Made:
             "tensorrt",
             expected=f"a GPU and a driver that TensorRT {version()} supports",
             got=messages.reason(str(error)),
-            hint="See pvlr doctor and NVIDIA's support matrix; another version of TensorRT may know this GPU.",
+            hint="See pvlr doctor and NVIDIA's support matrix; another version of TensorRT may support this GPU.",
         ) from error
 
 

@@ -83,7 +83,7 @@ class SessionSlot:
         if self.closed:
             if self.session.lost is not None:
                 raise self.session.loss()
-            raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another one.")
+            raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another slot.")
 
     def _stage(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Copy a frame to contiguous page-locked memory; ``raw`` becomes its bytes."""

@@ -113,14 +113,14 @@ def _compile(
             source,
             expected=f"a plan from TensorRT {version()}",
             got=messages.reason("no reason given"),
-            hint="See the build log beside the plan; --attention native or a larger --workspace may help.",
+            hint="See the build log next to the plan; --attention native or a larger --workspace may help.",
         )
     if options.dla is not None and any(_DLA_IDLE in line for line in list(messages.lines)[before:]):
         raise errors.BuildError(
             source,
             expected=f"layers that DLA core {options.dla} can run",
             got="none: the GPU would run all layers",
-            hint="Omit --dla. The build log beside the plan has the reason for each layer.",
+            hint="Omit --dla. The build log next to the plan has the reason for each layer.",
         )
     return Compiled(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 

@@ -116,4 +116,4 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None
 
 
 def _reject_size(limit: str, got: str) -> NoReturn:
-    raise errors.ImageSizeError("body", expected=f"at most {limit}", got=got, hint="Send a smaller one.")
+    raise errors.ImageSizeError("body", expected=f"at most {limit}", got=got, hint="Send a smaller image.")

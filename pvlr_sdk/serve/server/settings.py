@@ -81,7 +81,7 @@ class ServeSettings:
             raise errors.OptionError("names", expected="names such as cams.example", got=repr(invalid[0]), hint=hint)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise errors.OptionError(
-                "tls_cert and tls_key", expected="both or neither", got="one of them", hint="Set the other one too."
+                "tls_cert and tls_key", expected="both or neither", got="one of them", hint="Set both options."
             )
         if self.tls_cert is not None and self.tls_key is not None:
             _check_tls(self.tls_cert, self.tls_key)

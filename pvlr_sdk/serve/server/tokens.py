@@ -132,7 +132,7 @@ def read_tokens(path: Path) -> dict[str, str]:
             digits = token.removeprefix(_HASH)
             if not _HEX.fullmatch(digits):  # taken for a token, it would be one that the file reveals
                 expected, got = f"64 hexadecimal digits after {_HASH}", f"{len(digits)} characters"
-                raise errors.OptionError(where, expected=expected, got=got, hint="Make the hash again.")
+                raise errors.OptionError(where, expected=expected, got=got, hint="Create the hash again.")
             found[name] = digits.lower()
         else:
             check_token(token, where)

@@ -177,7 +177,7 @@ def test_plans_that_tensorrt_or_the_sdk_refuses(library: TensorRtLibrary, saniti
         (PLAN.replace("logits", "scores"), INVALID, "a tensor named logits, got none"),
         (PLAN + "extra out float 1 -1\n", INVALID, "the tensors image, logits and similarity, got 4 tensors"),
         (PLAN.replace("logits out float", "logits out half"), INVALID, "logits in float32, got another type"),
-        (PLAN.replace("logits out", "logits in"), INVALID, "logits as an output, got the opposite"),
+        (PLAN.replace("logits out", "logits in"), INVALID, "logits as an output, got an input"),
         (PLAN.replace("-1 6 5", "-1 8 5"), INVALID, "similarity of shape (batch, 6, 5), got (batch, 8, 5)"),
         (PLAN.replace("3 24 32", "3 32 32"), INVALID, "image of shape (batch, 3, 24, 32), got (batch, 3, 32, 32)"),
     ]

@@ -116,7 +116,7 @@ def test_other_files_in_the_cache_or_working_directory_are_not_the_model(
         file.write_bytes(b"#" + file.read_bytes()[1:]) if damage == "modified" else file.unlink()
     assert locate(small) is None
     named = (
-        rf"models/cats/engine{re.escape(end)}, which is not that of the release"
+        rf"models/cats/engine{re.escape(end)}, which differs from the released file"
         if damage == "modified"
         else "not installed"
     )

@@ -100,7 +100,8 @@ void Engine::check(const Shapes& shapes) const {
     const std::string name = tensor.name;
     const TensorIOMode mode = engine_->getTensorIOMode(tensor.name);
     if (mode == TensorIOMode::kNONE) reject("a tensor named " + name, "none");
-    if (mode != tensor.mode) reject(name + " as an " + (name == kImage ? "input" : "output"), "the opposite");
+    if (mode != tensor.mode)
+      reject(name + (name == kImage ? " as an input" : " as an output"), name == kImage ? "an output" : "an input");
     if (engine_->getTensorDataType(tensor.name) != nvinfer1::DataType::kFLOAT) {
       reject(name + " in float32", "another type");
     }
