@@ -93,15 +93,15 @@ def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
     settings = config.deploy.model_copy(update={"probation": 0.0})
     with make_tagger(config) as tagger:
         deployment = Deployment(tagger, None, path, settings, check=partial(make_detectors, config))
-        trial = deployment.rollback() if plan is None else deployment.deploy(plan, sequential=sequential or None)
+        comparison = deployment.rollback() if plan is None else deployment.deploy(plan, sequential=sequential or None)
         status = deployment.status
     return {
         "model": status.model,
         "plan": status.plan,
-        "frames": trial.frames,
-        "agreement": trial.agreement,
-        "before_ms": round(trial.before_ms, 3),
-        "after_ms": round(trial.after_ms, 3),
+        "frames": comparison.frames,
+        "agreement": comparison.agreement,
+        "before_ms": round(comparison.before_ms, 3),
+        "after_ms": round(comparison.after_ms, 3),
     }
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..serve import ServeSettings
     from ..tagger import Tagger
     from ..watch import Site, SiteConfig
-    from ..watch.deployment import Deployment
+    from ..watch.control import Control
 
 _TOKEN = "PVLR_TOKEN"
 _server = partial(typer.Option, rich_help_panel="Server")
@@ -78,8 +78,8 @@ def serve(
     _check_dependencies()
     return_freed_memory()
     from ..watch import Site
-    from ..watch.deployment import Deployment
-    from ..watch.factory import make_detectors, make_tagger
+    from ..watch.control import Control
+    from ..watch.factory import make_detectors, make_tagger, without_unknown_labels
 
     site_config = build_config(
         config,
@@ -100,10 +100,19 @@ def serve(
         return
     log_to_stderr()
     tagger = make_tagger(site_config)
+    site_config = without_unknown_labels(site_config, tagger.labels)
     make_detectors(site_config, tagger)
     site = Site(site_config, tagger=tagger) if site_config.cameras else None
-    place = config if plan is None else None  # an option takes precedence over the file
-    _run(tagger, site, where, Deployment(tagger, site, place, site_config.deploy))
+    control = Control(
+        tagger,
+        site,
+        config,
+        site_config.deploy,
+        bank=site_config.bank,
+        events=site_config.events,
+        names_plan=plan is None,  # an option takes precedence over the file
+    )
+    _run(tagger, site, where, control)
 
 
 def _check_dependencies() -> None:
@@ -138,7 +147,7 @@ def _where(config: SiteConfig, site_file: Path | None) -> ServeSettings:
     return ServeSettings(**settings, site_file=site_file, bank_file=config.bank)
 
 
-def _run(tagger: Tagger, site: Site | None, settings: ServeSettings, deployment: Deployment) -> None:
+def _run(tagger: Tagger, site: Site | None, settings: ServeSettings, control: Control) -> None:
     """Run until a signal, or until the site or the server fails; then end the process."""
     from ..serve.web import WebServer
     from ..watch.watchdog import watchdog
@@ -146,8 +155,8 @@ def _run(tagger: Tagger, site: Site | None, settings: ServeSettings, deployment:
 
     # A signal handler may put into it whatever it interrupts; setting a threading.Event there could deadlock.
     ends: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
-    server = WebServer(tagger, site, settings, ends.put, deployment)
-    reload_on_hangup(deployment)
+    server = WebServer(tagger, site, settings, ends.put, control)
+    reload_on_hangup(control.deployment)
 
     def stop(number: int, frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once

@@ -9,13 +9,11 @@ from fastapi import FastAPI
 from .. import __version__
 from ..tagger import Tagger
 from ..watch import Site
-from ..watch.deployment import Deployment
+from ..watch.control import Control
 from .api import live, monitoring, plans, teaching
 from .api import routes as api
 from .api.hub import Hub
 from .api.tagging import UploadTagger
-from .api.teacher import Teacher
-from .api.tuning import Tuning
 from .page import routes as page
 from .server import problems
 from .server.access import Access, Guard
@@ -33,17 +31,15 @@ def create_app(
     guard: Guard,
     hub: Hub,
     uploads: UploadTagger,
-    tuning: Tuning,
-    deployment: Deployment,
-    teacher: Teacher,
+    control: Control,
 ) -> FastAPI:
     """The application. Its caller also runs ``hub`` in the same event loop, and the site in another thread."""
     # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
     app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
-    app.include_router(api.make_router(tagger, site, uploads, tuning, guard.audit))
-    app.include_router(plans.make_router(deployment, guard.audit))
-    app.include_router(teaching.make_router(teacher, site, guard.audit))
+    app.include_router(api.make_router(tagger, site, uploads, control, guard.audit))
+    app.include_router(plans.make_router(control.deployment, guard.audit))
+    app.include_router(teaching.make_router(control, site, guard.audit))
     app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], guard))
     app.include_router(monitoring.make_probes(site, hub))
     app.include_router(monitoring.make_router(tagger, site, hub, uploads.counts))

@@ -15,11 +15,9 @@ import uvicorn
 from .. import errors
 from ..tagger import Tagger
 from ..watch import Site
-from ..watch.deployment import Deployment
+from ..watch.control import Control
 from .api.hub import Hub
 from .api.tagging import UploadTagger
-from .api.teacher import Teacher
-from .api.tuning import Tuning
 from .app import create_app, create_probes
 from .server.access import Guard
 from .server.audit import Audit, Repeats
@@ -41,7 +39,7 @@ class WebServer:
 
     Args:
         ended: called in the server's thread with the exception that ended it, if it fails.
-        deployment: changes the plan; None: one of its own.
+        control: what the page changes; None: one of its own.
 
     Raises:
         OptionError: the address, the audit log or the tokens cannot be used.
@@ -53,7 +51,7 @@ class WebServer:
         site: Site | None,
         settings: ServeSettings,
         ended: Callable[[BaseException], None],
-        deployment: Deployment | None = None,
+        control: Control | None = None,
     ) -> None:
         self._settings = settings
         self._ended = ended
@@ -64,15 +62,18 @@ class WebServer:
             if settings.probe_port is not None:
                 probes = opened.enter_context(_bind(settings, settings.probe_port, _PROBES))
             self._hub = Hub(tagger, site)
-            tuning = Tuning(tagger, site, settings.site_file, settings.bank_file, settings.events)
-            self._deployment = deployment or Deployment(
-                tagger, site, settings.site_file, site.config.deploy if site else None
+            control = control or Control(
+                tagger,
+                site,
+                settings.site_file,
+                site.config.deploy if site else None,
+                bank=settings.bank_file,
+                events=settings.events,
             )
-            self._uploads = UploadTagger(tagger, site, settings, tuning, self._deployment)
-            teacher = Teacher(tagger, site, tuning, self._deployment, settings.bank_file)
+            self._uploads = UploadTagger(tagger, site, settings, control)
             guard = Guard(settings, Audit(settings.audit_log))
-            self._deployment.on_undone = lambda reason: guard.audit.record("rollback", "ok", reason=reason)
-            app = create_app(tagger, site, guard, self._hub, self._uploads, tuning, self._deployment, teacher)
+            control.deployment.on_undone = lambda reason: guard.audit.record("rollback", "ok", reason=reason)
+            app = create_app(tagger, site, guard, self._hub, self._uploads, control)
             self._listening = [main]
             self._servers = [uvicorn.Server(_config(app, main, tls))]
             if probes:

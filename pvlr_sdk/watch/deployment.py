@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from .. import errors
-from ..bundle.label_bank import LabelBank
 from ..models.find import find_plan, load_bundle
 from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
 from .factory import make_detectors
-from .loading import Commit, accept, beside, in_turn, load
-from .place import Place, fingerprint, in_progress
+from .rollout import Commit, Comparison, Rollout, allow_again, load, load_beside, load_instead
 from .site import Site
-from .trial import Probation, State, Status, Trial
+from .site_file import SiteFile, fingerprint, in_progress
 
 _log = logging.getLogger(__name__)
-_LOOK, _PATIENCE = 0.25, 2.0
+_POLL = 0.25
+
+State: TypeAlias = Literal["in use", "loading", "probation"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The plan in use. ``reason``: why the last change was refused or undone; empty if it was not."""
+
+    model: str
+    plan: str
+    state: State
+    reason: str
+    comparison: Comparison | None
 
 
 class Deployment:
@@ -31,10 +44,11 @@ class Deployment:
 
     Args:
         tagger: gets the new plan; whoever holds it sees the change. It is not closed.
-        site: its cameras give the frames of a trial, and its events continue; None: there are no cameras.
+        site: its cameras give the frames of a comparison, and its events continue; None: there are no cameras.
         path: the site file that names the plan; None: changes hold until the end of the process.
         settings: limits of a change.
         check: raises what is wrong with a new plan; None: its thresholds must fit the site's.
+        lock: held while something changes, not while a plan is loaded; None: a lock of its own.
     """
 
     def __init__(
@@ -44,22 +58,21 @@ class Deployment:
         path: Path | None = None,
         settings: DeployConfig | None = None,
         check: Callable[[Tagger], object] | None = None,
+        lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._tagger, self._site = tagger, site
-        self._exchange: Callable[[Tagger], None] = lambda other: (site or tagger).exchange(other)
         self._check = check or (lambda candidate: make_detectors(site.config, candidate) if site else None)
-        self._place = Place(path) if path else None
+        self._file = SiteFile(path) if path else None
         self._settings = settings or DeployConfig()
-        self._busy, self._loading = threading.Lock(), False
+        self._lock, self._loading = lock or threading.RLock(), False
         self._times: deque[float] = deque(maxlen=64)
-        self._probation: Probation | None = None
-        self._kept: Tagger | None = None
+        self._rollout: Rollout | None = None
         self._reason = ""
-        self._trial: Trial | None = None
+        self._comparison: Comparison | None = None
         self._running = fingerprint(Path(str(tagger.info.get("plan", ""))))
         self._text: Any = None
         with suppress(errors.ConfigError):  # an invalid file is reported by the first change
-            self._text = self._place.texts()[0] if self._place else None
+            self._text = self._file.texts()[0] if self._file else None
         self._previous: Path | None = None
         self.on_undone: Callable[[str], None] = lambda reason: None
         """Called with the reason when the previous plan has returned by itself."""
@@ -71,10 +84,10 @@ class Deployment:
     def status(self) -> Status:
         """The plan in use, and how far its deployment is."""
         info = self._tagger.info
-        state: State = "loading" if self._loading else "probation" if self._probation else "in use"
-        return Status(str(info["name"]), str(info["sha256"]), state, self._reason, self._trial)
+        state: State = "loading" if self._loading else "probation" if self._rollout else "in use"
+        return Status(str(info["name"]), str(info["sha256"]), state, self._reason, self._comparison)
 
-    def deploy(self, source: str | Path, *, sequential: bool | None = None) -> Trial:
+    def deploy(self, source: str | Path, *, sequential: bool | None = None) -> Comparison:
         """Put another plan in use, and keep a copy of it and the previous one beside the site file.
 
         Args:
@@ -90,43 +103,42 @@ class Deployment:
         with self._exclusively():
             bundle = load_bundle(source, trust=self._tagger.trust or False)  # before anything is copied
             self._check_new(bundle.path)
-            plan = self._place.install(bundle.path) if self._place else bundle.path
-            text = self._place.text_of(plan) if self._place else None
+            plan = self._file.install(bundle.path) if self._file else bundle.path
+            text = self._file.text_of(plan) if self._file else None
             try:
                 return self._change(plan, text, self._text, sequential=sequential)
             except BaseException:
-                if self._place:
-                    self._place.discard(text)
+                if self._file:
+                    self._file.discard(text)
                 raise
 
-    def reload(self, *, sequential: bool | None = None) -> Trial:
+    def reload(self, *, sequential: bool | None = None) -> Comparison:
         """Put the plan in use that the site file names now; without a site file, the plan's files as they are now.
 
         If it is refused, the site file names the plan in use again. Raises what :meth:`deploy` raises.
         """
         with self._exclusively():
-            if self._place is None:
+            if self._file is None:
                 plan = Path(str(self._tagger.info["plan"]))
                 self._check_new(plan)
                 return self._change(plan, None, None, sequential=sequential)
-            wanted, _ = self._place.plans()
+            wanted, _ = self._file.plans()
             try:
                 plan = find_plan(wanted)
                 self._check_new(plan)
-                text = self._place.texts()[0]
-                return self._change(plan, text, None, sequential=sequential, record=False)
+                return self._change(plan, self._file.texts()[0], None, sequential=sequential, record=False)
             except errors.PvlrError:
                 self._restore()
                 raise
 
-    def rollback(self) -> Trial:
+    def rollback(self) -> Comparison:
         """Return to the previous plan. Only its self-test can refuse it. Raises what :meth:`deploy` raises."""
         with self._exclusively():
             previous, text = self._previous, None
-            if self._place and (named := self._place.plans()[1]):
-                previous, text = named, self._place.texts()[1]
-            elif self._place and previous:
-                text = self._place.text_of(previous)
+            if self._file and (named := self._file.plans()[1]):
+                previous, text = named, self._file.texts()[1]
+            elif self._file and previous:
+                text = self._file.text_of(previous)
             if previous is None:
                 hint = "Deploy the plan that you want."
                 raise errors.DeployError("rollback", expected="a previous plan", got="none", hint=hint)
@@ -134,57 +146,40 @@ class Deployment:
             self._check_new(plan)
             return self._change(plan, text, self._text, back=True)
 
-    def set_labels(self, bank: LabelBank) -> None:
-        """Use another label bank from the next frame on. Plans that are deployed later get it, too.
-
-        Raises:
-            DeployError: a change of the plan is in progress, or its probation.
-            BundleError, UnknownLabelError, OptionError: as for :meth:`Site.set_labels`; nothing is changed then.
-        """
-        if self._loading or not self._busy.acquire(timeout=_PATIENCE):
-            raise in_progress("labels")
-        try:
-            if self._probation:  # the plan that may return has the labels before
-                raise in_progress("labels")
-            (self._site or self._tagger).set_labels(bank)
-        finally:
-            self._busy.release()
-
     def observe(self, result: TagResult) -> None:
         """Count a result: its time shows whether a plan on probation is slower."""
-        probation, milliseconds = self._probation, result.timing["inference"]
-        if probation is None:
+        rollout, milliseconds = self._rollout, result.timing["inference"]
+        if rollout is None:
             self._times.append(milliseconds)
         elif result.plan == self._tagger.info["sha256"]:
-            probation.add(milliseconds)
+            rollout.times.append(milliseconds)
 
     def failed(self, error: errors.BundleError) -> bool:
         """Count a failure of the plan; returns whether the previous plan will replace it."""
-        probation = self._probation  # another thread may end it
-        if probation is not None:
-            probation.fail(error)
-        return probation is not None
+        rollout = self._rollout  # another thread may end it
+        if rollout is not None:
+            rollout.fail(error)
+        return rollout is not None
 
     def close(self) -> None:
         """End the probation; the plan in use stays."""
-        with self._busy:
-            self._end_probation()
+        with self._lock:
+            self._end_rollout()
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        # The end of a probation takes the lock, too, for a moment: that is not a second change.
-        if self._loading or not self._busy.acquire(timeout=_PATIENCE):
-            raise in_progress("deployment")
-        self._loading, self._reason = True, ""
+        with self._lock:
+            if self._loading:
+                raise in_progress("deployment")
+            self._loading, self._reason = True, ""
         try:
-            with self._place.locked() if self._place else nullcontext():
+            with self._file.locked() if self._file else nullcontext():
                 yield
         except errors.PvlrError as error:
             self._reason = f"{type(error).__name__}: {error}"
             raise
         finally:
             self._loading = False
-            self._busy.release()
 
     def _check_new(self, plan: Path) -> None:
         if self._running and fingerprint(plan) == self._running:
@@ -200,100 +195,111 @@ class Deployment:
         sequential: bool | None = None,
         back: bool = False,
         record: bool = True,
-    ) -> Trial:
+    ) -> Comparison:
         """Load a plan, test and compare it, name it in the site file, and exchange it.
 
         ``text``, ``previous``: what the site file is to name, if ``record``. ``back``: a plan that was in use, so its
         version may be lower and no limit applies.
         """
-        before, stale = Path(str(self._tagger.info["plan"])), self._place.texts()[1] if self._place else None
-        identity, running = fingerprint(plan), self._running
+        before, stale = Path(str(self._tagger.info["plan"])), self._file.texts()[1] if self._file else None
+        identity = fingerprint(plan)
 
-        def commit(candidate: Tagger, trial: Trial) -> None:
-            self._check(candidate)  # before the site file names it
-            if not back:
-                trial.check(self._settings, str(plan))
-            if self._place and record:
-                self._place.write(text, previous)
-            self._exchange(candidate)
+        def commit(candidate: Tagger, comparison: Comparison) -> None:
+            with self._lock:
+                self._check(candidate)  # before the site file names it
+                if not back:
+                    comparison.check(self._settings, str(plan))
+                if self._file and record:
+                    self._file.name(text, previous)
+                self._exchange(candidate)
 
         try:
-            trial, other = self._load(plan, before, commit, sequential, back)
+            comparison, other = self._load(plan, before, commit, sequential, back)
         except BaseException:
-            accept(self._tagger, before)
+            allow_again(self._tagger, before)
             raise
-        self._end_probation()
-        self._running, self._reason, self._trial = identity, "", trial
-        replaced, self._text, self._previous = self._text, text, before
-        if self._place and record:
-            self._place.discard(stale)
-        _log.info("plan %s (%s) replaces the one before", self._tagger.info["name"], self._tagger.info["sha256"][:12])
-        if self._settings.probation and not back:
-            self._probation, self._kept = Probation(self._times, self._settings), other
-            arguments = self._probation, before, running, replaced, text
-            threading.Thread(target=self._watch, args=arguments, name="pvlr-probation", daemon=True).start()
-        elif other is not None:
-            other.close()
-        return trial
+        with self._lock:
+            self._end_rollout()
+            replaced = before, self._running, self._text
+            self._running, self._reason, self._comparison = identity, "", comparison
+            self._text, self._previous = text, before
+            if self._file and record:
+                self._file.discard(stale)
+            _log.info(
+                "plan %s (%.12s) replaces the previous one", self._tagger.info["name"], self._tagger.info["sha256"]
+            )
+            if self._settings.probation and not back:
+                self._rollout = Rollout(self._times, self._settings, replaced, text, other)
+                threading.Thread(target=self._watch, args=[self._rollout], name="pvlr-probation", daemon=True).start()
+            elif other is not None:
+                other.close()
+        return comparison
 
     def _load(
         self, plan: Path, before: Path, commit: Commit, sequential: bool | None, back: bool
-    ) -> tuple[Trial, Tagger | None]:
-        """The trial, and a tagger with the plan that was replaced, if that is still loaded."""
+    ) -> tuple[Comparison, Tagger | None]:
         if not (self._settings.sequential if sequential is None else sequential):
-            return beside(self._tagger, self._site, plan, commit, back)
+            return load_beside(self._tagger, self._site, plan, commit, back)
         if fingerprint(before) != self._running:
             hint = "Deploy from another folder, so that the running plan can be loaded again."
             raise errors.DeployError(str(before), expected="the files of the running plan", got="others", hint=hint)
-        return in_turn(self._tagger, self._site, plan, before, commit, back), None
+        return load_instead(self._tagger, self._site, plan, commit, back)
 
-    def _watch(self, probation: Probation, before: Path, running: str, replaced: Any, text: Any) -> None:
-        """Bring the previous plan back if the new one fails on probation."""
-        reason = None
-        while reason is None and not probation.over and probation is self._probation:
-            reason = probation.verdict(_LOOK)
-        if probation is not self._probation:
+    def _exchange(self, other: Tagger) -> None:
+        (self._site or self._tagger).exchange(other)
+
+    def _watch(self, rollout: Rollout) -> None:
+        """End a probation: the previous plan returns if the new one fails."""
+        while rollout is self._rollout:
+            reason = rollout.verdict(_POLL)
+            if reason is None and not rollout.over:
+                continue
+            with self._lock:
+                if rollout is self._rollout and not self._loading:
+                    undone = reason is not None and self._undo(rollout, reason)
+                    self._end_rollout()
+                    break
+            time.sleep(_POLL)
+        else:
             return
-        with self._busy:
-            if probation is not self._probation:
-                return
-            if reason is None:
-                self._end_probation()
-                return
-            try:
-                if self._kept:
-                    self._exchange(self._kept)
-                    accept(self._tagger, before)
-                else:
-                    with self._tagger.suspended():
-                        self._exchange(load(self._tagger, before, True))
-            except errors.PvlrError as error:
-                _log.error("the previous plan cannot return: %s", error)
-                self._reason = f"{reason}; the previous plan cannot return: {error}"
-                self._end_probation()
-                return
-            self._running, self._text, self._previous, self._reason = running, replaced, None, reason
-            self._end_probation()
-            self._restore()
-            if self._place:
-                self._place.discard(text)
-        _log.warning("the previous plan has returned: %s", reason)
-        self.on_undone(reason)
+        if undone and reason:
+            _log.warning("the previous plan has returned: %s", reason)
+            self.on_undone(reason)
+
+    def _undo(self, rollout: Rollout, reason: str) -> bool:
+        """Bring the previous plan back; False: it cannot return."""
+        before, running, text = rollout.before
+        try:
+            if rollout.kept:
+                self._exchange(rollout.kept)
+                allow_again(self._tagger, before)
+            else:
+                with self._tagger.suspended():
+                    self._exchange(load(self._tagger, before, True))
+        except errors.PvlrError as error:
+            _log.error("the previous plan cannot return: %s", error)
+            self._reason = f"{reason}; the previous plan cannot return: {error}"
+            return False
+        self._running, self._text, self._previous, self._reason = running, text, None, reason
+        self._restore()
+        if self._file:
+            self._file.discard(rollout.text)
+        return True
 
     def _restore(self) -> None:
         """Let the site file name the plan in use."""
         plan = Path(str(self._tagger.info["plan"]))
-        if self._place is None or fingerprint(plan) != self._running:
+        if self._file is None or fingerprint(plan) != self._running:
             return
         try:
-            if self._place.texts()[0] != self._text:
-                self._place.write(self._text, None)
+            if self._file.texts()[0] != self._text:
+                self._file.name(self._text, None)
         except errors.PvlrError as error:
             _log.warning("the site file still names the plan that was refused: %s", error)
 
-    def _end_probation(self) -> None:
-        if self._probation:
-            self._times = self._probation.times
-        kept, self._probation, self._kept = self._kept, None, None
-        if kept is not None:
-            kept.close()
+    def _end_rollout(self) -> None:
+        rollout, self._rollout = self._rollout, None
+        if rollout is not None:
+            self._times = rollout.times
+            if rollout.kept is not None:
+                rollout.kept.close()

@@ -4,46 +4,38 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from ..files import read_file, write_files
+from ..files import read_file
 from .yaml_file import MAX_BYTES, read_yaml
 
-_LOCK = threading.Lock()
-"""Two changes at once would lose one."""
 
-
-def set_keys(path: Path, changes: Mapping[tuple[str, ...], Any]) -> None:
-    """Set values in a YAML file, atomically.
+def edited(path: Path, changes: Mapping[tuple[str, ...], Any]) -> bytes:
+    """The text of a YAML file with some values set.
 
     Args:
         path: the site file.
         changes: the keys that lead to a value, such as ``("events", "thresholds", "car")``, and the value.
 
     Raises:
-        ConfigError: the file is invalid, or its structure (an alias, a merge key) allows no change in place.
-        OutputError: the file cannot be written; it is unchanged.
+        ConfigError: the file is invalid, the text would exceed the limits of one, or its structure (an alias, a merge
+            key) allows no change in place.
     """
-    with _LOCK:
-        _set_keys(path, changes)
-
-
-def _set_keys(path: Path, changes: Mapping[tuple[str, ...], Any]) -> None:
-    target = path.resolve()
-    wanted, text = read_yaml(target), read_file(target, MAX_BYTES).decode()
+    wanted, text = read_yaml(path), read_file(path, MAX_BYTES).decode()
     for keys, value in changes.items():
         text = _set(text, keys, value)
         wanted = _with(wanted, keys, value)
         if _load(text) != wanted:
             hint = f"Set {'.'.join(keys)} by hand, without anchors, aliases and merge keys."
             raise ConfigError(str(path), expected="plain keys, to change them", got="another structure", hint=hint)
-    mode = target.stat().st_mode & 0o777
-    write_files({target: text.encode()}, private=True)  # it may contain passwords
-    target.chmod(mode)
+    data = text.encode()
+    if len(data) > MAX_BYTES:
+        hint = "Remove settings that are no longer needed."
+        raise ConfigError(str(path), expected=f"at most {MAX_BYTES} bytes", got=f"{len(data)} bytes", hint=hint)
+    return data
 
 
 def _with(raw: Any, keys: tuple[str, ...], value: Any) -> Any:
@@ -64,7 +56,7 @@ def _load(text: str) -> Any:
 
 
 def _set(text: str, keys: tuple[str, ...], value: Any) -> str:
-    """The text with one value set; ``set_keys`` checks the result."""
+    """The text with one value set; ``edited`` checks the result."""
     import yaml
 
     node: Any = yaml.compose(text, Loader=yaml.SafeLoader)

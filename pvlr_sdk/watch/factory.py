@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..bundle.label_bank import LabelBank
 from ..errors import OptionError
@@ -11,7 +13,10 @@ from ..events import EventDetector, EventSettings
 from ..sources.opening import check_installed
 from ..stream import Camera
 from ..tagger import Tagger
+from .changes import without
 from .config import CameraConfig, EventsConfig, SiteConfig
+
+_log = logging.getLogger(__name__)
 
 
 def make_cameras(config: SiteConfig) -> list[Camera]:
@@ -75,6 +80,30 @@ def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetecto
         name: EventDetector(name, labels, thresholds, event_settings(config.events, camera, labels))
         for name, camera in config.cameras.items()
     }
+
+
+def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteConfig:
+    """The configuration without settings of labels that its label bank does not have, each with a warning.
+
+    A bank may have lost labels since the settings were written. Without a bank an unknown label is a mistake, and so is
+    a list of labels none of which is known: both are left for :func:`make_detectors` to report.
+    """
+    if config.bank is None:
+        return config
+
+    def known(section: Any, names: Sequence[str]) -> Any:
+        update = {}
+        for name in names:
+            value = getattr(section, name)
+            unknown = frozenset(value or ()).difference(labels)
+            if unknown and (name != "labels" or len(unknown) < len(set(value))):
+                _log.warning("%s: ignored, since the label bank does not have %s", name, ", ".join(map(repr, unknown)))
+                update[name] = without(value, unknown)
+        return section.model_copy(update=update)
+
+    cameras = {name: known(camera, ("labels", "deny")) for name, camera in config.cameras.items()}
+    events = known(config.events, ("thresholds", "off_thresholds", "labels", "deny"))
+    return config.model_copy(update={"cameras": cameras, "events": events})
 
 
 def event_settings(events: EventsConfig, camera: CameraConfig, labels: Sequence[str]) -> EventSettings:

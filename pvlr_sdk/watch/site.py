@@ -19,7 +19,7 @@ from ..stream import CameraChange, Observation, Stream
 from ..tagger import Tagger
 from .clock import Clock
 from .config import EventsConfig, SiteConfig
-from .factory import event_settings, make_cameras, make_detectors, make_tagger
+from .factory import event_settings, make_cameras, make_detectors, make_tagger, without_unknown_labels
 from .sinks import SinkSet
 
 _REMEMBERED = 1000
@@ -29,7 +29,9 @@ _HUNG = 30.0
 
 
 class Site:
-    """Runs what a :class:`SiteConfig` describes. Every method except :meth:`run` may be called from any thread.
+    """Runs what a :class:`SiteConfig` describes. Every method except :meth:`run` may be called from any thread, but
+    :meth:`configure`, :meth:`set_labels` and :meth:`exchange` from one at a time: while :class:`Control` has the site,
+    use that.
 
     Args:
         config: the cameras, the plan, how scores become events, and their sinks.
@@ -41,9 +43,9 @@ class Site:
     """
 
     def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
-        self._config = config
         self._owned = tagger is None
         self._tagger = tagger or make_tagger(config)
+        self._config = config = without_unknown_labels(config, self._tagger.labels)
         self._detectors = make_detectors(config, self._tagger)
         self._clocks = {
             name: Clock(media=config.stream.every_frame and isinstance(parse_uri(camera.uri), PathUri))
@@ -66,7 +68,6 @@ class Site:
         self._open: dict[str, Event] = {}
         self._count = 0
         self._lock = threading.Lock()
-        self._configuring = threading.RLock()  # an exchange must not bring older settings back
         self._reason = "stopped"
         self._began = time.monotonic()
         self._seen = dict.fromkeys(config.cameras, self._began)
@@ -135,16 +136,15 @@ class Site:
         Raises:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
-        with self._configuring:
-            labels, thresholds = self._tagger.labels, self._tagger.thresholds
-            rules = {
-                name: detector.prepare(event_settings(events, self._config.cameras[name], labels), thresholds, labels)
-                for name, detector in self._detectors.items()
-            }
-            self._sinks.announce({name: new.labels for name, new in rules.items()})
-            for name, detector in self._detectors.items():
-                detector.use(rules[name])
-            self._config = self._config.model_copy(update={"events": events})
+        labels, thresholds = self._tagger.labels, self._tagger.thresholds
+        rules = {
+            name: detector.prepare(event_settings(events, self._config.cameras[name], labels), thresholds, labels)
+            for name, detector in self._detectors.items()
+        }
+        self._sinks.announce({name: new.labels for name, new in rules.items()})
+        for name, detector in self._detectors.items():
+            detector.use(rules[name])
+        self._config = self._config.model_copy(update={"events": events})
 
     def set_labels(self, bank: LabelBank) -> None:
         """Use another label bank, between two frames; only for an open plan, see :meth:`Tagger.set_labels`.
@@ -156,7 +156,7 @@ class Site:
             UnknownLabelError, OptionError: the configuration names a label that is gone, or has a lower threshold above
                 the new upper one. In each case nothing is changed.
         """
-        with self._configuring, self.between_frames():
+        with self.between_frames():
             before = self._tagger.label_bank
             self._tagger.set_labels(bank)
             try:
@@ -171,10 +171,9 @@ class Site:
         Raises:
             OptionError: the other plan's thresholds do not fit the configured ones; nothing is changed then.
         """
-        with self._configuring:
-            make_detectors(self._config, other)
-            self._tagger.exchange(other)
-            self.configure(self._config.events)
+        make_detectors(self._config, other)
+        self._tagger.exchange(other)
+        self.configure(self._config.events)
 
     def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
         """The newest events, oldest first: at most ``limit`` of the last thousand.

@@ -16,8 +16,9 @@ from pvlr_sdk.bundle.bundle import labels_path, manifest_path, write_thresholds
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.models.find import load_bundle
-from pvlr_sdk.serve.api.tuning import Tuning
+from pvlr_sdk.serve.api.routes import settings_of
 from pvlr_sdk.watch import SiteConfig
+from pvlr_sdk.watch.control import Control
 from pvlr_sdk.watch.factory import event_settings, make_detectors, make_tagger
 from tests.manifests import edit_manifest
 
@@ -126,8 +127,8 @@ def test_a_site_uses_the_precise_thresholds_unless_it_sets_its_own(two_points: P
 def test_the_page_shows_the_threshold_in_use_and_returns_to_it(two_points: Path) -> None:
     write_thresholds(load_bundle(two_points), F1, np.maximum(F1, np.float32(0.99997)))
     with Tagger(two_points, operating_point="precise") as tagger:
-        tuning = Tuning(tagger, None, None)
-        shown = {one.label: one.plan_threshold for one in tuning.describe().labels}
+        control = Control(tagger)
+        shown = {one.label: one.plan_threshold for one in settings_of(None, control).labels}
         assert shown["cat"] == 0.99997  # to four digits it would be 1, which no score reaches
-        tuning.change({"cat": shown["cat"]}, None)
-        assert tuning.overrides == {"cat": 0.99997}
+        control.configure({"cat": shown["cat"]})
+        assert control.thresholds == {"cat": 0.99997}

@@ -33,16 +33,16 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
 
     def describe() -> PlanModel:
         status = deployment.status
-        trial = status.trial
+        comparison = status.comparison
         return PlanModel(
             model=status.model,
             plan=status.plan,
             state=status.state,
             reason=status.reason,
-            frames=trial.frames if trial else None,
-            agreement=trial.agreement if trial else None,
-            before_ms=round(trial.before_ms, 3) if trial else None,
-            after_ms=round(trial.after_ms, 3) if trial else None,
+            frames=comparison.frames if comparison else None,
+            agreement=comparison.agreement if comparison else None,
+            before_ms=round(comparison.before_ms, 3) if comparison else None,
+            after_ms=round(comparison.after_ms, 3) if comparison else None,
         )
 
     async def change(request: Request, response: Response, action: str, call: Callable[[], Any], **details: Any) -> Any:

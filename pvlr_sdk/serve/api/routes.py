@@ -14,6 +14,7 @@ from pydantic import BeforeValidator
 from ...sources import redacted
 from ...tagger import Tagger
 from ...watch import Site
+from ...watch.control import Control
 from ..server.audit import Audit
 from ..server.problems import ProblemError, responses
 from .cameras import camera_of, newest
@@ -26,12 +27,12 @@ from .schemas import (
     EventsModel,
     LabelModel,
     LabelsModel,
+    SettingModel,
     SettingsChange,
     SettingsModel,
     TagsModel,
 )
 from .tagging import UploadTagger, tag_models
-from .tuning import Tuning
 from .uploads import FORM, MEDIA_TYPES, read_json
 
 CameraName = Annotated[str, Path(description="A camera's name.", examples=["door"])]
@@ -69,7 +70,7 @@ _UPLOAD: dict[str, Any] = {
 }
 
 
-def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning: Tuning, audit: Audit) -> APIRouter:
+def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, control: Control, audit: Audit) -> APIRouter:
     """The routes below ``/v1``; without a site there are no cameras and no events."""
     router = APIRouter(prefix="/v1")
 
@@ -88,24 +89,24 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning
     @router.get("/labels", tags=["images"], responses=responses())
     async def labels() -> LabelsModel:
         """The model's labels and the score at or above which each label is a tag."""
-        pairs = tuning.thresholds.items()
+        thresholds = {**control.plan_thresholds, **control.thresholds}
         return LabelsModel(
             model=str(tagger.info["name"]),
-            labels=[LabelModel(label=label, threshold=threshold) for label, threshold in pairs],
+            labels=[LabelModel(label=label, threshold=threshold) for label, threshold in thresholds.items()],
         )
 
     @router.get("/settings", tags=["settings"], responses=responses())
     async def settings() -> SettingsModel:
         """The thresholds, and the labels whose events are reported."""
-        return tuning.describe()
+        return settings_of(site, control)
 
     @router.put("/settings", tags=["settings"], responses=responses(408, 413, 422, 503), openapi_extra=_CHANGE)
     async def change_settings(request: Request) -> SettingsModel:
         """Change thresholds and reported labels, for events and uploads; kept in the site file, if there is one."""
         change = await read_json(request, SettingsChange, _MAX_SETTINGS, _SECONDS)
         with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
-            await run_in_threadpool(tuning.change, change.thresholds, change.labels)
-        return tuning.describe()
+            await run_in_threadpool(control.configure, change.thresholds, change.labels)
+        return settings_of(site, control)
 
     @router.get("/events", tags=["cameras"], responses=responses(404, 422), response_model_exclude_none=True)
     async def events(
@@ -163,6 +164,26 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, tuning
         return attention_map(newest(site, name).result, label)
 
     return router
+
+
+def settings_of(site: Site | None, control: Control) -> SettingsModel:
+    """The thresholds, and the labels whose events are reported, for a response."""
+    events, plan, thresholds = control.events, control.plan_thresholds, control.thresholds
+    reported = set(plan if events.labels is None else events.labels) - set(events.deny)
+    cameras = site.config.cameras if site else {}
+    return SettingsModel(
+        labels=[
+            SettingModel(
+                label=label,
+                threshold=thresholds.get(label, threshold),
+                plan_threshold=round(threshold, 6),
+                reported=label in reported,
+            )
+            for label, threshold in plan.items()
+        ],
+        site_file=control.site_file.name if control.site_file else None,
+        own_labels=[name for name, camera in cameras.items() if (camera.labels, camera.deny) != (None, None)],
+    )
 
 
 def _camera(site: Site, name: str) -> CameraModel:

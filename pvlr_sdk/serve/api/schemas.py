@@ -113,7 +113,7 @@ class SettingsChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1, strict=True)]] = Field(
         default_factory=dict, description="new thresholds of some labels", examples=[{"person": 0.7}]
     )
     labels: list[str] | None = Field(

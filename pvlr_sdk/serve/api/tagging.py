@@ -15,7 +15,7 @@ from ...errors import BundleError
 from ...frames.isolated import Decoders, available
 from ...result import TagResult
 from ...tagger import Tagger
-from ...watch.deployment import Deployment
+from ...watch.control import Control
 from ..server.audit import address_of, who
 from ..server.connections import network_of
 from ..server.problems import ProblemError
@@ -23,7 +23,6 @@ from ..server.settings import ServeSettings
 from .fairness import Buffered, FairQueue, Upload
 from .images import attention_map
 from .schemas import TagModel, TagsModel
-from .tuning import Tuning
 from .uploads import decode_upload, read_upload
 
 if TYPE_CHECKING:
@@ -44,12 +43,9 @@ _PENALTY = 1.0
 class UploadTagger:
     """Tags uploads within the limits of the settings, at the current thresholds. Call it in the event loop."""
 
-    def __init__(
-        self, tagger: Tagger, site: Site | None, settings: ServeSettings, tuning: Tuning, deployment: Deployment
-    ) -> None:
+    def __init__(self, tagger: Tagger, site: Site | None, settings: ServeSettings, control: Control) -> None:
         self._tagger = tagger
-        self._deployment = deployment
-        self._tuning = tuning
+        self._control = control
         self._settings = settings
         self._between_frames = site.between_frames if site else nullcontext
         self._idle = 1 if site else _WORKERS
@@ -173,13 +169,13 @@ class UploadTagger:
             frame = decode_upload(data, self._settings.max_pixels, self._decoders)
             decoded = 1e3 * (perf_counter() - began)
             color = "bgr" if frame.order == "gray" else frame.order
-            limits = self._tuning.overrides if threshold is None else threshold
+            limits = self._control.thresholds if threshold is None else threshold
             try:
                 result = self._tagger.predict(frame.pixels, color=color, threshold=limits, top_k=top_k)
             except BundleError as error:
-                self._deployment.failed(error)
+                self._control.deployment.failed(error)
                 raise
-        self._deployment.observe(result)
+        self._control.deployment.observe(result)
         timing = {**result.timing, "decode": decoded, "total": result.timing["total"] + decoded}
         return TagsModel(
             width=result.frame_size[1],

@@ -8,12 +8,14 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
+from ...events import rfc3339
+from ...labels import LabelReport
 from ...watch import Site
+from ...watch.control import Control
 from ..server.audit import Audit
-from ..server.problems import responses
+from ..server.problems import ProblemError, responses
 from .cameras import newest
-from .schemas import ExampleChoice, ExamplesModel, TaughtModel, TeachRequest
-from .teacher import Teacher
+from .schemas import ExampleChoice, ExampleModel, ExamplesModel, MistakeModel, TaughtModel, TeachRequest
 from .uploads import read_json
 
 _MAX_BYTES, _SECONDS = 10_000, 5.0
@@ -23,14 +25,14 @@ _BANK: dict[int | str, dict[str, Any]] = {
 Label = Annotated[str, Query(description="A label, new or not.", examples=["my mug"], min_length=1, max_length=1000)]
 
 
-def make_router(teacher: Teacher, site: Site | None, audit: Audit) -> APIRouter:
+def make_router(control: Control, site: Site | None, audit: Audit) -> APIRouter:
     """The routes below ``/v1``."""
     router = APIRouter(prefix="/v1", tags=["teach"])
 
     @router.get("/teach/examples", responses=responses(422))
     def examples(label: Label) -> ExamplesModel:
         """The frames that were picked for a label."""
-        return teacher.describe(label)
+        return _examples(control, label)
 
     @router.post("/teach/examples", responses=responses(404, 408, 413, 422, 503), openapi_extra=_body(ExampleChoice))
     async def add(request: Request) -> ExamplesModel:
@@ -40,7 +42,9 @@ def make_router(teacher: Teacher, site: Site | None, audit: Audit) -> APIRouter:
         def recorded() -> ExamplesModel:
             details = choice.model_dump(by_alias=True)
             with audit.recorded("example", request.scope, **details):
-                return teacher.add(newest(site, choice.camera), choice.label, choice.shows)
+                if not control.add_example(newest(site, choice.camera), choice.label, choice.shows):
+                    raise ProblemError(503, "The camera has no frame of the plan in use.", Retry_After="1")
+            return _examples(control, choice.label)
 
         return await run_in_threadpool(recorded)
 
@@ -48,7 +52,8 @@ def make_router(teacher: Teacher, site: Site | None, audit: Audit) -> APIRouter:
     def clear(request: Request, label: Label) -> ExamplesModel:
         """Remove the examples of a label; what was taught stays."""
         with audit.recorded("clear examples", request.scope, label=label):
-            return teacher.clear(label)
+            control.clear_examples(label)
+        return _examples(control, label)
 
     @router.post("/teach", responses=responses(408, 409, 413, 422, 503), openapi_extra=_body(TeachRequest))
     async def teach(request: Request) -> TaughtModel:
@@ -57,7 +62,7 @@ def make_router(teacher: Teacher, site: Site | None, audit: Audit) -> APIRouter:
 
         def recorded() -> TaughtModel:
             with audit.recorded("teach", request.scope, **wanted.model_dump(exclude_defaults=True)):
-                return teacher.teach(wanted.label, replace=wanted.replace)
+                return _taught(control, control.teach(wanted.label, replace=wanted.replace))
 
         return await run_in_threadpool(recorded)
 
@@ -65,15 +70,39 @@ def make_router(teacher: Teacher, site: Site | None, audit: Audit) -> APIRouter:
     def forget(request: Request, label: Label) -> ExamplesModel:
         """Undo the teaching of a label; its examples stay."""
         with audit.recorded("forget", request.scope, label=label):
-            return teacher.forget(label)
+            control.forget(label)
+        return _examples(control, label)
 
     @router.get("/bank", responses={**_BANK, **responses(422)}, response_class=Response)
     def bank() -> Response:
         """The label bank in use, for `pvlr teach --bank`, `pvlr serve --bank` and `Tagger.set_labels`."""
         name = {"Content-Disposition": 'attachment; filename="bank.safetensors"'}
-        return Response(teacher.bank(), media_type="application/octet-stream", headers=name)
+        return Response(control.label_bank().to_bytes(), media_type="application/octet-stream", headers=name)
 
     return router
+
+
+def _examples(control: Control, label: str) -> ExamplesModel:
+    examples = control.examples(label)
+    positives = sum(one.shows for one in examples)
+    return ExamplesModel(
+        label=label,
+        positives=positives,
+        negatives=len(examples) - positives,
+        taught=label in control.label_bank().taught,
+        bank_file=control.bank_file.name if control.bank_file else None,
+        examples=[
+            ExampleModel(camera=one.camera, time=rfc3339(one.time), shows=one.shows, score=one.score)
+            for one in examples
+        ],
+    )
+
+
+def _taught(control: Control, report: LabelReport) -> TaughtModel:
+    fields = {name: getattr(report, name) for name in TaughtModel.model_fields if hasattr(report, name)}
+    fields["mistakes"] = [MistakeModel(example=one.file, kind=one.kind, score=one.score) for one in report.mistakes]
+    file = control.bank_file.name if control.bank_file else None
+    return TaughtModel(**fields, labels=control.label_bank().names, bank_file=file)
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:

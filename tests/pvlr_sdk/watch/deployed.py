@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pvlr_sdk.bundle.bundle import manifest_path
-from pvlr_sdk.watch.place import Place
+from pvlr_sdk.watch.site_file import SiteFile
 
 
 def sha(plan: Path) -> str:
@@ -20,7 +20,7 @@ def sha(plan: Path) -> str:
 
 def keys(folder: Path) -> tuple[str, str | None]:
     """The plan and the previous plan in the site file of a folder."""
-    return Place(folder / "site.yaml").texts()
+    return SiteFile(folder / "site.yaml").texts()
 
 
 def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:

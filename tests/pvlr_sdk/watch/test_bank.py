@@ -17,6 +17,7 @@ from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.watch import Site, load_config
 from pvlr_sdk.watch.config import DeployConfig
+from pvlr_sdk.watch.control import Control
 from pvlr_sdk.watch.deployment import Deployment
 from pvlr_sdk.watch.factory import make_tagger
 from tests.pvlr_sdk.labels import tiny_open
@@ -146,14 +147,15 @@ def test_a_plan_that_cannot_use_it_is_refused(
     assert site.tagger.label_bank.to_bytes() == BANK.to_bytes()
 
 
-def test_during_a_probation_labels_stay(running: Callable[..., tuple[Site, Deployment]], open_plans: Path) -> None:
-    site, deployment = running(probation=60)
-    deployment.deploy(open_plans / "second")
-    with pytest.raises(errors.DeployError, match="labels: expected one deployment at a time"):
-        deployment.set_labels(tiny_open.make_bank())
-    deployment.close()
-    deployment.set_labels(tiny_open.make_bank())
-    assert site.tagger.labels == tiny_open.NAMES
+def test_during_a_probation_labels_stay(folder: Path, open_plans: Path) -> None:
+    with make_tagger(load_config(folder / "site.yaml")) as tagger:
+        control = Control(tagger, settings=DeployConfig(max_slowdown=1000, probation=60))
+        control.deployment.deploy(open_plans / "second")
+        with pytest.raises(errors.DeployError, match="labels: expected one deployment at a time"):
+            control.set_labels(tiny_open.make_bank())
+        control.deployment.close()
+        control.set_labels(tiny_open.make_bank())
+        assert tagger.labels == tiny_open.NAMES
 
 
 def test_labels_that_the_site_names_cannot_go(running: Callable[..., tuple[Site, Deployment]]) -> None:

@@ -40,9 +40,9 @@ def copies(folder: Path) -> list[str]:
 
 
 def test_it_is_copied_named_and_in_use(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
-    trial = deployment.deploy(plans / "second")
+    comparison = deployment.deploy(plans / "second")
     assert tagger.info["sha256"] == sha(plans / "second") == deployment.status.plan
-    assert (trial.frames, trial.agreement) == (0, None)
+    assert (comparison.frames, comparison.agreement) == (0, None)
     text, previous = keys(folder)
     assert (text, previous) == (f"plans/{next((folder / 'plans').iterdir()).name}/engine.plan", "first/engine.plan")
     assert "# A comment that stays." in (folder / "site.yaml").read_text()

@@ -17,7 +17,7 @@ from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.watch import Site, load_config
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
-from pvlr_sdk.watch.trial import Probation, Trial
+from pvlr_sdk.watch.rollout import Comparison, Rollout
 from tests.pvlr_sdk.watch.deployed import keys, sha, until
 
 
@@ -29,26 +29,26 @@ def tagger(folder: Path) -> Iterator[Tagger]:
 
 class TestLimits:
     @pytest.mark.parametrize(
-        ("trial", "word"),
-        [(Trial(16, 1.0, 10.0, 21.0), "21.0 ms"), (Trial(16, 0.4, 10.0, 10.0), "40 %"), (Trial(0, None, 10, 19), ""),
-         (Trial(16, 0.5, 0.1, 0.9), "")],
+        ("comparison", "word"),
+        [(Comparison(16, 1.0, 10.0, 21.0), "21.0 ms"), (Comparison(16, 0.4, 10.0, 10.0), "40 %"),
+         (Comparison(0, None, 10, 19), ""), (Comparison(16, 0.5, 0.1, 0.9), "")],
     )  # fmt: skip
-    def test_trial(self, trial: Trial, word: str) -> None:
+    def test_comparison(self, comparison: Comparison, word: str) -> None:
         settings = DeployConfig(max_slowdown=2, min_agreement=0.5)
         if not word:
-            trial.check(settings, "plan")
+            comparison.check(settings, "plan")
             return
         with pytest.raises(errors.DeployError, match=word):
-            trial.check(settings, "plan")
+            comparison.check(settings, "plan")
 
     def test_probation(self) -> None:
-        probation = Probation([10.0] * 20, DeployConfig(max_slowdown=2, probation=60))
+        rollout = Rollout([10.0] * 20, DeployConfig(max_slowdown=2, probation=60), (Path(), "", None), None, None)
         for _ in range(9):
-            probation.add(30.0)
-        assert probation.verdict(0) is None  # too few to tell
-        probation.add(30.0)
-        assert "30.0 ms" in str(probation.verdict(0))
-        assert not probation.over
+            rollout.times.append(30.0)
+        assert rollout.verdict(0) is None  # too few to tell
+        rollout.times.append(30.0)
+        assert "30.0 ms" in str(rollout.verdict(0))
+        assert not rollout.over
 
 
 @pytest.fixture
@@ -78,10 +78,10 @@ def test_trial_on_live_frames_and_events_continue(running: Callable[..., tuple[S
     site, deployment = running(probation=0)
     until(lambda: site.open_events())
     (event,) = site.open_events()
-    trial = deployment.deploy(plans / "second")
-    assert trial.frames == 16
-    assert trial.agreement is not None
-    assert 0 <= trial.agreement <= 1
+    comparison = deployment.deploy(plans / "second")
+    assert comparison.frames == 16
+    assert comparison.agreement is not None
+    assert 0 <= comparison.agreement <= 1
     until(lambda: site.latest("door").result.plan == sha(plans / "second"))  # type: ignore[union-attr]
     assert site.open_events() == [event]
     with Tagger(plans / "second") as second:
@@ -210,4 +210,4 @@ def test_after_probation_a_failure_ends_the_site_as_before(
     deployment.deploy(plans / "second")
     until(lambda: deployment.status.state == "in use")
     assert not deployment.failed(errors.NonFiniteError("x", expected="y", got="z", hint=""))
-    assert deployment._kept is None
+    assert deployment._rollout is None

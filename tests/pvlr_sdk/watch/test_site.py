@@ -191,27 +191,6 @@ def test_a_tagger_that_fails_ends_the_site_and_its_events(make_site, plan):
     running.end()
 
 
-def test_settings_that_change_during_an_exchange_are_kept(make_site, plan):
-    with Tagger(plan, num_threads=1) as tagger, Tagger(plan, num_threads=1) as other:
-        site = make_site(tagger=tagger)
-        new = site.config.events.model_copy(update={"thresholds": {"cat": 0.9}})
-        change = threading.Thread(target=site.configure, args=[new])
-        detector = site._detectors["door"]
-        prepare = detector.prepare
-
-        def interrupted(*arguments):
-            if not change.ident:
-                change.start()
-                change.join(0.3)
-            return prepare(*arguments)
-
-        detector.prepare = interrupted
-        site.exchange(other)
-        change.join()
-        assert site.config.events == new
-        assert site.levels("door") == {"cat": (0.0, 0.9)}
-
-
 def test_a_given_tagger_stays_open(make_site, plan):
     with Tagger(plan, num_threads=1) as tagger:
         site = make_site(tagger=tagger, cameras={"a": "test://?fps=60&size=64x48&frames=5"})

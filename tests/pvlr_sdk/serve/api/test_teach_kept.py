@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,15 +154,13 @@ class TestRefused:
     def test_too_many_examples(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("pvlr_sdk.serve.api.examples.PER_LABEL", 3)
-        monkeypatch.setattr("pvlr_sdk.serve.api.examples.IN_ALL", 4)
+        monkeypatch.setattr("pvlr_sdk.watch.examples.PER_LABEL", 3)
+        monkeypatch.setattr("pvlr_sdk.watch.examples.IN_ALL", 4)
         served = serve(clips, open_tagger)
         pick(served, "door", 3)
-        time.sleep(0.1)
         answer = post(served, "/v1/teach/examples", camera="door", label="my mug", **{"is": True})
         assert (answer.status, answer.json["expected"]) == (422, "at most 3 examples of 'my mug'")
         pick(served, "door", 1, "pen")
-        time.sleep(0.1)
         answer = post(served, "/v1/teach/examples", camera="door", label="pen", **{"is": True})
         assert (answer.status, answer.json["expected"]) == (422, "at most 4 examples in all")
 

@@ -1,4 +1,4 @@
-"""The plans of a site on disk: bundles copied into ``plans/`` beside its file, and the keys that name them."""
+"""The site file as it is changed while the site runs, and the bundles that are copied into ``plans/`` beside it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,30 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .. import errors
 from ..bundle.bundle import labels_path, manifest_path
+from ..bundle.label_bank import LabelBank
 from ..files import read_file, write_files
 from ..models.find import default_plan
 from ..trust.verify import MAX_FILE_BYTES, signature_path
-from .config import load_config
-from .edit import set_keys
-from .yaml_file import read_yaml
+from .config import SiteConfig, load_config
+from .edit import edited
+from .yaml_file import parse_yaml, read_yaml
 
 _FOLDER = "plans"
 _OURS = re.compile(r".+-[0-9a-f]{12}")
 
 
-class Place:
-    """Where a site keeps its plans.
-
-    Args:
-        path: the site file.
-    """
+class SiteFile:
+    """A site file, and the plans that its folder keeps."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._folder = path.resolve().parent
 
     @contextmanager
@@ -52,7 +49,7 @@ class Place:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise in_progress(str(self._path)) from None
+                raise in_progress(str(self.path)) from None
             except OSError as error:  # a network file system without locks
                 raise self._unusable(error) from None
             yield
@@ -61,13 +58,17 @@ class Place:
 
     def plans(self) -> tuple[Path, Path | None]:
         """The plan of the site file, and the previous one. Raises what ``load_config`` raises."""
-        config = load_config(self._path)
+        config = load_config(self.path)
         return config.plan or default_plan(), config.previous_plan
 
     def texts(self) -> tuple[Any, Any]:
         """The same as written in the file. Raises what ``read_yaml`` raises."""
-        raw = read_yaml(self._path)
+        raw = read_yaml(self.path)
         return raw.get("plan") or default_plan().parent.name, raw.get("previous_plan")
+
+    def events(self) -> dict[str, Any]:
+        """The settings of events as written in the file. Raises what ``read_yaml`` raises."""
+        return read_yaml(self.path).get("events") or {}
 
     def install(self, plan: Path) -> Path:
         """Copy a bundle into the site's folder, all of it or nothing, and return its new path.
@@ -112,9 +113,19 @@ class Place:
             plan = plan.relative_to(self._folder)
         return str(plan).replace("$", "$$")
 
-    def write(self, plan: Any, previous: Any) -> None:
-        """Name the plan and the previous one in the site file, atomically. Raises what ``set_keys`` raises."""
-        set_keys(self._path, {("plan",): plan, ("previous_plan",): previous})
+    def edited(self, changes: Mapping[tuple[str, ...], Any]) -> bytes:
+        """The text of the file with some keys changed, after the site's own reader has read that text.
+
+        Raises:
+            ConfigError: the file is invalid, would be, or has a structure that allows no change in place.
+        """
+        text = edited(self.path, changes)
+        SiteConfig.parse(parse_yaml(text, str(self.path)), source=str(self.path), folder=self.path.parent)
+        return text
+
+    def name(self, plan: Any, previous: Any) -> None:
+        """Name the plan and the previous one in the file. Raises what :meth:`edited` raises, and OutputError."""
+        replace_files({self.path: self.edited({("plan",): plan, ("previous_plan",): previous})})
 
     def discard(self, text: Any) -> None:
         """Delete a bundle that :meth:`install` copied, unless the site file names it."""
@@ -132,6 +143,22 @@ class Place:
     def _unusable(self, error: OSError) -> errors.OutputError:
         got, hint = error.strerror or str(error), "Check the folder of the site file and its permissions."
         return errors.OutputError(str(self._folder), expected="a folder to lock", got=got, hint=hint)
+
+
+def replace_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files in their order, all or none; a file that exists keeps its mode. Raises OutputError."""
+    targets = {path.resolve(): data for path, data in contents.items()}
+    modes = {path: path.stat().st_mode & 0o777 for path in targets if path.is_file()}
+    write_files(targets, private=True)  # a site file may contain passwords
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
+def check_bank(path: Path, bank: LabelBank) -> None:
+    """Raises DeployError if the file of the label bank in use has other contents: labels would be lost."""
+    if path.is_file() and LabelBank.load(path).sha256 != bank.sha256:
+        expected, hint = "the label bank in use", "Another process has changed the file. Restart to use it."
+        raise errors.DeployError(str(path), expected=expected, got="another one", hint=hint)
 
 
 def fingerprint(plan: Path) -> str:

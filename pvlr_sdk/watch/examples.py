@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import errors
-from ...bundle.label_bank import LABEL_NAMES, is_label
-from ...events import rfc3339
+from .. import errors
+from ..bundle.label_bank import LABEL_NAMES, LabelBank, is_label
+from ..bundle.manifest import OpenSpec
+from ..events import rfc3339
+from ..labels import LabelReport, learn
+from ..labels.edit import with_room
 
 PER_LABEL, IN_ALL = 300, 3000
 """The most examples: with 1280 features, 15 MB in all; learning from 300 takes a fraction of a second."""
@@ -63,9 +66,6 @@ class Examples:
         if not is_label(label):
             raise errors.OptionError("label", expected=LABEL_NAMES, got=ascii(label)[:100], hint="Choose another name.")
         own = self.of(plan, label)
-        if any(np.array_equal(example.features, other.features) for other in own):
-            expected, hint = f"a frame that is no example of {label!r} yet", "Wait for the next frame of the camera."
-            raise errors.OptionError("camera", expected=expected, got=example.name, hint=hint)
         for count, most, what in (
             (len(own), PER_LABEL, f"examples of {label!r}"),
             (sum(map(len, self._found.values())), IN_ALL, "examples in all"),
@@ -73,8 +73,21 @@ class Examples:
             if count >= most:
                 hint = "Teach the label, then clear examples; pvlr teach learns from any number of photos."
                 raise errors.OptionError("label", expected=f"at most {most} {what}", got="one more", hint=hint)
+        if any(np.array_equal(example.features, other.features) for other in own):
+            expected, hint = f"a frame that is no example of {label!r} yet", "Wait for the next frame of the camera."
+            raise errors.OptionError("camera", expected=expected, got=example.name, hint=hint)
         self._found[label] = [*own, example]
 
     def clear(self, label: str) -> None:
         """Remove the examples of a label."""
         self._found.pop(label, None)
+
+    def learn(self, plan: str, label: str, base: LabelBank, spec: OpenSpec) -> tuple[LabelBank, LabelReport]:
+        """A label bank with a label learned from its examples. Raises what ``with_room`` and ``learn`` raise."""
+        own = self.of(plan, label)
+        features = np.array([one.features for one in own], np.float64).reshape(len(own), spec.feature_width)
+        targets = np.array([[1 if one.shows else -1] for one in own], np.int8).reshape(-1, 1)
+        names = [one.name for one in own]
+        room = with_room(base, [label], spec, words=False)
+        bank, (report,) = learn(room, [label], names, features, targets, plan=plan)
+        return bank, report

@@ -1,0 +1,81 @@
+"""Changes of the settings of events: as fields of :class:`EventsConfig`, and as keys of the site file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from ..bundle.label_bank import find_label
+from ..errors import OptionError
+from .config import EventsConfig
+
+Keys: TypeAlias = dict[tuple[str, ...], Any]
+
+
+class Change(NamedTuple):
+    """New values of some fields, and what the site file gets: keys that lead to a value, and the value."""
+
+    fields: dict[str, Any]
+    keys: Keys
+
+
+def select(
+    events: EventsConfig,
+    known: Sequence[str],
+    keeps: Callable[[str], bool],
+    thresholds: Mapping[str, float],
+    labels: Sequence[str] | None,
+) -> Change:
+    """Set some thresholds, and the labels whose events are reported (None: no change).
+
+    Args:
+        known: the labels in use.
+        keeps: whether the next start has a label, so that the site file may name it.
+
+    Raises:
+        UnknownLabelError, OptionError: a label is unknown, or named twice.
+    """
+    if labels is not None and len(set(labels)) < len(labels):
+        twice = next(label for position, label in enumerate(labels) if label in labels[:position])
+        hint = "Name each label once."
+        raise OptionError("labels", expected="different labels", got=f"{twice!r:.100} twice", hint=hint)
+    index = {label: position for position, label in enumerate(known)}
+    for label in (*thresholds, *(labels or ())):
+        find_label(label, index)
+    new = {label: round(value, 6) for label, value in thresholds.items()}
+    fields: dict[str, Any] = {"thresholds": {**events.thresholds, **new}}
+    keys: Keys = {("events", "thresholds", label): value for label, value in new.items() if keeps(label)}
+    if labels is not None:
+        every = len(labels) == len(index)
+        fields["labels"] = None if every else tuple(labels)
+        keys["events", "labels"] = None if every else [_escaped(label) for label in labels if keeps(label)]
+        if events.deny:
+            fields["deny"] = ()
+            keys["events", "deny"] = []
+    return Change(fields, keys)
+
+
+def remove(events: EventsConfig, written: Mapping[str, Any], labels: frozenset[str]) -> Change:
+    """Remove labels from all settings; ``written``: the settings as in the site file."""
+    fields: dict[str, Any] = {}
+    keys: Keys = {}
+    for name in ("thresholds", "off_thresholds", "labels", "deny"):
+        fields[name] = without(getattr(events, name), labels)
+        value = written.get(name)
+        if isinstance(value, (dict, list)):
+            gone = labels if isinstance(value, dict) else frozenset(map(_escaped, labels))
+            if not gone.isdisjoint(value):
+                keys["events", name] = without(value, gone)
+    return Change(fields, keys)
+
+
+def without(value: Any, labels: frozenset[str]) -> Any:
+    """A mapping or a sequence of labels without some of them; None stays None."""
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if key not in labels}
+    return None if value is None else type(value)(one for one in value if one not in labels)
+
+
+def _escaped(label: str) -> str:
+    """As a string of the site file, in which $ begins a variable."""
+    return label.replace("$", "$$")

@@ -1,0 +1,241 @@
+"""What a page, a command or a signal changes while a site runs: its plan, its label bank and its settings of events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from .. import errors
+from ..backends.backend import closed
+from ..bundle.label_bank import LabelBank
+from ..labels import LabelReport, forget
+from ..stream import Observation
+from ..tagger import Tagger
+from ..trust import read_manifest
+from .changes import Change, remove, select
+from .config import DeployConfig, EventsConfig
+from .deployment import Deployment
+from .examples import Example, Examples
+from .site import Site
+from .site_file import SiteFile, check_bank, in_progress, replace_files
+
+
+class Control:
+    """The owner of the plan, the label bank and the settings of events of a running process. Thread-safe.
+
+    A change is checked, used from the next frame on, and kept in the site file and the file of the label bank: all of
+    it or nothing. Changes are made one at a time, under one lock.
+
+    Args:
+        tagger: gets the plan and the labels; whoever holds it sees the change. It is not closed.
+        site: its cameras give the frames of a comparison, and its events continue; None: there are no cameras.
+        path: the site file; None: changes hold until the end of the process.
+        settings: limits of another plan.
+        bank: the file of the label bank; None: taught labels hold until the end, and the site file does not name them.
+        events: the settings at the start, if there is no site.
+        names_plan: whether the site file names the plan; an option of the command takes precedence over the file.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        site: Site | None = None,
+        path: Path | None = None,
+        settings: DeployConfig | None = None,
+        *,
+        bank: Path | None = None,
+        events: EventsConfig | None = None,
+        names_plan: bool = True,
+    ) -> None:
+        self._tagger, self._site = tagger, site
+        self.site_file, self.bank_file = path, bank
+        self._events = events or EventsConfig()
+        self._file = SiteFile(path) if path else None
+        self._own = None if bank else frozenset(tagger.labels)
+        self._lock = threading.RLock()
+        self.deployment = Deployment(tagger, site, path if names_plan else None, settings, lock=self._lock)
+        """Changes the plan, under the same lock."""
+        self._examples = Examples()
+        self._taught: set[str] = set()  # by this process: these can be taught again
+
+    @property
+    def events(self) -> EventsConfig:
+        """The settings of events."""
+        return self._site.config.events if self._site else self._events
+
+    @property
+    def plan_thresholds(self) -> dict[str, float]:
+        """The threshold of each label in the plan in use."""
+        while True:
+            labels, thresholds = self._tagger.labels, self._tagger.thresholds.tolist()
+            if labels == self._tagger.labels:  # they did not change between the two
+                return dict(zip(labels, thresholds, strict=True))
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds that replace thresholds of the plan."""
+        events = self.events
+        every = {} if events.threshold is None else dict.fromkeys(self._tagger.labels, events.threshold)
+        return {**every, **events.thresholds}
+
+    def configure(self, thresholds: Mapping[str, float], labels: Sequence[str] | None = None) -> None:
+        """Set some thresholds, and the labels whose events are reported (None: no change).
+
+        Raises:
+            UnknownLabelError, OptionError: a label is unknown or named twice, or a threshold does not fit.
+            ConfigError, OutputError: the site file cannot keep the change. In each case nothing is changed.
+        """
+        with self._lock:
+            self._apply(select(self.events, self._tagger.labels, self._keeps, thresholds, labels))
+
+    def set_labels(self, bank: LabelBank, *, report: str | None = None) -> None:
+        """Use and keep another label bank; plans that are deployed later get it, too. Settings that name a label
+        which is gone are removed.
+
+        ``report``: a new label, whose events are reported even if the settings list the labels to report.
+
+        Raises:
+            DeployError: another plan is being put in use, or another process has written the file of the label bank.
+            OptionError: a camera's own settings name a label that is gone.
+            BundleError, OutputError, ConfigError: the bank cannot be used or kept. In each case nothing is changed.
+        """
+        with self._lock:
+            self._check_idle()
+            before, events = self._tagger.label_bank, self.events
+            change = Change({}, {})
+            if gone := frozenset(before.names) - frozenset(bank.names):
+                for name, camera in self._site.config.cameras.items() if self._site else ():
+                    if named := gone.intersection((*(camera.labels or ()), *(camera.deny or ()))):
+                        got, hint = f"{min(named)!r}, which {name} names", "Remove it from cameras: in the site file."
+                        raise errors.OptionError("label", expected="a label without settings", got=got, hint=hint)
+                change = remove(events, self._file.events() if self._file else {}, gone)
+            elif report is not None and events.labels is not None and report not in events.labels:
+                labels = [*(one for one in events.labels if one not in events.deny), report]
+                change = select(events, bank.names, self._keeps, {}, labels)
+            if self.bank_file:
+                check_bank(self.bank_file, before)
+            self._apply(change, bank)
+
+    def examples(self, label: str) -> list[Example]:
+        """The frames that were picked for a label, oldest first. Raises OptionError: the plan is closed."""
+        with self._lock:
+            return self._examples.of(self._open_plan(), label)
+
+    def add_example(self, seen: Observation, label: str, shows: bool) -> bool:
+        """Pick the frame of an observation as an example of a label; False: another plan tagged it.
+
+        Raises:
+            OptionError: the plan is closed; or as for :meth:`Examples.add`.
+        """
+        with self._lock:
+            plan, result = self._open_plan(), seen.result
+            if result.features is None or result.plan != plan:
+                return False
+            score = float(result[label].score) if label in result.labels else None
+            example = Example(seen.camera, seen.frame.wall, shows, score, result.features.copy())
+            self._examples.add(plan, label, example)
+            return True
+
+    def clear_examples(self, label: str) -> None:
+        """Remove the examples of a label. Raises OptionError: the plan is closed."""
+        with self._lock:
+            self._open_plan()
+            self._examples.clear(label)
+
+    def teach(self, label: str, *, replace: bool = False) -> LabelReport:
+        """Learn a label from its examples, and use it from the next frame on; its events are reported.
+
+        ``replace``: also if the label bank has it, other than from an earlier call.
+
+        Raises:
+            OptionError: the label bank has it, or there is no example that shows it, or none that does not.
+            LabelBankError: the plan has no room for it.
+            DeployError, OutputError, ConfigError: as for :meth:`set_labels`. In each case nothing is changed.
+        """
+        with self._lock:
+            plan, base = self._open_plan(), self._tagger.label_bank
+            self._check_idle()
+            if label in base.names and not (replace or label in self._taught):
+                hint = "Choose another name."
+                if label in base.taught:
+                    hint = "Forget it first, or choose another name."
+                got = f"{label!r}, which the label bank has"
+                raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
+            spec = read_manifest(Path(str(self._tagger.info["plan"]))).open
+            if spec is None:
+                raise self._closed()
+            bank, report = self._examples.learn(plan, label, base, spec)
+            self.set_labels(bank, report=label)
+            self._taught.add(label)
+            return report
+
+    def forget(self, label: str) -> None:
+        """Undo the teaching of a label; its examples stay. Settings that name a label that is removed are removed too.
+
+        Raises:
+            UnknownLabelError, OptionError: there is no such label, it was not taught, or a camera's own settings name
+                it.
+            DeployError, OutputError, ConfigError: as for :meth:`set_labels`. In each case nothing is changed.
+        """
+        with self._lock:
+            self._open_plan()
+            self.set_labels(forget(self._tagger.label_bank, [label]))
+            self._taught.discard(label)
+
+    def label_bank(self) -> LabelBank:
+        """The label bank in use. Raises OptionError: the plan is closed."""
+        self._open_plan()
+        return self._tagger.label_bank
+
+    def _open_plan(self) -> str:
+        """The SHA-256 of the plan in use."""
+        if self._tagger.info["max_labels"] is None:
+            raise self._closed()
+        return str(self._tagger.info["sha256"])
+
+    def _closed(self) -> errors.OptionError:
+        error = closed(str(self._tagger.info["plan"]))
+        return errors.OptionError("plan", expected=error.expected, got=error.got, hint=error.hint)
+
+    def _check_idle(self) -> None:
+        if self.deployment.status.state != "in use":  # the plan that may return has the labels before
+            raise in_progress("labels")
+
+    def _keeps(self, label: str) -> bool:
+        """Whether the next start has this label."""
+        return self._own is None or label in self._own
+
+    def _apply(self, change: Change, bank: LabelBank | None = None) -> None:
+        """Use changed settings and another label bank, then keep them: all of it or nothing.
+
+        The labels in use always include those that the settings name, in memory and, wherever the process ends, on
+        disk: a bank with new labels comes before the settings, one with fewer labels after them.
+        """
+        before, old = self.events, self._tagger.label_bank if bank else None
+        contents = {}
+        if self._file and change.keys:
+            contents[self._file.path] = self._file.edited(change.keys)
+        if self.bank_file and bank:
+            contents[self.bank_file] = bank.to_bytes()
+        settings_first = bool(old and bank and not set(old.names) <= set(bank.names))
+        if not settings_first:
+            contents = dict(reversed(contents.items()))
+        try:
+            self._use(before.model_copy(update=change.fields), bank, settings_first)
+            replace_files(contents)
+        except BaseException:
+            with suppress(errors.PvlrError):
+                self._use(before, old, not settings_first)
+            raise
+
+    def _use(self, events: EventsConfig, bank: LabelBank | None, settings_first: bool) -> None:
+        user = self._site or self._tagger
+        if bank and not settings_first:
+            user.set_labels(bank)
+        if self._site:
+            self._site.configure(events)
+        self._events = events
+        if bank and settings_first:
+            user.set_labels(bank)

@@ -1,0 +1,254 @@
+"""Loads a plan in the place of the running one, compares the two, and watches the first results of the new one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeAlias
+
+from .. import errors
+from ..inference import golden
+from ..models.find import load_bundle
+from ..result import TagResult
+from ..tagger import Tagger
+from ..trust import accept
+from .config import DeployConfig
+from .factory import make_cameras
+from .site import Site
+
+_FRAMES, _SECONDS = 16, 3.0
+"""Number of live frames that both plans tag, and the maximum time to wait for them."""
+_HELD = 4
+"""Number of frames that are held in memory while no plan is loaded."""
+_SYNTHETIC = 8
+"""Runs of the synthetic frame if there are no live frames."""
+_NOISE = 1.0
+"""Milliseconds: a smaller difference is none."""
+_ENOUGH = 10
+"""Number of results from which a median is compared."""
+_POLL = 0.02
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A new plan compared with the running one on the same frames.
+
+    Attributes:
+        frames: number of live frames; 0: there were none, so the times are those of a synthetic frame.
+        agreement: share of the frames with the same tags, at the thresholds of either plan; None without live frames.
+        before_ms, after_ms: median milliseconds of an inference, of the running plan and of the new one.
+    """
+
+    frames: int
+    agreement: float | None
+    before_ms: float
+    after_ms: float
+
+    @classmethod
+    def of(cls, before: Sequence[TagResult], after: Sequence[TagResult], *, live: bool) -> Comparison:
+        """Compare the results of the same frames."""
+        pairs = zip(before, after, strict=True)
+        same = [{tag.label for tag in old} == {tag.label for tag in new} for old, new in pairs]
+        times = [median(result.timing["inference"] for result in results) for results in (before, after)]
+        return cls(len(same) if live else 0, sum(same) / len(same) if live else None, *times)
+
+    def check(self, settings: DeployConfig, source: str) -> None:
+        """Raises DeployError if the new plan is slower, or disagrees more, than the settings allow."""
+        if _too_slow(self.before_ms, self.after_ms, settings.max_slowdown):
+            raise errors.DeployError(
+                source,
+                expected=f"at most {settings.max_slowdown:g} times the {self.before_ms:.1f} ms of the running plan",
+                got=f"{self.after_ms:.1f} ms per image",
+                hint="The running plan stays. Deploy a faster plan, or raise deploy: max_slowdown in the site file.",
+            )
+        if self.agreement is not None and self.agreement < settings.min_agreement:
+            raise errors.DeployError(
+                source,
+                expected=f"the same tags on at least {100 * settings.min_agreement:.0f} % of {self.frames} live frames",
+                got=f"{100 * self.agreement:.0f} %",
+                hint="The running plan stays. Check the plan, or lower deploy: min_agreement in the site file.",
+            )
+
+
+Commit: TypeAlias = Callable[[Tagger, Comparison], None]
+"""Exchanges the new plan for the running one; an exception refuses it."""
+
+
+class Rollout:
+    """A plan in use, on probation: its first results decide whether the previous plan returns.
+
+    Args:
+        baseline: milliseconds of recent inferences of the previous plan.
+        settings: the length of the probation and its limit.
+        before: the path of the previous plan, its fingerprint, and how the site file named it.
+        text: how the site file names the new plan.
+        kept: a tagger with the previous plan; None: it is on disk only.
+    """
+
+    def __init__(
+        self,
+        baseline: Sequence[float],
+        settings: DeployConfig,
+        before: tuple[Path, str, Any],
+        text: Any,
+        kept: Tagger | None,
+    ) -> None:
+        self.before, self.text, self.kept = before, text, kept
+        self.times: deque[float] = deque(maxlen=64)
+        """Milliseconds of the newest inferences of the new plan. Any thread may append to it."""
+        self._baseline = list(baseline)
+        self._limit = settings.max_slowdown
+        self._end = time.monotonic() + settings.probation
+        self._error: str | None = None
+        self._failed = threading.Event()
+
+    def fail(self, error: errors.BundleError) -> None:
+        """Note that the new plan failed; safe in any thread."""
+        self._error = f"{type(error).__name__}: {error}"  # the exception itself keeps the plan in memory
+        self._failed.set()
+
+    def verdict(self, seconds: float) -> str | None:
+        """Wait so long, or until the new plan fails; returns why the previous plan must return, or None."""
+        self._failed.wait(seconds)
+        if self._error is not None:
+            return self._error
+        times = list(self.times)
+        if min(len(times), len(self._baseline)) < _ENOUGH:
+            return None
+        before, after = median(self._baseline), median(times)
+        if _too_slow(before, after, self._limit):
+            return f"{after:.1f} ms per image, {before:.1f} ms before, more than {self._limit:g} times as long"
+        return None
+
+    @property
+    def over(self) -> bool:
+        """Whether the probation has passed."""
+        return time.monotonic() >= self._end
+
+
+def load(tagger: Tagger, plan: Path, back: bool) -> Tagger:
+    """Load a plan with the options of a tagger, and with its label bank if that is not the one of its own plan.
+
+    ``back``: the plan was in use, so its version may be lower.
+
+    Raises:
+        DeployError: the plan cannot use the label bank.
+        BundleError: the plan cannot be loaded.
+    """
+    loaded = tagger.load(plan, allow_rollback=back)
+    if tagger.info["bank"] != tagger.info["own_bank"]:
+        try:
+            loaded.set_labels(tagger.label_bank)
+        except errors.BundleError as error:
+            loaded.close()
+            hint = "Deploy an open plan of the same model, or set plan: and bank: in the site file and restart."
+            expected = f"a plan that can use the label bank in use ({error.expected})"
+            raise errors.DeployError(str(plan), expected=expected, got=error.got, hint=hint) from None
+    return loaded
+
+
+def load_beside(
+    tagger: Tagger, site: Site | None, plan: Path, commit: Commit, back: bool
+) -> tuple[Comparison, Tagger | None]:
+    """Load a plan while the running one goes on. Returns the comparison, and a tagger with the replaced plan.
+
+    Raises:
+        DeployError: the plan has other labels.
+        BundleError: as for :func:`load`; and what ``commit`` raises.
+    """
+    candidate = load(tagger, plan, back)
+    try:
+        _check_labels(tagger, candidate, plan)
+        before, after = [], []
+        for pixels, color in _live_frames(site, _FRAMES) if site else ():
+            with site.between_frames() if site else nullcontext():
+                before.append(tagger.predict(pixels, color=color))
+                after.append(candidate.predict(pixels, color=color))
+        live = bool(before)
+        for _ in range(0 if live else _SYNTHETIC):
+            before.append(tagger.predict(golden.default_frame()))
+            after.append(candidate.predict(golden.default_frame()))
+        comparison = Comparison.of(before, after, live=live)
+        commit(candidate, comparison)
+    except BaseException:
+        candidate.close()
+        raise
+    return comparison, candidate
+
+
+def load_instead(
+    tagger: Tagger, site: Site | None, plan: Path, commit: Commit, back: bool
+) -> tuple[Comparison, Tagger | None]:
+    """Close the running plan, then load another one; meanwhile calls wait. If that fails, load the running one again.
+
+    Returns and raises what :func:`load_beside` does, without a tagger.
+    """
+    running = Path(str(tagger.info["plan"]))
+    frames = list(_live_frames(site, _HELD)) if site else []
+    live = bool(frames)
+    frames = frames or [(golden.default_frame(), "bgr")] * _SYNTHETIC
+    before = [tagger.predict(pixels, color=color) for pixels, color in frames]
+    with tagger.suspended():
+        candidate = None
+        try:
+            candidate = load(tagger, plan, back)
+            _check_labels(tagger, candidate, plan)
+            after = [candidate.predict(pixels, color=color) for pixels, color in frames]
+            comparison = Comparison.of(before, after, live=live)
+            commit(candidate, comparison)
+            return comparison, None
+        except BaseException as error:
+            if candidate is not None:
+                candidate.close()
+            failure = error.with_traceback(None)  # which would keep the new plan in memory
+        tagger.exchange(load(tagger, running, True))
+    raise failure
+
+
+def allow_again(tagger: Tagger, plan: Path) -> None:
+    """Let a plan that is in use be loaded again, although the version of a newer one was recorded."""
+    if tagger.trust:
+        with suppress(errors.PvlrError):  # it is loaded; its files may be gone
+            trust = replace(tagger.trust, allow_rollback=True)
+            accept(load_bundle(plan, trust=trust), trust)
+
+
+def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, str]]:
+    """The next frames of the live cameras, for at most three seconds: the pixels that are tagged, and their order."""
+    cameras = {camera.name: camera for camera in make_cameras(site.config)}
+    last: dict[str, Any] = {}
+    end = time.monotonic() + _SECONDS
+    while count and time.monotonic() < end:
+        for name, camera in cameras.items():
+            seen = site.latest(name)
+            if time.monotonic() > end:
+                return
+            if count and seen is not None and seen.frame is not last.get(name):
+                last[name] = seen.frame
+                count -= 1
+                yield camera.cut(seen.frame), seen.frame.color
+        time.sleep(_POLL)
+        if "live" not in site.cameras.values():
+            return
+
+
+def _too_slow(before: float, after: float, limit: float) -> bool:
+    """Whether a time in ms is more than ``limit`` times the one before."""
+    return after > limit * before and after - before > _NOISE
+
+
+def _check_labels(tagger: Tagger, candidate: Tagger, plan: Path) -> None:
+    if candidate.labels != tagger.labels:
+        count = len(set(candidate.labels) ^ set(tagger.labels))
+        raise errors.DeployError(
+            str(plan),
+            expected=f"the {len(tagger.labels)} labels of the running plan, in their order",
+            got=f"{len(candidate.labels)} labels, {count} names in one plan only" if count else "another order",
+            hint="Set plan: in the site file and restart, since events and sinks depend on the labels.",
+        )
