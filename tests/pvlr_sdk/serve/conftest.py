@@ -18,6 +18,7 @@ import pytest
 from pvlr_sdk import Tagger
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.watch import Site, SiteConfig
+from pvlr_sdk.watch.config import DeployConfig
 from tests.pvlr_sdk.labels import tiny_open
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
@@ -51,10 +52,14 @@ class Served:
 
     def __init__(self, tagger: Any, site: Site | None, settings: ServeSettings) -> None:
         from pvlr_sdk.serve.web import WebServer
+        from pvlr_sdk.watch.control import Control
 
         self.site = site
         self.failures: list[BaseException] = []
-        self.server = WebServer(tagger, site, settings, self.failures.append)
+        # The tiny plan's times say nothing on a busy machine.
+        deploy = site.config.deploy if site else DeployConfig(max_slowdown=1000)
+        control = Control(tagger, site, settings.site_file, deploy, bank=settings.bank_file)
+        self.server = WebServer(tagger, site, settings, self.failures.append, control)
         self.url = self.server.url
         self.port = int(self.url.rpartition(":")[2])
         self.server.start()
@@ -111,6 +116,7 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
         site = None
         if cameras:
             raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": {**ALWAYS, **(events or {})}}
+            raw["deploy"] = {"max_slowdown": 1000}
             shared = engine if isinstance(engine, Tagger) else tagger
             site = Site(SiteConfig.parse(raw, source="test"), tagger=shared)
         running.append(Served(engine or tagger, site, ServeSettings(port=0, **settings)))
@@ -120,16 +126,6 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
     for served in running:
         served.close()
     assert not [failure for served in running for failure in served.failures]
-
-
-@pytest.fixture(scope="session")
-def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pvlr_sdk.compile.build import build
-
-    pytest.importorskip("onnx", reason="writes a network")
-    network = tiny_open.write_network(tmp_path_factory.mktemp("open"), tiny_open.make_bank())
-    build(network, network.with_name("engine.plan"))
-    return network.with_name("engine.plan")
 
 
 @pytest.fixture

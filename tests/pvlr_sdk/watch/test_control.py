@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tests.pvlr_sdk.open_labels import tiny_open
 
 from pvlr_sdk import LabelBank, Tagger, errors
-from pvlr_sdk.watch import Site, load_config
+from pvlr_sdk.bundle.bundle import write_thresholds
+from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.watch import Site, load_config, site_file
+from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.control import Control
+from tests.pvlr_sdk.labels import tiny_open
 
 SITE = "bank: bank.safetensors\ncameras: {door: 'test://'}\nevents: {labels: [cat], thresholds: {cat: 0.5}}\n"
-EMBEDDINGS = np.random.default_rng(0).normal(size=(8, tiny_open.DEPTH))
 
 
 @pytest.fixture
@@ -33,7 +39,8 @@ def tagger(open_plan: Path) -> Iterator[Tagger]:
 @pytest.fixture
 def control(tagger: Tagger, folder: Path) -> Control:
     site = Site(load_config(folder / "site.yaml"), tagger=tagger)
-    return Control(tagger, site, folder / "site.yaml", bank=folder / "bank.safetensors")
+    settings = DeployConfig(probation=0, max_slowdown=1000)
+    return Control(tagger, site, folder / "site.yaml", settings, bank=folder / "bank.safetensors")
 
 
 def taught(tagger: Tagger, label: str = "mug") -> LabelBank:
@@ -58,23 +65,21 @@ class TestRefused:
         assert (folder / "site.yaml").read_text() == SITE
         assert control.events.labels == ("cat",)
 
-    @pytest.mark.parametrize(
-        "filler",
-        [f"# {'x' * (2**20 - len(SITE) - 10)}\n", f"serve: {{names: [{', '.join(['a'] * 99_970)}]}}\n"],
-        ids=["bytes", "values"],
-    )
-    def test_what_the_next_start_could_not_read(self, control: Control, folder: Path, filler: str) -> None:
-        text = SITE + filler
+    @pytest.mark.parametrize("limit", ["bytes", "values"])
+    def test_what_the_next_start_could_not_read(
+        self, control: Control, folder: Path, limit: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = SITE
+        if limit == "bytes":
+            text += f"# {'x' * (2**20 - len(SITE) - 10)}\n"
+        else:
+            monkeypatch.setattr("pvlr_sdk.watch.yaml_file._MAX_VALUES", 18)
         (folder / "site.yaml").write_text(text)
         load_config(folder / "site.yaml")
-        thresholds = dict.fromkeys(tiny_open.NAMES, 0.25)
-        with pytest.raises(errors.ConfigError, match=r"bytes|values"):
-            for _ in range(9):  # each adds a few
-                control.configure(thresholds, tiny_open.NAMES[1:])
-                thresholds = {label: value + 0.001 for label, value in thresholds.items()}
-                text = (folder / "site.yaml").read_text()
-                (folder / "site.yaml").write_text(text.replace("names: [", "names: [a, a, a, a, a, a, a, a, "))
-        load_config(folder / "site.yaml")
+        with pytest.raises(errors.ConfigError, match=limit):
+            control.configure(dict.fromkeys(tiny_open.NAMES, 0.25))
+        assert (folder / "site.yaml").read_text() == text
+        assert control.thresholds == {"cat": 0.5}
 
     def test_a_bank_that_another_process_has_written(self, control: Control, folder: Path, tagger: Tagger) -> None:
         """Its labels were lost without a word."""
@@ -85,3 +90,97 @@ class TestRefused:
         assert path.read_bytes() == other.to_bytes()
         assert tagger.labels == tiny_open.NAMES
         assert (folder / "site.yaml").read_text() == SITE
+
+
+class TestOrder:
+    @pytest.fixture(autouse=True)
+    def _written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.written: list[list[str]] = []
+
+        def record(contents: dict[Path, bytes], **options: Any) -> None:
+            self.written.append([path.name for path in contents])
+            write(contents, **options)
+
+        write = site_file.write_files
+        monkeypatch.setattr(site_file, "write_files", record)
+
+    def test_labels_in_use_always_include_those_that_the_settings_name(
+        self, control: Control, tagger: Tagger, folder: Path
+    ) -> None:
+        """Wherever the process ends: the next start failed, since a setting named a label that was gone."""
+        before = tagger.label_bank
+        control.set_labels(taught(tagger), report="mug")
+        assert load_config(folder / "site.yaml").events.labels == ("cat", "mug")
+        control.set_labels(before)
+        assert load_config(folder / "site.yaml").events.labels == ("cat",)
+        assert self.written == [["bank.safetensors", "site.yaml"], ["site.yaml", "bank.safetensors"]]
+
+    def test_a_bank_that_cannot_be_written_changes_nothing(
+        self, control: Control, tagger: Tagger, folder: Path
+    ) -> None:
+        before = tagger.label_bank
+        control.set_labels(taught(tagger), report="mug")
+        text, bank = (folder / "site.yaml").read_text(), folder / "bank.safetensors"
+        bank.unlink()
+        bank.mkdir()
+        with pytest.raises(errors.OutputError):
+            control.set_labels(before)
+        assert (folder / "site.yaml").read_text() == text
+        assert control.events.labels == ("cat", "mug")
+        assert tagger.labels[-1] == "mug"
+
+
+def test_the_permissions_and_a_link_stay(control: Control, folder: Path) -> None:
+    real, link = folder / "real.yaml", folder / "site.yaml"
+    link.rename(real)
+    real.chmod(0o640)
+    link.symlink_to(real)
+    control.configure({"cat": 0.25})
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert load_config(link).events.thresholds == {"cat": 0.25}
+
+
+class TestStart:
+    def test_settings_of_labels_that_the_bank_lost_are_ignored(
+        self, tagger: Tagger, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        events = "{labels: [cat, mug], thresholds: {mug: 0.5, cat: 0.5}, off_thresholds: {mug: 0.1}, deny: [pen]}"
+        (folder / "site.yaml").write_text(
+            f"bank: bank.safetensors\ncameras: {{door: {{uri: 'test://', deny: [pen, rocket]}}}}\nevents: {events}\n"
+        )
+        with caplog.at_level(logging.WARNING):
+            config = Site(load_config(folder / "site.yaml"), tagger=tagger).config
+        assert (config.events.labels, config.events.thresholds) == (("cat",), {"cat": 0.5})
+        assert (config.events.off_thresholds, config.events.deny) == ({}, ())
+        assert config.cameras["door"].deny == ("rocket",)
+        assert caplog.text.count("the label bank does not have") == 5
+
+    @pytest.mark.parametrize("text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")])
+    def test_a_mistake_is_not(self, tagger: Tagger, folder: Path, text: str) -> None:
+        (folder / "site.yaml").write_text(text)
+        with pytest.raises(errors.UnknownLabelError):
+            Site(load_config(folder / "site.yaml"), tagger=tagger)
+
+
+def test_settings_that_change_while_a_plan_is_exchanged_are_kept(
+    control: Control, tmp_path: Path, open_plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exchange uses the settings that it finds, and must not bring older ones back."""
+    site = control._site
+    assert site is not None
+    configure, change = site.configure, threading.Thread(target=control.configure, args=[{"cat": 0.9}])
+
+    def interrupted(events: Any) -> None:
+        if not change.ident:
+            change.start()
+            change.join(0.3)
+        configure(events)
+
+    monkeypatch.setattr(site, "configure", interrupted)
+    shutil.copytree(open_plan.parent, tmp_path / "again")
+    write_thresholds(load_bundle(tmp_path / "again"), np.full(4, 0.125, np.float32))
+    control.deployment.deploy(tmp_path / "again")
+    change.join()
+    assert control.events.thresholds == {"cat": 0.9}
+    assert site.levels("door") == {"cat": (0.0, 0.9)}

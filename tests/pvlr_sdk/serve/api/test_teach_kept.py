@@ -57,6 +57,13 @@ class TestKept:
         bank.rmdir()
         (tmp_path / "away").rename(bank)
 
+        # Another process has written the file: its labels are not lost.
+        text = bank.read_bytes()
+        tiny_open.make_bank(5).save(bank)
+        answer = served.ask("DELETE", f"/v1/teach?label={MUG}")
+        assert (answer.status, answer.json["expected"]) == (409, "the label bank in use")
+        bank.write_bytes(text)
+
         # Forgotten, no setting names it.
         assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
         config = load_config(file)
