@@ -21,11 +21,11 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from pvlr_sdk._util.cores import available_cores
+from pvlr_sdk._util.files import write_files
 from pvlr_sdk.backends.openvino import open_core
-from pvlr_sdk.cores import available_cores
 from pvlr_sdk.diagnostics.bench.sampling import repeat_for
 from pvlr_sdk.errors import PvlrError
-from pvlr_sdk.files import write_files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

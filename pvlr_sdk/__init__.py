@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._util.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .bundle.label_bank import LabelBank as LabelBank
     from .errors import PvlrError as PvlrError
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from .stream import Stream as Stream
     from .tagger import Tagger as Tagger
 
-__version__ = "0.2.0"
 __all__ = ["Camera", "LabelBank", "PvlrError", "Stream", "Tag", "TagResult", "Tagger", "__version__", "open_source"]
 
 # Resolved on first use (PEP 562): a script that only needs the version should not pay for NumPy, OpenCV and OpenVINO.

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from pvlr_sdk._util.files import write_files
 from pvlr_sdk.errors import CheckpointError, OutputError
-from pvlr_sdk.files import write_files
 
 from .config import Config
 from .model.network import PVLR

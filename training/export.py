@@ -17,13 +17,13 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from pvlr_sdk._util.files import write_files
 from pvlr_sdk.backends import runtimes
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import AttentionSpec, ModelSpec, OpenSpec
 from pvlr_sdk.bundle.open_labels import label_inputs
 from pvlr_sdk.bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from pvlr_sdk.errors import ModelError, OptionError
-from pvlr_sdk.files import write_files
 
 from .checkpoint import load_model
 from .config import Config

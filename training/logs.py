@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pvlr_sdk._util.files import write_files
 from pvlr_sdk.errors import OutputError, install_hint
-from pvlr_sdk.files import write_files
 
 _SECONDS_BETWEEN_POINTS = 5.0  # of the TensorBoard curves
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pvlr_sdk.cores import cgroup_folders
+from pvlr_sdk._util.cores import cgroup_folders
 from pvlr_sdk.errors import MissingPartError, install_hint
 
 

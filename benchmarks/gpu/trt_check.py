@@ -23,7 +23,7 @@ from pvlr_sdk.backends.tensorrt.cuda import Cuda
 from pvlr_sdk.backends.tensorrt.driver import open_cuda
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
-from pvlr_sdk.compile.tensorrt.options import Batch, BuildOptions
+from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 from pvlr_sdk.diagnostics.bench import sampling
 from pvlr_sdk.diagnostics.bench.machine import EnergyMeter
 from pvlr_sdk.diagnostics.probes import board, gpu

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import errors
-from ..files import write_files
+from .._util.files import write_files
 
 _KEEP = {"blob": 16, "labels": 16, "loaded": 256}
 """Number of entries of each kind: compiled networks, of which a plan has up to three (for latency, and for throughput

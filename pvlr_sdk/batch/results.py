@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from .. import __version__, errors
+from .. import errors
+from .._util.version import __version__
 from ..result import TagResult
 
 Outcome: TypeAlias = "TagResult | errors.PvlrError"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..files import read_file, write_files
+from .._util.files import read_file, write_files
 from .checksum import with_checksum
 from .label_bank import LabelBank
 from .manifest import MAX_BYTES, FileSpec, LabelSpec, Manifest, parse_manifest

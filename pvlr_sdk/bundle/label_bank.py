@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..files import read_file, write_files
+from .._util.files import read_file, write_files
 from .plain_json import is_printable, read_json
 from .schema import MAX_LABEL_LENGTH
 from .tensors import from_safetensors, to_safetensors

@@ -8,7 +8,8 @@ import sys
 
 import typer
 
-from .. import __version__, errors
+from .. import errors
+from .._util.version import __version__
 from .bank import app as bank
 from .batch import batch
 from .bench import bench

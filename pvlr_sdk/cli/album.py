@@ -49,7 +49,7 @@ class Album:
 
     def add(self, item: InputFrame, result: TagResult) -> None:
         """Draw the tags on a copy of the image and write it."""
-        from ..files import write_files
+        from .._util.files import write_files
         from ..frames.bgr import encode_jpeg
         from ..frames.frames import load_frame
 

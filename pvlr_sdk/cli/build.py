@@ -119,7 +119,7 @@ def build(
     pvlr build runs/my-photos --size 192,224 --images photos/ --labels labels.csv
     """
     from ..compile.build import build as build_plan
-    from ..compile.tensorrt.options import Batch, BuildOptions
+    from ..compile.tensorrt_options import Batch, BuildOptions
     from ..models.find import find_plan
     from .phases import Phases
     from .sizes import build_sizes, compare_sizes, parse_sizes

@@ -34,7 +34,7 @@ def labels(plan: options.PlanArgument = None, as_json: options.Json = False) -> 
     pvlr labels
     pvlr labels engine.plan | cut -f1
     """
-    from ..escape import terminal
+    from .._util.escape import terminal
     from .screen import print_facts, print_json
 
     manifest = _open(plan).manifest

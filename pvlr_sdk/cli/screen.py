@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from ..escape import terminal
+from .._util.escape import terminal
 
 if TYPE_CHECKING:
     import rich.progress

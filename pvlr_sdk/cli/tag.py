@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from .. import errors
-from ..escape import csv_row, terminal
+from .._util.escape import csv_row, terminal
 from . import options
 
 if TYPE_CHECKING:

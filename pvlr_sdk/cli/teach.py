@@ -151,7 +151,7 @@ def _photos(
 def _teach(
     plan: Path, out: Path, photos: Photos, bank: LabelBank | None, report: Path, as_json: bool, **arguments: Any
 ) -> None:
-    from ..files import write_files
+    from .._util.files import write_files
     from ..labels import teach
     from ..labels.page import page
     from .screen import Screen, print_json, report_failed

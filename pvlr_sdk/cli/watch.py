@@ -113,7 +113,7 @@ def _printer(site: Site) -> Callable[[Event], None]:
 
     from rich.cells import cell_len, set_cell_size
 
-    from ..escape import terminal
+    from .._util.escape import terminal
 
     names = list(site.config.cameras)
     labels = {label for name in names for label in site.levels(name)}

@@ -21,7 +21,7 @@ from .openvino import OpenVinoBuilder
 from .tensorrt.builder import TensorRtBuilder
 
 if TYPE_CHECKING:
-    from .tensorrt.options import BuildOptions
+    from .tensorrt_options import BuildOptions
 
 BUILDERS: dict[str, Builder] = {
     "cpu": OpenVinoBuilder(),

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from .. import __version__, errors
+from .. import errors
+from .._util.version import __version__
 from ..backends.openvino import OpenVinoBackend
 from ..bundle.bundle import Bundle, describe, label_fields, shortest
 from ..bundle.manifest import GoldenSpec, InputSpec, Manifest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..backends import Backend
     from .calibration import CalibrationImages
     from .exported import Exported
-    from .tensorrt.options import BuildOptions
+    from .tensorrt_options import BuildOptions
 
 
 class Watcher(Protocol):

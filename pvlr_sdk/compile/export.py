@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .._util.cores import available_cores
+from .._util.files import write_files
 from ..backends import Backend, runtimes
 from ..bundle.bundle import labels_path
 from ..bundle.label_bank import LabelBank
 from ..bundle.schema import IMAGE, LOGITS, SIMILARITY
-from ..cores import available_cores
-from ..files import write_files
 from ..frames.device import DeviceFrame
 from ..frames.preprocess import Preprocessor
 from ..inference import golden

@@ -6,7 +6,8 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from .. import errors, files
+from .. import errors
+from .._util import files
 from ..backends.openvino import Network, read_network
 from ..bundle.bundle import labels_path
 from ..bundle.label_bank import LabelBank

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..backends import Backend
     from ..bundle.bundle import Bundle
     from .exported import Exported
-    from .tensorrt.options import BuildOptions
+    from .tensorrt_options import BuildOptions
 
 _FP32_TOLERANCE = 1e-3
 """Largest logit difference between two machines in fp32. A Lite2 network gave 5e-7 between AVX2 and AVX-512; this

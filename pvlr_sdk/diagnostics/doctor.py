@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, errors
+from .. import errors
+from .._util.cores import available_cores, memory_limit
+from .._util.version import __version__
 from ..backends import runtimes
 from ..backends.openvino import open_core
-from ..cores import available_cores, memory_limit
 from .probes import board, gpu, video
 from .probes.programs import text_of
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..files import read_file
+from .._util.files import read_file
 from ..frames import find
 
 INVALID = 2

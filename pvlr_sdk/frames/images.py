@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..files import read_file
+from .._util.files import read_file
 from . import jpeg, limits, png
 from .header import FORMATS, ImageHeader, read_header
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .._util.cores import available_cores
 from ..backends import runtimes
 from ..backends.openvino import open_core
-from ..cores import available_cores
 
 if TYPE_CHECKING:
     import openvino

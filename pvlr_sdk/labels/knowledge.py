@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .._util.files import read_file, write_files
 from ..bundle.label_bank import LabelBank
 from ..bundle.plain_json import read_json
 from ..bundle.tensors import from_safetensors, to_safetensors
-from ..files import read_file, write_files
 from ..models.find import find_knowledge
 from .words import TEMPLATES, bank_from_words
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..drawing import thumbnail
-from ..escape import html
+from .._util.escape import html
+from ..result.drawing import thumbnail
 from .learning import LabelReport, Mistake
 from .teaching import Teaching
 

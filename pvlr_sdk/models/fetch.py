@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import errors
+from .._util.files import write_files
 from ..bundle.manifest import FileSpec
-from ..files import write_files
 from ..trust import resolve
 from ..trust.verify import TrustLike, verify_contents
 from .catalogue import KNOWLEDGE, cache_folder, locate, models_url, named, paths_in, suggestion

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from .. import __version__
+from .._util.version import __version__
 from ..tagger import Tagger
 from ..watch import Site
 from ..watch.control import Control

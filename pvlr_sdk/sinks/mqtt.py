@@ -11,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from .. import __version__, errors
-from ..escape import sensor_ids, topic_level
+from .. import errors
+from .._util.escape import sensor_ids, topic_level
+from .._util.version import __version__
 from ..events import Event
 from .settings import ConfigPath, EventWorker, SpooledSettings, revealed
 from .spool import SpooledWorker

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import write_files
+from .._util.files import write_files
 from .disk import FOLDER_MODE, Retention, output_errors
 from .worker import Sink
 

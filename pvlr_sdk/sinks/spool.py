@@ -12,7 +12,7 @@ from ..events import Event
 from .queues import DiskQueue
 from .worker import FIRST_PAUSE, TICK, Sink, SinkStats, SinkWorker
 
-_LOG = logging.getLogger("pvlr_sdk.sinks")
+_LOG = logging.getLogger(__package__)
 _LONGEST_PAUSE = 5.0
 """Maximum seconds between two attempts to write to the disk."""
 

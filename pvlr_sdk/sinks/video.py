@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import errors
-from ..escape import file_name
+from .._util.escape import file_name
 from .disk import FOLDER_MODE, Retention, output_errors
 from .queues import MemoryQueue
 from .settings import ConfigPath, FrameSinkSettings, Positive

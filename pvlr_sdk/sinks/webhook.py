@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr
 
-from .. import __version__, errors
+from .. import errors
+from .._util.version import __version__
 from ..events import Event
 from .deadline import Deadline, make_opener
 from .settings import EventWorker, SpooledSettings, Timeout, revealed

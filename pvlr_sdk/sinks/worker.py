@@ -14,7 +14,7 @@ from .queues import Queue
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
-_LOG = logging.getLogger("pvlr_sdk.sinks")
+_LOG = logging.getLogger(__package__)
 FIRST_PAUSE = 0.1
 """Seconds before the second attempt."""
 TICK = 0.25

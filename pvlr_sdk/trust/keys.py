@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias
 
 from .. import errors
-from ..files import read_file
+from .._util.files import read_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey

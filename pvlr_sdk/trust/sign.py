@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 
 from .. import errors
+from .._util.files import read_file, write_files
 from ..bundle.bundle import labels_path, manifest_path
-from ..files import read_file, write_files
 from .keys import PrivateKey
 from .opening import open_bundle
 from .signature import Envelope, SignedFile, Statement, signed_bytes

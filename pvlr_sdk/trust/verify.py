@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from .. import errors
+from .._util.files import read_file
 from ..bundle.bundle import Contents, Signature
-from ..files import read_file
 from .keys import TrustedKey, trusted_keys
 from .signature import MAX_BYTES, Envelope, SignedFile, Statement, signed_bytes
 from .versions import Versions, default_path

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import errors
-from ..files import read_file, write_files
+from .._util.files import read_file, write_files
 
 _MAX_BYTES = 1 << 20
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .._util.files import read_file
 from ..errors import ConfigError
-from ..files import read_file
 from .yaml_file import MAX_BYTES, read_yaml
 
 

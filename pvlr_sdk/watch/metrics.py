@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Histogram, PlatformCollector, P
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .. import __version__
+from .._util.version import __version__
 from ..errors import OptionError
 from ..stream import Observation
 from ..tagger import Tagger

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..escape import file_name
+from .._util.escape import file_name
 from ..events import Event
 from ..sinks import MemoryQueue, SinkStats, SinkWorker
 from ..sinks.settings import EventSinkSettings, EventWorker, FrameSinkSettings

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
+from .._util.files import read_file, write_files
 from ..bundle.bundle import labels_path, manifest_path
 from ..bundle.label_bank import LabelBank
-from ..files import read_file, write_files
 from ..models.find import default_plan
 from ..trust.verify import MAX_FILE_BYTES, signature_path
 from .config import SiteConfig, load_config

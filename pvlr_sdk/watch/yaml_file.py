@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from .._util.files import read_file
 from ..errors import ConfigError, MissingPartError, install_hint
-from ..files import read_file
 
 MAX_BYTES = 1 << 20
 """Size limit of a file: about 5000 cameras."""

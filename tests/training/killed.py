@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from pvlr_sdk import files
+from pvlr_sdk._util import files
 from pvlr_training import logs, loop, train
 
 

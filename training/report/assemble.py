@@ -14,8 +14,8 @@ import numpy as np
 from jinja2 import Environment
 from rich.console import Console
 
+from pvlr_sdk._util.files import write_files
 from pvlr_sdk.errors import OptionError
-from pvlr_sdk.files import write_files
 
 from ..logs import open_progress
 from .images import ImageSelection, choose_images

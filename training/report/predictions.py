@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from pvlr_sdk import __version__
+from pvlr_sdk._util.files import write_files
 from pvlr_sdk.errors import OutputError
-from pvlr_sdk.files import write_files
 from pvlr_sdk.frames.frames import load_frame
 
 from .runs import Run

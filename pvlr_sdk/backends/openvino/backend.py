@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import __version__
+from ..._util.cores import available_cores
+from ..._util.version import __version__
 from ...bundle.open_labels import label_inputs
-from ...cores import available_cores
 from .. import cache, runtimes
 from ..backend import Backend, Slot, closed
 from .device import CPU, engine_options, find_device, has_capability, precision_hint, resolve_precision

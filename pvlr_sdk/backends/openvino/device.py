@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
-from ...cores import available_cores
+from ..._util.cores import available_cores
 
 if TYPE_CHECKING:
     import openvino

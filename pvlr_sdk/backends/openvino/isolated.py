@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ... import __version__, errors
+from ... import errors
+from ..._util.version import __version__
 from ...bundle.label_bank import LabelBank
 from ...bundle.manifest import parse_manifest
 from ...bundle.network import check_network

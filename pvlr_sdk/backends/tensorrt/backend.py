@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
-from ...cores import available_cores
+from ..._util.cores import available_cores
 from ..backend import Backend, Slot
 from . import compatibility, library, plugins, recovery
 from .driver import open_cuda

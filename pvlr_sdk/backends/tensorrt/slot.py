@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,26 @@ from .pixels import LONGEST_SIDE, PixelSource
 if TYPE_CHECKING:
     from ...frames.frames import Frame
     from ...frames.preprocess import Preprocessor
-    from .session import InFlightBatch, Session
+    from .cuda import Cuda
+    from .engine import Shapes
+    from .pixels import DevicePixels
+
+
+class Owner(Protocol):
+    """What a slot needs of its :class:`.session.Session`."""
+
+    cuda: Cuda
+    shapes: Shapes
+    pixels: DevicePixels | None
+    copies: int
+    lost: errors.DeviceLostError | None
+
+    def loss(self) -> errors.DeviceLostError: ...
+    def guarded(self) -> AbstractContextManager[None]: ...
+    def submit(self, slot: SessionSlot) -> None: ...
+    def wait(self, slot: SessionSlot) -> None: ...
+    def mark(self, stream: int) -> int: ...
+    def unmark(self, event: int) -> None: ...
 
 
 class SessionSlot:
@@ -27,7 +47,7 @@ class SessionSlot:
 
     features: NDArray[np.float32] | None = None  # there are no open plans yet
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Owner) -> None:
         cuda, shapes = session.cuda, session.shapes
         self.session = session
         self.input: NDArray[np.float32] = cuda.pinned((3, shapes.height, shapes.width), "float32")
@@ -36,7 +56,7 @@ class SessionSlot:
         self.frame: PixelSource | None = None
         self.raw: NDArray[np.uint8] | None = None
         self.ready: int | None = None
-        self.batch: InFlightBatch | None = None
+        self.batch: Any = None  # the session's, while it is in flight
         self.failure: errors.PvlrError | None = None
         self.closed = False
         self._staging: NDArray[np.uint8] | None = None

@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
+from ..._util.files import write_files
 from ...backends import cache
 from ...backends.tensorrt import TensorRtBackend, library, plugins
 from ...backends.tensorrt.driver import open_cuda
 from ...bundle.manifest import TensorRtSpec
 from ...bundle.schema import ATTENTIONS
-from ...files import write_files
 from .. import gate
 from ..builder import BuildRequest, Reference
 from ..onnx.convert import convert
+from ..tensorrt_options import BuildOptions
 from .compiler import compile_network
-from .options import BuildOptions
 
 if TYPE_CHECKING:
     from ...backends import Backend

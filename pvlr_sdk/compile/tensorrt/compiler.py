@@ -16,7 +16,7 @@ from ... import errors
 from ...backends.tensorrt import plugins
 from ...backends.tensorrt.library import Messages, logger, start, version
 from ...bundle.network import check_network
-from .options import BuildOptions
+from ..tensorrt_options import BuildOptions
 from .parse import parse
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from ... import errors
+from ..._util.files import write_files
 from ...bundle.bundle import labels_path, manifest_path
-from ...files import write_files
 from ...models.find import load_bundle
 from ...trust.verify import signature_path
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from pvlr_sdk import Tagger
 from pvlr_sdk.errors import PvlrError
+from pvlr_sdk.tagger import Tagger
 
 
 class TritonPythonModel:

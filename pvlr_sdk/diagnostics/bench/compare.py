@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from ... import errors
+from ..._util.files import read_file
 from ...bundle.plain_json import read_json
-from ...files import read_file
 from .measure import FORMAT
 
 _MAX_BYTES = 1 << 26

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...cores import available_cores
+from ..._util.cores import available_cores
 from ..probes.programs import number_of, output_of, text_of
 
 _CPU = Path("/sys/devices/system/cpu")
@@ -20,7 +20,7 @@ def describe(cpu: str) -> dict[str, Any]:
     """The machine, with ``cpu`` as its name, and the versions that affect the results."""
     import importlib.metadata
 
-    from ... import __version__
+    from ..._util.version import __version__
 
     return {
         "cpu": cpu,

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import errors, escape
-from ...files import write_files
+from ... import errors
+from ..._util import escape
+from ..._util.files import write_files
 
 _BINS = 60
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import errors
-from ...cores import available_cores
+from ..._util.cores import available_cores
 from .. import images
 from ..header import FORMATS
 from .child import DECODE, PIXELS

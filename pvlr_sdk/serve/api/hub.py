@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
+from ..._util.version import __version__
 from ...events import Event
 from ...sources import redacted
 from ...stream import Observation

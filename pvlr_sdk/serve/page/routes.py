@@ -9,7 +9,7 @@ import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from ... import escape
+from ..._util import escape
 from ..server.access import COOKIE, SIGN_IN, Guard
 from ..server.audit import Failures, address_of
 from ..server.connections import network_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ... import errors
-from ...files import read_file
+from ..._util.files import read_file
 from ...watch import EventsConfig
 from .tokens import check_token, read_tokens
 

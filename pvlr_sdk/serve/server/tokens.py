@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ... import errors
-from ...files import read_file
+from ..._util.files import read_file
 
 SHORTEST = 16
 _HASH = "hash:"

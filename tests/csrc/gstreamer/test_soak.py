@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.cores import available_cores
+from pvlr_sdk._util.cores import available_cores
 
 from ..library import ROOT
 from .conftest import Plugin

@@ -15,7 +15,7 @@ import cv2
 import pytest
 
 from pvlr_sdk import Tagger, __version__
-from pvlr_sdk.cores import available_cores
+from pvlr_sdk._util.cores import available_cores
 
 from ..library import ROOT, cmake
 from .conftest import Runtime

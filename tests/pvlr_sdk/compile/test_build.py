@@ -23,7 +23,7 @@ from pvlr_sdk.compile.builder import Reference
 from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.export import export_as
 from pvlr_sdk.compile.exported import read_exported
-from pvlr_sdk.compile.tensorrt.options import BuildOptions
+from pvlr_sdk.compile.tensorrt_options import BuildOptions
 from pvlr_sdk.frames.reference import preprocess_reference
 from pvlr_sdk.inference.golden import decode, default_frame, encode
 from pvlr_sdk.models.find import load_bundle

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pvlr_sdk.cores import available_cores
+from pvlr_sdk._util.cores import available_cores
 from pvlr_sdk.diagnostics import doctor
 
 

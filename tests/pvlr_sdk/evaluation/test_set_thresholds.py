@@ -153,7 +153,7 @@ def test_a_dry_run_and_a_failure_change_nothing(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pvlr_sdk.files.os.fsync", full)
+        patch.setattr("pvlr_sdk._util.files.os.fsync", full)
         with pytest.raises(errors.OutputError, match="No space left"):
             set_thresholds(own_plan, images, table, Objective.parse("recall=0.9"))
     assert [path.read_bytes() for path in paths] == before

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.cores import available_cores
+from pvlr_sdk._util.cores import available_cores
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2 or available_cores() < 2,

@@ -15,7 +15,7 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt.compatibility import build_command
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.tensorrt.options import Batch, BuildOptions
+from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 
 NATIVE = BuildOptions(attention="native")
 

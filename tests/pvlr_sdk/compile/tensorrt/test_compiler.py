@@ -17,7 +17,7 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.backends.tensorrt.library import Messages
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.tensorrt.options import BuildOptions
+from pvlr_sdk.compile.tensorrt_options import BuildOptions
 
 NATIVE = BuildOptions(attention="native")
 

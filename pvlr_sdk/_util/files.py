@@ -10,7 +10,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import errors
+from .. import errors
 
 
 def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors, escape
-from .frames.bgr import encode_jpeg, load_bgr
-from .frames.frames import FrameLike
+from .. import errors
+from .._util import escape
+from ..frames.bgr import encode_jpeg, load_bgr
+from ..frames.frames import FrameLike
 
 if TYPE_CHECKING:
-    from .result import Tag
+    from .tags import Tag
 
 _SMALLEST_SIDE = 240
 """Pixels; below this, text would be illegible."""

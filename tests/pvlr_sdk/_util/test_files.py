@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.files import read_file, write_files
+from pvlr_sdk._util.files import read_file, write_files
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 100_000])

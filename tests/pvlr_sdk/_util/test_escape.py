@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvlr_sdk import escape
-from pvlr_sdk.drawing import tags_as_html
+from pvlr_sdk._util import escape
 from pvlr_sdk.events import Event
 from pvlr_sdk.result import Tag
+from pvlr_sdk.result.drawing import tags_as_html
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.sinks.video import VideoSettings
 from pvlr_sdk.sources import CapturedFrame

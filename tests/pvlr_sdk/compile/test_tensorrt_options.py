@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.compile.tensorrt.options import Batch, BuildOptions
+from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from ... import errors
-from ...bundle.schema import ATTENTIONS, HARDWARE
+from .. import errors
+from ..bundle.schema import ATTENTIONS, HARDWARE
 
 _LARGEST_BATCH = 1024
 

@@ -174,8 +174,8 @@ class TestDraw:
         assert drawn.nbytes < 40e6
 
     def test_bars_are_as_long_as_the_scores(self) -> None:
-        from pvlr_sdk.drawing import draw_tags
         from pvlr_sdk.result import Tag
+        from pvlr_sdk.result.drawing import draw_tags
 
         scores = (1.0, 0.5, 0.25)
         drawn = draw_tags(np.zeros((400, 400, 3), np.uint8), "bgr", [Tag("label", score, 0.1, 0) for score in scores])
@@ -190,8 +190,8 @@ class TestDraw:
         assert (result([0, 0, 0]).draw(frame, color="rgb")[-1, -1] == [0, 0, 255]).all()
 
     def test_more_tags_than_room(self) -> None:
-        from pvlr_sdk.drawing import draw_tags
         from pvlr_sdk.result import Tag
+        from pvlr_sdk.result.drawing import draw_tags
 
         tags = [Tag(f"label {number}", 0.9, 0.5, 0.4) for number in range(200)]
         assert draw_tags(np.zeros((300, 300, 3), np.uint8), "bgr", tags).shape == (300, 300, 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.cores import available_cores, memory_limit
+from pvlr_sdk._util.cores import available_cores, memory_limit
 
 
 def cores(tmp_path: Path, group: str | None, limits: dict[str, str]) -> int:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, TagResult, errors
-from pvlr_sdk.drawing import draw_tags
 from pvlr_sdk.frames.bgr import encode_jpeg
 from pvlr_sdk.result import Tag
+from pvlr_sdk.result.drawing import draw_tags
 
 WHITE = np.full((400, 600, 3), 255, np.uint8)
 
