@@ -34,7 +34,7 @@ class CMakeBuild(build_ext):
         # A new folder each time: pip builds in a new environment, an old CMake cache would name missing tools.
         with tempfile.TemporaryDirectory() as work:
             core, plugins, runtime = self._build(Path(work), pybind11.get_cmake_dir())
-            # Also beside the sources: python started in the checkout imports that folder, not the installed package.
+            # Also next to the sources: python started in the checkout imports that folder, not the installed package.
             for folder in {target.parent, ROOT / "pvlr_sdk"}:
                 folder.mkdir(parents=True, exist_ok=True)
                 # Removed first, not overwritten: that would crash a process that runs the earlier one.

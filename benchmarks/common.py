@@ -161,7 +161,7 @@ class Table:
 def save(path: Path | None, data: Mapping[str, Any]) -> None:
     """Write a result as JSON, one line per entry of its objects and lists of objects; nothing if there is no path.
 
-    An earlier file is replaced at once: whoever reads it gets one of the two.
+    An earlier file is replaced atomically.
     """
     if path:
         write_files({path: f"{_json(data)}\n".encode()})

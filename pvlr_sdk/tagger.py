@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Tagger:
     """Tags frames with the labels of one compiled plan.
 
-    Thread-safe: concurrent calls give results that are bit-equal to those of a single thread. A pickled tagger reopens
-    its plan in the process that unpickles it; a forked process cannot use the tagger of its parent.
+    Thread-safe: results of concurrent calls are bit-equal to the results of one thread. A pickled tagger reopens its
+    plan in the process that unpickles it; a forked process cannot use the tagger of its parent.
 
     Args:
         plan: path of a plan, with its manifest and label bank in the same folder; its folder; or the name of a model
@@ -50,7 +50,7 @@ class Tagger:
             slightly from the pixel contract (see ``docs/performance.md``).
         precision: ``auto`` (the fastest of the device), ``fp32``, ``bf16``, ``fp16`` (GPU, NPU); None: the plan's own.
         trust: refuse a plan that is not signed with one of these keys: a folder of PEM files, one such file or a
-            ``Trust`` (see ``docs/signing.md``). None: those of ``PVLR_TRUST``, if it is set.
+            ``Trust`` (see ``docs/signing.md``). None: the keys of ``PVLR_TRUST``, if it is set.
         allow_unsigned: trust a plan whose signature was not verified, for sources that you trust: load a TensorRT plan,
             which is code, and any other without an isolated load. None: only if ``PVLR_ALLOW_UNSIGNED`` is 1.
         isolate: decode paths and bytes in restricted processes, for images from outside (see ``docs/isolation.md``).
@@ -174,7 +174,7 @@ class Tagger:
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
     ) -> list[TagResult]:
-        """Tag several frames in parallel; the results are bit-equal to those of ``predict``.
+        """Tag several frames in parallel; the results are bit-equal to ``predict``.
 
         Args:
             frames: any iterable of frames, consumed on the fly; an array must have the shape (count, H, W, channels).

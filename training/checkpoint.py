@@ -50,7 +50,7 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], data: dict[str, Any
     """Write tensors and, in the header of the same file, JSON data, so that both always belong together.
 
     Args:
-        readable: also write the data to a JSON file beside it, for people to read.
+        readable: also write the data to a JSON file next to it, for people to read.
 
     Raises:
         OutputError: no space or no permission; existing files are untouched.

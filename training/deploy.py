@@ -53,7 +53,7 @@ class OpenPVLR(nn.Module):
     weights, which teaching chooses. The tokens of the head are worse features for labels that it was not trained on.
 
     The mean of the trained biases stays in the network, so that a label without a bias of its own has a usual one.
-    ``bank`` and ``biases`` are those of the trained labels.
+    ``bank`` and ``biases`` belong to the trained labels.
 
     Where the text branch reads nothing but the fixed prompts (``model.ifm: ka``), the input are their encodings
     (max_labels, d_t), and the rest of the text branch is part of the network: words that were not trained have a place.

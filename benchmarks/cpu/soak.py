@@ -1,6 +1,6 @@
 """Soak test of a stream: watches cameras that fail and return, and fits a line to the memory.
 
-    python -m benchmarks.cpu.soak --minutes 12            # in CI, beside the tests
+    python -m benchmarks.cpu.soak --minutes 12            # in CI, together with the tests
     python -m benchmarks.cpu.soak --minutes 1440 --json soak.json    # 24 hours, before a release
     python -m benchmarks.cpu.soak --minutes 2 --leak      # must fail: the check detects a planted leak
 

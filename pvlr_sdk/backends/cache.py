@@ -1,7 +1,7 @@
 """Compiled networks on disk, so that the second start is fast.
 
-A cached network is code: whoever can write it controls what this process runs. So the folder must belong to this user
-and be closed to all others; otherwise there is no cache.
+A cached network is code: a user who can write it controls what this process runs. So the folder must belong to
+this user and be closed to all other users; otherwise there is no cache.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Summary:
     Attributes:
         dataset: path or URL of the results.
         images: rows that were processed; ``tagged`` and ``failed`` (by class of the error) add up to it.
-        shards: those that were processed; ``present``: those that had results already.
+        shards: number processed; ``present``: number that had results already.
         unreadable: shards and folders that could not be read, by their path, the first 100.
         seconds: duration of the run; ``core_hours``: CPU time of all workers.
     """

@@ -74,7 +74,7 @@ class Input:
 
         Args:
             on_error: is told of each folder that cannot be read.
-            leave_out: a folder that is not searched: that of the results.
+            leave_out: a folder that is not searched: the folder of the results.
 
         Raises:
             SourceOpenError: the store is unknown.
@@ -213,7 +213,7 @@ def _followed(file: dict[str, Any]) -> dict[str, Any]:
     name = file["name"]
     try:
         status = os.stat(name)
-    except OSError:  # whoever opens it reports it
+    except OSError:  # the error follows when it is opened
         return {**file, "type": "file"}
     kind = "file" if S_ISREG(status.st_mode) else "other"
     return {**file, "type": kind, "size": status.st_size, "mtime": status.st_mtime}

@@ -153,7 +153,7 @@ def write_thresholds(
     Args:
         bundle: as read by :func:`read_bundle`.
         thresholds: float32 (C,), between 0 and 1.
-        precise: float32 (C,), those of the operating point ``precise``; None: ``thresholds`` serve for both.
+        precise: float32 (C,), the thresholds of the operating point ``precise``; None: ``thresholds`` serve for both.
 
     Raises:
         LabelBankError: the thresholds are invalid.

@@ -110,7 +110,7 @@ class LabelBank:
         return LabelBank(chosen, self.embeddings[rows], self.thresholds[rows], text, **optional)
 
     def join(self, other: LabelBank) -> LabelBank:
-        """A bank with the labels of another one after those of this one, such as the labels of a plan and some words.
+        """A bank with the labels of another bank appended, such as the labels of a plan and some words.
 
         Raises:
             LabelBankError: a label is in both, or they are made for different plans.
@@ -256,7 +256,7 @@ class LabelBank:
 
 
 def is_label(name: object) -> bool:
-    """Whether a bundle can have a label of this name; :data:`LABEL_NAMES` describes those that it can have."""
+    """Whether a bundle can have a label of this name; :data:`LABEL_NAMES` describes valid names."""
     return isinstance(name, str) and 0 < len(name) <= MAX_LABEL_LENGTH and is_printable(name)
 
 

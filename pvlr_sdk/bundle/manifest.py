@@ -91,7 +91,7 @@ class ModelSpec(_Strict):
 class LabelSpec(_Strict):
     """A label and its threshold: the score at or above which it is reported.
 
-    ``precise_threshold`` is that of the operating point ``precise``; None: ``threshold`` serves for both.
+    ``precise_threshold`` belongs to the operating point ``precise``; None: ``threshold`` serves for both.
     """
 
     name: str = Field(min_length=1, max_length=schema.MAX_LABEL_LENGTH)

@@ -181,7 +181,7 @@ class _Walk:
             _check_size(f"{operator} to shape", self.shapes.get(inputs[place], []))
 
     def attribute(self, at: int, end: int) -> list[int] | None:
-        """Check an attribute; returns its integers, or those of its tensor."""
+        """Check an attribute; returns its integers, or its tensor's integers."""
         values: list[int] | None = None
         for number, wire, start, stop in self.fields(_ATTRIBUTE, at, end):
             if number == 5:

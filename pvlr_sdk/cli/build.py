@@ -31,7 +31,9 @@ def build(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="PLAN", help="The plan to write.", show_default="engine.plan beside MODEL"),
+        typer.Option(
+            "--out", "-o", metavar="PLAN", help="The plan to write.", show_default="engine.plan next to MODEL"
+        ),
     ] = None,
     size: Annotated[
         str | None,

@@ -44,7 +44,7 @@ def deploy(
     The new plan is tested and compared with the one in use, which stays if the
     new one has other labels, is too slow or fails.
 
-    For a site file, the plan is copied to plans/ beside it; a running process
+    For a site file, the plan is copied to plans/ next to it; a running process
     loads it on SIGHUP. A server changes at once, between two frames, and returns
     to the previous plan if errors or a higher latency follow; the command waits
     for this probation. PVLR_TOKEN has the token of the server.

@@ -30,7 +30,7 @@ def sign(
 ) -> None:
     """Sign a bundle.
 
-    Writes the signature (.sig) beside the plan, in the format of OpenSSF Model
+    Writes the signature (.sig) next to the plan, in the format of OpenSSF Model
     Signing. Sign again after each change of the plan, its thresholds or its
     manifest. Generate the keys with OpenSSL: key.pem stays with the signer,
     verifying needs only the public key. Needs the extra \\[sign].

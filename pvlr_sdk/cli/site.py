@@ -51,9 +51,9 @@ def build_config(
     Args:
         path: the YAML file.
         uris: additional cameras: ``NAME=URI``, or a URI whose host or file gives the name.
-        plan, bank, device: override those of the file; relative paths are relative to the working directory.
+        plan, bank, device: override the file's; relative paths are relative to the working directory.
         loop: these cameras restart files at their end.
-        thresholds: ``X`` for all labels, or ``LABEL=X``; they extend those of the file.
+        thresholds: ``X`` for all labels, or ``LABEL=X``; they extend the file's.
         events, stream, serve: keys to override in these sections, unless None.
         files: additional files for events as JSON lines; ``-`` is stdout.
         stdout: print events on stdout if there is no sink.

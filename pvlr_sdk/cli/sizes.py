@@ -79,7 +79,7 @@ def build_sizes(
 
 
 def suggested(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The plan with the smallest input of those that lose at most 0.3 mAP to the best; None: nothing was measured."""
+    """The plan with the smallest input whose mAP is at most 0.3 below the best; None: nothing was measured."""
     measured = [row for row in rows if row["mAP"] is not None]
     least = max((row["mAP"] for row in measured), default=0.0) - _LOSS
     good = [row for row in measured if row["mAP"] >= least]

@@ -84,11 +84,11 @@ def tag(
 ) -> None:
     """Tag images, folders of images and videos.
 
-    An image that cannot be read is reported on stderr; all others are tagged,
+    An image that cannot be read is reported on stderr; all other images are tagged,
     and the exit status is 2. For a large archive use [bold]pvlr batch[/bold], which
     continues an interrupted run.
 
-    The thresholds are those with the best F1; events of [bold]watch[/bold] and [bold]serve[/bold] use
+    The thresholds have the best F1; events of [bold]watch[/bold] and [bold]serve[/bold] use
     those for 90 % precision, as --operating-point precise does here.
 
     \b
@@ -126,7 +126,7 @@ def tag(
         for path in files:
             try:
                 yield from sources.read(path, every=every, fps=fps)
-            except errors.FrameError as error:  # the others are tagged nevertheless
+            except errors.FrameError as error:  # all other images are tagged nevertheless
                 fail(str(path), error)
                 screen.step()
 

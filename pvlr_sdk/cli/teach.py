@@ -43,7 +43,7 @@ def teach(
     ] = None,
     bank: Annotated[
         Path | None,
-        typer.Option("--bank", metavar="FILE", help="The label bank to change.", show_default="that of the plan"),
+        typer.Option("--bank", metavar="FILE", help="The label bank to change.", show_default="the plan's bank"),
     ] = None,
     knowledge: Annotated[
         str | None,
@@ -60,7 +60,7 @@ def teach(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option("--report", metavar="HTML", help="The report to write.", show_default="beside --out"),
+        typer.Option("--report", metavar="HTML", help="The report to write.", show_default="next to --out"),
     ] = None,
     as_json: options.Json = False,
     device: options.Device = "auto",

@@ -134,7 +134,7 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="DIR", help="Folder for networks and label banks.", show_default="beside the input"
+            "--out", "-o", metavar="DIR", help="Folder for networks and label banks.", show_default="next to the input"
         ),
     ] = None,
     size: options.Size = None,
@@ -276,7 +276,7 @@ def report(
 
     Shows accuracy per label, precision-recall and learning curves, confusions and
     the worst mistakes. Each run is measured on the images held out of its
-    training, and the results are cached beside it. The page is self-contained.
+    training, and the results are cached next to it. The page is self-contained.
     Needs the extra \\[train].
 
     \b

@@ -56,7 +56,7 @@ def watch(
     Runs until all files have ended, or until Ctrl-C or SIGTERM. A lost camera is
     reconnected without limit. [bold]$NAME[/bold] in an address is replaced by the
     environment variable; keep passwords there. Events use the thresholds for 90 %
-    precision; [bold]pvlr tag[/bold] uses those with the best F1.
+    precision; [bold]pvlr tag[/bold] uses the thresholds with the best F1.
 
     Everything else is set in a site file, such as sinks (MQTT, webhooks, SQLite,
     video), snapshots, regions and certificates: start one with --print-config.
@@ -93,7 +93,7 @@ def watch(
         show=print_config,
     )
     if not site_config.cameras:
-        raise errors.OptionError("URI", expected="a camera", got="none", hint="Give a URI, or a --config with cameras.")
+        raise errors.OptionError("URI", expected="a camera", got="none", hint="Pass a URI, or a --config with cameras.")
     if check:
         check_site(site_config)
         return

@@ -47,13 +47,13 @@ def build(
 
     Args:
         onnx: the exported network in fp32.
-        out: the plan to write, with ``<stem>.json`` and ``<stem>.labels.safetensors`` beside it. TensorRT's log is
+        out: the plan to write, with ``<stem>.json`` and ``<stem>.labels.safetensors`` next to it. TensorRT's log is
             ``<stem>.build.log``.
         device: ``cpu``, or ``tensorrt`` for this machine's NVIDIA GPU.
         precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; TensorRT also has ``fp16``, its ``auto``. On a CPU ``auto``
             is the fastest precision on this machine that keeps the tags, if there are calibration images; else bf16
             on CPUs that compute in it.
-        bank: the label bank; by default ``<stem>.labels.safetensors`` beside the network.
+        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network.
         golden_frame: the frame for the self-test at load, stored in the manifest; by default a synthetic one.
         calibration_images: images to quantise with and to compare the plan with fp32 on. Without them a TensorRT plan
             is compared on the golden frame alone.
@@ -95,7 +95,7 @@ def build(
             "out", expected="another file than the network", got=str(out), hint="Name another file with --out."
         )
     if not Path(out).name or Path(out).suffix in (".json", ".sig"):
-        hint = "The files beside it that end in .json and .sig are its manifest and its signature."
+        hint = "The files next to it that end in .json and .sig are its manifest and its signature."
         raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)
     source = read_exported(onnx, bank)
     if source.spec.open and (device != "cpu" or precision == "int8"):

@@ -48,7 +48,7 @@ def export_as(
     """Convert an exported network and write it with its label bank, if it still gives the tags of fp32.
 
     Args:
-        onnx: the network in fp32, ``<stem>.labels.safetensors`` beside it.
+        onnx: the network in fp32, ``<stem>.labels.safetensors`` next to it.
         out: the output folder; the file there is called ``model-fp16.onnx`` or ``model-int8-fused.onnx``, for example.
         precision, attention: as for :func:`convert`.
         calibration_images: the user's images: half of them set the ranges for int8, the other half is the gate. Without

@@ -26,7 +26,7 @@ class Exported:
 
 
 def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | None = None) -> Exported:
-    """Read an exported network and its label bank, by default the one beside it.
+    """Read an exported network and its label bank, by default the one next to it.
 
     Raises:
         ModelError: the file is not an exported PVLR network in fp32.

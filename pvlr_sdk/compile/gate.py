@@ -1,4 +1,4 @@
-"""The accuracy gate: compares the tags and logits of a faster engine with those of fp32."""
+"""The accuracy gate: compares the tags and logits of a faster engine with fp32."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def least_agreement(precision: str) -> float:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The results of an engine on N images, compared with those of the fp32 engine.
+    """The results of an engine on N images, compared with the fp32 engine.
 
     Attributes:
         photos: N.

@@ -54,7 +54,7 @@ def verify(
 
     Args:
         tagger: the loaded plan.
-        onnx: the network that ``pvlr export`` wrote in fp32, its label bank beside it.
+        onnx: the network that ``pvlr export`` wrote in fp32, its label bank next to it.
         images: images of any kind.
         targets: (N, C) of 1 (present), -1 (absent), 0 (unknown), for the mAP of both.
         progress: called after each image with the number of images done.

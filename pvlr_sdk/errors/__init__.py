@@ -154,7 +154,7 @@ class DownloadError(BundleError, ConnectionError):
 
 
 class ManifestNotFoundError(BundleError, FileNotFoundError):
-    """The plan has no manifest (``.json``) beside it."""
+    """The plan has no manifest (``.json``) next to it."""
 
     __str__ = Exception.__str__
 
@@ -180,7 +180,7 @@ class LabelBankError(BundleError, ValueError):
 
 
 class ModelError(BundleError, ValueError):
-    """The network is unreadable, or its inputs and outputs are not those of a PVLR model."""
+    """The network is unreadable, or its inputs and outputs do not match a PVLR model."""
 
 
 class UnsafeNetworkError(ModelError):
@@ -260,7 +260,7 @@ class SignedFileMissingError(SignatureError):
 
 
 class FileNotSignedError(SignatureError):
-    """A file of the bundle is not among those that were signed: it was added or renamed."""
+    """A file of the bundle is not among the signed files: it was added or renamed."""
 
 
 class RollbackError(SignatureError):
@@ -283,7 +283,7 @@ class CheckpointError(PvlrError, ValueError):
 
 
 class LossError(PvlrError, ArithmeticError):
-    """The training's loss or gradient became NaN or infinite; the batch is kept beside the last valid state."""
+    """The training's loss or gradient became NaN or infinite; the batch is kept next to the last valid state."""
 
 
 def check_choice(argument: str, value: str, choices: Sequence[str], hint: str = "Choose one of these values.") -> None:

@@ -140,7 +140,7 @@ class TaggedImages:
 def tag_images(
     tagger: Tagger, images: str | Path, table: LabelTable, progress: Callable[[int], None] | None = None
 ) -> TaggedImages:
-    """Tag every image of ``table``. Arguments and errors are those of :func:`evaluate`."""
+    """Tag every image of ``table``. Arguments and errors as for :func:`evaluate`."""
     folder = Path(images)
     _check(tagger, folder, table)
     column = {label: index for index, label in enumerate(tagger.labels)}

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 def average_precision_11pt(scores: ArrayLike, targets: ArrayLike) -> float:
     """Mean of the best precision at recall >= 0, 0.1, ..., 1 for one class: the measure of the VOC 2007 devkit.
 
-    Arguments and errors are those of :func:`average_precision`. The recall is compared in integers, without rounding,
+    Arguments and errors as for :func:`average_precision`. The recall is compared in integers, without rounding,
     and equal scores share one threshold (for these, the devkit's result depends on the order of the images).
     """
     return nan_mean(best_precisions(scores, targets, 10))
@@ -29,7 +29,7 @@ def average_precision_11pt(scores: ArrayLike, targets: ArrayLike) -> float:
 def best_precisions(scores: ArrayLike, targets: ArrayLike, steps: int) -> Floats:
     """Best precision of one class at recall >= i / ``steps`` for i = 0..``steps``; empty without a positive example.
 
-    Arguments and errors are those of :func:`average_precision`.
+    Arguments and errors as for :func:`average_precision`.
     """
     _, hits, retrieved = cumulative_counts(scores, targets)
     if not hits.size or not hits[-1]:

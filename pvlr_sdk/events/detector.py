@@ -64,7 +64,7 @@ class EventDetector:
     def use(self, rules: Rules) -> None:
         """Use what :meth:`prepare` returned from the next frame on. Safe in any thread.
 
-        Events of labels that are excluded or not there any more end with that frame; the other ones continue.
+        Events of labels that are excluded or not there any more end with that frame; all other events continue.
         """
         self._rules = rules  # one assignment: another thread may be in update()
 

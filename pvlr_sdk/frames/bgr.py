@@ -15,7 +15,7 @@ _LONGEST_JPEG = 65_500
 
 
 def load_bgr(frame: FrameLike, color: str = "bgr") -> NDArray[np.uint8]:
-    """Convert a frame to uint8 (H, W, 3) BGR; arguments and errors are those of :func:`load_frame`."""
+    """Convert a frame to uint8 (H, W, 3) BGR; arguments and errors as for :func:`load_frame`."""
     pixels, order, _ = load_frame(frame, color)
     if order == "bgr":
         return pixels

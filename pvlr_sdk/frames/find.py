@@ -77,7 +77,7 @@ def read(path: Path, *, every: int | None = None, fps: float | None = None) -> I
 def count(path: Path, *, every: int | None = None, fps: float | None = None) -> int:
     """The number of frames that :func:`read` yields according to the file's header: for progress bars only.
 
-    A file that cannot be read counts as one: whoever reads it reports it. Raises OptionError as :func:`read`.
+    A file that cannot be read counts as one: the error follows when it is read. Raises OptionError as :func:`read`.
     """
     if not is_video(path):
         return 1
@@ -101,7 +101,7 @@ def _expand(given: str, on_error: Callable[[str, errors.FrameError], None]) -> I
         for match in sorted(glob.glob(given, recursive=True)):
             yield from _expand(match, on_error)
     elif given:
-        yield Path(given)  # a missing file is reported by whoever opens it
+        yield Path(given)  # a missing file is reported when it is opened
 
 
 def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:

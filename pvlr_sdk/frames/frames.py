@@ -159,7 +159,7 @@ def _decoded(image: images.DecodedImage) -> Frame:
 
 
 def _is_pil(frame: Any) -> bool:
-    # Does not import PIL: whoever passes one of its images has imported it.
+    # Does not import PIL: a caller with a PIL image has imported it.
     return any(base.__module__ == "PIL.Image" and base.__name__ == "Image" for base in type(frame).__mro__)
 
 

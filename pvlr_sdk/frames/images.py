@@ -76,7 +76,7 @@ def decode(
         least_size: decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least this height and width; None:
             at full size.
         max_pixels: limit of the decoded pixels; None: :data:`.limits.MAX_PIXELS`.
-        formats: those that are accepted, of :data:`.header.FORMATS`.
+        formats: the accepted formats, of :data:`.header.FORMATS`.
         pixels_of: replaces :func:`decode_pixels`, the only step that runs a decoder.
 
     Raises:

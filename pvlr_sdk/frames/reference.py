@@ -65,7 +65,7 @@ def to_rgb(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
 
 def _yuv_to_rgb(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
     """Rounded to 8 bit, with coefficients in units of 2**-20: BT.709 with ``-bt709`` in the order, else BT.601, and
-    full range with ``-full``. For BT.601 in limited range they are those of OpenCV's cvtColor."""
+    full range with ``-full``. For BT.601 in limited range they equal OpenCV's cvtColor."""
     height, width = pixels.shape[0] // 3 * 2, pixels.shape[1]
     if order.startswith("nv12"):
         planes = np.stack([pixels[height:, 0::2], pixels[height:, 1::2]])

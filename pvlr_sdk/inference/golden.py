@@ -73,7 +73,7 @@ def logits_of(frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocess
 def check(
     spec: GoldenSpec, backend: Backend, preprocess: Preprocessor, source: str, decoders: Decoders | None = None
 ) -> None:
-    """Run the golden frame and compare its logits with those in the manifest.
+    """Run the golden frame and compare its logits with the manifest's.
 
     Args:
         decoders: processes that decode the frame, for a bundle that is not trusted; None: this process.

@@ -1,6 +1,6 @@
 """The compiled kernels, for arrays on the CPU and on CUDA devices, without copies.
 
-They accept NumPy arrays and those of any library with DLPack or ``__cuda_array_interface__``: PyTorch, CuPy, PyCUDA.
+They accept NumPy arrays and arrays of any library with DLPack or ``__cuda_array_interface__``: PyTorch, CuPy, PyCUDA.
 All arrays of a call must be on one device. On a CUDA device the work is queued in ``stream``: the call does not block
 and allocates only from a stream-ordered pool, so it can be captured in a CUDA graph. As DLPack specifies, ``stream``
 waits for arrays that another stream is still writing; results are ready in ``stream``.

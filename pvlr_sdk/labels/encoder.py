@@ -1,4 +1,4 @@
-"""The text encoder MiniLM in OpenVINO: strings in, unit vectors out, equal to those of training."""
+"""The text encoder MiniLM in OpenVINO: strings in, unit vectors out, equal to the vectors of training."""
 
 from __future__ import annotations
 

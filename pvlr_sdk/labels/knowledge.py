@@ -78,7 +78,7 @@ class Knowledge:
         templates: Sequence[str] = TEMPLATES,
         descriptions: Mapping[str, str] | None = None,
     ) -> LabelBank:
-        """A label bank of words alone. Arguments and errors are those of :func:`bank_from_words`."""
+        """A label bank of words alone. Arguments and errors as for :func:`bank_from_words`."""
         made = bank_from_words(words, templates=templates, descriptions=descriptions)
         return self.bank_of(made.names, made.embeddings.astype(np.float64))
 
@@ -149,7 +149,7 @@ class Knowledge:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Knowledge:
-        """Read a ``.knowledge.safetensors`` file, or that of the model with this name.
+        """Read a ``.knowledge.safetensors`` file, by its path or the name of its model.
 
         Raises:
             LabelBankError: it is missing, unreadable or inconsistent.

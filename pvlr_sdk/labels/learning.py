@@ -35,7 +35,7 @@ class LabelReport:
         label: its name.
         positives, negatives: number of photos that show it, and that do not.
         words: whether its words count too.
-        threshold, precise_threshold: those of the operating points ``f1`` and ``precise``.
+        threshold, precise_threshold: at the operating points ``f1`` and ``precise``.
         precision, recall: at ``threshold``.
         average_precision: of the scores.
         words_average_precision: of the words alone; None without words.
@@ -109,7 +109,7 @@ def learn(
 
 def check_both(labels: Sequence[str], targets: NDArray[np.int8], failed: Sequence[dict[str, str]] = ()) -> None:
     """Raises OptionError unless each label has an image that shows it, and one that does not; targets as above, and
-    ``failed`` the images that could not be read, those of the positives first."""
+    ``failed`` the images that could not be read, positives first."""
     for label, target in zip(labels, targets.T, strict=True):
         for wanted, what, argument in ((1, "shows", "positives"), (-1, "does not show", "negatives")):
             if not (target == wanted).any():

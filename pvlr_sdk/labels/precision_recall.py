@@ -35,7 +35,7 @@ def average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
 def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
     """The distinct scores of one class in descending order, with the number of positives and examples at or above each.
 
-    Returns three arrays (K,): scores, positives, examples. Arguments and errors are those of
+    Returns three arrays (K,): scores, positives, examples. Arguments and errors as for
     :func:`average_precision`.
     """
     score = np.asarray(scores, dtype=np.float64)

@@ -57,10 +57,10 @@ def teach(
     Args:
         plan: an open plan.
         photos: what to learn from.
-        bank: the bank to add to; None: that of the plan.
+        bank: the bank to add to; None: the plan's bank.
         words: False to learn from the photos alone.
         replace: also teach labels that the bank has.
-        knowledge: what words mean for the image features of this plan; for labels without a vector of their own.
+        knowledge: a knowledge file for the image features of this plan; for labels without a vector of their own.
         progress: called after each photo with the number of photos done.
         options: ``device``, ``num_threads`` and ``precision`` of the tagger.
 
@@ -118,7 +118,7 @@ def _plain(bank: LabelBank) -> LabelBank:
 def _read(
     plan: LoadedPlan, photos: Photos, spec: OpenSpec, progress: Callable[[int], None] | None
 ) -> tuple[Floats, Floats, NDArray[np.bool_], list[dict[str, str]]]:
-    """Features (N, D) and logits (N, labels) of the photos, which of them could be read, and those that could not."""
+    """Features (N, D) and logits (N, labels) of the photos, which photos could be read, and the unreadable photos."""
     count, backend = len(photos.files), plan.check(plan.backend)
     features, logits = np.zeros((count, spec.feature_width)), np.zeros((count, len(plan.space.names)))
     done, failed = np.zeros(count, np.bool_), []

@@ -99,7 +99,7 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
 
     Args:
         logits, targets: as for :func:`choose_thresholds`.
-        thresholds: (C,), those of the operating point ``f1``.
+        thresholds: (C,), of the operating point ``f1``.
     """
     logits, targets = np.asarray(logits, np.float64), np.asarray(targets)
     common = _precise_cut(logits.ravel(), targets.ravel())

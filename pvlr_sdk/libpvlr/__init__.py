@@ -1,7 +1,7 @@
 """libpvlr, the library for C and C++, where a wheel contains it: its folder, and the command ``pvlr-tag``.
 
 ``cmake -DCMAKE_PREFIX_PATH="$(python -m pvlr_sdk.libpvlr)"`` finds it. It runs without Python, with the OpenVINO
-library of the package ``openvino`` that is installed beside this one.
+library of the package ``openvino`` that is installed next to this one.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def open_models() -> list[str]:
 
 
 def models_url() -> str | None:
-    """The address below which the models' files are: ``PVLR_MODELS_URL``, or that of the catalogue, if it has one."""
+    """The address below which the models' files are: ``PVLR_MODELS_URL``, or the catalogue's address, if it has one."""
     return os.environ.get("PVLR_MODELS_URL") or catalogue().url
 
 
@@ -118,7 +118,7 @@ def places() -> Iterator[tuple[str, Path, bool]]:
 
 
 def cache_folder() -> Path | None:
-    """The folder of downloaded models, beside that of compiled networks; None: the cache is turned off."""
+    """The folder of downloaded models, next to that of compiled networks; None: the cache is turned off."""
     setting = os.environ.get("PVLR_CACHE_DIR")
     try:
         if setting is not None:

@@ -36,7 +36,7 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
         PlanNotFoundError: the catalogue has no model of this name.
         OptionError: the cache is turned off, or there is no address to download from.
         DownloadError: the server cannot be reached, is too slow, or does not have the file.
-        FileSizeError, FileHashError: it sent other bytes than those of the catalogue.
+        FileSizeError, FileHashError: its bytes differ from the catalogue.
         OutputError: the cache cannot be written.
     """
     model = named(name)

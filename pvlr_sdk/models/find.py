@@ -74,7 +74,7 @@ def find_plan(plan: str | os.PathLike[str] | None) -> Path:
 
 
 def find_knowledge(knowledge: str | os.PathLike[str]) -> Path:
-    """A knowledge file (see :class:`pvlr_sdk.labels.Knowledge`) by its path, or that of a model by its name.
+    """A knowledge file (see :class:`pvlr_sdk.labels.Knowledge`) by its path or the name of its model.
 
     Raises:
         OptionError: the model has none, or there is no model of this name, but one with a similar name.

@@ -1,4 +1,4 @@
-"""Tags drawn onto a frame, or beside it in HTML."""
+"""Tags drawn onto a frame, or next to it in HTML."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _text(tag: Tag) -> str:
 def _blend(canvas: NDArray[np.uint8], heat: NDArray[np.float32]) -> None:
     """Blend a map over the canvas in place, black where it is 0 and yellow at its maximum.
 
-    The frame turns grey: its own colours could be mistaken for those of the map.
+    The frame turns grey: its own colours could be mistaken for the map.
     """
     import cv2
 
@@ -113,7 +113,7 @@ def _blend(canvas: NDArray[np.uint8], heat: NDArray[np.float32]) -> None:
 
 
 def tags_as_html(tags: Sequence[Tag], frame: FrameLike | None, color: str) -> str:
-    """The tags as bars with a mark at each threshold, beside the frame where it is there and can be read.
+    """The tags as bars with a mark at each threshold, next to the frame where it is there and can be read.
 
     Self-contained: inline styles, and the frame as a JPEG of at most 320 pixels in a data URI.
     """

@@ -220,7 +220,7 @@ class TagResult:
         return draw_tags(frame, color, tags, heat)
 
     def _repr_html_(self) -> str:
-        """The tags as bars, for notebooks, beside the frame: from its file, or the array or image while that exists."""
+        """The tags as bars, for notebooks, next to the frame: from its file, or its array or image if that exists."""
         from .drawing import tags_as_html
 
         return tags_as_html(self.tags, self._reference.frame, self._reference.color)

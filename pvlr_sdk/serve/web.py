@@ -1,4 +1,4 @@
-"""Runs the web application in its own thread, beside the cameras."""
+"""Runs the web application in its own thread, next to the cameras."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class MqttSink(Sink[Event]):
         self._in_flight = (None, set())
 
     def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
-        """Announce the sensors of these labels and remove all others, now or as soon as the broker is back."""
+        """Announce the sensors of these labels and remove all other sensors, now or as soon as the broker is back."""
         sensors = self._make_sensors(labels)
         with self._sensors_lock:
             if sensors == self._sensors:

@@ -85,7 +85,7 @@ class EventSinkSettings(SinkSettings):
     """A sink of events."""
 
     def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
-        """Open the sink and start its worker; ``labels`` are those that each camera can report.
+        """Open the sink and start its worker; ``labels`` are the labels that each camera can report.
 
         Raises:
             OutputError, OptionError, MissingPartError: it cannot be opened.

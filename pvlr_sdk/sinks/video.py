@@ -33,7 +33,7 @@ _FRAMES_WAITING = 4
 
 
 class VideoSettings(FrameSinkSettings):
-    """Annotated video of the cameras (all, or those in ``cameras``), a new file every ``minutes``; the files of a
+    """Annotated video of all cameras, or of ``cameras``, a new file every ``minutes``; the files of a
     camera are kept below ``max_mb``."""
 
     kind: Literal["video"] = "video"

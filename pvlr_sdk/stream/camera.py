@@ -87,7 +87,7 @@ class Observation:
     Attributes:
         camera: the camera's name.
         frame: the whole frame, even if the camera has a region.
-        result: its tags, or those of the camera's region.
+        result: its tags, or the tags of the camera's region.
         age: seconds from the frame's capture to its result.
         late: whether the age exceeds the stream's staleness. A file that is read frame by frame is never late.
     """

@@ -55,7 +55,7 @@ class EnginePace:
             self.inference = seconds
         elif waited > 1e-4:
             # Bounded: the time of a process that was stopped for a minute says nothing about the engine, and would
-            # make this thread sleep for seconds beside an engine that is done.
+            # make this thread sleep for seconds although the engine is done.
             self.inference += 0.2 * (min(seconds, 2 * self.inference) - self.inference)
         else:
             # The result was there before: the engine takes less. Without this step an estimate that is too long would

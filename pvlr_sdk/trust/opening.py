@@ -16,7 +16,7 @@ def open_bundle(plan: Path, *, trust: TrustLike = None) -> Bundle:
     Args:
         plan: the plan; ``<stem>.json`` and ``<stem>.labels.safetensors`` are in the same folder.
         trust: the keys that may sign the bundle: a folder of PEM files, one such file or a :class:`Trust`; None:
-            those of ``PVLR_TRUST``, if it is set; False: none, whatever is set.
+            the keys of ``PVLR_TRUST``, if it is set; False: none, whatever is set.
 
     Raises:
         SignatureError: the bundle is not signed as ``trust`` demands; each reason has its own class.

@@ -51,7 +51,7 @@ class Statement:
     """The last day, in UTC, on which the signature is valid; None: no end."""
 
     def to_json(self, ignored: tuple[str, ...] = ()) -> bytes:
-        """The in-toto statement; ``ignored`` names files beside the bundle that other verifiers must not mind."""
+        """The in-toto statement; ``ignored`` names files next to the bundle that other verifiers must not mind."""
         files = sorted(self.files.items())
         root = hashlib.sha256(b"".join(bytes.fromhex(file.sha256) for _, file in files)).hexdigest()
         own = {"version": self.version, "expires": self.expires.isoformat() if self.expires else None}

@@ -31,7 +31,7 @@ class Trust:
 
     Args:
         keys: a folder of public keys (``*.pem``), or one such file: Ed25519 or ECDSA P-256. A key may have a last day
-            on which it is valid, in UTC: the date in ``NAME.expires`` beside ``NAME.pem``.
+            on which it is valid, in UTC: the date in ``NAME.expires`` next to ``NAME.pem``.
         state: file of the newest version of each bundle that was used; empty: none, older bundles are accepted; None:
             ``$PVLR_STATE``, else a file in the user's state folder.
         allow_rollback: accept a bundle that is older than one of the same name that was in use.
@@ -95,7 +95,7 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = r
 
     Args:
         signature: the signature file.
-        needed: the files that must be signed: those of the bundle.
+        needed: the files of the bundle, which must be signed.
         trust: the keys, and the versions that were in use.
         read: reads a file.
 

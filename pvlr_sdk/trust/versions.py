@@ -103,7 +103,7 @@ class Versions:
             got = error.strerror or str(error)
         except (ValueError, RecursionError):
             got = "invalid JSON"
-        # Not treated as empty: whoever can damage the file could then bring back an old bundle.
+        # Not treated as empty: a user who can damage the file could then bring back an old bundle.
         raise errors.OptionError(
             "PVLR_STATE",
             expected=f"the versions of signed bundles in {path}",

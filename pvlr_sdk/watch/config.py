@@ -52,7 +52,7 @@ Seconds = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class CameraConfig(Section):
-    """One camera: see :class:`pvlr_sdk.Camera`. ``labels`` and ``deny`` replace those of ``events`` for this camera."""
+    """One camera: see :class:`pvlr_sdk.Camera`. ``labels`` and ``deny`` replace the site's for this camera."""
 
     uri: str = Field(repr=False)
     transport: Literal["tcp", "udp"] = "tcp"
@@ -69,7 +69,7 @@ class CameraConfig(Section):
 class EventsConfig(Section):
     """How scores become events: see :class:`pvlr_sdk.events.EventSettings`.
 
-    ``threshold`` replaces the plan's thresholds of all labels, ``thresholds`` those of some.
+    ``threshold`` replaces the plan's thresholds of all labels, ``thresholds`` of some labels.
     ``snapshots`` is a folder for a JPEG of the frame that started each event; it is kept below ``snapshots_mb``.
     """
 

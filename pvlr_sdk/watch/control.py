@@ -29,7 +29,7 @@ class Control:
     it or nothing. Changes are made one at a time, under one lock.
 
     Args:
-        tagger: gets the plan and the labels; whoever holds it sees the change. It is not closed.
+        tagger: gets the plan and the labels; all its users see the change. It is not closed.
         site: its cameras give the frames of a comparison, and its events continue; None: there are no cameras.
         path: the site file; None: changes hold until the end of the process.
         settings: limits of another plan.

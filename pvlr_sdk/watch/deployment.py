@@ -43,7 +43,7 @@ class Deployment:
     """Changes the plan that a tagger runs. Thread-safe; a second change at the same time is refused.
 
     Args:
-        tagger: gets the new plan; whoever holds it sees the change. It is not closed.
+        tagger: gets the new plan; all its users see the change. It is not closed.
         site: its cameras give the frames of a comparison, and its events continue; None: there are no cameras.
         path: the site file that names the plan; None: changes hold until the end of the process.
         settings: limits of a change.
@@ -88,7 +88,7 @@ class Deployment:
         return Status(str(info["name"]), str(info["sha256"]), state, self._reason, self._comparison)
 
     def deploy(self, source: str | Path, *, sequential: bool | None = None) -> Comparison:
-        """Put another plan in use, and keep a copy of it and the previous one beside the site file.
+        """Put another plan in use, and keep a copy of it and the previous one next to the site file.
 
         Args:
             source: a plan, its folder or the name of a model.

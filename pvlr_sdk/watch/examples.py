@@ -27,7 +27,7 @@ class Example:
         time: when it was captured, in seconds since the epoch.
         shows: whether it shows the label.
         score: the label's score, if the tagger had the label.
-        features: float32 (D,), those of the result.
+        features: float32 (D,), the result's features.
     """
 
     camera: str
@@ -43,7 +43,7 @@ class Example:
 
 
 class Examples:
-    """Examples by label, of one plan: those of another plan are dropped, since its features mean something else."""
+    """Examples by label, of one plan: examples of another plan are dropped, since its features mean something else."""
 
     def __init__(self) -> None:
         self._plan = ""

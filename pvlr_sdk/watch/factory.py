@@ -56,7 +56,7 @@ def make_tagger(config: SiteConfig) -> Tagger:
 
 
 def use_bank(tagger: Tagger, path: Path | None) -> Tagger:
-    """Let a tagger use the label bank of a file; None: that of its plan.
+    """Let a tagger use the label bank of a file; None: the plan's bank.
 
     Raises:
         BackendError: the plan is closed.
@@ -107,7 +107,7 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
 
 
 def event_settings(events: EventsConfig, camera: CameraConfig, labels: Sequence[str]) -> EventSettings:
-    """The settings of a camera's event detector; ``labels`` are those of the plan."""
+    """The settings of a camera's event detector; ``labels`` are the plan's labels."""
     on = {} if events.threshold is None else dict.fromkeys(labels, events.threshold)
     return EventSettings(
         smoothing=events.smoothing,

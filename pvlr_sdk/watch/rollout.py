@@ -40,7 +40,7 @@ class Comparison:
     """A new plan compared with the running one on the same frames.
 
     Attributes:
-        frames: number of live frames; 0: there were none, so the times are those of a synthetic frame.
+        frames: number of live frames; 0: there were none, so the times are of a synthetic frame.
         agreement: share of the frames with the same tags, at the thresholds of either plan; None without live frames.
         before_ms, after_ms: median milliseconds of an inference, of the running plan and of the new one.
     """

@@ -149,7 +149,7 @@ class Site:
     def set_labels(self, bank: LabelBank) -> None:
         """Use another label bank, between two frames; only for an open plan, see :meth:`Tagger.set_labels`.
 
-        Events of labels that stay continue, those of labels that are gone end.
+        Events of remaining labels continue, events of removed labels end.
 
         Raises:
             BackendError, LabelBankError: the plan is closed, or cannot use the bank.
@@ -178,7 +178,7 @@ class Site:
     def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
         """The newest events, oldest first: at most ``limit`` of the last thousand.
 
-        Only those with a time after ``since``, in seconds since the epoch.
+        Only events with a time after ``since``, in seconds since the epoch.
         """
         with self._lock:
             found = [event for event in self._remembered if since is None or event.time > since]

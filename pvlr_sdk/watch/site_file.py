@@ -1,4 +1,4 @@
-"""The site file as it is changed while the site runs, and the bundles that are copied into ``plans/`` beside it."""
+"""The site file as it is changed while the site runs, and the bundles that are copied into ``plans/`` next to it."""
 
 from __future__ import annotations
 

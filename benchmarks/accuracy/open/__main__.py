@@ -1,4 +1,4 @@
-"""Open labels on COCO: words alone, unseen labels beside trained ones, and K photos of a label, each with its rivals.
+"""Open labels on COCO: words alone, unseen labels next to trained ones, and K photos of a label, each with its rivals.
 
     python -m benchmarks.accuracy.open --json benchmarks/results/open.json
 

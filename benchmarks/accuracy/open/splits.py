@@ -1,4 +1,4 @@
-"""Twenty labels that were not trained beside sixty that were: three fixed splits of COCO's eighty."""
+"""Twenty labels that were not trained next to sixty that were: three fixed splits of COCO's eighty."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def splits_table(splits: dict[str, Any]) -> Table:
         for name, values in splits["unseen"].items()
     ]
     columns = ["", *(f"Split {number}" for number in range(1, 4)), "Mean"]
-    return Table("20 unseen labels beside 60 trained ones: mAP on COCO testdev", columns, rows)
+    return Table("20 unseen labels next to 60 trained ones: mAP on COCO testdev", columns, rows)
 
 
 def trust_table(splits: dict[str, Any]) -> Table:

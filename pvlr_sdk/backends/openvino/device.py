@@ -18,7 +18,7 @@ def find_device(core: openvino.Core, name: str, source: str) -> str:
     """OpenVINO's name of a device of this machine, for example ``GPU.1``.
 
     Raises:
-        BackendError: there is no such device; the message names those that there are.
+        BackendError: there is no such device; the message names the available devices.
     """
     wanted = name.upper()
     if wanted == CPU:

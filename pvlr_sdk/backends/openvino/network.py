@@ -172,7 +172,7 @@ def _input_shapes(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 def _check_sizes(model: openvino.Model, network: Network) -> None:
-    """Raises UnsafeNetworkError if the network's tensors are larger than those of any export.
+    """Raises UnsafeNetworkError if the network's tensors are larger than in any export.
 
     A few bytes can ask for any amount of memory, by broadcasting for example. OpenVINO knows all shapes here, and has
     allocated nothing.

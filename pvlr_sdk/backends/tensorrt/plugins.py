@@ -1,6 +1,6 @@
 """The library of the TensorRT plugins DualSoftmaxAttention and TagHead: finding, describing and loading it.
 
-A build with CUDA and TensorRT's headers puts ``libpvlr_plugins.so`` beside the compiled core (docs/plugin.md). A plan
+A build with CUDA and TensorRT's headers puts ``libpvlr_plugins.so`` next to the compiled core (docs/plugin.md). A plan
 with fused attention needs it, to be built and to run.
 """
 

@@ -39,7 +39,7 @@ _SAME_NETWORK = 0.5
 
 
 class TensorRtBuilder:
-    """See :class:`pvlr_sdk.compile.builder.Builder`. Writes TensorRT's log beside the plan."""
+    """See :class:`pvlr_sdk.compile.builder.Builder`. Writes TensorRT's log next to the plan."""
 
     backend = "tensorrt"
 
@@ -108,7 +108,7 @@ class _Work:
         self._exact = self._logits(self._reference.backend)
 
     def write_log(self) -> None:
-        """Write TensorRT's messages beside the plan."""
+        """Write TensorRT's messages next to the plan."""
         if self._messages.lines:
             write_files({self._out.with_suffix(".build.log"): self._messages.text().encode()})
 

@@ -17,7 +17,7 @@ class TritonPythonModel:
     """One instance: a tagger in a process of its own."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the plan beside this file."""
+        """Load the plan next to this file."""
         parameters = json.loads(args["model_config"])["parameters"]
         plan = Path(args["model_repository"], args["model_version"], "engine.plan")
         threads = int(parameters["threads"]["string_value"]) or None

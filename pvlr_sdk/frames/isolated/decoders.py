@@ -72,7 +72,7 @@ class Decoders:
         max_pixels: int | None = None,
         formats: tuple[str, ...] = FORMATS,
     ) -> DecodedImage:
-        """Decode an image; arguments and errors are those of :func:`pvlr_sdk.frames.images.decode`.
+        """Decode an image; arguments and errors as for :func:`pvlr_sdk.frames.images.decode`.
 
         The pixels are in memory that the process wrote to, which is freed with them.
 

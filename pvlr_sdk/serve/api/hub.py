@@ -28,7 +28,7 @@ _INTERVAL = 0.04
 """Seconds between two reads of the site. It is polled, so that no browser can delay a camera."""
 _EVENTS = 1000
 _SHOWN = 8
-"""Number of labels sent with a frame: those with the largest margins."""
+"""Number of labels sent with a frame, by the largest margins."""
 _HUNG = 10.0
 _HISTORY = 600
 """Seconds of history, so that a new page has its charts immediately."""

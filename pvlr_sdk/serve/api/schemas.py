@@ -94,7 +94,7 @@ class LabelsModel(BaseModel):
 
 
 class SettingModel(LabelModel):
-    """A label's threshold, that of the plan, and whether its events are reported."""
+    """A label's threshold, the plan's threshold, and whether its events are reported."""
 
     plan_threshold: Score
     reported: bool
@@ -109,7 +109,7 @@ class SettingsModel(BaseModel):
 
 
 class SettingsChange(BaseModel):
-    """A change of some settings; all others stay."""
+    """A change of some settings; all other settings stay."""
 
     model_config = ConfigDict(extra="forbid")
 

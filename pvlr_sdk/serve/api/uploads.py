@@ -101,7 +101,7 @@ async def read_json(
 
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None) -> Frame:
-    """Decode an image and rotate it upright; the pixels are those of ``Tagger.predict`` for the same bytes.
+    """Decode an image and rotate it upright; the pixels equal the pixels of ``Tagger.predict`` for the same bytes.
 
     Args:
         decoders: processes that decode it; None: this one.

@@ -51,7 +51,7 @@ class Audit:
         self._refusals = Repeats()
 
     def record(self, action: str, result: str, scope: Scope | None = None, **details: Any) -> None:
-        """Record an action; ``scope`` is that of its request. A file that cannot be written is reported in the log."""
+        """Record an action; ``scope`` is the request's scope. A file that cannot be written is reported in the log."""
         entry = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "who": who(scope) if scope else None,
@@ -146,5 +146,5 @@ def who(scope: Scope) -> str | None:
 
 
 def address_of(scope: Scope) -> str | None:
-    """The address that a request comes from, or that of the last proxy."""
+    """The address of a request's sender, or of the last proxy."""
     return scope["client"][0] if scope.get("client") else None

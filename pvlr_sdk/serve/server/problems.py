@@ -26,7 +26,7 @@ _WHEN = {
     408: "The body did not arrive in time.",
     409: "The plan or its labels were not changed; `error` and the fields after it say why.",
     413: "The body has too many bytes, or the image too many pixels.",
-    415: "The Content-Type is not that of a JPEG, PNG or WebP image.",
+    415: "The Content-Type is not a JPEG, PNG or WebP image.",
     421: "The request's Host is not a name of this machine.",
     422: "A parameter or the image is invalid; `error` names the class.",
     503: "Currently unavailable; try again.",

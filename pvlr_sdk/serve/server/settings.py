@@ -32,14 +32,14 @@ class ServeSettings:
         probe_port: the port of a second listener that has ``/healthz`` and ``/readyz`` alone, without TLS; 0 selects a
             free one, None: no such listener.
         max_connections: maximum number of open connections.
-        max_connections_per_address: maximum number of those that come from one address.
+        max_connections_per_address: maximum number of connections from one address.
         audit_log: a file that records sign-ins and changes as JSON lines; None: they are only logged.
         max_bytes: maximum size of an uploaded image.
         max_pixels: maximum number of pixels of an uploaded image.
         timeout: seconds for an upload to arrive, and again for tagging it.
         site_file: the configuration that keeps thresholds and labels set on the page; None: they hold until the end.
         bank_file: the label bank that keeps labels taught on the page; None: they hold until the end.
-        events: thresholds and labels of uploads if there are no cameras; None: those of the plan.
+        events: thresholds and labels of uploads if there are no cameras; None: the plan's.
 
     Raises:
         OptionError: the token is missing or too short, the token file or a name is invalid, or one of the TLS files is
