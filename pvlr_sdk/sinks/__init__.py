@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from .jsonl import JsonlSettings
 from .mqtt import MqttSettings
-from .queues import DiskQueue, MemoryQueue, Queue
+from .queues import DiskQueue, MemoryQueue
 from .settings import SinkSettings
-from .spool import SpooledWorker
 from .sqlite import SqliteSettings
 from .video import VideoSettings
 from .webhook import WebhookSettings
@@ -23,4 +22,4 @@ SINKS: tuple[type[SinkSettings], ...] = (
     VideoSettings,
 )
 
-__all__ = ["SINKS", "DiskQueue", "MemoryQueue", "Queue", "Sink", "SinkStats", "SinkWorker", "SpooledWorker"]
+__all__ = ["SINKS", "DiskQueue", "MemoryQueue", "Sink", "SinkStats", "SinkWorker"]

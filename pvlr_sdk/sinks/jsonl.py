@@ -13,7 +13,7 @@ from pydantic import Field
 from ..events import Event
 from .disk import append, create_file, output_errors
 from .queues import MemoryQueue
-from .settings import ConfigPath, EventSinkSettings, EventWorker, Positive
+from .settings import ConfigPath, EventSinkSettings, Positive
 from .worker import Sink, SinkWorker
 
 _EXPECTED = "a file to write events to"
@@ -27,7 +27,7 @@ class JsonlSettings(EventSinkSettings):
     max_mb: Positive | None = None
     keep: Annotated[int, Field(ge=0)] = 5
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
         sink: JsonlStream | JsonlFile
         if isinstance(self.path, str):
             sink = JsonlStream()

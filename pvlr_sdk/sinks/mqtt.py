@@ -15,9 +15,8 @@ from .. import errors
 from .._util.escape import sensor_ids, topic_level
 from .._util.version import __version__
 from ..events import Event
-from .settings import ConfigPath, EventWorker, SpooledSettings, revealed
-from .spool import SpooledWorker
-from .worker import Sink
+from .settings import ConfigPath, QueuedSettings, revealed
+from .worker import Sink, SinkWorker
 
 _KEEP_ALIVE = 30
 """Seconds; a broker that is silent for 1.5 times as long is gone."""
@@ -27,7 +26,7 @@ _GOODBYE_WAIT = 0.2
 _AWAY = "not reachable"
 
 
-class MqttSettings(SpooledSettings):
+class MqttSettings(QueuedSettings):
     """A broker, as ``mqtt://[USER:PASSWORD@]HOST[:PORT]``, or ``mqtts://`` for TLS.
 
     Attributes:
@@ -52,10 +51,10 @@ class MqttSettings(SpooledSettings):
         self.address()
         _make_client(self)
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
         self.check()  # before the queue, which the next attempt would find in use
         queue = self.open_queue()
-        return SpooledWorker(MqttSink(self, labels), queue, longest_pause=0.5)
+        return SinkWorker(MqttSink(self, labels), queue, longest_pause=0.5)
 
     def address(self) -> tuple[str, int]:
         """Host and port. Raises OptionError if the prefix or the URL is invalid."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -23,13 +23,10 @@ from pydantic_core import PydanticCustomError
 
 from ..events import Event
 from .queues import DiskQueue
-from .spool import SpooledWorker
 from .worker import SinkWorker
 
 if TYPE_CHECKING:
     from ..stream import Observation
-
-EventWorker: TypeAlias = "SinkWorker[Event] | SpooledWorker"
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
@@ -84,7 +81,7 @@ class SinkSettings(Section):
 class EventSinkSettings(SinkSettings):
     """A sink of events."""
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
         """Open the sink and start its worker; ``labels`` are the labels that each camera can report.
 
         Raises:
@@ -103,7 +100,7 @@ class FrameSinkSettings(SinkSettings):
         raise NotImplementedError
 
 
-class SpooledSettings(EventSinkSettings):
+class QueuedSettings(EventSinkSettings):
     """A remote sink: while it is away, at most ``capacity`` events wait in the file ``queue``."""
 
     url: str = Field(repr=False)

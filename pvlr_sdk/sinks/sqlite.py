@@ -10,7 +10,7 @@ from typing import Literal
 from ..events import Event, rfc3339
 from .disk import closed_on_error, create_file, output_errors
 from .queues import MemoryQueue
-from .settings import ConfigPath, EventSinkSettings, EventWorker
+from .settings import ConfigPath, EventSinkSettings
 from .worker import Sink, SinkWorker
 
 _EXPECTED = "an SQLite file to write events to"
@@ -44,7 +44,7 @@ class SqliteSettings(EventSinkSettings):
     kind: Literal["sqlite"] = "sqlite"
     path: ConfigPath
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
+    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
         return SinkWorker(SqliteSink(self.path), MemoryQueue[Event]())
 
 

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pydantic import Field, SecretStr
 
 from .. import errors
 from .._util.version import __version__
 from ..events import Event
-from .deadline import Deadline, make_opener
-from .settings import EventWorker, SpooledSettings, Timeout, revealed
-from .spool import SpooledWorker
-from .worker import Sink
+from .settings import QueuedSettings, Timeout, revealed
+from .worker import Sink, SinkWorker
 
 _REFUSED = frozenset({400, 413, 415, 422})
 """The server has read and rejected this event; after any other status it is sent again."""
 
 
-class WebhookSettings(SpooledSettings):
+class WebhookSettings(QueuedSettings):
     """A web server that receives a POST for each event, signed with ``secret`` (Standard Webhooks)."""
 
     kind: Literal["webhook"] = "webhook"
@@ -36,8 +36,8 @@ class WebhookSettings(SpooledSettings):
     def check(self) -> None:
         self._sink()
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> EventWorker:
-        return SpooledWorker(self._sink(), self.open_queue(), longest_pause=60.0)
+    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
+        return SinkWorker(self._sink(), self.open_queue(), longest_pause=60.0)
 
     def _sink(self) -> WebhookSink:
         headers = {name: value.get_secret_value() for name, value in self.headers.items()}
@@ -54,10 +54,11 @@ class WebhookSink(Sink[Event]):
         url: ``https://[USER:PASSWORD@]HOST/...`` or ``http://...``; redirects are not followed.
         secret: a string, or ``whsec_`` and the base64 of any bytes.
         headers: more headers, such as ``Authorization``.
-        timeout: seconds for one attempt, from the connection to the end of the response's headers.
+        timeout: seconds for one attempt in all, however slowly the server responds.
 
     Raises:
         OptionError: the URL, the secret or a header is invalid.
+        MissingPartError: the package aiohttp is not installed.
     """
 
     def __init__(
@@ -69,32 +70,53 @@ class WebhookSink(Sink[Event]):
         self._headers = {"Content-Type": "application/json", "User-Agent": f"pvlr_sdk/{__version__}", **credentials}
         self._headers.update(_checked(headers or {}))
         self._timeout = timeout
-        self._deadline = Deadline()
-        self._opener = make_opener(self._deadline)
+        # Not aiohttp's own trust_env: it would also send passwords of ~/.netrc.
+        self._proxy = None if proxy_bypass(host) else getproxies().get(self._url.partition(":")[0])
+        _load_aiohttp()
 
     def write(self, item: Event) -> None:
         """Deliver one event. Raises ValueError if the server rejects it, OSError if it is to be sent again."""
-        import http.client  # here: importing HTTP and TLS takes time that other sites need not spend
-        import urllib.error
-        import urllib.request
-
         body = item.to_json().encode()
         identity, stamp = f"{item.id}_{item.state}", str(int(time.time()))
         headers = {**self._headers, "webhook-id": identity, "webhook-timestamp": stamp}
         if self._key is not None:
             signature = hmac.digest(self._key, f"{identity}.{stamp}.".encode() + body, hashlib.sha256)
             headers["webhook-signature"] = f"v1,{base64.b64encode(signature).decode()}"
-        request = urllib.request.Request(self._url, body, headers, method="POST")
+        status = asyncio.run(self._post(body, headers))
+        if status in _REFUSED:
+            raise ValueError(f"the server answered {status}")
+        if not 200 <= status < 300:
+            raise ConnectionError(f"the server answered {status}")
+
+    async def _post(self, body: bytes, headers: Mapping[str, str]) -> int:
+        """The status of the response, whose body is not read. Raises OSError."""
+        aiohttp = _load_aiohttp()
+        timeout = aiohttp.ClientTimeout(total=self._timeout)
         try:
-            with self._deadline.within(self._timeout):
-                self._opener.open(request, timeout=self._timeout).close()
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code in _REFUSED:
-                raise ValueError(f"the server answered {error.code}") from None
-            raise ConnectionError(f"the server answered {error.code}") from None
-        except http.client.HTTPException as error:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.post(
+                    self._url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False
+                ) as response,
+            ):
+                return int(response.status)
+        except asyncio.TimeoutError:
+            raise TimeoutError("timed out") from None
+        except aiohttp.ClientConnectorError:  # an OSError, whose message has no more of the URL than the host
+            raise
+        except aiohttp.ClientError as error:
             raise ConnectionError(f"the server's response is not HTTP: {type(error).__name__}") from None
+
+
+def _load_aiohttp() -> Any:
+    """Import aiohttp, which takes time that sites without a web hook need not spend."""
+    try:
+        import aiohttp
+    except ImportError as error:
+        raise errors.MissingPartError(
+            "webhook", expected="the package aiohttp", got=str(error), hint=errors.install_hint("cameras")
+        ) from None
+    return aiohttp
 
 
 def _address(url: str) -> tuple[str, str, dict[str, str]]:

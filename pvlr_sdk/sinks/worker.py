@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from .queues import Queue
+from .queues import MemoryQueue
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 _LOG = logging.getLogger(__package__)
-FIRST_PAUSE = 0.1
+_FIRST_PAUSE = 0.1
 """Seconds before the second attempt."""
-TICK = 0.25
+_TICK = 0.25
 """Seconds between two checks of an idle worker for its end."""
+_CLOSE_SECONDS = 0.2
+"""Minimum time for a queue to store what waits, also after a sink that hangs."""
 
 
 class Sink(Protocol[T_contra]):
@@ -82,7 +85,7 @@ class SinkWorker(Generic[T]):
         dead: whether the sink can never deliver again, because its reader is gone.
     """
 
-    def __init__(self, sink: Sink[T], queue: Queue[T], *, retry: bool = True, longest_pause: float = 5.0) -> None:
+    def __init__(self, sink: Sink[T], queue: MemoryQueue[T], *, retry: bool = True, longest_pause: float = 5.0) -> None:
         self._sink = sink
         self._queue = queue
         self._retry = retry
@@ -96,7 +99,7 @@ class SinkWorker(Generic[T]):
         self._thread.start()
 
     def submit(self, item: T) -> None:
-        """Queue an item; never waits for the sink."""
+        """Queue an item; never waits for the sink or a disk."""
         self._queue.put(item)
 
     def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
@@ -106,7 +109,8 @@ class SinkWorker(Generic[T]):
     def stats(self) -> SinkStats:
         """A snapshot of the counters."""
         lost = self._queue.lost + self._rejected
-        return SinkStats(self._sink.name, self._delivered, len(self._queue), lost, self._error)
+        error = self._error or self._queue.error
+        return SinkStats(self._sink.name, self._delivered, len(self._queue), lost, error)
 
     def stop(self) -> None:
         """Start to end: deliver what waits, without another attempt after a failure."""
@@ -115,29 +119,24 @@ class SinkWorker(Generic[T]):
 
     def close(self, timeout: float) -> SinkStats:
         """End within ``timeout`` seconds; undelivered items are lost, unless the queue is on disk."""
+        until = time.monotonic() + timeout
         self.stop()
         self._thread.join(timeout)
-        self._queue.close()
+        self._queue.close(max(_CLOSE_SECONDS, until - time.monotonic()))
         self._sink.close()
         return self.stats()
 
     def _run(self) -> None:
         while not self.dead:
-            try:
-                item = self._queue.take(TICK)
-                if item is not None and not self._deliver(item):
-                    return
-            except OSError as error:  # the queue's disk failed
-                self._note(error)
-                if self._stopping.wait(FIRST_PAUSE):
-                    return
-            else:
-                if item is None and self._stopping.is_set():
-                    return
+            item = self._queue.take(_TICK)
+            if item is None and self._stopping.is_set():
+                return
+            if item is not None and not self._deliver(item):
+                return
 
     def _deliver(self, item: T) -> bool:
         """Deliver an item; returns whether to continue with the next one."""
-        pause = FIRST_PAUSE
+        pause = _FIRST_PAUSE
         while True:
             try:
                 self._sink.write(item)

@@ -12,7 +12,7 @@ from typing import Any
 from .._util.escape import file_name
 from ..events import Event
 from ..sinks import MemoryQueue, SinkStats, SinkWorker
-from ..sinks.settings import EventSinkSettings, EventWorker, FrameSinkSettings
+from ..sinks.settings import EventSinkSettings, FrameSinkSettings
 from ..sinks.snapshots import Snapshot, SnapshotSink
 from ..sinks.worker import CallbackSink
 from ..stream import Observation
@@ -38,7 +38,7 @@ class SinkSet:
     def __init__(self, config: SiteConfig, labels: Mapping[str, Sequence[str]]) -> None:
         self._lock = threading.Lock()
         self._folder = config.events.snapshots
-        self._events: list[EventWorker] = []
+        self._events: list[SinkWorker[Event]] = []
         self._frames: list[tuple[str, SinkWorker[Observation]]] = []
         self._snapshots: SinkWorker[Snapshot] | None = None
         self._subscribers: list[SinkWorker[Event]] = []

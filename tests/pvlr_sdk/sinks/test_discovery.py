@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from pvlr_sdk.sinks import DiskQueue, SpooledWorker
+from pvlr_sdk.sinks import DiskQueue, SinkWorker
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.watch import Site, SiteConfig
 
 
-def worker(settings, folder, labels) -> SpooledWorker:
-    return SpooledWorker(MqttSink(settings, labels), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
+def worker(settings, folder, labels) -> SinkWorker:
+    return SinkWorker(MqttSink(settings, labels), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
 
 
 def test_home_assistant_finds_the_labels_and_their_states(broker, tmp_path, make_event, make_listener):

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.sinks import DiskQueue, SpooledWorker, mqtt
+from pvlr_sdk.sinks import DiskQueue, SinkWorker, mqtt
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 
 OUTAGE = float(os.environ.get("PVLR_OUTAGE_SECONDS", "3"))
 
 
-def worker(settings: MqttSettings, folder: Path, labels=None) -> SpooledWorker:
-    return SpooledWorker(MqttSink(settings, labels), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
+def worker(settings: MqttSettings, folder: Path, labels=None) -> SinkWorker:
+    return SinkWorker(MqttSink(settings, labels), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
 
 
 def names(numbers) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from pvlr_sdk import errors
-from pvlr_sdk.sinks import DiskQueue, SpooledWorker
+from pvlr_sdk.sinks import DiskQueue, SinkWorker
 from pvlr_sdk.sinks.webhook import WebhookSink
 
 
@@ -33,6 +33,8 @@ class Receiver(ThreadingHTTPServer):
         self.answers: list[int] = []
         self.followed = 0
         self.delay = 0.0
+        self.length: str | None = None
+        self.released = threading.Event()  # the body of a response with a length comes then
         self.url = f"http://127.0.0.1:{self.server_port}/hook?token=s3cret"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -56,7 +58,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if status == 302:
             self.send_header("Location", "/elsewhere")
+        if self.server.length:
+            self.send_header("Content-Length", self.server.length)
         self.end_headers()
+        if self.server.length:
+            self.server.released.wait()
 
     def do_GET(self) -> None:  # reached if a redirect were followed
         self.server.followed += 1
@@ -112,7 +118,7 @@ def test_a_user_in_the_address(receiver, make_event):
 
 def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, make_event, caplog):
     receiver.answers = [503, 500, 429, 401, 404, 302, 204, 400, 422]
-    worker = SpooledWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.05)
+    worker = SinkWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.05)
     for number in range(5):
         worker.submit(make_event(number))
     until(lambda: len(receiver.received) == 3)
@@ -129,7 +135,7 @@ def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, make_
 def test_a_server_that_is_away_costs_nothing(tmp_path, make_event):
     receiver = Receiver()
     port = receiver.server_port
-    worker = SpooledWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1)
+    worker = SinkWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1)
     worker.submit(make_event(0))
     until(lambda: len(receiver.received) == 1)
     receiver.stop()
@@ -177,8 +183,8 @@ def test_a_secret_that_is_none():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True])
-@pytest.mark.parametrize("drips", [b"H", b"HTTP/1.1 200 OK\r\nX: "])
-def test_a_receiver_that_drips_ends_in_time(make_event, drips, tls):
+@pytest.mark.parametrize("drips", [b"HTTP/1.1 200 O", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_receiver_that_drips_ends_in_time(make_event, drips, tls, capfd):
     """Version 0.1 waited as long as a byte came within each timeout. With TLS the handshake drips."""
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -197,6 +203,26 @@ def test_a_receiver_that_drips_ends_in_time(make_event, drips, tls):
         WebhookSink(url, timeout=0.5).write(make_event(0))
     assert time.monotonic() - began < 2
     server.close()
+    assert capfd.readouterr() == ("", "")  # nor does the event loop report the end of its connection
+
+
+def test_the_body_of_a_response_is_not_waited_for(receiver, make_event):
+    receiver.length = "1000000"
+    WebhookSink(receiver.url, timeout=60).write(make_event(0))
+    receiver.released.set()
+
+
+def test_a_proxy_of_the_environment(receiver, make_event, monkeypatch):
+    for name in ("http_proxy", "no_proxy"):
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{receiver.server_port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    WebhookSink("http://hook.invalid/").write(make_event(0))
+    WebhookSink(receiver.url).write(make_event(1))
+    assert [headers["host"] for headers, _ in receiver.received] == [
+        "hook.invalid",
+        f"127.0.0.1:{receiver.server_port}",
+    ]
 
 
 def test_deadlines_leave_nothing_behind(receiver, make_event):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pvlr_sdk.sinks import DiskQueue, MemoryQueue, SinkWorker, SpooledWorker
+from pvlr_sdk.sinks import DiskQueue, MemoryQueue, SinkWorker
 from pvlr_sdk.sinks.worker import CallbackSink
 
 
@@ -85,7 +85,7 @@ def test_closing_does_not_wait_for_a_sink_that_hangs():
 
 
 def test_idle_workers_end_at_once(tmp_path):
-    workers = [SpooledWorker(Gate(), DiskQueue(tmp_path / f"{number}.sqlite")) for number in range(8)]
+    workers = [SinkWorker(Gate(), DiskQueue(tmp_path / f"{number}.sqlite")) for number in range(8)]
     time.sleep(0.1)
     began = time.monotonic()
     for worker in workers:
@@ -166,7 +166,7 @@ def test_what_is_not_delivered_waits_on_the_disk_for_the_next_process(tmp_path, 
     sink = Gate([] if hangs else [OSError("away")] * 1000)
     if hangs:
         sink.open.clear()
-    worker = SpooledWorker(sink, DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1)
+    worker = SinkWorker(sink, DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1)
     for number in range(20):
         worker.submit(make_event(number))
     until(lambda: sink.tries >= 1)
@@ -174,25 +174,8 @@ def test_what_is_not_delivered_waits_on_the_disk_for_the_next_process(tmp_path, 
     assert (stats.delivered, stats.waiting, stats.lost) == (0, 20, 0)
 
     back = Gate()
-    worker = SpooledWorker(back, DiskQueue(tmp_path / "q.sqlite"))
+    worker = SinkWorker(back, DiskQueue(tmp_path / "q.sqlite"))
     worker.submit(make_event(20))
     until(lambda: len(back.items) == 21)
     assert back.items == [make_event(number) for number in range(21)]
     assert worker.close(1).waiting == 0
-
-
-def test_a_disk_that_is_full_delays_what_is_spooled(small_disk, make_event, caplog):
-    """Events wait in memory while the disk is full, and go on in order when there is room again."""
-    sink = Gate()
-    sink.open.clear()
-    worker = SpooledWorker(sink, DiskQueue(small_disk.folder / "q.sqlite"))
-    small_disk.fill(leave=60_000)
-    for number in range(400):
-        worker.submit(make_event(number))
-    until(lambda: worker.stats().error is not None)
-    small_disk.free()
-    sink.open.set()
-    until(lambda: len(sink.items) == 400, 20)
-    assert sink.items == [make_event(number) for number in range(400)]
-    assert worker.close(1).lost == 0
-    assert caplog.text.count("Free some space") == 1

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pvlr_sdk import errors
@@ -23,12 +25,28 @@ def event(number: int) -> Event:
     return Event("on", f"event-{number:03}", "door", "car", 1.75e9 + number, 0.5, 0.5, 1.75e9, 1.75e9)
 
 
+def stored_by(queue: DiskQueue) -> Callable[[Event], None]:
+    """Puts an event once, and waits until it is on disk. Raises OutputError if that takes long."""
+    events: list[Event] = []
+
+    def write(item: Event) -> None:
+        if item not in events:
+            queue.put(item)
+            events.append(item)
+        end = time.monotonic() + (0.3 if len(events) == 1 or queue.error is None else 0.0)
+        while queue.unstored:
+            if time.monotonic() > end:
+                raise errors.OutputError("queue", expected="a disk with space", got=str(queue.error), hint="Wait.")
+            time.sleep(0.001)
+
+    return write
+
+
 def main(kind: str, path: Path, count: int, report: socket.socket) -> None:
     for attempt in range(_ATTEMPTS):
         try:
             if kind == "queue":
-                queue = DiskQueue(path)
-                write = queue.put
+                write = stored_by(DiskQueue(path))
             else:
                 sinks = {"jsonl": JsonlFile, "sqlite": SqliteSink, "rotating": lambda path: RotatingJsonl(path, 700, 9)}
                 write = sinks[kind](path).write

@@ -157,7 +157,7 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_that_exist(run_site):
 def test_the_collector_of_the_page_scrapes_the_port_of_the_page():
     (scrape_config,) = COLLECTOR["receivers"]["prometheus"]["config"]["scrape_configs"]
     assert scrape_config["static_configs"] == [{"targets": ["127.0.0.1:9464"]}]
-    assert "--metrics-port 9464" in PAGE
+    assert "metrics: {port: 9464}" in PAGE
     (pipeline,) = COLLECTOR["service"]["pipelines"].values()
     assert {part: pipeline[part] for part in COLLECTOR if part != "service"} == {
         part: list(names) for part, names in COLLECTOR.items() if part != "service"
