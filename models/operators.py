@@ -1,8 +1,9 @@
-"""Writes pvlr_sdk/bundle/operators.py, the operators that a network may have: those of everything that this exports.
+"""Checks that csrc/host/network/operators.inc lists the operators of every network that the exporter writes.
 
 Run it after a change to the exporter or the heads, and to admit another backbone: ``python models/operators.py``. It
 exports every head and about 80 of timm's families with random weights, and converts some to every precision: 15 minutes
-on two cores.
+on two cores. The list also has activations and arithmetic of other networks, whose output is as large as their inputs.
+An operator that contains graphs, runs for as long as it likes or reads files must not be added.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import timm
 
+from pvlr_sdk.bundle.network import check_network
 from pvlr_sdk.bundle.schema import ATTENTIONS, PRECISIONS
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.quantize import quantize
@@ -27,7 +26,6 @@ from pvlr_training.export import describe, store_half, to_onnx
 from pvlr_training.model.heads import HEADS
 from pvlr_training.model.network import PVLR
 
-TABLE = Path(__file__).parents[1] / "pvlr_sdk" / "bundle" / "operators.py"
 SMALL = ("test_efficientnet", "test_vit", "test_resnet")
 """Backbones that export within seconds; the first and the second are also converted to every precision."""
 FAMILIES = """
@@ -43,15 +41,7 @@ FAMILIES = """
     vit_relpos_small_patch16_224 vit_small_patch14_dinov2 vit_small_patch16_dinov3 vit_tiny_patch16_224 xception41
     xcit_nano_12_p8_224
 """
-ELEMENTWISE = """
-    Abs Acos Asin Atan Ceil Celu Elu Exp Floor HardSigmoid HardSwish LeakyRelu Max Min Mish Neg PRelu Pow Reciprocal
-    Round Selu Sign Softplus Softsign Tanh
-"""
-"""Activations and arithmetic of other networks, whose output is as large as their inputs."""
-SHAPED = {"ConstantOfShape": 0, "Expand": 1, "Pad": 1, "Range": 1, "Reshape": 1, "Resize": 3, "Tile": 1}
-"""Operators whose input of this number gives the size of the output."""
 LABELS = ["red", "green", "blue"]
-Operators = set[tuple[str, str]]
 
 
 def configured(backbone: str, head: str = "pvlr") -> Config:
@@ -88,54 +78,23 @@ def conversions(payload: bytes, config: Config) -> Iterator[bytes]:
             yield convert(payload, precision=precision, attention=attention, frames=frames)
 
 
-def written(backbones: Iterable[str]) -> Iterator[bytes]:
-    """Everything that the exporter writes: all heads, all precisions, and these backbones."""
+def written(backbones: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Everything that the exporter writes, with its name: all heads, all precisions, and these backbones."""
     for head in HEADS:
-        yield exported(configured(SMALL[0], head))
+        yield head, exported(configured(SMALL[0], head))
     for backbone in SMALL[:2]:
         config = configured(backbone)
-        yield from conversions(exported(config), config)
+        for payload in conversions(exported(config), config):
+            yield f"{backbone}, converted", payload
     for backbone in backbones:
-        yield exported(configured(backbone))
-
-
-def operators_of(payloads: Iterable[bytes]) -> tuple[Operators, set[tuple[str, int]]]:
-    """The domain and name of each operator, and the domain and version of each operator set."""
-    found, sets = Operators(), set()
-    for payload in payloads:
-        model: Any = onnx.load_from_string(payload)
-        found |= {(node.domain, node.op_type) for node in model.graph.node}
-        sets |= {(entry.domain, entry.version) for entry in model.opset_import}
-    return found, sets
-
-
-def table(found: Operators, sets: set[tuple[str, int]]) -> str:
-    """The source of the module."""
-    domains = sorted({domain for domain, _ in found})
-    lines = [
-        '"""The operators that a network may have: those that the exporter writes. Made by models/operators.py."""',
-        "",
-        "DOMAINS = {",
-    ]
-    for domain in domains:
-        versions = [version for name, version in sets if name == domain]
-        lines.append(f'    "{domain}": range({min(versions)}, {max(versions) + 1}),')
-    lines += ["}", '"""The versions of each operator set."""', "", "OPERATORS = {"]
-    for domain in domains:
-        lines.append(f'    "{domain}": frozenset(')
-        lines.append("        {")
-        lines += [f'            "{operator}",' for name, operator in sorted(found) if name == domain]
-        lines += ["        }", "    ),"]
-    lines += ["}", "", "SHAPES = {"]
-    lines += [f'    "{operator}": {place},' for operator, place in SHAPED.items() if ("", operator) in found]
-    return "\n".join([*lines, "}", '"""The input that gives the size of the output."""', ""])
+        yield backbone, exported(configured(backbone))
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    found, sets = operators_of(written([*SMALL, *FAMILIES.split()]))
-    TABLE.write_text(table(found | {("", operator) for operator in ELEMENTWISE.split()}, sets))
+    for name, payload in written([*SMALL, *FAMILIES.split()]):
+        check_network(payload, name)
 
 
 if __name__ == "__main__":

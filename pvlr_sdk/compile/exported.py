@@ -12,8 +12,11 @@ from ..backends.openvino import Network, read_network
 from ..bundle.bundle import labels_path
 from ..bundle.label_bank import LabelBank
 from ..bundle.manifest import ModelSpec, parse_spec
-from ..bundle.network import MAX_BYTES, check_network
+from ..bundle.network import check_network
 from ..bundle.open_labels import check_fits
+
+_MAX_BYTES = 2**30
+"""Of a file, as of a network that is checked: a larger one is not read."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def read_payload(source: str) -> bytes:
         UnsafeNetworkError: it is not ONNX as the exporter writes it.
     """
     try:
-        payload = files.read_file(source, MAX_BYTES)
+        payload = files.read_file(source, _MAX_BYTES)
     except OSError as error:
         got, hint = error.strerror or str(error), "Create one with pvlr export."
         raise errors.ModelError(source, expected="an ONNX file", got=got, hint=hint) from None

@@ -81,12 +81,7 @@ class Preprocessor:
             MissingPartError: the compiled core is not installed.
         """
         if _core is None:
-            raise errors.MissingPartError(
-                "pvlr_sdk._core",
-                expected="the compiled core",
-                got="no such module",
-                hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
-            )
+            raise errors.missing_core()
         height, width = image_size(pixels, order)
         shape = (3, self.spec.height, self.spec.width)
         if out is None:

@@ -65,12 +65,7 @@ class Arguments:
 
     def __init__(self, function: str, stream: Any, *, names: dict[str, str] | None = None, public: str = "") -> None:
         if _core is None:
-            raise errors.MissingPartError(
-                "pvlr_sdk._core",
-                expected="the compiled core",
-                got="no such module",
-                hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
-            )
+            raise errors.missing_core()
         self._function = function
         self._names = names or {}
         self._public = public or function

@@ -1,4 +1,4 @@
-"""libpvlr's parsers and its checks of frames, fuzzed with libFuzzer under AddressSanitizer and UBSan.
+"""libpvlr's parsers and its checks of frames and networks, fuzzed with libFuzzer under AddressSanitizer and UBSan.
 
 For longer: ``--fuzz MINUTES``, or PVLR_FUZZ_RUNS=1000000 for that many inputs of each target.
 """
@@ -19,6 +19,7 @@ import pytest
 from pvlr_sdk.bundle.bundle import labels_path
 from tests.manifests import read_raw
 
+from ..library import ROOT
 from .sources import FAKE, LIBRARY, RUNTIME, Sources, clang
 
 pytestmark = pytest.mark.slow
@@ -59,7 +60,7 @@ TARGETS = {
         ("-max_len=2000", "-len_control=0"),
         small_manifest,
         (
-            "bundle/manifest.cpp",
+            "runtime/bundle/manifest.cpp",
             "object.numbers(name, 3, least, most)",
             "object.numbers(name, 0, least, most)",
             "heap-buffer-overflow|undefined-behavior",
@@ -69,13 +70,24 @@ TARGETS = {
         [RUNTIME / "bundle/label_bank.cpp", *PARSERS],
         ("-max_len=1000",),
         header,
-        ("bundle/label_bank.cpp", "if (data.size() < kPrefix)", "if (data.empty())", "std::out_of_range"),
+        ("runtime/bundle/label_bank.cpp", "if (data.size() < kPrefix)", "if (data.empty())", "std::out_of_range"),
+    ),
+    "network": Target(
+        [ROOT / "csrc/host/network/walk.cpp"],
+        ("-max_len=60000", "-len_control=0"),
+        Path.read_bytes,
+        (
+            "host/network/walk.cpp",
+            "type < std::size(kItemBytes) ? kItemBytes[type] : 0",
+            "kItemBytes[type]",
+            "global-buffer-overflow|undefined-behavior",
+        ),
     ),
     "frames": Target(
         [*LIBRARY, FAKE / "engine.cpp"],
         ("-max_len=200", "-len_control=0"),
         lambda plan: bytes(64),
-        ("frame.cpp", "(pitch < 0 ? -pitch : pitch) >= least", "pitch != 0", "heap-buffer-overflow"),
+        ("runtime/frame.cpp", "(pitch < 0 ? -pitch : pitch) >= least", "pitch != 0", "heap-buffer-overflow"),
     ),
 }
 
@@ -116,7 +128,7 @@ def test_fuzzing_finds_no_crash(name: str, sources: Sources, fuzz: Fuzz) -> None
 @pytest.mark.parametrize("name", TARGETS)
 def test_fuzzing_finds_a_planted_bug_within_a_minute(name: str, sources: Sources, fuzz: Fuzz) -> None:
     file, old, new, report = TARGETS[name].planted
-    program = sources.program(f"fuzz_{name}", TARGETS[name].sources, {f"csrc/runtime/{file}": (old, new)})
+    program = sources.program(f"fuzz_{name}", TARGETS[name].sources, {f"csrc/{file}": (old, new)})
     # A minute of a machine that has nothing else to do.
     seconds = min(280, int(60 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))))
     with pytest.raises(AssertionError, match=report):

@@ -22,14 +22,15 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 with atheris.instrument_imports(include=["pvlr_sdk.bundle"]):
     from pvlr_sdk import errors
-    from pvlr_sdk.bundle import manifest, network
+    from pvlr_sdk.bundle import manifest
     from pvlr_sdk.bundle.bundle import manifest_data
     from pvlr_sdk.bundle.label_bank import LabelBank
     from pvlr_sdk.bundle.manifest import parse_manifest
     from pvlr_sdk.bundle.network import MAX_ELEMENTS, check_network
-    from pvlr_sdk.bundle.operators import OPERATORS
 
-SHIPPED = Path(__file__).parents[3] / "pvlr_sdk" / "models" / "pvlr-lite2-coco80" / "engine.json"
+ROOT = Path(__file__).parents[3]
+SHIPPED = ROOT / "pvlr_sdk" / "models" / "pvlr-lite2-coco80" / "engine.json"
+OPERATORS = (ROOT / "csrc/host/network/operators.inc").read_text()
 
 
 def small_manifest() -> bytes:
@@ -142,7 +143,7 @@ def check_onnx(data: bytes) -> None:
     assert not model.graph.sparse_initializer
     tensors = [*model.graph.initializer]
     for node in model.graph.node:
-        assert node.op_type in OPERATORS[node.domain]
+        assert f'"{node.op_type}"' in OPERATORS
         for attribute in node.attribute:
             assert not attribute.HasField("g")
             assert not attribute.graphs
@@ -175,17 +176,8 @@ def check(data: bytes) -> None:
     CHECKS[kind](edited(provider, data))
 
 
-class Anything:
-    """Contains whatever is asked for."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-if (
-    "PVLR_PLANTED_BUG" in os.environ
-):  # any operator is allowed, measurements are read as they come, and label banks are not checked
-    network.OPERATORS = {"": Anything()}
+if "PVLR_PLANTED_BUG" in os.environ:  # networks and label banks are not checked, and measurements are read as they come
+    check_network = lambda *_: None
     manifest._PRECISIONS = SimpleNamespace(validate_python=lambda found: [one["tag_sets"] for one in found.values()])
     LabelBank._check = lambda *_: None
 

@@ -36,14 +36,20 @@ import sys
 sys.modules["pvlr_sdk._core"] = None
 import numpy as np
 from pvlr_sdk import errors
+from pvlr_sdk.backends.openvino import read_network
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.models.find import default_plan
 preprocessor = Preprocessor(InputSpec(width=8, height=8, mean=(0, 0, 0), std=(1, 1, 1)))
-try:
-    preprocessor(np.zeros((4, 4, 3), np.uint8), "bgr")
-except errors.MissingPartError as error:
-    assert "pip install" in str(error)
-else:
-    raise SystemExit("no error")
+for call in (
+    lambda: preprocessor(np.zeros((4, 4, 3), np.uint8), "bgr"),
+    lambda: read_network(default_plan().read_bytes(), "engine.plan"),  # no network is loaded unchecked
+):
+    try:
+        call()
+    except errors.MissingPartError as error:
+        assert "pip install" in str(error)
+    else:
+        raise SystemExit("no error")
 """
     subprocess.run([sys.executable, "-c", script], check=True)

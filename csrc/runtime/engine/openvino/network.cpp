@@ -1,15 +1,20 @@
 #include "network.h"
 
+#include <map>
 #include <openvino/frontend/manager.hpp>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 #include "lower.h"
-#include "runtime/engine/external_data.h"
+#include "pvlr/network.h"
 #include "runtime/error.h"
 
 namespace pvlr::runtime {
 namespace {
+
+// Of the constants, and of the tensors that are in use at the same time: 4 GB in float32.
+constexpr std::int64_t kMaxElementsAlive = std::int64_t{1} << 30;
 
 [[noreturn]] void reject(const Bundle& bundle, const std::string& expected, const std::string& got) {
   fail(PVLR_ERROR_INVALID_BUNDLE, bundle.source, expected, got);
@@ -22,7 +27,7 @@ std::string shown(const ov::PartialShape& shape) {
 }
 
 std::shared_ptr<ov::Model> read_network(const Bundle& bundle) {
-  refuse_external_data(bundle.plan, bundle.source);
+  if (const auto refusal = check_network(bundle.plan)) reject(bundle, refusal->expected, refusal->got);
   try {
     // Core::read_model would try all of OpenVINO's formats.
     const auto reader = ov::frontend::FrontEndManager().load_by_framework("onnx");
@@ -30,6 +35,40 @@ std::shared_ptr<ov::Model> read_network(const Bundle& bundle) {
     return reader->convert(reader->load(static_cast<std::istream*>(&stream)));
   } catch (const std::exception& error) {
     reject(bundle, "an ONNX network", reason(error));
+  }
+}
+
+// Elements of a tensor; one more than the limit if there are or may be more.
+std::int64_t count_elements(const ov::PartialShape& shape) {
+  if (shape.rank().is_dynamic()) return kMaxNetworkElements + 1;
+  std::uint64_t count = 1;
+  for (const std::uint64_t side : shape.get_max_shape()) {
+    if (side == 0) return 0;
+    count = side > kMaxNetworkElements / count ? kMaxNetworkElements + 1 : count * side;
+  }
+  return static_cast<std::int64_t>(count);
+}
+
+// A few bytes can ask for any amount of memory, by broadcasting for example. OpenVINO knows all shapes here, and has
+// allocated nothing.
+void check_sizes(const ov::Model& model, const Bundle& bundle) {
+  std::map<ov::Output<ov::Node>, std::pair<std::int64_t, std::size_t>> tensors;  // elements, readers to come
+  std::int64_t alive = 0;
+  for (const auto& node : model.get_ordered_ops()) {
+    for (const ov::Output<ov::Node>& output : node->outputs()) {
+      const std::int64_t count = count_elements(output.get_partial_shape());
+      tensors[output] = {count, output.get_target_inputs().size()};
+      alive += count;
+      if (count <= kMaxNetworkElements && alive <= kMaxElementsAlive) continue;
+      reject(bundle,
+             "tensors of at most " + std::to_string(kMaxNetworkElements) + " elements, " +
+                 std::to_string(kMaxElementsAlive) + " at the same time",
+             std::string(node->get_type_name()) + " with an output of " + shown(output.get_partial_shape()));
+    }
+    for (const ov::Output<ov::Node>& source : node->input_values()) {
+      auto& [count, readers] = tensors[source];
+      if (--readers == 0) alive -= count;
+    }
   }
 }
 
@@ -44,6 +83,7 @@ void set_input_shape(ov::Model& model, const Bundle& bundle) {
   } catch (const std::exception& error) {  // it computes what is constant
     reject(bundle, "an input of shape " + shown(shape), reason(error));
   }
+  check_sizes(model, bundle);
 }
 
 // The order in which a convolution reads pixels: OpenVINO would reorder planes first.
