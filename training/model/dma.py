@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from .fused import dual_softmax_attention
 
-_BLOCK = 1024
-"""Labels per block in inference, so that the intermediate results of a block stay in a core's cache."""
+_MANY = 1024
+"""Beyond it the affinity is computed again, transposed: on a CPU that costs less than a softmax over its columns, which
+with 4,585 labels adds 6 % to the time of a whole EfficientNet-Lite0 in float32 and 15 % in bfloat16."""
 _MASKED = 1e4
 """Subtracted from the affinity of padding; within the range of every floating-point type."""
 
@@ -53,28 +53,17 @@ class DualModalAttention(nn.Module):
             new_visual = self.visual_output(visual, merge_heads(read))
         if self.update_labels:
             value = self._split(self.visual_value(visual))
-            if self.training or labels.shape[1] <= _BLOCK:
-                read = affinity.softmax(-2).transpose(-1, -2) @ value
-                new_labels = self.label_output(labels, merge_heads(read))
+            if self.training or labels.shape[1] <= _MANY:
+                by_label = affinity.softmax(-2).transpose(-1, -2)
             else:
-                new_labels = self._update_in_blocks(labels, label_key * scale, key, value)
+                by_label = (label_key * scale @ key.transpose(-1, -2)).softmax(-1)
+            new_labels = self.label_output(labels, merge_heads(by_label @ value))
         return new_visual, new_labels
 
     def _forward_fused(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         layers = {self.visual_key: visual, self.label_key: labels, self.visual_value: visual, self.label_value: labels}
         read_labels, read_visual = dual_softmax_attention(*(self._split(layer(x)) for layer, x in layers.items()))
         return self.visual_output(visual, merge_heads(read_labels)), self.label_output(labels, merge_heads(read_visual))
-
-    def _update_in_blocks(self, labels: Tensor, label_key: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """T' of many labels; ``label_key`` is already scaled.
-
-        The affinity is computed again, transposed: on a CPU that costs less than a softmax over its columns.
-        """
-        updated = []
-        for block, block_key in zip(labels.split(_BLOCK, 1), label_key.split(_BLOCK, 2), strict=True):
-            read = (block_key @ key.transpose(-1, -2)).softmax(-1) @ value
-            updated.append(self.label_output(block, merge_heads(read)))
-        return torch.cat(updated, 1)
 
     def _split(self, x: Tensor) -> Tensor:
         return split_heads(x, self.heads)

@@ -11,10 +11,8 @@ from ...bundle.schema import ATTENTIONS, PRECISIONS
 from ...frames.preprocess import Preprocessor
 from ..calibration import missing_for_int8
 from . import edit
-from .blocks import join_blocks
 from .casting import cast
-from .fused import fuse_attention, fuse_head
-from .layer_norm import fuse_layer_norms
+from .fused import fuse
 
 if TYPE_CHECKING:
     import onnx
@@ -60,13 +58,10 @@ def convert(
         raise errors.ModelError(
             source, expected="a network in fp32", got=f"one in {spec.precision}", hint="Use the output of pvlr export."
         )
-    join_blocks(model.graph)
-    fuse_layer_norms(model.graph)
     if precision == "int8":
         model = _quantized(model, spec, frames, source)
     if attention == "fused":
-        fuse_attention(model, source)
-        fuse_head(model)
+        fuse(model, source)
     if precision != "fp32":
         cast(model, "bf16" if precision == "bf16" else "fp16", source, fp16_until=spec.fp32_until)
     for entry in model.metadata_props:

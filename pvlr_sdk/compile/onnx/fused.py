@@ -1,88 +1,190 @@
-"""``--attention fused``: the dual-modal attention as one node, DualSoftmaxAttention of domain ``pvlr``, version 1.
+"""``--attention fused``: dual-modal attention and the end of the network as one node each, for TensorRT's plugins.
 
-Its inputs are outputs of linear layers, q_x and v_x (batch, tokens, width), k_t and v_t (batch or 1, labels, width).
-Its outputs are o_x (batch, tokens, width) and o_t (batch, labels, width); ``heads`` is the number of heads in the
-width. In TensorRT it is a plugin. TensorRT 10.1 prefers an ONNX function of that name to the plugin, TensorRT 11 the
-plugin: a network for TensorRT has no function; :func:`with_definition` adds one for ONNX Runtime.
+The nodes are of domain ``pvlr``, version 1. ``DualSoftmaxAttention`` reads outputs of linear layers, q_x and v_x
+(batch, tokens, width), k_t and v_t (batch or 1, labels, width), and gives o_x (batch, tokens, width) and o_t (batch,
+labels, width). ``TagHead`` reads image tokens x (batch, tokens, width) and label tokens t (batch, labels, width) before
+their last layer norms, and gives the logits (batch, labels) and the similarity (batch, tokens, labels) in float32.
+
+The exporter names a node after its module, such as ``/head/dma.0/visual_key/MatMul``: the tensors where the nodes begin
+and end are known by name. In TensorRT the nodes are plugins. TensorRT 10.1 prefers an ONNX function of that name to the
+plugin, TensorRT 11 the plugin: a network for TensorRT has no function; :func:`with_definition` adds them for ONNX
+Runtime.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ... import errors
 from ...bundle.schema import LOGITS, SIMILARITY
-from . import edit, fused_head
+from . import edit
 
 if TYPE_CHECKING:
     import onnx
 
-DOMAIN, VERSION, OPERATOR = "pvlr", 1, "DualSoftmaxAttention"
-_SPLIT = [0, 2, 1, 3]
+DOMAIN, VERSION = "pvlr", 1
+_WIDEST = 1024
+"""The largest width of the plugin TagHead, which must be a multiple of 8."""
+_DEFINITIONS = {
+    "DualSoftmaxAttention": """<heads, plugin_version, plugin_namespace> (q_x, k_t, v_x, v_t) => (o_x, o_t) {
+        heads = Constant <value_int: int = @heads> ()
+        axis = Constant <value_ints = [0]> ()
+        same = Constant <value_ints = [0, 0]> ()
+        rest = Constant <value_ints = [-1]> ()
+        heads_1 = Unsqueeze (heads, axis)
+        split = Concat <axis = 0> (same, heads_1, rest)
+        merged = Concat <axis = 0> (same, rest)
+        q_x_fp32 = Cast <to = 1> (q_x)
+        k_t_fp32 = Cast <to = 1> (k_t)
+        v_x_fp32 = Cast <to = 1> (v_x)
+        v_t_fp32 = Cast <to = 1> (v_t)
+        q_x_rows = Reshape (q_x_fp32, split)
+        k_t_rows = Reshape (k_t_fp32, split)
+        v_x_rows = Reshape (v_x_fp32, split)
+        v_t_rows = Reshape (v_t_fp32, split)
+        queries = Transpose <perm = [0, 2, 1, 3]> (q_x_rows)
+        keys = Transpose <perm = [0, 2, 3, 1]> (k_t_rows)
+        tokens = Transpose <perm = [0, 2, 1, 3]> (v_x_rows)
+        labels = Transpose <perm = [0, 2, 1, 3]> (v_t_rows)
+        dim_1 = Shape <start = 3> (queries)
+        dim = Cast <to = 1> (dim_1)
+        root = Sqrt (dim)
+        product = MatMul (queries, keys)
+        affinity = Div (product, root)
+        over_labels = Softmax <axis = -1> (affinity)
+        over_tokens = Softmax <axis = -2> (affinity)
+        by_label = Transpose <perm = [0, 1, 3, 2]> (over_tokens)
+        o_x_heads = MatMul (over_labels, labels)
+        o_t_heads = MatMul (by_label, tokens)
+        o_x_rows = Transpose <perm = [0, 2, 1, 3]> (o_x_heads)
+        o_t_rows = Transpose <perm = [0, 2, 1, 3]> (o_t_heads)
+        o_x_fp32 = Reshape (o_x_rows, merged)
+        o_t_fp32 = Reshape (o_t_rows, merged)
+        o_x = CastLike (o_x_fp32, q_x)
+        o_t = CastLike (o_t_fp32, q_x)
+    }""",
+    # A row that is zero has similarity 0: `least` is the smallest normal float32.
+    "TagHead": """<scale, alpha, epsilon, plugin_version, plugin_namespace>
+    (x, t, bias, x_weight, x_bias, t_weight, t_bias) => (logits, similarity) {
+        last = Constant <value_ints = [-1]> ()
+        tokens = Constant <value_ints = [1]> ()
+        least = Constant <value_float = 1.17549435e-38> ()
+        scaling = Constant <value_float: float = @scale> ()
+        sharpness = Constant <value_float: float = @alpha> ()
+        x_fp32 = Cast <to = 1> (x)
+        t_fp32 = Cast <to = 1> (t)
+        x_normed = LayerNormalization <axis = -1, epsilon: float = @epsilon> (x_fp32, x_weight, x_bias)
+        t_normed = LayerNormalization <axis = -1, epsilon: float = @epsilon> (t_fp32, t_weight, t_bias)
+        x_squares = Mul (x_normed, x_normed)
+        t_squares = Mul (t_normed, t_normed)
+        x_square = ReduceSum (x_squares, last)
+        t_square = ReduceSum (t_squares, last)
+        x_length = Sqrt (x_square)
+        t_length = Sqrt (t_square)
+        x_divisor = Max (x_length, least)
+        t_divisor = Max (t_length, least)
+        x_direction = Div (x_normed, x_divisor)
+        t_direction = Div (t_normed, t_divisor)
+        t_columns = Transpose <perm = [0, 2, 1]> (t_direction)
+        cosine = MatMul (x_direction, t_columns)
+        similarity = Mul (cosine, scaling)
+        sharpened = Mul (similarity, sharpness)
+        weights = Softmax <axis = 1> (sharpened)
+        weighted = Mul (weights, similarity)
+        pooled = ReduceSum <keepdims = 0> (weighted, tokens)
+        logits = Add (pooled, bias)
+    }""",
+}
+"""The nodes by ONNX operators in float32, in ONNX's text format: the reference for the plugins."""
 
 
-class _Attention(NamedTuple):
-    """Names of the tensors (batch, rows, width) of one attention; a label bank's are constants (labels, width)."""
-
-    q_x: str
-    k_t: str | np.ndarray
-    v_x: str
-    v_t: str | np.ndarray
-    o_x: str
-    o_t: str
-    heads: int
-
-
-def fuse_attention(model: onnx.ModelProto, source: str) -> int:
-    """Replace every dual-modal attention of a float32 network, in place; returns their number.
+def fuse(model: onnx.ModelProto, source: str) -> None:
+    """Replace every dual-modal attention of a closed float32 network by a node, and its end if it is PVLR's, in place.
 
     Raises:
-        ModelError: there is no attention in both directions.
+        ModelError: it has no attention in both directions, or not as this version exports it.
     """
-    import onnx
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper
 
     graph = model.graph
-    found = [match for node in graph.node if node.op_type == "Softmax" and (match := _match(graph, node))]
-    if not found:
+    try:
+        fused = _Named(graph).fused()
+    except KeyError as error:
         raise errors.ModelError(
             source,
             expected="dual-modal attention in both directions",
-            got="a network without it",
-            hint="Export it with --attention native.",
-        )
-    shapes = {info.name: info for info in onnx.shape_inference.infer_shapes(model).graph.value_info}
-    for number, match in enumerate(found):
-        name = f"attention.{number}"
-        inputs = []
-        for part in ("q_x", "k_t", "v_x", "v_t"):
-            value = getattr(match, part)
-            if not isinstance(value, str):
-                graph.initializer.append(numpy_helper.from_array(value[None], f"{name}.{part}"))
-                value = f"{name}.{part}"
-            inputs.append(value)
-        graph.node.append(_plugin(OPERATOR, inputs, [match.o_x, match.o_t], name, heads=match.heads))
-        replaced = {match.o_x, match.o_t}
-        others = [one for one in graph.node if one.domain == DOMAIN or not replaced & set(one.output)]
-        edit.replace_nodes(graph, others)
-        graph.value_info.extend(shapes[output] for output in (match.o_x, match.o_t) if output in shapes)
+            got=f"a network without {error}",
+            hint="Use --attention native. A network with more than 1024 labels from version 0.2: export it again.",
+        ) from None
+    outputs = {name for node in fused for name in node.output}
+    edit.replace_nodes(graph, [*(node for node in graph.node if not outputs & set(node.output)), *fused])
+    unknown = sorted(outputs - {LOGITS, SIMILARITY})  # ONNX cannot infer their type
+    graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in unknown)
     model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
-    return len(found)
 
 
-def fuse_head(model: onnx.ModelProto) -> bool:
-    """Replace the end of a float32 network by TagHead, in place, if it computes the same; returns whether it does."""
-    graph = model.graph
-    head = fused_head.match(graph)
-    if head is None:
-        return False
-    attributes = {"scale": head.scale, "alpha": head.alpha, "epsilon": head.epsilon}
-    node = _plugin(fused_head.OPERATOR, head.inputs, [LOGITS, SIMILARITY], "tag_head", **attributes)
-    others = [one for one in graph.node if not {LOGITS, SIMILARITY} & set(one.output)]
-    edit.replace_nodes(graph, [*others, node])
-    return True
+class _Named:
+    """The nodes of an exported network, by the names of the model's modules. What is missing is a KeyError."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._graph = graph
+        self._nodes = {node.name: node for node in graph.node}
+        self._constants = edit.initializers(graph)
+        first = "/dma.0/visual_key/MatMul"
+        heads = [name.removesuffix(first) for name in self._nodes if name.endswith(first)]
+        self._head = heads[0] if heads else "/head"  # it may be a part of another head
+
+    def fused(self) -> list[onnx.NodeProto]:
+        """The nodes of domain ``pvlr`` that replace others."""
+        if len(self._graph.input) > 1:
+            raise KeyError("a label bank of its own")
+        if f"{self._head}/dma.0/label_output/output_1/MatMul" in self._nodes:  # version 0.2, more than 1024 labels
+            raise KeyError("attention to all labels at once")
+        layers = 1
+        while f"{self._head}/dma.{layers}/MatMul" in self._nodes:
+            layers += 1
+        attention = [self._attention(f"dma.{number}") for number in range(layers)]
+        return [*attention, *self._tag_head(f"dma.{layers - 1}")]
+
+    def _attention(self, layer: str) -> onnx.NodeProto:
+        outputs = [self._node(f"{layer}/{part}/output/MatMul").input[0] for part in ("visual_output", "label_output")]
+        q_x, v_x = (self._node(f"{layer}/{part}/MatMul").output[0] for part in ("visual_key", "visual_value"))
+        k_t = self._labels(f"{layer}/label_key", f"{layer}/MatMul", [0, 3, 1, 2])
+        v_t = self._labels(f"{layer}/label_value", f"{layer}/MatMul_1", [0, 2, 1, 3])
+        # The first layer's keys are constants (1, heads, dim, labels).
+        heads = self._constants[self._node("dma.0/MatMul").input[1]].dims[1]
+        return _plugin("DualSoftmaxAttention", [q_x, k_t, v_x, v_t], outputs, layer, heads=heads)
+
+    def _labels(self, linear: str, product: str, perm: list[int]) -> str:
+        """The output of a linear layer; of a label bank, it is folded into the constant that ``product`` reads."""
+        from onnx import numpy_helper
+
+        if f"{self._head}/{linear}/MatMul" in self._nodes:
+            return self._node(f"{linear}/MatMul").output[0]
+        rows = edit.numpy(self._constants[self._node(product).input[1]]).transpose(perm)  # (1, labels, heads, dim)
+        bank = numpy_helper.from_array(rows.reshape(1, rows.shape[1], -1), linear)
+        self._graph.initializer.append(bank)
+        return bank.name
+
+    def _tag_head(self, layer: str) -> list[onnx.NodeProto]:
+        """The node for the end, from the layer's norms on; none if the plugin does not compute it."""
+        if f"{self._head}/predict/Softmax" not in self._nodes or self._node("predict/Add").output[0] != LOGITS:
+            return []  # another pooling, or a part of another head
+        x, t = (self._node(f"{layer}/{part}/ffn_norm/LayerNormalization") for part in ("visual_output", "label_output"))
+        width = self._constants[x.input[1]].dims[0]
+        if width % 8 or width > _WIDEST:
+            return []
+        bias, scale, alpha = (
+            next(name for name in self._node(f"predict/{node}").input if name in self._constants)
+            for node in ("Add", "Mul_4", "Mul_5")
+        )
+        inputs = [x.input[0], t.input[0], bias, *x.input[1:], *t.input[1:]]
+        numbers = {name: float(edit.numpy(self._constants[of])) for name, of in (("scale", scale), ("alpha", alpha))}
+        numbers["epsilon"] = edit.attribute(x, "epsilon")
+        return [_plugin("TagHead", inputs, [LOGITS, SIMILARITY], "tag_head", **numbers)]
+
+    def _node(self, name: str) -> onnx.NodeProto:
+        return self._nodes[f"{self._head}/{name}"]
 
 
 def _plugin(operator: str, inputs: list[str], outputs: list[str], name: str, **attributes: float) -> onnx.NodeProto:
@@ -94,136 +196,14 @@ def _plugin(operator: str, inputs: list[str], outputs: list[str], name: str, **a
 
 
 def with_definition(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that defines fused nodes by ONNX operators in float32: the reference for the plugins."""
+    """A copy with the definitions of its fused nodes as ONNX functions, if it has such nodes."""
     import onnx
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    fused = {one.op_type for one in copy.graph.node if one.domain == DOMAIN}
     opset = next(one.version for one in copy.opset_import if not one.domain)
-    if OPERATOR in fused:
-        copy.functions.append(_definition(opset))
-    if fused_head.OPERATOR in fused:
-        copy.functions.append(fused_head.definition(DOMAIN, opset))
-    if fused:
+    for operator in sorted({node.op_type for node in copy.graph.node if node.domain == DOMAIN}):
+        text = f'<domain: "{DOMAIN}", opset_import: ["": {opset}]> {operator} {_DEFINITIONS[operator]}'
+        copy.functions.append(onnx.parser.parse_function(text))
         copy.ir_version = max(copy.ir_version, 8)  # the first version with functions
     return copy
-
-
-def _definition(opset: int) -> onnx.FunctionProto:
-    from onnx import AttributeProto, TensorProto, helper
-
-    def node(operator: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
-        return helper.make_node(operator, inputs.split(), [output], output, **attributes)
-
-    def integers(name: str, *values: int) -> onnx.NodeProto:
-        return node("Constant", "", name, value_ints=list(values))
-
-    heads = node("Constant", "", "heads")
-    heads.attribute.append(AttributeProto(name="value_int", ref_attr_name="heads", type=AttributeProto.INT))
-    nodes = [
-        heads,
-        integers("zero", 0),
-        integers("same", 0, 0),
-        integers("rest", -1),
-        node("Unsqueeze", "heads zero", "heads_1"),
-        node("Concat", "same heads_1 rest", "split", axis=0),
-        node("Concat", "same rest", "merged", axis=0),
-    ]
-    for name in ("q_x", "k_t", "v_x", "v_t"):
-        nodes.append(node("Cast", name, f"{name}_fp32", to=TensorProto.FLOAT))
-        nodes.append(node("Reshape", f"{name}_fp32 split", f"{name}_rows"))
-        perm = [0, 2, 3, 1] if name == "k_t" else _SPLIT
-        nodes.append(node("Transpose", f"{name}_rows", f"{name}_heads", perm=perm))
-    nodes += [
-        node("Shape", "q_x_heads", "dim_1", start=3),
-        node("Cast", "dim_1", "dim", to=TensorProto.FLOAT),
-        node("Sqrt", "dim", "root"),
-        node("MatMul", "q_x_heads k_t_heads", "product"),
-        node("Div", "product root", "affinity"),
-        node("Softmax", "affinity", "over_labels", axis=-1),
-        node("Softmax", "affinity", "over_tokens", axis=-2),
-        node("Transpose", "over_tokens", "by_label", perm=[0, 1, 3, 2]),
-        node("MatMul", "over_labels v_t_heads", "o_x_heads"),
-        node("MatMul", "by_label v_x_heads", "o_t_heads"),
-    ]
-    for name in ("o_x", "o_t"):
-        nodes.append(node("Transpose", f"{name}_heads", f"{name}_rows", perm=_SPLIT))
-        nodes.append(node("Reshape", f"{name}_rows merged", f"{name}_fp32"))
-        nodes.append(node("CastLike", f"{name}_fp32 q_x", name))
-    return helper.make_function(
-        DOMAIN,
-        OPERATOR,
-        ["q_x", "k_t", "v_x", "v_t"],
-        ["o_x", "o_t"],
-        nodes,
-        [helper.make_opsetid("", opset)],
-        attributes=["heads", "plugin_version", "plugin_namespace"],
-    )
-
-
-def _match(graph: onnx.GraphProto, softmax: onnx.NodeProto) -> _Attention | None:
-    """The attention whose softmax over labels is ``softmax``."""
-    if edit.attribute(softmax, "axis", -1) not in (-1, 3):
-        return None
-    made, read = edit.producers(graph), edit.consumers(graph)
-
-    def only(name: str, operator: str) -> onnx.NodeProto | None:
-        """The only node with this operator that reads a tensor."""
-        nodes = [node for node in read[name] if node.op_type == operator]
-        return nodes[0] if len(nodes) == 1 else None
-
-    def merged(product: onnx.NodeProto | None) -> str | None:
-        """The name of a (batch, heads, rows, dim) product after its reshape to (batch, rows, width)."""
-        turned = only(product.output[0], "Transpose") if product is not None else None
-        if turned is None or list(edit.attribute(turned, "perm")) != _SPLIT:
-            return None
-        flat = only(turned.output[0], "Reshape")
-        return flat.output[0] if flat is not None else None
-
-    def rows(name: str, perm: list[int]) -> tuple[str, int] | None:
-        """The tensor (batch, rows, width) that is split into heads, and their number."""
-        turned = made.get(name)
-        if turned is None or turned.op_type != "Transpose" or list(edit.attribute(turned, "perm")) != perm:
-            return None
-        split = made.get(turned.input[0])
-        shape = edit.constant(graph, split.input[1]) if split is not None and split.op_type == "Reshape" else None
-        return (split.input[0], int(shape[2])) if split is not None and shape is not None and len(shape) == 4 else None
-
-    def labels(name: str, perm: list[int]) -> str | np.ndarray | None:
-        bank = edit.constant(graph, name)
-        if bank is None:
-            return found[0] if (found := rows(name, perm)) else None
-        # (1, heads, ...) as the split and the permutation made it -> (labels, width)
-        whole = np.transpose(bank, np.argsort(perm))
-        return whole.reshape(whole.shape[1], -1) if whole.shape[0] == 1 else None
-
-    scaled = made.get(softmax.input[0])
-    if scaled is None or scaled.op_type not in ("Mul", "Div"):
-        return None
-    products = [made[name] for name in scaled.input if name in made and made[name].op_type == "MatMul"]
-    factors = [value for name in scaled.input if (value := edit.constant(graph, name)) is not None and value.size == 1]
-    other = next(
-        (n for n in read[scaled.output[0]] if n.op_type == "Softmax" and n.output[0] != softmax.output[0]), None
-    )
-    if len(products) != 1 or len(factors) != 1 or other is None or edit.attribute(other, "axis", -1) not in (-2, 2):
-        return None
-    turned = only(other.output[0], "Transpose")
-    to_x = only(softmax.output[0], "MatMul")
-    to_t = only(turned.output[0], "MatMul") if turned is not None else None
-    o_x, o_t = merged(to_x), merged(to_t)
-    if to_x is None or to_t is None or o_x is None or o_t is None:
-        return None
-    q_x, v_x = rows(products[0].input[0], _SPLIT), rows(to_t.input[1], _SPLIT)
-    k_t, v_t = labels(products[0].input[1], [0, 2, 3, 1]), labels(to_x.input[1], _SPLIT)
-    if q_x is None or v_x is None or k_t is None or v_t is None:
-        return None
-    width = _width(graph, v_t, k_t)
-    factor = float(factors[0]) if scaled.op_type == "Mul" else 1 / float(factors[0])
-    if width is not None and not np.isclose(factor, (width / q_x[1]) ** -0.5, rtol=1e-5):
-        return None
-    return _Attention(q_x[0], k_t, v_x[0], v_t, o_x, o_t, q_x[1])
-
-
-def _width(graph: onnx.GraphProto, *names: str | np.ndarray) -> int | None:
-    return next((value.shape[-1] for value in names if not isinstance(value, str)), None)

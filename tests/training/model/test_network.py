@@ -45,7 +45,7 @@ def linear(x: Array, layer: nn.Linear) -> Array:
     return y if layer.bias is None else y + array(layer.bias)
 
 
-@pytest.mark.parametrize("count", [5, 1029])  # many labels are updated block by block
+@pytest.mark.parametrize("count", [5, 1029])  # for many labels the affinity is computed twice
 @pytest.mark.parametrize("mode", ["both", "visual_to_label", "label_to_visual"])
 def test_dual_modal_attention_is_its_formula(mode: str, count: int) -> None:
     torch.manual_seed(0)

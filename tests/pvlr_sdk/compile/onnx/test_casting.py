@@ -15,7 +15,6 @@ from pvlr_sdk.compile.export import OnnxBackend
 from pvlr_sdk.compile.onnx import edit
 from pvlr_sdk.compile.onnx.casting import cast
 from pvlr_sdk.compile.onnx.convert import convert
-from pvlr_sdk.compile.onnx.layer_norm import fuse_layer_norms
 from pvlr_sdk.compile.onnx.rounding import emulated
 
 onnx = pytest.importorskip("onnx")
@@ -147,52 +146,6 @@ def test_two_outputs_and_an_output_that_is_read_again_are_float32() -> None:
     onnx.checker.check_model(model)
     kinds = edit.element_types(model)
     assert kinds["b"] == kinds["y"] == FP32
-
-
-def decomposed_norm(epsilon: float, square: str) -> tuple[list[Any], dict[str, np.ndarray]]:
-    nodes = [
-        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[-1]),
-        helper.make_node("Sub", ["x", "mean"], ["centred"]),
-        helper.make_node(
-            *(["Pow", ["centred", "two"]] if square == "Pow" else ["Mul", ["centred", "centred"]]), ["square"]
-        ),
-        helper.make_node("ReduceMean", ["square"], ["variance"], axes=[-1]),
-        helper.make_node("Add", ["variance", "epsilon"], ["shifted"]),
-        helper.make_node("Sqrt", ["shifted"], ["root"]),
-        helper.make_node("Div", ["centred", "root"], ["unit"]),
-        helper.make_node("Mul", ["scale", "unit"], ["scaled"]),
-        helper.make_node("Add", ["scaled", "bias"], ["y"]),
-    ]
-    random = np.random.default_rng(0)
-    constants: dict[str, np.ndarray] = {
-        "two": np.array(2, np.float32),
-        "epsilon": np.array(epsilon, np.float32),
-        "scale": random.normal(size=16).astype(np.float32),
-        "bias": random.normal(size=16).astype(np.float32),
-    }
-    return nodes, constants
-
-
-@pytest.mark.parametrize("square", ["Pow", "Mul"])
-def test_a_norm_in_parts_becomes_one_operator(square: str) -> None:
-    nodes, constants = decomposed_norm(1e-6, square)
-    model = chain(nodes, constants, shape=(3, 7, 16), result="y")
-    x = np.random.default_rng(1).normal(5, 300, (3, 7, 16)).astype(np.float32)
-    before = run(model, x)
-    assert fuse_layer_norms(model.graph) == 1
-    assert [node.op_type for node in model.graph.node] == ["LayerNormalization"]
-    np.testing.assert_allclose(run(model, x), before, rtol=1e-4, atol=1e-5)
-
-
-def test_what_is_no_norm_stays() -> None:
-    nodes, constants = decomposed_norm(1e-6, "Pow")
-    constants["two"] = np.array(3, np.float32)
-    model = chain(nodes, constants, shape=(2, 16), result="y")
-    assert fuse_layer_norms(model.graph) == 0
-    nodes, constants = decomposed_norm(1e-6, "Pow")
-    model = chain([*nodes, helper.make_node("Relu", ["variance"], ["z"])], constants, shape=(2, 16), result="y")
-    model.graph.output.append(helper.make_tensor_value_info("z", FP32, (2, 1)))
-    assert fuse_layer_norms(model.graph) == 0
 
 
 class TestRefused:
