@@ -134,6 +134,6 @@ def test_an_export_of_0_2_with_many_labels(monkeypatch: pytest.MonkeyPatch) -> N
         np.testing.assert_allclose(result, wanted, atol=1e-4)
     with pytest.raises(
         errors.ModelError,
-        match="all labels at once.*more than 1024 labels.*export it again",
+        match=r"all labels at once.*more than 1024 labels.*export it again",
     ):
         convert(blocked, precision="fp32", attention="fused")

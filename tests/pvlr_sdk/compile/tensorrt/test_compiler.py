@@ -124,7 +124,7 @@ sys.modules["tensorrt"] = tensorrt_rtx
 from pvlr_sdk import errors
 from pvlr_sdk.compile.tensorrt.compiler import compile_network
 from pvlr_sdk.backends.tensorrt.library import Messages
-from pvlr_sdk.compile.tensorrt.options import Batch, BuildOptions
+from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 
 class Watcher:
     phases = 0
