@@ -98,7 +98,7 @@ def folder(data: Data, _: Path) -> str:
     measured = tables.folder(data)
     *_, last = measured
     return f"""{_conditions(data)} {data["conditions"]["photos"]} images. Everything runs on the same cores, so decoding
-and preprocessing reduce the throughput even where they overlap with inference. Cameras write baseline JPEGs; those on
+and preprocessing reduce the throughput even where they overlap with inference. Cameras write baseline JPEGs; JPEGs on
 the web are often progressive and take three times as long to decode.
 
 {(chr(10) * 2).join(table.markdown() for table in measured.values())}

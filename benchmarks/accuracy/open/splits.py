@@ -31,7 +31,7 @@ def splits(labels: list[str], count: int = SPLITS) -> list[Indices]:
 
 
 def seen_and_unseen(train: Photos, test: Photos, labels: list[str], knowledge: Knowledge) -> dict[str, Any]:
-    """For each split the mAP of the unseen labels by way, the calibration of the seen ones and what it is worth."""
+    """For each split the mAP of the unseen labels by way, the calibration of the seen labels and its accuracy."""
     vectors = encode_prompts(prompts(labels, described=True))
     results: dict[str, Any] = {"unseen": {}, "calibrations": [], "trust": [], "labels": []}
 

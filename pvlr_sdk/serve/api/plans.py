@@ -62,8 +62,8 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
 
     @router.post("/reload", responses={**_LATER, **responses(408, 409, 413, 422, 503)}, openapi_extra=_CHANGE)
     async def reload(request: Request, response: Response) -> PlanModel:
-        """Put another plan in use, without a pause: the new plan is loaded, tested, and compared with it
-        on live frames. It returns to the running one if it fails."""
+        """Put another plan in use, without a pause: the new plan is loaded, tested, and compared with the
+        running plan on live frames, which returns if the new one fails."""
         wanted = await read_json(request, PlanChange, _MAX_BYTES, _SECONDS, empty=True)
         source = wanted.plan
         if source is None:
