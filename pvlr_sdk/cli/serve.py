@@ -58,7 +58,8 @@ def serve(
 
     With cameras, does what [bold]pvlr watch[/bold] does and shows the result; without
     cameras, serves only the API. Runs until Ctrl-C or SIGTERM. Events and uploads
-    use the thresholds for 90 % precision; [bold]pvlr tag[/bold] uses the thresholds with the best F1.
+    use the thresholds for 90 % precision; [bold]pvlr tag[/bold] uses the thresholds
+    with the best F1.
 
     Everything else is set in a site file, such as TLS, tokens, names of the host
     and sinks: start one with --print-config.

@@ -84,8 +84,8 @@ def tag(
 ) -> None:
     """Tag images, folders of images and videos.
 
-    An image that cannot be read is reported on stderr; all other images are tagged,
-    and the exit status is 2. For a large archive use [bold]pvlr batch[/bold], which
+    An unreadable image is reported on stderr; all other images are tagged, and
+    the exit status is 2. For a large archive use [bold]pvlr batch[/bold], which
     continues an interrupted run.
 
     The thresholds have the best F1; events of [bold]watch[/bold] and [bold]serve[/bold] use

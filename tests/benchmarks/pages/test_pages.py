@@ -19,7 +19,7 @@ def test_report_writes_the_page_and_its_pictures(
 ) -> None:
     run("benchmarks.pages", "performance", "--results", results["path"], "--docs", tmp_path)
     page = (tmp_path / "performance.md").read_text()
-    assert "Not measured" not in page
+    assert page.count("Not measured") == 1  # cameras, which take minutes
     for name in ("peers", "layers", "scaling"):
         assert f"images/{name}.svg" in page
         assert (tmp_path / "images" / f"{name}.svg").read_text().startswith("<?xml")
