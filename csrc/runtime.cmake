@@ -13,7 +13,7 @@ find_package(nlohmann_json 3.9 REQUIRED)
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-file(STRINGS pvlr_sdk/__init__.py PVLR_VERSION REGEX "^__version__ = ")
+file(STRINGS pvlr_sdk/_util/version.py PVLR_VERSION REGEX "^__version__ = ")
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PVLR_VERSION "${PVLR_VERSION}")
 file(STRINGS csrc/include/pvlr/pvlr.h PVLR_API_VERSION REGEX "^#define PVLR_API_VERSION ")
 string(REGEX MATCH "[0-9]+" PVLR_API_VERSION "${PVLR_API_VERSION}")

@@ -87,5 +87,5 @@ class Sources:
 
 @functools.cache
 def _version() -> str:
-    (version,) = re.findall(r'^__version__ = "(.*)"', (ROOT / "pvlr_sdk/__init__.py").read_text(), re.MULTILINE)
+    (version,) = re.findall(r'^__version__ = "(.*)"', (ROOT / "pvlr_sdk/_util/version.py").read_text(), re.MULTILINE)
     return version
