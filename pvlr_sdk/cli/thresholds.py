@@ -53,7 +53,8 @@ def thresholds(
 
     The thresholds for 90 % precision, which watch and serve use by default
     (--operating-point precise), are chosen too, and are never lower than the
-    threshold of the objective. Labels without a positive image keep their thresholds.
+    threshold of the objective. Labels without a positive image keep their
+    thresholds.
 
     Do not evaluate on the images that the thresholds were chosen on.
 
