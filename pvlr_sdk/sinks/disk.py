@@ -1,4 +1,4 @@
-"""What sinks on disk share: errors that name the file, private files, and folders of a limited size."""
+"""What sinks on disk share: errors that name the file, private files, and a folder whose oldest files make room."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ FILE_MODE = 0o640
 """Events are for this user and its group, not for everyone; less the umask."""
 FOLDER_MODE = 0o750
 
-_MAYBE_UNWRITTEN = 20
-"""Number of files recorded last that another process may still be about to write."""
+_MARKER = ".created-by-pvlr"
 
 
 @contextlib.contextmanager
@@ -65,90 +64,51 @@ def append(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-class Retention:
-    """Keeps the files that sinks have written to a folder below a size; no other file is ever deleted.
-
-    Each file is recorded in ``.pvlr-files.sqlite`` in the folder before it is written. Deleted are only regular files
-    that are recorded, have a name of the sink's own form, and are in the folder itself or in a real subfolder of it:
-    no link is followed. Files of a process that was killed, or of another process, are recorded all the same.
-
-    Args:
-        folder: created if it does not exist.
-        pattern: a regular expression for the whole name, relative to the folder, with at most one ``/``.
-        max_bytes: limit for all recorded files; the one recorded last always stays, because it may still be written.
+def own_folder(parent: Path, expected: str) -> Path:
+    """The folder ``pvlr`` in ``parent``, created if it does not exist. Only in it are files deleted: see :func:`trim`.
 
     Raises:
-        OutputError: the record cannot be opened or written.
+        OutputError: it cannot be created, or the SDK did not create it: it is a link, or has files but no marker.
     """
+    folder = parent / "pvlr"
+    with output_errors(folder, expected):
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        if not folder.is_symlink() and not any(folder.iterdir()):
+            append(folder / _MARKER, b"pvlr deletes the oldest snapshots and videos in this folder when it is full.\n")
+    if not _is_own(folder):
+        got, hint = "a folder that pvlr did not create", "Rename it, or choose another folder for snapshots and video."
+        raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
+    return folder
 
-    RECORD = ".pvlr-files.sqlite"
 
-    def __init__(self, folder: Path, pattern: str, max_bytes: int) -> None:
-        self._folder = folder
-        self._pattern = re.compile(pattern)
-        self._max_bytes = max_bytes
-        self._path = folder / self.RECORD
+def trim(folder: Path, form: str, max_bytes: int, keep: Path) -> None:
+    """Delete the oldest files in an own folder until the others have at most ``max_bytes`` in all.
 
-    def add(self, path: Path) -> None:
-        """Record a file that is about to be written below the folder."""
-        name = path.relative_to(self._folder).as_posix()
-        if self._pattern.fullmatch(name):
-            with self._record() as record:
-                record.execute("INSERT OR REPLACE INTO files (name) VALUES (?)", (name,))
+    Args:
+        folder: as :func:`own_folder` returned it; if it was replaced since, nothing is deleted.
+        form: a regular expression. Only regular files whose whole path, relative to the folder, matches it are counted
+            and deleted; links are not followed.
+        keep: a file that is not deleted.
+    """
+    if not _is_own(folder):
+        return
+    files = []
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if re.fullmatch(form, path.relative_to(folder).as_posix()):
+                with contextlib.suppress(OSError):
+                    state = path.lstat()
+                    if stat.S_ISREG(state.st_mode):
+                        files.append((state.st_mtime_ns, path, state.st_size))
+    excess = sum(size for *_, size in files) - max_bytes
+    for _, path, size in sorted(files):
+        if excess <= 0:
+            return
+        if path != keep:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                excess -= size
 
-    def trim(self) -> None:
-        """Delete the files recorded first until the rest is below the limit. A file that cannot be deleted stays."""
-        with self._record() as record:
-            names = [name for (name,) in record.execute("SELECT name FROM files ORDER BY number DESC")]
-            total, gone = 0, []
-            for index, name in enumerate(names):
-                size = self._size(name)
-                total += size or 0
-                missing = size is None and index >= _MAYBE_UNWRITTEN
-                if missing or (index and size and total > self._max_bytes and self._delete(name)):
-                    gone.append((name,))
-            record.executemany("DELETE FROM files WHERE name = ?", gone)
 
-    @contextlib.contextmanager
-    def _record(self) -> Iterator[sqlite3.Connection]:
-        # Opened for each use: a file every few seconds at most, and several processes may share a folder.
-        with output_errors(self._path, "a writable record of files"):
-            create_file(self._path)
-            with contextlib.closing(sqlite3.connect(self._path, timeout=5.0)) as record, record:
-                record.execute(
-                    "CREATE TABLE IF NOT EXISTS files (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE)"
-                )
-                yield record
-
-    def _size(self, name: str) -> int | None:
-        """The size of a file; None if there is none of this form at this place any more."""
-        if not self._pattern.fullmatch(name):
-            return None
-        try:
-            with self._opened(name) as (parent, base):
-                state = os.stat(base, dir_fd=parent, follow_symlinks=False)
-        except OSError:
-            return None
-        return state.st_size if stat.S_ISREG(state.st_mode) else None
-
-    def _delete(self, name: str) -> bool:
-        try:
-            with self._opened(name) as (parent, base):
-                os.unlink(base, dir_fd=parent)
-        except OSError:
-            return False
-        return True
-
-    @contextlib.contextmanager
-    def _opened(self, name: str) -> Iterator[tuple[int, str]]:
-        """The folder of a file as a descriptor, which no link can redirect any more, and its name there."""
-        below, _, base = name.rpartition("/")
-        root = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)  # the user's own choice, even if it is a link
-        try:
-            parent = os.open(below or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
-            try:
-                yield parent, base
-            finally:
-                os.close(parent)
-        finally:
-            os.close(root)
+def _is_own(folder: Path) -> bool:
+    return not folder.is_symlink() and (folder / _MARKER).is_file()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._util.files import write_files
-from .disk import FOLDER_MODE, Retention, output_errors
+from .disk import FOLDER_MODE, output_errors, own_folder, trim
 from .worker import Sink
 
 _FORM = r"(?!\.)[\w.-]+/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.jpg"
@@ -28,18 +28,18 @@ class Snapshot(NamedTuple):
 
 
 class SnapshotSink(Sink[Snapshot]):
-    """Writes frames as JPEG files to ``FOLDER/CAMERA/ID.jpg``; the oldest of its own files are deleted above
-    ``max_bytes``. See :class:`.disk.Retention`.
+    """Writes frames as JPEG files, and deletes the oldest snapshots in its folder above ``max_bytes``.
+
+    Attributes:
+        folder: the folder ``pvlr`` in the folder of the argument; frames belong at ``CAMERA/ID.jpg`` in it.
 
     Raises:
-        OutputError: the folder cannot be created.
+        OutputError: the folder cannot be created or is not the SDK's own.
     """
 
     def __init__(self, folder: Path, max_bytes: int = 10**9) -> None:
         self.name = f"snapshots {folder}"
-        with output_errors(folder, "a folder to write snapshots to"):
-            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        self._retention = Retention(folder, _FORM, max_bytes)
+        self.folder = own_folder(folder, "a folder to write snapshots to")
         self._max_bytes = max_bytes
         self._untrimmed = max_bytes  # the first frame also trims what earlier processes left
 
@@ -51,9 +51,8 @@ class SnapshotSink(Sink[Snapshot]):
         encoded = encode_jpeg(load_bgr(item.pixels, color), _QUALITY)
         with output_errors(item.path, "a writable path"):
             item.path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        self._retention.add(item.path)
         write_files({item.path: encoded})
         self._untrimmed += len(encoded)
         if self._untrimmed > self._max_bytes // _TRIMS:
-            self._retention.trim()
+            trim(self.folder, _FORM, self._max_bytes, item.path)
             self._untrimmed = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from datetime import datetime, timezone
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import errors
 from .._util.escape import file_name
-from .disk import FOLDER_MODE, Retention, output_errors
+from .disk import FOLDER_MODE, output_errors, own_folder, trim
 from .queues import MemoryQueue
 from .settings import ConfigPath, FrameSinkSettings, Positive
 from .worker import Sink, SinkWorker
@@ -42,38 +43,41 @@ class VideoSettings(FrameSinkSettings):
     max_mb: Positive = 10_000.0
 
     def open(self, camera: str) -> SinkWorker[Observation]:
-        sink = VideoSink(self.folder / file_name(camera), self.minutes, int(self.max_mb * 1e6))
+        sink = VideoSink(self.folder, camera, self.minutes, int(self.max_mb * 1e6))
         return SinkWorker(sink, MemoryQueue(_FRAMES_WAITING), retry=False)
 
 
 class VideoSink(Sink["Observation"]):
-    """Writes the frames with their tags drawn on them to ``FOLDER/2026-01-31T120000.000Z.mkv``, a new file every few
-    minutes and whenever the frame size changes.
+    """Writes the frames with their tags drawn on them to ``FOLDER/pvlr/CAMERA/2026-01-31T120000.000Z.mkv``, a new file
+    every few minutes and whenever the frame size changes.
 
     Frames keep their own times, so that the video plays at the camera's real rate. H.264 if PyAV's FFmpeg can encode
     it, otherwise MPEG-4; in Matroska, which is playable up to the last frame even if the process is killed.
 
     Args:
         folder: created if it does not exist.
+        camera: the camera's name.
         minutes: length of a file.
-        max_bytes: limit for all files that these sinks wrote to the folder; the oldest of them are deleted.
+        max_bytes: limit for all videos of the camera in the folder; the oldest are deleted.
 
     Raises:
         MissingPartError: PyAV is not installed.
-        OutputError: the folder cannot be created.
+        OutputError: the folder cannot be created or is not the SDK's own.
     """
 
-    def __init__(self, folder: Path, minutes: float = 10.0, max_bytes: int = 10**10) -> None:
+    def __init__(self, folder: Path, camera: str, minutes: float = 10.0, max_bytes: int = 10**10) -> None:
         try:
             import av
         except ImportError:
             raise errors.MissingPartError(
                 "video", expected="PyAV", got="none", hint=errors.install_hint("cameras")
             ) from None
-        self.name = f"video {folder}"
-        self._folder = folder
+        self._own = own_folder(folder, _EXPECTED)
+        self._folder = self._own / file_name(camera)
+        self.name = f"video {folder / file_name(camera)}"
         self._seconds = 60 * minutes
-        self._retention = Retention(folder, _FORM, max_bytes)
+        self._form = f"{re.escape(self._folder.name)}/{_FORM}"
+        self._max_bytes = max_bytes
         self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._lock = threading.Lock()
         self._container: Any = None
@@ -81,8 +85,8 @@ class VideoSink(Sink["Observation"]):
         self._began = 0.0
         self._last = -1
         self._not_before = 0.0
-        with output_errors(folder, _EXPECTED):
-            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        with output_errors(self._folder, _EXPECTED):
+            self._folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
 
     def write(self, item: Observation) -> None:
         """Draw and encode one frame; one that is not newer than the last one is skipped.
@@ -133,8 +137,7 @@ class VideoSink(Sink["Observation"]):
         path = self._folder / f"{moment:%Y-%m-%dT%H%M%S}.{moment.microsecond // 1000:03}Z.mkv"
         while path.exists():  # the clock was set back
             path = path.with_stem(f"{path.stem}-again")
-        self._retention.trim()
-        self._retention.add(path)
+        trim(self._own, self._form, self._max_bytes, path)
         self._container, self._last = av.open(str(path), "w", format="matroska"), -1
         self._stream = self._container.add_stream(
             self._codec, rate=_NOMINAL_RATE, options={"preset": "veryfast"} if self._codec == "libx264" else {}

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from .._util.escape import file_name
@@ -37,7 +38,7 @@ class SinkSet:
 
     def __init__(self, config: SiteConfig, labels: Mapping[str, Sequence[str]]) -> None:
         self._lock = threading.Lock()
-        self._folder = config.events.snapshots
+        self._folder = Path()
         self._events: list[SinkWorker[Event]] = []
         self._frames: list[tuple[str, SinkWorker[Observation]]] = []
         self._snapshots: SinkWorker[Snapshot] | None = None
@@ -52,8 +53,9 @@ class SinkSet:
             for worker in self._workers():
                 worker.close(0.0)
             raise
-        if self._folder:
-            snapshots = SnapshotSink(self._folder, int(config.events.snapshots_mb * 1e6))
+        if config.events.snapshots:
+            snapshots = SnapshotSink(config.events.snapshots, int(config.events.snapshots_mb * 1e6))
+            self._folder = snapshots.folder
             self._snapshots = SinkWorker(snapshots, MemoryQueue(_SNAPSHOTS_WAITING), retry=False)
 
     @property
@@ -75,7 +77,7 @@ class SinkSet:
 
     def with_snapshot(self, event: Event, seen: Observation) -> Event:
         """The event with the path of its snapshot, which is written in the background."""
-        if self._snapshots is None or self._folder is None or event.state == "off":
+        if self._snapshots is None or event.state == "off":
             return event
         path = self._folder / file_name(event.camera) / f"{event.id}.jpg"
         self._snapshots.submit(Snapshot(path, seen.frame.pixels, seen.frame.order))

@@ -154,10 +154,10 @@ def test_no_camera_writes_outside_its_folder(tmp_path: Path) -> None:
         event = Event("on", "1", name, "car", 1.0, 0.5, 0.5, 1.0, 1.0)
         frame = CapturedFrame(np.zeros((8, 8, 3), np.uint8), "bgr", 0.0, 0.0, None, 0)
         marked = sinks.with_snapshot(event, SimpleNamespace(frame=frame))  # type: ignore[arg-type]
-        assert Path(marked.snapshot or "").resolve().parent.parent == base / "snapshots"
+        assert Path(marked.snapshot or "").resolve().parent.parent == base / "snapshots/pvlr"
     sinks.close()
     assert {path.name for path in tmp_path.iterdir()} == {"base"}
-    assert len([path for path in (base / "video").iterdir() if path.is_dir()]) == len(HOSTILE)
+    assert len([path for path in (base / "video/pvlr").iterdir() if path.is_dir()]) == len(HOSTILE)
 
 
 @pytest.fixture(params=["\x1b[2J", "\u202e"])

@@ -33,13 +33,13 @@ def play(path: Path) -> list[tuple[float, np.ndarray]]:
 
 
 def test_frames_keep_their_times_and_their_picture(tmp_path, result):
-    sink = VideoSink(tmp_path / "door")
+    sink = VideoSink(tmp_path, "door")
     times = [0, 0.04, 0.5, 0.51, 3.0]
     for moment in times:
         sink.write(seen(result, moment, 50 + int(40 * moment)))
     sink.write(seen(result, 3.0, 0))  # the same moment again
     sink.close()
-    (path,) = (tmp_path / "door").glob("*.mkv")
+    (path,) = (tmp_path / "pvlr/door").glob("*.mkv")
     assert path.name == "2025-06-15T150640.000Z.mkv"
     frames = play(path)
     assert [time for time, _ in frames] == pytest.approx(times, abs=0.001)
@@ -51,25 +51,27 @@ def test_frames_keep_their_times_and_their_picture(tmp_path, result):
 
 
 def test_a_new_file_after_some_time_and_for_another_size(tmp_path, result):
-    sink = VideoSink(tmp_path, minutes=1 / 60)
+    sink = VideoSink(tmp_path, "door", minutes=1 / 60)
     for number in range(25):
         sink.write(seen(result, number / 10, 100, (240, 320) if number < 18 else (480, 640)))
     sink.close()
-    lengths = [(len(frames), frames[0][1].shape[1]) for frames in map(play, sorted(tmp_path.glob("*.mkv")))]
+    lengths = [
+        (len(frames), frames[0][1].shape[1]) for frames in map(play, sorted((tmp_path / "pvlr/door").glob("*.mkv")))
+    ]
     assert lengths == [(10, 320), (8, 320), (7, 640)]
 
 
 def test_the_oldest_files_make_room(tmp_path, result):
-    sink = VideoSink(tmp_path, minutes=1 / 60, max_bytes=1)
+    sink = VideoSink(tmp_path, "door", minutes=1 / 60, max_bytes=1)
     for second in range(5):
         sink.write(seen(result, 1.01 * second, 100))
     sink.close()
-    # The newest finished one stays, and the one that was written.
-    assert [path.name[15:17] for path in sorted(tmp_path.glob("*.mkv"))] == ["43", "44"]
+    # The file in use stays.
+    assert [path.name[15:17] for path in sorted((tmp_path / "pvlr/door").glob("*.mkv"))] == ["44"]
 
 
 def test_a_full_disk_costs_frames_and_no_more(small_disk, result):
-    sink = VideoSink(small_disk.folder)
+    sink = VideoSink(small_disk.folder, "door")
     small_disk.fill(leave=40_000)
     random = np.random.default_rng(0)
 
@@ -86,10 +88,10 @@ def test_a_full_disk_costs_frames_and_no_more(small_disk, result):
     sink._not_before = 0
     sink.write(seen(result, 101, 100))
     sink.close()
-    assert len(play(sorted(small_disk.folder.glob("*.mkv"))[-1])) == 1
+    assert len(play(sorted(small_disk.folder.glob("pvlr/door/*.mkv"))[-1])) == 1
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(errors.OutputError):
-        VideoSink(tmp_path / "file" / "door")
+        VideoSink(tmp_path / "file", "door")
