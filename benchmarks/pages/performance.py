@@ -108,8 +108,8 @@ the web are often progressive and take three times as long to decode.
 Growth of memory from the first quarter of the images to the end: {100 * data["memory_growth"]:+.1f} %. `predict`,
 `predict_batch` and `predict_stream` of one tagger give bit-equal results. Taggers optimised for latency and for
 throughput are two compilations of one network; on this machine their results were bit-equal too. With the bundled
-model and 2,000 images of VOC (medians of five rounds), `pvlr batch` reaches 1.05 times the rate of `predict_stream`, and
-1.01 times with Ray and one worker per core; differences of 5 % are within the noise.
+model and 2,000 images of VOC (medians of five rounds), `pvlr batch` reaches 1.05 times the rate of `predict_stream`,
+and 1.01 times with Ray and one worker per core; differences of 5 % are within the noise.
 
 With `--fast-jpeg` (`Tagger(reduced_jpeg=True)`) the JPEG decoder skips detail that the resize would average away, as
 long as at least twice the network's input remains in both directions. It is off by default because the pixels then
