@@ -20,8 +20,7 @@ from .site import build_config, check_site, log_to_stderr, reload_on_hangup, ret
 
 if TYPE_CHECKING:
     from ..serve import ServeSettings
-    from ..tagger import Tagger
-    from ..watch import Site, SiteConfig
+    from ..watch.config import ServeConfig
     from ..watch.control import Control
 
 _TOKEN = "PVLR_TOKEN"
@@ -95,7 +94,7 @@ def serve(
         files=events or (),
         show=print_config,
     )
-    where = _where(site_config, config)
+    listen = _settings(site_config.serve)
     if check:
         check_site(site_config)
         return
@@ -113,7 +112,7 @@ def serve(
         events=site_config.events,
         names_plan=plan is None,  # an option takes precedence over the file
     )
-    _run(tagger, site, where, control)
+    _run(control, listen)
 
 
 def _check_dependencies() -> None:
@@ -137,26 +136,26 @@ def _first(ends: queue.SimpleQueue[int | BaseException]) -> int | BaseException:
             return ends.get(timeout=_POLL)
 
 
-def _where(config: SiteConfig, site_file: Path | None) -> ServeSettings:
+def _settings(config: ServeConfig) -> ServeSettings:
     from ..serve import ServeSettings
 
     token = None
-    if config.serve.token_file is None:
+    if config.token_file is None:
         # An empty token of the file is an error: an environment variable without a value would leave the door open.
-        token = os.environ.get(_TOKEN) or None if config.serve.token is None else config.serve.token.get_secret_value()
-    settings = {**dict(config.serve), "token": token, "events": config.events}
-    return ServeSettings(**settings, site_file=site_file, bank_file=config.bank)
+        token = os.environ.get(_TOKEN) or None if config.token is None else config.token.get_secret_value()
+    return ServeSettings(**{**dict(config), "token": token})
 
 
-def _run(tagger: Tagger, site: Site | None, settings: ServeSettings, control: Control) -> None:
+def _run(control: Control, settings: ServeSettings) -> None:
     """Run until a signal, or until the site or the server fails; then end the process."""
     from ..serve.web import WebServer
     from ..watch.watchdog import watchdog
     from .screen import note
 
+    site = control.site
     # A signal handler may put into it whatever it interrupts; setting a threading.Event there could deadlock.
     ends: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
-    server = WebServer(tagger, site, settings, ends.put, control)
+    server = WebServer(control, settings, ends.put)
     reload_on_hangup(control.deployment)
 
     def stop(number: int, frame: Any) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI
 
 from .._util.version import __version__
-from ..tagger import Tagger
 from ..watch import Site
 from ..watch.control import Control
 from .api import live, monitoring, plans, teaching
@@ -25,21 +24,15 @@ _ABOUT = (
 )
 
 
-def create_app(
-    tagger: Tagger,
-    site: Site | None,
-    guard: Guard,
-    hub: Hub,
-    uploads: UploadTagger,
-    control: Control,
-) -> FastAPI:
+def create_app(control: Control, guard: Guard, hub: Hub, uploads: UploadTagger) -> FastAPI:
     """The application. Its caller also runs ``hub`` in the same event loop, and the site in another thread."""
+    tagger, site = control.tagger, control.site
     # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
     app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
-    app.include_router(api.make_router(tagger, site, uploads, control, guard.audit))
+    app.include_router(api.make_router(control, uploads, guard.audit))
     app.include_router(plans.make_router(control.deployment, guard.audit))
-    app.include_router(teaching.make_router(control, site, guard.audit))
+    app.include_router(teaching.make_router(control, guard.audit))
     app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], guard))
     app.include_router(monitoring.make_probes(site, hub))
     app.include_router(monitoring.make_router(tagger, site, hub, uploads.counts))

@@ -49,7 +49,7 @@ class Control:
         events: EventsConfig | None = None,
         names_plan: bool = True,
     ) -> None:
-        self._tagger, self._site = tagger, site
+        self.tagger, self.site = tagger, site
         self.site_file, self.bank_file = path, bank
         self._events = events or EventsConfig()
         self._file = SiteFile(path) if path else None
@@ -63,21 +63,21 @@ class Control:
     @property
     def events(self) -> EventsConfig:
         """The settings of events."""
-        return self._site.config.events if self._site else self._events
+        return self.site.config.events if self.site else self._events
 
     @property
     def plan_thresholds(self) -> dict[str, float]:
         """The threshold of each label in the plan in use."""
         while True:
-            labels, thresholds = self._tagger.labels, self._tagger.thresholds.tolist()
-            if labels == self._tagger.labels:  # they did not change between the two
+            labels, thresholds = self.tagger.labels, self.tagger.thresholds.tolist()
+            if labels == self.tagger.labels:  # they did not change between the two
                 return dict(zip(labels, thresholds, strict=True))
 
     @property
     def thresholds(self) -> dict[str, float]:
         """The thresholds that replace thresholds of the plan."""
         events = self.events
-        every = {} if events.threshold is None else dict.fromkeys(self._tagger.labels, events.threshold)
+        every = {} if events.threshold is None else dict.fromkeys(self.tagger.labels, events.threshold)
         return {**every, **events.thresholds}
 
     def configure(self, thresholds: Mapping[str, float], labels: Sequence[str] | None = None) -> None:
@@ -88,7 +88,7 @@ class Control:
             ConfigError, OutputError: the site file cannot keep the change. In each case nothing is changed.
         """
         with self._lock:
-            self._apply(select(self.events, self._tagger.labels, self._keeps, thresholds, labels))
+            self._apply(select(self.events, self.tagger.labels, self._keeps, thresholds, labels))
 
     def set_labels(self, bank: LabelBank, *, report: str | None = None) -> None:
         """Use and keep another label bank; plans that are deployed later get it, too. Settings that name a label
@@ -103,10 +103,10 @@ class Control:
         """
         with self._lock:
             self._check_idle()
-            before, events = self._tagger.label_bank, self.events
+            before, events = self.tagger.label_bank, self.events
             change = Change({}, {})
             if gone := frozenset(before.names) - frozenset(bank.names):
-                for name, camera in self._site.config.cameras.items() if self._site else ():
+                for name, camera in self.site.config.cameras.items() if self.site else ():
                     if named := gone.intersection((*(camera.labels or ()), *(camera.deny or ()))):
                         got, hint = f"{min(named)!r}, which {name} names", "Remove it from cameras: in the site file."
                         raise errors.OptionError("label", expected="a label without settings", got=got, hint=hint)
@@ -155,7 +155,7 @@ class Control:
             DeployError, OutputError, ConfigError: as for :meth:`set_labels`. In each case nothing is changed.
         """
         with self._lock:
-            plan, base = self._open_plan(), self._tagger.label_bank
+            plan, base = self._open_plan(), self.tagger.label_bank
             self._check_idle()
             if label in base.names and not (replace or label in self._taught):
                 hint = "Choose another name."
@@ -163,7 +163,7 @@ class Control:
                     hint = "Forget it first, or choose another name."
                 got = f"{label!r}, which the label bank has"
                 raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
-            spec = read_manifest(Path(str(self._tagger.info["plan"]))).open
+            spec = read_manifest(Path(str(self.tagger.info["plan"]))).open
             if spec is None:
                 raise self._closed()
             bank, report = self._examples.learn(plan, label, base, spec)
@@ -181,22 +181,22 @@ class Control:
         """
         with self._lock:
             self._open_plan()
-            self.set_labels(forget(self._tagger.label_bank, [label]))
+            self.set_labels(forget(self.tagger.label_bank, [label]))
             self._taught.discard(label)
 
     def label_bank(self) -> LabelBank:
         """The label bank in use. Raises OptionError: the plan is closed."""
         self._open_plan()
-        return self._tagger.label_bank
+        return self.tagger.label_bank
 
     def _open_plan(self) -> str:
         """The SHA-256 of the plan in use."""
-        if self._tagger.info["max_labels"] is None:
+        if self.tagger.info["max_labels"] is None:
             raise self._closed()
-        return str(self._tagger.info["sha256"])
+        return str(self.tagger.info["sha256"])
 
     def _closed(self) -> errors.OptionError:
-        error = closed(str(self._tagger.info["plan"]))
+        error = closed(str(self.tagger.info["plan"]))
         return errors.OptionError("plan", expected=error.expected, got=error.got, hint=error.hint)
 
     def _check_idle(self) -> None:
@@ -213,7 +213,7 @@ class Control:
         The labels in use always include those that the settings name, in memory and, wherever the process ends, on
         disk: a bank with new labels comes before the settings, one with fewer labels after them.
         """
-        before, old = self.events, self._tagger.label_bank if bank else None
+        before, old = self.events, self.tagger.label_bank if bank else None
         contents = {}
         if self._file and change.keys:
             contents[self._file.path] = self._file.edited(change.keys)
@@ -231,11 +231,11 @@ class Control:
             raise
 
     def _use(self, events: EventsConfig, bank: LabelBank | None, settings_first: bool) -> None:
-        user = self._site or self._tagger
+        user = self.site or self.tagger
         if bank and not settings_first:
             user.set_labels(bank)
-        if self._site:
-            self._site.configure(events)
+        if self.site:
+            self.site.configure(events)
         self._events = events
         if bank and settings_first:
             user.set_labels(bank)

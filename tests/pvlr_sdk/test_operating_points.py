@@ -128,7 +128,7 @@ def test_the_page_shows_the_threshold_in_use_and_returns_to_it(two_points: Path)
     write_thresholds(load_bundle(two_points), F1, np.maximum(F1, np.float32(0.99997)))
     with Tagger(two_points, operating_point="precise") as tagger:
         control = Control(tagger)
-        shown = {one.label: one.plan_threshold for one in settings_of(None, control).labels}
+        shown = {one.label: one.plan_threshold for one in settings_of(control).labels}
         assert shown["cat"] == 0.99997  # to four digits it would be 1, which no score reaches
         control.configure({"cat": shown["cat"]})
         assert control.thresholds == {"cat": 0.99997}

@@ -14,9 +14,9 @@ from ...errors import OptionError
 from ...models.catalogue import is_model
 from ...watch.deployment import Deployment
 from ..server.audit import Audit
+from ..server.bodies import read_json
 from ..server.problems import responses
 from .schemas import PlanChange, PlanModel
-from .uploads import read_json
 
 _MAX_BYTES, _SECONDS = 10_000, 5.0
 _PATIENCE = 40.0

@@ -12,10 +12,10 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 
 from ...sources import redacted
-from ...tagger import Tagger
 from ...watch import Site
 from ...watch.control import Control
 from ..server.audit import Audit
+from ..server.bodies import FORM, MEDIA_TYPES, read_json
 from ..server.problems import ProblemError, responses
 from .cameras import camera_of, newest
 from .images import attention_map, encode
@@ -33,7 +33,6 @@ from .schemas import (
     TagsModel,
 )
 from .tagging import UploadTagger, tag_models
-from .uploads import FORM, MEDIA_TYPES, read_json
 
 CameraName = Annotated[str, Path(description="A camera's name.", examples=["door"])]
 LabelName = Annotated[str, Query(description="One of the model's labels.", examples=["person"])]
@@ -70,8 +69,9 @@ _UPLOAD: dict[str, Any] = {
 }
 
 
-def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, control: Control, audit: Audit) -> APIRouter:
+def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRouter:
     """The routes below ``/v1``; without a site there are no cameras and no events."""
+    site = control.site
     router = APIRouter(prefix="/v1")
 
     @router.post("/tag", tags=["images"], responses=responses(408, 413, 415, 422, 503), openapi_extra=_UPLOAD)
@@ -91,14 +91,14 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, contro
         """The model's labels and the score at or above which each label is a tag."""
         thresholds = {**control.plan_thresholds, **control.thresholds}
         return LabelsModel(
-            model=str(tagger.info["name"]),
+            model=str(control.tagger.info["name"]),
             labels=[LabelModel(label=label, threshold=threshold) for label, threshold in thresholds.items()],
         )
 
     @router.get("/settings", tags=["settings"], responses=responses())
     async def settings() -> SettingsModel:
         """The thresholds, and the labels whose events are reported."""
-        return settings_of(site, control)
+        return settings_of(control)
 
     @router.put("/settings", tags=["settings"], responses=responses(408, 413, 422, 503), openapi_extra=_CHANGE)
     async def change_settings(request: Request) -> SettingsModel:
@@ -106,7 +106,7 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, contro
         change = await read_json(request, SettingsChange, _MAX_SETTINGS, _SECONDS)
         with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
             await run_in_threadpool(control.configure, change.thresholds, change.labels)
-        return settings_of(site, control)
+        return settings_of(control)
 
     @router.get("/events", tags=["cameras"], responses=responses(404, 422), response_model_exclude_none=True)
     async def events(
@@ -166,11 +166,11 @@ def make_router(tagger: Tagger, site: Site | None, uploads: UploadTagger, contro
     return router
 
 
-def settings_of(site: Site | None, control: Control) -> SettingsModel:
+def settings_of(control: Control) -> SettingsModel:
     """The thresholds, and the labels whose events are reported, for a response."""
     events, plan, thresholds = control.events, control.plan_thresholds, control.thresholds
     reported = set(plan if events.labels is None else events.labels) - set(events.deny)
-    cameras = site.config.cameras if site else {}
+    cameras = control.site.config.cameras if control.site else {}
     return SettingsModel(
         labels=[
             SettingModel(

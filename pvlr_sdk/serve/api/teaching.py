@@ -10,13 +10,12 @@ from pydantic import BaseModel
 
 from ...events import rfc3339
 from ...labels import LabelReport
-from ...watch import Site
 from ...watch.control import Control
 from ..server.audit import Audit
+from ..server.bodies import read_json
 from ..server.problems import ProblemError, responses
 from .cameras import newest
 from .schemas import ExampleChoice, ExampleModel, ExamplesModel, MistakeModel, TaughtModel, TeachRequest
-from .uploads import read_json
 
 _MAX_BYTES, _SECONDS = 10_000, 5.0
 _BANK: dict[int | str, dict[str, Any]] = {
@@ -25,7 +24,7 @@ _BANK: dict[int | str, dict[str, Any]] = {
 Label = Annotated[str, Query(description="A label, new or not.", examples=["my mug"], min_length=1, max_length=1000)]
 
 
-def make_router(control: Control, site: Site | None, audit: Audit) -> APIRouter:
+def make_router(control: Control, audit: Audit) -> APIRouter:
     """The routes below ``/v1``."""
     router = APIRouter(prefix="/v1", tags=["teach"])
 
@@ -42,7 +41,7 @@ def make_router(control: Control, site: Site | None, audit: Audit) -> APIRouter:
         def recorded() -> ExamplesModel:
             details = choice.model_dump(by_alias=True)
             with audit.recorded("example", request.scope, **details):
-                if not control.add_example(newest(site, choice.camera), choice.label, choice.shows):
+                if not control.add_example(newest(control.site, choice.camera), choice.label, choice.shows):
                     raise ProblemError(503, "The camera has no frame of the plan in use.", Retry_After="1")
             return _examples(control, choice.label)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs
 
-import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ..._util import escape
 from ..server.access import COOKIE, SIGN_IN, Guard
-from ..server.audit import Failures, address_of
-from ..server.connections import network_of
+from ..server.audit import Attempts, address_of
+from ..server.bodies import read_body
+from ..server.listener import network_of
 from ..server.problems import ProblemError
 
 _FOLDER = Path(__file__).parent / "static"
@@ -24,7 +24,7 @@ _MONTH = 30 * 24 * 3600
 def make_router(guard: Guard) -> APIRouter:
     """The page at ``/``, its files below ``/page``, ``/docs`` and ``/signin``; not part of the API."""
     router = APIRouter(include_in_schema=False)
-    failures = Failures()
+    attempts = Attempts()
     files = {path.name: path.read_bytes() for path in _FOLDER.iterdir() if path.suffix in _TYPES}
 
     def file(name: str) -> Response:
@@ -51,22 +51,17 @@ def make_router(guard: Guard) -> APIRouter:
     @router.post(SIGN_IN)
     async def sign_in(request: Request) -> Response:
         address = network_of(address_of(request.scope) or "")
-        seconds = failures.wait(address)
+        seconds = attempts.add(address)  # counted before the token is known: many at once are many, too
         if seconds:
             guard.audit.refused(request.scope, "sign-in", "too many attempts")
             return _form(f"Too many attempts. Try again in {seconds} s.", 429, {"Retry-After": str(seconds)})
-        body = bytearray()
-        with anyio.move_on_after(_FORM_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > _LONGEST_FORM:
-                    raise ProblemError(413, "The form is too long for a token.")
-        given = parse_qs(body.decode("latin-1")).get("token", [""])[0]
-        session = guard.sign_in(request.scope, given.strip())
+        body = await read_body(request, _LONGEST_FORM, _FORM_SECONDS)
+        token = parse_qs(body.decode("latin-1")).get("token", [""])[0]
+        session = guard.sign_in(request.scope, token.strip())
         guard.audit.record("sign-in", "ok" if session else "wrong token", request.scope)
         if session is None:
-            failures.add(address)
             return _form("Wrong token.", 401)
+        attempts.forget(address)
         answer = RedirectResponse("/", 303)
         secure = request.url.scheme == "https"
         answer.set_cookie(COOKIE, session, max_age=_MONTH, httponly=True, samesite="strict", secure=secure)

@@ -28,6 +28,9 @@ _PROBES = frozenset({"/healthz", "/readyz"})
 _BEFORE_SIGNING_IN = frozenset({SIGN_IN, "/page/style.css", "/page/icon.svg"})
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
+_DISCARDED = 1_000_000
+"""Bytes of the body of a refused request that are read."""
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -76,9 +79,8 @@ class Guard:
                 421,
                 "Use the address or the host name of this machine, or add this name to serve: names in the site file.",
             )
-        origin = headers.get("origin")
         # A page of another site may send requests here, and open WebSockets, but not without its Origin.
-        if origin is not None and _netloc(origin) != headers["host"].lower():
+        if any(_netloc(origin) != headers["host"].lower() for origin in headers.getlist("origin")):
             return problem(403, "Pages of other sites may not use this server.")
         self._refresh()
         if not self.tokens.required or path in _BEFORE_SIGNING_IN:
@@ -130,19 +132,37 @@ class Access:
             await send(message)
 
         refusal = self._guard.judge(scope)
-        scope.setdefault("state", {})["refused"] = refusal is not None
         if scope.get("method") == "HEAD":
             scope = {**scope, "method": "GET"}  # the web server sends the headers alone
         if refusal is None:
             await self._app(scope, receive, strictly)
         elif scope["type"] == "http":
-            await refusal(scope, receive, strictly)
+            await _refuse(refusal, scope, receive, strictly)
         elif "websocket.http.response" in scope.get("extensions", {}):
             await receive()
             await refusal(scope, receive, strictly)
         else:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
+
+
+async def _refuse(refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a refusal, and read a little of the request's body before the connection ends: a client that still sends
+    would get a reset connection instead."""
+    names = {name for name, value in scope["headers"] if value != b"0"}
+    if names.isdisjoint((b"content-length", b"transfer-encoding")):
+        await refusal(scope, receive, send)
+        return
+    refusal.headers["Connection"] = "close"
+
+    async def unfinished(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await refusal(scope, receive, unfinished)
+    left = _DISCARDED
+    while left > 0 and (message := await receive()).get("more_body"):
+        left -= len(message["body"])
+    await send({"type": "http.response.body"})
 
 
 def _netloc(origin: str) -> str:

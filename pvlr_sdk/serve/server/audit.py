@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -23,10 +24,10 @@ _log = logging.getLogger(__name__)
 
 _INTERVAL = 60.0
 """Seconds between two messages of the same kind."""
-_FAILURES = 5
-"""Failed attempts to sign in per minute from one address; further ones are refused."""
+_ATTEMPTS = 5
+"""Attempts to sign in per minute from one address; further ones are refused."""
 _REMEMBERED = 1024
-"""Number of addresses whose failures are counted."""
+"""Number of addresses whose attempts are counted."""
 
 
 class Audit:
@@ -67,11 +68,10 @@ class Audit:
             _log.warning("the audit log cannot be written: %s", error.strerror)
 
     def _append(self, line: bytes) -> None:
-        if self._path is None:
-            return
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(line)  # one write: lines of two processes do not mix
+        if self._path is not None:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
+                file.write(line)  # one write: lines of two processes do not mix
 
     @contextmanager
     def recorded(self, action: str, scope: Scope, **details: Any) -> Iterator[None]:
@@ -118,25 +118,26 @@ class Repeats(logging.Filter):
         return count > 0
 
 
-class Failures:
-    """Counts failed attempts per address within a minute."""
+class Attempts:
+    """Counts attempts to sign in per address within a minute."""
 
     def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {}
 
-    def wait(self, address: str) -> int:
-        """Seconds until this address may try again; 0: now."""
-        times = self._times.get(address)
-        if times is None or len(times) < _FAILURES:
-            return 0
-        return max(0, int(times[0] + _INTERVAL - time.monotonic() + 0.999))
-
-    def add(self, address: str) -> None:
-        """Count a failure."""
-        self._times[address] = self._times.pop(address, deque(maxlen=_FAILURES))
-        self._times[address].append(time.monotonic())
+    def add(self, address: str) -> int:
+        """Count an attempt; returns the seconds until this address may try again, 0: now."""
+        now, times = time.monotonic(), self._times.pop(address, deque(maxlen=_ATTEMPTS))
+        self._times[address] = times
         while len(self._times) > _REMEMBERED:
             del self._times[next(iter(self._times))]
+        if len(times) == _ATTEMPTS and times[0] + _INTERVAL > now:
+            return math.ceil(times[0] + _INTERVAL - now)
+        times.append(now)
+        return 0
+
+    def forget(self, address: str) -> None:
+        """Begin again: an attempt succeeded."""
+        self._times.pop(address, None)
 
 
 def who(scope: Scope) -> str | None:

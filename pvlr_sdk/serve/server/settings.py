@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ... import errors
 from ..._util.files import read_file
-from ...watch import EventsConfig
 from .tokens import check_token, read_tokens
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -37,9 +36,6 @@ class ServeSettings:
         max_bytes: maximum size of an uploaded image.
         max_pixels: maximum number of pixels of an uploaded image.
         timeout: seconds for an upload to arrive, and again for tagging it.
-        site_file: the configuration that keeps thresholds and labels set on the page; None: they hold until the end.
-        bank_file: the label bank that keeps labels taught on the page; None: they hold until the end.
-        events: thresholds and labels of uploads if there are no cameras; None: the plan's.
 
     Raises:
         OptionError: the token is missing or too short, the token file or a name is invalid, or one of the TLS files is
@@ -60,9 +56,6 @@ class ServeSettings:
     max_bytes: int = 16_000_000
     max_pixels: int = 40_000_000
     timeout: float = 10.0
-    site_file: Path | None = None
-    bank_file: Path | None = None
-    events: EventsConfig | None = None
 
     def __post_init__(self) -> None:
         if self.token is None and self.token_file is None and not is_loopback(self.host):

@@ -19,6 +19,7 @@ from pvlr_sdk import Tagger
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.watch import Site, SiteConfig
 from pvlr_sdk.watch.config import DeployConfig
+from pvlr_sdk.watch.control import Control
 from tests.pvlr_sdk.labels import tiny_open
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
@@ -50,16 +51,12 @@ class Served:
 
     patience = 20.0
 
-    def __init__(self, tagger: Any, site: Site | None, settings: ServeSettings) -> None:
+    def __init__(self, control: Control, settings: ServeSettings) -> None:
         from pvlr_sdk.serve.web import WebServer
-        from pvlr_sdk.watch.control import Control
 
-        self.site = site
+        self.site = site = control.site
         self.failures: list[BaseException] = []
-        # The tiny plan's times say nothing on a busy machine.
-        deploy = site.config.deploy if site else DeployConfig(max_slowdown=1000)
-        control = Control(tagger, site, settings.site_file, deploy, bank=settings.bank_file)
-        self.server = WebServer(tagger, site, settings, self.failures.append, control)
+        self.server = WebServer(control, settings, self.failures.append)
         self.url = self.server.url
         self.port = int(self.url.rpartition(":")[2])
         self.server.start()
@@ -119,7 +116,11 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
             raw["deploy"] = {"max_slowdown": 1000}
             shared = engine if isinstance(engine, Tagger) else tagger
             site = Site(SiteConfig.parse(raw, source="test"), tagger=shared)
-        running.append(Served(engine or tagger, site, ServeSettings(port=0, **settings)))
+        # The tiny plan's times say nothing on a busy machine.
+        deploy = site.config.deploy if site else DeployConfig(max_slowdown=1000)
+        kept = settings.pop("site_file", None), deploy
+        control = Control(engine or tagger, site, *kept, bank=settings.pop("bank_file", None))
+        running.append(Served(control, ServeSettings(port=0, **settings)))
         return running[-1]
 
     yield start

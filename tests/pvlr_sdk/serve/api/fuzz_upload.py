@@ -12,10 +12,10 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["pvlr_sdk.serve.api.uploads", "pvlr_sdk.frames"]):
+with atheris.instrument_imports(include=["pvlr_sdk.serve.server.bodies", "pvlr_sdk.frames"]):
     from pvlr_sdk import Tagger, errors
     from pvlr_sdk.frames.images import decode
-    from pvlr_sdk.serve.api import uploads
+    from pvlr_sdk.serve.server import bodies as uploads
 
 from types import SimpleNamespace
 

@@ -10,11 +10,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import anyio
 import cv2
 import numpy as np
 import pytest
 
-from pvlr_sdk.serve.api.fairness import Buffered, FairQueue, Upload
+from pvlr_sdk.serve import ServeSettings
+from pvlr_sdk.serve.api.tagging import Upload, UploadTagger
+from pvlr_sdk.watch.control import Control
 
 NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 JPEG = cv2.imencode(".jpg", NOISE)[1].tobytes()
@@ -101,60 +104,19 @@ def _answered(held: list[socket.socket]) -> list[socket.socket]:
     return select.select(held, [], [], 0)[0]
 
 
-def made(*clients: str) -> tuple[list[Upload], list[Upload]]:
-    """Uploads of these clients, and a list of those that are turned away."""
-    away: list[Upload] = []
-    uploads = []
-    for client in clients:
-        upload = Upload(client, lambda: None)
-        upload.turn_away = lambda upload=upload: away.append(upload)
-        uploads.append(upload)
-    return uploads, away
+@pytest.mark.parametrize(
+    ("uploads", "most", "ended"),
+    [("aaab", 4, []), ("aaabb", 4, [2]), ("aaabbb", 4, [5, 2]), ("aaabbbc", 4, [5, 2, 1])],
+)
+def test_the_newest_of_the_client_with_most_is_turned_away(tagger, uploads, most, ended):
+    async def check():
+        limits = UploadTagger(Control(tagger), ServeSettings())
+        limits._uploads = [Upload(client, anyio.CancelScope()) for client in uploads]
+        limits._limit(lambda one: 1, most)
+        limits.close()
+        return {at for at, one in enumerate(limits._uploads) if one.scope.cancel_called}
 
-
-def test_clients_take_turns():
-    queue = FairQueue()
-    uploads, _ = made("a", "a", "a", "b", "c", "b")
-    for upload in uploads:
-        queue.put(upload, 10)
-    a1, a2, a3, b1, c1, b2 = uploads
-    queue.discard(a2)
-    queue.discard(a2)
-    assert len(queue) == 5
-    assert [queue.take() for _ in range(6)] == [a1, b1, c1, a3, b2, None]
-    assert len(queue) == 0
-
-
-def test_a_full_queue_turns_away_the_newest_of_the_client_with_most():
-    queue = FairQueue()
-    (a1, a2, a3, b1, b2, b3, c1), away = made("a", "a", "a", "b", "b", "b", "c")
-    for upload in (a1, a2, a3, b1):
-        queue.put(upload, 4)
-    assert away == []
-    queue.put(b2, 4)
-    assert away == [a3]
-    queue.put(b3, 4)  # its own client's, since nobody has more
-    assert away == [a3, b3]
-    queue.put(c1, 4)
-    assert away[:2] == [a3, b3]
-    assert away[2] in (a2, b2)
-    assert len(queue) == 4
-
-
-def test_the_bytes_of_the_client_with_most_go_first():
-    buffered = Buffered(100)
-    (a1, a2, b1), away = made("a", "a", "b")
-    for upload, count in ((a1, 40), (a2, 30), (b1, 30)):
-        buffered.enter(upload)
-        buffered.grow(upload, count)
-    assert away == []
-    buffered.grow(b1, 1)
-    assert away == [a1]
-    buffered.leave(a2)
-    buffered.grow(b1, 69)
-    assert away == [a1]
-    buffered.grow(b1, 1)
-    assert away == [a1, b1]
+    assert anyio.run(check) == set(ended)
 
 
 @pytest.mark.slow

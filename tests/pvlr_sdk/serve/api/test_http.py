@@ -179,7 +179,7 @@ def test_without_snapshots_there_are_none(serve):
 
 def test_the_canvas_of_a_webp_is_rejected_before_its_decoder_allocates_it(monkeypatch):
     from pvlr_sdk import errors
-    from pvlr_sdk.serve.api.uploads import decode_upload
+    from pvlr_sdk.serve.server.bodies import decode_upload
 
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("the decoder was called"))
     header = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0"

@@ -223,15 +223,16 @@ def test_a_server_that_comes_back_is_found_again(
 ) -> None:
     from pvlr_sdk.serve import ServeSettings
     from pvlr_sdk.serve.web import WebServer
+    from pvlr_sdk.watch.control import Control
 
-    first = WebServer(tagger, None, ServeSettings(port=0), print)
+    first = WebServer(Control(tagger), ServeSettings(port=0), print)
     first.start()
     page = chromium.new_page()
     page.goto(first.url)
     sync_api.expect(page.locator("#connection")).to_have_text("connected")
     first.close()
     sync_api.expect(page.locator("#connection")).to_have_text("disconnected; reconnecting")
-    second = WebServer(tagger, None, ServeSettings(port=int(first.url.rpartition(":")[2])), print)
+    second = WebServer(Control(tagger), ServeSettings(port=int(first.url.rpartition(":")[2])), print)
     second.start()
     sync_api.expect(page.locator("#connection")).to_have_text("connected", timeout=15_000)
     page.close()

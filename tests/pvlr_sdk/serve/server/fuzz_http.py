@@ -13,14 +13,17 @@ import os
 import re
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 import atheris
+import h11
 
 with atheris.instrument_imports(include=["pvlr_sdk.serve", "h11"]):
     from pvlr_sdk import Tagger
     from pvlr_sdk.serve import ServeSettings, web
     from pvlr_sdk.serve.server import access
+    from pvlr_sdk.watch.control import Control
 
 from raw_requests import BODIES, ENDS, HEADERS, METHODS, PATHS, TOKEN, VERSIONS
 from uvicorn.server import ServerState
@@ -75,9 +78,9 @@ class Records(logging.Handler):
 LOOP = asyncio.new_event_loop()
 LOOP.set_exception_handler(lambda _, context: Records.found.append(str(context)))
 WEB = web.WebServer(
-    Tagger(os.environ["PVLR_FUZZ_PLAN"], num_threads=1), None, ServeSettings(port=0, token=TOKEN), lambda error: None
+    Control(Tagger(os.environ["PVLR_FUZZ_PLAN"], num_threads=1)), ServeSettings(port=0, token=TOKEN), lambda error: None
 )
-CONFIG = WEB._servers[0].config
+CONFIG = WEB._listeners[0]._config
 SOCKET = socket.socket()
 Records.found = []
 logging.getLogger().addHandler(Records())
@@ -104,7 +107,8 @@ async def exchange(parts: list[bytes]) -> bytes:
     for part in filter(None, parts):  # the event loop never passes an empty one
         if client.closing:
             break
-        client.protocol.data_received(part)
+        with suppress(h11.LocalProtocolError):  # ignored by the listener's event loop, too
+            client.protocol.data_received(part)
         for _ in range(3):
             await asyncio.sleep(0)
     client.protocol.connection_lost(None)

