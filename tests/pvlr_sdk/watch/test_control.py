@@ -167,7 +167,7 @@ def test_settings_that_change_while_a_plan_is_exchanged_are_kept(
     control: Control, tmp_path: Path, open_plan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exchange uses the settings that it finds, and must not bring older ones back."""
-    site = control._site
+    site = control.site
     assert site is not None
     configure, change = site.configure, threading.Thread(target=control.configure, args=[{"cat": 0.9}])
 
