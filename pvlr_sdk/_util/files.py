@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from .. import errors
+
+_ABANDONED = 60
+"""Seconds after which nobody still writes a temporary file."""
 
 
 def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
@@ -75,6 +81,14 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
     finally:
         for source in (*temporary.values(), *previous.values()):
             source.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that writers of a file left when they were killed: those older than a minute."""
+    for left in path.parent.glob(f".{glob.escape(path.name[:50])}.{'[0-9a-f]' * 12}.tmp"):
+        with suppress(OSError):
+            if left.stat().st_mtime < time.time() - _ABANDONED:
+                left.unlink()
 
 
 def _keep(path: Path) -> Path:

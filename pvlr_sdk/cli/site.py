@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from .. import errors
+from .._util.files import remove_leftovers
 
 if TYPE_CHECKING:
     from ..watch import Site, SiteConfig
@@ -61,7 +62,7 @@ def build_config(
 
     Raises:
         ConfigError, OptionError: a key or an option is invalid.
-        MissingPartError: PyYAML is not installed.
+        MissingPartError: ruamel.yaml is not installed.
     """
     from ..models.find import find_plan
     from ..watch.config import SiteConfig
@@ -97,7 +98,10 @@ def build_config(
         raise typer.Exit
     if stdout and not raw.get("sinks"):
         raw["sinks"] = [{"kind": "jsonl", "path": "-"}]
-    return SiteConfig.parse(raw, source=source, folder=folder)
+    config = SiteConfig.parse(raw, source=source, folder=folder)
+    for kept in filter(None, (path, config.bank)):
+        remove_leftovers(kept.resolve())
+    return config
 
 
 def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def load_config(path: str | os.PathLike[str]) -> SiteConfig:
 
     Raises:
         ConfigError: the file does not exist, is not YAML, or has an unknown or invalid key.
-        MissingPartError: PyYAML is not installed.
+        MissingPartError: ruamel.yaml is not installed.
     """
     return SiteConfig.parse(read_yaml(path), source=str(path), folder=Path(path).parent)
 

@@ -19,8 +19,7 @@ from ..bundle.label_bank import LabelBank
 from ..models.find import default_plan
 from ..trust.verify import MAX_FILE_BYTES, signature_path
 from .config import SiteConfig, load_config
-from .edit import edited
-from .yaml_file import parse_yaml, read_yaml
+from .yaml_file import edited, parse_yaml, read_yaml
 
 _FOLDER = "plans"
 _OURS = re.compile(r".+-[0-9a-f]{12}")

@@ -188,7 +188,7 @@ def test_the_site_file_keeps_what_the_page_sets(plan, tmp_path):
         change = urllib.request.Request(f"{url}/v1/settings", b'{"thresholds": {"cat": 0}}', method="PUT")
         assert json.load(urllib.request.urlopen(change, timeout=10))["site_file"] == "site.yaml"
     assert config.read_text() == (
-        "cameras:\n  a: 'test://?fps=30&size=64x48'  # the pattern\nevents: {thresholds: {cat: 0.0}}\n"
+        "cameras:\n  a: 'test://?fps=30&size=64x48'  # the pattern\nevents:\n  thresholds:\n    cat: 0.0\n"
     )
     with serving(plan, "--config", config) as (_, url):
         labels = json.loads(get(f"{url}/v1/settings")[1])["labels"]

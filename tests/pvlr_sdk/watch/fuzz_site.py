@@ -14,8 +14,8 @@ with atheris.instrument_imports(include=["pvlr_sdk.watch", "pvlr_sdk.sinks", "pv
     from pvlr_sdk import errors
     from pvlr_sdk.stream import Camera
     from pvlr_sdk.watch import SiteConfig, config, yaml_file
-with atheris.instrument_imports(include=["yaml"]):
-    import yaml  # noqa: F401
+with atheris.instrument_imports(include=["ruamel.yaml"]):
+    import ruamel.yaml  # noqa: F401
 
 _SEEDS = (
     "cameras: {a: 'test://', b: {uri: rtsp://u:p@host/x, timeout: 2, region: [0, 0, 1, 1], labels: [dog]}}\n",

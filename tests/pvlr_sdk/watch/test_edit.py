@@ -1,14 +1,16 @@
-"""Values set in a site file: all other text stays."""
+"""Values set in a site file: everything else stays, comments included."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.watch.edit import edited
+from pvlr_sdk._util.files import remove_leftovers
+from pvlr_sdk.watch.yaml_file import edited, parse_yaml
 
 CAR, LABELS = ("events", "thresholds", "car"), ("events", "labels")
 
@@ -16,27 +18,25 @@ CAR, LABELS = ("events", "thresholds", "car"), ("events", "labels")
 @pytest.mark.parametrize(
     ("before", "changes", "after"),
     [
-        ("cameras: {a: 0}\n", {CAR: 0.5}, "cameras: {a: 0}\nevents: {thresholds: {car: 0.5}}\n"),
-        ("cameras: {a: 0}", {CAR: 0.5}, "cameras: {a: 0}\nevents: {thresholds: {car: 0.5}}"),
-        ("a: 0  # x\n\n# end\n", {CAR: 1}, "a: 0  # x\nevents: {thresholds: {car: 1}}\n\n# end\n"),
+        ("cameras: {a: 0}", {CAR: 0.5}, "cameras: {a: 0}\nevents:\n  thresholds:\n    car: 0.5\n"),
+        ("a: 0  # x\n\n# end\n", {CAR: 1}, "a: 0  # x\nevents:\n  thresholds:\n    car: 1\n\n# end\n"),
+        ("{}\n", {CAR: 0.5}, "events:\n  thresholds:\n    car: 0.5\n"),
         ("{cameras: {a: 0}}\n", {CAR: 0.5}, "{cameras: {a: 0}, events: {thresholds: {car: 0.5}}}\n"),
-        ("events:\n  margin: 0  # x\n\nb: 1\n", {CAR: 0.5},
-         "events:\n  margin: 0  # x\n  thresholds: {car: 0.5}\n\nb: 1\n"),
-        ("events: {thresholds: {car: 0.7}}\n", {CAR: 0.00001}, "events: {thresholds: {car: 1.0e-05}}\n"),
-        ("events: {thresholds: {car: 0.7}}  # x\n", {CAR: 0.5}, "events: {thresholds: {car: 0.5}}  # x\n"),
+        ("events:\n  margin: 0  # x\n\nb: null\n", {CAR: 0.5},
+         "events:\n  margin: 0  # x\n  thresholds:\n    car: 0.5\n\nb: null\n"),
+        ("events: {thresholds: {car: 0.7}} # x\n", {CAR: 0.00001}, "events: {thresholds: {car: 1e-05}} # x\n"),
         (
             "events:\n  thresholds:\n    # of cars\n    car: 0.7  # x\n    dog: 1\n# y\nb: 1\n",
             {CAR: 0.5, ("events", "thresholds", "cat"): 0.1},
             "events:\n  thresholds:\n    # of cars\n    car: 0.5  # x\n    dog: 1\n    cat: 0.1\n# y\nb: 1\n",
         ),
-        ("events:\n  thresholds:\nb: 1\n", {CAR: 0.5}, "events:\n  thresholds: {car: 0.5}\nb: 1\n"),
-        ("events:\n  thresholds: {}  # x\n", {CAR: 0.5}, "events:\n  thresholds: {car: 0.5}  # x\n"),
-        ("events: null\n", {CAR: 0.5}, "events: {thresholds: {car: 0.5}}\n"),
-        ("events:\n  labels:\n  - car  # x\n  - dog\n  deny: []\n", {LABELS: ["cat"]},
-         "events:\n  labels: [cat]\n  deny: []\n"),
+        ("events:\n  thresholds:\nb: 1\n", {CAR: 0.5}, "events:\n  thresholds:\n    car: 0.5\nb: 1\n"),
+        ("events:\n  thresholds: {}  # x\n", {CAR: 0.5}, "events:\n  thresholds:\n    car: 0.5      # x\n"),
+        ("events:\n    labels:\n        - 'car'  # lost\n        - dog  # x\n    # y\n    deny: ['a']\nb:\n    - 1\n",
+         {LABELS: ["cat"]}, "events:\n    labels: [cat] # x\n    # y\n    deny: ['a']\nb:\n    - 1\n"),
         ("events: {labels: [a,\n  b]}\n", {LABELS: None}, "events: {labels: null}\n"),
-        ("b: 1\r\nevents: {labels: [a]}\r\n", {LABELS: ["hot dog", "on"]},
-         'b: 1\r\nevents: {labels: ["hot dog", "on"]}\r\n'),
+        ("b: 1\r\nevents: {labels: [a]}\r\n", {LABELS: ["hot dog", "1"]},
+         "b: 1\r\nevents: {labels: [hot dog, '1']}\r\n"),
     ],
 )  # fmt: skip
 def test_only_the_value_changes(tmp_path, before, changes, after):
@@ -50,9 +50,9 @@ def test_only_the_value_changes(tmp_path, before, changes, after):
 @settings(deadline=None)  # a busy machine is no reason
 def test_any_name_is_kept(tmp_path_factory, names, flow):
     path = tmp_path_factory.getbasetemp() / "names.yaml"
-    path.write_text(yaml.safe_dump({"events": {"thresholds": {"x": 1}}}, default_flow_style=flow))
+    path.write_text("events: {thresholds: {x: 1}}" if flow else "events:\n  thresholds:\n    x: 1\n")
     text = edited(path, {("events", "thresholds", name): value for name, value in names.items()})
-    assert yaml.safe_load(text) == {"events": {"thresholds": {"x": 1, **names}}}
+    assert parse_yaml(text, "names.yaml") == {"events": {"thresholds": {"x": 1, **names}}}
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,29 @@ def test_what_cannot_be_changed_in_place_stays(tmp_path, text):
     path.write_text(text)
     with pytest.raises(errors.ConfigError, match=r"site\.yaml"):
         edited(path, {CAR: 0.5})
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["label"] * 100_000, "more than 100000 values"),
+        (["x" * 1000] * 1100, "expected at most 1048576 bytes"),
+    ],
+)
+def test_what_could_not_be_read_back_is_refused(tmp_path, labels, message):
+    """Version 0.2 wrote it, and did not start again."""
+    path = tmp_path / "site.yaml"
+    path.write_text("events: {labels: [a]}\n")
+    with pytest.raises(errors.ConfigError, match=message):
+        edited(path, {LABELS: labels})
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    path, other = tmp_path / "site.yaml", tmp_path / ".other.yaml.0123456789ab.tmp"
+    old, new = (tmp_path / f".site.yaml.{digit * 12}.tmp" for digit in "0f")
+    for left in (path, other, old, new):
+        left.touch()
+    for left in (path, other, old):
+        os.utime(left, (0, 0))
+    remove_leftovers(path)
+    assert set(tmp_path.iterdir()) == {path, other, new}

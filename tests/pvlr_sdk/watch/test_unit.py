@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.cli.site_options import systemd_unit
+from pvlr_sdk.cli.site import systemd_unit
 
 ROOT = Path(__file__).parents[3]
 OBSERVE = """

@@ -74,9 +74,7 @@ def put(served, change, **headers):
 
 def test_settings_change_events_uploads_and_the_site_file(serve, tagger, photo, tmp_path):
     file = tmp_path / "site.yaml"
-    file.write_text(
-        "cameras: {door: 0}  # mine\nevents:\n  labels: [cat, rocket]  # these\n  thresholds: {rocket: 1}\n"
-    )
+    file.write_text("cameras: {door: 0}  # mine\nevents:\n  labels: [cat, rocket] # these\n  thresholds: {rocket: 1}\n")
     served = serve(
         DOOR, events={"labels": ["cat", "rocket"], "thresholds": {"cat": 0.0, "rocket": 1.0}}, site_file=file
     )
@@ -100,7 +98,7 @@ def test_settings_change_events_uploads_and_the_site_file(serve, tagger, photo, 
         ("person", "on", None),
     }
     assert file.read_text() == (
-        "cameras: {door: 0}  # mine\nevents:\n  labels: [person, rocket]  # these\n"
+        "cameras: {door: 0}  # mine\nevents:\n  labels: [person, rocket] # these\n"
         "  thresholds: {rocket: 0.0, person: 0.0}\n"
     )
     tags = served.tag(jpeg(photo)).json["tags"]
