@@ -133,7 +133,7 @@ def to_onnx(
     with warnings.catch_warnings():
         # The newer exporter renames nodes without a benefit here.
         warnings.simplefilter("ignore", DeprecationWarning)
-        # The number of labels is constant, and so is the decision to update them in blocks.
+        # The number of labels is constant, and so is the choice that it makes in attention.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
             model,
