@@ -102,12 +102,6 @@ def numpy(tensor: onnx.TensorProto) -> NDArray[Any]:
     return numpy_helper.to_array(tensor)
 
 
-def constant(graph: onnx.GraphProto, name: str) -> NDArray[Any] | None:
-    """The values of a constant; None for a computed tensor."""
-    tensor = next((tensor for tensor in graph.initializer if tensor.name == name), None)
-    return None if tensor is None else numpy(tensor)
-
-
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
     """The element type (a TensorProto.DataType) of every tensor that type inference knows."""
     import onnx
