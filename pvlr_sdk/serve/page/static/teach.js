@@ -36,8 +36,8 @@ export class TeachPanel {
   }
 
   show({ positives, negatives, taught }) {
-    this.is.textContent = `Is (${positives})`;
-    this.isNot.textContent = `Is not (${negatives})`;
+    this.is.textContent = `Positive (${positives})`;
+    this.isNot.textContent = `Negative (${negatives})`;
     for (const one of [this.is, this.isNot]) one.disabled = !this.label;
     this.teach.disabled = this.clear.disabled = !(positives + negatives);
     this.forget.hidden = !taught;

@@ -33,17 +33,17 @@ def test_a_label_is_taught_and_forgotten(
     page = visit(served.url, allow="status of 422")
     door, yard = (page.locator(f"[data-camera={camera}]") for camera in clips)
     message = door.locator(".teach [role=status]")
-    for name in ("Is (0)", "Is not (0)", "Teach", "Clear"):
+    for name in ("Positive (0)", "Negative (0)", "Teach", "Clear"):
         sync_api.expect(door.get_by_role("button", name=name, exact=True)).to_be_disabled()
     sync_api.expect(door.get_by_role("button", name="Forget")).to_be_hidden()
 
-    pick(page, "door", "Is", 4)
+    pick(page, "door", "Positive", 4)
     door.get_by_role("button", name="Teach").click()
     sync_api.expect(message).to_contain_text("Not changed: negatives: expected at least one")
-    pick(page, "yard", "Is not", 5)
+    pick(page, "yard", "Negative", 5)
     # The other card counts the same examples once it is used. By keyboard alone from its field to Teach.
     door.get_by_label("Teach a label", exact=True).focus()
-    sync_api.expect(door.get_by_role("button", name="Is not (5)", exact=True)).to_be_enabled()
+    sync_api.expect(door.get_by_role("button", name="Negative (5)", exact=True)).to_be_enabled()
     for _ in range(3):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -60,7 +60,7 @@ def test_a_label_is_taught_and_forgotten(
     sync_api.expect(page.get_by_label("Threshold of my mug", exact=True)).to_have_count(0)
     sync_api.expect(page.locator("#latest li", has_text="label removed")).to_have_count(1)
     door.get_by_role("button", name="Clear").click()
-    sync_api.expect(door.get_by_role("button", name="Is (0)", exact=True)).to_be_visible()
+    sync_api.expect(door.get_by_role("button", name="Positive (0)", exact=True)).to_be_visible()
 
 
 def test_the_labels_of_a_closed_plan_cannot_change(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
@@ -79,7 +79,7 @@ def test_it_has_room_and_no_serious_fault(
     served = serve({"door": clips["door"]}, open_tagger, QUIET)
     page = visit(served.url, viewport={"width": width, "height": 844})
     page.locator(".teach input").fill("my mug")
-    page.get_by_role("button", name="Is (0)", exact=True).wait_for()
+    page.get_by_role("button", name="Positive (0)", exact=True).wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert Axe().run(page, context=".teach").response["violations"] == []
     boxes = "all => all.map((one) => one.getBoundingClientRect()).map((box) => [box.top, box.bottom])"
