@@ -39,6 +39,26 @@ def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     return data
 
 
+def state_folder() -> Path:
+    """Where files that outlive a process belong: the folder of systemd's ``StateDirectory=``, else this user's.
+
+    Raises:
+        OptionError: this user has no home folder.
+    """
+    if service := os.environ.get("STATE_DIRECTORY"):
+        return Path(service.partition(":")[0])  # systemd joins several folders with colons
+    try:
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    except RuntimeError:
+        raise errors.OptionError(
+            "XDG_STATE_HOME",
+            expected="a folder for queues and the versions of signed bundles",
+            got="no home folder",
+            hint="Set it to a folder that this user can write.",
+        ) from None
+    return Path(base) / "pvlr_sdk"
+
+
 def _open_at_once(path: str, flags: int) -> int:
     # Opening a FIFO without O_NONBLOCK waits for a writer; the flag has no effect on a regular file.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

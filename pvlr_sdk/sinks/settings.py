@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from .._util.files import state_folder
 from ..events import Event
 from .queues import DiskQueue
 from .worker import SinkWorker
@@ -101,7 +101,7 @@ class FrameSinkSettings(SinkSettings):
 
 
 class QueuedSettings(EventSinkSettings):
-    """A remote sink: while it is away, at most ``capacity`` events wait in the file ``queue``."""
+    """A remote sink: at most ``capacity`` events wait for it, with a copy in the file ``queue``."""
 
     url: str = Field(repr=False)
     queue: ConfigPath | None = None
@@ -111,12 +111,8 @@ class QueuedSettings(EventSinkSettings):
         """The queue; by default a file in the state folder, named after the URL."""
         path = self.queue
         if path is None:
-            # systemd's StateDirectory=, or the state folder of the XDG base directories.
-            state = os.environ.get("STATE_DIRECTORY") or os.path.join(
-                os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "pvlr_sdk"
-            )
             target = hashlib.sha256(self.url.encode()).hexdigest()[:12]
-            path = Path(state) / "queues" / f"{self.kind}-{target}.sqlite"
+            path = state_folder() / "queues" / f"{self.kind}-{target}.sqlite"
         return DiskQueue(path, self.capacity)
 
 

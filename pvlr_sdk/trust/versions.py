@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import errors
-from .._util.files import read_file, write_files
+from .._util.files import read_file, state_folder, write_files
 
 _MAX_BYTES = 1 << 20
 
@@ -28,18 +28,7 @@ def default_path() -> Path | None:
     setting = os.environ.get("PVLR_STATE")
     if setting is not None:
         return Path(setting).absolute() if setting else None
-    if service := os.environ.get("STATE_DIRECTORY"):
-        return Path(service.partition(":")[0]) / "versions.json"  # systemd joins several folders with colons
-    try:
-        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    except RuntimeError:
-        raise errors.OptionError(
-            "PVLR_STATE",
-            expected="a file for the versions of signed bundles",
-            got="no home folder",
-            hint="Set PVLR_STATE to a file that this user can write; empty: no protection against rollback.",
-        ) from None
-    return Path(base) / "pvlr_sdk" / "versions.json"
+    return state_folder() / "versions.json"
 
 
 @dataclass(frozen=True)

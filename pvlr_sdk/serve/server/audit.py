@@ -49,7 +49,7 @@ class Audit:
             got = f"{path}: {error.strerror}"
             hint = "Create its folder, or choose another file."
             raise errors.OptionError("audit_log", expected="a file that can be written", got=got, hint=hint) from None
-        self._refusals = Repeats()
+        self._refusals = RepeatFilter()
 
     def record(self, action: str, result: str, scope: Scope | None = None, **details: Any) -> None:
         """Record an action; ``scope`` is the request's scope. A file that cannot be written is reported in the log."""
@@ -90,7 +90,7 @@ class Audit:
             self.record(action, result, scope, count=count)
 
 
-class Repeats(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets one message of each kind through per minute, which states how many were left out since the last."""
 
     def __init__(self) -> None:

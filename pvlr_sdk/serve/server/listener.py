@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import h11
 import uvicorn
 
-from .audit import Repeats
+from .audit import RepeatFilter
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,7 +29,7 @@ _SECONDS: dict[Stage, float] = {"head": HEAD_SECONDS, "body": 60.0, "response": 
 """The application's own limits are shorter; these end what it does not wait for, such as a client that never reads."""
 _POLL = 0.1
 """Seconds between two searches for connections that have waited for too long, and until a stop is noticed."""
-_REPEATS = Repeats()
+_REPEATS = RepeatFilter()
 
 
 @dataclass(slots=True)

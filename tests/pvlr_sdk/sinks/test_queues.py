@@ -61,6 +61,8 @@ def follow(queue, steps, capacity, make_event):
             taken = False
         elif step in ("full", "free"):
             (Storable.full.set if step == "full" else Storable.full.clear)()
+        elif step == "stored" and not Storable.full.is_set():
+            until(lambda: not queue.unstored)
         assert (len(queue), queue.lost) == (len(items), lost)
     return items
 
@@ -86,8 +88,11 @@ def test_memory_queue_is_a_bounded_list(make_event, steps, capacity):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(["put", "put", "take", "done", "full", "free"]), max_size=60), st.integers(2, 5))
+@given(
+    st.lists(st.sampled_from(["put", "put", "stored", "take", "done", "full", "free"]), max_size=60), st.integers(2, 5)
+)
 @example(["put", "put", "take", "put", "done", "take"], 2)
+@example(["put", "take", "put", "stored", "put"], 2)
 @example(["full", "put", "take", "free", "put", "put", "put"], 3)
 def test_disk_queue_is_the_same_and_survives(tmp_path_factory, make_event, steps, capacity):
     """What is in the queue when it is closed is what the next process finds, in order."""

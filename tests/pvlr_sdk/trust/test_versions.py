@@ -15,6 +15,7 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.sinks.webhook import WebhookSettings
 from pvlr_sdk.trust import Trust, accept
 from pvlr_sdk.trust.signature import Envelope, Statement, signed_bytes
 from pvlr_sdk.trust.verify import signature_path
@@ -144,8 +145,11 @@ def test_where_the_state_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert default_path() == tmp_path / "xdg/pvlr_sdk/versions.json"
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/pvlr")
     assert default_path() == Path("/var/lib/pvlr/versions.json")
-    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/pvlr:/var/lib/other")  # systemd's StateDirectory=pvlr other
-    assert default_path() == Path("/var/lib/pvlr/versions.json")
+    several = f"{tmp_path}/pvlr:/var/lib/other"  # systemd's StateDirectory=pvlr other
+    monkeypatch.setenv("STATE_DIRECTORY", several)
+    assert default_path() == tmp_path / "pvlr/versions.json"
+    WebhookSettings(url="http://host/").open_queue().close()
+    assert len(list((tmp_path / "pvlr/queues").glob("webhook-*.sqlite"))) == 1
     monkeypatch.setenv("PVLR_STATE", str(tmp_path / "mine"))
     assert default_path() == tmp_path / "mine"
     monkeypatch.setenv("PVLR_STATE", "")
