@@ -40,7 +40,7 @@ else()
   set_target_properties(pvlr PROPERTIES VERSION "${PVLR_VERSION}" SOVERSION "${PVLR_API_VERSION}" INSTALL_RPATH_USE_LINK_PATH ON)
 endif()
 
-add_executable(pvlr-tag csrc/programs/pvlr_tag/main.cpp csrc/programs/pvlr_tag/images.cpp csrc/programs/pvlr_tag/options.cpp)
+add_executable(pvlr-tag csrc/programs/pvlr_tag.cpp)
 target_link_libraries(pvlr-tag PRIVATE pvlr nlohmann_json::nlohmann_json)
 if(PVLR_WHEEL)  # OpenVINO's library may need a newer C library than the one that wheels are built with
   target_link_options(pvlr-tag PRIVATE -Wl,--allow-shlib-undefined)

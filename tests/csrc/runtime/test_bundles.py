@@ -203,9 +203,9 @@ def test_the_thresholds_of_an_operating_point(runtime: Runtime, bundle: Path, tm
             label |= {"threshold": 1e-7, "precise_threshold": 1e-6}
 
     edit_manifest(bundle, lowest)
-    (tmp_path / "frame").write_bytes(bytes(range(256)) * 3)
+    (tmp_path / "image.ppm").write_bytes(b"P6 16 16 255\n" + bytes(range(256)) * 3)
     for options, expected in (((), 1e-7), (("--precise",), 1e-6), (("--precise", "--threshold", "1e-5"), 1e-5)):
-        out = runtime.run("pvlr-tag", *options, "--size", "16x16", bundle, tmp_path / "frame")
+        out = runtime.run("pvlr-tag", *options, bundle, tmp_path / "image.ppm")
         assert {tag["threshold"] for tag in json.loads(out)["tags"]} == {float(np.float32(expected))}
 
 

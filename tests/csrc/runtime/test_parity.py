@@ -190,19 +190,3 @@ def test_pvlr_tag_prints_the_tags_of_the_tagger(runtime: Runtime, tmp_path: Path
     out = runtime.run("pvlr-tag", "--scores", "--precision", "fp32", "--threads", 1, plan, tmp_path / "cat.ppm")
     with Tagger(plan, precision="fp32", num_threads=1) as tagger:
         assert json.loads(out)["scores"] == tagger.predict(image).scores_by_label
-
-
-def test_pvlr_tag_reads_raw_frames(runtime: Runtime, tmp_path: Path) -> None:
-    """Two in one file."""
-    image = even(cv2.imread(str(ROOT / "docs/images/chelsea.jpg")))
-    yuv = np.concatenate([cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420) for frame in (image, image[:, ::-1])])
-    yuv.tofile(tmp_path / "raw")
-    height, width = image.shape[:2]
-    raw = ["--size", f"{width}x{height}", "--format", "i420", "--matrix", "bt709", "--threshold", "0.25"]
-    out = runtime.run("pvlr-tag", *raw, PLANS[0], tmp_path / "raw").splitlines()
-    assert len(out) == 2
-    with Tagger(PLANS[0], allow_unsigned=True) as tagger:
-        for index, line in enumerate(out):
-            frame = yuv[index * height * 3 // 2 :][: height * 3 // 2]
-            expected = tagger.predict(frame, color="i420-bt709", threshold=0.25).to_dict()["tags"]
-            assert (json.loads(line)["frame"], json.loads(line)["tags"]) == (index, expected)

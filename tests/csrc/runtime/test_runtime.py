@@ -162,22 +162,17 @@ def test_pvlr_tag_reports_what_it_cannot_read(runtime: Runtime, tmp_path: Path) 
     (tmp_path / "huge.ppm").write_bytes(b"P6 2000000000 2000000000 255\n")
     for name, message in {
         "missing": "No such file or directory",
-        "empty": "the file is empty",
-        "text": "not a binary PPM or PGM; give the --size of raw frames",
+        "empty": "not a binary PPM or PGM",
+        "text": "not a binary PPM or PGM",
         "deep.ppm": "values beyond 255, or no pixels",
-        "cut.ppm": "the file ends within a frame",
+        "cut.ppm": "the file ends within the pixels",
         "huge.ppm": "more than 16384 pixels a side",
     }.items():
         path = tmp_path / name
         assert runtime.run("pvlr-tag", PLAN, path, status=1) == f"pvlr-tag: {path}: {message}\n"
     for arguments, message in (
-        (["--size", "12", PLAN, "x"], "--size: expected WIDTHxHEIGHT, for example 1920x1080, got '12'"),
-        (
-            ["--format", "yuy2", PLAN, "x"],
-            "--format: expected one of bgr, rgb, bgra, rgba, gray, nv12, i420, got 'yuy2'",
-        ),
-        (["--threads", "many", PLAN, "x"], "--threads: expected an integer of at most 32 bits, got 'many'"),
-        (["--threads", "4294967297", PLAN, "x"], "--threads: expected an integer of at most 32 bits, got '4294967297'"),
+        (["--threads", "many", PLAN, "x"], "--threads: expected a number, got 'many'"),
+        (["--threads", "4294967297", PLAN, "x"], "--threads: expected a number, got '4294967297'"),
         (["--threads", "-1", PLAN, "x"], "options.threads: expected 0 to 1024, got -1"),
         (["--threshold", "0.5x", PLAN, "x"], "--threshold: expected a number, got '0.5x'"),
         (["--threshold", "nan", PLAN, "x"], "options.threshold: expected 0 to 1, got nan"),

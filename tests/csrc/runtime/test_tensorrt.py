@@ -261,8 +261,8 @@ def test_pvlr_tag_runs_a_tensorrt_plan(sanitized: Runtime, tmp_path: Path) -> No
         pytest.skip(NO_HEADERS)
     plan = write_plan(tmp_path / "engine.plan", tensorrt_version(includes[-1]))
     frame = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
-    (tmp_path / "frame.bgr").write_bytes(frame.tobytes())
-    command = [sanitized.prefix / "bin/pvlr-tag", "--scores", "--size", "60x40", plan, tmp_path / "frame.bgr"]
+    (tmp_path / "image.ppm").write_bytes(b"P6 60 40 255\n" + frame[..., ::-1].tobytes())
+    command = [sanitized.prefix / "bin/pvlr-tag", "--scores", plan, tmp_path / "image.ppm"]
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, "options.allow_unsigned" in done.stderr) == (2, True), done.stderr
