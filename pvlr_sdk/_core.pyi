@@ -46,9 +46,6 @@ class Tensor:
     @property
     def ready_on(self) -> int | None: ...
 
-class Prepared:
-    def __call__(self, *arrays: Any) -> bool: ...
-
 def has_cuda() -> bool: ...
 def forget_pools() -> None: ...
 def dual_softmax_attention(
@@ -61,8 +58,7 @@ def dual_softmax_attention(
     o_x: Tensor,
     o_t: Tensor,
     stream: int,
-    prepare: bool,
-) -> Prepared | None: ...
+) -> None: ...
 def tag_head(
     x: Tensor,
     t: Tensor,
@@ -82,8 +78,7 @@ def tag_head(
     nonfinite: Tensor | None,
     maps: Tensor | None,
     stream: int,
-    prepare: bool,
-) -> Prepared | None: ...
+) -> None: ...
 def preprocess_batch(
     pictures: Sequence[tuple[Sequence[Tensor], int, int, str, bool, bool, Sequence[int], Sequence[int]]],
     out: Tensor,

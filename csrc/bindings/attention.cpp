@@ -1,14 +1,9 @@
 // pvlr_sdk._core.dual_softmax_attention: fills the params struct from tensors and releases the GIL. The messages for
 // users are pvlr_sdk.kernels'; the checks here only keep wrong tensors from being read out of bounds.
-#include <pybind11/stl.h>
-
 #include <cstdint>
-#include <optional>
-#include <vector>
 
 #include "bindings.h"
 #include "launch.h"
-#include "prepared.h"
 #include "pvlr/dual_softmax_attention.h"
 #include "tensor.h"
 
@@ -24,9 +19,8 @@ AttentionStrides strides_of(const Tensor& tensor, const DualSoftmaxAttentionPara
   return {batch, tensor.strides[1], tensor.strides[2]};
 }
 
-std::optional<Prepared> attend(const Tensor& q_x, const Tensor& k_t, const Tensor& v_x, const Tensor& v_t,
-                               const Tensor* mask, std::int64_t threads, const Tensor& o_x, const Tensor& o_t,
-                               std::uintptr_t stream, bool prepare) {
+void attend(const Tensor& q_x, const Tensor& k_t, const Tensor& v_x, const Tensor& v_t, const Tensor* mask,
+            std::int64_t threads, const Tensor& o_x, const Tensor& o_t, std::uintptr_t stream) {
   if (q_x.dimensions() != 4 || k_t.dimensions() != 4) throw py::value_error("q_x, k_t: must have 4 dimensions");
   DualSoftmaxAttentionParams p{};
   p.type = data_type(q_x);
@@ -58,29 +52,14 @@ std::optional<Prepared> attend(const Tensor& q_x, const Tensor& k_t, const Tenso
     p.mask = static_cast<const std::uint8_t*>(mask->data);
     p.mask_batch_stride = rows == 1 ? 0 : mask->strides[0];
   }
-  const auto launch = [stream](const DualSoftmaxAttentionParams& params, const std::vector<const Tensor*>& tensors) {
-    run(tensors, stream, params, dual_softmax_attention_host, PVLR_CUDA_LAUNCHER(dual_softmax_attention_cuda),
-        PVLR_CUDA_LAUNCHER(dual_softmax_attention_cuda_workspace));
-  };
-  if (!prepare) {
-    launch(p, {&q_x, &k_t, &v_x, &v_t, mask, &o_x, &o_t});
-    return {};
-  }
-  const auto run_with = [p, launch](const Prepared::Inputs& inputs, const std::vector<const Tensor*>& tensors) {
-    DualSoftmaxAttentionParams own = p;
-    own.q_x = inputs[0];
-    own.k_t = inputs[1];
-    own.v_x = inputs[2];
-    own.v_t = inputs[3];
-    launch(own, tensors);
-  };
-  return Prepared({&q_x, &k_t, &v_x, &v_t}, {&o_x, &o_t}, {mask}, run_with);
+  run({&q_x, &k_t, &v_x, &v_t, mask, &o_x, &o_t}, stream, p, dual_softmax_attention_host,
+      PVLR_CUDA_LAUNCHER(dual_softmax_attention_cuda), PVLR_CUDA_LAUNCHER(dual_softmax_attention_cuda_workspace));
 }
 
 const Registered registered_attention([](py::module_& module) {
   module.def("dual_softmax_attention", &attend, py::arg("q_x"), py::arg("k_t"), py::arg("v_x"), py::arg("v_t"),
              py::arg("mask").none(true), py::arg("threads"), py::arg("o_x"), py::arg("o_t"), py::arg("stream"),
-             py::arg("prepare"), "Compute both directions of dual-softmax attention. Use pvlr_sdk.kernels.");
+             "Compute both directions of dual-softmax attention. Use pvlr_sdk.kernels.");
 });
 
 }  // namespace

@@ -4,6 +4,5 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled core of pvlr_sdk, an internal interface: use pvlr_sdk.";
   pvlr::bindings::bind_tensor(module);  // first: the others' signatures name the classes
-  pvlr::bindings::bind_prepared(module);
   for (const pvlr::bindings::Bind bind : pvlr::bindings::registered()) bind(module);
 }

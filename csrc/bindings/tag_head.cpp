@@ -5,14 +5,12 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bindings.h"
 #include "launch.h"
-#include "prepared.h"
 #include "tensor.h"
 
 namespace py = pybind11;
@@ -41,11 +39,10 @@ TagHeadNorm norm_of(const Pair& norm, std::int64_t width, const char* name) {
   return {packed<const float>(norm.first, {width}, name), packed<const float>(norm.second, {width}, name)};
 }
 
-std::optional<Prepared> tag_head(const Tensor& x, const Tensor& t, const Pair& x_norm, const Pair& t_norm,
-                                 const Tensor* bias, const Tensor* thresholds, const Tensor* chosen, float scale,
-                                 float alpha, float epsilon, bool map_similarity, std::int64_t threads,
-                                 const Tensor& logits, const Tensor* scores, const Tensor* tags,
-                                 const Tensor* nonfinite, const Tensor* maps, std::uintptr_t stream, bool prepare) {
+void tag_head(const Tensor& x, const Tensor& t, const Pair& x_norm, const Pair& t_norm, const Tensor* bias,
+              const Tensor* thresholds, const Tensor* chosen, float scale, float alpha, float epsilon,
+              bool map_similarity, std::int64_t threads, const Tensor& logits, const Tensor* scores, const Tensor* tags,
+              const Tensor* nonfinite, const Tensor* maps, std::uintptr_t stream) {
   if (x.dimensions() != 3 || t.dimensions() != 3) throw py::value_error("x, t: must have 3 dimensions");
   TagHeadParams p{};
   p.type = data_type(x);
@@ -81,27 +78,9 @@ std::optional<Prepared> tag_head(const Tensor& x, const Tensor& t, const Pair& x
     p.maps_kind = map_similarity ? TagHeadMap::kSimilarity : TagHeadMap::kWeights;
     p.chosen = packed<const std::int32_t>(chosen, {p.maps_count}, "chosen");
   }
-  const auto launch = [stream](const TagHeadParams& params, const std::vector<const Tensor*>& tensors) {
-    run(tensors, stream, params, tag_head_host, PVLR_CUDA_LAUNCHER(tag_head_cuda),
-        PVLR_CUDA_LAUNCHER(tag_head_cuda_workspace));
-  };
-  const std::vector<const Tensor*> fixed{x_norm.first, x_norm.second, t_norm.first, t_norm.second,
-                                         bias,         thresholds,    chosen};
-  const std::vector<const Tensor*> outputs{&logits, scores, tags, nonfinite, maps};
-  if (!prepare) {
-    std::vector<const Tensor*> all{&x, &t};
-    all.insert(all.end(), fixed.begin(), fixed.end());
-    all.insert(all.end(), outputs.begin(), outputs.end());
-    launch(p, all);
-    return {};
-  }
-  const auto run_with = [p, launch](const Prepared::Inputs& inputs, const std::vector<const Tensor*>& tensors) {
-    TagHeadParams own = p;
-    own.x = inputs[0];
-    own.t = inputs[1];
-    launch(own, tensors);
-  };
-  return Prepared({&x, &t}, outputs, fixed, run_with);
+  run({&x, &t, x_norm.first, x_norm.second, t_norm.first, t_norm.second, bias, thresholds, chosen, &logits, scores,
+       tags, nonfinite, maps},
+      stream, p, tag_head_host, PVLR_CUDA_LAUNCHER(tag_head_cuda), PVLR_CUDA_LAUNCHER(tag_head_cuda_workspace));
 }
 
 const Registered registered_tag_head([](py::module_& module) {
@@ -109,7 +88,7 @@ const Registered registered_tag_head([](py::module_& module) {
   module.def("tag_head", &tag_head, py::arg("x"), py::arg("t"), py::arg("x_norm"), py::arg("t_norm"), optional("bias"),
              optional("thresholds"), optional("chosen"), py::arg("scale"), py::arg("alpha"), py::arg("epsilon"),
              py::arg("map_similarity"), py::arg("threads"), py::arg("logits"), optional("scores"), optional("tags"),
-             optional("nonfinite"), optional("maps"), py::arg("stream"), py::arg("prepare"),
+             optional("nonfinite"), optional("maps"), py::arg("stream"),
              "Compute logits, scores, tags and attention maps. Use pvlr_sdk.kernels.");
 });
 

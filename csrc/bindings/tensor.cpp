@@ -125,7 +125,6 @@ Tensor tensor_from_numpy(const py::array& array) {
   result.shape.assign(array.shape(), array.shape() + array.ndim());
   result.strides = whole_elements({array.strides(), array.strides() + array.ndim()}, array.itemsize());
   result.writable = array.writeable();
-  result.dtype = array.dtype().ptr();
   result.owner = keep(array);
   return checked(std::move(result));
 }

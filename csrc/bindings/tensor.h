@@ -24,7 +24,6 @@ struct Tensor {
   bool writable = false;
   std::optional<std::uintptr_t> ready_on;  // the stream that must reach this point before the data may be used
   std::shared_ptr<void> owner;             // keeps the memory alive; released with the GIL held
-  const void* dtype = nullptr;             // NumPy's object, which lives as long as the owner; null for other libraries
 
   std::int64_t dimensions() const { return static_cast<std::int64_t>(shape.size()); }
   bool is_contiguous() const;  // C-contiguous

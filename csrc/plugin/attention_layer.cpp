@@ -85,21 +85,6 @@ Problem AttentionLayer::fill(Span<Shape> inputs, ElementType type, DualSoftmaxAt
   return {};
 }
 
-Problem AttentionLayer::workspace(Span<Shape> inputs, ElementType type, std::size_t* bytes) const {
-  DualSoftmaxAttentionParams params{};
-  const Problem problem = fill(inputs, type, &params);
-  return problem.empty() ? dual_softmax_attention_cuda_workspace_limit(params, bytes).message : problem;
-}
-
-Problem AttentionLayer::prepare(Span<Shape> inputs, ElementType type) {
-  DualSoftmaxAttentionParams params{};
-  PVLR_RETURN_IF_PROBLEM(fill(inputs, type, &params));
-  // At most the reserved size, which is the limit for a batch at least as large.
-  const Status status = dual_softmax_attention_cuda_workspace_limit(params, &params.workspace_bytes);
-  if (status.ok()) prepared_ = params;
-  return status.message;
-}
-
 Problem AttentionLayer::run(const void* const* inputs, void* const* outputs, void* workspace, void* stream) const {
   DualSoftmaxAttentionParams params = prepared_;
   params.q_x = inputs[kQueries];

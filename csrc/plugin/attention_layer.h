@@ -9,7 +9,8 @@ namespace pvlr::plugin {
 // Inputs q_x, v_x (batch, tokens, heads * dim) and k_t, v_t ([batch or 1,] labels, heads * dim), outputs o_x like q_x
 // and o_t (batch, labels, heads * dim), all of one type: the layout of linear layers, without a transposition.
 // Only the batch may change while an engine runs.
-class AttentionLayer final : public Layer {
+class AttentionLayer final
+    : public KernelLayer<DualSoftmaxAttentionParams, dual_softmax_attention_cuda_workspace_limit> {
  public:
   std::unique_ptr<Layer> clone() const override { return std::make_unique<AttentionLayer>(*this); }
 
@@ -24,16 +25,13 @@ class AttentionLayer final : public Layer {
   Problem output_types(Span<ElementType> inputs, ElementType* outputs) const override;
   Problem output_axes(Span<Shape> inputs, std::vector<OutputAxes>* outputs) const override;
 
-  Problem workspace(Span<Shape> inputs, ElementType type, std::size_t* bytes) const override;
-  Problem prepare(Span<Shape> inputs, ElementType type) override;
   Problem run(const void* const* inputs, void* const* outputs, void* workspace, void* stream) const override;
 
  private:
   Problem check(Span<Shape> inputs) const;
-  Problem fill(Span<Shape> inputs, ElementType type, DualSoftmaxAttentionParams* params) const;
+  Problem fill(Span<Shape> inputs, ElementType type, DualSoftmaxAttentionParams* params) const override;
 
-  std::int32_t heads_ = 0;                 // until it is given
-  DualSoftmaxAttentionParams prepared_{};  // without pointers
+  std::int32_t heads_ = 0;  // until it is given
 };
 
 }  // namespace pvlr::plugin

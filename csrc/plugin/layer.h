@@ -59,6 +59,31 @@ class Layer {
   virtual Problem run(const void* const* inputs, void* const* outputs, void* workspace, void* stream) const = 0;
 };
 
+// A layer that runs one launcher, whose workspace `kWorkspace` computes from the launcher's params.
+template <typename Params, Status (*kWorkspace)(const Params&, std::size_t*)>
+class KernelLayer : public Layer {
+ public:
+  Problem workspace(Span<Shape> inputs, ElementType type, std::size_t* bytes) const override {
+    Params params{};
+    PVLR_RETURN_IF_PROBLEM(fill(inputs, type, &params));
+    return kWorkspace(params, bytes).message;
+  }
+  Problem prepare(Span<Shape> inputs, ElementType type) override {
+    Params params{};
+    PVLR_RETURN_IF_PROBLEM(fill(inputs, type, &params));
+    // At most the reserved size, which suffices for a batch at least as large.
+    PVLR_RETURN_IF_PROBLEM(kWorkspace(params, &params.workspace_bytes).message);
+    prepared_ = params;
+    return {};
+  }
+
+ protected:
+  // Checks the shapes, and fills the params except for the pointers.
+  virtual Problem fill(Span<Shape> inputs, ElementType type, Params* params) const = 0;
+
+  Params prepared_{};  // without pointers
+};
+
 // Checks an input with one row per label: (batch, labels, width), or (1, labels, width) or (labels, width) for all
 // images.
 Problem check_bank(const char* name, const Shape& bank, const Shape& of_each_image);

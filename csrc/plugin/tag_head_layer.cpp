@@ -88,19 +88,9 @@ Problem TagHeadLayer::fill(Span<Shape> inputs, ElementType type, TagHeadParams* 
   return {};
 }
 
-Problem TagHeadLayer::workspace(Span<Shape> inputs, ElementType type, std::size_t* bytes) const {
-  TagHeadParams params{};
-  const Problem problem = fill(inputs, type, &params);
-  return problem.empty() ? tag_head_cuda_workspace(params, bytes).message : problem;
-}
-
 Problem TagHeadLayer::prepare(Span<Shape> inputs, ElementType type) {
-  TagHeadParams params{};
-  PVLR_RETURN_IF_PROBLEM(fill(inputs, type, &params));
-  PVLR_RETURN_IF_PROBLEM(tag_head_cuda_workspace(params, &params.workspace_bytes).message);
-  prepared_ = params;
   normed_ = inputs.count == kInputCount;
-  return {};
+  return KernelLayer::prepare(inputs, type);
 }
 
 Problem TagHeadLayer::run(const void* const* inputs, void* const* outputs, void* workspace, void* stream) const {

@@ -12,7 +12,7 @@ namespace pvlr::plugin {
 // and, if the layer norms are part of it, x_weight, x_bias, t_weight, t_bias (width,).
 // Outputs, in float32: logits (batch, labels) and similarity (batch, tokens, labels).
 // Only the batch may change while an engine runs.
-class TagHeadLayer final : public Layer {
+class TagHeadLayer final : public KernelLayer<TagHeadParams, tag_head_cuda_workspace> {
  public:
   std::unique_ptr<Layer> clone() const override { return std::make_unique<TagHeadLayer>(*this); }
 
@@ -27,20 +27,18 @@ class TagHeadLayer final : public Layer {
   Problem output_types(Span<ElementType> inputs, ElementType* outputs) const override;
   Problem output_axes(Span<Shape> inputs, std::vector<OutputAxes>* outputs) const override;
 
-  Problem workspace(Span<Shape> inputs, ElementType type, std::size_t* bytes) const override;
   Problem prepare(Span<Shape> inputs, ElementType type) override;
   Problem run(const void* const* inputs, void* const* outputs, void* workspace, void* stream) const override;
 
  private:
   Problem check(Span<Shape> inputs) const;
-  Problem fill(Span<Shape> inputs, ElementType type, TagHeadParams* params) const;
+  Problem fill(Span<Shape> inputs, ElementType type, TagHeadParams* params) const override;
 
   // NaN until set: no default fits every model.
   float scale_ = std::numeric_limits<float>::quiet_NaN();
   float alpha_ = std::numeric_limits<float>::quiet_NaN();
   float epsilon_ = 1e-5F;
   bool normed_ = false;
-  TagHeadParams prepared_{};  // without pointers
 };
 
 }  // namespace pvlr::plugin

@@ -9,19 +9,16 @@ waits for arrays that another stream is still writing; results are ready in ``st
 from __future__ import annotations
 
 from .attention import DIMS, dual_softmax_attention
-from .prepared import Prepared, prepare
 from .preprocess import preprocess
 from .tag_head import TagHead, tag_head
 from .tensors import forget_pools, has_cuda
 
 __all__ = [
     "DIMS",
-    "Prepared",
     "TagHead",
     "dual_softmax_attention",
     "forget_pools",
     "has_cuda",
-    "prepare",
     "preprocess",
     "tag_head",
 ]

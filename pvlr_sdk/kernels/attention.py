@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .tensors import TYPES, Arguments, Call
+from .tensors import TYPES, Arguments
 
 if TYPE_CHECKING:
     from .._core import Tensor
@@ -29,9 +29,9 @@ def dual_softmax_attention(
     """Compute softmax_C(S) V_t and softmax_N(S)^T V_x from one affinity S = Q_x K_t^T / sqrt(dh).
 
     B images, H heads, N tokens, C labels, dh dimensions per head (32, 64, 96 or 128). All arrays are on one device and
-    have the same dtype: float32, float16 or bfloat16 (in NumPy that of ml_dtypes). Sums are float32. Nothing is copied:
-    the last axis of each array must be contiguous, other strides are arbitrary; on a GPU rows must be aligned to 16
-    bytes. The GIL is released.
+    have the same dtype: float32, float16 or bfloat16 (in NumPy that of ml_dtypes). Sums are float32, on the CPU double.
+    Nothing is copied: the last axis of each array must be contiguous, other strides are arbitrary; on a GPU rows must
+    be aligned to 16 bytes. The GIL is released.
 
     Args:
         q_x, v_x: queries and values of the tokens, (B, H, N, dh).
@@ -40,7 +40,8 @@ def dual_softmax_attention(
             weight in o_x; without an active label, o_x is zero.
         out: two arrays (o_x, o_t) to write to, which must not overlap each other or the inputs; by default new ones of
             q_x's library.
-        threads: CPU threads that share the heads of the images; results don't depend on it.
+        threads: CPU threads that share the heads of the images; results don't depend on it. The CPU version is a
+            reference, not fast.
         stream: for arrays on a GPU, the stream to queue the work in: a stream of PyTorch, CuPy or PyCUDA, or a
             ``cudaStream_t`` as an integer; None: CUDA's default stream.
 
@@ -52,24 +53,6 @@ def dual_softmax_attention(
         MissingPartError: the arrays are on a GPU and the core was built without CUDA, or the core is not installed.
         DeviceError: the device is too old, out of memory, or refused the launch.
     """
-    call = check(q_x, k_t, v_x, v_t, mask=mask, out=out, threads=threads, stream=stream)
-    call.arguments.run(*call.given, prepare=False)
-    o_x, o_t = call.out
-    return o_x, o_t
-
-
-def check(
-    q_x: Any,
-    k_t: Any,
-    v_x: Any,
-    v_t: Any,
-    *,
-    mask: Any = None,
-    out: tuple[Any, Any] | None = None,
-    threads: int = 1,
-    stream: Any = None,
-) -> Call:
-    """The arguments of :func:`dual_softmax_attention`, checked, with new outputs if none are given."""
     arguments = Arguments("dual_softmax_attention", stream, names=_NAMES)
     arguments.check_threads(threads)
     queries = arguments.view("q_x", q_x)
@@ -106,8 +89,8 @@ def check(
     for name, tensor in outputs.items():
         _check_rows(arguments, name, tensor)
     arguments.apart(outputs, inputs)
-    given = queries, keys, token_values, label_values, takes_part, threads, *outputs.values()
-    return Call(arguments, given, ("q_x", "k_t", "v_x", "v_t"), (out[0], out[1]))
+    arguments.run(queries, keys, token_values, label_values, takes_part, threads, *outputs.values())
+    return out[0], out[1]
 
 
 def _bank(tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .tensors import TYPES, Arguments, Call
+from .tensors import TYPES, Arguments
 
 if TYPE_CHECKING:
     from .._core import Tensor
@@ -57,7 +57,7 @@ def tag_head(
     """Compute logit_c = sum_n softmax_n(alpha s_nc) s_nc + bias_c with s_nc = scale cos(LN(x_n), LN(t_c)), and tags.
 
     B images, N tokens, C labels, d channels (a multiple of 8 up to 1024). x and t have the same dtype: float32, float16
-    or bfloat16 (in NumPy that of ml_dtypes); sums and all other arrays are float32. All arrays are on one device.
+    or bfloat16 (in NumPy that of ml_dtypes), all other arrays float32. All arrays are on one device.
     Nothing is copied: the last axis of x and t must be contiguous, with rows aligned to 16 bytes on a GPU; other arrays
     must be contiguous. alpha = 0 is mean pooling, a large alpha (1e4) max pooling. A zero row has similarity 0.
 
@@ -74,7 +74,8 @@ def tag_head(
             GPU an entry that is not a label leaves its map unchanged.
         out: arrays to write to, which must not overlap each other or the inputs; None fields are not computed, the
             logits are required. Tags may be uint8, maps may have any strides. By default new arrays of x's library.
-        threads: CPU threads that share the labels; results don't depend on it.
+        threads: CPU threads that share the images; results don't depend on it. The CPU version is a reference, not
+            fast.
         stream: for arrays on a GPU, as in :func:`dual_softmax_attention`.
 
     Raises:
@@ -82,45 +83,6 @@ def tag_head(
         MissingPartError: the arrays are on a GPU and the core was built without CUDA, or the core is not installed.
         DeviceError: the device is too old or refused the launch.
     """
-    call = check(
-        x,
-        t,
-        scale=scale,
-        alpha=alpha,
-        x_norm=x_norm,
-        t_norm=t_norm,
-        epsilon=epsilon,
-        bias=bias,
-        thresholds=thresholds,
-        maps=maps,
-        chosen=chosen,
-        out=out,
-        threads=threads,
-        stream=stream,
-    )
-    call.arguments.run(*call.given, prepare=False)
-    result: TagHead = call.out
-    return result
-
-
-def check(
-    x: Any,
-    t: Any,
-    *,
-    scale: float,
-    alpha: float,
-    x_norm: tuple[Any, Any] | None = None,
-    t_norm: tuple[Any, Any] | None = None,
-    epsilon: float = 1e-5,
-    bias: Any = None,
-    thresholds: Any = None,
-    maps: Literal["weights", "similarity"] | None = None,
-    chosen: Any = None,
-    out: TagHead | None = None,
-    threads: int = 1,
-    stream: Any = None,
-) -> Call:
-    """The arguments of :func:`tag_head`, checked, with new outputs if none are given."""
     arguments = Arguments("tag_head", stream, names=_NAMES)
     tokens = arguments.view("x", x)
     if len(tokens.shape) != 3 or 0 in tokens.shape or tokens.shape[2] % 8 or tokens.shape[2] > 1024:
@@ -159,8 +121,9 @@ def check(
         )
     outputs = _outputs(arguments, out, shapes, maps, thresholds)
     arguments.apart({f"out.{name}": tensor for name, tensor in outputs.items() if tensor}, inputs)
-    given = tokens, bank, *norms, *vectors, which, *numbers, maps == "similarity", threads, *outputs.values()
-    return Call(arguments, given, ("x", "t"), out)
+    similarity = maps == "similarity"
+    arguments.run(tokens, bank, *norms, *vectors, which, *numbers, similarity, threads, *outputs.values())
+    return out
 
 
 def _norm(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -30,22 +30,6 @@ def forget_pools() -> None:
 def has_cuda() -> bool:
     """Whether the compiled core contains the CUDA kernels, regardless of whether a GPU is present."""
     return _core is not None and _core.has_cuda()
-
-
-class Call(NamedTuple):
-    """A call whose arguments have been checked.
-
-    Attributes:
-        arguments: to run it with, and to name arguments in errors.
-        given: the arguments of the core's function.
-        inputs: the first of these by name, which a prepared call can replace.
-        out: what the public function returns.
-    """
-
-    arguments: Arguments
-    given: tuple[Any, ...]
-    inputs: tuple[str, ...]
-    out: Any
 
 
 class Arguments:
@@ -168,31 +152,25 @@ class Arguments:
             raise self.wrong(argument, f"an array to write to, since {library} has no {type_}", "None") from error
         raise self.wrong(argument, f"an array to write to, since {library} arrays cannot be allocated here", "None")
 
-    def run(self, *arguments: Any, prepare: bool | None = None) -> Any:
-        """Call the core's function with the arguments and the stream, and return its result.
-
-        ``prepare`` is for functions that can also return the call for later.
+    def run(self, *arguments: Any) -> None:
+        """Call the core's function with the arguments and the stream.
 
         Raises:
             OptionError: an error that only the launcher detects, such as rows that are not aligned.
             DeviceError: the device is not capable of it, or refused the launch.
         """
         try:
-            return getattr(_core, self._function)(*arguments, self._handle, *([] if prepare is None else [prepare]))
-        except (ValueError, RuntimeError) as error:
-            raise self.refused(error) from error
-
-    def refused(self, error: ValueError | RuntimeError) -> errors.PvlrError:
-        """An error of the core as one that names the argument or the device."""
-        if isinstance(error, ValueError):
+            getattr(_core, self._function)(*arguments, self._handle)
+        except ValueError as error:
             name, _, problem = str(error).partition(": ")
-            return self.wrong(self._names.get(name, name), problem, "otherwise")
-        return errors.DeviceError(
-            self._place[0] if self._place else "device",
-            expected=f"a device that runs {self._public}",
-            got=str(error),
-            hint="See pvlr doctor and nvidia-smi; the kernels need compute capability 7.5 or later.",
-        )
+            raise self.wrong(self._names.get(name, name), problem, "otherwise") from error
+        except RuntimeError as error:
+            raise errors.DeviceError(
+                self._place[0] if self._place else "device",
+                expected=f"a device that runs {self._public}",
+                got=str(error),
+                hint="See pvlr doctor and nvidia-smi; the kernels need compute capability 7.5 or later.",
+            ) from error
 
     def wrong(self, argument: str, expected: str, got: str) -> errors.OptionError:
         hint = f"See the docstring of pvlr_sdk.kernels.{self._public}."

@@ -1,5 +1,5 @@
-"""Dual-softmax attention as the PyTorch operator ``pvlr::dual_softmax_attention``: the fused kernel forward, on CUDA or
-the CPU, and PyTorch backward. It supports autograd, ``torch.compile`` and ``torch.export``."""
+"""Dual-softmax attention as the PyTorch operator ``pvlr::dual_softmax_attention``: forward the fused kernel on CUDA and
+PyTorch on the CPU, backward PyTorch. It supports autograd, ``torch.compile`` and ``torch.export``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def dual_softmax_attention(
 ) -> tuple[Tensor, Tensor]:
     """Compute softmax_C(S) V_t and softmax_N(S)^T V_x from one affinity S = Q_x K_t^T / sqrt(dh).
 
-    As :func:`pvlr_sdk.kernels.dual_softmax_attention`, in PyTorch's current stream. Inputs with a layout that the
-    kernel does not support are copied first.
+    On CUDA :func:`pvlr_sdk.kernels.dual_softmax_attention` in PyTorch's current stream, on the CPU PyTorch in float32.
+    Inputs with a layout that the kernel does not support are copied first.
 
     Args:
         q_x, v_x: (B, H, N, dh), with dh one of :data:`pvlr_sdk.kernels.DIMS`; float32, float16 or bfloat16.
@@ -28,16 +28,19 @@ def dual_softmax_attention(
     Returns:
         o_x (B, H, N, dh) and o_t (B, H, C, dh), contiguous.
     """
-    stream = torch.cuda.current_stream(q_x.device) if q_x.is_cuda else None
+    if not q_x.is_cuda:
+        over_labels, over_tokens = _weights(q_x.float(), k_t.float(), mask)
+        return (over_labels @ v_t.float()).to(q_x.dtype), (over_tokens.mT @ v_x.float()).to(q_x.dtype)
     inputs = [_readable(x.detach()) for x in (q_x, k_t, v_x, v_t)]
     mask = None if mask is None else mask.contiguous()
-    o_x, o_t = kernels.dual_softmax_attention(*inputs, mask=mask, threads=torch.get_num_threads(), stream=stream)
+    stream = torch.cuda.current_stream(q_x.device)
+    o_x, o_t = kernels.dual_softmax_attention(*inputs, mask=mask, stream=stream)
     return o_x, o_t
 
 
 def _readable(x: Tensor) -> Tensor:
-    """x, copied if its last axis is not contiguous or, on CUDA, its rows are not aligned to 16 bytes."""
-    unaligned = x.is_cuda and any(place * x.element_size() % 16 for place in (x.storage_offset(), *x.stride()[:-1]))
+    """x, copied if its last axis is not contiguous or its rows are not aligned to 16 bytes."""
+    unaligned = any(place * x.element_size() % 16 for place in (x.storage_offset(), *x.stride()[:-1]))
     return x.clone(memory_format=torch.contiguous_format) if x.stride(-1) != 1 or unaligned else x
 
 
@@ -55,13 +58,9 @@ def _backward(ctx: Any, grad_x: Tensor, grad_t: Tensor) -> tuple[Tensor | None, 
     """With P = softmax_C(S) and R = softmax_N(S), o_x = P V_t and o_t = R^T V_x; the gradient through a softmax is
     P * (dP - sum(P * dP))."""
     q_x, k_t, v_x, v_t, mask = ctx.saved_tensors
-    scale = q_x.shape[-1] ** -0.5
-    affinity = q_x @ k_t.mT * scale
-    if mask is not None:
-        affinity = affinity.masked_fill(~mask.bool().reshape(-1, 1, 1, mask.shape[-1]), -torch.inf)
-    over_labels, over_tokens = _softmax(affinity, -1, mask), _softmax(affinity, -2, mask)
+    over_labels, over_tokens = _weights(q_x, k_t, mask)
     grad_affinity = _through_softmax(over_labels, grad_x @ v_t.mT, -1)
-    grad_affinity = (grad_affinity + _through_softmax(over_tokens, v_x @ grad_t.mT, -2)) * scale
+    grad_affinity = (grad_affinity + _through_softmax(over_tokens, v_x @ grad_t.mT, -2)) * q_x.shape[-1] ** -0.5
     return (
         grad_affinity @ k_t,
         (grad_affinity.mT @ q_x).sum_to_size(k_t.shape),
@@ -71,9 +70,14 @@ def _backward(ctx: Any, grad_x: Tensor, grad_t: Tensor) -> tuple[Tensor | None, 
     )
 
 
-def _softmax(affinity: Tensor, axis: int, mask: Tensor | None) -> Tensor:
-    weights = affinity.softmax(axis)
-    return weights if mask is None else weights.nan_to_num(0.0)  # where all labels are masked
+def _weights(q_x: Tensor, k_t: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The softmax of the affinity (B, H, N, C) over labels, and over tokens."""
+    affinity = q_x @ k_t.mT * q_x.shape[-1] ** -0.5
+    if mask is None:
+        return affinity.softmax(-1), affinity.softmax(-2)
+    affinity = affinity.masked_fill(~mask.bool().reshape(-1, 1, 1, mask.shape[-1]), -torch.inf)
+    # Without an active label all scores are masked.
+    return affinity.softmax(-1).nan_to_num(0.0), affinity.softmax(-2).nan_to_num(0.0)
 
 
 def _through_softmax(weights: Tensor, grad: Tensor, axis: int) -> Tensor:

@@ -1,4 +1,4 @@
-#include <algorithm>
+// The reference: scalar code in double, for tests and for arrays on the CPU. It is not fast.
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -6,7 +6,6 @@
 
 #include "host/common/check.h"
 #include "host/common/parallel.h"
-#include "loops.h"
 #include "pvlr/dual_softmax_attention.h"
 
 namespace pvlr {
@@ -16,103 +15,69 @@ bool rows_disjoint(const AttentionStrides& strides, const DualSoftmaxAttentionPa
   return disjoint({{strides.batch, p.batch}, {strides.head, p.heads}, {strides.row, rows}}, p.dim);
 }
 
-// What a thread keeps between calls, so that calls of the same sizes allocate nothing.
-struct Scratch {
-  std::vector<float> q_x, v_x, k_t, v_t, bias, scores, weights, o_x, maximum, weight, sums, rescale;
-
-  void resize(const DualSoftmaxAttentionParams& p) {
-    const auto labels = static_cast<std::size_t>(p.labels);
-    const auto dim = static_cast<std::size_t>(p.dim);
-    const auto tokens = static_cast<std::size_t>(kAttentionTokens);
-    for (std::vector<float>* one : {&q_x, &v_x, &o_x}) one->resize(tokens * dim);
-    for (std::vector<float>* one : {&k_t, &v_t, &sums}) one->resize(labels * dim);
-    for (std::vector<float>* one : {&scores, &weights}) one->resize(labels * tokens);
-    for (std::vector<float>* one : {&bias, &maximum, &weight, &rescale}) one->resize(labels);
-  }
-};
-
 // T is const for inputs.
 template <typename T, typename Memory>
 T* row_of(Memory* tensor, const AttentionStrides& s, std::int64_t batch, std::int64_t head, std::int64_t row) {
   return static_cast<T*>(tensor) + batch * s.batch + head * s.head + row * s.row;
 }
 
+// One head's rows, packed.
 template <typename T>
-void load_labels(const DualSoftmaxAttentionParams& p, std::int64_t batch, std::int64_t head, Scratch& s) {
-  for (std::int64_t c = 0; c < p.labels; ++c) {
-    const T* key = row_of<const T>(p.k_t, p.k_t_strides, batch, head, c);
-    const T* value = row_of<const T>(p.v_t, p.v_t_strides, batch, head, c);
-    for (std::int64_t d = 0; d < p.dim; ++d) {
-      s.k_t[static_cast<std::size_t>(d * p.labels + c)] = to_float(key[d]);
-      s.v_t[static_cast<std::size_t>(c * p.dim + d)] = to_float(value[d]);
-    }
+std::vector<float> load(const void* tensor, const AttentionStrides& s, std::int64_t batch, std::int64_t head,
+                        std::int64_t rows, std::int64_t dim) {
+  std::vector<float> loaded;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T* from = row_of<const T>(tensor, s, batch, head, row);
+    for (std::int64_t d = 0; d < dim; ++d) loaded.push_back(to_float(from[d]));
   }
+  return loaded;
+}
+
+// The softmax of a query's products with all keys, times the values. Masked keys have no weight; without a key that is
+// not masked the result is zero.
+template <typename T>
+void attend(const float* query, const std::vector<float>& keys, const std::vector<float>& values,
+            const std::uint8_t* mask, std::size_t dim, T* out) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const double scale = 1.0 / std::sqrt(static_cast<double>(dim));
+  std::vector<double> scores(keys.size() / dim, -kInfinity);
+  double largest = -kInfinity;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (mask != nullptr && mask[i] == 0) continue;
+    double product = 0.0;
+    for (std::size_t d = 0; d < dim; ++d) product += double{query[d]} * keys[i * dim + d];
+    scores[i] = product * scale;
+    if (scores[i] > largest) largest = scores[i];
+  }
+  std::vector<double> sums(dim);
+  double total = 0.0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const double weight = scores[i] == -kInfinity ? 0.0 : std::exp(scores[i] - largest);
+    total += weight;
+    for (std::size_t d = 0; d < dim; ++d) sums[d] += weight * values[i * dim + d];
+  }
+  for (std::size_t d = 0; d < dim; ++d) from_float(total == 0.0 ? 0.0F : static_cast<float>(sums[d] / total), out + d);
 }
 
 template <typename T>
-void load_tokens(const DualSoftmaxAttentionParams& p, std::int64_t batch, std::int64_t head, std::int64_t first,
-                 std::int64_t count, Scratch& s) {
-  const float scale = 1.0F / std::sqrt(static_cast<float>(p.dim));
-  for (std::int64_t n = 0; n < count; ++n) {
-    const T* query = row_of<const T>(p.q_x, p.q_x_strides, batch, head, first + n);
-    const T* value = row_of<const T>(p.v_x, p.v_x_strides, batch, head, first + n);
-    for (std::int64_t d = 0; d < p.dim; ++d) {
-      s.q_x[static_cast<std::size_t>(n * p.dim + d)] = to_float(query[d]) * scale;
-      s.v_x[static_cast<std::size_t>(n * p.dim + d)] = to_float(value[d]);
-    }
-  }
-}
-
-template <typename T>
-void store_row(const float* values, float factor, std::int64_t dim, T* to) {
-  for (std::int64_t d = 0; d < dim; ++d) from_float(values[d] * factor, to + d);
-}
-
-template <typename T>
-void run_head(const DualSoftmaxAttentionParams& p, std::int64_t batch, std::int64_t head, Scratch& s) {
-  std::fill(s.maximum.begin(), s.maximum.end(), -std::numeric_limits<float>::infinity());
-  std::fill(s.weight.begin(), s.weight.end(), 0.0F);
-  std::fill(s.sums.begin(), s.sums.end(), 0.0F);
-  for (std::int64_t first = 0; first < p.tokens; first += kAttentionTokens) {
-    const std::int64_t count = std::min(kAttentionTokens, p.tokens - first);
-    load_tokens<T>(p, batch, head, first, count, s);
-    process_attention_block({count, p.labels, p.dim, s.q_x.data(), s.v_x.data(), s.k_t.data(), s.v_t.data(),
-                             s.bias.data(), s.scores.data(), s.weights.data(), s.o_x.data(), s.maximum.data(),
-                             s.weight.data(), s.sums.data(), s.rescale.data()});
-    for (std::int64_t n = 0; n < count; ++n) {
-      store_row(s.o_x.data() + n * p.dim, 1.0F, p.dim, row_of<T>(p.o_x, p.o_x_strides, batch, head, first + n));
-    }
-  }
-  for (std::int64_t c = 0; c < p.labels; ++c) {
-    const float weight = s.weight[static_cast<std::size_t>(c)];
-    const float inverse = weight == 0.0F ? 0.0F : 1.0F / weight;
-    store_row(s.sums.data() + c * p.dim, inverse, p.dim, row_of<T>(p.o_t, p.o_t_strides, batch, head, c));
-  }
-}
-
-void load_mask(const DualSoftmaxAttentionParams& p, std::int64_t batch, Scratch& s) {
+void run_head(const DualSoftmaxAttentionParams& p, std::int64_t batch, std::int64_t head) {
+  const auto dim = static_cast<std::size_t>(p.dim);
+  const auto q_x = load<T>(p.q_x, p.q_x_strides, batch, head, p.tokens, p.dim);
+  const auto k_t = load<T>(p.k_t, p.k_t_strides, batch, head, p.labels, p.dim);
+  const auto v_x = load<T>(p.v_x, p.v_x_strides, batch, head, p.tokens, p.dim);
+  const auto v_t = load<T>(p.v_t, p.v_t_strides, batch, head, p.labels, p.dim);
   const std::uint8_t* const mask = p.mask == nullptr ? nullptr : p.mask + batch * p.mask_batch_stride;
-  for (std::int64_t c = 0; c < p.labels; ++c) {
-    const bool takes_part = mask == nullptr || mask[c] != 0;
-    s.bias[static_cast<std::size_t>(c)] = takes_part ? 0.0F : -std::numeric_limits<float>::infinity();
+  for (std::int64_t n = 0; n < p.tokens; ++n) {
+    attend(&q_x[static_cast<std::size_t>(n) * dim], k_t, v_t, mask, dim,
+           row_of<T>(p.o_x, p.o_x_strides, batch, head, n));
   }
-}
-
-// Entries begin..end-1: all batch entries of a head, then those of the next, so that a shared label bank is unpacked
-// once.
-template <typename T>
-void run_entries(const DualSoftmaxAttentionParams& p, std::int64_t begin, std::int64_t end) {
-  thread_local Scratch scratch;
-  scratch.resize(p);
-  const bool shared = p.k_t_strides.batch == 0 && p.v_t_strides.batch == 0;
-  std::int64_t loaded = -1;
-  for (std::int64_t i = begin; i < end; ++i) {
-    const std::int64_t head = i / p.batch;
-    const std::int64_t batch = i % p.batch;
-    load_mask(p, batch, scratch);
-    if (head != loaded || !shared) load_labels<T>(p, batch, head, scratch);
-    loaded = head;
-    run_head<T>(p, batch, head, scratch);
+  for (std::int64_t c = 0; c < p.labels; ++c) {
+    T* const out = row_of<T>(p.o_t, p.o_t_strides, batch, head, c);
+    if (mask == nullptr || mask[c] != 0) {
+      attend(&k_t[static_cast<std::size_t>(c) * dim], q_x, v_x, nullptr, dim, out);
+    } else {
+      for (std::size_t d = 0; d < dim; ++d) from_float(0.0F, out + d);
+    }
   }
 }
 
@@ -141,7 +106,9 @@ Status dual_softmax_attention_host(const DualSoftmaxAttentionParams& params) {
   return run_typed(params.type, params.batch * params.heads, params.threads,
                    "labels: not enough memory for the scratch arrays",
                    [&params](auto element, std::int64_t begin, std::int64_t end) {
-                     run_entries<decltype(element)>(params, begin, end);
+                     for (std::int64_t i = begin; i < end; ++i) {
+                       run_head<decltype(element)>(params, i / params.heads, i % params.heads);
+                     }
                    });
 }
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "host/common/vector_code.h"
+#include "host/preprocess/vector_code.h"
 #include "pvlr/yuv.h"
 
 #if PVLR_DISPATCH

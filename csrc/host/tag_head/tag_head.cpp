@@ -1,60 +1,50 @@
+// The reference: scalar code in double, for tests and for arrays on the CPU. It is not fast.
 #include "pvlr/tag_head.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "host/common/check.h"
 #include "host/common/parallel.h"
-#include "loops.h"
 
 namespace pvlr {
 namespace {
 
 bool whole(const TagHeadNorm& norm) { return (norm.weight == nullptr) == (norm.bias == nullptr); }
 
-// What a thread keeps between calls, so that calls of the same sizes allocate nothing.
-struct Scratch {
-  std::vector<float> x, row, t, similarity, weights;
-
-  void resize(const TagHeadParams& p) {
-    x.resize(static_cast<std::size_t>(p.tokens * p.width));
-    row.resize(static_cast<std::size_t>(p.width));
-    t.resize(static_cast<std::size_t>(p.width * kHeadLabels));
-    for (std::vector<float>* one : {&similarity, &weights})
-      one->resize(static_cast<std::size_t>(p.tokens * kHeadLabels));
-  }
-};
-
+// LN(row) divided by its Euclidean norm, for each row; zero if the norm is zero.
 template <typename T>
-void load_unit(const T* from, const TagHeadParams& p, const TagHeadNorm& norm, float* to) {
-  for (std::int64_t d = 0; d < p.width; ++d) to[d] = to_float(from[d]);
-  make_unit_row({p.width, norm.weight, norm.bias, p.epsilon, to});
-}
-
-template <typename T>
-void load_tokens(const TagHeadParams& p, std::int64_t batch, Scratch& s) {
-  const T* const from = static_cast<const T*>(p.x) + batch * p.x_strides.batch;
-  for (std::int64_t n = 0; n < p.tokens; ++n) load_unit(from + n * p.x_strides.row, p, p.x_norm, &s.x[0] + n * p.width);
-}
-
-// Transposed, and padded with zeros.
-template <typename T>
-void load_labels(const TagHeadParams& p, std::int64_t batch, std::int64_t first, std::int64_t count, Scratch& s) {
-  std::fill(s.t.begin(), s.t.end(), 0.0F);
-  const T* const from = static_cast<const T*>(p.t) + batch * p.t_strides.batch + first * p.t_strides.row;
-  for (std::int64_t c = 0; c < count; ++c) {
-    load_unit(from + c * p.t_strides.row, p, p.t_norm, s.row.data());
-    for (std::int64_t d = 0; d < p.width; ++d) {
-      s.t[static_cast<std::size_t>(d * kHeadLabels + c)] = s.row[static_cast<std::size_t>(d)];
+std::vector<double> unit_rows(const void* tensor, std::int64_t offset, std::int64_t stride, std::int64_t rows,
+                              std::int64_t width, const TagHeadNorm& norm, double epsilon) {
+  std::vector<double> units;
+  std::vector<double> row(static_cast<std::size_t>(width));
+  const auto sum = [&row](const auto& term) {
+    double total = 0.0;
+    for (const double value : row) total += term(value);
+    return total;
+  };
+  for (std::int64_t n = 0; n < rows; ++n) {
+    const T* from = static_cast<const T*>(tensor) + offset + n * stride;
+    for (double& value : row) value = to_float(*from++);
+    if (norm.weight != nullptr) {
+      const auto count = static_cast<double>(width);
+      const double mean = sum([](double value) { return value; }) / count;
+      const double variance = sum([mean](double value) { return (value - mean) * (value - mean); }) / count;
+      for (std::size_t d = 0; d < row.size(); ++d) {
+        row[d] = (row[d] - mean) / std::sqrt(variance + epsilon) * norm.weight[d] + norm.bias[d];
+      }
     }
+    const double length = std::sqrt(sum([](double value) { return value * value; }));
+    for (const double value : row) units.push_back(length == 0.0 ? 0.0 : value / length);
   }
+  return units;
 }
 
-void store_label(const TagHeadParams& p, std::int64_t batch, std::int64_t label, float pooled) {
+void store_label(const TagHeadParams& p, std::int64_t batch, std::int64_t label, double pooled) {
   const std::int64_t at = batch * p.labels + label;
-  const float logit = pooled + (p.bias == nullptr ? 0.0F : p.bias[label]);
+  const auto logit = static_cast<float>(pooled + (p.bias == nullptr ? 0.0F : p.bias[label]));
   const float small = std::exp(-std::fabs(logit));
   const float score = (logit >= 0.0F ? 1.0F : small) / (1.0F + small);
   p.logits[at] = logit;
@@ -63,39 +53,41 @@ void store_label(const TagHeadParams& p, std::int64_t batch, std::int64_t label,
   if (p.nonfinite != nullptr) p.nonfinite[at] = std::isfinite(logit) ? 0 : 1;
 }
 
-// The maps of labels first..first+count-1.
-void store_maps(const TagHeadParams& p, std::int64_t batch, std::int64_t first, std::int64_t count, const Scratch& s) {
-  if (p.maps == nullptr) return;
-  const float* const values = p.maps_kind == TagHeadMap::kWeights ? s.weights.data() : s.similarity.data();
-  const std::int64_t begin = p.chosen == nullptr ? first : 0;
-  const std::int64_t end = p.chosen == nullptr ? std::min(first + count, p.maps_count) : p.maps_count;
-  for (std::int64_t map = begin; map < end; ++map) {
-    const std::int64_t column = (p.chosen == nullptr ? map : p.chosen[map]) - first;
-    if (column < 0 || column >= count) continue;
-    float* const to = p.maps + batch * p.maps_batch_stride + map * p.maps_label_stride;
-    for (std::int64_t n = 0; n < p.tokens; ++n) to[n * p.maps_token_stride] = values[n * kHeadLabels + column];
+// The label's maps: with `chosen` none, one or several.
+void store_maps(const TagHeadParams& p, std::int64_t batch, std::int64_t label, const std::vector<double>& values) {
+  for (std::int64_t map = 0; p.maps != nullptr && map < p.maps_count; ++map) {
+    if ((p.chosen == nullptr ? map : p.chosen[map]) != label) continue;
+    float* to = p.maps + batch * p.maps_batch_stride + map * p.maps_label_stride;
+    for (const double value : values) {
+      *to = static_cast<float>(value);
+      to += p.maps_token_stride;
+    }
   }
 }
 
-// Label blocks begin..end-1, counted over all images.
 template <typename T>
-void run_blocks(const TagHeadParams& p, std::int64_t begin, std::int64_t end) {
-  thread_local Scratch scratch;
-  scratch.resize(p);
-  const std::int64_t blocks = (p.labels + kHeadLabels - 1) / kHeadLabels;
-  std::int64_t loaded = -1;
-  for (std::int64_t i = begin; i < end; ++i) {
-    const std::int64_t batch = i / blocks;
-    const std::int64_t first = i % blocks * kHeadLabels;
-    const std::int64_t count = std::min(kHeadLabels, p.labels - first);
-    if (batch != loaded) load_tokens<T>(p, batch, scratch);
-    loaded = batch;
-    load_labels<T>(p, batch, first, count, scratch);
-    float pooled[kHeadLabels];
-    process_head_block({p.tokens, p.width, scratch.x.data(), scratch.t.data(), p.scale, p.alpha,
-                        scratch.similarity.data(), scratch.weights.data(), pooled});
-    for (std::int64_t c = 0; c < count; ++c) store_label(p, batch, first + c, pooled[c]);
-    store_maps(p, batch, first, count, scratch);
+void run_image(const TagHeadParams& p, std::int64_t batch) {
+  const auto tokens = static_cast<std::size_t>(p.tokens);
+  const auto width = static_cast<std::size_t>(p.width);
+  const auto x = unit_rows<T>(p.x, batch * p.x_strides.batch, p.x_strides.row, p.tokens, p.width, p.x_norm, p.epsilon);
+  const auto t = unit_rows<T>(p.t, batch * p.t_strides.batch, p.t_strides.row, p.labels, p.width, p.t_norm, p.epsilon);
+  std::vector<double> similarity(tokens);
+  std::vector<double> weights(tokens);
+  for (std::int64_t label = 0; label < p.labels; ++label) {
+    const double* const to = &t[static_cast<std::size_t>(label) * width];
+    double largest = -std::numeric_limits<double>::infinity();
+    for (std::size_t n = 0; n < tokens; ++n) {
+      double cosine = 0.0;
+      for (std::size_t d = 0; d < width; ++d) cosine += x[n * width + d] * to[d];
+      similarity[n] = p.scale * cosine;
+      if (p.alpha * similarity[n] > largest) largest = p.alpha * similarity[n];
+    }
+    double total = 0.0;
+    for (std::size_t n = 0; n < tokens; ++n) total += weights[n] = std::exp(p.alpha * similarity[n] - largest);
+    double pooled = 0.0;
+    for (std::size_t n = 0; n < tokens; ++n) pooled += (weights[n] /= total) * similarity[n];
+    store_label(p, batch, label, pooled);
+    store_maps(p, batch, label, p.maps_kind == TagHeadMap::kWeights ? weights : similarity);
   }
 }
 
@@ -134,11 +126,9 @@ Status check_tag_head(const TagHeadParams& p) {
 
 Status tag_head_host(const TagHeadParams& params) {
   PVLR_RETURN_IF_ERROR(check_tag_head(params));
-  const std::int64_t blocks = (params.labels + kHeadLabels - 1) / kHeadLabels;
-  return run_typed(params.type, params.batch * blocks, params.threads,
-                   "tokens: not enough memory for the scratch arrays",
+  return run_typed(params.type, params.batch, params.threads, "tokens: not enough memory for the scratch arrays",
                    [&params](auto element, std::int64_t begin, std::int64_t end) {
-                     run_blocks<decltype(element)>(params, begin, end);
+                     for (std::int64_t i = begin; i < end; ++i) run_image<decltype(element)>(params, i);
                    });
 }
 

@@ -55,7 +55,7 @@ struct DualSoftmaxAttentionParams {
 // Whether sizes, pointers and strides are valid; the message names the first field that is not.
 Status check_dual_softmax_attention(const DualSoftmaxAttentionParams& params);
 
-// On the CPU, in float32. Safe to call from many threads. Uses no workspace.
+// The reference, on the CPU and in double: not fast. Safe to call from many threads. Uses no workspace.
 Status dual_softmax_attention_host(const DualSoftmaxAttentionParams& params);
 
 // Bytes of workspace that a launch on the current CUDA device needs. Pointers may still be null.

@@ -62,7 +62,7 @@ struct TagHeadParams {
   std::int64_t width;  // 8 to 1024, a multiple of 8
   DataType type;
 
-  // On the CPU only: how many threads share the labels; 0 is 1. Results don't depend on it.
+  // On the CPU only: how many threads share the images; 0 is 1. Results don't depend on it.
   std::int64_t threads;
 
   // Device launches only: scratch memory, aligned to 16 bytes, that no other launch uses at the same time.
@@ -73,7 +73,7 @@ struct TagHeadParams {
 // Whether sizes, pointers and strides are valid; the message names the first field that is not.
 Status check_tag_head(const TagHeadParams& params);
 
-// On the CPU, in float32. Safe to call from many threads. Uses no workspace.
+// The reference, on the CPU and in double: not fast. Safe to call from many threads. Uses no workspace.
 Status tag_head_host(const TagHeadParams& params);
 
 // Bytes of workspace that a launch on the current CUDA device needs: none with few labels, never more for a smaller

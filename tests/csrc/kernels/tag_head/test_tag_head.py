@@ -101,7 +101,7 @@ def test_kernels_are_as_good_as_torch(emulator: Any, kind: str, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "cxx"), [("address", "g++"), ("plain", CROSS)])
-def test_host_twin_is_as_good_as_torch(emulator: Any, kind: str, cxx: str, tmp_path: Path) -> None:
+def test_host_reference_is_as_good_as_torch(emulator: Any, kind: str, cxx: str, tmp_path: Path) -> None:
     program = _build(emulator, kind, cxx=cxx)
     _check_all(emulator, program, "host", CASES if cxx == "g++" else FEW, tmp_path)
 
