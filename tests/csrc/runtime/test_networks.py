@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.bundle.network import check_network
+from pvlr_sdk.models.find import load_bundle
 from tests.networks import BYTES, CHANGES, RUNTIME, SHIPPED, attacked, changed, replace_payload
 
 from .test_bundles import INVALID, OK, UNSUPPORTED, opener
@@ -65,5 +65,5 @@ def test_the_models_are_accepted(reader: str, request: pytest.FixtureRequest) ->
         return
     with opener(request.getfixturevalue("runtime")) as open_plan:
         for plan in SHIPPED:
-            is_open = Bundle.open(plan).manifest.open is not None
+            is_open = load_bundle(plan).manifest.open is not None
             assert open_plan(plan)[0] == (UNSUPPORTED if is_open else OK), plan
