@@ -110,7 +110,7 @@ def doubts(labels: Sequence[str], targets: ArrayLike) -> list[str]:
     positives = dict(zip(labels, (targets == 1).sum(0).tolist(), strict=True))
     if rare := [f"{label} ({count})" for label, count in positives.items() if 0 < count < FEW_POSITIVES]:
         more = f" and {len(rare) - 8} more" if len(rare) > 8 else ""
-        found.append(f"fewer than {FEW_POSITIVES} images with {', '.join(rare[:8])}{more}: their figures are chance.")
+        found.append(f"fewer than {FEW_POSITIVES} images with {', '.join(rare[:8])}{more}: their metrics are chance.")
     return found
 
 

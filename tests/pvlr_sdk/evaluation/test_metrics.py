@@ -216,6 +216,6 @@ def test_doubts_name_what_means_little() -> None:
     targets[:30, 0] = targets[:9, 1] = 1
     assert metrics.doubts(["dog", "cat", "never"], targets[:49])[0].startswith("49 images are too few")
     assert metrics.doubts(["dog", "cat", "never"], targets) == [
-        "fewer than 10 images with cat (9): their figures are chance."
+        "fewer than 10 images with cat (9): their metrics are chance."
     ]
     assert metrics.doubts(["dog"], targets[:, :1]) == []
