@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from pvlr_sdk._util.validation import did_you_mean
 from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
@@ -101,8 +101,7 @@ def _examine_labels(config: Config, training: ImageDataset, holdout: ImageDatase
     columns = {c for s in config.data.sources if isinstance(s, CsvSource) for c in read_columns(s.labels)}
     for label, is_known in zip(labels, known.tolist(), strict=True):
         if not is_known:
-            close = difflib.get_close_matches(label, columns - set(labels), n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else "Label some images, rename a column, or remove it."
+            hint = did_you_mean(label, columns - set(labels), 1) or "Label some images, rename a column, or remove it."
             found.errors.append(
                 LabelsFileError("data.labels", expected="labels of the data", got=repr(label), hint=hint)
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from pvlr_sdk._util.validation import did_you_mean, expected, written
 from pvlr_sdk.errors import ConfigError
 
 
@@ -24,12 +24,12 @@ def config_error(model: type[BaseModel], path: Path, raw: dict[str, Any], error:
         unknown, missing = one["type"] == "extra_forbidden", one["type"] == "missing"
         if any(place[: len(one["loc"])] == one["loc"] != place for place in places):
             continue  # a list is invalid because one of its items is
-        key = ".".join(_written_keys(raw, one["loc"], keep_last=unknown or missing))
+        key = ".".join(written(raw, one["loc"], keep_last=unknown or missing)[0])
         if missing and any(f"{other.hint[:-1]}.".endswith(f".{one['loc'][-1]}.") for other in found.values()):
             continue  # a misspelt key also causes a missing one
         found[key] = found.get(key) or ConfigError(
             f"{path}: {key}",
-            expected="a known key" if unknown else "a value" if missing else _reason(one["msg"]),
+            expected=expected(one),
             got="nothing" if missing else repr(one["input"]),
             hint=_closest_key(model, key) if unknown else "See docs/training.md.",
         )
@@ -38,30 +38,14 @@ def config_error(model: type[BaseModel], path: Path, raw: dict[str, Any], error:
     return ConfigError(first.argument, expected=first.expected, got=first.got, hint=hint)
 
 
-def _reason(message: str) -> str:
-    return message.lower().removeprefix("input should be ")
-
-
-def _written_keys(node: Any, location: tuple[int | str, ...], keep_last: bool) -> list[str]:
-    """The keys of a value in the file: pydantic's location without the kinds of sources that it inserts."""
-    keys = []
-    for part in location:
-        try:
-            node = node[part]
-        except (KeyError, TypeError, IndexError):
-            if not keep_last or part != location[-1]:
-                continue
-        keys.append(str(part))
-    return keys
-
-
 def _closest_key(model: type[BaseModel], key: str) -> str:
     """The hint for an unknown key: a similar key of the same section, or the same name in other sections."""
     known = list(_all_keys(model))
     parent, _, last = re.sub(r"\.\d+\.", ".", key).rpartition(".")
     beside = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
-    names = [beside[name] for name in difflib.get_close_matches(last, beside, n=1)]
-    names = names or [name for name in known if name.rpartition(".")[2] == last]
+    if close := did_you_mean(last, beside, 1, quoted=False):
+        return close.replace("mean ", f"mean {parent}." if parent else "mean ")
+    names = [name for name in known if name.rpartition(".")[2] == last]
     return f"Did you mean {' or '.join(names[:3])}?" if names else f"There are {', '.join(sorted(beside))}."
 
 

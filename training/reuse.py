@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from torch import Tensor
 
+from pvlr_sdk._util.validation import first_problem
 from pvlr_sdk.errors import CheckpointError, PlanNotFoundError
 from pvlr_sdk.models.catalogue import is_model
 
@@ -103,7 +104,7 @@ def _weights(folder: Path, model: PVLR) -> Weights:
         raise CheckpointError(
             str(path),
             expected="the configuration of a run",
-            got=str(error).strip().splitlines()[0],
+            got=first_problem(error) if isinstance(error, ValidationError) else f"no {error}",
             hint="Use the pvlr_training version that wrote it, or train again.",
         ) from None
     spec = config.data.input

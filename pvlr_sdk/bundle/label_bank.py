@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util.files import read_file, write_files
+from .._util.validation import did_you_mean
 from .plain_json import is_printable, read_json
 from .schema import MAX_LABEL_LENGTH
 from .tensors import from_safetensors, to_safetensors
@@ -277,10 +277,9 @@ def find_label(name: str, index: Mapping[str, int]) -> int:
     try:
         return index[name]
     except (KeyError, TypeError):
-        close = difflib.get_close_matches(str(name), index, n=3, cutoff=0.5)
         raise errors.UnknownLabelError(
             "label",
             expected=f"one of the model's {len(index)} labels",
             got=repr(name),
-            hint=f"Did you mean {' or '.join(map(repr, close))}?" if close else "pvlr labels lists them.",
+            hint=did_you_mean(str(name), index) or "pvlr labels lists them.",
         ) from None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from .. import errors
+from .._util.validation import first_problem
 from . import schema
 from .checksum import take_checksum
 from .plain_json import read_json
@@ -261,7 +262,7 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        got = _first_problem(error)
+        got = first_problem(error)
         raise errors.ManifestError(str(path), expected="a valid pvlr manifest", got=got, hint=_REBUILD) from None
 
 
@@ -279,7 +280,7 @@ def parse_spec(text: str | None, source: str) -> ModelSpec:
         raw = read_json(text)
         spec = None if _is_newer(raw, _NETWORK_FORMAT) else ModelSpec.model_validate(raw)
     except ValueError as error:  # pydantic's is one too
-        got = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        got = first_problem(error) if isinstance(error, ValidationError) else str(error)
         hint = "Export it again with this version of pvlr_sdk."
         raise errors.ModelError(source, expected="valid pvlr metadata", got=got, hint=hint) from None
     if spec is None:
@@ -291,8 +292,3 @@ def parse_spec(text: str | None, source: str) -> ModelSpec:
 def _is_newer(raw: Any, newest: int) -> bool:
     """Whether the format is newer than this version reads, which may then have other fields too."""
     return isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > newest
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from .. import errors
+from .._util.validation import first_problem
 from .._util.version import __version__
 from ..backends.openvino import OpenVinoBackend
 from ..bundle.bundle import Bundle, describe, label_fields, shortest
@@ -122,7 +123,7 @@ class Reference:
             raise errors.AccuracyError(
                 f"precision {precision}",
                 expected="golden logits closer to fp32",
-                got=error.errors()[0]["msg"],
+                got=first_problem(error),
                 hint="Build the plan in another precision (--precision).",
             ) from error
         manifest = Manifest(

@@ -12,7 +12,6 @@ objects); in a file with only 0 and 1, it means absent. In a file that states no
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .._util.validation import did_you_mean
 from ..labels import Photos
 from .label_formats import INVALID, Annotations, few, no_duplicates, read_annotations, read_text, wrong
 
@@ -164,8 +164,7 @@ def _is_map(value: object) -> bool:
 
 def _must_be_known(argument: str, name: str, known: Sequence[str], expected: str) -> None:
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known names are {few(known)}."
+        hint = did_you_mean(name, known) or f"Known names are {few(known)}."
         raise errors.UnknownLabelError(argument, expected=expected, got="an unknown name", hint=hint)
 
 
@@ -208,8 +207,7 @@ def read_photos(
     columns = [(rename or {}).get(column, column) for column in read_columns(labels)]
     chosen = columns if names is None else list(names)
     if unknown := next((name for name in chosen if name not in columns), None):
-        close = difflib.get_close_matches(unknown, columns, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Its columns are {', '.join(columns[:8])}."
+        hint = did_you_mean(unknown, columns, 1) or f"Its columns are {', '.join(columns[:8])}."
         raise errors.OptionError("label", expected=f"a column of {labels}", got=repr(unknown), hint=hint)
     table = read_labels(labels, split, chosen, rename)
     return Photos(chosen, [Path(images, file) for file in table.files], table.targets)

@@ -6,7 +6,6 @@ models/update.py`` writes it.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from .._util.validation import did_you_mean
 from ..bundle.manifest import FileSpec
 
 PACKAGE = Path(__file__).parents[1]
@@ -103,8 +103,8 @@ def named(name: str) -> Model | None:
 
 def suggestion(name: str) -> str:
     """A sentence that names similar models; empty if there is none."""
-    close = difflib.get_close_matches(name, [model.name for model in catalogue().models], n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(close)}? " if close else ""
+    question = did_you_mean(name, [model.name for model in catalogue().models], quoted=False)
+    return question and f"{question} "
 
 
 def places() -> Iterator[tuple[str, Path, bool]]:

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from .. import errors
+from .._util.validation import first_problem
 
 MAX_BYTES = 1 << 20
 """The size of the largest signature file that is read."""
@@ -213,9 +214,7 @@ def _parse(model: type[_Model], data: bytes, source: str) -> _Model:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _invalid(source, f"{where}: {first['msg']}" if where else first["msg"]) from None
+        raise _invalid(source, first_problem(error)) from None
 
 
 def _decode(text: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from .._util.validation import did_you_mean, expected, written
 from ..bundle.schema import OperatingPoint
 from ..errors import ConfigError
 from ..events import EventSettings
@@ -30,14 +30,6 @@ from .yaml_file import read_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 _HINT = "pvlr_sdk/watch/site.yaml lists all keys."
-_EXPECTED = {
-    "model_type": "a mapping of keys",
-    "path_type": "a path",
-    "tuple_type": "a list",
-    "too_short": "at least one entry",
-    "string_pattern_mismatch": "a name of letters, digits, '_', '-' and '.', not first '.'",
-}
-"""Of pydantic's kinds of errors whose own words are about Python."""
 
 
 def _no_switch(raw: Any) -> Any:
@@ -214,45 +206,25 @@ def load_config(path: str | os.PathLike[str]) -> SiteConfig:
 def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
     kind, context = first["type"], first.get("ctx", {})
-    keys, written = _written_keys(raw, context.get("place", first["loc"]), missing=kind == "missing")
+    keys, value = written(raw, context.get("place", first["loc"]), keep_last=kind == "missing")
     if first["loc"][-1:] == ("[key]",):  # the key is what is wrong, not its value
-        written = keys[-1]
-    expected = _EXPECTED.get(kind) or first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    expected, got, hint = expected[0].lower() + expected[1:], repr(written), _HINT
-    if kind == "missing":
-        expected, got = "a value", "nothing"
-    elif kind == "unknown_key":
-        keys, expected, got = [*keys, context["key"]], "a known key", repr(context["key"])
+        value = keys[-1]
+    wanted, got, hint = expected(first), "nothing" if kind == "missing" else repr(value), _HINT
+    if kind == "unknown_key":
+        keys, wanted, got = [*keys, context["key"]], "a known key", repr(context["key"])
         hint = _closest(context["key"], context["known"])
     elif kind == "unknown_camera":
-        hint = _closest(str(written), list(raw["cameras"]))
+        hint = _closest(str(value), list(raw["cameras"]))
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         # Not the context's tag: it may be the value of an environment variable.
-        known, tag = [str(sink.model_fields["kind"].default) for sink in SINKS], written.get("kind")
-        keys, expected, got = [*keys, "kind"], f"one of {', '.join(known)}", "nothing" if tag is None else repr(tag)
+        known, tag = [str(sink.model_fields["kind"].default) for sink in SINKS], value.get("kind")
+        keys, wanted, got = [*keys, "kind"], f"one of {', '.join(known)}", "nothing" if tag is None else repr(tag)
         hint = _closest(str(tag), known)
-    return ConfigError(f"{source}: {'.'.join(keys) or 'top level'}", expected=expected, got=got, hint=hint)
+    return ConfigError(f"{source}: {'.'.join(keys) or 'top level'}", expected=wanted, got=got, hint=hint)
 
 
 def _closest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(known)}."
-
-
-def _written_keys(raw: Any, location: tuple[int | str, ...], *, missing: bool) -> tuple[list[str], Any]:
-    """The keys that lead to a value, without those that pydantic inserts, and the value as written.
-
-    ``missing``: the last key is not written, but should be.
-    """
-    keys = []
-    for position, key in enumerate(location):
-        try:
-            raw = raw[key]
-        except (KeyError, TypeError, IndexError):
-            if not (missing and position == len(location) - 1):
-                continue
-        keys.append(str(key))
-    return keys, raw
+    return did_you_mean(name, known, 1) or f"Known here: {', '.join(known)}."
 
 
 def _expand(value: Any, key: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections import OrderedDict
 from functools import partial
@@ -14,6 +13,7 @@ from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 
+from pvlr_sdk._util.validation import did_you_mean
 from pvlr_sdk.errors import ConfigError, install_hint
 
 # These packages hold the weights of timm's tf_efficientnet_liteN under other key names, in the same order.
@@ -136,8 +136,7 @@ def _in_fp32(kind: type[nn.Module], module: nn.Module, features: Tensor) -> Tens
 
 def _create(name: str, pretrained: bool, classifier: bool) -> nn.Module:
     if name not in timm.list_models() and "." not in name:
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"Did you mean {' or '.join(close)}?" if close else "See timm.list_models()."
+        hint = did_you_mean(name, timm.list_models(), quoted=False) or "See timm.list_models()."
         raise ConfigError("model.backbone", expected="a timm model", got=name, hint=hint)
     if not pretrained or name not in _PACKAGED:
         return _from_hub(name, pretrained, classifier)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ... import errors
 from ..._util.files import read_file
+from ..._util.validation import first_problem
 from ...bundle.plain_json import read_json
 from .measure import FORMAT
 
@@ -52,9 +53,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         _Report.model_validate(report)
         return report
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "top level"
-        got = f"{where}: {first['msg'].removeprefix('Input should be ')}"
+        got = first_problem(error)
     except (OSError, ValueError) as error:
         got = str(error)
     hint = "Run pvlr bench --json > old.json."
