@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ... import errors
+from ..._util.validation import expected
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -92,10 +93,6 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-_EXPECTED = {"extra_forbidden": "a known name", "json_invalid": "valid JSON", "missing": "a value"}
-"""Of pydantic's kinds of errors whose own words do not follow "expected"."""
-
-
 def install(app: FastAPI) -> None:
     """Turn every exception into a problem."""
 
@@ -115,10 +112,8 @@ def install(app: FastAPI) -> None:
     async def _of_parameters(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = " ".join(str(key) for key in first["loc"][1:]) or "request"
-        text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-        text = _EXPECTED.get(first["type"], text)
-        expected, got = text[0].lower() + text[1:], ascii(first.get("input"))[:100]
-        return describe(errors.OptionError(name, expected=expected, got=got, hint="/docs describes all parameters."))
+        wanted, got = expected(first), ascii(first.get("input"))[:100]
+        return describe(errors.OptionError(name, expected=wanted, got=got, hint="/docs describes all parameters."))
 
     @app.exception_handler(ClientDisconnect)
     async def _of_one_who_left(request: Request, error: ClientDisconnect) -> Response:
