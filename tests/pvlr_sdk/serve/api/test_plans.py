@@ -50,7 +50,7 @@ class TestRoutes:
         served = serve(engine=engine)
         for body, expected in (
             ('{"plan": 7}', "plan: expected a valid string, got 7."),
-            ('{"plans": "x"}', "plans: expected a known name, got 'x'."),
+            ('{"plans": "x"}', "plans: expected a known key, got 'x'."),
             ("[1]", "request: expected an object, got [1]."),
             ("{", "request: expected valid JSON, got "),
         ):

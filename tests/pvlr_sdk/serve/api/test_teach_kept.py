@@ -126,7 +126,7 @@ class TestRefused:
          ("examples", {"camera": "door", "label": "m\tug", "is": True}, 422, "control characters"),
          ("examples", {"camera": "door", "label": "", "is": True}, 422, "label: expected"),
          ("examples", {"camera": "door", "label": "mug"}, 422, "is: expected a value"),
-         ("examples", {"camera": "door", "label": "mug", "is": True, "x": 1}, 422, "x: expected a known name"),
+         ("examples", {"camera": "door", "label": "mug", "is": True, "x": 1}, 422, "x: expected a known key"),
          ("", {"label": "mug"}, 422, "positives: expected at least one"),
          ("", {"label": "cat"}, 422, "label: expected a new label, got 'cat'"),
          ("", {"label": "mug", "replace": 7}, 422, "replace: expected a valid boolean")],
