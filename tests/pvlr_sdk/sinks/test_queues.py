@@ -275,3 +275,23 @@ def test_what_the_disk_rejects_until_the_end_is_counted(tmp_path, make_event) ->
     Storable.full.clear()
     assert (len(queue), queue.lost) == (1, 3)
     assert contents(DiskQueue(tmp_path / "q.sqlite")) == [make_event(0)]
+
+
+def test_a_disk_that_hangs_stops_nothing(tmp_path) -> None:
+    released = threading.Event()
+
+    class Slow(Event):
+        def pack(self) -> str:
+            released.wait()
+            return super().pack()
+
+    queue = DiskQueue(tmp_path / "q.sqlite")
+    events = [Slow("on", str(number), "door", "car", 1.0, 0.5, 0.5, 1.0, 1.0) for number in range(3)]
+    for event in events:
+        queue.put(event)
+    assert queue.take(0) == events[0]
+    queue.done()
+    assert queue.take(0) == events[1]
+    queue.close(0.01)
+    assert (len(queue), queue.lost) == (0, 2)
+    released.set()
