@@ -127,27 +127,13 @@ def count(data: Path) -> dict[str, dict[str, int]]:
     return counts
 
 
-def rewrite_manifest(folder: Path) -> None:
-    """Write a bundle's manifest again: the same values, with a new checksum."""
-    from pvlr_sdk.bundle.bundle import manifest_data, manifest_path
-    from pvlr_sdk.models.find import load_bundle
-
-    bundle = load_bundle(folder, trust=False)
-    manifest_path(bundle.path).write_bytes(manifest_data(bundle.manifest))
-
-
 def main() -> None:
     """Write the files."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--url", help="the address below which a release has the files")
     options.add_argument("--assets", type=Path, metavar="DIR", help="also copy the files there, named for that address")
     options.add_argument("--count", type=Path, metavar="DIR", help="also count the labels of the images in $PVLR_DATA")
-    options.add_argument("--manifests", action="store_true", help="write the manifests again, to be signed, and end")
     given = options.parse_args()
-    if given.manifests:
-        for folder in bundles():
-            rewrite_manifest(folder)
-        return
     if given.count:
         COUNTS.write_text(json.dumps(count(given.count), indent=1) + "\n")
     old = json.loads(CATALOGUE.read_text())["url"] if CATALOGUE.exists() else None

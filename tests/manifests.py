@@ -1,4 +1,4 @@
-"""Edits manifests as a person does who may: without the checksum, which would be the error instead of the edit."""
+"""Edits manifests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pvlr_sdk.bundle.bundle import manifest_path
 
 
 def read_raw(plan: Path) -> dict[str, Any]:
-    """The fields of the manifest beside a plan, without the checksum."""
+    """The fields of the manifest of a plan."""
     raw: dict[str, Any] = json.loads(manifest_path(plan).read_text())
-    raw.pop("checksum", None)
     return raw
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util.files import read_file, write_files
-from .checksum import with_checksum
 from .label_bank import LabelBank
 from .manifest import MAX_BYTES, FileSpec, LabelSpec, Manifest, parse_manifest
 
@@ -85,15 +85,26 @@ def read_bundle(
     bank_path = labels_path(plan)
     bank_data = _read_checked(bank_path, manifest.files["labels"], errors.LabelBankError, verified)
     bank = LabelBank.from_bytes(bank_data, source=str(bank_path))
-    names = [label.name for label in manifest.labels]
-    if bank.names != names:
-        raise errors.LabelBankError(
-            str(bank_path),
-            expected=f"the manifest's {len(names)} labels",
-            got=f"{len(bank)} labels" if len(bank) != len(names) else "other names or another order",
-            hint=_COPY_AGAIN,
-        )
+    _check_labels(bank, manifest, str(bank_path))
     return Bundle(plan, manifest, payload, bank, signature)
+
+
+def _check_labels(bank: LabelBank, manifest: Manifest, source: str) -> None:
+    """Check that a label bank and the manifest have the same names and thresholds: both are stored in both."""
+    names = [label.name for label in manifest.labels]
+    got = ""
+    if len(bank) != len(names):
+        got = f"{len(bank)} labels"
+    elif bank.names != names:
+        got = "other names or another order"
+    for point, stored in (("f1", bank.thresholds), ("precise", bank.precise_thresholds)):
+        thresholds = np.array(manifest.thresholds(point), np.float32)
+        if not got and not np.array_equal(bank.thresholds if stored is None else stored, thresholds):
+            got = "other thresholds"
+    if got:
+        raise errors.LabelBankError(
+            source, expected=f"the manifest's {len(names)} labels and thresholds", got=got, hint=_COPY_AGAIN
+        )
 
 
 def read_manifest(
@@ -257,4 +268,5 @@ def describe(data: bytes) -> FileSpec:
 def manifest_data(manifest: Manifest) -> bytes:
     """The contents of a manifest's file."""
     # Unset fields stay unset: a manifest that is read and written again keeps its contents.
-    return with_checksum(manifest.model_dump(mode="json", exclude_unset=True))
+    fields = manifest.model_dump(mode="json", exclude_unset=True)
+    return (json.dumps(fields, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

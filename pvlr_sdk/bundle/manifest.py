@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from .. import errors
 from .._util.validation import first_problem
 from . import schema
-from .checksum import take_checksum
 from .plain_json import read_json
 
 FORMAT = 2
@@ -241,7 +240,7 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
 
     Raises:
         ManifestVersionError: it was written in a newer format.
-        ManifestError: it is invalid JSON, was changed after it was written, or a field is missing, unknown or invalid.
+        ManifestError: it is invalid JSON, or a field is missing, unknown or invalid.
     """
     if len(text) > MAX_BYTES:
         expected, hint = f"at most {MAX_BYTES} bytes", "Build the plan again, with a smaller golden frame."
@@ -251,7 +250,8 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     except ValueError as error:
         got = f"invalid JSON ({error})"
         raise errors.ManifestError(str(path), expected="a JSON manifest", got=got, hint=_REBUILD) from None
-    take_checksum(raw, text, path)  # before the format, which may be what was damaged
+    if isinstance(raw, dict):
+        raw.pop("checksum", None)  # of the manifest itself, in those that 0.2.0 wrote
     if _is_newer(raw, FORMAT):
         raise errors.ManifestVersionError(
             str(path),

@@ -1,6 +1,5 @@
 #include "bundle.h"
 
-#include <algorithm>
 #include <system_error>
 
 #include "files.h"
@@ -22,12 +21,15 @@ std::string read_checked(const fs::path& path, const FileSpec& spec) {
   return data;
 }
 
-void check_names(const std::string& bank, const Manifest& manifest, const std::string& source) {
-  const std::vector<std::string> names = read_label_names(bank, source);
-  const auto same = [](const LabelSpec& label, const std::string& name) { return label.name == name; };
-  if (!std::equal(manifest.labels.begin(), manifest.labels.end(), names.begin(), names.end(), same)) {
-    fail(PVLR_ERROR_INVALID_BUNDLE, source, "the labels of the manifest", "others");
+// Names and thresholds are stored in both.
+void check_labels(const LabelBank& bank, const Manifest& manifest, const std::string& source) {
+  bool same = bank.names.size() == manifest.labels.size();
+  for (std::size_t i = 0; same && i < bank.names.size(); ++i) {
+    const LabelSpec& label = manifest.labels[i];
+    same = label.name == bank.names[i] && static_cast<float>(label.threshold) == bank.thresholds[i] &&
+           static_cast<float>(label.precise_threshold) == bank.precise_thresholds[i];
   }
+  if (!same) fail(PVLR_ERROR_INVALID_BUNDLE, source, "the labels and thresholds of the manifest", "others");
 }
 
 }  // namespace
@@ -43,7 +45,8 @@ Bundle open_bundle(const fs::path& given) {
   bundle.source = plan.string();
   bundle.manifest = parse_manifest(read_file(manifest_path, 1, kMaxManifestBytes), manifest_path.string());
   bundle.plan = read_checked(plan, bundle.manifest.plan);
-  check_names(read_checked(bank_path, bundle.manifest.label_bank), bundle.manifest, bank_path.string());
+  const std::string bank = read_checked(bank_path, bundle.manifest.label_bank);
+  check_labels(read_label_bank(bank, bank_path.string()), bundle.manifest, bank_path.string());
   bundle.golden = decode_png(bundle.manifest.golden.frame_png, manifest_path.string() + ".golden.frame_png");
   return bundle;
 }

@@ -1,5 +1,5 @@
-// The label bank (engine.labels.safetensors). In a closed plan its vectors are part of the network, so only the names
-// are read.
+// The label bank (engine.labels.safetensors). In a closed plan its vectors are part of the network, so only names and
+// thresholds are read.
 #pragma once
 
 #include <string>
@@ -7,7 +7,13 @@
 
 namespace pvlr::runtime {
 
-// The label names in a bank's file; `source` names it in errors. Throws Error (PVLR_ERROR_INVALID_BUNDLE).
-std::vector<std::string> read_label_names(const std::string& data, const std::string& source);
+struct LabelBank {
+  std::vector<std::string> names;
+  std::vector<float> thresholds;
+  std::vector<float> precise_thresholds;  // the thresholds, if the file has none
+};
+
+// A bank's file; `source` names it in errors. Throws Error (PVLR_ERROR_INVALID_BUNDLE).
+LabelBank read_label_bank(const std::string& data, const std::string& source);
 
 }  // namespace pvlr::runtime

@@ -150,21 +150,6 @@ TensorRtSpec parse_tensorrt(JsonObject object) {
   return spec;
 }
 
-// Whether `digits` are in the text once, and are the SHA-256 of the text in which they are zeros.
-bool covers(const std::string& digits, std::string text) {
-  const std::size_t at = is_sha256(digits) ? text.find(digits) : std::string::npos;
-  if (at == std::string::npos || text.find(digits, at + 1) != std::string::npos) return false;
-  return sha256(text.replace(at, digits.size(), digits.size(), '0')) == digits;
-}
-
-// See pvlr_sdk/bundle/checksum.py. Manifests of older versions have no checksum.
-void check_checksum(const Json& manifest, const std::string& text, const std::string& source) {
-  const auto found = manifest.find("checksum");
-  if (found == manifest.end() || (found->is_string() && covers(found->get<std::string>(), text))) return;
-  fail(PVLR_ERROR_INVALID_BUNDLE, source, "a manifest as it was written",
-       "one that was changed afterwards; copy the bundle again; if you edited it, remove its line checksum");
-}
-
 // Refuses what is valid, but not for this version of the library.
 std::int64_t check_supported(JsonObject& manifest, const std::string& source) {
   const std::int64_t format = manifest.has("format") ? manifest.integer("format", 1, INT32_MAX) : 1;
@@ -184,8 +169,7 @@ std::int64_t check_supported(JsonObject& manifest, const std::string& source) {
 Manifest parse_manifest(const std::string& text, const std::string& source) {
   const Json json = parse_json(text, source);
   JsonObject object(json, source);
-  check_checksum(json, text, source);  // before the format, which may be what was damaged
-  object.skip("checksum");
+  object.skip("checksum");  // of the manifest itself, in those that 0.2.0 wrote
   const std::int64_t format = check_supported(object, source);
   Manifest manifest{};
   manifest.name = object.text("name");

@@ -35,7 +35,6 @@ OPERATORS = (ROOT / "csrc/host/network/operators.inc").read_text()
 
 def small_manifest() -> bytes:
     raw = json.loads(SHIPPED.read_text())
-    raw.pop("checksum", None)  # or every edit would be refused for it
     raw["labels"], raw["golden"]["logits"] = raw["labels"][:2], raw["golden"]["logits"][:2]
     raw["golden"]["frame_png"] = ""
     raw["measured"] = {"precisions": {"fp32": {"inference_ms": 1.5, "photos": 3, "tag_sets": 1.0}}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -177,6 +178,22 @@ class TestLabelBank:
         with safe_open(tmp_path / "a.labels.safetensors", "numpy") as file:
             np.testing.assert_array_equal(file.get_tensor("embeddings"), bank.embeddings)
             assert json.loads(file.metadata()["names"]) == names
+
+    def test_each_bit_of_the_labels_in_the_manifest(self, own_plan: Path) -> None:
+        """Names and thresholds are in the label bank too, whose hash is in the manifest."""
+        data, before = manifest_path(own_plan).read_bytes(), load_bundle(own_plan).manifest
+        start = data.index(b'"labels": [')
+        for position in range(start, data.index(b"]", start)):
+            for bit in range(8):
+                changed = bytes([data[position] ^ 1 << bit])
+                manifest_path(own_plan).write_bytes(data[:position] + changed + data[position + 1 :])
+                with contextlib.suppress(errors.BundleError):
+                    assert load_bundle(own_plan).manifest == before  # white space
+
+    def test_a_manifest_of_version_0_2_0_has_a_checksum_of_itself(self, own_plan: Path) -> None:
+        before = read_manifest(own_plan)
+        edit_manifest(own_plan, lambda raw: raw.update(checksum="0" * 64))
+        assert read_manifest(own_plan) == before
 
     def test_index_suggests_the_closest_name(self, plan: Path) -> None:
         bank = LabelBank.load(labels_path(plan))

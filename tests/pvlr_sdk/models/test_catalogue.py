@@ -9,7 +9,6 @@ from types import ModuleType
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.bundle.bundle import manifest_path
 from pvlr_sdk.models.catalogue import FileSpec, Model, catalogue, is_model, locate
 from pvlr_sdk.models.find import find_knowledge, find_plan, load_bundle
 from pvlr_sdk.watch.config import SiteConfig
@@ -46,18 +45,6 @@ def test_assets_are_what_is_downloaded(update: ModuleType, tmp_path: Path, monke
     for model in catalogue().models:
         for end, file in model.files.items():
             assert FileSpec(**update.described((tmp_path / f"{model.name}{end}").read_bytes())) == file
-
-
-def test_manifests_are_written_again(update: ModuleType, own_plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One without a checksum gets it, nothing else changes; one that has it stays as it is."""
-    monkeypatch.setattr("sys.argv", ["update.py", "--manifests"])
-    monkeypatch.setattr(update, "bundles", lambda: [own_plan.parent])
-    before = {path.name: path.read_bytes() for path in own_plan.parent.iterdir()}
-    line = next(line for line in before["engine.json"].splitlines(keepends=True) if b'"checksum"' in line)
-    for text in (before["engine.json"].replace(line, b""), before["engine.json"]):
-        manifest_path(own_plan).write_bytes(text)
-        update.main()
-        assert {path.name: path.read_bytes() for path in own_plan.parent.iterdir()} == before
 
 
 # -- how a plan is found ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-// A fuzz target for label banks: any file is refused with an error that names it, or is a list of names. test_fuzz.py
+// A fuzz target for label banks: any file is refused with an error that names it, or is a label bank. test_fuzz.py
 // builds it with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer.
 #include <cstdlib>
 #include <cstring>
@@ -20,9 +20,9 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
-    const auto names = pvlr::runtime::read_label_names(std::string(data, data + size), "engine.labels.safetensors");
+    const auto bank = pvlr::runtime::read_label_bank(std::string(data, data + size), "engine.labels.safetensors");
     std::size_t bytes = 0;
-    for (const std::string& name : names) bytes += name.size();
+    for (const std::string& name : bank.names) bytes += name.size();
     if (bytes > size) std::abort();  // escapes of JSON are longer than what they stand for
   } catch (const pvlr::runtime::Error& error) {
     if (error.code() != PVLR_ERROR_INVALID_BUNDLE) std::abort();
