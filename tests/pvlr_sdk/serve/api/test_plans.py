@@ -51,7 +51,7 @@ class TestRoutes:
         for body, expected in (
             ('{"plan": 7}', "plan: expected a valid string, got 7."),
             ('{"plans": "x"}', "plans: expected a known key, got 'x'."),
-            ("[1]", "request: expected an object, got [1]."),
+            ("[1]", "request: expected a mapping of keys, got [1]."),
             ("{", "request: expected valid JSON, got "),
         ):
             answer = served.ask("POST", "/v1/reload", body, {})
