@@ -1,4 +1,4 @@
-"""Write the pages in docs/ that show benchmarks/results, and their charts.
+"""Write the tables and charts of the pages in docs/ that show benchmarks/results.
 
 python -m benchmarks.pages [performance] [accuracy] [heads] ...
 """
@@ -18,7 +18,6 @@ PAGES = {
     "accuracy": ("accuracy.md", "benchmarks.pages.accuracy"),
     "heads": ("heads.md", "benchmarks.pages.accuracy"),
     "open_labels": ("open_labels.md", "benchmarks.pages.accuracy"),
-    "shipped_models": ("shipped_models.md", "benchmarks.pages.accuracy"),
 }
 """By name: the file and its generator, a module with ``page(results, path of the file)``."""
 
