@@ -6,11 +6,7 @@ The compiled core walks its bytes, and so does libpvlr: ``csrc/include/pvlr/netw
 from __future__ import annotations
 
 from .. import errors
-
-try:
-    from .. import _core
-except ImportError:  # a checkout that was not installed
-    _core = None  # type: ignore[assignment]
+from .._util.core import _core, missing_core
 
 MAX_ELEMENTS: int = getattr(_core, "MAX_NETWORK_ELEMENTS", 0)
 """Of a constant, and of each tensor that a network computes."""
@@ -29,7 +25,7 @@ def check_network(payload: bytes, source: str) -> None:
         MissingPartError: the compiled core is not installed: nothing is accepted unchecked.
     """
     if _core is None:
-        raise errors.missing_core()
+        raise missing_core()
     if refusal := _core.check_network(payload):
         is_onnx, expected, got = refusal
         kind = errors.UnsafeNetworkError if is_onnx else errors.ModelError

@@ -60,16 +60,6 @@ class MissingPartError(PvlrError, ImportError):
     """An optional part (an extra, the compiled core, a backend's library) is not installed."""
 
 
-def missing_core() -> MissingPartError:
-    """The error where the compiled core is needed and not installed."""
-    return MissingPartError(
-        "pvlr_sdk._core",
-        expected="the compiled core",
-        got="no such module",
-        hint="Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
-    )
-
-
 class DeviceError(PvlrError, RuntimeError):
     """The GPU cannot run the operation: none found, too old, out of memory, or CUDA refused the launch."""
 

@@ -11,16 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .._util.core import _core, missing_core
 from . import yuv
 from .frames import FrameLike, load_frame
 
 if TYPE_CHECKING:
     from ..bundle.manifest import InputSpec
-
-try:
-    from .. import _core
-except ImportError:  # a checkout that was not installed
-    _core = None  # type: ignore[assignment]
 
 ORDERS = ("bgr", "rgb", "gray", "bgra", "rgba", *yuv.ORDERS)
 """The pixel layouts that the core reads. Alpha is dropped; grey fills all three planes."""
@@ -81,7 +77,7 @@ class Preprocessor:
             MissingPartError: the compiled core is not installed.
         """
         if _core is None:
-            raise errors.missing_core()
+            raise missing_core()
         height, width = image_size(pixels, order)
         shape = (3, self.spec.height, self.spec.width)
         if out is None:

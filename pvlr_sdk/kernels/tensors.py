@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors
-
-try:
-    from .. import _core
-except ImportError:  # a checkout that was not installed
-    _core = None  # type: ignore[assignment]
+from .._util.core import _core, missing_core
 
 BUILD_HINT = "Build one where the CUDA toolkit is: PVLR_CUDA=1 pip install . (docs/kernels.md)."
 TYPES = ("float32", "float16", "bfloat16")
@@ -49,7 +45,7 @@ class Arguments:
 
     def __init__(self, function: str, stream: Any, *, names: dict[str, str] | None = None, public: str = "") -> None:
         if _core is None:
-            raise errors.missing_core()
+            raise missing_core()
         self._function = function
         self._names = names or {}
         self._public = public or function
