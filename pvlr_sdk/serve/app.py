@@ -11,11 +11,11 @@ from ..watch import Site
 from ..watch.control import Control
 from .api import live, monitoring, plans, teaching
 from .api import routes as api
-from .api.hub import Hub
+from .api.live_feed import LiveFeed
 from .api.tagging import UploadTagger
 from .page import routes as page
 from .server import problems
-from .server.access import Access, Guard
+from .server.access import AccessControl, AccessMiddleware
 from .server.problems import Problem
 
 _ABOUT = (
@@ -24,30 +24,30 @@ _ABOUT = (
 )
 
 
-def create_app(control: Control, guard: Guard, hub: Hub, uploads: UploadTagger) -> FastAPI:
-    """The application. Its caller also runs ``hub`` in the same event loop, and the site in another thread."""
+def create_app(control: Control, access: AccessControl, feed: LiveFeed, uploads: UploadTagger) -> FastAPI:
+    """The application. Its caller also runs ``feed`` in the same event loop, and the site in another thread."""
     tagger, site = control.tagger, control.site
     # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
     app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
-    app.include_router(api.make_router(control, uploads, guard.audit))
-    app.include_router(plans.make_router(control.deployment, guard.audit))
-    app.include_router(teaching.make_router(control, guard.audit))
-    app.include_router(live.make_router(hub, list(site.config.cameras) if site else [], guard))
-    app.include_router(monitoring.make_probes(site, hub))
-    app.include_router(monitoring.make_router(tagger, site, hub, uploads.counts))
-    app.include_router(page.make_router(guard))
-    app.add_middleware(Access, guard=guard)
-    _complete_openapi(app, guard.tokens.required)
+    app.include_router(api.make_router(control, uploads, access.audit))
+    app.include_router(plans.make_router(control.deployment, access.audit))
+    app.include_router(teaching.make_router(control, access.audit))
+    app.include_router(live.make_router(feed, list(site.config.cameras) if site else [], access))
+    app.include_router(monitoring.make_probes(site, feed))
+    app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))
+    app.include_router(page.make_router(access))
+    app.add_middleware(AccessMiddleware, access=access)
+    _complete_openapi(app, access.tokens.required)
     return app
 
 
-def create_probes(site: Site | None, guard: Guard, hub: Hub) -> FastAPI:
+def create_probes(site: Site | None, access: AccessControl, feed: LiveFeed) -> FastAPI:
     """The application of the probes' own port."""
     app = FastAPI(openapi_url=None)
     problems.install(app)
-    app.include_router(monitoring.make_probes(site, hub))
-    app.add_middleware(Access, guard=guard)
+    app.include_router(monitoring.make_probes(site, feed))
+    app.add_middleware(AccessMiddleware, access=access)
     return app
 
 

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 
 from .. import errors
 from ..watch.control import Control
-from .api.hub import Hub
+from .api.live_feed import LiveFeed
 from .api.tagging import UploadTagger
 from .app import create_app, create_probes
-from .server.access import Guard
+from .server.access import AccessControl
 from .server.audit import Audit
 from .server.listener import Listener
 from .server.settings import ServeSettings
@@ -45,15 +45,15 @@ class WebServer:
             probes = None
             if settings.probe_port is not None:
                 probes = opened.enter_context(_bind(settings.host, settings.probe_port))
-            self._hub = Hub(control.tagger, control.site)
+            self._feed = LiveFeed(control.tagger, control.site)
             self._uploads = UploadTagger(control, settings)
-            guard = Guard(settings, Audit(settings.audit_log))
-            control.deployment.on_undone = lambda reason: guard.audit.record("rollback", "ok", reason=reason)
-            app = create_app(control, guard, self._hub, self._uploads)
+            access = AccessControl(settings, Audit(settings.audit_log))
+            control.deployment.on_undone = lambda reason: access.audit.record("rollback", "ok", reason=reason)
+            app = create_app(control, access, self._feed, self._uploads)
             tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
             self._listeners = [Listener(app, main, most, per_address, **tls)]
             if probes:
-                app = create_probes(control.site, guard, self._hub)
+                app = create_probes(control.site, access, self._feed)
                 self._listeners.append(Listener(app, probes, _PROBES, _PROBES))
             opened.pop_all()
         self._name: tuple[str, int] = main.getsockname()[:2]
@@ -75,11 +75,11 @@ class WebServer:
 
     def alive(self) -> bool:
         """Whether requests are still answered."""
-        return self._hub.alive()
+        return self._feed.alive()
 
     def stop(self, *, wait: bool = True) -> None:
         """Start to end; safe in any thread and in a signal handler. ``wait``: for responses in progress."""
-        self._hub.stopping = True
+        self._feed.stopping = True
         for listener in self._listeners:
             listener.stop(wait=wait)
 
@@ -90,7 +90,7 @@ class WebServer:
         self.stop(wait=False)
         self._thread.join(1 - _GRACE)
         self._uploads.close()
-        self._hub.stop()
+        self._feed.stop()
 
     def _run(self) -> None:
         try:
@@ -101,9 +101,9 @@ class WebServer:
             self._started.set()
 
     async def _serve(self) -> None:
-        tasks = [asyncio.create_task(self._hub.run())]
+        tasks = [asyncio.create_task(self._feed.run())]
         tasks += [asyncio.create_task(listener.run()) for listener in self._listeners]
-        while not (all(listener.started for listener in self._listeners) and self._hub.ticks):
+        while not (all(listener.started for listener in self._listeners) and self._feed.ticks):
             if any(task.done() for task in tasks):
                 break
             await asyncio.sleep(0.01)

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...stream import Observation
-from ..server.access import Guard
-from .hub import Hub
+from ..server.access import AccessControl
+from .live_feed import LiveFeed
 
 _MAX_VIEWERS = 32
 _INTERVAL = 0.08
@@ -38,8 +38,8 @@ class ViewerRequest(BaseModel):
 class Viewer:
     """The connection to one browser. It ends when ``allowed()`` is false, as after its token was removed."""
 
-    def __init__(self, hub: Hub, socket: WebSocket, cameras: list[str], allowed: Callable[[], bool]) -> None:
-        self._hub = hub
+    def __init__(self, feed: LiveFeed, socket: WebSocket, cameras: list[str], allowed: Callable[[], bool]) -> None:
+        self._feed = feed
         self._socket = socket
         self._allowed = allowed
         self._paused = False
@@ -59,28 +59,28 @@ class Viewer:
                 raise result
 
     async def _send(self) -> None:
-        hub, tick, stats_count, labels_count = self._hub, 0, 0, 0
-        count = hub.event_count
-        await self._send_json(hub.hello())
-        while not hub.stopping:
-            count, fresh = hub.events_after(count)
+        feed, tick, stats_count, labels_count = self._feed, 0, 0, 0
+        count = feed.event_count
+        await self._send_json(feed.hello())
+        while not feed.stopping:
+            count, fresh = feed.events_after(count)
             if fresh:
                 await self._send_json({"kind": "events", "events": fresh})
-            if stats_count != hub.stats_count:  # once per second
+            if stats_count != feed.stats_count:  # once per second
                 if not self._allowed():
                     await self._socket.close(_POLICY_VIOLATION, "signed out")
                     return
-                stats_count = hub.stats_count
-                await self._send_json(hub.stats_message)
-            if labels_count != hub.labels_count:
-                labels_count = hub.labels_count
-                await self._send_json(hub.labels_message)
+                stats_count = feed.stats_count
+                await self._send_json(feed.stats_message)
+            if labels_count != feed.labels_count:
+                labels_count = feed.labels_count
+                await self._send_json(feed.labels_message)
             for name, view in self._views.items():
-                seen = hub.newest(name)
+                seen = feed.newest(name)
                 if seen is not None and view.wants(seen, self._paused):
                     view.sent(seen)
-                    await self._socket.send_bytes(await hub.frame_message(seen, view.label, view.pinned))
-            tick = await hub.tick(tick)
+                    await self._socket.send_bytes(await feed.frame_message(seen, view.label, view.pinned))
+            tick = await feed.tick(tick)
         await self._socket.close(_GOING_AWAY)
 
     async def _send_json(self, message: dict[str, Any]) -> None:
@@ -97,7 +97,7 @@ class Viewer:
                 self._paused = request.on
             elif request.kind == "pin" and request.camera in self._views:
                 self._views[request.camera].pinned = request.label  # which may be yet to come
-            elif request.camera not in self._views or not self._hub.knows(request.label):
+            elif request.camera not in self._views or not self._feed.knows(request.label):
                 await self._socket.close(_POLICY_VIOLATION, "unknown camera or label")
                 return
             elif request.kind == "map":
@@ -131,20 +131,20 @@ class _CameraView:
         self.label = label
 
 
-def make_router(hub: Hub, cameras: list[str], guard: Guard) -> APIRouter:
+def make_router(feed: LiveFeed, cameras: list[str], access: AccessControl) -> APIRouter:
     """The route ``/v1/live``."""
     router = APIRouter()
 
     @router.websocket("/v1/live")
     async def live(socket: WebSocket) -> None:
         await socket.accept()
-        if hub.viewers >= _MAX_VIEWERS:
+        if feed.viewers >= _MAX_VIEWERS:
             await socket.close(_TRY_AGAIN_LATER, "too many browsers")
             return
-        hub.viewers += 1
+        feed.viewers += 1
         try:
-            await Viewer(hub, socket, cameras, lambda: guard.judge(socket.scope) is None).run()
+            await Viewer(feed, socket, cameras, lambda: access.judge(socket.scope) is None).run()
         finally:
-            hub.viewers -= 1
+            feed.viewers -= 1
 
     return router

@@ -14,7 +14,7 @@ from ...tagger import Tagger
 from ...watch import Site
 from ...watch.metrics import make_family, make_registry
 from ..server.problems import responses
-from .hub import Hub
+from .live_feed import LiveFeed
 from .schemas import HealthModel
 
 _OPEN: dict[str, Any] = {"security": []}
@@ -22,7 +22,7 @@ _FAILING = {"description": "The check fails.", "model": HealthModel}
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
-def make_probes(site: Site | None, hub: Hub) -> APIRouter:
+def make_probes(site: Site | None, feed: LiveFeed) -> APIRouter:
     """``/healthz`` and ``/readyz``."""
     router = APIRouter(tags=["operation"])
 
@@ -34,7 +34,7 @@ def make_probes(site: Site | None, hub: Hub) -> APIRouter:
     @router.get("/readyz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
     async def readyz(response: Response) -> HealthModel:
         """Whether the server is ready: the plan is loaded, and each camera was tried at least once."""
-        if hub.stopping:
+        if feed.stopping:
             return _health(response, "the server is stopping")
         waiting = [name for name, state in (site.cameras if site else {}).items() if state == "starting"]
         return _health(response, f"not tried yet: {', '.join(waiting)}" if waiting else None)
@@ -42,11 +42,11 @@ def make_probes(site: Site | None, hub: Hub) -> APIRouter:
     return router
 
 
-def make_router(tagger: Tagger, site: Site | None, hub: Hub, uploads: Mapping[str, int]) -> APIRouter:
+def make_router(tagger: Tagger, site: Site | None, feed: LiveFeed, uploads: Mapping[str, int]) -> APIRouter:
     """``/metrics``, with the number of ``uploads`` by result."""
     router = APIRouter(tags=["operation"])
     registry = make_registry(tagger, site)
-    registry.register(_Server(hub, uploads))
+    registry.register(_Server(feed, uploads))
 
     @router.get("/metrics", responses={**_TEXT, **responses()}, response_class=Response)
     def metrics() -> Response:
@@ -63,11 +63,11 @@ def _health(response: Response, reason: str | None) -> HealthModel:
 
 
 class _Server(Collector):
-    def __init__(self, hub: Hub, uploads: Mapping[str, int]) -> None:
-        self._hub = hub
+    def __init__(self, feed: LiveFeed, uploads: Mapping[str, int]) -> None:
+        self._feed = feed
         self._uploads = uploads
 
     def collect(self) -> Iterator[Metric]:
-        yield make_family(GaugeMetricFamily, "viewers", "Connected browsers.", [], [([], self._hub.viewers)])
+        yield make_family(GaugeMetricFamily, "viewers", "Connected browsers.", [], [([], self._feed.viewers)])
         samples = [([result], count) for result, count in self._uploads.items()]
         yield make_family(CounterMetricFamily, "uploads", "Images sent to /v1/tag.", ["result"], samples)

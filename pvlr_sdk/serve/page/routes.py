@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ..._util import escape
-from ..server.access import COOKIE, SIGN_IN, Guard
+from ..server.access import COOKIE, SIGN_IN, AccessControl
 from ..server.audit import Attempts, address_of
 from ..server.bodies import read_body
 from ..server.listener import network_of
@@ -21,7 +21,7 @@ _LONGEST_FORM, _FORM_SECONDS = 4096, 5
 _MONTH = 30 * 24 * 3600
 
 
-def make_router(guard: Guard) -> APIRouter:
+def make_router(access: AccessControl) -> APIRouter:
     """The page at ``/``, its files below ``/page``, ``/docs`` and ``/signin``; not part of the API."""
     router = APIRouter(include_in_schema=False)
     attempts = Attempts()
@@ -53,12 +53,12 @@ def make_router(guard: Guard) -> APIRouter:
         address = network_of(address_of(request.scope) or "")
         seconds = attempts.add(address)  # counted before the token is known: many at once are many, too
         if seconds:
-            guard.audit.refused(request.scope, "sign-in", "too many attempts")
+            access.audit.refused(request.scope, "sign-in", "too many attempts")
             return _form(f"Too many attempts. Try again in {seconds} s.", 429, {"Retry-After": str(seconds)})
         body = await read_body(request, _LONGEST_FORM, _FORM_SECONDS)
         token = parse_qs(body.decode("latin-1")).get("token", [""])[0]
-        session = guard.sign_in(request.scope, token.strip())
-        guard.audit.record("sign-in", "ok" if session else "wrong token", request.scope)
+        session = access.sign_in(request.scope, token.strip())
+        access.audit.record("sign-in", "ok" if session else "wrong token", request.scope)
         if session is None:
             return _form("Wrong token.", 401)
         attempts.forget(address)

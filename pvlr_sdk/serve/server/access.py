@@ -43,7 +43,7 @@ _HEADERS = {
 }
 
 
-class Guard:
+class AccessControl:
     """Checks requests against the tokens and the names of this machine.
 
     Attributes:
@@ -114,12 +114,12 @@ class Guard:
         return name
 
 
-class Access:
-    """Middleware that asks the guard first and adds security headers to each response."""
+class AccessMiddleware:
+    """Middleware that asks the access first and adds security headers to each response."""
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, access: AccessControl) -> None:
         self._app = app
-        self._guard = guard
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -131,7 +131,7 @@ class Access:
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        refusal = self._guard.judge(scope)
+        refusal = self._access.judge(scope)
         if scope.get("method") == "HEAD":
             scope = {**scope, "method": "GET"}  # the web server sends the headers alone
         if refusal is None:

@@ -128,7 +128,7 @@ def test_the_attention_map_of_a_label(serve):
 
 
 def test_a_label_whose_map_is_wanted_comes_with_its_score(serve, monkeypatch):
-    monkeypatch.setattr("pvlr_sdk.serve.api.hub._SHOWN", 1)
+    monkeypatch.setattr("pvlr_sdk.serve.api.live_feed._SHOWN", 1)
     served = serve(PATTERN)
     with Browser(served) as browser:
         header, _ = browser.picture()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+from contextlib import ExitStack
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -217,3 +218,27 @@ def test_addresses_that_cannot_be_bound(serve):
 
         with pytest.raises(errors.OptionError, match="free address"):
             WebServer(None, ServeSettings(host=host, port=port), print)
+
+
+def test_each_origin_counts(serve):
+    served = serve()
+    head = "GET /v1/labels HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOrigin: http://localhost\r\n"
+    for fields, status in (("", b"200"), ("Origin: http://evil.example\r\n", b"403")):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=5) as one:
+            one.sendall(f"{head}{fields}\r\n".encode())
+            assert one.recv(100).split(b" ")[1] == status
+
+
+def test_attempts_to_sign_in_at_the_same_time_are_limited(serve):
+    """All of them were compared, since only answered ones counted."""
+    served = serve(token=TOKEN)
+    head = b"POST /signin HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10)) for _ in range(9)]
+        for one in held:
+            one.sendall(head + b"Content-Length: 11\r\n\r\n")
+        served.until(lambda: served.get("/healthz").status == 200)
+        for one in held:
+            one.sendall(b"token=wrong")
+        statuses = [one.recv(100).split(b" ")[1] for one in held]
+    assert sorted(statuses) == [b"401"] * 5 + [b"429"] * 4

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import selectors
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -74,6 +76,18 @@ def test_an_address_has_its_own_limit_and_all_have_one_together(serve):
         with many(served.port, 20, address="127.0.0.2") as others:
             served.until(lambda: ended(mine) == 40)  # the address with the most makes room
             assert ended(others) == 0
+
+
+def test_a_handshake_counts_as_a_connection(serve, tmp_path):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cams -keyout key.pem -out cert.pem"
+    subprocess.run(["openssl", *new.split()], cwd=tmp_path, check=True, capture_output=True)
+    served = serve(
+        tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem", max_connections=8, max_connections_per_address=8
+    )
+    with many(served.port, 20) as silent:
+        served.until(lambda: ended(silent) == 12)
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ _HISTORY = 600
 _HISTORY_COUNTS = ("tagged", "dropped", "late")
 
 
-class Hub:
+class LiveFeed:
     """Polls a site in the server's event loop. Unless stated otherwise, call its methods in that thread only.
 
     Args:
