@@ -88,9 +88,7 @@ class Listener:
         )
         self._config.load()
         self._server = uvicorn.Server(self._config)
-        logging.getLogger("uvicorn.error").addFilter(
-            _REPEATS
-        )  # one for all servers; adding it again changes nothing
+        logging.getLogger("uvicorn.error").addFilter(_REPEATS)  # one for all servers; adding it again changes nothing
         listening.setblocking(False)
 
     @property
