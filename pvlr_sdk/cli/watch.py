@@ -75,7 +75,7 @@ def watch(
         return
     return_freed_memory()
     from ..watch import Site
-    from ..watch.deployment import Deployment
+    from ..watch.control import Control
 
     terminal = sys.stdout.isatty()
     site_config = build_config(
@@ -102,8 +102,9 @@ def watch(
     if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
         site.subscribe(_printer(site))
     start_metrics(site)
-    place = config if plan is None else None  # an option takes precedence over the file
-    reload_on_hangup(Deployment(site.tagger, site, place, site_config.deploy))
+    named = plan is None  # an option takes precedence over the file
+    control = Control(site.tagger, site, config, site_config.deploy, bank=site_config.bank, names_plan=named)
+    reload_on_hangup(control.deployment)
     _run(site, stats)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -35,13 +36,12 @@ def select(
     Raises:
         UnknownLabelError, OptionError: a label is unknown, or named twice.
     """
-    if labels is not None and len(set(labels)) < len(labels):
-        twice = next(label for position, label in enumerate(labels) if label in labels[:position])
-        hint = "Name each label once."
-        raise OptionError("labels", expected="different labels", got=f"{twice!r:.100} twice", hint=hint)
     index = {label: position for position, label in enumerate(known)}
     for label in (*thresholds, *(labels or ())):
         find_label(label, index)
+    if twice := [label for label, count in Counter(labels or ()).items() if count > 1]:
+        got, hint = f"{twice[0]!r} twice", "Name each label once."
+        raise OptionError("labels", expected="different labels", got=got, hint=hint)
     new = {label: round(value, 6) for label, value in thresholds.items()}
     fields: dict[str, Any] = {"thresholds": {**events.thresholds, **new}}
     keys: Keys = {("events", "thresholds", label): value for label, value in new.items() if keeps(label)}

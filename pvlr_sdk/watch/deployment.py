@@ -8,9 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from .. import errors
 from ..models.find import find_plan, load_bundle
@@ -18,25 +17,12 @@ from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
 from .factory import make_detectors
-from .rollout import Commit, Comparison, Rollout, allow_again, load, load_beside, load_instead
+from .rollout import Commit, Comparison, Rollout, State, Status, allow_again, load, load_beside, load_instead
 from .site import Site
 from .site_file import SiteFile, fingerprint, in_progress
 
 _log = logging.getLogger(__name__)
 _POLL = 0.25
-
-State: TypeAlias = Literal["in use", "loading", "probation"]
-
-
-@dataclass(frozen=True)
-class Status:
-    """The plan in use. ``reason``: why the last change was refused or undone; empty if it was not."""
-
-    model: str
-    plan: str
-    state: State
-    reason: str
-    comparison: Comparison | None
 
 
 class Deployment:

@@ -10,7 +10,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from .. import errors
 from ..inference import golden
@@ -74,6 +74,20 @@ class Comparison:
                 got=f"{100 * self.agreement:.0f} %",
                 hint="The running plan stays. Check the plan, or lower deploy: min_agreement in the site file.",
             )
+
+
+State: TypeAlias = Literal["in use", "loading", "probation"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The plan in use. ``reason``: why the last change was refused or undone; empty if it was not."""
+
+    model: str
+    plan: str
+    state: State
+    reason: str
+    comparison: Comparison | None
 
 
 Commit: TypeAlias = Callable[[Tagger, Comparison], None]
