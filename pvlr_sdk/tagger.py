@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -271,9 +270,7 @@ class Tagger:
     def __reduce__(self) -> tuple[Any, ...]:
         plan, _ = self._ready()
         bank = plan.bank if plan.info["max_labels"] else None
-        return partial(Tagger, os.path.abspath(plan.info["plan"]), **vars(self._given)), (), bank
-
-    __setstate__ = set_labels
+        return _reopen, (os.path.abspath(plan.info["plan"]), self._given, bank)
 
     def __repr__(self) -> str:
         info, state = self._plan.info, "" if self._plan.backend else "closed"
@@ -292,3 +289,11 @@ class Tagger:
     ) -> tuple[NDArray[np.float32], int | None]:
         top_k = self._given.top_k if top_k is None else checked_top_k(top_k)
         return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k
+
+
+def _reopen(plan: str, given: Options, bank: LabelBank | None) -> Tagger:
+    """A tagger of a pickled one's plan, options and labels."""
+    tagger = Tagger(plan, **vars(given))
+    if bank is not None:
+        tagger.set_labels(bank)
+    return tagger

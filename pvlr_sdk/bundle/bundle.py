@@ -192,9 +192,9 @@ def write_thresholds(
 
 def label_fields(bank: LabelBank) -> dict[str, Any]:
     """The fields of a manifest that depend on the label bank: the labels with their thresholds, and the format."""
-    columns: dict[str, list[Any]] = {"name": bank.names, "threshold": [*map(shortest, bank.thresholds)]}
+    columns: dict[str, list[Any]] = {"name": bank.names, "threshold": [*map(shortest_decimal, bank.thresholds)]}
     if bank.precise_thresholds is not None:
-        columns["precise_threshold"] = [*map(shortest, bank.precise_thresholds)]
+        columns["precise_threshold"] = [*map(shortest_decimal, bank.precise_thresholds)]
     rows = zip(*columns.values(), strict=True)
     labels = tuple(LabelSpec(**dict(zip(columns, row, strict=True))) for row in rows)
     return {"format": 1 if bank.precise_thresholds is None else 2, "labels": labels}
@@ -209,7 +209,7 @@ def _has(network: Path, bank: LabelBank) -> bool:
     return found.names == bank.names and np.array_equal(found.embeddings, bank.embeddings)
 
 
-def shortest(value: np.float32) -> float:
+def shortest_decimal(value: np.float32) -> float:
     """The shortest decimal number that equals a float32: 0.3 instead of 0.30000001192092896."""
     return float(str(value))
 

@@ -252,7 +252,8 @@ class LabelBank:
         elif not isinstance(self.taught, dict):
             wrong = ("an object as text.taught", type(self.taught).__name__)
         if wrong:
-            raise errors.LabelBankError(source, expected=wrong[0], got=wrong[1], hint=_HINT)
+            expected, got = wrong
+            raise errors.LabelBankError(source, expected=expected, got=got, hint=_HINT)
 
 
 def is_label(name: object) -> bool:

@@ -39,7 +39,8 @@ def check_fits(bank: LabelBank, spec: OpenSpec, source: str) -> None:
         got = str(bank.weights.shape[1])
         wrong = (f"weights of width {spec.feature_width}", got, "Teach its labels again.")
     if wrong:
-        raise errors.LabelBankError(source, expected=wrong[0], got=wrong[1], hint=wrong[2])
+        expected, got, hint = wrong
+        raise errors.LabelBankError(source, expected=expected, got=got, hint=hint)
 
 
 def input_shapes(spec: OpenSpec) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from .. import errors
 from .._util.validation import first_problem
 from .._util.version import __version__
 from ..backends.openvino import OpenVinoBackend
-from ..bundle.bundle import Bundle, describe, label_fields, shortest
+from ..bundle.bundle import Bundle, describe, label_fields, shortest_decimal
 from ..bundle.manifest import GoldenSpec, InputSpec, Manifest
 from ..frames.preprocess import Preprocessor
 from ..inference import golden
@@ -116,7 +116,7 @@ class Reference:
         try:
             golden_spec = GoldenSpec(
                 frame_png=golden.encode(self.frame),
-                logits=tuple(shortest(value) for value in self.logits),
+                logits=tuple(shortest_decimal(value) for value in self.logits),
                 tolerance=tolerance,
             )
         except ValidationError as error:

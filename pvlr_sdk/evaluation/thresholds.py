@@ -91,7 +91,7 @@ def set_thresholds(
         LabelsFileError: no image has a positive label.
         OutputError: the files cannot be written; the old thresholds remain.
     """
-    from ..bundle.bundle import shortest, write_thresholds
+    from ..bundle.bundle import shortest_decimal, write_thresholds
     from ..models.find import load_bundle
     from ..tagger import Tagger
 
@@ -115,11 +115,11 @@ def set_thresholds(
     labels = [
         LabelThreshold(
             name,
-            shortest(old[i]),
-            shortest(new[i]),
+            shortest_decimal(old[i]),
+            shortest_decimal(new[i]),
             int(positives[i]),
             *_precision_recall(scores[:, i] >= new[i], targets[:, i]),
-            shortest(precise[i]),
+            shortest_decimal(precise[i]),
             *_precision_recall(scores[:, i] >= precise[i], targets[:, i]),
         )
         for i, name in enumerate(bundle.labels.names)

@@ -1,6 +1,5 @@
 """The path of a frame through an engine, and the plan that the engine runs."""
 
-from .options import Options
-from .plan import LoadedPlan
+from .plan import LoadedPlan, Options
 
 __all__ = ["LoadedPlan", "Options"]

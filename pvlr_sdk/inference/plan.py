@@ -6,7 +6,7 @@ import gc
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,13 +22,33 @@ from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
 from ..models.find import load_bundle
 from ..result import LabelSpace, TagResult, thresholds_for
-from ..trust import accept
+from ..trust import Trust, accept
 from . import golden
 from .inference import Inference
-from .options import Options
 from .overlap import AwaitableFuture, Workers, overlapped
 
 _PATIENCE = 2.0  # seconds to wait for calls in progress before another plan takes the memory of this one
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keyword arguments of ``Tagger``, which describes them; ``trust`` is the trust in force."""
+
+    threshold: float | Mapping[str, float] | None = None
+    operating_point: str = "f1"
+    top_k: int | None = None
+    device: str = "auto"
+    optimize: str = "latency"
+    num_threads: int | None = None
+    precision: str | None = None
+    reduced_jpeg: bool = False
+    trust: Trust | None = None
+    allow_unsigned: bool | None = None
+    isolate: bool = False
+
+    def with_rollback(self) -> Options:
+        """The same, but a bundle that is older than one that was in use is accepted."""
+        return self if self.trust is None else replace(self, trust=replace(self.trust, allow_rollback=True))
 
 
 @dataclass

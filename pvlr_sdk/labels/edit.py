@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..bundle.bundle import shortest
+from ..bundle.bundle import shortest_decimal
 from ..bundle.label_bank import LabelBank
 from ..bundle.manifest import OpenSpec
 from .encoder import MINILM
@@ -23,14 +23,14 @@ _SCALARS = ("gains", "biases", "thresholds", "precise_thresholds")
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The logit of a label's words as a linear function of the features: weights (D,) and a bias."""
+class LinearFunction:
+    """A logit as a linear function of the features: weights (D,) and a bias."""
 
     weights: Floats
     bias: float
 
 
-def with_room(base: LabelBank, labels: Sequence[str], spec: OpenSpec, words: bool) -> LabelBank:
+def add_labels(base: LabelBank, labels: Sequence[str], spec: OpenSpec, words: bool) -> LabelBank:
     """The bank with rows for all labels to teach; new ones come last, with the vectors of their words where the plan
     reads words.
 
@@ -56,32 +56,32 @@ def with_label(
     fitted: Fit,
     thresholds: tuple[float, float],
     source: Mapping[str, Any],
-    evidence: Evidence | None = None,
+    function: LinearFunction | None = None,
 ) -> LabelBank:
     """The bank with a label of it as it was taught; ``source`` is its provenance.
 
-    ``evidence`` is what its words say of the features, where that was the logit of its words.
+    ``function`` computes the logit of its words, where that is a function of the features.
     """
     row, arrays = bank.index(label), bank.arrays()
-    before = {name: shortest(arrays[name][row]) for name in _SCALARS}
+    before = {name: shortest_decimal(arrays[name][row]) for name in _SCALARS}
     if label in bank.taught:
         before = bank.taught[label]["before"]  # its first teaching is what is undone
     weights, bias, gain = fitted.weights, fitted.bias, fitted.gain
-    if evidence is not None:
-        weights, bias, gain = weights + gain * evidence.weights, bias + gain * evidence.bias, 0.0
+    if function is not None:
+        weights, bias, gain = weights + gain * function.weights, bias + gain * function.bias, 0.0
     arrays["weights"][row] = weights
     for name, value in zip(_SCALARS, (gain, bias, *thresholds), strict=True):
         arrays[name][row] = value
     return _bank(bank, bank.names, arrays, bank.text, {**bank.taught, label: {**source, "before": before}})
 
 
-def evidence_of(bank: LabelBank, label: str) -> Evidence | None:
-    """What the words of a label say of the features, if the bank has it from words alone."""
+def words_function(bank: LabelBank, label: str) -> LinearFunction | None:
+    """The function that computes the logit of a label's words, if the bank has the label from words alone."""
     entry = bank.taught.get(label)
     if not isinstance(entry, dict) or entry.get("positives") != 0 or bank.weights is None:
         return None
     row = bank.index(label)
-    return Evidence(bank.weights[row].astype(np.float64), 0.0 if bank.biases is None else float(bank.biases[row]))
+    return LinearFunction(bank.weights[row].astype(np.float64), 0.0 if bank.biases is None else float(bank.biases[row]))
 
 
 def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:

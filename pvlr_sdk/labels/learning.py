@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..bundle.label_bank import LabelBank
-from .edit import THRESHOLD, Evidence, with_label
+from .edit import THRESHOLD, LinearFunction, with_label
 from .fit import Fit, Floats, fit
 from .precision_recall import average_precision
 from .thresholds import choose_thresholds, precise_thresholds, sigmoid
@@ -60,7 +60,7 @@ class Words:
     """What the words of a label say of N images: logits (N,), and of which features they are a linear function."""
 
     logits: Floats
-    evidence: Evidence | None = None
+    function: LinearFunction | None = None
 
 
 def learn(
@@ -76,7 +76,7 @@ def learn(
     """Learn labels of a bank from images whose features are known: milliseconds for a few hundred.
 
     Args:
-        bank: has the labels already, see :func:`.bank.with_room`.
+        bank: has the labels already, see :func:`.edit.add_labels`.
         labels: the C labels to learn.
         images: names of the N images, for the reports.
         features: (N, D) of unit length, ``TagResult.features`` of an open plan.
@@ -102,7 +102,7 @@ def learn(
             "plan": plan,
         }
         thresholds = report.threshold, report.precise_threshold
-        bank = with_label(bank, label, fitted, thresholds, source, None if of_words is None else of_words.evidence)
+        bank = with_label(bank, label, fitted, thresholds, source, None if of_words is None else of_words.function)
         reports.append(report)
     return bank, reports
 

@@ -18,7 +18,7 @@ from ..bundle.manifest import OpenSpec
 from ..bundle.open_labels import check_fits
 from ..inference import LoadedPlan, Options
 from ..trust import read_manifest
-from .edit import evidence_of, with_room
+from .edit import add_labels, words_function
 from .fit import Floats
 from .knowledge import Knowledge
 from .learning import LabelReport, Words, check_both, learn
@@ -84,7 +84,7 @@ def teach(
         if knowledge is not None and words:
             worded = knowledge.bank(photos.labels)
             check_fits(worded, spec, "knowledge")
-        taught = with_room(base, photos.labels, spec, words and knowledge is None)
+        taught = add_labels(base, photos.labels, spec, words and knowledge is None)
         features, logits, done, failed = _read(
             loaded.with_labels(backend, _plain(taught), engine), photos, spec, progress
         )
@@ -94,8 +94,8 @@ def teach(
         index = taught.index(label)
         if taught.has_words[index]:
             known[label] = Words(logits[:, index])
-        elif evidence := evidence_of(worded, label):
-            known[label] = Words(features @ evidence.weights + evidence.bias, evidence)
+        elif function := words_function(worded, label):
+            known[label] = Words(features @ function.weights + function.bias, function)
     targets = np.where(done[:, None], photos.targets, np.int8(0))
     check_both(photos.labels, targets, failed or photos.failed)
     files = [str(file) for file in photos.files]

@@ -12,7 +12,7 @@ from ..bundle.label_bank import LABEL_NAMES, LabelBank, is_label
 from ..bundle.manifest import OpenSpec
 from ..events import rfc3339
 from ..labels import LabelReport, learn
-from ..labels.edit import with_room
+from ..labels.edit import add_labels
 
 PER_LABEL, IN_ALL = 300, 3000
 """The most examples: with 1280 features, 15 MB in all; learning from 300 takes a fraction of a second."""
@@ -83,11 +83,11 @@ class Examples:
         self._found.pop(label, None)
 
     def learn(self, plan: str, label: str, base: LabelBank, spec: OpenSpec) -> tuple[LabelBank, LabelReport]:
-        """A label bank with a label learned from its examples. Raises what ``with_room`` and ``learn`` raise."""
+        """A label bank with a label learned from its examples. Raises what ``add_labels`` and ``learn`` raise."""
         own = self.of(plan, label)
         features = np.array([one.features for one in own], np.float64).reshape(len(own), spec.feature_width)
         targets = np.array([[1 if one.shows else -1] for one in own], np.int8).reshape(-1, 1)
         names = [one.name for one in own]
-        room = with_room(base, [label], spec, words=False)
+        room = add_labels(base, [label], spec, words=False)
         bank, (report,) = learn(room, [label], names, features, targets, plan=plan)
         return bank, report

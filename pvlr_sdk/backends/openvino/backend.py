@@ -20,8 +20,8 @@ from ..._util.version import __version__
 from ...bundle.open_labels import label_inputs
 from .. import cache, runtimes
 from ..backend import Backend, Slot, closed
+from .compilation import Network, check_outputs, compile_network, open_core
 from .device import CPU, engine_options, find_device, has_capability, precision_hint, resolve_precision
-from .network import Network, check_outputs, compile_network, open_core
 from .request import Projections, Request, create_request, failed
 
 if TYPE_CHECKING:

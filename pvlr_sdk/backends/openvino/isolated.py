@@ -29,7 +29,7 @@ from ...frames.preprocess import Preprocessor
 from ...models.catalogue import PACKAGE
 from .. import cache, runtimes
 from .backend import OpenVinoBackend
-from .network import Network, open_core
+from .compilation import Network, open_core
 
 if TYPE_CHECKING:
     from ...bundle.bundle import Bundle

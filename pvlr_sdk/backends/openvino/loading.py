@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ... import errors
 from . import isolated
 from .backend import OpenVinoBackend
+from .compilation import Network
 from .device import CPU
-from .network import Network
 
 if TYPE_CHECKING:
     from ...bundle.bundle import Bundle

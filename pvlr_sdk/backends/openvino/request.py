@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ... import errors
 from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from ...frames.device import DeviceFrame
-from .labels import PROJECTION
-from .network import reason
+from .compilation import reason
+from .split import PROJECTION
 
 if TYPE_CHECKING:
     import numpy as np

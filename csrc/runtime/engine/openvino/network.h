@@ -1,4 +1,4 @@
-// How OpenVINO reads and compiles a plan. The counterpart of pvlr_sdk/backends/openvino/network.py, with the same
+// How OpenVINO reads and compiles a plan. The counterpart of pvlr_sdk/backends/openvino/compilation.py, with the same
 // options and graph changes: scores must agree bit for bit.
 #pragma once
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pvlr_sdk.backends.openvino import network
+from pvlr_sdk.backends.openvino import compilation
 
 
 def test_threads_that_ask_at_once_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,9 +16,9 @@ def test_threads_that_ask_at_once_get_the_same(monkeypatch: pytest.MonkeyPatch) 
         time.sleep(0.1)
         return SimpleNamespace(Core=object)
 
-    monkeypatch.setattr(network.runtimes, "openvino", import_slowly)
-    monkeypatch.setattr(network, "os", SimpleNamespace(getpid=lambda: -1))  # a process without one,
-    monkeypatch.setattr(network, "_locks", {})  # whose parent has none either
+    monkeypatch.setattr(compilation.runtimes, "openvino", import_slowly)
+    monkeypatch.setattr(compilation, "os", SimpleNamespace(getpid=lambda: -1))  # a process without one,
+    monkeypatch.setattr(compilation, "_locks", {})  # whose parent has none either
     with ThreadPoolExecutor(4) as threads:
-        cores = set(threads.map(lambda _: network.open_core(), range(4)))
+        cores = set(threads.map(lambda _: compilation.open_core(), range(4)))
     assert len(cores) == 1

@@ -16,7 +16,7 @@ from ...bundle.open_labels import input_shapes
 from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from .. import runtimes
 from .device import CPU
-from .labels import split_labels
+from .split import split_labels
 
 if TYPE_CHECKING:
     import openvino
