@@ -42,7 +42,8 @@ Tensor checked(Tensor tensor) {
     if (size < 0) throw py::value_error("it has a negative size");
   }
   if (tensor.strides.size() != tensor.shape.size()) throw py::value_error("it has other than one stride a dimension");
-  if (tensor.item_bytes > 0 && reinterpret_cast<std::uintptr_t>(tensor.data) % tensor.item_bytes != 0) {
+  if (tensor.item_bytes > 0 &&
+      reinterpret_cast<std::uintptr_t>(tensor.data) % static_cast<std::uintptr_t>(tensor.item_bytes) != 0) {
     throw py::value_error("its elements are not aligned");
   }
   if (!extent_of(reinterpret_cast<std::uintptr_t>(tensor.data), tensor.shape, tensor.strides, tensor.item_bytes)) {
