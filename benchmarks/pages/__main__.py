@@ -16,6 +16,7 @@ from ..common import DOCS, RESULTS, run
 PAGES = {
     "performance": ("performance.md", "benchmarks.pages.performance"),
     "accuracy": ("accuracy.md", "benchmarks.pages.accuracy"),
+    "accuracy_and_time": ("accuracy_and_time.md", "benchmarks.pages.accuracy"),
     "heads": ("heads.md", "benchmarks.pages.accuracy"),
     "open_labels": ("open_labels.md", "benchmarks.pages.accuracy"),
 }

@@ -36,7 +36,10 @@ pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[2]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))}
 ELSEWHERE = {
-    **{f"docs/{page}.md": "days of training, on data sets" for page in ("accuracy", "open_labels", "shipped_models")},
+    **{
+        f"docs/{page}.md": "days of training, on data sets"
+        for page in ("accuracy", "accuracy_and_time", "open_labels", "shipped_models")
+    },
     **{f"docs/extend/{path.name}": "test_recipes.py follows it" for path in (ROOT / "docs/extend").glob("*.md")},
     "docs/performance.md": "benchmarks, which tests/benchmarks runs in short",
 }

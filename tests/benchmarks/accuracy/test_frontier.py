@@ -102,8 +102,8 @@ def test_frontier_end_to_end(run: Callable[..., str], tmp_path: Path) -> None:
     assert {point["model"] for point in found["points"]} == {"pvlr-lite0-coco80", "pvlr-lite0-voc20"}
     assert any(point["frontier"] for point in found["points"])
     assert all(point["mAP"] > 60 and point["median_ms"] > 0 for point in found["points"])
-    shutil.copy(common.DOCS / "accuracy.md", tmp_path)
-    run("benchmarks.pages", "accuracy", "--results", tmp_path, "--docs", tmp_path)
+    shutil.copy(common.DOCS / "accuracy_and_time.md", tmp_path)
+    run("benchmarks.pages", "accuracy_and_time", "--results", tmp_path, "--docs", tmp_path)
     assert (tmp_path / "images" / "frontier.svg").read_text().startswith("<?xml")
 
 
