@@ -14,19 +14,20 @@ from .bank import app as bank
 from .batch import batch
 from .bench import bench
 from .build import build
+from .commands import Command, Commands
 from .deploy import deploy
 from .doctor import doctor
 from .evaluate import evaluate
-from .groups import Command, Commands
+from .export import export, export_triton
 from .info import info, labels
 from .models import app as models
+from .report import report
 from .serve import serve
 from .sign import sign, verify_signature
 from .tag import tag
 from .teach import teach
 from .thresholds import thresholds
-from .training import export, report, train
-from .triton import export_triton
+from .train import train
 from .verify import verify
 from .watch import watch
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import errors
-from .groups import Command, Group
+from .commands import Command, Group
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
 

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import check_choice
 from . import options
-from .completion import words
+from .options import words
 
 if TYPE_CHECKING:
     from ..batch import Summary
@@ -23,22 +23,12 @@ def batch(
     source: Annotated[str, typer.Argument(metavar="IN", help="A folder, pattern, Parquet file or tar; a path or URL.")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL.")],
     plan: options.PlanOption = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold", "-t", help="One threshold for all labels (0 to 1).", show_default="set by the plan"
-        ),
-    ] = None,
+    threshold: options.TagThreshold = None,
     operating_point: options.OperatingPoint = "f1",
-    top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="Keep at most this many tags per image.")] = None,
+    top_k: options.TopK = None,
     scores: Annotated[bool, typer.Option("--scores", help="Write the scores of all labels too.")] = False,
-    fast_jpeg: Annotated[
-        bool,
-        typer.Option("--fast-jpeg", help="Decode large JPEGs at reduced size: faster, with slightly different scores."),
-    ] = False,
-    isolate: Annotated[
-        bool, typer.Option("--isolate", help="Decode images in restricted processes: for untrusted images.")
-    ] = False,
+    fast_jpeg: options.FastJpeg = False,
+    isolate: options.Isolate = False,
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="GLOB", help="Exclude paths, names or folders; repeatable."),

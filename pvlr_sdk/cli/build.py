@@ -11,8 +11,8 @@ import typer
 from .. import errors
 from ..bundle.schema import ATTENTIONS, DEVICES, HARDWARE, PRECISIONS
 from . import options
-from .completion import models, words
 from .info import print_info
+from .options import models, words
 
 if TYPE_CHECKING:
     from ..compile.calibration import CalibrationImages
@@ -123,7 +123,7 @@ def build(
     from ..compile.build import build as build_plan
     from ..compile.tensorrt_options import Batch, BuildOptions
     from ..models.find import find_plan
-    from .phases import Phases
+    from .screen import Phases
     from .sizes import build_sizes, compare_sizes, parse_sizes
 
     batches = Batch.parse(batch or ("1:1:8" if dla is None else "1"))

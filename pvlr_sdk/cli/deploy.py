@@ -13,7 +13,7 @@ import typer
 
 from .. import errors
 from . import options
-from .completion import models
+from .options import models
 
 _TIMEOUT, _POLL = 60.0, 0.5
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import completion, options
-from .groups import Command, Group
+from . import options
+from .commands import Command, Group
 
 if TYPE_CHECKING:
     from ..models.catalogue import Model
@@ -53,7 +53,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
 @app.command(cls=Command, no_args_is_help=True)
 def fetch(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="Models to download.", autocompletion=completion.models)
+        list[str], typer.Argument(metavar="NAME", help="Models to download.", autocompletion=options.models)
     ],
 ) -> None:
     """Download models into the cache of this user, and print their plans.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,23 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from ..bundle.schema import OPERATING_POINTS, PRECISIONS, RUN_DEVICES
-from .completion import models, words
+
+
+def words(*choices: str) -> Callable[[str], list[str]]:
+    """The completion of a value that is one of these words; for other values the shell offers files."""
+
+    def offered(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return offered
+
+
+def models(incomplete: str) -> list[str]:
+    """The names in the catalogue, which stand for plans."""
+    from ..models.catalogue import catalogue
+
+    return words(*(model.name for model in catalogue().models))(incomplete)
+
 
 _PLAN: Any = {
     "metavar": "PLAN",
@@ -30,6 +47,18 @@ _POINT: Any = {
     "autocompletion": words(*OPERATING_POINTS),
 }
 OperatingPoint = Annotated[str, Option("--operating-point", **_POINT)]
+
+# The tags of images
+TagThreshold = Annotated[
+    float | None,
+    Option("--threshold", "-t", help="One threshold for all labels (0 to 1).", show_default="set by the plan"),
+]
+_TOP_K = "Keep at most this many tags per image, the highest scores first."
+TopK = Annotated[int | None, Option("--top-k", "-k", help=_TOP_K)]
+_FAST_JPEG = "Decode large JPEGs at reduced size: faster, with slightly different scores."
+FastJpeg = Annotated[bool, Option("--fast-jpeg", help=_FAST_JPEG)]
+_ISOLATE = "Decode images in restricted processes: for untrusted images."
+Isolate = Annotated[bool, Option("--isolate", help=_ISOLATE)]
 
 # Labelled images
 Images = Annotated[Path, Option("--images", metavar="DIR", help="Folder of the images.")]

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from .. import errors
-from .packages import training_module
+from .commands import training_module
 
 _LOSS = 0.3
 """The mAP in percent that a smaller input may lose."""

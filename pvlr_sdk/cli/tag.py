@@ -36,17 +36,9 @@ def tag(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Images, videos, folders or patterns.")],
     plan: options.PlanOption = None,
     bank: options.Bank = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold", "-t", help="One threshold for all labels (0 to 1).", show_default="set by the plan"
-        ),
-    ] = None,
+    threshold: options.TagThreshold = None,
     operating_point: options.OperatingPoint = "f1",
-    top_k: Annotated[
-        int | None,
-        typer.Option("--top-k", "-k", help="Print at most this many tags per image, the highest scores first."),
-    ] = None,
+    top_k: options.TopK = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row per tag.")] = False,
     draw: Annotated[
@@ -69,14 +61,8 @@ def tag(
         float | None,
         typer.Option("--fps", metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"),
     ] = None,
-    fast_jpeg: Annotated[
-        bool,
-        typer.Option("--fast-jpeg", help="Decode large JPEGs at reduced size: faster, with slightly different scores."),
-    ] = False,
-    isolate: Annotated[
-        bool,
-        typer.Option("--isolate", help="Decode images in restricted processes: for untrusted images."),
-    ] = False,
+    fast_jpeg: options.FastJpeg = False,
+    isolate: options.Isolate = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
     precision: options.Precision = None,

@@ -9,7 +9,7 @@ import typer
 
 from .. import errors
 from . import options
-from .completion import models, words
+from .options import models, words
 
 if TYPE_CHECKING:
     from ..evaluation.thresholds import ThresholdsReport

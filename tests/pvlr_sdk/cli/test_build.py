@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.cli import app
-from pvlr_sdk.cli.phases import Phases
+from pvlr_sdk.cli.screen import Phases
 
 
 def test_build_info_and_labels(pvlr, exported, tmp_path):

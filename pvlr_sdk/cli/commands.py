@@ -1,11 +1,16 @@
-"""How ``pvlr`` parses and documents its commands: flags without a type, and options whose value may be omitted."""
+"""How ``pvlr`` parses and documents its commands, and the packages of the extras that some commands need."""
 
 from __future__ import annotations
 
+import importlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
+
+from .. import errors
 
 
 class _PlainFlags:
@@ -44,3 +49,23 @@ class Commands(Group):
         if args[:2] == ["export", "triton"]:
             args = ["export-triton", *args[2:]]
         return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def training_packages(command: str) -> Iterator[None]:
+    """Within it, a package of the extra ``[train]`` that is not installed is a MissingPartError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise errors.MissingPartError(
+            f"pvlr {command}",
+            expected="the training package of the SDK",
+            got=f"no module {error.name!r}",
+            hint=errors.install_hint("train"),
+        ) from error
+
+
+def training_module(module: str) -> Any:
+    """A module of pvlr_training. Raises MissingPartError if one of its packages is not installed."""
+    with training_packages(module):
+        return importlib.import_module(f"pvlr_training.{module}")

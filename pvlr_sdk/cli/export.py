@@ -1,0 +1,176 @@
+"""``pvlr export`` and ``pvlr export triton``: a trained run as an ONNX network, a plan as a model repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import errors
+from ..bundle.schema import ATTENTIONS, PRECISIONS
+from . import options
+from .commands import training_module
+from .options import words
+
+_MAX_LABELS = 128
+
+
+def export(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|MODEL.onnx",
+            help="The folder that `pvlr train` wrote, a network that `pvlr export` wrote, or a CPU plan in fp32.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for networks and label banks.", show_default="next to the input"
+        ),
+    ] = None,
+    size: options.Size = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Precision of the network: fp32, or for TensorRT fp16, bf16, int8.", autocompletion=words(*PRECISIONS)
+        ),
+    ] = "fp32",
+    attention: Annotated[
+        str,
+        typer.Option(
+            help="native (ONNX operators) or fused (one node, for the TensorRT plugin).",
+            autocompletion=words(*ATTENTIONS),
+        ),
+    ] = "native",
+    open_labels: Annotated[
+        bool,
+        typer.Option("--open", help="Make the label bank an input that can change while the plan runs."),
+    ] = False,
+    max_labels: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Room for labels in an open network.", show_default=f"{_MAX_LABELS}"),
+    ] = None,
+    knowledge: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Photos without labels: also write a knowledge file for an open network."),
+    ] = None,
+    calibration_images: options.CalibrationImages = None,
+    labels: options.OptionalLabels = None,
+    split: options.Split = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Minimum share of images with the same tags as fp32; below it no network is written.",
+            show_default="0.98; 0.9 for int8",
+        ),
+    ] = None,
+) -> None:
+    """Export a trained model as an ONNX network.
+
+    Writes the network and its label bank, ready for `pvlr build`. A RUN needs the
+    extra \\[train]; int8, or converting a MODEL.onnx, needs \\[int8]. Keep fp32
+    for a CPU: `pvlr build` selects the precision. TensorRT uses the precision of
+    the network. A converted network is compared with fp32 before it is written.
+
+    --size exports the network of a RUN for another input size than that of
+    training, as model-SIZE.onnx. Choose its thresholds with `pvlr thresholds`
+    after the build.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr export runs/my-photos
+    pvlr export runs/my-photos --precision fp16
+    pvlr export runs/my-photos --size 224
+    pvlr export runs/my-photos --open --max-labels 128
+    pvlr export runs/my-photos --open --knowledge photos/
+    pvlr export model.onnx --precision int8 --calibration-images photos/
+    """
+    from ..compile.export import export_as
+    from ..compile.onnx.quantize import check_nncf
+    from ..errors import check_choice
+    from .build import images_for
+    from .screen import note
+    from .sizes import parse_sizes, run_folder
+
+    check_choice("--precision", precision, PRECISIONS)
+    check_choice("--attention", attention, ATTENTIONS)
+    if precision == "int8":
+        check_nncf()
+    if out is not None and out.suffix == ".onnx":
+        raise errors.OptionError(
+            "--out", expected="a folder", got=f"{out}", hint="The folder contains the network as model.onnx."
+        )
+    sizes = parse_sizes(size)
+    if len(sizes) > 1:
+        raise errors.OptionError("--size", expected="one size", got=f"{size!r}", hint="Export each size by itself.")
+    if sizes:
+        run = run_folder(run)
+    given = {"--max-labels": max_labels, "--knowledge": knowledge}
+    if not open_labels and (unused := next((option for option, value in given.items() if value is not None), None)):
+        raise errors.OptionError(unused, expected="--open", got="a closed network", hint="Add --open.")
+    if open_labels and (run.suffix in (".onnx", ".plan") or (precision, attention) != ("fp32", "native")):
+        got = f"{run} in {precision} with {attention} attention"
+        hint = "Name the folder that pvlr train wrote, and omit --precision and --attention."
+        raise errors.OptionError("--open", expected="a RUN in fp32 with native attention", got=got, hint=hint)
+    if run.suffix in (".onnx", ".plan"):
+        network = run
+        if (precision, attention) == ("fp32", "native"):
+            raise errors.OptionError(
+                "--precision",
+                expected="another precision, or --attention fused, for a network that is exported already",
+                got="fp32 and native attention",
+                hint=f"To build a plan from it, run pvlr build {run}.",
+            )
+    else:
+        folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
+        room = (max_labels or _MAX_LABELS) if open_labels else None
+        network = training_module("export").export(folder, out or folder, *sizes, max_labels=room)
+        print(network)
+        if knowledge is not None:
+            print(training_module("concepts").learn(folder, network, knowledge, *sizes))
+    if (precision, attention) == ("fp32", "native"):
+        return
+    images = images_for(calibration_images, labels, split, network.with_suffix(".labels.safetensors"))
+    path, agreement = export_as(
+        network,
+        out or network.parent,
+        precision=precision,
+        attention=attention,
+        calibration_images=images,
+        min_agreement=min_agreement,
+    )
+    print(path)
+    share = f"same tags as fp32 on {100 * agreement.tag_sets:.1f} % of {agreement.photos} images"
+    accuracy = "" if agreement.mAP is None else f", mAP {agreement.mAP:.2f} (fp32 {agreement.mAP_fp32:.2f})"
+    note(f"{precision}: {share}, largest logit difference {agreement.largest_logit_difference:.3f}{accuracy}")
+
+
+def export_triton(
+    plan: options.Plan,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The model repository.")],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the model.", show_default="the plan's own")
+    ] = None,
+    instances: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Threads per process; 0: all cores.", rich_help_panel="Machine")
+    ] = 0,
+) -> None:
+    """Write a plan as a model repository for NVIDIA Triton Inference Server.
+
+    The model is one of the Python backend and needs this package in the server.
+    Comments in config.pbtxt explain its values. Prints the model's folder.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr export triton engine.plan --out repo/
+    pvlr export triton pvlr-lite0-coco80 --out repo/ --instances 4 --threads 1
+    """
+    from ..compile.triton import export_triton as export
+
+    print(export(plan, out, name=name, instances=instances, threads=threads))

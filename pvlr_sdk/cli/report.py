@@ -1,0 +1,48 @@
+"""``pvlr report``: an HTML page about trained runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+from .commands import training_module
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders that `pvlr train` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="HTML", help="The page to write.")] = Path("report.html"),
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the images to measure on; needs --labels.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Labels of each image; needs --images.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Measure on this split, of the CSV or of the run's own data.")
+    ] = None,
+    mistakes: Annotated[
+        int, typer.Option(metavar="N", help="Images to show per kind of mistake; 0 shows no images.")
+    ] = 12,
+    as_json: options.Json = False,
+) -> None:
+    """Write an HTML report about trained runs.
+
+    Shows accuracy per label, precision-recall and learning curves, confusions and
+    the worst mistakes. Each run is measured on the images held out of its
+    training, and the results are cached next to it. The page is self-contained.
+    Needs the extra \\[train].
+
+    \b
+    [bold]Examples[/bold]
+    pvlr report runs/my-photos
+    pvlr report runs/a runs/b -o compared.html
+    pvlr report runs/my-photos --mistakes 0 --json > report.json
+    """
+    page = training_module("report").report(runs, out, images=images, labels=labels, split=split, mistakes=mistakes)
+    if as_json:
+        from .screen import print_json
+
+        print_json(page)
+    else:
+        print(out)

@@ -1,0 +1,118 @@
+"""``pvlr train``: a command of pvlr_training, which the extra [train] installs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import errors
+from .commands import training_module, training_packages
+
+
+def train(
+    data: Annotated[
+        Path, typer.Argument(metavar="IMAGES|CONFIG.yaml", help="A folder of images, or a configuration file.")
+    ],
+    rest: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LABELS|KEY=VALUE",
+            help="Labels of the images; then settings (KEY=VALUE).",
+            show_default="the label file in IMAGES, or its subfolders",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", show_default="runs/ and the name"),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A first look: a small network, at most 300 images.")] = False,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time limit of the whole command, such as 30m, 90s or 2h.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything without training.")] = False,
+) -> None:
+    """Train a model on labelled images.
+
+    With a folder of images, writes a plan whose thresholds come from the held-out
+    images (the split val, or a fifth of the images), and a report. LABELS is a
+    CSV with one column per label or a column of tags, COCO JSON, or an export of
+    Label Studio or CVAT. The default is the label file in IMAGES; without one,
+    each subfolder is a label.
+
+    With a CONFIG.yaml, writes the trained model; export it with `pvlr export`.
+    Needs the extra \\[train].
+
+    \b
+    [bold]Examples[/bold]
+    pvlr train photos/ labels.csv
+    pvlr train photos/ --quick
+    pvlr train photos/ labels.csv --budget 30m --out runs/longer
+    pvlr train my-photos.yaml --dry-run
+    pvlr train my-photos.yaml train.finetune.epochs=8 --resume
+    """
+    overrides = [item for item in rest or [] if "=" in item and not Path(item).exists()]
+    files = [Path(item) for item in rest or [] if item not in overrides]
+    from_images = data.suffix.lower() not in (".yaml", ".yml")
+    minutes = _minutes(budget)
+    unused = {"LABELS": files, "--quick": quick, "--budget": budget} if not from_images else {"--dry-run": dry_run}
+    if wrong := next((option for option, given in unused.items() if given), None):
+        first, other, hint = "a folder", "CONFIG.yaml", "Omit it, or write a configuration."
+        if not from_images:
+            first, other, hint = "CONFIG.yaml", "a folder of images", "Set the keys of the configuration instead."
+        raise errors.OptionError(wrong, expected=f"{other} as the first argument", got=first, hint=hint)
+    if len(files) > 1:
+        got = f"{len(files)}: {', '.join(map(str, files))}"
+        hint = "Join them into one file; settings are written KEY=VALUE."
+        raise errors.OptionError("LABELS", expected="one label file", got=got, hint=hint)
+    module = training_module("pipeline" if from_images else "train")
+    try:
+        if not from_images:
+            folder = module.train(data, overrides, out=out, resume=resume, dry_run=dry_run)
+            if not dry_run:
+                print(folder)
+            return
+        labels = files[0] if files else None
+        with training_packages("train"):
+            outcome = module.train_images(data, labels, overrides, out=out, quick=quick, budget=minutes, resume=resume)
+    except KeyboardInterrupt:
+        from .screen import note
+
+        note(training_module("state").interrupted(out or module.default_folder(data)))
+        raise typer.Exit(130) from None
+    _print_outcome(outcome)
+
+
+def _minutes(budget: str | None) -> float | None:
+    if budget is None:
+        return None
+    units = {"s": 1 / 60, "m": 1.0, "h": 60.0}
+    match = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?) *([smh]?)[a-z]*", budget.strip())
+    if match is None or float(match[1]) <= 0:
+        hint = "For example --budget 30m."
+        raise errors.OptionError("--budget", expected="a time such as 30m, 90s or 2h", got=repr(budget), hint=hint)
+    return float(match[1]) * units[match[2] or "m"]
+
+
+def _print_outcome(outcome: Any) -> None:
+    from .screen import decimal, print_facts
+
+    measured, folder = outcome.measured, outcome.folder
+    count = len(measured.per_class)
+    low, high = measured.mAP_interval or (None, None)
+    print_facts(
+        f"{folder}: {count} label{'s' * (count != 1)}",
+        [
+            ("mAP", f"{decimal(measured.mAP)} on {measured.images} held-out images"),
+            ("95 % interval", f"{decimal(low)} to {decimal(high)}"),
+            ("precision, recall", f"{decimal(measured.OP)}, {decimal(measured.OR)} at the thresholds"),
+            ("same tags as fp32", f"{100 * outcome.agreement.tag_sets:.1f} % of {outcome.agreement.photos} images"),
+            ("plan", f"{outcome.plan} ({measured.precision})"),
+            ("report", outcome.page),
+            *(("warning", doubt) for doubt in measured.doubts),
+            ("next", f"pvlr tag photo.jpg --plan {outcome.plan}"),
+        ],
+    )
