@@ -170,18 +170,6 @@ def plan(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny open plan: its labels can change."""
-    from pvlr_sdk.compile.build import build
-    from tests.pvlr_sdk.labels import tiny_open
-
-    pytest.importorskip("onnx", reason="writes a network")
-    network = tiny_open.write_network(tmp_path_factory.mktemp("open"), tiny_open.make_bank())
-    build(network, network.with_name("engine.plan"))
-    return network.with_name("engine.plan")
-
-
-@pytest.fixture(scope="session")
 def plans(make_network: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of bundles: ``first`` and ``second`` with the same labels, ``order`` with another order of them, and
     ``other`` with one more."""

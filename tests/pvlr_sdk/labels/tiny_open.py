@@ -115,6 +115,15 @@ def write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spec
     return folder / "model-open.onnx"
 
 
+def build_plan(folder: Path) -> Path:
+    """The plan of the network with four labels."""
+    from pvlr_sdk.compile.build import build
+
+    network = write_network(folder, make_bank())
+    build(network, network.with_name("engine.plan"))
+    return network.with_name("engine.plan")
+
+
 def make_bank(count: int = len(NAMES), seed: int = 0, width: int = WIDTH, space: str | None = SPACE) -> LabelBank:
     random = np.random.default_rng(seed)
     names = [*NAMES, *(f"label {seed} {index}" for index in range(1000))][:count]

@@ -129,6 +129,12 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
     assert not [failure for served in running for failure in served.failures]
 
 
+@pytest.fixture(scope="session")
+def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnx", reason="writes a network")
+    return tiny_open.build_plan(tmp_path_factory.mktemp("open"))
+
+
 @pytest.fixture
 def open_tagger(open_plan: Path) -> Iterator[Tagger]:
     """The tiny open plan: its labels can change."""

@@ -23,6 +23,12 @@ from tests.pvlr_sdk.labels import tiny_open
 SITE = "bank: bank.safetensors\ncameras: {door: 'test://'}\nevents: {labels: [cat], thresholds: {cat: 0.5}}\n"
 
 
+@pytest.fixture(scope="module")
+def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnx", reason="writes a network")
+    return tiny_open.build_plan(tmp_path_factory.mktemp("open"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "site.yaml").write_text(SITE)
@@ -53,81 +59,85 @@ def taught(tagger: Tagger, label: str = "mug") -> LabelBank:
     return LabelBank(names, more.embeddings, more.thresholds, text, weights=weights)
 
 
-class TestRefused:
-    @pytest.mark.parametrize(
-        ("labels", "error"),
-        [(["cat"] * 140_000, errors.OptionError), (["cat", "cta"], errors.UnknownLabelError)],
-    )
-    def test_labels(self, control: Control, folder: Path, labels: list[str], error: type[errors.PvlrError]) -> None:
-        """The server could not start again: the site file had more values than its reader accepts."""
-        with pytest.raises(error):
-            control.configure({}, labels)
-        assert (folder / "site.yaml").read_text() == SITE
-        assert control.events.labels == ("cat",)
-
-    @pytest.mark.parametrize("limit", ["bytes", "values"])
-    def test_what_the_next_start_could_not_read(
-        self, control: Control, folder: Path, limit: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        text = SITE
-        if limit == "bytes":
-            text += f"# {'x' * (2**20 - len(SITE) - 10)}\n"
-        else:
-            monkeypatch.setattr("pvlr_sdk.watch.yaml_file._MAX_VALUES", 18)
-        (folder / "site.yaml").write_text(text)
-        load_config(folder / "site.yaml")
-        with pytest.raises(errors.ConfigError, match=limit):
-            control.configure(dict.fromkeys(tiny_open.NAMES, 0.25))
-        assert (folder / "site.yaml").read_text() == text
-        assert control.thresholds == {"cat": 0.5}
-
-    def test_a_bank_that_another_process_has_written(self, control: Control, folder: Path, tagger: Tagger) -> None:
-        """Its labels were lost without a word."""
-        path, other = folder / "bank.safetensors", tiny_open.make_bank(5)
-        other.save(path)
-        with pytest.raises(errors.DeployError, match="Another process"):
-            control.set_labels(taught(tagger), report="mug")
-        assert path.read_bytes() == other.to_bytes()
-        assert tagger.labels == tiny_open.NAMES
-        assert (folder / "site.yaml").read_text() == SITE
+@pytest.mark.parametrize(
+    ("labels", "error"),
+    [(["cat"] * 140_000, errors.OptionError), (["cat", "cta"], errors.UnknownLabelError)],
+)
+def test_labels_that_are_unknown_or_named_twice(
+    control: Control, folder: Path, labels: list[str], error: type[errors.PvlrError]
+) -> None:
+    """The server could not start again: the site file had more values than its reader accepts."""
+    with pytest.raises(error):
+        control.configure({}, labels)
+    assert (folder / "site.yaml").read_text() == SITE
+    assert control.events.labels == ("cat",)
 
 
-class TestOrder:
-    @pytest.fixture(autouse=True)
-    def _written(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.written: list[list[str]] = []
+@pytest.mark.parametrize("limit", ["bytes", "values"])
+def test_what_the_next_start_could_not_read(
+    control: Control, folder: Path, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = SITE
+    if limit == "bytes":
+        text += f"# {'x' * (2**20 - len(SITE) - 10)}\n"
+    else:
+        monkeypatch.setattr("pvlr_sdk.watch.yaml_file._MAX_VALUES", 18)
+    (folder / "site.yaml").write_text(text)
+    load_config(folder / "site.yaml")
+    with pytest.raises(errors.ConfigError, match=limit):
+        control.configure(dict.fromkeys(tiny_open.NAMES, 0.25))
+    assert (folder / "site.yaml").read_text() == text
+    assert control.thresholds == {"cat": 0.5}
 
-        def record(contents: dict[Path, bytes], **options: Any) -> None:
-            self.written.append([path.name for path in contents])
-            write(contents, **options)
 
-        write = site_file.write_files
-        monkeypatch.setattr(site_file, "write_files", record)
-
-    def test_labels_in_use_always_include_those_that_the_settings_name(
-        self, control: Control, tagger: Tagger, folder: Path
-    ) -> None:
-        """Wherever the process ends: the next start failed, since a setting named a label that was gone."""
-        before = tagger.label_bank
+def test_a_bank_that_another_process_has_written(control: Control, folder: Path, tagger: Tagger) -> None:
+    """Its labels were lost without a word."""
+    path, other = folder / "bank.safetensors", tiny_open.make_bank(5)
+    other.save(path)
+    with pytest.raises(errors.DeployError, match="Another process"):
         control.set_labels(taught(tagger), report="mug")
-        assert load_config(folder / "site.yaml").events.labels == ("cat", "mug")
+    assert path.read_bytes() == other.to_bytes()
+    assert tagger.labels == tiny_open.NAMES
+    assert (folder / "site.yaml").read_text() == SITE
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The names of the files of each write, in their order."""
+    names: list[list[str]] = []
+
+    def record(contents: dict[Path, bytes], **options: Any) -> None:
+        names.append([path.name for path in contents])
+        write(contents, **options)
+
+    write = site_file.write_files
+    monkeypatch.setattr(site_file, "write_files", record)
+    return names
+
+
+def test_labels_in_use_always_include_those_that_the_settings_name(
+    control: Control, tagger: Tagger, folder: Path, written: list[list[str]]
+) -> None:
+    """Wherever the process ends: the next start failed, since a setting named a label that was gone."""
+    before = tagger.label_bank
+    control.set_labels(taught(tagger), report="mug")
+    assert load_config(folder / "site.yaml").events.labels == ("cat", "mug")
+    control.set_labels(before)
+    assert load_config(folder / "site.yaml").events.labels == ("cat",)
+    assert written == [["bank.safetensors", "site.yaml"], ["site.yaml", "bank.safetensors"]]
+
+
+def test_a_bank_that_cannot_be_written_changes_nothing(control: Control, tagger: Tagger, folder: Path) -> None:
+    before = tagger.label_bank
+    control.set_labels(taught(tagger), report="mug")
+    text, bank = (folder / "site.yaml").read_text(), folder / "bank.safetensors"
+    bank.unlink()
+    bank.mkdir()
+    with pytest.raises(errors.OutputError):
         control.set_labels(before)
-        assert load_config(folder / "site.yaml").events.labels == ("cat",)
-        assert self.written == [["bank.safetensors", "site.yaml"], ["site.yaml", "bank.safetensors"]]
-
-    def test_a_bank_that_cannot_be_written_changes_nothing(
-        self, control: Control, tagger: Tagger, folder: Path
-    ) -> None:
-        before = tagger.label_bank
-        control.set_labels(taught(tagger), report="mug")
-        text, bank = (folder / "site.yaml").read_text(), folder / "bank.safetensors"
-        bank.unlink()
-        bank.mkdir()
-        with pytest.raises(errors.OutputError):
-            control.set_labels(before)
-        assert (folder / "site.yaml").read_text() == text
-        assert control.events.labels == ("cat", "mug")
-        assert tagger.labels[-1] == "mug"
+    assert (folder / "site.yaml").read_text() == text
+    assert control.events.labels == ("cat", "mug")
+    assert tagger.labels[-1] == "mug"
 
 
 def test_the_permissions_and_a_link_stay(control: Control, folder: Path) -> None:
@@ -141,26 +151,26 @@ def test_the_permissions_and_a_link_stay(control: Control, folder: Path) -> None
     assert load_config(link).events.thresholds == {"cat": 0.25}
 
 
-class TestStart:
-    def test_settings_of_labels_that_the_bank_lost_are_ignored(
-        self, tagger: Tagger, folder: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        events = "{labels: [cat, mug], thresholds: {mug: 0.5, cat: 0.5}, off_thresholds: {mug: 0.1}, deny: [pen]}"
-        (folder / "site.yaml").write_text(
-            f"bank: bank.safetensors\ncameras: {{door: {{uri: 'test://', deny: [pen, rocket]}}}}\nevents: {events}\n"
-        )
-        with caplog.at_level(logging.WARNING):
-            config = Site(load_config(folder / "site.yaml"), tagger=tagger).config
-        assert (config.events.labels, config.events.thresholds) == (("cat",), {"cat": 0.5})
-        assert (config.events.off_thresholds, config.events.deny) == ({}, ())
-        assert config.cameras["door"].deny == ("rocket",)
-        assert caplog.text.count("the label bank does not have") == 5
+def test_settings_of_labels_that_the_bank_lost_are_ignored(
+    tagger: Tagger, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = "{labels: [cat, mug], thresholds: {mug: 0.5, cat: 0.5}, off_thresholds: {mug: 0.1}, deny: [pen]}"
+    (folder / "site.yaml").write_text(
+        f"bank: bank.safetensors\ncameras: {{door: {{uri: 'test://', deny: [pen, rocket]}}}}\nevents: {events}\n"
+    )
+    with caplog.at_level(logging.WARNING):
+        config = Site(load_config(folder / "site.yaml"), tagger=tagger).config
+    assert (config.events.labels, config.events.thresholds) == (("cat",), {"cat": 0.5})
+    assert (config.events.off_thresholds, config.events.deny) == ({}, ())
+    assert config.cameras["door"].deny == ("rocket",)
+    assert caplog.text.count("the label bank does not have") == 5
 
-    @pytest.mark.parametrize("text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")])
-    def test_a_mistake_is_not(self, tagger: Tagger, folder: Path, text: str) -> None:
-        (folder / "site.yaml").write_text(text)
-        with pytest.raises(errors.UnknownLabelError):
-            Site(load_config(folder / "site.yaml"), tagger=tagger)
+
+@pytest.mark.parametrize("text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")])
+def test_a_mistake_in_the_settings_is_not_ignored(tagger: Tagger, folder: Path, text: str) -> None:
+    (folder / "site.yaml").write_text(text)
+    with pytest.raises(errors.UnknownLabelError):
+        Site(load_config(folder / "site.yaml"), tagger=tagger)
 
 
 def test_settings_that_change_while_a_plan_is_exchanged_are_kept(
