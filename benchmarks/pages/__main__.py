@@ -1,11 +1,13 @@
 """Write the tables and charts of the pages in docs/ that show benchmarks/results.
 
-python -m benchmarks.pages [performance] [accuracy] [heads] ...
+    python -m benchmarks.pages [performance] [accuracy] [heads] ...
+
+A page is edited by hand; only what is between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` is written.
 """
 
 from __future__ import annotations
 
-import importlib
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +15,8 @@ import typer
 
 from ..common import DOCS, RESULTS, run
 
-PAGES = {
-    "performance": ("performance.md", "benchmarks.pages.performance"),
-    "accuracy": ("accuracy.md", "benchmarks.pages.accuracy"),
-    "accuracy_and_time": ("accuracy_and_time.md", "benchmarks.pages.accuracy"),
-    "heads": ("heads.md", "benchmarks.pages.accuracy"),
-    "open_labels": ("open_labels.md", "benchmarks.pages.accuracy"),
-}
-"""By name: the file and its generator, a module with ``page(results, path of the file)``."""
+PAGES = ("performance", "accuracy", "accuracy_and_time", "heads", "open_labels")
+_PART = re.compile(r"(<!-- results: (\w+) -->\n\n).*?(\n\n<!-- end of results -->)", re.DOTALL)
 
 
 def main(
@@ -32,9 +28,19 @@ def main(
     for name in names or PAGES:
         if name not in PAGES:
             raise typer.BadParameter(f"unknown page {name}; the pages are {', '.join(PAGES)}")
-        file, generator = PAGES[name]
-        (docs / file).write_text(importlib.import_module(generator).page(results, docs / file))
-        print(f"wrote {docs / file}")
+        file = docs / f"{name}.md"
+        file.write_text(page(file, results))
+        print(f"wrote {file}")
+
+
+def page(file: Path, results: Path) -> str:
+    """The text of a page with the results in a folder; charts are written next to the page, to images/."""
+    from . import accuracy, performance  # they need matplotlib
+
+    images = file.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    parts = {**performance.PARTS, **accuracy.PARTS}
+    return _PART.sub(lambda part: part[1] + parts[part[2]](results, images) + part[3], file.read_text())
 
 
 if __name__ == "__main__":

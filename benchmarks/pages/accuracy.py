@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -14,25 +13,12 @@ from ..accuracy.frontier import frontier_table
 from ..accuracy.open.tables import few_table, parts_table, splits_table, trust_table, words_table
 from ..accuracy.rows import Row, read_rows
 from ..common import Table
+from .charts import draw_frontier
 
 TRAIN = "python -m benchmarks.accuracy train"
 
 
-def page(results: Path, path: Path) -> str:
-    """The page with its tables, which are between comments, written again."""
-    tables = {"shipped": shipped_table, "parity": parity_table, "clips": clips_table, "corruptions": corruptions_table}
-    tables |= {f"open_{name}": partial(open_table, *of) for name, of in OPEN.items()}
-    tables["frontier"] = partial(frontier_section, path.parent / "images")
-
-    def table(match: re.Match[str]) -> str:
-        name = match[2]
-        text = tables[name](results) if name in tables else rows_table(name, results)
-        return f"{match[1]}\n\n{text}\n\n{match[3]}"
-
-    return re.sub(r"(<!-- results: (\w+) -->).*?(<!-- end of results -->)", table, path.read_text(), flags=re.DOTALL)
-
-
-def rows_table(name: str, results: Path) -> str:
+def rows_table(name: str, results: Path, _: Path) -> str:
     """The rows of a table that have results; differences are relative to the first row of the recipe.
 
     Times are those of the fastest seed: the others shared the machine with more load.
@@ -85,7 +71,7 @@ def _difference(found: list[dict[str, Any]], base: list[dict[str, Any]]) -> str:
     return f"{round(_mean(found) - _mean(base), 2) + 0.0:+.2f}" if base else ""  # + 0.0: no -0.00
 
 
-def shipped_table(results: Path) -> str:
+def shipped_table(results: Path, _: Path) -> str:
     """The output of ``pvlr eval --json`` for the shipped plans."""
     rows = []
     for path in sorted(results.glob("eval-*.json"), reverse=True):
@@ -96,7 +82,7 @@ def shipped_table(results: Path) -> str:
     return Table("", ["Model", "Images", "mAP", "mAP, 11 points", "CF1", "OF1"], rows).markdown()
 
 
-def parity_table(results: Path) -> str:
+def parity_table(results: Path, _: Path) -> str:
     """Each stage of the export compared with PyTorch."""
     rows = []
     for path in sorted(results.glob("parity-*.json"), reverse=True):
@@ -108,7 +94,7 @@ def parity_table(results: Path) -> str:
     return Table("", columns, rows).markdown()
 
 
-def clips_table(results: Path) -> str:
+def clips_table(results: Path, _: Path) -> str:
     """The events of each model on each clip."""
     rows = []
     for path in sorted(results.glob("clips-*.json"), reverse=True):
@@ -124,24 +110,13 @@ def clips_table(results: Path) -> str:
     return Table("", [*columns, "False events per hour", "False labels"], rows).markdown()
 
 
-OPEN: dict[str, tuple[str, str, Callable[[Any], Table]]] = {
-    "words": ("open", "words", words_table),
-    "splits": ("open", "splits", splits_table),
-    "trust": ("open", "splits", trust_table),
-    "few": ("open", "few", few_table),
-    "tuned": ("open-tuned", "few", few_table),
-    "parts": ("open-parts", "parts", parts_table),
-}
-"""The tables of open labels: the file of the results, the part of it, and what makes the table."""
-
-
-def open_table(file: str, part: str, table: Callable[[Any], Table], results: Path) -> str:
+def open_table(file: str, part: str, table: Callable[[Any], Table], results: Path, _: Path) -> str:
     """One of the tables of open labels."""
     path = results / f"{file}.json"
     return table(_read(path)[part]).markdown() if path.exists() else "Not measured."
 
 
-def corruptions_table(results: Path) -> str:
+def corruptions_table(results: Path, _: Path) -> str:
     """The mAP of each model under each corruption, at all strengths in one cell."""
     reports = [_read(path) for path in sorted(results.glob("corruptions-*.json"), reverse=True)]
     if not reports:
@@ -159,17 +134,31 @@ def corruptions_table(results: Path) -> str:
     return Table("", [f"Corruption, at strength {' / '.join(strengths)}", *columns], rows).markdown()
 
 
-def frontier_section(images: Path, results: Path) -> str:
+def frontier_section(results: Path, images: Path) -> str:
     """The chart of mAP against time, its table and where it was measured."""
     path = results / "frontier.json"
     if not path.exists():
         return "Not measured."
-    from .charts import draw_frontier
-
     data = _read(path)
-    images.mkdir(parents=True, exist_ok=True)
     draw_frontier(data, images / "frontier.svg")
     chart = "![mAP against milliseconds per frame](images/frontier.svg)"
     where = data["conditions"]
     measured = f"{data['images']['count']:,} images; {where['machine']}, {where['threads']} threads, {where['date']}."
     return f"{chart}\n\n{measured}\n\n{frontier_table(data['points'], '').markdown()}"
+
+
+PARTS: dict[str, Callable[[Path, Path], str]] = {
+    "shipped": shipped_table,
+    "parity": parity_table,
+    "clips": clips_table,
+    "corruptions": corruptions_table,
+    "frontier": frontier_section,
+    "open_words": partial(open_table, "open", "words", words_table),
+    "open_splits": partial(open_table, "open", "splits", splits_table),
+    "open_trust": partial(open_table, "open", "splits", trust_table),
+    "open_few": partial(open_table, "open", "few", few_table),
+    "open_tuned": partial(open_table, "open-tuned", "few", few_table),
+    "open_parts": partial(open_table, "open-parts", "parts", parts_table),
+    **{name: partial(rows_table, name) for name in dict.fromkeys(row.table for row in read_rows())},
+}
+"""By name: the text of a part of a page for the folders of the results and of the charts."""

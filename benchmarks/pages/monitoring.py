@@ -51,17 +51,9 @@ def _running(folder: Path, address: str) -> Iterator[None]:
     watch = ["-c", "from pvlr_sdk.cli import main; main()", "watch", *cameras, "--config", f"{folder}/site.yaml"]
     (folder / "site.yaml").write_text(f"threads: 1\nmetrics: {{port: {_WATCH}}}\n")
     store = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    events = ["--threshold", "0.01", "--min-duration", "0.1", "--events", os.devnull]
     commands = [
-        [
-            sys.executable,
-            *watch,
-            "--threshold",
-            "0.01",
-            "--min-duration",
-            "0.1",
-            "--events",
-            os.devnull,
-        ],
+        [sys.executable, *watch, *events],
         ["prometheus", *store, f"--web.listen-address=127.0.0.1:{_PROMETHEUS}"],
     ]
     processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in commands]

@@ -11,11 +11,6 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of a frame header, SOF0 to SOF15 without DHT, JPG and DAC (ITU T.81, table B.1)."""
 
 
-def is_jpeg(data: bytes) -> bool:
-    """Whether the bytes start with a JPEG signature."""
-    return data.startswith(b"\xff\xd8\xff")
-
-
 def is_complete(data: bytes) -> bool:
     """Whether a JPEG has its end marker; some decoders silently fill the rows of a truncated one with grey."""
     # Compressed data never contains the marker, but a thumbnail in the header does: search after the header.

@@ -1,6 +1,6 @@
 """The pixel contract: converts any uint8 frame to the network's input in one compiled pass.
 
-Used by training, evaluation and every backend; :mod:`pvlr_sdk.frames.reference` is the definition in NumPy.
+Used by training, evaluation and every backend; ``tests/preprocess_reference.py`` is the definition in NumPy.
 """
 
 from __future__ import annotations

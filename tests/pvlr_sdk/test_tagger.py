@@ -24,8 +24,8 @@ from pvlr_sdk import Tagger, TagResult, errors
 from pvlr_sdk.backends.openvino import open_core, supports_bf16
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.frames.reference import preprocess_reference
 from pvlr_sdk.models.find import load_bundle
+from tests.preprocess_reference import preprocess_reference
 
 
 def random_frames(count: int) -> list[np.ndarray]:

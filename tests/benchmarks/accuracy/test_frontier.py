@@ -53,13 +53,15 @@ def test_the_page_shows_the_chart_and_the_table(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from benchmarks.pages.accuracy import frontier_section
 
-    assert frontier_section(tmp_path / "images", tmp_path / "none") == "Not measured."
+    images = tmp_path / "images"
+    images.mkdir()
+    assert frontier_section(tmp_path / "none", images) == "Not measured."
     found = points()
     mark_frontier(found)
     where = {"machine": "a machine", "threads": 2, "date": "2026-01-31"}
     data = {"points": found, "images": {"count": 1000}, "conditions": where}
     (tmp_path / "frontier.json").write_text(json.dumps(data))
-    text = frontier_section(tmp_path / "images", tmp_path)
+    text = frontier_section(tmp_path, images)
     assert "1,000 images; a machine, 2 threads, 2026-01-31." in text
     assert "| pvlr-0 | 288 | bf16 | 2.00 | 88.00 | yes |" in text
     assert (tmp_path / "images" / "frontier.svg").exists()

@@ -24,9 +24,9 @@ from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.export import export_as
 from pvlr_sdk.compile.exported import read_exported
 from pvlr_sdk.compile.tensorrt_options import BuildOptions
-from pvlr_sdk.frames.reference import preprocess_reference
 from pvlr_sdk.inference.golden import decode, default_frame, encode
 from pvlr_sdk.models.find import load_bundle
+from tests.preprocess_reference import preprocess_reference
 
 
 def test_manifest_says_what_was_built(exported: Any, tmp_path: Path) -> None:

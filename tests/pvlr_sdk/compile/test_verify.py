@@ -17,7 +17,7 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.verify import verify
-from pvlr_sdk.frames.reference import preprocess_reference
+from tests.preprocess_reference import preprocess_reference
 
 COUNT = 40
 

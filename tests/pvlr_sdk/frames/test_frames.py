@@ -16,7 +16,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.frames.device import on_gpu
 from pvlr_sdk.frames.frames import load_frame
-from pvlr_sdk.frames.reference import to_rgb
+from tests.preprocess_reference import to_rgb
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pvlr_sdk import errors
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.frames.preprocess import ORDERS, Preprocessor
-from pvlr_sdk.frames.reference import preprocess_reference
 from pvlr_sdk.frames.yuv import is_yuv
+from tests.preprocess_reference import preprocess_reference
 
 MEAN, STD = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
 BOUND = 2e-3  # in 8-bit pixel values; the contract allows 1

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.frames.preprocess import Preprocessor
-from pvlr_sdk.frames.reference import preprocess_reference, to_rgb, triangle_filter
+from tests.preprocess_reference import preprocess_reference, to_rgb, triangle_filter
 
 
 def make_frame(height: int, width: int, *channels: int) -> NDArray[np.uint8]:

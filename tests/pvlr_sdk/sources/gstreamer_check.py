@@ -21,10 +21,10 @@ except (ImportError, ValueError) as error:
     sys.exit(77)
 
 from pvlr_sdk import errors
-from pvlr_sdk.frames.reference import to_rgb
 from pvlr_sdk.sources import EndOfSource, open_source
 from pvlr_sdk.sources.gstreamer import pipeline_of
 from pvlr_sdk.sources.uri import DeviceUri
+from tests.preprocess_reference import to_rgb
 
 # 102 pixels: rows of BGR and grey are padded to a multiple of four.
 for order, format_, shape in (

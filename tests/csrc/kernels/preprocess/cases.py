@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.frames.reference import triangle_filter
+from tests.preprocess_reference import triangle_filter
 
 FORMATS = ("rgb", "bgr", "rgba", "bgra", "gray", "nv12", "i420")
 MATRICES = ("bt601", "bt709")

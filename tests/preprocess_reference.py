@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from ..bundle.manifest import InputSpec
+    from pvlr_sdk.bundle.manifest import InputSpec
 
 
 def preprocess_reference(pixels: NDArray[np.uint8], order: str, spec: InputSpec) -> NDArray[np.float64]:
