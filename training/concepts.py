@@ -20,7 +20,7 @@ from pvlr_sdk.labels.words import TEMPLATES, encode_prompts
 
 from .checkpoint import load_model
 from .data.augmentation import Views
-from .data.images import ImageDataset, image_batches
+from .data.images import ImageDataset
 from .deploy import DeployedPVLR
 from .export import resize
 from .frozen import Frozen
@@ -33,7 +33,6 @@ Floats = NDArray[np.float64]
 Encode = Callable[[list[list[str]]], NDArray[np.float32]]
 
 _INFO = ImageNetInfo("imagenet-1k")
-_BATCH = 32
 _RIDGE, _SHARPNESS, _FLOOR = 1.0, 5.0, 0.01
 """Chosen on photos of COCO's train split (docs/open_labels.md)."""
 _KEPT = 1500
@@ -72,7 +71,7 @@ def look(
     machine = Machine("auto")
     of_classes, of_tokens = Frozen(pretrained, machine), Frozen(backbone, machine)
     rows: list[tuple[NDArray[np.float32], ...]] = []
-    for images, _ in image_batches(dataset, list(range(len(dataset))), _BATCH, lambda image, _: views.plain(image)):
+    for images in views.batches(dataset):
         tokens = of_classes(images).cpu()
         mean = (tokens if backbone is pretrained else of_tokens(images).cpu()).mean(1)
         every = torch.nn.functional.linear(tokens, weight, bias)
@@ -109,7 +108,7 @@ def learn(
     if size is not None:
         config, _ = resize(model, config, extra, size)
     pretrained = Backbone(config.model.backbone, pretrained=True, classifier=True).eval()
-    dataset = ImageDataset(list(files), torch.zeros(len(files), 1, dtype=torch.int8), [file.name for file in files])
+    dataset = ImageDataset.unlabelled(files)
     total = len(files)
     backbone = DeployedPVLR(model).backbone
     seen = look(backbone, pretrained, dataset, Views(config.data, 0), lambda count: advance(count, total))

@@ -12,7 +12,7 @@ from pvlr_sdk.evaluation.metrics import f1_scores, mean_average_precision, mean_
 from pvlr_sdk.labels.thresholds import sigmoid
 
 from .data.augmentation import Views
-from .data.images import ImageDataset, image_batches
+from .data.images import ImageDataset
 from .model.heads import Output
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,6 @@ def predict_logits(
     model: Callable[[torch.Tensor], Output],
     dataset: ImageDataset,
     views: Views,
-    batch: int = 32,
     device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
     advance: Callable[[int], None] = lambda count: None,
 ) -> Floats:
@@ -32,8 +31,7 @@ def predict_logits(
     ``advance`` is called with the number of images predicted since the last call.
     """
     rows = []
-    order = list(range(len(dataset)))
-    for images, _ in image_batches(dataset, order, batch, lambda image, _: views.plain(image)):
+    for images in views.batches(dataset):
         rows.append(model(images.to(device, memory_format=torch.channels_last)).logits.double().cpu())
         advance(len(images))
     return torch.cat(rows).numpy()

@@ -162,7 +162,9 @@ def describe(
 ) -> bytes:
     """Serialise the network with its metadata; ``open_spec`` for an open one."""
     front = fp32_until(network) if model.backbone.front else None  # a ViT also has a first block
-    _set_metadata(network, _spec(model, config, extra, front).model_copy(update={"open": open_spec}))
+    spec = _spec(model, config, extra, front).model_copy(update={"open": open_spec})
+    onnx.helper.set_model_props(network, {"pvlr": spec.to_json()})
+    network.producer_name = "pvlr_training"
     onnx.checker.check_model(network)
     return network.SerializeToString()
 
@@ -256,10 +258,3 @@ def _spec(model: DeployedPVLR, config: Config, extra: dict[str, Any], fp32_until
             "opset": OPSET,
         },
     )
-
-
-def _set_metadata(network: onnx.ModelProto, spec: ModelSpec) -> None:
-    del network.metadata_props[:]
-    entry = network.metadata_props.add()
-    entry.key, entry.value = "pvlr", spec.to_json()
-    network.producer_name = "pvlr_training"

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +71,29 @@ class RunLog:
             self._last_point = time.monotonic()
             self._points(values, step)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, style: str | None = None) -> None:
         """Print a line."""
         if not self.quiet:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=not self.console.is_terminal)
+            plain = not self.console.is_terminal  # a pipe gets whole lines
+            self.console.print(text, style=style, highlight=False, markup=False, soft_wrap=plain)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        if not self.quiet:
-            plain = not self.console.is_terminal  # a pipe gets whole lines
-            self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=plain)
+        self.say(text, "yellow")
 
     @contextlib.contextmanager
-    def bar(self, total: int, done: int = 0) -> Iterator[Bar]:
-        """A progress bar over ``total`` images, on terminals only."""
+    def bar(self, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
+        """A progress bar over ``total`` images, on terminals only: a function that advances it.
+
+        Its arguments are a number of images, what is done with them, and optionally ``details`` and another ``total``.
+        """
         with open_progress(self.console, self.quiet) as progress:
-            yield Bar(progress, progress.add_task("", details="", total=total, completed=done))
+            task = progress.add_task("", details="", total=total, completed=done)
+
+            def advance(images: int, what: str, details: str = "", total: int | None = None) -> None:
+                progress.update(task, advance=images, description=what, details=details, total=total)
+
+            yield advance
 
     def close(self) -> None:
         """Close the TensorBoard file."""
@@ -118,18 +125,6 @@ class RunLog:
         except OSError as error:  # not a reason to stop training
             self.warn(f"No more TensorBoard curves: {error}")
             self._board = None
-
-
-class Bar:
-    """A running progress bar."""
-
-    def __init__(self, progress: Progress, task: Any) -> None:
-        self._progress = progress
-        self._task = task
-
-    def update(self, images: int, what: str, details: str = "", total: int | None = None) -> None:
-        """Advance by ``images``."""
-        self._progress.update(self._task, advance=images, description=what, details=details, total=total)
 
 
 def open_progress(console: Console, quiet: bool = False) -> Progress:

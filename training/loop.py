@@ -218,7 +218,7 @@ class StageLoop:
     def _features(self) -> Tensor:
         run, recipe = self.shared, self.shared.config.train
         with run.log.bar(len(run.dataset) * recipe.views) as bar:
-            advance = lambda count: bar.update(count, "features")  # noqa: E731
+            advance = lambda count: bar(count, "features")  # noqa: E731
             # The same views for all seeds: seeds differ in the weights and the order only.
             views = Views(run.config.data, seed=0)
             given = run.model.backbone, run.dataset, views, recipe.views, run.machine, advance
@@ -236,7 +236,7 @@ class StageLoop:
         run, progress = self.shared, self.progress
         speed = self._speed(progress.step - self._first)
         details = f"loss {loss:.3f}  {speed:.0f} images/s"
-        self.bar.update(self.images_per_step, f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}", details)
+        self.bar(self.images_per_step, f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}", details)
         curves = {"loss/batch": loss, "rate/head": rates[0], "rate/backbone": rates[-1], "images_per_second": speed}
         if self.stage == "head":
             del curves["rate/backbone"]

@@ -8,7 +8,6 @@ import io
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +91,8 @@ def prepare(
     path = folder / "config.yaml"
     write_files({folder / "labels.csv": table.getvalue().encode(), path: text.encode()})
     counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "val", "test") if split in splits)
-    notes.insert(0, f"{source}: {_count(names, 'label')}, {len(splits)} images ({counts})")
+    notes.insert(0, f"{source}: {len(names)} label{'s' * (len(names) != 1)}, {len(splits)} images ({counts})")
     return path, notes
-
-
-def _count(things: Sequence[object], what: str) -> str:
-    """``1 label``, ``2 labels``."""
-    return f"{len(things)} {what}{'s' * (len(things) != 1)}"
 
 
 def _find_labels(images: Path) -> Path:

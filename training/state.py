@@ -124,11 +124,6 @@ def interrupted(folder: Path) -> str:
     return f"interrupted; {folder} {kept}. To continue, run the command again with --resume"
 
 
-def clear_state(folder: Path) -> None:
-    """Remove the state of a finished run."""
-    (folder / STATE).unlink(missing_ok=True)
-
-
 def clear_leftovers(folder: Path) -> None:
     """Remove the temporary files of a killed process; only one run writes to a folder."""
     for name in (STATE, "model.safetensors", "model.json", "log.jsonl"):

@@ -15,7 +15,7 @@ from pvlr_sdk.errors import ConfigError
 from .checkpoint import load_model
 from .config import Config, TeacherConfig
 from .data.augmentation import Views, mixed
-from .data.images import Image, ImageDataset, image_batches
+from .data.images import ImageDataset
 from .deploy import DeployedPVLR
 from .export import resize
 from .frozen import Frozen
@@ -23,8 +23,6 @@ from .logs import few
 from .losses import asl_probability
 from .machine import Machine
 from .model.network import PVLR
-
-_BATCH = 32
 
 
 class Teacher:
@@ -70,12 +68,8 @@ def teach(
     for run in settings.runs:
         teacher = Teacher(run, words, settings.size, machine)
         views = Views(teacher.config.data, seed=0)
-
-        def plain(image: Image, index: int, views: Views = views) -> np.ndarray:
-            return views.plain(image)
-
         rows = []
-        for images, _ in image_batches(dataset, list(range(len(dataset))), _BATCH, plain):
+        for images in views.batches(dataset):
             rows.append((teacher.probability(images) + teacher.probability(images.flip(-1))) / 2)
             advance(len(images))
         average += torch.cat(rows) / len(settings.runs)

@@ -30,14 +30,14 @@ from .config import STAGES, Config, load_config
 from .data.augmentation import Views
 from .data.images import ImageDataset, load_dataset, split_holdout
 from .deploy import DeployedPVLR
-from .folder import check_folder, has_state
+from .folder import STATE, check_folder, has_state
 from .logs import RunLog, duration, few
 from .loop import Run, StageLoop
 from .machine import Machine, keep_freed_memory
 from .model.network import PVLR
 from .optim import moving_average
 from .reuse import start_from
-from .state import Progress, clear_leftovers, clear_state, read_progress
+from .state import Progress, clear_leftovers, read_progress
 from .teacher import ViewTeachers, teach
 
 
@@ -79,7 +79,7 @@ def train(
         return folder
     if dataset is None:
         with log.bar(0) as bar:
-            advance = lambda count, total: bar.update(count, "images", total=total)  # noqa: E731
+            advance = lambda count, total: bar(count, "images", total=total)  # noqa: E731
             dataset = load_dataset(config.data, advance, machine.processes)
     _examine(config, dataset, machine, log, build=dry_run)
     if not dry_run:
@@ -147,7 +147,7 @@ def _execute(
     teachers = ViewTeachers(config, machine) if config.train.teacher.runs and config.train.teacher.views else None
     if config.train.teacher.runs and not teachers:
         with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
-            advance = lambda count: bar.update(count, "teacher")  # noqa: E731
+            advance = lambda count: bar(count, "teacher")  # noqa: E731
             words = config.model.text.words(config.data.labels)
             training.targets = teach(training, words, config.train.teacher, machine, advance)
 
@@ -189,7 +189,7 @@ def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
         "skipped": sorted(run.dataset.failed),
     }
     save_model(run.folder, model, run.config, extra)
-    clear_state(run.folder)
+    (run.folder / STATE).unlink(missing_ok=True)
     if run.dataset.failed:
         run.log.warn(f"skipped images: {few(extra['skipped'])}")
     if summary:

@@ -40,7 +40,7 @@ class CalibrationImages:
         Raises:
             ImageNotFoundError: there are none; ``option`` names the option to check.
         """
-        _check_folder(folder, option)
+        find.check_folder(folder, option)
 
         def unreadable(_: str, error: errors.FrameError) -> None:
             raise error
@@ -55,7 +55,7 @@ class CalibrationImages:
         Raises:
             ImageNotFoundError: the folder does not exist; ``option`` names the option to check.
         """
-        _check_folder(folder, option)
+        find.check_folder(folder, option)
         return cls([folder / file for file in table.files], table.targets)
 
     def evenly(self, limit: int | None) -> CalibrationImages:
@@ -92,10 +92,3 @@ def missing_for_int8() -> errors.OptionError:
     return errors.OptionError(
         "precision", expected="calibration images for int8", got="none", hint=f"Name a folder with {_OPTION} DIR."
     )
-
-
-def _check_folder(folder: str | os.PathLike[str], option: str) -> None:
-    if not os.path.isdir(folder):
-        raise errors.ImageNotFoundError(
-            os.fspath(folder), expected="a folder of images", got="no such folder", hint=f"Check {option}."
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..frames.find import check_folder
 from . import metrics
 from .labels_csv import LabelTable
 
@@ -169,10 +169,7 @@ def tag_images(
 
 
 def _check(tagger: Tagger, folder: Path, table: LabelTable) -> None:
-    if not os.path.isdir(folder):
-        raise errors.ImageNotFoundError(
-            str(folder), expected="the folder of the images", got="no such folder", hint="Check --images."
-        )
+    check_folder(folder, "--images", "the folder of the images")
     if table.targets.shape != (len(table.files), len(tagger.labels)):
         raise errors.OptionError(
             "table",

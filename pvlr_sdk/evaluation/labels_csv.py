@@ -13,7 +13,6 @@ objects); in a file with only 0 and 1, it means absent. In a file that states no
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util.validation import did_you_mean
+from ..frames.find import check_folder
 from ..labels import Photos
 from .label_formats import INVALID, Annotations, few, no_duplicates, read_annotations, read_text, wrong
 
@@ -201,9 +201,7 @@ def read_photos(
         LabelsFileError: the file is invalid.
         OptionError: it has no column for one of ``names``.
     """
-    if not os.path.isdir(images):
-        expected, hint = "the folder of the images", "Check --images."
-        raise errors.ImageNotFoundError(str(images), expected=expected, got="no such folder", hint=hint)
+    check_folder(images, "--images", "the folder of the images")
     columns = [(rename or {}).get(column, column) for column in read_columns(labels)]
     chosen = columns if names is None else list(names)
     if unknown := next((name for name in chosen if name not in columns), None):

@@ -48,6 +48,13 @@ def find(inputs: Sequence[str], on_error: Callable[[str, errors.FrameError], Non
     return list(found)
 
 
+def check_folder(folder: str | os.PathLike[str], option: str, expected: str = "a folder of images") -> None:
+    """Raises ImageNotFoundError unless there is such a folder; ``option`` is the option to check."""
+    if not os.path.isdir(folder):
+        got, hint = "no such folder", f"Check {option}."
+        raise errors.ImageNotFoundError(os.fspath(folder), expected=expected, got=got, hint=hint)
+
+
 def is_video(path: Path) -> bool:
     """Whether the file has a video extension."""
     return path.suffix.lower() in VIDEOS

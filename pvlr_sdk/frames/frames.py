@@ -79,23 +79,14 @@ def load_frame(
         return _decoded(decode(bytes(frame), "frame", least_size))
     if _is_pil(frame):
         return _from_pil(frame)
-    raise errors.FrameTypeError(
-        "frame",
-        expected="a NumPy array, a path, encoded bytes or a PIL image",
-        got=type(frame).__name__,
-        hint="Convert it first, for example with numpy.asarray(...).",
-    )
+    expected = "a NumPy array, a path, encoded bytes or a PIL image"
+    hint = "Convert it first, for example with numpy.asarray(...)."
+    raise _invalid(errors.FrameTypeError, expected, type(frame).__name__, hint)
 
 
 def check_color(color: str) -> None:
     """Raises OptionError for an unknown channel order."""
-    if color not in COLORS:
-        raise errors.OptionError(
-            "color",
-            expected=f"one of {', '.join(COLORS)}",
-            got=repr(color),
-            hint="color is the channel order.",
-        )
+    errors.check_choice("color", color, COLORS, "color is the channel order.")
 
 
 def _from_array(frame: NDArray[Any], color: str) -> Frame:
@@ -105,20 +96,13 @@ def _from_array(frame: NDArray[Any], color: str) -> Frame:
         frame = frame[:, :, 0]
     shape = frame.shape
     if 0 in shape:
-        raise errors.EmptyFrameError(
-            "frame",
-            expected="at least one pixel",
-            got=f"shape {shape}",
-            hint="Check how the frame was read or cropped.",
-        )
+        hint = "Check how the frame was read or cropped."
+        raise _invalid(errors.EmptyFrameError, "at least one pixel", f"shape {shape}", hint)
     if yuv.is_yuv(color):
         if frame.ndim != 2 or shape[0] % 3 or shape[1] % 2:
-            raise errors.FrameShapeError(
-                "frame",
-                expected=f"(height * 3 / 2, width) with even height and width for {color}",
-                got=str(shape),
-                hint="Pass the luma rows followed by the chroma rows.",
-            )
+            expected = f"(height * 3 / 2, width) with even height and width for {color}"
+            hint = "Pass the luma rows followed by the chroma rows."
+            raise _invalid(errors.FrameShapeError, expected, str(shape), hint)
         return Frame(frame, color)
     if frame.ndim == 2:
         return Frame(frame, "gray")
@@ -127,31 +111,23 @@ def _from_array(frame: NDArray[Any], color: str) -> Frame:
     if frame.ndim == 3 and shape[2] == 4:
         return Frame(frame, color + "a")
     channels_first = frame.ndim == 3 and shape[0] in (1, 3, 4)
-    raise errors.FrameShapeError(
-        "frame",
-        expected=_LAYOUTS,
-        got=f"shape {shape}",
-        hint="Move the channels last: frame.transpose(1, 2, 0)." if channels_first else "Pass one frame at a time.",
-    )
+    hint = "Move the channels last: frame.transpose(1, 2, 0)." if channels_first else "Pass one frame at a time."
+    raise _invalid(errors.FrameShapeError, _LAYOUTS, f"shape {shape}", hint)
 
 
 def _reject_dtype(frame: NDArray[Any]) -> None:
     floating = np.issubdtype(frame.dtype, np.floating)
     if floating and not np.isfinite(frame).all():
-        raise errors.FrameValueError(
-            "frame",
-            expected="8-bit pixel values",
-            got="NaN or infinite values",
-            hint="Check how the frame was computed.",
-        )
-    raise errors.FrameDtypeError(
-        "frame",
-        expected="dtype uint8",
-        got=f"dtype {frame.dtype}",
-        hint="Scale it to 0..255 and convert it: (frame * 255).round().astype(numpy.uint8)."
-        if floating
-        else "Convert it to 8-bit values (0..255) first.",
-    )
+        hint = "Check how the frame was computed."
+        raise _invalid(errors.FrameValueError, "8-bit pixel values", "NaN or infinite values", hint)
+    hint = "Convert it to 8-bit values (0..255) first."
+    if floating:
+        hint = "Scale it to 0..255 and convert it: (frame * 255).round().astype(numpy.uint8)."
+    raise _invalid(errors.FrameDtypeError, "dtype uint8", f"dtype {frame.dtype}", hint)
+
+
+def _invalid(kind: type[errors.FrameError], expected: str, got: str, hint: str) -> errors.FrameError:
+    return kind("frame", expected=expected, got=got, hint=hint)
 
 
 def _decoded(image: images.DecodedImage) -> Frame:
@@ -178,11 +154,9 @@ def _from_pil(image: Image) -> Frame:
             pixels, order = np.asarray(upright.convert("RGB")), "rgb"
     except Exception as error:  # Pillow decodes it here, and raises many classes for damaged data
         got = str(error) or type(error).__name__
-        raise errors.ImageDecodeError(
-            "frame", expected="a PIL image that can be loaded", got=got, hint="Copy or download it again."
-        ) from None
+        hint = "Copy or download it again."
+        raise _invalid(errors.ImageDecodeError, "a PIL image that can be loaded", got, hint) from None
     if 0 in pixels.shape:
-        raise errors.EmptyFrameError(
-            "frame", expected="at least one pixel", got=f"size {image.size}", hint="Check how the image was cropped."
-        )
+        hint = "Check how the image was cropped."
+        raise _invalid(errors.EmptyFrameError, "at least one pixel", f"size {image.size}", hint)
     return Frame(pixels, order)

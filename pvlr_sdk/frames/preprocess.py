@@ -105,45 +105,33 @@ def image_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
     Raises:
         OptionError, FrameError: as for :meth:`Preprocessor.__call__`.
     """
-    if order not in ORDERS:
-        raise errors.OptionError(
-            "order",
-            expected=f"one of {', '.join(ORDERS)}",
-            got=repr(order),
-            hint="color is the channel order.",
-        )
+    errors.check_choice("order", order, ORDERS, "color is the channel order.")
     if pixels.dtype != np.uint8:
-        raise errors.FrameDtypeError(
-            "pixels", expected="uint8", got=str(pixels.dtype), hint="Convert to 8-bit values (0..255) first."
-        )
+        hint = "Convert to 8-bit values (0..255) first."
+        raise _invalid(errors.FrameDtypeError, "uint8", str(pixels.dtype), hint)
     channels = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}.get(order)
     wanted = "(height, width)" if channels is None else f"(height, width, {channels})"
     if pixels.shape[2:] != (() if channels is None else (channels,)) or pixels.ndim < 2:
-        raise errors.FrameShapeError(
-            "pixels", expected=f"shape {wanted} for {order}", got=str(pixels.shape), hint="Check the channel order."
-        )
+        expected, hint = f"shape {wanted} for {order}", "Check the channel order."
+        raise _invalid(errors.FrameShapeError, expected, str(pixels.shape), hint)
     height, width = pixels.shape[:2]
     if height == 0 or width == 0:
-        raise errors.EmptyFrameError(
-            "pixels",
-            expected="at least one pixel",
-            got=f"shape {pixels.shape}",
-            hint="Check how it was cropped.",
-        )
+        hint = "Check how it was cropped."
+        raise _invalid(errors.EmptyFrameError, "at least one pixel", f"shape {pixels.shape}", hint)
     if max(height, width) > _LONGEST_SIDE:
-        raise errors.ImageSizeError(
-            "pixels", expected=f"at most {_LONGEST_SIDE} pixels a side", got=f"{width} x {height}", hint="Resize it."
-        )
+        expected = f"at most {_LONGEST_SIDE} pixels a side"
+        raise _invalid(errors.ImageSizeError, expected, f"{width} x {height}", "Resize it.")
     if yuv.is_yuv(order):
         if height % 3 or width % 2:
-            raise errors.FrameShapeError(
-                "pixels",
-                expected=f"(height * 3 / 2, width) with even height and width for {order}",
-                got=str(pixels.shape),
-                hint="Pass the luma rows followed by the chroma rows.",
-            )
+            expected = f"(height * 3 / 2, width) with even height and width for {order}"
+            hint = "Pass the luma rows followed by the chroma rows."
+            raise _invalid(errors.FrameShapeError, expected, str(pixels.shape), hint)
         height = height // 3 * 2
     return height, width
+
+
+def _invalid(kind: type[errors.FrameError], expected: str, got: str, hint: str) -> errors.FrameError:
+    return kind("pixels", expected=expected, got=got, hint=hint)
 
 
 def _check_out(out: Any, shape: tuple[int, int, int]) -> None:

@@ -72,9 +72,7 @@ def open_source(
         SourceDeniedError: the credentials are wrong or missing.
         MissingPartError: PyAV or GStreamer is needed but not installed.
     """
-    if transport not in TRANSPORTS:
-        expected = f"one of {', '.join(TRANSPORTS)}"
-        raise errors.OptionError("transport", expected=expected, got=repr(transport), hint="tcp loses no packets.")
+    errors.check_choice("transport", transport, TRANSPORTS, "tcp loses no packets.")
     if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
         raise errors.OptionError("timeout", expected="seconds above 0", got=repr(timeout), hint="The default is 5.")
     if ca is not None and not os.path.isfile(ca):

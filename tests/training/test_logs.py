@@ -106,7 +106,7 @@ def test_brackets_in_names_are_shown(tmp_path: Path, console: Console) -> None:
 def test_the_bar_shows_figures_and_the_time_left(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     with RunLog(tmp_path, console).bar(100, done=40) as bar:
-        bar.update(10, "head 1/2", "loss 0.123  17 images/s")
+        bar(10, "head 1/2", "loss 0.123  17 images/s")
     text = console.file.getvalue()
     assert "head 1/2" in text
     assert "50/100" in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from pvlr_sdk.frames.preprocess import Preprocessor
 
 from .config import DataConfig
 from .corruptions import corrupted
-from .images import Image
+from .images import Image, ImageDataset, image_batches
 
 
 class Views:
@@ -25,12 +25,15 @@ class Views:
         self.config = config
         self.seed = seed
         self.preprocess = Preprocessor(config.input)
-        chosen = config.randaugment
-        self.randaugment = RandAugment(chosen.ops, chosen.magnitude, config.input.mean) if chosen.ops else None
 
     def plain(self, image: Image) -> NDArray[np.float32]:
         """The whole image, preprocessed as deployed: (3, H, W)."""
         return self.preprocess(image, "bgr")
+
+    def batches(self, dataset: ImageDataset, size: int = 32) -> Iterator[Tensor]:
+        """All whole images in their order, in batches (b, 3, H, W)."""
+        for images, _ in image_batches(dataset, list(range(len(dataset))), size, lambda image, _: self.plain(image)):
+            yield images
 
     def augmented(self, image: Image, epoch: int, index: int) -> NDArray[np.float32]:
         """A random crop with random flip, turn, corruptions, RandAugment, brightness, contrast, cut-out: (3, H, W)."""
@@ -42,8 +45,10 @@ class Views:
             view = np.rot90(view, int(rng.integers(1, 4)))
         if self.config.camera:
             view = corrupted(view, self.config.camera, rng)
-        if self.randaugment:
-            pixels = self.preprocess(self.randaugment(view[:, :, ::-1], rng), "rgb")
+        chosen = self.config.randaugment
+        if chosen.ops:
+            view = rand_augment(view[:, :, ::-1], chosen.ops, chosen.magnitude, self.config.input.mean, rng)
+            pixels = self.preprocess(view, "rgb")
         else:
             pixels = self.preprocess(view, "bgr")
         if self.config.jitter:
@@ -96,12 +101,9 @@ def mixed(images: Tensor, share: float, rng: np.random.Generator) -> tuple[Tenso
     return result, chosen
 
 
-_BINS = 30
-
-_Operation = Callable[[Tensor, float, list[float]], Tensor]
-
-
-class RandAugment:
+def rand_augment(
+    pixels: NDArray[np.uint8], ops: int, magnitude: int, fill: tuple[float, float, float], rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """RandAugment (Cubuk et al. 2020): ``ops`` random operations on uint8 RGB (H, W, 3), of ``magnitude`` 0 to 30.
 
     The same operations and strengths as torchvision's class, which draws from torch's global generator. All threads
@@ -110,65 +112,38 @@ class RandAugment:
     Args:
         fill: RGB of the pixels that move in from outside the image.
     """
-
-    def __init__(self, ops: int, magnitude: int, fill: tuple[float, float, float]) -> None:
-        self.ops = ops
-        self.level = magnitude / _BINS
-        self.fill = list(fill)
-
-    def __call__(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-        for index in rng.integers(0, len(OPERATIONS), self.ops):
-            sign = 1 - 2 * int(rng.integers(0, 2))
-            image = OPERATIONS[index](image, sign * self.level, self.fill)
-        return image.permute(1, 2, 0).numpy()
+    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+    for index in rng.integers(0, len(OPERATIONS), ops):
+        sign = 1 - 2 * int(rng.integers(0, 2))
+        image = OPERATIONS[index](image, sign * (magnitude / 30), list(fill))
+    return image.permute(1, 2, 0).numpy()
 
 
-def _affine(
-    image: Tensor, fill: list[float], *, shift: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0)
-) -> Tensor:
-    # A shear is centred on the corner.
-    centre = [0, 0] if any(shear) else None
-    return F.affine(image, 0.0, list(shift), 1.0, list(shear), fill=fill, center=centre)
+def _shear(image: Tensor, fill: list[float], x: float = 0.0, y: float = 0.0) -> Tensor:
+    """Centred on the corner."""
+    angles = [math.degrees(math.atan(0.3 * level)) for level in (x, y)]
+    return F.affine(image, 0.0, [0, 0], 1.0, angles, fill=fill, center=[0, 0] if x or y else None)
 
 
-def _shear_x(image: Tensor, level: float, fill: list[float]) -> Tensor:
-    return _affine(image, fill, shear=(math.degrees(math.atan(0.3 * level)), 0.0))
+def _translate(image: Tensor, fill: list[float], x: float = 0.0, y: float = 0.0) -> Tensor:
+    _, height, width = image.shape
+    shift = [int(150 / 331 * width * x), int(150 / 331 * height * y)]
+    return F.affine(image, 0.0, shift, 1.0, [0.0, 0.0], fill=fill)
 
 
-def _shear_y(image: Tensor, level: float, fill: list[float]) -> Tensor:
-    return _affine(image, fill, shear=(0.0, math.degrees(math.atan(0.3 * level))))
-
-
-def _translate_x(image: Tensor, level: float, fill: list[float]) -> Tensor:
-    return _affine(image, fill, shift=(int(150 / 331 * image.shape[2] * level), 0))
-
-
-def _translate_y(image: Tensor, level: float, fill: list[float]) -> Tensor:
-    return _affine(image, fill, shift=(0, int(150 / 331 * image.shape[1] * level)))
-
-
-def _posterize(image: Tensor, level: float, fill: list[float]) -> Tensor:
-    return F.posterize(image, 8 - round(4 * abs(level)))
-
-
-def _solarize(image: Tensor, level: float, fill: list[float]) -> Tensor:
-    return F.solarize(image, 255 * (1 - abs(level)))
-
-
-OPERATIONS: tuple[_Operation, ...] = (
+OPERATIONS: tuple[Callable[[Tensor, float, list[float]], Tensor], ...] = (
     lambda image, level, fill: image,
-    _shear_x,
-    _shear_y,
-    _translate_x,
-    _translate_y,
+    lambda image, level, fill: _shear(image, fill, x=level),
+    lambda image, level, fill: _shear(image, fill, y=level),
+    lambda image, level, fill: _translate(image, fill, x=level),
+    lambda image, level, fill: _translate(image, fill, y=level),
     lambda image, level, fill: F.rotate(image, 30 * level, fill=fill),
     lambda image, level, fill: F.adjust_brightness(image, 1 + 0.9 * level),
     lambda image, level, fill: F.adjust_saturation(image, 1 + 0.9 * level),
     lambda image, level, fill: F.adjust_contrast(image, 1 + 0.9 * level),
     lambda image, level, fill: F.adjust_sharpness(image, 1 + 0.9 * level),
-    _posterize,
-    _solarize,
+    lambda image, level, fill: F.posterize(image, 8 - round(4 * abs(level))),
+    lambda image, level, fill: F.solarize(image, 255 * (1 - abs(level))),
     lambda image, level, fill: F.autocontrast(image),
     lambda image, level, fill: F.equalize(image),
 )

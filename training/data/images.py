@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,6 @@ from pvlr_sdk.errors import FrameError, ImageNotFoundError, LabelsFileError
 from pvlr_sdk.frames.frames import load_frame
 
 from ..machine import available_memory
-from .blank import blank_frames
 from .config import DataConfig
 from .sources import read_all
 
@@ -40,6 +39,11 @@ class ImageDataset:
     failed: dict[str, str] = field(default_factory=dict)
     config: DataConfig | None = None
     held: list[bool] = field(default_factory=list)
+
+    @classmethod
+    def unlabelled(cls, files: Sequence[Path]) -> ImageDataset:
+        """Files with one label, which is unknown."""
+        return cls(list(files), torch.zeros(len(files), 1, dtype=torch.int8), [file.name for file in files])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -124,6 +128,22 @@ def load_dataset(
         held += [False] * config.blank
         images += blank_frames(config.blank, config.input.height, config.input.width)
     return ImageDataset(images, torch.from_numpy(np.stack(targets)), names, failed, config, held)
+
+
+def blank_frames(count: int, height: int, width: int) -> list[NDArray[np.uint8]]:
+    """``count`` images (height, width, 3) of one colour, half with a gradient and half with noise; always the same."""
+    rng = np.random.default_rng(count)
+    return [_blank_frame(height, width, rng) for _ in range(count)]
+
+
+def _blank_frame(height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    frame = np.full((height, width, 3), rng.uniform(0, 255, 1) + rng.normal(0, 10, 3))
+    if rng.random() < 0.5:
+        across, down = rng.uniform(-80, 80, 2)
+        frame += (across * np.linspace(-1, 1, width) + down * np.linspace(-1, 1, height)[:, None])[..., None]
+    if rng.random() < 0.5:
+        frame += rng.normal(0, rng.uniform(1, 25), frame.shape)
+    return frame.clip(0, 255).astype(np.uint8)
 
 
 def _missing(path: Path) -> FrameError:

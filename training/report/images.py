@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.errors import ImageNotFoundError, LabelsFileError, OptionError
+from pvlr_sdk.errors import LabelsFileError, OptionError
 from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_sdk.frames.find import check_folder
 
 from ..data.sources import Rows, read_all, read_split
 from .runs import Run
@@ -39,10 +39,7 @@ def choose_images(run: Run, images: Path | None, labels: Path | None, split: str
         missing = "--labels" if labels is None else "--images"
         raise OptionError(missing, expected="both --images and --labels, or neither", got="one", hint="Add the other.")
     if images is not None and labels is not None:
-        if not os.path.isdir(images):
-            raise ImageNotFoundError(
-                str(images), expected="a folder of images", got="no such folder", hint="Check --images."
-            )
+        check_folder(images, "--images")
         table = read_labels(labels, split, run.labels)
         rows = [(images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
         return _selection(rows, labels.name + (f", split {split}" if split else ""))

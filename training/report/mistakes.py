@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk.errors import FrameError
+from pvlr_sdk.frames.bgr import encode_jpeg
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.labels.thresholds import sigmoid
 
@@ -78,7 +79,5 @@ def thumbnail(path: Path) -> str | None:
     height, width = pixels.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    _, encoded = cv2.imencode(
-        ".jpg", cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    )
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, _QUALITY)).decode("ascii")

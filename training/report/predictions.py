@@ -77,8 +77,7 @@ def _compute(run: Run, paths: list[Path], advance: Callable[[int], None]) -> Pre
 
     model, config, _ = load_model(run.folder)
     deployed = DeployedPVLR(model).to(memory_format=torch.channels_last)
-    unlabelled = torch.zeros(len(paths), len(run.labels), dtype=torch.int8)
-    dataset = ImageDataset(list(paths), unlabelled, [path.name for path in paths])
+    dataset = ImageDataset.unlabelled(paths)
     logits = predict_logits(deployed, dataset, Views(config.data, seed=0), advance=advance)
     failed = set(dataset.failed)
     done = np.array([str(path) not in failed for path in paths])

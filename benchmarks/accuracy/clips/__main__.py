@@ -51,20 +51,12 @@ def main(
             scores.append(measured)
         total = ClipScore.total(scores).to_dict()
         table({**clips, "all": total}, f"Events, {tagger.info['name']}").print(width=80)
-        print(*textwrap.wrap(f"False labels: {false_labels(total)}", 80), sep="\n")
+        false_labels = ", ".join(f"{label} {count}" for label, count in total["false_labels"].items()) or "none"
+        print(*textwrap.wrap(f"False labels: {false_labels}", 80), sep="\n")
         model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
     simulated = {"split": split, "count": count, "seed": seed}
-    save(
-        out,
-        {
-            "model": model,
-            "lag": LAG,
-            "simulated": simulated,
-            "all": total,
-            "clips": clips,
-            "conditions": conditions(threads),
-        },
-    )
+    result = {"model": model, "lag": LAG, "simulated": simulated, "all": total, "clips": clips}
+    save(out, {**result, "conditions": conditions(threads)})
 
 
 def judge(tagger: Tagger, name: str, frames: Scored, truth: Truth) -> tuple[ClipScore, dict[str, Any]]:
@@ -132,11 +124,6 @@ def table(rows: Mapping[str, dict[str, Any]], title: str) -> Table:
         for name, row in rows.items()
     ]
     return Table(title, columns, cells)
-
-
-def false_labels(row: dict[str, Any]) -> str:
-    """Labels with false events that are visible at no time in the clip, each with the number of these events."""
-    return ", ".join(f"{label} {count}" for label, count in row["false_labels"].items()) or "none"
 
 
 def _clips(tagger: Tagger, data: Path, split: str, count: int, seed: int) -> Iterator[tuple[str, Scored, Truth]]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
@@ -63,7 +62,7 @@ def read(data: Path, split: str, labels: list[str], cache: Path, run: Path | Non
 
 def _look(files: list[Path], split: str, run: Path | None) -> Seen:
     config = DataConfig.model_validate({"input": INPUT, "sources": [{"images": ".", "labels": "none.csv"}]})
-    dataset = ImageDataset(list(files), torch.zeros(len(files), 1, dtype=torch.int8), [file.name for file in files])
+    dataset = ImageDataset.unlabelled(files)
     pretrained = Backbone(BACKBONE, pretrained=True, classifier=True).eval()
     backbone = DeployedPVLR(load_model(run)[0]).backbone if run else pretrained
     with Progress() as progress:

@@ -12,8 +12,8 @@ pytest.importorskip("sklearn", reason="needs the extra [test]")
 pytest.importorskip("timm", reason="needs the extra [train]")
 
 from benchmarks.accuracy.open import few, parts, rivals, splits, tuned
-from benchmarks.accuracy.open.calibration import calibrate, trust
 from benchmarks.accuracy.open.data import Photos
+from benchmarks.accuracy.open.splits import calibrate, trust
 from benchmarks.accuracy.open.tables import parts_table
 from pvlr_sdk.labels.precision_recall import average_precision
 from pvlr_training.concepts import Seen

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.transforms import InterpolationMode, autoaugment
 
-from pvlr_training.data.augmentation import OPERATIONS, RandAugment, mixed
+from pvlr_training.data.augmentation import OPERATIONS, mixed, rand_augment
 
 FILL = (127.0, 12.0, 200.0)
 NAMES = list(autoaugment.RandAugment()._augmentation_space(31, (10, 10)))
@@ -44,14 +44,16 @@ def test_operations_are_as_many_as_torchvisions() -> None:
 
 
 def test_all_operations_are_drawn_and_nothing_else_decides(picture: np.ndarray) -> None:
-    augment = RandAugment(2, 9, FILL)
-    results = [augment(picture, np.random.default_rng(seed)) for seed in range(60)]
+    def augment(seed: int) -> np.ndarray:
+        return rand_augment(picture, 2, 9, FILL, np.random.default_rng(seed))
+
+    results = [augment(seed) for seed in range(60)]
     assert all(result.shape == picture.shape and result.dtype == np.uint8 for result in results)
     assert len({result.tobytes() for result in results}) > 50
     torch.manual_seed(5)
     state = torch.get_rng_state()
     with ThreadPoolExecutor(2) as pool:
-        again = list(pool.map(lambda seed: augment(picture, np.random.default_rng(seed)), range(60)))
+        again = list(pool.map(augment, range(60)))
     assert all(np.array_equal(*pair) for pair in zip(results, again, strict=True))
     assert torch.equal(torch.get_rng_state(), state), "it drew from the generator that dropout draws from"
 
@@ -59,7 +61,7 @@ def test_all_operations_are_drawn_and_nothing_else_decides(picture: np.ndarray) 
 def test_the_picture_itself_is_left_alone(picture: np.ndarray) -> None:
     before = picture.copy()
     for seed in range(20):
-        RandAugment(3, 30, FILL)(picture[:, ::-1], np.random.default_rng(seed))
+        rand_augment(picture[:, ::-1], 3, 30, FILL, np.random.default_rng(seed))
     np.testing.assert_array_equal(picture, before)
 
 

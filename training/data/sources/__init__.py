@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk.errors import OptionError
-from pvlr_sdk.evaluation.labels_csv import read_labels, read_rename
+from pvlr_sdk.evaluation.label_formats import read_annotations
+from pvlr_sdk.evaluation.labels_csv import match_columns, read_labels, read_rename
 
 from ..config import CocoSource, CsvSource, DataConfig, SourceConfig
-from .coco import read_coco
 from .files import Rows
 from .nuswide import read_nuswide
 from .voc import read_voc
@@ -65,6 +65,15 @@ def _read_csv(source: CsvSource, labels: tuple[str, ...], rename: dict[str, str]
         table = read_labels(source.labels, split, labels, rename)
         rows += [(source.images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
     return rows
+
+
+def read_coco(source: CocoSource, labels: tuple[str, ...], rename: dict[str, str]) -> Rows:
+    """All images of the JSON, with or without objects; a category is present if it has an instance or a crowd."""
+    read = read_annotations(source.annotations)
+    column = match_columns(source.annotations, read.labels, labels, rename)
+    targets = np.zeros((len(read.files), len(labels)), np.int8)
+    targets[:, list(column.values())] = read.targets[:, [read.labels.index(name) for name in column]]
+    return [(source.images / name, target) for name, target in zip(read.files, targets, strict=True)]
 
 
 _READERS = {"csv": _read_csv, "voc": read_voc, "coco": read_coco, "nuswide": read_nuswide}

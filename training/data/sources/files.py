@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.errors import LabelsFileError
+from pvlr_sdk.evaluation.label_formats import wrong
 
 Rows = list[tuple[Path, NDArray[np.int8]]]
 """Images and their targets (C,)."""
@@ -25,14 +25,9 @@ def read_text(path: Path) -> str:
         got = error.strerror or str(error)
     except UnicodeDecodeError as error:
         got = f"other bytes ({error.reason})"
-    raise invalid(path, "a text file of the data set", got, "Check the path and unpack the official archive again.")
+    raise wrong(path, "a text file of the data set", got, "Check the path and unpack the official archive again.")
 
 
 def read_lines(path: Path) -> list[str]:
     """The non-empty lines of a file, stripped; errors as :func:`read_text`."""
     return [line.strip() for line in read_text(path).splitlines() if line.strip()]
-
-
-def invalid(path: Path, expected: str, got: str, hint: str) -> LabelsFileError:
-    """The error for an invalid file of a data set."""
-    return LabelsFileError(str(path), expected=expected, got=got, hint=hint)

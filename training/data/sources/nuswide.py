@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pvlr_sdk.evaluation.label_formats import wrong
 from pvlr_sdk.evaluation.labels_csv import match_columns
 
 from ..config import NusWideSource
-from .files import Rows, invalid, read_lines
+from .files import Rows, read_lines
 
 _HINT = "Unpack ImageList.zip and Groundtruth.zip of NUS-WIDE again."
 
@@ -34,7 +35,7 @@ def read_nuswide(source: NusWideSource, labels: Sequence[str], rename: Mapping[s
         truth = source.root / "Groundtruth" / "TrainTestLabels"
         lists = {path.name[len("Labels_") : -len(f"_{part}.txt")]: path for path in truth.glob(f"Labels_*_{part}.txt")}
         if not lists:
-            raise invalid(truth, f"the files Labels_*_{part}.txt", "none", _HINT)
+            raise wrong(truth, f"the files Labels_*_{part}.txt", "none", _HINT)
         column = match_columns(truth, sorted(lists), labels, rename)
         targets = np.zeros((len(files), len(labels)), np.int8)
         for concept, index in column.items():
@@ -46,7 +47,7 @@ def read_nuswide(source: NusWideSource, labels: Sequence[str], rename: Mapping[s
 def _read_concept(path: Path, image_list: Path, count: int) -> list[int]:
     values = read_lines(path)
     if len(values) != count:
-        raise invalid(path, f"{count} lines, as in {image_list.name}", str(len(values)), _HINT)
+        raise wrong(path, f"{count} lines, as in {image_list.name}", str(len(values)), _HINT)
     if other := set(values) - {"0", "1"}:
-        raise invalid(path, "1 or 0 in each line", repr(min(other)), _HINT)
+        raise wrong(path, "1 or 0 in each line", repr(min(other)), _HINT)
     return [1 if value == "1" else -1 for value in values]

@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from pvlr_sdk.evaluation.label_formats import wrong
 from pvlr_sdk.evaluation.labels_csv import match_columns
 
 from ..config import VocSource
-from .files import Rows, invalid, read_lines, read_text
+from .files import Rows, read_lines, read_text
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -48,7 +49,7 @@ def _objects(path: Path) -> list[tuple[str, bool]]:
     try:
         root = ElementTree.fromstring(read_text(path))
     except ElementTree.ParseError as error:
-        raise invalid(path, "an annotation in XML", str(error), "Unpack the official archive again.") from None
+        raise wrong(path, "an annotation in XML", str(error), "Unpack the official archive again.") from None
     objects = [
         ((thing.findtext("name") or "").strip(), (thing.findtext("difficult") or "0").strip() != "0")
         for thing in root.findall("object")
@@ -56,5 +57,5 @@ def _objects(path: Path) -> list[tuple[str, bool]]:
     for label, _ in objects:
         if label not in VOC_CLASSES:
             hint = "For your own classes, write a labels CSV (docs/training.md)."
-            raise invalid(path, "objects of the 20 VOC classes", repr(label), hint)
+            raise wrong(path, "objects of the 20 VOC classes", repr(label), hint)
     return objects
