@@ -15,6 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h11
+
 from ... import errors
 
 if TYPE_CHECKING:
@@ -109,7 +111,8 @@ class RepeatFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.exc_info, tuple):
-            return not isinstance(record.exc_info[1], asyncio.CancelledError)  # the server stops
+            # The server stops, or uvicorn has answered already: with a 400, since the body is not HTTP.
+            return not isinstance(record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError))
         if record.levelno < logging.WARNING:
             return True
         count = self.count(str(record.msg))

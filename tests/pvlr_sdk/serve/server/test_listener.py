@@ -190,7 +190,10 @@ def test_a_body_that_is_not_http_has_one_response(serve, caplog, token):
     answer = exchange(served.port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello!\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
+    answer = exchange(served.port, HEAD.replace(b"POST", b"HEAD") + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
     assert "Exception" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_a_refused_body_is_not_read_to_its_end(serve):
