@@ -21,6 +21,7 @@ from pvlr_sdk.models import fetch as downloads
 from pvlr_sdk.models.catalogue import Catalogue, FileSpec, Model
 from pvlr_sdk.models.fetch import fetch
 from pvlr_sdk.models.find import find_plan
+from tests.waiting import LONG
 
 ROOT = Path(__file__).parents[3]
 
@@ -49,9 +50,9 @@ class _Server(BaseHTTPRequestHandler):
             if self.fault == "truncated":
                 return self._write(body[:1000])
             if self.fault == "silent":
-                time.sleep(1.5)
+                time.sleep(LONG)
             if self.fault == "slow":
-                for index in range(30):
+                for index in range(1200):
                     self._write(body[index : index + 1])
                     time.sleep(0.05)
         return self._write(body)
@@ -149,7 +150,7 @@ def test_a_wrong_answer_installs_nothing(
         fetch("cats", received.append)
     assert "/models/cats.plan" in str(caught.value)
     assert "nothing was changed" in str(caught.value)
-    assert time.monotonic() - started < 1.4, "waits for the end of a slow answer"
+    assert time.monotonic() - started < LONG / 2, "waits for the end of a slow answer"
     assert sum(received) < small.bytes + (1 << 17), "reads more than the model has"
     assert not cache.exists()
 

@@ -17,6 +17,7 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.sinks import DiskQueue, SinkWorker, mqtt
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
+from tests.waiting import LONG
 
 OUTAGE = float(os.environ.get("PVLR_OUTAGE_SECONDS", "3"))
 
@@ -122,7 +123,7 @@ def test_a_broker_that_comes_later_than_the_next_process(tmp_path, make_event, m
         first.submit(make_event(number))
     began = time.monotonic()
     assert first.close(0.6).waiting == 10
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < LONG
     broker.start()
     second = worker(settings, tmp_path)
     second.submit(make_event(10))

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
@@ -20,13 +19,7 @@ from hypothesis import strategies as st
 from pvlr_sdk import errors
 from pvlr_sdk.events import Event
 from pvlr_sdk.sinks import DiskQueue, MemoryQueue, SinkWorker
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.002)
+from tests.waiting import until
 
 
 class Storable(Event):

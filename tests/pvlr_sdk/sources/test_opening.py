@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors, open_source
+from tests.waiting import LONG
 
 ROOT = Path(__file__).parents[3]
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -31,7 +32,7 @@ class TestPattern:
     def test_keeps_its_pace(self) -> None:
         source = open_source("test://?size=64x48&fps=50")
         frames = [source.read() for _ in range(25)]
-        assert frames[-1].captured - frames[0].captured == pytest.approx(24 / 50, rel=0.1)
+        assert 0.9 * 24 / 50 < frames[-1].captured - frames[0].captured < LONG
 
     def test_freezes(self) -> None:
         source = open_source("test://?size=64x48&fps=100&freeze_after=1", timeout=0.2)

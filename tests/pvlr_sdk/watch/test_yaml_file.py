@@ -15,6 +15,7 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.events import EventSettings
 from pvlr_sdk.watch import SiteConfig, load_config
+from tests.waiting import LONG
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -97,7 +98,7 @@ def test_what_is_not_a_regular_file(tmp_path: Path, kind: str) -> None:
     began = time.monotonic()
     with pytest.raises(errors.ConfigError, match=r"Not a regular file|Is a directory|Larger than the limit|null"):
         load_config(path)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < LONG  # the huge file has 200 GB
 
 
 NAMES = ["..", ".", ".hidden", "a/b", "a\0b", "", "a b", "é", "a\n", "x" * 65]
