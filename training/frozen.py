@@ -33,7 +33,8 @@ class Frozen:
         if compiled is None:
             with torch.no_grad(), self._machine.autocast():
                 images = images.to(self._machine.device, memory_format=torch.channels_last)
-                return _first(self._network(images)).float()
+                output = self._network(images)
+                return (output if isinstance(output, Tensor) else output[0]).float()
         return torch.from_numpy(compiled(images.float().contiguous().numpy())[0])
 
     def _compile(self, images: Tensor) -> Any:
@@ -58,7 +59,3 @@ class Frozen:
             )
         except (RuntimeError, openvino.frontend.GeneralFailure, openvino.frontend.OpConversionFailure):
             return None
-
-
-def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    return output if isinstance(output, Tensor) else output[0]

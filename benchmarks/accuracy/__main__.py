@@ -29,7 +29,7 @@ from pvlr_sdk.evaluation.metrics import average_precision_11pt
 from pvlr_training.checkpoint import load_model
 from pvlr_training.config import load_config
 from pvlr_training.data.augmentation import Views
-from pvlr_training.data.config import CsvSource, DataConfig
+from pvlr_training.data.config import DataConfig
 from pvlr_training.data.features import shared_features
 from pvlr_training.data.images import ImageDataset, load_dataset
 from pvlr_training.deploy import DeployedPVLR
@@ -91,10 +91,7 @@ def train_row(row: Row, seed: int, out: Path) -> dict[str, Any]:
     begun = has_state(folder) or (folder / "model.safetensors").exists()
     train_run(row.config, overrides, out=folder, resume=begun, console=console, dataset=dataset)
     model, config, extra = load_model(folder)
-    source = config.data.sources[0]
-    assert isinstance(source, CsvSource)
-    sources = (source.model_copy(update={"splits": ("testdev",)}),)
-    tested = config.data.model_copy(update={"sources": sources, "share": 1.0})
+    tested = test_split(config.data)
     dataset = decoded(tested.model_dump_json())
     logits = test_logits(model, dataset, Views(tested, 0), out, frozen=config.train.finetune.epochs == 0)
     targets = dataset.targets.numpy()
@@ -120,6 +117,12 @@ def train_row(row: Row, seed: int, out: Path) -> dict[str, Any]:
     }
     save(row.result(seed), figures)
     return figures
+
+
+def test_split(data: DataConfig) -> DataConfig:
+    """The same labels and pixels, with all images of the split ``testdev``."""
+    source = data.sources[0].model_copy(update={"splits": ("testdev",)})
+    return data.model_copy(update={"sources": (source,), "share": 1.0})
 
 
 @lru_cache

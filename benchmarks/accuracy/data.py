@@ -35,12 +35,9 @@ def data_folder(given: Path | None) -> Path:
     """The folder of the data sets. Raises OptionError if there is none."""
     folder = given or os.environ.get("PVLR_DATA")
     if not folder or not Path(folder).is_dir():
-        raise errors.OptionError(
-            "--data",
-            expected=f"the folder of {', '.join(FOLDERS.values())} and video",
-            got=repr(str(folder)) if folder else "none",
-            hint="Give --data, or set PVLR_DATA.",
-        )
+        expected = f"the folder of {', '.join(FOLDERS.values())} and video"
+        got = repr(str(folder)) if folder else "none"
+        raise errors.OptionError("--data", expected=expected, got=got, hint="Give --data, or set PVLR_DATA.")
     return Path(folder)
 
 
@@ -54,12 +51,8 @@ def read_split(data: Path, name: str, split: str, labels: Sequence[str], share: 
         LabelsFileError: as for :func:`read_labels`.
     """
     if name not in FOLDERS:
-        raise errors.OptionError(
-            "--dataset",
-            expected=" or ".join(FOLDERS),
-            got=repr(name),
-            hint="VOC takes less time, COCO has more labels.",
-        )
+        hint = "VOC takes less time, COCO has more labels."
+        raise errors.OptionError("--dataset", expected=" or ".join(FOLDERS), got=repr(name), hint=hint)
     if not 0 < share <= 1:
         raise errors.OptionError(
             "--share", expected="above 0 and at most 1", got=repr(share), hint="0.2 is a fifth of the images."

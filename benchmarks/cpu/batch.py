@@ -25,6 +25,7 @@ from pvlr_sdk.batch.shards import Input
 from pvlr_sdk.models.find import default_plan
 
 from ..common import Json, Plan, Threads, conditions, find_images, run, save
+from .folder import copy
 
 
 def main(
@@ -41,10 +42,7 @@ def main(
     plan, found = plan or default_plan(), find_images(images)[:count]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "images")
-        folder.mkdir()
-        for number, path in enumerate(found):
-            (folder / f"{number:06}{path.suffix}").symlink_to(path.resolve())
-        files = sorted(folder.iterdir())
+        files = copy(found, folder, baseline=False)
         fast = Tagger(plan, num_threads=threads, optimize="throughput")
 
         def stream() -> tuple[float, float]:

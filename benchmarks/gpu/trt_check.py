@@ -19,8 +19,8 @@ import typer
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends import open_backend
 from pvlr_sdk.backends.tensorrt import library
-from pvlr_sdk.backends.tensorrt.cuda import Cuda
 from pvlr_sdk.backends.tensorrt.driver import open_cuda
+from pvlr_sdk.backends.tensorrt.libcuda import Driver
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
@@ -80,7 +80,7 @@ def main(
     return int(any("error" in figures for figures in report["plans"].values()))
 
 
-def gpu_conditions(cuda: Cuda) -> dict[str, Any]:
+def gpu_conditions(cuda: Driver) -> dict[str, Any]:
     """The GPU and the software that results belong to."""
     return {
         "gpu": cuda.gpu().to_dict(),
@@ -93,7 +93,7 @@ def gpu_conditions(cuda: Cuda) -> dict[str, Any]:
 
 
 def measure(
-    model: str, precision: str, attention: str, plan: Path, photos: CalibrationImages, seconds: float, cuda: Cuda
+    model: str, precision: str, attention: str, plan: Path, photos: CalibrationImages, seconds: float, cuda: Driver
 ) -> dict[str, Any]:
     """Build one plan, check it and measure it."""
     began = time.perf_counter()

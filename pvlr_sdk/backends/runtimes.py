@@ -9,34 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from functools import partial
 from types import ModuleType
-
-
-def openvino() -> ModuleType:
-    """The package ``openvino``.
-
-    Raises:
-        ImportError: it is not installed, or its libraries cannot be loaded.
-    """
-    return _imported("openvino")
-
-
-def nncf() -> ModuleType:
-    """The package ``nncf``, which quantises networks.
-
-    Raises:
-        ImportError: it, or a package that it needs, is not installed.
-    """
-    return _imported("nncf")
-
-
-def onnxruntime() -> ModuleType:
-    """The package ``onnxruntime``.
-
-    Raises:
-        ImportError: it is not installed, or its libraries cannot be loaded.
-    """
-    return _imported("onnxruntime")
 
 
 def silence() -> None:
@@ -51,3 +25,11 @@ def silence() -> None:
 def _imported(name: str) -> ModuleType:
     silence()
     return importlib.import_module(name)
+
+
+openvino = partial(_imported, "openvino")
+"""Import ``openvino``; raises ImportError if it is not installed, or its libraries cannot be loaded."""
+nncf = partial(_imported, "nncf")
+"""Import ``nncf``, which quantises networks; raises ImportError if it, or a package that it needs, is not installed."""
+onnxruntime = partial(_imported, "onnxruntime")
+"""Import ``onnxruntime``; raises ImportError if it is not installed, or its libraries cannot be loaded."""

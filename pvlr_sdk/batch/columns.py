@@ -13,6 +13,7 @@ from .images import Image
 
 _ID = "id"
 _IMAGES = ("bytes", "image", "uri", "url", "path")
+_TYPES = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Columns:
         if pa.types.is_struct(kind):
             parts = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
             kind = parts.get("bytes", kind)
-        if not (_is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        if kind not in _TYPES:
             expected, hint = "strings, binary, or a struct with bytes and path", "Name another column of images."
             raise errors.OptionError(f"{source}, column {names[0]}", expected=expected, got=str(kind), hint=hint)
         return Columns(self.id if self.id in schema.names else "", names[0])
@@ -64,7 +65,3 @@ class Columns:
                 value = path if value.get("bytes") is None else value["bytes"]
             given = (path or number) if name is None else name.as_py()
             yield None if given is None else str(given), value
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

@@ -73,11 +73,6 @@ def is_model(name: object) -> bool:
     return named(str(name)) is not None
 
 
-def open_models() -> list[str]:
-    """The names of the models with a knowledge file."""
-    return [model.name for model in catalogue().models if KNOWLEDGE in model.files]
-
-
 def models_url() -> str | None:
     """The address below which the models' files are: ``PVLR_MODELS_URL``, or the catalogue's address, if it has one."""
     return os.environ.get("PVLR_MODELS_URL") or catalogue().url

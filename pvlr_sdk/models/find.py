@@ -12,11 +12,11 @@ from .catalogue import (
     KNOWLEDGE,
     PACKAGE,
     Model,
+    catalogue,
     is_released,
     locate,
     models_url,
     named,
-    open_models,
     paths_in,
     places,
     suggestion,
@@ -88,7 +88,8 @@ def find_knowledge(knowledge: str | os.PathLike[str]) -> Path:
     if model is None:
         return Path(knowledge)
     if KNOWLEDGE not in model.files:
-        hint = f"Use {' or '.join(open_models()) or 'a file'}."
+        open_models = [model.name for model in catalogue().models if KNOWLEDGE in model.files]
+        hint = f"Use {' or '.join(open_models) or 'a file'}."
         raise errors.OptionError("knowledge", expected="a model with open labels", got=model.name, hint=hint)
     return find_plan(model.name).with_name(f"engine{KNOWLEDGE}")
 

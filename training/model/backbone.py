@@ -116,12 +116,10 @@ class Backbone(nn.Module):
             if got != wanted:
                 raise ValueError(f"its tokens have the shape {got}, not {wanted}")
         except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(
-                "model.backbone",
-                expected=f"a feature map (B, D, h, w) or patch tokens of {width} x {height} pixels",
-                got=f"{self.name} ({(str(error).strip() or type(error).__name__).splitlines()[0]})",
-                hint="Set data.input to a supported size, such as the size of its pretraining, or use another network.",
-            ) from None
+            expected = f"a feature map (B, D, h, w) or patch tokens of {width} x {height} pixels"
+            got = f"{self.name} ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
+            hint = "Set data.input to a supported size, such as the size of its pretraining, or use another network."
+            raise ConfigError("model.backbone", expected=expected, got=got, hint=hint) from None
         return int(rows), int(columns)
 
 
@@ -144,12 +142,8 @@ def _create(name: str, pretrained: bool, classifier: bool) -> nn.Module:
     try:
         path = getattr(importlib.import_module(package), attribute).get_model_file_path()
     except ImportError:
-        raise ConfigError(
-            "model.backbone",
-            expected=f"the package {package} with the ImageNet weights of {name}",
-            got="it is not installed",
-            hint=install_hint("train"),
-        ) from None
+        expected, hint = f"the package {package} with the ImageNet weights of {name}", install_hint("train")
+        raise ConfigError("model.backbone", expected=expected, got="it is not installed", hint=hint) from None
     weights = torch.load(path, map_location="cpu", weights_only=True)
     net = timm.create_model(name, pretrained=False)
     net.load_state_dict(OrderedDict(zip(net.state_dict(), weights.values(), strict=True)))
@@ -163,9 +157,7 @@ def _from_hub(name: str, pretrained: bool, classifier: bool) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=pretrained, **classes)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            "model.backbone",
-            expected="a timm model with weights in the local hub cache",
-            got=f"{name} ({str(error).strip().splitlines()[0]})",
-            hint="Download it once on a machine with access to the hub, or set model.pretrained=false.",
-        ) from None
+        expected = "a timm model with weights in the local hub cache"
+        got = f"{name} ({str(error).strip().splitlines()[0]})"
+        hint = "Download it once on a machine with access to the hub, or set model.pretrained=false."
+        raise ConfigError("model.backbone", expected=expected, got=got, hint=hint) from None

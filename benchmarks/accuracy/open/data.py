@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pvlr_training.data.images import ImageDataset
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.model.backbone import Backbone
 
-from ..data import FOLDERS, read_split
+from ..data import FOLDERS, data_folder, read_split
 
 BACKBONE = "tf_efficientnet_lite2"
 INPUT = InputSpec(width=288, height=288, mean=(127, 127, 127), std=(128, 128, 128))
@@ -41,6 +42,13 @@ class Photos:
 def labels_of(data: Path) -> list[str]:
     """The 80 labels of COCO, in the order of its label file."""
     return [name for name in read_columns(data / FOLDERS["coco"] / "labels.csv") if name != "person_biased"]
+
+
+def recipe_data(given: Path | None) -> tuple[Path, list[str]]:
+    """The folder of the data sets, for recipes too, which name it $PVLR_DATA, and the labels of COCO."""
+    folder = data_folder(given)
+    os.environ["PVLR_DATA"] = str(folder.resolve())
+    return folder, labels_of(folder)
 
 
 def read(data: Path, split: str, labels: list[str], cache: Path, run: Path | None = None) -> Photos:

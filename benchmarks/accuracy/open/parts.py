@@ -10,7 +10,6 @@ cores, kept in runs/open, so that it can be interrupted.
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -31,10 +30,10 @@ from pvlr_training.reuse import start_from
 from pvlr_training.train import train
 
 from ...common import Json, conditions, run, save
-from ..__main__ import console, decoded, test_logits
-from ..data import Data, check_outputs, data_folder
+from ..__main__ import console, decoded, test_logits, test_split
+from ..data import Data, check_outputs
 from ..rows import CONFIGS
-from .data import labels_of, read
+from .data import read, recipe_data
 from .splits import splits
 from .tables import parts_table
 from .words import SPEC, percent, prompts, word_scores
@@ -64,9 +63,7 @@ def main(
 ) -> None:
     """Measure what KAP, CAP, IFM and DMA are worth for labels that were not trained."""
     check_outputs(out)
-    folder = data_folder(data)
-    os.environ["PVLR_DATA"] = str(folder.resolve())  # the recipe names it
-    labels = labels_of(folder)
+    folder, labels = recipe_data(data)
     photos, test = (read(folder, split, labels, cache) for split in ("train", "testdev"))
     knowledge = knowledge_of(photos.seen, class_vectors(), SPEC)
     words = word_scores(knowledge, labels, encode_prompts(prompts(labels, described=True)), test)
@@ -107,8 +104,7 @@ def trained(
     size = config.data.input
     model = PVLR(tuple(labels), size.height, size.width, config.model)
     start_from(folder, model)
-    source = of_all.sources[0].model_copy(update={"splits": ("testdev",)})
-    tested = of_all.model_copy(update={"sources": (source,), "share": 1.0})
+    tested = test_split(of_all)
     return test_logits(model.eval(), decoded(tested.model_dump_json()), Views(tested, 0), features.parent, frozen=True)
 
 

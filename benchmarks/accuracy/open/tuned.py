@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +26,9 @@ from pvlr_training.train import train
 
 from ...common import Json, conditions, run, save
 from ..__main__ import console
-from ..data import FOLDERS, Data, check_outputs, data_folder
+from ..data import FOLDERS, Data, check_outputs
 from ..rows import CONFIGS
-from .data import labels_of, read
+from .data import read, recipe_data
 from .few import Known, few_photos, pool
 from .splits import splits
 from .tables import few_table
@@ -46,9 +45,7 @@ def main(
 ) -> None:
     """Measure labels from words and from a few photos, with a backbone trained on other labels."""
     check_outputs(out)
-    folder = data_folder(data)
-    os.environ["PVLR_DATA"] = str(folder.resolve())  # the recipe names it
-    labels = labels_of(folder)
+    folder, labels = recipe_data(data)
     classes, vectors = class_vectors(), encode_prompts(prompts(labels, described=True))
     networks, alone = [], []
     for number, unseen in enumerate(splits(labels, 4)):

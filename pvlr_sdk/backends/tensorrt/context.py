@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
-from .cuda import Cuda, CudaError, undone_by
+from .cuda import CudaError, undone_by
 from .engine import Engine, Shapes
+from .libcuda import Driver
 
 if TYPE_CHECKING:
     from .pixels import DevicePixels
@@ -31,7 +32,7 @@ class ExecutionContext:
         CudaError: a CUDA call failed.
     """
 
-    def __init__(self, cuda: Cuda, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
+    def __init__(self, cuda: Driver, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
         self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
         self._bytes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(1).items()}
         self._frames: dict[int, tuple[int, int]] = {}

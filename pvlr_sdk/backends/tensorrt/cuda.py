@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ... import errors
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 OUT_OF_MEMORY = 2
 _LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
@@ -54,66 +54,6 @@ class Gpu:
             "memory": self.memory,
             "driver_cuda": self.driver,
         }
-
-
-class Cuda(Protocol):
-    """Device 0 through its primary context, which TensorRT and the kernels share.
-
-    Pointers, streams, events and graphs are the driver's handles as integers. Call all methods but ``gpu`` inside
-    ``current()``. They raise CudaError.
-    """
-
-    name: str
-    """What CUDA is called through: ``pycuda``, or ``libcuda``, the driver's library."""
-
-    def gpu(self) -> Gpu: ...
-    def current(self) -> AbstractContextManager[None]:
-        """Make the context current in the calling thread."""
-
-    def reset(self) -> None:
-        """Destroy the primary context with all its contents and create a new one."""
-
-    def malloc(self, size: int) -> int: ...
-    def free(self, pointer: int) -> None: ...
-    def free_memory(self) -> int:
-        """Free device memory in bytes."""
-
-    def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """An array in page-locked host memory, freed with the array."""
-
-    def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
-        """Enqueue a copy of a contiguous array to the device."""
-
-    def to_host(self, target: NDArray[Any], pointer: int, stream: int) -> None:
-        """Enqueue a copy from the device into a contiguous array."""
-
-    def stream(self) -> int:
-        """Create a stream that does not synchronise with the default stream."""
-
-    def synchronize(self, stream: int) -> None: ...
-    def destroy_stream(self, stream: int) -> None: ...
-    def event(self, timing: bool = False) -> int:
-        """Create an event; with ``timing`` for :meth:`milliseconds`."""
-
-    def record(self, event: int, stream: int) -> None: ...
-    def wait(self, event: int) -> None:
-        """Wait until what was on the stream when the event was recorded is done."""
-
-    def stream_wait(self, stream: int, event: int) -> None:
-        """As :meth:`wait`, but the stream's later work waits, and not the caller."""
-
-    def milliseconds(self, start: int, end: int) -> float:
-        """Time between two completed events."""
-
-    def destroy_event(self, event: int) -> None: ...
-    def begin_capture(self, stream: int) -> None:
-        """Record what this thread enqueues on a stream, instead of running it."""
-
-    def end_capture(self, stream: int) -> int:
-        """End a capture and return the executable graph. A failure ends the capture too."""
-
-    def launch(self, graph: int, stream: int) -> None: ...
-    def destroy_graph(self, graph: int) -> None: ...
 
 
 @contextmanager

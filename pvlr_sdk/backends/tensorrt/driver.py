@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from ... import errors
 from . import libcuda
-from .cuda import Cuda, CudaError
+from .cuda import CudaError
 
 _log = logging.getLogger(__name__)
 
-_open: dict[str, Cuda] = {}
+_open: dict[str, libcuda.Driver] = {}
 
 
-def open_cuda() -> Cuda:
+def open_cuda() -> libcuda.Driver:
     """The interface on pycuda, or without pycuda on the driver's library; every call returns the same object.
 
     Raises:
@@ -34,7 +34,7 @@ def open_cuda() -> Cuda:
     return _open["cuda"]
 
 
-def _driver() -> Callable[[], Cuda]:
+def _driver() -> Callable[[], libcuda.Driver]:
     try:
         from .on_pycuda import Driver
     except ImportError as error:

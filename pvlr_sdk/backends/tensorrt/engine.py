@@ -43,7 +43,7 @@ _MESSAGES = 200
 
 
 class Engine:
-    """A deserialised plan. Create and use it inside ``Cuda.current()``.
+    """A deserialised plan. Create and use it inside ``Driver.current()``.
 
     Args:
         payload: the verified plan.

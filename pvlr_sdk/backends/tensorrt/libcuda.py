@@ -68,13 +68,17 @@ _THREAD_LOCAL = 1
 
 
 class Driver:
-    """See :class:`pvlr_sdk.backends.tensorrt.cuda.Cuda`.
+    """Device 0 through its primary context, which TensorRT and the kernels share.
+
+    Pointers, streams, events and graphs are the driver's handles as integers. Call all methods but ``gpu`` inside
+    ``current()``. They raise CudaError.
 
     Raises:
         OSError, AttributeError: there is no driver, or it lacks a call.
     """
 
     name = "libcuda"
+    """The interface in use: ``libcuda``, the driver's library, or ``pycuda``."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL("libcuda.so.1")
@@ -99,6 +103,7 @@ class Driver:
 
     @contextmanager
     def current(self) -> Iterator[None]:
+        """Make the context current in the calling thread."""
         leave = self._enter()
         try:
             yield
@@ -109,6 +114,7 @@ class Driver:
         leave()
 
     def reset(self) -> None:
+        """Destroy the primary context with all its contents and create a new one."""
         self._call("cuDevicePrimaryCtxRelease_v2", self._device)
         self._call("cuDevicePrimaryCtxReset_v2", self._device)
         self._resets += 1
@@ -121,21 +127,26 @@ class Driver:
         self._call("cuMemFree_v2", pointer)
 
     def free_memory(self) -> int:
+        """Free device memory in bytes."""
         free, total = _SIZE(), _SIZE()
         self._call("cuMemGetInfo_v2", byref(free), byref(total))
         return free.value
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        """An array in page-locked host memory, freed with the array."""
         pointer = self._made("cuMemHostAlloc", prod(shape) * np.dtype(dtype).itemsize, 0)
         return self._array(pointer, shape, dtype, partial(self._call, "cuMemFreeHost", pointer))
 
     def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
+        """Enqueue a copy of a contiguous array to the device."""
         self._call("cuMemcpyHtoDAsync_v2", pointer, source.ctypes.data, source.nbytes, stream)
 
     def to_host(self, target: NDArray[Any], pointer: int, stream: int) -> None:
+        """Enqueue a copy from the device into a contiguous array."""
         self._call("cuMemcpyDtoHAsync_v2", target.ctypes.data, pointer, target.nbytes, stream)
 
     def stream(self) -> int:
+        """Create a stream that does not synchronise with the default stream."""
         return self._made("cuStreamCreate", _NON_BLOCKING)
 
     def synchronize(self, stream: int) -> None:
@@ -145,6 +156,7 @@ class Driver:
         self._call("cuStreamDestroy_v2", stream)
 
     def event(self, timing: bool = False) -> int:
+        """Create an event; with ``timing`` for :meth:`milliseconds`."""
         # Waiting blocks instead of spinning: the cores are for decoding and preprocessing.
         return self._made("cuEventCreate", _BLOCKING_SYNC | (0 if timing else _DISABLE_TIMING))
 
@@ -152,12 +164,15 @@ class Driver:
         self._call("cuEventRecord", event, stream)
 
     def wait(self, event: int) -> None:
+        """Wait until what was on the stream when the event was recorded is done."""
         self._call("cuEventSynchronize", event)
 
     def stream_wait(self, stream: int, event: int) -> None:
+        """As :meth:`wait`, but the stream's later work waits, and not the caller."""
         self._call("cuStreamWaitEvent", stream, event, 0)
 
     def milliseconds(self, start: int, end: int) -> float:
+        """Time between two completed events."""
         time = ctypes.c_float()
         self._call("cuEventElapsedTime", byref(time), start, end)
         return time.value
@@ -166,9 +181,11 @@ class Driver:
         self._call("cuEventDestroy_v2", event)
 
     def begin_capture(self, stream: int) -> None:
+        """Record what this thread enqueues on a stream, instead of running it."""
         self._call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
 
     def end_capture(self, stream: int) -> int:
+        """End a capture and return the executable graph. A failure ends the capture too."""
         graph = c_void_p()
         self._call("cuStreamEndCapture", stream, byref(graph))
         try:

@@ -26,7 +26,7 @@ _UNKNOWN = 999  # CUDA_ERROR_UNKNOWN
 
 
 class Driver(libcuda.Driver):
-    """See :class:`pvlr_sdk.backends.tensorrt.cuda.Cuda`."""
+    """The same interface on pycuda."""
 
     name = "pycuda"
 

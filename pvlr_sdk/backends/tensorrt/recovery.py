@@ -6,7 +6,7 @@ from threading import Lock
 from weakref import WeakSet
 
 from ... import errors, kernels
-from .cuda import Cuda
+from .libcuda import Driver
 from .session import Session
 
 LOCK = Lock()
@@ -16,7 +16,7 @@ sessions: WeakSet[Session] = WeakSet()
 """Those of the present context, usable or lost. They share it, so a reset ends all of them."""
 
 
-def renew(cuda: Cuda, lost: Session) -> None:
+def renew(cuda: Driver, lost: Session) -> None:
     """Reset the context, unless another plan has done so since ``lost`` was lost. The caller holds the lock.
 
     A broken context takes all its memory with it, so none of it may be in use, by any plan.

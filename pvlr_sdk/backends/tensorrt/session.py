@@ -12,8 +12,9 @@ from weakref import WeakSet
 
 from ... import errors
 from .context import ExecutionContext
-from .cuda import Cuda, CudaError, as_typed, undone_by
+from .cuda import CudaError, as_typed, undone_by
 from .engine import Engine, Shapes
+from .libcuda import Driver
 from .slot import SessionSlot
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Session:
 
     def __init__(
         self,
-        cuda: Cuda,
+        cuda: Driver,
         make_engine: Callable[[], Engine],
         source: str,
         shapes: Shapes,

@@ -15,15 +15,15 @@ from .pixels import LONGEST_SIDE, PixelSource
 if TYPE_CHECKING:
     from ...frames.frames import Frame
     from ...frames.preprocess import Preprocessor
-    from .cuda import Cuda
     from .engine import Shapes
+    from .libcuda import Driver
     from .pixels import DevicePixels
 
 
 class Owner(Protocol):
     """What a slot needs of its :class:`.session.Session`."""
 
-    cuda: Cuda
+    cuda: Driver
     shapes: Shapes
     pixels: DevicePixels | None
     copies: int

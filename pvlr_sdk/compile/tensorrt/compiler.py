@@ -109,19 +109,13 @@ def _compile(
     config.progress_monitor = progress
     plan: trt.IHostMemory | None = builder.build_serialized_network(network, config)
     if plan is None:
-        raise errors.BuildError(
-            source,
-            expected=f"a plan from TensorRT {version()}",
-            got=messages.reason("no reason given"),
-            hint="See the build log next to the plan; --attention native or a larger --workspace may help.",
-        )
+        expected, got = f"a plan from TensorRT {version()}", messages.reason("no reason given")
+        hint = "See the build log next to the plan; --attention native or a larger --workspace may help."
+        raise errors.BuildError(source, expected=expected, got=got, hint=hint)
     if options.dla is not None and any(_DLA_IDLE in line for line in list(messages.lines)[before:]):
-        raise errors.BuildError(
-            source,
-            expected=f"layers that DLA core {options.dla} can run",
-            got="none: the GPU would run all layers",
-            hint="Omit --dla. The build log next to the plan has the reason for each layer.",
-        )
+        expected, got = f"layers that DLA core {options.dla} can run", "none: the GPU would run all layers"
+        hint = "Omit --dla. The build log next to the plan has the reason for each layer."
+        raise errors.BuildError(source, expected=expected, got=got, hint=hint)
     return Compiled(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 
 
@@ -160,12 +154,9 @@ def _set_compatibility(config: trt.IBuilderConfig, options: BuildOptions) -> Non
     if level is not None:
         found = getattr(trt.HardwareCompatibilityLevel, level, None)
         if found is None:
-            raise errors.BuildError(
-                "hardware",
-                expected="a TensorRT that supports this compatibility",
-                got=f"version {version()}",
-                hint="Update TensorRT, or build with --hardware this.",
-            )
+            expected = "a TensorRT that supports this compatibility"
+            hint = "Update TensorRT, or build with --hardware this."
+            raise errors.BuildError("hardware", expected=expected, got=f"version {version()}", hint=hint)
         config.hardware_compatibility_level = found
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
@@ -177,12 +168,9 @@ def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int, source
     import tensorrt as trt
 
     if core >= builder.num_DLA_cores:
-        raise errors.BuildError(
-            source,
-            expected=f"DLA core {core}",
-            got=f"a device with {builder.num_DLA_cores} DLA cores for this TensorRT",
-            hint="Omit --dla to run on the GPU.",
-        )
+        got = f"a device with {builder.num_DLA_cores} DLA cores for this TensorRT"
+        hint = "Omit --dla to run on the GPU."
+        raise errors.BuildError(source, expected=f"DLA core {core}", got=got, hint=hint)
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)

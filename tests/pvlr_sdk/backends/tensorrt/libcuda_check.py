@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pvlr_sdk.backends.tensorrt.cuda import Cuda, CudaError
+from pvlr_sdk.backends.tensorrt.cuda import CudaError
 from pvlr_sdk.backends.tensorrt.driver import open_cuda
+from pvlr_sdk.backends.tensorrt.libcuda import Driver
 
 stub = ctypes.CDLL("libcuda.so.1")
 
@@ -38,7 +39,7 @@ def elsewhere(call: Callable[..., object], *arguments: Any) -> None:
         raise failed[0]
 
 
-def in_context(cuda: Cuda, call: Callable[..., object], *arguments: Any) -> None:
+def in_context(cuda: Driver, call: Callable[..., object], *arguments: Any) -> None:
     """Make a call in the context."""
     with cuda.current():
         call(*arguments)
@@ -53,7 +54,7 @@ def error_of(call: Any, *arguments: Any) -> CudaError:
     raise AssertionError(f"{call} did not fail")
 
 
-def check_memory(cuda: Cuda) -> None:
+def check_memory(cuda: Driver) -> None:
     """Copies to the device and back."""
     source, target = cuda.pinned((3, 5), "float32"), cuda.pinned((3, 5), "float32")
     source[:] = np.arange(15).reshape(3, 5)
@@ -71,7 +72,7 @@ def check_memory(cuda: Cuda) -> None:
     assert cuda.free_memory() == 1 << 20
 
 
-def check_pinned(cuda: Cuda) -> None:
+def check_pinned(cuda: Driver) -> None:
     """Page-locked memory is freed in its context, whichever thread drops it, and not after that context's end."""
     held = [cuda.pinned((4,), "uint8")]
     elsewhere(held.clear)  # no context is current there
@@ -80,7 +81,7 @@ def check_pinned(cuda: Cuda) -> None:
     assert stub.stub_alive() == 0
 
 
-def check_time(cuda: Cuda) -> None:
+def check_time(cuda: Driver) -> None:
     """Events and graphs."""
     stream, start, end = cuda.stream(), cuda.event(timing=True), cuda.event(timing=True)
     cuda.record(start, stream)
@@ -100,7 +101,7 @@ def check_time(cuda: Cuda) -> None:
     cuda.destroy_stream(stream)
 
 
-def check_errors(cuda: Cuda) -> None:
+def check_errors(cuda: Driver) -> None:
     """The driver's codes arrive."""
     stub.stub_fail(b"cuMemAlloc", 2)
     assert error_of(cuda.malloc, 8).code == 2
@@ -118,7 +119,7 @@ def check_errors(cuda: Cuda) -> None:
     stub.stub_fail(b"", 0)
 
 
-def check_leaving(cuda: Cuda) -> None:
+def check_leaving(cuda: Driver) -> None:
     """A fault that shows when the context is left is raised, but not instead of an earlier one."""
     stub.stub_fail(b"cuCtxPopCurrent", 719)
     for run in (in_context, lambda *call: elsewhere(in_context, *call)):
@@ -147,7 +148,7 @@ def check_leaving(cuda: Cuda) -> None:
     elsewhere(renew, cuda)
 
 
-def check_giving_back(cuda: Cuda) -> None:
+def check_giving_back(cuda: Driver) -> None:
     """A fault that shows when something is freed."""
     with cuda.current():
         for call, name, handle in (
@@ -160,13 +161,13 @@ def check_giving_back(cuda: Cuda) -> None:
     renew(cuda)
 
 
-def meet(cuda: Cuda) -> None:
+def meet(cuda: Driver) -> None:
     """A fault in another thread."""
     stub.stub_fail(b"cuCtxPopCurrent", 719)
     assert error_of(elsewhere, in_context, cuda, id, 0).code == 719
 
 
-def renew(cuda: Cuda) -> None:
+def renew(cuda: Driver) -> None:
     """A new context works."""
     cuda.reset()
     in_context(cuda, lambda: cuda.free(cuda.malloc(8)))
