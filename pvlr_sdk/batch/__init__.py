@@ -8,9 +8,7 @@ try:
     import fsspec  # noqa: F401
     import pyarrow  # noqa: F401
 except ImportError as error:
-    raise errors.MissingPartError(
-        "pvlr_sdk.batch", expected="pyarrow and fsspec", got=str(error), hint=errors.install_hint("batch")
-    ) from error
+    raise errors.missing_package("pvlr_sdk.batch", "pyarrow and fsspec", error, "batch") from error
 
 from .job import Job, Summary
 from .tag_batch import TagBatch

@@ -32,9 +32,7 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
     try:
         import ray
     except ImportError as error:
-        raise errors.MissingPartError(
-            "--engine ray", expected="Ray", got=str(error), hint=errors.install_hint("ray")
-        ) from error
+        raise errors.missing_package("--engine ray", "Ray", error, "ray") from error
 
     def engine(job: Job, tasks: Iterable[Task]) -> Iterator[Report]:
         _connect(ray, address)

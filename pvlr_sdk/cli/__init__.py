@@ -7,6 +7,7 @@ import os
 import sys
 
 import typer
+from typer import Option
 
 from .. import errors
 from .._util.version import __version__
@@ -67,7 +68,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+from typer import Option
 
 from .. import errors
 from .commands import Command, Group
@@ -21,25 +22,18 @@ def bank() -> None:
 
 @app.command(cls=Command, no_args_is_help=True)
 def make(
-    words: Annotated[str, typer.Option("--words", "-w", metavar="WORDS", help="Words or phrases, comma-separated.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The label bank to write.")],
-    template: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="A prompt with {} for the word; repeatable.", show_default="three prompts"),
-    ] = None,
-    descriptions: Annotated[
-        Path | None, typer.Option(metavar="JSON", help='A JSON file of descriptions, {"word": "what it looks like"}.')
-    ] = None,
-    knowledge: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|MODEL", help="Knowledge file for text labels: a model name, or a file from pvlr export."
-        ),
-    ] = None,
-    add_to: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Label bank of the plan to extend; its labels come first."),
-    ] = None,
+    words: str = Option(..., "--words", "-w", metavar="WORDS", help="Words or phrases, comma-separated."),
+    out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label bank to write."),
+    template: list[str] | None = Option(
+        None, metavar="TEXT", help="A prompt with {} for the word; repeatable.", show_default="three prompts"
+    ),
+    descriptions: Path | None = Option(
+        None, metavar="JSON", help='A JSON file of descriptions, {"word": "what it looks like"}.'
+    ),
+    knowledge: str | None = Option(
+        None, metavar="FILE|MODEL", help="Knowledge file for text labels: a model name, or a file from pvlr export."
+    ),
+    add_to: Path | None = Option(None, metavar="FILE", help="Label bank of the plan to extend; its labels come first."),
 ) -> None:
     """Encode words as a label bank, without PyTorch.
 
@@ -59,11 +53,11 @@ def make(
     from ..labels import Knowledge, LabelBank, bank_from_words
     from ..labels.words import TEMPLATES
 
-    given = [word for word in words.split(",") if word.strip()]
+    texts = [word for word in words.split(",") if word.strip()]
     described = None if descriptions is None else _read(descriptions)
     make_bank = bank_from_words if knowledge is None else Knowledge.load(knowledge).bank
-    made = make_bank(given, templates=template or TEMPLATES, descriptions=described)
-    (made if add_to is None else LabelBank.load(add_to).join(made)).save(out)
+    bank = make_bank(texts, templates=template or TEMPLATES, descriptions=described)
+    (bank if add_to is None else LabelBank.load(add_to).join(bank)).save(out)
     print(out)
 
 

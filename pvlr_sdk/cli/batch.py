@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+from typer import Argument, Option
 
 from ..errors import check_choice
 from . import options
@@ -16,46 +17,35 @@ if TYPE_CHECKING:
     from ..batch import Summary
 
 _ENGINES = ("local", "ray")
-_ray = partial(typer.Option, rich_help_panel="Ray")
+_ray = partial(Option, rich_help_panel="Ray")
 
 
 def batch(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A folder, pattern, Parquet file or tar; a path or URL.")],
-    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL.")],
+    source: str = Argument(..., metavar="IN", help="A folder, pattern, Parquet file or tar; a path or URL."),
+    out: str = Option(..., "--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL."),
     plan: options.PlanOption = None,
     threshold: options.TagThreshold = None,
     operating_point: options.OperatingPoint = "f1",
     top_k: options.TopK = None,
-    scores: Annotated[bool, typer.Option("--scores", help="Write the scores of all labels too.")] = False,
+    scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
     fast_jpeg: options.FastJpeg = False,
     isolate: options.Isolate = False,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="GLOB", help="Exclude paths, names or folders; repeatable."),
-    ] = None,
-    only_new: Annotated[
-        bool, typer.Option("--only-new", help="In changed folders, tag only images that have no row yet.")
-    ] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Tag the rows with an error again.")] = False,
-    id_column: Annotated[str, typer.Option(metavar="NAME", help="Column of ids in Parquet files.")] = "id",
-    image_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Column of URLs, paths or encoded bytes in Parquet files.",
-            show_default="bytes, image, uri, url or path",
-        ),
-    ] = None,
-    shard_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Images of a folder per output file, on average.")
-    ] = 500,
-    engine: Annotated[
-        str, typer.Option(help="local (this machine) or ray.", autocompletion=words(*_ENGINES))
-    ] = "local",
-    address: Annotated[
-        str | None, _ray(help="Address of the cluster.", show_default="$RAY_ADDRESS, else this machine")
-    ] = None,
-    workers: Annotated[int | None, _ray(metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs")] = None,
+    exclude: list[str] | None = Option(
+        None, "--exclude", metavar="GLOB", help="Exclude paths, names or folders; repeatable."
+    ),
+    only_new: bool = Option(False, "--only-new", help="In changed folders, tag only images that have no row yet."),
+    retry_failed: bool = Option(False, "--retry-failed", help="Tag the rows with an error again."),
+    id_column: str = Option("id", metavar="NAME", help="Column of ids in Parquet files."),
+    image_column: str | None = Option(
+        None,
+        metavar="NAME",
+        help="Column of URLs, paths or encoded bytes in Parquet files.",
+        show_default="bytes, image, uri, url or path",
+    ),
+    shard_size: int = Option(500, metavar="N", min=1, help="Images of a folder per output file, on average."),
+    engine: str = Option("local", help="local (this machine) or ray.", autocompletion=words(*_ENGINES)),
+    address: str | None = _ray(None, help="Address of the cluster.", show_default="$RAY_ADDRESS, else this machine"),
+    workers: int | None = _ray(None, metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs"),
     device: options.Device = "auto",
     threads: options.Threads = None,
     precision: options.Precision = None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer import Option
 
 from .. import errors
 from . import options
@@ -20,28 +21,21 @@ _STATISTICS = ("min", "mean", "p50", "p90", "p95", "p99", "p99.9")
 
 def bench(
     plan: options.PlanArgument = None,
-    image: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The image to tag.", show_default="a synthetic 1920x1080 JPEG"),
-    ] = None,
-    seconds: Annotated[
-        float, typer.Option(help="Maximum time for the latencies; the whole run takes three to four times as long.")
-    ] = 10,
-    old: Annotated[
-        Path | None, typer.Option("--compare", metavar="OLD.json", help="Compare with an earlier --json report.")
-    ] = None,
-    allowed: Annotated[
-        str | None,
-        typer.Option(
-            "--fail-if-regression",
-            metavar="SHARE",
-            help="With --compare, exit with status 1 if frame time, inference time or the best throughput "
-            "regresses by more than this.",
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Plot the latencies to FILE.png and FILE.html.")
-    ] = None,
+    image: Path | None = Option(
+        None, metavar="FILE", help="The image to tag.", show_default="a synthetic 1920x1080 JPEG"
+    ),
+    seconds: float = Option(
+        10, help="Maximum time for the latencies; the whole run takes three to four times as long."
+    ),
+    old: Path | None = Option(None, "--compare", metavar="OLD.json", help="Compare with an earlier --json report."),
+    allowed: str | None = Option(
+        None,
+        "--fail-if-regression",
+        metavar="SHARE",
+        help="With --compare, exit with status 1 if frame time, inference time or the best throughput "
+        "regresses by more than this.",
+    ),
+    plot: Path | None = Option(None, metavar="FILE", help="Plot the latencies to FILE.png and FILE.html."),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,

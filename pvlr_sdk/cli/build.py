@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from typer import Argument, Option
 
 from .. import errors
 from ..bundle.schema import ATTENTIONS, DEVICES, HARDWARE, PRECISIONS
@@ -17,81 +17,60 @@ from .options import models, words
 if TYPE_CHECKING:
     from ..compile.calibration import CalibrationImages
 
-_tensorrt = partial(typer.Option, rich_help_panel="TensorRT")
+_tensorrt = partial(Option, rich_help_panel="TensorRT")
 
 
 def build(
-    onnx: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL.onnx|RUN",
-            help="An exported network, the name of a model, or with --size the folder that `pvlr train` wrote.",
-            autocompletion=models,
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="PLAN", help="The plan to write.", show_default="engine.plan next to MODEL"
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|WxH,...",
-            help="Input size of a plan from RUN, engine-SIZE.plan; several are compared on --images.",
-            show_default="that of MODEL",
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With --size and --labels: images to measure each plan on.")
-    ] = None,
-    bank: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The label bank.", show_default="MODEL.labels.safetensors beside MODEL"),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="cpu, or tensorrt for the GPU of this machine.", autocompletion=words(*DEVICES))
-    ] = "cpu",
-    precision: Annotated[
-        str, typer.Option(help="auto, fp32, bf16, int8, or fp16 (TensorRT).", autocompletion=words("auto", *PRECISIONS))
-    ] = "auto",
+    onnx: Path = Argument(
+        ...,
+        metavar="MODEL.onnx|RUN",
+        help="An exported network, the name of a model, or with --size the folder that `pvlr train` wrote.",
+        autocompletion=models,
+    ),
+    out: Path | None = Option(
+        None, "--out", "-o", metavar="PLAN", help="The plan to write.", show_default="engine.plan next to MODEL"
+    ),
+    size: str | None = Option(
+        None,
+        metavar="N|WxH,...",
+        help="Input size of a plan from RUN, engine-SIZE.plan; several are compared on --images.",
+        show_default="that of MODEL",
+    ),
+    images: Path | None = Option(None, metavar="DIR", help="With --size and --labels: images to measure each plan on."),
+    bank: Path | None = Option(
+        None, metavar="FILE", help="The label bank.", show_default="MODEL.labels.safetensors beside MODEL"
+    ),
+    device: str = Option("cpu", help="cpu, or tensorrt for the GPU of this machine.", autocompletion=words(*DEVICES)),
+    precision: str = Option(
+        "auto", help="auto, fp32, bf16, int8, or fp16 (TensorRT).", autocompletion=words("auto", *PRECISIONS)
+    ),
     calibration_images: options.CalibrationImages = None,
     labels: options.OptionalLabels = None,
     split: options.Split = None,
-    min_agreement: Annotated[
-        float | None,
-        typer.Option(
-            help="Minimum share of images with the same tags as fp32; below it no plan is written.",
-            show_default="0.9; 0.98 for TensorRT except in int8",
-        ),
-    ] = None,
-    batch: Annotated[
-        str | None, _tensorrt(metavar="MIN:OPT:MAX", help="Batch sizes of the plan; 1:1:8 by default, 1 with --dla.")
-    ] = None,
-    attention: Annotated[
-        str,
-        _tensorrt(
-            help="native, fused (plugin), or auto: the faster one that passes the accuracy gate.",
-            autocompletion=words("auto", *ATTENTIONS),
-        ),
-    ] = "auto",
-    workspace: Annotated[int | None, _tensorrt(metavar="MIB", help="Limit of the scratch memory of a layer.")] = None,
-    hardware: Annotated[
-        str,
-        _tensorrt(
-            help="GPUs that run the plan: this (model), capability (same compute capability) or ampere+.",
-            autocompletion=words(*HARDWARE),
-        ),
-    ] = "this",
-    version_compatible: Annotated[
-        bool,
-        _tensorrt("--version-compatible", help="Also run with newer TensorRT, in this version's lean runtime."),
-    ] = False,
-    dla: Annotated[
-        int | None, _tensorrt(metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16.")
-    ] = None,
-    verbose: Annotated[bool, _tensorrt("--verbose", help="Log all messages of TensorRT.")] = False,
+    min_agreement: float | None = Option(
+        None,
+        help="Minimum share of images with the same tags as fp32; below it no plan is written.",
+        show_default="0.9; 0.98 for TensorRT except in int8",
+    ),
+    batch: str | None = _tensorrt(
+        None, metavar="MIN:OPT:MAX", help="Batch sizes of the plan; 1:1:8 by default, 1 with --dla."
+    ),
+    attention: str = _tensorrt(
+        "auto",
+        help="native, fused (plugin), or auto: the faster one that passes the accuracy gate.",
+        autocompletion=words("auto", *ATTENTIONS),
+    ),
+    workspace: int | None = _tensorrt(None, metavar="MIB", help="Limit of the scratch memory of a layer."),
+    hardware: str = _tensorrt(
+        "this",
+        help="GPUs that run the plan: this (model), capability (same compute capability) or ampere+.",
+        autocompletion=words(*HARDWARE),
+    ),
+    version_compatible: bool = _tensorrt(
+        False, "--version-compatible", help="Also run with newer TensorRT, in this version's lean runtime."
+    ),
+    dla: int | None = _tensorrt(None, metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16."),
+    verbose: bool = _tensorrt(False, "--verbose", help="Log all messages of TensorRT."),
     as_json: options.Json = False,
 ) -> None:
     """Build a plan from an exported network and its label bank.

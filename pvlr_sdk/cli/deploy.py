@@ -7,9 +7,9 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from typer import Argument, Option
 
 from .. import errors
 from . import options
@@ -19,23 +19,20 @@ _TIMEOUT, _POLL = 60.0, 0.5
 
 
 def deploy(
-    plan: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="PLAN",
-            help="The new plan: a file, its folder, or the name of a model.",
-            autocompletion=models,
-            show_default=False,
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."),
-    ] = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Return to the previous plan.")] = False,
-    sequential: Annotated[
-        bool, typer.Option("--sequential", help="Close the running plan first, if memory suffices for one only.")
-    ] = False,
+    plan: str | None = Argument(
+        None,
+        metavar="PLAN",
+        help="The new plan: a file, its folder, or the name of a model.",
+        autocompletion=models,
+        show_default=False,
+    ),
+    to: str | None = Option(
+        None, "--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."
+    ),
+    rollback: bool = Option(False, "--rollback", help="Return to the previous plan."),
+    sequential: bool = Option(
+        False, "--sequential", help="Close the running plan first, if memory suffices for one only."
+    ),
     as_json: options.Json = False,
     allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
 ) -> None:

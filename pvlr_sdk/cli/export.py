@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from .. import errors
 from ..bundle.schema import ATTENTIONS, PRECISIONS
@@ -17,58 +16,50 @@ _MAX_LABELS = 128
 
 
 def export(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|MODEL.onnx",
-            help="The folder that `pvlr train` wrote, a network that `pvlr export` wrote, or a CPU plan in fp32.",
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Folder for networks and label banks.", show_default="next to the input"
-        ),
-    ] = None,
+    run: Path = Argument(
+        ...,
+        metavar="RUN|MODEL.onnx",
+        help="The folder that `pvlr train` wrote, a network that `pvlr export` wrote, or a CPU plan in fp32.",
+    ),
+    out: Path | None = Option(
+        None,
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder for networks and label banks.",
+        show_default="next to the input",
+    ),
     size: options.Size = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="Precision of the network: fp32, or for TensorRT fp16, bf16, int8.", autocompletion=words(*PRECISIONS)
-        ),
-    ] = "fp32",
-    attention: Annotated[
-        str,
-        typer.Option(
-            help="native (ONNX operators) or fused (one node, for the TensorRT plugin).",
-            autocompletion=words(*ATTENTIONS),
-        ),
-    ] = "native",
-    open_labels: Annotated[
-        bool,
-        typer.Option("--open", help="Make the label bank an input that can change while the plan runs."),
-    ] = False,
-    max_labels: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Room for labels in an open network.", show_default=f"{_MAX_LABELS}"),
-    ] = None,
-    knowledge: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Photos without labels: also write a knowledge file for an open network."),
-    ] = None,
+    precision: str = Option(
+        "fp32",
+        help="Precision of the network: fp32, or for TensorRT fp16, bf16, int8.",
+        autocompletion=words(*PRECISIONS),
+    ),
+    attention: str = Option(
+        "native",
+        help="native (ONNX operators) or fused (one node, for the TensorRT plugin).",
+        autocompletion=words(*ATTENTIONS),
+    ),
+    open_labels: bool = Option(
+        False, "--open", help="Make the label bank an input that can change while the plan runs."
+    ),
+    max_labels: int | None = Option(
+        None, min=1, metavar="N", help="Room for labels in an open network.", show_default=f"{_MAX_LABELS}"
+    ),
+    knowledge: Path | None = Option(
+        None, metavar="DIR", help="Photos without labels: also write a knowledge file for an open network."
+    ),
     calibration_images: options.CalibrationImages = None,
     labels: options.OptionalLabels = None,
     split: options.Split = None,
-    min_agreement: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="SHARE",
-            help="Minimum share of images with the same tags as fp32; below it no network is written.",
-            show_default="0.98; 0.9 for int8",
-        ),
-    ] = None,
+    min_agreement: float | None = Option(
+        None,
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="Minimum share of images with the same tags as fp32; below it no network is written.",
+        show_default="0.98; 0.9 for int8",
+    ),
 ) -> None:
     """Export a trained model as an ONNX network.
 
@@ -110,8 +101,8 @@ def export(
         raise errors.OptionError("--size", expected="one size", got=f"{size!r}", hint="Export each size by itself.")
     if sizes:
         run = run_folder(run)
-    given = {"--max-labels": max_labels, "--knowledge": knowledge}
-    if not open_labels and (unused := next((option for option, value in given.items() if value is not None), None)):
+    open_only = {"--max-labels": max_labels, "--knowledge": knowledge}
+    if not open_labels and (unused := next((option for option, value in open_only.items() if value is not None), None)):
         raise errors.OptionError(unused, expected="--open", got="a closed network", hint="Add --open.")
     if open_labels and (run.suffix in (".onnx", ".plan") or (precision, attention) != ("fp32", "native")):
         got = f"{run} in {precision} with {attention} attention"
@@ -152,14 +143,10 @@ def export(
 
 def export_triton(
     plan: options.Plan,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The model repository.")],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the model.", show_default="the plan's own")
-    ] = None,
-    instances: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Threads per process; 0: all cores.", rich_help_panel="Machine")
-    ] = 0,
+    out: Path = Option(..., "--out", "-o", metavar="DIR", help="The model repository."),
+    name: str | None = Option(None, metavar="NAME", help="Name of the model.", show_default="the plan's own"),
+    instances: int = Option(1, metavar="N", min=1, help="Processes."),
+    threads: int = Option(0, metavar="N", min=0, help="Threads per process; 0: all cores.", rich_help_panel="Machine"),
 ) -> None:
     """Write a plan as a model repository for NVIDIA Triton Inference Server.
 

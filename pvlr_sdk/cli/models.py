@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer import Argument
 
 from . import options
 from .commands import Command, Group
@@ -52,9 +53,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
 
 @app.command(cls=Command, no_args_is_help=True)
 def fetch(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="Models to download.", autocompletion=options.models)
-    ],
+    names: list[str] = Argument(..., metavar="NAME", help="Models to download.", autocompletion=options.models),
 ) -> None:
     """Download models into the cache of this user, and print their plans.
 

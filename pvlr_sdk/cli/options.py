@@ -77,8 +77,8 @@ _DEVICE = "auto (the plan's device), cpu, tensorrt, Intel's gpu or npu, or OpenV
 Device = Annotated[str, _machine("--device", help=_DEVICE, autocompletion=words("auto", *RUN_DEVICES))]
 
 
-def _allow_unsigned(given: bool) -> None:
-    if given:
+def _allow_unsigned(allowed: bool) -> None:
+    if allowed:
         os.environ["PVLR_ALLOW_UNSIGNED"] = "1"
 
 

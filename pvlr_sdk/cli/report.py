@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from . import options
 from .commands import training_module
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders that `pvlr train` wrote.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="HTML", help="The page to write.")] = Path("report.html"),
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the images to measure on; needs --labels.")
-    ] = None,
-    labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Labels of each image; needs --images.")] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Measure on this split, of the CSV or of the run's own data.")
-    ] = None,
-    mistakes: Annotated[
-        int, typer.Option(metavar="N", help="Images to show per kind of mistake; 0 shows no images.")
-    ] = 12,
+    runs: list[Path] = Argument(..., metavar="RUN", help="Folders that `pvlr train` wrote."),
+    out: Path = Option(Path("report.html"), "--out", "-o", metavar="HTML", help="The page to write."),
+    images: Path | None = Option(None, metavar="DIR", help="Folder of the images to measure on; needs --labels."),
+    labels: Path | None = Option(None, metavar="CSV", help="Labels of each image; needs --images."),
+    split: str | None = Option(
+        None, metavar="NAME", help="Measure on this split, of the CSV or of the run's own data."
+    ),
+    mistakes: int = Option(12, metavar="N", help="Images to show per kind of mistake; 0 shows no images."),
     as_json: options.Json = False,
 ) -> None:
     """Write an HTML report about trained runs.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 
 from .. import errors
 from . import options
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..watch.control import Control
 
 _TOKEN = "PVLR_TOKEN"
-_server = partial(typer.Option, rich_help_panel="Server")
+_server = partial(Option, rich_help_panel="Server")
 _POLL = 0.25
 """Seconds between two checks of the main thread for a signal."""
 
@@ -38,20 +39,16 @@ def serve(
     plan: options.PlanOption = None,
     bank: options.Bank = None,
     device: options.Device = "auto",
-    host: Annotated[
-        str | None, _server(metavar="HOST", help=f"127.0.0.1 by default; another address needs a token in {_TOKEN}.")
-    ] = None,
-    port: Annotated[
-        int | None, _server(metavar="PORT", help="8000 by default; 0 for a free port.", min=0, max=65535)
-    ] = None,
+    host: str | None = _server(
+        None, metavar="HOST", help=f"127.0.0.1 by default; another address needs a token in {_TOKEN}."
+    ),
+    port: int | None = _server(None, metavar="PORT", help="8000 by default; 0 for a free port.", min=0, max=65535),
     loop: options.Loop = False,
     labels: options.Label = None,
     threshold: options.Threshold = None,
     min_duration: options.MinDuration = None,
     events: Annotated[list[str] | None, options.events("by default none")] = None,
-    snapshots: Annotated[
-        Path | None, typer.Option("--snapshots", metavar="DIR", help="JPEG of the frame that starts an event.")
-    ] = None,
+    snapshots: Path | None = Option(None, "--snapshots", metavar="DIR", help="JPEG of the frame that starts an event."),
 ) -> None:
     """Show tagged cameras on a web page, and tag images over HTTP.
 
@@ -123,9 +120,7 @@ def _check_dependencies() -> None:
         import uvicorn  # noqa: F401
         import websockets  # noqa: F401
     except ImportError as error:
-        raise errors.MissingPartError(
-            "pvlr serve", expected="its packages", got=str(error), hint=errors.install_hint("serve")
-        ) from error
+        raise errors.missing_package("pvlr serve", "its packages", error, "serve") from error
 
 
 def _first(ends: queue.SimpleQueue[int | BaseException]) -> int | BaseException:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
+from typer import Option
 
 from .. import errors
 from . import options
@@ -17,16 +17,13 @@ _STATE = "File with the newest version used of each bundle; empty: no protection
 
 def sign(
     plan: options.Plan,
-    key: Annotated[Path, typer.Option("--key", "-k", metavar="KEY.pem", help="Private key, ECDSA P-256 or Ed25519.")],
-    bundle_version: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Increase it with each release; devices refuse lower versions.")
-    ] = 1,
-    expires: Annotated[
-        datetime | None,
-        typer.Option(
-            metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the signature, in UTC.", show_default="never"
-        ),
-    ] = None,
+    key: Path = Option(..., "--key", "-k", metavar="KEY.pem", help="Private key, ECDSA P-256 or Ed25519."),
+    bundle_version: int = Option(
+        1, metavar="N", min=1, help="Increase it with each release; devices refuse lower versions."
+    ),
+    expires: datetime | None = Option(
+        None, metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the signature, in UTC.", show_default="never"
+    ),
 ) -> None:
     """Sign a bundle.
 
@@ -63,18 +60,13 @@ def sign(
 
 def verify_signature(
     plan: options.Plan,
-    trust: Annotated[
-        Path | None, typer.Option("--trust", "-t", metavar="KEYS", envvar="PVLR_TRUST", help=_KEYS, show_default=False)
-    ] = None,
-    state: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", envvar="PVLR_STATE", help=_STATE, show_default="a file in the user's state folder"
-        ),
-    ] = None,
-    allow_rollback: Annotated[
-        bool, typer.Option("--allow-rollback", help="Accept an older version, here and from now on.")
-    ] = False,
+    trust: Path | None = Option(
+        None, "--trust", "-t", metavar="KEYS", envvar="PVLR_TRUST", help=_KEYS, show_default=False
+    ),
+    state: str | None = Option(
+        None, metavar="FILE", envvar="PVLR_STATE", help=_STATE, show_default="a file in the user's state folder"
+    ),
+    allow_rollback: bool = Option(False, "--allow-rollback", help="Accept an older version, here and from now on."),
     as_json: options.Json = False,
 ) -> None:
     """Verify the signature of a bundle, and all its files.

@@ -71,10 +71,10 @@ def build_config(
     raw: dict[str, Any] = read_yaml(path) if path else {}
     source = str(path) if path else "options"
     top = {"plan": plan and find_plan(plan).absolute(), "bank": bank and bank.absolute()}
-    raw.update(_given({**top, "device": None if device == "auto" else device}))
+    raw.update(_present({**top, "device": None if device == "auto" else device}))
     for name, values in (("events", events), ("stream", stream), ("serve", serve)):
-        if _given(values):
-            raw[name] = {**_section(raw, name, source, dict), **_given(values)}
+        if _present(values):
+            raw[name] = {**_section(raw, name, source, dict), **_present(values)}
     if thresholds:
         section = _section(raw, "events", source, dict)
         raw["events"] = {**section, **_thresholds(thresholds, _section(section, "thresholds", source, dict))}
@@ -104,9 +104,9 @@ def build_config(
     return config
 
 
-def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    given = {key: value for key, value in (values or {}).items() if value is not None}
-    return {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
+def _present(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    present = {key: value for key, value in (values or {}).items() if value is not None}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in present.items()}
 
 
 def _section(raw: Mapping[str, Any], key: str, source: str, kind: type[Any]) -> Any:
@@ -138,7 +138,7 @@ def _free_name(uri: str, taken: Mapping[str, Any]) -> str:
 
 def _thresholds(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     """The keys ``threshold`` and ``thresholds`` of the events, from options."""
-    found: dict[str, Any] = {"thresholds": dict(known)}
+    section: dict[str, Any] = {"thresholds": dict(known)}
     for text in texts:
         label, _, number = text.rpartition("=")
         try:
@@ -149,10 +149,10 @@ def _thresholds(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any
             hint = "For example --threshold 0.6, or --threshold person=0.6 for one label."
             raise errors.OptionError("--threshold", expected="a score from 0 to 1", got=repr(text), hint=hint)
         if label:
-            found["thresholds"][label] = value
+            section["thresholds"][label] = value
         else:
-            found.update(threshold=value, thresholds={})
-    return found
+            section.update(threshold=value, thresholds={})
+    return section
 
 
 def check_site(config: SiteConfig) -> None:
@@ -186,9 +186,7 @@ def start_metrics(site: Site) -> None:
     try:
         from ..watch.metrics import make_registry, serve_metrics
     except ImportError as error:
-        raise errors.MissingPartError(
-            "metrics", expected="the package prometheus-client", got=str(error), hint=errors.install_hint("cameras")
-        ) from error
+        raise errors.missing_package("metrics", "the package prometheus-client", error, "cameras") from error
     from .screen import note
 
     server = serve_metrics(make_registry(site.tagger, site), config.host, config.port)

@@ -59,17 +59,16 @@ def build_sizes(
         MissingPartError: the extra [train] is not installed.
         as :func:`pvlr_training.export.export` and ``make``.
     """
-    wrong = None
+    many, hint = f"{len(sizes)} sizes", "Without --out, each plan has its own name."
     if not sizes:
-        wrong = ("--images", "--size with it", "no --size", "Add --size 192,224.")
-    elif images is not None and labels is None:
-        wrong = ("--images", "--labels with it", "no --labels", "Add --labels CSV.")
-    elif len(sizes) > 1 and images is None:
-        wrong = ("--size", "one size, or --images as well", f"{len(sizes)} sizes", "Add --images DIR --labels CSV.")
-    elif len(sizes) > 1 and out is not None:
-        wrong = ("--out", "one plan", f"{len(sizes)} sizes", "Without --out, each plan has its own name.")
-    if wrong:
-        raise errors.OptionError(wrong[0], expected=wrong[1], got=wrong[2], hint=wrong[3])
+        raise errors.OptionError("--images", expected="--size with it", got="no --size", hint="Add --size 192,224.")
+    if images is not None and labels is None:
+        raise errors.OptionError("--images", expected="--labels with it", got="no --labels", hint="Add --labels CSV.")
+    if len(sizes) > 1 and images is None:
+        expected = "one size, or --images as well"
+        raise errors.OptionError("--size", expected=expected, got=many, hint="Add --images DIR --labels CSV.")
+    if len(sizes) > 1 and out is not None:
+        raise errors.OptionError("--out", expected="one plan", got=many, hint=hint)
     folder = run_folder(run)
     for size in sizes:
         network = training_module("export").export(folder, folder, size)

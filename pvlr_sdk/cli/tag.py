@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
+from typer import Argument, Option
 
 from .. import errors
 from .._util.escape import csv_row, terminal
@@ -33,34 +34,27 @@ _BAR = 24
 
 
 def tag(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Images, videos, folders or patterns.")],
+    inputs: list[str] = Argument(..., metavar="INPUT", help="Images, videos, folders or patterns."),
     plan: options.PlanOption = None,
     bank: options.Bank = None,
     threshold: options.TagThreshold = None,
     operating_point: options.OperatingPoint = "f1",
     top_k: options.TopK = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row per tag.")] = False,
-    draw: Annotated[
-        Path | None,
-        typer.Option("--draw", metavar="DIR", help="Write annotated copies of the images to this folder."),
-    ] = None,
-    heatmap: Annotated[
-        str | None,
-        typer.Option(
-            "--heatmap",
-            metavar="[LABEL]",
-            help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
-        ),
-    ] = None,
-    every: Annotated[
-        int | None,
-        typer.Option("--every", metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"),
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option("--fps", metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"),
-    ] = None,
+    as_json: bool = Option(False, "--json", help="Print one line of JSON per image."),
+    as_csv: bool = Option(False, "--csv", help="Print CSV, one row per tag."),
+    draw: Path | None = Option(
+        None, "--draw", metavar="DIR", help="Write annotated copies of the images to this folder."
+    ),
+    heatmap: str | None = Option(
+        None,
+        "--heatmap",
+        metavar="[LABEL]",
+        help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
+    ),
+    every: int | None = Option(None, "--every", metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"),
+    fps: float | None = Option(
+        None, "--fps", metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"
+    ),
     fast_jpeg: options.FastJpeg = False,
     isolate: options.Isolate = False,
     device: options.Device = "auto",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer import Option
 
 from .. import errors
 from . import options
@@ -17,51 +18,41 @@ if TYPE_CHECKING:
 
 def teach(
     plan: options.Plan,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The label bank to write.")],
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            "-l",
-            metavar="LABEL",
-            help="The label to teach; with --labels, the labels to teach (default: all).",
-        ),
-    ] = None,
-    positives: Annotated[
-        list[str] | None, typer.Option(metavar="DIR", help="Photos that show the label: a folder or files; repeatable.")
-    ] = None,
-    negatives: Annotated[
-        list[str] | None, typer.Option(metavar="DIR", help="Photos that do not show the label; repeatable.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="CSV", help="Labels of each image, to teach several labels.")
-    ] = None,
-    images: Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Folder of the images.")] = None,
+    out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label bank to write."),
+    label: list[str] | None = Option(
+        None,
+        "--label",
+        "-l",
+        metavar="LABEL",
+        help="The label to teach; with --labels, the labels to teach (default: all).",
+    ),
+    positives: list[str] | None = Option(
+        None, metavar="DIR", help="Photos that show the label: a folder or files; repeatable."
+    ),
+    negatives: list[str] | None = Option(None, metavar="DIR", help="Photos that do not show the label; repeatable."),
+    labels: Path | None = Option(
+        None, "--labels", metavar="CSV", help="Labels of each image, to teach several labels."
+    ),
+    images: Path | None = Option(None, "--images", metavar="DIR", help="Folder of the images."),
     split: options.Split = None,
-    rename: Annotated[
-        list[str] | None, typer.Option("--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable.")
-    ] = None,
-    bank: Annotated[
-        Path | None,
-        typer.Option("--bank", metavar="FILE", help="The label bank to change.", show_default="the plan's bank"),
-    ] = None,
-    knowledge: Annotated[
-        str | None,
-        typer.Option(
-            "--knowledge",
-            metavar="FILE|MODEL",
-            help="Knowledge file for text labels: a model name, or a file from pvlr export.",
-        ),
-    ] = None,
-    no_words: Annotated[bool, typer.Option("--no-words", help="Learn from the photos alone.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Also teach labels that the bank already has.")] = False,
-    forget: Annotated[
-        list[str] | None, typer.Option("--forget", metavar="LABEL", help="Undo the teaching of LABEL; repeatable.")
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="HTML", help="The report to write.", show_default="next to --out"),
-    ] = None,
+    rename: list[str] | None = Option(None, "--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable."),
+    bank: Path | None = Option(
+        None, "--bank", metavar="FILE", help="The label bank to change.", show_default="the plan's bank"
+    ),
+    knowledge: str | None = Option(
+        None,
+        "--knowledge",
+        metavar="FILE|MODEL",
+        help="Knowledge file for text labels: a model name, or a file from pvlr export.",
+    ),
+    no_words: bool = Option(False, "--no-words", help="Learn from the photos alone."),
+    replace: bool = Option(False, "--replace", help="Also teach labels that the bank already has."),
+    forget: list[str] | None = Option(
+        None, "--forget", metavar="LABEL", help="Undo the teaching of LABEL; repeatable."
+    ),
+    report: Path | None = Option(
+        None, "--report", metavar="HTML", help="The report to write.", show_default="next to --out"
+    ),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -90,6 +81,7 @@ def teach(
       --forget "my mug"
     """
     from ..bundle.label_bank import LabelBank
+    from ..labels import forget as forget_labels
     from ..labels.knowledge import Knowledge
 
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
@@ -100,19 +92,13 @@ def teach(
         if own is None or label or labels or positives or negatives or images:
             got, hint = "labels to teach" if own else "no --bank", "Forget labels first, then teach others."
             raise errors.OptionError("--forget", expected="--bank, and nothing to teach", got=got, hint=hint)
-        _forget(own, forget, out)
+        forget_labels(own, forget).save(out)
+        print(out)
         return
     _teach(plan, out, _photos(label, positives, negatives, labels, images, split, rename), own,
            report or out.with_suffix(".html"), as_json,
            knowledge=knowledge and Knowledge.load(knowledge), words=not no_words, replace=replace,
            device=device, num_threads=threads, precision=precision)  # fmt: skip
-
-
-def _forget(bank: LabelBank, labels: list[str], out: Path) -> None:
-    from ..labels import forget
-
-    forget(bank, labels).save(out)
-    print(out)
 
 
 def _photos(
@@ -133,17 +119,12 @@ def _photos(
         return read_photos(labels, images, label or None, split, parse_renames(rename or []))
     if positives and negatives and label and len(label) == 1 and not any((*table, split, rename)):
         return Photos.from_folders(label[0], positives, negatives)
-    given = {
-        "--label": label,
-        "--positives": positives,
-        "--negatives": negatives,
-        "--labels": labels,
-        "--images": images,
-    }
+    names = ("--label", "--positives", "--negatives", "--labels", "--images")
+    present = [name for name, value in zip(names, (label, *folders, *table), strict=True) if value]
     raise errors.OptionError(
         "--positives",
         expected="one --label with --positives and --negatives, or --labels with --images",
-        got=", ".join(name for name, value in given.items() if value) or "neither",
+        got=", ".join(present) or "neither",
         hint="Negatives are any photos that do not show the label, such as 50 of the same rooms.",
     )
 

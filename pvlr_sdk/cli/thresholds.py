@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+from typer import Argument, Option
 
 from .. import errors
 from . import options
@@ -16,25 +17,20 @@ if TYPE_CHECKING:
 
 
 def thresholds(
-    plan: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PLAN", help="The plan to change; with --dry-run also the name of a model.", autocompletion=models
-        ),
-    ],
     images: options.Images,
     labels: options.Labels,
+    plan: Path = Argument(
+        ..., metavar="PLAN", help="The plan to change; with --dry-run also the name of a model.", autocompletion=models
+    ),
     split: options.Split = None,
     rename: options.Map = None,
-    objective: Annotated[
-        str,
-        typer.Option(
-            metavar="OBJECTIVE",
-            help="f1, precision=P or recall=R, for each label.",
-            autocompletion=words("f1", "precision=", "recall="),
-        ),
-    ] = "f1",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the new thresholds without writing them.")] = False,
+    objective: str = Option(
+        "f1",
+        metavar="OBJECTIVE",
+        help="f1, precision=P or recall=R, for each label.",
+        autocompletion=words("f1", "precision=", "recall="),
+    ),
+    dry_run: bool = Option(False, "--dry-run", help="Report the new thresholds without writing them."),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -107,45 +103,29 @@ def _print_report(report: ThresholdsReport, plan: Path) -> None:
 
     def f1(kind: str) -> str:
         measures = {"precision": f"{kind}P", "recall": f"{kind}R", "F1": f"{kind}F1"}
-        changes = (
-            f"{name} {decimal(report.before[key])} -> {decimal(report.after[key])}" for name, key in measures.items()
-        )
-        return ", ".join(changes)
+        before, after = report.before, report.after
+        return ", ".join(f"{name} {decimal(before[key])} -> {decimal(after[key])}" for name, key in measures.items())
+
+    def reached(precision: float | None, recall: float | None) -> str:
+        return f"precision {decimal(precision)}, recall {decimal(recall)}"
 
     print_facts(
         f"{plan}: thresholds for {report.objective} on {report.images} images, in percent",
         [
             ("per class", f1("C")),
             ("overall", f1("O")),
-            ("precise", f"precision {decimal(report.precise['OP'])}, recall {decimal(report.precise['OR'])}, overall"),
+            ("precise", f"{reached(report.precise['OP'], report.precise['OR'])}, overall"),
             ("out of reach", ", ".join(report.missed) or None),
             ("without images", ", ".join(label.label for label in report.labels if not label.positives) or None),
             ("written", "yes" if report.written else "no (--dry-run)"),
         ],
     )
-    print()
-    print_facts(
-        "thresholds",
-        (
-            (
-                label.label,
-                f"{label.before:.3f} -> {label.after:.3f}  ({label.positives} images, "
-                f"precision {decimal(label.precision)}, recall {decimal(label.recall)})",
-            )
-            for label in report.labels
-            if label.positives
-        ),
-    )
-    print()
-    print_facts(
-        "precise thresholds",
-        (
-            (
-                label.label,
-                f"{label.precise:.3f}  (precision {decimal(label.precise_precision)}, "
-                f"recall {decimal(label.precise_recall)})",
-            )
-            for label in report.labels
-            if label.positives
-        ),
-    )
+    known = [label for label in report.labels if label.positives]
+    changes = [
+        f"{one.before:.3f} -> {one.after:.3f}  ({one.positives} images, {reached(one.precision, one.recall)})"
+        for one in known
+    ]
+    precise = [f"{one.precise:.3f}  ({reached(one.precise_precision, one.precise_recall)})" for one in known]
+    for title, values in (("thresholds", changes), ("precise thresholds", precise)):
+        print()
+        print_facts(title, zip([label.label for label in known], values, strict=True))

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
+from typer import Argument, Option
 
 from .. import errors
 from .commands import training_module, training_packages
 
 
 def train(
-    data: Annotated[
-        Path, typer.Argument(metavar="IMAGES|CONFIG.yaml", help="A folder of images, or a configuration file.")
-    ],
-    rest: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="LABELS|KEY=VALUE",
-            help="Labels of the images; then settings (KEY=VALUE).",
-            show_default="the label file in IMAGES, or its subfolders",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", show_default="runs/ and the name"),
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A first look: a small network, at most 300 images.")] = False,
-    budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time limit of the whole command, such as 30m, 90s or 2h.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything without training.")] = False,
+    data: Path = Argument(..., metavar="IMAGES|CONFIG.yaml", help="A folder of images, or a configuration file."),
+    rest: list[str] | None = Argument(
+        None,
+        metavar="LABELS|KEY=VALUE",
+        help="Labels of the images; then settings (KEY=VALUE).",
+        show_default="the label file in IMAGES, or its subfolders",
+    ),
+    out: Path | None = Option(
+        None, "--out", "-o", metavar="DIR", help="Folder of the run.", show_default="runs/ and the name"
+    ),
+    quick: bool = Option(False, "--quick", help="A first look: a small network, at most 300 images."),
+    budget: str | None = Option(None, metavar="TIME", help="Time limit of the whole command, such as 30m, 90s or 2h."),
+    resume: bool = Option(False, "--resume", help="Continue an interrupted run."),
+    dry_run: bool = Option(False, "--dry-run", help="Check everything without training."),
 ) -> None:
     """Train a model on labelled images.
 
@@ -59,7 +53,7 @@ def train(
     from_images = data.suffix.lower() not in (".yaml", ".yml")
     minutes = _minutes(budget)
     unused = {"LABELS": files, "--quick": quick, "--budget": budget} if not from_images else {"--dry-run": dry_run}
-    if wrong := next((option for option, given in unused.items() if given), None):
+    if wrong := next((option for option, value in unused.items() if value), None):
         first, other, hint = "a folder", "CONFIG.yaml", "Omit it, or write a configuration."
         if not from_images:
             first, other, hint = "CONFIG.yaml", "a folder of images", "Set the keys of the configuration instead."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+from typer import Option
 
 from .. import errors
 from . import options
@@ -16,17 +17,15 @@ if TYPE_CHECKING:
 
 def verify(
     plan: options.Plan,
-    against: Annotated[Path, typer.Option(metavar="MODEL.onnx", help="The fp32 network behind the plan.")],
     images: options.Images,
+    against: Path = Option(..., metavar="MODEL.onnx", help="The fp32 network behind the plan."),
     labels: options.OptionalLabels = None,
     split: options.Split = None,
     rename: options.Map = None,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Use at most this many images, evenly spaced.")
-    ] = None,
-    min_agreement: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=1, help="Minimum share of images with the same tags as fp32.")
-    ] = 0.98,
+    limit: int | None = Option(None, metavar="N", min=1, help="Use at most this many images, evenly spaced."),
+    min_agreement: float = Option(
+        0.98, metavar="SHARE", min=0, max=1, help="Minimum share of images with the same tags as fp32."
+    ),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,

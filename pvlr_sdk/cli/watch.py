@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
 from .. import errors
 from . import options
@@ -38,18 +39,14 @@ def watch(
     plan: options.PlanOption = None,
     bank: options.Bank = None,
     device: options.Device = "auto",
-    every_frame: Annotated[
-        bool, typer.Option("--every-frame", help="Tag every frame of a file, as fast as possible.")
-    ] = False,
+    every_frame: bool = Option(False, "--every-frame", help="Tag every frame of a file, as fast as possible."),
     loop: options.Loop = False,
     labels: options.Label = None,
     threshold: options.Threshold = None,
     min_duration: options.MinDuration = None,
     events: Annotated[list[str] | None, options.events("by default on stdout")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines also on a terminal, like --events -.")] = False,
-    stats: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Print statistics on stderr at this interval.", min=0.1)
-    ] = None,
+    as_json: bool = Option(False, "--json", help="JSON lines also on a terminal, like --events -."),
+    stats: float | None = Option(None, metavar="SECONDS", help="Print statistics on stderr at this interval.", min=0.1),
 ) -> None:
     """Watch cameras and report when a label appears and disappears.
 

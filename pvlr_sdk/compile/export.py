@@ -132,9 +132,7 @@ class OnnxBackend(Backend):
         try:
             onnxruntime = runtimes.onnxruntime()
         except ImportError as error:
-            raise errors.MissingPartError(
-                "onnxruntime", expected="ONNX Runtime", got=str(error), hint=errors.install_hint("int8")
-            ) from error
+            raise errors.missing_package("onnxruntime", "ONNX Runtime", error, "int8") from error
         model = with_definition(edit.load(payload, "network"))
         self.spec = spec_of(model, "network")
         options = onnxruntime.SessionOptions()

@@ -8,6 +8,7 @@ that ordinary ``except`` clauses work. ``docs/errors.md`` has a section on each.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from .install import install_hint as install_hint
 
@@ -31,16 +32,12 @@ class PvlrError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments need help to survive pickling between processes.
-        return (_rebuild, (type(self), self.argument, self.expected, self.got, self.hint))
+        return partial(type(self), self.argument, expected=self.expected, got=self.got, hint=self.hint), ()
 
     @property
     def help_anchor(self) -> str:
         """The section of the documentation on this error, relative to the repository's root."""
         return f"docs/errors.md#{type(self).__name__.lower()}"
-
-
-def _rebuild(kind: type[PvlrError], argument: str, expected: str, got: str, hint: str) -> PvlrError:
-    return kind(argument, expected=expected, got=got, hint=hint)
 
 
 # -- options and the machine ------------------------------------------------------------------------------------------
@@ -294,3 +291,8 @@ def check_choice(argument: str, value: str, choices: Sequence[str], hint: str = 
     """
     if value not in choices:
         raise OptionError(argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint=hint)
+
+
+def missing_package(argument: str, expected: str, error: ImportError, extra: str) -> MissingPartError:
+    """The error for a package that cannot be imported, and that ``extra`` installs."""
+    return MissingPartError(argument, expected=expected, got=str(error), hint=install_hint(extra))

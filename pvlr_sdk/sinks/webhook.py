@@ -113,9 +113,7 @@ def _load_aiohttp() -> Any:
     try:
         import aiohttp
     except ImportError as error:
-        raise errors.MissingPartError(
-            "webhook", expected="the package aiohttp", got=str(error), hint=errors.install_hint("cameras")
-        ) from None
+        raise errors.missing_package("webhook", "the package aiohttp", error, "cameras") from None
     return aiohttp
 
 

@@ -239,7 +239,5 @@ def _load_av(uri: str) -> Any:
         import av
         import av.video.reformatter
     except ImportError as error:
-        raise errors.MissingPartError(
-            uri, expected="PyAV", got=str(error), hint=errors.install_hint("cameras")
-        ) from error
+        raise errors.missing_package(uri, "PyAV", error, "cameras") from error
     return av

@@ -25,9 +25,7 @@ def load(payload: bytes, source: str) -> onnx.ModelProto:
     try:
         import onnx
     except ImportError as error:
-        raise errors.MissingPartError(
-            "onnx", expected="the package onnx", got=str(error), hint=errors.install_hint("int8")
-        ) from error
+        raise errors.missing_package("onnx", "the package onnx", error, "int8") from error
     try:
         model = onnx.load_from_string(payload)
     except Exception as error:  # protobuf's own classes differ between its versions

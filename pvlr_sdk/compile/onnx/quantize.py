@@ -40,12 +40,7 @@ def check_nncf() -> None:
         runtimes.onnxruntime()
         runtimes.nncf()
     except ImportError as error:
-        raise errors.MissingPartError(
-            "precision",
-            expected="the packages that quantise to int8",
-            got=str(error),
-            hint=errors.install_hint("int8"),
-        ) from error
+        raise errors.missing_package("precision", "the packages that quantise to int8", error, "int8") from error
 
 
 def quantize(

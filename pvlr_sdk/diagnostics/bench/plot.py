@@ -25,9 +25,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise errors.MissingPartError(
-            "--plot", expected="matplotlib", got=str(error), hint=errors.install_hint("bench")
-        ) from error
+        raise errors.missing_package("--plot", "matplotlib", error, "bench") from error
 
 
 def plot(report: dict[str, Any], out: Path) -> list[Path]:
