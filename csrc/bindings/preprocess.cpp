@@ -120,14 +120,6 @@ void preprocess(const py::array& pixels, const std::string& order_name, py::arra
   raise_for_host(without_gil([&p] { return preprocess_host(p); }));
 }
 
-// Rows and bytes per row that a plane must have at least.
-std::array<std::int64_t, 2> plane_size(const BatchFrame& f, std::size_t plane) {
-  const std::int64_t half_width = (std::int64_t{f.width} + 1) / 2;
-  const std::int64_t half_height = (std::int64_t{f.height} + 1) / 2;
-  if (plane > 0) return {half_height, f.format == PixelFormat::kNv12 ? 2 * half_width : half_width};
-  return {f.height, f.width * std::int64_t{packed_bytes(f.format)}};
-}
-
 BatchFrame frame_of(const Entry& from) {
   const auto& [planes, width, height, format, bt709, full, crop, region] = from;
   BatchFrame f{};
@@ -138,13 +130,14 @@ BatchFrame frame_of(const Entry& from) {
   f.range = full ? YuvRange::kFull : YuvRange::kLimited;
   f.crop = rectangle(crop);
   f.region = rectangle(region);
-  const std::size_t wanted = f.format == PixelFormat::kNv12 ? 2 : f.format == PixelFormat::kI420 ? 3 : 1;
-  if (planes.size() != wanted) throw py::value_error("frames: the number of planes does not fit the order");
-  for (std::size_t i = 0; i < planes.size(); ++i) {
-    const Tensor& plane = planes[i];
-    const auto size = plane_size(f, i);
-    const bool fits = plane.type == "uint8" && plane.dimensions() == 2 && plane.shape[0] >= size[0] &&
-                      plane.shape[1] >= size[1] && plane.strides[1] == 1;
+  const int count = plane_count(f.format);
+  if (planes.size() != static_cast<std::size_t>(count))
+    throw py::value_error("frames: the number of planes does not fit the order");
+  for (int i = 0; i < count; ++i) {
+    const Tensor& plane = planes[static_cast<std::size_t>(i)];
+    const std::int64_t rows = i == 0 ? height : (std::int64_t{height} + 1) / 2;
+    const bool fits = plane.type == "uint8" && plane.dimensions() == 2 && plane.shape[0] >= rows &&
+                      plane.shape[1] >= row_bytes(f.format, width, i) && plane.strides[1] == 1;
     if (!fits) throw py::value_error("frames: a plane's shape, type or layout does not fit");
     f.planes[i] = static_cast<const std::uint8_t*>(plane.data);
     f.pitches[i] = plane.strides[0];

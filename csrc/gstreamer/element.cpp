@@ -1,5 +1,4 @@
-#include "element.h"
-
+// The element pvlrtag, and the plugin libgstpvlr.so that registers it.
 #include <gst/base/gstbasetransform.h>
 
 #include <atomic>
@@ -8,6 +7,8 @@
 #include <stdexcept>
 
 #include "session.h"
+
+#define PACKAGE "pvlr"  // which GST_PLUGIN_DEFINE reads
 
 using pvlr::gstreamer::FoundTags;
 using pvlr::gstreamer::MappedFrame;
@@ -221,3 +222,11 @@ static void gst_pvlr_tag_init(GstPvlrTag* self) {
   // The frames are not written, and their caps, memory and allocation are those of the neighbours.
   gst_base_transform_set_passthrough(GST_BASE_TRANSFORM(self), TRUE);
 }
+
+static gboolean register_all(GstPlugin* plugin) {
+  pvlr::gstreamer::register_metadata();
+  return gst_element_register(plugin, "pvlrtag", GST_RANK_NONE, gst_pvlr_tag_get_type());
+}
+
+GST_PLUGIN_DEFINE(GST_VERSION_MAJOR, GST_VERSION_MINOR, pvlr, "Multi-label image tagging", register_all, PVLR_VERSION,
+                  "Apache 2.0", "pvlr_sdk", "https://pypi.org/project/pvlr-sdk")

@@ -4,12 +4,14 @@
 #include <cstring>
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include "error.h"
-#include "frame.h"
+#include "host/preprocess/check.h"
 #include "pvlr/pvlr.h"
 #include "tagger.h"
 
+using namespace pvlr;
 using pvlr::runtime::fail;
 using pvlr::runtime::guarded;
 using pvlr::runtime::Job;
@@ -91,6 +93,76 @@ TaggerOptions read_options(const pvlr_options* given) {
   return options;
 }
 
+PixelFormat checked_format(std::int32_t format) {
+  constexpr std::pair<std::int32_t, PixelFormat> kFormats[] = {
+      {PVLR_FORMAT_BGR, PixelFormat::kBgr},   {PVLR_FORMAT_RGB, PixelFormat::kRgb},
+      {PVLR_FORMAT_BGRA, PixelFormat::kBgra}, {PVLR_FORMAT_RGBA, PixelFormat::kRgba},
+      {PVLR_FORMAT_GRAY, PixelFormat::kGray}, {PVLR_FORMAT_NV12, PixelFormat::kNv12},
+      {PVLR_FORMAT_I420, PixelFormat::kI420}};
+  for (const auto& [known, read] : kFormats) {
+    if (known == format) return read;
+  }
+  refuse("frame.format", "a pvlr_format", std::to_string(format));
+}
+
+YuvMatrix checked_matrix(std::int32_t matrix) {
+  if (matrix == PVLR_MATRIX_BT601) return YuvMatrix::kBt601;
+  if (matrix == PVLR_MATRIX_BT709) return YuvMatrix::kBt709;
+  refuse("frame.matrix", "a pvlr_matrix", std::to_string(matrix));
+}
+
+YuvRange checked_range(std::int32_t range) {
+  if (range == PVLR_RANGE_LIMITED) return YuvRange::kLimited;
+  if (range == PVLR_RANGE_FULL) return YuvRange::kFull;
+  refuse("frame.range", "a pvlr_range", std::to_string(range));
+}
+
+void check_side(const char* name, std::int32_t side) {
+  if (side < 1 || side > kMaxBatchSide)
+    refuse(name, "1 to " + std::to_string(kMaxBatchSide) + " pixels", std::to_string(side));
+}
+
+void check_pitch(int plane, std::int64_t pitch, std::int64_t least) {
+  const bool in_range = pitch <= kMaxPitch && pitch >= -kMaxPitch;
+  if (in_range && (pitch < 0 ? -pitch : pitch) >= least) return;
+  const std::string expected = in_range ? "at least " + std::to_string(least) : "at most " + std::to_string(kMaxPitch);
+  refuse("frame.pitches[" + std::to_string(plane) + "]", expected + " bytes per row", std::to_string(pitch));
+}
+
+// Rows that wrapped around the end of the address space would be read at other places.
+void check_addresses(int plane, const void* top, std::int64_t pitch, std::int64_t rows, std::int64_t bytes) {
+  const auto first = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(top));
+  const auto span = static_cast<std::uint64_t>((rows - 1) * (pitch < 0 ? -pitch : pitch));  // less than 2^44
+  const std::uint64_t behind = static_cast<std::uint64_t>(bytes) + (pitch < 0 ? 0 : span);
+  if ((pitch >= 0 || span < first) && behind <= UINTPTR_MAX - first) return;
+  refuse("frame.planes[" + std::to_string(plane) + "]", "rows within the address space",
+         "one beyond its end, with a pitch of " + std::to_string(pitch));
+}
+
+// The whole of a frame as preprocessing reads it; its region is still zero.
+BatchFrame checked_frame(const pvlr_frame& frame) {
+  BatchFrame checked{};
+  checked.format = checked_format(frame.format);
+  if (is_yuv(checked.format)) {
+    checked.matrix = checked_matrix(frame.matrix);
+    checked.range = checked_range(frame.range);
+  }
+  check_side("frame.width", frame.width);
+  check_side("frame.height", frame.height);
+  checked.width = frame.width;
+  checked.height = frame.height;
+  checked.crop = {0, 0, frame.width, frame.height};
+  for (int i = 0; i < plane_count(checked.format); ++i) {
+    if (frame.planes[i] == nullptr) refuse("frame.planes[" + std::to_string(i) + "]", "a plane of the format", "null");
+    const std::int64_t bytes = row_bytes(checked.format, frame.width, i);
+    check_pitch(i, frame.pitches[i], bytes);
+    check_addresses(i, frame.planes[i], frame.pitches[i], i == 0 ? frame.height : (frame.height + 1) / 2, bytes);
+    checked.planes[i] = static_cast<const std::uint8_t*>(frame.planes[i]);
+    checked.pitches[i] = frame.pitches[i];
+  }
+  return checked;
+}
+
 // A pvlr_job is a Job.
 Job* job_of(pvlr_job* job) {
   check_pointer(job, "job");
@@ -126,7 +198,7 @@ pvlr_status pvlr_submit(pvlr_tagger* tagger, const pvlr_frame* frame, pvlr_job**
     check_pointer(job, "job");
     *job = nullptr;
     check_pointer(tagger, "tagger");
-    const pvlr::BatchFrame checked = pvlr::runtime::checked_frame(read_struct(frame, "frame"));
+    const BatchFrame checked = checked_frame(read_struct(frame, "frame"));
     *job = reinterpret_cast<pvlr_job*>(tagger->shared->submit(checked));
   });
 }

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import errors
+from .._util.core import _core, missing_core
 from . import frames
 
 _CUDA, _CUDA_MANAGED = 2, 13
 """DLPack's kDLCUDA and kDLCUDAManaged."""
 _LEGACY_STREAM = 1
 """CUDA's default stream, as DLPack and the array interface number it."""
-_KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
-"""DLPack's DLDataTypeCode."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,6 @@ class DeviceArray:
     pointer: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    dtype: np.dtype[Any]
     ready: int | None
     owner: Any
 
@@ -42,7 +39,7 @@ class DeviceArray:
     @property
     def contiguous(self) -> bool:
         """Whether the array is C-contiguous."""
-        return self.strides == _c_strides(self.shape, self.dtype.itemsize)
+        return np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), self.shape, self.strides).flags.c_contiguous
 
 
 @dataclass(frozen=True)
@@ -79,93 +76,50 @@ def load(frame: Any, color: str = "bgr") -> DeviceFrame:
         FrameTypeError, FrameDtypeError, FrameShapeError, EmptyFrameError: the array is invalid.
     """
     frames.check_color(color)
-    array = _from_dlpack(frame) if hasattr(frame, "__dlpack__") else _from_interface(frame)
-    if array.dtype != np.uint8:
-        raise _not_uint8(array.dtype)
+    if _core is None:
+        raise missing_core()
+    array = _view(frame)
     # A zero-stride stand-in of the same shape passes through the checks of CPU arrays.
     twin = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), array.shape, (0,) * array.ndim)
     seen = frames.load_frame(twin, color)
     if seen.pixels.ndim < array.ndim:  # (H, W, 1) is grey
-        array = DeviceArray(array.pointer, array.shape[:2], array.strides[:2], array.dtype, array.ready, array.owner)
+        array = DeviceArray(array.pointer, array.shape[:2], array.strides[:2], array.ready, array.owner)
     return DeviceFrame(array, seen.order, seen.size)
 
 
-def _from_interface(frame: Any) -> DeviceArray:
+def _view(frame: Any) -> DeviceArray:
+    """The array of a frame. The producer makes the default stream wait for its work; readers wait for that."""
+    protocol = "DLPack" if hasattr(frame, "__dlpack__") else "__cuda_array_interface__"
+    ready: int | None = _LEGACY_STREAM
     try:
-        facts = frame.__cuda_array_interface__
-        shape = tuple(int(side) for side in facts["shape"])
-        dtype = np.dtype(facts["typestr"])
-        strides = facts.get("strides") or _c_strides(shape, dtype.itemsize)
-        # Without the key, wait for the default stream, where most work is queued.
-        ready = facts.get("stream", _LEGACY_STREAM)
-        return DeviceArray(int(facts["data"][0] or 0), shape, tuple(strides), dtype, ready, frame)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise _unreadable("__cuda_array_interface__", error) from error
-
-
-class _Tensor(ctypes.Structure):
-    """DLPack's DLTensor."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("byte_offset", ctypes.c_uint64),
-    )
-
-
-_pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-_pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-
-
-def _from_dlpack(frame: Any) -> DeviceArray:
-    try:
-        # The producer makes the default stream wait for its work; readers wait for the default stream.
-        capsule = frame.__dlpack__(stream=_LEGACY_STREAM)
-        tensor = _Tensor.from_address(_pointer_of(capsule, b"dltensor"))
-        if tensor.device_id != 0:
-            raise errors.FrameTypeError(
-                "frame",
-                expected="an array on GPU 0, where plans run",
-                got=f"one on GPU {tensor.device_id}",
-                hint="Copy it to the CPU or to GPU 0, which CUDA_VISIBLE_DEVICES selects.",
-            )
-        shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
-        kind = f"{_KINDS.get(tensor.code, 'other')}{tensor.bits}"
-        if kind != "uint8":  # also what NumPy has no dtype for, such as bfloat16
-            raise _not_uint8(kind)
-        strides = tuple(tensor.strides[axis] for axis in range(tensor.ndim)) if tensor.strides else _c_strides(shape, 1)
-        # The capsule is not consumed: dropping it returns the tensor to its producer.
-        pointer = (tensor.data or 0) + tensor.byte_offset
-        return DeviceArray(pointer, shape, strides, np.dtype(np.uint8), _LEGACY_STREAM, capsule)
+        if protocol == "DLPack":
+            tensor = _core.Tensor.from_dlpack(frame.__dlpack__(stream=_LEGACY_STREAM))
+        else:
+            interface = frame.__cuda_array_interface__
+            _check_dtype(np.dtype(interface["typestr"]))
+            tensor = _core.Tensor.from_cuda_array_interface(interface, frame)
+            ready = interface.get("stream", _LEGACY_STREAM)
     except errors.FrameError:
         raise
-    except (TypeError, ValueError, BufferError, RuntimeError) as error:
-        raise _unreadable("DLPack", error) from error
+    except (BufferError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise errors.FrameTypeError(
+            "frame",
+            expected=f"an array on a GPU that can be shared through {protocol}",
+            got=f"{type(error).__name__}: {error}",
+            hint="Copy it to the CPU, or make it contiguous and detach it first.",
+        ) from error
+    if tensor.on_cuda and tensor.device != "cuda:0":
+        raise errors.FrameTypeError(
+            "frame",
+            expected="an array on GPU 0, where plans run",
+            got=f"one on GPU {tensor.device.removeprefix('cuda:')}",
+            hint="Copy it to the CPU or to GPU 0, which CUDA_VISIBLE_DEVICES selects.",
+        )
+    _check_dtype(tensor.type)
+    return DeviceArray(tensor.pointer, tensor.shape, tensor.strides, ready, tensor)
 
 
-def _c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    strides = [itemsize]
-    for side in reversed(shape[1:]):
-        strides.insert(0, strides[0] * side)
-    return tuple(strides[: len(shape)])
-
-
-def _not_uint8(dtype: object) -> errors.FrameDtypeError:
-    hint = "Convert it to 8-bit values (0..255) first."
-    return errors.FrameDtypeError("frame", expected="dtype uint8", got=f"dtype {dtype}", hint=hint)
-
-
-def _unreadable(protocol: str, error: Exception) -> errors.FrameTypeError:
-    return errors.FrameTypeError(
-        "frame",
-        expected=f"an array on a GPU that can be shared through {protocol}",
-        got=f"{type(error).__name__}: {error}",
-        hint="Copy it to the CPU, or make it contiguous and detach it first.",
-    )
+def _check_dtype(dtype: object) -> None:
+    if dtype != "uint8":
+        hint = "Convert it to 8-bit values (0..255) first."
+        raise errors.FrameDtypeError("frame", expected="dtype uint8", got=f"dtype {dtype}", hint=hint)

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <unordered_set>
 
-#include "files.h"
 #include "json_object.h"
 #include "runtime/error.h"
 

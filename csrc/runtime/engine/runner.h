@@ -10,6 +10,11 @@
 
 namespace pvlr::runtime {
 
+// The names of a network's tensors.
+constexpr char kImage[] = "image";            // (batch, 3, height, width)
+constexpr char kLogits[] = "logits";          // (batch, labels)
+constexpr char kSimilarity[] = "similarity";  // (batch, tokens, labels)
+
 // The buffers of one inference; belongs to one thread at a time. All functions may throw Error.
 class Request {
  public:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 RUNS = os.environ.get("PVLR_FUZZ_RUNS")
 LENGTH = ["-runs=" + RUNS] if RUNS else ["-runs=20000", "-max_total_time=3"]
 SANITIZE = "address,undefined"
-PARSERS = [RUNTIME / name for name in ("bundle/json_object.cpp", "bundle/files.cpp", "error.cpp")]
+PARSERS = [RUNTIME / name for name in ("bundle/json_object.cpp", "error.cpp")]
 
 
 class Target(NamedTuple):
@@ -87,7 +87,7 @@ TARGETS = {
         [*LIBRARY, FAKE / "engine.cpp"],
         ("-max_len=200", "-len_control=0"),
         lambda plan: bytes(64),
-        ("runtime/frame.cpp", "(pitch < 0 ? -pitch : pitch) >= least", "pitch != 0", "heap-buffer-overflow"),
+        ("runtime/api.cpp", "(pitch < 0 ? -pitch : pitch) >= least", "pitch != 0", "heap-buffer-overflow"),
     ),
 }
 

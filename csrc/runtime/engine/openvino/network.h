@@ -5,14 +5,9 @@
 #include <openvino/openvino.hpp>
 #include <string>
 
-#include "runtime/bundle/bundle.h"
+#include "runtime/engine/runner.h"
 
 namespace pvlr::runtime {
-
-// The names of the network's tensors.
-constexpr char kImage[] = "image";
-constexpr char kLogits[] = "logits";
-constexpr char kSimilarity[] = "similarity";
 
 // OpenVINO's entry point, one for the process.
 ov::Core& openvino_core();

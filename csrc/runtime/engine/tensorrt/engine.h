@@ -8,14 +8,9 @@
 #include <memory>
 #include <string>
 
-#include "runtime/bundle/bundle.h"
+#include "runtime/engine/runner.h"
 
 namespace pvlr::runtime::tensorrt {
-
-// The names of the network's tensors.
-constexpr char kImage[] = "image";            // (batch, 3, height, width)
-constexpr char kLogits[] = "logits";          // (batch, labels)
-constexpr char kSimilarity[] = "similarity";  // (batch, tokens, labels)
 
 // The sizes of one frame's tensors.
 struct Shapes {

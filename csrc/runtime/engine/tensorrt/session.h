@@ -71,7 +71,6 @@ class Session {
   void wait(Slot& slot);
 
  private:
-  void add_worker(const Engine& engine);
   void pump();
   void launch(Worker& worker) const;
   void finish(Worker& worker, const std::exception_ptr& failure);

@@ -12,7 +12,6 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt.pixels import LONGEST_SIDE
-from pvlr_sdk.frames import device as device_frames
 from pvlr_sdk.frames.preprocess import Preprocessor
 
 
@@ -29,6 +28,25 @@ def test_a_cropped_frame_on_the_gpu(gpu_plan, on_gpu):
     tagger = Tagger(gpu_plan)
     crop = np.random.default_rng(2).integers(0, 256, (50, 64, 4), np.uint8)[5:40, 8:50, :3]
     np.testing.assert_array_equal(tagger.predict(on_gpu(crop)).logits, tagger.predict(crop).logits)
+
+
+class DLTensor(ctypes.Structure):
+    """The head of DLPack's DLTensor."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+    )
+
+
+def tensor_in(capsule: Any) -> DLTensor:
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    return DLTensor.from_address(pointer_of(capsule, b"dltensor"))
 
 
 class ThroughDlpack:
@@ -59,7 +77,8 @@ def test_a_frame_on_another_gpu_is_refused_before_anything_reads_it(gpu_plan, on
     class Elsewhere(ThroughDlpack):
         def __dlpack__(self, *, stream: Any = None) -> Any:
             capsule = super().__dlpack__(stream=stream)
-            device_frames._Tensor.from_address(device_frames._pointer_of(capsule, b"dltensor")).device_id = 1
+            tensor = tensor_in(capsule)
+            tensor.device_type, tensor.device_id = 2, 1
             return capsule
 
     tagger = Tagger(gpu_plan)
@@ -72,7 +91,7 @@ def test_a_type_through_dlpack_that_numpy_lacks_is_named(gpu_plan, on_gpu, gpu):
     class Bfloat16(ThroughDlpack):
         def __dlpack__(self, *, stream: Any = None) -> Any:
             capsule = super().__dlpack__(stream=stream)
-            tensor = device_frames._Tensor.from_address(device_frames._pointer_of(capsule, b"dltensor"))
+            tensor = tensor_in(capsule)
             tensor.code, tensor.bits = 4, 16
             return capsule
 
