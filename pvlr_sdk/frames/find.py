@@ -149,12 +149,9 @@ def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[In
             index += 1
         # Headers may be slightly off, but a video that ends far too early is damaged.
         if index == 0 or index < promised * 0.95 - 2:
-            raise errors.ImageDecodeError(
-                str(path),
-                expected=f"the {promised} frames of its header" if promised else "at least one frame",
-                got=f"{index} decodable frames",
-                hint="The video is damaged or truncated: copy it again. All frames before the damage were tagged.",
-            )
+            expected = f"the {promised} frames of its header" if promised else "at least one frame"
+            hint = "The video is damaged or truncated: copy it again. All frames before the damage were tagged."
+            raise errors.ImageDecodeError(str(path), expected=expected, got=f"{index} decodable frames", hint=hint)
     finally:
         video.release()
 
@@ -169,12 +166,8 @@ def _open_video(path: Path) -> cv2.VideoCapture:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     video = cv2.VideoCapture(str(path))
     if not video.isOpened():
-        raise errors.ImageDecodeError(
-            str(path),
-            expected="a video",
-            got="data that cannot be decoded",
-            hint="Check that the file is complete; converting it to H.264 in .mp4 may help.",
-        )
+        hint = "Check that the file is complete; converting it to H.264 in .mp4 may help."
+        raise errors.ImageDecodeError(str(path), expected="a video", got="data that cannot be decoded", hint=hint)
     height, width = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
     check_pixels(height, width, str(path))
     return video

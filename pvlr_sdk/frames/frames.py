@@ -99,10 +99,7 @@ def _from_array(frame: NDArray[Any], color: str) -> Frame:
         hint = "Check how the frame was read or cropped."
         raise _invalid(errors.EmptyFrameError, "at least one pixel", f"shape {shape}", hint)
     if yuv.is_yuv(color):
-        if frame.ndim != 2 or shape[0] % 3 or shape[1] % 2:
-            expected = f"(height * 3 / 2, width) with even height and width for {color}"
-            hint = "Pass the luma rows followed by the chroma rows."
-            raise _invalid(errors.FrameShapeError, expected, str(shape), hint)
+        yuv.check_shape("frame", shape, color)
         return Frame(frame, color)
     if frame.ndim == 2:
         return Frame(frame, "gray")

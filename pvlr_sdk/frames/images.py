@@ -44,18 +44,11 @@ def read(path: str | os.PathLike[str]) -> bytes:
         return read_file(path, limits.MAX_BYTES)
     except (OSError, ValueError, MemoryError) as error:  # ValueError: a zero byte in the name
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.EFBIG:
-            raise errors.ImageSizeError(
-                source,
-                expected=f"at most {limits.MAX_BYTES} bytes, for which there is memory",
-                got="more",
-                hint="Save it as JPEG or PNG, or raise pvlr_sdk.frames.limits.MAX_BYTES.",
-            ) from None
-        raise errors.ImageNotFoundError(
-            source,
-            expected="the path of an image",
-            got=getattr(error, "strerror", None) or str(error),
-            hint="Check the path and its permissions.",
-        ) from None
+            expected = f"at most {limits.MAX_BYTES} bytes, for which there is memory"
+            hint = "Save it as JPEG or PNG, or raise pvlr_sdk.frames.limits.MAX_BYTES."
+            raise errors.ImageSizeError(source, expected=expected, got="more", hint=hint) from None
+        got, hint = getattr(error, "strerror", None) or str(error), "Check the path and its permissions."
+        raise errors.ImageNotFoundError(source, expected="the path of an image", got=got, hint=hint) from None
 
 
 def decode(

@@ -122,10 +122,7 @@ def image_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
         expected = f"at most {_LONGEST_SIDE} pixels a side"
         raise _invalid(errors.ImageSizeError, expected, f"{width} x {height}", "Resize it.")
     if yuv.is_yuv(order):
-        if height % 3 or width % 2:
-            expected = f"(height * 3 / 2, width) with even height and width for {order}"
-            hint = "Pass the luma rows followed by the chroma rows."
-            raise _invalid(errors.FrameShapeError, expected, str(pixels.shape), hint)
+        yuv.check_shape("pixels", pixels.shape, order)
         height = height // 3 * 2
     return height, width
 

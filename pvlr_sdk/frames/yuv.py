@@ -6,6 +6,8 @@ Without a suffix the matrix is BT.601 with limited range, as in OpenCV. ``-bt709
 
 from __future__ import annotations
 
+from .. import errors
+
 LAYOUTS = ("nv12", "i420")
 """Luma, then pairs of U and V; or luma, U, V. Both are (H * 3 / 2, W), H and W even."""
 ORDERS = tuple(layout + matrix + range_ for layout in LAYOUTS for matrix in ("", "-bt709") for range_ in ("", "-full"))
@@ -14,3 +16,11 @@ ORDERS = tuple(layout + matrix + range_ for layout in LAYOUTS for matrix in ("",
 def is_yuv(order: str) -> bool:
     """Whether an order is one of :data:`ORDERS`."""
     return order in ORDERS
+
+
+def check_shape(name: str, shape: tuple[int, ...], order: str) -> None:
+    """Raises FrameShapeError, which names the array, unless its shape holds an image in a YUV order."""
+    if len(shape) != 2 or shape[0] % 3 or shape[1] % 2:
+        expected = f"(height * 3 / 2, width) with even height and width for {order}"
+        hint = "Pass the luma rows followed by the chroma rows."
+        raise errors.FrameShapeError(name, expected=expected, got=str(shape), hint=hint)
