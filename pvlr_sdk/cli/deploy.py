@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,16 +91,13 @@ def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
     settings = config.deploy.model_copy(update={"probation": 0.0})
     with make_tagger(config) as tagger:
         deployment = Deployment(tagger, None, path, settings, check=partial(make_detectors, config))
-        comparison = deployment.rollback() if plan is None else deployment.deploy(plan, sequential=sequential or None)
-        status = deployment.status
-    return {
-        "model": status.model,
-        "plan": status.plan,
-        "frames": comparison.frames,
-        "agreement": comparison.agreement,
-        "before_ms": round(comparison.before_ms, 3),
-        "after_ms": round(comparison.after_ms, 3),
-    }
+        if plan is None:
+            deployment.rollback()
+        else:
+            deployment.deploy(plan, sequential=sequential or None)
+        result = asdict(deployment.status)
+    del result["state"], result["reason"]
+    return result
 
 
 def _to_server(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:

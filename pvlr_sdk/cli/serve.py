@@ -137,7 +137,7 @@ def _settings(config: ServeConfig) -> ServeSettings:
     token = None
     if config.token_file is None:
         # An empty token of the file is an error: an environment variable without a value would leave the door open.
-        token = os.environ.get(_TOKEN) or None if config.token is None else config.token.get_secret_value()
+        token = os.environ.get(_TOKEN) or None if config.token is None else config.token
     return ServeSettings(**{**dict(config), "token": token})
 
 

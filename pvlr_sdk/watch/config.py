@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 from pydantic import (
     BeforeValidator,
     Field,
-    SecretStr,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -87,11 +86,26 @@ class StreamConfig(Section):
 
 
 class ServeConfig(Section):
-    """Where ``pvlr serve`` listens: see :class:`pvlr_sdk.serve.ServeSettings`. ``pvlr watch`` ignores it."""
+    """Where ``pvlr serve`` listens, and for whom; ``pvlr watch`` ignores it.
+
+    Attributes:
+        host: the address to bind. Any other than a loopback address requires a token.
+        port: 0 selects a free one.
+        token: the token that each request must contain; None: no token.
+        token_file: a file with tokens by name, instead of ``token``; it is read again when it changes, see
+            :class:`pvlr_sdk.serve.server.tokens.Tokens`.
+        names: names of this machine that browsers may use, besides ``localhost``, its host name and IP addresses.
+        tls_cert, tls_key: PEM files that enable https.
+        probe_port: the port of a second listener that has ``/healthz`` and ``/readyz`` alone, without TLS; 0 selects a
+            free one, None: no such listener.
+        max_connections: maximum number of open connections.
+        max_connections_per_address: maximum number of connections from one address.
+        audit_log: a file that records sign-ins and changes as JSON lines; None: they are only logged.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    token: SecretStr | None = None
+    token: str | None = Field(default=None, repr=False)
     token_file: ConfigPath | None = None
     names: tuple[str, ...] = ()
     tls_cert: ConfigPath | None = None

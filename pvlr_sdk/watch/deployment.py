@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class Deployment:
         """The plan in use, and how far its deployment is."""
         info = self._tagger.info
         state: State = "loading" if self._loading else "probation" if self._rollout else "in use"
-        return Status(str(info["name"]), str(info["sha256"]), state, self._reason, self._comparison)
+        measured = asdict(self._comparison) if self._comparison else {}
+        return Status(str(info["name"]), str(info["sha256"]), state, self._reason, **measured)
 
     def deploy(self, source: str | Path, *, sequential: bool | None = None) -> Comparison:
         """Put another plan in use, and keep a copy of it and the previous one next to the site file.

@@ -26,18 +26,7 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
         if camera.ca is not None and not camera.ca.is_file():
             raise OptionError("ca", expected="a file of certificates", got=str(camera.ca), hint="Check its path.")
     return [
-        Camera(
-            name,
-            camera.uri,
-            camera.region,
-            camera.transport,
-            camera.timeout,
-            camera.loop,
-            camera.ca,
-            camera.insecure,
-            camera.max_pixels,
-        )
-        for name, camera in config.cameras.items()
+        Camera(name=name, **camera.model_dump(exclude={"labels", "deny"})) for name, camera in config.cameras.items()
     ]
 
 

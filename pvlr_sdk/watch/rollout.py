@@ -55,7 +55,7 @@ class Comparison:
         """Compare the results of the same frames."""
         pairs = zip(before, after, strict=True)
         same = [{tag.label for tag in old} == {tag.label for tag in new} for old, new in pairs]
-        times = [median(result.timing["inference"] for result in results) for results in (before, after)]
+        times = [round(median(result.timing["inference"] for result in results), 3) for results in (before, after)]
         return cls(len(same) if live else 0, sum(same) / len(same) if live else None, *times)
 
     def check(self, settings: DeployConfig, source: str) -> None:
@@ -81,13 +81,19 @@ State: TypeAlias = Literal["in use", "loading", "probation"]
 
 @dataclass(frozen=True)
 class Status:
-    """The plan in use. ``reason``: why the last change was refused or undone; empty if it was not."""
+    """The plan in use, and its :class:`Comparison` when it was deployed (None: not since the start).
+
+    ``reason``: why the last change was refused or undone; empty if it was not.
+    """
 
     model: str
     plan: str
     state: State
     reason: str
-    comparison: Comparison | None
+    frames: int | None = None
+    agreement: float | None = None
+    before_ms: float | None = None
+    after_ms: float | None = None
 
 
 Commit: TypeAlias = Callable[[Tagger, Comparison], None]

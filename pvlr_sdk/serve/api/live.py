@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...stream import Observation
 from ..server.access import AccessControl
-from .live_feed import LiveFeed
+from .live_feed import INTERVAL, LiveFeed
 
 _MAX_VIEWERS = 32
 _INTERVAL = 0.08
@@ -59,28 +59,29 @@ class Viewer:
                 raise result
 
     async def _send(self) -> None:
-        feed, tick, stats_count, labels_count = self._feed, 0, 0, 0
-        count = feed.event_count
+        feed, count = self._feed, self._feed.event_count
+        stats: dict[str, Any] = {}
+        labels: dict[str, Any] = {}
         await self._send_json(feed.hello())
         while not feed.stopping:
             count, fresh = feed.events_after(count)
             if fresh:
                 await self._send_json({"kind": "events", "events": fresh})
-            if stats_count != feed.stats_count:  # once per second
+            if stats != feed.stats_message:  # once per second
                 if not self._allowed():
                     await self._socket.close(_POLICY_VIOLATION, "signed out")
                     return
-                stats_count = feed.stats_count
-                await self._send_json(feed.stats_message)
-            if labels_count != feed.labels_count:
-                labels_count = feed.labels_count
-                await self._send_json(feed.labels_message)
+                stats = feed.stats_message
+                await self._send_json(stats)
+            if labels != feed.labels_message:
+                labels = feed.labels_message
+                await self._send_json(labels)
             for name, view in self._views.items():
                 seen = feed.newest(name)
                 if seen is not None and view.wants(seen, self._paused):
                     view.sent(seen)
                     await self._socket.send_bytes(await feed.frame_message(seen, view.label, view.pinned))
-            tick = await feed.tick(tick)
+            await asyncio.sleep(INTERVAL)
         await self._socket.close(_GOING_AWAY)
 
     async def _send_json(self, message: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from ...tagger import Tagger
 from ...watch import Site
 from .images import attention_weights, encode
 
-_INTERVAL = 0.04
+INTERVAL = 0.04
 """Seconds between two reads of the site. It is polled, so that no browser can delay a camera."""
 _EVENTS = 1000
 _SHOWN = 8
@@ -47,20 +47,18 @@ class LiveFeed:
         self._tagger = tagger
         self._site = site
         self._names = list(site.config.cameras) if site else []
-        self._newest: dict[str, Observation] = {}
         self._encoded: dict[str, tuple[Observation, asyncio.Future[bytes]]] = {}
         self._workers = ThreadPoolExecutor(1, "pvlr-images")
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._history = History(self._names)
         self._states: dict[str, str] = {}
-        self._changed = asyncio.Condition()
         self._alive = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
         self.viewers = 0
         self.stopping = False
         self.stats_message: dict[str, Any] = {}
         self.labels_message: dict[str, Any] = {}
-        self.ticks = self.stats_count = self.labels_count = self.event_count = 0
+        self.event_count = 0
 
     async def run(self) -> None:
         """Poll the site until :meth:`stop`; start it before the site runs, so that no event is missed."""
@@ -73,9 +71,7 @@ class LiveFeed:
         self._unsubscribe = self._site.subscribe(add) if self._site else None
         while not self.stopping:
             self._poll()
-            await self._notify()
-            await asyncio.sleep(_INTERVAL)
-        await self._notify()
+            await asyncio.sleep(INTERVAL)
 
     def stop(self) -> None:
         """End everything that waits here; safe in any thread."""
@@ -87,12 +83,6 @@ class LiveFeed:
     def alive(self) -> bool:
         """Whether the event loop has polled the site within ten seconds; safe in any thread."""
         return time.monotonic() - self._alive < _HUNG
-
-    async def tick(self, last: int) -> int:
-        """Wait for a poll after the one with this number; returns its number."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.ticks > last)
-            return self.ticks
 
     def hello(self) -> dict[str, Any]:
         """The first message to a browser."""
@@ -115,7 +105,7 @@ class LiveFeed:
 
     def newest(self, camera: str) -> Observation | None:
         """The newest observation of a camera; None while it has none."""
-        return self._newest.get(camera)
+        return self._site.latest(camera) if self._site else None
 
     def knows(self, label: str | None) -> bool:
         """Whether this is one of the labels, or None."""
@@ -136,11 +126,6 @@ class LiveFeed:
         jpeg = await asyncio.shield(known[1])
         header = json.dumps(self._header(seen, label, pinned)).encode()
         return len(header).to_bytes(4, "big") + header + jpeg
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self.ticks += 1
-            self._changed.notify_all()
 
     def _header(self, seen: Observation, label: str | None, pinned: str | None) -> dict[str, Any]:
         assert self._site is not None
@@ -174,24 +159,20 @@ class LiveFeed:
         message = {"kind": "labels", "labels": self._tagger.labels, "open": bool(self._tagger.info.get("max_labels"))}
         if message != self.labels_message:
             self.labels_message = message
-            self.labels_count += 1
         if self._site is None:
             return
         for name in self._names:
             seen = self._site.latest(name)
             if seen is None:
-                self._newest.pop(name, None)
                 self._encoded.pop(name, None)
-            elif seen is not self._newest.get(name):
-                self._newest[name] = seen
-                self._history.add_age(name, seen.age)
+            else:
+                self._history.add(seen)
         states = self._site.cameras
         if states != self._states or self._history.due():
             self._states = states
             cameras = self._site.stats()["cameras"]
             second = self._history.close(time.time(), cameras) if self._history.due() else None
             self.stats_message = {"kind": "stats", "cameras": cameras, "second": second}
-            self.stats_count += 1
 
 
 class History:
@@ -200,12 +181,15 @@ class History:
     def __init__(self, cameras: Sequence[str]) -> None:
         self._seconds: deque[tuple[float, dict[str, list[float | None]]]] = deque(maxlen=_HISTORY)
         self._ages: dict[str, list[float]] = {name: [] for name in cameras}
+        self._last: dict[str, Observation] = {}
         self._before = {name: dict.fromkeys(_HISTORY_COUNTS, 0) for name in cameras}
         self._next = time.monotonic() + 1
 
-    def add_age(self, camera: str, age: float) -> None:
-        """Add the age of a result of this second."""
-        self._ages[camera].append(age)
+    def add(self, seen: Observation) -> None:
+        """Add the age of a result of this second; the same result again changes nothing."""
+        if seen is not self._last.get(seen.camera):
+            self._last[seen.camera] = seen
+            self._ages[seen.camera].append(seen.age)
 
     def due(self) -> bool:
         """Whether the second is over."""

@@ -14,14 +14,13 @@ from ...errors import OptionError
 from ...models.catalogue import is_model
 from ...watch.deployment import Deployment
 from ..server.audit import Audit
-from ..server.bodies import read_json
+from ..server.bodies import json_body, read_json
 from ..server.problems import responses
 from .schemas import PlanChange, PlanModel
 
 _MAX_BYTES, _SECONDS = 10_000, 5.0
 _PATIENCE = 40.0
 """Seconds until a request is answered although the plan is still loading: clients give up after a minute."""
-_CHANGE: dict[str, Any] = {"requestBody": {"content": {"application/json": {"schema": PlanChange.model_json_schema()}}}}
 _LATER: dict[int | str, dict[str, Any]] = {
     202: {"description": "The plan is still loading; ask for /v1/plan.", "model": PlanModel}
 }
@@ -32,18 +31,7 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["plan"])
 
     def describe() -> PlanModel:
-        status = deployment.status
-        comparison = status.comparison
-        return PlanModel(
-            model=status.model,
-            plan=status.plan,
-            state=status.state,
-            reason=status.reason,
-            frames=comparison.frames if comparison else None,
-            agreement=comparison.agreement if comparison else None,
-            before_ms=round(comparison.before_ms, 3) if comparison else None,
-            after_ms=round(comparison.after_ms, 3) if comparison else None,
-        )
+        return PlanModel.model_validate(deployment.status, from_attributes=True)
 
     async def change(request: Request, response: Response, action: str, call: Callable[[], Any], **details: Any) -> Any:
         def recorded() -> None:
@@ -60,7 +48,11 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
         """The plan in use, and how its deployment went."""
         return describe()
 
-    @router.post("/reload", responses={**_LATER, **responses(408, 409, 413, 422, 503)}, openapi_extra=_CHANGE)
+    @router.post(
+        "/reload",
+        responses={**_LATER, **responses(408, 409, 413, 422, 503)},
+        openapi_extra=json_body(PlanChange, required=False),
+    )
     async def reload(request: Request, response: Response) -> PlanModel:
         """Put another plan in use, without a pause: the new plan is loaded, tested, and compared with the
         running plan on live frames, which returns if the new one fails."""

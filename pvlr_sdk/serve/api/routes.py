@@ -15,7 +15,7 @@ from ...sources import redacted
 from ...watch import Site
 from ...watch.control import Control
 from ..server.audit import Audit
-from ..server.bodies import FORM, MEDIA_TYPES, read_json
+from ..server.bodies import FORM, MEDIA_TYPES, json_body, read_json
 from ..server.problems import ProblemError, responses
 from .cameras import camera_of, newest
 from .images import attention_map, encode
@@ -50,12 +50,6 @@ def _check_time(text: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_check_time)]
 
 _MAX_SETTINGS, _SECONDS = 1_000_000, 5.0
-_CHANGE: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": SettingsChange.model_json_schema()}},
-    }
-}
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
@@ -100,7 +94,9 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         """The thresholds, and the labels whose events are reported."""
         return settings_of(control)
 
-    @router.put("/settings", tags=["settings"], responses=responses(408, 413, 422, 503), openapi_extra=_CHANGE)
+    @router.put(
+        "/settings", tags=["settings"], responses=responses(408, 413, 422, 503), openapi_extra=json_body(SettingsChange)
+    )
     async def change_settings(request: Request) -> SettingsModel:
         """Change thresholds and reported labels, for events and uploads; kept in the site file, if there is one."""
         change = await read_json(request, SettingsChange, _MAX_SETTINGS, _SECONDS)

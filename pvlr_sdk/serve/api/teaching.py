@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
 
 from ...events import rfc3339
 from ...labels import LabelReport
 from ...watch.control import Control
 from ..server.audit import Audit
-from ..server.bodies import read_json
+from ..server.bodies import json_body, read_json
 from ..server.problems import ProblemError, responses
 from .cameras import newest
 from .schemas import ExampleChoice, ExampleModel, ExamplesModel, MistakeModel, TaughtModel, TeachRequest
@@ -33,7 +32,9 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         """The frames that were picked for a label."""
         return _examples(control, label)
 
-    @router.post("/teach/examples", responses=responses(404, 408, 413, 422, 503), openapi_extra=_body(ExampleChoice))
+    @router.post(
+        "/teach/examples", responses=responses(404, 408, 413, 422, 503), openapi_extra=json_body(ExampleChoice)
+    )
     async def add(request: Request) -> ExamplesModel:
         """Pick the newest frame of a camera as one that shows a label, or does not."""
         choice = await read_json(request, ExampleChoice, _MAX_BYTES, _SECONDS)
@@ -54,7 +55,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
             control.clear_examples(label)
         return _examples(control, label)
 
-    @router.post("/teach", responses=responses(408, 409, 413, 422, 503), openapi_extra=_body(TeachRequest))
+    @router.post("/teach", responses=responses(408, 409, 413, 422, 503), openapi_extra=json_body(TeachRequest))
     async def teach(request: Request) -> TaughtModel:
         """Learn a label from its examples, and use it from the next frame on."""
         wanted = await read_json(request, TeachRequest, _MAX_BYTES, _SECONDS)
@@ -102,8 +103,3 @@ def _taught(control: Control, report: LabelReport) -> TaughtModel:
     fields["mistakes"] = [MistakeModel(example=one.file, kind=one.kind, score=one.score) for one in report.mistakes]
     file = control.bank_file.name if control.bank_file else None
     return TaughtModel(**fields, labels=control.label_bank().names, bank_file=file)
-
-
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 from fastapi.exceptions import RequestValidationError
@@ -98,6 +98,13 @@ async def read_json(
         raise RequestValidationError(
             [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
         ) from None
+
+
+def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """FastAPI's ``openapi_extra`` of a route that calls :func:`read_json`."""
+    return {
+        "requestBody": {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}
+    }
 
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None) -> Frame:

@@ -5,34 +5,22 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ... import errors
 from ..._util.files import read_file
+from ...watch.config import ServeConfig
 from .tokens import check_token, read_tokens
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LARGEST = 1_000_000
 
 
-@dataclass(frozen=True)
-class ServeSettings:
-    """Settings of the server.
+class ServeSettings(ServeConfig):
+    """The section ``serve`` of a site, checked, and limits of uploads.
 
     Attributes:
-        host: the address to bind. Any other than a loopback address requires a token.
-        port: 0 selects a free one.
-        token: the token that each request must contain; None: no token.
-        token_file: a file with tokens by name, instead of ``token``; it is read again when it changes, see
-            :class:`pvlr_sdk.serve.server.tokens.Tokens`.
-        names: names of this machine that browsers may use, besides ``localhost``, its host name and IP addresses.
-        tls_cert, tls_key: PEM files that enable https.
-        probe_port: the port of a second listener that has ``/healthz`` and ``/readyz`` alone, without TLS; 0 selects a
-            free one, None: no such listener.
-        max_connections: maximum number of open connections.
-        max_connections_per_address: maximum number of connections from one address.
-        audit_log: a file that records sign-ins and changes as JSON lines; None: they are only logged.
         max_bytes: maximum size of an uploaded image.
         max_pixels: maximum number of pixels of an uploaded image.
         timeout: seconds for an upload to arrive, and again for tagging it.
@@ -42,22 +30,12 @@ class ServeSettings:
             missing or cannot be used.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    token: str | None = field(default=None, repr=False)
-    token_file: Path | None = None
-    names: tuple[str, ...] = ()
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    probe_port: int | None = None
-    max_connections: int = 256
-    max_connections_per_address: int = 128
-    audit_log: Path | None = None
     max_bytes: int = 16_000_000
     max_pixels: int = 40_000_000
     timeout: float = 10.0
 
-    def __post_init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         if self.token is None and self.token_file is None and not is_loopback(self.host):
             raise errors.OptionError(
                 f"host {self.host}",
