@@ -30,9 +30,7 @@ def batch(
     scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
     fast_jpeg: options.FastJpeg = False,
     isolate: options.Isolate = False,
-    exclude: list[str] | None = Option(
-        None, "--exclude", metavar="GLOB", help="Exclude paths, names or folders; repeatable."
-    ),
+    exclude: list[str] | None = Option(None, metavar="GLOB", help="Exclude paths, names or folders; repeatable."),
     only_new: bool = Option(False, "--only-new", help="In changed folders, tag only images that have no row yet."),
     retry_failed: bool = Option(False, "--retry-failed", help="Tag the rows with an error again."),
     id_column: str = Option("id", metavar="NAME", help="Column of ids in Parquet files."),

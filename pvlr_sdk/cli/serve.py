@@ -48,7 +48,7 @@ def serve(
     threshold: options.Threshold = None,
     min_duration: options.MinDuration = None,
     events: Annotated[list[str] | None, options.events("by default none")] = None,
-    snapshots: Path | None = Option(None, "--snapshots", metavar="DIR", help="JPEG of the frame that starts an event."),
+    snapshots: Path | None = Option(None, metavar="DIR", help="JPEG of the frame that starts an event."),
 ) -> None:
     """Show tagged cameras on a web page, and tag images over HTTP.
 

@@ -42,19 +42,14 @@ def tag(
     top_k: options.TopK = None,
     as_json: bool = Option(False, "--json", help="Print one line of JSON per image."),
     as_csv: bool = Option(False, "--csv", help="Print CSV, one row per tag."),
-    draw: Path | None = Option(
-        None, "--draw", metavar="DIR", help="Write annotated copies of the images to this folder."
-    ),
+    draw: Path | None = Option(None, metavar="DIR", help="Write annotated copies of the images to this folder."),
     heatmap: str | None = Option(
         None,
-        "--heatmap",
         metavar="[LABEL]",
         help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
     ),
-    every: int | None = Option(None, "--every", metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"),
-    fps: float | None = Option(
-        None, "--fps", metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"
-    ),
+    every: int | None = Option(None, metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"),
+    fps: float | None = Option(None, metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"),
     fast_jpeg: options.FastJpeg = False,
     isolate: options.Isolate = False,
     device: options.Device = "auto",

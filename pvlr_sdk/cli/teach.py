@@ -30,29 +30,20 @@ def teach(
         None, metavar="DIR", help="Photos that show the label: a folder or files; repeatable."
     ),
     negatives: list[str] | None = Option(None, metavar="DIR", help="Photos that do not show the label; repeatable."),
-    labels: Path | None = Option(
-        None, "--labels", metavar="CSV", help="Labels of each image, to teach several labels."
-    ),
-    images: Path | None = Option(None, "--images", metavar="DIR", help="Folder of the images."),
+    labels: Path | None = Option(None, metavar="CSV", help="Labels of each image, to teach several labels."),
+    images: Path | None = Option(None, metavar="DIR", help="Folder of the images."),
     split: options.Split = None,
     rename: list[str] | None = Option(None, "--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable."),
-    bank: Path | None = Option(
-        None, "--bank", metavar="FILE", help="The label bank to change.", show_default="the plan's bank"
-    ),
+    bank: Path | None = Option(None, metavar="FILE", help="The label bank to change.", show_default="the plan's bank"),
     knowledge: str | None = Option(
         None,
-        "--knowledge",
         metavar="FILE|MODEL",
         help="Knowledge file for text labels: a model name, or a file from pvlr export.",
     ),
     no_words: bool = Option(False, "--no-words", help="Learn from the photos alone."),
     replace: bool = Option(False, "--replace", help="Also teach labels that the bank already has."),
-    forget: list[str] | None = Option(
-        None, "--forget", metavar="LABEL", help="Undo the teaching of LABEL; repeatable."
-    ),
-    report: Path | None = Option(
-        None, "--report", metavar="HTML", help="The report to write.", show_default="next to --out"
-    ),
+    forget: list[str] | None = Option(None, metavar="LABEL", help="Undo the teaching of LABEL; repeatable."),
+    report: Path | None = Option(None, metavar="HTML", help="The report to write.", show_default="next to --out"),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,

@@ -12,9 +12,8 @@ from .. import errors
 from .._util.files import read_file, write_files
 from ..bundle.bundle import labels_path, manifest_path
 from .keys import PrivateKey
-from .opening import open_bundle
 from .signature import Envelope, SignedFile, Statement, signed_bytes
-from .verify import MAX_FILE_BYTES, signature_path
+from .verify import MAX_FILE_BYTES, open_bundle, signature_path
 
 
 def sign(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ... import errors
 from ..._util.cores import available_cores
 from ..backend import Backend, Slot
-from . import compatibility, library, plugins, recovery
+from . import compatibility, library, plugins
 from .driver import open_cuda
 from .engine import Engine, Shapes
 from .pixels import open_pixels
-from .session import Session
+from .session import LOCK, Session, renew, sessions
 
 if TYPE_CHECKING:
     from ...bundle.bundle import Bundle
@@ -77,7 +77,7 @@ class TensorRtBackend(Backend):
             labels=len(manifest.labels),
         )
         self._pixels = open_pixels(manifest.input)
-        with recovery.LOCK:
+        with LOCK:
             self._session = self._open()
         self.precision: str = manifest.precision
         self.parallel = self._batch * self._session.contexts
@@ -132,18 +132,18 @@ class TensorRtBackend(Backend):
             )
 
         session = Session(self._cuda, engine, self._source, self._shapes, self._batch, self._pixels)
-        recovery.sessions.add(session)
+        sessions.add(session)
         return session
 
     def _revived(self, lost: Session) -> Session:
         """A session in a new context, which all plans of the process share."""
-        with recovery.LOCK:
+        with LOCK:
             if self._session is lost:
                 try:
-                    recovery.renew(self._cuda, lost)
+                    renew(self._cuda, lost)
                     self._session = self._open()
                 except errors.DeviceLostError:
-                    recovery.sessions.add(lost)  # the new context, if there is one, is broken too
+                    sessions.add(lost)  # the new context, if there is one, is broken too
                     raise
                 except Exception as error:
                     raise errors.DeviceLostError(
