@@ -50,12 +50,9 @@ def state_folder() -> Path:
     try:
         base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
     except RuntimeError:
-        raise errors.OptionError(
-            "XDG_STATE_HOME",
-            expected="a folder for queues and the versions of signed bundles",
-            got="no home folder",
-            hint="Set it to a folder that this user can write.",
-        ) from None
+        expected = "a folder for queues and the versions of signed bundles"
+        hint = "Set it to a folder that this user can write."
+        raise errors.OptionError("XDG_STATE_HOME", expected=expected, got="no home folder", hint=hint) from None
     return Path(base) / "pvlr_sdk"
 
 
@@ -92,12 +89,8 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
             _undo(temporary, previous)
             raise
     except OSError as error:
-        raise errors.OutputError(
-            str(path),
-            expected="a writable path",
-            got=error.strerror or str(error),
-            hint="Free some space or choose another folder; nothing was changed.",
-        ) from error
+        expected, hint = "a writable path", "Free some space or choose another folder; nothing was changed."
+        raise errors.OutputError(str(path), expected=expected, got=error.strerror or str(error), hint=hint) from error
     finally:
         for source in (*temporary.values(), *previous.values()):
             source.unlink(missing_ok=True)

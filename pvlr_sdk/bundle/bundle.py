@@ -102,9 +102,8 @@ def _check_labels(bank: LabelBank, manifest: Manifest, source: str) -> None:
         if not got and not np.array_equal(bank.thresholds if stored is None else stored, thresholds):
             got = "other thresholds"
     if got:
-        raise errors.LabelBankError(
-            source, expected=f"the manifest's {len(names)} labels and thresholds", got=got, hint=_COPY_AGAIN
-        )
+        expected = f"the manifest's {len(names)} labels and thresholds"
+        raise errors.LabelBankError(source, expected=expected, got=got, hint=_COPY_AGAIN)
 
 
 def read_manifest(
@@ -172,12 +171,8 @@ def write_thresholds(
         OutputError: a file cannot be written; the old thresholds stay.
     """
     if read_manifest(bundle.path) != bundle.manifest:
-        raise errors.ManifestError(
-            str(manifest_path(bundle.path)),
-            expected="the manifest that was opened",
-            got="another one",
-            hint="The plan was replaced in the meantime; start again.",
-        )
+        expected, hint = "the manifest that was opened", "The plan was replaced in the meantime; start again."
+        raise errors.ManifestError(str(manifest_path(bundle.path)), expected=expected, got="another one", hint=hint)
     old = bundle.labels
     bank = LabelBank(old.names, old.embeddings, thresholds, old.text, precise,
                      biases=old.biases, gains=old.gains, weights=old.weights)  # fmt: skip
@@ -240,23 +235,14 @@ def _read_checked(
             # A file of another size is not read: a huge one in the plan's place costs nothing.
             data = read_file(path, spec.bytes) if size in (0, spec.bytes) else b""
     except OSError as error:
-        raise missing(
-            str(path), expected="a file of the bundle", got=error.strerror or str(error), hint=_COPY_AGAIN
-        ) from None
+        hint = _COPY_AGAIN
+        raise missing(str(path), expected="a file of the bundle", got=error.strerror or str(error), hint=hint) from None
     if len(data) != spec.bytes:
-        raise errors.FileSizeError(
-            str(path),
-            expected=f"{spec.bytes} bytes",
-            got=f"{size} bytes",
-            hint=f"It was truncated or replaced. {_COPY_AGAIN}",
-        )
+        hint = f"It was truncated or replaced. {_COPY_AGAIN}"
+        raise errors.FileSizeError(str(path), expected=f"{spec.bytes} bytes", got=f"{size} bytes", hint=hint)
     if (digest := digest or hashlib.sha256(data).hexdigest()) != spec.sha256:
-        raise errors.FileHashError(
-            str(path),
-            expected=f"SHA-256 {spec.sha256[:16]}...",
-            got=f"{digest[:16]}...",
-            hint=f"Its contents were modified or damaged. {_COPY_AGAIN}",
-        )
+        got, hint = f"{digest[:16]}...", f"Its contents were modified or damaged. {_COPY_AGAIN}"
+        raise errors.FileHashError(str(path), expected=f"SHA-256 {spec.sha256[:16]}...", got=got, hint=hint)
     return data
 
 

@@ -162,9 +162,8 @@ class LabelBank:
         try:
             data = read_file(path, _MAX_BYTES)
         except OSError as error:
-            raise errors.LabelBankError(
-                str(path), expected="a label bank", got=error.strerror or str(error), hint=_HINT
-            ) from None
+            got = error.strerror or str(error)
+            raise errors.LabelBankError(str(path), expected="a label bank", got=got, hint=_HINT) from None
         return cls.from_bytes(data, source=str(path))
 
     @classmethod
@@ -176,16 +175,12 @@ class LabelBank:
             embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
             optional: dict[str, Any] = {name: tensors.get(name) for name in _OPTIONAL}
         except Exception as error:  # the exception classes differ between releases of safetensors
-            raise errors.LabelBankError(
-                source,
-                expected="a safetensors file with embeddings, thresholds and names",
-                got=f"{type(error).__name__}: {error}",
-                hint=_HINT,
-            ) from None
+            expected = "a safetensors file with embeddings, thresholds and names"
+            got = f"{type(error).__name__}: {error}"
+            raise errors.LabelBankError(source, expected=expected, got=got, hint=_HINT) from None
         if not isinstance(names, list) or not isinstance(text, dict):
-            raise errors.LabelBankError(
-                source, expected="names as a list and text as an object", got="other JSON types", hint=_HINT
-            )
+            got = "other JSON types"
+            raise errors.LabelBankError(source, expected="names as a list and text as an object", got=got, hint=_HINT)
         return cls(names, embeddings, thresholds, text, **optional, source=source)
 
     def to_bytes(self) -> bytes:
@@ -278,9 +273,6 @@ def find_label(name: str, index: Mapping[str, int]) -> int:
     try:
         return index[name]
     except (KeyError, TypeError):
-        raise errors.UnknownLabelError(
-            "label",
-            expected=f"one of the model's {len(index)} labels",
-            got=repr(name),
-            hint=did_you_mean(str(name), index) or "pvlr labels lists them.",
-        ) from None
+        expected = f"one of the model's {len(index)} labels"
+        hint = did_you_mean(str(name), index) or "pvlr labels lists them."
+        raise errors.UnknownLabelError("label", expected=expected, got=repr(name), hint=hint) from None

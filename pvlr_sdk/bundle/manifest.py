@@ -253,12 +253,9 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     if isinstance(raw, dict):
         raw.pop("checksum", None)  # of the manifest itself, in those that 0.2.0 wrote
     if _is_newer(raw, FORMAT):
-        raise errors.ManifestVersionError(
-            str(path),
-            expected=f"manifest format {FORMAT} or older",
-            got=f"format {raw['format']}",
-            hint="Update pvlr_sdk, or build the plan again with this version (pvlr build).",
-        )
+        got = f"format {raw['format']}"
+        hint = "Update pvlr_sdk, or build the plan again with this version (pvlr build)."
+        raise errors.ManifestVersionError(str(path), expected=f"manifest format {FORMAT} or older", got=got, hint=hint)
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
@@ -273,9 +270,8 @@ def parse_spec(text: str | None, source: str) -> ModelSpec:
         ModelError: it is missing, newer or wrong.
     """
     if text is None:
-        raise errors.ModelError(
-            source, expected="an ONNX network with pvlr metadata", got="one without", hint="Export it with pvlr export."
-        )
+        hint = "Export it with pvlr export."
+        raise errors.ModelError(source, expected="an ONNX network with pvlr metadata", got="one without", hint=hint)
     try:
         raw = read_json(text)
         spec = None if _is_newer(raw, _NETWORK_FORMAT) else ModelSpec.model_validate(raw)

@@ -57,12 +57,10 @@ def training_packages(command: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise errors.MissingPartError(
-            f"pvlr {command}",
-            expected="the training package of the SDK",
-            got=f"no module {error.name!r}",
-            hint=errors.install_hint("train"),
-        ) from error
+        expected = "the training package of the SDK"
+        got = f"no module {error.name!r}"
+        hint = errors.install_hint("train")
+        raise errors.MissingPartError(f"pvlr {command}", expected=expected, got=got, hint=hint) from error
 
 
 def training_module(module: str) -> Any:

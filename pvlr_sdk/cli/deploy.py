@@ -111,9 +111,8 @@ def _to_server(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
         time.sleep(_POLL)
         status = _ask(base, "GET", "/v1/plan")
     if status["reason"]:
-        raise errors.DeployError(
-            plan or "rollback", expected="a plan that works", got=status["reason"], hint="The previous plan is in use."
-        )
+        hint = "The previous plan is in use."
+        raise errors.DeployError(plan or "rollback", expected="a plan that works", got=status["reason"], hint=hint)
     return status
 
 
@@ -143,9 +142,8 @@ def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
         raise _raised(base, error.code, error.read(100_000)) from None
     except (OSError, HTTPException, ValueError) as error:
         reason = str(getattr(error, "reason", None) or error) or type(error).__name__
-        raise errors.DeployError(
-            base, expected="a running pvlr serve", got=reason, hint="Check the URL, and that the server runs."
-        ) from None
+        hint = "Check the URL, and that the server runs."
+        raise errors.DeployError(base, expected="a running pvlr serve", got=reason, hint=hint) from None
 
 
 def _raised(base: str, status: int, body: bytes) -> errors.PvlrError:

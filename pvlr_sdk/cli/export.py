@@ -93,9 +93,8 @@ def export(
     if precision == "int8":
         check_nncf()
     if out is not None and out.suffix == ".onnx":
-        raise errors.OptionError(
-            "--out", expected="a folder", got=f"{out}", hint="The folder contains the network as model.onnx."
-        )
+        hint = "The folder contains the network as model.onnx."
+        raise errors.OptionError("--out", expected="a folder", got=f"{out}", hint=hint)
     sizes = parse_sizes(size)
     if len(sizes) > 1:
         raise errors.OptionError("--size", expected="one size", got=f"{size!r}", hint="Export each size by itself.")
@@ -111,12 +110,9 @@ def export(
     if run.suffix in (".onnx", ".plan"):
         network = run
         if (precision, attention) == ("fp32", "native"):
-            raise errors.OptionError(
-                "--precision",
-                expected="another precision, or --attention fused, for a network that is exported already",
-                got="fp32 and native attention",
-                hint=f"To build a plan from it, run pvlr build {run}.",
-            )
+            expected = "another precision, or --attention fused, for a network that is exported already"
+            hint = f"To build a plan from it, run pvlr build {run}."
+            raise errors.OptionError("--precision", expected=expected, got="fp32 and native attention", hint=hint)
     else:
         folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
         room = (max_labels or _MAX_LABELS) if open_labels else None

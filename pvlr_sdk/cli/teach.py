@@ -112,12 +112,9 @@ def _photos(
         return Photos.from_folders(label[0], positives, negatives)
     names = ("--label", "--positives", "--negatives", "--labels", "--images")
     present = [name for name, value in zip(names, (label, *folders, *table), strict=True) if value]
-    raise errors.OptionError(
-        "--positives",
-        expected="one --label with --positives and --negatives, or --labels with --images",
-        got=", ".join(present) or "neither",
-        hint="Negatives are any photos that do not show the label, such as 50 of the same rooms.",
-    )
+    expected = "one --label with --positives and --negatives, or --labels with --images"
+    hint = "Negatives are any photos that do not show the label, such as 50 of the same rooms."
+    raise errors.OptionError("--positives", expected=expected, got=", ".join(present) or "neither", hint=hint)
 
 
 def _teach(

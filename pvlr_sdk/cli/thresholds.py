@@ -69,12 +69,8 @@ def thresholds(
 
     chosen_for = Objective.parse(objective)
     if (found := find_plan(plan)) != plan and not dry_run and not plan.exists():
-        raise errors.OptionError(
-            "PLAN",
-            expected="a plan of your own",
-            got=f"the model {plan}, which other programs may use",
-            hint=f"Copy it first: cp -r {found.parent} my-{plan}",
-        )
+        got, hint = f"the model {plan}, which other programs may use", f"Copy it first: cp -r {found.parent} my-{plan}"
+        raise errors.OptionError("PLAN", expected="a plan of your own", got=got, hint=hint)
     plan = found
     names = [label.name for label in read_manifest(plan).labels]
     table = read_labels(labels, split, names, parse_renames(rename or []))

@@ -52,12 +52,9 @@ def decode(text: str, source: str, decoders: Decoders | None = None) -> NDArray[
         decode_image = decoders.decode if decoders else images.decode
         return decode_image(data, "golden.frame_png", formats=("png",)).pixels
     except (ValueError, errors.FrameError) as error:
-        raise errors.ManifestError(
-            source,
-            expected="a base64 PNG as golden.frame_png",
-            got=error.got if isinstance(error, errors.FrameError) else "invalid base64",
-            hint="Build the plan again.",
-        ) from None
+        got = error.got if isinstance(error, errors.FrameError) else "invalid base64"
+        hint = "Build the plan again."
+        raise errors.ManifestError(source, expected="a base64 PNG as golden.frame_png", got=got, hint=hint) from None
 
 
 def logits_of(frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor) -> NDArray[np.float32]:
@@ -91,12 +88,9 @@ def check(
     if tolerance is None and backend.precision == "fp16":  # a plan for the CPU on another device
         tolerance = spec.tolerance.get("bf16")  # which rounds more coarsely
     if tolerance is None or difference > tolerance:
-        raise errors.SelfTestError(
-            source,
-            expected=f"golden logits within {tolerance} ({backend.precision})",
-            got=f"a difference of {difference:.3g}",
-            hint='This machine computes other results: try precision="fp32", or build the plan again here.',
-        )
+        expected = f"golden logits within {tolerance} ({backend.precision})"
+        hint = 'This machine computes other results: try precision="fp32", or build the plan again here.'
+        raise errors.SelfTestError(source, expected=expected, got=f"a difference of {difference:.3g}", hint=hint)
 
 
 def checked(
@@ -125,9 +119,5 @@ def checked(
 
 def non_finite(source: str) -> errors.NonFiniteError:
     """The error for NaN or infinite logits."""
-    return errors.NonFiniteError(
-        source,
-        expected="finite logits",
-        got="NaN or infinite values",
-        hint='Try precision="fp32"; if the error persists, the model is broken: export and build it again.',
-    )
+    hint = 'Try precision="fp32"; if the error persists, the model is broken: export and build it again.'
+    return errors.NonFiniteError(source, expected="finite logits", got="NaN or infinite values", hint=hint)

@@ -188,12 +188,9 @@ class LoadedPlan:
             raise errors.BackendError("tagger", expected="an open tagger", got="a closed one", hint="Create a new one.")
         if self._process != os.getpid():
             # The runtime's worker threads don't exist in a forked child: an inference would never return.
-            raise errors.BackendError(
-                "tagger",
-                expected="a tagger created in this process",
-                got="one inherited through a fork",
-                hint='Start workers with multiprocessing\'s "spawn" method, and create it in each worker.',
-            )
+            got = "one inherited through a fork"
+            hint = 'Start workers with multiprocessing\'s "spawn" method, and create it in each worker.'
+            raise errors.BackendError("tagger", expected="a tagger created in this process", got=got, hint=hint)
         return backend
 
     def free(self) -> None:

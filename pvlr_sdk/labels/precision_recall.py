@@ -41,12 +41,9 @@ def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, ND
     score = np.asarray(scores, dtype=np.float64)
     target = np.asarray(targets)
     if score.ndim != 1 or score.shape != target.shape:
-        raise errors.OptionError(
-            "scores",
-            expected="two arrays (N,) of the same length",
-            got=f"scores {score.shape} and targets {target.shape}",
-            hint="Call it once per class, or use per_class for (N, C) arrays.",
-        )
+        got = f"scores {score.shape} and targets {target.shape}"
+        hint = "Call it once per class, or use per_class for (N, C) arrays."
+        raise errors.OptionError("scores", expected="two arrays (N,) of the same length", got=got, hint=hint)
     check_values(score, target)
     known = target != 0
     score, positive = score[known], target[known] > 0
@@ -61,17 +58,9 @@ def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, ND
 def check_values(score: Floats, target: NDArray[np.generic]) -> None:
     """Raises OptionError for a score that is NaN, and for a target other than 1, 0, -1."""
     if np.isnan(score).any():
-        raise errors.OptionError(
-            "scores",
-            expected="numbers",
-            got=f"{int(np.isnan(score).sum())} NaN",
-            hint="Check the computation of the scores.",
-        )
+        hint = "Check the computation of the scores."
+        raise errors.OptionError("scores", expected="numbers", got=f"{int(np.isnan(score).sum())} NaN", hint=hint)
     if not np.isin(target, (-1, 0, 1)).all():
         odd = target[~np.isin(target, (-1, 0, 1))].flat[0]
-        raise errors.OptionError(
-            "targets",
-            expected="1 (present), -1 (absent) or 0 (unknown)",
-            got=str(odd),
-            hint="Convert 0/1 targets with 2 * targets - 1.",
-        )
+        hint = "Convert 0/1 targets with 2 * targets - 1."
+        raise errors.OptionError("targets", expected="1 (present), -1 (absent) or 0 (unknown)", got=str(odd), hint=hint)

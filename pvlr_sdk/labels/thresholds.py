@@ -39,12 +39,8 @@ class Objective:
         except ValueError:
             value = 0.0
         if kind not in ("precision", "recall") or not separator or not 0 < value <= 1:
-            raise errors.OptionError(
-                "--objective",
-                expected="f1, precision=P or recall=R with a number above 0 and up to 1",
-                got=repr(text),
-                hint="An example is precision=0.9.",
-            )
+            expected, got = "f1, precision=P or recall=R with a number above 0 and up to 1", repr(text)
+            raise errors.OptionError("--objective", expected=expected, got=got, hint="An example is precision=0.9.")
         return cls(cast(Literal["precision", "recall"], kind), value)
 
     def __str__(self) -> str:

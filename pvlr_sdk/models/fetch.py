@@ -41,19 +41,14 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     """
     model = named(name)
     if model is None:
-        raise errors.PlanNotFoundError(
-            name,
-            expected="the name of a model",
-            got="an unknown name",
-            hint=f"{suggestion(name)}List the models with pvlr models.",
-        )
+        hint = f"{suggestion(name)}List the models with pvlr models."
+        raise errors.PlanNotFoundError(name, expected="the name of a model", got="an unknown name", hint=hint)
     if found := locate(model):
         return found[1]
     cache, url = cache_folder(), models_url()
     if cache is None:
-        raise errors.OptionError(
-            "PVLR_CACHE_DIR", expected="a folder", got="an empty value, which turns the cache off", hint="Unset it."
-        )
+        got = "an empty value, which turns the cache off"
+        raise errors.OptionError("PVLR_CACHE_DIR", expected="a folder", got=got, hint="Unset it.")
     if url is None or not url.startswith(("https://", "http://")) or "@" in url:
         raise errors.OptionError(
             "PVLR_MODELS_URL",
@@ -97,12 +92,9 @@ def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> byte
                     raise TimeoutError(f"{len(data)} bytes in {_TIMEOUT + file.bytes / _SLOWEST:.0f} s")
     except (OSError, HTTPException, ValueError) as error:
         code, reason = getattr(error, "code", ""), getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise errors.DownloadError(
-            url,
-            expected=f"a file of {file.bytes} bytes",
-            got=f"HTTP {code} {reason}" if code else str(reason),
-            hint="Check the connection and PVLR_MODELS_URL, then try again; nothing was changed.",
-        ) from None
+        got = f"HTTP {code} {reason}" if code else str(reason)
+        hint = "Check the connection and PVLR_MODELS_URL, then try again; nothing was changed."
+        raise errors.DownloadError(url, expected=f"a file of {file.bytes} bytes", got=got, hint=hint) from None
     again = "Try again, or check PVLR_MODELS_URL; nothing was changed."
     if len(data) != file.bytes:
         got = f"{len(data)} bytes" if len(data) < file.bytes else "more"

@@ -58,19 +58,15 @@ def find_plan(plan: str | os.PathLike[str] | None) -> Path:
     name = os.fspath(plan)
     model = named(name)
     if model is None:
-        raise errors.PlanNotFoundError(
-            name,
-            expected="a plan file, its folder or the name of a model",
-            got=_what_is_there(path),
-            hint=f"{suggestion(name)}Build a plan with pvlr build, or list the models with pvlr models.",
-        )
+        expected = "a plan file, its folder or the name of a model"
+        hint = f"{suggestion(name)}Build a plan with pvlr build, or list the models with pvlr models."
+        raise errors.PlanNotFoundError(name, expected=expected, got=_what_is_there(path), hint=hint)
     if found := locate(model):
         return found[1]
     if os.environ.get("PVLR_DOWNLOAD") == "1":
         return fetch(name)
-    raise errors.PlanNotFoundError(
-        name, expected="an installed model", got=_what_is_installed(model), hint=_ways_to(model)
-    )
+    hint = _ways_to(model)
+    raise errors.PlanNotFoundError(name, expected="an installed model", got=_what_is_installed(model), hint=hint)
 
 
 def find_knowledge(knowledge: str | os.PathLike[str]) -> Path:
@@ -102,12 +98,9 @@ def default_plan() -> Path:
     """
     path = PACKAGE / "models" / _DEFAULT_MODEL / "engine.plan"
     if not path.is_file():
-        raise errors.PlanNotFoundError(
-            "plan",
-            expected=f"the bundled model {_DEFAULT_MODEL}",
-            got="an installation without it",
-            hint='Give the path of a plan, Tagger("engine.plan"), or install pvlr_sdk from its wheel.',
-        )
+        got = "an installation without it"
+        hint = 'Give the path of a plan, Tagger("engine.plan"), or install pvlr_sdk from its wheel.'
+        raise errors.PlanNotFoundError("plan", expected=f"the bundled model {_DEFAULT_MODEL}", got=got, hint=hint)
     return path
 
 

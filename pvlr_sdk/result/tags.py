@@ -50,9 +50,8 @@ def thresholds_for(
 def checked_top_k(top_k: int | None) -> int | None:
     """Return ``top_k``. Raises OptionError if it is neither None nor an integer of at least 1."""
     if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1):
-        raise errors.OptionError(
-            "top_k", expected="an integer of at least 1, or None", got=repr(top_k), hint="None keeps all tags."
-        )
+        hint = "None keeps all tags."
+        raise errors.OptionError("top_k", expected="an integer of at least 1, or None", got=repr(top_k), hint=hint)
     return top_k
 
 

@@ -151,12 +151,9 @@ def _expires(path: Path) -> date | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise errors.OptionError(
-            "trust",
-            expected=f"a date such as 2027-12-31 in {path}",
-            got=getattr(error, "strerror", None) or str(error),
-            hint="Write the last day on which the key is valid.",
-        ) from None
+        got = getattr(error, "strerror", None) or str(error)
+        hint = "Write the last day on which the key is valid."
+        raise errors.OptionError("trust", expected=f"a date such as 2027-12-31 in {path}", got=got, hint=hint) from None
 
 
 def _read(path: Path, argument: str, what: str) -> bytes:
@@ -182,10 +179,6 @@ def _serialization() -> ModuleType:
     try:
         from cryptography.hazmat.primitives import serialization
     except ImportError:
-        raise errors.MissingPartError(
-            "trust",
-            expected="the package cryptography, which creates and verifies signatures",
-            got="an environment without it",
-            hint=errors.install_hint("sign"),
-        ) from None
+        expected, hint = "the package cryptography, which creates and verifies signatures", errors.install_hint("sign")
+        raise errors.MissingPartError("trust", expected=expected, got="an environment without it", hint=hint) from None
     return serialization

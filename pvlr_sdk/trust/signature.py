@@ -225,9 +225,6 @@ def _decode(text: str) -> bytes:
 
 
 def _invalid(source: str, got: str) -> errors.SignatureInvalidError:
-    return errors.SignatureInvalidError(
-        source,
-        expected="a signature by a key, in the format of OpenSSF Model Signing v1.0",
-        got=got,
-        hint="Copy the signature again, or sign the bundle again with pvlr sign.",
-    )
+    expected = "a signature by a key, in the format of OpenSSF Model Signing v1.0"
+    hint = "Copy the signature again, or sign the bundle again with pvlr sign."
+    return errors.SignatureInvalidError(source, expected=expected, got=got, hint=hint)

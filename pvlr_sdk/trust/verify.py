@@ -160,28 +160,21 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = r
     try:
         data = read(signature, MAX_BYTES)
     except FileNotFoundError:
-        raise errors.NotSignedError(
-            source,
-            expected="a signed bundle",
-            got="one without a signature",
-            hint="Trusted keys are set, so a signature is required: get a signed bundle, or sign it with pvlr sign.",
-        ) from None
+        got = "one without a signature"
+        hint = "Trusted keys are set, so a signature is required: get a signed bundle, or sign it with pvlr sign."
+        raise errors.NotSignedError(source, expected="a signed bundle", got=got, hint=hint) from None
     except OSError as error:
-        raise errors.SignatureInvalidError(
-            source, expected="a signature", got=error.strerror or str(error), hint=_COPY_AGAIN
-        ) from None
+        got = error.strerror or str(error)
+        raise errors.SignatureInvalidError(source, expected="a signature", got=got, hint=_COPY_AGAIN) from None
     envelope = Envelope.from_bytes(data, source)
     key = _verified_by(envelope, source, trust)
     statement = Statement.from_json(envelope.payload, source)
     _check_date(source, f"the signature of {statement.name}", statement.expires)
     trust.versions().check(statement.name, statement.version, source)
     if unsigned := [path for path in needed if path.name not in statement.files]:
-        raise errors.FileNotSignedError(
-            str(unsigned[0]),
-            expected=f"one of the signed files: {', '.join(statement.files)}",
-            got="another file",
-            hint=f"It was added or renamed. {_COPY_AGAIN}",
-        )
+        expected = f"one of the signed files: {', '.join(statement.files)}"
+        hint = f"It was added or renamed. {_COPY_AGAIN}"
+        raise errors.FileNotSignedError(str(unsigned[0]), expected=expected, got="another file", hint=hint)
     wanted = {path.name for path in needed}
     files = {}
     for name, file in statement.files.items():
@@ -205,12 +198,9 @@ def _read_signed(path: Path, file: SignedFile, read: Read) -> bytes:
             ) from None
         digest, got = "", error.strerror or ""
     if digest != file.sha256:
-        raise errors.SignedFileChangedError(
-            str(path),
-            expected=f"SHA-256 {file.sha256[:16]}..." + ("" if size is None else f", {size} bytes"),
-            got=got,
-            hint=f"It was changed after it was signed. {_COPY_AGAIN}",
-        )
+        expected = f"SHA-256 {file.sha256[:16]}..." + ("" if size is None else f", {size} bytes")
+        hint = f"It was changed after it was signed. {_COPY_AGAIN}"
+        raise errors.SignedFileChangedError(str(path), expected=expected, got=got, hint=hint)
     return data
 
 
@@ -220,19 +210,13 @@ def _verified_by(envelope: Envelope, source: str, trust: Trust) -> TrustedKey:
     key = keys.get(envelope.key)
     if key is None:
         names = ", ".join(sorted(key.name for key in keys.values()))
-        raise errors.UntrustedKeyError(
-            source,
-            expected=f"a signature by a key in {os.fspath(trust.keys)} ({names})",
-            got=f"one by the key {envelope.key[:16]}...",
-            hint="Get a bundle that is signed with a trusted key, or add the signer's public key if you trust it.",
-        )
+        expected = f"a signature by a key in {os.fspath(trust.keys)} ({names})"
+        got = f"one by the key {envelope.key[:16]}..."
+        hint = "Get a bundle that is signed with a trusted key, or add the signer's public key if you trust it."
+        raise errors.UntrustedKeyError(source, expected=expected, got=got, hint=hint)
     if not key.verifies(envelope.signature, signed_bytes(envelope.payload)):
-        raise errors.SignatureInvalidError(
-            source,
-            expected=f"the signature of the key {key.name}",
-            got="one that does not belong to the statement",
-            hint=f"It was changed or damaged. {_COPY_AGAIN}",
-        )
+        got, hint = "one that does not belong to the statement", f"It was changed or damaged. {_COPY_AGAIN}"
+        raise errors.SignatureInvalidError(source, expected=f"the signature of the key {key.name}", got=got, hint=hint)
     _check_date(source, f"the key {key.name}", key.expires)
     return key
 
@@ -245,9 +229,6 @@ def utc_today() -> date:
 def _check_date(source: str, what: str, expires: date | None) -> None:
     today = utc_today()
     if expires is not None and today > expires:
-        raise errors.SignatureExpiredError(
-            source,
-            expected=f"{what} to be valid on {today} (UTC)",
-            got=f"its last day, {expires}",
-            hint="Sign the bundle again, with a valid key. If the date is wrong, set this machine's clock.",
-        )
+        got = f"its last day, {expires}"
+        hint = "Sign the bundle again, with a valid key. If the date is wrong, set this machine's clock."
+        raise errors.SignatureExpiredError(source, expected=f"{what} to be valid on {today} (UTC)", got=got, hint=hint)

@@ -93,12 +93,8 @@ class Versions:
         except (ValueError, RecursionError):
             got = "invalid JSON"
         # Not treated as empty: a user who can damage the file could then bring back an old bundle.
-        raise errors.OptionError(
-            "PVLR_STATE",
-            expected=f"the versions of signed bundles in {path}",
-            got=got,
-            hint="Restore the file. Without it, the next bundle is accepted in any version.",
-        )
+        hint = "Restore the file. Without it, the next bundle is accepted in any version."
+        raise errors.OptionError("PVLR_STATE", expected=f"the versions of signed bundles in {path}", got=got, hint=hint)
 
 
 @contextlib.contextmanager
@@ -114,9 +110,6 @@ def _lock(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, errors.PvlrError):
             raise
-        raise errors.OutputError(
-            str(path),
-            expected="a writable state file",
-            got=error.strerror or str(error),
-            hint="Set PVLR_STATE to a file that this user can write; empty: no protection against rollback.",
-        ) from None
+        got = error.strerror or str(error)
+        hint = "Set PVLR_STATE to a file that this user can write; empty: no protection against rollback."
+        raise errors.OutputError(str(path), expected="a writable state file", got=got, hint=hint) from None

@@ -146,10 +146,7 @@ class TensorRtBackend(Backend):
                     sessions.add(lost)  # the new context, if there is one, is broken too
                     raise
                 except Exception as error:
-                    raise errors.DeviceLostError(
-                        self._source,
-                        expected="a new CUDA context after the old one was lost",
-                        got=str(error),
-                        hint="Restart the process; see pvlr doctor.",
-                    ) from error
+                    expected = "a new CUDA context after the old one was lost"
+                    hint = "Restart the process; see pvlr doctor."
+                    raise errors.DeviceLostError(self._source, expected=expected, got=str(error), hint=hint) from error
             return self._session

@@ -60,12 +60,10 @@ def check(manifest: Manifest, path: Path, version: str, gpu: Gpu, plugins: str |
     assert manifest.tensorrt is not None
     found = list(mismatches(manifest.tensorrt, version, gpu, plugins))
     if found:
-        raise errors.PlanMismatchError(
-            str(path),
-            expected="; ".join(f"{mismatch.what}: {mismatch.built_for}" for mismatch in found),
-            got="; ".join(mismatch.here for mismatch in found),
-            hint=f"Build it on this machine: {build_command(manifest, path)}",
-        )
+        expected = "; ".join(f"{mismatch.what}: {mismatch.built_for}" for mismatch in found)
+        got = "; ".join(mismatch.here for mismatch in found)
+        hint = f"Build it on this machine: {build_command(manifest, path)}"
+        raise errors.PlanMismatchError(str(path), expected=expected, got=got, hint=hint)
 
 
 def build_command(manifest: Manifest, path: Path) -> str:

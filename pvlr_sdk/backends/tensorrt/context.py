@@ -153,9 +153,5 @@ class ExecutionContext:
             self._cuda.synchronize(self._stream)
 
     def _fail(self, expected: str) -> None:
-        raise errors.BackendError(
-            self._engine.source,
-            expected=expected,
-            got=self._engine.messages.reason("no reason given"),
-            hint="See pvlr doctor.",
-        )
+        got = self._engine.messages.reason("no reason given")
+        raise errors.BackendError(self._engine.source, expected=expected, got=got, hint="See pvlr doctor.")

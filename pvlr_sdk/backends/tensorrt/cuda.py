@@ -70,17 +70,9 @@ def undone_by(undo: Callable[[], None]) -> Iterator[None]:
 def as_typed(error: CudaError, source: str) -> errors.BackendError:
     """The SDK's error for a CudaError; ``source`` names the plan."""
     if error.code == OUT_OF_MEMORY:
-        return errors.DeviceMemoryError(
-            source,
-            expected="enough free GPU memory",
-            got=str(error),
-            hint="Close other programs that use the GPU, or build the plan with a smaller --batch.",
-        )
+        hint = "Close other programs that use the GPU, or build the plan with a smaller --batch."
+        return errors.DeviceMemoryError(source, expected="enough free GPU memory", got=str(error), hint=hint)
     if error.sticky:
-        return errors.DeviceLostError(
-            source,
-            expected="a working CUDA context",
-            got=str(error),
-            hint="Restart the process; until then the next call tries a new context. See pvlr doctor.",
-        )
+        hint = "Restart the process; until then the next call tries a new context. See pvlr doctor."
+        return errors.DeviceLostError(source, expected="a working CUDA context", got=str(error), hint=hint)
     return errors.BackendError(source, expected="a successful CUDA call", got=str(error), hint="See pvlr doctor.")

@@ -25,12 +25,9 @@ def open_cuda() -> libcuda.Driver:
         try:
             _open["cuda"] = _driver()()
         except (OSError, AttributeError, CudaError) as error:
-            raise errors.MissingPartError(
-                "CUDA",
-                expected="an NVIDIA GPU with its driver",
-                got=str(error),
-                hint="Install NVIDIA's driver (in a container, its runtime); pvlr doctor shows what is missing.",
-            ) from error
+            expected = "an NVIDIA GPU with its driver"
+            hint = "Install NVIDIA's driver (in a container, its runtime); pvlr doctor shows what is missing."
+            raise errors.MissingPartError("CUDA", expected=expected, got=str(error), hint=hint) from error
     return _open["cuda"]
 
 

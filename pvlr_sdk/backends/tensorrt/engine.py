@@ -106,12 +106,10 @@ class Engine:
         path = os.environ.get(LEAN_RUNTIME, "")
         lean: trt.Runtime | None = runtime.load_runtime(path) if path else None
         if lean is None:
-            raise errors.PlanMismatchError(
-                self.source,
-                expected="the TensorRT version that built the plan, or its lean runtime",
-                got=self.messages.reason(f"no file named by {LEAN_RUNTIME}" if not path else f"{path} does not load"),
-                hint=f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again.",
-            )
+            expected = "the TensorRT version that built the plan, or its lean runtime"
+            got = self.messages.reason(f"no file named by {LEAN_RUNTIME}" if not path else f"{path} does not load")
+            hint = f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again."
+            raise errors.PlanMismatchError(self.source, expected=expected, got=got, hint=hint)
         lean.engine_host_code_allowed = False
         # The runtime that loaded it must outlive it and its engines, which the bindings do not ensure: the finalizer
         # keeps a reference.
@@ -147,9 +145,8 @@ class Engine:
                 got=reason,
                 hint="Close other programs that use the GPU, or build the plan with a smaller --batch.",
             )
-        raise errors.BackendError(
-            self.source, expected=expected, got=reason, hint="Build it again on this machine; see pvlr doctor."
-        )
+        hint = "Build it again on this machine; see pvlr doctor."
+        raise errors.BackendError(self.source, expected=expected, got=reason, hint=hint)
 
     def _reject(self, expected: str, got: str) -> NoReturn:
         hint = "This is not a PVLR plan: create one with pvlr export and pvlr build."

@@ -129,12 +129,9 @@ def start(make: Callable[[trt.ILogger], Made], messages: Messages) -> Made:
     try:
         return make(logger())
     except (TypeError, RuntimeError) as error:  # what the bindings raise if the factory fails
-        raise errors.BackendError(
-            "tensorrt",
-            expected=f"a GPU and a driver that TensorRT {version()} supports",
-            got=messages.reason(str(error)),
-            hint="See pvlr doctor and NVIDIA's support matrix; another version of TensorRT may support this GPU.",
-        ) from error
+        expected = f"a GPU and a driver that TensorRT {version()} supports"
+        hint = "See pvlr doctor and NVIDIA's support matrix; another version of TensorRT may support this GPU."
+        raise errors.BackendError("tensorrt", expected=expected, got=messages.reason(str(error)), hint=hint) from error
 
 
 def _hand_on(severity: str, text: str) -> None:

@@ -107,12 +107,9 @@ def load(registry: trt.IPluginRegistry, path: Path = LIBRARY, *, sha256: str | N
         reason = str(error)
     missing = _missing_creators(registry, library)
     if missing:
-        raise errors.BackendError(
-            str(path),
-            expected=f"a plugin library that TensorRT loads, with {', '.join(missing)}",
-            got=reason or "none of them, or only some",
-            hint="TensorRT's log has the reason. " + _HOW_TO_BUILD,
-        )
+        expected = f"a plugin library that TensorRT loads, with {', '.join(missing)}"
+        hint = "TensorRT's log has the reason. " + _HOW_TO_BUILD
+        raise errors.BackendError(str(path), expected=expected, got=reason or "none of them, or only some", hint=hint)
     return library
 
 

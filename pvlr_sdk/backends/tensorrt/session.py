@@ -167,9 +167,8 @@ class Session:
         """
         with self._lock:
             if self._in_flight or self._pending:
-                raise errors.BackendError(
-                    self.source, expected="an idle tagger", got="frames in flight", hint="Wait for their results first."
-                )
+                hint = "Wait for their results first."
+                raise errors.BackendError(self.source, expected="an idle tagger", got="frames in flight", hint=hint)
             with self.guarded():
                 return self._contexts[0].compute_times(count)
 
