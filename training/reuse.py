@@ -63,12 +63,9 @@ def start_from(folder: Path, model: PVLR) -> int:
         tensors = {name: _of_labels(name, tensor, own[name], source, model) for name, tensor in tensors.items()}
     fitting = {name: tensor for name, tensor in tensors.items() if own[name].shape == tensor.shape}
     if any(name.startswith("backbone.") and name not in fitting for name in own):
-        raise CheckpointError(
-            str(folder),
-            expected=f"weights for {model.backbone.name}",
-            got="weights of another network",
-            hint="Start from a run with the same backbone, or remove train.init.",
-        )
+        expected, got = f"weights for {model.backbone.name}", "weights of another network"
+        hint = "Start from a run with the same backbone, or remove train.init."
+        raise CheckpointError(str(folder), expected=expected, got=got, hint=hint)
     model.load_state_dict({names[name]: tensor for name, tensor in fitting.items()}, strict=False)
     return len(fitting)
 

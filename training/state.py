@@ -86,12 +86,7 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
     try:
         optimizer.load_state_dict({"state": entries, "param_groups": data["groups"]})
     except ValueError as error:
-        raise CheckpointError(
-            str(folder / STATE),
-            expected="an unfinished run with the same parameter groups",
-            got=f"others ({error})",
-            hint="Restore the value of cap_lr, or train into another folder (--out).",
-        ) from None
+        raise _other_run(folder, "parameter groups", f"others ({error})", "Restore the value of cap_lr") from None
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if value.shape == parameter.shape:
@@ -138,12 +133,13 @@ def _check_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], p
     for key in (*_FIXED, *in_stage):
         old, new = _lookup(before, key), _lookup(now, key)
         if old != new:
-            raise CheckpointError(
-                str(folder / STATE),
-                expected=f"an unfinished run with the same {key}",
-                got=f"one with {old}" if len(str(old)) < 60 else "one with another",
-                hint="Restore that setting, or train into another folder (--out).",
-            )
+            got = f"one with {old}" if len(str(old)) < 60 else "one with another"
+            raise _other_run(folder, key, got, "Restore that setting")
+
+
+def _other_run(folder: Path, same: str, got: str, remedy: str) -> CheckpointError:
+    expected, hint = f"an unfinished run with the same {same}", f"{remedy}, or train into another folder (--out)."
+    return CheckpointError(str(folder / STATE), expected=expected, got=got, hint=hint)
 
 
 def _lookup(node: Any, key: str) -> Any:

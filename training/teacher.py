@@ -127,12 +127,9 @@ def load_teacher(run: Path, words: tuple[str, ...], size: int | None = None) -> 
     model, config, extra = load_model(run)
     known = config.model.text.words(config.data.labels)
     if missing := [label for label in words if label not in known]:
-        raise ConfigError(
-            "train.teacher.runs",
-            expected=f"runs with the {len(words)} labels of this one",
-            got=f"{run} without {few(missing, 4)}",
-            hint="Train a teacher with these labels, or remove them from data.labels.",
-        )
+        expected, got = f"runs with the {len(words)} labels of this one", f"{run} without {few(missing, 4)}"
+        hint = "Train a teacher with these labels, or remove them from data.labels."
+        raise ConfigError("train.teacher.runs", expected=expected, got=got, hint=hint)
     if size is not None:
         config, _ = resize(model, config, extra, (size, size))
     return model, config

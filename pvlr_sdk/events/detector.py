@@ -44,12 +44,8 @@ class EventDetector:
     ) -> None:
         deployed = np.array(thresholds, np.float64)
         if deployed.shape != (len(labels),):
-            raise errors.OptionError(
-                "thresholds",
-                expected=f"({len(labels)},)",
-                got=str(deployed.shape),
-                hint="Pass one threshold per label.",
-            )
+            expected, hint = f"({len(labels)},)", "Pass one threshold per label."
+            raise errors.OptionError("thresholds", expected=expected, got=str(deployed.shape), hint=hint)
         self._camera = camera
         self._rules = Rules(tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0)
         self._tracks = _Tracks(self._rules.names)
@@ -94,12 +90,9 @@ class EventDetector:
             position = find_label(label, index)
             off[position] = value
             if value > on[position]:
-                raise errors.OptionError(
-                    f"off threshold of {label!r}",
-                    expected=f"at most its on threshold, {on[position]:g}",
-                    got=f"{value:g}",
-                    hint="Lower it, or raise the label's on threshold.",
-                )
+                what, expected = f"off threshold of {label!r}", f"at most its on threshold, {on[position]:g}"
+                hint = "Lower it, or raise the label's on threshold."
+                raise errors.OptionError(what, expected=expected, got=f"{value:g}", hint=hint)
         allowed = names if settings.labels is None else settings.labels
         watched = np.zeros(len(names), np.bool_)
         watched[[find_label(label, index) for label in allowed]] = True

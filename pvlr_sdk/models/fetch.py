@@ -50,14 +50,12 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
         got = "an empty value, which turns the cache off"
         raise errors.OptionError("PVLR_CACHE_DIR", expected="a folder", got=got, hint="Unset it.")
     if url is None or not url.startswith(("https://", "http://")) or "@" in url:
-        raise errors.OptionError(
-            "PVLR_MODELS_URL",
-            expected="an address that begins with https:// or http://, without a password",
-            got="none" if url is None else "one with an @" if "@" in url else url,
-            hint=f"Set it to the address below which {name}.plan is stored; this version has no default address."
-            if url is None
-            else f"Set it to the address below which {name}.plan lies.",
-        )
+        expected = "an address that begins with https:// or http://, without a password"
+        got = "none" if url is None else "one with an @" if "@" in url else url
+        hint = f"Set it to the address below which {name}.plan lies."
+        if url is None:
+            hint = f"Set it to the address below which {name}.plan is stored; this version has no default address."
+        raise errors.OptionError("PVLR_MODELS_URL", expected=expected, got=got, hint=hint)
     paths = paths_in(model, cache / name)
     data = [
         _download(f"{url.rstrip('/')}/{name}{end}", file, progress or (lambda _: None))

@@ -27,12 +27,9 @@ def find_device(core: openvino.Core, name: str, source: str) -> str:
     # The only GPU of a machine is listed as GPU; GPU is a name of GPU.0 where there are several.
     if wanted in found or wanted.removesuffix(".0") in found or any(one.startswith(f"{wanted}.") for one in found):
         return wanted
-    raise errors.BackendError(
-        source,
-        expected=f"the OpenVINO device {wanted}",
-        got=f"a machine with {', '.join(found) or 'none'}",
-        hint="Install the driver of the device (docs/install.md), or omit the device.",
-    )
+    expected, got = f"the OpenVINO device {wanted}", f"a machine with {', '.join(found) or 'none'}"
+    hint = "Install the driver of the device (docs/install.md), or omit the device."
+    raise errors.BackendError(source, expected=expected, got=got, hint=hint)
 
 
 def has_capability(core: openvino.Core, device: str, name: str) -> bool:
