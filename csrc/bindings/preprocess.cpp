@@ -12,7 +12,6 @@
 
 #include "bindings.h"
 #include "host/preprocess/check.h"
-#include "host/preprocess/passes.h"
 #include "launch.h"
 #include "tensor.h"
 
@@ -178,9 +177,6 @@ const Registered registered_preprocess([](py::module_& module) {
   module.def("preprocess_batch", &preprocess_batch, py::arg("pictures"), py::arg("out"), py::arg("scale"),
              py::arg("bias"), py::arg("pad"), py::arg("threads"), py::arg("stream"),
              "Resize and normalise a batch of frames. Use pvlr_sdk.kernels.");
-  module.def(
-      "instruction_set", [] { return best_passes().name; },
-      "The instruction set that preprocessing uses on this processor.");
 });
 
 }  // namespace

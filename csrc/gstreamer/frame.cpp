@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "pvlr/pvlr.hpp"
 
@@ -9,39 +10,25 @@ namespace pvlr::gstreamer {
 namespace {
 
 std::int32_t format_of(GstVideoFormat format) {
-  switch (format) {
-    case GST_VIDEO_FORMAT_NV12:
-      return PVLR_FORMAT_NV12;
-    case GST_VIDEO_FORMAT_I420:
-      return PVLR_FORMAT_I420;
-    case GST_VIDEO_FORMAT_BGR:
-      return PVLR_FORMAT_BGR;
-    case GST_VIDEO_FORMAT_RGB:
-      return PVLR_FORMAT_RGB;
-    case GST_VIDEO_FORMAT_BGRA:
-    case GST_VIDEO_FORMAT_BGRx:
-      return PVLR_FORMAT_BGRA;
-    case GST_VIDEO_FORMAT_RGBA:
-    case GST_VIDEO_FORMAT_RGBx:
-      return PVLR_FORMAT_RGBA;
-    case GST_VIDEO_FORMAT_GRAY8:
-      return PVLR_FORMAT_GRAY;
-    default:
-      return 0;  // which libpvlr refuses
+  constexpr std::pair<GstVideoFormat, std::int32_t> kFormats[] = {
+      {GST_VIDEO_FORMAT_NV12, PVLR_FORMAT_NV12}, {GST_VIDEO_FORMAT_I420, PVLR_FORMAT_I420},
+      {GST_VIDEO_FORMAT_BGR, PVLR_FORMAT_BGR},   {GST_VIDEO_FORMAT_RGB, PVLR_FORMAT_RGB},
+      {GST_VIDEO_FORMAT_BGRA, PVLR_FORMAT_BGRA}, {GST_VIDEO_FORMAT_BGRx, PVLR_FORMAT_BGRA},
+      {GST_VIDEO_FORMAT_RGBA, PVLR_FORMAT_RGBA}, {GST_VIDEO_FORMAT_RGBx, PVLR_FORMAT_RGBA},
+      {GST_VIDEO_FORMAT_GRAY8, PVLR_FORMAT_GRAY}};
+  for (const auto& [known, read] : kFormats) {
+    if (known == format) return read;
   }
+  return 0;  // which libpvlr refuses
 }
 
 // GStreamer has filled in the matrix of the size where the caps have no colorimetry: BT.709 above 576 rows. The
 // matrices that libpvlr lacks are read as the nearest of the two.
 std::int32_t matrix_of(const GstVideoColorimetry& colorimetry) {
-  switch (colorimetry.matrix) {
-    case GST_VIDEO_COLOR_MATRIX_BT709:
-    case GST_VIDEO_COLOR_MATRIX_SMPTE240M:
-    case GST_VIDEO_COLOR_MATRIX_BT2020:
-      return PVLR_MATRIX_BT709;
-    default:
-      return PVLR_MATRIX_BT601;
-  }
+  const GstVideoColorMatrix matrix = colorimetry.matrix;
+  const bool nearest_bt709 = matrix == GST_VIDEO_COLOR_MATRIX_BT709 || matrix == GST_VIDEO_COLOR_MATRIX_SMPTE240M ||
+                             matrix == GST_VIDEO_COLOR_MATRIX_BT2020;
+  return nearest_bt709 ? PVLR_MATRIX_BT709 : PVLR_MATRIX_BT601;
 }
 
 }  // namespace

@@ -38,7 +38,6 @@ struct Shape {
   Shape(std::initializer_list<std::int64_t> values);
 
   std::int64_t operator[](int axis) const { return sizes[static_cast<std::size_t>(axis)]; }
-  bool operator==(const Shape& other) const { return rank == other.rank && sizes == other.sizes; }
   void push_back(std::int64_t size) { sizes[static_cast<std::size_t>(rank++)] = size; }
 };
 

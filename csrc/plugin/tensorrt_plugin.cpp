@@ -9,16 +9,9 @@ constexpr std::int32_t kOk = 0;
 constexpr std::int32_t kFailed = -1;
 
 ElementType element_type(nvinfer1::DataType type) {
-  switch (type) {
-    case nvinfer1::DataType::kFLOAT:
-      return ElementType::kFloat32;
-    case nvinfer1::DataType::kHALF:
-      return ElementType::kFloat16;
-    case nvinfer1::DataType::kBF16:
-      return ElementType::kBfloat16;
-    default:
-      return ElementType::kOther;
-  }
+  if (type == nvinfer1::DataType::kFLOAT) return ElementType::kFloat32;
+  if (type == nvinfer1::DataType::kHALF) return ElementType::kFloat16;
+  return type == nvinfer1::DataType::kBF16 ? ElementType::kBfloat16 : ElementType::kOther;
 }
 
 nvinfer1::DataType to_tensorrt(ElementType type) {
@@ -27,18 +20,10 @@ nvinfer1::DataType to_tensorrt(ElementType type) {
 }
 
 FieldType field_type(nvinfer1::PluginFieldType type) {
-  switch (type) {
-    case nvinfer1::PluginFieldType::kINT32:
-      return FieldType::kInt32;
-    case nvinfer1::PluginFieldType::kINT64:
-      return FieldType::kInt64;
-    case nvinfer1::PluginFieldType::kFLOAT32:
-      return FieldType::kFloat32;
-    case nvinfer1::PluginFieldType::kFLOAT64:
-      return FieldType::kFloat64;
-    default:
-      return FieldType::kOther;
-  }
+  if (type == nvinfer1::PluginFieldType::kINT32) return FieldType::kInt32;
+  if (type == nvinfer1::PluginFieldType::kINT64) return FieldType::kInt64;
+  if (type == nvinfer1::PluginFieldType::kFLOAT32) return FieldType::kFloat32;
+  return type == nvinfer1::PluginFieldType::kFLOAT64 ? FieldType::kFloat64 : FieldType::kOther;
 }
 
 // None, if the collection or its array is null.

@@ -49,13 +49,7 @@ class EventDetector:
         self._camera = camera
         self._rules = Rules(tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0)
         self._tracks = _Tracks(self._rules.names)
-        self.configure(self._rules.settings)
-
-    def configure(
-        self, settings: EventSettings, thresholds: ArrayLike | None = None, labels: Sequence[str] | None = None
-    ) -> None:
-        """Use other settings from the next frame on. Safe in any thread; takes and raises what :meth:`prepare` does."""
-        self.use(self.prepare(settings, thresholds, labels))
+        self.use(self.prepare(self._rules.settings))
 
     def use(self, rules: Rules) -> None:
         """Use what :meth:`prepare` returned from the next frame on. Safe in any thread.

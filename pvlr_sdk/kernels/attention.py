@@ -75,7 +75,7 @@ def dual_softmax_attention(
     for name, tensor in inputs.items():
         if tensor.type != queries.type:
             raise arguments.wrong(name, f"the dtype of q_x, {queries.type}", tensor.type)
-        _check_rows(arguments, name, tensor)
+        arguments.check_rows(name, tensor)
     takes_part = _mask(arguments, mask, batch, labels)
     if takes_part is not None:
         inputs["mask"] = takes_part
@@ -87,7 +87,7 @@ def dual_softmax_attention(
         raise arguments.wrong("out", "two arrays (o_x, o_t)", type(out).__name__)
     outputs = {f"out[{i}]": arguments.output(f"out[{i}]", out[i], shapes[i], queries.type) for i in (0, 1)}
     for name, tensor in outputs.items():
-        _check_rows(arguments, name, tensor)
+        arguments.check_rows(name, tensor)
     arguments.apart(outputs, inputs)
     arguments.run(queries, keys, token_values, label_values, takes_part, threads, *outputs.values())
     return out[0], out[1]
@@ -96,11 +96,6 @@ def dual_softmax_attention(
 def _bank(tensor: Tensor) -> Tensor:
     """(H, C, dh) -> (1, H, C, dh), shared by all images."""
     return tensor.with_batch() if len(tensor.shape) == 3 else tensor
-
-
-def _check_rows(arguments: Arguments, name: str, tensor: Tensor) -> None:
-    if tensor.strides[3] != 1:
-        raise arguments.wrong(name, "a contiguous last axis", f"strides {tensor.strides} in elements")
 
 
 def _mask(arguments: Arguments, mask: Any, batch: int, labels: int) -> Tensor | None:

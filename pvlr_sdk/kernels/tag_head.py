@@ -100,8 +100,7 @@ def tag_head(
         raise arguments.wrong("t", f"the dtype of x, {tokens.type}", bank.type)
     inputs = {"x": tokens, "t": bank}
     for name, tensor in inputs.items():
-        if tensor.strides[2] != 1:
-            raise arguments.wrong(name, "a contiguous last axis", f"strides {tensor.strides} in elements")
+        arguments.check_rows(name, tensor)
     norms = [_norm(arguments, name, pair, width, inputs) for name, pair in (("x_norm", x_norm), ("t_norm", t_norm))]
     vectors = [_vector(arguments, *one, labels, inputs) for one in (("bias", bias), ("thresholds", thresholds))]
     numbers = [_number(arguments, *one) for one in (("scale", scale), ("alpha", alpha), ("epsilon", epsilon))]

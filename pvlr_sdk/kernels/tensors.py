@@ -119,6 +119,11 @@ class Arguments:
             raise self.wrong(name, "a writable array", "one that is read-only")
         return tensor
 
+    def check_rows(self, name: str, tensor: _core.Tensor) -> None:
+        """Reject a last axis that is not contiguous."""
+        if tensor.strides[-1] != 1:
+            raise self.wrong(name, "a contiguous last axis", f"strides {tensor.strides} in elements")
+
     def check_threads(self, threads: Any) -> None:
         """Reject an invalid number of threads."""
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:

@@ -63,7 +63,19 @@ class MqttSettings(QueuedSettings):
             raise errors.OptionError(
                 "mqtt prefix", expected="the start of a topic, without + and #", got=repr(prefix), hint="Example: pvlr."
             )
-        return _address(self.url)
+        try:
+            split = urlsplit(self.url)
+            host, port = split.hostname, split.port
+        except ValueError:
+            split, host, port = urlsplit(""), None, None
+        if split.scheme not in ("mqtt", "mqtts") or not host or split.path.strip("/") or split.query:
+            raise errors.OptionError(
+                "mqtt url",
+                expected="mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://",
+                got="another form",  # never the URL, which may contain a password
+                hint="Write / @ and : in a password as %2F, %40 and %3A.",
+            )
+        return host, port or (8883 if split.scheme == "mqtts" else 1883)
 
 
 class MqttSink(Sink[Event]):
@@ -209,23 +221,6 @@ def _make_client(settings: MqttSettings) -> Any:
     client.max_inflight_messages_set(1)
     client.reconnect_delay_set(1, 10)
     return client
-
-
-def _address(url: str) -> tuple[str, int]:
-    """Host and port; the URL itself is never part of a message, because it may contain a password."""
-    try:
-        split = urlsplit(url)
-        host, port = split.hostname, split.port
-    except ValueError:
-        split, host, port = urlsplit(""), None, None
-    if split.scheme not in ("mqtt", "mqtts") or not host or split.path.strip("/") or split.query:
-        raise errors.OptionError(
-            "mqtt url",
-            expected="mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://",
-            got="another form",
-            hint="Write / @ and : in a password as %2F, %40 and %3A.",
-        )
-    return host, port or (8883 if split.scheme == "mqtts" else 1883)
 
 
 class _Sensor(NamedTuple):

@@ -132,6 +132,15 @@ inline bool aligned(const void* pointer, DataType type, std::initializer_list<st
   return fits;
 }
 
+// Whether the workspace of a launch has the `needed` bytes; `too_small` is the message if not.
+template <typename Params>
+Status check_workspace(const Params& params, std::size_t needed, const char* too_small) {
+  if (needed == 0) return {};
+  if (params.workspace == nullptr || params.workspace_bytes < needed)
+    return {StatusCode::kWorkspaceTooSmall, too_small};
+  return aligned(params.workspace, DataType::kFloat32) ? Status{} : invalid("workspace: must be aligned to 16 bytes");
+}
+
 // The current device. Refused: none, or one that the kernels do not support.
 inline Status find_device(DeviceProperties* found) {
   if (!query_device(found)) return {StatusCode::kUnsupportedDevice, "device: there is no usable CUDA device"};

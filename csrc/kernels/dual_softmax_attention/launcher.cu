@@ -99,15 +99,8 @@ Status dual_softmax_attention_cuda(const DualSoftmaxAttentionParams& params, voi
   PVLR_RETURN_IF_ERROR(check_alignment(params));
   Choice choice{};
   PVLR_RETURN_IF_ERROR(choose(params, &choice));
-  if (choice.plan.workspace_bytes > 0) {
-    if (params.workspace == nullptr || params.workspace_bytes < choice.plan.workspace_bytes) {
-      return {StatusCode::kWorkspaceTooSmall,
-              "workspace_bytes: ask dual_softmax_attention_cuda_workspace for the size"};
-    }
-    if (reinterpret_cast<std::uintptr_t>(params.workspace) % 16 != 0) {
-      return invalid("workspace: must be aligned to 16 bytes");
-    }
-  }
+  PVLR_RETURN_IF_ERROR(device::check_workspace(
+      params, choice.plan.workspace_bytes, "workspace_bytes: ask dual_softmax_attention_cuda_workspace for the size"));
   return choice.launcher.launch(device::attention_arguments(params, choice.plan), stream);
 }
 

@@ -68,15 +68,8 @@ Status tag_head_cuda(const TagHeadParams& params, void* stream) {
   PVLR_RETURN_IF_ERROR(check_alignment(params));
   TagHeadLauncher launcher{};
   PVLR_RETURN_IF_ERROR(choose(params, &launcher));
-  const std::size_t needed = device::tag_head_workspace(params);
-  if (needed > 0) {
-    if (params.workspace == nullptr || params.workspace_bytes < needed) {
-      return {StatusCode::kWorkspaceTooSmall, "workspace_bytes: ask tag_head_cuda_workspace for the size"};
-    }
-    if (reinterpret_cast<std::uintptr_t>(params.workspace) % 16 != 0) {
-      return invalid("workspace: must be aligned to 16 bytes");
-    }
-  }
+  PVLR_RETURN_IF_ERROR(device::check_workspace(params, device::tag_head_workspace(params),
+                                               "workspace_bytes: ask tag_head_cuda_workspace for the size"));
   return launcher.launch(params, stream);
 }
 

@@ -108,7 +108,7 @@ std::int64_t JsonObject::integer(const std::string& name, std::int64_t least, st
 std::vector<double> JsonObject::numbers(const std::string& name, std::size_t count, double least, double most) {
   const Json& value = member(name);
   if (!value.is_array()) fail(name, "a list", value.type_name());
-  if (count != 0 && value.size() != count) fail(name, std::to_string(count) + " numbers", std::to_string(value.size()));
+  if (value.size() != count) fail(name, std::to_string(count) + " numbers", std::to_string(value.size()));
   std::vector<double> numbers;
   for (const Json& entry : value) {
     const bool valid = entry.is_number() && entry.get<double>() >= least && entry.get<double>() <= most;

@@ -29,7 +29,7 @@ class JsonObject {
   bool flag(const std::string& name);
   double number(const std::string& name, double least, double most);
   std::int64_t integer(const std::string& name, std::int64_t least, std::int64_t most);
-  // `count` numbers; 0: any number of them.
+  // A list of `count` numbers.
   std::vector<double> numbers(const std::string& name, std::size_t count, double least, double most);
   JsonObject object(const std::string& name);
   std::vector<JsonObject> objects(const std::string& name);

@@ -235,13 +235,15 @@ def test_other_settings_apply_from_the_next_frame_on():
     settings = EventSettings(smoothing=0, min_duration=0, min_gap=5)
     detector = EventDetector("door", ["car", "dog"], [0.5, 0.9], settings)
     assert [event.label for event in detector.update(0, WALL, [0.8, 0.8])] == ["car"]
-    detector.configure(EventSettings(smoothing=0, min_duration=0, min_gap=5, on={"dog": 0.7}, labels=["dog"]))
+    detector.use(
+        detector.prepare(EventSettings(smoothing=0, min_duration=0, min_gap=5, on={"dog": 0.7}, labels=["dog"]))
+    )
     on, off = detector.update(1, WALL + 1, [0.8, 0.8])
     assert (on.label, on.state) == ("dog", "on")
     assert (off.label, off.state, off.reason, off.end) == ("car", "off", "label excluded", WALL + 1)
     assert (detector.labels, detector.levels) == (["dog"], {"dog": (0.8, 0.7)})
     with pytest.raises(errors.UnknownLabelError):
-        detector.configure(EventSettings(labels=["cat"]))
+        detector.use(detector.prepare(EventSettings(labels=["cat"])))
     assert detector.labels == ["dog"]
 
 
@@ -249,7 +251,7 @@ def test_other_labels_keep_the_events_of_those_that_stay():
     settings = EventSettings(smoothing=0.5, min_duration=0)
     detector = EventDetector("door", ["car", "dog"], [0.5, 0.5], settings)
     car, dog = detector.update(0, WALL, [0.8, 0.9])
-    detector.configure(settings, [0.6, 0.3, 0.5], ["mug", "car", "pen"])
+    detector.use(detector.prepare(settings, [0.6, 0.3, 0.5], ["mug", "car", "pen"]))
     assert detector.levels == {"mug": (0.0, 0.6), "car": (0.8, 0.3), "pen": (0.0, 0.5)}
     # A frame that was in progress has the scores of the labels before: they count for nothing.
     assert detector.update(1, WALL + 1, [0.0, 0.0], ["car", "dog"]) == []
@@ -269,8 +271,8 @@ def test_other_labels_keep_the_events_of_those_that_stay():
 def test_other_labels_after_the_last_frame_end_all_events_with_their_own_names():
     detector = EventDetector("door", ["car", "dog"], [0.5, 0.5], EventSettings(smoothing=0, min_duration=0))
     detector.update(0, WALL, [0.1, 0.9])
-    detector.configure(EventSettings(), [0.5], ["car"])
+    detector.use(detector.prepare(EventSettings(), [0.5], ["car"]))
     assert [event.label for event in detector.close(1, "stopped")] == ["dog"]
     assert detector.update(2, WALL + 2, [0.1]) == []
     with pytest.raises(errors.UnknownLabelError):
-        detector.configure(EventSettings(on={"dog": 0.5}))
+        detector.use(detector.prepare(EventSettings(on={"dog": 0.5})))
