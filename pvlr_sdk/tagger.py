@@ -78,11 +78,11 @@ class Tagger:
         allow_unsigned: bool | None = None,
         isolate: bool = False,
     ) -> None:
-        self._given = Options(
+        self._defaults = Options(
             threshold, operating_point, checked_top_k(top_k), device, optimize, num_threads, precision, reduced_jpeg,
             resolve(trust), allow_unsigned, isolate,
         )  # fmt: skip
-        self._plan = LoadedPlan.open(plan, self._given)
+        self._plan = LoadedPlan.open(plan, self._defaults)
         self._lock = RLock()  # held while the plan changes
 
     @property
@@ -108,7 +108,7 @@ class Tagger:
     @property
     def trust(self) -> Trust | None:
         """Trusted signing keys; None if signatures are not required."""
-        return self._given.trust
+        return self._defaults.trust
 
     def predict(
         self,
@@ -230,15 +230,15 @@ class Tagger:
         """
         with self._lock:
             plan, backend = self._ready()
-            self._plan = plan.with_labels(backend, bank, self._given)
+            self._plan = plan.with_labels(backend, bank, self._defaults)
 
     def load(self, plan: str | os.PathLike[str], *, allow_rollback: bool = False) -> Tagger:
         """Load another plan with the options of this tagger. Raises what the class raises.
 
         ``allow_rollback``: also if it is older than a signed one that was in use.
         """
-        loaded = Tagger(plan, **vars(self._given.with_rollback() if allow_rollback else self._given))
-        loaded._given = self._given  # the permission is for this plan, not for those that it loads in turn
+        loaded = Tagger(plan, **vars(self._defaults.with_rollback() if allow_rollback else self._defaults))
+        loaded._defaults = self._defaults  # the permission is for this plan, not for those that it loads in turn
         return loaded
 
     def exchange(self, other: Tagger) -> None:
@@ -270,7 +270,7 @@ class Tagger:
     def __reduce__(self) -> tuple[Any, ...]:
         plan, _ = self._ready()
         bank = plan.bank if plan.info["max_labels"] else None
-        return _reopen, (os.path.abspath(plan.info["plan"]), self._given, bank)
+        return _reopen, (os.path.abspath(plan.info["plan"]), self._defaults, bank)
 
     def __repr__(self) -> str:
         info, state = self._plan.info, "" if self._plan.backend else "closed"
@@ -287,13 +287,13 @@ class Tagger:
     def _options(
         self, plan: LoadedPlan, threshold: float | Mapping[str, float] | None, top_k: int | None
     ) -> tuple[NDArray[np.float32], int | None]:
-        top_k = self._given.top_k if top_k is None else checked_top_k(top_k)
+        top_k = self._defaults.top_k if top_k is None else checked_top_k(top_k)
         return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k
 
 
-def _reopen(plan: str, given: Options, bank: LabelBank | None) -> Tagger:
+def _reopen(plan: str, defaults: Options, bank: LabelBank | None) -> Tagger:
     """A tagger of a pickled one's plan, options and labels."""
-    tagger = Tagger(plan, **vars(given))
+    tagger = Tagger(plan, **vars(defaults))
     if bank is not None:
         tagger.set_labels(bank)
     return tagger

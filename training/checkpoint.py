@@ -37,12 +37,10 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
         model = PVLR(config.data.labels, spec.height, spec.width, untrained)
         model.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            str(folder),
-            expected="weights that match the configuration",
-            got=str(error).strip().splitlines()[0],
-            hint="Use the pvlr_training version that wrote it, or train again.",
-        ) from None
+        expected = "weights that match the configuration"
+        got = str(error).strip().splitlines()[0]
+        hint = "Use the pvlr_training version that wrote it, or train again."
+        raise CheckpointError(str(folder), expected=expected, got=got, hint=hint) from None
     return model.eval(), config, extra
 
 
@@ -73,6 +71,5 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             data = json.loads((file.metadata() or {})["json"])
         return load_file(path), data
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            str(path), expected="a checkpoint of pvlr_training", got=str(error), hint="Name the folder of a run."
-        ) from None
+        hint = "Name the folder of a run."
+        raise CheckpointError(str(path), expected="a checkpoint of pvlr_training", got=str(error), hint=hint) from None

@@ -76,9 +76,8 @@ def export(checkpoint: Path, out: Path, size: tuple[int, int] | None = None, *, 
     payload = describe(store_half(to_onnx(traced, config, labels)), deployed, config, extra, spec)
     difference = check(payload, traced, config, labels)
     if not difference < _TOLERANCE:
-        raise ModelError(
-            "export", expected=f"logits within {_TOLERANCE} of PyTorch", got=f"{difference:.2g}", hint="Report this."
-        )
+        got = f"{difference:.2g}"
+        raise ModelError("export", expected=f"logits within {_TOLERANCE} of PyTorch", got=got, hint="Report this.")
     path = out / (f"{name}.onnx" if spec is None else f"{name}-open.onnx")
     write_files({path: payload, path.with_suffix(".labels.safetensors"): bank.to_bytes()})
     return path
@@ -147,9 +146,8 @@ def to_onnx(
         )
     network, ok = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))
     if not ok:
-        raise ModelError(
-            "export", expected="the same outputs after simplifying", got="other outputs", hint="Report this."
-        )
+        hint = "Report this."
+        raise ModelError("export", expected="the same outputs after simplifying", got="other outputs", hint=hint)
     return network
 
 

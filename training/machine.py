@@ -91,12 +91,8 @@ def _open_accelerator() -> Any:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError:
-        raise MissingPartError(
-            "torchrun",
-            expected="the package accelerate",
-            got="it is not installed",
-            hint=install_hint("train"),
-        ) from None
+        got, hint = "it is not installed", install_hint("train")
+        raise MissingPartError("torchrun", expected="the package accelerate", got=got, hint=hint) from None
     # With some settings, parameters of the head get no gradient.
     options = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[options])

@@ -125,12 +125,9 @@ def resume(path: Path | None, setup: dict[str, Any]) -> Scores:
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
         different = ["contents"]
     if different:
-        raise errors.OptionError(
-            "--json",
-            expected="a new file, or one of a run with the same plan and options",
-            got=f"{path} with other {' and '.join(different)}",
-            hint="Remove it, or give another.",
-        )
+        expected = "a new file, or one of a run with the same plan and options"
+        got = f"{path} with other {' and '.join(different)}"
+        raise errors.OptionError("--json", expected=expected, got=got, hint="Remove it, or give another.")
     return scores
 
 

@@ -54,9 +54,8 @@ def read_split(data: Path, name: str, split: str, labels: Sequence[str], share: 
         hint = "VOC takes less time, COCO has more labels."
         raise errors.OptionError("--dataset", expected=" or ".join(FOLDERS), got=repr(name), hint=hint)
     if not 0 < share <= 1:
-        raise errors.OptionError(
-            "--share", expected="above 0 and at most 1", got=repr(share), hint="0.2 is a fifth of the images."
-        )
+        hint = "0.2 is a fifth of the images."
+        raise errors.OptionError("--share", expected="above 0 and at most 1", got=repr(share), hint=hint)
     names = read_rename(ROOT / "training/configs/voc_to_coco.json") if name == "voc" else {}
     path = data / FOLDERS[name] / "labels.csv"
     rename = {column: names[column] for column in read_columns(path) if column not in labels and column in names}
@@ -93,9 +92,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """An image, uint8 BGR (H, W, 3). Raises ImageDecodeError."""
     image = cv2.imread(str(path))
     if image is None:
-        raise errors.ImageDecodeError(
-            str(path), expected="an image", got="a missing or damaged file", hint="Check --data."
-        )
+        hint = "Check --data."
+        raise errors.ImageDecodeError(str(path), expected="an image", got="a missing or damaged file", hint=hint)
     return image
 
 
@@ -103,6 +101,5 @@ def check_outputs(*paths: Path | None) -> None:
     """Before a long run: the folders of its files exist. Raises OptionError."""
     for path in paths:
         if path and not path.absolute().parent.is_dir():
-            raise errors.OptionError(
-                str(path), expected="a file in a folder that exists", got="no such folder", hint="Create it first."
-            )
+            expected = "a file in a folder that exists"
+            raise errors.OptionError(str(path), expected=expected, got="no such folder", hint="Create it first.")

@@ -107,7 +107,6 @@ def _room(resources: dict[str, float], threads: int, gpus: int) -> int:
     room = min(room, int(resources.get("GPU", 0))) if gpus else room
     if not room:
         expected, got = f"{threads} CPU cores" + (" and a GPU" if gpus else ""), f"{resources}"
-        raise errors.OptionError(
-            "--threads", expected=expected, got=got, hint="Use fewer threads, or a larger cluster."
-        )
+        hint = "Use fewer threads, or a larger cluster."
+        raise errors.OptionError("--threads", expected=expected, got=got, hint=hint)
     return room

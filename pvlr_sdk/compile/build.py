@@ -87,13 +87,11 @@ def build(
     if precision == "int8" or (precision == "auto" and calibration_images is not None and device == "cpu"):
         check_nncf()
     if min_agreement is not None and not 0 <= min_agreement <= 1:
-        raise errors.OptionError(
-            "min_agreement", expected="a share from 0 to 1", got=str(min_agreement), hint="0.9 is nine images of ten."
-        )
+        hint = "0.9 is nine images of ten."
+        raise errors.OptionError("min_agreement", expected="a share from 0 to 1", got=str(min_agreement), hint=hint)
     if os.path.realpath(onnx) == os.path.realpath(out):
-        raise errors.OptionError(
-            "out", expected="another file than the network", got=str(out), hint="Name another file with --out."
-        )
+        hint = "Name another file with --out."
+        raise errors.OptionError("out", expected="another file than the network", got=str(out), hint=hint)
     if not Path(out).name or Path(out).suffix in (".json", ".sig"):
         hint = "The files next to it that end in .json and .sig are its manifest and its signature."
         raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)

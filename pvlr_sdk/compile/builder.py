@@ -120,12 +120,10 @@ class Reference:
                 tolerance=tolerance,
             )
         except ValidationError as error:
-            raise errors.AccuracyError(
-                f"precision {precision}",
-                expected="golden logits closer to fp32",
-                got=first_problem(error),
-                hint="Build the plan in another precision (--precision).",
-            ) from error
+            expected = "golden logits closer to fp32"
+            got = first_problem(error)
+            hint = "Build the plan in another precision (--precision)."
+            raise errors.AccuracyError(f"precision {precision}", expected=expected, got=got, hint=hint) from error
         manifest = Manifest(
             **label_fields(bank),
             name=spec.name,

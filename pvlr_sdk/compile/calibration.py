@@ -79,16 +79,11 @@ class CalibrationImages:
     def check(self) -> None:
         """Raises OptionError if there are too few images."""
         if len(self.frames) < _FEWEST:
-            raise errors.OptionError(
-                "calibration_images",
-                expected=f"at least {_FEWEST} images",
-                got=f"{len(self.frames)}",
-                hint="Provide a few hundred representative images.",
-            )
+            got, hint = f"{len(self.frames)}", "Provide a few hundred representative images."
+            raise errors.OptionError("calibration_images", expected=f"at least {_FEWEST} images", got=got, hint=hint)
 
 
 def missing_for_int8() -> errors.OptionError:
     """The error for int8 without images."""
-    return errors.OptionError(
-        "precision", expected="calibration images for int8", got="none", hint=f"Name a folder with {_OPTION} DIR."
-    )
+    hint = f"Name a folder with {_OPTION} DIR."
+    return errors.OptionError("precision", expected="calibration images for int8", got="none", hint=hint)

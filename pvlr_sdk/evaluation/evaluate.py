@@ -171,12 +171,8 @@ def tag_images(
 def _check(tagger: Tagger, folder: Path, table: LabelTable) -> None:
     check_folder(folder, "--images", "the folder of the images")
     if table.targets.shape != (len(table.files), len(tagger.labels)):
-        raise errors.OptionError(
-            "table",
-            expected=f"targets for {len(tagger.labels)} labels",
-            got=f"an array {table.targets.shape}",
-            hint="Read the labels file with names=tagger.labels.",
-        )
+        got, hint = f"an array {table.targets.shape}", "Read the labels file with names=tagger.labels."
+        raise errors.OptionError("table", expected=f"targets for {len(tagger.labels)} labels", got=got, hint=hint)
 
 
 def _percent(fraction: float) -> float | None:

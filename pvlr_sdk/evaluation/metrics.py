@@ -47,9 +47,8 @@ def per_class(measure: str, scores: ArrayLike, targets: ArrayLike) -> Floats:
     """
     functions = {"ap": average_precision, "ap_11pt": average_precision_11pt}
     if measure not in functions:
-        raise errors.OptionError(
-            "measure", expected="'ap' or 'ap_11pt'", got=repr(measure), hint="Use one of these names."
-        )
+        hint = "Use one of these names."
+        raise errors.OptionError("measure", expected="'ap' or 'ap_11pt'", got=repr(measure), hint=hint)
     scores, targets = _matrices(scores, targets)
     columns = zip(scores.T, targets.T, strict=True)
     return np.array([functions[measure](score, target) for score, target in columns], dtype=np.float64)
@@ -181,11 +180,7 @@ def _matrices(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np
     score = np.asarray(scores, dtype=np.float64)
     target = np.asarray(targets)
     if score.ndim != 2 or score.shape != target.shape:
-        raise errors.OptionError(
-            "scores",
-            expected="two arrays (N, C) of the same shape",
-            got=f"{score.shape} and targets {target.shape}",
-            hint="Use one row per image and one column per class.",
-        )
+        got, hint = f"{score.shape} and targets {target.shape}", "Use one row per image and one column per class."
+        raise errors.OptionError("scores", expected="two arrays (N, C) of the same shape", got=got, hint=hint)
     check_values(score, target)
     return score, target.astype(np.int64)

@@ -100,12 +100,8 @@ def set_thresholds(
         results = tag_images(tagger, images, table, progress)
     scores, targets = results.scores[results.done], table.targets[results.done]
     if not (targets == 1).any():
-        raise errors.LabelsFileError(
-            "labels",
-            expected="images with at least one of the plan's labels",
-            got=f"{len(targets)} images without one",
-            hint="Check the split and the label map.",
-        )
+        expected, hint = "images with at least one of the plan's labels", "Check the split and the label map."
+        raise errors.LabelsFileError("labels", expected=expected, got=f"{len(targets)} images without one", hint=hint)
     old = bundle.labels.thresholds
     old_precise = old if bundle.labels.precise_thresholds is None else bundle.labels.precise_thresholds
     logits, positives = results.logits[results.done], (targets == 1).sum(0)

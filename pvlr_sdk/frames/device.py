@@ -102,19 +102,14 @@ def _view(frame: Any) -> DeviceArray:
     except errors.FrameError:
         raise
     except (BufferError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise errors.FrameTypeError(
-            "frame",
-            expected=f"an array on a GPU that can be shared through {protocol}",
-            got=f"{type(error).__name__}: {error}",
-            hint="Copy it to the CPU, or make it contiguous and detach it first.",
-        ) from error
+        expected = f"an array on a GPU that can be shared through {protocol}"
+        got = f"{type(error).__name__}: {error}"
+        hint = "Copy it to the CPU, or make it contiguous and detach it first."
+        raise errors.FrameTypeError("frame", expected=expected, got=got, hint=hint) from error
     if tensor.on_cuda and tensor.device != "cuda:0":
-        raise errors.FrameTypeError(
-            "frame",
-            expected="an array on GPU 0, where plans run",
-            got=f"one on GPU {tensor.device.removeprefix('cuda:')}",
-            hint="Copy it to the CPU or to GPU 0, which CUDA_VISIBLE_DEVICES selects.",
-        )
+        got = f"one on GPU {tensor.device.removeprefix('cuda:')}"
+        hint = "Copy it to the CPU or to GPU 0, which CUDA_VISIBLE_DEVICES selects."
+        raise errors.FrameTypeError("frame", expected="an array on GPU 0, where plans run", got=got, hint=hint)
     _check_dtype(tensor.type)
     return DeviceArray(tensor.pointer, tensor.shape, tensor.strides, ready, tensor)
 

@@ -191,9 +191,8 @@ def _keeper(path: Path, rate: float, every: int | None, fps: float | None) -> Ca
 
 def _check_rate(path: Path, rate: float) -> None:
     if not rate:
-        raise errors.OptionError(
-            "fps", expected="a video with a frame rate in its header", got=f"{path} without one", hint="Use --every."
-        )
+        expected = "a video with a frame rate in its header"
+        raise errors.OptionError("fps", expected=expected, got=f"{path} without one", hint="Use --every.")
 
 
 def check_pace(every: int | None, fps: float | None) -> None:

@@ -85,9 +85,8 @@ def decode(
     factor = _reduction(data, header, least_size, source, max_pixels)
     complete = _complete(data, header.format)
     if complete is None:
-        raise errors.ImageDecodeError(
-            source, expected="a complete image", got="a truncated one", hint="Copy or download it again."
-        )
+        hint = "Copy or download it again."
+        raise errors.ImageDecodeError(source, expected="a complete image", got="a truncated one", hint=hint)
     count = -(-header.height // factor) * -(-header.width // factor)
     try:
         pixels, reason = (pixels_of or decode_pixels)(complete, factor, count)
@@ -152,9 +151,5 @@ def _full_size(header: ImageHeader, pixels: NDArray[np.uint8]) -> tuple[int, int
 
 
 def _undecodable(source: str, got: str, formats: tuple[str, ...]) -> errors.ImageDecodeError:
-    return errors.ImageDecodeError(
-        source,
-        expected=f"an image ({', '.join(formats)})",
-        got=got,
-        hint="Open it in an image viewer; if that works, save it as JPEG or PNG.",
-    )
+    hint = "Open it in an image viewer; if that works, save it as JPEG or PNG."
+    return errors.ImageDecodeError(source, expected=f"an image ({', '.join(formats)})", got=got, hint=hint)

@@ -138,6 +138,5 @@ def _check_out(out: Any, shape: tuple[int, int, int]) -> None:
         got = "an array that is not contiguous or not writeable"
     else:
         return
-    raise errors.OptionError(
-        "out", expected=f"a writeable C-contiguous float32 array {shape}", got=got, hint="Omit it to allocate one."
-    )
+    hint = "Omit it to allocate one."
+    raise errors.OptionError("out", expected=f"a writeable C-contiguous float32 array {shape}", got=got, hint=hint)

@@ -24,6 +24,7 @@ from .words import TEMPLATES, bank_from_words
 Floats = NDArray[np.float64]
 
 _MAX_BYTES = 2**30
+_TENSORS = ("vectors", "weights", "photos")
 _RANGE = (-3.0, 5.0)
 """Of standardised evidence, before its exponential."""
 _RIDGE = 4.0
@@ -79,8 +80,8 @@ class Knowledge:
         descriptions: Mapping[str, str] | None = None,
     ) -> LabelBank:
         """A label bank of words alone. Arguments and errors as for :func:`bank_from_words`."""
-        made = bank_from_words(words, templates=templates, descriptions=descriptions)
-        return self.bank_of(made.names, made.embeddings.astype(np.float64))
+        words_alone = bank_from_words(words, templates=templates, descriptions=descriptions)
+        return self.bank_of(words_alone.names, words_alone.embeddings.astype(np.float64))
 
     def bank_of(self, names: Sequence[str], vectors: Floats) -> LabelBank:
         """The label bank of C labels with the text vectors (C, d_t)."""
@@ -137,7 +138,7 @@ class Knowledge:
         """The contents of a ``.knowledge.safetensors`` file."""
         text = {**self.text, "calibration": vars(self.calibration)}
         metadata = {"names": json.dumps(self.names), "text": json.dumps(text, sort_keys=True)}
-        return to_safetensors({name: getattr(self, name) for name in _DTYPES}, metadata)
+        return to_safetensors({name: getattr(self, name) for name in _TENSORS}, metadata)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.knowledge.safetensors`` file.
@@ -164,12 +165,12 @@ class Knowledge:
             tensors, metadata = from_safetensors(data)
             names, text = json.loads(metadata["names"]), read_json(metadata["text"], printable=False)
             calibration = Calibration(**{key: float(value) for key, value in text.pop("calibration").items()})
-            made = cls(list(names), **{name: tensors[name] for name in _DTYPES}, calibration=calibration, text=text)
+            loaded = cls(list(names), **{name: tensors[name] for name in _TENSORS}, calibration=calibration, text=text)
         except Exception as error:  # the exception classes differ between releases of safetensors
             bank = "names" in metadata and "calibration" not in metadata.get("text", "")
             raise _invalid(str(path), "a label bank" if bank else f"another or damaged file: {error}") from None
-        made._check(str(path))
-        return made
+        loaded._check(str(path))
+        return loaded
 
     def _check(self, source: str) -> None:
         count, depth = len(self.names), self.weights.shape[-1]
@@ -177,29 +178,19 @@ class Knowledge:
         shapes["photos"] = (len(self.photos), depth)
         for name, shape in shapes.items():
             tensor = getattr(self, name)
-            if (
-                tensor.dtype != _DTYPES[name]
-                or tensor.shape != shape
-                or not tensor.size
-                or not np.isfinite(tensor).all()
-            ):
+            described = tensor.dtype == np.float16 and tensor.shape == shape and tensor.size
+            if not described or not np.isfinite(tensor).all():
                 raise _invalid(source, f"{name} {tensor.dtype} {tensor.shape}, or values that are not finite")
         numbers = {"width": self.text.get("width"), "sharpness": self.text.get("sharpness")}
         words = {key: self.text.get(key) for key in ("space", "features")}
-        if not all(isinstance(n, (int, float)) and n > 0 for n in numbers.values()) or not isinstance(
-            numbers["width"], int
-        ):
+        positive = all(isinstance(number, (int, float)) and number > 0 for number in numbers.values())
+        if not positive or not isinstance(numbers["width"], int):
             raise _invalid(source, f"{numbers}")
         if not all(isinstance(word, str) for word in words.values()):
             raise _invalid(source, f"{words}")
-        levels = self.calibration.threshold, self.calibration.precise_threshold
-        if not (
-            0 < levels[0] <= levels[1] < 1 and np.isfinite([self.calibration.scale, self.calibration.offset]).all()
-        ):
+        low, high = self.calibration.threshold, self.calibration.precise_threshold
+        if not (0 < low <= high < 1 and np.isfinite([self.calibration.scale, self.calibration.offset]).all()):
             raise _invalid(source, f"{self.calibration}")
-
-
-_DTYPES = {"vectors": np.float16, "weights": np.float16, "photos": np.float16}
 
 
 def _unit(vectors: Floats) -> Floats:

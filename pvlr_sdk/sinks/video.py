@@ -69,9 +69,8 @@ class VideoSink(Sink["Observation"]):
         try:
             import av
         except ImportError:
-            raise errors.MissingPartError(
-                "video", expected="PyAV", got="none", hint=errors.install_hint("cameras")
-            ) from None
+            hint = errors.install_hint("cameras")
+            raise errors.MissingPartError("video", expected="PyAV", got="none", hint=hint) from None
         self._own = own_folder(folder, _EXPECTED)
         self._folder = self._own / file_name(camera)
         self.name = f"video {folder / file_name(camera)}"

@@ -126,12 +126,8 @@ def _address(url: str) -> tuple[str, str, dict[str, str]]:
         split, host, port = urlsplit(""), None, None
     plain = (split.path + split.query).isascii() and url.isprintable() and " " not in url
     if split.scheme not in ("http", "https") or not host or not plain:
-        raise errors.OptionError(
-            "webhook url",
-            expected="http://HOST/... or https://HOST/...",
-            got="another form",
-            hint="Percent-encode spaces and characters outside ASCII, such as %20 for a space.",
-        )
+        got, hint = "another form", "Percent-encode spaces and characters outside ASCII, such as %20 for a space."
+        raise errors.OptionError("webhook url", expected="http://HOST/... or https://HOST/...", got=got, hint=hint)
     headers = {}
     if split.username is not None:
         pair = f"{unquote(split.username)}:{unquote(split.password or '')}".encode()

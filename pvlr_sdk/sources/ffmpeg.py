@@ -209,9 +209,8 @@ class FFmpegSource:
         text = getattr(error, "strerror", None) or type(error).__name__
         denied = self._av.error.HTTPUnauthorizedError, self._av.error.HTTPForbiddenError, PermissionError
         if isinstance(error, denied):
-            raise errors.SourceDeniedError(
-                self.uri, expected="access", got=text, hint="Check the user name, password and permissions."
-            ) from None
+            hint = "Check the user name, password and permissions."
+            raise errors.SourceDeniedError(self.uri, expected="access", got=text, hint=hint) from None
         if isinstance(error, (self._av.error.ExitError, TimeoutError)):
             text = f"no answer for {self._timeout:g} s"
         hints = {

@@ -149,9 +149,8 @@ class GStreamerSource:
         return re.sub(r'"(?!\w+")[^"]*"?|\S*://\S*', HIDDEN, str(message.parse_error()[0].message))
 
     def _fail(self, got: str) -> NoReturn:
-        raise errors.SourceOpenError(
-            self.uri, expected="a pipeline", got=got, hint="Test the pipeline with gst-launch-1.0 and a fakesink."
-        ) from None
+        hint = "Test the pipeline with gst-launch-1.0 and a fakesink."
+        raise errors.SourceOpenError(self.uri, expected="a pipeline", got=got, hint=hint) from None
 
     def _lose(self, got: str) -> NoReturn:
         raise lost(self.uri, got) from None

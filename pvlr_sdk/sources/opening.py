@@ -76,14 +76,12 @@ def open_source(
     if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
         raise errors.OptionError("timeout", expected="seconds above 0", got=repr(timeout), hint="The default is 5.")
     if ca is not None and not os.path.isfile(ca):
-        raise errors.OptionError(
-            "ca", expected="a file of certificates", got=repr(os.fspath(ca)), hint="Check its path."
-        )
+        hint = "Check its path."
+        raise errors.OptionError("ca", expected="a file of certificates", got=repr(os.fspath(ca)), hint=hint)
     if max_pixels is not None and not (isinstance(max_pixels, int) and 0 < max_pixels <= 2**28):
         expected = f"an integer from 1 to {2**28}"
-        raise errors.OptionError(
-            "max_pixels", expected=expected, got=repr(max_pixels), hint="The default is 8192 x 4352."
-        )
+        hint = "The default is 8192 x 4352."
+        raise errors.OptionError("max_pixels", expected=expected, got=repr(max_pixels), hint=hint)
     parsed = parse_uri(uri)
     given = SourceOptions(transport, timeout, loop, None if ca is None else os.fspath(ca), insecure, max_pixels)
     return SCHEMES[parsed.scheme].open(parsed, given)

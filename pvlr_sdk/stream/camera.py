@@ -50,9 +50,8 @@ class Camera:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
-            raise errors.OptionError(
-                "name", expected="a camera's name", got=repr(self.name), hint='For example "door".'
-            )
+            hint = 'For example "door".'
+            raise errors.OptionError("name", expected="a camera's name", got=repr(self.name), hint=hint)
         parse_uri(self.uri)
         if self.region is not None:
             _check_region(self.region)
@@ -132,9 +131,6 @@ def _check_region(region: Region) -> None:
         # Fractions such as 0.7 + 0.3 may add up to a little more than 1.
         if min(left, top) >= 0 and min(width, height) > 0 and max(left + width, top + height) <= 1 + 1e-9:
             return
-    raise errors.OptionError(
-        "region",
-        expected="(left, top, width, height) as fractions within the frame",
-        got=repr(region),
-        hint="For example (0.5, 0, 0.5, 1) for the right half.",
-    )
+    expected = "(left, top, width, height) as fractions within the frame"
+    hint = "For example (0.5, 0, 0.5, 1) for the right half."
+    raise errors.OptionError("region", expected=expected, got=repr(region), hint=hint)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import errors
 from .._util.files import read_file
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
     _Public: TypeAlias = EllipticCurvePublicKey | Ed25519PublicKey
@@ -37,13 +37,9 @@ class TrustedKey:
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether the signature of ``data`` was made by this key."""
         from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
         try:
-            if isinstance(self.public, Ed25519PublicKey):
-                self.public.verify(signature, data)
-            else:
-                self.public.verify(signature, data, _ecdsa())
+            self.public.verify(signature, data, *_scheme(self.public))
         except InvalidSignature:
             return False
         return True
@@ -67,11 +63,7 @@ class PrivateKey:
 
     def sign(self, data: bytes) -> bytes:
         """The signature of ``data``."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        if isinstance(self._key, Ed25519PrivateKey):
-            return self._key.sign(data)
-        return self._key.sign(data, _ecdsa())
+        return self._key.sign(data, *_scheme(self._key))
 
 
 def trusted_keys(path: Path) -> dict[str, TrustedKey]:
@@ -168,11 +160,12 @@ def _reason(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def _ecdsa() -> ECDSA:
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+def _scheme(key: object) -> tuple[Any, ...]:
+    """The arguments of a key's methods that follow the data: ECDSA needs its hash function."""
+    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    return ECDSA(SHA256())
+    return (ec.ECDSA(SHA256()),) if isinstance(key, (ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey)) else ()
 
 
 def _serialization() -> ModuleType:

@@ -255,9 +255,8 @@ def _expand(value: Any, key: str) -> Any:
         if name is None:
             return "$"
         if name not in os.environ:
-            raise ConfigError(
-                key, expected="an environment variable that is set", got=f"${name}", hint=f"export {name}=... first."
-            )
+            hint = f"export {name}=... first."
+            raise ConfigError(key, expected="an environment variable that is set", got=f"${name}", hint=hint)
         return os.environ[name]
 
     return _VARIABLE.sub(replaced, value)

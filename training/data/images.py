@@ -114,12 +114,9 @@ def load_dataset(
     failed = {str(row[0]): image.got for row, image in pairs if isinstance(image, FrameError)}
     kept = [(*row, image) for row, image in pairs if not isinstance(image, FrameError)]
     if not any((target == 1).any() for _, target, _, _ in kept):
-        raise LabelsFileError(
-            "data.sources",
-            expected="at least one image with a label",
-            got=f"{len(kept)} images ({len(failed)} missing or not decodable), none labelled",
-            hint="Check the image folder, the split names and the rename map.",
-        )
+        got = f"{len(kept)} images ({len(failed)} missing or not decodable), none labelled"
+        hint = "Check the image folder, the split names and the rename map."
+        raise LabelsFileError("data.sources", expected="at least one image with a label", got=got, hint=hint)
     paths, targets, held, images = (list(column) for column in zip(*kept, strict=True))
     names = [path.name for path in paths]
     if config.blank:

@@ -101,9 +101,6 @@ def imagenet_classifier(backbone: Backbone) -> tuple[Tensor, Tensor]:
             if torch.allclose(layer(pooled), expected, rtol=1e-3, atol=1e-3):
                 return layer.weight.detach(), layer.bias.detach()
             got = "one that reads something else than average-pooled features"
-    raise ConfigError(
-        "model.knowledge",
-        expected=f"a backbone with a linear classifier of ImageNet's {_CLASSES} classes on average-pooled features",
-        got=f"{backbone.name}: {got}",
-        hint="Use an EfficientNet or a ResNet, or set model.knowledge=none.",
-    )
+    expected = f"a backbone with a linear classifier of ImageNet's {_CLASSES} classes on average-pooled features"
+    hint = "Use an EfficientNet or a ResNet, or set model.knowledge=none."
+    raise ConfigError("model.knowledge", expected=expected, got=f"{backbone.name}: {got}", hint=hint)

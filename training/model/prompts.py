@@ -27,18 +27,13 @@ def knowledge_prompts(labels: tuple[str, ...], config: TextConfig) -> list[list[
     try:
         descriptions = json.loads(config.descriptions.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(
-            "model.text.descriptions",
-            expected="a JSON file {label: description}",
-            got=str(error),
-            hint="Check the path.",
-        ) from None
+        expected, hint = "a JSON file {label: description}", "Check the path."
+        raise ConfigError("model.text.descriptions", expected=expected, got=str(error), hint=hint) from None
     given = descriptions if isinstance(descriptions, dict) else {}
     missing = [label for label in labels if not isinstance(given.get(label), str)]
     if missing:
-        raise ConfigError(
-            "model.text.descriptions", expected="a line per label", got=f"none for {missing[0]!r}", hint="Add it."
-        )
+        got = f"none for {missing[0]!r}"
+        raise ConfigError("model.text.descriptions", expected="a line per label", got=got, hint="Add it.")
     return [[*filled, descriptions[label]] for filled, label in zip(prompts, labels, strict=True)]
 
 

@@ -37,12 +37,10 @@ class TextEncoder(nn.Module):
             loader = transformers.CLIPTextModelWithProjection if self.is_clip else transformers.AutoModel
             self.model: Any = loader.from_pretrained(source)
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                "model.text.encoder",
-                expected="minilm, random, or an encoder in the local hub cache",
-                got=f"{name} ({str(error).splitlines()[0]})",
-                hint="Download it once on a machine with access to the hub.",
-            ) from None
+            expected = "minilm, random, or an encoder in the local hub cache"
+            got = f"{name} ({str(error).splitlines()[0]})"
+            hint = "Download it once on a machine with access to the hub."
+            raise ConfigError("model.text.encoder", expected=expected, got=got, hint=hint) from None
         self.model.requires_grad_(False).eval()
         self.width = int(getattr(self.model.config, "projection_dim", 0) or self.model.config.hidden_size)
 

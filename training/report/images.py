@@ -52,10 +52,7 @@ def choose_images(run: Run, images: Path | None, labels: Path | None, split: str
 
 def _selection(rows: Rows, description: str) -> ImageSelection:
     if not any((target == 1).any() for _, target in rows):
-        raise LabelsFileError(
-            "images",
-            expected="at least one image with a label",
-            got=f"{len(rows)} images ({description}), none labelled",
-            hint="Select other images with --images and --labels, or another --split.",
-        )
+        got = f"{len(rows)} images ({description}), none labelled"
+        hint = "Select other images with --images and --labels, or another --split."
+        raise LabelsFileError("images", expected="at least one image with a label", got=got, hint=hint)
     return ImageSelection([path for path, _ in rows], np.stack([target for _, target in rows]), description)

@@ -78,12 +78,9 @@ def _read_run(folder: Path, name: str) -> Run:
             raise ValueError(f"{thresholds.size} thresholds for {len(config.data.labels)} labels")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         unfinished = not path.exists() and has_state(folder)
-        raise CheckpointError(
-            str(path),
-            expected="the weights of a finished run",
-            got="an unfinished run" if unfinished else str(error).strip().splitlines()[0],
-            hint="Finish it with pvlr train --resume." if unfinished else "Name the folder that pvlr train wrote.",
-        ) from None
+        got = "an unfinished run" if unfinished else str(error).strip().splitlines()[0]
+        hint = "Finish it with pvlr train --resume." if unfinished else "Name the folder that pvlr train wrote."
+        raise CheckpointError(str(path), expected="the weights of a finished run", got=got, hint=hint) from None
     parameters = sum(math.prod(shape) for key, shape in shapes.items() if _is_deployed_parameter(key))
     return Run(folder, name, config, thresholds, parameters, data.get("seconds"), _read_log(folder / "log.jsonl"))
 

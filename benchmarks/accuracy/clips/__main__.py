@@ -70,12 +70,8 @@ def judge(tagger: Tagger, name: str, frames: Scored, truth: Truth) -> tuple[Clip
     truth = Truth(truth.file, {a: b for a, b in truth.present.items() if a in known}, truth.optional, truth.unknown)
     latest = max((b[-1].end for b in truth.present.values() if b), default=0.0)
     if latest > seconds + LAG:
-        raise errors.OptionError(
-            name,
-            expected=f"a clip of {latest:g} s, as in its intervals",
-            got=f"{seconds:.1f} s",
-            hint="The file is another one or damaged, or its intervals are wrong.",
-        )
+        got, hint = f"{seconds:.1f} s", "The file is another one or damaged, or its intervals are wrong."
+        raise errors.OptionError(name, expected=f"a clip of {latest:g} s, as in its intervals", got=got, hint=hint)
     measured, events_json = score(events, truth, seconds)
     return measured, {**measured.to_dict(), "events": events_json}
 

@@ -118,12 +118,8 @@ def simulations(table: LabelTable, folder: Path, count: int, seed: int) -> list[
     """A clip of each motion, of ``count`` random images each with a label. Raises OptionError if there are too few."""
     rows = np.flatnonzero((table.targets == 1).any(axis=1))
     if not 0 < count * len(MOTIONS) <= len(rows):
-        raise errors.OptionError(
-            "--count",
-            expected=f"from 1 to {len(rows) // len(MOTIONS)} images per clip",
-            got=str(count),
-            hint="Give fewer, or another --split.",
-        )
+        expected = f"from 1 to {len(rows) // len(MOTIONS)} images per clip"
+        raise errors.OptionError("--count", expected=expected, got=str(count), hint="Give fewer, or another --split.")
     chosen = np.random.default_rng(seed).choice(rows, (len(MOTIONS), count), replace=False)
     return [
         Simulation(name, seed, [folder / table.files[row] for row in part], table.targets[part])

@@ -82,9 +82,8 @@ def open_core() -> openvino.Core:
         with _locks.setdefault(process, Lock()):  # a cache alone lets two threads make one each
             return _core(process)
     except ImportError as error:
-        raise errors.MissingPartError(
-            "openvino", expected="the OpenVINO runtime", got=str(error), hint="pip install openvino"
-        ) from error
+        hint = "pip install openvino"
+        raise errors.MissingPartError("openvino", expected="the OpenVINO runtime", got=str(error), hint=hint) from error
 
 
 _locks: dict[int, Lock] = {}
@@ -110,12 +109,9 @@ def read_network(payload: bytes, source: str) -> openvino.Model:
     except Exception as error:  # the front end raises various classes
         got = reason(error)
         fused = "Use the one with native attention: only TensorRT runs fused attention, and pvlr build fuses it itself."
-        raise errors.ModelError(
-            source,
-            expected="an ONNX network with its weights inside",
-            got=got,
-            hint=fused if "DualSoftmaxAttention" in got else "Export it again with pvlr export.",
-        ) from error
+        expected = "an ONNX network with its weights inside"
+        hint = fused if "DualSoftmaxAttention" in got else "Export it again with pvlr export."
+        raise errors.ModelError(source, expected=expected, got=got, hint=hint) from error
 
 
 def compile_network(
@@ -188,12 +184,10 @@ def _check_sizes(model: openvino.Model, network: Network) -> None:
             elements[name, index], readers[name, index] = count, len(output.get_target_inputs())
             alive += count
             if count > MAX_ELEMENTS or alive > _MAX_ELEMENTS_ALIVE:
-                raise errors.UnsafeNetworkError(
-                    network.source,
-                    expected=f"tensors of at most {MAX_ELEMENTS} elements, {_MAX_ELEMENTS_ALIVE} at the same time",
-                    got=f"{node.get_type_name()} with an output of {shape}",
-                    hint="Export it again with pvlr export.",
-                )
+                expected = f"tensors of at most {MAX_ELEMENTS} elements, {_MAX_ELEMENTS_ALIVE} at the same time"
+                got = f"{node.get_type_name()} with an output of {shape}"
+                hint = "Export it again with pvlr export."
+                raise errors.UnsafeNetworkError(network.source, expected=expected, got=got, hint=hint)
         for entry in node.inputs():
             source = entry.get_source_output()
             key = source.get_node().get_name(), source.get_index()
@@ -274,9 +268,8 @@ def check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
 
 
 def _reject(network: Network, expected: str, got: str) -> NoReturn:
-    raise errors.ModelError(
-        network.source, expected=expected, got=got, hint="This is not a PVLR network: create one with pvlr export."
-    )
+    hint = "This is not a PVLR network: create one with pvlr export."
+    raise errors.ModelError(network.source, expected=expected, got=got, hint=hint)
 
 
 def reason(error: Exception) -> str:

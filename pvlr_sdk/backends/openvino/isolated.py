@@ -65,12 +65,9 @@ def ensure(bundle: Bundle, network: Network, precision: str, num_threads: int | 
     try:
         _load_isolated(network, [network.payload, manifest, bundle.labels.to_bytes()], options)
     except ProcessFailedError as error:
-        raise errors.IsolatedLoadError(
-            network.source,
-            expected="a plan that loads and runs in an isolated process",
-            got=str(error),
-            hint="It may be damaged or malicious: check where it is from. If you trust it, set PVLR_ALLOW_UNSIGNED=1.",
-        ) from None
+        expected = "a plan that loads and runs in an isolated process"
+        hint = "It may be damaged or malicious: check where it is from. If you trust it, set PVLR_ALLOW_UNSIGNED=1."
+        raise errors.IsolatedLoadError(network.source, expected=expected, got=str(error), hint=hint) from None
     except errors.IsolationError as error:
         _LOG.info("%s is loaded in this process only: %s", network.source, error)
         return

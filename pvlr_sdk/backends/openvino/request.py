@@ -60,12 +60,9 @@ class Request:
 
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         if isinstance(frame, DeviceFrame):
-            raise errors.FrameTypeError(
-                "frame",
-                expected="a frame in CPU memory, where this plan runs",
-                got="one on a GPU",
-                hint="Copy it to the CPU (for example frame.cpu().numpy()), or build a plan with --device tensorrt.",
-            )
+            expected = "a frame in CPU memory, where this plan runs"
+            hint = "Copy it to the CPU (for example frame.cpu().numpy()), or build a plan with --device tensorrt."
+            raise errors.FrameTypeError("frame", expected=expected, got="one on a GPU", hint=hint)
         preprocess(frame.pixels, frame.order, self.input)
 
     def start(self) -> None:

@@ -126,12 +126,10 @@ def _converted(tensor: onnx.TensorProto, kind: int, name: str, source: str) -> o
     with np.errstate(over="ignore"):
         rounded = _rounded(values, kind)
     if not np.isfinite(rounded[np.isfinite(values)].astype(np.float32)).all():
-        raise errors.ModelError(
-            f"{source}: {tensor.name}",
-            expected=f"weights that {_name(kind)} can represent",
-            got=f"a value of {np.abs(values).max():.3g}",
-            hint="Use bf16 or fp32, or train with weight decay.",
-        )
+        expected = f"weights that {_name(kind)} can represent"
+        got = f"a value of {np.abs(values).max():.3g}"
+        hint = "Use bf16 or fp32, or train with weight decay."
+        raise errors.ModelError(f"{source}: {tensor.name}", expected=expected, got=got, hint=hint)
     return numpy_helper.from_array(rounded, name)
 
 

@@ -55,9 +55,8 @@ def convert(
     model = edit.load(payload, source)
     spec = spec_of(model, source)
     if spec.precision != "fp32":
-        raise errors.ModelError(
-            source, expected="a network in fp32", got=f"one in {spec.precision}", hint="Use the output of pvlr export."
-        )
+        hint = "Use the output of pvlr export."
+        raise errors.ModelError(source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint)
     if precision == "int8":
         model = _quantized(model, spec, frames, source)
     if attention == "fused":

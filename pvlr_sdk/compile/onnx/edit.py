@@ -29,9 +29,8 @@ def load(payload: bytes, source: str) -> onnx.ModelProto:
     try:
         model = onnx.load_from_string(payload)
     except Exception as error:  # protobuf's own classes differ between its versions
-        raise errors.ModelError(
-            source, expected="an ONNX network", got=str(error).splitlines()[0], hint="Create one with pvlr export."
-        ) from None
+        hint = "Create one with pvlr export."
+        raise errors.ModelError(source, expected="an ONNX network", got=str(error).splitlines()[0], hint=hint) from None
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
         hint = "Create one with pvlr export."
         raise errors.ModelError(source, expected="a network without control flow", got="If, Loop or Scan", hint=hint)

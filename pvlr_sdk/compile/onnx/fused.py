@@ -110,12 +110,9 @@ def fuse(model: onnx.ModelProto, source: str) -> None:
     try:
         fused = _Named(graph).fused()
     except KeyError as error:
-        raise errors.ModelError(
-            source,
-            expected="dual-modal attention in both directions",
-            got=f"a network without {error}",
-            hint="Use --attention native. A network with more than 1024 labels from version 0.2: export it again.",
-        ) from None
+        expected = "dual-modal attention in both directions"
+        hint = "Use --attention native. A network with more than 1024 labels from version 0.2: export it again."
+        raise errors.ModelError(source, expected=expected, got=f"a network without {error}", hint=hint) from None
     outputs = {name for node in fused for name in node.output}
     edit.replace_nodes(graph, [*(node for node in graph.node if not outputs & set(node.output)), *fused])
     unknown = sorted(outputs - {LOGITS, SIMILARITY})  # ONNX cannot infer their type

@@ -101,9 +101,8 @@ def quantize(
     except errors.FrameError:
         raise
     except Exception as error:  # NNCF raises various classes
-        raise errors.ModelError(
-            "network", expected="one that NNCF can quantise", got=str(error), hint="Build it with --precision auto."
-        ) from error
+        hint = "Build it with --precision auto."
+        raise errors.ModelError("network", expected="one that NNCF can quantise", got=str(error), hint=hint) from error
     if for_tensorrt:
         _make_signed(result.graph)
         join_residuals(result.graph)

@@ -45,9 +45,8 @@ class TensorRtBuilder:
 
     def check(self, precision: str, options: BuildOptions | None) -> None:
         if options is not None and options.dla is not None and precision not in ("auto", "fp16", "int8"):
-            raise errors.OptionError(
-                "precision", expected="fp16 or int8 for the DLA", got=precision, hint="Omit --dla to use the GPU."
-            )
+            hint = "Omit --dla to use the GPU."
+            raise errors.OptionError("precision", expected="fp16 or int8 for the DLA", got=precision, hint=hint)
 
     def build(self, source: Exported, request: BuildRequest) -> Bundle:
         library.require()
@@ -198,12 +197,9 @@ class _Work:
         name, limit = f"{attention} attention, {self.precision}", _SAME_NETWORK * float(np.ptp(self._reference.logits))
         difference = self._reference.difference(backend, name)
         if difference > limit:
-            raise errors.AccuracyError(
-                name,
-                expected=f"golden logits within {limit:.3g} of fp32",
-                got=f"a difference of {difference:.3g}",
-                hint="Build the plan in fp32; if that fails too, report it with the build log.",
-            )
+            got = f"a difference of {difference:.3g}"
+            hint = "Build the plan in fp32; if that fails too, report it with the build log."
+            raise errors.AccuracyError(name, expected=f"golden logits within {limit:.3g} of fp32", got=got, hint=hint)
         return difference
 
     def _logits(self, backend: Backend) -> NDArray[np.float32]:

@@ -141,9 +141,8 @@ def _set_batch(
             sizes = (trt.Dims([size, *shape[1:]]) for size in (batch.min, batch.opt, batch.max))
             profile.set_shape(tensor.name, *sizes)
         elif (batch.min, batch.max) != (shape[0], shape[0]):
-            raise errors.OptionError(
-                "batch", expected=f"{shape[0]}, which the network fixes", got=str(batch), hint="Omit --batch."
-            )
+            expected = f"{shape[0]}, which the network fixes"
+            raise errors.OptionError("batch", expected=expected, got=str(batch), hint="Omit --batch.")
     config.add_optimization_profile(profile)
 
 

@@ -156,6 +156,5 @@ def shared_memory(size: int) -> tuple[mmap.mmap, int]:
 
 def cannot_start(got: str) -> errors.IsolationError:
     """The error where no process can be started."""
-    return errors.IsolationError(
-        "isolation", expected="an isolated process", got=got, hint="It needs Linux and free memory and processes."
-    )
+    hint = "It needs Linux and free memory and processes."
+    return errors.IsolationError("isolation", expected="an isolated process", got=got, hint=hint)

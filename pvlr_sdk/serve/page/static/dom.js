@@ -29,6 +29,16 @@ function filled(element, attributes, children) {
   return element;
 }
 
+/** The server's JSON answer; throws an Error with a message for the person. */
+export async function request(method, path, body) {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) }).catch(() => null);
+  const content = await answer?.json().catch(() => null);
+  if (!content) throw new Error("Not changed: the server does not answer.");
+  if (!answer.ok) throw new Error(`Not changed: ${content.detail}`);
+  return content;
+}
+
 export function percent(score) {
   return `${Math.round(100 * score)} %`;
 }

@@ -1,5 +1,5 @@
 // The thresholds of all labels, and whether their events are reported. A change takes effect at once.
-import { byId, button, el } from "./dom.js";
+import { byId, button, el, request } from "./dom.js";
 
 export class Settings {
   constructor() {
@@ -20,28 +20,30 @@ export class Settings {
   async load(cameras) {
     this.cameras = cameras;
     for (const one of this.all) one.hidden = !cameras;
-    this.show(await ask("GET"), "");
+    await this.ask("GET", "");
   }
 
-  async put(change) {
-    this.show(await ask("PUT", change), "Changed. ");
+  put(change) {
+    return this.ask("PUT", "Changed. ", change);
   }
 
-  show(answer, before) {
-    if (answer.error) {
-      this.message.textContent = answer.error;
-    } else {
-      const kept = answer.site_file ? `Changes are kept in ${answer.site_file}.` : "Changes hold until the server stops.";
-      const own = answer.own_labels.map((name) => ` ${name} reports the labels of its own settings.`).join("");
+  /** Shows the settings that the server answers with; after an error, the settings that it answered with before. */
+  async ask(method, before, change) {
+    try {
+      this.answer = await request(method, "/v1/settings", change);
+      const { site_file, own_labels } = this.answer;
+      const kept = site_file ? `Changes are kept in ${site_file}.` : "Changes hold until the server stops.";
+      const own = own_labels.map((name) => ` ${name} reports the labels of its own settings.`).join("");
       this.message.textContent = `${before}${kept}${own}`;
-      this.answer = answer;
-      // A server that starts again may have a plan with other labels, and refuses a change that names an old one.
-      const labels = new Set(answer.labels.map((one) => one.label));
-      for (const [label, row] of this.rows) {
-        if (labels.has(label)) continue;
-        row.element.remove();
-        this.rows.delete(label);
-      }
+    } catch (error) {
+      this.message.textContent = error.message;
+    }
+    // A server that starts again may have a plan with other labels, and refuses a change that names an old one.
+    const labels = new Set(this.answer?.labels.map((one) => one.label));
+    for (const [label, row] of this.rows) {
+      if (labels.has(label)) continue;
+      row.element.remove();
+      this.rows.delete(label);
     }
     for (const one of this.answer?.labels ?? []) {
       if (!this.rows.has(one.label)) this.add(one.label);
@@ -94,20 +96,5 @@ class Row {
 
   write(threshold) {
     this.value.textContent = threshold.toFixed(2);
-  }
-}
-
-/** The settings, or `{error}` with a message for the person. */
-async function ask(method, change) {
-  try {
-    const answer = await fetch("/v1/settings", {
-      method,
-      headers: { "Content-Type": "application/json" },
-      body: change && JSON.stringify(change),
-    });
-    const body = await answer.json();
-    return answer.ok ? body : { error: `Not changed: ${body.detail}` };
-  } catch {
-    return { error: "Not changed: the server does not answer." };
   }
 }

@@ -1,5 +1,5 @@
 // Teaches a label from frames of the live picture: "is" and "is not", then the label appears among the others.
-import { button, el } from "./dom.js";
+import { button, el, request } from "./dom.js";
 
 const HINT = "Name it, then pick frames of the picture that show it, and others that do not.";
 
@@ -69,19 +69,14 @@ export class TeachPanel {
   }
 
   async send(label, method, path, body) {
-    const query = method === "POST" ? "" : `?label=${encodeURIComponent(label)}`;
+    const posted = method === "POST";
+    const query = posted ? "" : `?label=${encodeURIComponent(label)}`;
     try {
-      const answer = await fetch(`/v1/${path}${query}`, {
-        method,
-        headers: { "Content-Type": "application/json" },
-        body: method === "POST" ? JSON.stringify({ label, ...body }) : undefined,
-      });
-      const found = await answer.json();
-      if (!answer.ok) throw new Error(found.detail);
+      const found = await request(method, `/v1/${path}${query}`, posted ? { label, ...body } : undefined);
       if (label === this.label && found.examples) this.show(found);
       return found;
     } catch (error) {
-      this.message.textContent = `Not changed: ${error instanceof TypeError ? "the server does not answer." : error.message}`;
+      this.message.textContent = error.message;
       return null;
     }
   }
