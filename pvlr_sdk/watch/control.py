@@ -164,8 +164,7 @@ class Control:
                 got = f"{label!r}, which the label bank has"
                 raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
             spec = read_manifest(Path(str(self.tagger.info["plan"]))).open
-            if spec is None:
-                raise self._closed()
+            assert spec is not None  # the plan is open
             bank, report = self._examples.learn(plan, label, base, spec)
             self.set_labels(bank, report=label)
             self._taught.add(label)
@@ -191,13 +190,11 @@ class Control:
 
     def _open_plan(self) -> str:
         """The SHA-256 of the plan in use."""
-        if self.tagger.info["max_labels"] is None:
-            raise self._closed()
-        return str(self.tagger.info["sha256"])
-
-    def _closed(self) -> errors.OptionError:
-        error = closed(str(self.tagger.info["plan"]))
-        return errors.OptionError("plan", expected=error.expected, got=error.got, hint=error.hint)
+        info = self.tagger.info
+        if info["max_labels"] is None:
+            error = closed(str(info["plan"]))
+            raise errors.OptionError("plan", expected=error.expected, got=error.got, hint=error.hint)
+        return str(info["sha256"])
 
     def _check_idle(self) -> None:
         if self.deployment.status.state != "in use":  # the plan that may return has the labels before

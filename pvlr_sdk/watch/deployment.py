@@ -18,7 +18,7 @@ from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
 from .factory import make_detectors
-from .rollout import Commit, Comparison, Rollout, State, Status, allow_again, load, load_beside, load_instead
+from .rollout import Comparison, Rollout, State, Status, allow_again, load, load_beside, load_instead
 from .site import Site
 from .site_file import SiteFile, fingerprint, in_progress
 
@@ -191,18 +191,19 @@ class Deployment:
         """
         before, stale = Path(str(self._tagger.info["plan"])), self._file.texts()[1] if self._file else None
         identity = fingerprint(plan)
-
-        def commit(candidate: Tagger, comparison: Comparison) -> None:
-            with self._lock:
+        sequential = self._settings.sequential if sequential is None else sequential
+        if sequential and fingerprint(before) != self._running:
+            hint = "Deploy from another folder, so that the running plan can be loaded again."
+            raise errors.DeployError(str(before), expected="the files of the running plan", got="others", hint=hint)
+        load_plan = load_instead if sequential else load_beside
+        try:
+            with load_plan(self._tagger, self._site, plan, back) as (candidate, comparison), self._lock:
                 self._check(candidate)  # before the site file names it
                 if not back:
                     comparison.check(self._settings, str(plan))
                 if self._file and record:
                     self._file.name(text, previous)
-                self._exchange(candidate)
-
-        try:
-            comparison, other = self._load(plan, before, commit, sequential, back)
+                self._exchange(candidate)  # which then has the replaced plan
         except BaseException:
             allow_again(self._tagger, before)
             raise
@@ -217,21 +218,12 @@ class Deployment:
                 "plan %s (%.12s) replaces the previous one", self._tagger.info["name"], self._tagger.info["sha256"]
             )
             if self._settings.probation and not back:
-                self._rollout = Rollout(self._times, self._settings, replaced, text, other)
+                kept = None if sequential else candidate
+                self._rollout = Rollout(self._times, self._settings, replaced, text, kept)
                 threading.Thread(target=self._watch, args=[self._rollout], name="pvlr-probation", daemon=True).start()
-            elif other is not None:
-                other.close()
+            elif not sequential:
+                candidate.close()
         return comparison
-
-    def _load(
-        self, plan: Path, before: Path, commit: Commit, sequential: bool | None, back: bool
-    ) -> tuple[Comparison, Tagger | None]:
-        if not (self._settings.sequential if sequential is None else sequential):
-            return load_beside(self._tagger, self._site, plan, commit, back)
-        if fingerprint(before) != self._running:
-            hint = "Deploy from another folder, so that the running plan can be loaded again."
-            raise errors.DeployError(str(before), expected="the files of the running plan", got="others", hint=hint)
-        return load_instead(self._tagger, self._site, plan, commit, back)
 
     def _exchange(self, other: Tagger) -> None:
         (self._site or self._tagger).exchange(other)

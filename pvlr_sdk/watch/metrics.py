@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Histogram, PlatformCollector, ProcessCollector, start_http_server
@@ -41,11 +41,11 @@ def make_registry(tagger: Tagger, site: Site | None) -> CollectorRegistry:
     A registry of its own, so that several sites can share a process. The histograms count from this call on.
     """
     registry = CollectorRegistry()
-    registry.register(_Info(tagger))
+    collect(registry, lambda: _plan_metrics(tagger))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     if site is not None:
-        registry.register(_SiteCollector(site))
+        collect(registry, lambda: _site_metrics(site))
         _add_histograms(registry, site)
     return registry
 
@@ -69,18 +69,24 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> WSGIServ
         ) from None
 
 
+def collect(registry: CollectorRegistry, read: Callable[[], Iterable[Metric]]) -> None:
+    """Let a registry call a function whenever its metrics are requested."""
+
+    class Requested(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return read()
+
+    registry.register(Requested())
+
+
 def make_family(
     kind: Any, name: str, text: str, labels: list[str], samples: Iterable[tuple[list[str], float]]
 ) -> Metric:
     """A metric with one sample per combination of labels. Text that UTF-8 cannot encode is replaced."""
     family = kind(f"pvlr_{name}", text, labels=labels)
     for values, value in samples:
-        family.add_metric([_encodable(value) for value in values], value)
+        family.add_metric([text.encode(errors="replace").decode() for text in values], value)
     return family
-
-
-def _encodable(text: str) -> str:
-    return text.encode(errors="replace").decode()
 
 
 def _add_histograms(registry: CollectorRegistry, site: Site) -> None:
@@ -101,39 +107,29 @@ def _add_histograms(registry: CollectorRegistry, site: Site) -> None:
     site.on_observation(count)
 
 
-class _Info(Collector):
-    def __init__(self, tagger: Tagger) -> None:
-        self._tagger = tagger
-
-    def collect(self) -> Iterator[Metric]:
-        plan = self._tagger.info
-        info = {"version": __version__, **{key: str(plan[key]) for key in ("name", "backend", "precision")}}
-        yield make_family(GaugeMetricFamily, "info", "Version and plan.", list(info), [(list(info.values()), 1)])
+def _plan_metrics(tagger: Tagger) -> Iterator[Metric]:
+    plan = tagger.info
+    info = {"version": __version__, **{key: str(plan[key]) for key in ("name", "backend", "precision")}}
+    yield make_family(GaugeMetricFamily, "info", "Version and plan.", list(info), [(list(info.values()), 1)])
 
 
-class _SiteCollector(Collector):
-    """Reads the statistics of a site when they are requested."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    def collect(self) -> Iterator[Metric]:
-        stats = self._site.stats()
-        yield make_family(CounterMetricFamily, "events", "Events, on and off.", [], [([], stats["events"])])
-        ongoing = len(self._site.open_events())
-        yield make_family(GaugeMetricFamily, "open_events", "Events that have not ended.", [], [([], ongoing)])
-        healthy = "1 if every live camera has had a result in the last 30 seconds."
-        yield make_family(GaugeMetricFamily, "healthy", healthy, [], [([], self._site.healthy())])
-        yield from _camera_metrics(stats["cameras"])
-        for kind, key, text in (
-            (CounterMetricFamily, "delivered", "Items delivered by a sink."),
-            (CounterMetricFamily, "lost", "Items lost by a sink."),
-            (GaugeMetricFamily, "waiting", "Items in the queue of a sink."),
-        ):
-            totals = Counter[str]()  # two webhooks of one host share a name; Prometheus would drop the second sample
-            for sink in stats["sinks"]:
-                totals[sink["name"]] += sink[key]
-            yield make_family(kind, f"sink_{key}", text, ["sink"], (([name], total) for name, total in totals.items()))
+def _site_metrics(site: Site) -> Iterator[Metric]:
+    stats = site.stats()
+    yield make_family(CounterMetricFamily, "events", "Events, on and off.", [], [([], stats["events"])])
+    ongoing = len(site.open_events())
+    yield make_family(GaugeMetricFamily, "open_events", "Events that have not ended.", [], [([], ongoing)])
+    healthy = "1 if every live camera has had a result in the last 30 seconds."
+    yield make_family(GaugeMetricFamily, "healthy", healthy, [], [([], site.healthy())])
+    yield from _camera_metrics(stats["cameras"])
+    for kind, key, text in (
+        (CounterMetricFamily, "delivered", "Items delivered by a sink."),
+        (CounterMetricFamily, "lost", "Items lost by a sink."),
+        (GaugeMetricFamily, "waiting", "Items in the queue of a sink."),
+    ):
+        totals = Counter[str]()  # two webhooks of one host share a name; Prometheus would drop the second sample
+        for sink in stats["sinks"]:
+            totals[sink["name"]] += sink[key]
+        yield make_family(kind, f"sink_{key}", text, ["sink"], (([name], total) for name, total in totals.items()))
 
 
 def _camera_metrics(cameras: dict[str, dict[str, Any]]) -> Iterator[Metric]:

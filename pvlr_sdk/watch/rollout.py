@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -96,10 +96,6 @@ class Status:
     after_ms: float | None = None
 
 
-Commit: TypeAlias = Callable[[Tagger, Comparison], None]
-"""Exchanges the new plan for the running one; an exception refuses it."""
-
-
 class Rollout:
     """A plan in use, on probation: its first results decide whether the previous plan returns.
 
@@ -173,14 +169,13 @@ def load(tagger: Tagger, plan: Path, back: bool) -> Tagger:
     return loaded
 
 
-def load_beside(
-    tagger: Tagger, site: Site | None, plan: Path, commit: Commit, back: bool
-) -> tuple[Comparison, Tagger | None]:
-    """Load a plan while the running one goes on. Returns the comparison, and a tagger with the replaced plan.
+@contextmanager
+def load_beside(tagger: Tagger, site: Site | None, plan: Path, back: bool) -> Iterator[tuple[Tagger, Comparison]]:
+    """A plan that is loaded while the running one goes on, and the comparison of the two; an exception closes it.
 
     Raises:
         DeployError: the plan has other labels.
-        BundleError: as for :func:`load`; and what ``commit`` raises.
+        BundleError: as for :func:`load`.
     """
     candidate = load(tagger, plan, back)
     try:
@@ -194,21 +189,15 @@ def load_beside(
         for _ in range(0 if live else _SYNTHETIC):
             before.append(tagger.predict(golden.default_frame()))
             after.append(candidate.predict(golden.default_frame()))
-        comparison = Comparison.of(before, after, live=live)
-        commit(candidate, comparison)
+        yield candidate, Comparison.of(before, after, live=live)
     except BaseException:
         candidate.close()
         raise
-    return comparison, candidate
 
 
-def load_instead(
-    tagger: Tagger, site: Site | None, plan: Path, commit: Commit, back: bool
-) -> tuple[Comparison, Tagger | None]:
-    """Close the running plan, then load another one; meanwhile calls wait. If that fails, load the running one again.
-
-    Returns and raises what :func:`load_beside` does, without a tagger.
-    """
+@contextmanager
+def load_instead(tagger: Tagger, site: Site | None, plan: Path, back: bool) -> Iterator[tuple[Tagger, Comparison]]:
+    """As :func:`load_beside`, after the running plan was closed: meanwhile calls wait; an exception loads it again."""
     running = Path(str(tagger.info["plan"]))
     frames = list(_live_frames(site, _HELD)) if site else []
     live = bool(frames)
@@ -220,9 +209,8 @@ def load_instead(
             candidate = load(tagger, plan, back)
             _check_labels(tagger, candidate, plan)
             after = [candidate.predict(pixels, color=color) for pixels, color in frames]
-            comparison = Comparison.of(before, after, live=live)
-            commit(candidate, comparison)
-            return comparison, None
+            yield candidate, Comparison.of(before, after, live=live)
+            return
         except BaseException as error:
             if candidate is not None:
                 candidate.close()

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +40,17 @@ class SiteFile:
             DeployError: one does.
             OutputError: the folder cannot be opened or locked.
         """
-        try:
-            descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise self._unusable(error) from None
-        try:
+        with ExitStack() as opened:
             try:
+                descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+                opened.callback(os.close, descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise in_progress(str(self.path)) from None
-            except OSError as error:  # a network file system without locks
-                raise self._unusable(error) from None
+            except OSError as error:  # also a network file system without locks
+                got, hint = error.strerror or str(error), "Check the folder of the site file and its permissions."
+                raise errors.OutputError(str(self._folder), expected="a folder to lock", got=got, hint=hint) from None
             yield
-        finally:
-            os.close(descriptor)
 
     def plans(self) -> tuple[Path, Path | None]:
         """The plan of the site file, and the previous one. Raises what ``load_config`` raises."""
@@ -138,10 +135,6 @@ class SiteFile:
             _remove(folder)
             with suppress(OSError):  # others are in it
                 folder.parent.rmdir()
-
-    def _unusable(self, error: OSError) -> errors.OutputError:
-        got, hint = error.strerror or str(error), "Check the folder of the site file and its permissions."
-        return errors.OutputError(str(self._folder), expected="a folder to lock", got=got, hint=hint)
 
 
 def replace_files(contents: Mapping[Path, bytes]) -> None:

@@ -46,11 +46,14 @@ class LiveFeed:
     def __init__(self, tagger: Tagger, site: Site | None) -> None:
         self._tagger = tagger
         self._site = site
-        self._names = list(site.config.cameras) if site else []
+        cameras = site.config.cameras if site else {}
+        self._cameras = [
+            {"name": name, "uri": redacted(camera.uri), "region": camera.region} for name, camera in cameras.items()
+        ]
         self._encoded: dict[str, tuple[Observation, asyncio.Future[bytes]]] = {}
         self._workers = ThreadPoolExecutor(1, "pvlr-images")
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
-        self._history = History(self._names)
+        self._history = History(list(cameras))
         self._states: dict[str, str] = {}
         self._alive = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
@@ -92,7 +95,7 @@ class LiveFeed:
             "model": str(self._tagger.info["name"]),
             "precision": str(self._tagger.info["precision"]),
             "now": time.time(),
-            "cameras": [self._describe(name) for name in self._names],
+            "cameras": self._cameras,
             "history": self._history.to_dict(),
             "snapshots": bool(self._site and self._site.config.events.snapshots),
             "events": list(self._events),
@@ -145,11 +148,6 @@ class LiveFeed:
             header["map"] = {"label": label, "rows": heat.shape[0], "columns": heat.shape[1], "cells": cells}
         return header
 
-    def _describe(self, name: str) -> dict[str, Any]:
-        assert self._site is not None
-        camera = self._site.config.cameras[name]
-        return {"name": name, "uri": redacted(camera.uri), "region": camera.region}
-
     def _add(self, event: Event) -> None:
         self._events.append(event.to_dict())
         self.event_count += 1
@@ -161,7 +159,7 @@ class LiveFeed:
             self.labels_message = message
         if self._site is None:
             return
-        for name in self._names:
+        for name in self._site.config.cameras:
             seen = self._site.latest(name)
             if seen is None:
                 self._encoded.pop(name, None)

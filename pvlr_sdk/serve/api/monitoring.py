@@ -8,11 +8,10 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from ...tagger import Tagger
 from ...watch import Site
-from ...watch.metrics import make_family, make_registry
+from ...watch.metrics import collect, make_family, make_registry
 from ..server.problems import responses
 from .live_feed import LiveFeed
 from .schemas import HealthModel
@@ -46,7 +45,7 @@ def make_router(tagger: Tagger, site: Site | None, feed: LiveFeed, uploads: Mapp
     """``/metrics``, with the number of ``uploads`` by result."""
     router = APIRouter(tags=["operation"])
     registry = make_registry(tagger, site)
-    registry.register(_Server(feed, uploads))
+    collect(registry, lambda: _server_metrics(feed, uploads))
 
     @router.get("/metrics", responses={**_TEXT, **responses()}, response_class=Response)
     def metrics() -> Response:
@@ -62,12 +61,7 @@ def _health(response: Response, reason: str | None) -> HealthModel:
     return HealthModel(status=status, reason=reason or "")
 
 
-class _Server(Collector):
-    def __init__(self, feed: LiveFeed, uploads: Mapping[str, int]) -> None:
-        self._feed = feed
-        self._uploads = uploads
-
-    def collect(self) -> Iterator[Metric]:
-        yield make_family(GaugeMetricFamily, "viewers", "Connected browsers.", [], [([], self._feed.viewers)])
-        samples = [([result], count) for result, count in self._uploads.items()]
-        yield make_family(CounterMetricFamily, "uploads", "Images sent to /v1/tag.", ["result"], samples)
+def _server_metrics(feed: LiveFeed, uploads: Mapping[str, int]) -> Iterator[Metric]:
+    yield make_family(GaugeMetricFamily, "viewers", "Connected browsers.", [], [([], feed.viewers)])
+    samples = [([result], count) for result, count in uploads.items()]
+    yield make_family(CounterMetricFamily, "uploads", "Images sent to /v1/tag.", ["result"], samples)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from .audit import Audit
 from .problems import problem
-from .settings import ServeSettings
+from .settings import ServeSettings, parse_address
 from .tokens import Tokens, session_of
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class AccessControl:
         self.audit = audit
         host_name = socket.gethostname().lower()
         self._names = {"localhost", host_name, f"{host_name}.local", *(name.lower() for name in settings.names)}
-        if not _is_address(settings.host):
+        if parse_address(settings.host) is None:
             self._names.add(settings.host.lower())
 
     def sign_in(self, scope: Scope, token: str) -> str | None:
@@ -99,7 +98,7 @@ class AccessControl:
         if match is None:
             return False
         host = match[1].strip("[]").lower()
-        return _is_address(host) or host.rstrip(".") in self._names
+        return parse_address(host) is not None or host.rstrip(".") in self._names
 
     def _refresh(self) -> None:
         result = self.tokens.refresh()
@@ -138,12 +137,9 @@ class AccessMiddleware:
             await self._app(scope, receive, strictly)
         elif scope["type"] == "http":
             await _refuse(refusal, scope, receive, strictly)
-        elif "websocket.http.response" in scope.get("extensions", {}):
+        else:  # uvicorn has the extension "websocket.http.response"
             await receive()
             await refusal(scope, receive, strictly)
-        else:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
 
 
 async def _refuse(refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,11 +167,3 @@ def _netloc(origin: str) -> str:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

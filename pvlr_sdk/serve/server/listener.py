@@ -16,6 +16,7 @@ import h11
 import uvicorn
 
 from .audit import RepeatFilter
+from .settings import parse_address
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -214,9 +215,8 @@ class Listener:
 
 def network_of(address: str) -> str:
     """An IPv4 address, or the /64 network of an IPv6 address, of which one machine can have any number."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
+    parsed = parse_address(address.partition("%")[0])
+    if parsed is None:
         return address
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
         return str(ipaddress.ip_network((int(parsed), 64), strict=False))

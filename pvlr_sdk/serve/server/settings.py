@@ -83,9 +83,13 @@ def _check_tls(cert: Path, key: Path) -> None:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can connect to the address."""
-    if host == "localhost":
-        return True
+    address = parse_address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address; None: the text is another name."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None
