@@ -103,7 +103,7 @@ class WebServer:
     async def _serve(self) -> None:
         tasks = [asyncio.create_task(self._feed.run())]
         tasks += [asyncio.create_task(listener.run()) for listener in self._listeners]
-        while not (all(listener.started for listener in self._listeners) and self._feed.labels_message):
+        while not all(listener.started for listener in self._listeners):
             if any(task.done() for task in tasks):
                 break
             await asyncio.sleep(0.01)

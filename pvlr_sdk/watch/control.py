@@ -207,8 +207,8 @@ class Control:
     def _apply(self, change: Change, bank: LabelBank | None = None) -> None:
         """Use changed settings and another label bank, then keep them: all of it or nothing.
 
-        The labels in use always include those that the settings name, in memory and, wherever the process ends, on
-        disk: a bank with new labels comes before the settings, one with fewer labels after them.
+        Wherever the process ends, the file of the bank has the labels that the site file names: a bank with new labels
+        is written before the settings, one with fewer labels after them.
         """
         before, old = self.events, self.tagger.label_bank if bank else None
         contents = {}
@@ -216,23 +216,21 @@ class Control:
             contents[self._file.path] = self._file.edited(change.keys)
         if self.bank_file and bank:
             contents[self.bank_file] = bank.to_bytes()
-        settings_first = bool(old and bank and not set(old.names) <= set(bank.names))
-        if not settings_first:
+        if old and bank and set(old.names) <= set(bank.names):
             contents = dict(reversed(contents.items()))
         try:
-            self._use(before.model_copy(update=change.fields), bank, settings_first)
+            self._use(before.model_copy(update=change.fields), bank)
             replace_files(contents)
         except BaseException:
             with suppress(errors.PvlrError):
-                self._use(before, old, not settings_first)
+                self._use(before, old)
             raise
 
-    def _use(self, events: EventsConfig, bank: LabelBank | None, settings_first: bool) -> None:
-        user = self.site or self.tagger
-        if bank and not settings_first:
-            user.set_labels(bank)
-        if self.site:
-            self.site.configure(events)
+    def _use(self, events: EventsConfig, bank: LabelBank | None) -> None:
         self._events = events
-        if bank and settings_first:
-            user.set_labels(bank)
+        if self.site and bank:
+            self.site.set_labels(bank, events)
+        elif self.site:
+            self.site.configure(events)
+        elif bank:
+            self.tagger.set_labels(bank)

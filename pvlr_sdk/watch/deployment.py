@@ -30,10 +30,7 @@ class Deployment:
     """Changes the plan that a tagger runs. Thread-safe; a second change at the same time is refused.
 
     Args:
-        tagger: gets the new plan; all its users see the change. It is not closed.
-        site: its cameras give the frames of a comparison, and its events continue; None: there are no cameras.
-        path: the site file that names the plan; None: changes hold until the end of the process.
-        settings: limits of a change.
+        tagger, site, path, settings: as for :class:`.control.Control`; the site file names the plan.
         check: raises what is wrong with a new plan; None: its thresholds must fit the site's.
         lock: held while something changes, not while a plan is loaded; None: a lock of its own.
     """

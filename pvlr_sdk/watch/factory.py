@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..bundle.label_bank import LabelBank
@@ -31,7 +30,8 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
 
 
 def make_tagger(config: SiteConfig) -> Tagger:
-    """The tagger. Raises what :class:`Tagger` and :func:`use_bank` raise."""
+    """The tagger, with the label bank of the configuration. Raises what :class:`Tagger` raises, ``Tagger.set_labels``
+    and ``LabelBank.load``."""
     tagger = Tagger(
         config.plan,
         operating_point=config.operating_point,
@@ -41,19 +41,9 @@ def make_tagger(config: SiteConfig) -> Tagger:
         trust=config.trust,
         allow_unsigned=config.allow_unsigned or None,
     )
-    return use_bank(tagger, config.bank)
-
-
-def use_bank(tagger: Tagger, path: Path | None) -> Tagger:
-    """Let a tagger use the label bank of a file; None: the plan's bank.
-
-    Raises:
-        BackendError: the plan is closed.
-        LabelBankError: the file is not a label bank, or one of another model. In each case the tagger is closed.
-    """
-    if path is not None:
+    if config.bank is not None:
         try:
-            tagger.set_labels(LabelBank.load(path))
+            tagger.set_labels(LabelBank.load(config.bank))
         except BaseException:
             tagger.close()
             raise

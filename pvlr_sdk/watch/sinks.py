@@ -26,11 +26,8 @@ _SNAPSHOTS_WAITING = 16
 
 
 class SinkSet:
-    """The sinks of a site, each behind its own queue; no method waits for a sink.
-
-    Args:
-        config: the site's configuration.
-        labels: the labels that each camera can report.
+    """The sinks of a site, each behind its own queue; no method waits for a sink. ``labels``: what each camera can
+    report.
 
     Raises:
         OutputError, OptionError, MissingPartError: a sink cannot be opened; none stays open then.

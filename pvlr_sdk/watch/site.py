@@ -52,12 +52,7 @@ class Site:
             for name, camera in config.cameras.items()
         }
         self._stream = Stream(
-            self._tagger,
-            make_cameras(config),
-            staleness=config.stream.staleness,
-            window=config.stream.window,
-            every_frame=config.stream.every_frame,
-            recover=lambda error: self._recover(error),
+            self._tagger, make_cameras(config), recover=lambda error: self._recover(error), **dict(config.stream)
         )
         self._recover: Callable[[BundleError], bool] = lambda error: False
         self._sinks = SinkSet(config, {name: detector.labels for name, detector in self._detectors.items()})
@@ -146,10 +141,10 @@ class Site:
             detector.use(rules[name])
         self._config = self._config.model_copy(update={"events": events})
 
-    def set_labels(self, bank: LabelBank) -> None:
+    def set_labels(self, bank: LabelBank, events: EventsConfig | None = None) -> None:
         """Use another label bank, between two frames; only for an open plan, see :meth:`Tagger.set_labels`.
 
-        Events of remaining labels continue, events of removed labels end.
+        Events of remaining labels continue, events of removed labels end. ``events``: the settings from then on.
 
         Raises:
             BackendError, LabelBankError: the plan is closed, or cannot use the bank.
@@ -160,7 +155,7 @@ class Site:
             before = self._tagger.label_bank
             self._tagger.set_labels(bank)
             try:
-                self.configure(self._config.events)
+                self.configure(events or self._config.events)
             except PvlrError:
                 self._tagger.set_labels(before)
                 raise

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...stream import Observation
 from ..server.access import AccessControl
 from .live_feed import INTERVAL, LiveFeed
+from .schemas import RequestModel
 
 _MAX_VIEWERS = 32
 _INTERVAL = 0.08
@@ -23,11 +24,9 @@ _INTERVAL = 0.08
 _POLICY_VIOLATION, _TRY_AGAIN_LATER, _GOING_AWAY = 1008, 1013, 1001
 
 
-class ViewerRequest(BaseModel):
+class ViewerRequest(RequestModel):
     """A message from a browser: it has ``shown`` a frame of a camera, it requests the attention ``map`` of a label with
     the frames of a camera (None: no map), or its score alone (``pin``; None: none), or it pauses."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["shown", "map", "pin", "pause"]
     camera: str = ""

@@ -36,12 +36,7 @@ _HISTORY_COUNTS = ("tagged", "dropped", "late")
 
 
 class LiveFeed:
-    """Polls a site in the server's event loop. Unless stated otherwise, call its methods in that thread only.
-
-    Args:
-        tagger: its labels, which may change.
-        site: None: there are no cameras.
-    """
+    """Polls a site in the server's event loop. Unless stated otherwise, call its methods in that thread only."""
 
     def __init__(self, tagger: Tagger, site: Site | None) -> None:
         self._tagger = tagger
@@ -180,7 +175,7 @@ class History:
         self._seconds: deque[tuple[float, dict[str, list[float | None]]]] = deque(maxlen=_HISTORY)
         self._ages: dict[str, list[float]] = {name: [] for name in cameras}
         self._last: dict[str, Observation] = {}
-        self._before = {name: dict.fromkeys(_HISTORY_COUNTS, 0) for name in cameras}
+        self._before: Mapping[str, Mapping[str, Any]] = {name: dict.fromkeys(_HISTORY_COUNTS, 0) for name in cameras}
         self._next = time.monotonic() + 1
 
     def add(self, seen: Observation) -> None:
@@ -199,12 +194,11 @@ class History:
         self._next = max(self._next + 1, time.monotonic() + 0.5)
         rows: dict[str, list[float | None]] = {}
         for name, ages in self._ages.items():
-            counts = {count: stats[name][count] for count in _HISTORY_COUNTS}
-            new = [counts[count] - self._before[name][count] for count in _HISTORY_COUNTS]
+            new = [stats[name][count] - self._before[name][count] for count in _HISTORY_COUNTS]
             middle = [round(statistics.median(ages), 4), round(max(ages), 4)] if ages else [None, None]
             rows[name] = [*middle, *new]
-            self._before[name] = counts
             ages.clear()
+        self._before = stats
         self._seconds.append((wall, rows))
         return {"time": wall, "cameras": rows}
 

@@ -18,7 +18,6 @@ from ..server.bodies import json_body, read_json
 from ..server.problems import responses
 from .schemas import PlanChange, PlanModel
 
-_MAX_BYTES, _SECONDS = 10_000, 5.0
 _PATIENCE = 40.0
 """Seconds until a request is answered although the plan is still loading: clients give up after a minute."""
 _LATER: dict[int | str, dict[str, Any]] = {
@@ -56,7 +55,7 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
     async def reload(request: Request, response: Response) -> PlanModel:
         """Put another plan in use, without a pause: the new plan is loaded, tested, and compared with the
         running plan on live frames, which returns if the new one fails."""
-        wanted = await read_json(request, PlanChange, _MAX_BYTES, _SECONDS, empty=True)
+        wanted = await read_json(request, PlanChange, empty=True)
         source = wanted.plan
         if source is None:
             call = partial(deployment.reload, sequential=wanted.sequential)

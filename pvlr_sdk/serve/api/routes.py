@@ -12,12 +12,12 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 
 from ...sources import redacted
+from ...stream import Observation
 from ...watch import Site
 from ...watch.control import Control
 from ..server.audit import Audit
 from ..server.bodies import FORM, MEDIA_TYPES, json_body, read_json
 from ..server.problems import ProblemError, responses
-from .cameras import camera_of, newest
 from .images import attention_map, encode
 from .schemas import (
     AttentionMap,
@@ -49,7 +49,7 @@ def _check_time(text: object) -> object:
 
 Moment = Annotated[datetime, BeforeValidator(_check_time)]
 
-_MAX_SETTINGS, _SECONDS = 1_000_000, 5.0
+_MAX_SETTINGS = 1_000_000
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
@@ -99,7 +99,7 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
     )
     async def change_settings(request: Request) -> SettingsModel:
         """Change thresholds and reported labels, for events and uploads; kept in the site file, if there is one."""
-        change = await read_json(request, SettingsChange, _MAX_SETTINGS, _SECONDS)
+        change = await read_json(request, SettingsChange, _MAX_SETTINGS)
         with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
             await run_in_threadpool(control.configure, change.thresholds, change.labels)
         return settings_of(control)
@@ -160,6 +160,21 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         return attention_map(newest(site, name).result, label)
 
     return router
+
+
+def camera_of(site: Site | None, name: str) -> Site:
+    """The site, if it has this camera. Raises ProblemError."""
+    if site is None or name not in site.config.cameras:
+        raise ProblemError(404, "Unknown camera. /v1/cameras lists all cameras.")
+    return site
+
+
+def newest(site: Site | None, name: str) -> Observation:
+    """The newest result of a camera with its frame. Raises ProblemError: no such camera, or it has none."""
+    seen = camera_of(site, name).latest(name)
+    if seen is None:
+        raise ProblemError(503, "The camera has no current frame.", Retry_After="1")
+    return seen
 
 
 def settings_of(control: Control) -> SettingsModel:

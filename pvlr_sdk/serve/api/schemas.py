@@ -15,7 +15,16 @@ def readable(text: object) -> object:
 Text = Annotated[str, BeforeValidator(readable)]
 """A text from outside, such as a label of a model or the name of a file."""
 Score = float
+BankFile = Annotated[
+    Text | None, Field(description="name of the file that keeps taught labels; null: they hold until the end")
+]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class RequestModel(BaseModel):
+    """What a client sends: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class AttentionMap(BaseModel):
@@ -63,10 +72,8 @@ class PlanModel(BaseModel):
     after_ms: float | None = Field(description="of the plan in use, at the same time")
 
 
-class PlanChange(BaseModel):
+class PlanChange(RequestModel):
     """Which plan to load."""
-
-    model_config = ConfigDict(extra="forbid")
 
     plan: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
         default=None,
@@ -108,10 +115,8 @@ class SettingsModel(BaseModel):
     own_labels: list[str] = Field(description="cameras whose own `labels` or `deny` in the site file take precedence")
 
 
-class SettingsChange(BaseModel):
+class SettingsChange(RequestModel):
     """A change of some settings; all other settings stay."""
-
-    model_config = ConfigDict(extra="forbid")
 
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1, strict=True)]] = Field(
         default_factory=dict, description="new thresholds of some labels", examples=[{"person": 0.7}]
@@ -121,10 +126,8 @@ class SettingsChange(BaseModel):
     )
 
 
-class ExampleChoice(BaseModel):
+class ExampleChoice(RequestModel):
     """The newest frame of a camera as an example of a label."""
-
-    model_config = ConfigDict(extra="forbid")
 
     camera: str = Field(max_length=64, examples=["door"])
     label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
@@ -147,16 +150,12 @@ class ExamplesModel(BaseModel):
     positives: int = Field(description="frames that show it")
     negatives: int = Field(description="frames that do not")
     taught: bool = Field(description="whether the label bank has it from teaching, so that it can be forgotten")
-    bank_file: Text | None = Field(
-        description="name of the file that keeps taught labels; null: they hold until the end"
-    )
+    bank_file: BankFile
     examples: list[ExampleModel]
 
 
-class TeachRequest(BaseModel):
+class TeachRequest(RequestModel):
     """Which label to learn from its examples."""
-
-    model_config = ConfigDict(extra="forbid")
 
     label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
     replace: bool = Field(default=False, description="also if the label bank has it, other than from this server")
@@ -183,9 +182,7 @@ class TaughtModel(BaseModel):
     average_precision: float | None
     mistakes: list[MistakeModel] = Field(description="the worst first")
     labels: list[Text] = Field(description="all labels in use")
-    bank_file: Text | None = Field(
-        description="name of the file that keeps taught labels; null: they hold until the end"
-    )
+    bank_file: BankFile
 
 
 class EventModel(BaseModel):

@@ -13,10 +13,9 @@ from ...watch.control import Control
 from ..server.audit import Audit
 from ..server.bodies import json_body, read_json
 from ..server.problems import ProblemError, responses
-from .cameras import newest
+from .routes import newest
 from .schemas import ExampleChoice, ExampleModel, ExamplesModel, MistakeModel, TaughtModel, TeachRequest
 
-_MAX_BYTES, _SECONDS = 10_000, 5.0
 _BANK: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -37,7 +36,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     )
     async def add(request: Request) -> ExamplesModel:
         """Pick the newest frame of a camera as one that shows a label, or does not."""
-        choice = await read_json(request, ExampleChoice, _MAX_BYTES, _SECONDS)
+        choice = await read_json(request, ExampleChoice)
 
         def recorded() -> ExamplesModel:
             details = choice.model_dump(by_alias=True)
@@ -58,7 +57,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     @router.post("/teach", responses=responses(408, 409, 413, 422, 503), openapi_extra=json_body(TeachRequest))
     async def teach(request: Request) -> TaughtModel:
         """Learn a label from its examples, and use it from the next frame on."""
-        wanted = await read_json(request, TeachRequest, _MAX_BYTES, _SECONDS)
+        wanted = await read_json(request, TeachRequest)
 
         def recorded() -> TaughtModel:
             with audit.recorded("teach", request.scope, **wanted.model_dump(exclude_defaults=True)):

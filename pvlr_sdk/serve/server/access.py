@@ -43,12 +43,7 @@ _HEADERS = {
 
 
 class AccessControl:
-    """Checks requests against the tokens and the names of this machine.
-
-    Attributes:
-        tokens: the valid tokens.
-        audit: records refusals, and what others do with it.
-    """
+    """Checks requests against the tokens and the names of this machine."""
 
     def __init__(self, settings: ServeSettings, audit: Audit) -> None:
         self.tokens = Tokens(settings.token, settings.token_file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +24,7 @@ FORM = "multipart/form-data"
 _ANY = "application/octet-stream"
 _UNKNOWN = ("", "application/x-www-form-urlencoded")  # curl --data-binary sends the latter unless told otherwise
 _FORMATS = ("jpeg", "png", "webp")
+_JSON_SECONDS = 5.0
 
 
 async def read_upload(
@@ -70,13 +71,13 @@ async def read_body(
     """The body of a request. Takes and raises what :func:`read_upload` does."""
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > max_bytes):
-        _reject_size(f"{max_bytes} bytes", declared[:18])
+        raise _too_long(max_bytes, declared[:18])
     body = bytearray()
     with anyio.move_on_after(seconds) as limit:
         async for chunk in request.stream():
             body += chunk
             if len(body) > max_bytes:
-                _reject_size(f"{max_bytes} bytes", "more")
+                raise _too_long(max_bytes, "more")
             if arrived:
                 arrived(len(chunk))
     if limit.cancelled_caught:
@@ -84,12 +85,10 @@ async def read_body(
     return bytes(body)
 
 
-async def read_json(
-    request: Request, model: type[Json], max_bytes: int, seconds: float, *, empty: bool = False
-) -> Json:
+async def read_json(request: Request, model: type[Json], max_bytes: int = 10_000, *, empty: bool = False) -> Json:
     """The body of a request as a model; ``empty``: it may be empty. Raises what :func:`read_body` does, and
     RequestValidationError."""
-    body = await read_body(request, max_bytes, seconds)
+    body = await read_body(request, max_bytes, _JSON_SECONDS)
     if empty and not body.strip():
         return model()
     try:
@@ -122,5 +121,5 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None
     return Frame(image.pixels, "bgr", image.full_size)
 
 
-def _reject_size(limit: str, got: str) -> NoReturn:
-    raise errors.ImageSizeError("body", expected=f"at most {limit}", got=got, hint="Send a smaller image.")
+def _too_long(most: int, got: str) -> errors.ImageSizeError:
+    return errors.ImageSizeError("body", expected=f"at most {most} bytes", got=got, hint="Send a smaller image.")
