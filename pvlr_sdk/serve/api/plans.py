@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Request, Response
@@ -14,7 +14,7 @@ from ...errors import OptionError
 from ...models.catalogue import is_model
 from ...watch.deployment import Deployment
 from ..server.audit import Audit
-from ..server.bodies import json_body, read_json
+from ..server.bodies import json_body, json_of
 from ..server.problems import responses
 from .schemas import PlanChange, PlanModel
 
@@ -52,10 +52,11 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
         responses={**_LATER, **responses(408, 409, 413, 422, 503)},
         openapi_extra=json_body(PlanChange, required=False),
     )
-    async def reload(request: Request, response: Response) -> PlanModel:
+    async def reload(
+        request: Request, response: Response, wanted: Annotated[PlanChange, json_of(PlanChange, empty=True)]
+    ) -> PlanModel:
         """Put another plan in use, without a pause: the new plan is loaded, tested, and compared with the
         running plan on live frames, which returns if the new one fails."""
-        wanted = await read_json(request, PlanChange, empty=True)
         source = wanted.plan
         if source is None:
             call = partial(deployment.reload, sequential=wanted.sequential)

@@ -8,7 +8,6 @@ from pathlib import Path as Files
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 
 from ...sources import redacted
@@ -16,7 +15,7 @@ from ...stream import Observation
 from ...watch import Site
 from ...watch.control import Control
 from ..server.audit import Audit
-from ..server.bodies import FORM, MEDIA_TYPES, json_body, read_json
+from ..server.bodies import FORM, MEDIA_TYPES, json_body, json_of
 from ..server.problems import ProblemError, responses
 from .images import attention_map, encode
 from .schemas import (
@@ -97,11 +96,12 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
     @router.put(
         "/settings", tags=["settings"], responses=responses(408, 413, 422, 503), openapi_extra=json_body(SettingsChange)
     )
-    async def change_settings(request: Request) -> SettingsModel:
+    def change_settings(
+        request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _MAX_SETTINGS)]
+    ) -> SettingsModel:
         """Change thresholds and reported labels, for events and uploads; kept in the site file, if there is one."""
-        change = await read_json(request, SettingsChange, _MAX_SETTINGS)
         with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
-            await run_in_threadpool(control.configure, change.thresholds, change.labels)
+            control.configure(change.thresholds, change.labels)
         return settings_of(control)
 
     @router.get("/events", tags=["cameras"], responses=responses(404, 422), response_model_exclude_none=True)

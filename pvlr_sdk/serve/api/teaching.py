@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from ...events import rfc3339
 from ...labels import LabelReport
 from ...watch.control import Control
 from ..server.audit import Audit
-from ..server.bodies import json_body, read_json
+from ..server.bodies import json_body, json_of
 from ..server.problems import ProblemError, responses
 from .routes import newest
 from .schemas import ExampleChoice, ExampleModel, ExamplesModel, MistakeModel, TaughtModel, TeachRequest
@@ -34,18 +33,12 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     @router.post(
         "/teach/examples", responses=responses(404, 408, 413, 422, 503), openapi_extra=json_body(ExampleChoice)
     )
-    async def add(request: Request) -> ExamplesModel:
+    def add(request: Request, choice: Annotated[ExampleChoice, json_of(ExampleChoice)]) -> ExamplesModel:
         """Pick the newest frame of a camera as one that shows a label, or does not."""
-        choice = await read_json(request, ExampleChoice)
-
-        def recorded() -> ExamplesModel:
-            details = choice.model_dump(by_alias=True)
-            with audit.recorded("example", request.scope, **details):
-                if not control.add_example(newest(control.site, choice.camera), choice.label, choice.shows):
-                    raise ProblemError(503, "The camera has no frame of the plan in use.", Retry_After="1")
-            return _examples(control, choice.label)
-
-        return await run_in_threadpool(recorded)
+        with audit.recorded("example", request.scope, **choice.model_dump(by_alias=True)):
+            if not control.add_example(newest(control.site, choice.camera), choice.label, choice.shows):
+                raise ProblemError(503, "The camera has no frame of the plan in use.", Retry_After="1")
+        return _examples(control, choice.label)
 
     @router.delete("/teach/examples", responses=responses(422))
     def clear(request: Request, label: Label) -> ExamplesModel:
@@ -55,15 +48,10 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         return _examples(control, label)
 
     @router.post("/teach", responses=responses(408, 409, 413, 422, 503), openapi_extra=json_body(TeachRequest))
-    async def teach(request: Request) -> TaughtModel:
+    def teach(request: Request, wanted: Annotated[TeachRequest, json_of(TeachRequest)]) -> TaughtModel:
         """Learn a label from its examples, and use it from the next frame on."""
-        wanted = await read_json(request, TeachRequest)
-
-        def recorded() -> TaughtModel:
-            with audit.recorded("teach", request.scope, **wanted.model_dump(exclude_defaults=True)):
-                return _taught(control, control.teach(wanted.label, replace=wanted.replace))
-
-        return await run_in_threadpool(recorded)
+        with audit.recorded("teach", request.scope, **wanted.model_dump(exclude_defaults=True)):
+            return _taught(control, control.teach(wanted.label, replace=wanted.replace))
 
     @router.delete("/teach", responses=responses(409, 422, 503))
     def forget(request: Request, label: Label) -> ExamplesModel:

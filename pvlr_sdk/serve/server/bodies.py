@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
+from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
@@ -18,7 +19,6 @@ from ...frames.frames import Frame
 from ...frames.isolated import Decoders
 from .problems import ProblemError
 
-Json = TypeVar("Json", bound=BaseModel)
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp")
 FORM = "multipart/form-data"
 _ANY = "application/octet-stream"
@@ -85,22 +85,28 @@ async def read_body(
     return bytes(body)
 
 
-async def read_json(request: Request, model: type[Json], max_bytes: int = 10_000, *, empty: bool = False) -> Json:
-    """The body of a request as a model; ``empty``: it may be empty. Raises what :func:`read_body` does, and
-    RequestValidationError."""
-    body = await read_body(request, max_bytes, _JSON_SECONDS)
-    if empty and not body.strip():
-        return model()
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestValidationError(
-            [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-        ) from None
+def json_of(model: type[BaseModel], max_bytes: int = 10_000, *, empty: bool = False) -> Any:
+    """A dependency of routes: the body of the request as a model; ``empty``: it may be empty.
+
+    It raises what :func:`read_body` does, and RequestValidationError.
+    """
+
+    async def read(request: Request) -> BaseModel:
+        body = await read_body(request, max_bytes, _JSON_SECONDS)
+        if empty and not body.strip():
+            return model()
+        try:
+            return model.model_validate_json(body)
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+            ) from None
+
+    return Depends(read)
 
 
 def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """FastAPI's ``openapi_extra`` of a route that calls :func:`read_json`."""
+    """FastAPI's ``openapi_extra`` of a route that depends on :func:`json_of`."""
     return {
         "requestBody": {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}
     }
