@@ -98,12 +98,9 @@ def _weights(folder: Path, model: PVLR) -> Weights:
     try:
         config = Config.model_validate(data["config"])
     except (KeyError, ValidationError) as error:
-        raise CheckpointError(
-            str(path),
-            expected="the configuration of a run",
-            got=first_problem(error) if isinstance(error, ValidationError) else f"no {error}",
-            hint="Use the pvlr_training version that wrote it, or train again.",
-        ) from None
+        got = first_problem(error) if isinstance(error, ValidationError) else f"no {error}"
+        hint = "Use the pvlr_training version that wrote it, or train again."
+        raise CheckpointError(str(path), expected="the configuration of a run", got=got, hint=hint) from None
     spec = config.data.input
     return Weights(tensors, config.model.text.words(config.data.labels), spec.height, spec.width)
 

@@ -77,12 +77,10 @@ def open_backend(
         allow_unsigned = os.environ.get(ALLOW_UNSIGNED) == "1"
     trusted = bundle.trusted or allow_unsigned
     if target.runs_code and not trusted:
-        raise errors.NotSignedError(
-            str(bundle.path),
-            expected=f"a plan with a verified signature, because a {name} plan is code",
-            got="one whose signature was not verified",
-            hint="Sign it and set PVLR_TRUST, or set PVLR_ALLOW_UNSIGNED=1 if you built it yourself.",
-        )
+        expected = f"a plan with a verified signature, because a {name} plan is code"
+        got = "one whose signature was not verified"
+        hint = "Sign it and set PVLR_TRUST, or set PVLR_ALLOW_UNSIGNED=1 if you built it yourself."
+        raise errors.NotSignedError(str(bundle.path), expected=expected, got=got, hint=hint)
     backend: Backend = import_module(f".{name}", __package__).load(
         bundle,
         precision,

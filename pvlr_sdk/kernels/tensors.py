@@ -68,12 +68,8 @@ class Arguments:
             expected = "a NumPy array, or anything with DLPack or __cuda_array_interface__"
             raise self.wrong(name, expected, type(value).__name__)
         if tensor.on_cuda and not has_cuda():
-            raise errors.MissingPartError(
-                "pvlr_sdk._core",
-                expected="a core with CUDA kernels",
-                got=f"one without, and {name} on a GPU",
-                hint=BUILD_HINT,
-            )
+            got, hint = f"one without, and {name} on a GPU", BUILD_HINT
+            raise errors.MissingPartError("pvlr_sdk._core", expected="a core with CUDA kernels", got=got, hint=hint)
         if self._place is None:
             self._place = tensor.device, name
             if not tensor.on_cuda and self._stream is not None:

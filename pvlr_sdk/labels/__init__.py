@@ -5,8 +5,7 @@ from ..bundle.label_bank import LabelBank
 from .edit import forget
 from .knowledge import Knowledge
 from .learning import LabelReport, Mistake, learn
-from .photos import Photos
-from .teaching import Teaching, teach
+from .teaching import Photos, Teaching, teach
 from .words import bank_from_words
 
 __all__ = [

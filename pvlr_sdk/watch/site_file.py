@@ -167,9 +167,8 @@ def fingerprint(plan: Path) -> str:
 
 def in_progress(argument: str) -> errors.DeployError:
     """The error for two deployments at once."""
-    return errors.DeployError(
-        argument, expected="one deployment at a time", got="another one in progress", hint="Try again after it ends."
-    )
+    hint = "Try again after it ends."
+    return errors.DeployError(argument, expected="one deployment at a time", got="another one in progress", hint=hint)
 
 
 def _remove(folder: Path) -> None:

@@ -58,12 +58,10 @@ def resolve_precision(core: openvino.Core, device: str, precision: str, source: 
     if device != CPU:
         usable[2:] = [one for one in ("fp32", "bf16") if has_capability(core, device, one.upper())]
     if precision not in usable:
-        raise errors.BackendError(
-            source,
-            expected=f"a {device.partition('.')[0]} that computes in {precision}",
-            got=str(core.get_property(device, "FULL_DEVICE_NAME")),
-            hint=f'Use precision="auto" or "{"fp32" if device == CPU else fast}".',
-        )
+        expected = f"a {device.partition('.')[0]} that computes in {precision}"
+        got = str(core.get_property(device, "FULL_DEVICE_NAME"))
+        hint = f'Use precision="auto" or "{"fp32" if device == CPU else fast}".'
+        raise errors.BackendError(source, expected=expected, got=got, hint=hint)
     return precision
 
 

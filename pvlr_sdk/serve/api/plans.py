@@ -62,9 +62,8 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
             call = partial(deployment.reload, sequential=wanted.sequential)
             return await change(request, response, "reload", call)
         if not (os.path.isabs(source) or is_model(source)) or "\0" in source:
-            raise OptionError(
-                "plan", expected="an absolute path, or the name of a model", got=ascii(source), hint="See pvlr models."
-            )
+            hint = "See pvlr models."
+            raise OptionError("plan", expected="an absolute path, or the name of a model", got=ascii(source), hint=hint)
         call = partial(deployment.deploy, source, sequential=wanted.sequential)
         return await change(request, response, "reload", call, plan=source)
 
