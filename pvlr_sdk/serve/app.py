@@ -33,7 +33,7 @@ def create_app(control: Control, access: AccessControl, feed: LiveFeed, uploads:
     app.include_router(api.make_router(control, uploads, access.audit))
     app.include_router(plans.make_router(control.deployment, access.audit))
     app.include_router(teaching.make_router(control, access.audit))
-    app.include_router(live.make_router(feed, list(site.config.cameras) if site else [], access))
+    app.include_router(live.make_router(feed, access))
     app.include_router(monitoring.make_probes(site, feed))
     app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))
     app.include_router(page.make_router(access))

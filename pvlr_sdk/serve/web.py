@@ -119,9 +119,6 @@ def _bind(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        raise errors.OptionError(
-            f"host {host} and port {port}",
-            expected="a free address of this machine",
-            got=getattr(error, "strerror", None) or str(error),
-            hint="Choose an address of this machine and a free port; 0 selects one.",
-        ) from None
+        where, got = f"host {host} and port {port}", getattr(error, "strerror", None) or str(error)
+        hint = "Choose an address of this machine and a free port; 0 selects one."
+        raise errors.OptionError(where, expected="a free address of this machine", got=got, hint=hint) from None

@@ -61,12 +61,9 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> WSGIServ
     try:
         return start_http_server(port, host, registry)[0]
     except (OSError, UnicodeError, OverflowError) as error:
-        raise OptionError(
-            f"metrics: host {host} and port {port}",
-            expected="a free address of this machine",
-            got=getattr(error, "strerror", None) or str(error),
-            hint="Choose another metrics: port.",
-        ) from None
+        where, got = f"metrics: host {host} and port {port}", getattr(error, "strerror", None) or str(error)
+        hint = "Choose another metrics: port."
+        raise OptionError(where, expected="a free address of this machine", got=got, hint=hint) from None
 
 
 def collect(registry: CollectorRegistry, read: Callable[[], Iterable[Metric]]) -> None:

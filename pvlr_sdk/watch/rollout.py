@@ -61,19 +61,13 @@ class Comparison:
     def check(self, settings: DeployConfig, source: str) -> None:
         """Raises DeployError if the new plan is slower, or disagrees more, than the settings allow."""
         if _too_slow(self.before_ms, self.after_ms, settings.max_slowdown):
-            raise errors.DeployError(
-                source,
-                expected=f"at most {settings.max_slowdown:g} times the {self.before_ms:.1f} ms of the running plan",
-                got=f"{self.after_ms:.1f} ms per image",
-                hint="The running plan stays. Deploy a faster plan, or raise deploy: max_slowdown in the site file.",
-            )
+            expected = f"at most {settings.max_slowdown:g} times the {self.before_ms:.1f} ms of the running plan"
+            hint = "The running plan stays. Deploy a faster plan, or raise deploy: max_slowdown in the site file."
+            raise errors.DeployError(source, expected=expected, got=f"{self.after_ms:.1f} ms per image", hint=hint)
         if self.agreement is not None and self.agreement < settings.min_agreement:
-            raise errors.DeployError(
-                source,
-                expected=f"the same tags on at least {100 * settings.min_agreement:.0f} % of {self.frames} live frames",
-                got=f"{100 * self.agreement:.0f} %",
-                hint="The running plan stays. Check the plan, or lower deploy: min_agreement in the site file.",
-            )
+            expected = f"the same tags on at least {100 * settings.min_agreement:.0f} % of {self.frames} live frames"
+            hint = "The running plan stays. Check the plan, or lower deploy: min_agreement in the site file."
+            raise errors.DeployError(source, expected=expected, got=f"{100 * self.agreement:.0f} %", hint=hint)
 
 
 State: TypeAlias = Literal["in use", "loading", "probation"]
@@ -254,9 +248,7 @@ def _too_slow(before: float, after: float, limit: float) -> bool:
 def _check_labels(tagger: Tagger, candidate: Tagger, plan: Path) -> None:
     if candidate.labels != tagger.labels:
         count = len(set(candidate.labels) ^ set(tagger.labels))
-        raise errors.DeployError(
-            str(plan),
-            expected=f"the {len(tagger.labels)} labels of the running plan, in their order",
-            got=f"{len(candidate.labels)} labels, {count} names in one plan only" if count else "another order",
-            hint="Set plan: in the site file and restart, since events and sinks depend on the labels.",
-        )
+        expected = f"the {len(tagger.labels)} labels of the running plan, in their order"
+        got = f"{len(candidate.labels)} labels, {count} names in one plan only" if count else "another order"
+        hint = "Set plan: in the site file and restart, since events and sinks depend on the labels."
+        raise errors.DeployError(str(plan), expected=expected, got=got, hint=hint)

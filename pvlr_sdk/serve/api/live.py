@@ -37,12 +37,12 @@ class ViewerRequest(RequestModel):
 class Viewer:
     """The connection to one browser. It ends when ``allowed()`` is false, as after its token was removed."""
 
-    def __init__(self, feed: LiveFeed, socket: WebSocket, cameras: list[str], allowed: Callable[[], bool]) -> None:
+    def __init__(self, feed: LiveFeed, socket: WebSocket, allowed: Callable[[], bool]) -> None:
         self._feed = feed
         self._socket = socket
         self._allowed = allowed
         self._paused = False
-        self._views = {name: _CameraView() for name in cameras}
+        self._views = {name: _CameraView() for name in feed.cameras}
 
     async def run(self) -> None:
         """Send and receive until either side ends."""
@@ -131,7 +131,7 @@ class _CameraView:
         self.label = label
 
 
-def make_router(feed: LiveFeed, cameras: list[str], access: AccessControl) -> APIRouter:
+def make_router(feed: LiveFeed, access: AccessControl) -> APIRouter:
     """The route ``/v1/live``."""
     router = APIRouter()
 
@@ -143,7 +143,7 @@ def make_router(feed: LiveFeed, cameras: list[str], access: AccessControl) -> AP
             return
         feed.viewers += 1
         try:
-            await Viewer(feed, socket, cameras, lambda: access.judge(socket.scope) is None).run()
+            await Viewer(feed, socket, lambda: access.judge(socket.scope) is None).run()
         finally:
             feed.viewers -= 1
 

@@ -42,9 +42,11 @@ class LiveFeed:
         self._tagger = tagger
         self._site = site
         cameras = site.config.cameras if site else {}
-        self._cameras = [
-            {"name": name, "uri": redacted(camera.uri), "region": camera.region} for name, camera in cameras.items()
-        ]
+        self.cameras = {
+            name: {"name": name, "uri": redacted(camera.uri), "region": camera.region}
+            for name, camera in cameras.items()
+        }
+        """By name, what browsers are told of each."""
         self._encoded: dict[str, tuple[Observation, asyncio.Future[bytes]]] = {}
         self._workers = ThreadPoolExecutor(1, "pvlr-images")
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
@@ -90,7 +92,7 @@ class LiveFeed:
             "model": str(self._tagger.info["name"]),
             "precision": str(self._tagger.info["precision"]),
             "now": time.time(),
-            "cameras": self._cameras,
+            "cameras": list(self.cameras.values()),
             "history": self._history.to_dict(),
             "snapshots": bool(self._site and self._site.config.events.snapshots),
             "events": list(self._events),
@@ -154,7 +156,7 @@ class LiveFeed:
             self.labels_message = message
         if self._site is None:
             return
-        for name in self._site.config.cameras:
+        for name in self.cameras:
             seen = self._site.latest(name)
             if seen is None:
                 self._encoded.pop(name, None)

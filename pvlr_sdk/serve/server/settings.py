@@ -37,12 +37,9 @@ class ServeSettings(ServeConfig):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if self.token is None and self.token_file is None and not is_loopback(self.host):
-            raise errors.OptionError(
-                f"host {self.host}",
-                expected="a token, for an address that other machines can reach",
-                got="none",
-                hint="Set PVLR_TOKEN, for example to the output of `openssl rand -hex 16`, or bind 127.0.0.1.",
-            )
+            expected = "a token, for an address that other machines can reach"
+            hint = "Set PVLR_TOKEN, for example to the output of `openssl rand -hex 16`, or bind 127.0.0.1."
+            raise errors.OptionError(f"host {self.host}", expected=expected, got="none", hint=hint)
         if self.token is not None:
             check_token(self.token)
         if self.token_file is not None:
