@@ -60,9 +60,9 @@ TARGETS = {
         ("-max_len=2000", "-len_control=0"),
         small_manifest,
         (
-            "runtime/bundle/manifest.cpp",
-            "object.numbers(name, 3, least, most)",
-            "object.numbers(name, 0, least, most)",
+            "runtime/bundle/json_object.cpp",
+            "if (value.size() != count)",
+            "if (value.size() > count)",
             "heap-buffer-overflow|undefined-behavior",
         ),
     ),
