@@ -27,22 +27,19 @@ def make_router(access: AccessControl) -> APIRouter:
     attempts = Attempts()
     files = {path.name: path.read_bytes() for path in _FOLDER.iterdir() if path.suffix in _TYPES}
 
-    def file(name: str) -> Response:
+    @router.get("/page/{name}")
+    async def file(name: str) -> Response:
         if name not in files:
             raise ProblemError(404, "File not found.")
         return Response(files[name], media_type=_TYPES[Path(name).suffix])
 
     @router.get("/")
     async def index() -> Response:
-        return file("index.html")
+        return await file("index.html")
 
     @router.get("/docs")
     async def docs() -> Response:
-        return file("docs.html")
-
-    @router.get("/page/{name}")
-    async def asset(name: str) -> Response:
-        return file(name)
+        return await file("docs.html")
 
     @router.get(SIGN_IN)
     async def form() -> HTMLResponse:

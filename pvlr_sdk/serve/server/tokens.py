@@ -101,12 +101,9 @@ def token_hash(token: str) -> str:
 def check_token(token: str, where: str = "token") -> None:
     """Raises OptionError if a token is too short or has other characters than visible ASCII."""
     if len(token) < SHORTEST or not all("!" <= char <= "~" for char in token):
-        raise errors.OptionError(
-            where,
-            expected=f"at least {SHORTEST} visible ASCII characters",
-            got=f"{len(token)} characters",  # never the token itself
-            hint="Use for example the output of `openssl rand -hex 16`.",
-        )
+        expected, got = f"at least {SHORTEST} visible ASCII characters", f"{len(token)} characters"  # not the token
+        hint = "Use for example the output of `openssl rand -hex 16`."
+        raise errors.OptionError(where, expected=expected, got=got, hint=hint)
 
 
 def read_tokens(path: Path) -> dict[str, str]:
