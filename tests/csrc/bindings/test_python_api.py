@@ -33,6 +33,7 @@ def test_device_arrays_reach_the_kernels(emulator: Any) -> None:
     bindings = [
         path for path in sorted((CSRC / "bindings").glob("*.cpp")) if path.stem not in ("cuda_device", "no_cuda")
     ]
-    core = emulator.build([*kernels, *bindings, HERE / "emulated_device.cpp"], kind="module")
+    network = CSRC / "host/network/walk.cpp"
+    core = emulator.build([*kernels, *bindings, network, HERE / "emulated_device.cpp"], kind="module")
     done = subprocess.run([sys.executable, str(HERE / "emulated_api.py"), str(core)], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
