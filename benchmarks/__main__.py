@@ -40,7 +40,6 @@ def main(
         trained = ["--checkpoint", str(checkpoint)] if checkpoint else []
         for name, options, few in (
             ("peers", [str(plan), *trained, *int8, *given], ["--rounds", "1", "--count", "3"]),
-            ("layers", [str(plan), *int8, *([] if short else ["--dense"])], ["--runs", "5"]),
             ("scaling", [], ["--short", "--rounds", "1"]),
             ("folder", [str(plan), *given], ["--count", "6", "--large", "2", "--seconds", "0.2"]),
             ("preprocess", [], ["--rounds", "1"]),

@@ -33,25 +33,6 @@ def peers(data: Data) -> Table:
     return Table(title, columns, rows)
 
 
-def layers(data: Data) -> list[Table]:
-    """Time by kind of layer, and the whole network in each precision."""
-    tables = data["layers"].values()
-    rows = []
-    for kind in sorted({kind for table in tables for kind in table}):
-        found = [table.get(kind, {}) for table in tables]
-        times = [f"{one.get('ms', 0):.2f}" for one in found]
-        rows.append([kind.lstrip("~ "), *times, f"{max(one.get('gflop', 0) for one in found):.2f}"])
-    engines = [
-        [name, precision, f"{v['median_ms']:.2f}", f"{(f.get('bf16') or f['fp32'])['median_ms'] / v['median_ms']:.2f}"]
-        for name, f in data["engines"].items()
-        for precision, v in f.items()
-    ]
-    return [
-        Table("Time by kind of layer", ["Layers", *(f"{name}, ms" for name in data["layers"]), "GFLOP"], rows),
-        Table("Engine alone", ["Engine alone", "Precision", "Median, ms", "Speedup over bf16"], engines),
-    ]
-
-
 def scaling(data: Data) -> Table:
     """The points of each curve and its exponent."""
     rows = []

@@ -27,22 +27,6 @@ def draw_peers(data: dict[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
-def draw_layers(data: dict[str, Any], path: Path) -> None:
-    """A stacked bar per precision, a colour per kind of layer."""
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    axes = figure.subplots()
-    precisions = list(data["layers"])[::-1]
-    kinds = sorted({kind for table in data["layers"].values() for kind in table if not kind.startswith("~")})
-    left = [0.0] * len(precisions)
-    for kind, colour in zip(kinds, matplotlib.colormaps["tab10"].colors, strict=False):
-        width = [data["layers"][precision].get(kind, {"ms": 0.0})["ms"] for precision in precisions]
-        axes.barh(precisions, width, left=left, label=kind, color=colour)
-        left = [a + b for a, b in zip(left, width, strict=True)]
-    axes.set(xlabel="milliseconds")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
-    _save(figure, path)
-
-
 def draw_scaling(data: dict[str, Any], path: Path) -> None:
     """The first three curves on logarithmic axes, with a line of linear growth through the last point."""
     curves = list(data["curves"].items())[:3]

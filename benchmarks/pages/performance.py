@@ -10,7 +10,7 @@ from typing import Any
 
 from ..cpu import tables
 from ..cpu.tables import ALONE, ENGINE, SIMPLE, STREAM
-from .charts import draw_layers, draw_peers, draw_scaling
+from .charts import draw_peers, draw_scaling
 
 Data = dict[str, Any]
 
@@ -25,24 +25,6 @@ def peers(data: Data, images: Path) -> str:
 {tables.peers(data).markdown()}
 
 The medians inside `predict()`, by its own timing: {inside}."""
-
-
-def layers(data: Data, images: Path) -> str:
-    draw_layers(data, images / "layers.svg")
-    by_kind, engines = tables.layers(data)
-    rates = {name.split()[0]: value for name, value in data["peak"].items()}
-    ideal = "; ".join(f"{name} {t['~ all']['gflop'] / rates[name]:.2f} ms" for name, t in data["layers"].items())
-    peak = "; ".join(f"{name} {value:.2f}" for name, value in data["peak"].items())
-    return f"""{_conditions(data)}
-
-![Time by kind of layer](images/layers.svg)
-
-{by_kind.markdown()}
-
-Peak of the machine, measured with the same engine: {peak}. At these rates the arithmetic of the whole network would
-take: {ideal}.
-
-{engines.markdown()}"""
 
 
 def scaling(data: Data, images: Path) -> str:
@@ -107,7 +89,6 @@ def _section(name: str, text: Callable[[Data, Path], str], results: Path, images
 
 PARTS = {
     "peers": partial(_section, "peers", peers),
-    "layers": partial(_section, "layers", layers),
     "scaling": partial(_section, "scaling", scaling),
     "folder": partial(_section, "folder", folder),
     "fast_jpeg": partial(_section, "folder", lambda data, _: tables.reduced_jpeg(data).markdown()),

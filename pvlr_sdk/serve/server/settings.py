@@ -8,8 +8,11 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ... import errors
 from ..._util.files import read_file
+from ..._util.validation import expected
 from ...watch.config import ServeConfig
 from .tokens import check_token, read_tokens
 
@@ -26,8 +29,8 @@ class ServeSettings(ServeConfig):
         timeout: seconds for an upload to arrive, and again for tagging it.
 
     Raises:
-        OptionError: the token is missing or too short, the token file or a name is invalid, or one of the TLS files is
-            missing or cannot be used.
+        OptionError: a value is invalid or unknown, the token is missing or too short, the token file or a name is
+            invalid, or one of the TLS files is missing or cannot be used.
     """
 
     max_bytes: int = 16_000_000
@@ -35,11 +38,18 @@ class ServeSettings(ServeConfig):
     timeout: float = 10.0
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            name = ".".join(map(str, problem["loc"]))
+            got = "another value" if name == "token" else repr(options.get(name))[:100]
+            hint = "The attributes of ServeSettings are its options."
+            raise errors.OptionError(name, expected=expected(problem), got=got, hint=hint) from None
         if self.token is None and self.token_file is None and not is_loopback(self.host):
-            expected = "a token, for an address that other machines can reach"
+            wanted = "a token, for an address that other machines can reach"
             hint = "Set PVLR_TOKEN, for example to the output of `openssl rand -hex 16`, or bind 127.0.0.1."
-            raise errors.OptionError(f"host {self.host}", expected=expected, got="none", hint=hint)
+            raise errors.OptionError(f"host {self.host}", expected=wanted, got="none", hint=hint)
         if self.token is not None:
             check_token(self.token)
         if self.token_file is not None:
@@ -65,7 +75,7 @@ def _check_tls(cert: Path, key: Path) -> None:
         hint = f"Write it without a passphrase, readable by the service alone: openssl pkey -in {key} -out server.key."
         raise errors.OptionError("tls_key", expected="a key without a passphrase", got=f"{key}, encrypted", hint=hint)
 
-    expected, got = "a certificate and its key, as PEM files", ""
+    wanted, got = "a certificate and its key, as PEM files", ""
     try:
         for path in (cert, key):
             got = f"{path}: "
@@ -75,7 +85,7 @@ def _check_tls(cert: Path, key: Path) -> None:
     except OSError as error:
         got += error.strerror or type(error).__name__
         hint = "Check the paths, and whether the key belongs to the certificate."
-        raise errors.OptionError("tls_cert and tls_key", expected=expected, got=got, hint=hint) from None
+        raise errors.OptionError("tls_cert and tls_key", expected=wanted, got=got, hint=hint) from None
 
 
 def is_loopback(host: str) -> bool:

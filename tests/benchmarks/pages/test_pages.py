@@ -21,7 +21,7 @@ def test_report_writes_the_page_and_its_pictures(
     run("benchmarks.pages", "performance", "--results", results["path"], "--docs", tmp_path)
     text = (tmp_path / "performance.md").read_text()
     assert text.count("Not measured") == 1  # cameras, which take minutes
-    for name in ("peers", "layers", "scaling"):
+    for name in ("peers", "scaling"):
         assert f"images/{name}.svg" in text
         assert (tmp_path / "images" / f"{name}.svg").read_text().startswith("<?xml")
     first = next(iter(results["peers"]["figures"].values()))
@@ -32,7 +32,7 @@ def test_report_says_what_was_not_measured(run: Callable[..., str], tmp_path: Pa
     pytest.importorskip("matplotlib")
     shutil.copy(DOCS / "performance.md", tmp_path)
     run("benchmarks.pages", "performance", "--results", tmp_path / "nothing", "--docs", tmp_path)
-    assert (tmp_path / "performance.md").read_text().count("Not measured") == 8
+    assert (tmp_path / "performance.md").read_text().count("Not measured") == 7
 
 
 @pytest.mark.parametrize("name", PAGES)
