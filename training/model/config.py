@@ -11,7 +11,14 @@ from pydantic_core import PydanticCustomError
 from pvlr_sdk.kernels import DIMS
 from pvlr_sdk.labels.words import TEMPLATES
 
-from .heads import HEADS
+HEADS = {
+    "pvlr": "VisualHead",
+    "linear": "LinearHead",
+    "csra": "CsraHead",
+    "query2label": "Query2LabelHead",
+    "ml_decoder": "MlDecoderHead",
+}
+"""The class of each ``model.head``, in the module of that name in heads/. A new head is a line here, and its file."""
 
 
 class Strict(BaseModel):

@@ -10,19 +10,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:  # the configuration reads the names without torch
+from ..config import HEADS, ModelConfig
+
+if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from ..config import ModelConfig
-
-HEADS = {
-    "pvlr": "VisualHead",
-    "linear": "LinearHead",
-    "csra": "CsraHead",
-    "query2label": "Query2LabelHead",
-    "ml_decoder": "MlDecoderHead",
-}
-"""The class of each ``model.head``, in the module of that name. To add a head, add its file here and a line."""
 
 
 class Output(NamedTuple):
