@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Hashable
-from contextlib import nullcontext
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from weakref import WeakValueDictionary
@@ -135,11 +135,20 @@ class UploadTagger:
         """Run work in a thread. Workers are given in the order of requests, but a client gets or awaits only as many as
         there are: clients take turns."""
         turn = self._turns.setdefault(upload.client, asyncio.Semaphore(self._count))
-        async with turn, self._workers:
+        async with AsyncExitStack() as held:
+            for semaphore in (turn, self._workers):
+                await held.enter_async_context(semaphore)
             upload.held, upload.waiting = 0, False  # nothing is gained by ending it from now on
-            began = perf_counter()
+            # A thread that takes too long cannot be stopped, and keeps its worker until it ends.
+            running = asyncio.create_task(self._run(work, held.pop_all()))
+        running.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to await it
+        return await asyncio.shield(running)
+
+    async def _run(self, work: Callable[[], TagsModel], held: AsyncExitStack) -> TagsModel:
+        began = perf_counter()
+        async with held:
             try:
-                return await run_sync(work)
+                return await run_sync(work, abandon_on_cancel=True)  # cancelled only when the server ends
             finally:
                 self._seconds += 0.2 * (perf_counter() - began - self._seconds)
 

@@ -54,6 +54,7 @@ def run(kind: str, folder: Path, *injected: str, file_limit: int | None = None) 
     trace = ["strace", "-f", "-qq", "-o", str(folder / "log"), "-e", f"trace={','.join(CALLS)}", *paths, *injected]
     ours, theirs = socket.socketpair()
     command = [sys.executable, str(WORKLOAD), kind, str(folder / "e"), str(COUNT), str(theirs.fileno())]
+    command.append("60" if file_limit is None else "0.1")
 
     def limit() -> None:
         if file_limit is not None:

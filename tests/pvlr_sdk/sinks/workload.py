@@ -1,7 +1,8 @@
-"""A sink or a queue that a test runs under strace: python workload.py KIND PATH COUNT DESCRIPTOR
+"""A sink or a queue that a test runs under strace: python workload.py KIND PATH COUNT DESCRIPTOR SECONDS
 
 Events FIRST to FIRST + COUNT - 1 are written; a failed one is tried again, as a worker does. The numbers of delivered
-events go to a socket, whose system calls no fault is injected into.
+events go to a socket, whose system calls no fault is injected into. A queue has SECONDS to store an event: many where
+the fault passes, however slow the machine is, and few where it stays.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def event(number: int) -> Event:
     return Event("on", f"event-{number:03}", "door", "car", 1.75e9 + number, 0.5, 0.5, 1.75e9, 1.75e9)
 
 
-def stored_by(queue: DiskQueue) -> Callable[[Event], None]:
+def stored_by(queue: DiskQueue, seconds: float) -> Callable[[Event], None]:
     """Puts an event once, and waits until it is on disk. Raises OutputError if that takes long."""
     events: list[Event] = []
 
@@ -33,7 +34,7 @@ def stored_by(queue: DiskQueue) -> Callable[[Event], None]:
         if item not in events:
             queue.put(item)
             events.append(item)
-        end = time.monotonic() + (0.3 if len(events) == 1 or queue.error is None else 0.0)
+        end = time.monotonic() + seconds
         while queue.unstored:
             if time.monotonic() > end:
                 raise errors.OutputError("queue", expected="a disk with space", got=str(queue.error), hint="Wait.")
@@ -42,11 +43,11 @@ def stored_by(queue: DiskQueue) -> Callable[[Event], None]:
     return write
 
 
-def main(kind: str, path: Path, count: int, report: socket.socket) -> None:
+def main(kind: str, path: Path, count: int, report: socket.socket, seconds: float) -> None:
     for attempt in range(_ATTEMPTS):
         try:
             if kind == "queue":
-                write = stored_by(DiskQueue(path))
+                write = stored_by(DiskQueue(path), seconds)
             else:
                 sinks = {"jsonl": JsonlFile, "sqlite": SqliteSink, "rotating": lambda path: RotatingJsonl(path, 700, 9)}
                 write = sinks[kind](path).write
@@ -67,4 +68,4 @@ def main(kind: str, path: Path, count: int, report: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), socket.socket(fileno=int(sys.argv[4])))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), socket.socket(fileno=int(sys.argv[4])), float(sys.argv[5]))
