@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -87,5 +88,6 @@ def test_what_killed_writers_left_is_removed(tmp_path):
         left.touch()
     for left in (path, other, old):
         os.utime(left, (0, 0))
+    os.utime(new, (time.time(), time.time()))
     remove_leftovers(path)
     assert set(tmp_path.iterdir()) == {path, other, new}
