@@ -166,7 +166,7 @@ class DiskQueue(MemoryQueue[Event]):
         while not closing:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closing or self._stored < self._next or self._cleared < self._removed
+                    lambda: self._closing or self.error or self._stored < self._next or self._cleared < self._removed
                 )
                 closing = self._closing
             try:
@@ -198,6 +198,9 @@ class DiskQueue(MemoryQueue[Event]):
             for number, event in reversed(new):
                 self._database.execute("INSERT OR REPLACE INTO queue VALUES (?, ?)", (number, event.pack()))
                 self._stored, written = number + 1, True
+            if self.error and not written:  # a fast receiver left nothing to store: is there room again?
+                self._database.execute("PRAGMA user_version = 0")  # writes although nothing changes
+                written = True
         self._stored = following
         return written
 

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict
 
 import pytest
@@ -203,27 +202,38 @@ class Receiver:
 
 def test_a_full_disk_and_a_receiver_that_is_there(small_disk, make_event, caplog) -> None:
     """Version 0.1 lost the events of this time."""
-    receiver = Receiver()
-    worker = SinkWorker(receiver, DiskQueue(small_disk.folder / "q.sqlite"))
+    receiver, queue = Receiver(), DiskQueue(small_disk.folder / "q.sqlite")
+    worker = SinkWorker(receiver, queue, longest_pause=0.05)
     worker.submit(make_event(0))
     until(lambda: len(receiver.items) == 1)
     small_disk.fill()
-    number = 1
-    while worker.stats().error is None or number < 2000:
+    receiver.open.clear()
+    for number in range(1, 2000):
         worker.submit(make_event(number))
-        number += 1
-    until(lambda: len(receiver.items) == number)
+    until(lambda: queue.error)
+    receiver.open.set()
+    until(lambda: len(receiver.items) == 2000)
     assert "Free some space" in (worker.stats().error or "")
     small_disk.free()
-    while worker.stats().error is not None:
-        worker.submit(make_event(number))
-        number += 1
-        time.sleep(0.05)
+    until(lambda: worker.stats().error is None)
     stats = worker.close(20)
-    assert receiver.items == [make_event(one) for one in range(number)]
-    assert (stats.delivered, stats.waiting, stats.lost) == (number, 0, 0)
-    assert (caplog.text.count("Free some space"), caplog.text.count("works again")) == (1, 1)
+    assert receiver.items == [make_event(one) for one in range(2000)]
+    assert (stats.delivered, stats.waiting, stats.lost) == (2000, 0, 0)
+    assert (caplog.text.count("Free some space"), caplog.text.count("q.sqlite: works again")) == (1, 1)
     assert contents(DiskQueue(small_disk.folder / "q.sqlite")) == []
+
+
+def test_a_disk_with_room_again_is_no_error_although_nothing_waits(small_disk, make_event) -> None:
+    """A receiver that is faster than the disk leaves nothing to store."""
+    queue = DiskQueue(small_disk.folder / "q.sqlite")
+    small_disk.fill()
+    queue.put(make_event(0))
+    until(lambda: queue.error)
+    queue.take(0)
+    queue.done()
+    small_disk.free()
+    until(lambda: queue.error is None)
+    queue.close()
 
 
 def test_disk_and_receiver_fail_in_turn(small_disk, make_event) -> None:
@@ -234,12 +244,9 @@ def test_disk_and_receiver_fail_in_turn(small_disk, make_event) -> None:
         worker.submit(make_event(number))
     until(lambda: not queue.unstored)
     small_disk.fill()
-    while not queue.error:
-        number += 1
+    for number in range(50, 151):
         worker.submit(make_event(number))
-    for _ in range(100):
-        number += 1
-        worker.submit(make_event(number))
+    until(lambda: queue.error)
     receiver.open.set()  # first those on disk, then those in memory
     until(lambda: len(receiver.items) == number + 1)
     receiver.open.clear()
