@@ -8,6 +8,7 @@ for tag in Tagger().predict("photo.jpg"):
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ._util.version import __version__ as __version__
@@ -48,4 +49,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    names = globals()  # the submodules that are imported, and the names of every module, such as __file__
+    return sorted({*__all__, *(name for name in names if name[:2] == "__" or f"{__name__}.{name}" in sys.modules)})

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import errors
+from .frames.frames import check_frames
 from .inference import LoadedPlan, Options
 from .inference.overlap import AwaitableFuture
 from .result import TagResult, checked_top_k, thresholds_for
@@ -20,7 +21,8 @@ from .trust import Trust, resolve
 if TYPE_CHECKING:
     from .backends import Backend
     from .bundle.label_bank import LabelBank
-    from .frames.frames import FrameLike
+    from .bundle.schema import OperatingPoint, Optimize, PlanPrecision
+    from .frames.frames import Color, FrameLike
 
 
 class Tagger:
@@ -67,12 +69,12 @@ class Tagger:
         plan: str | os.PathLike[str] | None = None,
         *,
         threshold: float | Mapping[str, float] | None = None,
-        operating_point: str = "f1",
+        operating_point: OperatingPoint = "f1",
         top_k: int | None = None,
         device: str = "auto",
-        optimize: str = "latency",
+        optimize: Optimize = "latency",
         num_threads: int | None = None,
-        precision: str | None = None,
+        precision: PlanPrecision | None = None,
         reduced_jpeg: bool = False,
         trust: str | os.PathLike[str] | Trust | None = None,
         allow_unsigned: bool | None = None,
@@ -114,7 +116,7 @@ class Tagger:
         self,
         frame: FrameLike,
         *,
-        color: str = "bgr",
+        color: Color = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
     ) -> TagResult:
@@ -141,7 +143,7 @@ class Tagger:
         self,
         frame: FrameLike,
         *,
-        color: str = "bgr",
+        color: Color = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
     ) -> AwaitableFuture[TagResult]:
@@ -169,7 +171,7 @@ class Tagger:
         self,
         frames: Iterable[FrameLike],
         *,
-        color: str = "bgr",
+        color: Color = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
     ) -> list[TagResult]:
@@ -193,7 +195,7 @@ class Tagger:
         self,
         frames: Iterable[FrameLike],
         *,
-        color: str = "bgr",
+        color: Color = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
     ) -> Iterator[TagResult | errors.FrameError]:
@@ -210,10 +212,7 @@ class Tagger:
         Raises:
             PvlrError: what ``predict`` raises, except FrameError. An exception of ``frames`` also ends the stream.
         """
-        single = isinstance(frames, (str, bytes, bytearray, memoryview, os.PathLike)) or getattr(frames, "ndim", 4) != 4
-        if single or not (hasattr(frames, "__iter__") or hasattr(frames, "__getitem__")):  # such as a PIL image
-            got, hint = f"one {type(frames).__name__}", "Pass [frame], or call predict."
-            raise errors.FrameTypeError("frames", expected="an iterable of frames", got=got, hint=hint)
+        check_frames(frames)
         plan, backend = self._ready()
         return plan.stream(backend, frames, color, *self._options(plan, threshold, top_k))
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from .. import errors
-from ..bundle.schema import BACKENDS, PRECISIONS, RUN_DEVICES
+from ..bundle.schema import BACKENDS, PRECISIONS, RUN_DEVICES, Optimize, PlanPrecision
 from .backend import Backend, Slot
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ __all__ = ["Backend", "Slot", "open_backend"]
 def open_backend(
     bundle: Bundle,
     device: str = "auto",
-    precision: str | None = None,
+    precision: PlanPrecision | None = None,
     num_threads: int | None = None,
-    optimize: str = "latency",
+    optimize: Optimize = "latency",
     *,
     fresh: bool = False,
     allow_unsigned: bool | None = None,
@@ -60,7 +60,7 @@ def open_backend(
     """
     kind = _kind(device)
     errors.check_choice("device", kind, ("auto", *RUN_DEVICES))
-    errors.check_choice("optimize", optimize, ("latency", "throughput"))
+    errors.check_choice("optimize", optimize, get_args(Optimize))
     if precision is not None:
         errors.check_choice("precision", precision, ("auto", *PRECISIONS))
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 IMAGE, LOGITS, SIMILARITY = "image", "logits", "similarity"
 """An exported network's input and its two outputs."""
@@ -12,13 +12,19 @@ LABEL_GAINS, LABEL_WEIGHTS = "label_gains", "label_weights"
 FEATURES = "features"
 """The further output of an open network: what labels are taught on."""
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-ATTENTIONS = ("native", "fused")
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
+PlanPrecision: TypeAlias = Literal["auto", Precision]
+Attention: TypeAlias = Literal["native", "fused"]
 """ONNX operators, or the operators of the plugin library."""
-OPERATING_POINTS = ("f1", "precise")
+OperatingPoint: TypeAlias = Literal["f1", "precise"]
 """The thresholds of a plan: those chosen for the best F1, and those at which at least 90 % of the tags are correct."""
-HARDWARE = ("this", "capability", "ampere+")
+Optimize: TypeAlias = Literal["latency", "throughput"]
+Hardware: TypeAlias = Literal["this", "capability", "ampere+"]
 """GPUs that a TensorRT plan runs on: one model, one compute capability, or Ampere and newer."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+OPERATING_POINTS: tuple[OperatingPoint, ...] = get_args(OperatingPoint)
+HARDWARE: tuple[Hardware, ...] = get_args(Hardware)
 MAX_LABEL_LENGTH = 1000
 """Characters of a label."""
 
@@ -48,12 +54,5 @@ RUN_DEVICES = (*DEVICES, *(other for target in BACKENDS.values() for other in ta
 
 if TYPE_CHECKING:  # a static type cannot be derived from a tuple
     Backend: TypeAlias = str
-    Precision: TypeAlias = str
-    PlanPrecision: TypeAlias = str
-    Attention: TypeAlias = str
-    Hardware: TypeAlias = str
-    OperatingPoint: TypeAlias = str
 else:
-    Backend, Precision, Attention, Hardware = (Literal[x] for x in (tuple(BACKENDS), PRECISIONS, ATTENTIONS, HARDWARE))
-    OperatingPoint = Literal[OPERATING_POINTS]
-    PlanPrecision = Literal[("auto", *PRECISIONS)]
+    Backend = Literal[tuple(BACKENDS)]

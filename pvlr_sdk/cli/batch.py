@@ -25,7 +25,7 @@ def batch(
     out: str = Option(..., "--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL."),
     plan: options.PlanOption = None,
     threshold: options.TagThreshold = None,
-    operating_point: options.OperatingPoint = "f1",
+    operating_point: options.Point = "f1",
     top_k: options.TopK = None,
     scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
     fast_jpeg: options.FastJpeg = False,

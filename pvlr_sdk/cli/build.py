@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from typer import Argument, Option
 
@@ -114,12 +114,14 @@ def build(
             build_plan(
                 network,
                 plan,
-                device=device,
-                precision=precision,
+                device=cast(Any, device),
+                precision=cast(Any, precision),
                 bank=bank,
                 calibration_images=images_for(calibration_images, measured, split, beside),
                 min_agreement=min_agreement,
-                options=BuildOptions(batches, attention, workspace, hardware, version_compatible, dla, verbose),
+                options=BuildOptions(
+                    batches, cast(Any, attention), workspace, cast(Any, hardware), version_compatible, dla, verbose
+                ),
                 watcher=phases,
             )
 

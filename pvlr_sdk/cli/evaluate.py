@@ -18,7 +18,7 @@ def evaluate(
     plan: options.PlanArgument = None,
     split: options.Split = None,
     rename: options.Map = None,
-    operating_point: options.OperatingPoint = "f1",
+    operating_point: options.Point = "f1",
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,

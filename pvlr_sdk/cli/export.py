@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from typer import Argument, Option
 
@@ -126,8 +127,8 @@ def export(
     path, agreement = export_as(
         network,
         out or network.parent,
-        precision=precision,
-        attention=attention,
+        precision=cast(Any, precision),
+        attention=cast(Any, attention),
         calibration_images=images,
         min_agreement=min_agreement,
     )

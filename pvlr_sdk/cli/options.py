@@ -6,11 +6,16 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from ..bundle.schema import OPERATING_POINTS, PRECISIONS, RUN_DEVICES
+
+if TYPE_CHECKING:
+    from ..bundle.schema import OperatingPoint, PlanPrecision
+else:  # typer reads them as text, which the SDK checks
+    OperatingPoint = PlanPrecision = str
 
 
 def words(*choices: str) -> Callable[[str], list[str]]:
@@ -46,7 +51,7 @@ _POINT: Any = {
     "help": "The plan's thresholds to use: f1 (best F1) or precise (90 % precision).",
     "autocompletion": words(*OPERATING_POINTS),
 }
-OperatingPoint = Annotated[str, Option("--operating-point", **_POINT)]
+Point = Annotated[OperatingPoint, Option("--operating-point", **_POINT)]
 
 # The tags of images
 TagThreshold = Annotated[
@@ -88,7 +93,8 @@ Threads = Annotated[int | None, _machine("--threads", help="Threads per image.",
 _PRECISION = "auto, fp32, bf16, fp16 (GPU, NPU), or int8 (quantised plans)."
 _ANY_PRECISION = words("auto", *PRECISIONS)
 Precision = Annotated[
-    str | None, _machine("--precision", help=_PRECISION, show_default="set by the plan", autocompletion=_ANY_PRECISION)
+    PlanPrecision | None,
+    _machine("--precision", help=_PRECISION, show_default="set by the plan", autocompletion=_ANY_PRECISION),
 ]
 
 # A site: cameras and their events

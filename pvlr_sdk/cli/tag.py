@@ -38,7 +38,7 @@ def tag(
     plan: options.PlanOption = None,
     bank: options.Bank = None,
     threshold: options.TagThreshold = None,
-    operating_point: options.OperatingPoint = "f1",
+    operating_point: options.Point = "f1",
     top_k: options.TopK = None,
     as_json: bool = Option(False, "--json", help="Print one line of JSON per image."),
     as_csv: bool = Option(False, "--csv", help="Print CSV, one row per tag."),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .. import errors
 from ..bundle.bundle import write_bundle
 from ..bundle.manifest import Manifest
-from ..bundle.schema import BACKENDS
+from ..bundle.schema import BACKENDS, PlanPrecision
 from ..frames.bgr import load_bgr
 from ..frames.frames import FrameLike
 from ..inference import golden
@@ -34,8 +34,8 @@ def build(
     onnx: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    device: str = "cpu",
-    precision: str = "auto",
+    device: Literal["auto", "cpu", "tensorrt"] = "cpu",
+    precision: PlanPrecision = "auto",
     bank: str | os.PathLike[str] | None = None,
     golden_frame: FrameLike | None = None,
     calibration_images: CalibrationImages | None = None,

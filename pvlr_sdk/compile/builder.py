@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +117,7 @@ class Reference:
             golden_spec = GoldenSpec(
                 frame_png=golden.encode(self.frame),
                 logits=tuple(shortest_decimal(value) for value in self.logits),
-                tolerance=tolerance,
+                tolerance=cast(Any, tolerance),
             )
         except ValidationError as error:
             expected = "golden logits closer to fp32"
@@ -127,7 +127,7 @@ class Reference:
         manifest = Manifest(
             **label_fields(bank),
             name=spec.name,
-            precision=precision,
+            precision=cast(Any, precision),
             input=InputSpec(**spec.input.model_dump()),  # sets every field: a manifest has no implicit defaults
             attention=spec.attention,
             golden=golden_spec,

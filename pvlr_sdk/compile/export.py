@@ -16,7 +16,7 @@ from .._util.files import write_files
 from ..backends import Backend, runtimes
 from ..bundle.bundle import labels_path
 from ..bundle.label_bank import LabelBank
-from ..bundle.schema import IMAGE, LOGITS, SIMILARITY
+from ..bundle.schema import IMAGE, LOGITS, SIMILARITY, Attention, Precision
 from ..frames.device import DeviceFrame
 from ..frames.preprocess import Preprocessor
 from ..inference import golden
@@ -40,8 +40,8 @@ def export_as(
     onnx: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    precision: str = "fp16",
-    attention: str = "native",
+    precision: Precision = "fp16",
+    attention: Attention = "native",
     calibration_images: CalibrationImages | None = None,
     min_agreement: float | None = None,
 ) -> tuple[Path, Agreement]:

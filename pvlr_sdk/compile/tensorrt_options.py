@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from .. import errors
-from ..bundle.schema import ATTENTIONS, HARDWARE
+from ..bundle.schema import ATTENTIONS, HARDWARE, Attention, Hardware
 
 _LARGEST_BATCH = 1024
 
@@ -60,9 +61,9 @@ class BuildOptions:
     """
 
     batch: Batch = Batch(1, 1, 8)
-    attention: str = "auto"
+    attention: Literal["auto", Attention] = "auto"
     workspace: int | None = None
-    hardware: str = "this"
+    hardware: Hardware = "this"
     version_compatible: bool = False
     dla: int | None = None
     verbose: bool = False

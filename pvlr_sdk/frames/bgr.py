@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.manifest import InputSpec
-from .frames import FrameLike, load_frame
+from .frames import Color, FrameLike, Order, load_frame
 from .preprocess import Preprocessor, image_size
 
 _LONGEST_JPEG = 65_500
 """Pixels: libjpeg's limit for a side."""
 
 
-def load_bgr(frame: FrameLike, color: str = "bgr") -> NDArray[np.uint8]:
+def load_bgr(frame: FrameLike, color: Color = "bgr") -> NDArray[np.uint8]:
     """Convert a frame to uint8 (H, W, 3) BGR; arguments and errors as for :func:`load_frame`."""
     pixels, order, _ = load_frame(frame, color)
     if order == "bgr":
@@ -42,7 +42,7 @@ def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def _yuv_to_bgr(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
+def _yuv_to_bgr(pixels: NDArray[np.uint8], order: Order) -> NDArray[np.uint8]:
     """Formats without a conversion in OpenCV: uses the core's, at the image's own size."""
     height, width = image_size(pixels, order)
     # Not validated: a frame may be larger than any network's input.

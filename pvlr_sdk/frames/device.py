@@ -47,7 +47,7 @@ class DeviceFrame:
     """The counterpart of :class:`pvlr_sdk.frames.frames.Frame` on a GPU."""
 
     pixels: DeviceArray
-    order: str
+    order: frames.Order
     size: tuple[int, int]
 
 
@@ -63,7 +63,7 @@ def on_gpu(frame: Any) -> bool:
         return False
 
 
-def load(frame: Any, color: str = "bgr") -> DeviceFrame:
+def load(frame: Any, color: frames.Color = "bgr") -> DeviceFrame:
     """Check a frame on a GPU; nothing is copied.
 
     Args:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .images import URL, refused_path
 from .limits import check_pixels
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _expand(given: str, on_error: Callable[[str, errors.FrameError], None]) -> I
     elif glob.has_magic(given) and not os.path.lexists(given):
         for match in sorted(glob.glob(given, recursive=True)):
             yield from _expand(match, on_error)
-    elif given:
+    elif given and (os.path.lexists(given) or not URL.match(given)):
         yield Path(given)  # a missing file is reported when it is opened
 
 
@@ -131,7 +132,8 @@ def _nothing_in(given: str) -> errors.FrameError:
         got, hint = "an empty string", "Check that the shell variable is set."
     else:
         got, hint = "a pattern without a match", "Check the pattern; ** matches any number of folders."
-    return errors.ImageNotFoundError(given or "input", expected="at least one image or video", got=got, hint=hint)
+    given, got, hint = refused_path(given or "input", got, hint)
+    return errors.ImageNotFoundError(given, expected="at least one image or video", got=got, hint=hint)
 
 
 def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[InputFrame]:

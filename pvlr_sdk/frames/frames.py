@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,25 @@ if TYPE_CHECKING:
 FrameLike: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
 """What :func:`load_frame` accepts."""
 
-COLORS = ("bgr", "rgb", *yuv.ORDERS)
+Color: TypeAlias = Literal["bgr", "rgb", yuv.Order]
+Order: TypeAlias = Literal[Color, "gray", "bgra", "rgba"]
+COLORS: tuple[Color, ...] = get_args(Color)
 _LAYOUTS = "uint8 of shape (height, width, 3), (height, width, 4) or (height, width)"
+_HINTS = {
+    "read": "Pass its bytes: frame.read(), with await if that is asynchronous.",
+    "content": "Pass its bytes: frame.content.",
+    "to_ndarray": 'Pass frame.to_ndarray(format="bgr24").',
+    "__array__": "Pass numpy.asarray(frame), as 8-bit values (0..255) with the channels last.",
+    "__iter__": "Pass one frame at a time, or several to predict_batch. Pixels: numpy.array(frame, numpy.uint8).",
+}
+"""By an attribute of the object: a file, a response, a frame of PyAV, an array of another library, a list."""
 
 
 class Frame(NamedTuple):
-    """Pixels and how to read them. ``order`` is one of ``bgr rgb gray bgra rgba`` and those of :mod:`.yuv`;
-    ``full_size`` is the image's original size where it was decoded at a reduced one."""
+    """Pixels and how to read them; ``full_size`` is the original size of an image decoded at a reduced one."""
 
     pixels: NDArray[np.uint8]
-    order: str
+    order: Order
     full_size: tuple[int, int] | None = None
 
     @property
@@ -47,7 +57,7 @@ class Decoder(Protocol):
 
 def load_frame(
     frame: FrameLike,
-    color: str = "bgr",
+    color: Color = "bgr",
     least_size: tuple[int, int] | None = None,
     decode: Decoder = images.decode,
 ) -> Frame:
@@ -80,8 +90,37 @@ def load_frame(
     if _is_pil(frame):
         return _from_pil(frame)
     expected = "a NumPy array, a path, encoded bytes or a PIL image"
-    hint = "Convert it first, for example with numpy.asarray(...)."
-    raise _invalid(errors.FrameTypeError, expected, type(frame).__name__, hint)
+    raise _invalid(errors.FrameTypeError, expected, type(frame).__name__, type_hint(frame))
+
+
+def type_hint(frame: Any) -> str:
+    """How to pass an object whose type is not accepted."""
+    if frame is None:
+        return "OpenCV returns None for an image that it cannot read: check the path or the source."
+    if isinstance(frame, tuple) and isinstance(next(iter(frame), None), bool):
+        return "OpenCV's VideoCapture.read returns (ok, frame): pass the frame."
+    with suppress(Exception):  # a property may raise what it likes
+        if hasattr(frame, "is_floating_point"):  # PyTorch
+            moved = ".permute(1, 2, 0)" if frame.shape[-3] in (1, 3, 4) else ""
+            scaled = ".mul(255).round().byte()" if frame.is_floating_point() else ""
+            one = "frame[0]" if frame.ndim == 4 else "frame"
+            return f'Pass {one}{moved}{scaled}.numpy(force=True), and color="rgb" if its channels are red, green, blue.'
+        return next(hint for attribute, hint in _HINTS.items() if hasattr(frame, attribute))
+    return "Pass one of these."
+
+
+def check_frames(frames: Any) -> None:
+    """Raises FrameTypeError for a single frame, and for anything else that is not an iterable of frames."""
+    single = isinstance(frames, (str, bytes, bytearray, memoryview, os.PathLike)) or getattr(frames, "ndim", 4) != 4
+    none = frames is None or hasattr(frames, "read")  # a file has lines
+    if single or none or not (hasattr(frames, "__iter__") or hasattr(frames, "__getitem__")):  # such as a PIL image
+        got, hint = f"one {type(frames).__name__}", type_hint(frames) if none else "Pass [frame], or call predict."
+        raise errors.FrameTypeError("frames", expected="an iterable of frames", got=got, hint=hint)
+
+
+def color_of(order: Order) -> Color:
+    """The ``color`` of an array in this order: its shape tells whether it is grey, or has alpha."""
+    return "rgb" if order == "rgba" else "bgr" if order in ("gray", "bgra") else cast(Color, order)
 
 
 def check_color(color: str) -> None:
@@ -89,7 +128,7 @@ def check_color(color: str) -> None:
     errors.check_choice("color", color, COLORS, "color is the channel order.")
 
 
-def _from_array(frame: NDArray[Any], color: str) -> Frame:
+def _from_array(frame: NDArray[Any], color: Color) -> Frame:
     if frame.dtype != np.uint8:
         _reject_dtype(frame)
     if frame.ndim == 3 and frame.shape[2] == 1 and not yuv.is_yuv(color):
@@ -106,7 +145,7 @@ def _from_array(frame: NDArray[Any], color: str) -> Frame:
     if frame.ndim == 3 and shape[2] == 3:
         return Frame(frame, color)
     if frame.ndim == 3 and shape[2] == 4:
-        return Frame(frame, color + "a")
+        return Frame(frame, "rgba" if color == "rgb" else "bgra")
     channels_first = frame.ndim == 3 and shape[0] in (1, 3, 4)
     hint = "Move the channels last: frame.transpose(1, 2, 0)." if channels_first else "Pass one frame at a time."
     raise _invalid(errors.FrameShapeError, _LAYOUTS, f"shape {shape}", hint)
@@ -145,10 +184,8 @@ def _from_pil(image: Image) -> Frame:
         if upright.mode.startswith("I;16"):
             # PIL would clip these; OpenCV, which reads the same file from a path, keeps the upper 8 bits.
             return Frame((np.asarray(upright) >> 8).astype(np.uint8), "gray")
-        if upright.mode == "L":
-            pixels, order = np.asarray(upright), "gray"
-        else:
-            pixels, order = np.asarray(upright.convert("RGB")), "rgb"
+        order: Order = "gray" if upright.mode == "L" else "rgb"
+        pixels = np.asarray(upright if order == "gray" else upright.convert("RGB"))
     except Exception as error:  # Pillow decodes it here, and raises many classes for damaged data
         got = str(error) or type(error).__name__
         hint = "Copy or download it again."

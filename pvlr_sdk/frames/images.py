@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -29,6 +30,11 @@ class DecodedImage(NamedTuple):
     full_size: tuple[int, int] | None = None
 
 
+_LONGEST_PATH = 500
+"""Characters of a path in messages; a longer text, such as an image in base64, is shortened."""
+URL = re.compile(r"data:|[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""The start of a URL, also after pathlib has removed a slash."""
+
 PixelsOrReason: TypeAlias = tuple["NDArray[np.uint8] | None", str]
 
 
@@ -47,8 +53,19 @@ def read(path: str | os.PathLike[str]) -> bytes:
             expected = f"at most {limits.MAX_BYTES} bytes, for which there is memory"
             hint = "Save it as JPEG or PNG, or raise pvlr_sdk.frames.limits.MAX_BYTES."
             raise errors.ImageSizeError(source, expected=expected, got="more", hint=hint) from None
-        got, hint = getattr(error, "strerror", None) or str(error), "Check the path and its permissions."
+        got = getattr(error, "strerror", None) or str(error)
+        name, got, hint = refused_path(os.fsdecode(path), got, "Check the path and its permissions.")
+        source = f"frame {name!r}"
         raise errors.ImageNotFoundError(source, expected="the path of an image", got=got, hint=hint) from None
+
+
+def refused_path(path: str, got: str, hint: str) -> tuple[str, str, str]:
+    """A path that cannot be read, as messages show it, what it is, and the hint: ``got`` and ``hint`` unless a URL."""
+    if url := URL.match(path):
+        hints = {"data:": "Pass the bytes: base64.b64decode(...).", "file:/": "Pass the path without file://."}
+        hint = hints.get(url[0].lower(), "Download it first; pvlr watch and open_source read streams.")
+        path, got = re.sub(r"(?<=:/)(/?)[^/@]*@", r"\1", path).partition("?")[0], "a URL"  # no password, no signature
+    return path if len(path) <= _LONGEST_PATH else f"{path[:80]}...", got, hint
 
 
 def decode(

@@ -5,7 +5,7 @@ Used by training, evaluation and every backend; ``tests/preprocess_reference.py`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from .. import errors
 from .._util.core import _core, missing_core
 from . import yuv
-from .frames import FrameLike, load_frame
+from .frames import FrameLike, Order, load_frame
 
 if TYPE_CHECKING:
     from ..bundle.manifest import InputSpec
 
-ORDERS = ("bgr", "rgb", "gray", "bgra", "rgba", *yuv.ORDERS)
+ORDERS: tuple[Order, ...] = get_args(Order)
 """The pixel layouts that the core reads. Alpha is dropped; grey fills all three planes."""
 
 _LONGEST_SIDE = 2**20
@@ -58,7 +58,7 @@ class Preprocessor:
         return (spec.width - inner_width) // 2, (spec.height - inner_height) // 2, inner_width, inner_height
 
     def __call__(
-        self, pixels: NDArray[np.uint8], order: str, out: NDArray[np.float32] | None = None
+        self, pixels: NDArray[np.uint8], order: Order, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Compute the network's input for one frame: float32 (3, height, width), RGB, normalised.
 
@@ -99,7 +99,7 @@ class Preprocessor:
         return self(pixels, order)
 
 
-def image_size(pixels: NDArray[np.uint8], order: str) -> tuple[int, int]:
+def image_size(pixels: NDArray[np.uint8], order: Order) -> tuple[int, int]:
     """Height and width in pixels of the image in an array, after checking that the array matches ``order``.
 
     Raises:

@@ -6,11 +6,15 @@ Without a suffix the matrix is BT.601 with limited range, as in OpenCV. ``-bt709
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias, get_args
+
 from .. import errors
 
-LAYOUTS = ("nv12", "i420")
-"""Luma, then pairs of U and V; or luma, U, V. Both are (H * 3 / 2, W), H and W even."""
-ORDERS = tuple(layout + matrix + range_ for layout in LAYOUTS for matrix in ("", "-bt709") for range_ in ("", "-full"))
+Order: TypeAlias = Literal[
+    "nv12", "nv12-full", "nv12-bt709", "nv12-bt709-full", "i420", "i420-full", "i420-bt709", "i420-bt709-full"
+]
+"""Luma, then pairs of U and V (nv12), or U, then V (i420). Both are (H * 3 / 2, W), H and W even."""
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 def is_yuv(order: str) -> bool:

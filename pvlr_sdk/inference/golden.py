@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ def check(
     if not np.isfinite(logits).all():
         raise non_finite(source)
     difference = float(np.abs(logits - np.array(spec.logits)).max())
-    tolerance = spec.tolerance.get(backend.precision)
+    tolerance = spec.tolerance.get(cast(Any, backend.precision))
     if tolerance is None and backend.precision == "fp16":  # a plan for the CPU on another device
         tolerance = spec.tolerance.get("bf16")  # which rounds more coarsely
     if tolerance is None or difference > tolerance:

@@ -21,7 +21,7 @@ from ..result import FrameReference, LabelSpace, TagResult
 from . import golden
 
 if TYPE_CHECKING:
-    from ..frames.frames import FrameLike
+    from ..frames.frames import Color, FrameLike
 
 
 class Inference:
@@ -58,7 +58,7 @@ class Inference:
         if self._decoders:
             self._decoders.close()
 
-    def start(self, backend: Backend, frame: FrameLike, color: str) -> Job:
+    def start(self, backend: Backend, frame: FrameLike, color: Color) -> Job:
         """Decode and preprocess a frame and start its inference."""
         return self._begin(backend, self._decode(frame, color))
 
@@ -69,7 +69,7 @@ class Inference:
         return self._checked(result)
 
     def tag(
-        self, backend: Backend, frames: list[FrameLike], color: str, thresholds: Any, top_k: int | None
+        self, backend: Backend, frames: list[FrameLike], color: Color, thresholds: Any, top_k: int | None
     ) -> list[TagResult | errors.FrameError]:
         """The result or error of each frame; frames share an inference where the backend allows it."""
         decoded: list[_Decoded] = []
@@ -107,7 +107,7 @@ class Inference:
             except errors.FrameError as error:
                 yield error
 
-    def _decode(self, frame: FrameLike, color: str) -> _Decoded:
+    def _decode(self, frame: FrameLike, color: Color) -> _Decoded:
         began = perf_counter()
         if device_frames.on_gpu(frame):
             pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from .. import errors
 from ..backends import Backend, open_backend
 from ..bundle.label_bank import LabelBank
-from ..frames.frames import FrameLike
+from ..bundle.schema import OperatingPoint, Optimize, PlanPrecision
+from ..frames.frames import Color, FrameLike
 from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
 from ..models.find import load_bundle
@@ -35,12 +36,12 @@ class Options:
     """The keyword arguments of ``Tagger``, which describes them; ``trust`` is the trust in force."""
 
     threshold: float | Mapping[str, float] | None = None
-    operating_point: str = "f1"
+    operating_point: OperatingPoint = "f1"
     top_k: int | None = None
     device: str = "auto"
-    optimize: str = "latency"
+    optimize: Optimize = "latency"
     num_threads: int | None = None
-    precision: str | None = None
+    precision: PlanPrecision | None = None
     reduced_jpeg: bool = False
     trust: Trust | None = None
     allow_unsigned: bool | None = None
@@ -160,7 +161,7 @@ class LoadedPlan:
         self,
         backend: Backend,
         frames: Iterable[FrameLike],
-        color: str,
+        color: Color,
         thresholds: NDArray[np.float32],
         top_k: int | None,
     ) -> Iterator[TagResult | errors.FrameError]:

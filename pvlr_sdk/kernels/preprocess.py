@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..frames.frames import Order
 from ..frames.preprocess import Preprocessor
-from .tensors import TYPES, Arguments
+from .tensors import TYPES, Arguments, Type
 
 if TYPE_CHECKING:
     from .._core import Tensor
@@ -25,9 +26,9 @@ def preprocess(
     frames: Sequence[Any],
     spec: InputSpec,
     *,
-    order: str | Sequence[str] = "bgr",
+    order: Order | Sequence[Order] = "bgr",
     regions: Sequence[tuple[int, Box]] | None = None,
-    dtype: str = "float32",
+    dtype: Type = "float32",
     out: Any = None,
     threads: int = 1,
     stream: Any = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from .. import errors
 from .._util.core import _core, missing_core
 
 BUILD_HINT = "Build one where the CUDA toolkit is: PVLR_CUDA=1 pip install . (docs/kernels.md)."
-TYPES = ("float32", "float16", "bfloat16")
+Type: TypeAlias = Literal["float32", "float16", "bfloat16"]
+TYPES: tuple[Type, ...] = get_args(Type)
 _CPU = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost
 _LEGACY_STREAM = 1  # DLPack's number of CUDA's default stream
 _NO_WAIT = -1  # DLPack's number of no stream

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import errors
 from .._util import escape
 from ..frames.bgr import encode_jpeg, load_bgr
-from ..frames.frames import FrameLike
+from ..frames.frames import Color, FrameLike
 
 if TYPE_CHECKING:
     from .tags import Tag
@@ -44,7 +44,7 @@ _BAR_HTML = (
 
 
 def draw_tags(
-    frame: FrameLike, color: str, tags: Sequence[Tag], heat: NDArray[np.float32] | None = None
+    frame: FrameLike, color: Color, tags: Sequence[Tag], heat: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint8]:
     """Draw a panel of the tags with a bar for each score; returns a copy, uint8 (H, W, 3) BGR.
 
@@ -112,7 +112,7 @@ def _blend(canvas: NDArray[np.uint8], heat: NDArray[np.float32]) -> None:
     cv2.addWeighted(gray, 1 - _HEAT_OPACITY, colors, _HEAT_OPACITY, 0, dst=canvas)
 
 
-def tags_as_html(tags: Sequence[Tag], frame: FrameLike | None, color: str) -> str:
+def tags_as_html(tags: Sequence[Tag], frame: FrameLike | None, color: Color) -> str:
     """The tags as bars with a mark at each threshold, next to the frame where it is there and can be read.
 
     Self-contained: inline styles, and the frame as a JPEG of at most 320 pixels in a data URI.
@@ -132,7 +132,7 @@ def tags_as_html(tags: Sequence[Tag], frame: FrameLike | None, color: str) -> st
     )
 
 
-def thumbnail(frame: FrameLike | None, color: str = "bgr", description: str = "the tagged frame") -> str:
+def thumbnail(frame: FrameLike | None, color: Color = "bgr", description: str = "the tagged frame") -> str:
     """An ``<img>`` of the frame; nothing where it is gone, was deleted, or lies on a GPU."""
     import cv2
 

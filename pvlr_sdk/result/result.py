@@ -18,7 +18,7 @@ from .tags import Tag, sigmoid
 
 if TYPE_CHECKING:
     from ..bundle.manifest import AttentionSpec
-    from ..frames.frames import FrameLike
+    from ..frames.frames import Color, FrameLike
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class FrameReference(NamedTuple):
 
     place: Any = None
     """A path, a weak reference, or None."""
-    color: str = "bgr"
+    color: Color = "bgr"
 
     @classmethod
-    def of(cls, frame: object, color: str) -> FrameReference:
+    def of(cls, frame: object, color: Color) -> FrameReference:
         if isinstance(frame, (str, os.PathLike)):
             return cls(frame, color)
         try:
@@ -191,7 +191,7 @@ class TagResult:
         return np.ascontiguousarray(grid, np.float32)
 
     def draw(
-        self, frame: FrameLike | None = None, color: str = "bgr", *, heatmap: str | bool = False
+        self, frame: FrameLike | None = None, color: Color = "bgr", *, heatmap: str | bool = False
     ) -> NDArray[np.uint8]:
         """An annotated copy of the frame: its tags, their scores and a bar for each; uint8 (H, W, 3) BGR.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from .._util.files import write_files
 from .disk import FOLDER_MODE, output_errors, own_folder, trim
 from .worker import Sink
+
+if TYPE_CHECKING:
+    from ..frames.frames import Order
 
 _FORM = r"(?!\.)[\w.-]+/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.jpg"
 """A camera and the id of an event."""
@@ -24,7 +27,7 @@ class Snapshot(NamedTuple):
 
     path: Path
     pixels: NDArray[np.uint8]
-    order: str
+    order: Order
 
 
 class SnapshotSink(Sink[Snapshot]):
@@ -46,9 +49,9 @@ class SnapshotSink(Sink[Snapshot]):
     def write(self, item: Snapshot) -> None:
         """Encode and write one frame, completely or not at all."""
         from ..frames.bgr import encode_jpeg, load_bgr
+        from ..frames.frames import color_of
 
-        color = "bgr" if item.order == "gray" else item.order
-        encoded = encode_jpeg(load_bgr(item.pixels, color), _QUALITY)
+        encoded = encode_jpeg(load_bgr(item.pixels, color_of(item.order)), _QUALITY)
         with output_errors(item.path, "a writable path"):
             item.path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         write_files({item.path: encoded})

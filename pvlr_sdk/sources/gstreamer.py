@@ -7,16 +7,17 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..frames.frames import Order
 from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
 from .uri import HIDDEN, DeviceUri, parse_device, reject
 
-_ORDERS = {"BGR": "bgr", "RGB": "rgb", "GRAY8": "gray", "NV12": "nv12"}
+_ORDERS: dict[str, Order] = {"BGR": "bgr", "RGB": "rgb", "GRAY8": "gray", "NV12": "nv12"}
 _LIKE_BT709 = ("bt709", "smpte240m", "bt2020")
 _SINK = f'appsink name=pvlr sync=false max-buffers=1 caps="video/x-raw,format=(string){{{",".join(_ORDERS)}}}"'
 _SLICE = 0.1
@@ -169,7 +170,7 @@ def pipeline_of(uri: PipelineUri | DeviceUri) -> str:
     return f"nvarguscamerasrc sensor-id={uri.device} ! {caps} ! nvvidconv ! video/x-raw,format=NV12"
 
 
-def _pixels(data: bytes | memoryview, info: Any) -> tuple[NDArray[np.uint8], str]:
+def _pixels(data: bytes | memoryview, info: Any) -> tuple[NDArray[np.uint8], Order]:
     """A copy of a mapped buffer without row padding, and its order."""
     order = _ORDERS[info.finfo.name]
     flat = np.frombuffer(data, np.uint8)
@@ -180,7 +181,7 @@ def _pixels(data: bytes | memoryview, info: Any) -> tuple[NDArray[np.uint8], str
 
     if order == "nv12":
         luma, chroma = plane(0, info.height, info.width), plane(1, info.height // 2, info.width)
-        return np.concatenate([luma, chroma]), order + _color_suffix(info.colorimetry)
+        return np.concatenate([luma, chroma]), cast(Order, order + _color_suffix(info.colorimetry))
     if order == "gray":
         return plane(0, info.height, info.width).copy(), order
     return plane(0, info.height, 3 * info.width).copy().reshape(info.height, info.width, 3), order

@@ -6,14 +6,12 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from .. import errors
 from . import ffmpeg, files, gstreamer, pattern
-from .source import Source, SourceOptions, SourceUri
+from .source import Source, SourceOptions, SourceUri, Transport
 from .uri import HIDDEN, PathUri, reject
-
-TRANSPORTS = ("tcp", "udp")
 
 
 class SourceModule(Protocol):
@@ -46,7 +44,7 @@ SCHEMES: Mapping[str, SourceModule] = {
 def open_source(
     uri: str,
     *,
-    transport: str = "tcp",
+    transport: Transport = "tcp",
     timeout: float = 5.0,
     loop: bool = False,
     ca: str | os.PathLike[str] | None = None,
@@ -72,7 +70,7 @@ def open_source(
         SourceDeniedError: the credentials are wrong or missing.
         MissingPartError: PyAV or GStreamer is needed but not installed.
     """
-    errors.check_choice("transport", transport, TRANSPORTS, "tcp loses no packets.")
+    errors.check_choice("transport", transport, get_args(Transport), "tcp loses no packets.")
     if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
         raise errors.OptionError("timeout", expected="seconds above 0", got=repr(timeout), hint="The default is 5.")
     if ca is not None and not os.path.isfile(ca):

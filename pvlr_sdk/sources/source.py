@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..frames.frames import Color, Order, color_of
 from ..frames.yuv import is_yuv
+
+Transport: TypeAlias = Literal["tcp", "udp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +31,16 @@ class CapturedFrame:
     """
 
     pixels: NDArray[np.uint8] = field(repr=False)
-    order: str
+    order: Order
     captured: float
     wall: float
     source_time: float | None
     sequence: int
 
     @property
-    def color(self) -> str:
+    def color(self) -> Color:
         """The ``color`` argument for ``Tagger.predict``, which recognizes a gray frame by its shape."""
-        return "bgr" if self.order == "gray" else self.order
+        return color_of(self.order)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,7 +94,7 @@ class SourceUri(Protocol):
 class SourceOptions(NamedTuple):
     """The options of :func:`.open_source`."""
 
-    transport: str = "tcp"
+    transport: Transport = "tcp"
     timeout: float = 5.0
     loop: bool = False
     ca: str | None = None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..sources import CapturedFrame, parse_uri
+from ..sources.source import Transport
 
 if TYPE_CHECKING:
     from ..result import TagResult
@@ -41,7 +42,7 @@ class Camera:
     name: str
     uri: str = field(repr=False)
     region: Region | None = None
-    transport: str = "tcp"
+    transport: Transport = "tcp"
     timeout: float = 5.0
     loop: bool = False
     ca: str | os.PathLike[str] | None = None

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union
 
 from pydantic import (
     BeforeValidator,
@@ -19,12 +19,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from .._util.validation import did_you_mean, expected, written
-from ..bundle.schema import OperatingPoint
+from ..bundle.schema import OperatingPoint, PlanPrecision
 from ..errors import ConfigError
 from ..events import EventSettings
 from ..models.catalogue import is_model
 from ..sinks import SINKS
 from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Section, SinkSettings, Timeout
+from ..sources.source import Transport
 from .yaml_file import read_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
@@ -46,7 +47,7 @@ class CameraConfig(Section):
     """One camera: see :class:`pvlr_sdk.Camera`. ``labels`` and ``deny`` replace the site's for this camera."""
 
     uri: str = Field(repr=False)
-    transport: Literal["tcp", "udp"] = "tcp"
+    transport: Transport = "tcp"
     timeout: Timeout = 5.0
     loop: bool = False
     ca: ConfigPath | None = None
@@ -162,7 +163,7 @@ class SiteConfig(Section):
     previous_plan: ConfigPath | None = None
     bank: ConfigPath | None = None
     device: str = "auto"
-    precision: str | None = None
+    precision: PlanPrecision | None = None
     threads: Annotated[int, Field(ge=1, le=1024), BeforeValidator(_no_switch)] | None = None
     operating_point: OperatingPoint = "precise"
     allow_unsigned: bool = False

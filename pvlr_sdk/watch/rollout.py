@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any, Literal, TypeAlias
 
 from .. import errors
+from ..frames.frames import Color
 from ..inference import golden
 from ..models.find import load_bundle
 from ..result import TagResult
@@ -221,7 +222,7 @@ def allow_again(tagger: Tagger, plan: Path) -> None:
             accept(load_bundle(plan, trust=trust), trust)
 
 
-def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, str]]:
+def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, Color]]:
     """The next frames of the live cameras, for at most three seconds: the pixels that are tagged, and their order."""
     cameras = {camera.name: camera for camera in make_cameras(site.config)}
     last: dict[str, Any] = {}

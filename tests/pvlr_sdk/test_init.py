@@ -32,5 +32,7 @@ class TestImport:
         for name in pvlr_sdk.__all__:
             assert getattr(pvlr_sdk, name) is not None
             assert name in dir(pvlr_sdk)
+        loaded = {name for name in dir(pvlr_sdk) if f"pvlr_sdk.{name}" in sys.modules}
+        assert {name for name in dir(pvlr_sdk) if name[:2] != "__"} == {*pvlr_sdk.__all__} - {"__version__"} | loaded
         with pytest.raises(AttributeError):
             pvlr_sdk.nothing  # noqa: B018

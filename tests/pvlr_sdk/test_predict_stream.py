@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,8 +114,15 @@ def test_what_cannot_be_iterated_is_an_error_at_once(plan: Path, tmp_path: Path)
 
     image = pytest.importorskip("PIL.Image").new("RGB", (40, 30))
     with Tagger(plan) as tagger:
-        for given in (image, None, 7):
-            with pytest.raises(errors.FrameTypeError, match=rf"got one {type(given).__name__}\. Pass \[frame\]"):
+        hints = {
+            "Image": r"Pass \[frame\]",
+            "int": r"Pass \[frame\]",
+            "NoneType": "OpenCV",
+            "BytesIO": "Pass its bytes",
+        }
+        for given in (image, None, 7, io.BytesIO(b"one\ntwo")):
+            name = type(given).__name__
+            with pytest.raises(errors.FrameTypeError, match=rf"got one {name}\. {hints[name]}"):
                 tagger.predict_stream(given)
         assert len(tagger.predict_batch(Dataset())) == 2  # type: ignore[arg-type]
 

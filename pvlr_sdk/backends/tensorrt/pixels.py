@@ -10,6 +10,7 @@ from ... import kernels
 if TYPE_CHECKING:
     from ...bundle.manifest import InputSpec
     from ...frames.device import DeviceArray
+    from ...frames.frames import Order
 
 _PACKED = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
 LONGEST_SIDE = 16384
@@ -28,7 +29,7 @@ class PixelSource:
     pointer: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    order: str
+    order: Order
     owner: Any
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ... import errors
 from ...bundle.manifest import ModelSpec, parse_spec
-from ...bundle.schema import ATTENTIONS, PRECISIONS
+from ...bundle.schema import ATTENTIONS, PRECISIONS, Attention, Precision
 from ...frames.preprocess import Preprocessor
 from ..calibration import missing_for_int8
 from . import edit
@@ -26,8 +26,8 @@ _INT8_OPSET = 19
 def convert(
     payload: bytes,
     *,
-    precision: str = "fp16",
-    attention: str = "native",
+    precision: Precision = "fp16",
+    attention: Attention = "native",
     frames: Sequence[FrameLike] = (),
     source: str = "network",
 ) -> bytes:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from ...backends import cache
 from ...backends.tensorrt import TensorRtBackend, library, plugins
 from ...backends.tensorrt.driver import open_cuda
 from ...bundle.manifest import TensorRtSpec
-from ...bundle.schema import ATTENTIONS
+from ...bundle.schema import ATTENTIONS, Attention, Precision
 from .. import gate
 from ..builder import BuildRequest, Reference
 from ..onnx.convert import convert
@@ -72,7 +72,7 @@ class TensorRtBuilder:
 class _Built:
     """A compiled plan and its measurements."""
 
-    attention: str
+    attention: Attention
     plan: bytes
     agreement: gate.Agreement
     golden_difference: float
@@ -87,7 +87,7 @@ class _Work:
     """What the plans of one build have in common."""
 
     def __init__(self, source: Exported, request: BuildRequest) -> None:
-        self.precision = "fp16" if request.precision == "auto" else request.precision
+        self.precision: Precision = "fp16" if request.precision == "auto" else cast(Precision, request.precision)
         least = request.min_agreement
         self.least = gate.least_agreement(self.precision) if least is None else least
         self.refused: dict[str, str] = {}
@@ -132,7 +132,7 @@ class _Work:
             raise failed
         return built
 
-    def bundle(self, attention: str, plan: bytes, measured: dict[str, Any], golden_difference: float) -> Bundle:
+    def bundle(self, attention: Attention, plan: bytes, measured: dict[str, Any], golden_difference: float) -> Bundle:
         """The bundle of a compiled plan."""
         options, gpu = self._options, self._gpu
         spec = TensorRtSpec(
@@ -170,7 +170,7 @@ class _Work:
         path = Path(self._source.network.source)
         return path.name if path.name != self._out.name else f"{path.resolve().parent.name}/{path.name}"
 
-    def _build(self, attention: str) -> _Built:
+    def _build(self, attention: Attention) -> _Built:
         if attention == "fused":
             plugins.find()  # fail before minutes are spent on anything else
         network, fused = self._source.network, attention == "fused"

@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 
 from ...errors import BundleError
+from ...frames.frames import color_of
 from ...frames.isolated import Decoders, available
 from ...result import TagResult
 from ...watch.control import Control
@@ -158,8 +159,7 @@ class UploadTagger:
             began = perf_counter()
             frame = decode_upload(data, self._settings.max_pixels, self._decoders)
             decoded = 1e3 * (perf_counter() - began)
-            color = "bgr" if frame.order == "gray" else frame.order
-            limits = control.thresholds if threshold is None else threshold
+            color, limits = color_of(frame.order), control.thresholds if threshold is None else threshold
             try:
                 result = control.tagger.predict(frame.pixels, color=color, threshold=limits, top_k=top_k)
             except BundleError as error:

@@ -53,6 +53,20 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tree):
     assert find(path) == ([path], [])
 
 
+def test_a_url_is_reported_as_it_was_given(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    problems: dict[str, str] = {}
+    for url in ("https://example.com/a.jpg", "s3://bucket/a.jpg?part=1"):
+        assert sources.find([url, "b.jpg"], lambda given, error: problems.update({given: str(error)})) == [
+            Path("b.jpg")
+        ]
+        shown = url.partition("?")[0]
+        assert problems[url].startswith(f"{shown}: expected at least one image or video, got a URL. Download it first")
+    Path("https:").mkdir()
+    Path("https:/a.jpg").write_bytes(b"x")
+    assert find("https://a.jpg") == ([Path("https:/a.jpg")], [])
+
+
 def test_inputs_that_stand_for_nothing_are_reported_and_the_others_go_on(tree):
     files, failed = find(tree / "empty", tree / "*.bmp", "", tree / "b.jpg")
     assert files == [tree / "b.jpg"]

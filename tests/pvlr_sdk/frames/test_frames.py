@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +22,13 @@ from pvlr_sdk.frames.frames import load_frame
 from tests.preprocess_reference import to_rgb
 
 Image = pytest.importorskip("PIL.Image")
+
+
+class AsyncFile:
+    """An upload, as Starlette's."""
+
+    async def read(self) -> bytes:
+        return b""
 
 
 def encoded(pixels: np.ndarray, extension: str, *options: int) -> bytes:
@@ -91,9 +101,63 @@ class TestArrays:
         assert type(raised.value) is error
         assert raised.value.hint
 
+    @pytest.mark.parametrize(
+        ("frame", "hint"),
+        [
+            (None, "OpenCV returns None"),
+            (io.BytesIO(b"..."), r"Pass its bytes: frame\.read\(\)"),
+            (AsyncFile(), "with await"),
+            (SimpleNamespace(content=b"..."), r"frame\.content"),
+            (["a.jpg", "b.jpg"], "predict_batch"),
+            ((path for path in "ab"), "predict_batch"),
+            ([[1, 2], [3, 4]], r"numpy\.array\(frame, numpy\.uint8\)"),
+            ((True, np.zeros((4, 4, 3), np.uint8)), r"pass the frame\."),
+            (SimpleNamespace(to_ndarray=None), 'format="bgr24"'),
+            (SimpleNamespace(__array__=None), r"numpy\.asarray\(frame\)"),
+            (7, "Pass one of these"),
+        ],
+    )
+    def test_another_type_has_a_hint_of_its_own(self, frame: Any, hint: str) -> None:
+        with pytest.raises(errors.FrameTypeError, match=hint):
+            load_frame(frame)
+
+    @pytest.mark.parametrize(
+        ("shape", "dtype"),
+        [((3, 8, 9), "uint8"), ((8, 9, 3), "uint8"), ((3, 8, 9), "float32"), ((1, 3, 8, 9), "float64")],
+    )
+    def test_the_hint_for_a_tensor_works(self, shape: tuple[int, ...], dtype: str) -> None:
+        torch = pytest.importorskip("torch")
+        frame = torch.ones(shape, dtype=getattr(torch, dtype))
+        with pytest.raises(errors.FrameTypeError) as raised:
+            load_frame(frame)
+        expression = re.match(r"Pass (\S+(?: \S+,? \S+\)\S*)?), and color", raised.value.hint)
+        assert expression is not None, raised.value.hint
+        pixels = load_frame(eval(expression[1])).pixels
+        assert pixels.shape == (8, 9, 3)
+        assert pixels.max() == (255 if dtype.startswith("float") else 1)
+
     def test_channels_first_is_explained(self) -> None:
         with pytest.raises(errors.FrameShapeError, match="transpose"):
             load_frame(np.zeros((3, 20, 30), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("path", "shown", "hint"),
+    [
+        ("https://me:secret@example.com/a.jpg?signature=secret", "https://example.com/a.jpg", "Download it first"),
+        (Path("https://example.com/a.jpg"), "https:/example.com/a.jpg", "Download it first"),
+        ("rtsp://me:secret@camera/live", "rtsp://camera/live", "open_source"),
+        ("file:///tmp/a.jpg", "file:///tmp/a.jpg", r"without file://"),
+        ("data:image/jpeg;base64," + "A" * 10**6, "data:image/jpeg;base64,A+[.]{3}", "b64decode"),
+        ("A" * 10**6, "A+[.]{3}", "Check the path"),
+    ],
+)
+def test_a_url_is_not_a_path(path: str | Path, shown: str, hint: str) -> None:
+    with pytest.raises(errors.ImageNotFoundError, match=f"^frame '{shown}': .*{hint}") as raised:
+        load_frame(path)
+    assert len(str(raised.value)) < 700
+    assert "secret" not in str(raised.value)
+    assert ("a URL" in str(raised.value)) == ("A" not in shown[:1])
 
 
 class TestEncoded:
