@@ -111,7 +111,9 @@ class FFmpegSource:
         self.live = not isinstance(self._parsed, PathUri)
         self._has_clock = "mpjpeg" not in names  # its timestamps are invented by FFmpeg
         self._first: float | None = None
-        self._packets: Iterator[Any] = self._container.demux(video)
+        self._video = video
+        # All streams: PyAV would look for a packet of one stream for ever, among those of the others.
+        self._packets: Iterator[Any] = self._container.demux()
         self._frames: deque[av.VideoFrame] = deque()
         self._converter = self._av.video.reformatter.VideoReformatter()
         self._waited = time.monotonic()
@@ -127,7 +129,7 @@ class FFmpegSource:
             packet = self._next_packet()
             if packet is None:
                 self._end()
-            elif not self._skips(packet):
+            elif packet.stream is self._video and not self._skips(packet):
                 self._decode(packet)
         return self._captured(self._frames.popleft())
 

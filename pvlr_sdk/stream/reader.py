@@ -20,6 +20,9 @@ from .stats import Counters
 
 _log = logging.getLogger(__name__)
 
+_GRACE = 0.5
+"""Seconds beyond its timeout in which a source may report a loss itself, with the reason."""
+
 _STEADY = 10.0
 """Seconds of frames after which the backoff is reset; a camera that is lost again sooner waits longer each time."""
 
@@ -83,11 +86,21 @@ class Reader:
         self._is_file = isinstance(parse_uri(camera.uri), PathUri)
         self.waits = False
         self._source: Source | None = None
+        self._lock = threading.RLock()
+        self._since = math.inf
         self._thread = threading.Thread(target=self._run, name=f"pvlr-camera-{camera.name}", daemon=True)
 
     def start(self) -> None:
         """Start reading."""
+        self._since = math.inf if self._is_file else time.monotonic()
         self._thread.start()
+
+    def check(self, now: float) -> None:
+        """Report the camera as lost if it has had no frame for its timeout, whatever its source is waiting for."""
+        timeout = self._camera.timeout
+        with self._lock:
+            if now - self._since > timeout + _GRACE:
+                self._change("lost", f"no frame for {timeout:g} s")
 
     def close(self) -> None:
         """Close the source, after the inboxes were closed: the thread ends soon.
@@ -144,7 +157,7 @@ class Reader:
                 frame = source.read()
             finally:
                 self._counters.add(decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped)
-            self._change("live", "")
+            self._change("live", "", frame.captured if source.live else math.inf)
             self._counters.captured(frame.captured, frame.size)
             self._put(source, frame, playback)
 
@@ -173,7 +186,10 @@ class Reader:
         self._counters.add(dropped=self._inboxes.put_frame(self._index, frame))
         return None
 
-    def _change(self, state: CameraState, reason: str) -> None:
-        if self._counters.changed(state, reason):
-            _log.info("camera %s: %s%s", self._camera.name, state, reason and f": {reason}")
-            self._inboxes.put_change(self._index, CameraChange(self._camera.name, state, reason, time.time()))
+    def _change(self, state: CameraState, reason: str, since: float = math.inf) -> None:
+        """Set the state, and since when (``time.monotonic()``) the next frame of a live camera is awaited."""
+        with self._lock:
+            self._since = since
+            if self._counters.changed(state, reason):
+                _log.info("camera %s: %s%s", self._camera.name, state, reason and f": {reason}")
+                self._inboxes.put_change(self._index, CameraChange(self._camera.name, state, reason, time.time()))

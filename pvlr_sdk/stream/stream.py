@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_TURN = 0.25
+"""Longest wait of the loop in seconds: between two checks for cameras without frames."""
 _STOP = 0.8
 """Seconds that :meth:`Stream.close` waits for the cameras' threads."""
 
@@ -55,6 +57,9 @@ class Stream:
         reconnect: the delays between attempts to reconnect to a lost camera.
         recover: called with the error of a tagger that failed; True: another plan will replace its own, so go on, and
             count the frame as failed. None: an error of the tagger ends the stream.
+
+    Attributes:
+        turned: ``time.monotonic()`` of the loop's last progress, which an engine or a caller can stop, but no camera.
 
     Raises:
         OptionError: an argument is invalid, or two cameras have the same name.
@@ -92,7 +97,7 @@ class Stream:
         self._share = EngineShare(len(self._cameras))
         self._pending: deque[_InFlight | CameraChange] = deque()
         self._yielded: float | None = None
-        self._active = time.monotonic()
+        self._active = self.turned = time.monotonic()
 
     def __iter__(self) -> Iterator[Observation | CameraChange]:
         return self
@@ -108,6 +113,7 @@ class Stream:
             self._pace.called(time.monotonic() - self._yielded)
         self._yielded = None
         while not self._inboxes.closed:
+            self._turn()
             event = self._advance()
             if event is not None:
                 self._yielded = time.monotonic()
@@ -168,14 +174,22 @@ class Stream:
         """Inferences at once; another plan may allow more or fewer."""
         return int(self._tagger.info.get("parallel", 1))
 
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if now >= self.turned + _TURN:
+            self.turned = now
+            for reader in self._readers:
+                reader.check(now)
+
     def _advance(self) -> Observation | CameraChange | None:
         """Submit a frame, finish one, or wait. The engine works on while the caller handles the last event."""
         if not self._pending:
-            taken = self._inboxes.take(float("inf") if self._keep_warm is None else self._active + self._keep_warm)
-            if taken is None:
-                self._warm_up()
-            else:
+            cold = self._active + (float("inf") if self._keep_warm is None else self._keep_warm)
+            taken = self._inboxes.take(min(cold, time.monotonic() + _TURN))
+            if taken is not None:
                 self._submit(*taken)
+            elif time.monotonic() >= cold:
+                self._warm_up()
             return None
         first = self._pending[0]
         if isinstance(first, CameraChange):

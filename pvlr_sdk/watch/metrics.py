@@ -115,7 +115,7 @@ def _site_metrics(site: Site) -> Iterator[Metric]:
     yield make_family(CounterMetricFamily, "events", "Events, on and off.", [], [([], stats["events"])])
     ongoing = len(site.open_events())
     yield make_family(GaugeMetricFamily, "open_events", "Events that have not ended.", [], [([], ongoing)])
-    healthy = "1 if every live camera has had a result in the last 30 seconds."
+    healthy = "1 if tagging has made progress in the last 30 seconds."
     yield make_family(GaugeMetricFamily, "healthy", healthy, [], [([], site.healthy())])
     yield from _camera_metrics(stats["cameras"])
     for kind, key, text in (

@@ -25,7 +25,7 @@ from .sinks import SinkSet
 _REMEMBERED = 1000
 """Number of events that :meth:`Site.events` can return."""
 _HUNG = 30.0
-"""Seconds without a result from a live camera after which the site is unhealthy."""
+"""Seconds without progress after which the site is unhealthy, and without a result after which a camera is."""
 
 
 class Site:
@@ -204,9 +204,18 @@ class Site:
         self._recover = callback
 
     def healthy(self) -> bool:
-        """Whether every live camera has had a result in the last 30 seconds."""
+        """Whether tagging goes on, or has ended: a camera, whatever it does, makes no site unhealthy."""
+        ended = all(state == "ended" for state in self._states.values())
+        return ended or self._stream.turned > time.monotonic() - _HUNG
+
+    def unhealthy_cameras(self) -> dict[str, str]:
+        """The cameras that are ``lost``, or ``live`` without a result in the last 30 seconds, with their state."""
         oldest = time.monotonic() - _HUNG
-        return all(self._seen[name] > oldest for name, state in self._states.items() if state == "live")
+        return {
+            name: state
+            for name, state in self.cameras.items()
+            if state == "lost" or (state == "live" and self._seen[name] < oldest)
+        }
 
     def stats(self) -> dict[str, Any]:
         """``{"uptime", "events", "cameras", "sinks"}``: seconds since the start, number of events, and each camera's

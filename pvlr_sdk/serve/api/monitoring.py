@@ -27,8 +27,10 @@ def make_probes(site: Site | None, feed: LiveFeed) -> APIRouter:
 
     @router.get("/healthz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
     async def healthz(response: Response) -> HealthModel:
-        """Whether every live camera still has results. A lost camera is not a failure."""
-        return _health(response, None if site is None or site.healthy() else "a live camera has no results")
+        """Whether the cameras are tagged. A camera without results is named, but is not a failure."""
+        health = _health(response, None if site is None or site.healthy() else "tagging does not go on")
+        health.cameras = site.unhealthy_cameras() if site else {}
+        return health
 
     @router.get("/readyz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
     async def readyz(response: Response) -> HealthModel:

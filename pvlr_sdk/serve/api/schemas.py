@@ -238,7 +238,11 @@ class CamerasModel(BaseModel):
 
 
 class HealthModel(BaseModel):
-    """The result of a health check, with the reason of a failure."""
+    """The result of a health check, with the reason of a failure.
+
+    ``cameras``: in ``/healthz``, the state of each camera that is ``lost``, or ``live`` without results for 30 seconds.
+    """
 
     status: Literal["ok", "failing"]
     reason: Text
+    cameras: dict[Text, str] = {}

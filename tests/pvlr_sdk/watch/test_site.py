@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -133,6 +134,8 @@ def test_a_file_that_ends_closes_its_events(make_site):
     site.run()
     assert [event.reason for event in site.events()][-1].startswith("camera ended")
     assert site.cameras == {"a": "ended"}
+    site._stream.turned = -math.inf
+    assert site.healthy()  # the server goes on after its cameras
     assert site.latest("a").frame.sequence >= 30  # the last one, for those who come later
 
 
@@ -176,6 +179,21 @@ def test_a_loop_that_hangs_is_not_healthy(make_site, monkeypatch):
     running.until(lambda: not site.healthy())
     hold.set()
     monkeypatch.undo()
+    running.end()
+
+
+def test_a_camera_without_results_is_named_and_the_site_stays_healthy(make_site, monkeypatch):
+    """With version 0.2 a live camera without frames stopped the watchdog, and with it all cameras."""
+    monkeypatch.setattr(site_module, "_HUNG", 2.0)
+    cameras = {
+        "good": "test://?fps=60&size=64x48",
+        "bad": {"uri": "test://?fps=60&size=64x48&freeze_after=5", "timeout": 3600},
+        "gone": "rtsp://127.0.0.1:9/x",
+    }
+    site = make_site(cameras=cameras)
+    running = Running(site)
+    running.until(lambda: site.unhealthy_cameras() == {"bad": "live", "gone": "lost"})
+    assert site.healthy()
     running.end()
 
 

@@ -253,7 +253,7 @@ def test_without_cameras(serve, tagger):
     assert served.get("/v1/cameras").json == {"cameras": []}
     assert served.get("/v1/events").json == {"events": []}
     assert served.get("/v1/events?camera=x").status == 404
-    assert served.get("/readyz").json == {"status": "ok", "reason": ""}
+    assert served.get("/readyz").json == {"status": "ok", "reason": "", "cameras": {}}
     labels = served.get("/v1/labels").json
     assert labels["model"] == "tiny"
     assert [label["label"] for label in labels["labels"]] == tagger.labels
@@ -263,7 +263,7 @@ def test_health_and_metrics(serve, monkeypatch):
     served = serve(PATTERN)
     served.until(lambda: served.get("/readyz").status == 200)
     served.until(lambda: served.site.stats()["cameras"]["door"]["tagged"])
-    assert served.get("/healthz").json == {"status": "ok", "reason": ""}
+    assert served.get("/healthz").json == {"status": "ok", "reason": "", "cameras": {"yard": "lost"}}
     text = served.get("/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text.body.decode())}
     states = {tuple(sample.labels.values()): sample.value for sample in families["pvlr_camera_state"].samples}
@@ -275,7 +275,7 @@ def test_health_and_metrics(serve, monkeypatch):
     monkeypatch.setattr(served.site, "healthy", lambda: False)
     assert (served.get("/healthz").status, served.get("/healthz").json["status"]) == (503, "failing")
     monkeypatch.setattr(type(served.site), "cameras", {"door": "starting"})
-    assert served.get("/readyz").json == {"status": "failing", "reason": "not tried yet: door"}
+    assert served.get("/readyz").json == {"status": "failing", "reason": "not tried yet: door", "cameras": {}}
 
 
 def test_a_bug_is_a_problem_that_says_nothing_of_the_inside(serve, tagger, monkeypatch, caplog):
