@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,20 +19,27 @@ from .hostile import hostile, served
 GOOD = Camera("good", "test://?fps=60&size=64x48")
 
 
+def limited(stream: Stream) -> Iterator[Observation | CameraChange]:
+    """What the stream yields; it is stopped if a test waits for too long."""
+    timer = threading.Timer(LONG, stream.stop)
+    timer.start()
+    try:
+        yield from stream
+    finally:
+        timer.cancel()
+
+
 def watch_until_lost(tagger: Tagger, bad: list[Camera], *, then: int = 30) -> dict[str, str]:
     """Why each bad camera is lost first; afterwards the good one must have ``then`` further results."""
     lost: dict[str, str] = {}
     more: Counter[str] = Counter()
     with Stream(tagger, [GOOD, *bad], reconnect=Backoff(most=0.1)) as stream:
-        watchdog = threading.Timer(LONG, stream.stop)
-        watchdog.start()
-        for event in stream:
+        for event in limited(stream):
             if isinstance(event, CameraChange) and event.state == "lost":
                 lost.setdefault(event.camera, event.reason)
             more["good"] += isinstance(event, Observation) and event.camera == "good" and len(lost) == len(bad)
             if more["good"] == then:
                 break
-        watchdog.cancel()
         assert "good" not in lost
         assert set(lost) == {camera.name for camera in bad}
         assert more["good"] == then
@@ -72,7 +80,7 @@ def test_a_camera_that_sends_more_frames_than_can_be_decoded_starves_no_other(ta
         Stream(tagger, [GOOD, Camera("flood", uris["flood"])]) as stream,
     ):
         seen: Counter[str] = Counter()
-        for event in stream:
+        for event in limited(stream):
             seen[event.camera] += isinstance(event, Observation)
             if min(seen["good"], seen["flood"]) >= 30:
                 break
@@ -123,7 +131,7 @@ def test_a_lost_camera_is_live_again_with_its_next_frame(tagger: Tagger, monkeyp
     monkeypatch.setattr(reader, "open_source", lambda uri, **_: Pauses(reader.parse_uri(uri), LONG))
     states: list[str] = []
     with Stream(tagger, [Camera("a", "test://?fps=60&size=64x48", timeout=0.2)]) as stream:
-        for event in stream:
+        for event in limited(stream):
             states += [event.state] if isinstance(event, CameraChange) else []
             if states[-1:] == ["lost"]:
                 pause.set()
