@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection
 from html import escape as html
 
-__all__ = ["csv_row", "file_name", "html", "sensor_ids", "terminal", "topic_level"]
+__all__ = ["csv_row", "escaped", "file_name", "html", "sensor_ids", "terminal", "topic_level"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are the full-width forms of the first four."""
@@ -25,6 +25,11 @@ _MOST = 200
 def terminal(text: str) -> str:
     """The text on one line, with ``?`` for each character that is not printable, such as an escape sequence's first."""
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def escaped(text: str) -> str:
+    """Text of a program that may say anything: at most 1,000 characters, with escapes for those that do not print."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:1000])[:1000]
 
 
 def csv_row(*cells: object) -> str:

@@ -94,6 +94,12 @@ def _core(process: int) -> openvino.Core:
     return runtimes.openvino().Core()
 
 
+@functools.cache
+def _front_ends() -> openvino.frontend.FrontEndManager:
+    """OpenVINO's readers of formats; the first call lists its folder."""
+    return runtimes.openvino().frontend.FrontEndManager()
+
+
 def read_network(payload: bytes, source: str) -> openvino.Model:
     """Parse an ONNX network, which is checked to be plain data first.
 
@@ -104,7 +110,7 @@ def read_network(payload: bytes, source: str) -> openvino.Model:
     check_network(payload, source)
     try:
         # Core.read_model would try all of OpenVINO's formats.
-        reader = runtimes.openvino().frontend.FrontEndManager().load_by_framework("onnx")
+        reader = _front_ends().load_by_framework("onnx")
         return reader.convert(reader.load(io.BytesIO(payload)))
     except Exception as error:  # the front end raises various classes
         got = reason(error)

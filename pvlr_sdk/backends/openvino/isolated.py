@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import errors
+from ..._util.escape import escaped
 from ..._util.version import __version__
 from ...bundle.label_bank import LabelBank
 from ...bundle.manifest import parse_manifest
@@ -29,7 +30,8 @@ from ...frames.preprocess import Preprocessor
 from ...models.catalogue import PACKAGE
 from .. import cache, runtimes
 from .backend import OpenVinoBackend
-from .compilation import Network, open_core
+from .compilation import Network, open_core, read_network
+from .device import CPU
 
 if TYPE_CHECKING:
     from ...bundle.bundle import Bundle
@@ -42,6 +44,9 @@ SECONDS = 120.0
 _LOG = logging.getLogger(__name__)
 _KIND = "loaded"
 _SERVE = f"{__name__}:serve"
+_PORT = b"\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
+_RELU = b'\x08\x08B\x02\x10\x12:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x%bb\x0f\n\x01y%b' % (_PORT, _PORT)
+"""An ONNX network of one operation on one float."""
 
 
 def ensure(bundle: Bundle, network: Network, precision: str, num_threads: int | None, *, throughput: bool) -> None:
@@ -124,8 +129,8 @@ def _check_answer(message: bytes) -> None:
         if answer == "loaded":
             return
         if "failure" in answer:
-            raise ProcessFailedError(str(answer["failure"]))
-        kind, argument, expected, got, hint = map(str, answer["error"])
+            raise ProcessFailedError(escaped(str(answer["failure"])))
+        kind, argument, expected, got, hint = (escaped(str(text)) for text in answer["error"])
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ProcessFailedError("an answer that is not JSON") from None
     known = getattr(errors, kind, None)
@@ -137,7 +142,8 @@ def _check_answer(message: bytes) -> None:
 def serve(channel: socket.socket, memory_bytes: int) -> None:
     """What the process does: restrict itself, receive one plan, load it, and report the outcome."""
     cpu_seconds = math.ceil(SECONDS) * (os.cpu_count() or 1) + 1
-    ready(channel, restrict(memory_bytes, compute=True, cpu_seconds=cpu_seconds))
+    _load_libraries()
+    ready(channel, restrict(memory_bytes, cpu_seconds, compute=True))
     message, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, 1)
     request = json.loads(message)
     with mmap.mmap(descriptors[0], sum(request["sizes"])) as memory:
@@ -147,10 +153,19 @@ def serve(channel: socket.socket, memory_bytes: int) -> None:
         _load_and_run(payload, manifest, bank, request["source"], **request["options"])
     except errors.PvlrError as error:
         texts = error.argument, error.expected, error.got, error.hint
-        answer = {"error": [type(error).__name__, *(text[:2000] for text in texts)]}
+        answer = {"error": [type(error).__name__, *(text[:1000] for text in texts)]}
     except Exception as error:
-        answer = {"failure": f"{type(error).__name__}: {error}"[:2000]}
+        answer = {"failure": f"{type(error).__name__}: {error}"[:1000]}
     channel.send(json.dumps(answer).encode())
+
+
+def _load_libraries() -> None:
+    """Load all that a plan needs, by running a network of one operation: later the process opens no file."""
+    import cv2  # noqa: F401
+    import numpy.random  # noqa: F401
+    import safetensors.numpy  # noqa: F401
+
+    open_core().compile_model(read_network(_RELU, "relu"), CPU).create_infer_request().infer()
 
 
 def _load_and_run(

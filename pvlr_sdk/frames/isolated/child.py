@@ -5,19 +5,23 @@ from __future__ import annotations
 import importlib
 import mmap
 import os
-import signal
 import socket
 import struct
 
-DECODE = struct.Struct("<QQBd")
-"""A request to decode: bytes reserved for the pixels, bytes of the image behind them, reduction of a JPEG, and the
-seconds of processor time that it may take. The memory for both comes as a descriptor."""
+from .sandbox import end_with, restrict
+
+CPU_SECONDS = 600
+"""Processor time of a process that decodes images, in all: it is replaced when it has used half of it."""
+DECODE = struct.Struct("<QQB")
+"""A request to decode: bytes reserved for the pixels, bytes of the image behind them, and reduction of a JPEG. The
+memory for both comes as a descriptor."""
 PIXELS = struct.Struct("<QQ")
 """Its answer: height and width; any other length is the reason of a failure, as UTF-8 text after a zero byte."""
 
 
-def main(serve: str, descriptor: str, memory_bytes: str) -> None:
+def main(serve: str, descriptor: str, memory_bytes: str, parent: str) -> None:
     """Run ``serve``, a function given as ``module:function``, with the channel and the limit of memory."""
+    end_with(int(parent))
     module, name = serve.split(":")
     with socket.socket(fileno=int(descriptor)) as channel:
         getattr(importlib.import_module(module), name)(channel, int(memory_bytes))
@@ -29,22 +33,19 @@ def decode_images(channel: socket.socket, memory_bytes: int) -> None:
     import numpy as np
 
     from ..images import decode_pixels
-    from .sandbox import restrict
 
     cv2.setNumThreads(0)
     # Once, for what OpenCV loads or allocates on first use.
     decode_pixels(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), 1, 64)
-    ready(channel, restrict(memory_bytes))
+    ready(channel, restrict(memory_bytes, CPU_SECONDS))
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, DECODE.size, 1)
         if not message:
             return
-        room, size, factor, seconds = DECODE.unpack(message)
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # its default action ends the process
+        room, size, factor = DECODE.unpack(message)
         with mmap.mmap(descriptors[0], room + size) as memory:
             os.close(descriptors[0])
             channel.send(_decode(memory, room, size, factor))
-        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _decode(memory: mmap.mmap, room: int, size: int, factor: int) -> bytes:

@@ -12,9 +12,10 @@ import numpy as np
 
 from ... import errors
 from ..._util.cores import available_cores
+from ..._util.escape import escaped
 from .. import images
 from ..header import FORMATS
-from .child import DECODE, PIXELS
+from .child import CPU_SECONDS, DECODE, PIXELS
 from .process import IsolatedProcess, ProcessFailedError, shared_memory
 
 if TYPE_CHECKING:
@@ -100,14 +101,13 @@ class Decoders:
             raise MemoryError from error
         try:
             memory[room:] = data
-            message = DECODE.pack(room, len(data), factor, self._seconds)
-            answer = self._ask(message, descriptor)
+            answer = self._ask(DECODE.pack(room, len(data), factor), descriptor)
         except ProcessFailedError as error:
             return None, str(error)
         finally:
             os.close(descriptor)
         if len(answer) != PIXELS.size:
-            return None, answer[1:].decode(errors="replace")
+            return None, escaped(answer[1:].decode(errors="replace"))
         height, width = PIXELS.unpack(answer)
         if not 0 < height * width <= count:
             return None, "more pixels than its header states"
@@ -133,12 +133,12 @@ class Decoders:
         return IsolatedProcess(_SERVE, self._memory_bytes)
 
     def _sent(self, process: IsolatedProcess | None, message: bytes, descriptor: int) -> IsolatedProcess:
-        """The process that got the message: a new one if ``process`` ended while it was idle, which is not due to this
-        image."""
+        """The process that got the message: a new one if ``process`` ended while it was idle or its time is over, which
+        is not due to this image."""
         if process is not None:
             with suppress(errors.IsolationError):
                 process.wait_until_ready()
-                if process.send(message, [descriptor]):
+                if process.cpu_seconds() < CPU_SECONDS / 2 and process.send(message, [descriptor]):
                     return process
             process.close()
         process = self._new()

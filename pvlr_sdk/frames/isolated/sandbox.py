@@ -1,4 +1,4 @@
-"""Restricts the calling process for good: its memory, its files, and the system calls that it may make."""
+"""Restricts the calling process for good: its resources, its system calls, and their arguments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import resource
+import signal
 import struct
 import sys
 
@@ -31,7 +32,6 @@ _DECODE: dict[str, tuple[int, int]] = {
     "mprotect": (10, 226),
     "mremap": (25, 216),
     "munmap": (11, 215),
-    "newfstatat": (262, 79),
     "read": (0, 63),
     "recvmsg": (47, 212),
     "rt_sigaction": (13, 134),
@@ -39,78 +39,75 @@ _DECODE: dict[str, tuple[int, int]] = {
     "rt_sigreturn": (15, 139),
     "sched_yield": (24, 124),
     "sendto": (44, 206),
-    "setitimer": (38, 103),
     "write": (1, 64),
 }
 """Permitted for a decoder once it is loaded: memory, and its open channel. Numbers of x86-64 and AArch64."""
 _COMPUTE: dict[str, tuple[int, int | None]] = {
     **_DECODE,
-    "access": (21, None),
     "arch_prctl": (158, None),  # how a runtime asks for AMX, for itself only
-    "clock_getres": (229, 114),
     "clone": (56, 220),
     "clone3": (435, 435),
-    "faccessat": (269, 48),
-    "faccessat2": (439, 439),
-    "fstatfs": (138, 44),
-    "get_mempolicy": (239, 236),
-    "getcwd": (79, 17),
-    "getdents64": (217, 61),
-    "getegid": (108, 177),
-    "geteuid": (107, 175),
-    "getgid": (104, 176),
-    "getrusage": (98, 165),
-    "getuid": (102, 174),
-    "lstat": (6, None),
-    "membarrier": (324, 283),
-    "openat": (257, 56),
     "prctl": (157, 167),
-    "pread64": (17, 67),
-    "readlink": (89, None),
-    "readlinkat": (267, 78),
     "rseq": (334, 293),
     "sched_getaffinity": (204, 123),
     "sched_setaffinity": (203, 122),
     "set_robust_list": (273, 99),
     "sigaltstack": (131, 132),
-    "stat": (4, None),
-    "statfs": (137, 43),
-    "statx": (332, 291),
     "sysinfo": (99, 179),
-    "uname": (63, 160),
 }
-"""Permitted for a runtime: threads, and files that it opens for reading. None: AArch64 has no such call."""
+"""Permitted for a runtime once it is loaded: threads too. None: AArch64 has no such call."""
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """Column of the numbers, and AUDIT_ARCH of linux/audit.h."""
 _SECCOMP = (317, 277)
-_SET_MODE_FILTER, _ALL_THREADS, _NO_NEW_PRIVILEGES = 1, 1, 38
-_LOAD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_SET_MODE_FILTER, _ALL_THREADS, _NO_NEW_PRIVILEGES, _PARENT_DEATH_SIGNAL = 1, 1, 38, 1
+_LOAD, _AND, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 """Offsets in struct seccomp_data."""
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-_CLONE_THREAD = 0x10000
 
 _Line = tuple[int, int, int, int]
 """Of classic BPF: the operation, how many lines to skip if a test holds and if it fails, and a constant."""
 _PERMIT: _Line = _RETURN, 0, 0, _ALLOW
 _REFUSE: _Line = _RETURN, 0, 0, _ERROR | errno.EPERM
-_RULES: dict[str, list[_Line]] = {
-    "openat": [(_LOAD, 0, 0, _ARGUMENTS + 16), (_IF_ANY_BIT, 0, 1, _WRITING), _REFUSE, _PERMIT],
-    "clone": [(_LOAD, 0, 0, _ARGUMENTS), (_IF_ANY_BIT, 1, 0, _CLONE_THREAD), _REFUSE, _PERMIT],
-    # A filter cannot see the flags of clone3; without it the C library calls clone.
-    "clone3": [(_RETURN, 0, 0, _ERROR | errno.ENOSYS)],
+
+_Condition = tuple[int, int, tuple[int, ...]]
+"""A word of a call's arguments, the bits of it that count, and their permitted values. Argument n consists of words 2n,
+which is all that the kernel reads of an ``int``, and 2n + 1."""
+_ALL, _OWN = 0xFFFFFFFF, -1
+_RULES: dict[str, list[_Condition]] = {
+    "arch_prctl": [(0, _ALL, (0x1021, 0x1022, 0x1023))],  # features of the processor, such as AMX
+    "clone": [(0, _ALL ^ 0x400000, (0x3D0F00,))],  # exactly as pthread_create, with or without a bit that musl adds
+    # The clocks of other processes are below zero.
+    **{name: [(0, _ALL ^ 15, (0,))] for name in ("clock_gettime", "clock_nanosleep")},
+    # F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC. With F_SETOWN, F_SETFL or F_NOTIFY the kernel sends signals to others.
+    "fcntl": [(2, _ALL, (1, 2, 3, 1030))],
+    # Wait, wake, requeue. Locks with priority inheritance take the number of a thread, of any process.
+    "futex": [(2, _ALL ^ 0x180, (0, 1, 3, 4, 5, 9, 10))],
+    # What allocators use. Others mark physical memory as broken, for all processes.
+    "madvise": [(4, _ALL, (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 102, 103))],
+    "mmap": [(6, 0x42000, (0,))],  # no MAP_HUGETLB and MAP_LOCKED, which take memory that all share
+    "prctl": [(0, _ALL, (15, 16, 0x53564D41))],  # the names of threads and of memory
+    **{name: [(0, _ALL, (0, _OWN))] for name in ("sched_getaffinity", "sched_setaffinity")},
+    "sendto": [(8, _ALL, (0,)), (9, _ALL, (0,))],  # no address: to the other end of the channel
 }
-"""Calls whose arguments decide. A rule ends in a return; it loads the low four of an argument's eight bytes."""
+"""Calls whose arguments decide. ``_OWN`` stands for the number of this process."""
+_NO_NEW_CODE: dict[str, list[_Condition]] = {"mmap": [(4, 4, (0,))], "mprotect": [(4, 4, (0,))]}
+"""A runtime compiles, a decoder does not: no memory with PROT_EXEC."""
 
 
-def restrict(memory_bytes: int, *, compute: bool = False, cpu_seconds: int | None = None) -> bool:
+def end_with(parent: int) -> None:
+    """End this process with SIGKILL as soon as the thread that started it ends, and now if ``parent`` has ended."""
+    if ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL) or os.getppid() != parent:
+        sys.exit(1)
+
+
+def restrict(memory_bytes: int, cpu_seconds: int, *, compute: bool = False) -> bool:
     """Restrict this process and all of its threads. It cannot be undone.
 
-    Afterwards the process has at most ``memory_bytes`` more memory, creates, changes and opens no files, makes no
-    network connection, and starts no process and no program. With ``compute`` it can open files for reading and start
-    threads.
+    Afterwards the process has at most ``memory_bytes`` more memory and ``cpu_seconds`` of processor time in all, opens
+    and changes no files, makes no network connection, affects no other process, and starts none. With ``compute`` it
+    can start threads and create code.
 
     Returns:
         Whether the kernel filters its system calls. Otherwise only the limits of memory, file size, descriptors and
@@ -118,15 +115,13 @@ def restrict(memory_bytes: int, *, compute: bool = False, cpu_seconds: int | Non
     """
     most = {
         resource.RLIMIT_AS: _address_space() + memory_bytes,
+        resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 256 if compute else 16,
+        resource.RLIMIT_NOFILE: 16,
     }
-    if cpu_seconds is not None:
-        most[resource.RLIMIT_CPU] = cpu_seconds
     for kind, value in most.items():
-        hard = resource.getrlimit(kind)[1]
-        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        allowed = min(value, resource.getrlimit(kind)[1] % 2**64)  # infinity is -1
         resource.setrlimit(kind, (allowed, allowed))
     return _filter_system_calls(compute)
 
@@ -140,18 +135,13 @@ def _filter_system_calls(compute: bool) -> bool:
     machine = platform.machine()
     if not sys.platform.startswith("linux") or machine not in _MACHINES:
         return False
-    column, _ = _MACHINES[machine]
     program = _program(machine, compute)
     libc = ctypes.CDLL(None, use_errno=True)
     code = ctypes.create_string_buffer(program, len(program))
-
-    class _Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-    loaded = _Program(len(program) // 8, ctypes.addressof(code))
+    loaded = struct.pack("HP", len(program) // 8, ctypes.addressof(code))  # struct sock_fprog
     if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
         return False
-    return not libc.syscall(_SECCOMP[column], _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(loaded))
+    return not libc.syscall(_SECCOMP[_MACHINES[machine][0]], _SET_MODE_FILTER, _ALL_THREADS, loaded)
 
 
 def _program(machine: str, compute: bool) -> bytes:
@@ -160,6 +150,19 @@ def _program(machine: str, compute: bool) -> bytes:
     lines = [(_LOAD, 0, 0, _ARCHITECTURE), (_IF_EQUAL, 1, 0, architecture), _REFUSE, (_LOAD, 0, 0, _NUMBER)]
     for name, numbers in (_COMPUTE if compute else _DECODE).items():
         if (number := numbers[column]) is not None:
-            rule = _RULES.get(name, [_PERMIT])
+            rule = _rule(_RULES.get(name, []) + ([] if compute else _NO_NEW_CODE.get(name, [])))
+            # A filter cannot see the flags of clone3; without it the C library calls clone.
+            rule = [(_RETURN, 0, 0, _ERROR | errno.ENOSYS)] if name == "clone3" else rule
             lines += [(_IF_EQUAL, 0, len(rule), number), *rule]
     return b"".join(struct.pack("=HBBI", *line) for line in [*lines, _REFUSE])
+
+
+def _rule(conditions: list[_Condition]) -> list[_Line]:
+    """Permit a call if all conditions hold. A rule ends in a return, as it replaces the number that was loaded."""
+    lines: list[_Line] = []
+    for word, mask, values in conditions:
+        lines += [(_LOAD, 0, 0, _ARGUMENTS + 4 * word), (_AND, 0, 0, mask)]
+        for left, value in zip(range(len(values), 0, -1), values, strict=True):
+            lines.append((_IF_EQUAL, left, 0, os.getpid() if value == _OWN else value))
+        lines.append(_REFUSE)
+    return [*lines, _PERMIT]

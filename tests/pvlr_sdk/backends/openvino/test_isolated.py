@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import platform
@@ -26,6 +27,7 @@ from pvlr_sdk.trust.sign import sign
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
 from tests.manifests import edit_manifest, read_raw
+from tests.pvlr_sdk.labels import tiny_open
 
 if not available():
     pytest.skip("isolated processes need Linux", allow_module_level=True)
@@ -164,6 +166,19 @@ def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str]
     assert len(loads) == 3
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_all_that_a_plan_needs_is_loaded_before_it(is_open: bool, own_plan: Path, folder: Path, tmp_path: Path) -> None:
+    """Afterwards the process opens no file: no library, and nothing about the machine."""
+    if is_open:
+        pytest.importorskip("onnx", reason="writes a network")
+        own_plan = tiny_open.build_plan(tmp_path)
+        for mark in folder.glob("*.loaded"):  # it was built here
+            mark.unlink()
+    with Tagger(own_plan, optimize="throughput", num_threads=4) as tagger:
+        assert tagger.predict(FRAME)
+    assert list(folder.glob("*.loaded"))
+
+
 @pytest.mark.slow
 def test_without_a_cache_each_load_is_isolated_first(
     own_plan: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch
@@ -259,5 +274,17 @@ def test_any_answer_of_the_process_is_an_outcome_or_a_failure(message: bytes) ->
     with pytest.raises(ProcessFailedError):
         isolated._check_answer(message)
     isolated._check_answer(b'"loaded"')
+
+
+def test_its_texts_are_short_and_printable() -> None:
+    text = "\x1b[2J\r\n\u202e" + 60_000 * "\0"
+    for answer in ({"failure": text}, {"error": ["ModelError", *[text] * 4]}, {"error": [text, *[""] * 4]}):
+        with pytest.raises((ProcessFailedError, errors.ModelError)) as caught:
+            isolated._check_answer(json.dumps(answer).encode())
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 4100
+
+
+def test_an_error_of_the_process_is_raised_again() -> None:
     with pytest.raises(errors.ModelError, match=r"plan: expected a, got b\. c"):
         isolated._check_answer(b'{"error": ["ModelError", "plan", "a", "b", "c"]}')

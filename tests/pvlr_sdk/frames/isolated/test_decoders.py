@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,12 @@ def encoded(extension: str = ".png", *options: int) -> bytes:
 
 
 def children() -> set[int]:
-    """Processes of this one, zombies included."""
-    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as file:
-        return set(map(int, file.read().split()))
+    """Processes of all threads of this one, zombies included."""
+    found = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended
+            found.update(map(int, (thread / "children").read_text().split()))
+    return found
 
 
 def pid_of(pool: Decoders) -> int:
@@ -73,8 +78,30 @@ def test_system_calls_are_filtered(pool: Decoders) -> None:
     status = Path(f"/proc/{pid_of(pool)}/status").read_text()
     assert "Seccomp:\t2" in status
     assert "NoNewPrivs:\t1" in status
-    limits = Path(f"/proc/{pid_of(pool)}/limits").read_text().splitlines()
-    assert [line.split()[3:5] for line in limits if line.startswith("Max file size")] == [["0", "0"]]
+    limits = Path(f"/proc/{pid_of(pool)}/limits").read_text()
+    for limit in (r"file size +0 +0", r"core file size +0 +0", r"open files +16 +16", r"cpu time +600 +600"):
+        assert re.search(f"Max {limit} ", limits), limit
+
+
+def test_a_process_that_has_used_much_processor_time_is_replaced(
+    pool: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the kernel kills it, and between two images."""
+    pool.decode(encoded())
+    before = pid_of(pool)
+    pool.decode(encoded())
+    assert pid_of(pool) == before
+    monkeypatch.setattr(decoders, "CPU_SECONDS", 0.001)
+    np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
+    assert pid_of(pool) != before
+
+
+def test_what_a_process_says_is_short_and_printable(defective: Decoders) -> None:
+    with pytest.raises(errors.ImageDecodeError) as caught:
+        defective.decode(encoded(".bmp") + b"shout")
+    assert caught.value.got.startswith(r"\x1b]0;title\x07\r\n\u202e" + "\ufffd")
+    assert str(caught.value).isprintable()
+    assert len(caught.value.got) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -220,18 +247,32 @@ def test_processes_end_with_a_plan_that_cannot_be_loaded(own_plan: Path) -> None
     assert children() == before
 
 
-@pytest.mark.slow
-def test_processes_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("serve", [decoders._SERVE, "functions:deaf"])
+def test_processes_end_with_a_program_that_is_killed(serve: str) -> None:
+    """Even if they ignore signals and their channel."""
     script = (
-        "import sys; from pvlr_sdk.frames.isolated import Decoders; pool = Decoders(2).start();"
+        "import sys; from pvlr_sdk.frames.isolated import Decoders, decoders; decoders._SERVE = sys.argv[1];"
+        "sys.path.append(sys.argv[2]); pool = Decoders(2).start();"
+        "[process.wait_until_ready() for process in pool._idle.queue];"
         "print(*(process.pid for process in pool._idle.queue), flush=True); sys.stdin.read()"
     )
-    program = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", script, serve, str(Path(__file__).parent)]
+    program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert program.stdout is not None
     pids = program.stdout.readline().split()
+    assert len(pids) == 2
     program.kill()
     program.communicate()
     assert _within(20, lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))
+
+
+def test_processes_outlive_the_thread_that_started_them(pool: Decoders) -> None:
+    """The kernel kills a process when the thread that started it ends."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(pool.decode, encoded()).result()
+    before = pid_of(pool)
+    np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
+    assert pid_of(pool) == before
 
 
 def _within(seconds: float, met: Callable[[], bool]) -> bool:
