@@ -13,6 +13,7 @@ from typing import Any
 from typer import Argument, Option
 
 from .. import errors
+from .._util.deadline import within
 from . import options
 from .options import models
 
@@ -133,8 +134,7 @@ def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     try:
         request = Request(base + path, data, headers, method=method)
-        with build_opener(Stay).open(request, timeout=_TIMEOUT) as response:
-            answer = json.load(response)
+        answer = within(_TIMEOUT, lambda: json.load(build_opener(Stay).open(request, timeout=_TIMEOUT)))
         if not isinstance(answer, dict) or "state" not in answer:
             raise ValueError("the answer of another server")
         return answer

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import errors
+from .._util.deadline import within
 from .._util.files import write_files
 from ..bundle.manifest import FileSpec
 from ..trust import resolve
@@ -15,9 +16,9 @@ from ..trust.verify import TrustLike, verify_contents
 from .catalogue import KNOWLEDGE, cache_folder, locate, models_url, named, paths_in, suggestion
 
 _TIMEOUT = 30.0
-"""Seconds without a byte after which a download is given up."""
+"""Seconds for the connection and the head of a response, and the longest without a byte."""
 _SLOWEST = 10_000
-"""Bytes per second that a download needs on average, after the first _TIMEOUT seconds."""
+"""Bytes per second that a download needs on average, at any moment after the first _TIMEOUT seconds."""
 
 
 def fetch(name: str, progress: Callable[[int], None] | None = None, trust: TrustLike = None) -> Path:
@@ -79,15 +80,17 @@ def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> byte
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 
-    data, late = bytearray(), time.monotonic() + _TIMEOUT + file.bytes / _SLOWEST
+    data, began = bytearray(), time.monotonic()
     try:
-        with urlopen(Request(url, headers={"User-Agent": "pvlr-sdk"}), timeout=_TIMEOUT) as response:
-            # read1 returns what has arrived: a server that sends a byte now and then is noticed, too.
-            while len(data) <= file.bytes and (chunk := response.read1(1 << 16)):
-                data += chunk
-                progress(len(chunk))
-                if time.monotonic() > late:
-                    raise TimeoutError(f"{len(data)} bytes in {_TIMEOUT + file.bytes / _SLOWEST:.0f} s")
+        # Not closed: that would wait for a thread that still reads.
+        response = within(_TIMEOUT, lambda: urlopen(Request(url, headers={"User-Agent": "pvlr-sdk"}), timeout=_TIMEOUT))
+        while len(data) <= file.bytes:
+            left = began + _TIMEOUT + len(data) / _SLOWEST - time.monotonic()
+            chunk = within(left, lambda: response.read1(1 << 16))  # what has arrived
+            if not chunk:
+                break
+            data += chunk
+            progress(len(chunk))
     except (OSError, HTTPException, ValueError) as error:
         code, reason = getattr(error, "code", ""), getattr(error, "reason", None) or str(error) or type(error).__name__
         got = f"HTTP {code} {reason}" if code else str(reason)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pvlr_sdk.cli.deploy import deploy
 from pvlr_sdk.watch import load_config
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
@@ -83,6 +84,24 @@ class TestArguments:
             done = pvlr("deploy", plans / "second", "--to", url)
         assert done.code == 2
         assert done.err.startswith(f"pvlr: DeployError: {url}: expected a running pvlr serve")
+
+    def test_a_server_that_drips(self, pvlr: Callable[..., Any], plans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(deploy.__globals__, "_TIMEOUT", 0.5)
+        released = threading.Event()
+
+        class Drips(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                while not released.wait(0.05):
+                    self.wfile.write(b"y")
+
+        with HTTPServer(("127.0.0.1", 0), Drips) as server:
+            thread = threading.Thread(target=server.handle_request)
+            thread.start()
+            done = pvlr("deploy", plans / "second", "--to", f"http://127.0.0.1:{server.server_port}")
+            released.set()
+            thread.join()
+        assert "got timed out" in done.err
 
     def test_a_file(self, pvlr: Callable[..., Any], plans: Path, site: Path) -> None:
         done = pvlr("deploy", plans / "second", "--to", site, "--json")

@@ -43,6 +43,10 @@ class _Server(BaseHTTPRequestHandler):
                 body = b"P" + body[1:]
             if self.fault == "long":
                 body += b"x" * 10_000_000
+            if self.fault in ("head", "chunks"):
+                chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+                self._write(b"HTTP/1.1 200 OK\r\n" + (b"X: " if self.fault == "head" else chunked))
+                return self._drip(b"0" * 1200)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -52,10 +56,13 @@ class _Server(BaseHTTPRequestHandler):
             if self.fault == "silent":
                 time.sleep(LONG)
             if self.fault == "slow":
-                for index in range(1200):
-                    self._write(body[index : index + 1])
-                    time.sleep(0.05)
+                self._drip(body[:1200])
         return self._write(body)
+
+    def _drip(self, data: bytes) -> None:
+        for byte in data:
+            self._write(bytes([byte]))
+            time.sleep(0.05)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -129,7 +136,9 @@ def test_a_damaged_copy_in_the_cache_is_replaced(small: Model, cache: Path, serv
         ("long", errors.FileSizeError, "got more"),
         ("truncated", errors.FileSizeError, "got 1000 bytes"),
         ("silent", errors.DownloadError, "timed out"),
-        ("slow", errors.DownloadError, "bytes in 0 s"),
+        ("slow", errors.DownloadError, "timed out"),
+        ("head", errors.DownloadError, "timed out"),
+        ("chunks", errors.DownloadError, "timed out"),
     ],
 )
 def test_a_wrong_answer_installs_nothing(
