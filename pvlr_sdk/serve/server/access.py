@@ -11,7 +11,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 
-from .audit import Audit
+from .audit import Attempts, Audit, address_of
+from .listener import network_of
 from .problems import problem
 from .settings import ServeSettings, parse_address
 from .tokens import Tokens, session_of
@@ -48,6 +49,8 @@ class AccessControl:
     def __init__(self, settings: ServeSettings, audit: Audit) -> None:
         self.tokens = Tokens(settings.token, settings.token_file)
         self.audit = audit
+        self._attempts = Attempts()
+        self._accepted: set[tuple[str, str]] = set()
         host_name = socket.gethostname().lower()
         self._names = {"localhost", host_name, f"{host_name}.local", *(name.lower() for name in settings.names)}
         if parse_address(settings.host) is None:
@@ -56,9 +59,12 @@ class AccessControl:
     def sign_in(self, scope: Scope, token: str) -> str | None:
         """The session cookie of a token; None: it is not valid. The request is then its owner's."""
         self._refresh()
-        name = self.tokens.name_of(token)
-        scope.setdefault("state", {})["who"] = name
-        return session_of(token) if name else None
+        session = session_of(token)
+        name = scope.setdefault("state", {})["who"] = self.tokens.name_of_session(session)
+        if name is None:
+            return None
+        self._accept(network_of(address_of(scope) or ""), name)
+        return session
 
     def judge(self, scope: Scope) -> Response | None:
         """The response that rejects a request; None: the request may pass, and ``state`` has the token's name."""
@@ -74,17 +80,28 @@ class AccessControl:
                 "Use the address or the host name of this machine, or add this name to serve: names in the site file.",
             )
         # A page of another site may send requests here, and open WebSockets, but not without its Origin.
-        if any(_netloc(origin) != headers["host"].lower() for origin in headers.getlist("origin")):
+        origins = headers.getlist("origin")
+        if origins and [_netloc(origin) for origin in origins] != [headers["host"].lower()]:
             return problem(403, "Pages of other sites may not use this server.")
         self._refresh()
         if not self.tokens.required or path in _BEFORE_SIGNING_IN:
             return None
-        name = scope.setdefault("state", {})["who"] = self._name_of(headers)
-        if name is not None:
+        session, network = _session_in(headers), network_of(address_of(scope) or "")
+        name = self.tokens.name_of_session(session) if session else None
+        # A token that was accepted from this address is never refused, whatever else this address guesses.
+        known = name is not None and (network, name) in self._accepted
+        seconds = self._attempts.add(network, session, name is not None) if session and not known else 0
+        if name is not None and not seconds:
+            scope.setdefault("state", {})["who"] = name
+            if not known:
+                self._accept(network, name)
             return None
         self.audit.refused(scope)
         if scope["type"] == "http" and scope["method"] == "GET" and path in ("/", "/docs"):
             return RedirectResponse(SIGN_IN, 303)
+        if seconds:
+            detail = f"Too many requests with a wrong token. Try again in {seconds} s."
+            return problem(429, detail, {"Retry-After": str(seconds)})
         return problem(401, "Send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
 
     def _is_our_name(self, hosts: list[str]) -> bool:
@@ -100,12 +117,9 @@ class AccessControl:
         if result:
             self.audit.record("tokens", result)
 
-    def _name_of(self, headers: Headers) -> str | None:
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        name = self.tokens.name_of(token.strip()) if kind.lower() == "bearer" else None
-        for cookies in headers.getlist("cookie"):
-            name = name or self.tokens.name_of_session(cookie_parser(cookies).get(COOKIE, ""))
-        return name
+    def _accept(self, network: str, name: str) -> None:
+        self._accepted.add((network, name))
+        self._attempts.forget(network)
 
 
 class AccessMiddleware:
@@ -154,6 +168,14 @@ async def _refuse(refusal: Response, scope: Scope, receive: Receive, send: Send)
     while left > 0 and (message := await receive()).get("more_body"):
         left -= len(message["body"])
     await send({"type": "http.response.body"})
+
+
+def _session_in(headers: Headers) -> str | None:
+    """The session of a request: of its bearer token, or else its cookie."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return session_of(token.strip())
+    return cookie_parser("; ".join(headers.getlist("cookie"))).get(COOKIE)
 
 
 def _netloc(origin: str) -> str:

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -27,7 +26,7 @@ _log = logging.getLogger(__name__)
 _INTERVAL = 60.0
 """Seconds between two messages of the same kind."""
 _ATTEMPTS = 5
-"""Attempts to sign in per minute from one address; further ones are refused."""
+"""Attempts to guess a token per minute from one address; further ones are refused."""
 _REMEMBERED = 1024
 """Number of addresses whose attempts are counted."""
 
@@ -112,7 +111,8 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.exc_info, tuple):
             # The server stops, or uvicorn has answered already: with a 400, since the body is not HTTP.
-            return not isinstance(record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError))
+            known = isinstance(record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError))
+            return not known and "Invalid UTF-8" not in str(record.msg)  # of a WebSocket, closed with 1007
         if record.levelno < logging.WARNING:
             return True
         count = self.count(str(record.msg))
@@ -122,21 +122,26 @@ class RepeatFilter(logging.Filter):
 
 
 class Attempts:
-    """Counts attempts to sign in per address within a minute."""
+    """Counts attempts to guess a token per address within a minute."""
 
     def __init__(self) -> None:
-        self._times: dict[str, deque[float]] = {}
+        self._times: dict[str, dict[object, float]] = {}
 
-    def add(self, address: str) -> int:
-        """Count an attempt; returns the seconds until this address may try again, 0: now."""
-        now, times = time.monotonic(), self._times.pop(address, deque(maxlen=_ATTEMPTS))
+    def add(self, address: str, guess: object = None, right: bool = False) -> int:
+        """Count an attempt; returns the seconds until this address may try again, 0: now.
+
+        ``guess``: the same one again has to wait unless it is ``right`` by now, and is not counted: a program with an
+        old token is not guessing.
+        """
+        now = time.monotonic()
+        times = {key: at for key, at in self._times.pop(address, {}).items() if at + _INTERVAL > now}
         self._times[address] = times
         while len(self._times) > _REMEMBERED:
             del self._times[next(iter(self._times))]
-        if len(times) == _ATTEMPTS and times[0] + _INTERVAL > now:
-            return math.ceil(times[0] + _INTERVAL - now)
-        times.append(now)
-        return 0
+        if guess not in times and len(times) < _ATTEMPTS:
+            times[guess or now] = now
+            return 0
+        return 0 if right and guess in times else math.ceil(times.get(guess, min(times.values())) + _INTERVAL - now)
 
     def forget(self, address: str) -> None:
         """Begin again: an attempt succeeded."""

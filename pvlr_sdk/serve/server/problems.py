@@ -30,9 +30,10 @@ _WHEN = {
     415: "The Content-Type is not a JPEG, PNG or WebP image.",
     421: "The request's Host is not a name of this machine.",
     422: "A parameter or the image is invalid; `error` names the class.",
+    429: "Too many requests with a wrong token.",
     503: "Currently unavailable; try again.",
 }
-_EVERYWHERE = (400, 401, 403, 405, 421)
+_EVERYWHERE = (400, 401, 403, 405, 421, 429)
 
 
 class Problem(BaseModel):

@@ -55,12 +55,8 @@ class Tokens:
         """Whether requests need a token."""
         return self._path is not None or bool(self._hashes)
 
-    def name_of(self, token: str) -> str | None:
-        """The name of a token; None: it is not valid. Compared in constant time."""
-        return self.name_of_session(session_of(token))
-
     def name_of_session(self, session: str) -> str | None:
-        """The name of the token that a session belongs to; None: to none."""
+        """The name of the token that a session belongs to; None: to none. Compared in constant time."""
         given = _sha256(session)
         found = None
         for name, known in self._hashes.items():

@@ -193,6 +193,19 @@ def test_what_is_no_message_ends_the_connection(serve, text):
     served.until(lambda: b"pvlr_viewers 0.0" in served.get("/metrics").body)
 
 
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"\xed\xa0\x80"])
+def test_invalid_utf_8_closes_the_connection(serve, data, caplog):
+    """It was a traceback in the log."""
+    served = serve(PATTERN)
+    with Browser(served) as browser:
+        browser.socket.socket.sendall(bytes([0x81, 0x80 + len(data)]) + bytes(4) + data)
+        with pytest.raises(ConnectionClosed) as closed:
+            browser.message("never")
+        assert closed.value.rcvd.code == 1007
+    assert "Traceback" not in caplog.text
+    served.until(lambda: b"pvlr_viewers 0.0" in served.get("/metrics").body)
+
+
 def test_browsers_are_counted_and_bounded(serve, monkeypatch):
     monkeypatch.setattr("pvlr_sdk.serve.api.live._MAX_VIEWERS", 2)
     served = serve()

@@ -114,6 +114,26 @@ def test_a_request_under_way_is_never_the_one_that_makes_room(serve, tagger):
             assert one.recv(100).startswith(b"HTTP/1.1 200")
 
 
+UPGRADE = (
+    b"GET /v1/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+def test_websockets_leave_room_for_other_requests_of_their_address(serve):
+    """They could take all connections, and never make room."""
+    served = serve({"door": "test://?fps=30&size=64x48"}, max_connections_per_address=8)
+    with many(served.port, 4, UPGRADE) as viewers:
+        assert all(one.recv(12) == b"HTTP/1.1 101" for one in viewers)
+        with many(served.port, 40, UPGRADE):
+            for _ in range(5):
+                assert served.get("/v1/labels").status == 200
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as refused:
+            refused.sendall(UPGRADE)
+            assert refused.recv(12) == b"HTTP/1.1 503"
+        assert all(one.recv(65536) for one in viewers)
+
+
 def test_a_head_has_its_time_to_arrive(serve, monkeypatch):
     monkeypatch.setitem(listener._SECONDS, "head", 1.0)
     served = serve()

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -14,7 +15,7 @@ from websockets.sync.client import connect
 from pvlr_sdk import errors
 from pvlr_sdk.serve.server.tokens import Tokens, read_tokens, session_of, token_hash
 
-ANNA, BERT = "annas-token-0123456789", "berts-token-#123456789"
+ANNA, BERT, CARL = "annas-token-0123456789", "berts-token-#123456789", "carls-token-0123456789"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -36,13 +37,17 @@ def test_a_file_of_names_tokens_and_hashes(tmp_path):
     path.write_text(f"# who may\n\nanna {ANNA}\n  bert hash:{token_hash(BERT)}\ncarl hash:{token_hash('c').upper()}\n")
     tokens = Tokens(None, path)
     assert tokens.required
-    assert tokens.name_of("c") == "carl"
-    assert (tokens.name_of(ANNA), tokens.name_of(BERT), tokens.name_of(ANNA + "x")) == ("anna", "bert", None)
+    assert tokens.name_of_session(session_of("c")) == "carl"
+    assert (
+        tokens.name_of_session(session_of(ANNA)),
+        tokens.name_of_session(session_of(BERT)),
+        tokens.name_of_session(session_of(ANNA + "x")),
+    ) == ("anna", "bert", None)
     assert tokens.name_of_session(session_of(BERT)) == "bert"
     # Neither a token nor what stands in a file is a session.
     assert tokens.name_of_session(ANNA) is None
     assert tokens.name_of_session(token_hash(BERT)) is None
-    assert tokens.name_of(token_hash(BERT)) is None
+    assert tokens.name_of_session(session_of(token_hash(BERT))) is None
     assert ANNA not in repr(vars(tokens))
 
 
@@ -52,9 +57,9 @@ def test_the_documented_command_makes_the_hash():
 
 
 def test_one_token_alone_and_none():
-    assert Tokens(ANNA, None).name_of(ANNA) == "token"
+    assert Tokens(ANNA, None).name_of_session(session_of(ANNA)) == "token"
     assert not Tokens(None, None).required
-    assert Tokens(None, None).name_of("") is None
+    assert Tokens(None, None).name_of_session(session_of("")) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,7 @@ def test_a_changed_file_holds_at_once_and_an_invalid_one_never(serve, tmp_path):
     assert served.get("/v1/labels", **bearer(ANNA)).status == 200
     path.write_text(f"bert {BERT}\n")
     assert served.get("/v1/labels", **bearer(ANNA)).status == 401
-    assert served.get("/v1/labels", Cookie=session).status == 401
+    assert served.get("/v1/labels", Cookie=session).status == 429  # the same token again
     assert served.get("/v1/labels", **bearer(BERT)).status == 200
     told = [(line["action"], line["result"]) for line in lines(audit) if line["action"] == "tokens"]
     assert told == [("tokens", "invalid"), ("tokens", "invalid"), ("tokens", "ok")]
@@ -175,6 +180,39 @@ def test_guessing_at_the_form_is_slowed_down(serve, tmp_path):
     for _ in range(20):  # does not fill the audit log
         assert served.ask("POST", "/signin", "token=wrong", FORM).status == 429
     assert [line["result"] for line in lines(audit)] == ["wrong token"] * 5 + ["too many attempts"]
+
+
+@pytest.mark.parametrize("credential", ["bearer", "cookie"])
+def test_guessing_with_requests_is_slowed_down(serve, tmp_path, monkeypatch, credential):
+    path, now = tmp_path / "tokens", [1000.0]
+    path.write_text(f"anna {ANNA}\nbert {BERT}\n")
+    served = serve(token_file=path)
+    monkeypatch.setattr("pvlr_sdk.serve.server.audit.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def guess(token: str) -> int:
+        sent = bearer(token) if credential == "bearer" else {"Cookie": f"pvlr_session={session_of(token)}"}
+        return served.get("/v1/labels", **sent).status
+
+    assert guess(BERT) == 200
+    # A program with an old token is refused, but keeps no other token out.
+    assert [guess("old") for _ in range(20)] == [401] + [429] * 19
+    assert guess(ANNA) == 200
+    assert [guess(f"wrong{number}") for number in range(20)] == [401] * 5 + [429] * 15
+    assert guess(BERT) == guess(ANNA) == 200  # known from before
+    path.write_text(f"anna {ANNA}\nbert {BERT}\ncarl {CARL}\n")
+    assert guess(CARL) == 429  # else the response would tell the guesser
+    assert served.get("/", Cookie=f"pvlr_session={session_of(CARL)}").status == 303
+    now[0] += 61
+    assert guess(CARL) == 200
+
+
+def test_a_token_that_becomes_valid_is_not_a_guess(serve, tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text(f"bert {BERT}\n")
+    served = serve(token_file=path)
+    assert [served.get("/v1/labels", **bearer(ANNA)).status for _ in range(3)] == [401, 429, 429]
+    path.write_text(f"bert {BERT}\nanna {ANNA}\n")
+    served.until(lambda: served.get("/v1/labels", **bearer(ANNA)).status == 200)
 
 
 def test_requests_without_a_token_do_not_fill_the_log(serve, caplog):
