@@ -1,10 +1,8 @@
 """Write the catalogue of models and the measured part of each model's card, from the bundles and the results.
 
     python models/update.py [--url URL] [--assets DIR] [--count PVLR_DATA]
-    python models/update.py --manifests
 
-Run it after a bundle or a result in ``benchmarks/results/`` has changed; a test compares what it writes. With
-``--manifests`` it only writes the manifests again, as this version does; plans and label banks stay. Then sign them.
+Run it after a bundle or a result in ``benchmarks/results/`` has changed; a test compares what it writes.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _needs_gpu(job: Job) -> bool:
+    from ..bundle.bundle import read_manifest
     from ..models.find import find_plan
-    from ..trust import read_manifest
 
     return read_manifest(find_plan(job.plan)).backend == "tensorrt"
 

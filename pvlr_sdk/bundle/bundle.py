@@ -8,41 +8,21 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
 from .._util.files import read_file, write_files
+from ..trust.verify import Contents, Signature, TrustLike, resolve, signature_path, verify
 from .label_bank import LabelBank
 from .manifest import MAX_BYTES, FileSpec, LabelSpec, Manifest, parse_manifest
 
+KNOWLEDGE = ".knowledge.safetensors"
+"""The end of the file that open models have for labels from words."""
 _COPY_AGAIN = "Copy the bundle again, or build it again with pvlr build."
-
-
-class Contents(NamedTuple):
-    """The contents of a file and their SHA-256."""
-
-    data: bytes
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Signature:
-    """A verified signature: the name of its key, and the name, version and last day of the bundle that it states."""
-
-    key: str
-    name: str
-    version: int
-    expires: date | None
-
-    def to_dict(self) -> dict[str, str | int | None]:
-        """Key, version and last day, for JSON."""
-        return {"key": self.key, "version": self.version, "expires": self.expires.isoformat() if self.expires else None}
 
 
 @dataclass(frozen=True)
@@ -62,31 +42,51 @@ class Bundle:
         return self.signature is not None
 
 
-def read_bundle(
-    plan: Path,
-    verified: Mapping[str, Contents] = MappingProxyType({}),
-    signature: Signature | None = None,
-) -> Bundle:
-    """Read a plan, its manifest and its label bank, each file once; :func:`pvlr_sdk.trust.open_bundle` verifies them.
+def open_bundle(plan: Path, *, trust: TrustLike = None) -> Bundle:
+    """Verify and read a plan, its manifest and its label bank, each file once.
 
     Args:
         plan: the plan; ``<stem>.json`` and ``<stem>.labels.safetensors`` are in the same folder.
-        verified: files by name, whose signature was verified: these are neither read nor hashed again.
-        signature: the signature of these files.
+        trust: the keys that may sign the bundle: a folder of PEM files, one such file or a :class:`Trust`; None:
+            the keys of ``PVLR_TRUST``, if it is set; False: none, whatever is set.
 
     Raises:
+        SignatureError: the bundle is not signed as ``trust`` demands; each reason has its own class.
         PlanNotFoundError, ManifestNotFoundError: a file is missing.
         ManifestError, ManifestVersionError: the manifest is invalid or newer than this version.
         FileSizeError, FileHashError: a file is not the one that the manifest describes.
         LabelBankError: the label bank is missing, or does not match the manifest.
     """
-    manifest = read_manifest(plan, verified)
+    signature, verified = _verified(plan, trust)
+    manifest = _manifest(plan, verified)
     payload = _read_checked(plan, manifest.files["plan"], errors.PlanNotFoundError, verified)
     bank_path = labels_path(plan)
     bank_data = _read_checked(bank_path, manifest.files["labels"], errors.LabelBankError, verified)
     bank = LabelBank.from_bytes(bank_data, source=str(bank_path))
     _check_labels(bank, manifest, str(bank_path))
+    if signature and (required := resolve(trust)):
+        # Other tools sign a folder's name, and without a version: no way around the version of this bundle.
+        required.versions().check(manifest.name, signature.version, str(signature_path(plan)))
     return Bundle(plan, manifest, payload, bank, signature)
+
+
+def read_manifest(plan: str | os.PathLike[str], *, trust: TrustLike = None) -> Manifest:
+    """Read and validate the manifest of a plan; the plan itself is opened only to verify a signature.
+
+    Raises:
+        SignatureError: the bundle is not signed as ``trust`` demands.
+        ManifestNotFoundError, ManifestError, ManifestVersionError: it is missing, invalid or too new.
+    """
+    return _manifest(Path(plan), _verified(Path(plan), trust)[1])
+
+
+def _verified(plan: Path, trust: TrustLike) -> tuple[Signature | None, Mapping[str, Contents]]:
+    """The signature of a bundle and the files that it vouches for, by name: these are not read again."""
+    required, signature = resolve(trust), signature_path(plan)
+    if required is None:
+        return None, {}
+    signed = verify(signature, [path for path in bundle_files(plan) if path != signature], required)
+    return signed.signature, signed.files
 
 
 def _check_labels(bank: LabelBank, manifest: Manifest, source: str) -> None:
@@ -106,15 +106,8 @@ def _check_labels(bank: LabelBank, manifest: Manifest, source: str) -> None:
         raise errors.LabelBankError(source, expected=expected, got=got, hint=_COPY_AGAIN)
 
 
-def read_manifest(
-    plan_path: str | os.PathLike[str], verified: Mapping[str, Contents] = MappingProxyType({})
-) -> Manifest:
-    """Read and validate the manifest of a plan; :func:`pvlr_sdk.trust.read_manifest` verifies its signature.
-
-    Raises:
-        ManifestNotFoundError, ManifestError, ManifestVersionError: it is missing, invalid or too new.
-    """
-    path = manifest_path(plan_path)
+def _manifest(plan: Path, verified: Mapping[str, Contents]) -> Manifest:
+    path = manifest_path(plan)
     if path.name in verified:
         return parse_manifest(verified[path.name].data, path)
     try:
@@ -161,7 +154,7 @@ def write_thresholds(
     builds start from them.
 
     Args:
-        bundle: as read by :func:`read_bundle`.
+        bundle: as opened by :func:`open_bundle`.
         thresholds: float32 (C,), between 0 and 1.
         precise: float32 (C,), the thresholds of the operating point ``precise``; None: ``thresholds`` serve for both.
 
@@ -170,7 +163,7 @@ def write_thresholds(
         ManifestError: the manifest has been replaced in the meantime.
         OutputError: a file cannot be written; the old thresholds stay.
     """
-    if read_manifest(bundle.path) != bundle.manifest:
+    if read_manifest(bundle.path, trust=False) != bundle.manifest:
         expected, hint = "the manifest that was opened", "The plan was replaced in the meantime; start again."
         raise errors.ManifestError(str(manifest_path(bundle.path)), expected=expected, got="another one", hint=hint)
     old = bundle.labels
@@ -198,7 +191,7 @@ def label_fields(bank: LabelBank) -> dict[str, Any]:
 def _has(network: Path, bank: LabelBank) -> bool:
     """Whether a network's label bank differs from ``bank`` at most in the thresholds."""
     try:
-        found = LabelBank.load(labels_path(network))
+        found = LabelBank.load(labels_path(network), trust=False)
     except errors.LabelBankError:
         return False
     return found.names == bank.names and np.array_equal(found.embeddings, bank.embeddings)
@@ -217,6 +210,17 @@ def manifest_path(plan_path: str | os.PathLike[str]) -> Path:
 def labels_path(plan_path: str | os.PathLike[str]) -> Path:
     """``dir/engine.plan`` (or ``dir/model.onnx``) -> ``dir/engine.labels.safetensors``."""
     return Path(plan_path).with_suffix(".labels.safetensors")
+
+
+def knowledge_path(plan_path: str | os.PathLike[str]) -> Path:
+    """``dir/engine.plan`` -> ``dir/engine.knowledge.safetensors``."""
+    return Path(plan_path).with_suffix(KNOWLEDGE)
+
+
+def bundle_files(plan: Path) -> list[Path]:
+    """All files of a bundle that exist, and those that must; the manifest is the last, as for :func:`write_bundle`."""
+    optional = [path for path in (knowledge_path(plan), signature_path(plan)) if os.path.lexists(path)]
+    return [labels_path(plan), plan, *optional, manifest_path(plan)]
 
 
 def _read_checked(

@@ -13,15 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from .._util.files import read_file, write_files
+from .._util.files import write_files
+from .._util.plain_json import is_printable, read_json
 from .._util.validation import did_you_mean
-from .plain_json import is_printable, read_json
+from ..trust.verify import Signature, TrustLike, read_signed
 from .schema import MAX_LABEL_LENGTH
 from .tensors import from_safetensors, to_safetensors
 
 LABEL_NAMES = f"label names of 1 to {MAX_LABEL_LENGTH} characters without control characters"
 _MAX_BYTES = 2**28
-_OPTIONAL = ("precise_thresholds", "biases", "gains", "weights")
+_LARGEST = 1000.0
+"""Of all values of a bank. The values of trained and taught labels stay below 30."""
+_ARRAYS = {"embeddings": ("float16", 2), "thresholds": ("float32", 1)}
+_ARRAYS |= {**dict.fromkeys(("precise_thresholds", "biases", "gains"), ("float32", 1)), "weights": ("float16", 2)}
+_OPTIONAL = tuple(_ARRAYS)[2:]
 _HINT = "Copy the bundle again, or write the label bank again: pvlr export, pvlr bank make or pvlr teach."
 
 
@@ -68,6 +73,8 @@ class LabelBank:
         self.biases = biases
         self.gains = gains
         self.weights = weights
+        self.signature: Signature | None = None
+        """The verified signature of the file from which :meth:`load` has read it."""
         self._check(source)
         self._index = {name: index for index, name in enumerate(self.names)}
 
@@ -153,18 +160,26 @@ class LabelBank:
         return find_label(name, self._index)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> LabelBank:
+    def load(cls, path: str | os.PathLike[str], *, trust: TrustLike = None) -> LabelBank:
         """Read a ``.labels.safetensors`` file.
+
+        Args:
+            path: the file.
+            trust: the keys that may sign it, as for ``Tagger``; None: the keys of ``PVLR_TRUST``, if it is set; False:
+                none. A file that only this user can write, in the state folder, needs no signature.
 
         Raises:
             LabelBankError: it is missing, unreadable or inconsistent.
+            SignatureError: it is not signed as ``trust`` demands.
         """
         try:
-            data = read_file(path, _MAX_BYTES)
+            data, signature = read_signed(Path(path), _MAX_BYTES, trust)
         except OSError as error:
             got = error.strerror or str(error)
             raise errors.LabelBankError(str(path), expected="a label bank", got=got, hint=_HINT) from None
-        return cls.from_bytes(data, source=str(path))
+        bank = cls.from_bytes(data, source=str(path))
+        bank.signature = signature
+        return bank
 
     @classmethod
     def from_bytes(cls, data: bytes, *, source: str = "labels") -> LabelBank:
@@ -200,6 +215,13 @@ class LabelBank:
     def _optional(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _OPTIONAL}
 
+    def _is_valid(self, name: str) -> bool:
+        array, (dtype, dims) = getattr(self, name), _ARRAYS[name]
+        if array is None and name in _OPTIONAL:
+            return True
+        described = array.dtype == dtype and array.ndim == dims and len(array) == len(self)
+        return described and bool((np.abs(array) <= _LARGEST).all())  # which is False for NaN
+
     def _check_join(self, other: LabelBank) -> None:
         both = sorted(set(self.names) & set(other.names))
         features = [bank.text.get("features") for bank in (self, other) if bank.weights is not None]
@@ -223,29 +245,20 @@ class LabelBank:
         if count == 0 or bad_names or len(set(self.names)) != count:
             shown = bad_names or self.names
             wrong = (f"distinct {LABEL_NAMES}", f"{ascii(shown[:5])[:200]}...")
-        elif self.embeddings.dtype != np.float16 or self.embeddings.ndim != 2 or len(self.embeddings) != count:
-            wrong = (f"embeddings float16 ({count}, d)", f"{self.embeddings.dtype} {self.embeddings.shape}")
-        elif self.thresholds.dtype != np.float32 or self.thresholds.shape != (count,):
-            wrong = (f"thresholds float32 ({count},)", f"{self.thresholds.dtype} {self.thresholds.shape}")
-        elif not np.isfinite(self.embeddings).all():
-            wrong = ("finite embeddings", "NaN or infinite values")
+        elif invalid := [name for name in _ARRAYS if not self._is_valid(name)]:
+            name, array = invalid[0], getattr(self, invalid[0])
+            dtype, dims = _ARRAYS[name]
+            expected = f"{name} {dtype} ({count}, {'d' * (dims - 1)}), finite and of at most {_LARGEST:g}"
+            wrong = (expected, f"{array.dtype} {array.shape}, up to {np.abs(array).max(initial=0):g}")
         elif not ((self.thresholds > 0) & (self.thresholds < 1)).all():
             wrong = ("thresholds between 0 and 1", f"{self.thresholds.min()} to {self.thresholds.max()}")
-        elif precise.dtype != np.float32 or precise.shape != (count,):
-            wrong = (f"precise_thresholds float32 ({count},)", f"{precise.dtype} {precise.shape}")
         elif not ((precise >= self.thresholds) & (precise < 1)).all():
             low, high = (precise - self.thresholds).min(), precise.max()
             wrong = ("precise_thresholds from thresholds to below 1", f"{low:+g} from thresholds, up to {high}")
-        elif self.biases is not None and not _is_vector(self.biases, count):
-            wrong = (f"finite biases float32 ({count},)", f"{self.biases.dtype} {self.biases.shape}")
-        elif self.gains is not None and not _is_vector(self.gains, count):
-            wrong = (f"finite gains float32 ({count},)", f"{self.gains.dtype} {self.gains.shape}")
-        elif self.weights is not None and not _is_matrix(self.weights, count):
-            wrong = (f"finite weights float16 ({count}, D)", f"{self.weights.dtype} {self.weights.shape}")
         elif not isinstance(self.space, (str, type(None))):
             wrong = ("a name as text.space", f"{self.space!r}"[:100])
-        elif not isinstance(self.taught, dict):
-            wrong = ("an object as text.taught", type(self.taught).__name__)
+        elif not isinstance(self.taught, dict) or not all(isinstance(of, dict) for of in self.taught.values()):
+            wrong = ("an object of objects as text.taught", type(self.taught).__name__)
         if wrong:
             expected, got = wrong
             raise errors.LabelBankError(source, expected=expected, got=got, hint=_HINT)
@@ -254,14 +267,6 @@ class LabelBank:
 def is_label(name: object) -> bool:
     """Whether a bundle can have a label of this name; :data:`LABEL_NAMES` describes valid names."""
     return isinstance(name, str) and 0 < len(name) <= MAX_LABEL_LENGTH and is_printable(name)
-
-
-def _is_vector(array: NDArray[Any], count: int) -> bool:
-    return array.dtype == np.float32 and array.shape == (count,) and bool(np.isfinite(array).all())
-
-
-def _is_matrix(array: NDArray[Any], count: int) -> bool:
-    return array.dtype == np.float16 and array.ndim == 2 and len(array) == count and bool(np.isfinite(array).all())
 
 
 def find_label(name: str, index: Mapping[str, int]) -> int:

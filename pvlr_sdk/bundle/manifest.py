@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from .. import errors
+from .._util.plain_json import read_json
 from .._util.validation import first_problem
 from . import schema
-from .plain_json import read_json
 
 FORMAT = 2
 """The newest manifest format that this version reads. Format 2 has precise thresholds; other manifests are format 1."""

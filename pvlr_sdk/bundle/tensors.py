@@ -8,6 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .._util.plain_json import read_json
+
 
 def to_safetensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
     """The bytes of a file with these tensors, float16 or float32, in their order."""
@@ -31,5 +33,5 @@ def from_safetensors(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, st
 
     tensors = safetensors.numpy.load(data)
     # safetensors reads metadata only from files; the header is a length and a JSON object.
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header = read_json(data[8 : 8 + int.from_bytes(data[:8], "little")], printable=False)
     return tensors, header["__metadata__"]

@@ -156,4 +156,4 @@ def images_for(folder: Path | None, labels: Path | None, split: str | None, bank
 
     if labels is None:
         return CalibrationImages.below(folder)
-    return CalibrationImages.listed(folder, read_labels(labels, split, LabelBank.load(bank).names))
+    return CalibrationImages.listed(folder, read_labels(labels, split, LabelBank.load(bank, trust=False).names))

@@ -13,45 +13,83 @@ if TYPE_CHECKING:
 
 
 def info(plan: options.PlanArgument = None, as_json: options.Json = False) -> None:
-    """Check the files of a plan and describe it.
+    """Check the files of a plan, or a label bank, and describe it.
 
     \b
     [bold]Examples[/bold]
     pvlr info
     pvlr info plans/engine.plan --json
+    pvlr info bank.safetensors
     """
-    print_info(plan, as_json)
+    if plan is not None and plan.suffix == ".safetensors":
+        _print_bank(plan, as_json)
+    else:
+        print_info(plan, as_json)
 
 
-def labels(plan: options.PlanArgument = None, as_json: options.Json = False) -> None:
-    """List the labels and thresholds of a plan.
+def labels(plan: options.PlanArgument = None, bank: options.Bank = None, as_json: options.Json = False) -> None:
+    """List the labels and thresholds of a plan or a label bank.
 
     In a pipe, each line is a label, a tab and its threshold, and a tab and its
-    threshold for 90 % precision where the plan has one.
+    threshold for 90 % precision where there is one.
 
     \b
     [bold]Examples[/bold]
     pvlr labels
     pvlr labels engine.plan | cut -f1
+    pvlr labels bank.safetensors
     """
     from .._util.escape import terminal
+    from ..bundle.bundle import label_fields
+    from ..bundle.label_bank import LabelBank
     from .screen import print_facts, print_json
 
-    manifest = _open(plan).manifest
+    if bank is None and plan is not None and plan.suffix == ".safetensors":
+        bank = plan
+    bundle = None if bank else _open(plan)
+    of = bundle.labels if bundle else LabelBank.load(bank or "")
+    listed = label_fields(of)["labels"]
     if as_json:
         names = {"name": "label"}
-        print_json([{names.get(k, k): v for k, v in label.model_dump().items()} for label in manifest.labels])
+        print_json([{names.get(k, k): v for k, v in label.model_dump().items()} for label in listed])
         return
     rows = [
         (label.name, [point for point in (label.threshold, label.precise_threshold) if point is not None])
-        for label in manifest.labels
+        for label in listed
     ]
     if sys.stdout.isatty():
-        title = f"{manifest.name}: thresholds f1, precise" if manifest.format > 1 else manifest.name
+        title = bundle.manifest.name if bundle else str(bank)
+        title += ": thresholds f1, precise" if of.precise_thresholds is not None else ""
         print_facts(title, ((name, "  ".join(f"{point:.3f}" for point in points)) for name, points in rows))
     else:
         for name, points in rows:
             print("\t".join((terminal(name), *map(str, points))))
+
+
+def _print_bank(path: Path, as_json: bool) -> None:
+    """Print the contents, the provenance and the signature of a label bank."""
+    from ..bundle.bundle import label_fields
+    from ..bundle.label_bank import LabelBank
+    from .screen import print_facts, print_json
+
+    bank = LabelBank.load(path)
+    signature = bank.signature.to_dict() if bank.signature else None
+    source = {key: value for key, value in bank.text.items() if key != "taught"}
+    labels = [{**label.model_dump(), "taught": bank.taught.get(label.name)} for label in label_fields(bank)["labels"]]
+    facts: dict[str, Any] = {"bank": str(path), "sha256": bank.sha256, "signature": signature, "source": source}
+    if as_json:
+        print_json({**facts, "labels": labels})
+        return
+    rows = {**facts, "signature": _verified(signature), "source": None}
+    rows |= {f"source: {key}": value for key, value in source.items()}
+    for name, label in zip(bank.names, labels, strict=True):
+        of = {**label, **(label["taught"] or {}), "taught": None, "before": None, "name": None}
+        rows[f"label: {name}"] = ", ".join(f"{key} {value}" for key, value in of.items() if value is not None)
+    print_facts(f"{path.name}: {len(bank)} labels, {len(bank.taught)} of them taught or from words", rows.items())
+
+
+def _verified(signature: dict[str, Any] | None) -> str | None:
+    return f"verified, key {signature['key']}, version {signature['version']}" if signature else None
 
 
 def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = None) -> None:
@@ -78,7 +116,7 @@ def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = 
         ("attention", f"{grid['rows']} x {grid['columns']}"),
         ("labels", f"{len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"),
         *((f"file {role}", f"{file['bytes']:,} bytes, SHA-256 verified") for role, file in facts["files"].items()),
-        ("signature", f"verified, key {signature['key']}, version {signature['version']}" if signature else None),
+        ("signature", _verified(signature)),
         *((f"built: {key}", value) for key, value in facts["built"].items() if value),
         *((f"measured: {key}", value) for key, value in measured.items()),
         *((f"measured: {key}", _agreement(value)) for key, value in precisions.items()),

@@ -1,4 +1,4 @@
-"""``pvlr sign`` and ``pvlr verify-signature``: who vouches for a bundle."""
+"""``pvlr sign`` and ``pvlr verify-signature``: who vouches for a bundle or a label bank."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def sign(
         None, metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the signature, in UTC.", show_default="never"
     ),
 ) -> None:
-    """Sign a bundle.
+    """Sign a bundle, a label bank or a knowledge file.
 
-    Writes the signature (.sig) next to the plan, in the format of OpenSSF Model
-    Signing. Sign again after each change of the plan, its thresholds or its
-    manifest. Generate the keys with OpenSSL: key.pem stays with the signer,
-    verifying needs only the public key. Needs the extra \\[sign].
+    Writes the signature (.sig) next to the plan or the label bank, in the format
+    of OpenSSF Model Signing. Sign again after each change of the plan, its
+    thresholds, its manifest or the bank. Generate the keys with OpenSSL: key.pem
+    stays with the signer, verifying needs only the public key. Needs the extra
+    \\[sign].
 
     \b
     [bold]Examples[/bold]
@@ -38,9 +39,13 @@ def sign(
     openssl pkey -in key.pem -pubout -out keys/me.pem
     pvlr sign engine.plan --key key.pem
     pvlr sign engine.plan --key key.pem --bundle-version 7 --expires 2027-12-31
+    pvlr sign bank.safetensors --key key.pem
     """
+    from ..bundle.bundle import KNOWLEDGE
+    from ..bundle.label_bank import LabelBank
+    from ..bundle.sign import sign as write_signature
+    from ..labels.knowledge import Knowledge
     from ..models.find import find_plan
-    from ..trust.sign import sign as write_signature
     from ..trust.verify import utc_today
 
     def passphrase() -> str:
@@ -55,7 +60,11 @@ def sign(
     if last and last < today:
         hint = "Devices would refuse the signature at once."
         raise errors.OptionError("--expires", expected=f"{today} (UTC) or later", got=str(last), hint=hint)
-    print(write_signature(find_plan(plan), key, version=bundle_version, expires=last, passphrase=passphrase))
+    if plan.suffix == ".safetensors":
+        (Knowledge if plan.name.endswith(KNOWLEDGE) else LabelBank).load(plan, trust=False)  # valid, or not signed
+    else:
+        plan = find_plan(plan)
+    print(write_signature(plan, key, version=bundle_version, expires=last, passphrase=passphrase))
 
 
 def verify_signature(
@@ -69,10 +78,10 @@ def verify_signature(
     allow_rollback: bool = Option(False, "--allow-rollback", help="Accept an older version, here and from now on."),
     as_json: options.Json = False,
 ) -> None:
-    """Verify the signature of a bundle, and all its files.
+    """Verify the signature of a bundle and all its files, or of a label bank.
 
-    If PVLR_TRUST is set, every command that opens a plan does this first. Needs
-    the extra \\[sign].
+    If PVLR_TRUST is set, every command that opens a plan or a bank does this
+    first. Needs the extra \\[sign].
 
     \b
     [bold]Examples[/bold]
@@ -82,22 +91,26 @@ def verify_signature(
     """
     from ..models.find import load_bundle
     from ..trust import Trust, accept
+    from ..trust.verify import signature_path, verify
     from .screen import print_facts, print_json
 
     if trust is None:
         hint = "Give the folder of the public keys with --trust, or set PVLR_TRUST."
         raise errors.OptionError("--trust", expected="the keys that may sign", got="none", hint=hint)
     required = Trust(trust, state, allow_rollback)
-    bundle = load_bundle(plan, trust=required)
+    if plan.suffix == ".safetensors":
+        signature = verify(signature_path(plan), [plan], required).signature
+    else:
+        bundle = load_bundle(plan, trust=required)
+        assert bundle.signature is not None
+        plan, signature = bundle.path, bundle.signature
     if allow_rollback:
-        accept(bundle, required)
-    signature = bundle.signature
-    assert signature is not None
+        accept(signature, required)
     if as_json:
-        print_json({"plan": str(bundle.path), "name": signature.name, **signature.to_dict()})
+        print_json({"plan": str(plan), "name": signature.name, **signature.to_dict()})
         return
     rows = [
-        ("plan", bundle.path),
+        ("plan", plan),
         ("key", signature.key),
         ("version", signature.version or "none"),
         ("expires", signature.expires or "never"),

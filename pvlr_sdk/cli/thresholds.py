@@ -60,11 +60,11 @@ def thresholds(
     pvlr thresholds engine.plan --images photos/ --labels labels.csv \\
       --objective precision=0.9 --dry-run
     """
+    from ..bundle.bundle import read_manifest
     from ..evaluation.labels_csv import parse_renames, read_labels
     from ..evaluation.thresholds import set_thresholds
     from ..labels.thresholds import Objective
     from ..models.find import find_plan
-    from ..trust import read_manifest
     from .screen import Screen, print_json, report_failed
 
     chosen_for = Objective.parse(objective)

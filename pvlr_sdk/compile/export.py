@@ -66,7 +66,7 @@ def export_as(
     """
     source = os.fspath(onnx)
     reference = read_payload(source)
-    bank = LabelBank.load(labels_path(source))
+    bank = LabelBank.load(labels_path(source), trust=False)
     ranges: Sequence[FrameLike] = ()
     frames: Sequence[FrameLike] = synthetic()
     targets: NDArray[Any] | None = None

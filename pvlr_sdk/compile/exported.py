@@ -37,7 +37,7 @@ def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | N
     """
     source = os.fspath(onnx)
     payload, spec = read_file(source)
-    label_bank = LabelBank.load(labels_path(source) if bank is None else bank)
+    label_bank = LabelBank.load(labels_path(source) if bank is None else bank, trust=False)
     if spec.open:
         check_fits(label_bank, spec.open, source)
     return Exported(network_of(source, payload, spec, label_bank), spec, label_bank)

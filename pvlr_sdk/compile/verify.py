@@ -97,7 +97,7 @@ def _reference(source: str, tagger: Tagger) -> tuple[Network, Preprocessor]:
     """The fp32 network and its preprocessing."""
     payload, spec = read_file(source)
     bank = labels_path(source)
-    if bank.exists() and LabelBank.load(bank).names != tagger.labels:
+    if bank.exists() and LabelBank.load(bank, trust=False).names != tagger.labels:
         hint = "Name the network that the plan was built from."
         raise errors.ModelError(source, expected="the plan's labels", got="other labels", hint=hint)
     return network_of(source, payload, spec, tagger.label_bank), Preprocessor(spec.input)

@@ -184,7 +184,7 @@ def _mismatches(plan: Path) -> list[str]:
     nothing prevents it, or if the plan is for the CPU."""
     from ..backends.tensorrt import plugins
     from ..backends.tensorrt.compatibility import build_command, mismatches
-    from ..trust import read_manifest
+    from ..bundle.bundle import read_manifest
 
     manifest = read_manifest(plan)
     if manifest.tensorrt is None:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from .. import errors
 from ..frames import images
 from ..frames.frames import Frame
+from ..result import sigmoid
 
 if TYPE_CHECKING:
     from ..backends import Backend
+    from ..bundle.label_bank import LabelBank
     from ..bundle.manifest import GoldenSpec
     from ..frames.isolated import Decoders
     from ..frames.preprocess import Preprocessor
@@ -91,6 +93,21 @@ def check(
         expected = f"golden logits within {tolerance} ({backend.precision})"
         hint = 'This machine computes other results: try precision="fp32", or build the plan again here.'
         raise errors.SelfTestError(source, expected=expected, got=f"a difference of {difference:.3g}", hint=hint)
+
+
+def check_labels(frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor, bank: LabelBank) -> None:
+    """Tag the golden frame with a label bank that an open plan is about to use.
+
+    Raises:
+        LabelBankError: the score of a label is NaN, or 0 or 1 after rounding: frames would hardly change it.
+    """
+    logits = logits_of(frame, backend, preprocess)
+    scores = sigmoid(logits)
+    for name, logit, usable in zip(bank.names, logits, (scores > 0) & (scores < 1), strict=True):
+        if not usable:
+            expected, got = "finite scores between 0 and 1 for the golden frame", f"a logit of {logit:g} for {name!r}"
+            hint = "Make or teach the label again, or copy the label bank again."
+            raise errors.LabelBankError("bank", expected=expected, got=got, hint=hint)
 
 
 def checked(

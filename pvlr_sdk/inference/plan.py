@@ -62,6 +62,7 @@ class LoadedPlan:
         thresholds: float32 (C,).
         info: what ``Tagger.info`` returns.
         bank: the label bank in use.
+        frame: the golden frame, uint8 BGR, for other label banks.
     """
 
     backend: Backend | None
@@ -70,6 +71,7 @@ class LoadedPlan:
     thresholds: NDArray[np.float32]
     info: dict[str, Any]
     bank: LabelBank
+    frame: NDArray[np.uint8]
     _workers: Workers[Callable[[], TagResult], TagResult] | None = field(default=None, init=False)
     _process: int = field(default_factory=os.getpid, init=False)
 
@@ -101,7 +103,8 @@ class LoadedPlan:
         load = partial(open_backend, bundle, *engine, allow_unsigned=options.allow_unsigned)
         try:
             backend = golden.checked(load, manifest.golden, preprocess, source, decoders)
-            accept(bundle, options.trust or False)
+            frame = golden.decode(manifest.golden.frame_png, source, decoders)
+            accept(bundle.signature, options.trust or False)
         except BaseException:
             if decoders:
                 decoders.close()  # now, and not when nobody holds the exception any more
@@ -123,14 +126,14 @@ class LoadedPlan:
             "measured": manifest.measured,
         }
         inference = Inference(preprocess, space, least_size, source, decoders)
-        return cls(backend, inference, space, thresholds, info, bundle.labels)
+        return cls(backend, inference, space, thresholds, info, bundle.labels, frame)
 
     def with_labels(self, backend: Backend, bank: LabelBank, options: Options) -> LoadedPlan:
         """The same open plan with another label bank: both share everything else. ``backend`` is that of this plan.
 
         Raises:
             BackendError: the plan is closed.
-            LabelBankError: the plan cannot use the bank.
+            LabelBankError: the plan cannot use the bank, or its scores are not finite or saturated.
             OptionError, UnknownLabelError: as for ``Tagger``.
         """
         if not isinstance(bank, LabelBank):
@@ -140,9 +143,12 @@ class LoadedPlan:
         has_both = bank.precise_thresholds is not None
         own = bank.precise_thresholds if options.operating_point == "precise" else None
         thresholds = thresholds_for(bank.thresholds if own is None else own, space.index, options.threshold)
+        backend = backend.with_labels(bank)
+        golden.check_labels(self.frame, backend, self.inference.preprocess, bank)
+        accept(bank.signature, options.trust or False)
         changed = replace(
             self,
-            backend=backend.with_labels(bank),
+            backend=backend,
             inference=self.inference.with_space(space),
             space=space,
             thresholds=thresholds,

@@ -77,8 +77,8 @@ def with_label(
 
 def words_function(bank: LabelBank, label: str) -> LinearFunction | None:
     """The function that computes the logit of a label's words, if the bank has the label from words alone."""
-    entry = bank.taught.get(label)
-    if not isinstance(entry, dict) or entry.get("positives") != 0 or bank.weights is None:
+    entry = bank.taught.get(label, {})
+    if entry.get("positives") != 0 or bank.weights is None:
         return None
     row = bank.index(label)
     return LinearFunction(bank.weights[row].astype(np.float64), 0.0 if bank.biases is None else float(bank.biases[row]))

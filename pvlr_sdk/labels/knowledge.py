@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from .._util.files import read_file, write_files
+from .._util.files import write_files
+from .._util.plain_json import read_json
 from ..bundle.label_bank import LabelBank
-from ..bundle.plain_json import read_json
 from ..bundle.tensors import from_safetensors, to_safetensors
 from ..models.find import find_knowledge
+from ..trust.verify import TrustLike, read_signed
 from .words import TEMPLATES, bank_from_words
 
 Floats = NDArray[np.float64]
@@ -149,16 +150,18 @@ class Knowledge:
         write_files({Path(path): self.to_bytes()})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Knowledge:
-        """Read a ``.knowledge.safetensors`` file, by its path or the name of its model.
+    def load(cls, path: str | os.PathLike[str], *, trust: TrustLike = None) -> Knowledge:
+        """Read a ``.knowledge.safetensors`` file, by its path or the name of its model; ``trust`` as for
+        ``LabelBank.load``.
 
         Raises:
             LabelBankError: it is missing, unreadable or inconsistent.
+            SignatureError: it is not signed as ``trust`` demands.
             OptionError, PlanNotFoundError: the model has none, or is not installed.
         """
         path, metadata = find_knowledge(path), dict[str, str]()
         try:
-            data = read_file(path, _MAX_BYTES)
+            data, _ = read_signed(path, _MAX_BYTES, trust)
         except OSError as error:
             raise _invalid(str(path), error.strerror or str(error)) from None
         try:

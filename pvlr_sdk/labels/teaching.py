@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..bundle.bundle import read_manifest
 from ..bundle.label_bank import LabelBank
 from ..bundle.manifest import OpenSpec
 from ..bundle.open_labels import check_fits
 from ..frames import images
 from ..frames.find import find
 from ..inference import LoadedPlan, Options
-from ..trust import read_manifest
 from .edit import add_labels, words_function
 from .fit import Floats
 from .knowledge import Knowledge

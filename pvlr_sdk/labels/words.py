@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .._util.plain_json import is_printable
 from ..bundle.label_bank import LabelBank
-from ..bundle.plain_json import is_printable
 from .encoder import MINILM, TextEncoder
 
 TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in the scene.")

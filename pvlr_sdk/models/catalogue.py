@@ -18,8 +18,6 @@ from .._util.validation import did_you_mean
 from ..bundle.manifest import FileSpec
 
 PACKAGE = Path(__file__).parents[1]
-KNOWLEDGE = ".knowledge.safetensors"
-"""The end of the file that open models have for labels from words. It is no part of the bundle, and not signed."""
 
 
 class Accuracy(BaseModel):

@@ -13,7 +13,7 @@ from .._util.files import write_files
 from ..bundle.manifest import FileSpec
 from ..trust import resolve
 from ..trust.verify import TrustLike, verify_contents
-from .catalogue import KNOWLEDGE, cache_folder, locate, models_url, named, paths_in, suggestion
+from .catalogue import cache_folder, locate, models_url, named, paths_in, suggestion
 
 _TIMEOUT = 30.0
 """Seconds for the connection and the head of a response, and the longest without a byte."""
@@ -30,7 +30,7 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     Args:
         name: a model of the catalogue.
         progress: called with the number of bytes received since its last call.
-        trust: as for :func:`pvlr_sdk.trust.open_bundle`. The signature of an installed model is not verified here.
+        trust: as for :func:`pvlr_sdk.bundle.bundle.open_bundle`. The signature of an installed model is not verified.
 
     Raises:
         SignatureError: it is not signed as ``trust`` demands.
@@ -64,8 +64,7 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     ]
     contents = dict(zip(paths, data, strict=True))
     if required := resolve(trust):
-        signed = {path: data for path, data in contents.items() if not path.name.endswith(KNOWLEDGE)}
-        verify_contents(signed, required)
+        verify_contents(contents, required)
     try:
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: it also holds compiled networks
     except OSError as error:

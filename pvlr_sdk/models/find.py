@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 from .. import errors
-from ..bundle.bundle import Bundle
-from ..trust import TrustLike, open_bundle
+from ..bundle.bundle import KNOWLEDGE, Bundle, open_bundle
+from ..trust import TrustLike
 from .catalogue import (
-    KNOWLEDGE,
     PACKAGE,
     Model,
     catalogue,
@@ -31,7 +30,7 @@ def load_bundle(plan: str | os.PathLike[str] | None = None, *, trust: TrustLike 
 
     Args:
         plan: as for :func:`find_plan`.
-        trust: as for :func:`pvlr_sdk.trust.open_bundle`.
+        trust: as for :func:`pvlr_sdk.bundle.bundle.open_bundle`.
 
     Raises:
         PvlrError: what these two raise.

@@ -1,5 +1,5 @@
-"""Signatures of bundles: who may sign, the keys, and the versions that were in use."""
+"""Signatures of files: who may sign, the keys, and the versions that were in use."""
 
-from .verify import Trust, TrustLike, accept, open_bundle, read_manifest, resolve
+from .verify import Trust, TrustLike, accept, resolve
 
-__all__ = ["Trust", "TrustLike", "accept", "open_bundle", "read_manifest", "resolve"]
+__all__ = ["Trust", "TrustLike", "accept", "resolve"]

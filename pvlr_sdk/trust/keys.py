@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import errors
 from .._util.files import read_file
+from .signature import parse_day
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     _Private: TypeAlias = EllipticCurvePrivateKey | Ed25519PrivateKey
 
 _MAX_BYTES = 1 << 16
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of P-256: (r, s) and (r, order - s) are signatures of the same data. Only the one with the lower s is accepted."""
 _KINDS = "an Ed25519 or ECDSA P-256 key"
 _MAKE = "Make a key with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem."
 
@@ -35,14 +38,14 @@ class TrustedKey:
     expires: date | None
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Whether the signature of ``data`` was made by this key."""
+        """Whether the signature of ``data`` was made by this key, and is in its one form."""
         from cryptography.exceptions import InvalidSignature
 
         try:
             self.public.verify(signature, data, *_scheme(self.public))
-        except InvalidSignature:
+            return signature == _one_form(self.public, signature)
+        except (InvalidSignature, ValueError):
             return False
-        return True
 
 
 class PrivateKey:
@@ -62,22 +65,25 @@ class PrivateKey:
         self.fingerprint = _fingerprint(self._key.public_key())
 
     def sign(self, data: bytes) -> bytes:
-        """The signature of ``data``."""
-        return self._key.sign(data, *_scheme(self._key))
+        """The signature of ``data``, in its one form."""
+        return _one_form(self._key.public_key(), self._key.sign(data, *_scheme(self._key)))
 
 
 def trusted_keys(path: Path) -> dict[str, TrustedKey]:
-    """The public keys in a folder (``*.pem``), or that of one file, by their fingerprints.
+    """The public keys in a folder (``*.pem``), or that of one file, by their fingerprints. If several files have the
+    same key, the one with the earliest last day counts.
 
     Raises:
         OptionError: there is none, or one is not valid. None is skipped: a key that seems trusted must be.
         MissingPartError: the package ``cryptography`` is not installed.
     """
     files = sorted(path.glob("*.pem")) if os.path.isdir(path) else [path]  # pathlib raises where it may not look
-    keys = {}
+    keys: dict[str, TrustedKey] = {}
     for file in files:
-        public = _load_public(file)
-        keys[_fingerprint(public)] = TrustedKey(file.stem, public, _expires(file.with_suffix(".expires")))
+        key = TrustedKey(file.stem, _load_public(file), _expires(file.with_suffix(".expires")))
+        same = keys.setdefault(_fingerprint(key.public), key)
+        if (key.expires or date.max) < (same.expires or date.max):
+            keys[_fingerprint(key.public)] = key
     if not keys:
         hint = "Put the public keys of those who may sign there."
         raise errors.OptionError("trust", expected=f"public keys, *.pem, in {path}", got="none", hint=hint)
@@ -139,7 +145,7 @@ def _fingerprint(key: _Public) -> str:
 
 def _expires(path: Path) -> date | None:
     try:
-        return date.fromisoformat(read_file(path, 100).decode().strip())
+        return parse_day(read_file(path, 100).decode().strip(" \t\r\n"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -166,6 +172,16 @@ def _scheme(key: object) -> tuple[Any, ...]:
     from cryptography.hazmat.primitives.hashes import SHA256
 
     return (ec.ECDSA(SHA256()),) if isinstance(key, (ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey)) else ()
+
+
+def _one_form(key: _Public, signature: bytes) -> bytes:
+    """A valid signature as this SDK writes it: of ECDSA, the DER of r and the lower of two s. Ed25519 has one form."""
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return signature
+    r, s = utils.decode_dss_signature(signature)
+    return utils.encode_dss_signature(r, min(s, _ORDER - s))
 
 
 def _serialization() -> ModuleType:

@@ -2,7 +2,7 @@
 
 A signature file is a Sigstore bundle in JSON. It holds a DSSE envelope, whose payload is an in-toto statement: the name
 of the signed bundle and the SHA-256 of each file. The SDK's own fields are ``pvlr`` in the statement's predicate, which
-other verifiers ignore.
+other verifiers ignore. ``docs/signing.md`` has the rules for all readers.
 """
 
 from __future__ import annotations
@@ -11,25 +11,34 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .. import errors
+from .._util.plain_json import read_json
 from .._util.validation import first_problem
 
 MAX_BYTES = 1 << 20
 """The size of the largest signature file that is read."""
-_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_ENVELOPE = (
+    '{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json",'
+    '"verificationMaterial":{"publicKey":{"hint":"KEY"},"tlogEntries":[]},'
+    '"dsseEnvelope":{"payload":"PAYLOAD","payloadType":"application/vnd.in-toto+json",'
+    '"signatures":[{"sig":"SIGNATURE","keyid":""}]}}'
+)
+"""The bytes of a signature file: no other spelling is accepted, so no byte of it can change unnoticed."""
+_PARTS = {"KEY": "([0-9a-f]{64})", "PAYLOAD": "([A-Za-z0-9+/=]+)", "SIGNATURE": "([A-Za-z0-9+/=]+)"}
+_FORM = re.compile(re.sub("KEY|PAYLOAD|SIGNATURE", lambda name: _PARTS[name[0]], re.escape(_ENVELOPE)).encode())
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-_Model = TypeVar("_Model", bound=BaseModel)
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,12 @@ class Statement:
         Raises:
             SignatureInvalidError: it is not a statement on a model, or uses a method other than SHA-256 of whole files.
         """
-        raw = _parse(_Statement, data, source)
+        try:
+            raw = _Statement.model_validate(read_json(data.decode()))
+        except ValidationError as error:
+            raise _invalid(source, first_problem(error)) from None
+        except ValueError as error:
+            raise _invalid(source, str(error)) from None
         own = raw.predicate.pvlr or _Own()
         files = {file.name: SignedFile(file.digest, file.bytes) for file in raw.predicate.resources}
         return cls(raw.subject[0].name, files, own.version, own.expires)
@@ -99,68 +113,37 @@ class Envelope:
 
     def to_bytes(self) -> bytes:
         """The contents of the signature file."""
-        text = {
-            "mediaType": _MEDIA_TYPE,
-            "verificationMaterial": {"publicKey": {"hint": self.key}, "tlogEntries": []},
-            "dsseEnvelope": {
-                "payload": base64.b64encode(self.payload).decode(),
-                "payloadType": _PAYLOAD_TYPE,
-                "signatures": [{"sig": base64.b64encode(self.signature).decode(), "keyid": ""}],
-            },
-        }
-        return json.dumps(text, separators=(",", ":")).encode()
+        payload, signature = (base64.b64encode(data).decode() for data in (self.payload, self.signature))
+        parts = {"KEY": self.key, "PAYLOAD": payload, "SIGNATURE": signature}
+        return re.sub("|".join(parts), lambda name: parts[name[0]], _ENVELOPE).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str) -> Envelope:
         """Parse the contents of a signature file; nothing in it has been verified yet.
 
         Raises:
-            SignatureInvalidError: it is not a Sigstore bundle with the signature of one key.
+            SignatureInvalidError: it is not a Sigstore bundle with the signature of one key, in its one form.
         """
-        raw = _parse(_SigstoreBundle, data, source)
-        dsse = raw.dsse_envelope
+        form = _FORM.fullmatch(data)
+        if form is None:
+            raise _invalid(source, "other bytes")
+        key, payload, signature = (part.decode() for part in form.groups())
         try:
-            payload, signature = _decode(dsse.payload), _decode(dsse.signatures[0].sig)
+            return cls(_decode(payload), _decode(signature), key)
         except ValueError as error:
             raise _invalid(source, str(error)) from None
-        return cls(payload, signature, raw.verification_material.public_key.hint)
+
+
+def parse_day(text: Any) -> date:
+    """A date in the form 2027-12-31 alone. Raises ValueError."""
+    if not isinstance(text, str) or not _DAY.fullmatch(text):
+        raise ValueError("not a date of the form YYYY-MM-DD")
+    return date.fromisoformat(text)
 
 
 def signed_bytes(payload: bytes) -> bytes:
     """What the key signs: DSSE's pre-authentication encoding of a statement."""
     return f"DSSEv1 {len(_PAYLOAD_TYPE)} {_PAYLOAD_TYPE} {len(payload)} ".encode() + payload
-
-
-class _Strict(BaseModel):
-    """Every byte counts: an unknown key is an error, so that no byte of a signature file can change unnoticed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
-
-
-class _PublicKey(_Strict):
-    hint: _Digest
-
-
-class _Material(_Strict):
-    public_key: _PublicKey
-    tlog_entries: list[None] = Field(default=[], max_length=0)
-
-
-class _DsseSignature(_Strict):
-    sig: str
-    keyid: Literal[""] = ""
-
-
-class _DsseEnvelope(_Strict):
-    payload: str
-    payload_type: Literal["application/vnd.in-toto+json"]
-    signatures: list[_DsseSignature] = Field(min_length=1, max_length=1)
-
-
-class _SigstoreBundle(_Strict):
-    media_type: Literal["application/vnd.dev.sigstore.bundle.v0.3+json"]
-    verification_material: _Material
-    dsse_envelope: _DsseEnvelope
 
 
 class _Open(BaseModel):
@@ -183,6 +166,12 @@ class _Resource(_Open):
     bytes: int | None = Field(default=None, ge=0)
 
 
+def _distinct(resources: list[_Resource]) -> list[_Resource]:
+    if len({resource.name for resource in resources}) < len(resources):
+        raise ValueError("a file twice")
+    return resources
+
+
 class _Serialization(_Open):
     method: Literal["files"]
     hash_type: Literal["sha256"]
@@ -190,12 +179,12 @@ class _Serialization(_Open):
 
 class _Own(_Open):
     version: int = Field(default=0, ge=0, lt=1 << 53)
-    expires: date | None = None
+    expires: Annotated[date, BeforeValidator(parse_day)] | None = None
 
 
 class _Predicate(_Open):
     serialization: _Serialization
-    resources: list[_Resource] = Field(min_length=1)
+    resources: Annotated[list[_Resource], AfterValidator(_distinct)] = Field(min_length=1)
     pvlr: _Own | None = None
 
 
@@ -208,13 +197,6 @@ class _Statement(_Open):
     subject: list[_Subject] = Field(min_length=1, max_length=1)
     predicate_type: Literal["https://model_signing/signature/v1.0"] = Field(alias="predicateType")
     predicate: _Predicate
-
-
-def _parse(model: type[_Model], data: bytes, source: str) -> _Model:
-    try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        raise _invalid(source, first_problem(error)) from None
 
 
 def _decode(text: str) -> bytes:

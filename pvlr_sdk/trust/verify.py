@@ -1,4 +1,4 @@
-"""Who may sign bundles, and opening them: the signature and the bytes of all files are verified before parsing."""
+"""Who may sign files: the signature and the bytes of all files are verified before anything in them is parsed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from pathlib import Path
-from typing import Literal, TypeAlias
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple, TypeAlias
 
 from .. import errors
-from .._util.files import read_file
-from ..bundle import bundle
-from ..bundle.bundle import Bundle, Contents, Signature, labels_path, manifest_path
-from ..bundle.manifest import Manifest
+from .._util.files import is_own, read_file
 from .keys import TrustedKey, trusted_keys
 from .signature import MAX_BYTES, Envelope, SignedFile, Statement, signed_bytes
 from .versions import Versions, default_path
@@ -23,8 +20,8 @@ from .versions import Versions, default_path
 MAX_FILE_BYTES = 2 << 30
 """Of a signed file whose size the signature does not state."""
 _COPY_AGAIN = "Copy the bundle again from where it was signed."
-Read: TypeAlias = Callable[[Path, int], bytes]
-"""Returns the contents of a file of at most so many bytes; raises OSError."""
+Read: TypeAlias = Callable[[Path, str, int], bytes]
+"""Returns the contents of a file in a folder, of at most so many bytes; raises OSError."""
 
 
 @dataclass(frozen=True)
@@ -64,72 +61,76 @@ def resolve(trust: TrustLike) -> Trust | None:
     return Trust(os.path.abspath(trust.keys), trust.state and os.path.abspath(trust.state), trust.allow_rollback)
 
 
+class Contents(NamedTuple):
+    """The contents of a file and their SHA-256."""
+
+    data: bytes
+    sha256: str
+
+
 @dataclass(frozen=True)
-class Verified:
-    """A signature and the contents of the bundle's files that it vouches for, by their names."""
+class Signature:
+    """A verified signature: the name of its key, and the name, version and last day of the bundle that it states."""
 
-    signature: Signature
-    files: dict[str, Contents]
+    key: str
+    name: str
+    version: int
+    expires: date | None
 
-
-def signature_path(plan_path: str | os.PathLike[str]) -> Path:
-    """``dir/engine.plan`` -> ``dir/engine.sig``."""
-    return Path(plan_path).with_suffix(".sig")
-
-
-def open_bundle(plan: Path, *, trust: TrustLike = None) -> Bundle:
-    """Verify and read a plan, its manifest and its label bank, each file once.
-
-    Args:
-        plan: the plan; ``<stem>.json`` and ``<stem>.labels.safetensors`` are in the same folder.
-        trust: the keys that may sign the bundle: a folder of PEM files, one such file or a :class:`Trust`; None:
-            the keys of ``PVLR_TRUST``, if it is set; False: none, whatever is set.
-
-    Raises:
-        SignatureError: the bundle is not signed as ``trust`` demands; each reason has its own class.
-        BundleError: as :func:`pvlr_sdk.bundle.bundle.read_bundle`.
-    """
-    required = resolve(trust)
-    if required is None:
-        return bundle.read_bundle(plan)
-    signed = _verified(plan, required)
-    opened = bundle.read_bundle(plan, signed.files, signed.signature)
-    # Other tools sign a folder's name, and without a version: no way around the version of this bundle.
-    required.versions().check(opened.manifest.name, signed.signature.version, str(signature_path(plan)))
-    return opened
+    def to_dict(self) -> dict[str, str | int | None]:
+        """Key, version and last day, for JSON."""
+        return {"key": self.key, "version": self.version, "expires": self.expires.isoformat() if self.expires else None}
 
 
-def accept(opened: Bundle, trust: TrustLike = None) -> None:
-    """Record the version of a signed bundle that works: from now on, older ones of its name are refused.
+def accept(signature: Signature | None, trust: TrustLike = None) -> None:
+    """Record the version of signed files that work: from now on, older ones of their name are refused.
 
     Raises:
         OptionError, OutputError: the state file cannot be read or written.
     """
     required = resolve(trust)
-    if required is not None and opened.signature is not None:
-        required.versions().accept(opened.signature.name, opened.signature.version)
+    if required is not None and signature is not None:
+        required.versions().accept(signature.name, signature.version)
 
 
-def read_manifest(plan: Path) -> Manifest:
-    """Read and validate the manifest of a plan; the plan itself is opened only to verify a signature.
+@dataclass(frozen=True)
+class Verified:
+    """A signature and the contents of the needed files that it vouches for, by their names."""
+
+    signature: Signature
+    files: dict[str, Contents]
+
+
+def signature_path(path: str | os.PathLike[str]) -> Path:
+    """``dir/engine.plan`` -> ``dir/engine.sig``, ``dir/bank.safetensors`` -> ``dir/bank.safetensors.sig``."""
+    path = Path(path)
+    return Path(f"{path}.sig") if path.suffix == ".safetensors" else path.with_suffix(".sig")
+
+
+def read_signed(path: Path, max_bytes: int, trust: TrustLike = None) -> tuple[bytes, Signature | None]:
+    """The contents of a label bank or knowledge file, and its verified signature: its own, or that of its bundle.
+
+    A file without trusted keys, and one that only this user can write in the state folder, need none.
 
     Raises:
-        SignatureError: the bundle is not signed as ``PVLR_TRUST`` demands.
-        ManifestNotFoundError, ManifestError, ManifestVersionError: it is missing, invalid or too new.
+        OSError: as :func:`read_file`.
+        SignatureError, OptionError, MissingPartError: as :func:`verify`.
     """
-    required = resolve(None)
-    return bundle.read_manifest(plan, {} if required is None else _verified(plan, required).files)
-
-
-def _verified(plan: Path, trust: Trust) -> Verified:
-    return verify(signature_path(plan), [manifest_path(plan), plan, labels_path(plan)], trust)
+    required = resolve(trust)
+    if required is None or is_own(path) or not os.path.lexists(path):
+        return read_file(path, max_bytes), None
+    signature, of_bundle = signature_path(path), path.with_suffix("").with_suffix(".sig")
+    if of_bundle.exists() and not signature.exists():
+        signature = of_bundle
+    verified = verify(signature, [path], required)
+    return verified.files[path.name].data, verified.signature
 
 
 def verify_contents(contents: Mapping[Path, bytes], trust: Trust) -> Verified:
     """Verify a bundle that is not on disk yet: its files and their signature. Raises what :func:`verify` raises."""
 
-    def read(path: Path, limit: int) -> bytes:
-        data = contents.get(path)
+    def read(folder: Path, name: str, limit: int) -> bytes:
+        data = contents.get(folder / name)
         if data is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if len(data) > limit:
@@ -140,12 +141,20 @@ def verify_contents(contents: Mapping[Path, bytes], trust: Trust) -> Verified:
     return verify(signature, [path for path in contents if path != signature], trust, read)
 
 
-def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = read_file) -> Verified:
+def _read(folder: Path, name: str, limit: int) -> bytes:
+    """A file that is not a symbolic link, nor behind one in the folder."""
+    inside = PurePosixPath(name)
+    if any((folder / part).is_symlink() for part in (inside, *inside.parents[:-1])):
+        raise OSError(errno.ELOOP, "A symbolic link")
+    return read_file(folder / name, limit)
+
+
+def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = _read) -> Verified:
     """Verify a signature and every file that it names; each is read once, and nothing in them is parsed.
 
     Args:
         signature: the signature file.
-        needed: the files of the bundle, which must be signed.
+        needed: the files that must be signed.
         trust: the keys, and the versions that were in use.
         read: reads a file.
 
@@ -158,11 +167,10 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = r
     """
     source = str(signature)
     try:
-        data = read(signature, MAX_BYTES)
+        data = read(signature.parent, signature.name, MAX_BYTES)
     except FileNotFoundError:
-        got = "one without a signature"
-        hint = "Trusted keys are set, so a signature is required: get a signed bundle, or sign it with pvlr sign."
-        raise errors.NotSignedError(source, expected="a signed bundle", got=got, hint=hint) from None
+        hint = "Trusted keys are set, so a signature is required: get a signed copy, or sign it with pvlr sign."
+        raise errors.NotSignedError(source, expected="a signature", got="none", hint=hint) from None
     except OSError as error:
         got = error.strerror or str(error)
         raise errors.SignatureInvalidError(source, expected="a signature", got=got, hint=_COPY_AGAIN) from None
@@ -178,17 +186,17 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = r
     wanted = {path.name for path in needed}
     files = {}
     for name, file in statement.files.items():
-        contents = _read_signed(signature.parent / name, file, read)
+        contents = _read_signed(signature.parent, name, file, read)
         if name in wanted:
             files[name] = Contents(contents, file.sha256)
     signed = Signature(key.name, statement.name, statement.version, statement.expires)
     return Verified(signed, files)
 
 
-def _read_signed(path: Path, file: SignedFile, read: Read) -> bytes:
-    size = file.bytes
+def _read_signed(folder: Path, name: str, file: SignedFile, read: Read) -> bytes:
+    path, size = folder / name, file.bytes
     try:
-        data = read(path, MAX_FILE_BYTES if size is None else size)
+        data = read(folder, name, MAX_FILE_BYTES if size is None else size)
         digest = hashlib.sha256(data).hexdigest()
         got = f"SHA-256 {digest[:16]}..., {len(data)} bytes"
     except OSError as error:
@@ -215,7 +223,7 @@ def _verified_by(envelope: Envelope, source: str, trust: Trust) -> TrustedKey:
         hint = "Get a bundle that is signed with a trusted key, or add the signer's public key if you trust it."
         raise errors.UntrustedKeyError(source, expected=expected, got=got, hint=hint)
     if not key.verifies(envelope.signature, signed_bytes(envelope.payload)):
-        got, hint = "one that does not belong to the statement", f"It was changed or damaged. {_COPY_AGAIN}"
+        got, hint = "one of another statement, or in another form", f"It was changed or damaged. {_COPY_AGAIN}"
         raise errors.SignatureInvalidError(source, expected=f"the signature of the key {key.name}", got=got, hint=hint)
     _check_date(source, f"the key {key.name}", key.expires)
     return key

@@ -56,8 +56,7 @@ class Versions:
                 source,
                 expected=f"version {newest} of {name} or a newer one",
                 got=f"version {version}" if version else "a signature without a version",
-                hint=f"Use the newer bundle. To go back, run pvlr verify-signature {Path(source).with_suffix('.plan')} "
-                "--allow-rollback.",
+                hint=f"Use the newer one. To go back, run pvlr verify-signature {_signed_by(source)} --allow-rollback.",
             )
 
     def accept(self, name: str, version: int) -> None:
@@ -95,6 +94,11 @@ class Versions:
         # Not treated as empty: a user who can damage the file could then bring back an old bundle.
         hint = "Restore the file. Without it, the next bundle is accepted in any version."
         raise errors.OptionError("PVLR_STATE", expected=f"the versions of signed bundles in {path}", got=got, hint=hint)
+
+
+def _signed_by(source: str) -> str:
+    path = source.removesuffix(".sig")
+    return path if path.endswith(".safetensors") else f"{path}.plan"
 
 
 @contextlib.contextmanager

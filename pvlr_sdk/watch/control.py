@@ -9,11 +9,11 @@ from pathlib import Path
 
 from .. import errors
 from ..backends.backend import closed
+from ..bundle.bundle import read_manifest
 from ..bundle.label_bank import LabelBank
 from ..labels import LabelReport, forget
 from ..stream import Observation
 from ..tagger import Tagger
-from ..trust import read_manifest
 from .changes import Change, remove, select
 from .config import DeployConfig, EventsConfig
 from .deployment import Deployment
@@ -98,7 +98,7 @@ class Control:
 
         Raises:
             DeployError: another plan is being put in use, or another process has written the file of the label bank.
-            OptionError: a camera's own settings name a label that is gone.
+            OptionError: a camera's own settings name a label that is gone, or the bank needs a signature.
             BundleError, OutputError, ConfigError: the bank cannot be used or kept. In each case nothing is changed.
         """
         with self._lock:
@@ -115,7 +115,7 @@ class Control:
                 labels = [*(one for one in events.labels if one not in events.deny), report]
                 change = select(events, bank.names, self._keeps, {}, labels)
             if self.bank_file:
-                check_bank(self.bank_file, before)
+                check_bank(self.bank_file, before, self.tagger.trust)
             self._apply(change, bank)
 
     def examples(self, label: str) -> list[Example]:

@@ -43,7 +43,7 @@ def make_tagger(config: SiteConfig) -> Tagger:
     )
     if config.bank is not None:
         try:
-            tagger.set_labels(LabelBank.load(config.bank))
+            tagger.set_labels(LabelBank.load(config.bank, trust=config.trust))
         except BaseException:
             tagger.close()
             raise

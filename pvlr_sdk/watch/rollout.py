@@ -219,7 +219,7 @@ def allow_again(tagger: Tagger, plan: Path) -> None:
     if tagger.trust:
         with suppress(errors.PvlrError):  # it is loaded; its files may be gone
             trust = replace(tagger.trust, allow_rollback=True)
-            accept(load_bundle(plan, trust=trust), trust)
+            accept(load_bundle(plan, trust=trust).signature, trust)
 
 
 def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, Color]]:

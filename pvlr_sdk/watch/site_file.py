@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from .._util.files import read_file, write_files
-from ..bundle.bundle import labels_path, manifest_path
+from .._util.files import is_own, read_file, state_folder, write_files
+from ..bundle.bundle import bundle_files, manifest_path
 from ..bundle.label_bank import LabelBank
 from ..models.find import default_plan
+from ..trust import Trust
 from ..trust.verify import MAX_FILE_BYTES, signature_path
 from .config import SiteConfig, load_config
 from .yaml_file import edited, parse_yaml, read_yaml
@@ -73,14 +74,11 @@ class SiteFile:
             BundleError: a file is missing or unreadable.
             OutputError: no space, no permission.
         """
-        needed = [labels_path(plan), plan, signature_path(plan), manifest_path(plan)]
         contents = {}
-        for path in needed:
+        for path in bundle_files(plan):
             try:
                 contents[path.name] = read_file(path, MAX_FILE_BYTES)
             except OSError as error:
-                if path == signature_path(plan) and isinstance(error, FileNotFoundError):
-                    continue
                 raise errors.PlanNotFoundError(
                     str(path), expected="a file of the bundle", got=error.strerror or "", hint="Copy the bundle again."
                 ) from None
@@ -146,9 +144,18 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
         path.chmod(mode)
 
 
-def check_bank(path: Path, bank: LabelBank) -> None:
-    """Raises DeployError if the file of the label bank in use has other contents: labels would be lost."""
-    if path.is_file() and LabelBank.load(path).sha256 != bank.sha256:
+def check_bank(path: Path, bank: LabelBank, trust: Trust | None) -> None:
+    """Check that the file of the label bank in use can be replaced.
+
+    Raises:
+        DeployError: it has other contents: labels would be lost.
+        OptionError: the next start would refuse it, since it has no signature and is not in the state folder.
+    """
+    if trust and not is_own(path):
+        expected = f"a file in {state_folder()} that only this user can write"
+        hint = "With trusted keys, other label banks must be signed, and the site cannot change them."
+        raise errors.OptionError("bank", expected=expected, got=str(path), hint=hint)
+    if path.is_file() and LabelBank.load(path, trust=False).sha256 != bank.sha256:
         expected, hint = "the label bank in use", "Another process has changed the file. Restart to use it."
         raise errors.DeployError(str(path), expected=expected, got="another one", hint=hint)
 
@@ -175,7 +182,7 @@ def _remove(folder: Path) -> None:
     """Delete the files of a bundle and its folder; what others put there stays."""
     with suppress(OSError):
         for plan in folder.glob("*.plan"):
-            for path in (manifest_path(plan), labels_path(plan), signature_path(plan), plan):
+            for path in reversed(bundle_files(plan)):
                 path.unlink(missing_ok=True)
         for path in folder.glob(".*.tmp"):
             path.unlink()

@@ -13,12 +13,12 @@ import torch
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.bundle.bundle import read_manifest
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
 from pvlr_sdk.cli.sizes import parse_sizes, suggested
 from pvlr_sdk.evaluation.evaluate import evaluate
 from pvlr_sdk.evaluation.labels_csv import read_labels
-from pvlr_sdk.trust import read_manifest
 from pvlr_training.checkpoint import load_model, save_model
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR

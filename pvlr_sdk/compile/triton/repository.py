@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ... import errors
 from ..._util.files import write_files
-from ...bundle.bundle import labels_path, manifest_path
+from ...bundle.bundle import bundle_files
 from ...models.find import load_bundle
-from ...trust.verify import signature_path
 
 _CONFIG = """\
 # Written by pvlr export triton from {plan}, SHA-256 {sha256}.
@@ -120,12 +119,11 @@ def export_triton(
         optimize="latency" if threads == 1 else "throughput",
     )
     folder = Path(out, name)
-    parts = {"json": manifest_path, "labels.safetensors": labels_path, "sig": signature_path}
-    paths = {f"engine.{suffix}": path_of(bundle.path) for suffix, path_of in parts.items()}
+    paths = {f"engine{path.name.removeprefix(bundle.path.stem)}": path for path in bundle_files(bundle.path)}
     write_files(
         {
+            **{folder / "1" / file: path.read_bytes() for file, path in paths.items()},
             folder / "1" / "engine.plan": bundle.payload,
-            **{folder / "1" / file: path.read_bytes() for file, path in paths.items() if path.is_file()},
             folder / "1" / "model.py": (files(__package__) / "tagger_model.py").read_bytes(),
             folder / "labels.txt": "".join(f"{label.name}\n" for label in manifest.labels).encode(),
             folder / "config.pbtxt": config.encode(),

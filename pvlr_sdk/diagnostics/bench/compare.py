@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ... import errors
 from ..._util.files import read_file
+from ..._util.plain_json import read_json
 from ..._util.validation import first_problem
-from ...bundle.plain_json import read_json
 from .measure import FORMAT
 
 _MAX_BYTES = 1 << 26

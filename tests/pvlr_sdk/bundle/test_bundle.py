@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.bundle.bundle import labels_path, manifest_path, write_bundle
+from pvlr_sdk.bundle.bundle import labels_path, manifest_path, read_manifest, write_bundle
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import Manifest
 from pvlr_sdk.models.find import default_plan, load_bundle
-from pvlr_sdk.trust import read_manifest
 from tests.manifests import edit_manifest
 
 

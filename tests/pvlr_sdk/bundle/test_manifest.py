@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.bundle.bundle import labels_path, manifest_path
+from pvlr_sdk.bundle.bundle import labels_path, manifest_path, read_manifest
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import MAX_BYTES, parse_manifest, parse_spec
 from pvlr_sdk.models.find import load_bundle
-from pvlr_sdk.trust import read_manifest
 from tests.manifests import read_raw
 from tests.waiting import LONG
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from pvlr_sdk import LabelBank
+from tests.pvlr_sdk.labels import tiny_open
+
 pytest.importorskip("cryptography")
 if not shutil.which("openssl"):
     pytest.skip("openssl is not installed", allow_module_level=True)
@@ -125,3 +128,32 @@ def test_mistakes(pvlr, own_plan, make_key, monkeypatch):
     for wrong in (["--expires", "tomorrow"], ["--expires", "1999-12-31"], ["--bundle-version", 0]):
         assert pvlr("sign", own_plan, "--key", key, *wrong).code == 2
     assert not own_plan.with_suffix(".sig").exists()
+
+
+def test_a_label_bank(pvlr, make_key, tmp_path, monkeypatch):
+    key, keys = make_key(*P256)
+    bank, made = tmp_path / "bank.safetensors", tiny_open.make_bank()
+    taught = {"cat": {"positives": 3, "negatives": 9, "words": False, "plan": "ab12", "before": None}}
+    made = LabelBank(made.names, made.embeddings, made.thresholds, {**made.text, "taught": taught})
+    made.save(bank)
+    monkeypatch.setenv("PVLR_TRUST", str(keys))
+    for command in (["labels", "--bank", bank], ["labels", bank], ["info", bank], ["verify-signature", bank]):
+        assert "NotSignedError" in pvlr(*command).err, command
+    assert pvlr("sign", bank, "--key", key, "--bundle-version", 4).out == f"{bank}.sig\n"
+    facts = {"plan": str(bank), "name": bank.name, "key": "me", "version": 4, "expires": None}
+    assert json.loads(pvlr("verify-signature", bank, "--json").out) == facts
+    lines = pvlr("labels", bank).out.splitlines()
+    assert lines == pvlr("labels", "--bank", bank).out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == made.names
+    assert [row["label"] for row in json.loads(pvlr("labels", bank, "--json").out)] == made.names
+    described = json.loads(pvlr("info", bank, "--json").out)
+    assert (described["sha256"], described["signature"]["version"]) == (made.sha256, 4)
+    assert described["source"]["space"] == made.space
+    assert [label["taught"] for label in described["labels"]] == [None, taught["cat"], None, None]
+    text = pvlr("info", bank).out
+    assert "4 labels, 1 of them taught or from words" in text
+    assert "verified, key me, version 4" in text
+    (line,) = (line for line in text.splitlines() if "label: cat" in line)
+    assert line.endswith("threshold 0.632893, negatives 9, plan ab12, positives 3, words False")
+    bank.write_bytes(b"no bank")
+    assert "LabelBankError" in pvlr("sign", bank, "--key", key).err

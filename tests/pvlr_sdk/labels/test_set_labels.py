@@ -50,6 +50,37 @@ def test_a_selection_in_another_order(tagger, frame, check):
         bank.select(["rocket", "rocket"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "got"),
+    [
+        ({"biases": 20.0}, "a logit of"),
+        ({"biases": -1000.0}, "a logit of"),
+        ({"gains": 1000.0, "biases": 1000.0}, "a logit of"),
+        ({"weights": 1000.0, "biases": 1000.0}, "a logit of"),
+        ({"gains": 3.4e38, "biases": -3.4e38}, r"gains float32|biases float32"),
+        ({"weights": 65504.0}, "weights float16"),
+        ({"embeddings": 1001.0}, "embeddings float16"),
+    ],
+)
+def test_scores_that_no_frame_changes(tagger, frame, make_bank, changes, got):
+    """The golden frame is tagged with a bank before any other; the labels before stay in use."""
+    before, base = tagger.label_bank, make_bank()
+    shapes = {"weights": (len(base), 16), "embeddings": base.embeddings.shape}
+    arrays = {name: np.full(shapes.get(name, len(base)), value) for name, value in changes.items()}
+    arrays = {name: of.astype(np.float16 if name in shapes else np.float32) for name, of in arrays.items()}
+    given = {"embeddings": base.embeddings, "thresholds": base.thresholds, **arrays}
+    with pytest.raises(errors.LabelBankError, match=got):
+        tagger.set_labels(LabelBank(base.names, text={**base.text, "features": "tiny features"}, **given))
+    assert tagger.label_bank is before
+    tagger.predict(frame)
+
+
+def test_a_bank_whose_network_computes_nan(tagger, make_bank, monkeypatch):
+    monkeypatch.setattr("pvlr_sdk.inference.golden.logits_of", lambda *_: np.full(4, np.nan, np.float32))
+    with pytest.raises(errors.LabelBankError, match="a logit of nan for 'person'"):
+        tagger.set_labels(make_bank())
+
+
 def test_the_operating_point_of_the_tagger_applies(open_plan, frame, make_bank):
     bank = make_bank(3, seed=1)
     precise = np.maximum(bank.thresholds, np.float32(0.875))

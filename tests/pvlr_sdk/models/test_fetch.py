@@ -230,10 +230,12 @@ def test_with_trusted_keys_a_download_must_be_signed(
 
     private = {"me": keys.make("me"), "mallory": keys.make("mallory", trusted=False)}
     if by:
+        knowledge = b"part of the bundle"
         files = {f"engine{end}": SignedFile(small.files[end].sha256) for end in small.files}
+        files["engine.knowledge.safetensors"] = SignedFile(hashlib.sha256(knowledge).hexdigest())
         payload, key = Statement("cats", files, 1).to_json(), PrivateKey(private[by], lambda: "")
         signature = Envelope(payload, key.sign(signed_bytes(payload)), key.fingerprint).to_bytes()
-        more = {".sig": signature, ".knowledge.safetensors": b"no part of the bundle, so not signed"}
+        more = {".sig": signature, ".knowledge.safetensors": knowledge}
         server.bodies.update(more)
         specs = {end: FileSpec(bytes=len(of), sha256=hashlib.sha256(of).hexdigest()) for end, of in more.items()}
         model = small.model_copy(update={"files": {**small.files, **specs}})

@@ -58,7 +58,7 @@ def keys(tmp_path: Path) -> Keys:
 def sign() -> Callable[..., Path]:
     """Signs a bundle with a key that has no passphrase."""
     pytest.importorskip("cryptography")
-    from pvlr_sdk.trust.sign import sign
+    from pvlr_sdk.bundle.sign import sign
 
     return partial(sign, passphrase=lambda: pytest.fail("asked for a passphrase"))
 

@@ -58,10 +58,34 @@ def test_a_key_with_a_last_day(signed: Path, keys: Any, today: date) -> None:
     assert load_bundle(signed, trust=keys.trusted).trusted
     last.write_text(f"{today - timedelta(1)}\n")
     assert "the key me" in refused(signed, keys, errors.SignatureExpiredError)
-    for wrong in ("soon", "2027-02-30", "", "\xff"):
+    last.write_text(f" \t{today}\r\n")
+    assert load_bundle(signed, trust=keys.trusted).trusted
+    for wrong in (
+        "soon",
+        "2027-02-30",
+        "",
+        "\xff",
+        "2999-W01-1",
+        "29990101",
+        "2999-1-1",
+        "2999-12-31\xa0",
+        "2999-12-31\f",
+    ):
         last.write_text(wrong)
         with pytest.raises(errors.OptionError, match=r"me\.expires"):
             load_bundle(signed, trust=keys.trusted)
+
+
+@pytest.mark.parametrize("expired", ["aa", "me", "zz"])
+def test_one_key_under_several_names(signed: Path, keys: Any, today: date, expired: str) -> None:
+    """The earliest last day counts, whatever the order of the names."""
+    for name in ("aa", "zz"):
+        shutil.copy(keys.trusted / "me.pem", keys.trusted / f"{name}.pem")
+    assert load_bundle(signed, trust=keys.trusted).signature.key == "aa"
+    (keys.trusted / "me.expires").write_text(f"{today + timedelta(1)}")
+    assert load_bundle(signed, trust=keys.trusted).signature.key == "me"
+    (keys.trusted / f"{expired}.expires").write_text(f"{today - timedelta(1)}")
+    assert f"the key {expired} to be valid" in refused(signed, keys, errors.SignatureExpiredError)
 
 
 def test_a_signature_with_a_last_day(signed: Path, keys: Any, sign: Any, today: date) -> None:

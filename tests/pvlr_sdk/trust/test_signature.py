@@ -16,9 +16,9 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle import bundle as module
-from pvlr_sdk.bundle.bundle import labels_path, manifest_path
+from pvlr_sdk.bundle.bundle import labels_path, manifest_path, read_manifest
 from pvlr_sdk.models.find import default_plan, load_bundle
-from pvlr_sdk.trust import Trust, accept, read_manifest
+from pvlr_sdk.trust import Trust, accept
 from pvlr_sdk.trust.verify import signature_path, verify, verify_contents
 from tests.manifests import edit_manifest
 
@@ -67,7 +67,7 @@ class TestAccepted:
         signature_path(signed).write_bytes(b"garbage")
         bundle = load_bundle(signed)
         assert (bundle.trusted, bundle.signature) == (False, None)
-        accept(bundle)
+        accept(bundle.signature)
         assert not Path(os.environ["PVLR_STATE"]).exists()
 
     def test_the_bytes_that_were_verified_are_those_that_are_used(
@@ -76,8 +76,9 @@ class TestAccepted:
         """Each file is replaced as soon as it was read; nothing looks at the disk a second time."""
         read: list[str] = []
 
-        def swap(path: Path, limit: int) -> bytes:
-            read.append(path.name)
+        def swap(folder: Path, name: str, limit: int) -> bytes:
+            path = folder / name
+            read.append(name)
             data = path.read_bytes()
             path.write_bytes(b"replaced after it was read")
             return data
@@ -261,7 +262,7 @@ class TestFiles:
         for file in FILES:
             file(signed).rename(file(other))
         error = refused(other, keys.trusted, errors.FileNotSignedError)
-        assert "other.json" in str(error)
+        assert "other.labels.safetensors" in str(error)
         assert "engine.json" in str(error)
         assert not unparsed
 

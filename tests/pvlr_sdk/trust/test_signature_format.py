@@ -11,6 +11,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.trust import Trust
 from pvlr_sdk.trust.signature import Envelope, Statement
 from pvlr_sdk.trust.verify import signature_path
 
@@ -66,6 +67,25 @@ def _statement(**changes: Any) -> dict[str, Any]:
         {"predicate__pvlr": {"version": 1 << 53}},
         {"predicate__pvlr": {"version": 1, "expires": "soon"}},
         {"predicate__pvlr": {"version": 1, "expires": 5}},
+        {"predicate__pvlr": {"version": 1, "expires": True}},
+        *(
+            {"predicate__pvlr": {"version": 1, "expires": day}}
+            for day in (
+                "2999-W01-1",
+                "29990101",
+                "2999-001",
+                "2999-1-1",
+                "2999-02-29",
+                "0000-01-01",
+                "2999-01-01 ",
+                "2999-01-01\n",
+                "2999-01-01T00:00:00",
+                "+2999-01-01",
+                "\u0662999-01-01",
+                "",
+            )
+        ),
+        {"predicate__resources": 2 * [{"name": "engine.plan", "algorithm": "sha256", "digest": "0" * 64}]},
     ],
     ids=str,
 )
@@ -74,6 +94,30 @@ def test_statements_that_are_not_understood(changes: dict[str, Any]) -> None:
     assert Statement.from_json(json.dumps(_statement()).encode(), "").version == 0
     with pytest.raises(errors.SignatureInvalidError):
         Statement.from_json(json.dumps(_statement(**changes)).encode(), "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b'"sha256"}', b'"sha256", "hash_type": "sha256"}'),
+        lambda data: data.replace(b'"_type":', b'"_type": "https://in-toto.io/Statement/v1", "_type":'),
+        lambda data: data[:-1] + b', "more": {"a": 1, "a": 1}}',
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data + b"{}",
+        lambda data: data.decode().encode("utf-16"),
+        lambda data: data[:-1] + b', "more": NaN}',
+        lambda data: data[:-1] + b', "more": "\\ud800"}',
+    ],
+)
+def test_a_statement_is_read_in_one_way(change: Any) -> None:
+    """By this package and by libpvlr: a key has one value, and the text is UTF-8."""
+    data = json.dumps(_statement(predicate__pvlr={"version": 3, "expires": "2999-12-31"})).encode()
+    data = data.replace(b'"allow_symlinks": false, ', b"").replace(b', "allow_symlinks": false', b"")
+    read = Statement.from_json(data + b" \n", "")
+    assert (read.version, str(read.expires)) == (3, "2999-12-31")
+    assert change(data) != data
+    with pytest.raises(errors.SignatureInvalidError):
+        Statement.from_json(change(data), "")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +142,15 @@ def test_what_is_not_a_signature(signed: Path, keys: Any, data: bytes) -> None:
         ('"publicKey":{', '"certificate":{},"publicKey":{'),
         ('"signatures":[', '"signatures":[{"sig":"AAAA","keyid":""},'),
         ('","payloadType"', '\\n","payloadType"'),
+        ("]}}", "]}} "),
+        ("]}}", "]}}\n"),
+        ('{"mediaType"', ' {"mediaType"'),
+        ('"keyid":""', '"keyid": ""'),
+        ('"keyid":""', '"keyid":"","keyid":""'),
+        ('{"mediaType":', '{"mediaType":"x","mediaType":'),
+        ('"publicKey"', '"public\\u004bey"'),
+        (',"tlogEntries":[]', ""),
+        ("application/vnd.in", "application\\/vnd.in"),
     ],
 )
 def test_a_signature_file_has_one_form(signed: Path, keys: Any, part: str, other: str) -> None:
@@ -106,6 +159,34 @@ def test_a_signature_file_has_one_form(signed: Path, keys: Any, part: str, other
     assert part in text
     signature_path(signed).write_text(text.replace(part, other))
     refused(signed, keys)
+
+
+@pytest.mark.parametrize("kind", ["p256", "ed25519"])
+def test_a_signature_has_one_value(own_plan: Path, keys: Any, sign: Any, kind: str) -> None:
+    """(r, n - s) signs the same data as (r, s), and DER has longer forms of both; s + order for Ed25519."""
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+    private, path = keys.make("me", kind), signature_path(own_plan)
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    for _ in range(8):
+        sign(own_plan, private)
+        trust = Trust(keys.trusted, state="")
+        assert load_bundle(own_plan, trust=trust).trusted
+        envelope = Envelope.from_bytes(path.read_bytes(), "")
+        if kind == "p256":
+            r, s = decode_dss_signature(envelope.signature)
+            assert s <= order // 2
+            der = envelope.signature
+            others = [encode_dss_signature(r, order - s), encode_dss_signature(r, s + order), der + b"\0",
+                      der[:1] + b"\x81" + der[1:], der[:1] + bytes([der[1] + 1]) + der[2:] + b"\0"]  # fmt: skip
+        else:
+            order_25519 = 2**252 + 27742317777372353535851937790883648493
+            s = int.from_bytes(envelope.signature[32:], "little") + order_25519
+            others = [envelope.signature[:32] + s.to_bytes(32, "little"), envelope.signature + b"\0"]
+        for other in others:
+            path.write_bytes(Envelope(envelope.payload, other, envelope.key).to_bytes())
+            with pytest.raises(errors.SignatureInvalidError):
+                load_bundle(own_plan, trust=trust)
 
 
 @pytest.mark.parametrize(("data", "other"), [(b"\0", "AB=="), (b"\0\0", "AAB=")])

@@ -62,12 +62,12 @@ def test_only_a_bundle_that_works_counts(signed: Path, older: Path, keys: Any, s
 
 
 def test_back_on_purpose(signed: Path, older: Path, keys: Any) -> None:
-    accept(load_bundle(signed, trust=keys.trusted), keys.trusted)
+    accept(load_bundle(signed, trust=keys.trusted).signature, keys.trusted)
     back = Trust(keys.trusted, allow_rollback=True)
-    accept(load_bundle(older, trust=back), back)
+    accept(load_bundle(older, trust=back).signature, back)
     assert state() == {"tiny": 1}
     assert load_bundle(older, trust=keys.trusted).trusted
-    accept(load_bundle(signed, trust=keys.trusted), keys.trusted)
+    accept(load_bundle(signed, trust=keys.trusted).signature, keys.trusted)
     assert state() == {"tiny": 2}
 
 
@@ -85,7 +85,7 @@ def test_a_signature_without_a_version_is_the_oldest(signed: Path, keys: Any, si
     """As other tools make it, also under another name: the manifest has the bundle's name."""
     from pvlr_sdk.trust.keys import PrivateKey
 
-    accept(load_bundle(signed, trust=keys.trusted), keys.trusted)
+    accept(load_bundle(signed, trust=keys.trusted).signature, keys.trusted)
     path, private = signature_path(signed), PrivateKey(keys.folder / "me.pem", lambda: "")
     statement = Statement.from_json(Envelope.from_bytes(path.read_bytes(), "").payload, "")
     for name in ("tiny", "folder"):

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.trust.sign import sign
 from pvlr_sdk.watch import load_config
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment

@@ -19,11 +19,11 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends import cache
 from pvlr_sdk.backends.openvino import isolated
+from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.frames.isolated import available
 from pvlr_sdk.frames.isolated.process import ProcessFailedError
 from pvlr_sdk.models.find import default_plan
 from pvlr_sdk.trust import Trust
-from pvlr_sdk.trust.sign import sign
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
 from tests.manifests import edit_manifest, read_raw

@@ -178,7 +178,7 @@ def test_a_signed_plan_needs_no_permission(gpu_plan, monkeypatch, tmp_path):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
-    from pvlr_sdk.trust.sign import sign
+    from pvlr_sdk.bundle.sign import sign
 
     monkeypatch.setenv("PVLR_STATE", "")
     monkeypatch.delenv("PVLR_ALLOW_UNSIGNED")

@@ -21,11 +21,11 @@ def read_json(text: str | bytes, *, printable: bool = True) -> Any:
         printable: refuse texts with control characters or lone surrogates.
 
     Raises:
-        ValueError: it is invalid, is nested too deeply, or has a number or text beyond the limits; the message says
-            what.
+        ValueError: it is invalid, is nested too deeply, has a key twice, or has a number or text beyond the limits; the
+            message says what.
     """
     try:
-        raw = json.loads(text, parse_constant=_refuse)
+        raw = json.loads(text, parse_constant=_refuse, object_pairs_hook=_distinct)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     # Level by level: a recursive walk would have a limit of its own.
@@ -58,6 +58,13 @@ def _contents(value: Any, printable: bool) -> list[Any]:
     elif isinstance(value, list):
         return value
     return []
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key twice")
+    return found
 
 
 def _refuse(constant: str) -> NoReturn:
