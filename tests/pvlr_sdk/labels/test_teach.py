@@ -189,7 +189,8 @@ def test_plans_and_banks_that_do_not_fit(open_plan, plan, photos, taught, make_b
         ({"weights": np.zeros((4, 16), np.float32)}, {}, "weights float16"),
         ({"weights": np.zeros(4, np.float16)}, {}, "weights float16"),
         ({"weights": np.full((4, 16), np.nan, np.float16)}, {}, "weights float16"),
-        ({}, {"taught": ["mug"]}, r"an object as text\.taught"),
+        ({}, {"taught": ["mug"]}, r"an object of objects as text\.taught"),
+        ({}, {"taught": {"mug": 3}}, r"an object of objects as text\.taught"),
     ],
 )
 def test_invalid_banks(make_bank, arrays, text, message):
@@ -204,7 +205,7 @@ def test_what_cannot_be_forgotten(taught):
     with pytest.raises(errors.UnknownLabelError, match="mug"):
         forget(taught.bank, ["mugs"])
     bank = taught.bank
-    for entry in ({}, 3, {"before": {}}, {"before": {"gains": "x"}}):
+    for entry in ({}, {"before": {}}, {"before": {"gains": "x"}}):
         text = {**bank.text, "taught": {"mug": entry}}
         other = LabelBank(bank.names, bank.embeddings, bank.thresholds, text, weights=bank.weights)
         with pytest.raises(errors.LabelBankError, match="what 'mug' was before it was taught"):
