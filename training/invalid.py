@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from pvlr_sdk._util.validation import did_you_mean, expected, written
+from pvlr_sdk._util.validation import did_you_mean, expected, joined, written
 from pvlr_sdk.errors import ConfigError
 
 
@@ -33,9 +33,7 @@ def config_error(model: type[BaseModel], path: Path, raw: dict[str, Any], error:
             got="nothing" if missing else repr(one["input"]),
             hint=_closest_key(model, key) if unknown else "See docs/training.md.",
         )
-    first, *others = found.values()
-    hint = "\n".join([first.hint, *map(str, others)])
-    return ConfigError(first.argument, expected=first.expected, got=first.got, hint=hint)
+    return joined(list(found.values()))
 
 
 def _closest_key(model: type[BaseModel], key: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _EXPECTED = {
     "extra_forbidden": "a known key",
+    "invalid_key": "a key that is text",
     "json_invalid": "valid JSON",
     "missing": "a value",
     "model_type": "a mapping of keys",
@@ -49,6 +52,13 @@ def written(raw: Any, location: tuple[int | str, ...], *, keep_last: bool) -> tu
                 continue
         keys.append(str(key))
     return keys, raw
+
+
+def joined(found: Sequence[ConfigError]) -> ConfigError:
+    """One error for several, the misspelled keys first; all but the first follow in its hint, one line each."""
+    first, *others = sorted(found, key=lambda one: one.expected != _EXPECTED["extra_forbidden"])
+    hint = "\n".join([first.hint, *map(str, others)])
+    return ConfigError(first.argument, expected=first.expected, got=first.got, hint=hint)
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3, *, quoted: bool = True) -> str:

@@ -70,15 +70,23 @@ def build_config(
 
     raw: dict[str, Any] = read_yaml(path) if path else {}
     source = str(path) if path else "options"
+    folder = path.parent if path else None
+
+    def section(of: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
+        value = of.get(key)
+        if value is not None and not isinstance(value, kind):
+            SiteConfig.parse(raw, source=source, folder=folder)  # raises: names all that is wrong in the file
+        return kind() if value is None else value
+
     top = {"plan": plan and find_plan(plan).absolute(), "bank": bank and bank.absolute()}
     raw.update(_present({**top, "device": None if device == "auto" else device}))
     for name, values in (("events", events), ("stream", stream), ("serve", serve)):
         if _present(values):
-            raw[name] = {**_section(raw, name, source, dict), **_present(values)}
+            raw[name] = {**section(raw, name, dict), **_present(values)}
     if thresholds:
-        section = _section(raw, "events", source, dict)
-        raw["events"] = {**section, **_thresholds(thresholds, _section(section, "thresholds", source, dict))}
-    cameras = dict(_section(raw, "cameras", source, dict))
+        own = section(raw, "events", dict)
+        raw["events"] = {**own, **_thresholds(thresholds, section(own, "thresholds", dict))}
+    cameras = dict(section(raw, "cameras", dict))
     if loop and not uris:
         hint = "For a camera of a site file, set loop: there."
         raise errors.OptionError("--loop", expected="a camera as URI", got="none", hint=hint)
@@ -90,8 +98,7 @@ def build_config(
         raw["cameras"] = cameras
     sinks = [{"kind": "jsonl", "path": file if file == "-" else os.path.abspath(file)} for file in files]
     if sinks:
-        raw["sinks"] = [*_section(raw, "sinks", source, list), *sinks]
-    folder = path.parent if path else None
+        raw["sinks"] = [*section(raw, "sinks", list), *sinks]
     if show:
         SiteConfig.parse(raw, source=source, folder=folder)
         typer.echo(format_yaml(raw), nl=False)
@@ -107,14 +114,6 @@ def build_config(
 def _present(values: Mapping[str, Any] | None) -> dict[str, Any]:
     present = {key: value for key, value in (values or {}).items() if value is not None}
     return {key: str(value) if isinstance(value, Path) else value for key, value in present.items()}
-
-
-def _section(raw: Mapping[str, Any], key: str, source: str, kind: type[Any]) -> Any:
-    value = raw.get(key)
-    if value is not None and not isinstance(value, kind):
-        expected = "a list" if kind is list else "a mapping of keys"
-        raise errors.ConfigError(f"{source}: {key}", expected=expected, got=repr(value), hint="See docs/events.md.")
-    return kind() if value is None else value
 
 
 def _free_name(uri: str, taken: Mapping[str, Any]) -> str:

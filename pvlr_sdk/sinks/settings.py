@@ -18,7 +18,6 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from .._util.files import state_folder
 from ..events import Event
@@ -58,14 +57,10 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _suggest(cls, raw: Any) -> Any:
-        """Report an unknown key together with the known ones, so that a similar one can be suggested."""
-        if isinstance(raw, dict):
-            for key in raw:
-                if key not in cls.model_fields:
-                    raise PydanticCustomError(
-                        "unknown_key", "unknown key", {"key": str(key), "known": list(cls.model_fields)}
-                    )
+    def _remember_keys(cls, raw: Any, info: ValidationInfo) -> Any:
+        """Which keys a mapping may have, so that one can be suggested instead of an unknown key."""
+        if info.context:
+            info.context["keys"][id(raw)] = list(cls.model_fields)
         return raw
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union
 
@@ -16,9 +16,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from .._util.validation import did_you_mean, expected, written
+from .._util.validation import did_you_mean, expected, joined, written
 from ..bundle.schema import OperatingPoint, PlanPrecision
 from ..errors import ConfigError
 from ..events import EventSettings
@@ -202,10 +202,21 @@ class SiteConfig(Section):
         Raises:
             ConfigError: names the key that is unknown or invalid, and never shows values of environment variables.
         """
+        found: dict[tuple[str, ...], ConfigError] = {}
+        expanded, keys = _expand(raw, (), source, found), dict[int, list[str]]()
         try:
-            return cls.model_validate(_expand(raw, source), context={"folder": folder or Path()})
+            config = cls.model_validate(expanded, context={"folder": folder or Path(), "keys": keys})
         except ValidationError as error:
-            raise _explained(error, raw, source) from None
+            for problem in error.errors(include_url=False):
+                place, explained = _explained(problem, raw, expanded, keys, source)
+                found.setdefault(place, explained)
+            hints = {(*place[:-1], one.hint) for place, one in found.items()}
+            for place in [place for place, one in found.items() if one.got == "nothing"]:
+                if (*place[:-1], f"Did you mean {place[-1]!r}?") in hints:  # missing because it is misspelled
+                    del found[place]
+        if found:
+            raise joined(list(found.values()))
+        return config
 
 
 def load_config(path: str | os.PathLike[str]) -> SiteConfig:
@@ -218,36 +229,42 @@ def load_config(path: str | os.PathLike[str]) -> SiteConfig:
     return SiteConfig.parse(read_yaml(path), source=str(path), folder=Path(path).parent)
 
 
-def _explained(error: ValidationError, raw: Any, source: str) -> ConfigError:
-    first = error.errors(include_url=False)[0]
-    kind, context = first["type"], first.get("ctx", {})
-    keys, value = written(raw, context.get("place", first["loc"]), keep_last=kind == "missing")
-    if first["loc"][-1:] == ("[key]",):  # the key is what is wrong, not its value
+def _explained(
+    problem: ErrorDetails, raw: Any, expanded: Any, known: Mapping[int, list[str]], source: str
+) -> tuple[tuple[str, ...], ConfigError]:
+    """Where an error of pydantic is, and the error for it; ``known`` are the keys of each mapping in ``expanded``."""
+    kind, location = problem["type"], problem.get("ctx", {}).get("place", problem["loc"])
+    keys, value = written(raw, location, keep_last=kind in ("missing", "extra_forbidden", "invalid_key"))
+    if location[-1:] == ("[key]",) or kind == "invalid_key":  # the key is what is wrong, not its value
         value = keys[-1]
-    wanted, got, hint = expected(first), "nothing" if kind == "missing" else repr(value), _HINT
-    if kind == "unknown_key":
-        keys, wanted, got = [*keys, context["key"]], "a known key", repr(context["key"])
-        hint = _closest(context["key"], context["known"])
+    wanted, got, hint = expected(problem), "nothing" if kind == "missing" else repr(value), _HINT
+    if kind == "extra_forbidden":
+        names = known.get(id(written(expanded, location[:-1], keep_last=False)[1]))  # None below a key that is no text
+        got, hint = repr(keys[-1]), _closest(keys[-1], names) if names else hint
     elif kind == "unknown_camera":
         hint = _closest(str(value), list(raw["cameras"]))
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         # Not the context's tag: it may be the value of an environment variable.
-        known, tag = [str(sink.model_fields["kind"].default) for sink in SINKS], value.get("kind")
-        keys, wanted, got = [*keys, "kind"], f"one of {', '.join(known)}", "nothing" if tag is None else repr(tag)
-        hint = _closest(str(tag), known)
-    return ConfigError(f"{source}: {'.'.join(keys) or 'top level'}", expected=wanted, got=got, hint=hint)
+        kinds, tag = [str(sink.model_fields["kind"].default) for sink in SINKS], value.get("kind")
+        keys, wanted, got = [*keys, "kind"], f"one of {', '.join(kinds)}", "nothing" if tag is None else repr(tag)
+        hint = _closest(str(tag), kinds)
+    place = ".".join(keys) or "top level"
+    return tuple(keys), ConfigError(f"{source}: {place}", expected=wanted, got=got, hint=hint)
 
 
 def _closest(name: str, known: Sequence[str]) -> str:
     return did_you_mean(name, known, 1) or f"Known here: {', '.join(known)}."
 
 
-def _expand(value: Any, key: str) -> Any:
-    """A copy of nested mappings and lists with ``$NAME`` and ``${NAME}`` in strings replaced; ``$$`` is a dollar."""
+def _expand(value: Any, keys: tuple[str, ...], source: str, unset: dict[tuple[str, ...], ConfigError]) -> Any:
+    """A copy of nested mappings and lists with ``$NAME`` and ``${NAME}`` in strings replaced; ``$$`` is a dollar.
+
+    Variables that are not set are added to ``unset``.
+    """
     if isinstance(value, dict):
-        return {name: _expand(item, f"{key}: {name}") for name, item in value.items()}
+        return {name: _expand(item, (*keys, str(name)), source, unset) for name, item in value.items()}
     if isinstance(value, list):
-        return [_expand(item, f"{key}[{position}]") for position, item in enumerate(value)]
+        return [_expand(item, (*keys, str(position)), source, unset) for position, item in enumerate(value)]
     if not isinstance(value, str):
         return value
 
@@ -256,8 +273,8 @@ def _expand(value: Any, key: str) -> Any:
         if name is None:
             return "$"
         if name not in os.environ:
-            hint = f"export {name}=... first."
-            raise ConfigError(key, expected="an environment variable that is set", got=f"${name}", hint=hint)
-        return os.environ[name]
+            wanted, hint = "an environment variable that is set", f"export {name}=... first."
+            unset[keys] = ConfigError(f"{source}: {'.'.join(keys)}", expected=wanted, got=f"${name}", hint=hint)
+        return os.environ.get(name, "")
 
     return _VARIABLE.sub(replaced, value)

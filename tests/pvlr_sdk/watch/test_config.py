@@ -55,7 +55,7 @@ def test_variables(monkeypatch):
     config = SiteConfig.parse({"cameras": {"a": "$CAM/1", "b": "${CAM}2", "c": "gst:x $$y"}}, source="x")
     assert [camera.uri for camera in config.cameras.values()] == ["rtsp://a:b@host/1", "rtsp://a:b@host2", "gst:x $y"]
     monkeypatch.delenv("CAM")
-    with pytest.raises(errors.ConfigError, match=r"x: cameras: a: expected an environment variable .* got \$CAM"):
+    with pytest.raises(errors.ConfigError, match=r"x: cameras\.a: expected an environment variable .* got \$CAM"):
         SiteConfig.parse({"cameras": {"a": "$CAM/1"}}, source="x")
 
 
@@ -93,6 +93,41 @@ def test_what_is_wrong_is_named(raw, message):
     with pytest.raises(errors.ConfigError) as caught:
         parse(**raw)
     assert message in str(caught.value)
+
+
+def test_all_problems_are_named_at_once(tmp_path):
+    (tmp_path / "site.yaml").write_text(
+        """
+        plann: x
+        1: x
+        precision: fp17
+        cameras: {door: {urii: "rtsp://h", timeout: soon}, yard: {uri: $NOT_SET, timeout: $NOT_SET}}
+        events: {lables: [cat], margin: 2, thresholds: {cat: high}}
+        sinks: [{kind: mqtt, ulr: "mqtt://h", prefx: p}, {kind: sqlit, path: x}]
+        serve: [1]
+        """
+    )
+    with pytest.raises(errors.ConfigError) as caught:
+        load_config(tmp_path / "site.yaml")
+    lines = [line.removeprefix(f"{tmp_path}/site.yaml: ") for line in str(caught.value).split("\n")]
+    assert sorted(line.partition(", got")[0] for line in lines) == [
+        "1: expected a key that is text",
+        "cameras.door.timeout: expected a valid number, unable to parse string as a number",
+        "cameras.door.urii: expected a known key",
+        "cameras.yard.timeout: expected an environment variable that is set",
+        "cameras.yard.uri: expected an environment variable that is set",
+        "events.lables: expected a known key",
+        "events.margin: expected less than or equal to 1",
+        "events.thresholds.cat: expected a valid number, unable to parse string as a number",
+        "plann: expected a known key",
+        "precision: expected 'auto', 'fp32', 'fp16', 'bf16' or 'int8'",
+        "serve: expected a mapping of keys",
+        "sinks.0.prefx: expected a known key",
+        "sinks.0.ulr: expected a known key",
+        "sinks.1.kind: expected one of jsonl, sqlite, mqtt, webhook, video",
+    ]
+    hints = [line.partition("Did you mean ")[2] for line in lines]
+    assert sorted(filter(None, hints)) == ["'labels'?", "'plan'?", "'prefix'?", "'sqlite'?", "'uri'?", "'url'?"]
 
 
 def test_the_value_of_a_variable_never_shows(monkeypatch):
