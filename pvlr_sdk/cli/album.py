@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ _COMMENT = b"\xff\xfe" + (2 + len(_TEXT)).to_bytes(2, "big") + _TEXT
 
 
 class Album:
-    """A folder of annotated images with unique names: ``photo-tags.jpg``, ``clip-000012-tags.jpg``.
+    """A folder of annotated images with unique names: ``photo-tags.jpg``, ``clip-000012-tags.jpg``, in subfolders as
+    the inputs are below the folder that all share.
 
     A file is replaced only if an earlier run wrote it here and it is not an input of this run.
 
@@ -43,6 +45,7 @@ class Album:
 
         self._folder = folder
         self._inputs = inputs
+        self._shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
         self._heatmap = heatmap
         self._decode = Decoders(1).decode if isolate else images.decode
         self._written: set[Path] = set()
@@ -60,16 +63,17 @@ class Album:
         self._written.add(path)
 
     def _free_path(self, item: InputFrame) -> Path:
-        frame, number = "" if item.frame is None else f"-{item.frame:06}", 1
-        while True:
-            end = f"{frame}-tags.jpg" if number == 1 else f"{frame}-{number}-tags.jpg"
-            stem = Path(item.source).stem
+        source = Path(os.path.abspath(item.source))
+        folder = self._folder / source.parent.relative_to(self._shared)
+        frame = "" if item.frame is None else f"-{item.frame:06}"
+        for stem, number in chain([(source.stem, "")], ((source.name, f"-{n}" if n else "") for n in count())):
+            end = f"{frame}{number}-tags.jpg"
             while len(os.fsencode(stem + end)) > _LONGEST_NAME:
                 stem = stem[:-1]
-            path = self._folder / (stem + end)
+            path = folder / (stem + end)
             if path not in self._written and (not os.path.lexists(path) or self._is_old_copy(path)):
                 return path
-            number += 1
+        raise AssertionError("count() does not end")
 
     def _is_old_copy(self, path: Path) -> bool:
         try:

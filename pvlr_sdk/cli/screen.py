@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+_SETTLED = 1.0
+"""Seconds before a rate is shown."""
+
+
 def complain(error: errors.PvlrError) -> None:
     """Print an error on stderr: its class (a section of ``docs/errors.md``), what is wrong and how to fix it."""
     for line in f"{type(error).__name__}: {error}".splitlines():  # several for a configuration with several errors
@@ -139,10 +143,13 @@ def _pace(unit: str) -> rich.progress.ProgressColumn:
         max_refresh = 0.5
 
         def render(self, task: rich.progress.Task) -> Text:
-            if not task.speed or task.time_remaining is None:
+            elapsed = task.elapsed or 0.0
+            if elapsed < _SETTLED or not task.completed or task.total is None:
                 return Text()
-            speed = f"{task.speed:.0f}" if task.speed >= 10 else f"{task.speed:.1f}"
-            return Text(f"{speed} {unit}/s, {timedelta(seconds=int(task.time_remaining))} left")
+            # Of the whole run: several images are in flight, so that the first results come almost at once.
+            speed = task.completed / elapsed
+            left = timedelta(seconds=int((task.total - task.completed) / speed))
+            return Text(f"{speed:.{0 if speed >= 10 else 1}f} {unit}/s, {left} left")
 
     return Pace()
 

@@ -57,7 +57,7 @@ def build_config(
         thresholds: ``X`` for all labels, or ``LABEL=X``; they extend the file's.
         events, stream, serve: keys to override in these sections, unless None.
         files: additional files for events as JSON lines; ``-`` is stdout.
-        stdout: print events on stdout if there is no sink.
+        stdout: print events on stdout if no file for them is named.
         show: print the configuration as a site file, and exit.
 
     Raises:
@@ -96,15 +96,16 @@ def build_config(
         cameras[name] = {"uri": uri, "loop": True} if loop else uri
     if cameras:
         raw["cameras"] = cameras
-    sinks = [{"kind": "jsonl", "path": file if file == "-" else os.path.abspath(file)} for file in files]
+    jsonl = [{"kind": "jsonl", "path": file if file == "-" else os.path.abspath(file)} for file in files]
+    sinks = [*section(raw, "sinks", list), *jsonl]
     if sinks:
-        raw["sinks"] = [*section(raw, "sinks", list), *sinks]
+        raw["sinks"] = sinks
     if show:
         SiteConfig.parse(raw, source=source, folder=folder)
         typer.echo(format_yaml(raw), nl=False)
         raise typer.Exit
-    if stdout and not raw.get("sinks"):
-        raw["sinks"] = [{"kind": "jsonl", "path": "-"}]
+    if stdout and not any(isinstance(sink, dict) and sink.get("kind") == "jsonl" for sink in sinks):
+        raw["sinks"] = [*sinks, {"kind": "jsonl", "path": "-"}]
     config = SiteConfig.parse(raw, source=source, folder=folder)
     for kept in filter(None, (path, config.bank)):
         remove_leftovers(kept.resolve())

@@ -141,6 +141,8 @@ def tag(
         kept = f", and their annotated copies are in {draw}" if draw else ""
         note(f"interrupted: {done} of {total} images are done; their lines are complete{kept}.")
         raise typer.Exit(130) from None
+    if album and sys.stderr.isatty():
+        note(f"annotated copies: {draw}")
     if failed and len(files) > 1:
         note(f"{failed} of the inputs could not be tagged (see above).")
     if failed:
@@ -161,28 +163,31 @@ def _tagged(tagger: Tagger, items: Iterator[InputFrame]) -> Iterator[tuple[Input
 
 
 def _json(screen: Screen) -> Write:
-    """One line per image: ``{"source", "frame", "tags": [{"label", "score", "threshold"}], "timing_ms", "plan"}``.
+    """One line per image: ``{"source", "frame", "seconds", "tags": [{"label", ...}], "timing_ms", "plan"}``.
 
-    ``frame`` is the index in a video, and null for a still image.
+    ``frame`` is the index in a video and ``seconds`` the time; both are null for a still image.
     """
 
     def write(item: InputFrame, result: TagResult) -> None:
-        screen.write(json.dumps({"source": item.source, "frame": item.frame, **result.to_dict()}))
+        seconds = None if item.seconds is None else round(item.seconds, 3)
+        screen.write(json.dumps({"source": item.source, "frame": item.frame, "seconds": seconds, **result.to_dict()}))
 
     return write
 
 
 def _csv(screen: Screen) -> Write:
-    """One row per tag: ``source,frame,label,score,threshold``; an image without tags has a row with empty cells.
+    """One row per tag: ``source,frame,label,score,threshold,seconds``; without tags, one row with empty cells.
 
-    ``frame`` is empty for a still image. A text that a spreadsheet would take for a formula follows an apostrophe.
+    ``frame`` and ``seconds`` are empty for a still image. A text that a spreadsheet would take for a formula follows an
+    apostrophe.
     """
-    screen.write(csv_row("source", "frame", "label", "score", "threshold"))
+    screen.write(csv_row("source", "frame", "label", "score", "threshold", "seconds"))
 
     def write(item: InputFrame, result: TagResult) -> None:
         frame = "" if item.frame is None else item.frame
+        seconds = "" if item.seconds is None else f"{item.seconds:.3f}"
         cells = [(tag.label, f"{tag.score:.6f}", f"{tag.threshold:.6f}") for tag in result] or [("", "", "")]
-        screen.write(*(csv_row(item.source, frame, *row) for row in cells))
+        screen.write(*(csv_row(item.source, frame, *row, seconds) for row in cells))
 
     return write
 
@@ -193,6 +198,7 @@ def _text(screen: Screen, total: int) -> Write:
 
     def line(item: InputFrame, result: TagResult) -> None:
         frame = "" if item.frame is None else f" [{item.frame}]"
+        frame += "" if item.seconds is None else f" {item.seconds:.2f} s"
         tags = ", ".join(f"{terminal(tag.label)} {tag.score:.2f}" for tag in result)
         screen.show(Text.assemble((f"{terminal(item.source)}{frame}: ", "cyan"), tags or "-"))
 

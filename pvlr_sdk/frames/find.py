@@ -26,12 +26,13 @@ VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".m
 
 @dataclass(frozen=True)
 class InputFrame:
-    """A frame to tag: ``source`` is its file, ``frame`` its index in a video (None for a still image), and ``pixels``
-    what ``Tagger.predict`` accepts: the path of a still image, or uint8 (H, W, 3) BGR."""
+    """A frame to tag: ``source`` is its file, ``pixels`` what ``Tagger.predict`` accepts: the path of a still image, or
+    uint8 (H, W, 3) BGR. ``frame`` is its index in a video and ``seconds`` its time there; None for a still image."""
 
     source: str
-    frame: int | None
     pixels: Path | NDArray[np.uint8]
+    frame: int | None = None
+    seconds: float | None = None
 
 
 def find(inputs: Sequence[str], on_error: Callable[[str, errors.FrameError], None]) -> list[Path]:
@@ -79,7 +80,7 @@ def read(path: Path, *, every: int | None = None, fps: float | None = None) -> I
     if is_video(path):
         yield from _read_video(path, every, fps)
     else:
-        yield InputFrame(str(path), None, path)
+        yield InputFrame(str(path), path)
 
 
 def count(path: Path, *, every: int | None = None, fps: float | None = None) -> int:
@@ -137,6 +138,8 @@ def _nothing_in(given: str) -> errors.FrameError:
 
 
 def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[InputFrame]:
+    import cv2
+
     video = _open_video(path)
     try:
         promised, rate = _header(video)
@@ -147,7 +150,8 @@ def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[In
                 ok, pixels = video.retrieve()
                 if not ok:
                     break
-                yield InputFrame(str(path), index, np.asarray(pixels, dtype=np.uint8))
+                seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000 or (index / rate if rate else None)
+                yield InputFrame(str(path), np.asarray(pixels, dtype=np.uint8), index, seconds)
             index += 1
         # Headers may be slightly off, but a video that ends far too early is damaged.
         if index == 0 or index < promised * 0.95 - 2:

@@ -23,7 +23,7 @@ def test_a_source_with_the_name_of_a_copy_stays(pvlr, plan, folder):
         done = pvlr("tag", folder / "a.jpg", folder / "a-tags.jpg", "--plan", plan, "--draw", folder)
         assert (done.code, done.err) == (0, "")
         assert {path: path.read_bytes() for path in before} == before
-        assert set(folder.rglob("*.*")) - set(before) == {folder / "a-2-tags.jpg", folder / "a-tags-tags.jpg"}
+        assert set(folder.rglob("*.*")) - set(before) == {folder / "a.jpg-tags.jpg", folder / "a-tags-tags.jpg"}
 
 
 def test_a_file_that_is_not_tagged_stays_too(pvlr, plan, folder):
@@ -31,13 +31,13 @@ def test_a_file_that_is_not_tagged_stays_too(pvlr, plan, folder):
     drawn.mkdir()
     shutil.copy(folder / "a.jpg", drawn / "a-tags.jpg")
     (drawn / "b-tags.jpg").symlink_to("nowhere")
-    os.mkfifo(drawn / "b-2-tags.jpg")
-    (drawn / "b-3-tags.jpg").mkdir()
+    os.mkfifo(drawn / "b.png-tags.jpg")
+    (drawn / "b.png-1-tags.jpg").mkdir()
     assert pvlr("tag", folder / "a.jpg", folder / "b.png", "--plan", plan, "--draw", drawn).code == 0
     assert (drawn / "a-tags.jpg").read_bytes() == (folder / "a.jpg").read_bytes()
     assert (drawn / "b-tags.jpg").is_symlink()
-    assert (drawn / "a-2-tags.jpg").exists()
-    assert (drawn / "b-4-tags.jpg").exists()
+    assert (drawn / "a.jpg-tags.jpg").exists()
+    assert (drawn / "b.png-2-tags.jpg").exists()
 
 
 def test_copies_of_an_earlier_run_are_replaced_unless_they_are_tagged(pvlr, plan, folder):
@@ -52,7 +52,28 @@ def test_copies_of_an_earlier_run_are_replaced_unless_they_are_tagged(pvlr, plan
     kept = copy.read_bytes()
     assert pvlr(*run, folder / "link.jpg").code == 0
     assert copy.read_bytes() == kept
-    assert {path.name for path in (folder / "out").iterdir()} == {"a-tags.jpg", "a-2-tags.jpg", "link-tags.jpg"}
+    assert {path.name for path in (folder / "out").iterdir()} == {"a-tags.jpg", "a.jpg-tags.jpg", "link-tags.jpg"}
+
+
+def test_folders_are_kept_so_that_each_copy_is_known(pvlr, plan, folder, tmp_path, monkeypatch):
+    shutil.copy(folder / "b.png", folder / "sub/b.png")
+    shutil.copy(folder / "a.jpg", folder / "b.jpg")
+    (folder / "other").mkdir()
+    shutil.copy(folder / "a.jpg", folder / "other/a.jpg")
+    monkeypatch.chdir(folder)
+
+    def copies(*inputs: str) -> set[str]:
+        out = tmp_path / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        for _ in range(2):
+            done = pvlr("tag", *inputs, "--plan", plan, "--draw", out)
+            assert (done.code, done.err) == (0, "")
+        return {str(path.relative_to(out)) for path in out.rglob("*.*")}
+
+    two = {"sub/a-tags.jpg", "sub/b-tags.jpg", "other/a-tags.jpg"}
+    assert copies(".") == {"a-tags.jpg", "b-tags.jpg", "b.png-tags.jpg", *two}
+    assert copies("sub", "./sub/../other", str(folder / "sub/a.jpg")) == {*two, "sub/a.jpg-tags.jpg"}
+    assert copies("sub") == copies("../photos/sub/*") == {"a-tags.jpg", "b-tags.jpg"}
 
 
 def test_long_names_and_long_sides_do_not_end_the_run(pvlr, plan, folder):

@@ -11,9 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from rich import progress
+
+from pvlr_sdk.cli.screen import _pace
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 
@@ -47,9 +51,10 @@ def _on_a_terminal(
     ``interrupt_at``: send SIGINT when this text appears.
     """
     ours, theirs = pty.openpty()
+    piped = tempfile.TemporaryFile()  # noqa: SIM115 - not a pipe, which would fill and stop the command
     process = subprocess.Popen(
         command,
-        stdout=theirs if stdout else subprocess.PIPE,
+        stdout=theirs if stdout else piped,
         stderr=theirs,
         cwd=cwd,
         env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns)},
@@ -65,8 +70,9 @@ def _on_a_terminal(
         except OSError:  # on Linux: the other side is closed
             break
     os.close(ours)
-    piped = process.communicate(timeout=60)[0]
-    return shown.decode(), (piped or b"").decode(), process.returncode
+    process.wait(60)
+    piped.seek(0)
+    return shown.decode(), piped.read().decode(), process.returncode
 
 
 def test_a_terminal_shows_a_table_with_bars(plan, folder):
@@ -115,15 +121,29 @@ def test_the_progress_bar_stays_out_of_the_data(plan, clip):
     assert together.count('"source"') == 20
 
 
+def test_the_rate_is_of_the_whole_run_and_starts_after_a_second():
+    """The first results come almost at once, because several images are in flight."""
+    clock = [0.0]
+    bar = progress.Progress(get_time=lambda: clock[0])
+    bar.add_task("", total=100)
+    (task,), rate = bar.tasks, _pace("images")
+    shown = []
+    for now, done in ((0.5, 1), (0.5001, 8), (2.0, 40), (10.0, 90)):
+        clock[0] = now
+        bar.update(task.id, completed=done)
+        shown.append(str(rate.render(task)))
+    assert shown == ["", "", "20 images/s, 0:00:03 left", "9.0 images/s, 0:00:01 left"]
+
+
 def test_a_terminal_shows_speed_and_time_remaining_until_ctrl_c(plan, folder):
-    for number in range(1000):
+    for number in range(6000):
         os.link(folder / "a.jpg", folder / f"c{number:04}.jpg")
     command = [*PVLR, "tag", str(folder), "--plan", str(plan), "--json"]
     shown, piped, code = _on_a_terminal(command, stdout=False, interrupt_at=" left")
     assert code == 130
     plain = re.sub(r"\x1b\[[\d;?]*\w", "", shown)
-    assert re.search(r"Tagging .* \d+/1003 [\d.]+ images/s, 0:0\d:\d\d left", plain)
-    done = int(re.search(r"interrupted: (\d+) of 1003 images", shown)[1])
+    assert re.search(r"Tagging .* \d+/6003 [\d.]+ images/s, 0:0\d:\d\d left", plain)
+    done = int(re.search(r"interrupted: (\d+) of 6003 images", shown)[1])
     assert "their lines are complete" in shown
     assert [json.loads(line)["frame"] for line in piped.splitlines()] == [None] * done
     assert "Traceback" not in shown

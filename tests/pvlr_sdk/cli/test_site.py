@@ -19,6 +19,30 @@ def test_loop_without_a_uri(tmp_path: Path) -> None:
         build_config(tmp_path / "site.yaml", [], loop=True)
 
 
+@pytest.mark.parametrize(
+    ("sinks", "files", "kinds"),
+    [
+        ("[]", [], ["jsonl"]),
+        ("[{kind: sqlite, path: e.db}, {kind: video, folder: v}]", [], ["sqlite", "video", "jsonl"]),
+        ("[{kind: sqlite, path: e.db}]", ["e.jsonl"], ["sqlite", "jsonl"]),
+        ("[{kind: jsonl, path: e.jsonl}]", [], ["jsonl"]),
+    ],
+)
+def test_only_a_file_of_events_replaces_stdout(tmp_path: Path, sinks: str, files: list[str], kinds: list[str]) -> None:
+    (tmp_path / "site.yaml").write_text(f"{SITE}\nsinks: {sinks}")
+    found = build_config(tmp_path / "site.yaml", [], files=files, stdout=True).sinks
+    assert [sink.kind for sink in found] == kinds
+    assert any(str(getattr(sink, "path", "")) == "-" for sink in found) == (not files and "jsonl" not in sinks)
+
+
+@pytest.mark.parametrize("section", ["events: [1]", "cameras: door", "sinks: {}", "events: {thresholds: [1]}"])
+def test_options_do_not_hide_what_is_wrong_in_the_file(tmp_path: Path, section: str) -> None:
+    (tmp_path / "site.yaml").write_text(f"{section}\nplann: x\nserve: {{prt: 1}}")
+    with pytest.raises(errors.ConfigError) as caught:
+        build_config(tmp_path / "site.yaml", ["0"], events={"labels": ["cat"]}, thresholds=["cat=1"], files=["-"])
+    assert len(str(caught.value).splitlines()) == 3
+
+
 def test_a_file_of_certificates_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text("cameras: {door: {uri: 'https://door/', ca: none.pem}}")
     config = build_config(tmp_path / "site.yaml", [])

@@ -20,8 +20,8 @@ def test_json_lines_say_exactly_what_predict_says(pvlr, plan, folder):
     assert [line["source"] for line in lines] == [str(folder / name) for name in ("a.jpg", "b.png", "sub/a.jpg")]
     with Tagger(plan) as tagger:
         for line in lines:
-            assert list(line) == ["source", "frame", "tags", "timing_ms", "plan"]
-            assert line["frame"] is None
+            assert list(line) == ["source", "frame", "seconds", "tags", "timing_ms", "plan"]
+            assert line["frame"] is line["seconds"] is None
             assert line["plan"] == tagger.info["sha256"]
             assert line["tags"] == [
                 {"label": tag.label, "score": tag.score, "threshold": tag.threshold}
@@ -46,20 +46,24 @@ def test_csv(pvlr, plan, folder, clip):
     done = pvlr("tag", folder / "a.jpg", clip, "--every", 10, "--plan", plan, "--csv", "--threshold", 0)
     assert (done.code, done.err) == (0, "")
     rows = list(csv.DictReader(done.out.splitlines()))
-    assert list(rows[0]) == ["source", "frame", "label", "score", "threshold"]
-    assert [row["frame"] for row in rows[::5]] == ["", "0", "10"]
+    assert list(rows[0]) == ["source", "frame", "label", "score", "threshold", "seconds"]
+    assert [(row["frame"], row["seconds"]) for row in rows[::5]] == [("", ""), ("0", "0.000"), ("10", "1.000")]
     with Tagger(plan, threshold=0) as tagger:
         assert [row["label"] for row in rows[:5]] == [tag.label for tag in tagger.predict(folder / "a.jpg")]
     none = pvlr("tag", folder / "a.jpg", "--plan", plan, "--csv", "--threshold", 1)
-    assert none.out.splitlines()[1] == f"{folder / 'a.jpg'},,,,"
+    assert none.out.splitlines()[1] == f"{folder / 'a.jpg'},,,,,"
 
 
 def test_a_video_is_tagged_frame_by_frame(pvlr, plan, clip):
     def frames(*pace: Any) -> list[int]:
         done = pvlr("tag", clip, "--plan", plan, "--json", *pace)
         assert (done.code, done.err) == (0, "")
-        return [json.loads(line)["frame"] for line in done.out.splitlines()]
+        lines = [json.loads(line) for line in done.out.splitlines()]
+        assert [line["seconds"] for line in lines] == [pytest.approx(line["frame"] / 10) for line in lines]
+        return [line["frame"] for line in lines]
 
+    text = pvlr("tag", clip, "--plan", plan, "--every", 12, "--threshold", 1).out
+    assert text == f"{clip} [0] 0.00 s: -\n{clip} [12] 1.20 s: -\n"
     assert frames() == list(range(20))
     assert frames("--every", 8) == [0, 8, 16]
     assert frames("--fps", 2) == [0, 5, 10, 15]
@@ -101,9 +105,11 @@ def test_draw_writes_one_annotated_copy_of_each_picture_and_touches_no_source(pv
     done = pvlr("tag", folder, clip, "--every", 10, "--plan", plan, "--threshold", 0, "--draw", folder)
     assert (done.code, done.err) == (0, "")
     assert {path: path.read_bytes() for path in before} == before
-    drawn = sorted(path.name for path in folder.rglob("*-tags.jpg"))
-    assert drawn == ["a-2-tags.jpg", "a-tags.jpg", "b-tags.jpg", "clip-000000-tags.jpg", "clip-000010-tags.jpg"]
-    assert np.abs(cv2.imread(str(folder / "a-tags.jpg")).astype(int) - cv2.imread(str(folder / "a.jpg"))).max() > 50
+    drawn = {str(path.relative_to(folder)) for path in folder.rglob("*-tags.jpg")}
+    photos = {"photos/a-tags.jpg", "photos/b-tags.jpg", "photos/sub/a-tags.jpg"}
+    assert drawn == photos | {"clip-000000-tags.jpg", "clip-000010-tags.jpg"}
+    copy, image = (cv2.imread(str(folder / name)).astype(int) for name in ("photos/a-tags.jpg", "a.jpg"))
+    assert np.abs(copy - image).max() > 50
 
 
 def test_draw_into_a_place_that_is_no_folder(pvlr, plan, folder):

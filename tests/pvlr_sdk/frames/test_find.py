@@ -105,7 +105,7 @@ def test_a_name_too_long_to_exist_is_left_to_whoever_opens_it():
 
 def test_a_still_image_is_passed_on_unread(tree):
     path = tree / "b.jpg"
-    assert list(sources.read(path, every=5)) == [sources.InputFrame(str(path), None, path)]
+    assert list(sources.read(path, every=5)) == [sources.InputFrame(str(path), path)]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,7 @@ def test_frames_of_a_video(clip, pace, expected):
     assert sources.count(clip, **pace) == len(expected)
     for frame in frames:
         assert frame.source == str(clip)
+        assert frame.seconds == pytest.approx(frame.frame / 10)
         assert frame.pixels.shape == (16, 32, 3)
         assert abs(float(frame.pixels.mean()) - 8 * frame.frame) < 4  # the frame of that number
 
