@@ -85,8 +85,7 @@ def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> byte
         response = within(_TIMEOUT, lambda: urlopen(Request(url, headers={"User-Agent": "pvlr-sdk"}), timeout=_TIMEOUT))
         while len(data) <= file.bytes:
             left = began + _TIMEOUT + len(data) / _SLOWEST - time.monotonic()
-            chunk = within(left, lambda: response.read1(1 << 16))  # what has arrived
-            if not chunk:
+            if not (chunk := within(left, lambda: response.read1(1 << 16))):  # what has arrived
                 break
             data += chunk
             progress(len(chunk))

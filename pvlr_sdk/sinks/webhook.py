@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 from pydantic import Field, SecretStr
 
 from .. import errors
+from .._util.deadline import within
 from .._util.version import __version__
 from ..events import Event
 from .settings import QueuedSettings, Timeout, revealed
@@ -82,7 +83,8 @@ class WebhookSink(Sink[Event]):
         if self._key is not None:
             signature = hmac.digest(self._key, f"{identity}.{stamp}.".encode() + body, hashlib.sha256)
             headers["webhook-signature"] = f"v1,{base64.b64encode(signature).decode()}"
-        status = asyncio.run(self._post(body, headers))
+        # asyncio.run would wait for the thread that looks up the host.
+        status = within(self._timeout + 1, lambda: asyncio.run(self._post(body, headers)))
         if status in _REFUSED:
             raise ValueError(f"the server answered {status}")
         if not 200 <= status < 300:

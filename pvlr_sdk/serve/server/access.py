@@ -61,10 +61,9 @@ class AccessControl:
         self._refresh()
         session = session_of(token)
         name = scope.setdefault("state", {})["who"] = self.tokens.name_of_session(session)
-        if name is None:
-            return None
-        self._accept(network_of(address_of(scope) or ""), name)
-        return session
+        if name:
+            self._accept(network_of(address_of(scope) or ""), name)
+        return session if name else None
 
     def judge(self, scope: Scope) -> Response | None:
         """The response that rejects a request; None: the request may pass, and ``state`` has the token's name."""
@@ -100,8 +99,7 @@ class AccessControl:
         if scope["type"] == "http" and scope["method"] == "GET" and path in ("/", "/docs"):
             return RedirectResponse(SIGN_IN, 303)
         if seconds:
-            detail = f"Too many requests with a wrong token. Try again in {seconds} s."
-            return problem(429, detail, {"Retry-After": str(seconds)})
+            return problem(429, f"Too many wrong tokens. Try again in {seconds} s.", {"Retry-After": str(seconds)})
         return problem(401, "Send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
 
     def _is_our_name(self, hosts: list[str]) -> bool:

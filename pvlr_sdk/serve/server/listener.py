@@ -170,10 +170,12 @@ class Listener:
             return
         fields = {name for name, value in scope["headers"] if value != b"0"}
         has_body = not fields.isdisjoint((b"content-length", b"transfer-encoding"))
-        if scope["type"] == "websocket" and self._websockets(known.network) >= self._most_per_address // 2:
-            await receive()
-            await problem(503, "Too many WebSockets from this address.")(scope, receive, send)
-            return
+        if scope["type"] == "websocket":
+            stages = [one.stage for one in self._current() if one.network == known.network]
+            if stages.count("websocket") >= self._most_per_address // 2:  # which are never closed to make room
+                await receive()
+                await problem(503, "Too many WebSockets from this address.")(scope, receive, send)
+                return
         known.enter("websocket" if scope["type"] == "websocket" else "body" if has_body else "response")
 
         async def noted() -> Message:
@@ -186,10 +188,6 @@ class Listener:
             await self._app(scope, noted, send)
         finally:
             known.enter("head")
-
-    def _websockets(self, network: str) -> int:
-        """Those of an address; half of its connections are for other requests, which never close a WebSocket."""
-        return sum(known.network == network and known.stage == "websocket" for known in self._current())
 
     def _expire(self) -> None:
         now = time.monotonic()

@@ -20,7 +20,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from pvlr_sdk import errors
 from pvlr_sdk.sinks import DiskQueue, SinkWorker
 from pvlr_sdk.sinks.webhook import WebhookSink
-from tests.waiting import LONG, until
+from tests.waiting import LONG, joined, until
 
 
 class Receiver(ThreadingHTTPServer):
@@ -173,6 +173,24 @@ def test_a_secret_that_is_none():
     with pytest.raises(errors.OptionError, match="webhook secret") as caught:
         WebhookSink("http://host/", secret="whsec_!s3cret")
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_name_that_is_not_resolved_ends_in_time(make_event, monkeypatch):
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait() and [])
+    ended: list[OSError] = []
+
+    def write() -> None:
+        try:
+            WebhookSink("http://hook.example/", timeout=0.2).write(make_event(0))
+        except OSError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    assert joined(thread)
+    released.set()
+    assert "timed out" in str(ended[0])
 
 
 @pytest.mark.slow
