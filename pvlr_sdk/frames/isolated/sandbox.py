@@ -53,7 +53,6 @@ _COMPUTE: dict[str, tuple[int, int | None]] = {
     "sched_setaffinity": (203, 122),
     "set_robust_list": (273, 99),
     "sigaltstack": (131, 132),
-    "sysinfo": (99, 179),
 }
 """Permitted for a runtime once it is loaded: threads too. None: AArch64 has no such call."""
 
@@ -78,12 +77,13 @@ _ALL, _OWN = 0xFFFFFFFF, -1
 _RULES: dict[str, list[_Condition]] = {
     "arch_prctl": [(0, _ALL, (0x1021, 0x1022, 0x1023))],  # features of the processor, such as AMX
     "clone": [(0, _ALL ^ 0x400000, (0x3D0F00,))],  # exactly as pthread_create, with or without a bit that musl adds
-    # The clocks of other processes are below zero.
-    **{name: [(0, _ALL ^ 15, (0,))] for name in ("clock_gettime", "clock_nanosleep")},
+    # The clocks of other processes are below zero. From 8 on are clocks that wake the machine.
+    **{name: [(0, _ALL ^ 7, (0,))] for name in ("clock_gettime", "clock_nanosleep")},
     # F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC. With F_SETOWN, F_SETFL or F_NOTIFY the kernel sends signals to others.
     "fcntl": [(2, _ALL, (1, 2, 3, 1030))],
     # Wait, wake, requeue. Locks with priority inheritance take the number of a thread, of any process.
     "futex": [(2, _ALL ^ 0x180, (0, 1, 3, 4, 5, 9, 10))],
+    "getrandom": [(4, 2, (0,))],  # no GRND_RANDOM: before Linux 5.6 it exhausts what all processes share
     # What allocators use. Others mark physical memory as broken, for all processes.
     "madvise": [(4, _ALL, (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 102, 103))],
     "mmap": [(6, 0x42000, (0,))],  # no MAP_HUGETLB and MAP_LOCKED, which take memory that all share

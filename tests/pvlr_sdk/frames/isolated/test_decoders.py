@@ -266,6 +266,15 @@ def test_processes_end_with_a_program_that_is_killed(serve: str) -> None:
     assert _within(20, lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))
 
 
+def test_a_process_that_is_gone_is_replaced(pool: Decoders) -> None:
+    """Also where its number is free already: a parent that ignores SIGCHLD, or a fork of it."""
+    pool.decode(encoded())
+    os.kill(before := pid_of(pool), signal.SIGKILL)
+    os.waitpid(before, 0)
+    np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
+    assert pid_of(pool) != before
+
+
 def test_processes_outlive_the_thread_that_started_them(pool: Decoders) -> None:
     """The kernel kills a process when the thread that started it ends."""
     with ThreadPoolExecutor(1) as threads:
