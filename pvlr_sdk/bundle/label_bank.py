@@ -248,7 +248,7 @@ class LabelBank:
         elif invalid := [name for name in _ARRAYS if not self._is_valid(name)]:
             name, array = invalid[0], getattr(self, invalid[0])
             dtype, dims = _ARRAYS[name]
-            expected = f"{name} {dtype} ({count}, {'d' * (dims - 1)}), finite and of at most {_LARGEST:g}"
+            expected = f"{name} {dtype} ({count}{', d' if dims == 2 else ','}), finite and of at most {_LARGEST:g}"
             wrong = (expected, f"{array.dtype} {array.shape}, up to {np.abs(array).max(initial=0):g}")
         elif not ((self.thresholds > 0) & (self.thresholds < 1)).all():
             wrong = ("thresholds between 0 and 1", f"{self.thresholds.min()} to {self.thresholds.max()}")

@@ -105,7 +105,7 @@ def check_labels(frame: NDArray[np.uint8], backend: Backend, preprocess: Preproc
     scores = sigmoid(logits)
     for name, logit, usable in zip(bank.names, logits, (scores > 0) & (scores < 1), strict=True):
         if not usable:
-            expected, got = "finite scores between 0 and 1 for the golden frame", f"a logit of {logit:g} for {name!r}"
+            expected, got = "finite scores between 0 and 1 for the golden image", f"a logit of {logit:g} for {name!r}"
             hint = "Make or teach the label again, or copy the label bank again."
             raise errors.LabelBankError("bank", expected=expected, got=got, hint=hint)
 

@@ -163,7 +163,7 @@ class Control:
                     hint = "Forget it first, or choose another name."
                 got = f"{label!r}, which the label bank has"
                 raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
-            spec = read_manifest(Path(str(self.tagger.info["plan"]))).open
+            spec = read_manifest(str(self.tagger.info["plan"]), trust=self.tagger.trust or False).open
             assert spec is not None  # the plan is open
             bank, report = self._examples.learn(plan, label, base, spec)
             self.set_labels(bank, report=label)
