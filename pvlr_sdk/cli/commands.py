@@ -57,13 +57,11 @@ def training_packages(command: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        expected = "the training package of the SDK"
-        got = f"no module {error.name!r}"
-        hint = errors.install_hint("train")
+        expected, got, hint = "the training package", f"no module {error.name!r}", errors.install_hint("train")
         raise errors.MissingPartError(f"pvlr {command}", expected=expected, got=got, hint=hint) from error
 
 
-def training_module(module: str) -> Any:
-    """A module of pvlr_training. Raises MissingPartError if one of its packages is not installed."""
-    with training_packages(module):
+def training_module(command: str, module: str) -> Any:
+    """A module of pvlr_training for a command. Raises MissingPartError if one of its packages is not installed."""
+    with training_packages(command):
         return importlib.import_module(f"pvlr_training.{module}")

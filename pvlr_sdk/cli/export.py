@@ -117,10 +117,10 @@ def export(
     else:
         folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
         room = (max_labels or _MAX_LABELS) if open_labels else None
-        network = training_module("export").export(folder, out or folder, *sizes, max_labels=room)
+        network = training_module("export", "export").export(folder, out or folder, *sizes, max_labels=room)
         print(network)
         if knowledge is not None:
-            print(training_module("concepts").learn(folder, network, knowledge, *sizes))
+            print(training_module("export", "concepts").learn(folder, network, knowledge, *sizes))
     if (precision, attention) == ("fp32", "native"):
         return
     images = images_for(calibration_images, labels, split, network.with_suffix(".labels.safetensors"))

@@ -34,7 +34,8 @@ def report(
     pvlr report runs/a runs/b -o compared.html
     pvlr report runs/my-photos --mistakes 0 --json > report.json
     """
-    page = training_module("report").report(runs, out, images=images, labels=labels, split=split, mistakes=mistakes)
+    module = training_module("report", "report")
+    page = module.report(runs, out, images=images, labels=labels, split=split, mistakes=mistakes)
     if as_json:
         from .screen import print_json
 

@@ -71,7 +71,7 @@ def build_sizes(
         raise errors.OptionError("--out", expected="one plan", got=many, hint=hint)
     folder = run_folder(run)
     for size in sizes:
-        network = training_module("export").export(folder, folder, size)
+        network = training_module("build", "export").export(folder, folder, size)
         plan = out or folder / f"{network.stem.replace('model', 'engine', 1)}.plan"
         make(network, plan)
         yield plan

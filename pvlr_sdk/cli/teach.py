@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,12 @@ def teach(
     no_words: bool = Option(False, "--no-words", help="Learn from the photos alone."),
     replace: bool = Option(False, "--replace", help="Also teach labels that the bank already has."),
     forget: list[str] | None = Option(None, metavar="LABEL", help="Undo the teaching of LABEL; repeatable."),
-    report: Path | None = Option(None, metavar="HTML", help="The report to write.", show_default="next to --out"),
+    report: Path | None = Option(
+        None,
+        metavar="HTML",
+        help="The report to write.",
+        show_default="next to --out",
+    ),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -86,8 +92,9 @@ def teach(
         forget_labels(own, forget).save(out)
         print(out)
         return
-    _teach(plan, out, _photos(label, positives, negatives, labels, images, split, rename), own,
-           report or out.with_suffix(".html"), as_json,
+    photos = _photos(label, positives, negatives, labels, images, split, rename)
+    name = re.sub(r"\W+", "-", "-".join(["", *photos.labels]))[:50] if own else ""  # the bank's first report stays
+    _teach(plan, out, photos, own, report or out.with_name(f"{out.stem}{name}.html"), as_json,
            knowledge=knowledge and Knowledge.load(knowledge), words=not no_words, replace=replace,
            device=device, num_threads=threads, precision=precision)  # fmt: skip
 

@@ -62,7 +62,7 @@ def train(
         got = f"{len(files)}: {', '.join(map(str, files))}"
         hint = "Join them into one file; settings are written KEY=VALUE."
         raise errors.OptionError("LABELS", expected="one label file", got=got, hint=hint)
-    module = training_module("pipeline" if from_images else "train")
+    module = training_module("train", "pipeline" if from_images else "train")
     try:
         if not from_images:
             folder = module.train(data, overrides, out=out, resume=resume, dry_run=dry_run)
@@ -75,7 +75,7 @@ def train(
     except KeyboardInterrupt:
         from .screen import note
 
-        note(training_module("state").interrupted(out or module.default_folder(data)))
+        note(training_module("train", "state").interrupted(out or module.default_folder(data)))
         raise typer.Exit(130) from None
     _print_outcome(outcome)
 

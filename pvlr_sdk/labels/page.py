@@ -21,8 +21,10 @@ _PAGE = """<!DOCTYPE html>
 <title>Taught labels</title>
 <style>
 body {{ max-width: 1080px; margin: 0 auto; padding: 24px; font: 16px/1.5 system-ui, sans-serif; }}
-body {{ overflow-wrap: anywhere; }}
+h2, figcaption, li {{ overflow-wrap: anywhere; }}
+.scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }}
+td:first-child {{ min-width: 8em; overflow-wrap: anywhere; }}
 th, td {{ padding: 4px 12px 4px 0; text-align: left; border-bottom: 1px solid #8886; }}
 .photos {{ display: flex; flex-wrap: wrap; gap: 16px; padding: 0; }}
 figure {{ margin: 0; max-width: 320px; }}
@@ -32,11 +34,13 @@ figure {{ margin: 0; max-width: 320px; }}
 <h1>Taught labels</h1>
 <p>Precision, recall and average precision in percent, by cross-validation: each photo is scored by a classifier that
 has not seen it.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Measures">
 <table>
 <tr><th>Label</th><th>Photos</th><th>Threshold</th><th>Precision</th><th>Recall</th><th>Average precision</th>
 <th>of its words alone</th></tr>
 {rows}
 </table>
+</div>
 {sections}
 </body>
 </html>

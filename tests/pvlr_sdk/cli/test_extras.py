@@ -34,6 +34,21 @@ def test_bench_checks_matplotlib_before_it_measures(without, monkeypatch, plan, 
         _run("bench", str(plan), "--plot", str(tmp_path / "plot"))
 
 
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("pipeline", ["train", "FOLDER"]),
+        ("train", ["train", "a.yaml"]),
+        ("report", ["report", "FOLDER"]),
+        ("export", ["export", "FOLDER"]),
+    ],
+)
+def test_the_command_without_its_packages_is_named(without, tmp_path, module, command):
+    without(f"pvlr_training.{module}")
+    with pytest.raises(errors.MissingPartError, match=rf"^pvlr {command[0]}: .*pip install \"\S*\[train\]\""):
+        _run(*(str(tmp_path) if word == "FOLDER" else word for word in command))
+
+
 @pytest.mark.parametrize("precision", ["int8", "auto"])
 @pytest.mark.parametrize("package", ["nncf", "onnx", "onnxruntime"])
 def test_build_checks_what_quantises_before_it_reads_the_network(without, plan, tmp_path, photo, precision, package):

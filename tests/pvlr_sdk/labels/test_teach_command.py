@@ -35,6 +35,12 @@ def test_the_command(open_plan, folders, tmp_path):
     assert bank.names[-1] == "mug"
     with pytest.raises(errors.OptionError, match=r"--out: expected a new file.*add --bank"):
         app(["teach", *map(str, [open_plan, *first])], standalone_mode=False)
+    report = (tmp_path / "bank.html").read_bytes()
+    third = ["--label", "my/../tub", "--positives", folders / "is", "--negatives", folders / "not", "--bank", out]
+    done = run(open_plan, *third, "-o", out)
+    assert done.stdout.endswith(f"{tmp_path / 'bank-my-tub.html'}\n{out}\n")
+    assert (tmp_path / "bank.html").read_bytes() == report
+    run(open_plan, "--bank", out, "--forget", "my/../tub", "-o", out)
     (tmp_path / "is").mkdir()
     (tmp_path / "is" / "broken.png").write_bytes(b"no image")
     second = ["--label", "pen", "--positives", folders / "not" / "0.png", "--positives", tmp_path / "is"]

@@ -189,6 +189,15 @@ def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) 
         expect(page.locator("#loss circle")).to_have_count(2)
         assert page.locator("#bars tr").count() == len(HOSTILE) + 3
         assert page.evaluate("document.documentElement.scrollWidth") == 360
+        # Whole images, each once: what is wrong in it may be at its edge.
+        assert page.locator(".card img").first.evaluate("image => getComputedStyle(image).objectFit") == "contain"
+        shown = page.locator(".card img").evaluate_all("all => all.map((image) => image.src)")
+        kinds = {
+            kind: page.select_option("#mistake-kind", kind) and page.locator(".card").count()
+            for kind in ("added", "missed")
+        }
+        page.select_option("#mistake-kind", "")
+        assert len(set(shown)) == len(shown) < sum(kinds.values())
         page.locator(".card").nth(0).press("Enter")
         assert page.locator("#viewer").is_visible()
         first = page.locator("#viewer-file").inner_text()

@@ -184,7 +184,9 @@ let opened = 0;
 function drawMistakes() {
   const kind = byId("mistake-kind").value;
   const run = RUNS[byId("mistake-run").value];
-  shown = run.mistakes.filter((one) => !kind || one.kind === kind);
+  // An image with a missed and an added label is shown once; its tags show both.
+  const first = (one, index, all) => all.findIndex((other) => other.picture === one.picture) === index;
+  shown = run.mistakes.filter((one) => !kind || one.kind === kind).filter(first);
   const cards = shown.map((mistake, index) => {
     const source = DATA.pictures[mistake.picture];
     const alt = `${mistake.file}. ${headline(mistake)}`;

@@ -1,7 +1,7 @@
 // The card of a camera: its video, its tags and its charts.
 import { Canvas, unpackMap } from "./canvas.js";
 import { Chart } from "./charts.js";
-import { duration, el, percent } from "./dom.js";
+import { duration, el } from "./dom.js";
 import { Tags } from "./tags.js";
 import { TeachPanel } from "./teach.js";
 
@@ -28,7 +28,7 @@ export class CameraCard {
       { name: "median", css: "quick", fill: true },
     ], duration);
     this.frames = new Chart("Frames per second", [
-      { name: "dropped", css: "lost" },
+      { name: "dropped", css: "slow" },
       { name: "tagged", css: "quick", fill: true },
     ], (value) => `${Math.round(value)}`);
     this.element = el(
@@ -59,7 +59,7 @@ export class CameraCard {
     if (performance.now() - this.described < DESCRIBE) return;
     this.described = performance.now();
     const present = tags.filter(([, score, threshold]) => score >= threshold);
-    const text = present.map(([label, score]) => `${label} ${percent(score)}`).join(", ");
+    const text = present.map(([label, score]) => `${label} ${score.toFixed(2)}`).join(", ");
     this.canvas.setAttribute("aria-label", `${this.name}: ${text || "no tags"}`);
   }
 

@@ -39,10 +39,6 @@ export async function request(method, path, body) {
   return content;
 }
 
-export function percent(score) {
-  return `${Math.round(100 * score)} %`;
-}
-
 /** Formats seconds: 55 ms, 1.2 s. */
 export function duration(seconds) {
   return seconds < 0.9995 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`;

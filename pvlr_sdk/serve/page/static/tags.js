@@ -1,5 +1,5 @@
 // The labels of a frame as bars, each a button that shows its attention map when hovered or focused.
-import { el, percent } from "./dom.js";
+import { el } from "./dom.js";
 
 export class Tags {
   /** `rows`: number of labels shown; `choose(label or null)` is called when the chosen label changes. */
@@ -91,7 +91,7 @@ class Row {
     const margin = score - threshold;
     this.fill.style.width = `${100 * score}%`;
     this.mark.style.left = `${100 * threshold}%`;
-    this.score.textContent = percent(score);
+    this.score.textContent = score.toFixed(2);
     this.margin.textContent = `${margin < 0 ? "−" : "+"}${Math.abs(margin).toFixed(2)}`;
     this.button.classList.toggle("on", margin >= 0);
     this.button.title = `threshold ${threshold.toFixed(2)}`;

@@ -39,7 +39,8 @@ export class TeachPanel {
     this.is.textContent = `Positive (${positives})`;
     this.isNot.textContent = `Negative (${negatives})`;
     for (const one of [this.is, this.isNot]) one.disabled = !this.label;
-    this.teach.disabled = this.clear.disabled = !(positives + negatives);
+    this.teach.disabled = !(positives && negatives);
+    this.clear.disabled = !(positives + negatives);
     this.forget.hidden = !taught;
   }
 
