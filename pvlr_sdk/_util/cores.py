@@ -31,6 +31,12 @@ def memory_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/
     return min(limits, default=None)
 
 
+def usable_memory() -> int:
+    """Bytes of memory that this process may use: that of the machine, within the limits of its cgroups."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(total, memory_limit() or total)
+
+
 def cgroup_folders(root: Path, membership: Path, controller: str = "") -> list[Path]:
     """The cgroup folders that limit this process, from its own up to the root; empty without cgroups.
 

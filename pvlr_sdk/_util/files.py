@@ -33,7 +33,7 @@ def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
-        data = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
+        data = (file.read(max_bytes + 1) or b"") if status.st_size <= max_bytes else b""  # None: /proc/kmsg has no line
     if status.st_size > max_bytes or len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"Larger than the limit of {max_bytes} bytes", os.fspath(path))
     return data

@@ -9,10 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from .. import errors
-from .images import Image
+from .images import Image, cause, of_row, unreadable
 
 _ID = "id"
 _IMAGES = ("bytes", "image", "uri", "url", "path")
+_MAX_ID = 8192
+"""Characters: a file of a kilobyte may have the same megabytes in each row."""
 _TYPES = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
@@ -50,18 +52,32 @@ class Columns:
         """What to read of a file, for checked columns."""
         return [name for name in (self.id, self.image) if name]
 
-    def rows(self, batch: Any, first: int | None = None) -> Iterator[tuple[str | None, Image]]:
+    def rows(self, batch: Any, first: int = 0, source: str = "") -> Iterator[tuple[str | None, Image]]:
         """The id and the image of each row of a table or record batch, for checked columns.
 
-        Where there is no id, the path or URL is the id, and for bytes the number of the row, beginning with ``first``.
+        Where there is no id, the path or URL is the id, and for bytes the number of the row, beginning with ``first``,
+        after the name of the source.
         """
         images: Sequence[Any] = batch.column(self.image)
         ids: Sequence[Any] = batch.column(self.id) if self.id else [None] * len(images)
-        for number, (name, image) in enumerate(zip(ids, images, strict=True), first or 0):
-            value: Any = image.as_py()
+        for number, (name, image) in enumerate(zip(ids, images, strict=True), first):
+            try:
+                value: Any = image.as_py()
+            except Exception as error:  # such as a string that is not UTF-8
+                value = unreadable(str(number), cause(error))
             path = value if isinstance(value, str) else None
             if isinstance(value, dict):
                 path = value.get("path")
                 value = path if value.get("bytes") is None else value["bytes"]
-            given = (path or number) if name is None else name.as_py()
-            yield None if given is None else str(given), value
+            by_address = path is not None and value is path
+            given = (str(path) if by_address else f"{source}{path or number}") if name is None else _text(name, number)
+            yield given and given[:_MAX_ID], of_row(value)
+
+
+def _text(name: pa.Scalar, number: int) -> str | None:
+    """An id as text; for what Python has no value for, such as some dates of Arrow, the number that it is stored as."""
+    try:
+        value = name.as_py()
+    except (OverflowError, ValueError):
+        value = getattr(name, "value", number)
+    return None if value is None else str(value)

@@ -39,7 +39,7 @@ class Dataset:
         self._store, path = open_filesystem(root)
         self._local = local_path(root) is not None
         self._folder = f"{path}/plan={key}"
-        self.root = path
+        self.root = os.path.realpath(path) if self._local else path
         self.address = f"{root.rstrip('/')}/plan={key}"
         protocol = self._store.protocol
         self._atomic = not _ATOMIC.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
@@ -50,28 +50,37 @@ class Dataset:
                 raise PermissionError(0, "Permission denied")
 
     def names(self) -> set[str]:
-        """The names of the files that are there, each once it is complete."""
+        """The names of the files that are there, each once it is complete. A local file that was cut is removed."""
         with self._reported(self.address):
             try:
                 paths = self._store.ls(self._folder, detail=False)
             except FileNotFoundError:  # no object yet
                 paths = []
-        return {os.path.basename(path) for path in paths if path.endswith(".parquet")}
+            found = {os.path.basename(path) for path in paths if path.endswith(".parquet")}
+            cut = {name for name in found if self._local and not _has_end(f"{self._folder}/{name}")}
+        self.remove(cut)
+        return found - cut
 
     def exists(self, name: str) -> bool:
         """Whether a file is there now."""
         with self._reported(f"{self.address}/{name}"):
             return bool(self._store.exists(f"{self._folder}/{name}"))
 
-    def failed(self, name: str) -> int:
-        """The number of rows with an error in a file, from its footer."""
+    def failed(self, name: str) -> bool:
+        """Whether a file has rows with an error, from its footer, or none that can be read."""
         with self._reported(f"{self.address}/{name}"), self._store.open(f"{self._folder}/{name}", "rb") as file:
-            return int(json.loads(pq.read_metadata(file).metadata[_META])["failed"])
+            try:
+                return int(json.loads(pq.read_metadata(file).metadata[_META])["failed"]) > 0
+            except (pa.ArrowException, LookupError, TypeError, ValueError):
+                return True
 
-    def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows of a file."""
+    def read(self, name: str, columns: list[str] | None = None) -> pa.Table | None:
+        """The rows of a file; None if it is damaged."""
         with self._reported(f"{self.address}/{name}"), self._store.open(f"{self._folder}/{name}", "rb") as file:
-            return pq.read_table(file, columns=columns)
+            try:
+                return pq.read_table(file, columns=columns)
+            except (pa.ArrowException, OSError):  # ArrowInvalid, but also plain OSError, for what it cannot decode
+                return None
 
     def write(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, about: dict[str, Any]) -> None:
         """Write a file, all of it or nothing; ``about`` and the number of failed rows become its metadata.
@@ -113,3 +122,12 @@ class Dataset:
             got = getattr(error, "strerror", None) or str(error) or type(error).__name__
             hint = "Free some space, or check your rights and the address; run the command again to go on."
             raise errors.OutputError(address, expected="a writable folder", got=got, hint=hint) from error
+
+
+def _has_end(path: str) -> bool:
+    """Whether a Parquet file was not cut short."""
+    with suppress(FileNotFoundError), open(path, "rb") as file:  # another run may have removed it
+        file.seek(-min(12, os.path.getsize(path)), os.SEEK_END)
+        end = file.read()
+        return len(end) == 12 and end.endswith(b"PAR1")
+    return False

@@ -28,6 +28,8 @@ _CHUNK = 64
 """Results that become a table at once: each has attention maps."""
 _ROWS = 8192
 """Rows of a row group."""
+_NAMED = 100
+"""Failures that a summary names."""
 
 
 class Task(NamedTuple):
@@ -40,11 +42,12 @@ class Task(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What was done for a task: images that were tagged, failures by class, CPU time in seconds. ``error``: nothing was
-    written, because the shard cannot be read."""
+    """What was done for a task: images that were tagged, failures by class, the first with their ids, CPU time in
+    seconds. ``error``: nothing was written, because the shard cannot be read."""
 
     images: int = 0
     failed: dict[str, int] = {}  # noqa: RUF012 - never changed
+    examples: dict[str, errors.PvlrError] = {}  # noqa: RUF012
     cpu_seconds: float = 0.0
     error: errors.PvlrError | None = None
 
@@ -57,6 +60,7 @@ class Summary:
         dataset: path or URL of the results.
         images: rows that were processed; ``tagged`` and ``failed`` (by class of the error) add up to it.
         shards: number processed; ``present``: number that had results already.
+        examples: rows that failed, by their id, the first 100.
         unreadable: shards and folders that could not be read, by their path, the first 100.
         seconds: duration of the run; ``core_hours``: CPU time of all workers.
     """
@@ -65,6 +69,7 @@ class Summary:
     images: int = 0
     tagged: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, errors.PvlrError] = field(default_factory=dict)
     shards: int = 0
     present: int = 0
     unreadable: dict[str, errors.PvlrError] = field(default_factory=dict)
@@ -78,22 +83,25 @@ class Summary:
             return
         self.images += report.images
         self.failed.update(report.failed)
+        self.examples.update(islice(report.examples.items(), _NAMED - len(self.examples)))
         self.tagged = self.images - self.failed.total()
         self.shards += 1
         self.core_hours += report.cpu_seconds / 3600
 
     def add_unreadable(self, error: errors.PvlrError) -> None:
         """Add a shard or folder that cannot be read."""
-        if len(self.unreadable) < 100:
+        if len(self.unreadable) < _NAMED:
             self.unreadable[error.argument] = error
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON, with ``images_per_second``."""
         rate = self.images / self.seconds if self.seconds else 0.0
         rounded = {"seconds": round(self.seconds, 3), "core_hours": round(self.core_hours, 6)}
-        unreadable = {path: f"{type(error).__name__}: {error}" for path, error in self.unreadable.items()}
-        changed = {"failed": dict(self.failed), "unreadable": unreadable, **rounded}
-        return {**vars(self), **changed, "images_per_second": round(rate, 1)}
+        named = {
+            name: {path: f"{type(error).__name__}: {error}" for path, error in getattr(self, name).items()}
+            for name in ("examples", "unreadable")
+        }
+        return {**vars(self), "failed": dict(self.failed), **named, **rounded, "images_per_second": round(rate, 1)}
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class Job:
             stay. Otherwise the whole shard is tagged again, and its new file replaces the old one.
         retry_failed: tag the rows with an error again.
         options: of the ``Tagger`` that change its results: ``threshold``, ``top_k``, ``precision``, ...
-        machine: of the ``Tagger`` that do not: ``num_threads``, ``device``, ...
+        machine: of the ``Tagger`` that do not, ``num_threads``, ``device``, ..., and ``memory`` of :class:`TagBatch`.
     """
 
     input: Input
@@ -152,7 +160,7 @@ class Job:
         Raises:
             ImageNotFoundError: the input has no images.
             OutputError: the results cannot be written. What was complete stays.
-            SourceOpenError, OptionError: the store is unknown, or a Parquet file lacks a column.
+            SourceOpenError: the store is unknown.
             PvlrError: what ``Tagger`` raises.
         """
         began, dataset = time.perf_counter(), self.dataset()
@@ -220,22 +228,24 @@ class Worker:
         if not task.retry and self._dataset.exists(task.name):
             return Report()  # written by another run
         began, counts = time.process_time(), Counter[str]()
+        examples: dict[str, errors.PvlrError] = {}
         about = {"source": task.shard.source, "plan": self._tag.tagger.info["name"]}
         try:
-            self._dataset.write(task.name, self._tables(task, counts), results.schema(self._job.scores), about)
-        except errors.SourceOpenError as error:
+            self._dataset.write(
+                task.name, self._tables(task, counts, examples), results.schema(self._job.scores), about
+            )
+        except (errors.SourceOpenError, errors.OptionError) as error:  # the options of the tagger were checked
             return Report(error=error)
         images = counts.pop("", 0)
-        return Report(images, dict(counts), time.process_time() - began)
+        return Report(images, dict(counts), examples, time.process_time() - began)
 
     def close(self) -> None:
         """Free the model."""
         self._tag.tagger.close()
 
-    def _tables(self, task: Task, counts: Counter[str]) -> Iterator[pa.Table]:
-        rows = read(task.shard, self._job.input.columns)
-        if task.retry:
-            old = self._dataset.read(task.name)
+    def _tables(self, task: Task, counts: Counter[str], examples: dict[str, errors.PvlrError]) -> Iterator[pa.Table]:
+        rows = read(task.shard, self._job.input.columns, self._tag.memory)
+        if task.retry and (old := self._dataset.read(task.name)) is not None:
             failed = set(old.filter(pc.is_valid(old["error"]))["id"].to_pylist())
             yield old.filter([name not in failed for name in old["id"].to_pylist()])
             rows = ((name, image) for name, image in rows if name in failed)
@@ -245,7 +255,9 @@ class Worker:
         outcomes, group = self._tag.tag(rows), []
         while chunk := list(islice(outcomes, _CHUNK)):
             counts[""] += len(chunk)
-            counts.update(type(outcome).__name__ for _, outcome in chunk if isinstance(outcome, errors.PvlrError))
+            failures = [(str(name), outcome) for name, outcome in chunk if isinstance(outcome, errors.PvlrError)]
+            counts.update(type(error).__name__ for _, error in failures)
+            examples.update(failures[: _NAMED - len(examples)])
             group.append(self._tag.table(chunk))
             if len(group) * _CHUNK >= _ROWS:
                 yield pa.concat_tables(group)
@@ -256,8 +268,8 @@ class Worker:
     def _ids(self, names: tuple[str, ...]) -> frozenset[str | None]:
         """The ids in some files; those of the last call are kept: the shards of a folder follow each other."""
         if self._known[0] != names:
-            ids = (self._dataset.read(name, ["id"])["id"].to_pylist() for name in names)
-            self._known = names, frozenset(chain.from_iterable(ids))
+            tables = [self._dataset.read(name, ["id"]) for name in names]
+            self._known = names, frozenset(name for table in tables if table for name in table["id"].to_pylist())
         return self._known[1]
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from .. import errors
+from .images import cause
 from .job import Engine, Job, Report, Task, Worker
 
+_PATIENCE = 30.0
+"""Seconds to wait for a connection, and for a result before the cluster is checked."""
 _AHEAD = 2
 """Tasks of an actor, of which one waits: it begins as soon as the other ends."""
 
@@ -28,6 +32,7 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
     Raises:
         MissingPartError: Ray is not installed.
         OptionError: the cluster cannot be reached, or has no room for an actor.
+        BackendError: the cluster was lost.
     """
     try:
         import ray
@@ -35,14 +40,22 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
         raise errors.missing_package("--engine ray", "Ray", error, "ray") from error
 
     def engine(job: Job, tasks: Iterable[Task]) -> Iterator[Report]:
-        _connect(ray, address)
+        ours = not ray.is_initialized()
+        if ours:
+            _connect(ray, address)
         gpus = int(_needs_gpu(job))
-        count = workers or _room(ray.cluster_resources(), threads, gpus)
+        room = _room(ray.cluster_resources(), threads, gpus)
         options = {"num_cpus": threads, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
         actor = ray.remote(_Actor).options(**options)
         job = replace(job, machine={**job.machine, "num_threads": threads})
-        actors = [actor.remote(job) for _ in range(count)]
-        yield from _distributed(ray, actors, iter(tasks))
+        actors = [actor.remote(job) for _ in range(workers or room)]
+        try:
+            yield from _distributed(ray, actors, iter(tasks), lambda: ray.cluster_resources().get("CPU", 0) >= threads)
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise _lost(cause(error)) from None
+        finally:
+            if ours:
+                ray.shutdown()  # its threads print on stdout
 
     return engine
 
@@ -66,7 +79,7 @@ class _Actor:
             return error
 
 
-def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task]) -> Iterator[Report]:
+def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task], room: Callable[[], bool]) -> Iterator[Report]:
     running: dict[Any, Any] = {}
     free = actors * _AHEAD
     while True:
@@ -75,7 +88,10 @@ def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task]) -> Iterator
             running[actor.run.remote(task)] = actor
         if not running:
             return
-        (done,), _ = ray.wait(list(running), num_returns=1)
+        while not (found := ray.wait(list(running), timeout=_PATIENCE)[0]):
+            if not room():  # actors wait for another node without end
+                raise _lost("no node with room for a worker")
+        done = found[0]
         free.append(running.pop(done))
         report = ray.get(done)
         if isinstance(report, errors.PvlrError):
@@ -83,16 +99,22 @@ def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task]) -> Iterator
         yield report
 
 
+def _lost(got: str) -> errors.BackendError:
+    hint = "Start it again, then run the same command: it continues."
+    return errors.BackendError("--engine ray", expected="a running cluster", got=got, hint=hint)
+
+
 def _connect(ray: Any, address: str | None) -> None:
-    if ray.is_initialized():
-        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster would report to its makers
+    host, _, port = (address or os.environ.get("RAY_ADDRESS", "")).removeprefix("ray://").rpartition(":")
     try:
+        if host and port.isdecimal():  # Ray itself tries for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         ray.init(address=address, **quiet, **({} if address else {"include_dashboard": False}))
     except Exception as error:  # Ray raises plain ones too
         hint = "Check that the cluster runs: ray status --address ADDRESS."
-        raise errors.OptionError("--address", expected="a Ray cluster", got=str(error), hint=hint) from None
+        raise errors.OptionError("--address", expected="a Ray cluster", got=cause(error), hint=hint) from None
 
 
 def _needs_gpu(job: Job) -> bool:

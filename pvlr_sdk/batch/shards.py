@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -20,14 +19,14 @@ from fsspec.utils import glob_translate
 
 from .. import errors
 from ..frames import find as local
-from ..frames import limits
+from .archive import is_bomb, read_members
 from .columns import Columns
-from .images import HEIF, Image, open_filesystem
+from .images import HEIF, Image, cause, largest, open_filesystem
 
 IMAGES = local.IMAGES | HEIF
 _TARS = (".tar", ".tar.gz", ".tgz")
-_ROWS = 64
-"""Rows of a Parquet file read at once: images may be large."""
+_BUFFER = 2**20
+"""Bytes of a Parquet file read at once."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +95,15 @@ class Input:
             folder = waiting.pop()
             try:
                 found = sorted(map(_followed, store.ls(folder, detail=True)), key=lambda file: file["name"])
-            except (OSError, ValueError) as error:
+            except Exception as error:  # each store has its own
                 hint = "Check the address and your rights; the other folders are still searched."
-                where, got = _address(store, folder), str(error)
+                where, got = _address(store, folder), cause(error)
                 on_error(errors.SourceOpenError(where, expected="a readable folder", got=got, hint=hint))
                 continue
             shown = [file for file in found if file["name"] == root or not self._excluded(file["name"])]
             folders = [file for file in reversed(shown) if file["type"] == "directory"]
             names = [file["name"].rstrip("/") for file in folders]
-            waiting += [name for name in names if name not in (folder, leave_out)]
+            waiting += [name for name in names if name != folder and leave_out not in (name, os.path.realpath(name))]
             yield folder, [file for file in shown if file["type"] == "file"]
 
     def _excluded(self, path: str) -> bool:
@@ -129,8 +128,8 @@ class Input:
             yield Shard(_hash(source, pattern), _hash(chunk), source, "images", names)
 
 
-def read(shard: Shard, columns: Columns) -> Iterator[tuple[str | None, Image]]:
-    """The id and the image of each row of a shard.
+def read(shard: Shard, columns: Columns, memory: int) -> Iterator[tuple[str | None, Image]]:
+    """The id and the image of each row of a shard, read with as much memory as :func:`.images.load` may use.
 
     Raises:
         SourceOpenError: the file cannot be read.
@@ -139,58 +138,37 @@ def read(shard: Shard, columns: Columns) -> Iterator[tuple[str | None, Image]]:
     if shard.kind == "images":
         yield from ((_text(name), name) for name in shard.images)
         return
-    store, path = open_filesystem(shard.source)
     try:
+        store, path = open_filesystem(shard.source)
         with store.open(path, "rb") as file:
-            yield from (_parquet if shard.kind == "parquet" else _tar)(file, shard.source, columns)
-    except (OSError, ValueError) as error:
-        if isinstance(error, errors.PvlrError):
-            raise
+            if shard.kind == "parquet":
+                yield from _parquet(file, shard.source, columns)
+            else:
+                members = read_members(file, shard.source, _is_image, largest(memory))
+                yield from ((_text(name), image) for name, image in members)
+    except errors.PvlrError:
+        raise
+    except Exception as error:  # of a store, or of a damaged file
         hint = "Copy it again, or leave it out with --exclude."
-        raise errors.SourceOpenError(shard.source, expected="a complete file", got=str(error), hint=hint) from None
+        raise errors.SourceOpenError(shard.source, expected="a complete file", got=cause(error), hint=hint) from None
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IMAGES
 
 
 def _parquet(file: Any, source: str, columns: Columns) -> Iterator[tuple[str | None, Image]]:
     import pyarrow.parquet as pq
 
-    parquet = pq.ParquetFile(file)
+    parquet = pq.ParquetFile(file, buffer_size=_BUFFER)
     checked = columns.checked(parquet.schema_arrow, source)
-    first = 0
-    for batch in parquet.iter_batches(_ROWS, columns=checked.names):
-        for name, image in checked.rows(batch, first):
-            yield name if checked.id or isinstance(image, str) else f"{source}#{name}", image
-        first += len(batch)
-
-
-def _tar(file: Any, source: str, _: Columns) -> Iterator[tuple[str | None, Image]]:
-    """The images of a tar, in the WebDataset format or any other; one that is cut short is an error of its own."""
-    where = source
-    try:
-        with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive:
-            for member in archive:
-                if member.isfile() and PurePosixPath(member.name).suffix.lower() in IMAGES:
-                    where = f"{source}/{member.name}"
-                    content = archive.extractfile(member)
-                    assert content is not None
-                    data = content.read(limits.MAX_BYTES + 1)
-                    if len(data) < min(member.size, limits.MAX_BYTES + 1):
-                        raise tarfile.ReadError("unexpected end of data")
-                    yield _text(where), data
-                    where = source
-    except (tarfile.TarError, EOFError) as error:  # not an OSError of the store: that ends the shard
-        hint = "Copy the archive again; the images before this one were tagged."
-        yield _text(where), errors.ImageDecodeError(source, expected="a complete archive", got=str(error), hint=hint)
-
-
-class _Member(tarfile.TarInfo):
-    """An archive without its end mark was cut short, which tarfile passes over in silence."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:  # type: ignore[override]
-        try:
-            return super().fromtarfile(tarfile_)
-        except (tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError) as error:  # type: ignore[attr-defined]
-            raise tarfile.ReadError("one without its end mark") from error
+    groups = map(parquet.metadata.row_group, range(parquet.num_row_groups))
+    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
+    if any(is_bomb(chunk.total_uncompressed_size, chunk.total_compressed_size) for chunk in chunks):
+        raise ValueError("a column that is compressed more than a hundredfold")
+    # Row by row: a file of a kilobyte may have the same large value in each.
+    for number, batch in enumerate(parquet.iter_batches(1, columns=checked.names)):
+        yield from checked.rows(batch, number, f"{source}#")
 
 
 def _chunks(images: list[list[Any]], size: int) -> Iterator[list[list[Any]]]:

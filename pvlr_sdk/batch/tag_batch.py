@@ -11,12 +11,16 @@ from typing import Any
 import pyarrow as pa
 
 from .. import errors
+from .._util.cores import available_cores, usable_memory
 from ..frames.frames import FrameLike
 from ..tagger import Tagger
 from . import results
 from .columns import Columns
-from .images import Image, load
+from .images import Image, Loaded, load
 from .results import Outcome
+
+_WAITING = 1000
+"""Frames and errors without a result, of which a stream usually has fewer than a hundred."""
 
 
 class TagBatch:
@@ -35,6 +39,9 @@ class TagBatch:
         scores: return the scores of all labels too.
         options: more options of the ``Tagger``; ``optimize`` is ``throughput`` unless given. ``num_threads`` should be
             the cores that the engine reserves for the worker.
+        memory: bytes for the images that are read ahead, still encoded. An image has at most an eighth of it, and at
+            most :data:`pvlr_sdk.frames.limits.MAX_BYTES`. None: a quarter of what this process may use; with
+            ``num_threads``, of the share of those cores.
 
     Raises:
         PvlrError: what ``Tagger`` raises.
@@ -47,10 +54,13 @@ class TagBatch:
         id: str = "id",
         image: str | None = None,
         scores: bool = False,
+        memory: int | None = None,
         **options: Any,
     ) -> None:
         self.columns = Columns(id, image)
         self._scores = scores
+        cores = available_cores()
+        self.memory = memory or usable_memory() // 4 * min(options.get("num_threads") or cores, cores) // cores
         self._heif = not options.get("isolate")  # PIL would decode in this process
         self.tagger = Tagger(plan, **{"optimize": "throughput", **options})
 
@@ -77,35 +87,41 @@ class TagBatch:
                 ids.append(name)
                 yield image
 
-        for outcome in self._outcomes(load(images(), heif=self._heif)):
+        for outcome in self._outcomes(load(images(), self.memory, heif=self._heif)):
             yield ids.popleft(), outcome
 
     def table(self, outcomes: Iterable[tuple[str | None, Outcome]]) -> pa.Table:
         """What :meth:`tag` yields, as a table."""
         return results.table(outcomes, self.tagger.info["sha256"], self._scores)
 
-    def _outcomes(self, frames: Iterator[FrameLike | errors.FrameError]) -> Iterator[Outcome]:
-        waiting: deque[FrameLike | errors.FrameError] = deque()
+    def _outcomes(self, frames: Iterator[Loaded]) -> Iterator[Outcome]:
+        waiting: deque[Loaded] = deque()
+        more = True
 
-        def valid(frames: Iterator[FrameLike | errors.FrameError]) -> Iterator[FrameLike]:
-            for frame in frames:
-                waiting.append(frame)
+        def valid(frames: Iterator[Loaded]) -> Iterator[FrameLike]:
+            """Ends early where the frames without a result are many or large: a stream begins anew without any."""
+            nonlocal more
+            for frame, size in frames:
+                waiting.append((frame, size))
                 if not isinstance(frame, errors.FrameError):
                     yield frame
+                if len(waiting) >= _WAITING or sum(size for _, size in waiting) >= self.memory // 4:
+                    return
+            more = False
 
-        while True:
+        while more or waiting:
             try:
                 for outcome in self.tagger.predict_stream(valid(frames)):
                     yield from _leading_errors(waiting)
                     waiting.popleft()
                     yield outcome
                 yield from _leading_errors(waiting)
-                return
             except errors.NonFiniteError:  # ends the stream: tag this frame alone, then go on
                 yield from _leading_errors(waiting)
-                yield self._alone(waiting.popleft())
+                yield self._alone(waiting.popleft()[0])
                 frames = chain(list(waiting), frames)
                 waiting.clear()
+                more = True
 
     def _alone(self, frame: Any) -> Outcome:
         try:
@@ -114,6 +130,7 @@ class TagBatch:
             return error
 
 
-def _leading_errors(waiting: deque[Any]) -> Iterator[errors.FrameError]:
-    while waiting and isinstance(waiting[0], errors.FrameError):
-        yield waiting.popleft()
+def _leading_errors(waiting: deque[Loaded]) -> Iterator[errors.FrameError]:
+    while waiting and isinstance(frame := waiting[0][0], errors.FrameError):
+        waiting.popleft()
+        yield frame

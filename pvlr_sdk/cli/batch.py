@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 _ENGINES = ("local", "ray")
 _ray = partial(Option, rich_help_panel="Ray")
+_machine = partial(Option, rich_help_panel="Machine")
 
 
 def batch(
@@ -46,6 +50,9 @@ def batch(
     workers: int | None = _ray(None, metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs"),
     device: options.Device = "auto",
     threads: options.Threads = None,
+    memory: int | None = _machine(
+        None, metavar="MB", min=64, help="Memory to read images ahead, per worker.", show_default="a quarter"
+    ),
     precision: options.Precision = None,
     allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
     as_json: options.Json = False,
@@ -80,13 +87,14 @@ def batch(
         only_new,
         retry_failed,
         {"threshold": threshold, "top_k": top_k, "reduced_jpeg": fast_jpeg, "precision": precision, **point},
-        {"device": device, "isolate": isolate, "num_threads": threads},
+        {"device": device, "isolate": isolate, "num_threads": threads, "memory": memory and memory << 20},
     )
     chosen = on_ray(address, workers=workers, threads=threads or 1) if engine == "ray" else here
     # The shards are counted for the progress bar only, which a terminal shows.
     with Screen(job.count() if sys.stderr.isatty() else 0, "Tagging", "shards") as screen:
         try:
-            summary = job.run(chosen, lambda _: screen.step())
+            with _logs_on_stderr() if engine == "ray" else nullcontext():
+                summary = job.run(chosen, lambda _: screen.step())
         except KeyboardInterrupt:
             note("interrupted: each file in the dataset is complete; the same command continues.")
             raise typer.Exit(130) from None
@@ -95,11 +103,29 @@ def batch(
         raise typer.Exit(2)
 
 
+@contextmanager
+def _logs_on_stderr() -> Iterator[None]:
+    """Ray writes to stdout, also from C++."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
 def _show(summary: Summary, as_json: bool) -> None:
-    from .screen import complain, print_facts, print_json
+    from .screen import complain, note, print_facts, print_json
 
     for error in summary.unreadable.values():
         complain(error)
+    for name, error in summary.examples.items():
+        note(f"{type(error).__name__}: {name}: expected {error.expected}, got {error.got}. {error.hint}")
+    if (more := summary.failed.total() - len(summary.examples)) > 0:
+        note(f"and {more} more images; the column error of the dataset names them all.")
     numbers = summary.to_dict()
     if as_json:
         print_json(numbers)

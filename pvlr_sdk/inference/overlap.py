@@ -24,21 +24,26 @@ _PATIENCE = 2.0
 
 
 def overlapped(
-    work: Callable[[list[Item]], list[Result]], items: Iterable[Item], *, workers: int, together: int = 1
+    work: Callable[[list[Item]], list[Result]],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    together: int = 1,
+    full: Callable[[], bool] = lambda: False,
 ) -> Iterator[Result]:
     """Compute a result for each item with ``workers`` threads and yield the results in the order of the items.
 
     ``work`` receives one item, or up to ``together`` items where more are queued than there are workers, and returns as
     many results. ``items`` is read in the caller's thread, at most ``workers * together * (1 + _AHEAD)`` items ahead of
-    the results. An exception of ``work`` or ``items`` ends the iteration: work in progress completes, queued items are
-    dropped.
+    the results; while it is ``full``, not before all results were yielded. An exception of ``work`` or ``items`` ends
+    the iteration: work in progress completes, queued items are dropped.
     """
     pool = Workers(work, workers, together)
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(item))
-            while waiting and (len(waiting) >= workers * together * (1 + _AHEAD) or waiting[0].done()):
+            while waiting and (len(waiting) >= workers * together * (1 + _AHEAD) or waiting[0].done() or full()):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

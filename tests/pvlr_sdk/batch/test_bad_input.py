@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -49,22 +50,38 @@ def test_an_unknown_store(run, photos, out):
         run(photos, "nowhere://x") if out else run("nowhere://x")
 
 
-def test_a_missing_column_ends_the_run(run, tmp_path):
-    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
-    with pytest.raises(
-        errors.OptionError, match=r"a\.parquet: expected a column of images: bytes, .*got the columns text"
-    ):
-        run(tmp_path / "a.parquet")
-    assert not list((tmp_path / "out").rglob("*.parquet"))
-
-
-def test_a_damaged_parquet_file_is_reported_and_the_others_are_tagged(run, tmp_path, photos, rows):
-    (photos / "a.parquet").write_bytes(b"PAR1 no more")
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"PAR1 no more", "a complete file, got ArrowInvalid: Parquet"),
+        (pa.table({"text": ["a"]}), "a column of images: bytes, .*got the columns text"),
+        (pa.table([[b"a"], [b"b"]], ["bytes", "bytes"]), "a complete file, got KeyError: .*bytes"),
+        (pa.table([["a"], [b"b"], ["c"]], ["id", "bytes", "id"]), "a complete file, got KeyError: .*id"),
+        (pa.table({"bytes": [bytes(70 << 20)]}), "a complete file, got ValueError: a column that is compressed"),
+    ],
+)
+def test_a_bad_parquet_file_is_reported_and_the_others_are_tagged(run, photos, rows, content, told):
+    path = str(photos / "a.parquet")
+    Path(path).write_bytes(content) if isinstance(content, bytes) else pq.write_table(content, path, compression="zstd")
     summary = run(photos)
-    assert list(summary.unreadable) == [str(photos / "a.parquet")]
-    assert isinstance(summary.unreadable[str(photos / "a.parquet")], errors.SourceOpenError)
+    assert re.search(f"(SourceOpen|Option)Error: {path}: expected {told}", summary.to_dict()["unreadable"][path])
     assert len(rows(summary.dataset)) == 30
-    assert "a complete file" in summary.to_dict()["unreadable"][str(photos / "a.parquet")]
+
+
+def test_any_exception_of_a_reader_is_a_shard_with_its_error(run, photos, make_tar, rows, monkeypatch):
+    """Those of a store, a package and a parser are of any class."""
+    make_tar(photos / "a.tar", {})
+
+    def broken(*_):
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("pvlr_sdk.batch.shards.read_members", broken)
+    summary = run(photos)
+    assert "got RecursionError: too deep" in str(summary.unreadable[str(photos / "a.tar")])
+    assert len(rows(summary.dataset)) == 30
+    monkeypatch.setattr("pvlr_sdk.batch.shards._followed", broken)
+    with pytest.raises(errors.SourceOpenError, match="a readable folder, got RecursionError: too deep"):
+        run(photos)
 
 
 @pytest.mark.parametrize("where", ["member", "header", "gz"])
@@ -87,12 +104,36 @@ def test_a_tar_that_is_cut_short(run, tmp_path, images, make_tar, rows, where):
     assert failed == (str(archive) if where == "header" else f"{archive}/{'c' if where == 'gz' else 'b'}.jpg")
 
 
-def test_a_damaged_file_of_the_dataset(run, photos):
-    """Its failed rows are counted, to tag them again."""
-    damaged = next(Path(run(photos).dataset).glob("*.parquet"))
-    damaged.write_bytes(b"PAR1 no more")
-    with pytest.raises(errors.OutputError, match=damaged.name):
-        run(photos, retry_failed=True)
+@pytest.mark.parametrize("options", [{}, {"retry_failed": True}, {"only_new": True}])
+@pytest.mark.parametrize("size", [0, 4, 100, -1])
+def test_a_file_of_the_dataset_that_was_cut_short_is_no_result(run, photos, rows, options, size):
+    whole = run(photos)
+    cut = sorted(Path(whole.dataset).glob("*.parquet"))[::2]
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:size])
+    summary = run(photos, **options)
+    assert summary.shards >= len(cut)
+    assert len(rows(summary.dataset)) == 30
+
+
+def test_rows_that_failed_in_a_damaged_file_are_tagged_again_with_all_others(run, photos, rows):
+    for path in Path(run(photos).dataset).glob("*.parquet"):
+        data = path.read_bytes()
+        path.write_bytes(data[:4] + bytes(len(data) // 3) + data[4 + len(data) // 3 :])
+    summary = run(photos, retry_failed=True)
+    damaged = [path for path in Path(summary.dataset).glob("*.parquet") if not _readable(path)]
+    assert 0 < summary.images < 30
+    assert (
+        len(rows([path for path in Path(summary.dataset).glob("*.parquet") if path not in damaged])) == summary.images
+    )
+
+
+def _readable(path: Path) -> bool:
+    try:
+        pq.read_table(path)
+    except (pa.ArrowException, OSError):
+        return False
+    return True
 
 
 def test_a_plan_without_rights(run, photos, monkeypatch):

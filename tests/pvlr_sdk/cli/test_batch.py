@@ -20,7 +20,9 @@ def test_totals_and_status(pvlr, folder, plan, tmp_path):
     done = pvlr(*command)
     assert done.code == 2
     assert "1 ImageDecodeError" in done.out
-    assert done.err.startswith(f"pvlr: SourceOpenError: {folder}/bad.parquet: expected a complete file")
+    unreadable, failed = done.err.splitlines()
+    assert unreadable.startswith(f"pvlr: SourceOpenError: {folder}/bad.parquet: expected a complete file")
+    assert failed.startswith(f"pvlr: ImageDecodeError: {folder}/bad.jpg: expected an image")
     assert pvlr(*command, "--exclude", "bad*", "--json").code == 0
 
 
@@ -28,6 +30,10 @@ def test_totals_and_status(pvlr, folder, plan, tmp_path):
     ("options", "told"),
     [
         (["--engine", "spark"], "OptionError: --engine: expected one of local, ray, got 'spark'."),
+        (
+            ["--engine", "ray", "--address", "127.0.0.1:9"],
+            "--address: expected a Ray cluster, got ConnectionRefusedError",
+        ),
         (["--threshold", "2"], "OptionError: threshold: expected a number from 0 to 1, got 2.0."),
         (["--image-column", "x"], ""),  # no Parquet file
     ],

@@ -1,0 +1,135 @@
+"""Reads tars from outside, also gzipped, from front to back: no header and no member costs memory beyond a limit."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .. import errors
+
+_PIECE = 2**20
+_MAX_HEADER = 2**20
+"""Most bytes of the long names and pax headers of a member."""
+_MAX_UNPACKED = 64 * 2**30
+"""Most bytes of a gzipped archive when it is unpacked."""
+_PLAIN = 64 * 2**20
+"""Bytes that may be compressed as well as possible: an image of one colour."""
+_RECORD = re.compile(rb"(\d{1,10}) ([^=]+)=")
+_LONG_HEADERS = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME)
+
+
+def is_bomb(unpacked: int, packed: int) -> bool:
+    """Whether data is compressed too well for images."""
+    return unpacked > _PLAIN and unpacked > 100 * packed
+
+
+def read_members(
+    file: Any, source: str, wanted: Callable[[str], bool], limit: int
+) -> Iterator[tuple[str, bytes | errors.FrameError]]:
+    """``source/name`` and the content of each ``wanted`` file, or why it has none; the members after it still follow.
+
+    Where the archive is damaged or cut short, the format permits no more: that is the last error. Members have at most
+    ``limit`` bytes. Raises OSError if the file cannot be read.
+    """
+    stream, place = _Stream(file), source
+    try:
+        while (member := _next_member(stream)) is not None:
+            info, got = member
+            end = stream.at + _padded(info.size)
+            if info.isreg() and wanted(info.name):
+                place = f"{source}/{info.name}"
+                got = got or (f"{info.size} bytes" if info.size > limit else "")
+                data = None if got else stream.content(info.size)
+                expected = f"an image of at most {limit} bytes, stored in full"
+                got, hint = got or "data that is compressed too well", "Pack it again, or use more --memory."
+                refused = errors.ImageSizeError(place, expected=expected, got=got, hint=hint)
+                yield place, refused if data is None else data
+                place = source
+            stream.skip(end - stream.at)
+    except (tarfile.TarError, ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        got, hint = str(error), "Copy the archive again; the images before this one were tagged."
+        yield place, errors.ImageDecodeError(source, expected="a complete archive", got=got, hint=hint)
+
+
+def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
+    """The next member and why it cannot be read, if so; its size is that of its data here. None at the end mark."""
+    more: dict[bytes, bytes] = {}
+    headers, reason = 0, ""
+    while (block := stream.read(512)) != bytes(512):
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        if info.size < 0:
+            raise tarfile.ReadError("a member of negative size")
+        if info.type in _LONG_HEADERS and (headers := headers + info.size) <= _MAX_HEADER:
+            data = stream.read(_padded(info.size))[: info.size]
+            more.update({b"path": data.partition(b"\0")[0]} if info.type == tarfile.GNUTYPE_LONGNAME else _pax(data))
+        elif info.type in (*_LONG_HEADERS, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
+            reason = f"headers of {headers} bytes" if headers > _MAX_HEADER else ""
+            stream.skip(_padded(info.size))
+        else:
+            sparse = info.type == tarfile.GNUTYPE_SPARSE
+            extended = sparse and block[482]
+            while extended:
+                extended = stream.read(512)[504]
+            if sparse or any(key.startswith(b"GNU.sparse.") for key in more):
+                reason = "a sparse file"
+            if path := more.get(b"GNU.sparse.name", more.get(b"path")):
+                info.name = path.decode(errors="surrogateescape")
+            has_data = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
+            info.size = int(more.get(b"size", info.size)) if has_data else 0
+            return info, reason
+    return None
+
+
+def _pax(data: bytes) -> dict[bytes, bytes]:
+    found, start = {}, 0
+    while match := _RECORD.match(data, start):
+        start += int(match[1])
+        if start <= match.end():
+            raise tarfile.ReadError("an invalid pax header")
+        if match[2] in (b"path", b"size") or match[2].startswith(b"GNU.sparse."):
+            found[match[2]] = data[match.end() : start - 1]
+    return found
+
+
+def _padded(size: int) -> int:
+    return size + -size % 512
+
+
+class _Stream:
+    """The unpacked bytes of a file; ``at`` is how many were read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = io.BufferedReader(file)
+        self._zipped = self._file.peek(2)[:2] == b"\x1f\x8b"
+        self._unpacked: Any = gzip.GzipFile(fileobj=self._file) if self._zipped else self._file
+        self.at = 0
+
+    def read(self, size: int) -> bytes:
+        """Exactly so many bytes."""
+        data: bytes = self._unpacked.read(size)
+        self.at += len(data)
+        if len(data) < size or (self._zipped and self.at > _MAX_UNPACKED):
+            got = "unexpected end of data" if len(data) < size else f"more than {_MAX_UNPACKED} bytes when unpacked"
+            raise tarfile.ReadError(got)
+        return data
+
+    def skip(self, size: int) -> None:
+        """Leave out so many bytes."""
+        for start in range(0, size, _PIECE):
+            self.read(min(_PIECE, size - start))
+
+    def content(self, size: int) -> bytes | None:
+        """The content of a member; None if it is compressed too well, with a part of it read."""
+        if size <= _PLAIN or not self._zipped:
+            return self.read(size)
+        content, packed = io.BytesIO(), self._file.tell()
+        for start in range(0, size, _PIECE):
+            content.write(self.read(min(_PIECE, size - start)))
+            if is_bomb(content.tell(), self._file.tell() - packed):
+                return None
+        return content.getvalue()
