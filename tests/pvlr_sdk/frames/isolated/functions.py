@@ -26,8 +26,8 @@ def call(number: int, *arguments: int) -> int:
     return ctypes.get_errno() if failed else 0
 
 
-def attempt(action: str, folder: str, *arguments: Any) -> Any:
-    """What a process taken over by its input would try."""
+def attempt(action: str, folder: str, parent: int, *arguments: Any) -> Any:
+    """What a process taken over by its input would try; it cannot ask for the number of its parent."""
     actions = {
         "calls": lambda: [call(*one) for one in arguments],
         "connect": socket.socket,
@@ -40,11 +40,11 @@ def attempt(action: str, folder: str, *arguments: Any) -> Any:
         "link": lambda: os.symlink("/", f"{folder}/new"),
         "program": lambda: subprocess.run(["true"], check=False),
         "fork": os.fork,
-        "kill": lambda: os.kill(os.getppid(), 0),
+        "kill": lambda: os.kill(parent, 0),
         "read": lambda: Path(f"{folder}/old").read_text(),
         "thread": lambda: threading.Thread(target=len, args=("",)).start(),
-        "parent": lambda: os.open(f"/proc/{os.getppid()}/{arguments[0]}", os.O_RDONLY),
-        "pin": lambda: os.sched_setaffinity(os.getppid(), {0}),
+        "parent": lambda: os.open(f"/proc/{parent}/{arguments[0]}", os.O_RDONLY),
+        "pin": lambda: os.sched_setaffinity(parent, {0}),
         "pin itself": lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)),
         "memory": lambda: len(bytes(2**30)),
         "crash": os.abort,

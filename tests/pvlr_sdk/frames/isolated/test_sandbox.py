@@ -56,7 +56,7 @@ def attempt(request: pytest.FixtureRequest, functions: Any, tmp_path: Path) -> I
     process.wait_until_ready()
 
     def attempt(action: str, *arguments: Any) -> Any:
-        process.send(json.dumps([action, str(tmp_path), *arguments]).encode(), [])
+        process.send(json.dumps([action, str(tmp_path), os.getpid(), *arguments]).encode(), [])
         return json.loads(process.receive(0.5 if action == "forever" else 10))
 
     yield attempt
