@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import fsspec.core
+from fsspec.asyn import sync
 
 from .. import errors
+from .._util.deadline import within
 from ..frames import images, limits
 from ..frames.frames import FrameLike
 from ..inference.overlap import overlapped
@@ -26,6 +29,8 @@ HEIF = frozenset({".heic", ".heif", ".avif"})
 _BRANDS = {b"heic": "heif", b"heix": "heif", b"mif1": "heif", b"hevc": "heif", b"msf1": "heif", b"avif": "avif"}
 _CHUNK = 16
 """URLs requested at once by each of two threads."""
+_SECONDS = 300.0
+"""For one URL: connection, head and body."""
 _LOCAL = ("", "file", "local")
 _NO_ADDRESS = (bytes, errors.FrameError, type(None))
 _REMOTE = ("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf")
@@ -140,13 +145,27 @@ def _fetch(urls: Iterable[str], most: int) -> dict[str, Image]:
             found[url] = unreadable(url, error.got if isinstance(error, errors.SourceOpenError) else cause(error))
     for store, files in stores.items():
         paths = [path for _, path in files]
-        try:  # A range: a file above the limit is not read to its end.
-            contents = store.cat_ranges(paths, [0] * len(paths), [most + 1] * len(paths), on_error="return")
+        try:  # not to its end, if a file is above the limit
+            contents = _first_bytes(store, paths, most + 1)
         except Exception as error:
             contents = [error] * len(paths)
         for (url, _), data in zip(files, contents, strict=True):
             found[url] = data if isinstance(data, bytes) else unreadable(url, cause(data))
     return found
+
+
+def _first_bytes(store: Any, paths: Sequence[str], count: int) -> Sequence[object]:
+    """The first bytes of files, or why there are none. Each has its time: most stores limit the steps of a request."""
+
+    async def read(path: str) -> object:
+        return await asyncio.wait_for(store._cat_file(path, start=0, end=count), _SECONDS)
+
+    async def read_all() -> Sequence[object]:
+        return await asyncio.gather(*map(read, paths), return_exceptions=True)
+
+    if store.async_impl:
+        return cast("Sequence[object]", sync(store.loop, read_all))
+    return within(_SECONDS, lambda: store.cat_ranges(paths, 0, count, on_error="return"))
 
 
 @cache
