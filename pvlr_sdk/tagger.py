@@ -231,12 +231,18 @@ class Tagger:
             plan, backend = self._ready()
             self._plan = plan.with_labels(backend, bank, self._defaults)
 
-    def load(self, plan: str | os.PathLike[str], *, allow_rollback: bool = False) -> Tagger:
+    def load(
+        self, plan: str | os.PathLike[str], *, allow_rollback: bool = False, record_version: bool = True
+    ) -> Tagger:
         """Load another plan with the options of this tagger. Raises what the class raises.
 
-        ``allow_rollback``: also if it is older than a signed one that was in use.
+        ``allow_rollback``: also if it is older than a signed one that was in use. ``record_version``: refuse older ones
+        from now on.
         """
-        loaded = Tagger(plan, **vars(self._defaults.with_rollback() if allow_rollback else self._defaults))
+        options = self._defaults.with_rollback() if allow_rollback else self._defaults
+        loaded = Tagger.__new__(Tagger)
+        loaded._plan = LoadedPlan.open(plan, options, record_version=record_version)
+        loaded._lock = RLock()
         loaded._defaults = self._defaults  # the permission is for this plan, not for those that it loads in turn
         return loaded
 

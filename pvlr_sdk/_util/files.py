@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import glob
 import os
 import secrets
@@ -10,13 +11,13 @@ import shutil
 import stat
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from .. import errors
 
-_ABANDONED = 60
-"""Seconds after which nobody still writes a temporary file."""
+_UNLOCKED = 1.0
+"""Seconds from which on a temporary file that is in use is locked."""
 
 
 def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
@@ -86,15 +87,17 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
     """
     temporary: dict[Path, Path] = {}
     previous: dict[Path, Path] = {}
+    in_use = ExitStack()
     try:
         for path, data in contents.items():
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary[path] = _write_temporary(path, data, private)
+            temporary[path] = _write_temporary(path, data, private, in_use)
         for path in list(temporary)[:-1]:  # after the last rename nothing can fail
             if os.path.lexists(path):
                 previous[path] = _keep(path)
+                _lock(previous[path], in_use)
         try:
             for path, source in temporary.items():
                 os.replace(source, path)
@@ -105,16 +108,25 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
         expected, hint = "a writable path", "Free some space or choose another folder; nothing was changed."
         raise errors.OutputError(str(path), expected=expected, got=error.strerror or str(error), hint=hint) from error
     finally:
+        in_use.close()
         for source in (*temporary.values(), *previous.values()):
             source.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that writers of a file left when they were killed: those older than a minute."""
+    """Remove the temporary files that writers of a file left when they were killed; live writers hold a lock."""
     for left in path.parent.glob(f".{glob.escape(path.name[:50])}.{'[0-9a-f]' * 12}.tmp"):
-        with suppress(OSError):
-            if left.stat().st_mtime < time.time() - _ABANDONED:
+        with suppress(OSError), open(left, "rb", opener=_open_at_once) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_ctime < time.time() - _UNLOCKED:
                 left.unlink()
+
+
+def _lock(path: Path, in_use: ExitStack) -> None:
+    with suppress(OSError):  # a file system without locks: leftovers stay
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        in_use.callback(os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def _keep(path: Path) -> Path:
@@ -148,11 +160,12 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")
 
 
-def _write_temporary(path: Path, data: bytes, private: bool) -> Path:
+def _write_temporary(path: Path, data: bytes, private: bool, in_use: ExitStack) -> Path:
     temporary = _temporary_name(path)
     mode = 0o600 if private else 0o666  # less this user's umask
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            _lock(temporary, in_use)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

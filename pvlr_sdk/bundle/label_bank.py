@@ -185,6 +185,8 @@ class LabelBank:
     def from_bytes(cls, data: bytes, *, source: str = "labels") -> LabelBank:
         """Parse the contents of a ``.labels.safetensors`` file; ``source`` names it in errors."""
         try:
+            if len(data) > _MAX_BYTES:
+                raise ValueError(f"more than {_MAX_BYTES} bytes")
             tensors, metadata = from_safetensors(data)
             names, text = json.loads(metadata["names"]), read_json(metadata.get("text", "{}"), printable=False)
             embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
@@ -280,4 +282,4 @@ def find_label(name: str, index: Mapping[str, int]) -> int:
     except (KeyError, TypeError):
         expected = f"one of the model's {len(index)} labels"
         hint = did_you_mean(str(name), index) or "pvlr labels lists them."
-        raise errors.UnknownLabelError("label", expected=expected, got=repr(name), hint=hint) from None
+        raise errors.UnknownLabelError("label", expected=expected, got=f"{name!r:.200}", hint=hint) from None

@@ -6,9 +6,8 @@ import json
 import os
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer import Argument, Option
 
@@ -16,6 +15,9 @@ from .. import errors
 from .._util.deadline import within
 from . import options
 from .options import models
+
+if TYPE_CHECKING:
+    from ..tagger import Tagger
 
 _TIMEOUT, _POLL = 60.0, 0.5
 
@@ -85,13 +87,20 @@ def deploy(
 def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
     from ..watch.config import load_config
     from ..watch.deployment import Deployment
-    from ..watch.factory import make_detectors, make_tagger
+    from ..watch.factory import make_detectors, make_tagger, without_unknown_labels
 
     path = Path(to)
     config = load_config(path)
     settings = config.deploy.model_copy(update={"probation": 0.0})
     with make_tagger(config) as tagger:
-        deployment = Deployment(tagger, None, path, settings, check=partial(make_detectors, config))
+        known = without_unknown_labels(config, tagger.labels)
+
+        def check(candidate: Tagger) -> None:  # as in Control, without opening the sinks
+            if config.bank:
+                candidate.set_labels(tagger.label_bank)
+            make_detectors(known, candidate)
+
+        deployment = Deployment(tagger, None, path, settings, check)
         if plan is None:
             deployment.rollback()
         else:

@@ -97,7 +97,8 @@ def serve(
         return
     log_to_stderr()
     tagger = make_tagger(site_config)
-    site_config = without_unknown_labels(site_config, tagger.labels)
+    if config:  # an option that names an unknown label is a mistake
+        site_config = without_unknown_labels(site_config, tagger.labels)
     make_detectors(site_config, tagger)
     site = Site(site_config, tagger=tagger) if site_config.cameras else None
     control = Control(

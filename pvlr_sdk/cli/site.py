@@ -66,6 +66,7 @@ def build_config(
     """
     from ..models.find import find_plan
     from ..watch.config import SiteConfig
+    from ..watch.site_file import SiteFile
     from ..watch.yaml_file import format_yaml, read_yaml
 
     raw: dict[str, Any] = read_yaml(path) if path else {}
@@ -107,8 +108,10 @@ def build_config(
     if stdout and not any(isinstance(sink, dict) and sink.get("kind") == "jsonl" for sink in sinks):
         raw["sinks"] = [*sinks, {"kind": "jsonl", "path": "-"}]
     config = SiteConfig.parse(raw, source=source, folder=folder)
-    for kept in filter(None, (path, config.bank)):
-        remove_leftovers(kept.resolve())
+    if path:
+        SiteFile(path).remove_leftovers()
+    if config.bank:
+        remove_leftovers(config.bank.resolve())
     return config
 
 

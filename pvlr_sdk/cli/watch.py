@@ -73,6 +73,7 @@ def watch(
     return_freed_memory()
     from ..watch import Site
     from ..watch.control import Control
+    from ..watch.factory import make_detectors
 
     terminal = sys.stdout.isatty()
     site_config = build_config(
@@ -96,6 +97,8 @@ def watch(
         return
     log_to_stderr()
     site = Site(site_config)
+    if config is None:  # an option that names an unknown label is a mistake
+        make_detectors(site_config, site.tagger)
     if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
         site.subscribe(_printer(site))
     start_metrics(site)

@@ -80,8 +80,10 @@ class LoadedPlan:
         self.thresholds.flags.writeable = False  # results share them
 
     @classmethod
-    def open(cls, plan: str | os.PathLike[str] | None, options: Options) -> LoadedPlan:
+    def open(cls, plan: str | os.PathLike[str] | None, options: Options, *, record_version: bool = True) -> LoadedPlan:
         """Load and test a plan; None: the model bundled with the package.
+
+        ``record_version``: refuse older signed bundles of its name from now on.
 
         Raises:
             IsolationError, BundleError, OptionError, UnknownLabelError, MissingPartError: as for ``Tagger``.
@@ -104,7 +106,8 @@ class LoadedPlan:
         try:
             backend = golden.checked(load, manifest.golden, preprocess, source, decoders)
             frame = golden.decode(manifest.golden.frame_png, source, decoders)
-            accept(bundle.signature, options.trust or False)
+            if record_version:
+                accept(bundle.signature, options.trust or False)
         except BaseException:
             if decoders:
                 decoders.close()  # now, and not when nobody holds the exception any more

@@ -116,11 +116,11 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
 def _bank(
     old: LabelBank, names: list[str], arrays: dict[str, NDArray[Any]], text: Mapping[str, Any], taught: dict[str, Any]
 ) -> LabelBank:
-    """A bank with other arrays; without taught labels it is again one that was never taught."""
+    """A bank with other arrays; after its last taught label is forgotten, it is again one that was never taught."""
     text, given = {**text, "taught": taught}, dict[str, Any](arrays)
     if old.precise_thresholds is None:
         given["precise_thresholds"] = None
-    if not taught:
+    if old.taught and not taught:
         del text["taught"]
         text.pop("features", None)
         given |= {"gains": None, "weights": None, "biases": arrays["biases"] if arrays["biases"].any() else None}

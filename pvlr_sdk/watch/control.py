@@ -18,8 +18,9 @@ from .changes import Change, remove, select
 from .config import DeployConfig, EventsConfig
 from .deployment import Deployment
 from .examples import Example, Examples
+from .factory import make_detectors, without_unknown_labels
 from .site import Site
-from .site_file import SiteFile, check_bank, in_progress, replace_files
+from .site_file import SiteFile, check_bank, in_progress, locked, replace_files
 
 
 class Control:
@@ -55,7 +56,8 @@ class Control:
         self._file = SiteFile(path) if path else None
         self._own = None if bank else frozenset(tagger.labels)
         self._lock = threading.RLock()
-        self.deployment = Deployment(tagger, site, path if names_plan else None, settings, lock=self._lock)
+        named = path if names_plan else None
+        self.deployment = Deployment(tagger, site, named, settings, self._check_plan, self._lock)
         """Changes the plan, under the same lock."""
         self._examples = Examples()
         self._taught: set[str] = set()  # by this process: these can be taught again
@@ -114,8 +116,6 @@ class Control:
             elif report is not None and events.labels is not None and report not in events.labels:
                 labels = [*(one for one in events.labels if one not in events.deny), report]
                 change = select(events, bank.names, self._keeps, {}, labels)
-            if self.bank_file:
-                check_bank(self.bank_file, before, self.tagger.trust)
             self._apply(change, bank)
 
     def examples(self, label: str) -> list[Example]:
@@ -200,6 +200,13 @@ class Control:
         if self.deployment.status.state != "in use":  # the plan that may return has the labels before
             raise in_progress("labels")
 
+    def _check_plan(self, candidate: Tagger) -> None:
+        """Raises why the next start could not use a plan."""
+        if self.bank_file:
+            candidate.set_labels(self.tagger.label_bank)
+        if self.site:
+            make_detectors(self.site.config, candidate)
+
     def _keeps(self, label: str) -> bool:
         """Whether the next start has this label."""
         return self._own is None or label in self._own
@@ -210,21 +217,26 @@ class Control:
         Wherever the process ends, the file of the bank has the labels that the site file names: a bank with new labels
         is written before the settings, one with fewer labels after them.
         """
-        before, old = self.events, self.tagger.label_bank if bank else None
-        contents = {}
-        if self._file and change.keys:
-            contents[self._file.path] = self._file.edited(change.keys)
-        if self.bank_file and bank:
-            contents[self.bank_file] = bank.to_bytes()
-        if old and bank and set(old.names) <= set(bank.names):
-            contents = dict(reversed(contents.items()))
-        try:
-            self._use(before.model_copy(update=change.fields), bank)
-            replace_files(contents)
-        except BaseException:
-            with suppress(errors.PvlrError):
-                self._use(before, old)
-            raise
+        before, old, contents = self.events, self.tagger.label_bank if bank else None, {}
+        with locked(*(path for path in (self.bank_file, self.site_file) if path and path.exists())):
+            config = None
+            if self._file and change.keys:
+                contents[self._file.path], config = self._file.edited(change.keys)
+            if self.bank_file and bank and old:
+                check_bank(self.bank_file, old, self.tagger.trust)
+                contents[self.bank_file] = data = bank.to_bytes()
+                LabelBank.from_bytes(data, source=str(self.bank_file))
+            if old and bank and set(old.names) <= set(bank.names):
+                contents = dict(reversed(contents.items()))
+            try:
+                self._use(before.model_copy(update=change.fields), bank)
+                if config:  # as at the next start
+                    make_detectors(without_unknown_labels(config, self.tagger.labels), self.tagger)
+                replace_files(contents)
+            except BaseException:
+                with suppress(errors.PvlrError):
+                    self._use(before, old)
+                raise
 
     def _use(self, events: EventsConfig, bank: LabelBank | None) -> None:
         self._events = events

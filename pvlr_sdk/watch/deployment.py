@@ -18,9 +18,9 @@ from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
 from .factory import make_detectors
-from .rollout import Comparison, Rollout, State, Status, allow_again, load, load_beside, load_instead
+from .rollout import Comparison, Rollout, State, Status, load, load_beside, load_instead, record_version
 from .site import Site
-from .site_file import SiteFile, fingerprint, in_progress
+from .site_file import SiteFile, fingerprint, in_progress, locked
 
 _log = logging.getLogger(__name__)
 _POLL = 0.25
@@ -158,7 +158,7 @@ class Deployment:
                 raise in_progress("deployment")
             self._loading, self._reason = True, ""
         try:
-            with self._file.locked() if self._file else nullcontext():
+            with locked(self._file.folder) if self._file else nullcontext():
                 yield
         except errors.PvlrError as error:
             self._reason = f"{type(error).__name__}: {error}"
@@ -198,12 +198,14 @@ class Deployment:
                 self._check(candidate)  # before the site file names it
                 if not back:
                     comparison.check(self._settings, str(plan))
+                versions = [(one.info["signature"] or {}).get("version", 0) for one in (candidate, self._tagger)]
+                if versions[0] < versions[1]:  # the site file never names a plan older than the recorded version
+                    record_version(self._tagger, plan)
                 if self._file and record:
                     self._file.name(text, previous)
                 self._exchange(candidate)  # which then has the replaced plan
-        except BaseException:
-            allow_again(self._tagger, before)
-            raise
+        finally:
+            self._record_version()
         with self._lock:
             self._end_rollout()
             replaced = before, self._running, self._text
@@ -249,10 +251,10 @@ class Deployment:
         try:
             if rollout.kept:
                 self._exchange(rollout.kept)
-                allow_again(self._tagger, before)
             else:
                 with self._tagger.suspended():
                     self._exchange(load(self._tagger, before, True))
+            self._record_version()
         except errors.PvlrError as error:
             _log.error("the previous plan cannot return: %s", error)
             self._reason = f"{reason}; the previous plan cannot return: {error}"
@@ -262,6 +264,10 @@ class Deployment:
         if self._file:
             self._file.discard(rollout.text)
         return True
+
+    def _record_version(self) -> None:
+        with suppress(errors.PvlrError):  # its files may be gone
+            record_version(self._tagger, Path(str(self._tagger.info["plan"])))
 
     def _restore(self) -> None:
         """Let the site file name the plan in use."""

@@ -62,21 +62,17 @@ def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetecto
 
 
 def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteConfig:
-    """The configuration without settings of labels that its label bank does not have, each with a warning.
+    """The configuration without settings of labels that the tagger does not have, each with a warning.
 
-    A bank may have lost labels since the settings were written. Without a bank an unknown label is a mistake, and so is
-    a list of labels none of which is known: both are left for :func:`make_detectors` to report.
+    The label bank or the plan may have lost labels since the settings were written, and a service must start again.
     """
-    if config.bank is None:
-        return config
 
     def known(section: Any, names: Sequence[str]) -> Any:
         update = {}
         for name in names:
             value = getattr(section, name)
-            unknown = frozenset(value or ()).difference(labels)
-            if unknown and (name != "labels" or len(unknown) < len(set(value))):
-                _log.warning("%s: ignored, since the label bank does not have %s", name, ", ".join(map(repr, unknown)))
+            if unknown := frozenset(value or ()).difference(labels):
+                _log.warning("%s: unknown labels are ignored: %.300s", name, ", ".join(map(repr, sorted(unknown))))
                 update[name] = without(value, unknown)
         return section.model_copy(update=update)
 

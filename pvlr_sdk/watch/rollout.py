@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -152,7 +152,7 @@ def load(tagger: Tagger, plan: Path, back: bool) -> Tagger:
         DeployError: the plan cannot use the label bank.
         BundleError: the plan cannot be loaded.
     """
-    loaded = tagger.load(plan, allow_rollback=back)
+    loaded = tagger.load(plan, allow_rollback=back, record_version=False)
     if tagger.info["bank"] != tagger.info["own_bank"]:
         try:
             loaded.set_labels(tagger.label_bank)
@@ -214,12 +214,11 @@ def load_instead(tagger: Tagger, site: Site | None, plan: Path, back: bool) -> I
     raise failure
 
 
-def allow_again(tagger: Tagger, plan: Path) -> None:
-    """Let a plan that is in use be loaded again, although the version of a newer one was recorded."""
+def record_version(tagger: Tagger, plan: Path) -> None:
+    """Record the version of a signed plan, newer or older, for the next start. Raises BundleError and OutputError."""
     if tagger.trust:
-        with suppress(errors.PvlrError):  # it is loaded; its files may be gone
-            trust = replace(tagger.trust, allow_rollback=True)
-            accept(load_bundle(plan, trust=trust).signature, trust)
+        trust = replace(tagger.trust, allow_rollback=True)
+        accept(load_bundle(plan, trust=trust).signature, trust)
 
 
 def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, Color]]:

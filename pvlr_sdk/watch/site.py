@@ -38,7 +38,8 @@ class Site:
         tagger: used instead of loading ``config.plan``; it is not closed at the end.
 
     Raises:
-        BundleError, OptionError, UnknownLabelError: the plan, an option or a label is invalid.
+        BundleError, OptionError: the plan or an option is invalid. Settings of unknown labels are ignored, with a
+            warning.
         OutputError, MissingPartError: a sink cannot be opened.
     """
 

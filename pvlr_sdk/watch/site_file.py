@@ -7,13 +7,14 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .. import errors
-from .._util.files import is_own, read_file, state_folder, write_files
+from .._util.files import is_own, read_file, remove_leftovers, state_folder, write_files
 from ..bundle.bundle import bundle_files, manifest_path
 from ..bundle.label_bank import LabelBank
 from ..models.find import default_plan
@@ -31,27 +32,14 @@ class SiteFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._folder = path.resolve().parent
+        self.folder = path.resolve().parent
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Exclude other processes that deploy to this site.
-
-        Raises:
-            DeployError: one does.
-            OutputError: the folder cannot be opened or locked.
-        """
-        with ExitStack() as opened:
-            try:
-                descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-                opened.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise in_progress(str(self.path)) from None
-            except OSError as error:  # also a network file system without locks
-                got, hint = error.strerror or str(error), "Check the folder of the site file and its permissions."
-                raise errors.OutputError(str(self._folder), expected="a folder to lock", got=got, hint=hint) from None
-            yield
+    def remove_leftovers(self) -> None:
+        """Remove what processes left when they were killed while they wrote the file or copied a bundle."""
+        remove_leftovers(self.path.resolve())
+        with suppress(errors.PvlrError), locked(self.folder):
+            for left in (self.folder / _FOLDER).glob(f".*-{'[0-9a-f]' * 12}.{'[0-9a-f]' * 8}.tmp"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def plans(self) -> tuple[Path, Path | None]:
         """The plan of the site file, and the previous one. Raises what ``load_config`` raises."""
@@ -83,7 +71,7 @@ class SiteFile:
                     str(path), expected="a file of the bundle", got=error.strerror or "", hint="Copy the bundle again."
                 ) from None
         name = plan.parent.resolve().name[:40] or "plan"
-        target = self._folder / _FOLDER / f"{name}-{fingerprint(plan)[:12]}"
+        target = self.folder / _FOLDER / f"{name}-{fingerprint(plan)[:12]}"
         if fingerprint(target / plan.name) == fingerprint(plan):
             return target / plan.name  # the previous plan, deployed again
         _remove(target)
@@ -104,35 +92,63 @@ class SiteFile:
         """How the site file names a plan, whatever the working directory is then."""
         plan = Path(os.path.abspath(plan))
         with suppress(ValueError):
-            plan = plan.relative_to(self._folder)
+            plan = plan.relative_to(self.folder)
         return str(plan).replace("$", "$$")
 
-    def edited(self, changes: Mapping[tuple[str, ...], Any]) -> bytes:
-        """The text of the file with some keys changed, after the site's own reader has read that text.
+    def edited(self, changes: Mapping[tuple[str, ...], Any]) -> tuple[bytes, SiteConfig]:
+        """The text of the file with some keys changed, and the configuration that the next start reads from it.
 
         Raises:
             ConfigError: the file is invalid, would be, or has a structure that allows no change in place.
         """
         text = edited(self.path, changes)
-        SiteConfig.parse(parse_yaml(text, str(self.path)), source=str(self.path), folder=self.path.parent)
-        return text
+        raw = parse_yaml(text, str(self.path))
+        return text, SiteConfig.parse(raw, source=str(self.path), folder=self.path.parent)
 
     def name(self, plan: Any, previous: Any) -> None:
         """Name the plan and the previous one in the file. Raises what :meth:`edited` raises, and OutputError."""
-        replace_files({self.path: self.edited({("plan",): plan, ("previous_plan",): previous})})
+        with locked(self.path):
+            text, _ = self.edited({("plan",): plan, ("previous_plan",): previous})
+            replace_files({self.path: text})
 
     def discard(self, text: Any) -> None:
-        """Delete a bundle that :meth:`install` copied, unless the site file names it."""
+        """Delete a bundle that :meth:`install` copied, unless this site file or another one beside it names it."""
         try:
-            if not isinstance(text, str) or text in self.texts():
+            others = (path.read_text(errors="replace") for path in self.folder.glob("*.y*ml"))
+            if not isinstance(text, str) or text in self.texts() or any(text in other for other in others):
                 return
-        except errors.ConfigError:
+        except (errors.ConfigError, OSError):
             return
-        folder = (self._folder / text.replace("$$", "$")).parent
-        if folder.parent == self._folder / _FOLDER and _OURS.fullmatch(folder.name):
+        folder = (self.folder / text.replace("$$", "$")).parent
+        if folder.parent == self.folder / _FOLDER and _OURS.fullmatch(folder.name):
             _remove(folder)
             with suppress(OSError):  # others are in it
                 folder.parent.rmdir()
+
+
+@contextmanager
+def locked(*paths: Path) -> Iterator[None]:
+    """Exclude other processes that change these files, or deploy to a folder.
+
+    Raises:
+        DeployError: one does.
+        OutputError: a path cannot be opened or locked.
+    """
+    with ExitStack() as opened:
+        for path in paths:
+            try:
+                while True:
+                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                    opened.callback(os.close, descriptor)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                        break  # else another process has just replaced it
+            except BlockingIOError:
+                raise in_progress(str(path)) from None
+            except OSError as error:  # also a network file system without locks
+                got, hint = error.strerror or str(error), "Check the folder of the site file and its permissions."
+                raise errors.OutputError(str(path), expected="a path to lock", got=got, hint=hint) from None
+        yield
 
 
 def replace_files(contents: Mapping[Path, bytes]) -> None:
@@ -142,6 +158,11 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
     write_files(targets, private=True)  # a site file may contain passwords
     for path, mode in modes.items():
         path.chmod(mode)
+    for folder in {path.parent for path in targets}:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(OSError):  # a file system that cannot; else a loss of power might undo the renames
+            os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def check_bank(path: Path, bank: LabelBank, trust: Trust | None) -> None:

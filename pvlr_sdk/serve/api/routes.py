@@ -94,7 +94,10 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         return settings_of(control)
 
     @router.put(
-        "/settings", tags=["settings"], responses=responses(408, 413, 422, 503), openapi_extra=json_body(SettingsChange)
+        "/settings",
+        tags=["settings"],
+        responses=responses(408, 409, 413, 422, 503),
+        openapi_extra=json_body(SettingsChange),
     )
     def change_settings(
         request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _MAX_SETTINGS)]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+from collections import Counter
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import Self
 
 
 def readable(text: object) -> object:
@@ -22,9 +26,23 @@ Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class RequestModel(BaseModel):
-    """What a client sends: an unknown key is an error."""
+    """What a client sends: a key that is unknown or given twice is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As in Pydantic, which takes the last value of a key that is given twice."""
+        model = super().model_validate_json(json_data, **options)
+        json.loads(json_data, object_pairs_hook=_once)
+        return model
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1:
+            details = InitErrorDetails(type=PydanticCustomError("twice", "Each key once"), loc=(key,), input=key)
+            raise ValidationError.from_exception_data("request", [details])
 
 
 class AttentionMap(BaseModel):

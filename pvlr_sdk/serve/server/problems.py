@@ -25,7 +25,7 @@ _WHEN = {
     404: "Not found.",
     405: "The method is not allowed.",
     408: "The body did not arrive in time.",
-    409: "The plan or its labels were not changed; `error` and the fields after it say why.",
+    409: "The plan, its labels or the settings were not changed; `error` and the fields after it say why.",
     413: "The body has too many bytes, or the image too many pixels.",
     415: "The Content-Type is not a JPEG, PNG or WebP image.",
     421: "The request's Host is not a name of this machine.",

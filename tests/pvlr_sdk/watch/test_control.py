@@ -14,12 +14,15 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import write_thresholds
+from pvlr_sdk.compile.build import build
 from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.watch import Site, load_config, site_file
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.control import Control
+from pvlr_sdk.watch.factory import make_detectors
 from tests.pvlr_sdk.labels import tiny_open
 
+OPEN = {"max_labels": tiny_open.MAX, "width": tiny_open.WIDTH, "feature_width": tiny_open.DEPTH, "features": "others"}
 SITE = "bank: bank.safetensors\ncameras: {door: 'test://'}\nevents: {labels: [cat], thresholds: {cat: 0.5}}\n"
 
 
@@ -88,6 +91,54 @@ def test_what_the_next_start_could_not_read(
         control.configure(dict.fromkeys(tiny_open.NAMES, 0.25))
     assert (folder / "site.yaml").read_text() == text
     assert control.thresholds == {"cat": 0.5}
+
+
+def test_a_site_file_that_does_not_fit_the_change(control: Control, folder: Path) -> None:
+    """It was edited while the site ran: the next start would refuse the lower threshold above the upper one."""
+    text = SITE.replace("thresholds", "off_thresholds: {cat: 0.4}, thresholds")
+    (folder / "site.yaml").write_text(text)
+    with pytest.raises(errors.OptionError, match="cat"):
+        control.configure({"cat": 0.3})
+    assert (folder / "site.yaml").read_text() == text
+    assert control.thresholds == {"cat": 0.5}
+
+
+@pytest.mark.parametrize("name", ["site.yaml", "bank.safetensors"])
+def test_a_file_that_another_process_is_changing(control: Control, folder: Path, tagger: Tagger, name: str) -> None:
+    with site_file.locked(folder / name):
+        with pytest.raises(errors.DeployError, match=name):
+            control.configure({"cat": 0.25})
+        with pytest.raises(errors.DeployError, match=name):
+            control.set_labels(taught(tagger), report="mug")
+    assert (folder / "site.yaml").read_text() == SITE
+    control.set_labels(taught(tagger), report="mug")
+
+
+def test_a_lock_is_on_the_file_that_has_replaced_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, flock = folder / "site.yaml", site_file.fcntl.flock
+
+    def replaced(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(site_file.fcntl, "flock", flock)
+        path.rename(folder / "old")
+        shutil.copy(folder / "old", path)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(site_file.fcntl, "flock", replaced)
+    with site_file.locked(path), pytest.raises(errors.DeployError), site_file.locked(path):
+        pass
+
+
+def test_a_plan_that_the_next_start_could_not_use_with_the_bank(
+    control: Control, tagger: Tagger, folder: Path, open_plan: Path, tmp_path: Path
+) -> None:
+    """The bank equals that of the plan in use; another plan must be able to use it, too."""
+    tiny_open.write_network(tmp_path / "other", tiny_open.make_bank(space="x"), spec={"open": {**OPEN, "space": "x"}})
+    build(tmp_path / "other/model-open.onnx", tmp_path / "other/engine.plan")
+    assert tagger.info["bank"] == tagger.info["own_bank"]
+    with pytest.raises(errors.LabelBankError, match="expected a bank made for x"):
+        control.deployment.deploy(tmp_path / "other")
+    assert "plan:" not in (folder / "site.yaml").read_text()
+    assert tagger.info["plan"] == str(open_plan)
 
 
 def test_a_bank_that_another_process_has_written(control: Control, folder: Path, tagger: Tagger) -> None:
@@ -163,14 +214,20 @@ def test_settings_of_labels_that_the_bank_lost_are_ignored(
     assert (config.events.labels, config.events.thresholds) == (("cat",), {"cat": 0.5})
     assert (config.events.off_thresholds, config.events.deny) == ({}, ())
     assert config.cameras["door"].deny == ("rocket",)
-    assert caplog.text.count("the label bank does not have") == 5
+    assert caplog.text.count("unknown labels are ignored: ") == 5
 
 
 @pytest.mark.parametrize("text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")])
-def test_a_mistake_in_the_settings_is_not_ignored(tagger: Tagger, folder: Path, text: str) -> None:
+def test_settings_of_unknown_labels_do_not_end_the_start(
+    tagger: Tagger, folder: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also without a bank, and if no label is known; ``--check`` reports them."""
     (folder / "site.yaml").write_text(text)
+    config = load_config(folder / "site.yaml")
+    assert "cta" not in str(Site(config, tagger=tagger).config.events)
+    assert "unknown labels are ignored: 'cta'" in caplog.text
     with pytest.raises(errors.UnknownLabelError):
-        Site(load_config(folder / "site.yaml"), tagger=tagger)
+        make_detectors(config, tagger)
 
 
 def test_settings_that_change_while_a_plan_is_exchanged_are_kept(

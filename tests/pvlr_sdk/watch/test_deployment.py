@@ -20,6 +20,7 @@ from pvlr_sdk.watch import load_config
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
 from pvlr_sdk.watch.factory import make_tagger
+from pvlr_sdk.watch.site_file import SiteFile, locked
 from tests.manifests import shift_golden
 from tests.pvlr_sdk.watch.deployed import keys, sha, until
 
@@ -144,10 +145,37 @@ def test_a_folder_that_cannot_be_written(deployment: Deployment, folder: Path, p
     assert (folder / "site.yaml").read_text() == before
 
 
+def test_a_copy_that_another_site_file_names_stays(folder: Path) -> None:
+    copy, other = folder / f"plans/second-{'0' * 12}", folder / "other.yaml"
+    copy.mkdir(parents=True)
+    (copy / "engine.plan").touch()
+    text = str((copy / "engine.plan").relative_to(folder))
+    other.write_text(f"plan: {text}\n")
+    SiteFile(folder / "site.yaml").discard(text)
+    assert copy.exists()
+    other.unlink()
+    SiteFile(folder / "site.yaml").discard(text)
+    assert not copy.exists()
+
+
+def test_copies_of_killed_processes_are_removed(folder: Path) -> None:
+    left, others = folder / f"plans/.second-{'0' * 12}.{'0' * 8}.tmp", [folder / f"plans/second-{'0' * 12}"]
+    others.append(folder / "plans/.mine.tmp")
+    for path in (left, *others):
+        path.mkdir(parents=True)
+        (path / "engine.plan").touch()
+    file = SiteFile(folder / "site.yaml")
+    with locked(folder):  # a deployment
+        file.remove_leftovers()
+        assert left.exists()
+    file.remove_leftovers()
+    assert sorted((folder / "plans").iterdir()) == sorted(others)
+
+
 def test_a_folder_that_is_gone(deployment: Deployment, folder: Path) -> None:
     """The thread that waits for SIGHUP goes on after an error of the SDK only."""
     shutil.rmtree(folder)
-    with pytest.raises(errors.OutputError, match="a folder to lock"):
+    with pytest.raises(errors.OutputError, match="a path to lock"):
         deployment.reload()
 
 

@@ -219,7 +219,6 @@ def test_a_given_tagger_stays_open(make_site, plan):
 @pytest.mark.parametrize(
     ("raw", "kind"),
     [
-        ({"events": {"labels": ["dgo"]}}, errors.UnknownLabelError),
         ({"cameras": {"a": "foo://x"}}, errors.SourceUriError),
         ({"events": {"thresholds": {"cat": 0.3}, "off_thresholds": {"cat": 0.5}}}, errors.OptionError),
         ({"sinks": [{"kind": "jsonl", "path": "/proc/nope"}]}, errors.OutputError),

@@ -132,6 +132,22 @@ def test_invalid_settings_change_nothing(serve, change, status, error):
     assert served.get("/v1/settings").json == before
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "settings", '{"thresholds": {}, "thresholds": {"cat": 0.5}}'),
+        ("PUT", "settings", '{"thresholds": {"cat": 0.5, "c\\u0061t": 0.9}}'),
+        ("POST", "reload", '{"plan": null, "plan": "/x"}'),
+        ("POST", "teach", '{"label": "a", "label": "b"}'),
+        ("POST", "teach/examples", '{"camera": "door", "label": "a", "is": true, "is": false}'),
+    ],
+)
+def test_a_key_that_is_given_twice(serve, method, path, body):
+    """Readers differ in which value they take."""
+    answer = serve(DOOR).ask(method, f"/v1/{path}", body)
+    assert (answer.status, answer.json["expected"]) == (422, "each key once")
+
+
 def test_a_site_file_that_cannot_keep_a_change_keeps_the_settings(serve, tmp_path):
     file = tmp_path / "site.yaml"
     file.write_text("cameras: {door: 0}\nevents: &all {thresholds: {cat: 0.0}}\nserve: *all\n")

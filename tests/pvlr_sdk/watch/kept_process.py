@@ -1,0 +1,36 @@
+"""Changes a site until it is killed: ``python -m tests.pvlr_sdk.watch.kept_process FOLDER``.
+
+A line of output for each change: before it, and when it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+from tests.pvlr_sdk.watch.kept import start, teach
+
+
+def run(folder: Path) -> None:
+    control = start(folder)
+    value, taught = round(1000 * control.events.thresholds.get("cat", 0)), "my mug" in control.tagger.labels
+    assert not list(folder.glob(".*.tmp")), "leftovers"
+    print("start", value, int(taught), flush=True)
+    for number in itertools.count():
+        if number % 4:
+            value = (value + 1) % 1000
+        else:
+            taught = not taught
+        print("begin", value, int(taught), flush=True)
+        if number % 4:
+            control.configure({"cat": value / 1000, **({"my mug": 0.5} if taught else {})})
+        elif taught:
+            teach(control, "my mug")
+        else:
+            control.forget("my mug")
+        print("done", value, int(taught), flush=True)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
