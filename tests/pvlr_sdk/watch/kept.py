@@ -12,11 +12,11 @@ from unittest import mock
 import numpy as np
 
 from pvlr_sdk import LabelBank
+from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.cli.site import build_config
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.sources import CapturedFrame
 from pvlr_sdk.stream import Observation
-from pvlr_sdk.trust.sign import sign
 from pvlr_sdk.watch import Site
 from pvlr_sdk.watch.control import Control
 from pvlr_sdk.watch.factory import make_detectors, make_tagger, without_unknown_labels
@@ -78,6 +78,11 @@ def write_site(folder: Path, plans: Path) -> Path:
     (folder / "site.yaml").write_text(SITE.format(plans=plans))
     tiny_open.make_bank().save(folder / "bank.safetensors")
     return folder
+
+
+def state_in(folder: Path) -> dict[str, str]:
+    """Environment variables: the folder keeps the state of the service, so that its label bank needs no signature."""
+    return {"STATE_DIRECTORY": str(folder), "PVLR_STATE": str(folder / "versions.json")}
 
 
 def start(folder: Path) -> Control:

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from pvlr_sdk import LabelBank, errors
 from pvlr_sdk.watch.control import Control
 from tests.pvlr_sdk.labels import tiny_open
-from tests.pvlr_sdk.watch.kept import Killed, killed, start, teach, write_plans, write_site
+from tests.pvlr_sdk.watch.kept import Killed, killed, start, state_in, teach, write_plans, write_site
 
 LONG = "PVLR_STATE_STEPS" in os.environ
 TAUGHT = ["my mug", "$HOME: #1", "$$x"]
@@ -59,8 +59,8 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.room = tempfile.TemporaryDirectory()
         self.folder = write_site(Path(self.room.name) / "site", self.plans)
-        self.state = mock.patch.dict(os.environ, {"PVLR_STATE": f"{self.room.name}/versions.json"})
-        self.state.start()
+        self.environment = mock.patch.dict(os.environ, state_in(self.folder))
+        self.environment.start()
         self.foreign = False
         self.control = start(self.folder)
         self.model = Model(list(tiny_open.NAMES))
@@ -69,7 +69,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "control"):
             self.control.tagger.close()
-            self.state.stop()
+            self.environment.stop()
             self.room.cleanup()
 
     @rule(changes=st.dictionaries(NAMES, st.integers(0, 100), max_size=3), kill=KILLS)
@@ -203,7 +203,7 @@ def machine(plans: Path) -> Iterator[type[Machine]]:
 
 def test_the_next_start_has_what_was_acknowledged(machine: type[Machine]) -> None:
     """``PVLR_STATE_STEPS=10000`` runs so many steps."""
-    steps = int(os.environ.get("PVLR_STATE_STEPS", "60"))
+    steps = int(os.environ.get("PVLR_STATE_STEPS", "40"))
     length = min(steps // 4, 50)
     options = settings(
         max_examples=steps // length, stateful_step_count=length, deadline=None, derandomize=not LONG,
@@ -219,8 +219,9 @@ def test_the_next_start_has_what_was_acknowledged(machine: type[Machine]) -> Non
 @pytest.mark.slow
 def test_a_process_that_is_killed(plans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL at any time; ``PVLR_STATE_KILLS=500`` sends it so often."""
-    monkeypatch.setenv("PVLR_STATE", str(tmp_path / "versions.json"))
     folder, random = write_site(tmp_path / "site", plans), Random(7)
+    for name, value in state_in(folder).items():
+        monkeypatch.setenv(name, value)
     command, root = [sys.executable, "-m", "tests.pvlr_sdk.watch.kept_process", str(folder)], Path(__file__).parents[3]
     expected = [["0", "0"]]
     for _ in range(int(os.environ.get("PVLR_STATE_KILLS", "5"))):
