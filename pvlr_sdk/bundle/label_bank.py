@@ -185,8 +185,6 @@ class LabelBank:
     def from_bytes(cls, data: bytes, *, source: str = "labels") -> LabelBank:
         """Parse the contents of a ``.labels.safetensors`` file; ``source`` names it in errors."""
         try:
-            if len(data) > _MAX_BYTES:
-                raise ValueError(f"more than {_MAX_BYTES} bytes")
             tensors, metadata = from_safetensors(data)
             names, text = json.loads(metadata["names"]), read_json(metadata.get("text", "{}"), printable=False)
             embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]

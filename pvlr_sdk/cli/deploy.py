@@ -6,8 +6,9 @@ import json
 import os
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typer import Argument, Option
 
@@ -15,9 +16,6 @@ from .. import errors
 from .._util.deadline import within
 from . import options
 from .options import models
-
-if TYPE_CHECKING:
-    from ..tagger import Tagger
 
 _TIMEOUT, _POLL = 60.0, 0.5
 
@@ -93,14 +91,9 @@ def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
     config = load_config(path)
     settings = config.deploy.model_copy(update={"probation": 0.0})
     with make_tagger(config) as tagger:
-        known = without_unknown_labels(config, tagger.labels)
-
-        def check(candidate: Tagger) -> None:  # as in Control, without opening the sinks
-            if config.bank:
-                candidate.set_labels(tagger.label_bank)
-            make_detectors(known, candidate)
-
-        deployment = Deployment(tagger, None, path, settings, check)
+        config = without_unknown_labels(config, tagger.labels)
+        deployment = Deployment(tagger, None, path, settings, check=partial(make_detectors, config))
+        deployment.keep_bank = config.bank is not None
         if plan is None:
             deployment.rollback()
         else:

@@ -56,9 +56,9 @@ class Control:
         self._file = SiteFile(path) if path else None
         self._own = None if bank else frozenset(tagger.labels)
         self._lock = threading.RLock()
-        named = path if names_plan else None
-        self.deployment = Deployment(tagger, site, named, settings, self._check_plan, self._lock)
+        self.deployment = Deployment(tagger, site, path if names_plan else None, settings, lock=self._lock)
         """Changes the plan, under the same lock."""
+        self.deployment.keep_bank = bank is not None
         self._examples = Examples()
         self._taught: set[str] = set()  # by this process: these can be taught again
 
@@ -199,13 +199,6 @@ class Control:
     def _check_idle(self) -> None:
         if self.deployment.status.state != "in use":  # the plan that may return has the labels before
             raise in_progress("labels")
-
-    def _check_plan(self, candidate: Tagger) -> None:
-        """Raises why the next start could not use a plan."""
-        if self.bank_file:
-            candidate.set_labels(self.tagger.label_bank)
-        if self.site:
-            make_detectors(self.site.config, candidate)
 
     def _keeps(self, label: str) -> bool:
         """Whether the next start has this label."""

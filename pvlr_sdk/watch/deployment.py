@@ -58,6 +58,8 @@ class Deployment:
         with suppress(errors.ConfigError):  # an invalid file is reported by the first change
             self._text = self._file.texts()[0] if self._file else None
         self._previous: Path | None = None
+        self.keep_bank = False
+        """Whether the next start has a label bank, which every plan must be able to use."""
         self.on_undone: Callable[[str], None] = lambda reason: None
         """Called with the reason when the previous plan has returned by itself."""
         if site:
@@ -195,6 +197,8 @@ class Deployment:
         load_plan = load_instead if sequential else load_beside
         try:
             with load_plan(self._tagger, self._site, plan, back) as (candidate, comparison), self._lock:
+                if self.keep_bank:
+                    candidate.set_labels(self._tagger.label_bank)
                 self._check(candidate)  # before the site file names it
                 if not back:
                     comparison.check(self._settings, str(plan))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -39,10 +38,9 @@ class RequestModel(BaseModel):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:
-    for key, count in Counter(key for key, _ in pairs).items():
-        if count > 1:
-            details = InitErrorDetails(type=PydanticCustomError("twice", "Each key once"), loc=(key,), input=key)
-            raise ValidationError.from_exception_data("request", [details])
+    if len(dict(pairs)) < len(pairs):
+        details = InitErrorDetails(type=PydanticCustomError("twice", "Each key once"), input=dict(pairs))
+        raise ValidationError.from_exception_data("request", [details])
 
 
 class AttentionMap(BaseModel):
