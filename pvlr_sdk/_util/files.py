@@ -17,7 +17,7 @@ from pathlib import Path
 from .. import errors
 
 _UNLOCKED = 1.0
-"""Seconds from which on a temporary file that is in use is locked."""
+"""Seconds after which a temporary file in use is locked."""
 
 
 def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
