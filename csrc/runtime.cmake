@@ -15,8 +15,6 @@ include(CMakePackageConfigHelpers)
 
 file(STRINGS pvlr_sdk/_util/version.py PVLR_VERSION REGEX "^__version__ = ")
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PVLR_VERSION "${PVLR_VERSION}")
-file(STRINGS csrc/include/pvlr/pvlr.h PVLR_API_VERSION REGEX "^#define PVLR_API_VERSION ")
-string(REGEX MATCH "[0-9]+" PVLR_API_VERSION "${PVLR_API_VERSION}")
 
 file(GLOB_RECURSE pvlr_runtime_sources CONFIGURE_DEPENDS csrc/runtime/*.cpp)
 include(csrc/tensorrt_runner.cmake)
@@ -36,8 +34,17 @@ target_link_options(pvlr PRIVATE -Wl,--no-undefined "-Wl,--version-script=${pvlr
 set_target_properties(pvlr PROPERTIES LINK_DEPENDS "${pvlr_exports}")
 if(PVLR_WHEEL)  # in pvlr_sdk/libpvlr/lib; a wheel cannot have links, so the name has no version
   set_target_properties(pvlr PROPERTIES INSTALL_RPATH "$ORIGIN/../../../openvino/libs")
-else()
-  set_target_properties(pvlr PROPERTIES VERSION "${PVLR_VERSION}" SOVERSION "${PVLR_API_VERSION}" INSTALL_RPATH_USE_LINK_PATH ON)
+else()  # programs that were linked with an earlier version of the interface keep working
+  set_target_properties(pvlr PROPERTIES VERSION "${PVLR_VERSION}" SOVERSION 1 INSTALL_RPATH_USE_LINK_PATH ON)
+endif()
+if(PVLR_STANDALONE)  # what reads an ONNX network and runs it on a CPU
+  set_target_properties(pvlr PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH OFF)
+  get_target_property(pvlr_openvino openvino::runtime LOCATION)
+  get_filename_component(pvlr_openvino "${pvlr_openvino}" DIRECTORY)
+  foreach(part libopenvino.so libopenvino_onnx_frontend.so libopenvino_intel_cpu_plugin.so libtbb libhwloc.so)
+    file(GLOB pvlr_libraries "${pvlr_openvino}/${part}*")
+    install(FILES ${pvlr_libraries} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  endforeach()
 endif()
 
 add_executable(pvlr-tag csrc/programs/pvlr_tag.cpp)

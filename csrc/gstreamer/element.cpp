@@ -1,7 +1,6 @@
 // The element pvlrtag, and the plugin libgstpvlr.so that registers it.
 #include <gst/base/gstbasetransform.h>
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -20,18 +19,21 @@ namespace {
 GST_DEBUG_CATEGORY_STATIC(category);
 #define GST_CAT_DEFAULT category
 
-enum Property : guint { kPlan = 1, kThreshold, kLabels, kEvery };
+enum Property : guint { kPlan = 1, kThreshold, kLabels, kDevice, kPrecision, kThreads, kPrecise, kTrust, kEvery, kEnd };
 
 struct State {
-  std::mutex mutex;  // of the settings
-  Settings settings;
-  std::atomic<guint> every{1};
+  std::mutex mutex;  // of the values of the properties
+  GValue values[kEnd]{};
 
   // Used by the streaming thread, or while there is none.
   std::unique_ptr<Session> session;
   GstVideoInfo video{};
   guint64 count = 0;  // of the buffers since the start
   bool due = false;   // whether the current one is tagged
+
+  ~State() {
+    for (GValue& value : values) g_value_unset(&value);
+  }
 };
 
 }  // namespace
@@ -52,51 +54,34 @@ namespace {
 
 State& state_of(gpointer element) { return *static_cast<GstPvlrTag*>(element)->state; }
 
-std::string text_of(const GValue* value) {
-  const gchar* const text = g_value_get_string(value);
-  return text == nullptr ? "" : text;
-}
-
-void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec) {
+// Called for all of them when the element is created, with the defaults.
+void set_property(GObject* object, guint id, const GValue* value, GParamSpec*) {
   State& state = state_of(object);
   const std::lock_guard<std::mutex> lock(state.mutex);
-  switch (id) {
-    case kPlan:
-      state.settings.plan = text_of(value);
-      break;
-    case kThreshold:
-      state.settings.threshold = g_value_get_float(value);
-      break;
-    case kLabels:
-      state.settings.labels = text_of(value);
-      break;
-    case kEvery:
-      state.every = g_value_get_uint(value);
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
-  }
+  if (!G_IS_VALUE(&state.values[id])) g_value_init(&state.values[id], G_VALUE_TYPE(value));
+  g_value_copy(value, &state.values[id]);
 }
 
-void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
+void get_property(GObject* object, guint id, GValue* value, GParamSpec*) {
   State& state = state_of(object);
   const std::lock_guard<std::mutex> lock(state.mutex);
-  switch (id) {
-    case kPlan:
-      g_value_set_string(value, state.settings.plan.c_str());
-      break;
-    case kThreshold:
-      g_value_set_float(value, state.settings.threshold);
-      break;
-    case kLabels:
-      g_value_set_string(value, state.settings.labels.c_str());
-      break;
-    case kEvery:
-      g_value_set_uint(value, state.every);
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
-  }
+  g_value_copy(&state.values[id], value);
+}
+
+Settings settings_of(State& state) {
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  const auto text = [&state](Property id) {
+    const gchar* const value = g_value_get_string(&state.values[id]);
+    return std::string(value == nullptr ? "" : value);
+  };
+  return {text(kPlan),
+          text(kLabels),
+          text(kDevice),
+          text(kPrecision),
+          text(kTrust),
+          g_value_get_int(&state.values[kThreads]),
+          g_value_get_float(&state.values[kThreshold]),
+          g_value_get_boolean(&state.values[kPrecise]) != FALSE};
 }
 
 void finalize(GObject* object) {
@@ -106,15 +91,10 @@ void finalize(GObject* object) {
 
 gboolean start(GstBaseTransform* base) {
   State& state = state_of(base);
-  Settings settings;
-  {
-    const std::lock_guard<std::mutex> lock(state.mutex);
-    settings = state.settings;
-  }
   state.count = 0;
   state.video = {};
   try {
-    state.session = std::make_unique<Session>(settings);
+    state.session = std::make_unique<Session>(settings_of(state));
   } catch (const std::invalid_argument& error) {
     GST_ELEMENT_ERROR(base, LIBRARY, SETTINGS, ("%s", error.what()), (nullptr));
   } catch (const pvlr::Error& error) {
@@ -143,7 +123,10 @@ gboolean set_caps(GstBaseTransform* base, GstCaps* input, GstCaps*) {
 // of the frame.
 GstFlowReturn prepare_output_buffer(GstBaseTransform* base, GstBuffer* input, GstBuffer** output) {
   State& state = state_of(base);
-  state.due = state.count++ % state.every == 0;
+  {
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    state.due = state.count++ % g_value_get_uint(&state.values[kEvery]) == 0;
+  }
   *output = state.due && !gst_buffer_is_writable(input) ? gst_buffer_copy(input) : input;
   return GST_FLOW_OK;
 }
@@ -172,20 +155,25 @@ GstFlowReturn transform_ip(GstBaseTransform* base, GstBuffer* buffer) {
 }
 
 void install_properties(GObjectClass* object) {
-  const auto flags = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
-  const auto at_start = static_cast<GParamFlags>(flags | GST_PARAM_MUTABLE_READY);
-  const auto always = static_cast<GParamFlags>(flags | GST_PARAM_MUTABLE_PLAYING);
-  g_object_class_install_property(
-      object, kPlan, g_param_spec_string("plan", "Plan", "Path of engine.plan or of its folder", "", at_start));
-  g_object_class_install_property(
-      object, kThreshold,
-      g_param_spec_float("threshold", "Threshold", "Score at or above which a label is a tag (0 = set by the plan)", 0,
-                         1, 0, at_start));
-  g_object_class_install_property(
-      object, kLabels,
-      g_param_spec_string("labels", "Labels", "Report only these, separated by commas (empty = all)", "", at_start));
-  g_object_class_install_property(
-      object, kEvery, g_param_spec_uint("every", "Every", "Tag one in this many buffers", 1, G_MAXUINT, 1, always));
+  const auto always = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_CONSTRUCT |
+                                               GST_PARAM_MUTABLE_PLAYING);
+  const auto flags = static_cast<GParamFlags>((always & ~GST_PARAM_MUTABLE_PLAYING) | GST_PARAM_MUTABLE_READY);
+  const auto install = [object](Property id, GParamSpec* spec) { g_object_class_install_property(object, id, spec); };
+  const auto text = [&](Property id, const char* name, const char* nick, const char* description) {
+    install(id, g_param_spec_string(name, nick, description, "", flags));
+  };
+  text(kPlan, "plan", "Plan", "Path of engine.plan or of its folder");
+  text(kLabels, "labels", "Labels", "Report only these, separated by commas (empty = all)");
+  text(kDevice, "device", "Device", "auto, cpu or tensorrt, for which the plan must be built (empty = auto)");
+  text(kPrecision, "precision", "Precision", "auto, fp32, bf16 or int8 (empty = set by the plan)");
+  text(kTrust, "trust", "Trust", "Folder of the keys that may sign the plan (empty = PVLR_TRUST)");
+  install(kThreads,
+          g_param_spec_int("threads", "Threads", "Of the inference engine (0 = all cores)", 0, 1024, 0, flags));
+  install(kPrecise, g_param_spec_boolean("precise", "Precise", "Use the thresholds with 90 % precision", FALSE, flags));
+  install(kThreshold,
+          g_param_spec_float("threshold", "Threshold", "Score at or above which a label is a tag (0 = set by the plan)",
+                             0, 1, 0, flags));
+  install(kEvery, g_param_spec_uint("every", "Every", "Tag one in this many buffers", 1, G_MAXUINT, 1, always));
 }
 
 GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE(

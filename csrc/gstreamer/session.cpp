@@ -11,7 +11,13 @@ Tagger opened(const Settings& settings) {
     throw std::invalid_argument("plan: expected the path of a plan, got none. For example plan=engine.plan.");
   }
   auto options = make<pvlr_options>();
+  const auto named = [](const std::string& value) { return value.empty() ? nullptr : value.c_str(); };
+  options.device = named(settings.device);
+  options.precision = named(settings.precision);
+  options.trust = named(settings.trust);
+  options.threads = settings.threads;
   options.threshold = settings.threshold;
+  options.operating_point = settings.precise ? PVLR_OPERATING_POINT_PRECISE : PVLR_OPERATING_POINT_F1;
   return Tagger(settings.plan, options);
 }
 

@@ -12,8 +12,14 @@ namespace pvlr::gstreamer {
 
 struct Settings {
   std::string plan;
-  std::string labels;   // separated by commas; empty: all
-  float threshold = 0;  // of all labels; 0: those of the plan
+  std::string labels;  // separated by commas; empty: all
+  // As in pvlr_options; empty texts: the default.
+  std::string device;
+  std::string precision;
+  std::string trust;
+  int threads;
+  float threshold;
+  bool precise;  // the operating point
 };
 
 // An open plan, and which of its labels are wanted.

@@ -1,8 +1,10 @@
 // The C interface: checks what comes from outside, and turns exceptions into codes.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdlib>
 #include <cstring>
-#include <iterator>
+#include <initializer_list>
 #include <string>
 #include <utility>
 
@@ -24,6 +26,7 @@ struct pvlr_tagger {
 
 namespace {
 
+constexpr std::size_t kMinStructSize = 40;  // of version 1 of the interface
 constexpr std::size_t kMaxStructSize = 4096;
 
 [[noreturn]] void refuse(const std::string& argument, const std::string& expected, const std::string& got) {
@@ -39,45 +42,55 @@ template <typename T>
 std::size_t checked_size(const T* given, const std::string& name) {
   check_pointer(given, name.c_str());
   const std::size_t size = given->struct_size;
-  if (size < sizeof(T) || size > kMaxStructSize) {
+  if (size < kMinStructSize || size > kMaxStructSize) {
     refuse(name + ".struct_size", std::to_string(sizeof(T)), std::to_string(size));
   }
   return size;
 }
 
-// A copy of a caller's struct. One of a later version may be larger, with zeros where this version knows no member.
+// A copy of a caller's struct. One of an earlier version is smaller. One of a later version may be larger, with zeros
+// where this version knows no member.
 template <typename T>
 T read_struct(const T* given, const std::string& name) {
   const std::size_t size = checked_size(given, name);
   const auto* const bytes = reinterpret_cast<const unsigned char*>(given);
-  if (std::any_of(bytes + sizeof(T), bytes + size, [](unsigned char byte) { return byte != 0; })) {
+  const std::size_t known = std::min(size, sizeof(T));
+  if (std::any_of(bytes + known, bytes + size, [](unsigned char byte) { return byte != 0; })) {
     refuse(name, std::string("members that libpvlr ") + pvlr_version() + " knows", "others");
   }
-  return *given;
+  T copy{};
+  std::memcpy(&copy, given, known);
+  return copy;
 }
 
 // Fills a caller's struct; what a later version appended to it stays as it is.
 template <typename T>
 void write_struct(T* given, const std::string& name, T value) {
   value.struct_size = checked_size(given, name);
-  *given = value;
+  std::memcpy(given, &value, std::min(value.struct_size, sizeof(T)));
 }
 
 void check_range(const char* name, std::int32_t value, std::int32_t most) {
   if (value < 0 || value > most) refuse(name, "0 to " + std::to_string(most), std::to_string(value));
 }
 
+// One of the values of an option; `otherwise` if it is not set.
+std::string read_choice(const char* name, const char* given, const char* otherwise,
+                        std::initializer_list<const char*> known) {
+  if (given == nullptr) return otherwise;
+  const std::string value(given, strnlen(given, 16));
+  if (std::find(known.begin(), known.end(), value) != known.end()) return value;
+  std::string expected;
+  for (const char* const one : known) expected += (expected.empty() ? "" : ", ") + std::string(one);
+  refuse(name, "one of " + expected, "'" + value + "'");
+}
+
 TaggerOptions read_options(const pvlr_options* given) {
   TaggerOptions options{};
-  if (given == nullptr) return options;
-  const pvlr_options read = read_struct(given, "options");
-  if (read.precision != nullptr) {
-    const std::string precision(read.precision, strnlen(read.precision, 16));
-    constexpr const char* kKnown[] = {"auto", "fp32", "fp16", "bf16", "int8"};
-    const bool known = std::find(std::begin(kKnown), std::end(kKnown), precision) != std::end(kKnown);
-    if (!known) refuse("options.precision", "auto, fp32, fp16, bf16 or int8", "'" + precision + "'");
-    options.engine.precision = precision;
-  }
+  const pvlr_options read = given == nullptr ? pvlr_options{} : read_struct(given, "options");
+  options.engine.precision =
+      read_choice("options.precision", read.precision, "", {"auto", "fp32", "fp16", "bf16", "int8"});
+  options.device = read_choice("options.device", read.device, "auto", {"auto", "cpu", "tensorrt"});
   check_range("options.optimize", read.optimize, PVLR_OPTIMIZE_THROUGHPUT);
   check_range("options.threads", read.threads, 1024);
   check_range("options.operating_point", read.operating_point, PVLR_OPERATING_POINT_PRECISE);
@@ -90,6 +103,8 @@ TaggerOptions read_options(const pvlr_options* given) {
   options.engine.allow_unsigned = read.allow_unsigned != 0;
   options.precise = read.operating_point == PVLR_OPERATING_POINT_PRECISE;
   options.threshold = read.threshold;
+  const char* const keys = read.trust != nullptr ? read.trust : std::getenv("PVLR_TRUST");
+  if (keys != nullptr && *keys != '\0') options.trust = keys;
   return options;
 }
 
@@ -169,6 +184,21 @@ Job* job_of(pvlr_job* job) {
   return reinterpret_cast<Job*>(job);
 }
 
+pvlr_status wait_for(pvlr_job* job, std::chrono::milliseconds timeout, pvlr_result* result) {
+  bool finished = true;
+  const pvlr_status status = guarded([=, &finished] {
+    Job* const running = job_of(job);
+    checked_size(result, "result");
+    if (timeout != runtime::kForever && (timeout.count() < 0 || timeout.count() > INT32_MAX)) {
+      refuse("timeout_ms", "0 to " + std::to_string(INT32_MAX), std::to_string(timeout.count()));
+    }
+    finished = running->finish(timeout);
+    if (finished) write_struct(result, "result", running->result());
+  });
+  if (!finished) runtime::set_last_error("job: expected a result within the timeout, got none");  // allocates nothing
+  return finished ? status : PVLR_ERROR_TIMEOUT;
+}
+
 }  // namespace
 
 const char* pvlr_version(void) { return PVLR_VERSION; }
@@ -180,6 +210,7 @@ pvlr_status pvlr_open(const char* plan, const pvlr_options* options, pvlr_tagger
     check_pointer(tagger, "tagger");
     *tagger = nullptr;
     check_pointer(plan, "plan");
+    if (*plan == '\0') refuse("plan", "the path of a plan", "an empty text");
     *tagger = new pvlr_tagger{Tagger::open(plan, read_options(options))};
   });
 }
@@ -203,13 +234,10 @@ pvlr_status pvlr_submit(pvlr_tagger* tagger, const pvlr_frame* frame, pvlr_job**
   });
 }
 
-pvlr_status pvlr_wait(pvlr_job* job, pvlr_result* result) {
-  return guarded([=] {
-    Job* const running = job_of(job);
-    checked_size(result, "result");
-    running->finish();
-    write_struct(result, "result", running->result());
-  });
+pvlr_status pvlr_wait(pvlr_job* job, pvlr_result* result) { return wait_for(job, pvlr::runtime::kForever, result); }
+
+pvlr_status pvlr_wait_for(pvlr_job* job, int64_t timeout_ms, pvlr_result* result) {
+  return wait_for(job, std::chrono::milliseconds(timeout_ms), result);
 }
 
 pvlr_status pvlr_map(pvlr_job* job, size_t label, float* map, size_t capacity) {

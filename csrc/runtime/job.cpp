@@ -28,11 +28,11 @@ void Job::start(const BatchFrame& frame, std::shared_ptr<Tagger> owner) {
   state_ = State::kRunning;
 }
 
-void Job::finish() {
-  if (state_ == State::kFinished) return;
+bool Job::finish(std::chrono::milliseconds timeout) {
+  if (state_ == State::kFinished) return true;
   if (state_ == State::kFailed) std::rethrow_exception(failure_);
   try {
-    request_->wait();
+    if (!request_->wait(timeout)) return false;
   } catch (...) {
     state_ = State::kFailed;
     failure_ = std::current_exception();
@@ -41,12 +41,13 @@ void Job::finish() {
   compute_scores();
   choose_tags();
   state_ = State::kFinished;
+  return true;
 }
 
 bool Job::recycle(std::shared_ptr<Tagger>* owner) noexcept {
   if (state_ == State::kRunning) {
     try {
-      request_->wait();
+      request_->wait(kForever);
     } catch (const std::exception&) {  // nobody asked for the result
       state_ = State::kFailed;
     }

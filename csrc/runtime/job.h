@@ -21,8 +21,9 @@ class Job {
   // Preprocesses a frame and starts its inference; `owner` lives at least until the job is recycled. Throws Error.
   void start(const BatchFrame& frame, std::shared_ptr<Tagger> owner);
 
-  // Waits for the inference and computes scores and tags; returns at once if it has. Throws Error, again in each call.
-  void finish();
+  // Waits for the inference and computes scores and tags; returns at once if it has. Returns whether it has ended
+  // within the time. Throws Error, again in each call.
+  bool finish(std::chrono::milliseconds timeout = kForever);
 
   // Waits for the inference and returns the owner; whether the job can be used again.
   bool recycle(std::shared_ptr<Tagger>* owner) noexcept;

@@ -35,16 +35,23 @@ BatchFrame frame_of(const Image& image) {
   return frame;
 }
 
-std::unique_ptr<Runner> load(const Bundle& bundle, const EngineOptions& options) {
-  return bundle.manifest.tensorrt ? load_tensorrt(bundle, options) : load_openvino(bundle, options);
+std::unique_ptr<Runner> load(const Bundle& bundle, const TaggerOptions& options) {
+  const bool tensorrt = bundle.manifest.tensorrt.has_value();
+  const std::string device = tensorrt ? "tensorrt" : "cpu";
+  if (options.device != "auto" && options.device != device) {
+    fail(PVLR_ERROR_UNSUPPORTED, bundle.source, "a plan for " + options.device, "one for " + device);
+  }
+  return tensorrt ? load_tensorrt(bundle, options.engine) : load_openvino(bundle, options.engine);
 }
 
 }  // namespace
 
 std::shared_ptr<Tagger> Tagger::open(const std::filesystem::path& plan, const TaggerOptions& options) {
-  const Bundle bundle = open_bundle(plan);
-  std::shared_ptr<Tagger> tagger(new Tagger(bundle, options, load(bundle, options.engine)));
+  const Bundle bundle = open_bundle(plan, options.trust);
+  std::shared_ptr<Tagger> tagger(new Tagger(bundle, options, load(bundle, options)));
   tagger->self_test(bundle.golden);
+  // Not before: a bundle that does not work must not lock out its predecessor.
+  if (bundle.signature) accept_version(*bundle.signature);
   return tagger;
 }
 

@@ -16,8 +16,10 @@ namespace pvlr::runtime {
 
 struct TaggerOptions {
   EngineOptions engine;
-  bool precise;     // the operating point
-  float threshold;  // of all labels; 0: the plan's
+  bool precise;                 // the operating point
+  float threshold;              // of all labels; 0: the plan's
+  std::filesystem::path trust;  // the keys that may sign the bundle; empty: none
+  std::string device;           // "auto", "cpu" or "tensorrt"
 };
 
 // Thread-safe. Jobs that are in use keep it alive.

@@ -15,7 +15,7 @@ from .bank import app as bank
 from .batch import batch
 from .bench import bench
 from .build import build
-from .commands import Command, Commands
+from .commands import Command, Group
 from .deploy import deploy
 from .doctor import doctor
 from .evaluate import evaluate
@@ -45,7 +45,7 @@ _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)
 
 app = typer.Typer(
     name="pvlr",
-    cls=Commands,
+    cls=Group,
     help="Tag images, videos and cameras, and build the plans that do it.",
     epilog=EPILOG,
     no_args_is_help=True,

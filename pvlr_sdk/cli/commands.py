@@ -41,16 +41,6 @@ class Group(_PlainFlags, TyperGroup):
     """A command with subcommands."""
 
 
-class Commands(Group):
-    """All commands."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; ``export triton`` is one of its own."""
-        if args[:2] == ["export", "triton"]:
-            args = ["export-triton", *args[2:]]
-        return super().resolve_command(ctx, args)
-
-
 @contextmanager
 def training_packages(command: str) -> Iterator[None]:
     """Within it, a package of the extra ``[train]`` that is not installed is a MissingPartError."""

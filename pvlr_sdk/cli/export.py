@@ -1,4 +1,4 @@
-"""``pvlr export`` and ``pvlr export triton``: a trained run as an ONNX network, a plan as a model repository."""
+"""``pvlr export`` and ``pvlr export-triton``: a trained run as an ONNX network, a plan as a model repository."""
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ def export_triton(
 
     \b
     [bold]Examples[/bold]
-    pvlr export triton engine.plan --out repo/
-    pvlr export triton pvlr-lite0-coco80 --out repo/ --instances 4 --threads 1
+    pvlr export-triton engine.plan --out repo/
+    pvlr export-triton pvlr-lite0-coco80 --out repo/ --instances 4 --threads 1
     """
     from ..compile.triton import export_triton as export
 

@@ -49,6 +49,10 @@ def install(folder: Path, flags: str = "", *, gstreamer: bool = False, tensorrt:
     cmake("-S", ROOT, "-B", build, *build_options(flags), *options, "-DCMAKE_INSTALL_LIBDIR=lib")
     cmake("--build", build)
     cmake("--install", build)
+    if not flags:
+        cmake("-S", ROOT, "-B", build, "-DPVLR_STANDALONE=ON")
+        cmake("--build", build)
+        cmake("--install", build, "--strip", "--prefix", folder / "standalone")
     return prefix
 
 

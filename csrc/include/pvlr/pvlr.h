@@ -34,11 +34,11 @@
 // always means the default. Later versions of the library append members, and still accept the sizes of earlier ones. A
 // struct of a later version is accepted as long as the members that this version does not know are zero.
 //
-// Trust. The library verifies the integrity of a bundle (sizes, SHA-256, the result for its golden image), not its
-// origin: whoever can write the plan also decides what the inference engine parses. Verify the signature before a
-// bundle is deployed (`pvlr verify-signature engine.plan --trust KEYS`), and open only bundles that you trust. A plan
-// for TensorRT is code that runs in this process, so it is opened only with pvlr_options.allow_unsigned, or if the
-// environment variable PVLR_ALLOW_UNSIGNED is 1.
+// Trust. With trusted keys, pvlr_options.trust or the environment variable PVLR_TRUST, the library opens only bundles
+// that one of these keys has signed, and no older version than one that was in use (docs/signing.md). Without keys it
+// verifies the integrity of a bundle alone (sizes, SHA-256, the result for its golden image): whoever can write the
+// plan then decides what the inference engine parses. A plan for TensorRT is code that runs in this process, so without
+// keys it is opened only with pvlr_options.allow_unsigned, or if the environment variable PVLR_ALLOW_UNSIGNED is 1.
 //
 // GPUs. A library that was built with TensorRT also opens plans of the backend tensorrt, which run on device 0;
 // CUDA_VISIBLE_DEVICES selects it. A call leaves the current device of its thread as it is. After
@@ -59,7 +59,7 @@ extern "C" {
 #endif
 
 // The version of this interface: it rises when a struct grows or a function is added.
-#define PVLR_API_VERSION 1
+#define PVLR_API_VERSION 2
 
 // The version of the library, for example "0.2.0".
 PVLR_API const char* pvlr_version(void);
@@ -68,16 +68,22 @@ PVLR_API const char* pvlr_version(void);
 
 typedef enum pvlr_status {
   PVLR_OK = 0,
-  PVLR_ERROR_INVALID_ARGUMENT = 1,  // an argument of the call: a null pointer, a size, a pitch, an unknown value
-  PVLR_ERROR_NOT_FOUND = 2,         // a file of the bundle is missing or unreadable
-  PVLR_ERROR_INVALID_BUNDLE = 3,    // a file of the bundle is not what the manifest says, or the manifest is invalid
-  PVLR_ERROR_UNSUPPORTED = 4,       // a bundle for a backend, device or version that this library or machine lacks
-  PVLR_ERROR_SELF_TEST = 5,         // this machine computes other results for the golden image than the builder did
-  PVLR_ERROR_NON_FINITE = 6,        // the model computed NaN or infinity
-  PVLR_ERROR_OUT_OF_MEMORY = 7,     // of the CPU or the GPU
-  PVLR_ERROR_RUNTIME = 8,           // the inference engine failed
-  PVLR_ERROR_DEVICE_LOST = 9,       // a fault has broken the GPU's context: restart the process
-  PVLR_ERROR_NOT_SIGNED = 10        // a plan that is code, without pvlr_options.allow_unsigned
+  PVLR_ERROR_INVALID_ARGUMENT = 1,    // an argument of the call: a null pointer, a size, a pitch, an unknown value
+  PVLR_ERROR_NOT_FOUND = 2,           // a file of the bundle is missing or unreadable
+  PVLR_ERROR_INVALID_BUNDLE = 3,      // a file of the bundle is not what the manifest says, or the manifest is invalid
+  PVLR_ERROR_UNSUPPORTED = 4,         // a bundle for a backend, device or version that this library or machine lacks
+  PVLR_ERROR_SELF_TEST = 5,           // this machine computes other results for the golden image than the builder did
+  PVLR_ERROR_NON_FINITE = 6,          // the model computed NaN or infinity
+  PVLR_ERROR_OUT_OF_MEMORY = 7,       // of the CPU or the GPU
+  PVLR_ERROR_RUNTIME = 8,             // the inference engine failed
+  PVLR_ERROR_DEVICE_LOST = 9,         // a fault has broken the GPU's context: restart the process
+  PVLR_ERROR_NOT_SIGNED = 10,         // no signature, although there are trusted keys or the plan is code
+  PVLR_ERROR_SIGNATURE_INVALID = 11,  // the signature was damaged or forged
+  PVLR_ERROR_UNTRUSTED_KEY = 12,      // another key has signed the bundle
+  PVLR_ERROR_SIGNATURE_EXPIRED = 13,  // the signature or its key has expired
+  PVLR_ERROR_SIGNED_FILE = 14,        // a file was changed, removed, added or renamed after the bundle was signed
+  PVLR_ERROR_ROLLBACK = 15,           // the bundle is older than a version that was in use
+  PVLR_ERROR_TIMEOUT = 16             // of pvlr_wait_for: the inference goes on
 } pvlr_status;
 
 // The message of the last error in the calling thread, for example
@@ -108,7 +114,10 @@ typedef struct pvlr_options {
   int32_t threads;          // of the inference engine on a CPU, at most 1024; 0: the cores that this process may use
   int32_t operating_point;  // a pvlr_operating_point
   float threshold;          // of all labels, up to 1, in place of the plan's; 0: the plan's
-  int32_t allow_unsigned;   // 1: open a plan for TensorRT, which is code; this library verifies no signatures
+  int32_t allow_unsigned;   // 1: open a plan for TensorRT, which is code, without a verified signature
+  // As of version 2:
+  const char* trust;   // public keys that may sign the plan: a folder (*.pem) or a file; NULL: PVLR_TRUST; "": none
+  const char* device;  // "auto", "cpu" or "tensorrt", for which the plan must be built; NULL: "auto"
 } pvlr_options;
 
 // Opens the bundle of a plan. Reads `plan` (or engine.plan in the folder `plan`) and, beside it, the manifest
@@ -216,6 +225,10 @@ typedef struct pvlr_result {
 
 // Waits for a job and describes its result. Returns at once if it was called before for this job.
 PVLR_API pvlr_status pvlr_wait(pvlr_job* job, pvlr_result* result);
+
+// The same for at most `timeout_ms` milliseconds, 0 to 2^31 - 1: then PVLR_ERROR_TIMEOUT, and `result` is unchanged.
+// The inference goes on, so the job can be waited for again. pvlr_release has no timeout.
+PVLR_API pvlr_status pvlr_wait_for(pvlr_job* job, int64_t timeout_ms, pvlr_result* result);
 
 // Computes the attention map of a label, whether it is a tag or not: the weight of each place in the input for its
 // logit. Waits for the job if necessary.

@@ -5,6 +5,7 @@
 //   for (const pvlr_tag& tag : job.tags()) std::cout << tag.label << ' ' << tag.score << '\n';
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -72,6 +73,13 @@ class Job {
     return result;
   }
   Tags tags() & { return Tags(wait()); }
+  // Whether the job ends within this time; wait() then returns at once.
+  bool wait_for(std::chrono::milliseconds time) {
+    auto result = make<pvlr_result>();
+    const pvlr_status status = pvlr_wait_for(job_.get(), time.count(), &result);
+    if (status != PVLR_ERROR_TIMEOUT) check(status);
+    return status == PVLR_OK;
+  }
   // Of a temporary job, as in `tagger.submit(frame).tags()`, they would point to what is released.
   pvlr_result wait() && = delete;
   Tags tags() && = delete;

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "manifest.h"
 #include "png.h"
+#include "runtime/trust/signature.h"
 
 namespace pvlr::runtime {
 
@@ -15,9 +17,11 @@ struct Bundle {
   Manifest manifest;
   std::string plan;
   Image golden;
+  std::optional<Signature> signature;  // that was verified
 };
 
-// Reads the three files, each once, and compares their sizes and hashes with the manifest. Throws Error.
-Bundle open_bundle(const std::filesystem::path& plan);
+// Reads the three files, each once, and compares their sizes and hashes with the manifest; if `trust` names
+// keys, verifies their signature before anything in them is parsed. Throws Error.
+Bundle open_bundle(const std::filesystem::path& plan, const std::filesystem::path& trust);
 
 }  // namespace pvlr::runtime

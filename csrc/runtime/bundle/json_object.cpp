@@ -4,6 +4,7 @@
 #include <sstream>
 #include <utility>
 
+#include "files.h"
 #include "runtime/error.h"
 
 namespace pvlr::runtime {
@@ -15,7 +16,10 @@ std::string shown(double value) {
   return text.str();
 }
 
-// A terminal obeys control characters, and a zero byte ends a C string. The text is valid UTF-8.
+std::string range_text(double least, double most) { return "from " + shown(least) + " to " + shown(most); }
+
+}  // namespace
+
 bool has_control_character(const std::string& text) {
   unsigned char before = 0;
   for (const char c : text) {
@@ -26,13 +30,27 @@ bool has_control_character(const std::string& text) {
   return false;
 }
 
-std::string range_text(double least, double most) { return "from " + shown(least) + " to " + shown(most); }
-
-}  // namespace
-
-Json parse_json(const std::string& text, const std::string& source) {
+Json parse_json(const std::string& text, const std::string& source, bool printable) {
+  constexpr int kMaxDepth = 32;
+  const auto refuse = [&](const char* expected, const char* got) {
+    runtime::fail(PVLR_ERROR_INVALID_BUNDLE, source, expected, got);
+  };
+  std::vector<std::set<std::string>> objects;  // the members of each that is being read
+  const auto check = [&](int depth, Json::parse_event_t event, const Json& value) {
+    if (depth > kMaxDepth) refuse("at most 32 levels of JSON", "more");
+    if (event == Json::parse_event_t::object_start) objects.emplace_back();
+    if (event == Json::parse_event_t::object_end) objects.pop_back();
+    const bool key = event == Json::parse_event_t::key;
+    if (key && !objects.back().insert(value.get<std::string>()).second) refuse("distinct members", "one twice");
+    const bool plain = (key || event == Json::parse_event_t::value) && value.is_string();
+    if (printable && plain && has_control_character(value.get_ref<const std::string&>())) {
+      refuse("texts without control characters", "one with control characters");
+    }
+    return true;
+  };
+  if (text.compare(0, 3, "\xEF\xBB\xBF") == 0) refuse("valid JSON", "a byte order mark");
   try {
-    return Json::parse(text);
+    return Json::parse(text, check);
   } catch (const Json::parse_error& error) {  // its message repeats bytes of the text, which may be anything
     runtime::fail(PVLR_ERROR_INVALID_BUNDLE, source, "valid JSON", "an error at byte " + std::to_string(error.byte));
   } catch (const Json::exception&) {
@@ -78,6 +96,12 @@ std::string JsonObject::choice(const std::string& name, const std::vector<std::s
   fail(name, "one of " + expected, value);
 }
 
+std::string JsonObject::digest(const std::string& name) {
+  std::string value = text(name);
+  if (!is_digest(value)) fail(name, "64 digits in lower-case hex", "something else");
+  return value;
+}
+
 bool JsonObject::flag(const std::string& name) {
   const Json& value = member(name);
   if (!value.is_boolean()) fail(name, "true or false", value.type_name());
@@ -93,7 +117,19 @@ double JsonObject::number(const std::string& name, double least, double most) {
 }
 
 std::int64_t JsonObject::integer(const std::string& name, std::int64_t least, std::int64_t most) {
+  return integer_of(name, member(name), least, most);
+}
+
+std::vector<std::int64_t> JsonObject::sizes(const std::string& name) {
   const Json& value = member(name);
+  if (!value.is_array()) fail(name, "a list", value.type_name());
+  std::vector<std::int64_t> sizes;
+  for (const Json& entry : value) sizes.push_back(integer_of(name, entry, 0, INT64_MAX));
+  return sizes;
+}
+
+std::int64_t JsonObject::integer_of(const std::string& name, const Json& value, std::int64_t least,
+                                    std::int64_t most) const {
   // A number beyond 64 bits is a float to the parser; one beyond 63 bits is unsigned.
   const bool fits =
       value.is_number_integer() && !(value.is_number_unsigned() && value.get<std::uint64_t>() >> 63U != 0);

@@ -11,8 +11,12 @@ namespace pvlr::runtime {
 
 using Json = nlohmann::json;
 
-// Parses a text; throws Error (PVLR_ERROR_INVALID_BUNDLE) that names `source`.
-Json parse_json(const std::string& text, const std::string& source);
+// Whether a text, in valid UTF-8, has one: a terminal obeys it, and a zero byte ends a C string.
+bool has_control_character(const std::string& text);
+
+// Parses a text in UTF-8 without a byte order mark. Throws Error (PVLR_ERROR_INVALID_BUNDLE) that names `source`; a
+// member twice is an error, as are more than 32 levels and, if texts must be `printable`, control characters.
+Json parse_json(const std::string& text, const std::string& source, bool printable = true);
 
 // All functions throw Error (PVLR_ERROR_INVALID_BUNDLE) unless the member is there and valid.
 class JsonObject {
@@ -29,6 +33,10 @@ class JsonObject {
   bool flag(const std::string& name);
   double number(const std::string& name, double least, double most);
   std::int64_t integer(const std::string& name, std::int64_t least, std::int64_t most);
+  // The SHA-256 of a file, in hex.
+  std::string digest(const std::string& name);
+  // A list of integers from 0.
+  std::vector<std::int64_t> sizes(const std::string& name);
   // A list of `count` numbers.
   std::vector<double> numbers(const std::string& name, std::size_t count, double least, double most);
   JsonObject object(const std::string& name);
@@ -43,6 +51,7 @@ class JsonObject {
 
  private:
   const Json& member(const std::string& name);
+  std::int64_t integer_of(const std::string& name, const Json& value, std::int64_t least, std::int64_t most) const;
 
   const Json* value_;
   std::string path_;

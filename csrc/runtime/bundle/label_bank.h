@@ -1,5 +1,5 @@
-// The label bank (engine.labels.safetensors). In a closed plan its vectors are part of the network, so only names and
-// thresholds are read.
+// The label bank (engine.labels.safetensors). In a closed plan its vectors are part of the network, so they are checked
+// only: a bank that Tagger refuses is refused here.
 #pragma once
 
 #include <string>
@@ -15,5 +15,8 @@ struct LabelBank {
 
 // A bank's file; `source` names it in errors. Throws Error (PVLR_ERROR_INVALID_BUNDLE).
 LabelBank read_label_bank(const std::string& data, const std::string& source);
+
+// Whether a bundle can have a label of this name: 1 to 1000 characters without control characters.
+bool is_label(const std::string& name);
 
 }  // namespace pvlr::runtime

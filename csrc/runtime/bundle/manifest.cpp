@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "json_object.h"
+#include "label_bank.h"
 #include "runtime/error.h"
 
 namespace pvlr::runtime {
@@ -61,6 +62,7 @@ std::vector<LabelSpec> parse_labels(JsonObject& manifest, bool precise) {
   std::unordered_set<std::string> names;
   for (JsonObject& object : objects) {
     LabelSpec label{object.text("name"), threshold(object, "threshold"), 0};
+    if (!is_label(label.name)) object.fail("name", "at most 1000 characters", "more");
     label.precise_threshold = precise ? threshold(object, "precise_threshold") : label.threshold;
     if (label.precise_threshold < label.threshold) {
       object.fail("precise_threshold", "at least the threshold", "a lower one");
@@ -74,13 +76,8 @@ std::vector<LabelSpec> parse_labels(JsonObject& manifest, bool precise) {
   return labels;
 }
 
-bool is_sha256(const std::string& text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
 FileSpec parse_file(JsonObject object) {
-  FileSpec file{static_cast<std::uint64_t>(object.integer("bytes", 1, std::int64_t{1} << 34)), object.text("sha256")};
-  if (!is_sha256(file.sha256)) object.fail("sha256", "64 digits in lower-case hex", "something else");
+  FileSpec file{static_cast<std::uint64_t>(object.integer("bytes", 1, std::int64_t{1} << 34)), object.digest("sha256")};
   object.end();
   return file;
 }

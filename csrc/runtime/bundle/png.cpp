@@ -1,26 +1,13 @@
 #include "png.h"
 
-#include <openssl/evp.h>
 #include <png.h>
 
-#include <climits>
-
+#include "files.h"
 #include "pvlr/preprocess.h"
 #include "runtime/error.h"
 
 namespace pvlr::runtime {
 namespace {
-
-std::vector<std::uint8_t> decode_base64(const std::string& text, const std::string& name) {
-  const auto refuse = [&name] { fail(PVLR_ERROR_INVALID_BUNDLE, name, "a PNG in base64", "invalid base64"); };
-  // The decoder of libcrypto skips white space; a manifest has none.
-  if (text.size() > INT_MAX || text.size() % 4 != 0 || text.find_first_of(" \t\r\n") != std::string::npos) refuse();
-  std::vector<std::uint8_t> data(text.size() / 4 * 3);
-  const auto* const from = reinterpret_cast<const unsigned char*>(text.data());
-  // Padding is decoded as zero bytes, which follow the end of the PNG.
-  if (EVP_DecodeBlock(data.data(), from, static_cast<int>(text.size())) != static_cast<int>(data.size())) refuse();
-  return data;
-}
 
 // Frees what libpng has allocated for an image.
 class PngReader {
@@ -36,11 +23,12 @@ class PngReader {
 }  // namespace
 
 Image decode_png(const std::string& base64, const std::string& name) {
-  const std::vector<std::uint8_t> data = decode_base64(base64, name);
+  const std::optional<std::string> data = decode_base64(base64);
+  if (!data) fail(PVLR_ERROR_INVALID_BUNDLE, name, "a PNG in base64", "invalid base64");
   PngReader reader;
   png_image& image = reader.image;
   const auto refuse = [&name](const std::string& got) { fail(PVLR_ERROR_INVALID_BUNDLE, name, "a PNG", got); };
-  if (png_image_begin_read_from_memory(&image, data.data(), data.size()) == 0) refuse(image.message);
+  if (png_image_begin_read_from_memory(&image, data->data(), data->size()) == 0) refuse(image.message);
   if ((image.format & PNG_FORMAT_FLAG_ALPHA) != 0) refuse("one with transparency");
   if (image.width > kMaxBatchSide || image.height > kMaxBatchSide) refuse("one of more than 16384 pixels a side");
   image.format = PNG_FORMAT_BGR;

@@ -1,6 +1,7 @@
 // The interface of an inference engine: what a tagger needs of a loaded network.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +16,8 @@ constexpr char kImage[] = "image";            // (batch, 3, height, width)
 constexpr char kLogits[] = "logits";          // (batch, labels)
 constexpr char kSimilarity[] = "similarity";  // (batch, tokens, labels)
 
+constexpr std::chrono::milliseconds kForever = std::chrono::milliseconds::max();
+
 // The buffers of one inference; belongs to one thread at a time. All functions may throw Error.
 class Request {
  public:
@@ -25,8 +28,9 @@ class Request {
   virtual float* input() = 0;
   // Starts the inference and returns before it has ended.
   virtual void start() = 0;
-  // Waits for the inference; the outputs are valid until the next start().
-  virtual void wait() = 0;
+  // Waits for the inference, and returns whether it has ended within the time. Then the outputs are valid until the
+  // next start().
+  virtual bool wait(std::chrono::milliseconds timeout) = 0;
   virtual const float* logits() const = 0;      // (C,)
   virtual const float* similarity() const = 0;  // (N, C)
 };

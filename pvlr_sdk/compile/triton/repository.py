@@ -13,7 +13,7 @@ from ...bundle.bundle import bundle_files
 from ...models.find import load_bundle
 
 _CONFIG = """\
-# Written by pvlr export triton from {plan}, SHA-256 {sha256}.
+# Written by pvlr export-triton from {plan}, SHA-256 {sha256}.
 name: "{name}"
 # Runs 1/model.py, which needs the package pvlr-sdk in the server.
 backend: "python"

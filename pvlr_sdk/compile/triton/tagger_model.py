@@ -1,4 +1,4 @@
-"""Triton's Python backend on ``pvlr_sdk.Tagger``: the model.py of a repository that ``pvlr export triton`` writes."""
+"""Triton's Python backend on ``pvlr_sdk.Tagger``: the model.py of a repository that ``pvlr export-triton`` writes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from pvlr_sdk.errors import PvlrError
+from pvlr_sdk.errors import OptionError, PvlrError
 from pvlr_sdk.tagger import Tagger
+
+_INPUTS = OptionError("inputs", expected="either IMAGE or FRAME", got="both or neither", hint="Send one of them.")
 
 
 class TritonPythonModel:
@@ -37,15 +39,15 @@ class TritonPythonModel:
 def _frames(request: Any) -> list[Any]:
     """The encoded images of a request, shape (batch, 1), or its frames, shape (batch, height, width, 3), RGB."""
     image, frame = (pb_utils.get_input_tensor_by_name(request, name) for name in ("IMAGE", "FRAME"))
+    if (image is None) == (frame is None):
+        return []  # which _response reports
     if image is not None:
         return image.as_numpy().ravel().tolist()
-    if frame is not None:
-        return [np.ascontiguousarray(one[:, :, ::-1]) for one in frame.as_numpy()]
-    return [None]  # neither: predict says what is accepted
+    return [np.ascontiguousarray(one[:, :, ::-1]) for one in frame.as_numpy()]
 
 
 def _response(outcomes: list[Any]) -> Any:
-    failed = next((outcome for outcome in outcomes if isinstance(outcome, PvlrError)), None)
+    failed = next((outcome for outcome in outcomes if isinstance(outcome, PvlrError)), None if outcomes else _INPUTS)
     if failed is not None:
         message = f"{type(failed).__name__}: {failed}"
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG))

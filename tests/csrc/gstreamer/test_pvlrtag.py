@@ -212,10 +212,14 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
     wide, planar = CAPS.replace("322", "20000"), CAPS.replace("I420", "Y444")
     starts = {
         f"{source(1)} ! pvlrtag": "plan: expected the path of a plan, got none",
-        f"{source(1)} ! pvlrtag plan=/none/engine.plan": "/none/engine.json: expected a file of the bundle",
+        f"{source(1)} ! pvlrtag plan=/none/engine.plan": "/none/engine.plan: expected a plan, or a folder",
         f"{source(1)} ! pvlrtag plan={tmp_path}": "engine.labels.safetensors: expected ",
         f"{source(1)} ! pvlrtag plan={SMALL} labels=cat,dragon": unknown,
         f"{source(1)} ! pvlrtag plan={SMALL} labels=cat,": 'got ""',
+        f"{source(1)} ! pvlrtag plan={SMALL} device=tensorrt": "expected a plan for tensorrt, got one for cpu",
+        f"{source(1)} ! pvlrtag plan={SMALL} device=gpu": "options.device: expected one of auto, cpu, tensorrt",
+        f"{source(1)} ! pvlrtag plan={SMALL} precision=fp8": "options.precision: expected one of auto, ",
+        f"{source(1)} ! pvlrtag plan={SMALL} trust=/none/keys": "/none/keys: expected a readable file",
         f"filesrc location={SMALL} ! pvlrtag plan={SMALL}": "caps: expected video/x-raw, got none",
         f"{source(1, wide)} ! pvlrtag plan={SMALL}": "frame.width: expected 1 to 16384",
         f"{source(1, planar)} ! pvlrtag plan={SMALL}": "could not link",

@@ -55,11 +55,11 @@ static void bad_options(const char* plan) {
     REFUSED(pvlr_open(plan, &bad, &tagger), message);    \
     require(__LINE__, tagger == NULL, "a null pointer"); \
   } while (0)
-  OPTION(struct_size, 0, "options.struct_size: expected 40, got 0");
-  OPTION(struct_size, sizeof bad - 1, "options.struct_size: expected 40, got 39");
-  OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 40, got 18446744073709551615");
-  OPTION(precision, "", "options.precision: expected auto, fp32, fp16, bf16 or int8, got ''");
-  OPTION(precision, "fp64", "options.precision: expected auto, fp32, fp16, bf16 or int8, got 'fp64'");
+  OPTION(struct_size, 0, "options.struct_size: expected 56, got 0");
+  OPTION(struct_size, 39, "options.struct_size: expected 56, got 39");
+  OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 56, got 18446744073709551615");
+  OPTION(precision, "", "options.precision: expected one of auto, fp32, fp16, bf16, int8, got ''");
+  OPTION(precision, "fp64", "options.precision: expected one of auto, fp32, fp16, bf16, int8, got 'fp64'");
   OPTION(precision, "int8", "options.precision: expected auto, fp32 or bf16, got int8");
   OPTION(precision, "fp16", "options.precision: expected auto, fp32 or bf16, got fp16");
   OPTION(optimize, 2, "options.optimize: expected 0 to 1, got 2");
@@ -69,6 +69,11 @@ static void bad_options(const char* plan) {
   OPTION(threads, INT32_MAX, "options.threads: expected 0 to 1024, got 2147483647");
   OPTION(operating_point, 7, "options.operating_point: expected 0 to 1, got 7");
   OPTION(allow_unsigned, 2, "options.allow_unsigned: expected 0 to 1, got 2");
+  OPTION(device, "gpu", "options.device: expected one of auto, cpu, tensorrt, got 'gpu'");
+  OPTION(device, "", "options.device: expected one of auto, cpu, tensorrt, got ''");
+  OPTION(device, "a name that is longer than any",
+         "options.device: expected one of auto, cpu, tensorrt, got 'a name that is l'");
+  OPTION(trust, "/nowhere/keys", "/nowhere/keys: expected a readable file, got No such file or directory");
   OPTION(threshold, -0.5F, "options.threshold: expected 0 to 1, got -0.5");
   OPTION(threshold, 1.5F, "options.threshold: expected 0 to 1, got 1.5");
   OPTION(threshold, INFINITY, "options.threshold: expected 0 to 1, got inf");
@@ -82,12 +87,21 @@ static void bad_options(const char* plan) {
   REFUSED(pvlr_open(plan, &newer.known, &tagger), "options: expected members that libpvlr ");
 }
 
+// A program that was compiled with version 1 of the interface passes smaller options.
+static void first_version(const char* plan) {
+  pvlr_tagger* tagger = NULL;
+  pvlr_options old = options();
+  old.struct_size = 40;
+  old.device = "of no meaning";
+  require(__LINE__, pvlr_open(plan, &old, &tagger) == PVLR_OK, "no error");
+  pvlr_close(tagger);
+}
+
 static void bad_bundles(const char* plan, const char* folder) {
   pvlr_tagger* tagger = NULL;
   REFUSED(pvlr_open(plan, NULL, NULL), "tagger: expected a pointer, got null");
   REFUSED(pvlr_open(NULL, NULL, &tagger), "plan: expected a pointer, got null");
-  expect(__LINE__, pvlr_open("", NULL, &tagger), PVLR_ERROR_NOT_FOUND,
-         ".json: expected a file of the bundle, got No such");
+  REFUSED(pvlr_open("", NULL, &tagger), "plan: expected the path of a plan, got an empty text");
   expect(__LINE__, pvlr_open(folder, NULL, &tagger), PVLR_ERROR_NOT_FOUND, folder);
   // A message is cut, and never within a character.
   char* const path = malloc(3001);
@@ -211,12 +225,21 @@ static void bad_results(pvlr_tagger* tagger) {
   REFUSED(pvlr_wait(NULL, &result), "job: expected a pointer, got null");
   REFUSED(pvlr_wait(job, NULL), "result: expected a pointer, got null");
   REFUSED(pvlr_wait(job, &result), "result.struct_size: expected 64, got 0");
+  REFUSED(pvlr_wait_for(NULL, 1, &result), "job: expected a pointer, got null");
+  REFUSED(pvlr_wait_for(job, 1, NULL), "result: expected a pointer, got null");
+  result.struct_size = sizeof result;
+  REFUSED(pvlr_wait_for(job, -1, &result), "timeout_ms: expected 0 to 2147483647, got -1");
+  REFUSED(pvlr_wait_for(job, 1LL << 31, &result), "timeout_ms: expected 0 to 2147483647, got 2147483648");
   REFUSED(pvlr_map(NULL, 0, map, size), "job: expected a pointer, got null");
   REFUSED(pvlr_map(job, info.label_count, map, size), "label: expected less than ");
   REFUSED(pvlr_map(job, SIZE_MAX, map, size), "label: expected less than ");
   REFUSED(pvlr_map(job, 0, NULL, size), "map: expected a pointer, got null");
   REFUSED(pvlr_map(job, 0, map, size - 1), "capacity: expected at least ");
-  // The job is still good, without having been waited for.
+  // The job is still good, without having been waited for to its end.
+  const pvlr_status polled = pvlr_wait_for(job, 0, &result);
+  require(__LINE__, polled == PVLR_OK || polled == PVLR_ERROR_TIMEOUT, "a result or none yet");
+  require(__LINE__, (result.label_count != 0) == (polled == PVLR_OK), "a result with PVLR_OK alone");
+  require(__LINE__, pvlr_wait_for(job, INT32_MAX, &result) == PVLR_OK && result.label_count != 0, "a result");
   require(__LINE__, pvlr_map(job, 0, map, size) == PVLR_OK, "no error");
   double sum = 0;
   for (size_t i = 0; i < size; ++i) sum += map[i];
@@ -231,6 +254,7 @@ int main(int argc, char** argv) {
   if (strcmp(pvlr_last_error(), "") != 0) return 3;
   bad_bundles(argv[1], argv[2]);
   bad_options(argv[1]);
+  first_version(argv[1]);
   pvlr_tagger* tagger = NULL;
   require(__LINE__, pvlr_open(argv[1], NULL, &tagger) == PVLR_OK, "no error");
   bad_frames(tagger);

@@ -19,7 +19,12 @@ from ..library import ROOT
 FAKE = Path(__file__).parent / "fake_engine"
 RUNTIME = ROOT / "csrc/runtime"
 # All of the library that is not for one engine.
-LIBRARY = [*RUNTIME.glob("*.cpp"), *RUNTIME.glob("bundle/*.cpp"), *ROOT.glob("csrc/host/preprocess/*.cpp")]
+LIBRARY = [
+    *RUNTIME.glob("*.cpp"),
+    *RUNTIME.glob("bundle/*.cpp"),
+    *RUNTIME.glob("trust/*.cpp"),
+    *ROOT.glob("csrc/host/preprocess/*.cpp"),
+]
 LIBRARY += [RUNTIME / "engine/no_tensorrt.cpp"]
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
 FOLDERS = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]

@@ -214,6 +214,25 @@ void lost_context_in_threads() {
   expect_equal(lost, 8, "threads with the error");
 }
 
+// A job that is not done after a time can be waited for again, and another one can be released.
+void timeouts() {
+  const pvlr::Tagger tagger = open_plan();
+  const std::vector<Scores> expected = references(tagger, 5);
+  fake_world().queries_left = 1000;
+  std::vector<pvlr::Job> jobs;
+  for (int i = 0; i < 5; ++i) jobs.push_back(tagger.submit(frame(i)));  // the last ones wait for a context
+  for (pvlr::Job& job : jobs) expect(!job.wait_for(std::chrono::milliseconds(0)), "no result yet");
+  fake_world().queries_left = 3;
+  for (std::size_t i = 5; i-- > 1;) {
+    expect(jobs[i].wait_for(std::chrono::hours(1)), "a result");
+    expect(scores_of(std::move(jobs[i])) == expected[i], "scores");
+  }
+  jobs.push_back(tagger.submit(frame(0)));
+  fake_world().waits_left = 0;
+  expect_error(PVLR_ERROR_DEVICE_LOST, "CUDA: expected a working context",
+               [&] { jobs[5].wait_for(std::chrono::hours(1)); });
+}
+
 // The program's device stays as it is; the fake refuses launches on another one than 0.
 void other_device() {
   cudaSetDevice(1);
@@ -246,6 +265,7 @@ int main(int argc, char** argv) {
       {"lost_context_in_capture", [] { lost_context_at_open(true); }},
       {"lost_context_in_threads", lost_context_in_threads},
       {"other_device", other_device},
+      {"timeouts", timeouts},
   };
   cases.at(argv[1])();
   if (failures == 0) std::printf("ok\n");

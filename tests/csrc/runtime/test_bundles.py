@@ -31,10 +31,10 @@ Open = Callable[[Path], tuple[int, str]]
 
 
 @contextlib.contextmanager
-def opener(runtime: Runtime) -> Iterator[Open]:
+def opener(runtime: Runtime, **environment: str) -> Iterator[Open]:
     """Opens one plan after the other in one process: status and message."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([runtime.programs / "open_each"], text=True, env=ENVIRONMENT, **pipes) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": ENVIRONMENT | environment}
+    with subprocess.Popen([runtime.programs / "open_each"], text=True, **pipes) as process:
 
         def open_plan(plan: Path) -> tuple[int, str]:
             process.stdin.write(f"{plan}\n")
@@ -132,9 +132,9 @@ MANIFESTS = [
     (with_([], "labels"), INVALID, ".labels: expected 1 to 100000 labels, got 0"),
     (with_({}, "labels"), INVALID, ".labels: expected a list, got object"),
     (with_("cat", "labels", 0, "name"), INVALID, ".labels: expected distinct names, got 'cat' twice"),
-    (with_("\x1b[31m", "labels", 3, "name"), INVALID, ".labels.3.name: expected a text without control characters"),
-    (with_("\x00", "labels", 3, "name"), INVALID, ".labels.3.name: expected a text without control characters"),
-    (with_("\x85", "labels", 3, "name"), INVALID, ".labels.3.name: expected a text without control characters"),
+    (with_("\x1b[31m", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
+    (with_("\x00", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
+    (with_("\x85", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
     (
         with_("zebra", "labels", 0, "name"),
         INVALID,
@@ -188,9 +188,10 @@ def test_files_that_are_missing_or_of_another_kind(runtime: Runtime, bundle: Pat
         for path in (bundle, manifest_path(bundle), labels_path(bundle)):
             data = path.read_bytes()
             path.unlink()
+            what = "a plan, or a folder with engine.plan" if path == bundle else "a readable file"
             assert open_plan(bundle) == (
                 NOT_FOUND,
-                f"{path}: expected a file of the bundle, got No such file or directory",
+                f"{path}: expected {what}, got No such file or directory",
             )
             path.mkdir()
             assert open_plan(bundle)[0] == NOT_FOUND

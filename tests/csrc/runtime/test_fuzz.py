@@ -27,7 +27,9 @@ pytestmark = pytest.mark.slow
 RUNS = os.environ.get("PVLR_FUZZ_RUNS")
 LENGTH = ["-runs=" + RUNS] if RUNS else ["-runs=20000", "-max_total_time=3"]
 SANITIZE = "address,undefined"
-PARSERS = [RUNTIME / name for name in ("bundle/json_object.cpp", "error.cpp")]
+PARSERS = [
+    RUNTIME / name for name in ("bundle/files.cpp", "bundle/json_object.cpp", "bundle/label_bank.cpp", "error.cpp")
+]
 
 
 class Target(NamedTuple):
@@ -48,10 +50,8 @@ def small_manifest(plan: Path) -> bytes:
     return json.dumps({name: value for name, value in manifest.items() if name not in ("built", "measured")}).encode()
 
 
-def header(plan: Path) -> bytes:
-    """Of the label bank: its length and a JSON document."""
-    data = labels_path(plan).read_bytes()
-    return data[: 8 + int.from_bytes(data[:8], "little")]
+def bank(plan: Path) -> bytes:
+    return labels_path(plan).read_bytes()
 
 
 TARGETS = {
@@ -67,10 +67,15 @@ TARGETS = {
         ),
     ),
     "label_bank": Target(
-        [RUNTIME / "bundle/label_bank.cpp", *PARSERS],
-        ("-max_len=1000",),
-        header,
-        ("runtime/bundle/label_bank.cpp", "if (data.size() < kPrefix)", "if (data.empty())", "std::out_of_range"),
+        PARSERS,
+        ("-max_len=4000", "-len_control=0"),
+        bank,
+        (
+            "runtime/bundle/label_bank.cpp",
+            "bytes <= most - ends[0]",
+            "bytes <= most",
+            "heap-buffer-overflow",
+        ),
     ),
     "network": Target(
         [ROOT / "csrc/host/network/walk.cpp"],

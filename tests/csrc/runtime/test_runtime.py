@@ -126,9 +126,7 @@ def test_the_example_of_the_page_builds_outside_of_the_tree(way: str, runtime: R
             pytest.skip("no pkg-config on this machine")
         (tmp_path / "build").mkdir()
         find = f"PKG_CONFIG_PATH={runtime.prefix}/lib/pkgconfig pkg-config --cflags --libs pvlr"
-        command = (
-            f"c++ -std=c++17 {tmp_path}/main.cpp $({find}) -Wl,-rpath,{runtime.prefix}/lib -o {tmp_path}/build/tag"
-        )
+        command = f"c++ -std=c++17 {tmp_path}/main.cpp $({find}) -o {tmp_path}/build/tag"
         subprocess.run(["sh", "-c", command], check=True)
     image = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
     (tmp_path / "frame.bgr").write_bytes(image.tobytes())
@@ -137,6 +135,20 @@ def test_the_example_of_the_page_builds_outside_of_the_tree(way: str, runtime: R
     out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     with Tagger(PLAN, allow_unsigned=True) as tagger:
         assert out.split()[0] == tagger.predict(image)[0].label == "cat"
+
+
+def test_a_standalone_folder_can_be_moved(runtime: Runtime, tmp_path: Path) -> None:
+    """It has the OpenVINO that it needs, and no path of the build."""
+    shutil.copytree(runtime.prefix.parent / "standalone", tmp_path / "moved", symlinks=True)
+    image = tmp_path / "image.ppm"
+    image.write_bytes(b"P6 16 16 255\n" + bytes(range(256)) * 3)
+    command = [tmp_path / "moved/bin/pvlr-tag", "--scores", PLAN.parent, image]
+    out = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
+    assert out == runtime.run("pvlr-tag", "--scores", PLAN.parent, image)
+    loaded = subprocess.run(
+        ["ldd", tmp_path / "moved/lib/libpvlr.so"], env={}, capture_output=True, text=True, check=True
+    )
+    assert all(str(tmp_path) in line for line in loaded.stdout.splitlines() if "openvino" in line or "tbb" in line)
 
 
 def test_the_benchmark_compares_the_same_results(runtime: Runtime, plan: Path, tmp_path: Path) -> None:
@@ -179,7 +191,10 @@ def test_pvlr_tag_reports_what_it_cannot_read(runtime: Runtime, tmp_path: Path) 
         (["--threshold", "2", PLAN, "x"], "options.threshold: expected 0 to 1, got 2.000000"),
         (["--unknown", PLAN, "x"], "unrecognized option '--unknown'"),
         ([PLAN], "usage: pvlr-tag"),
-        ([tmp_path, "x"], "expected a file of the bundle, got No such file or directory"),
+        (
+            [tmp_path / "none", "x"],
+            f"{tmp_path}/none: expected a plan, or a folder with engine.plan, got No such file or",
+        ),
     ):
         assert message in runtime.run("pvlr-tag", *arguments, status=2)
 

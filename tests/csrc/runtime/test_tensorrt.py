@@ -39,6 +39,7 @@ CASES = [
     "lost_context_in_capture",
     "lost_context_in_threads",
     "other_device",
+    "timeouts",
 ]
 
 
@@ -216,7 +217,10 @@ def test_the_section_of_the_manifest(library: TensorRtLibrary, sanitized: Runtim
 def test_a_plan_is_loaded_only_if_it_is_trusted(library: TensorRtLibrary, sanitized: Runtime, plan: Path) -> None:
     for environment in ({}, {"PVLR_ALLOW_UNSIGNED": "0"}, {"PVLR_ALLOW_UNSIGNED": ""}):
         status, message = open_plan(library, sanitized, plan, **environment)
-        assert (status, message.startswith(f"{plan}: expected options.allow_unsigned or ")) == (NOT_SIGNED, True)
+        assert (status, message.startswith(f"{plan}: expected trusted keys, options.trust or PVLR_TRUST, ")) == (
+            NOT_SIGNED,
+            True,
+        )
     assert open_plan(library, sanitized, plan, **ALLOW) == (OK, "")
 
 

@@ -1,4 +1,4 @@
-"""``pvlr export triton``: the files of a repository, and a real Triton that serves it.
+"""``pvlr export-triton``: the files of a repository, and a real Triton that serves it.
 
 The server and its client have requirements of their own: PVLR_TRITON is the Python of an environment with
 ``nvidia-pytriton`` and ``tritonclient[http,grpc]``.
@@ -66,7 +66,7 @@ def test_a_name_that_triton_refuses(plan, tmp_path, name):
 def test_the_command(plan, tmp_path, capsys, monkeypatch):
     from pvlr_sdk.cli import main
 
-    monkeypatch.setattr(sys, "argv", ["pvlr", "export", "triton", str(plan), "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["pvlr", "export-triton", str(plan), "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as done:
         main()
     assert not done.value.code

@@ -32,8 +32,8 @@ class OpenVinoRequest final : public Request {
   void start() override {
     inferring([this] { request_.start_async(); });
   }
-  void wait() override {
-    inferring([this] { request_.wait(); });
+  bool wait(std::chrono::milliseconds timeout) override {
+    return inferring([=] { return timeout == kForever ? (request_.wait(), true) : request_.wait_for(timeout); });
   }
   const float* logits() const override { return logits_; }
   const float* similarity() const override { return similarity_; }

@@ -37,6 +37,8 @@ class ExecutionContext {
 
   // Waits for the end that was marked last.
   void wait() const;
+  // Whether wait() would return at once, with or without an error.
+  bool has_ended() const noexcept { return cudaEventQuery(end_.get()) != cudaErrorNotReady; }
   // Waits for all that was enqueued, whether it succeeded or not.
   void drain() const noexcept { static_cast<void>(cudaStreamSynchronize(stream_.get())); }
 

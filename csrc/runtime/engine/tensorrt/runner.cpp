@@ -46,11 +46,10 @@ class TensorRtRunner final : public Runner {
 // A plan is code that runs in this process: as in Python, its origin must be known.
 void check_trust(const Bundle& bundle, const EngineOptions& options) {
   const char* const allowed = std::getenv(kAllowUnsigned);
-  if (options.allow_unsigned || (allowed != nullptr && std::strcmp(allowed, "1") == 0)) return;
+  if (bundle.signature || options.allow_unsigned || (allowed != nullptr && std::strcmp(allowed, "1") == 0)) return;
   fail(PVLR_ERROR_NOT_SIGNED, bundle.source,
-       "options.allow_unsigned or PVLR_ALLOW_UNSIGNED=1, because a TensorRT plan is code and libpvlr verifies no "
-       "signatures",
-       "neither. Verify the plan with pvlr verify-signature, and set one of them");
+       "trusted keys, options.trust or PVLR_TRUST, because a TensorRT plan is code",
+       "none. options.allow_unsigned or PVLR_ALLOW_UNSIGNED=1 opens it without a signature");
 }
 
 void check_precision(const std::string& wanted, const std::string& built) {

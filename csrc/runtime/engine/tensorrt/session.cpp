@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "cuda.h"
 #include "runtime/error.h"
@@ -40,7 +41,7 @@ Slot::Slot(Session& session) : session_(session), buffers_(make_buffers(session.
 
 void Slot::start() { session_.submit(*this); }
 
-void Slot::wait() { session_.wait(*this); }
+bool Slot::wait(std::chrono::milliseconds timeout) { return session_.wait(*this, timeout); }
 
 Session::Session(const Bundle& bundle, std::int32_t batch, bool other_version)
     : shapes_(bundle.manifest), batch_(batch), engine_(make_engine(bundle, shapes_, other_version)) {
@@ -78,16 +79,25 @@ void Session::submit(Slot& slot) {
   if (slot.failure_ != nullptr) std::rethrow_exception(slot.failure_);
 }
 
-void Session::wait(Slot& slot) {
+bool Session::wait(Slot& slot, std::chrono::milliseconds timeout) {
+  const bool limited = timeout != kForever;
+  const auto end = std::chrono::steady_clock::now() + (limited ? timeout : std::chrono::milliseconds(0));
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
     if (cuda::is_lost()) abandon();
     if (slot.failure_ != nullptr) std::rethrow_exception(slot.failure_);
-    if (slot.done_) return;
+    if (slot.done_) return true;
     // A frame that was not launched waits for a context: the batch that was launched first frees one first.
     Worker& worker = slot.worker_ != nullptr ? *slot.worker_ : *running_.front();
     const std::uint64_t before = worker.finished;
     lock.unlock();
+    // CUDA has no wait with a timeout, so it is asked every half millisecond.
+    if (limited && !worker.context.has_ended()) {
+      if (std::chrono::steady_clock::now() >= end) return false;
+      std::this_thread::sleep_for(std::chrono::microseconds(500));
+      lock.lock();
+      continue;
+    }
     const std::exception_ptr failure = attempt([&worker] {
       const cuda::DeviceScope device;
       worker.context.wait();

@@ -24,7 +24,7 @@ class Slot final : public Request {
 
   float* input() override { return buffers_.input.get(); }
   void start() override;
-  void wait() override;
+  bool wait(std::chrono::milliseconds timeout) override;
   const float* logits() const override { return buffers_.logits.get(); }
   const float* similarity() const override { return buffers_.similarity.get(); }
 
@@ -67,8 +67,8 @@ class Session {
 
   // Queues a slot's frame, and launches batches where possible.
   void submit(Slot& slot);
-  // Waits for a slot's outputs. Whatever it throws, the slot is no longer in use.
-  void wait(Slot& slot);
+  // Waits for a slot's outputs; whether they came within the time. Whatever it throws, the slot is no longer in use.
+  bool wait(Slot& slot, std::chrono::milliseconds timeout);
 
  private:
   void pump();

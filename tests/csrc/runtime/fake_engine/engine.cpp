@@ -45,10 +45,16 @@ class FakeRequest final : public Request {
     if (failure_of(manifest_.input, input_.data()) == Failure::kStart) lose();
     post(State::kBusy);
   }
-  void wait() override {
+  bool wait(std::chrono::milliseconds timeout) override {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return state_ != State::kBusy; });
+    const auto has_ended = [this] { return state_ != State::kBusy; };
+    if (timeout == kForever) {
+      changed_.wait(lock, has_ended);
+    } else if (!changed_.wait_for(lock, timeout, has_ended)) {
+      return false;
+    }
     if (failure_ == Failure::kWait) lose();
+    return true;
   }
   const float* logits() const override { return logits_.data(); }
   const float* similarity() const override { return similarity_.data(); }

@@ -233,6 +233,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return guarded([=] { return run(event->stream, event->end); });
 }
 
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return guarded([=] {
+    World& world = fake_world();
+    return world.queries_left > 0 && world.queries_left-- > 0 ? cudaErrorNotReady : run(event->stream, event->end);
+  });
+}
+
 // ---- Graphs ---------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {

@@ -23,6 +23,7 @@ struct World {
   std::atomic<int> enqueues_left{-1};
   std::atomic<int> launches_left{-1};  // of graphs
   std::atomic<int> waits_left{-1};     // then the context is lost
+  std::atomic<int> queries_left{0};    // of events, until they have ended
   std::atomic<int> captures_left{-1};  // then the network cannot be captured
   std::atomic<bool> lost_in_capture{false};
   std::atomic<bool> lost_in_enqueue{false};

@@ -17,6 +17,7 @@ class Backend:
     """The functions of Triton's ``triton_python_backend_utils`` that the model calls."""
 
     InferenceResponse = SimpleNamespace
+    TritonError = type("TritonError", (tuple,), {"INVALID_ARG": "INVALID_ARG", "__new__": lambda cls, *args: args})
     Tensor = staticmethod(lambda name, array: SimpleNamespace(name=name, array=array))
 
     def get_input_tensor_by_name(self, request, name):
@@ -34,8 +35,10 @@ def test_a_tensorrt_plan(gpu_plan, tmp_path, photo, monkeypatch):
     config = json.dumps({"parameters": parameters})
     model.initialize({"model_config": config, "model_repository": str(folder), "model_version": "1"})
     frames = np.stack([photo, photo[::-1]])
-    (response,) = model.execute([{"FRAME": frames}])
+    response, *refused = model.execute([{"FRAME": frames}, {"FRAME": frames, "IMAGE": frames}, {}])
     model.finalize()
+    message = "OptionError: inputs: expected either IMAGE or FRAME, got both or neither. Send one of them."
+    assert [one.error for one in refused] == [(message, "INVALID_ARG")] * 2
     scores, tags = response.output_tensors
     with Tagger(gpu_plan) as tagger:
         expected = [tagger.predict(frame, color="rgb") for frame in frames]
