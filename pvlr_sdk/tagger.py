@@ -236,8 +236,7 @@ class Tagger:
     ) -> Tagger:
         """Load another plan with the options of this tagger. Raises what the class raises.
 
-        ``allow_rollback``: also if it is older than a signed one that was in use. ``record_version``: refuse older ones
-        from now on.
+        ``allow_rollback``: also an older one than was in use. ``record_version``: refuse older ones from now on.
         """
         options = self._defaults.with_rollback() if allow_rollback else self._defaults
         loaded = Tagger.__new__(Tagger)
@@ -253,10 +252,8 @@ class Tagger:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Free the model, and let the calls of other threads wait until the end of the block.
-
-        In it, load another plan and ``exchange`` it, where memory is for one; else the tagger is closed.
-        """
+        """Free the model, and let the calls of other threads wait until the end of the block: in it, load another plan
+        and ``exchange`` it, where memory is for one; else the tagger is closed."""
         with self._lock:
             self._plan.free()
             yield
@@ -282,8 +279,7 @@ class Tagger:
         return f"<Tagger {info['name']}, {info['labels']} labels, {state or info['precision']}>"
 
     def _ready(self) -> tuple[LoadedPlan, Backend]:
-        plan = self._plan
-        backend = plan.backend
+        backend = (plan := self._plan).backend
         if backend is None:
             with self._lock:  # suspended() or exchange() may be about to provide one
                 plan, backend = self._plan, self._plan.backend

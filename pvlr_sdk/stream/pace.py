@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..sources import CapturedFrame
 from .inboxes import Inboxes
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from ..result import TagResult
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A frame in flight, its plan (SHA-256), and the estimated ``time.monotonic()`` of its inference, begin and end."""
+
+    index: int
+    frame: CapturedFrame
+    plan: str
+    future: Future[TagResult]
+    start: float
+    due: float
 
 
 class Playback:

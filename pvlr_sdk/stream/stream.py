@@ -7,8 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,15 +16,12 @@ from ..sources import CapturedFrame
 from ..sources.opening import check_installed
 from .camera import Camera, CameraChange, Observation
 from .inboxes import Inboxes
-from .pace import EnginePace
+from .pace import EnginePace, InFlight
 from .reader import Backoff, Reader
 from .sharing import EngineShare
 from .stats import CameraStats, Counters
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from ..result import TagResult
     from ..tagger import Tagger
 
 _log = logging.getLogger(__name__)
@@ -95,7 +90,7 @@ class Stream:
         self._started = False
         self._pace = EnginePace(window)
         self._share = EngineShare(len(self._cameras))
-        self._pending: deque[_InFlight | CameraChange] = deque()
+        self._pending: deque[InFlight | CameraChange] = deque()
         self._yielded: float | None = None
         self._active = self.turned = time.monotonic()
 
@@ -164,9 +159,7 @@ class Stream:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -221,12 +214,12 @@ class Stream:
         start = time.monotonic() + self._pace.preparation
         if len(ahead) >= self._parallel:
             start = max(start, ahead[-self._parallel].due)
-        self._pending.append(_InFlight(index, item, plan, future, start, start + self._pace.inference))
+        self._pending.append(InFlight(index, item, plan, future, start, start + self._pace.inference))
         self._share.begin(index)
 
     def _finish(self) -> Observation | None:
         job = self._pending.popleft()
-        assert isinstance(job, _InFlight)
+        assert isinstance(job, InFlight)
         asked = time.monotonic()
         try:
             result = job.future.result()
@@ -265,8 +258,8 @@ class Stream:
         """Whether the plan that failed has been replaced already, or will be."""
         return plan != self._plan or self._recover(error)
 
-    def _in_flight(self) -> list[_InFlight]:
-        return [item for item in self._pending if isinstance(item, _InFlight)]
+    def _in_flight(self) -> list[InFlight]:
+        return [item for item in self._pending if isinstance(item, InFlight)]
 
     def _warm_up(self) -> None:
         if not self._inboxes.closed and not self._inboxes.finished:
@@ -286,18 +279,6 @@ class Stream:
                     job.future.result()
             self._share.end()
         self._pending.clear()
-
-
-@dataclass(slots=True)
-class _InFlight:
-    """A frame in flight, its plan (SHA-256), and the estimated ``time.monotonic()`` of its inference, begin and end."""
-
-    index: int
-    frame: CapturedFrame
-    plan: str
-    future: Future[TagResult]
-    start: float
-    due: float
 
 
 _EMPTY = np.zeros((32, 32, 3), np.uint8)
