@@ -72,9 +72,9 @@ TARGETS = {
         bank,
         (
             "runtime/bundle/label_bank.cpp",
-            "bytes <= most - ends[0]",
-            "bytes <= most",
-            "heap-buffer-overflow",
+            "if (data.size() < kPrefix)",
+            "if (data.empty())",
+            "std::out_of_range|buffer-overflow",
         ),
     ),
     "network": Target(
