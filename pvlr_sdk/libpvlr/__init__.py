@@ -24,7 +24,7 @@ def prefix(folder: Path = _FOLDER) -> Path:
     """
     library = folder / "lib/libpvlr.so"
     if not library.is_file():
-        hint = "Install a wheel of a release. What you built has its own path, such as /usr/local/bin/pvlr-tag."
+        hint = "Install a wheel of a release, or build it (docs/cpp.md): then call /usr/local/bin/pvlr-tag by its path."
         raise errors.MissingPartError("libpvlr", expected="an installation that contains it", got="none", hint=hint)
     try:
         ctypes.CDLL(str(library))

@@ -275,7 +275,8 @@ def test_the_port_of_the_probes_is_printed(plan, tmp_path):
             lines = [process.stderr.readline() for _ in range(2)]
             port = int(lines[0].split()[-1])
             assert "probes on port" in lines[0]
-            assert get(f"http://127.0.0.1:{port}/readyz", Host="orchestrator") == (200, '{"status":"ok","reason":""}')
+            ready = '{"status":"ok","reason":"","cameras":{}}'
+            assert get(f"http://127.0.0.1:{port}/readyz", Host="orchestrator") == (200, ready)
             change = urllib.request.Request(f"{lines[1].split()[-1]}/v1/settings", b'{"labels": ["cat"]}', method="PUT")
             urllib.request.urlopen(change, timeout=10).close()
             assert json.loads((tmp_path / "audit.jsonl").read_text())["labels"] == ["cat"]
