@@ -31,7 +31,7 @@ Descriptor::~Descriptor() {
 std::string read_file(const fs::path& path, std::uint64_t least, std::uint64_t most) {
   // Opening a FIFO without O_NONBLOCK waits for a writer; the flag has no effect on a regular file.
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status {};
+  struct stat status{};
   if (file.number() < 0 || fstat(file.number(), &status) != 0) fail_unreadable(path, errno);
   if (!S_ISREG(status.st_mode)) fail(PVLR_ERROR_NOT_FOUND, path.string(), "a regular file", "another kind of file");
   const auto size = static_cast<std::uint64_t>(status.st_size);
