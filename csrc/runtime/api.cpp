@@ -26,8 +26,12 @@ struct pvlr_tagger {
 
 namespace {
 
-constexpr std::size_t kMinStructSize = 40;  // of version 1 of the interface
 constexpr std::size_t kMaxStructSize = 4096;
+// The size of a struct in version 1 of the interface, where later versions have appended members.
+template <typename T>
+constexpr std::size_t kFirstSize = sizeof(T);
+template <>
+constexpr std::size_t kFirstSize<pvlr_options> = offsetof(pvlr_options, trust);
 
 [[noreturn]] void refuse(const std::string& argument, const std::string& expected, const std::string& got) {
   fail(PVLR_ERROR_INVALID_ARGUMENT, argument, expected, got);
@@ -37,12 +41,12 @@ void check_pointer(const void* pointer, const char* name) {
   if (pointer == nullptr) refuse(name, "a pointer", "null");
 }
 
-// The size of a caller's struct, which is at least that of version 1 of the interface.
+// The size of a caller's struct, which is that of a version of the interface: no member is there in part.
 template <typename T>
 std::size_t checked_size(const T* given, const std::string& name) {
   check_pointer(given, name.c_str());
   const std::size_t size = given->struct_size;
-  if (size < kMinStructSize || size > kMaxStructSize) {
+  if ((size < sizeof(T) && size != kFirstSize<T>) || size > kMaxStructSize) {
     refuse(name + ".struct_size", std::to_string(sizeof(T)), std::to_string(size));
   }
   return size;

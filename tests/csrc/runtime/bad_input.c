@@ -57,6 +57,7 @@ static void bad_options(const char* plan) {
   } while (0)
   OPTION(struct_size, 0, "options.struct_size: expected 56, got 0");
   OPTION(struct_size, 39, "options.struct_size: expected 56, got 39");
+  OPTION(struct_size, 44, "options.struct_size: expected 56, got 44");
   OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 56, got 18446744073709551615");
   OPTION(precision, "", "options.precision: expected one of auto, fp32, fp16, bf16, int8, got ''");
   OPTION(precision, "fp64", "options.precision: expected one of auto, fp32, fp16, bf16, int8, got 'fp64'");
@@ -125,6 +126,7 @@ static void bad_frames(pvlr_tagger* tagger) {
     REFUSED(pvlr_submit(tagger, &bad, &job), message); \
   } while (0)
   FRAME(PVLR_FORMAT_BGR, struct_size, 8, "frame.struct_size: expected 80, got 8");
+  FRAME(PVLR_FORMAT_BGR, struct_size, 79, "frame.struct_size: expected 80, got 79");
   FRAME(PVLR_FORMAT_BGR, struct_size, 0, "frame.struct_size: expected 80, got 0");
   FRAME(PVLR_FORMAT_BGR, struct_size, SIZE_MAX, "frame.struct_size: expected 80, got 18446744073709551615");
   FRAME(PVLR_FORMAT_BGR, format, 0, "frame.format: expected a pvlr_format, got 0");
