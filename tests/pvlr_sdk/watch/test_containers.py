@@ -76,4 +76,4 @@ while "body" not in found and time.monotonic() < end:
 found["compiled"] = len(list(pathlib.Path("{cache}/pvlr_sdk/openvino").glob("*.blob")))
 """
     found = machine.observe("container", wait)
-    assert (found.get("body"), found["compiled"]) == ('{"status":"ok","reason":""}', 1), found
+    assert (found.get("body"), found["compiled"]) == ('{"status":"ok","reason":"","cameras":{}}', 1), found

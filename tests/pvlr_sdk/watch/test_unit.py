@@ -102,7 +102,7 @@ def test_systemd_runs_it_and_it_uses_its_cache(machine, command):
     status = dict(line.split(":\t") for line in found["status"].splitlines())
     assert (status["NoNewPrivs"], status["Seccomp"], int(status["CapBnd"], 16)) == ("1", "2", 0)
     assert "0" not in status["Uid"].split()
-    assert (command == "serve") == (found.get("health") == '{"status":"ok","reason":""}')
+    assert (command == "serve") == (found.get("health") == '{"status":"ok","reason":"","cameras":{}}')
     assert found["reloaded"][0] == "active"
     assert "DeployError" in found["reloaded"][1]  # it is the same plan
     assert sorted(Path(name).suffix for name in found["compiled"]) == [".blob", ".loaded"]  # loaded in isolation first
