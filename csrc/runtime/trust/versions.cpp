@@ -83,7 +83,7 @@ void accept_version(const Signature& signature) {
   const std::string text = versions.dump(1, ' ', true) + "\n";
   std::string name = (path.parent_path() / ".versions.XXXXXX").string();
   const Descriptor file(mkostemp(name.data(), O_CLOEXEC));
-  if (write(file.number(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+  if (file.number() >= 0 && write(file.number(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
       fsync(file.number()) == 0 && std::rename(name.c_str(), path.c_str()) == 0) {
     return;
   }

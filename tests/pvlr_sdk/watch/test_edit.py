@@ -94,6 +94,7 @@ def test_what_killed_writers_left_is_removed(tmp_path, monkeypatch, in_use):
     with open(left) as writer:
         if in_use:
             fcntl.flock(writer, fcntl.LOCK_SH)
+        monkeypatch.setattr(files.time, "time", lambda: left.stat().st_ctime + 0.9)
         remove_leftovers(path)
         assert left.exists()  # it may have been created just now, and not be locked yet
         monkeypatch.setattr(files.time, "time", lambda: left.stat().st_ctime + 1.1)
