@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
 
-from .data.config import CsvSource, DataConfig, NusWideSource, SourceConfig, VocSource
+from .data.config import DataConfig, NusWideSource, SourceConfig, VocSource
 from .invalid import config_error
 from .model.config import ModelConfig, Strict
 
@@ -125,23 +125,19 @@ class Config(Strict):
 def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
     """Read an experiment from YAML; ``overrides`` are ``key.sub=value``.
 
-    Paths in the file are relative to it, those in ``overrides`` to the working directory; ``$VARS`` in them expand.
+    A file with the key ``base`` changes keys of that file. Paths in a file are relative to it, those in ``overrides``
+    to the working directory; ``$VARS`` in them expand.
 
     Raises:
         ConfigError: names the unknown or invalid key.
     """
-    hint = "See the examples in training/configs/."
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        got = str(error).replace("\n", " ")
-        raise ConfigError(str(path), expected="a YAML file", got=got, hint=hint) from None
-    if not isinstance(raw, dict):
-        raise ConfigError(str(path), expected="a mapping of keys", got=type(raw).__name__, hint=hint)
+    raw = _read(path)
+    if "base" in raw:
+        raw = _merged(_read(Path(str(raw.pop("base")))), raw)
     for item in overrides:
         _override(raw, item)
     try:
-        config = Config.model_validate({"name": path.stem, **_resolve_paths(raw, path.parent)})
+        config = Config.model_validate({"name": path.stem, **_resolve_paths(raw, path.parent, complete=True)})
     except ValidationError as error:
         raise config_error(Config, path, raw, error) from None
     if config.data.labels:
@@ -150,31 +146,59 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     return config.model_copy(update={"data": config.data.model_copy(update={"labels": tuple(labels)})})
 
 
+def _read(path: Path) -> dict[str, Any]:
+    hint = "See the examples in training/configs/."
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        got = str(error).replace("\n", " ")
+        raise ConfigError(str(path), expected="a YAML file", got=got, hint=hint) from None
+    if not isinstance(raw, dict):
+        raise ConfigError(str(path), expected="a mapping of keys", got=type(raw).__name__, hint=hint)
+    resolved: dict[str, Any] = _resolve_paths(raw, path.parent)
+    return resolved
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``: sections are merged, other values replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        section = base.get(key)
+        both = isinstance(section, dict) and isinstance(value, dict)
+        merged[key] = _merged(section, value) if both else value
+    return merged
+
+
 def _labels_of(source: SourceConfig) -> list[str]:
     """The labels that a file of annotations has, with the model's names."""
     if isinstance(source, VocSource | NusWideSource):
         hint = "List the labels to train."
         raise ConfigError("data.labels", expected="names of labels", got=f"none, for {source.kind}", hint=hint)
     renames = read_rename(source.rename) if source.rename else {}
-    columns = read_columns(source.labels if isinstance(source, CsvSource) else source.annotations)
+    columns = read_columns(source.labels)
     return [renames.get(column, column) for column in columns]
 
 
-_PATH_KEYS = {"images", "rename", "descriptions", "devkit", "annotations", "root", "init", "features", "runs"}
+_PATH_KEYS = {"base", "images", "rename", "descriptions", "devkit", "root", "init", "features", "runs"}
 
 
-def _resolve_paths(node: Any, base: Path, key: str = "") -> Any:
-    """Expand ``$VARS`` and make relative paths relative to ``base``."""
+def _resolve_paths(node: Any, base: Path, key: str = "", *, complete: bool = False) -> Any:
+    """Expand ``$VARS`` and make relative paths relative to ``base``.
+
+    A path with a variable that is not set stays as it is, since another value may replace it, or is an error if the
+    configuration is ``complete``.
+    """
     if isinstance(node, dict):
-        return {k: _resolve_paths(v, base, k) for k, v in node.items()}
+        return {k: _resolve_paths(v, base, k, complete=complete) for k, v in node.items()}
     if isinstance(node, list):
         # The items of "labels" are names, which may contain a dot.
-        return [_resolve_paths(v, base, key if key in _PATH_KEYS else "") for v in node]
+        return [_resolve_paths(v, base, key if key in _PATH_KEYS else "", complete=complete) for v in node]
     if isinstance(node, str) and (key in _PATH_KEYS or (key == "labels" and Path(node).suffix)):
         expanded = os.path.expandvars(os.path.expanduser(node))
-        if "$" in expanded:
+        if "$" not in expanded:
+            return str((base / expanded).resolve())
+        if complete:
             raise ConfigError(key, expected="a path", got=node, hint="Set the environment variable first.")
-        return str((base / expanded).resolve())
     return node
 
 

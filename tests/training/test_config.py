@@ -89,6 +89,30 @@ def test_paths_are_relative_to_the_file_and_variables_expand(
         load_config(write_config(data={"sources": [source]}))
 
 
+def test_a_file_changes_keys_of_its_base(write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths in the base are relative to the base; a path that is replaced may have a variable that is not set."""
+    monkeypatch.delenv("PHOTOS", raising=False)
+    photos = {"images": "$PHOTOS/images", "labels": "labels.csv", "splits": ["train"]}
+    base = write_config(data={"sources": [photos]}, train={"init": "first"})
+    mine = tmp_path / "mine" / "changed.yaml"
+    mine.parent.mkdir()
+    mine.write_text(f"base: ../{base.name}\ntrain: {{head: {{epochs: 7}}}}\ndata: {{labels: [green]}}\n")
+    with pytest.raises(ConfigError, match="PHOTOS"):
+        load_config(mine)
+    config = load_config(mine, ["data.sources=[{images: photos, labels: more.csv}]"])
+    before = load_config(base, ["data.sources=[{images: photos, labels: more.csv}]"])
+    assert config.train.init == before.train.init == tmp_path / "first"
+    assert (config.train.head.epochs, config.train.head.lr) == (7, before.train.head.lr)
+    assert (config.data.labels, config.data.input) == (("green",), before.data.input)
+    mine.write_text("base: nothing.yaml\n")
+    with pytest.raises(ConfigError, match=r"mine/nothing\.yaml"):
+        load_config(mine)
+    mine.with_name("again.yaml").write_text("base: changed.yaml\n")
+    mine.write_text(f"base: ../{base.name}\n")
+    with pytest.raises(ConfigError, match=r"base: expected a known key"):
+        load_config(mine.with_name("again.yaml"))
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PVLR_DATA", "/data")

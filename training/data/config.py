@@ -19,7 +19,8 @@ class _Source(Strict):
 
 
 class CsvSource(_Source):
-    """A folder of images with its labels, a CSV or another format; ``splits`` are joined, without any all are used."""
+    """A folder of images and its label file, such as a CSV or COCO's JSON; ``splits`` are joined, without any all are
+    used."""
 
     kind: Literal["csv"] = "csv"
     images: Path
@@ -35,14 +36,6 @@ class VocSource(_Source):
     splits: tuple[str, ...] = Field(min_length=1)
 
 
-class CocoSource(_Source):
-    """MS-COCO: an instances JSON and the folder of its images."""
-
-    kind: Literal["coco"]
-    images: Path
-    annotations: Path
-
-
 class NusWideSource(_Source):
     """NUS-WIDE with its official lists: ``root`` contains ImageList and Groundtruth; the images are in ``images``, by
     default ``root``/Flickr."""
@@ -54,7 +47,7 @@ class NusWideSource(_Source):
 
 
 SourceConfig = Annotated[
-    Annotated[CsvSource | VocSource | CocoSource | NusWideSource, Field(discriminator="kind")],
+    Annotated[CsvSource | VocSource | NusWideSource, Field(discriminator="kind")],
     BeforeValidator(lambda raw: {"kind": "csv", **raw} if isinstance(raw, dict) else raw),
 ]
 """A source of images and labels; without a ``kind`` it is a labels CSV."""

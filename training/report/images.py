@@ -32,8 +32,8 @@ def choose_images(run: Run, images: Path | None, labels: Path | None, split: str
     images (and only the rows of ``split``).
 
     Raises:
-        OptionError: ``images`` without ``labels``, or a split of a source without splits.
-        LabelsFileError, UnknownLabelError, ImageNotFoundError: invalid or missing files.
+        OptionError: ``images`` without ``labels``.
+        LabelsFileError, UnknownLabelError, ImageNotFoundError: invalid or missing files, or no such split.
     """
     if (images is None) != (labels is None):
         missing = "--labels" if labels is None else "--images"
@@ -44,7 +44,7 @@ def choose_images(run: Run, images: Path | None, labels: Path | None, split: str
         rows = [(images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
         return _selection(rows, labels.name + (f", split {split}" if split else ""))
     if split is not None:
-        return _selection(read_split(run.config.data, split, "--split"), f"split {split} of its data")
+        return _selection(read_split(run.config.data, split), f"split {split} of its data")
     held = [(path, target) for path, target, is_held in read_all(run.config.data) if is_held]
     holdout = run.config.data.holdout
     return _selection(held, f"split {holdout}" if isinstance(holdout, str) else "held-out images")

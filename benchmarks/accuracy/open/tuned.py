@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -21,6 +21,7 @@ import yaml
 from pvlr_sdk.evaluation.metrics import mean_average_precision
 from pvlr_sdk.labels.words import encode_prompts
 from pvlr_training.concepts import class_vectors, knowledge_of
+from pvlr_training.config import load_config
 from pvlr_training.folder import has_state
 from pvlr_training.train import train
 
@@ -76,7 +77,7 @@ def train_backbone(data: Path, labels: list[str], unseen: list[int], folder: Pat
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
+    config = load_config(CONFIG).model_dump(mode="json")
     renames = json.loads((CONFIGS / "voc_to_coco.json").read_text())
     (folder / "rename.json").write_text(json.dumps({voc: coco for voc, coco in renames.items() if coco in kept}))
     coco, voc = config["data"]["sources"]

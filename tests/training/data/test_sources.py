@@ -98,7 +98,7 @@ INSTANCES: dict[str, Any] = {
 
 def coco(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     path = write(tmp_path / "instances.json", json.dumps({**INSTANCES, **changes}))
-    return {"kind": "coco", "images": tmp_path / "train2017", "annotations": path}
+    return {"images": tmp_path / "train2017", "labels": path}
 
 
 def test_coco_takes_instances_and_crowds_and_keeps_empty_photos(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_wrong_instances_file_is_named(tmp_path: Path, changes: dict[str, Any]
 def test_a_file_that_is_no_instances_json(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "other.json", text)
     with pytest.raises(LabelsFileError, match=r"other\.json"):
-        read({"kind": "coco", "images": tmp_path, "annotations": path})
+        read({"images": tmp_path, "labels": path})
 
 
 @pytest.fixture

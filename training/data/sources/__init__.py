@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.errors import OptionError
-from pvlr_sdk.evaluation.label_formats import read_annotations
-from pvlr_sdk.evaluation.labels_csv import match_columns, read_labels, read_rename
+from pvlr_sdk.evaluation.labels_csv import read_labels, read_rename
 
-from ..config import CocoSource, CsvSource, DataConfig, SourceConfig
+from ..config import CsvSource, DataConfig, SourceConfig
 from .files import Rows
 from .nuswide import read_nuswide
 from .voc import read_voc
@@ -22,8 +20,7 @@ def read_all(data: DataConfig) -> list[tuple[Path, NDArray[np.int8], bool]]:
     """The images that a run uses, their targets, and whether they are held out of training.
 
     Raises:
-        OptionError: ``holdout`` names a split, but a source has no splits.
-        LabelsFileError, UnknownLabelError: as :func:`read_source`.
+        LabelsFileError, UnknownLabelError: as :func:`read_source`, or ``holdout`` is a split that a source lacks.
     """
     rows = [row for source in data.sources for row in read_source(source, data.labels)]
     if isinstance(data.holdout, str):
@@ -36,13 +33,10 @@ def read_all(data: DataConfig) -> list[tuple[Path, NDArray[np.int8], bool]]:
     return [(path, target, held) for path, target, held in marked if held or is_used(path.name, data.share)]
 
 
-def read_split(data: DataConfig, split: str, argument: str = "data.holdout") -> Rows:
+def read_split(data: DataConfig, split: str) -> Rows:
     """The images of one split of all sources, which need not be a split to train on; errors as :func:`read_all`."""
     rows: Rows = []
     for source in data.sources:
-        if isinstance(source, CocoSource):
-            got, hint = f"{split!r}, but {source.annotations} has no splits", "Select other images."
-            raise OptionError(argument, expected="a split of every source", got=got, hint=hint)
         rows += read_source(source.model_copy(update={"splits": (split,)}), data.labels)
     return rows
 
@@ -67,16 +61,7 @@ def _read_csv(source: CsvSource, labels: tuple[str, ...], rename: dict[str, str]
     return rows
 
 
-def read_coco(source: CocoSource, labels: tuple[str, ...], rename: dict[str, str]) -> Rows:
-    """All images of the JSON, with or without objects; a category is present if it has an instance or a crowd."""
-    read = read_annotations(source.annotations)
-    column = match_columns(source.annotations, read.labels, labels, rename)
-    targets = np.zeros((len(read.files), len(labels)), np.int8)
-    targets[:, list(column.values())] = read.targets[:, [read.labels.index(name) for name in column]]
-    return [(source.images / name, target) for name, target in zip(read.files, targets, strict=True)]
-
-
-_READERS = {"csv": _read_csv, "voc": read_voc, "coco": read_coco, "nuswide": read_nuswide}
+_READERS = {"csv": _read_csv, "voc": read_voc, "nuswide": read_nuswide}
 
 
 def is_held_out(name: str, share: float) -> bool:
