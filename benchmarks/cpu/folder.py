@@ -6,6 +6,7 @@ Without --images, copies of the sample images are used. With --images, the image
 JPEGs, the format of cameras: JPEGs from the web are often progressive and take three times as long to decode. OpenVINO
 alone, at its best batch size and number of streams, is measured again after each way to tag the folder. Decoding and
 preprocessing are timed on one thread, for an upper bound. Images of 12 megapixels are decoded at full and reduced size.
+Needs the extra [batch].
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import typer
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends import Slot, open_backend, runtimes
+from pvlr_sdk.batch import Job
+from pvlr_sdk.batch.shards import Input
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.errors import FrameError
 from pvlr_sdk.frames.frames import load_frame
@@ -102,11 +105,16 @@ def rate_each(
             memory.append(resident_bytes())
         return done
 
+    def dataset() -> int:
+        with tempfile.TemporaryDirectory() as out:
+            return Job(Input(str(files[0].parent)), out, plan, machine={"num_threads": threads}).run().tagged
+
     ways: dict[str, Callable[[], int]] = {
         SIMPLE: lambda: sum(len(tagger.predict(cv2.imread(str(path)))) >= 0 for path in files),
         "predict_batch, optimize=latency": lambda: len(tagger.predict_batch(files)),
         STREAM: stream,
         "pvlr tag, including its start": lambda: subprocess.run(command, **quiet).stdout.count(b"\n"),
+        "pvlr batch, including its start": dataset,
     }
     alone, rates = [], {}
     for way, work in ways.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -149,20 +148,6 @@ def test_a_standalone_folder_can_be_moved(runtime: Runtime, tmp_path: Path) -> N
         ["ldd", tmp_path / "moved/lib/libpvlr.so"], env={}, capture_output=True, text=True, check=True
     )
     assert all(str(tmp_path) in line for line in loaded.stdout.splitlines() if "openvino" in line or "tbb" in line)
-
-
-def test_the_benchmark_compares_the_same_results(runtime: Runtime, plan: Path, tmp_path: Path) -> None:
-    """A short run; no time is asserted."""
-    options = ["--prefix", runtime.prefix, "--rounds", "2", "--calls", "2", "--json", tmp_path / "native.json"]
-    command = [sys.executable, "-m", "benchmarks.cpu.native", plan, *options]
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "C++ / Python" in done.stdout
-    data = json.loads((tmp_path / "native.json").read_text())
-    assert data["largest_score_difference"] == 0
-    assert data["ratio"] == pytest.approx(
-        data["figures"]["libpvlr"]["median_ms"] / data["figures"]["Tagger.predict"]["median_ms"], rel=1e-3
-    )
 
 
 def test_pvlr_tag_reports_what_it_cannot_read(runtime: Runtime, tmp_path: Path) -> None:
