@@ -136,7 +136,7 @@ class Decoders:
         """The process that got the message: a new one if ``process`` ended while it was idle or its time is over, which
         is not due to this image."""
         if process is not None:
-            with suppress(errors.IsolationError, OSError):  # OSError: it has ended, and no longer has a clock
+            with suppress(errors.IsolationError, OSError):  # OSError: it has ended
                 process.wait_until_ready()
                 if process.cpu_seconds() < CPU_SECONDS / 2 and process.send(message, [descriptor]):
                     return process

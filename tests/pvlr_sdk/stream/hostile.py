@@ -1,31 +1,17 @@
-"""Hostile cameras of each transport that the SDK opens, beside a good one; as a program it watches them for minutes.
-
-    python -m tests.pvlr_sdk.stream.hostile --minutes 10
-
-Runs ``pvlr serve`` with all of them, with the good camera alone first, and prints what the good camera, the watchdog
-and ``/healthz`` did in each case. Exit status 1: one of them was affected.
-"""
+"""Hostile cameras of each transport that the SDK opens."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import itertools
-import json
-import os
 import socket
 import struct
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cache, partial
-from pathlib import Path
 
 import av
 import cv2
@@ -196,76 +182,3 @@ def served(behaviours: dict[str, tuple[str, Serve]]) -> Iterator[dict[str, str]]
         for server in listening:
             server.shutdown(socket.SHUT_RDWR)
             server.close()
-
-
-def watch(cameras: dict[str, str], seconds: float) -> dict[str, object]:
-    """Runs ``pvlr serve`` as systemd would, and reports the good camera, the pings and the states."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(f"{folder}/notify")
-        channel.settimeout(60)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        entries = {
-            name: {"uri": uri, "timeout": 2, "insecure": uri.startswith("https")} for name, uri in cameras.items()
-        }
-        events = {"thresholds": {"person": 0}, "labels": ["person"]}
-        raw = {"cameras": entries, "events": events, "sinks": [{"kind": "jsonl", "path": f"{folder}/events"}]}
-        Path(folder, "site.yaml").write_text(json.dumps(raw))
-        environment = {**os.environ, "NOTIFY_SOCKET": f"{folder}/notify", "WATCHDOG_USEC": "3000000"}
-        command = ["pvlr", "serve", "--config", f"{folder}/site.yaml", "--port", str(port)]
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        while channel.recvfrom(100)[0] != b"READY=1":
-            pass
-        channel.settimeout(1)
-        began, pings, failing, states, slowest = time.monotonic(), [], 0, {}, 0.0
-        while time.monotonic() < began + seconds:
-            with suppress(TimeoutError):
-                pings += [time.monotonic()] if channel.recv(100) == b"WATCHDOG=1" else []
-            asked = time.monotonic()
-            health = ask(port, "/healthz")
-            slowest = max(slowest, time.monotonic() - asked)
-            failing += health is None or health["status"] != "ok"
-            for name, state in (health or {}).get("cameras", {}).items():
-                states.setdefault(name, set()).add(state)
-        stats = {camera["name"]: camera for camera in ask(port, "/v1/cameras")["cameras"]}
-        memory = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * 4096 // 2**20
-        ended = process.poll()
-        process.terminate()
-        process.wait(10)
-        lines = [json.loads(line) for line in Path(folder, "events").read_text().splitlines()]
-        shown = ("state", "captured", "tagged", "dropped", "late", "reconnects", "age_p50", "age_p99")
-        return {
-            "pings": len(pings),
-            "longest pause of pings": round(max(np.diff(pings)), 2),
-            "/healthz failing": failing,
-            "/healthz slowest": round(slowest, 2),
-            "ended": ended,
-            "memory MB": memory,
-            "good": {key: stats["good"][key] for key in shown},
-            "events of good": [line["event"] for line in lines if line["camera"] == "good"],
-            "never lost": sorted(set(cameras) - set(states)),
-            "frames": {name: one["captured"] for name, one in stats.items()},
-        }
-
-
-def ask(port: int, path: str) -> dict | None:
-    with suppress(OSError):
-        return json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10))
-    return None
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    seconds = 60 * parser.parse_args().minutes
-    good = {"good": "test://?fps=4&size=320x240"}
-    with served(hostile()) as uris:
-        alone, beside = watch(good, min(60, seconds)), watch(good | uris, seconds)
-    for name, result in (("alone", alone), ("beside hostile cameras", beside)):
-        print(f"{name}:", *(f"  {key}: {value}" for key, value in result.items()), sep="\n")
-    bad = beside["/healthz failing"] or beside["ended"] is not None or beside["longest pause of pings"] > 3
-    return int(bool(bad) or beside["events of good"] != ["on", "off"] or beside["never lost"] != ["flood", "good"])
-
-
-if __name__ == "__main__":
-    sys.exit(main())
