@@ -19,6 +19,6 @@ struct Registered {
   explicit Registered(Bind bind) { registered().push_back(bind); }
 };
 
-void bind_tensor(pybind11::module_& module);  // the class Tensor, has_cuda and forget_pools
+void bind_tensor(pybind11::module_& module);  // the class Tensor and has_cuda
 
 }  // namespace pvlr::bindings

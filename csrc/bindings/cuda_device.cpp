@@ -40,21 +40,11 @@ class CurrentDevice {
   cudaError_t error_;
 };
 
-// The devices' pools of workspaces.
-struct Pools {
-  std::mutex mutex;
-  std::map<int, cudaMemPool_t> of_device;
-};
-
-Pools& all_pools() {
-  static Pools pools;
-  return pools;
-}
-
 // A device's pool, created at first use. It keeps its memory: after a few launches an allocation needs no call to the
 // driver.
 cudaError_t find_pool(int device, cudaMemPool_t* pool) {
-  auto& [mutex, pools] = all_pools();
+  static std::mutex mutex;
+  static std::map<int, cudaMemPool_t> pools;
   const std::lock_guard<std::mutex> lock(mutex);
   const auto known = pools.find(device);
   if (known != pools.end()) {
@@ -91,12 +81,6 @@ cudaError_t wait_for(cudaStream_t stream, cudaStream_t earlier) {
 }  // namespace
 
 bool has_cuda() { return true; }
-
-void forget_pools() {
-  auto& [mutex, pools] = all_pools();
-  const std::lock_guard<std::mutex> lock(mutex);
-  pools.clear();  // without a call: they are gone already
-}
 
 int device_of(const void* pointer) {
   cudaPointerAttributes attributes{};

@@ -14,9 +14,6 @@ struct Tensor;
 // Whether the CUDA kernels are linked.
 bool has_cuda();
 
-// Forgets the pools of workspaces: call it after a context has been destroyed with everything in it.
-void forget_pools();
-
 // The device that owns the memory; 0 if it is unknown.
 int device_of(const void* pointer);
 

@@ -4,7 +4,6 @@
 namespace pvlr::bindings {
 
 bool has_cuda() { return false; }
-void forget_pools() {}
 int device_of(const void*) { return 0; }
 
 Status run_on_device(const std::vector<const Tensor*>&, void*, const Work&) {

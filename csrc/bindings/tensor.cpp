@@ -250,7 +250,6 @@ void bind_tensor(py::module_& module) {
       .def_readonly("writable", &Tensor::writable)
       .def_readonly("ready_on", &Tensor::ready_on);
   module.def("has_cuda", &has_cuda, "Whether this core was built with the CUDA kernels.");
-  module.def("forget_pools", &forget_pools, "Forget the memory pools of a CUDA context that is gone.");
 }
 
 }  // namespace pvlr::bindings

@@ -11,13 +11,12 @@ from __future__ import annotations
 from .attention import DIMS, dual_softmax_attention
 from .preprocess import preprocess
 from .tag_head import TagHead, tag_head
-from .tensors import forget_pools, has_cuda
+from .tensors import has_cuda
 
 __all__ = [
     "DIMS",
     "TagHead",
     "dual_softmax_attention",
-    "forget_pools",
     "has_cuda",
     "preprocess",
     "tag_head",

@@ -18,12 +18,6 @@ _LEGACY_STREAM = 1  # DLPack's number of CUDA's default stream
 _NO_WAIT = -1  # DLPack's number of no stream
 
 
-def forget_pools() -> None:
-    """Forget the memory pools of the workspaces, after the CUDA context has been destroyed with everything in it."""
-    if _core is not None:
-        _core.forget_pools()
-
-
 def has_cuda() -> bool:
     """Whether the compiled core contains the CUDA kernels, regardless of whether a GPU is present."""
     return _core is not None and _core.has_cuda()

@@ -256,7 +256,8 @@ class Stream:
 
     def _goes_on(self, error: errors.BundleError, plan: str) -> bool:
         """Whether the plan that failed has been replaced already, or will be."""
-        return plan != self._plan or self._recover(error)
+        lost = isinstance(error, errors.DeviceLostError)  # no plan runs in this process any more
+        return not lost and (plan != self._plan or self._recover(error))
 
     def _in_flight(self) -> list[InFlight]:
         return [item for item in self._pending if isinstance(item, InFlight)]

@@ -1,4 +1,4 @@
-"""A TensorRT plan on the GPU, which threads share, and its recovery after a lost CUDA context."""
+"""A TensorRT plan on the GPU, which threads share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import compatibility, library, plugins
 from .driver import open_cuda
 from .engine import Engine, Shapes
 from .pixels import open_pixels
-from .session import LOCK, Session, renew, sessions
+from .session import Session
 
 if TYPE_CHECKING:
     from ...bundle.bundle import Bundle
@@ -43,9 +43,8 @@ class TensorRtBackend(Backend):
     """A TensorRT plan on the GPU; threads share it.
 
     If the CUDA context is lost, for example by a fault in another library's kernel, every inference in flight fails
-    with DeviceLostError. Restarting the process is the only recovery that CUDA guarantees. Until then, once no slot of
-    any plan is in use, the next ``acquire`` resets the context, once for all plans of the process, and tries to load
-    the plan into the new one; the others follow with their next ``acquire``.
+    with DeviceLostError, and so does every later use of the GPU by any plan: restart the process, the only recovery
+    that CUDA guarantees.
 
     Args:
         bundle: the verified bundle of a TensorRT plan.
@@ -77,8 +76,7 @@ class TensorRtBackend(Backend):
             labels=len(manifest.labels),
         )
         self._pixels = open_pixels(manifest.input)
-        with LOCK:
-            self._session = self._open()
+        self._session = Session(self._cuda, self._engine, self._source, self._shapes, self._batch, self._pixels)
         self.precision: str = manifest.precision
         self.parallel = self._batch * self._session.contexts
         self.info: dict[str, Any] = {
@@ -97,10 +95,7 @@ class TensorRtBackend(Backend):
         }
 
     def acquire(self) -> Slot:
-        session = self._session
-        if session.lost is not None:
-            session = self._revived(session)
-        return session.acquire()
+        return self._session.acquire()
 
     def release(self, slot: Slot) -> None:
         self._session.release(slot)  # type: ignore[arg-type]  # created by acquire
@@ -117,36 +112,14 @@ class TensorRtBackend(Backend):
     def __del__(self) -> None:
         # At interpreter exit, anything that this needs may be gone already.
         with contextlib.suppress(Exception):
-            if self._session.lost is None:
-                self._session.close()
+            self._session.close()
 
-    def _open(self) -> Session:
-        def engine() -> Engine:
-            return Engine(
-                self._payload,
-                self._source,
-                self._shapes,
-                other_version=self._other_version,
-                with_plugins=self._spec.plugins is not None,
-                dla=self._spec.dla,
-            )
-
-        session = Session(self._cuda, engine, self._source, self._shapes, self._batch, self._pixels)
-        sessions.add(session)
-        return session
-
-    def _revived(self, lost: Session) -> Session:
-        """A session in a new context, which all plans of the process share."""
-        with LOCK:
-            if self._session is lost:
-                try:
-                    renew(self._cuda, lost)
-                    self._session = self._open()
-                except errors.DeviceLostError:
-                    sessions.add(lost)  # the new context, if there is one, is broken too
-                    raise
-                except Exception as error:
-                    expected = "a new CUDA context after the old one was lost"
-                    hint = "Restart the process; see pvlr doctor."
-                    raise errors.DeviceLostError(self._source, expected=expected, got=str(error), hint=hint) from error
-            return self._session
+    def _engine(self) -> Engine:
+        return Engine(
+            self._payload,
+            self._source,
+            self._shapes,
+            other_version=self._other_version,
+            with_plugins=self._spec.plugins is not None,
+            dla=self._spec.dla,
+        )

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ... import errors
-
-if TYPE_CHECKING:
-    pass
 
 OUT_OF_MEMORY = 2
 _LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
 """Errors that make the context unusable: those for which CUDA's header says so (illegal addresses and instructions,
 time-outs, assertions, ...), ECC and NVLink errors, an unknown error, and a destroyed context. After all others it still
-works, and a new context would invalidate other libraries' memory."""
+works."""
 
 
 class CudaError(Exception):
@@ -73,6 +70,6 @@ def as_typed(error: CudaError, source: str) -> errors.BackendError:
         hint = "Close other programs that use the GPU, or build the plan with a smaller --batch."
         return errors.DeviceMemoryError(source, expected="enough free GPU memory", got=str(error), hint=hint)
     if error.sticky:
-        hint = "Restart the process; until then the next call tries a new context. See pvlr doctor."
+        hint = "Restart the process: no plan runs on the GPU in this one any more. See pvlr doctor."
         return errors.DeviceLostError(source, expected="a working CUDA context", got=str(error), hint=hint)
     return errors.BackendError(source, expected="a successful CUDA call", got=str(error), hint="See pvlr doctor.")

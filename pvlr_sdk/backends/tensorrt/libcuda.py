@@ -32,8 +32,6 @@ _PARAMETERS = {
     "cuDeviceGetName": (_OUT, c_int, c_int),
     "cuDeviceTotalMem_v2": (_OUT, c_int),
     "cuDevicePrimaryCtxRetain": (_OUT, c_int),
-    "cuDevicePrimaryCtxRelease_v2": (c_int,),
-    "cuDevicePrimaryCtxReset_v2": (c_int,),
     "cuCtxPushCurrent_v2": (_HANDLE,),
     "cuCtxPopCurrent_v2": (_OUT,),
     "cuMemAlloc_v2": (_OUT, _SIZE),
@@ -79,6 +77,8 @@ class Driver:
 
     name = "libcuda"
     """The interface in use: ``libcuda``, the driver's library, or ``pycuda``."""
+    lost: CudaError | None = None
+    """The first error that made the context unusable: no later call of the process succeeds."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL("libcuda.so.1")
@@ -89,7 +89,6 @@ class Driver:
         device = c_int()
         self._call("cuDeviceGet", byref(device), 0)
         self._device = device.value
-        self._resets = 0
         self._retain()
 
     def gpu(self) -> Gpu:
@@ -112,13 +111,6 @@ class Driver:
                 leave()
             raise
         leave()
-
-    def reset(self) -> None:
-        """Destroy the primary context with all its contents and create a new one."""
-        self._call("cuDevicePrimaryCtxRelease_v2", self._device)
-        self._call("cuDevicePrimaryCtxReset_v2", self._device)
-        self._resets += 1
-        self._retain()
 
     def malloc(self, size: int) -> int:
         return self._made("cuMemAlloc_v2", size)
@@ -215,14 +207,12 @@ class Driver:
     def _array(self, pointer: int, shape: tuple[int, ...], dtype: str, free: Callable[[], None]) -> NDArray[Any]:
         """Host memory as an array; ``free`` is called in the context when the array is dropped, in whichever thread."""
         memory = (ctypes.c_byte * (prod(shape) * np.dtype(dtype).itemsize)).from_address(pointer)
-        weakref.finalize(memory, self._free_pinned, free, self._resets)
+        weakref.finalize(memory, self._free_pinned, free)
         return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
-    def _free_pinned(self, free: Callable[[], None], resets: int) -> None:
-        # After a reset the address may belong to another allocation.
-        if resets == self._resets:
-            with suppress(CudaError), self.current():  # a lost context frees it by itself
-                free()
+    def _free_pinned(self, free: Callable[[], None]) -> None:
+        with suppress(CudaError), self.current():  # a lost context cannot free it
+            free()
 
     def _made(self, name: str, *arguments: Any) -> int:
         """A call whose first parameter receives a handle or an address: its value."""

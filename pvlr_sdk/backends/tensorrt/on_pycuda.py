@@ -1,7 +1,7 @@
 """The CUDA interface on pycuda: context, memory, streams and copies. Importing it requires pycuda and NVIDIA's driver.
 
-What pycuda lacks comes from the driver's library: events with handles, which streams of other libraries need, graphs,
-and a reset of the context.
+What pycuda lacks comes from the driver's library: events with handles, which streams of other libraries need, and
+graphs.
 """
 
 from __future__ import annotations
@@ -36,16 +36,6 @@ class Driver(libcuda.Driver):
         self._streams: dict[int, Any] = {}
         self._thread = threading.local()
         super().__init__()
-
-    def reset(self) -> None:
-        # Once their context is detached, pycuda's objects free nothing: their addresses may be others' in the new one.
-        # In a thread of its own, because detach() may leave the old context current.
-        thread = threading.Thread(target=_detach, args=(self._pycuda_context,))
-        thread.start()
-        thread.join()
-        self._memory.clear()
-        self._streams.clear()
-        super().reset()
 
     def malloc(self, size: int) -> int:
         with self._checked():

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from copy import copy
 from threading import Lock
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
-from ... import errors, kernels
+from ... import errors
 from .context import ExecutionContext
 from .cuda import CudaError, as_typed, undone_by
 from .engine import Engine, Shapes
@@ -52,13 +51,11 @@ class Session:
         pixels: DevicePixels | None,
     ) -> None:
         self.cuda, self.source, self.shapes, self.pixels = cuda, source, shapes, pixels
-        self.lost: errors.DeviceLostError | None = None
         self._batch = batch
         self._lock = Lock()
         self._pending: deque[SessionSlot] = deque()
         self._in_flight: deque[InFlightBatch] = deque()
         self._free: deque[SessionSlot] = deque()
-        self._slots: WeakSet[SessionSlot] = WeakSet()
         self._contexts: list[ExecutionContext] = []
         self._idle: deque[ExecutionContext] = deque()
         self._marks: list[int] = []
@@ -83,30 +80,33 @@ class Session:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Make the context current and translate CUDA errors; the loss of the context ends the session."""
+        """Make the context current and translate CUDA errors. After the loss of the context, nothing runs any more."""
+        self.check()
         try:
             with self.cuda.current():
                 yield
         except CudaError as error:
-            found = as_typed(error, self.source)
-            if isinstance(found, errors.DeviceLostError):
-                self.lose(found)
-            raise found from error
+            if error.sticky and self.cuda.lost is None:
+                self.cuda.lost = error
+            raise as_typed(error, self.source) from error
+
+    def check(self) -> None:
+        """Raises DeviceLostError if the context of the process is lost."""
+        if self.cuda.lost is not None:
+            raise as_typed(self.cuda.lost, self.source)
 
     def acquire(self) -> SessionSlot:
         """A slot for exclusive use."""
+        self.check()
         try:
             return self._free.pop()
         except IndexError:
             with self.guarded():
-                slot = SessionSlot(self)
-            with self._lock:
-                self._slots.add(slot)
-            return slot
+                return SessionSlot(self)
 
     def release(self, slot: SessionSlot) -> None:
         """Keep a slot for reuse."""
-        if self.lost is None and not slot.closed:
+        if not slot.closed:
             self._free.append(slot)
 
     def mark(self, stream: int) -> int:
@@ -128,7 +128,7 @@ class Session:
         """Queue a slot's frame and launch batches where possible."""
         slot.batch = slot.failure = None
         with self._lock:
-            if self.lost is None:
+            if self.cuda.lost is None:
                 self._pending.append(slot)
                 self._pump()
         self._check(slot)
@@ -138,7 +138,7 @@ class Session:
         while True:
             self._check(slot)
             with self._lock:
-                if self.lost is not None or slot.failure is not None:
+                if self.cuda.lost is not None or slot.failure is not None:
                     continue
                 # One that was not launched waits for a context: the batch that was launched first frees one first.
                 batch = slot.batch or self._in_flight[0]
@@ -153,7 +153,7 @@ class Session:
                 slot.close()
                 raise
             with self._lock:
-                if not batch.done and self.lost is None:
+                if not batch.done and self.cuda.lost is None:
                     batch.done = True
                     self._in_flight.remove(batch)
                     self._idle.append(batch.context)
@@ -172,13 +172,6 @@ class Session:
             with self.guarded():
                 return self._contexts[0].compute_times(count)
 
-    def in_use(self) -> bool:
-        """Whether a slot is in use, whose memory a new CUDA context would invalidate."""
-        free = set(self._free)
-        with self._lock:
-            slots = list(self._slots)
-        return any(not slot.closed and slot not in free for slot in slots)
-
     def close(self) -> None:
         """Free everything at once, TensorRT's memory included. Slots in use keep their buffers."""
         with self.guarded():
@@ -189,22 +182,9 @@ class Session:
             for event in self._marks:
                 self.cuda.destroy_event(event)
             self.cuda.destroy_stream(self.copies)
-            self.forget()
-
-    def forget(self) -> None:
-        """Drop everything without a CUDA call of our own: the CUDA context may be lost with all its contents.
-
-        May be called again: a reset that fails is tried again.
-        """
-        for slot in list(self._free):
-            slot.close()
-        self._free.clear()
-        self._pending.clear()
-        self._in_flight.clear()
-        self._idle.clear()
-        self._contexts.clear()
-        self._marks.clear()
-        vars(self).pop("_engine", None)
+        for held in (self._contexts, self._idle, self._in_flight, self._pending, self._free):
+            held.clear()
+        del self._engine
 
     def _add_context(self, batch: int) -> None:
         try:
@@ -233,49 +213,12 @@ class Session:
             for slot in slots:
                 slot.batch = launched
 
-    def lose(self, error: errors.DeviceLostError) -> None:
-        """End the session, because the CUDA context is lost; the first error counts."""
-        if self.lost is None:
-            self.lost = error
-
-    def loss(self) -> errors.DeviceLostError:
-        """A copy of the error that ended the session."""
-        assert self.lost is not None
-        return copy(self.lost)
-
     def _check(self, slot: SessionSlot) -> None:
         """Close a slot that failed, and raise its error."""
-        error = self.lost or slot.failure
-        if error is not None:
+        try:
+            self.check()
+            if slot.failure is not None:
+                raise copy(slot.failure)
+        except errors.PvlrError:
             slot.close()
-            raise copy(error)
-
-
-LOCK = Lock()
-"""Held while a session is opened or the context is reset: a reset would destroy a session that is just being opened."""
-
-sessions: WeakSet[Session] = WeakSet()
-"""Those of the present context, usable or lost. They share it, so a reset ends all of them."""
-
-
-def renew(cuda: Driver, lost: Session) -> None:
-    """Reset the context, unless another plan has done so since ``lost`` was lost. The caller holds the lock.
-
-    A broken context takes all its memory with it, so none of it may be in use, by any plan.
-
-    Raises:
-        DeviceLostError: a frame of some plan is still in flight.
-        CudaError: the reset failed; another call tries again.
-    """
-    if lost not in sessions:
-        return
-    sharing = [session for session in sessions if session.cuda is cuda]
-    if any(session.in_use() for session in sharing):
-        raise lost.loss()
-    error = lost.loss()
-    for session in sharing:
-        session.lose(errors.DeviceLostError(session.source, expected=error.expected, got=error.got, hint=error.hint))
-        session.forget()
-    cuda.reset()
-    kernels.forget_pools()
-    sessions.difference_update(sharing)
+            raise

@@ -27,9 +27,8 @@ class Owner(Protocol):
     shapes: Shapes
     pixels: DevicePixels | None
     copies: int
-    lost: errors.DeviceLostError | None
 
-    def loss(self) -> errors.DeviceLostError: ...
+    def check(self) -> None: ...
     def guarded(self) -> AbstractContextManager[None]: ...
     def submit(self, slot: SessionSlot) -> None: ...
     def wait(self, slot: SessionSlot) -> None: ...
@@ -92,7 +91,7 @@ class SessionSlot:
         return self.logits, self.similarity
 
     def close(self) -> None:
-        """Release the buffers, which are invalid after a lost context."""
+        """Release the buffers."""
         self.closed = True
         empty = np.empty(0, np.float32)
         self.input = self.logits = self.similarity = empty
@@ -100,9 +99,8 @@ class SessionSlot:
         self._unmark()
 
     def _check(self) -> None:
+        self.session.check()
         if self.closed:
-            if self.session.lost is not None:
-                raise self.session.loss()
             raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another slot.")
 
     def _stage(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

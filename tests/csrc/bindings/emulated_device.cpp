@@ -8,7 +8,6 @@
 namespace pvlr::bindings {
 
 bool has_cuda() { return true; }
-void forget_pools() {}
 int device_of(const void*) { return 0; }
 
 Status run_on_device(const std::vector<const Tensor*>& tensors, void* stream, const Work& work) {

@@ -84,7 +84,6 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
   return *context = reinterpret_cast<CUcontext>(&alive), CUDA_SUCCESS;
 }
 CUresult cuDevicePrimaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
-CUresult cuDevicePrimaryCtxReset(CUdevice) { return alive.clear(), CUDA_SUCCESS; }
 CUresult cuCtxPushCurrent(CUcontext context) {
   if (context != reinterpret_cast<CUcontext>(&alive)) return CUDA_ERROR_INVALID_CONTEXT;
   return ++depth, CUDA_SUCCESS;

@@ -24,19 +24,16 @@ class FakeCuda:
     """``memory`` is the total number of bytes; ``fail`` maps a method to the code that it fails with."""
 
     name = "fake"
+    lost: CudaError | None = None
 
     def __init__(self, *, capability: tuple[int, int] = (8, 7), name: str = "Fake Orin", memory: int = 1 << 30) -> None:
         self._gpu = Gpu(name, capability, memory, "12.6", 16)
         self.fail: dict[str, int] = {}
         self.broken = 0
-        self.resets = 0
         self.kernel_launches = 0
         self.graph_launches = 0
         self._context = threading.local()
         self._lock = threading.RLock()
-        self._clear()
-
-    def _clear(self) -> None:
         self.allocated: dict[int, Any] = {}
         self.streams: dict[int, list[Callable[[], None]]] = {}
         self.events: dict[int, tuple[int, int]] = {}
@@ -56,12 +53,6 @@ class FakeCuda:
             yield
         finally:
             self._context.depth -= 1
-
-    def reset(self) -> None:
-        self._maybe_fail("reset", broken=False)
-        self.resets += 1
-        self.broken = 0
-        self._clear()
 
     def malloc(self, size: int) -> int:
         self._enter("malloc")
@@ -192,8 +183,8 @@ class FakeCuda:
         assert getattr(self._context, "depth", 0), f"{call} outside current()"
         self._maybe_fail(call)
 
-    def _maybe_fail(self, call: str, *, broken: bool = True) -> None:
-        if broken and self.broken:
+    def _maybe_fail(self, call: str) -> None:
+        if self.broken:
             raise CudaError(self.broken, call)
         if call in self.fail:
             error = CudaError(self.fail[call], call)

@@ -109,6 +109,20 @@ def test_a_broken_tagger_ends_the_stream(plan: Path) -> None:
             list(stream)
 
 
+def test_a_lost_gpu_ends_the_stream_instead_of_replacing_the_plan(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger, asked = Tagger(plan), list[object]()
+    lost: Future[Any] = Future()
+    lost.set_exception(errors.DeviceLostError("plan", expected="a context", got="none", hint=""))
+    with Stream(
+        tagger, [Camera("a", f"test://?{SMALL}&fps=50")], recover=lambda error: not asked.append(error)
+    ) as stream:
+        next(stream)
+        monkeypatch.setattr(tagger, "predict_async", lambda *_, **__: lost)
+        with pytest.raises(errors.DeviceLostError):
+            list(stream)
+    assert not asked
+
+
 def test_what_cannot_be(tagger: Tagger) -> None:
     camera = Camera("a", "test://")
     for cameras, options in (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
@@ -119,73 +120,63 @@ def check_errors(cuda: Driver) -> None:
     stub.stub_fail(b"", 0)
 
 
-def check_leaving(cuda: Driver) -> None:
-    """A fault that shows when the context is left is raised, but not instead of an earlier one."""
+def at_leaving(cuda: Driver) -> None:
+    """A fault that shows when the context is left."""
     stub.stub_fail(b"cuCtxPopCurrent", 719)
-    for run in (in_context, lambda *call: elsewhere(in_context, *call)):
-        lost = error_of(run, cuda, id, 0)
-        assert lost.sticky
-        assert lost.code == 719
-    stub.stub_fail(b"", 0)
-    renew(cuda)
+    assert error_of(in_context, cuda, id, 0).code == 719
+
+
+def at_leaving_elsewhere(cuda: Driver) -> None:
+    """The same in a thread that ends then."""
+    elsewhere(at_leaving, cuda)
+
+
+def before_leaving(cuda: Driver) -> None:
+    """A fault is raised, and not a later one of the same context."""
     stub.stub_fail(b"cuMemAlloc", 700)  # and every call after it
     lost = error_of(in_context, cuda, cuda.malloc, 8)
     assert lost.code == 700
     assert "cuMemAlloc" in str(lost)
-    stub.stub_fail(b"", 0)
-    renew(cuda)
-    with cuda.current():  # a fault as an inner one is left does not end this one
+
+
+def at_leaving_an_inner(cuda: Driver) -> None:
+    """It does not end the outer use of the context."""
+    with cuda.current():
         stub.stub_fail(b"cuCtxPopCurrent", 719)
         with suppress(CudaError):
             in_context(cuda, id, 0)
         stub.stub_fail(b"", 0)
         cuda.free(cuda.malloc(8))
-    # While this thread has the context, another one meets the fault as it leaves.
-    both = error_of(in_context, cuda, lambda: meet(cuda))
-    assert both.sticky
-    stub.stub_fail(b"", 0)
-    renew(cuda)
-    elsewhere(renew, cuda)
 
 
-def check_giving_back(cuda: Driver) -> None:
-    """A fault that shows when something is freed."""
+def at_leaving_in_two_threads(cuda: Driver) -> None:
+    """While this thread has the context, another one meets the fault as it leaves."""
+    assert error_of(in_context, cuda, at_leaving_elsewhere, cuda).sticky
+
+
+def at_free(cuda: Driver) -> None:
+    """A fault that shows when memory is freed."""
     with cuda.current():
-        for call, name, handle in (
-            (cuda.free, b"cuMemFree", cuda.malloc(8)),
-            (cuda.destroy_stream, b"cuStreamDestroy", cuda.stream()),
-        ):
-            stub.stub_fail(name, 700)
-            assert error_of(call, handle).code == 700
+        pointer = cuda.malloc(8)
+        stub.stub_fail(b"cuMemFree", 700)
+        assert error_of(cuda.free, pointer).code == 700
         stub.stub_fail(b"", 0)
-    renew(cuda)
 
 
-def meet(cuda: Driver) -> None:
-    """A fault in another thread."""
-    stub.stub_fail(b"cuCtxPopCurrent", 719)
-    assert error_of(elsewhere, in_context, cuda, id, 0).code == 719
+def at_destroy(cuda: Driver) -> None:
+    """A fault that shows when a stream is destroyed."""
+    with cuda.current():
+        stream = cuda.stream()
+        stub.stub_fail(b"cuStreamDestroy", 700)
+        assert error_of(cuda.destroy_stream, stream).code == 700
+        stub.stub_fail(b"", 0)
 
 
-def renew(cuda: Driver) -> None:
-    """A new context works."""
-    cuda.reset()
-    in_context(cuda, lambda: cuda.free(cuda.malloc(8)))
-
-
-def main(path: str) -> None:
-    if path == "pycuda":
-        sys.setdlopenflags(os.RTLD_LAZY)  # the stub lacks calls that pycuda imports
-    cuda = open_cuda()
-    assert cuda.name == path
+def calls(cuda: Driver) -> None:
+    """Every call."""
     gpu = cuda.gpu()
-    assert (gpu.name, gpu.capability, gpu.memory, gpu.driver, gpu.multiprocessors) == (
-        "Stub",
-        (8, 7),
-        1 << 30,
-        "12.6",
-        16,
-    )
+    got = gpu.name, gpu.capability, gpu.memory, gpu.driver, gpu.multiprocessors
+    assert got == ("Stub", (8, 7), 1 << 30, "12.6", 16)
     assert error_of(cuda.malloc, 8).code == 201  # outside of current()
     with cuda.current(), cuda.current():
         check_memory(cuda)
@@ -194,18 +185,38 @@ def main(path: str) -> None:
         check_errors(cuda)
     assert error_of(cuda.malloc, 8).code == 201  # again
     assert stub.stub_alive() == 0, "something was not given back"
-    check_leaving(cuda)
-    check_giving_back(cuda)
-    with cuda.current():
-        cuda.malloc(8)
-        old = cuda.pinned((4,), "uint8")
-    cuda.reset()
-    assert stub.stub_alive() == 0
-    freed = stub.stub_count(b"cuMemFreeHost")
-    del old  # its address may be another's by now
-    assert stub.stub_count(b"cuMemFreeHost") == freed
-    with cuda.current():
-        cuda.free(cuda.malloc(8))
+
+
+FAULTS = (
+    at_leaving,
+    at_leaving_elsewhere,
+    before_leaving,
+    at_leaving_an_inner,
+    at_leaving_in_two_threads,
+    at_free,
+    at_destroy,
+)
+"""One process each: a lost context is not used again."""
+
+
+def main(path: str) -> None:
+    if path == "pycuda":
+        sys.setdlopenflags(os.RTLD_LAZY)  # the stub lacks calls that pycuda imports
+    cuda = open_cuda()
+    assert cuda.name == path
+    calls(cuda)
+    for fault in FAULTS:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                fault(cuda)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(code)
+        _, status = os.waitpid(child, 0)
+        assert status == 0, fault.__name__
     print("ok")
 
 

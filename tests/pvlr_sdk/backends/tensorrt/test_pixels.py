@@ -237,7 +237,6 @@ def test_a_larger_frame_for_which_there_is_no_memory(gpu_plan, kernel, gpu):
     for frame in (small, large, small):
         logits = tagger.predict(frame).logits
     np.testing.assert_array_equal(logits, expected)
-    assert gpu.resets == 0
     del tagger
     gc.collect()
     assert not gpu.allocated
@@ -262,7 +261,6 @@ def test_memory_of_another_library_that_is_gone(gpu_plan, kernel, on_gpu, gpu, f
         gpu.free(there.pointer)
     with pytest.raises(errors.DeviceLostError, match="700"):
         tagger.predict(there)
-    assert np.isfinite(tagger.predict(frame).logits).all()
 
 
 @pytest.mark.parametrize(
