@@ -1,7 +1,7 @@
 """The value of each part of PVLR: trains the rows of rows.yaml and measures them.
 
     python -m benchmarks.accuracy train linear                # one row
-    python -m benchmarks.accuracy train --seeds 2 --jobs 2    # all rows that have no results; can be interrupted
+    python -m benchmarks.accuracy train --seeds 2             # all rows that have no results; can be interrupted
     python -m benchmarks.pages heads                          # docs/heads.md from the results
 
 Needs the train extra and $PVLR_DATA. All rows with a frozen backbone share its features, which the first of them
@@ -11,10 +11,7 @@ computes (6 minutes on two cores) and keeps in runs/accuracy/features.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,8 +53,6 @@ def accuracy() -> None:
 def train(
     names: Annotated[list[str] | None, typer.Argument(help="Rows to train. Default: all.")] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds per row: 0, 1, ...")] = 1,
-    jobs: Annotated[int, typer.Option(help="Processes with one thread each; 1: one process with all threads.")] = 1,
-    share: Annotated[str, typer.Option(help="i/n: only every n-th experiment, starting with the i-th.")] = "0/1",
     again: Annotated[bool, typer.Option(help="Also train rows that have results.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/accuracy"),
 ) -> None:
@@ -66,15 +61,7 @@ def train(
     unknown = sorted(set(names or ()) - {row.name for row in rows})
     if unknown:
         raise typer.BadParameter(f"unknown row {unknown[0]}; the rows are {', '.join(row.name for row in rows)}")
-    if jobs > 1:
-        given = [sys.executable, "-m", __package__, "train", *(names or ()), f"--seeds={seeds}", f"--out={out}"]
-        given += ["--again"] if again else []
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        running = [subprocess.Popen([*given, f"--share={i}/{jobs}"], env=environment) for i in range(jobs)]
-        raise typer.Exit(max([process.wait() for process in running]))
-    first, step = map(int, share.split("/"))
-    chosen = [(row, seed) for seed in range(seeds) for row in rows if not names or row.name in names]
-    for row, seed in chosen[first::step]:
+    for row, seed in [(row, seed) for seed in range(seeds) for row in rows if not names or row.name in names]:
         if again:
             shutil.rmtree(out / f"{row.name}-{seed}", ignore_errors=True)
         if again or not row.result(seed).exists():

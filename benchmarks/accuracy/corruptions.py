@@ -3,23 +3,22 @@
     python -m benchmarks.accuracy.corruptions --plan pvlr-lite0-coco80 --share 0.2 --json corruptions.json
 
 Each image is corrupted before preprocessing, always the same way for a seed, whatever the share. Training uses random
-strengths from 0.1 to 0.8 (data.camera). A run with --json that was interrupted continues where it was.
+strengths from 0.1 to 0.8 (data.camera).
 """
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pvlr_sdk import Tagger, errors
+from pvlr_sdk import Tagger
 from pvlr_training.data.corruptions import CORRUPTIONS
 
 from ..common import Json, Table, conditions, run, save
@@ -60,24 +59,19 @@ def main(
     check_outputs(out)
     with Tagger(plan, num_threads=threads) as tagger:
         folder, table = read_split(data_folder(data), dataset, split, tagger.labels, share)
-        setup = {
-            "model": {key: tagger.info[key] for key in ("name", "sha256", "precision")},
-            "images": describe_split(dataset, split, share, table),
-            "seed": seed,
-            "strengths": list(STRENGTHS),
-        }
-        scores = resume(out, setup)
-        missing = [case for case in cases() if case not in scores]
+        scores: Scores = {}
         with Progress(TextColumn("{task.description:<18}"), BarColumn(), TimeRemainingColumn()) as progress:
-            bar = progress.add_task("", total=len(missing) * len(table.files))
-            for case in missing:
+            bar = progress.add_task("", total=len(cases()) * len(table.files))
+            for case in cases():
                 progress.update(bar, description=case)
                 frames = corrupted(folder, table.files, case, seed, lambda: progress.advance(bar))
                 scores[case] = measure(tagger, frames, table.targets)
-                save(out, {**setup, "scores": scores, **drops(scores), "conditions": conditions(threads)})
-    corruptions_table(scores, f"mAP, {tagger.info['name']}, {dataset} {split}, {len(table.files)} images").print(
-        width=80
-    )
+        model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
+    title = f"mAP, {model['name']}, {dataset} {split}, {len(table.files)} images"
+    corruptions_table(scores, title).print(width=80)
+    images = describe_split(dataset, split, share, table)
+    setup = {"model": model, "images": images, "seed": seed, "strengths": list(STRENGTHS)}
+    save(out, {**setup, "scores": scores, **drops(scores), "conditions": conditions(threads)})
 
 
 def cases() -> dict[str, tuple[str, float]]:
@@ -100,35 +94,14 @@ def corrupted(
         progress()
 
 
-def drops(scores: Scores) -> dict[str, Any]:
-    """The mean mAP over the corruptions at each strength, and by how much it is below that of clean images.
-
-    None for a strength that is not complete.
-    """
-    means: dict[str, float | None] = {}
-    for strength in STRENGTHS:
-        found = [scores.get(f"{name} {strength:g}", np.nan) for name in CORRUPTIONS]
-        mean = float(np.mean(found))
-        means[f"{strength:g}"] = None if np.isnan(mean) else round(mean, 2)
-    drop = {key: None if mean is None else round(scores[CLEAN] - mean, 2) for key, mean in means.items()}
-    return {"mean": means, "mean_drop": drop, "complete": None not in means.values()}
-
-
-def resume(path: Path | None, setup: dict[str, Any]) -> Scores:
-    """The scores of an earlier run in a file, if there is one. Raises OptionError if it measured something else."""
-    if path is None or not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text())
-        scores = {case: float(found["scores"][case]) for case in cases() if case in found["scores"]}
-        different = [key for key in setup if found.get(key) != setup[key]]
-    except (ValueError, TypeError, KeyError, AttributeError, OSError):
-        different = ["contents"]
-    if different:
-        expected = "a new file, or one of a run with the same plan and options"
-        got = f"{path} with other {' and '.join(different)}"
-        raise errors.OptionError("--json", expected=expected, got=got, hint="Remove it, or give another.")
-    return scores
+def drops(scores: Scores) -> dict[str, dict[str, float]]:
+    """The mean mAP over the corruptions at each strength, and by how much it is below that of clean images."""
+    means = {
+        f"{strength:g}": round(float(np.mean([scores[f"{name} {strength:g}"] for name in CORRUPTIONS])), 2)
+        for strength in STRENGTHS
+    }
+    drop = {strength: round(scores[CLEAN] - mean, 2) for strength, mean in means.items()}
+    return {"mean": means, "mean_drop": drop}
 
 
 def corruptions_table(scores: Scores, title: str) -> Table:

@@ -13,7 +13,7 @@ import json
 import platform
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from pvlr_sdk.backends import runtimes
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.gate import compare
 from pvlr_sdk.errors import BackendError
 from pvlr_sdk.evaluation.labels_csv import read_labels
 from pvlr_sdk.frames.frames import load_frame
@@ -33,6 +34,7 @@ from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_training.checkpoint import load_model
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import export
+from pvlr_training.model.network import PVLR
 
 from ..common import Json, Table, run, save
 
@@ -53,7 +55,10 @@ def main(
         onnx = export(checkpoint, Path(folder))
         build(onnx, Path(folder) / "engine.plan")
         frames = [load_frame(images / name, "bgr").pixels for name in files]
-        stages = {"torch fp32": _torch(checkpoint, frames), "ONNX Runtime fp32": _onnxruntime(onnx, checkpoint, frames)}
+        model, config, _ = load_model(checkpoint)
+        preprocess = Preprocessor(config.data.input)
+        inputs = [preprocess(frame, "bgr")[None] for frame in frames]
+        stages = {"torch fp32": _torch(model, inputs), "ONNX Runtime fp32": _onnxruntime(onnx, inputs)}
         build(_without_front(onnx), Path(folder) / "plain.plan")
         runs = [("fp32", "engine"), ("bf16", "engine"), ("bf16", "plain")]
         for precision, plan in runs:
@@ -63,11 +68,16 @@ def main(
             except BackendError as error:
                 print(error)
         thresholds = LabelBank.load(labels_path(onnx)).thresholds
-    cuts = np.log(thresholds) - np.log1p(-thresholds)
     first, second, *others = stages
-    rows = [_compare(stages, second, first, cuts)]
-    rows += [_compare(stages, name, second if "fp32" in name.split()[1] else "OpenVINO fp32", cuts) for name in others]
-    rows += [_compare(stages, name, first, cuts) for name in others]
+    pairs = [(second, first)]
+    pairs += [(name, second if "fp32" in name.split()[1] else "OpenVINO fp32") for name in others]
+    pairs += [(name, first) for name in others]
+    rows = []
+    for stage, against in pairs:
+        found = compare(stages[stage], stages[against], thresholds)
+        row = {"stage": stage, "against": against, "mean_logit_difference": found.mean_logit_difference}
+        row |= {"largest_logit_difference": found.largest_logit_difference, "same_tag_sets": 100 * found.tag_sets}
+        rows.append(row)
     cells = [[f"{value:.3g}" if isinstance(value, float) else value for value in row.values()] for row in rows]
     columns = ["stage", "compared with", "mean logit difference", "largest", "same tags, %"]
     Table(f"{len(files)} images", columns, cells).print()
@@ -85,29 +95,15 @@ def _without_front(onnx: Path) -> Path:
     return plain
 
 
-def _compare(stages: dict[str, Logits], stage: str, against: str, cuts: Logits) -> dict[str, Any]:
-    a, b = stages[stage], stages[against]
-    same = ((a >= cuts) == (b >= cuts)).all(axis=1)
-    return {
-        "stage": stage,
-        "against": against,
-        "mean_logit_difference": float(np.abs(a - b).mean()),
-        "largest_logit_difference": float(np.abs(a - b).max()),
-        "same_tag_sets": float(100 * same.mean()),
-    }
-
-
 @torch.inference_mode()
-def _torch(checkpoint: Path, frames: list[NDArray[np.uint8]]) -> Logits:
-    model, config, _ = load_model(checkpoint)
-    deployed, preprocess = DeployedPVLR(model), Preprocessor(config.data.input)
-    return np.concatenate([deployed(torch.from_numpy(preprocess(f, "bgr"))[None]).logits.numpy() for f in frames])
+def _torch(model: PVLR, inputs: list[NDArray[np.float32]]) -> Logits:
+    deployed = DeployedPVLR(model)
+    return np.concatenate([deployed(torch.from_numpy(image)).logits.numpy() for image in inputs])
 
 
-def _onnxruntime(onnx: Path, checkpoint: Path, frames: list[NDArray[np.uint8]]) -> Logits:
+def _onnxruntime(onnx: Path, inputs: list[NDArray[np.float32]]) -> Logits:
     session = runtimes.onnxruntime().InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    preprocess = Preprocessor(load_model(checkpoint)[1].data.input)
-    return np.concatenate([session.run(["logits"], {"image": preprocess(f, "bgr")[None]})[0] for f in frames])
+    return np.concatenate([session.run(["logits"], {"image": image})[0] for image in inputs])
 
 
 def _openvino(plan: Path, precision: str, frames: list[NDArray[np.uint8]]) -> Logits:
