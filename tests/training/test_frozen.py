@@ -19,11 +19,11 @@ CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU, PyTorch co
     "name",
     [
         "test_efficientnet",
-        "mobilenetv3_small_050",
-        pytest.param("ghostnet_050", marks=pytest.mark.slow),
-        "test_resnet",
         "test_vit",
-        "test_convnext",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("mobilenetv3_small_050", "ghostnet_050", "test_resnet", "test_convnext")
+        ),
     ],
 )
 def test_a_frozen_network_computes_what_the_network_does(name: str) -> None:

@@ -173,6 +173,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert "--resume" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_deadline_limits_the_views(write_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from pvlr_training.config import load_config
     from pvlr_training.data.augmentation import Views

@@ -75,6 +75,7 @@ def test_labels_that_both_runs_describe_alike_keep_their_weights(
     assert torch.equal(after["text.knowledge"][2], before["text.knowledge"][0])
 
 
+@pytest.mark.slow
 def test_positions_are_interpolated_for_another_input_size(write_config: Any, tmp_path: Path) -> None:
     first = train(write_config(), ["train.finetune.epochs=1"], out=tmp_path / "first", console=QUIET)
     for side in (96, 128):

@@ -73,6 +73,7 @@ def test_a_missing_teacher_or_one_with_other_labels_is_refused(
         teach(load_dataset(config.data), ("red", "violet"), TeacherConfig(runs=(teacher,)), Machine("fp32"))
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_the_teacher_alone(write_config: Any, teacher: Path, tmp_path: Path) -> None:
     path = write_config(train={"teacher": {"runs": [str(teacher)], "weight": 1.0}, "finetune": {"epochs": 0}})
     assert (train(path, out=tmp_path / "student") / "model.safetensors").exists()
@@ -103,6 +104,7 @@ def views_config(write_config: Any, runs: list[Path], *overrides: str) -> Any:
     return load_config(write_config(train={"teacher": given}), overrides)
 
 
+@pytest.mark.slow
 def test_the_teachers_take_turns_and_see_what_the_student_sees(
     write_config: Any, teacher: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +124,7 @@ def test_the_teachers_take_turns_and_see_what_the_student_sees(
         torch.testing.assert_close(soft, wanted, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_teacher_of_another_size_and_other_pixels_sees_the_same_image(write_config: Any, tmp_path: Path) -> None:
     pixels = {"width": 96, "height": 96, "mean": [100, 120, 140], "std": [50, 60, 70]}
     still = {"head": {"epochs": 0}, "finetune": {"epochs": 0}}
@@ -159,6 +162,7 @@ def test_what_mixed_images_show_is_for_the_teacher_to_say(write_config: Any, tea
     assert not torch.equal(made, other)
 
 
+@pytest.mark.slow
 def test_a_student_of_mixed_views_is_the_same_each_time(write_config: Any, teacher: Path, tmp_path: Path) -> None:
     given = {"runs": [str(teacher)], "weight": 1.0, "views": True}
     path = write_config(train={"teacher": given, "head": {"epochs": 0}})
