@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import socket
 import time
+from asyncio import selector_events, sslproto
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _SECONDS: dict[Stage, float] = {"head": HEAD_SECONDS, "body": 60.0, "response": 
 """The application's own limits are shorter; these end what it does not wait for, such as a client that never reads."""
 _POLL = 0.1
 """Seconds between two searches for connections that have waited for too long, and until a stop is noticed."""
+_READ = 1 << 14
+"""Bytes that are read from a connection before others have their turn: many chunks or frames of some bytes each take
+long to parse."""
 _REPEATS = RepeatFilter()
 
 
@@ -91,6 +95,9 @@ class Listener:
         self._config.load()
         self._server = uvicorn.Server(self._config)
         logging.getLogger("uvicorn.error").addFilter(_REPEATS)  # one for all servers; adding it again changes nothing
+        # For all connections of the process: asyncio has no option for it.
+        selector_events._SelectorSocketTransport.max_size = _READ  # type: ignore[attr-defined]
+        sslproto.SSLProtocol.max_size = _READ
         listening.setblocking(False)
 
     @property
@@ -231,6 +238,7 @@ def network_of(address: str) -> str:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # Uvicorn answers what is not HTTP with a 400, also after the response to the request that it belongs to.
-    if not isinstance(context.get("exception"), h11.LocalProtocolError):
+    # Uvicorn answers what is not HTTP with a 400, also after the response to the request that it belongs to; it asserts
+    # that a WebSocket has no frames before the response to its handshake.
+    if not isinstance(context.get("exception"), (h11.LocalProtocolError, AssertionError)):
         loop.default_exception_handler(context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import cv2
 import numpy as np
 import pytest
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pvlr_sdk.serve.server import listener
 from pvlr_sdk.serve.server.listener import network_of
@@ -78,14 +80,18 @@ def test_an_address_has_its_own_limit_and_all_have_one_together(serve):
             assert ended(others) == 0
 
 
-def test_a_handshake_counts_as_a_connection(serve, tmp_path):
+@pytest.fixture
+def certificate(tmp_path):
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cams -keyout key.pem -out cert.pem"
     subprocess.run(["openssl", *new.split()], cwd=tmp_path, check=True, capture_output=True)
-    served = serve(
-        tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem", max_connections=8, max_connections_per_address=8
-    )
+    return tmp_path / "cert.pem", tmp_path / "key.pem"
+
+
+def test_a_handshake_counts_as_a_connection(serve, certificate):
+    cert, key = certificate
+    served = serve(tls_cert=cert, tls_key=key, max_connections=8, max_connections_per_address=8)
     with many(served.port, 20) as silent:
         served.until(lambda: ended(silent) == 12)
 
@@ -197,7 +203,7 @@ def test_two_lengths_are_refused_and_end_the_connection(serve):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", b"\x16\x03\x01" * 9000],
+    [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", b"\x16\x03\x01" * 5000],
 )
 def test_what_is_not_http_ends_the_connection(serve, data):
     assert exchange(serve().port, data).startswith(b"HTTP/1.1 400 ")
@@ -214,6 +220,28 @@ def test_a_body_that_is_not_http_has_one_response(serve, caplog, token):
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert "Exception" not in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_frames_before_the_response_to_the_handshake_leave_no_traceback(serve, caplog):
+    """Uvicorn asserts that there are none."""
+    with suppress(ConnectionError):
+        exchange(serve().port, UPGRADE + 200_000 * (b"\x81\x84" + bytes(8)), 20)
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_connection_with_much_to_parse_lets_others_have_their_turn(serve, certificate, monkeypatch, tls):
+    """Ten clients with bodies in chunks of eight bytes delayed the probes by ten seconds."""
+    sizes, receive = [], H11Protocol.data_received
+    monkeypatch.setattr(H11Protocol, "data_received", lambda self, data: (sizes.append(len(data)), receive(self, data)))
+    served = serve(**(dict(zip(("tls_cert", "tls_key"), certificate, strict=True)) if tls else {}))
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as one:
+        client = ssl._create_unverified_context().wrap_socket(one) if tls else one
+        with suppress(ConnectionError):
+            client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + 5000 * b"8\r\n01234567\r\n" + b"0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 ")
+    assert len(sizes) > 1
+    assert max(sizes) <= 2 * listener._READ  # a record of TLS may end in the next read
 
 
 def test_a_refused_body_is_not_read_to_its_end(serve):
