@@ -24,7 +24,7 @@ import typer
 
 from pvlr_sdk import Camera, Stream, Tagger
 from pvlr_sdk.cli.site import return_freed_memory
-from pvlr_sdk.stream import Backoff, Observation
+from pvlr_sdk.stream import Observation
 
 from ..common import Json, Plan, conditions, resident_bytes, run, save
 
@@ -51,7 +51,7 @@ def main(
             Camera("resizes", f"test://?size=640x360&fps={fps:g}&seed=2&resize_after=10&frames=1000000"),
             Camera("breaks-off", f"http://{address}/", timeout=2),
         ]
-        stream = Stream(tagger, cameras, reconnect=Backoff(most=0.5))
+        stream = Stream(tagger, cameras, longest_pause=0.5)
 
         def report(complete: bool) -> dict[str, float]:
             figures = judge(samples)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import glob
 import os
 import secrets
@@ -11,13 +10,13 @@ import shutil
 import stat
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from .. import errors
 
-_UNLOCKED = 1.0
-"""Seconds after which a temporary file in use is locked."""
+_ABANDONED = 60.0
+"""Seconds without a change after which a temporary file has no writer any more: renaming it takes milliseconds."""
 
 
 def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
@@ -87,72 +86,50 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
     """
     temporary: dict[Path, Path] = {}
     previous: dict[Path, Path] = {}
-    in_use = ExitStack()
     try:
         for path, data in contents.items():
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary[path] = _write_temporary(path, data, private, in_use)
-        for path in list(temporary)[:-1]:  # after the last rename nothing can fail
+            temporary[path] = _temporary_name(path)
+            _write(temporary[path], data, private)
+        for path in contents if len(contents) > 1 else ():  # a single rename changes nothing if it fails
             if os.path.lexists(path):
-                previous[path] = _keep(path)
-                _lock(previous[path], in_use)
+                previous[path] = _temporary_name(path)
+                _keep(path, previous[path])
         try:
             for path, source in temporary.items():
                 os.replace(source, path)
         except BaseException:
-            _undo(temporary, previous)
+            for changed in contents if len(contents) > 1 else ():
+                with suppress(OSError):
+                    if changed in previous:
+                        os.replace(previous[changed], changed)
+                    else:
+                        changed.unlink()
             raise
     except OSError as error:
         expected, hint = "a writable path", "Free some space or choose another folder; nothing was changed."
         raise errors.OutputError(str(path), expected=expected, got=error.strerror or str(error), hint=hint) from error
     finally:
-        in_use.close()
         for source in (*temporary.values(), *previous.values()):
             source.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that writers of a file left when they were killed; live writers hold a lock."""
+    """Remove the temporary files that writers of a file left when they were killed."""
     for left in path.parent.glob(f".{glob.escape(path.name[:50])}.{'[0-9a-f]' * 12}.tmp"):
-        with suppress(OSError), open(left, "rb", opener=_open_at_once) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_ctime < time.time() - _UNLOCKED:
+        with suppress(OSError):
+            if left.lstat().st_ctime < time.time() - _ABANDONED:
                 left.unlink()
 
 
-def _lock(path: Path, in_use: ExitStack) -> None:
-    with suppress(OSError):  # a file system without locks: leftovers stay
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        in_use.callback(os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def _keep(path: Path) -> Path:
-    """A second name for a file, under which it outlives its replacement."""
-    kept = _temporary_name(path)
+def _keep(path: Path, kept: Path) -> None:
+    """Give a file a second name, under which it outlives its replacement."""
     try:
         os.link(path, kept, follow_symlinks=False)
     except OSError:  # a file system without hard links, such as that of an SD card
-        try:
-            shutil.copy2(path, kept, follow_symlinks=False)
-        except BaseException:
-            kept.unlink(missing_ok=True)
-            raise
-    return kept
-
-
-def _undo(temporary: Mapping[Path, Path], previous: Mapping[Path, Path]) -> None:
-    """Reverse the renames that were made, unless all were."""
-    renamed = [path for path, source in temporary.items() if not os.path.lexists(source)]
-    if len(renamed) == len(temporary):
-        return
-    for path in renamed:
-        if path in previous:
-            os.replace(previous[path], path)
-        else:
-            path.unlink()
+        shutil.copy2(path, kept, follow_symlinks=False)
 
 
 def _temporary_name(path: Path) -> Path:
@@ -160,16 +137,9 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.tmp")
 
 
-def _write_temporary(path: Path, data: bytes, private: bool, in_use: ExitStack) -> Path:
-    temporary = _temporary_name(path)
+def _write(path: Path, data: bytes, private: bool) -> None:
     mode = 0o600 if private else 0o666  # less this user's umask
-    try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            _lock(temporary, in_use)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

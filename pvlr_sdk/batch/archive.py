@@ -124,12 +124,6 @@ class _Stream:
             self.read(min(_PIECE, size - start))
 
     def content(self, size: int) -> bytes | None:
-        """The content of a member; None if it is compressed too well, with a part of it read."""
-        if size <= _PLAIN or not self._zipped:
-            return self.read(size)
-        content, packed = io.BytesIO(), self._file.tell()
-        for start in range(0, size, _PIECE):
-            content.write(self.read(min(_PIECE, size - start)))
-            if is_bomb(content.tell(), self._file.tell() - packed):
-                return None
-        return content.getvalue()
+        """The content of a member; None if it is compressed too well."""
+        packed, content = self._file.tell(), self.read(size)
+        return None if self._zipped and is_bomb(size, self._file.tell() - packed) else content

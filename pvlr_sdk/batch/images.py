@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -27,8 +25,8 @@ Loaded: TypeAlias = "tuple[FrameLike | errors.FrameError, int]"
 
 HEIF = frozenset({".heic", ".heif", ".avif"})
 _BRANDS = {b"heic": "heif", b"heix": "heif", b"mif1": "heif", b"hevc": "heif", b"msf1": "heif", b"avif": "avif"}
-_CHUNK = 16
-"""URLs requested at once by each of two threads."""
+_AT_ONCE = 32
+"""Images loaded at the same time, each in a thread: most of the time it waits for a store."""
 _SECONDS = 300.0
 """For one URL: connection, head and body."""
 _LOCAL = ("", "file", "local")
@@ -47,30 +45,24 @@ def load(found: Iterable[Image], memory: int, *, heif: bool = True) -> Iterator[
         heif: decode HEIC and AVIF too, in this process.
     """
     limit, ahead = largest(memory), 0
-    part = memory // 256  # of a remote file, of which there are less than 128; larger ones are requested one at a time
+    part = memory // 256  # of a file, of which there are less than 128; larger ones are read one at a time
 
-    def chunks() -> Iterator[tuple[int, list[Image]]]:
+    def weighed() -> Iterator[tuple[int, Image]]:
         nonlocal ahead
-        chunk, size = list[Image](), 0
         for image in found:
             weight = len(image) if isinstance(image, bytes) else part if isinstance(image, str) else 0
-            chunk.append(image)
-            size, ahead = size + weight, ahead + weight
-            if len(chunk) == _CHUNK or full():
-                yield size, chunk
-                chunk, size = [], 0
-        yield size, chunk
+            ahead += weight
+            yield weight, image
 
-    def work(chunks: list[tuple[int, list[Image]]]) -> list[tuple[int, list[Loaded | str]]]:
-        return [(size, _load(chunk, heif, limit, part)) for size, chunk in chunks]
+    def work(images: list[tuple[int, Image]]) -> list[tuple[int, Image, Loaded | None]]:
+        return [(weight, image, _load(image, heif, limit, part)) for weight, image in images]
 
     def full() -> bool:
         return ahead >= memory // 2
 
-    for size, frames in overlapped(work, chunks(), workers=2, full=full):
-        for frame in frames:
-            yield from _load([frame], heif, limit, limit) if isinstance(frame, str) else [frame]  # type: ignore[misc]
-        ahead -= size
+    for weight, image, loaded in overlapped(work, weighed(), workers=_AT_ONCE, full=full):
+        yield loaded or cast("Loaded", _load(image, heif, limit, limit))
+        ahead -= weight
 
 
 def largest(memory: int) -> int:
@@ -122,50 +114,48 @@ def cause(error: object) -> str:
     return f"{type(error).__name__}: {error}"[:500]
 
 
-def _load(chunk: Sequence[Image], heif: bool, limit: int, part: int) -> list[Loaded | str]:
-    """The frames of a chunk; the URL of a remote file where it has more than ``part`` bytes."""
-    fetched = _fetch({image for image in chunk if isinstance(image, str) and _scheme(image) not in _LOCAL}, part)
-    loaded: list[Loaded | str] = []
-    for image in chunk:
-        data = fetched.get(image, image) if isinstance(image, str) else image
-        large = isinstance(image, str) and isinstance(data, bytes) and part < limit and len(data) > part
-        loaded.append(image if large else _frame(data, heif, limit))  # type: ignore[arg-type]
-    return loaded
+def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
+    """The frame of an image, or an error; None for a file with more than ``most`` bytes that has to be read here."""
+    try:
+        if isinstance(image, errors.FrameError):
+            return image, 0
+        if image is None:
+            hint = "Fill the column, or leave the row out."
+            raise errors.FrameTypeError("image", expected="a path, a URL or encoded bytes", got="null", hint=hint)
+        path, data = None, b""
+        if not isinstance(image, str):
+            data = image
+        elif (address := local_path(image)) is not None:
+            path = Path(address)
+        else:
+            data = _fetch(image, most + 1)
+        # Where there is no file, the error follows when it is read.
+        size = len(data) if path is None else os.path.getsize(path) if os.path.exists(path) else 0
+        if size > limit:
+            expected, hint = f"at most {limit} bytes", "Save it as JPEG or PNG; --memory raises a limit below 512 MiB."
+            raise errors.ImageSizeError("image", expected=expected, got="more", hint=hint)
+        if path is not None and path.suffix.lower() not in HEIF:
+            return path, size
+        if isinstance(image, str) and size > most:
+            return None
+        data = data if path is None else images.read(path)
+        brand = _BRANDS.get(data[8:12]) if data[4:8] == b"ftyp" else None
+        return _open_heif(data, brand) if brand and heif else data, size
+    except errors.FrameError as error:
+        return error, 0
+    except Exception as error:  # of the address, the store or the disk
+        return unreadable(image if isinstance(image, str) else "image", cause(error)), 0
 
 
-def _fetch(urls: Iterable[str], most: int) -> dict[str, Image]:
-    """The contents of remote files; those of one store are requested together. The store's client retries."""
-    found: dict[str, Image] = {}
-    stores: defaultdict[Any, list[tuple[str, str]]] = defaultdict(list)
-    for url in urls:
-        try:
-            store, path = (_http(), url) if _scheme(url) in ("http", "https") else open_filesystem(url)
-            stores[store].append((url, path))
-        except Exception as error:  # each store has its own
-            found[url] = unreadable(url, error.got if isinstance(error, errors.SourceOpenError) else cause(error))
-    for store, files in stores.items():
-        paths = [path for _, path in files]
-        try:  # not to its end, if a file is above the limit
-            contents = _first_bytes(store, paths, most + 1)
-        except Exception as error:
-            contents = [error] * len(paths)
-        for (url, _), data in zip(files, contents, strict=True):
-            found[url] = data if isinstance(data, bytes) else unreadable(url, cause(data))
-    return found
-
-
-def _first_bytes(store: Any, paths: Sequence[str], count: int) -> Sequence[object]:
-    """The first bytes of files, or why there are none. Each has its time: most stores limit the steps of a request."""
-
-    async def read(path: str) -> object:
-        return await asyncio.wait_for(store._cat_file(path, start=0, end=count), _SECONDS)
-
-    async def read_all() -> Sequence[object]:
-        return await asyncio.gather(*map(read, paths), return_exceptions=True)
-
+def _fetch(url: str, count: int) -> bytes:
+    """The first bytes of a remote file. The store's client retries; most limit only the steps of a request in time."""
+    if _scheme(url) in ("http", "https"):
+        store, path = _http(), url
+    else:
+        store, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     if store.async_impl:
-        return cast("Sequence[object]", sync(store.loop, read_all))
-    return within(_SECONDS, lambda: store.cat_ranges(paths, 0, count, on_error="return"))
+        return cast("bytes", sync(store.loop, store._cat_file, path, start=0, end=count, timeout=_SECONDS))
+    return within(_SECONDS, lambda: cast("bytes", store.cat_file(path, 0, count)))
 
 
 @cache
@@ -185,30 +175,6 @@ def _http() -> Any:
             return bytes(data)
 
     return Http(client_kwargs={"auto_decompress": False})
-
-
-def _frame(image: Image, heif: bool, limit: int) -> Loaded:
-    try:
-        if image is None:
-            hint = "Fill the column, or leave the row out."
-            raise errors.FrameTypeError("image", expected="a path, a URL or encoded bytes", got="null", hint=hint)
-        if isinstance(image, errors.FrameError):
-            return image, 0
-        path = Path(local_path(image) or "") if isinstance(image, str) else None
-        # Where there is no file, the error follows when it is read.
-        size = len(image) if path is None else os.path.getsize(path) if os.path.exists(path) else 0
-        if size > limit:
-            expected, hint = f"at most {limit} bytes", "Save it as JPEG or PNG; --memory raises a limit below 512 MiB."
-            raise errors.ImageSizeError("image", expected=expected, got="more", hint=hint)
-        if path is not None and path.suffix.lower() not in HEIF:
-            return path, size
-        data: bytes = image if path is None else images.read(path)  # type: ignore[assignment]
-        brand = _BRANDS.get(data[8:12]) if data[4:8] == b"ftyp" else None
-        return _open_heif(data, brand) if brand and heif else data, size
-    except errors.FrameError as error:
-        return error, 0
-    except Exception as error:  # of the address or the disk
-        return unreadable(str(image), cause(error)), 0
 
 
 def _open_heif(data: bytes, brand: str) -> FrameLike:

@@ -41,20 +41,9 @@ class Task(NamedTuple):
     retry: bool = False
 
 
-class Report(NamedTuple):
-    """What was done for a task: images that were tagged, failures by class, the first with their ids, CPU time in
-    seconds. ``error``: nothing was written, because the shard cannot be read."""
-
-    images: int = 0
-    failed: dict[str, int] = {}  # noqa: RUF012 - never changed
-    examples: dict[str, errors.PvlrError] = {}  # noqa: RUF012
-    cpu_seconds: float = 0.0
-    error: errors.PvlrError | None = None
-
-
 @dataclass
 class Summary:
-    """The totals of a run.
+    """The totals of a run, or of a task.
 
     Attributes:
         dataset: path or URL of the results.
@@ -65,9 +54,8 @@ class Summary:
         seconds: duration of the run; ``core_hours``: CPU time of all workers.
     """
 
-    dataset: str
+    dataset: str = ""
     images: int = 0
-    tagged: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     examples: dict[str, errors.PvlrError] = field(default_factory=dict)
     shards: int = 0
@@ -76,17 +64,20 @@ class Summary:
     seconds: float = 0.0
     core_hours: float = 0.0
 
-    def add(self, report: Report) -> None:
+    @property
+    def tagged(self) -> int:
+        """Rows that were tagged."""
+        return self.images - self.failed.total()
+
+    def add(self, task: Summary) -> None:
         """Add what was done for a task."""
-        if report.error is not None:
-            self.add_unreadable(report.error)
-            return
-        self.images += report.images
-        self.failed.update(report.failed)
-        self.examples.update(islice(report.examples.items(), _NAMED - len(self.examples)))
-        self.tagged = self.images - self.failed.total()
-        self.shards += 1
-        self.core_hours += report.cpu_seconds / 3600
+        self.images += task.images
+        self.shards += task.shards
+        self.core_hours += task.core_hours
+        self.failed.update(task.failed)
+        self.examples.update(islice(task.examples.items(), _NAMED - len(self.examples)))
+        for error in task.unreadable.values():
+            self.add_unreadable(error)
 
     def add_unreadable(self, error: errors.PvlrError) -> None:
         """Add a shard or folder that cannot be read."""
@@ -101,7 +92,8 @@ class Summary:
             name: {path: f"{type(error).__name__}: {error}" for path, error in getattr(self, name).items()}
             for name in ("examples", "unreadable")
         }
-        return {**vars(self), "failed": dict(self.failed), **named, **rounded, "images_per_second": round(rate, 1)}
+        counts = {"tagged": self.tagged, "failed": dict(self.failed), "images_per_second": round(rate, 1)}
+        return {**vars(self), **counts, **named, **rounded}
 
 
 @dataclass(frozen=True)
@@ -172,8 +164,8 @@ class Job:
             nothing = errors.ImageNotFoundError(self.input.source, expected="at least one image", got="none", hint=hint)
             raise next(iter(summary.unreadable.values()), nothing)
         if first is not None:
-            for report in (engine or here)(self, chain([first], tasks)):
-                summary.add(report)
+            for done in (engine or here)(self, chain([first], tasks)):
+                summary.add(done)
                 summary.seconds = time.perf_counter() - began
                 on_report(summary)
         if not (self.only_new or summary.unreadable):
@@ -184,7 +176,7 @@ class Job:
     def count(self) -> int:
         """The number of shards that :meth:`run` would tag: for progress bars only."""
         dataset = self.dataset()
-        return sum(1 for _ in self._tasks(dataset, dataset.names(), Summary("")))
+        return sum(1 for _ in self._tasks(dataset, dataset.names(), Summary()))
 
     def _tasks(self, dataset: Dataset, present: set[str], summary: Summary) -> Iterator[Task]:
         """What is to do. At the end, ``present`` has only the files that this input's shards have replaced."""
@@ -208,7 +200,7 @@ class Job:
         present -= {name for name in present if name.partition("-")[0] not in found}
 
 
-Engine: TypeAlias = Callable[[Job, Iterable[Task]], Iterable[Report]]
+Engine: TypeAlias = Callable[[Job, Iterable[Task]], Iterable[Summary]]
 
 
 class Worker:
@@ -223,27 +215,24 @@ class Worker:
         )
         self._known: tuple[tuple[str, ...], frozenset[str | None]] = (), frozenset()
 
-    def __call__(self, task: Task) -> Report:
+    def __call__(self, task: Task) -> Summary:
         """Tag a shard and write its file. Raises what :meth:`Job.run` raises, except for a shard that is unreadable."""
+        began, done = time.process_time(), Summary(shards=1)
         if not task.retry and self._dataset.exists(task.name):
-            return Report()  # written by another run
-        began, counts = time.process_time(), Counter[str]()
-        examples: dict[str, errors.PvlrError] = {}
+            return done  # written by another run
         about = {"source": task.shard.source, "plan": self._tag.tagger.info["name"]}
         try:
-            self._dataset.write(
-                task.name, self._tables(task, counts, examples), results.schema(self._job.scores), about
-            )
+            self._dataset.write(task.name, self._tables(task, done), results.schema(self._job.scores), about)
         except (errors.SourceOpenError, errors.OptionError) as error:  # the options of the tagger were checked
-            return Report(error=error)
-        images = counts.pop("", 0)
-        return Report(images, dict(counts), examples, time.process_time() - began)
+            return Summary(unreadable={error.argument: error})
+        done.core_hours = (time.process_time() - began) / 3600
+        return done
 
     def close(self) -> None:
         """Free the model."""
         self._tag.tagger.close()
 
-    def _tables(self, task: Task, counts: Counter[str], examples: dict[str, errors.PvlrError]) -> Iterator[pa.Table]:
+    def _tables(self, task: Task, done: Summary) -> Iterator[pa.Table]:
         rows = read(task.shard, self._job.input.columns, self._tag.memory)
         if task.retry and (old := self._dataset.read(task.name)) is not None:
             failed = set(old.filter(pc.is_valid(old["error"]))["id"].to_pylist())
@@ -254,10 +243,10 @@ class Worker:
             rows = ((name, image) for name, image in rows if name not in known)
         outcomes, group = self._tag.tag(rows), []
         while chunk := list(islice(outcomes, _CHUNK)):
-            counts[""] += len(chunk)
+            done.images += len(chunk)
             failures = [(str(name), outcome) for name, outcome in chunk if isinstance(outcome, errors.PvlrError)]
-            counts.update(type(error).__name__ for _, error in failures)
-            examples.update(failures[: _NAMED - len(examples)])
+            done.failed.update(type(error).__name__ for _, error in failures)
+            done.examples.update(failures[: _NAMED - len(done.examples)])
             group.append(self._tag.table(chunk))
             if len(group) * _CHUNK >= _ROWS:
                 yield pa.concat_tables(group)
@@ -273,7 +262,7 @@ class Worker:
         return self._known[1]
 
 
-def here(job: Job, tasks: Iterable[Task]) -> Iterator[Report]:
+def here(job: Job, tasks: Iterable[Task]) -> Iterator[Summary]:
     """The engine for this process: one shard after the other, on all its cores."""
     worker = Worker(job)
     try:

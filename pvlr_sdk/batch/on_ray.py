@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import errors
 from .images import cause
-from .job import Engine, Job, Report, Task, Worker
+from .job import Engine, Job, Summary, Task, Worker
 
 _PATIENCE = 30.0
 """Seconds to wait for a connection, and for a result before the cluster is checked."""
@@ -39,7 +39,7 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
     except ImportError as error:
         raise errors.missing_package("--engine ray", "Ray", error, "ray") from error
 
-    def engine(job: Job, tasks: Iterable[Task]) -> Iterator[Report]:
+    def engine(job: Job, tasks: Iterable[Task]) -> Iterator[Summary]:
         ours = not ray.is_initialized()
         if ours:
             _connect(ray, address)
@@ -52,6 +52,8 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
         try:
             yield from _distributed(ray, actors, iter(tasks), lambda: ray.cluster_resources().get("CPU", 0) >= threads)
         except (ray.exceptions.RayError, ConnectionError) as error:
+            if isinstance(raised := getattr(error, "cause", None), errors.PvlrError):  # by a worker
+                raise raised from None
             raise _lost(cause(error)) from None
         finally:
             if ours:
@@ -61,25 +63,18 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
 
 
 class _Actor:
-    """A worker whose errors are results: Ray would wrap them."""
+    """A worker that loads its plan with the first task: Ray hides the class of an error in a constructor."""
 
     def __init__(self, job: Job) -> None:
-        self._worker: Worker | errors.PvlrError
-        try:
-            self._worker = Worker(job)
-        except errors.PvlrError as error:
-            self._worker = error
+        self._job = job
+        self._worker: Worker | None = None
 
-    def run(self, task: Task) -> Report | errors.PvlrError:
-        if isinstance(self._worker, errors.PvlrError):
-            return self._worker
-        try:
-            return self._worker(task)
-        except errors.PvlrError as error:
-            return error
+    def run(self, task: Task) -> Summary:
+        self._worker = self._worker or Worker(self._job)
+        return self._worker(task)
 
 
-def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task], room: Callable[[], bool]) -> Iterator[Report]:
+def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task], room: Callable[[], bool]) -> Iterator[Summary]:
     running: dict[Any, Any] = {}
     free = actors * _AHEAD
     while True:
@@ -91,12 +86,8 @@ def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task], room: Calla
         while not (found := ray.wait(list(running), timeout=_PATIENCE)[0]):
             if not room():  # actors wait for another node without end
                 raise _lost("no node with room for a worker")
-        done = found[0]
-        free.append(running.pop(done))
-        report = ray.get(done)
-        if isinstance(report, errors.PvlrError):
-            raise report
-        yield report
+        free.append(running.pop(found[0]))
+        yield ray.get(found[0])
 
 
 def _lost(got: str) -> errors.BackendError:

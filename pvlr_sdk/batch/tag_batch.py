@@ -12,15 +12,11 @@ import pyarrow as pa
 
 from .. import errors
 from .._util.cores import available_cores, usable_memory
-from ..frames.frames import FrameLike
 from ..tagger import Tagger
 from . import results
 from .columns import Columns
 from .images import Image, Loaded, load
 from .results import Outcome
-
-_WAITING = 1000
-"""Frames and errors without a result, of which a stream usually has fewer than a hundred."""
 
 
 class TagBatch:
@@ -98,26 +94,22 @@ class TagBatch:
         waiting: deque[Loaded] = deque()
         more = True
 
-        def valid(frames: Iterator[Loaded]) -> Iterator[FrameLike]:
-            """Ends early where the frames without a result are many or large: a stream begins anew without any."""
+        def stream() -> Iterator[Any]:
+            """Ends early where the frames without a result are large: a stream begins anew without any."""
             nonlocal more
             for frame, size in frames:
                 waiting.append((frame, size))
-                if not isinstance(frame, errors.FrameError):
-                    yield frame
-                if len(waiting) >= _WAITING or sum(size for _, size in waiting) >= self.memory // 4:
+                yield frame
+                if sum(size for _, size in waiting) >= self.memory // 4:
                     return
             more = False
 
         while more or waiting:
             try:
-                for outcome in self.tagger.predict_stream(valid(frames)):
-                    yield from _leading_errors(waiting)
+                for outcome in self.tagger.predict_stream(stream()):
                     waiting.popleft()
                     yield outcome
-                yield from _leading_errors(waiting)
             except errors.NonFiniteError:  # ends the stream: tag this frame alone, then go on
-                yield from _leading_errors(waiting)
                 yield self._alone(waiting.popleft()[0])
                 frames = chain(list(waiting), frames)
                 waiting.clear()
@@ -128,9 +120,3 @@ class TagBatch:
             return self.tagger.predict(frame)
         except (errors.FrameError, errors.NonFiniteError) as error:
             return error
-
-
-def _leading_errors(waiting: deque[Loaded]) -> Iterator[errors.FrameError]:
-    while waiting and isinstance(frame := waiting[0][0], errors.FrameError):
-        waiting.popleft()
-        yield frame

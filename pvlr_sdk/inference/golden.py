@@ -69,20 +69,14 @@ def logits_of(frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocess
     return logits
 
 
-def check(
-    spec: GoldenSpec, backend: Backend, preprocess: Preprocessor, source: str, decoders: Decoders | None = None
-) -> None:
+def check(spec: GoldenSpec, frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor, source: str) -> None:
     """Run the golden frame and compare its logits with the manifest's.
 
-    Args:
-        decoders: processes that decode the frame, for a bundle that is not trusted; None: this process.
-
     Raises:
-        ManifestError: the golden frame is not an image.
         SelfTestError: they differ by more than the tolerance for the backend's precision.
         NonFiniteError: they are NaN or infinite.
     """
-    logits = logits_of(decode(spec.frame_png, source, decoders), backend, preprocess)
+    logits = logits_of(frame, backend, preprocess)
     if not np.isfinite(logits).all():
         raise non_finite(source)
     difference = float(np.abs(logits - np.array(spec.logits)).max())
@@ -116,22 +110,23 @@ def checked(
     preprocess: Preprocessor,
     source: str,
     decoders: Decoders | None = None,
-) -> Backend:
-    """Load a backend by ``load()`` and :func:`check` it.
+) -> tuple[Backend, NDArray[np.uint8]]:
+    """Load a backend by ``load()`` and :func:`check` it; returns the golden frame too.
 
     What the cache of compiled networks has and does not pass is replaced by ``load(fresh=True)``, not used again.
 
-    Raises: as :func:`check`.
+    Raises: as :func:`decode` and :func:`check`.
     """
     backend = load()
+    frame = decode(spec.frame_png, source, decoders)
     try:
-        check(spec, backend, preprocess, source, decoders)
+        check(spec, frame, backend, preprocess, source)
     except errors.BundleError:
         if not backend.info["from_cache"]:
             raise
         backend = load(fresh=True)
-        check(spec, backend, preprocess, source, decoders)
-    return backend
+        check(spec, frame, backend, preprocess, source)
+    return backend, frame
 
 
 def non_finite(source: str) -> errors.NonFiniteError:

@@ -109,6 +109,8 @@ class Inference:
 
     def _decode(self, frame: FrameLike, color: Color) -> _Decoded:
         began = perf_counter()
+        if isinstance(frame, errors.FrameError):  # an iterable has it where it could not read a frame
+            raise frame
         if device_frames.on_gpu(frame):
             pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)
         else:

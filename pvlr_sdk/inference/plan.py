@@ -104,8 +104,7 @@ class LoadedPlan:
         engine = options.device, options.precision, options.num_threads, options.optimize
         load = partial(open_backend, bundle, *engine, allow_unsigned=options.allow_unsigned)
         try:
-            backend = golden.checked(load, manifest.golden, preprocess, source, decoders)
-            frame = golden.decode(manifest.golden.frame_png, source, decoders)
+            backend, frame = golden.checked(load, manifest.golden, preprocess, source, decoders)
             if record_version:
                 accept(bundle.signature, options.trust or False)
         except BaseException:

@@ -200,9 +200,8 @@ def _make_client(settings: MqttSettings) -> Any:
     try:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
-    except ImportError:
-        hint = errors.install_hint("cameras")
-        raise errors.MissingPartError("mqtt", expected="the package paho-mqtt", got="none", hint=hint) from None
+    except ImportError as error:
+        raise errors.missing_package("mqtt", "the package paho-mqtt", error, "cameras") from None
     url = urlsplit(settings.url)
     client = Client(CallbackAPIVersion.VERSION2, settings.client_id or "")
     user = settings.user or (unquote(url.username) if url.username else None)

@@ -138,12 +138,6 @@ class DiskQueue(MemoryQueue[Event]):
         self._writer = threading.Thread(target=self._write, name=f"pvlr-queue-{self._path.stem}", daemon=True)
         self._writer.start()
 
-    @property
-    def unstored(self) -> int:
-        """Number of events that were put and are not yet on disk."""
-        with self._changed:
-            return len(self._new())
-
     def close(self, timeout: float = 1.0) -> None:
         """Store what waits, within ``timeout`` seconds; what cannot be stored is counted as lost."""
         with self._changed:

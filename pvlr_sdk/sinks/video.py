@@ -68,9 +68,8 @@ class VideoSink(Sink["Observation"]):
     def __init__(self, folder: Path, camera: str, minutes: float = 10.0, max_bytes: int = 10**10) -> None:
         try:
             import av
-        except ImportError:
-            hint = errors.install_hint("cameras")
-            raise errors.MissingPartError("video", expected="PyAV", got="none", hint=hint) from None
+        except ImportError as error:
+            raise errors.missing_package("video", "PyAV", error, "cameras") from None
         self._own = own_folder(folder, _EXPECTED)
         self._folder = self._own / file_name(camera)
         self.name = f"video {folder / file_name(camera)}"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import errors
 from .ffmpeg_options import MAX_PIXELS, limit_allocations, open_arguments
-from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
-from .uri import DeviceUri, NetworkUri, PathUri, parse_device, parse_network, parse_whole
+from .source import CapturedFrame, EndOfSource, SourceOptions, lost
+from .uri import DeviceUri, NetworkUri, PathUri
 
 if TYPE_CHECKING:
     import av
@@ -25,21 +25,6 @@ _BEHIND = 0.5
 
 _WAITED = 0.002
 """Seconds to get a packet above which it was not already queued."""
-
-
-def parse(uri: str, scheme: str, rest: str) -> NetworkUri | DeviceUri:
-    """Parse the URI of a network stream or a V4L2 device."""
-    return (parse_device if scheme == "v4l2" else parse_network)(uri, scheme, rest)
-
-
-def parse_number(uri: str) -> DeviceUri:
-    """Parse the number of a V4L2 device."""
-    return DeviceUri("v4l2", f"/dev/video{parse_whole(uri, 'device', uri, 0, 9999)}")
-
-
-def open(uri: PathUri | NetworkUri | DeviceUri, options: SourceOptions) -> Source:
-    """Open a source."""
-    return FFmpegSource(uri, options)
 
 
 def check(uri: PathUri | NetworkUri | DeviceUri) -> None:

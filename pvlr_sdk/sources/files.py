@@ -13,18 +13,15 @@ from .. import errors
 from ..frames import find as finding
 from . import ffmpeg
 from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
-from .uri import PathUri, parse_path
+from .uri import PathUri
 
 if TYPE_CHECKING:
     from ..frames.frames import Frame
 
 
-parse = parse_path
-
-
 def open(uri: PathUri, options: SourceOptions) -> Source:
     """Open a source."""
-    return ImageSource(uri, options.loop) if _has_images(uri) else ffmpeg.open(uri, options)
+    return ImageSource(uri, options.loop) if _has_images(uri) else ffmpeg.FFmpegSource(uri, options)
 
 
 def check(uri: PathUri) -> None:

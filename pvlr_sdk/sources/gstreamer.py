@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..frames.frames import Order
-from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
-from .uri import HIDDEN, DeviceUri, parse_device, reject
+from .source import CapturedFrame, EndOfSource, SourceOptions, lost
+from .uri import HIDDEN, DeviceUri, reject
 
 _ORDERS: dict[str, Order] = {"BGR": "bgr", "RGB": "rgb", "GRAY8": "gray", "NV12": "nv12"}
 _LIKE_BT709 = ("bt709", "smpte240m", "bt2020")
@@ -41,18 +41,11 @@ class PipelineUri:
         return f"gst:{' ! '.join(names)}"
 
 
-def parse(uri: str, scheme: str, rest: str) -> PipelineUri | DeviceUri:
-    """Parse ``gst:PIPELINE`` or the URI of a CSI camera."""
-    if scheme == "csi":
-        return parse_device(uri, scheme, rest)
+def parse(uri: str, scheme: str, rest: str) -> PipelineUri:
+    """Parse ``gst:PIPELINE``."""
     if not rest.strip():
         reject(uri, "a pipeline after gst:", "nothing", "For example gst:videotestsrc ! videoconvert.")
     return PipelineUri(rest.strip())
-
-
-def open(uri: PipelineUri | DeviceUri, options: SourceOptions) -> Source:
-    """Open a source."""
-    return GStreamerSource(uri, options.timeout, options.max_pixels)
 
 
 def check(uri: PipelineUri | DeviceUri) -> None:
@@ -65,20 +58,20 @@ class GStreamerSource:
 
     Args:
         uri: a pipeline without its sink, or a CSI camera.
-        timeout: seconds without a frame after which it counts as lost; also limits the wait for the first one.
-        max_pixels: a larger frame counts as lost; None: no limit, as the pipeline is this machine's own.
+        options: see :func:`pvlr_sdk.open_source`; the timeout also limits the wait for the first frame. Without
+            ``max_pixels`` there is no limit, as the pipeline is this machine's own.
 
     Raises:
         SourceOpenError: the pipeline cannot be parsed or started, or an element is not installed.
         MissingPartError: GStreamer's Python bindings are not installed.
     """
 
-    def __init__(self, uri: PipelineUri | DeviceUri, timeout: float, max_pixels: int | None = None) -> None:
+    def __init__(self, uri: PipelineUri | DeviceUri, options: SourceOptions) -> None:
         self.uri = uri.redacted()
         self.decode_errors = self.skipped = 0
         self._gst, self._video = _load_gstreamer(self.uri)
-        self._timeout = timeout
-        self._max_pixels = math.inf if max_pixels is None else max_pixels
+        self._timeout = options.timeout
+        self._max_pixels = math.inf if options.max_pixels is None else options.max_pixels
         self._closed = threading.Event()
         self._sequence = 0
         self._first: int | None = None
@@ -92,9 +85,9 @@ class GStreamerSource:
         # A pipeline that delivers no frame while it is paused is live.
         paused = self._pipeline.set_state(gst.State.PAUSED)
         if paused == gst.StateChangeReturn.ASYNC:
-            paused = self._pipeline.get_state(int(timeout * gst.SECOND))[0]
+            paused = self._pipeline.get_state(int(self._timeout * gst.SECOND))[0]
         if paused not in (gst.StateChangeReturn.SUCCESS, gst.StateChangeReturn.NO_PREROLL):
-            reason = self._error() or f"one that does not start within {timeout:g} s"
+            reason = self._error() or f"one that does not start within {self._timeout:g} s"
             self._pipeline.set_state(gst.State.NULL)
             self._fail(reason)
         self.live = paused == gst.StateChangeReturn.NO_PREROLL

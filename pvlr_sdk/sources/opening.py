@@ -5,40 +5,42 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, get_args
 
 from .. import errors
 from . import ffmpeg, files, gstreamer, pattern
 from .source import Source, SourceOptions, SourceUri, Transport
-from .uri import HIDDEN, PathUri, reject
+from .uri import HIDDEN, DeviceUri, PathUri, parse_device, parse_network, parse_path, parse_whole, reject
 
 
-class SourceModule(Protocol):
-    """What a module defines to be in :data:`SCHEMES`. It imports its decoder only when one of these is called."""
+class Scheme(NamedTuple):
+    """How to open the URIs of a scheme.
 
-    def parse(self, uri: str, scheme: str, rest: str, /) -> SourceUri:
-        """Parse ``rest``, the part of ``uri`` after ``scheme://``. Raises SourceUriError."""
+    Attributes:
+        parse: parses ``(uri, scheme, rest)``, with the ``rest`` of ``uri`` after ``scheme://``. Raises SourceUriError.
+        open: opens a parsed URI. Raises what :func:`open_source` raises.
+        check: raises MissingPartError if a package that a parsed URI needs is not installed.
+    """
 
-    def open(self, uri: Any, options: SourceOptions, /) -> Source:
-        """Open a parsed URI. Raises what :func:`open_source` raises."""
-
-    def check(self, uri: Any, /) -> None:
-        """Raise MissingPartError if a package that it needs is not installed."""
+    parse: Callable[[str, str, str], SourceUri]
+    open: Callable[[Any, SourceOptions], Source]
+    check: Callable[[Any], object] = lambda uri: None
 
 
-SCHEMES: Mapping[str, SourceModule] = {
-    "file": files,
-    "rtsp": ffmpeg,
-    "rtsps": ffmpeg,
-    "http": ffmpeg,
-    "https": ffmpeg,
-    "v4l2": ffmpeg,
-    "csi": gstreamer,
-    "gst": gstreamer,
-    "test": pattern,
+_NETWORK = Scheme(parse_network, ffmpeg.FFmpegSource, ffmpeg.check)
+SCHEMES: Mapping[str, Scheme] = {
+    "file": Scheme(parse_path, files.open, files.check),
+    "rtsp": _NETWORK,
+    "rtsps": _NETWORK,
+    "http": _NETWORK,
+    "https": _NETWORK,
+    "v4l2": Scheme(parse_device, ffmpeg.FFmpegSource, ffmpeg.check),
+    "csi": Scheme(parse_device, gstreamer.GStreamerSource, gstreamer.check),
+    "gst": Scheme(gstreamer.parse, gstreamer.GStreamerSource, gstreamer.check),
+    "test": Scheme(pattern.parse, pattern.PatternSource),
 }
-"""The module that parses and opens each scheme. To add a source, add a module and its line here."""
+"""To add a source, add a module and its line here. A module imports its decoder only to open or to check a source."""
 
 
 def open_source(
@@ -98,7 +100,7 @@ def parse_uri(uri: str) -> SourceUri:
     if not uri.isprintable():
         reject(uri, "printable characters", "a control character", "Remove line breaks and tabs.")
     if uri.isascii() and uri.isdigit():
-        return ffmpeg.parse_number(uri)
+        return DeviceUri("v4l2", f"/dev/video{parse_whole(uri, 'device', uri, 0, 9999)}")
     if uri.startswith("gst:"):
         return gstreamer.parse(uri, "gst", uri[4:])
     scheme, separator, rest = uri.partition("://")

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
+from .source import CapturedFrame, EndOfSource, SourceOptions, lost
 from .uri import parse_options, parse_rate, parse_size, parse_whole, reject
 
 _SHAPES = 5
@@ -46,25 +46,16 @@ def parse(uri: str, scheme: str, rest: str) -> PatternUri:
     return PatternUri(**parse_options(uri, query, {"size": parse_size, "fps": parse_rate, **counts}))
 
 
-def open(uri: PatternUri, options: SourceOptions) -> Source:
-    """Open a source."""
-    return PatternSource(uri, options.timeout)
-
-
-def check(uri: PatternUri) -> None:
-    """Nothing to check: it needs no other package."""
-
-
 class PatternSource:
     """Frames that depend only on the seed and the sequence number. A frozen pattern is lost after ``timeout`` s."""
 
     live = True
 
-    def __init__(self, uri: PatternUri, timeout: float) -> None:
+    def __init__(self, uri: PatternUri, options: SourceOptions) -> None:
         self.uri = uri.redacted()
         self.decode_errors = self.skipped = 0
         self._pattern = uri
-        self._timeout = timeout
+        self._timeout = options.timeout
         self._closed = threading.Event()
         self._sequence = 0
         self._due = time.monotonic()

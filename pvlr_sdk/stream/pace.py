@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from ..result import TagResult
 
+_WINDOW = 0.005
+"""Longest time in seconds that a prepared frame should wait for the engine."""
+
 
 @dataclass(slots=True)
 class InFlight:
@@ -48,13 +51,9 @@ class EnginePace:
 
     Frames that wait for a busy engine grow old; an engine that waits for a frame is idle. So the next frame is taken
     at the last moment at which it can still be ready when the engine is.
-
-    Args:
-        window: longest time in seconds that a prepared frame should wait for the engine.
     """
 
-    def __init__(self, window: float) -> None:
-        self._window = window
+    def __init__(self) -> None:
         self.inference = 0.0
         self.preparation = 0.0
         self.caller = 0.0
@@ -87,4 +86,4 @@ class EnginePace:
 
     def last_moment(self, due: float) -> float:
         """The ``time.monotonic()`` to take the next frame if the engine is done at ``due``."""
-        return due - self.preparation - min(self._window, 0.5 * self.inference)
+        return due - self.preparation - min(_WINDOW, 0.5 * self.inference)

@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from .. import errors
 from ..sources import CapturedFrame, EndOfSource, Source, open_source, parse_uri
@@ -26,41 +25,9 @@ _GRACE = 0.5
 _STEADY = 10.0
 """Seconds of frames after which the backoff is reset; a camera that is lost again sooner waits longer each time."""
 
-
-@dataclass(frozen=True)
-class Backoff:
-    """Exponential backoff with jitter, so that many cameras do not reconnect at the same moment.
-
-    Args:
-        first: seconds before the first attempt.
-        factor: ratio of each delay to the one before.
-        most: upper bound of a delay in seconds; keep it short, so that a camera is back soon after its return.
-        jitter: random fraction of a delay, at most this, that is subtracted from it.
-        denied: seconds between attempts after refused credentials; many cameras lock accounts.
-
-    Raises:
-        OptionError: a value is invalid.
-    """
-
-    first: float = 0.25
-    factor: float = 2.0
-    most: float = 3.0
-    jitter: float = 0.5
-    denied: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("first", "factor", "most", "jitter", "denied"):
-            value, least = getattr(self, name), 1 if name == "factor" else 0
-            if not (math.isfinite(value) and least <= value <= (1 if name == "jitter" else math.inf)):
-                expected = "a number from 0 to 1" if name == "jitter" else f"a number, {least} or more"
-                hint = f"The default is {type(self).__dataclass_fields__[name].default}."
-                raise errors.OptionError(f"reconnect.{name}", expected=expected, got=repr(value), hint=hint)
-
-    def delay(self, attempt: int) -> float:
-        """Seconds to wait before attempt 0, 1, 2, ... since the camera was last live."""
-        # 2 ** 60 is beyond any delay; without the bound a camera that is away for weeks overflows the power.
-        longest = min(self.first * self.factor ** min(attempt, 60), self.most)
-        return longest * (1 - self.jitter * random.random())
+_FIRST_PAUSE = 0.25
+_DENIED_PAUSE = 30.0
+"""Seconds between attempts after rejected credentials; many cameras lock accounts."""
 
 
 class Reader:
@@ -68,6 +35,7 @@ class Reader:
 
     Args:
         index: the camera's place in ``inboxes``.
+        longest_pause: maximum seconds between two attempts to reconnect.
         every_frame: skip no frame of a file; otherwise a file plays at its own rate, like a camera.
 
     Attributes:
@@ -75,13 +43,13 @@ class Reader:
     """
 
     def __init__(
-        self, index: int, camera: Camera, inboxes: Inboxes, counters: Counters, reconnect: Backoff, every_frame: bool
+        self, index: int, camera: Camera, inboxes: Inboxes, counters: Counters, longest_pause: float, every_frame: bool
     ) -> None:
         self._index = index
         self._camera = camera
         self._inboxes = inboxes
         self._counters = counters
-        self._reconnect = reconnect
+        self._longest_pause = longest_pause
         self._every_frame = every_frame
         self._is_file = isinstance(parse_uri(camera.uri), PathUri)
         self.waits = False
@@ -131,7 +99,7 @@ class Reader:
             if state == "ended":
                 return
             attempt = 0 if time.monotonic() - began > _STEADY + self._camera.timeout else attempt
-            if self._inboxes.sleep(self._reconnect.delay(attempt) if wait is None else wait):
+            if self._inboxes.sleep(pause_before(attempt, self._longest_pause) if wait is None else wait):
                 return
             attempt += 1
             self._counters.add(reconnects=1)
@@ -174,7 +142,7 @@ class Reader:
             reason = f"unexpected {type(error).__name__}"
             _log.error("camera %s: %s", self._camera.name, reason)
         denied = isinstance(error, errors.SourceDeniedError)
-        return "ended" if self._is_file else "lost", reason, self._reconnect.denied if denied else None
+        return "ended" if self._is_file else "lost", reason, _DENIED_PAUSE if denied else None
 
     def _put(self, source: Source, frame: CapturedFrame, playback: Playback) -> None:
         # A folder of images has no rate at which it could be played: each of them is tagged.
@@ -193,3 +161,9 @@ class Reader:
             if self._counters.changed(state, reason):
                 _log.info("camera %s: %s%s", self._camera.name, state, reason and f": {reason}")
                 self._inboxes.put_change(self._index, CameraChange(self._camera.name, state, reason, time.time()))
+
+
+def pause_before(attempt: int, longest: float) -> float:
+    """Seconds to wait before attempt 0, 1, 2, ...: exponential backoff, with jitter for many cameras at one switch."""
+    # 2 ** 60 is beyond any pause; without the bound a camera that is away for weeks overflows the power.
+    return min(_FIRST_PAUSE * 2.0 ** min(attempt, 60), longest) * random.uniform(0.5, 1.0)

@@ -17,7 +17,7 @@ from ..sources.opening import check_installed
 from .camera import Camera, CameraChange, Observation
 from .inboxes import Inboxes
 from .pace import EnginePace, InFlight
-from .reader import Backoff, Reader
+from .reader import Reader
 from .sharing import EngineShare
 from .stats import CameraStats, Counters
 
@@ -43,13 +43,11 @@ class Stream:
         tagger: may be shared; the stream does not close it.
         cameras: the cameras to watch; their frames are tagged in turn.
         staleness: seconds; an observation with a higher age is delivered as late, and counted.
-        window: seconds; while the engine is busy the next frame is taken early enough to be ready in time, but not to
-            wait longer than this.
         every_frame: tag each frame of a file as fast as possible. Otherwise files play at their own rate, and frames
             are dropped if they arrive too fast, as with a camera.
         keep_warm: after this many seconds without a frame the engine gets an empty one, so that caches and clocks stay
             up; None: never.
-        reconnect: the delays between attempts to reconnect to a lost camera.
+        longest_pause: seconds between attempts to reconnect to a lost camera, which begin with a quarter of a second.
         recover: called with the error of a tagger that failed; True: another plan will replace its own, so go on, and
             count the frame as failed. None: an error of the tagger ends the stream.
 
@@ -67,13 +65,12 @@ class Stream:
         cameras: Sequence[Camera],
         *,
         staleness: float = 0.5,
-        window: float = 0.005,
         every_frame: bool = False,
         keep_warm: float | None = 1.0,
-        reconnect: Backoff | None = None,
+        longest_pause: float = 3.0,
         recover: Callable[[errors.BundleError], bool] | None = None,
     ) -> None:
-        _check(cameras, staleness, window, keep_warm)
+        _check(cameras, staleness=staleness, keep_warm=keep_warm, longest_pause=longest_pause)
         for camera in cameras:
             check_installed(camera.uri)
         self._tagger = tagger
@@ -84,11 +81,11 @@ class Stream:
         self._inboxes = Inboxes(len(self._cameras))
         self._counters = [Counters() for _ in self._cameras]
         self._readers = [
-            Reader(index, camera, self._inboxes, counters, reconnect or Backoff(), every_frame)
+            Reader(index, camera, self._inboxes, counters, longest_pause, every_frame)
             for index, (camera, counters) in enumerate(zip(self._cameras, self._counters, strict=True))
         ]
         self._started = False
-        self._pace = EnginePace(window)
+        self._pace = EnginePace()
         self._share = EngineShare(len(self._cameras))
         self._pending: deque[InFlight | CameraChange] = deque()
         self._yielded: float | None = None
@@ -285,12 +282,12 @@ class Stream:
 _EMPTY = np.zeros((32, 32, 3), np.uint8)
 
 
-def _check(cameras: Sequence[Camera], staleness: float, window: float, keep_warm: float | None) -> None:
+def _check(cameras: Sequence[Camera], **seconds: float | None) -> None:
     names = [camera.name for camera in cameras]
     if not names or len(set(names)) < len(names):
         got, hint = (repr(names), "Rename one of them.") if names else ("none", "Pass at least one Camera.")
         raise errors.OptionError("cameras", expected="cameras with unique names", got=got, hint=hint)
-    for name, value in (("staleness", staleness), ("window", window), ("keep_warm", keep_warm)):
+    for name, value in seconds.items():
         if value is not None and not (value >= 0 and value < float("inf")):
-            hint = "0.5 is typical." if name == "staleness" else "Omit it to use the default."
+            hint = "Omit it to use the default."
             raise errors.OptionError(name, expected="seconds, 0 or more", got=repr(value), hint=hint)

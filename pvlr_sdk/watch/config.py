@@ -82,7 +82,6 @@ class StreamConfig(Section):
     """The loop: see :class:`pvlr_sdk.Stream`."""
 
     staleness: Seconds = 0.5
-    window: Seconds = 0.005
     every_frame: bool = False
 
 

@@ -55,14 +55,9 @@ class Decoders:
         Raises:
             IsolationError: this system cannot start such processes.
         """
-        processes = _taken(self._idle)
-        try:
-            while processes:
-                self._idle.put(processes[-1] or self._new())
-                processes.pop()
-        finally:
-            for process in processes:
-                self._idle.put(process)
+        idle = self._idle.queue  # no other thread has this object yet
+        for index, process in enumerate(idle):
+            idle[index] = process or self._new()
         return self
 
     def decode(
@@ -148,16 +143,11 @@ class Decoders:
 
 
 def _close_idle(idle: LifoQueue[IsolatedProcess | None]) -> None:
-    for process in _taken(idle):
+    taken: list[IsolatedProcess | None] = []
+    with suppress(Empty):  # their number is unknown: other threads take and return them at the same time
+        while True:
+            taken.append(idle.get_nowait())
+    for process in taken:
         if process is not None:
             process.close()
         idle.put(None)
-
-
-def _taken(idle: LifoQueue[IsolatedProcess | None]) -> list[IsolatedProcess | None]:
-    """All that are idle. Their number is unknown: other threads take and return them at the same time."""
-    taken: list[IsolatedProcess | None] = []
-    with suppress(Empty):
-        while True:
-            taken.append(idle.get_nowait())
-    return taken

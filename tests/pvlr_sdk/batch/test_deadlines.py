@@ -12,6 +12,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.batch import images
 from tests.pvlr_sdk.stream.hostile import HTTP, Serve, drip, served, then
 
+MEMORY = 2**20
 BODY = HTTP + b"Content-Length: 100000\r\n\r\n"
 DRIPS: dict[str, tuple[str, Serve]] = {
     "head": ("http", partial(drip, first=HTTP + b"X: ", again=b"y")),
@@ -28,10 +29,10 @@ def good(connection: socket.socket) -> None:
 def test_a_url_that_drips_keeps_no_other_from_being_read(monkeypatch):
     monkeypatch.setattr(images, "_SECONDS", 1.0)
     with served({**DRIPS, "good": ("http", good)}) as uris:
-        found = images._fetch([f"{uri}a.jpg" for uri in uris.values()], 1000)
-        assert found.pop(f"{uris['good']}a.jpg") == b"good"
-        assert len(found) == len(DRIPS)
-        assert all("TimeoutError" in str(error) for error in found.values())
+        *dripping, last = images.load([f"{uri}a.jpg" for uri in uris.values()], MEMORY)
+        assert last == (b"good", 4)
+        assert len(dripping) == len(DRIPS)
+        assert all("TimeoutError" in str(error) for error, _ in dripping)
 
 
 @pytest.mark.parametrize("name", DRIPS)
@@ -43,7 +44,7 @@ def test_an_object_store_that_drips(monkeypatch, name):
         for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(key, "test")
         monkeypatch.setenv("AWS_ENDPOINT_URL", uris[name].rstrip("/"))
-        (error,) = images._fetch(["s3://bucket/a.jpg"], 1000).values()
+        ((error, _),) = images.load(["s3://bucket/a.jpg"], MEMORY)
     s3fs.S3FileSystem.clear_instance_cache()
     assert isinstance(error, errors.ImageNotFoundError)
     assert "TimeoutError" in str(error)
@@ -58,5 +59,5 @@ def test_a_store_without_asyncio_that_hangs(monkeypatch, tmp_path):
             socket.create_connection(silent.getsockname()).recv(1)
 
         monkeypatch.setattr(type(store), "cat_file", hang)
-        (error,) = images._fetch(["memory://a.jpg"], 1000).values()
+        ((error, _),) = images.load(["memory://a.jpg"], MEMORY)
     assert "TimeoutError" in str(error)

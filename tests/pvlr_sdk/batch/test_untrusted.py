@@ -205,14 +205,14 @@ def test_images_are_read_ahead_within_the_memory(monkeypatch):
     assert most <= memory // 2 + size
     requested: list[int] = []
 
-    def fetch(urls, most):
-        requested.append(most)
-        return {url: bytes(min(size, most + 1)) for url in urls}
+    def fetch(_, count):
+        requested.append(count)
+        return bytes(min(size, count))
 
     monkeypatch.setattr(images, "_fetch", fetch)
     loaded = list(images.load((f"s3://b/{n}" for n in range(20)), memory))
     assert [len(frame) for frame, _ in loaded] == [size] * 20
-    assert min(requested) * 112 < memory // 2
+    assert min(requested) * 3 * images._AT_ONCE < memory // 2
     assert requested.count(max(requested)) == 20
 
 

@@ -54,7 +54,7 @@ def follow(queue, steps, capacity, make_event):
         elif step in ("full", "free"):
             (Storable.full.set if step == "full" else Storable.full.clear)()
         elif step == "stored" and not Storable.full.is_set():
-            until(lambda: not queue.unstored)
+            until(lambda: not queue._new())
         assert (len(queue), queue.lost) == (len(items), lost)
     return items
 
@@ -139,7 +139,7 @@ from pvlr_sdk.sinks import DiskQueue
 queue = DiskQueue(sys.argv[1])
 for number in itertools.count():
     queue.put(Event("on", str(number), "door", "car", 1.0, 0.5, 0.5, 1.0, 1.0))
-    while queue.unstored:
+    while queue._new():
         time.sleep(0.0001)
     print(number, flush=True)
 """
@@ -242,7 +242,7 @@ def test_disk_and_receiver_fail_in_turn(small_disk, make_event) -> None:
     receiver.open.clear()
     for number in range(50):
         worker.submit(make_event(number))
-    until(lambda: not queue.unstored)
+    until(lambda: not queue._new())
     small_disk.fill()
     for number in range(50, 151):
         worker.submit(make_event(number))
@@ -253,7 +253,7 @@ def test_disk_and_receiver_fail_in_turn(small_disk, make_event) -> None:
     for extra in range(number + 1, number + 50):  # the delivery of the first of them fails
         worker.submit(make_event(extra))
     small_disk.free()
-    until(lambda: not queue.unstored)
+    until(lambda: not queue._new())
     stats = worker.close(0.5)
     assert (stats.waiting, stats.lost) == (49, 0)
     receiver.open.set()
@@ -266,7 +266,7 @@ def test_disk_and_receiver_fail_in_turn(small_disk, make_event) -> None:
 def test_what_the_disk_rejects_until_the_end_is_counted(tmp_path, make_event) -> None:
     queue = DiskQueue(tmp_path / "q.sqlite")
     queue.put(make_event(0))
-    until(lambda: not queue.unstored)
+    until(lambda: not queue._new())
     Storable.full.set()
     for number in range(1, 4):
         queue.put(Storable(**asdict(make_event(number))))

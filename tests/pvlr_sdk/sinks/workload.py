@@ -35,7 +35,7 @@ def stored_by(queue: DiskQueue, seconds: float) -> Callable[[Event], None]:
             queue.put(item)
             events.append(item)
         end = time.monotonic() + seconds
-        while queue.unstored:
+        while queue._new():
             if time.monotonic() > end:
                 raise errors.OutputError("queue", expected="a disk with space", got=str(queue.error), hint="Wait.")
             time.sleep(0.001)

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvlr_sdk import Camera, errors
+from pvlr_sdk import Camera
 from pvlr_sdk.sources import CapturedFrame
-from pvlr_sdk.stream import Backoff, CameraChange
+from pvlr_sdk.stream import CameraChange
 from pvlr_sdk.stream.inboxes import Inboxes
 from pvlr_sdk.stream.pace import EnginePace, Playback
+from pvlr_sdk.stream.reader import pause_before
 from tests.waiting import LONG, joined, until
 
 
@@ -72,19 +73,10 @@ def test_grey_and_whole_frames_are_not_copied() -> None:
 
 @given(st.integers(0, 10**9))
 def test_waits_grow_up_to_the_longest_and_differ(attempt: int) -> None:
-    backoff = Backoff(first=0.5, factor=2, most=8, jitter=0.25)
-    longest = min(0.5 * 2.0 ** min(attempt, 100), 8)
-    waits = {backoff.delay(attempt) for _ in range(20)}
+    longest = min(0.25 * 2.0 ** min(attempt, 100), 8)
+    waits = {pause_before(attempt, 8) for _ in range(20)}
     assert len(waits) > 1
-    assert all(0.75 * longest <= wait <= longest for wait in waits)
-
-
-@pytest.mark.parametrize(
-    "options", [{"first": -1}, {"factor": 0.5}, {"jitter": 2}, {"most": float("inf")}, {"denied": float("nan")}]
-)
-def test_waits_that_cannot_be(options: dict[str, float]) -> None:
-    with pytest.raises(errors.OptionError):
-        Backoff(**options)
+    assert all(0.5 * longest <= wait <= longest for wait in waits)
 
 
 def test_inboxes_keep_the_newest_frame_and_every_change_in_order() -> None:
@@ -148,7 +140,7 @@ def test_every_frame_waits_until_the_one_before_is_taken_or_all_is_closed() -> N
 
 def test_an_estimate_that_is_too_long_comes_down_again() -> None:
     """A caller that looks too late finds every frame done; its delay must not count as the engine's time."""
-    pace = EnginePace(window=0.004)
+    pace = EnginePace()
     pace.inferred(0.5, waited=0.4)
     looks = 0
     while pace.inference > 0.011:
@@ -161,11 +153,11 @@ def test_an_estimate_that_is_too_long_comes_down_again() -> None:
     assert pace.inference == pytest.approx(0.010, rel=0.05)
     for _ in range(50):
         pace.prepared(0.002)
-    assert pace.last_moment(100.0) == pytest.approx(100 - 0.002 - 0.004, abs=1e-4)
+    assert pace.last_moment(100.0) == pytest.approx(100 - 0.002 - 0.005, abs=1e-4)
 
 
 def test_a_process_that_was_stopped_for_a_minute_has_no_slow_engine() -> None:
-    pace = EnginePace(window=0.004)
+    pace = EnginePace()
     for _ in range(20):
         pace.inferred(0.010, waited=0.005)
     pace.inferred(60.0, waited=59.9)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Camera, Stream, Tagger, errors
-from pvlr_sdk.stream import Backoff, CameraChange
+from pvlr_sdk.stream import CameraChange
 
 SMALL = "size=160x120"
 
@@ -26,7 +26,7 @@ def test_a_lost_camera_disturbs_no_other(tagger: Tagger, changes: Callable[..., 
         Camera("frozen", f"test://?{SMALL}&fps=30&freeze_after=10", timeout=0.3),
         Camera("fine", f"test://?{SMALL}&fps=30&frames=60"),
     ]
-    with Stream(tagger, cameras, reconnect=Backoff(first=0.1, most=0.1)) as stream:
+    with Stream(tagger, cameras, longest_pause=0.1) as stream:
         events = []
         for event in stream:
             events.append(event)
@@ -129,7 +129,7 @@ def test_what_cannot_be(tagger: Tagger) -> None:
         ([], {}),
         ([camera, camera], {}),
         ([camera], {"staleness": -1}),
-        ([camera], {"window": float("nan")}),
+        ([camera], {"longest_pause": float("nan")}),
     ):
         with pytest.raises(errors.OptionError):
             Stream(tagger, cameras, **options)
@@ -145,7 +145,7 @@ def test_credentials_stay_out_of_everything(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     camera = Camera("a", "rtsp://user:hunter2@127.0.0.1:9/x", timeout=0.5)
-    with Stream(tagger, [camera], reconnect=Backoff(first=0.05, most=0.05)) as stream:
+    with Stream(tagger, [camera], longest_pause=0.05) as stream:
         shown = [repr(next(stream)), repr(stream), repr(camera), repr(stream.stats())]
         stream.stop()
     out, err = capfd.readouterr()

@@ -11,7 +11,8 @@ import pytest
 
 from pvlr_sdk import Camera, Stream, Tagger, errors, open_source
 from pvlr_sdk.sources.pattern import PatternSource
-from pvlr_sdk.stream import Backoff, CameraChange, Observation
+from pvlr_sdk.sources.source import SourceOptions
+from pvlr_sdk.stream import CameraChange, Observation
 from tests.waiting import LONG, joined, until
 
 from .hostile import hostile, served
@@ -33,7 +34,7 @@ def watch_until_lost(tagger: Tagger, bad: list[Camera], *, then: int = 30) -> di
     """Why each bad camera is lost first; afterwards the good one must have ``then`` further results."""
     lost: dict[str, str] = {}
     more: Counter[str] = Counter()
-    with Stream(tagger, [GOOD, *bad], reconnect=Backoff(most=0.1)) as stream:
+    with Stream(tagger, [GOOD, *bad], longest_pause=0.1) as stream:
         for event in limited(stream):
             if isinstance(event, CameraChange) and event.state == "lost":
                 lost.setdefault(event.camera, event.reason)
@@ -107,7 +108,7 @@ def test_the_state_does_not_depend_on_the_source(tagger: Tagger, monkeypatch: py
         if "seed=7" in uri:
             if hangs == "connecting":
                 released.wait()
-            return _Hangs(source._pattern, 0.2)
+            return _Hangs(source._pattern, SourceOptions(timeout=0.2))
         return source
 
     monkeypatch.setattr(reader, "open_source", opened)
@@ -128,7 +129,9 @@ def test_a_lost_camera_is_live_again_with_its_next_frame(tagger: Tagger, monkeyp
                 pause.wait()
             return super().read()
 
-    monkeypatch.setattr(reader, "open_source", lambda uri, **_: Pauses(reader.parse_uri(uri), LONG))
+    monkeypatch.setattr(
+        reader, "open_source", lambda uri, **_: Pauses(reader.parse_uri(uri), SourceOptions(timeout=LONG))
+    )
     states: list[str] = []
     with Stream(tagger, [Camera("a", "test://?fps=60&size=64x48", timeout=0.2)]) as stream:
         for event in limited(stream):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Camera, Stream, Tagger, errors, open_source
-from pvlr_sdk.stream import Backoff, CameraChange, Observation
+from pvlr_sdk.stream import CameraChange, Observation
 
 CLIP = Path(os.environ.get("PVLR_DATA", "/none")) / "video/car-detection.mp4"
 BACK = 5.0
@@ -105,7 +105,7 @@ def test_wrong_credentials_are_tried_seldom_and_never_shown(rtsp: Callable[..., 
         with pytest.raises(errors.SourceDeniedError) as caught:
             open_source(camera.uri(wrong))
         assert "hunter2" not in str(caught.value)
-    with Stream(tagger, [Camera("a", camera.uri("bob:wrong@"))], reconnect=Backoff(first=0.01, denied=60)) as stream:
+    with Stream(tagger, [Camera("a", camera.uri("bob:wrong@"))], longest_pause=0.01) as stream:
         change = next(stream)
         time.sleep(0.5)
         assert isinstance(change, CameraChange)
@@ -152,7 +152,7 @@ def test_many_reconnects_leave_nothing_behind(tagger: Tagger, scheme: str, sends
 
         threading.Thread(target=hang_up, daemon=True).start()
         camera = Camera("a", f"{scheme}://127.0.0.1:{port}/x", timeout=1)
-        with Stream(tagger, [camera], reconnect=Backoff(first=0, most=0), keep_warm=None) as stream:
+        with Stream(tagger, [camera], longest_pause=0, keep_warm=None) as stream:
             reader = threading.Thread(target=lambda: deque(stream, maxlen=0))
             reader.start()
             usage = []

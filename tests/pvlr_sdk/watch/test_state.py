@@ -197,7 +197,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def machine(plans: Path) -> Iterator[type[Machine]]:
     Machine.plans = plans
-    with mock.patch("pvlr_sdk._util.files._UNLOCKED", 0):  # leftovers are removed at once
+    with mock.patch("pvlr_sdk._util.files._ABANDONED", 0):  # leftovers are removed at once
         yield Machine
 
 

@@ -121,7 +121,7 @@ def test_a_camera_name_that_is_no_file_name(name: str) -> None:
         lambda value: {"cameras": {"a": {"uri": "test://", "timeout": value}}},
         lambda value: {"events": {"smoothing": value or -1}},
         lambda value: {"events": {"min_gap": value or -1}},
-        lambda value: {"stream": {"window": value or -1}},
+        lambda value: {"stream": {"staleness": value or -1}},
     ],
 )
 def test_sizes_and_times_are_finite(section: Callable[[object], dict[str, object]], value: object) -> None:
