@@ -202,9 +202,8 @@ class Tagger:
         """Tag any number of frames and yield their results in order, as soon as they are available.
 
         Decoding, preprocessing and inference of different frames overlap. ``frames`` is read only a few frames ahead,
-        so memory stays bounded. Each result is bit-equal to that of ``predict``; an invalid frame yields its FrameError
-        and the stream continues. A FrameError in place of a frame is its own result. A tagger created with
-        ``optimize="throughput"`` is the fastest.
+        so memory stays bounded. Each result is bit-equal to that of ``predict``; an invalid frame yields its FrameError,
+        as a FrameError in place of a frame does, and the stream continues. ``optimize="throughput"`` is the fastest.
 
         Args:
             frames: any iterable of frames, read in the thread that consumes the results.
