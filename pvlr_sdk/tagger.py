@@ -202,7 +202,7 @@ class Tagger:
         """Tag any number of frames and yield their results in order, as soon as they are available.
 
         Decoding, preprocessing and inference of different frames overlap. ``frames`` is read only a few frames ahead,
-        so memory stays bounded. Each result is bit-equal to that of ``predict``; an invalid frame yields its FrameError,
+        so memory stays bounded. Each result is bit-equal to that of ``predict``; an invalid frame yields its error,
         as a FrameError in place of a frame does, and the stream continues. ``optimize="throughput"`` is the fastest.
 
         Args:
