@@ -77,7 +77,7 @@ cores would tag {bound:.0f} images per second, and `predict_stream` reaches {100
 
 def _conditions(data: Data) -> str:
     c = data["conditions"]
-    versions = ", ".join(f"{name} {version}" for name, version in c["versions"].items() if version != "not installed")
+    versions = ", ".join(f"{name} {version}" for name, version in c["versions"].items())
     machine = f"{c['machine']}, {c['cores']} cores, {c['threads']} threads per engine"
     return f"{machine}, {c['system']}, {c['date']}; {versions}."
 

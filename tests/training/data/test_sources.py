@@ -70,11 +70,11 @@ def test_voc_rename_and_split(devkit: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (lambda root: (root / "ImageSets/Main/train.txt").unlink(), r"train\.txt: expected a text file"),
-        (lambda root: (root / "Annotations/000002.xml").unlink(), r"000002\.xml: expected a text file"),
+        (lambda root: (root / "ImageSets/Main/train.txt").unlink(), r"train\.txt: expected a readable file"),
+        (lambda root: (root / "Annotations/000002.xml").unlink(), r"000002\.xml: expected a readable file"),
         (lambda root: write(root / "Annotations/000002.xml", "<annotation><object>"), r"000002\.xml: .* XML"),
         (lambda root: write(root / "Annotations/000002.xml", annotation(("yak", 0))), "got 'yak'"),
-        (lambda root: (root / "Annotations/000002.xml").write_bytes(b"\xff\xfe\x00"), "other bytes"),
+        (lambda root: (root / "Annotations/000002.xml").write_bytes(b"\xff\xfe\x00"), "another encoding"),
     ],
 )
 def test_a_wrong_devkit_is_named(devkit: Path, damage: Callable[[Path], object], named: str) -> None:

@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from pvlr_sdk.evaluation.label_formats import wrong
+from pvlr_sdk.evaluation.label_formats import read_text, wrong
 from pvlr_sdk.evaluation.labels_csv import match_columns
 
 from ..config import VocSource
-from .files import Rows, read_lines, read_text
+from .files import Rows, read_lines
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
