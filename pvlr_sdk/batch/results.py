@@ -27,23 +27,19 @@ def schema(scores: bool) -> pa.Schema:
 
 def table(outcomes: Iterable[tuple[str | None, Outcome]], plan_sha256: str, scores: bool) -> pa.Table:
     """A table of (id, result or error). ``tags`` and ``scores`` are null where ``error`` is not, and vice versa."""
-    ids, tags, all_scores, failures = [], [], [], []
+    rows = []
     for name, outcome in outcomes:
         result, error = (None, outcome) if isinstance(outcome, errors.PvlrError) else (outcome, None)
-        ids.append(name)
-        tags.append(result and [tag[:3] for tag in result.tags])
-        all_scores.append(result and result.scores)
-        failures.append(error and _described(error))
-    columns: dict[str, Any] = {
-        "id": ids,
-        "tags": tags,
-        "scores": all_scores,
-        "error": failures,
-        "plan_sha256": [plan_sha256] * len(ids),
-        "sdk_version": [__version__] * len(ids),
-    }
-    fields = schema(scores)
-    return pa.table([pa.array(columns[field.name], field.type) for field in fields], schema=fields)
+        row = {
+            "id": name,
+            "tags": result and [tag[:3] for tag in result.tags],
+            "scores": result and result.scores,
+            "error": error and _described(error),
+            "plan_sha256": plan_sha256,
+            "sdk_version": __version__,
+        }
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=schema(scores))
 
 
 def _described(error: errors.PvlrError) -> dict[str, str]:

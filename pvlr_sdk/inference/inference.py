@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..frames.frames import Color, FrameLike
 
 
+@dataclass(frozen=True, eq=False)
 class Inference:
     """Runs frames through a backend. Thread-safe.
 
@@ -35,28 +36,16 @@ class Inference:
         decoders: processes that decode paths and bytes; None: this process.
     """
 
-    def __init__(
-        self,
-        preprocess: Preprocessor,
-        space: LabelSpace,
-        least_size: tuple[int, int] | None,
-        plan: str,
-        decoders: Decoders | None = None,
-    ) -> None:
-        self.preprocess = preprocess
-        self._space = space
-        self._least_size = least_size
-        self._plan = plan
-        self._decoders = decoders
-
-    def with_space(self, space: LabelSpace) -> Inference:
-        """The same with other labels."""
-        return Inference(self.preprocess, space, self._least_size, self._plan, self._decoders)
+    preprocess: Preprocessor
+    space: LabelSpace
+    least_size: tuple[int, int] | None
+    plan: str
+    decoders: Decoders | None = None
 
     def close(self) -> None:
         """End the processes that decode."""
-        if self._decoders:
-            self._decoders.close()
+        if self.decoders:
+            self.decoders.close()
 
     def start(self, backend: Backend, frame: FrameLike, color: Color) -> Job:
         """Decode and preprocess a frame and start its inference."""
@@ -114,10 +103,10 @@ class Inference:
         if device_frames.on_gpu(frame):
             pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)
         else:
-            decode = self._decoders.decode if self._decoders else images.decode
-            pixels = load_frame(frame, color, self._least_size, decode)
+            decode = self.decoders.decode if self.decoders else images.decode
+            pixels = load_frame(frame, color, self.least_size, decode)
         # With isolation a notebook must not decode the file in this process.
-        shown = None if self._decoders and isinstance(frame, (str, os.PathLike)) else frame
+        shown = None if self.decoders and isinstance(frame, (str, os.PathLike)) else frame
         return _Decoded(pixels, began, perf_counter(), FrameReference.of(shown, color))
 
     def _begin(self, backend: Backend, frame: _Decoded) -> Job:
@@ -137,7 +126,7 @@ class Inference:
         inferred = perf_counter()
         region = self.preprocess.region(*job.size)
         outputs = logits.copy(), similarity.copy()
-        result = TagResult(self._space, *outputs, thresholds, top_k, job.size, region, job.reference)
+        result = TagResult(self.space, *outputs, thresholds, top_k, job.size, region, job.reference)
         if job.slot.features is not None:
             result.features = job.slot.features.copy()
         ended = perf_counter()
@@ -152,7 +141,7 @@ class Inference:
 
     def _checked(self, result: TagResult) -> TagResult:
         if not np.isfinite(result.logits).all():
-            raise golden.non_finite(self._plan)
+            raise golden.non_finite(self.plan)
         return result
 
 

@@ -151,7 +151,7 @@ class LoadedPlan:
         changed = replace(
             self,
             backend=backend,
-            inference=self.inference.with_space(space),
+            inference=replace(self.inference, space=space),
             space=space,
             thresholds=thresholds,
             info={

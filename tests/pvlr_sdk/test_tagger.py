@@ -272,7 +272,7 @@ def test_isolated_decoding_gives_the_same_results(plan: Path, photo: np.ndarray,
         assert "<img" in plain.predict(path)._repr_html_()
         assert "<img" not in isolated.predict(path)._repr_html_()  # a notebook decodes in this process
         again = pickle.loads(pickle.dumps(isolated))
-        decoders = again._plan.inference._decoders
+        decoders = again._plan.inference.decoders
         assert decoders is not None
         again.close()
         np.testing.assert_array_equal(decoders.decode(path.read_bytes()).pixels.shape, photo.shape)
