@@ -114,7 +114,7 @@ def measure(
         meter.start()
         start = time.perf_counter()
         least = 200 if seconds >= 1 else 20
-        total = sampling.sample(lambda: tagger.predict(frame).timing, warm_up=0, seconds=seconds, least=least)["total"]
+        total = sampling.sample(lambda: tagger.predict(frame).timing, seconds=seconds, least=least)["total"]
         joules = meter.joules(time.perf_counter() - start)
         state = None
         with suppress(RuntimeError, OSError):  # no nvidia-smi

@@ -35,7 +35,7 @@ def bench(
         help="With --compare, exit with status 1 if frame time, inference time or the best throughput "
         "regresses by more than this.",
     ),
-    plot: Path | None = Option(None, metavar="FILE", help="Plot the latencies to FILE.png and FILE.html."),
+    plot: Path | None = Option(None, metavar="FILE", help="Plot the latencies to FILE.png."),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -83,8 +83,7 @@ def bench(
     else:
         _print_report(report, changes)
     if plot:
-        for path in draw(report, plot):
-            note(f"wrote {path}")
+        note(f"wrote {draw(report, plot)}")
     for doubt in report["warnings"]:
         note(f"these results are unreliable: {doubt}.")
     for difference in compare.differences(before, report) if before else []:

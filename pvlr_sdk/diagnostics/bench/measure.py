@@ -127,10 +127,10 @@ def _latency(
         return {**result.timing, "frame": result.timing["total"] - result.timing["decode"]}
 
     least = 200 if seconds >= 1 else 20
-    sampling.repeat_for(seconds / 5, call)
+    sampling.repeat_for(seconds / 5, call)  # caches fill, clocks rise and pages are mapped
     meter.start()
     began = time.perf_counter()
-    times = sampling.sample(call, warm_up=0, seconds=seconds, least=least)
+    times = sampling.sample(call, seconds=seconds, least=least)
     joules = meter.joules(time.perf_counter() - began)
     per_frame = None if joules is None else round(joules / len(times["total"]), 5)
     return times, {"source": meter.source, "joules_per_frame": per_frame}

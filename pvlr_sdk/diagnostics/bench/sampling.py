@@ -1,4 +1,4 @@
-"""Samples of a repeated call, taken after a warm-up until the median is stable."""
+"""Samples of a repeated call, taken until the median is stable."""
 
 from __future__ import annotations
 
@@ -17,18 +17,14 @@ _STABLE = 0.01
 """Allowed relative difference between the medians of two halves: of all samples, and of their second half."""
 
 
-def sample(
-    call: Callable[[], Mapping[str, float]], *, warm_up: float, seconds: float, least: int = _LEAST
-) -> dict[str, Times]:
+def sample(call: Callable[[], Mapping[str, float]], *, seconds: float, least: int = _LEAST) -> dict[str, Times]:
     """Repeat a call and collect its measurements, in the order of the calls.
 
     Args:
         call: does the work once and returns milliseconds per stage, including ``total``.
-        warm_up: seconds of calls that are not counted, while caches fill, clocks rise and pages are mapped.
         seconds: time after which to stop even if the median is not stable.
         least: minimum number of samples, however long they take.
     """
-    repeat_for(warm_up, call)
     rows: list[Mapping[str, float]] = []
     end = time.perf_counter() + seconds
     while len(rows) < least or (time.perf_counter() < end and not is_stable([row["total"] for row in rows])):
