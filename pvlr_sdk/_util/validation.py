@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 _EXPECTED = {
     "extra_forbidden": "a known key",
     "invalid_key": "a key that is text",
-    "json_invalid": "valid JSON",
     "missing": "a value",
     "model_type": "a mapping of keys",
     "path_type": "a path",

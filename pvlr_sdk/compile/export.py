@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +13,21 @@ from numpy.typing import NDArray
 from .. import errors
 from .._util.cores import available_cores
 from .._util.files import write_files
-from ..backends import Backend, runtimes
+from ..backends import runtimes
 from ..bundle.bundle import labels_path
 from ..bundle.label_bank import LabelBank
 from ..bundle.schema import IMAGE, LOGITS, SIMILARITY, Attention, Precision
-from ..frames.device import DeviceFrame
 from ..frames.preprocess import Preprocessor
 from ..inference import golden
 from .exported import read_payload, read_spec
-from .gate import Agreement, compare, least_agreement, logits_of_all
+from .gate import Agreement, compare, least_agreement
 from .onnx import edit
 from .onnx.convert import convert, spec_of
 from .onnx.fused import with_definition
 from .onnx.rounding import emulated
 
 if TYPE_CHECKING:
-    from ..backends import Slot
-    from ..frames.frames import Frame, FrameLike
+    from ..frames.frames import FrameLike
     from .calibration import CalibrationImages
 
 _GATE = 200
@@ -119,63 +117,31 @@ def check(
     """
     preprocess = Preprocessor(spec_of(edit.load(reference, "reference"), "reference").input)
     images = [preprocess.load(frame) for frame in frames]
-    logits, exact = (logits_of_all(images, OnnxBackend(network)) for network in (payload, reference))
+    logits, exact = (np.stack([one for one, _ in outputs_of(network, images)]) for network in (payload, reference))
     if not np.isfinite(logits).all():
         raise golden.non_finite(source)
     return compare(logits, exact, thresholds, targets)
 
 
-class OnnxBackend(Backend):
-    """A network in ONNX Runtime (a ``Backend``), for comparisons: slow, but exact to the graph."""
+def outputs_of(
+    payload: bytes, images: Iterable[NDArray[np.float32]]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Logits (C,) and similarity (N, C) of preprocessed frames (3, H, W) in ONNX Runtime: slow, but exact to the graph.
 
-    def __init__(self, payload: bytes) -> None:
-        try:
-            onnxruntime = runtimes.onnxruntime()
-        except ImportError as error:
-            raise errors.missing_package("onnxruntime", "ONNX Runtime", error, "int8") from error
-        model = with_definition(edit.load(payload, "network"))
-        self.spec = spec_of(model, "network")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = available_cores()
-        options.log_severity_level = 3
-        # A CPU's integer kernels may saturate where a GPU's do not; in floating point the same sums are exact.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        self._session = onnxruntime.InferenceSession(
-            emulated(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        self.precision: str = self.spec.precision
-        self.parallel = 1
-        self.info: dict[str, Any] = {
-            "backend": "onnxruntime",
-            "version": onnxruntime.__version__,
-            "device": "CPU",
-            "precision": self.precision,
-        }
-
-    def acquire(self) -> Slot:
-        size = self.spec.input
-        return _Slot(self._session, np.zeros((3, size.height, size.width), np.float32))
-
-    def release(self, slot: Slot) -> None:
-        """Slots are not reused."""
-
-
-class _Slot:
-    features: NDArray[np.float32] | None = None
-
-    def __init__(self, session: Any, image: NDArray[np.float32]) -> None:
-        self._session = session
-        self._outputs: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-        self.input = image
-
-    def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
-        assert not isinstance(frame, DeviceFrame), "comparisons run on the CPU"
-        preprocess(frame.pixels, frame.order, self.input)
-
-    def start(self) -> None:
-        logits, similarity = self._session.run([LOGITS, SIMILARITY], {IMAGE: self.input[None]})
-        self._outputs = logits[0], similarity[0]
-
-    def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        assert self._outputs is not None
-        return self._outputs
+    Raises:
+        MissingPartError: ONNX or ONNX Runtime is not installed.
+    """
+    try:
+        onnxruntime = runtimes.onnxruntime()
+    except ImportError as error:
+        raise errors.missing_package("onnxruntime", "ONNX Runtime", error, "int8") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = available_cores()
+    options.log_severity_level = 3
+    # A CPU's integer kernels may saturate where a GPU's do not; in floating point the same sums are exact.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    network = emulated(with_definition(edit.load(payload, "network"))).SerializeToString()
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    for image in images:
+        logits, similarity = session.run([LOGITS, SIMILARITY], {IMAGE: image[None]})
+        yield logits[0], similarity[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.compile.export import OnnxBackend
+from pvlr_sdk.compile.export import outputs_of
 from pvlr_sdk.compile.onnx.convert import convert
 
 torch = pytest.importorskip("torch")
@@ -58,11 +58,7 @@ def operators(payload: bytes) -> Counter[str]:
 
 
 def outputs(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
-    slot = OnnxBackend(payload).acquire()
-    slot.input[:] = np.random.default_rng(0).normal(size=(3, SIDE, SIDE)).astype(np.float32)
-    slot.start()
-    logits, similarity = slot.wait()
-    return logits.copy(), similarity.copy()
+    return next(outputs_of(payload, [np.random.default_rng(0).normal(size=(3, SIDE, SIDE)).astype(np.float32)]))
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..._util.plain_json import read_json
 from ...stream import Observation
 from ..server.access import AccessControl
 from .live_feed import INTERVAL, LiveFeed
@@ -89,8 +89,8 @@ class Viewer:
     async def _receive(self) -> None:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             try:
-                request = ViewerRequest.model_validate_json(message.get("text") or "")
-            except ValidationError:
+                request = ViewerRequest.model_validate(read_json(message.get("text") or "", printable=False))
+            except ValueError:  # pydantic's is one too
                 await self._socket.close(_POLICY_VIOLATION, "invalid message")
                 return
             if request.kind == "pause":

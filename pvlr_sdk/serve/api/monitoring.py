@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -28,17 +28,16 @@ def make_probes(site: Site | None, feed: LiveFeed) -> APIRouter:
     @router.get("/healthz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
     async def healthz(response: Response) -> HealthModel:
         """Whether the cameras are tagged. A camera without results is named, but is not a failure."""
-        health = _health(response, None if site is None or site.healthy() else "tagging does not go on")
-        health.cameras = site.unhealthy_cameras() if site else {}
-        return health
+        reason = "" if site is None or site.healthy() else "tagging does not go on"
+        return _health(response, reason, site.unhealthy_cameras() if site else {})
 
     @router.get("/readyz", responses={**responses(), 503: _FAILING}, openapi_extra=_OPEN)
     async def readyz(response: Response) -> HealthModel:
         """Whether the server is ready: the plan is loaded, and each camera was tried at least once."""
         if feed.stopping:
-            return _health(response, "the server is stopping")
-        waiting = [name for name, state in (site.cameras if site else {}).items() if state == "starting"]
-        return _health(response, f"not tried yet: {', '.join(waiting)}" if waiting else None)
+            return _health(response, "the server is stopping", {})
+        starting = {name: state for name, state in (site.cameras if site else {}).items() if state == "starting"}
+        return _health(response, "not all cameras were tried yet" if starting else "", starting)
 
     return router
 
@@ -57,10 +56,9 @@ def make_router(tagger: Tagger, site: Site | None, feed: LiveFeed, uploads: Mapp
     return router
 
 
-def _health(response: Response, reason: str | None) -> HealthModel:
-    status: Literal["ok", "failing"] = "failing" if reason else "ok"
+def _health(response: Response, reason: str, cameras: dict[str, str]) -> HealthModel:
     response.status_code = 503 if reason else 200
-    return HealthModel(status=status, reason=reason or "")
+    return HealthModel(status="failing" if reason else "ok", reason=reason, cameras=cameras)
 
 
 def _server_metrics(feed: LiveFeed, uploads: Mapping[str, int]) -> Iterator[Metric]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
-from typing_extensions import Self
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def readable(text: object) -> object:
@@ -25,22 +22,9 @@ Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class RequestModel(BaseModel):
-    """What a client sends: a key that is unknown or given twice is an error."""
+    """What a client sends: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid")
-
-    @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """As in Pydantic, which takes the last value of a key that is given twice."""
-        model = super().model_validate_json(json_data, **options)
-        json.loads(json_data, object_pairs_hook=_once)
-        return model
-
-
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) < len(pairs):
-        details = InitErrorDetails(type=PydanticCustomError("twice", "Each key once"), input=dict(pairs))
-        raise ValidationError.from_exception_data("request", [details])
 
 
 class AttentionMap(BaseModel):
@@ -256,9 +240,10 @@ class CamerasModel(BaseModel):
 class HealthModel(BaseModel):
     """The result of a health check, with the reason of a failure.
 
-    ``cameras``: in ``/healthz``, the state of each camera that is ``lost``, or ``live`` without results for 30 seconds.
+    ``cameras``: in ``/healthz``, the state of each camera that is ``lost``, or ``live`` without results for 30 seconds;
+    in ``/readyz``, that of each camera that was not tried yet.
     """
 
     status: Literal["ok", "failing"]
     reason: Text
-    cameras: dict[Text, str] = {}
+    cameras: dict[Text, str]

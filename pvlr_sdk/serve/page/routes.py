@@ -48,7 +48,7 @@ def make_router(access: AccessControl) -> APIRouter:
     @router.post(SIGN_IN)
     async def sign_in(request: Request) -> Response:
         address = network_of(address_of(request.scope) or "")
-        seconds = attempts.add(address)  # counted before the token is known: many at once are many, too
+        seconds = attempts.add(address, object())  # before the token is known: many at once count, too
         if seconds:
             access.audit.refused(request.scope, "sign-in", "too many attempts")
             return _form(f"Too many attempts. Try again in {seconds} s.", 429, {"Retry-After": str(seconds)})

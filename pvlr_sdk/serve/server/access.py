@@ -89,7 +89,7 @@ class AccessControl:
         name = self.tokens.name_of_session(session) if session else None
         # A token that was accepted from this address is never refused, whatever else this address guesses.
         known = name is not None and (network, name) in self._accepted
-        seconds = self._attempts.add(network, session, name is not None) if session and not known else 0
+        seconds = self._attempts.add(network, session) if session and not known else 0
         if name is not None and not seconds:
             scope.setdefault("state", {})["who"] = name
             if not known:

@@ -127,21 +127,20 @@ class Attempts:
     def __init__(self) -> None:
         self._times: dict[str, dict[object, float]] = {}
 
-    def add(self, address: str, guess: object = None, right: bool = False) -> int:
+    def add(self, address: str, guess: object) -> int:
         """Count an attempt; returns the seconds until this address may try again, 0: now.
 
-        ``guess``: the same one again has to wait unless it is ``right`` by now, and is not counted: a program with an
-        old token is not guessing.
+        The same ``guess`` again is not counted: a program with an old token is not guessing.
         """
         now = time.monotonic()
         times = {key: at for key, at in self._times.pop(address, {}).items() if at + _INTERVAL > now}
         self._times[address] = times
         while len(self._times) > _REMEMBERED:
             del self._times[next(iter(self._times))]
-        if guess not in times and len(times) < _ATTEMPTS:
-            times[guess or now] = now
+        if guess in times or len(times) < _ATTEMPTS:
+            times.setdefault(guess, now)
             return 0
-        return 0 if right and guess in times else math.ceil(times.get(guess, min(times.values())) + _INTERVAL - now)
+        return math.ceil(min(times.values()) + _INTERVAL - now)
 
     def forget(self, address: str) -> None:
         """Begin again: an attempt succeeded."""

@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from ... import errors
+from ..._util.plain_json import read_json
 from ...frames import images
 from ...frames.frames import Frame
 from ...frames.isolated import Decoders
@@ -88,7 +89,7 @@ async def read_body(
 def json_of(model: type[BaseModel], max_bytes: int = 10_000, *, empty: bool = False) -> Any:
     """A dependency of routes: the body of the request as a model; ``empty``: it may be empty.
 
-    It raises what :func:`read_body` does, and RequestValidationError.
+    It raises what :func:`read_body` does, OptionError and RequestValidationError.
     """
 
     async def read(request: Request) -> BaseModel:
@@ -96,11 +97,14 @@ def json_of(model: type[BaseModel], max_bytes: int = 10_000, *, empty: bool = Fa
         if empty and not body.strip():
             return model()
         try:
-            return model.model_validate_json(body)
+            return model.model_validate(read_json(body, printable=False))
         except ValidationError as error:
             raise RequestValidationError(
                 [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
             ) from None
+        except ValueError as error:
+            hint = "/docs describes all parameters."
+            raise errors.OptionError("request", expected="valid JSON", got=str(error), hint=hint) from None
 
     return Depends(read)
 

@@ -15,8 +15,9 @@ from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.calibration import CalibrationImages
-from pvlr_sdk.compile.export import OnnxBackend, export_as, synthetic
-from pvlr_sdk.compile.onnx.convert import convert
+from pvlr_sdk.compile.export import export_as, outputs_of, synthetic
+from pvlr_sdk.compile.onnx import edit
+from pvlr_sdk.compile.onnx.convert import convert, spec_of
 from pvlr_sdk.frames.preprocess import Preprocessor
 
 onnx = pytest.importorskip("onnx")
@@ -96,13 +97,10 @@ def test_below_the_gate_nothing_is_written(exported: Any, tmp_path: Path) -> Non
     """Thresholds halfway between the fp32 and bf16 scores of the first image: all its tags change."""
     source = tmp_path / "model.onnx"
     source.write_bytes(exported.onnx.read_bytes())
-    scores = []
-    for precision in ("fp32", "bf16"):
-        backend = OnnxBackend(convert(source.read_bytes(), precision=precision))
-        slot = backend.acquire()
-        Preprocessor(backend.spec.input)(synthetic()[0], "bgr", slot.input)
-        slot.start()
-        scores.append(1 / (1 + np.exp(-slot.wait()[0].astype(np.float64))))
+    spec = spec_of(edit.load(source.read_bytes(), "network"), "network")
+    image = Preprocessor(spec.input).load(synthetic()[0])
+    networks = [convert(source.read_bytes(), precision=precision) for precision in ("fp32", "bf16")]
+    scores = [1 / (1 + np.exp(-next(outputs_of(one, [image]))[0].astype(np.float64))) for one in networks]
     bank = LabelBank.load(labels_path(exported.onnx))
     close = LabelBank(bank.names, bank.embeddings, np.mean(scores, 0).astype(np.float32), bank.text)
     close.save(labels_path(source))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.compile.export import OnnxBackend
+from pvlr_sdk.compile.export import outputs_of
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.fused import with_definition
 from pvlr_sdk.kernels import tag_head
@@ -22,11 +22,7 @@ PAYLOAD = (ROOT / "models/pvlr-lite2-voc20/engine.plan").read_bytes()
 
 
 def outputs(payload: bytes, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    backend = OnnxBackend(payload)
-    slot = backend.acquire()
-    slot.input[:] = image
-    slot.start()
-    return slot.wait()
+    return next(outputs_of(payload, [image]))
 
 
 def fused_node(payload: bytes, operator: str) -> Any:
