@@ -230,17 +230,14 @@ def _read_checked(
     verified: Mapping[str, Contents],
 ) -> bytes:
     """A file that is the one in the manifest; if its signature was verified, neither read nor hashed again."""
-    try:
-        if path.name in verified:
-            data, digest = verified[path.name]
-            size = len(data)
-        else:
+    if path.name in verified:
+        data, digest = verified[path.name]
+        size = len(data)
+    else:
+        with errors.system_errors(missing, str(path), expected="a file of the bundle", hint=_COPY_AGAIN):
             digest, size = "", os.stat(path).st_size
             # A file of another size is not read: a huge one in the plan's place costs nothing.
             data = read_file(path, spec.bytes) if size in (0, spec.bytes) else b""
-    except OSError as error:
-        hint = _COPY_AGAIN
-        raise missing(str(path), expected="a file of the bundle", got=error.strerror or str(error), hint=hint) from None
     if len(data) != spec.bytes:
         hint = f"It was truncated or replaced. {_COPY_AGAIN}"
         raise errors.FileSizeError(str(path), expected=f"{spec.bytes} bytes", got=f"{size} bytes", hint=hint)

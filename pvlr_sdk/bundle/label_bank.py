@@ -172,11 +172,8 @@ class LabelBank:
             LabelBankError: it is missing, unreadable or inconsistent.
             SignatureError: it is not signed as ``trust`` demands.
         """
-        try:
+        with errors.system_errors(errors.LabelBankError, str(path), expected="a label bank", hint=_HINT):
             data, signature = read_signed(Path(path), _MAX_BYTES, trust)
-        except OSError as error:
-            got = error.strerror or str(error)
-            raise errors.LabelBankError(str(path), expected="a label bank", got=got, hint=_HINT) from None
         bank = cls.from_bytes(data, source=str(path))
         bank.signature = signature
         return bank

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from . import options
-
-if TYPE_CHECKING:
-    from ..bundle.bundle import Bundle
 
 
 def info(plan: options.PlanArgument = None, as_json: options.Json = False) -> None:
@@ -42,11 +39,12 @@ def labels(plan: options.PlanArgument = None, bank: options.Bank = None, as_json
     from .._util.escape import terminal
     from ..bundle.bundle import label_fields
     from ..bundle.label_bank import LabelBank
+    from ..models.find import load_bundle
     from .screen import print_facts, print_json
 
     if bank is None and plan is not None and plan.suffix == ".safetensors":
         bank = plan
-    bundle = None if bank else _open(plan)
+    bundle = None if bank else load_bundle(plan)
     of = bundle.labels if bundle else LabelBank.load(bank or "")
     listed = label_fields(of)["labels"]
     if as_json:
@@ -94,9 +92,10 @@ def _verified(signature: dict[str, Any] | None) -> str | None:
 
 def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = None) -> None:
     """Print the manifest of a plan without the golden frame, its path and who signed it; ``trust`` as for ``open``."""
+    from ..models.find import load_bundle
     from .screen import print_facts, print_json
 
-    bundle = _open(plan, trust)
+    bundle = load_bundle(plan, trust=trust)
     signature = bundle.signature.to_dict() if bundle.signature else None
     facts = {
         "plan": str(bundle.path),
@@ -122,12 +121,6 @@ def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = 
         *((f"measured: {key}", _agreement(value)) for key, value in precisions.items()),
     ]
     print_facts(facts["name"], rows)
-
-
-def _open(plan: Path | None, trust: Literal[False] | None = None) -> Bundle:
-    from ..models.find import load_bundle
-
-    return load_bundle(plan, trust=trust)
 
 
 def _agreement(measured: dict[str, Any]) -> str:

@@ -10,9 +10,6 @@ from .. import errors
 from ..bundle.bundle import write_bundle
 from ..bundle.manifest import Manifest
 from ..bundle.schema import BACKENDS, PlanPrecision
-from ..frames.bgr import load_bgr
-from ..frames.frames import FrameLike
-from ..inference import golden
 from .builder import Builder, BuildRequest, Watcher
 from .calibration import CalibrationImages, missing_for_int8
 from .exported import read_exported
@@ -37,7 +34,6 @@ def build(
     device: Literal["auto", "cpu", "tensorrt"] = "cpu",
     precision: PlanPrecision = "auto",
     bank: str | os.PathLike[str] | None = None,
-    golden_frame: FrameLike | None = None,
     calibration_images: CalibrationImages | None = None,
     min_agreement: float | None = None,
     options: BuildOptions | None = None,
@@ -54,7 +50,6 @@ def build(
             is the fastest precision on this machine that keeps the tags, if there are calibration images; else bf16
             on CPUs that compute in it.
         bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network.
-        golden_frame: the frame for the self-test at load, stored in the manifest; by default a synthetic one.
         calibration_images: images to quantise with and to compare the plan with fp32 on. Without them a TensorRT plan
             is compared on the golden frame alone.
         min_agreement: the share of those images that must keep their tag set, 0..1; by default 0.9, for TensorRT 0.98
@@ -99,7 +94,6 @@ def build(
     if source.spec.open and (device != "cpu" or precision == "int8"):
         got, hint = f"{device} in {precision}", "Build it from a closed network: pvlr export without --open."
         raise errors.OptionError("device", expected="cpu in fp32 or bf16 for an open network", got=got, hint=hint)
-    frame = golden.default_frame() if golden_frame is None else load_bgr(golden_frame)
-    request = BuildRequest(Path(out), precision, frame, calibration_images, min_agreement, options, watcher)
+    request = BuildRequest(Path(out), precision, calibration_images, min_agreement, options, watcher)
     bundle = builder.build(source, request)
     return write_bundle(bundle.path, bundle.payload, bundle.labels, bundle.manifest)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from .. import errors
@@ -43,11 +42,10 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """The arguments of :func:`pvlr_sdk.compile.build.build` that builders read; ``frame`` is the golden frame."""
+    """The arguments of :func:`pvlr_sdk.compile.build.build` that builders read."""
 
     out: Path
     precision: str
-    frame: NDArray[np.uint8]
     calibration_images: CalibrationImages | None
     min_agreement: float | None
     options: BuildOptions | None
@@ -77,11 +75,11 @@ class Reference:
         NonFiniteError: the network gives NaN or infinite logits for the golden frame.
     """
 
-    def __init__(self, source: Exported, frame: NDArray[np.uint8]) -> None:
-        self.source, self.frame = source, frame
+    def __init__(self, source: Exported) -> None:
+        self.source, self.frame = source, golden.default_frame()
         self.preprocess = Preprocessor(source.spec.input)
         self.backend = OpenVinoBackend(source.network, "fp32", cached=False)
-        self.logits = golden.logits_of(frame, self.backend, self.preprocess)
+        self.logits = golden.logits_of(self.frame, self.backend, self.preprocess)
         if not np.isfinite(self.logits).all():
             raise golden.non_finite(source.network.source)
 

@@ -63,11 +63,9 @@ def read_payload(source: str) -> bytes:
         ModelError: it cannot be read.
         UnsafeNetworkError: it is not ONNX as the exporter writes it.
     """
-    try:
+    hint = "Create one with pvlr export."
+    with errors.system_errors(errors.ModelError, source, expected="an ONNX file", hint=hint):
         payload = files.read_file(source, _MAX_BYTES)
-    except OSError as error:
-        got, hint = error.strerror or str(error), "Create one with pvlr export."
-        raise errors.ModelError(source, expected="an ONNX file", got=got, hint=hint) from None
     check_network(payload, source)
     return payload
 

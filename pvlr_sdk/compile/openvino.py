@@ -40,7 +40,7 @@ class OpenVinoBuilder:
 
     def build(self, source: Exported, request: BuildRequest) -> Bundle:
         core = open_core()
-        reference = Reference(source, request.frame)
+        reference = Reference(source)
         network, precision = source.network, request.precision
         available = ["fp32", "bf16"] if supports_bf16(core) else ["fp32"]
         measured: dict[str, Any] = {}

@@ -12,7 +12,6 @@ objects); in a file with only 0 and 1, it means absent. In a file that states no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .._util.plain_json import read_json
 from .._util.validation import did_you_mean
 from ..frames.find import check_folder
 from ..labels import Photos
@@ -99,15 +99,14 @@ def read_rename(path: str | Path) -> dict[str, str]:
     Raises LabelsFileError if the file cannot be read or has other contents.
     """
     path = Path(path)
-    hint = 'Write it as {"tvmonitor": "tv", "sofa": "couch"}, from column of the labels file to label of the model.'
+    text, hint = read_text(path), 'Write it as {"sofa": "couch"}, from column of the labels file to label of the model.'
     try:
-        renames = json.loads(read_text(path), object_pairs_hook=lambda pairs: pairs)
-    except json.JSONDecodeError as error:
+        renames = read_json(text, printable=False)
+    except ValueError as error:
         raise wrong(path, "a JSON object", f"invalid JSON ({error})", hint) from None
-    if not _is_map(renames):
+    if not isinstance(renames, dict) or not all(isinstance(label, str) for label in renames.values()):
         raise wrong(path, "a JSON object of strings", "something else", hint)
-    no_duplicates(path, [column for column, _ in renames], "each column once", hint)
-    return dict(renames)
+    return renames
 
 
 def parse_renames(items: Sequence[str]) -> dict[str, str]:
@@ -154,12 +153,6 @@ def match_columns(
 
 
 _MAP = "Rename the columns with a label map (--map FILE.json), or check that the file belongs to this model."
-
-
-def _is_map(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(pair, tuple) and all(isinstance(name, str) for name in pair) for pair in value
-    )
 
 
 def _must_be_known(argument: str, name: str, known: Sequence[str], expected: str) -> None:

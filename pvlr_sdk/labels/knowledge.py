@@ -30,6 +30,7 @@ _RANGE = (-3.0, 5.0)
 """Of standardised evidence, before its exponential."""
 _RIDGE = 4.0
 """The strength of the regression, for features of unit length. Chosen on photos of COCO's train split."""
+_EXPECTED = "a knowledge file of pvlr export"
 _HINT = "Give the name of an open model, or write it with pvlr export RUN --open --knowledge PHOTOS."
 
 
@@ -160,10 +161,8 @@ class Knowledge:
             OptionError, PlanNotFoundError: the model has none, or is not installed.
         """
         path, metadata = find_knowledge(path), dict[str, str]()
-        try:
+        with errors.system_errors(errors.LabelBankError, str(path), expected=_EXPECTED, hint=_HINT):
             data, _ = read_signed(path, _MAX_BYTES, trust)
-        except OSError as error:
-            raise _invalid(str(path), error.strerror or str(error)) from None
         try:
             tensors, metadata = from_safetensors(data)
             names, text = json.loads(metadata["names"]), read_json(metadata["text"], printable=False)
@@ -201,4 +200,4 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def _invalid(source: str, got: str) -> errors.LabelBankError:
-    return errors.LabelBankError(source, expected="a knowledge file of pvlr export", got=got[:300], hint=_HINT)
+    return errors.LabelBankError(source, expected=_EXPECTED, got=got[:300], hint=_HINT)

@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from .._util.plain_json import is_printable
-from ..bundle.label_bank import LabelBank
+from ..bundle.label_bank import LABEL_NAMES, LabelBank, is_label
 from .encoder import MINILM, TextEncoder
 
 TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in the scene.")
 """The default prompts; ``{}`` is the label."""
 THRESHOLD = 0.5
 """Of every label: nothing is known about the scores of a word."""
-_MAX_LENGTH = 1000
-"""Characters of a word, as of a label in a manifest."""
 
 
 def bank_from_words(
@@ -60,24 +57,19 @@ def encode_prompts(prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
 def _checked_words(words: Iterable[str]) -> list[str]:
     if isinstance(words, (str, bytes)) or not isinstance(words, Iterable):
         raise _invalid("words", "a list of words", f"{type(words).__name__}", 'For example ["forklift", "hard hat"].')
-    given = list(words)
-    for word in given:
-        if not isinstance(word, str) or not word.strip() or not is_printable(word):
-            hint = "A word is text, such as a noun or a short phrase."
-            raise _invalid("words", "words without control characters, none empty", ascii(word)[:100], hint)
-        if len(word) > _MAX_LENGTH:
-            hint = "Put a longer text into descriptions."
-            raise _invalid("words", f"words of at most {_MAX_LENGTH} characters", f"{len(word)} characters", hint)
-    names = [" ".join(word.split()) for word in given]
+    names: dict[str, str] = {}
+    for word in words:
+        if not is_label(word) or not word.strip():
+            hint = "A word is a noun or a short phrase. Put a longer text into descriptions."
+            raise _invalid("words", f"{LABEL_NAMES}, none empty", ascii(word)[:100], hint)
+        name = " ".join(word.split())
+        folded = name.casefold()  # the encoder ignores case: both would always have the same score
+        if folded in names:
+            raise _invalid("words", "each word once", f"{name!r} twice", "Remove one of the two.")
+        names[folded] = name
     if not names:
         raise _invalid("words", "at least one word", "none", 'For example ["forklift", "hard hat"].')
-    seen: set[str] = set()
-    for name in names:
-        folded = name.casefold()  # the encoder ignores case: both would always have the same score
-        if folded in seen:
-            raise _invalid("words", "each word once", f"{name!r} twice", "Remove one of the two.")
-        seen.add(folded)
-    return names
+    return list(names.values())
 
 
 def _prompts(names: list[str], templates: Sequence[str], descriptions: Mapping[str, str]) -> list[list[str]]:

@@ -65,12 +65,8 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     contents = dict(zip(paths, data, strict=True))
     if required := resolve(trust):
         verify_contents(contents, required)
-    try:
+    with errors.system_errors(errors.OutputError, str(cache), expected="a writable folder", hint="Set PVLR_CACHE_DIR."):
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: it also holds compiled networks
-    except OSError as error:
-        raise errors.OutputError(
-            str(cache), expected="a writable folder", got=error.strerror or str(error), hint="Set PVLR_CACHE_DIR."
-        ) from None
     write_files(contents)
     return cache / name / "engine.plan"
 

@@ -155,11 +155,8 @@ def _expires(path: Path) -> date | None:
 
 
 def _read(path: Path, argument: str, what: str) -> bytes:
-    try:
+    with errors.system_errors(errors.OptionError, argument, expected=f"{what} in {path}", hint="Check the path."):
         return read_file(path, _MAX_BYTES)
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise errors.OptionError(argument, expected=f"{what} in {path}", got=got, hint="Check the path.") from None
 
 
 def _reason(error: Exception) -> str:

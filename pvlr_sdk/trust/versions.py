@@ -106,14 +106,9 @@ def _lock(path: Path) -> Iterator[None]:
     """Exclude other processes: the version that one of them records must not be overwritten by an older one."""
     import fcntl
 
-    try:
+    hint = "Set PVLR_STATE to a file that this user can write; empty: no protection against rollback."
+    with errors.system_errors(errors.OutputError, str(path), expected="a writable state file", hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path.with_suffix(".lock"), "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-    except OSError as error:
-        if isinstance(error, errors.PvlrError):
-            raise
-        got = error.strerror or str(error)
-        hint = "Set PVLR_STATE to a file that this user can write; empty: no protection against rollback."
-        raise errors.OutputError(str(path), expected="a writable state file", got=got, hint=hint) from None

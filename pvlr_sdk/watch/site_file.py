@@ -62,14 +62,10 @@ class SiteFile:
             BundleError: a file is missing or unreadable.
             OutputError: no space, no permission.
         """
-        contents = {}
+        contents, hint = {}, "Copy the bundle again."
         for path in bundle_files(plan):
-            try:
+            with errors.system_errors(errors.PlanNotFoundError, str(path), expected="a file of the bundle", hint=hint):
                 contents[path.name] = read_file(path, MAX_FILE_BYTES)
-            except OSError as error:
-                raise errors.PlanNotFoundError(
-                    str(path), expected="a file of the bundle", got=error.strerror or "", hint="Copy the bundle again."
-                ) from None
         name = plan.parent.resolve().name[:40] or "plan"
         target = self.folder / _FOLDER / f"{name}-{fingerprint(plan)[:12]}"
         if fingerprint(target / plan.name) == fingerprint(plan):
@@ -78,14 +74,12 @@ class SiteFile:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
         try:
             write_files({temporary / name: data for name, data in contents.items()})
-            os.rename(temporary, target)
-        except OSError as error:
+            hint = "Nothing was changed."
+            with errors.system_errors(errors.OutputError, str(target), expected="a writable folder", hint=hint):
+                os.rename(temporary, target)
+        except errors.OutputError:
             _remove(temporary)
-            if isinstance(error, errors.OutputError):
-                raise
-            raise errors.OutputError(
-                str(target), expected="a writable folder", got=error.strerror or "", hint="Nothing was changed."
-            ) from None
+            raise
         return target / plan.name
 
     def text_of(self, plan: Path) -> str:

@@ -96,14 +96,14 @@ class _Work:
         self._options = request.options or BuildOptions()
         self._gpu = open_cuda().gpu()
         self._messages = library.Messages()
-        images: Sequence[FrameLike] = [request.frame]
+        self._reference = Reference(source)
+        images: Sequence[FrameLike] = [self._reference.frame]
         self._targets: NDArray[Any] | None = None
         if request.calibration_images is not None:
             request.calibration_images.check()
             self.ranges = list(request.calibration_images.ranges)
             images, self._targets = request.calibration_images.gate()
         self._images = images
-        self._reference = Reference(source, request.frame)
         self._exact = self._logits(self._reference.backend)
 
     def write_log(self) -> None:

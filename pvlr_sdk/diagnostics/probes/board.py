@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .programs import number_of, output_of, text_of
+from .programs import number_of, output_of, package_version, text_of
 
 _SYS = Path("/sys")
 _TEGRA_RELEASE = Path("/etc/nv_tegra_release")
@@ -20,7 +20,7 @@ def jetson() -> dict[str, Any] | None:
         return None
     return {
         "l4t": l4t_version(release),
-        "jetpack": _package("nvidia-jetpack"),
+        "jetpack": package_version("nvidia-jetpack"),
         "power_mode": power_mode(output_of("nvpmodel", "-q")),
     }
 
@@ -74,10 +74,3 @@ def _share(now: Path, most: Path, unit: int) -> str | None:
     if current is None:
         return None
     return f"{current // unit} of {limit // unit}" if limit else str(current // unit)
-
-
-def _package(name: str) -> str | None:
-    try:
-        return output_of("dpkg-query", "-W", "-f=${Version}", name)
-    except RuntimeError:  # not installed
-        return None

@@ -7,7 +7,7 @@ import importlib.metadata
 import re
 from typing import TYPE_CHECKING, Any
 
-from .programs import output_of
+from .programs import output_of, package_version
 
 if TYPE_CHECKING:
     from ...backends.tensorrt.cuda import Gpu
@@ -92,11 +92,7 @@ def tensorrt() -> str | None:
         except importlib.metadata.PackageNotFoundError:
             continue
     for package in ("libnvinfer11", "libnvinfer10"):
-        try:
-            text = output_of("dpkg-query", "-W", "-f=${Version}", package)
-        except RuntimeError:  # no such package
-            continue
-        if text:
+        if text := package_version(package):
             return f"{text.split('-')[0]} (library {package}; Python can't import it)"
     return None
 

@@ -32,6 +32,14 @@ def output_of(program: str, *arguments: str, seconds: float = 10, **variables: s
     return done.stdout
 
 
+def package_version(name: str) -> str | None:
+    """The version of a Debian package; None if it is not installed."""
+    try:
+        return output_of("dpkg-query", "-W", "-f=${Version}", name)
+    except RuntimeError:
+        return None
+
+
 def text_of(path: str | Path) -> str | None:
     """Contents of a small file; None if it cannot be read."""
     try:

@@ -164,7 +164,7 @@ class TeachRequest(RequestModel):
 class MistakeModel(BaseModel):
     """An example that cross-validation gets wrong."""
 
-    example: Text = Field(description="camera and time")
+    example: Text = Field(description="camera and time", validation_alias="file")
     kind: Literal["missed", "added"]
     score: Score
 

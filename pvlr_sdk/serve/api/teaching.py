@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,7 +14,7 @@ from ..server.audit import Audit
 from ..server.bodies import json_body, json_of
 from ..server.problems import ProblemError, responses
 from .routes import newest
-from .schemas import ExampleChoice, ExampleModel, ExamplesModel, MistakeModel, TaughtModel, TeachRequest
+from .schemas import ExampleChoice, ExampleModel, ExamplesModel, TaughtModel, TeachRequest
 
 _BANK: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
@@ -86,7 +87,5 @@ def _examples(control: Control, label: str) -> ExamplesModel:
 
 
 def _taught(control: Control, report: LabelReport) -> TaughtModel:
-    fields = {name: getattr(report, name) for name in TaughtModel.model_fields if hasattr(report, name)}
-    fields["mistakes"] = [MistakeModel(example=one.file, kind=one.kind, score=one.score) for one in report.mistakes]
     file = control.bank_file.name if control.bank_file else None
-    return TaughtModel(**fields, labels=control.label_bank().names, bank_file=file)
+    return TaughtModel(**asdict(report), labels=control.label_bank().names, bank_file=file)

@@ -72,18 +72,11 @@ def describe(error: errors.PvlrError) -> Response:
     conflict = isinstance(error, errors.DeployError)
     unavailable = isinstance(error, (errors.BackendError, errors.IsolationError, errors.OutputError))
     status = 413 if too_large else 409 if conflict else 503 if unavailable else 422
-    body = Problem(
-        type=f"urn:pvlr:{name}",
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=str(error),
-        error=name,
-        argument=error.argument,
-        expected=error.expected,
-        got=error.got,
-        hint=error.hint,
+    fields = {field: getattr(error, field) for field in ("argument", "expected", "got", "hint")}
+    title = HTTPStatus(status).phrase
+    return _response(
+        Problem(type=f"urn:pvlr:{name}", title=title, status=status, detail=str(error), error=name, **fields)
     )
-    return _response(body)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -96,33 +89,25 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Turn every exception into a problem."""
+    for kind in (errors.PvlrError, ProblemError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, _answer)
 
-    @app.exception_handler(errors.PvlrError)
-    async def _of_the_sdk(request: Request, error: errors.PvlrError) -> Response:
+
+async def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, errors.PvlrError):
         return describe(error)
-
-    @app.exception_handler(ProblemError)
-    async def _ours(request: Request, error: ProblemError) -> Response:
+    if isinstance(error, ProblemError):
         return problem(error.status, error.detail, error.headers)
-
-    @app.exception_handler(HTTPException)
-    async def _of_the_router(request: Request, error: HTTPException) -> Response:
+    if isinstance(error, HTTPException):
         return problem(error.status_code, _WHEN.get(error.status_code, str(error.detail)), dict(error.headers or {}))
-
-    @app.exception_handler(RequestValidationError)
-    async def _of_parameters(request: Request, error: RequestValidationError) -> Response:
+    if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         name = " ".join(str(key) for key in first["loc"][1:]) or "request"
         wanted, got = expected(first), ascii(first.get("input"))[:100]
         return describe(errors.OptionError(name, expected=wanted, got=got, hint="/docs describes all parameters."))
-
-    @app.exception_handler(ClientDisconnect)
-    async def _of_one_who_left(request: Request, error: ClientDisconnect) -> Response:
+    if isinstance(error, ClientDisconnect):
         return problem(400, "The connection was closed.")  # never received
-
-    @app.exception_handler(Exception)
-    async def _of_a_bug(request: Request, error: Exception) -> Response:
-        return problem(500, "A bug in the server; see its log.")
+    return problem(500, "A bug in the server; see its log.")
 
 
 def _response(body: Problem, headers: dict[str, str] | None = None) -> Response:

@@ -57,13 +57,6 @@ def test_golden_logits_are_the_networks(exported: Any, plan: Path) -> None:
         assert 0 < manifest.measured["golden_bf16_difference"] <= manifest.golden.tolerance["bf16"]
 
 
-def test_own_golden_frame(exported: Any, tmp_path: Path, photo: np.ndarray) -> None:
-    manifest = build(exported.onnx, tmp_path / "engine.plan", golden_frame=photo[::4, ::4])
-    np.testing.assert_array_equal(decode(manifest.golden.frame_png, ""), photo[::4, ::4])
-    logits = Tagger(tmp_path / "engine.plan", precision="fp32").predict(photo[::4, ::4]).logits
-    np.testing.assert_allclose(logits, manifest.golden.logits, atol=1e-4)
-
-
 def test_golden_picture_never_changes() -> None:
     """Existing plans carry it; the same frame keeps their numbers comparable."""
     assert default_frame().shape == (64, 64, 3)
@@ -140,7 +133,7 @@ class TestRefused:
     def test_a_precision_that_differs_too_much(
         self, exported: Any, make_network: Callable[..., Any], tmp_path: Path
     ) -> None:
-        reference = Reference(read_exported(exported.onnx), default_frame())
+        reference = Reference(read_exported(exported.onnx))
         fields: dict[str, Any] = {"built": {"machine": "this"}, "measured": {}, "backend": "openvino"}
         with pytest.raises(errors.AccuracyError, match=r"precision bf16: .*tolerance\.bf16: 1e\+03 is more than"):
             reference.bundle(tmp_path / "a.plan", b"x", precision="bf16", tolerance={"bf16": 1e3}, **fields)
@@ -172,7 +165,6 @@ class TestRefused:
         [
             ({"device": "toaster"}, errors.OptionError),
             ({"precision": "int8"}, errors.OptionError),
-            ({"golden_frame": np.zeros((4, 4, 3))}, errors.FrameDtypeError),
             ({"options": BuildOptions(attention="native")}, errors.OptionError),
         ],
     )

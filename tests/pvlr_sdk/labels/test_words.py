@@ -91,7 +91,7 @@ def test_banks_of_words_equal_those_of_training():
         (["cat", None], "none empty, got None"),
         (["cat\n"], r"without control characters, none empty, got 'cat\\n'"),
         (["\ud800"], r"without control characters"),
-        (["w" * 1001], "words of at most 1000 characters, got 1001 characters"),
+        (["w" * 1001], "of 1 to 1000 characters"),
     ],
 )
 def test_invalid_words(words, message, no_encoder):
