@@ -9,8 +9,8 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import errors
@@ -37,6 +37,17 @@ def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     if status.st_size > max_bytes or len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"Larger than the limit of {max_bytes} bytes", os.fspath(path))
     return data
+
+
+@contextmanager
+def system_errors(kind: type[errors.PvlrError], argument: str, *, expected: str, hint: str) -> Iterator[None]:
+    """Raise ``kind``, with the system's reason, for an OSError in the block; errors of the SDK pass."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, errors.PvlrError):
+            raise
+        raise kind(argument, expected=expected, got=error.strerror or str(error), hint=hint) from None
 
 
 def state_folder() -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from .._util.files import read_file, write_files
+from .._util.files import read_file, system_errors, write_files
 from ..trust.verify import Contents, Signature, TrustLike, resolve, signature_path, verify
 from .label_bank import LabelBank
 from .manifest import MAX_BYTES, FileSpec, LabelSpec, Manifest, parse_manifest
@@ -234,7 +234,7 @@ def _read_checked(
         data, digest = verified[path.name]
         size = len(data)
     else:
-        with errors.system_errors(missing, str(path), expected="a file of the bundle", hint=_COPY_AGAIN):
+        with system_errors(missing, str(path), expected="a file of the bundle", hint=_COPY_AGAIN):
             digest, size = "", os.stat(path).st_size
             # A file of another size is not read: a huge one in the plan's place costs nothing.
             data = read_file(path, spec.bytes) if size in (0, spec.bytes) else b""

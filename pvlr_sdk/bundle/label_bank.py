@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from .._util.files import write_files
-from .._util.plain_json import is_printable, read_json
+from .._util.files import system_errors, write_files
+from .._util.plain_json import is_printable
 from .._util.validation import did_you_mean
 from ..trust.verify import Signature, TrustLike, read_signed
 from .schema import MAX_LABEL_LENGTH
@@ -172,7 +171,7 @@ class LabelBank:
             LabelBankError: it is missing, unreadable or inconsistent.
             SignatureError: it is not signed as ``trust`` demands.
         """
-        with errors.system_errors(errors.LabelBankError, str(path), expected="a label bank", hint=_HINT):
+        with system_errors(errors.LabelBankError, str(path), expected="a label bank", hint=_HINT):
             data, signature = read_signed(Path(path), _MAX_BYTES, trust)
         bank = cls.from_bytes(data, source=str(path))
         bank.signature = signature
@@ -182,8 +181,7 @@ class LabelBank:
     def from_bytes(cls, data: bytes, *, source: str = "labels") -> LabelBank:
         """Parse the contents of a ``.labels.safetensors`` file; ``source`` names it in errors."""
         try:
-            tensors, metadata = from_safetensors(data)
-            names, text = json.loads(metadata["names"]), read_json(metadata.get("text", "{}"), printable=False)
+            tensors, names, text = from_safetensors(data)
             embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
             optional: dict[str, Any] = {name: tensors.get(name) for name in _OPTIONAL}
         except Exception as error:  # the exception classes differ between releases of safetensors
@@ -199,7 +197,7 @@ class LabelBank:
         """The contents of a ``.labels.safetensors`` file; equal banks give equal bytes."""
         tensors: dict[str, NDArray[Any]] = {"embeddings": self.embeddings, "thresholds": self.thresholds}
         tensors |= {name: tensor for name, tensor in self._optional().items() if tensor is not None}
-        return to_safetensors(tensors, {"names": json.dumps(self.names), "text": json.dumps(self.text, sort_keys=True)})
+        return to_safetensors(tensors, self.names, self.text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.labels.safetensors`` file.

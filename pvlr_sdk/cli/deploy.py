@@ -28,9 +28,7 @@ def deploy(
         autocompletion=models,
         show_default=False,
     ),
-    to: str | None = Option(
-        None, "--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."
-    ),
+    to: str = Option(..., "--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."),
     rollback: bool = Option(False, "--rollback", help="Return to the previous plan."),
     sequential: bool = Option(
         False, "--sequential", help="Close the running plan first, if memory suffices for one only."
@@ -54,8 +52,6 @@ def deploy(
     pvlr deploy pvlr-lite0-coco80 --to http://127.0.0.1:8000
     pvlr deploy --rollback --to site.yaml
     """
-    if to is None:
-        raise errors.OptionError("--to", expected="a site file or a URL", got="none", hint="Add --to site.yaml.")
     if (plan is None) != rollback:
         got = "both" if rollback else "neither"
         raise errors.OptionError("PLAN", expected="a plan or --rollback", got=got, hint="Pass one of them.")

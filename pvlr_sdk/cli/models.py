@@ -93,11 +93,10 @@ def _print(rows: list[tuple[Model, str]]) -> None:
 
     from .screen import console
 
-    timed = any(model.ms is not None for model, _ in rows)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     table.add_column("Model", no_wrap=True)
-    for heading in ("Labels", "Input", "MB", "mAP", *(["ms"] if timed else [])):
+    for heading in ("Labels", "Input", "MB", "mAP", "ms"):
         table.add_column(heading, **right)
     for heading in ("Trained on", "Licence", "Where"):
         table.add_column(heading)
@@ -109,7 +108,7 @@ def _print(rows: list[tuple[Model, str]]) -> None:
             f"{width}" if width == height else f"{width}x{height}",
             f"{model.bytes / 1e6:.1f}",
             f"{model.accuracy[0].mAP:.1f}",
-            *(["-" if model.ms is None else f"{model.ms:.1f}"] if timed else []),
+            "-" if model.ms is None else f"{model.ms:.1f}",
             model.trained_on,
             model.licence,
             where,

@@ -69,9 +69,7 @@ def sign(
 
 def verify_signature(
     plan: options.Plan,
-    trust: Path | None = Option(
-        None, "--trust", "-t", metavar="KEYS", envvar="PVLR_TRUST", help=_KEYS, show_default=False
-    ),
+    trust: Path = Option(..., "--trust", "-t", metavar="KEYS", envvar="PVLR_TRUST", help=_KEYS),
     state: str | None = Option(
         None, metavar="FILE", envvar="PVLR_STATE", help=_STATE, show_default="a file in the user's state folder"
     ),
@@ -94,9 +92,6 @@ def verify_signature(
     from ..trust.verify import signature_path, verify
     from .screen import print_facts, print_json
 
-    if trust is None:
-        hint = "Give the folder of the public keys with --trust, or set PVLR_TRUST."
-        raise errors.OptionError("--trust", expected="the keys that may sign", got="none", hint=hint)
     required = Trust(trust, state, allow_rollback)
     if plan.suffix == ".safetensors":
         signature = verify(signature_path(plan), [plan], required).signature

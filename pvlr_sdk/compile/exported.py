@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 
 from .. import errors
 from .._util import files
@@ -40,7 +40,7 @@ def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | N
     label_bank = LabelBank.load(labels_path(source) if bank is None else bank, trust=False)
     if spec.open:
         check_fits(label_bank, spec.open, source)
-    return Exported(network_of(source, payload, spec, label_bank), spec, label_bank)
+    return Exported(Network.of(source, payload, sha256(payload).hexdigest(), spec, label_bank), spec, label_bank)
 
 
 def read_file(source: str) -> tuple[bytes, ModelSpec]:
@@ -64,15 +64,10 @@ def read_payload(source: str) -> bytes:
         UnsafeNetworkError: it is not ONNX as the exporter writes it.
     """
     hint = "Create one with pvlr export."
-    with errors.system_errors(errors.ModelError, source, expected="an ONNX file", hint=hint):
+    with files.system_errors(errors.ModelError, source, expected="an ONNX file", hint=hint):
         payload = files.read_file(source, _MAX_BYTES)
     check_network(payload, source)
     return payload
-
-
-def network_of(source: str, payload: bytes, spec: ModelSpec, bank: LabelBank) -> Network:
-    """The network for the CPU backend, with the labels of ``bank``."""
-    return Network.of(source, payload, hashlib.sha256(payload).hexdigest(), spec, bank)
 
 
 def read_spec(payload: bytes, source: str) -> ModelSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..backends.openvino import Network, OpenVinoBackend
 from ..bundle.bundle import labels_path
 from ..bundle.label_bank import LabelBank
 from ..frames.preprocess import Preprocessor
-from .exported import network_of, read_file
+from .exported import read_file
 from .gate import Agreement, compare, logits_of_all
 
 if TYPE_CHECKING:
@@ -100,4 +101,5 @@ def _reference(source: str, tagger: Tagger) -> tuple[Network, Preprocessor]:
     if bank.exists() and LabelBank.load(bank, trust=False).names != tagger.labels:
         hint = "Name the network that the plan was built from."
         raise errors.ModelError(source, expected="the plan's labels", got="other labels", hint=hint)
-    return network_of(source, payload, spec, tagger.label_bank), Preprocessor(spec.input)
+    digest = sha256(payload).hexdigest()
+    return Network.of(source, payload, digest, spec, tagger.label_bank), Preprocessor(spec.input)

@@ -7,8 +7,7 @@ that ordinary ``except`` clauses work. ``docs/errors.md`` has a section on each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 
 from .install import install_hint as install_hint
@@ -292,17 +291,6 @@ def check_choice(argument: str, value: str, choices: Sequence[str], hint: str = 
     """
     if value not in choices:
         raise OptionError(argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint=hint)
-
-
-@contextmanager
-def system_errors(kind: type[PvlrError], argument: str, *, expected: str, hint: str) -> Iterator[None]:
-    """Raise ``kind``, with the system's reason, for an OSError in the block; errors of the SDK pass."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, PvlrError):
-            raise
-        raise kind(argument, expected=expected, got=error.strerror or str(error), hint=hint) from None
 
 
 def missing_package(argument: str, expected: str, error: ImportError, extra: str) -> MissingPartError:

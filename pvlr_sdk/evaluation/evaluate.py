@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -71,7 +72,8 @@ class EvalReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, rounded to three decimals."""
-        return {name: _rounded(value) for name, value in asdict(self).items()}
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_float=lambda text: round(float(text), 3))
+        return plain
 
 
 def evaluate(
@@ -94,16 +96,17 @@ def evaluate(
     results = tag_images(tagger, images, table, progress)
     done = results.done
     targets = table.targets[done]
-    average = metrics.per_class("ap", results.logits[done], targets)
+    average = metrics.per_class(results.logits[done], targets)
     tagged = results.tagged[done]
     f1 = metrics.f1_scores(tagged, targets)
     low, high = metrics.mean_average_precision_interval(results.logits[done], targets)
     measured = {label: index for index, label in enumerate(tagger.labels) if label not in table.missing}
+    eleven = metrics.per_class(results.logits[done], targets, metrics.average_precision_11pt)
     top3 = metrics.f1_scores(metrics.top_k(results.logits[done], 3, tagged), targets)
     return EvalReport(
         mAP=_percent(metrics.nan_mean(average)),
         mAP_interval=None if math.isnan(low) else (100 * low, 100 * high),
-        mAP_11pt=_percent(metrics.nan_mean(metrics.per_class("ap_11pt", results.logits[done], targets))),
+        mAP_11pt=_percent(metrics.nan_mean(eleven)),
         images=int(done.sum()),
         positives={label: int((targets[:, index] == 1).sum()) for label, index in measured.items()},
         per_class={label: _percent(average[index]) for label, index in measured.items()},
@@ -142,7 +145,10 @@ def tag_images(
 ) -> TaggedImages:
     """Tag every image of ``table``. Arguments and errors as for :func:`evaluate`."""
     folder = Path(images)
-    _check(tagger, folder, table)
+    check_folder(folder, "--images", "the folder of the images")
+    if table.targets.shape != (len(table.files), len(tagger.labels)):
+        got, hint = f"an array {table.targets.shape}", "Read the labels file with names=tagger.labels."
+        raise errors.OptionError("table", expected=f"targets for {len(tagger.labels)} labels", got=got, hint=hint)
     column = {label: index for index, label in enumerate(tagger.labels)}
     shape = table.targets.shape
     results = TaggedImages(
@@ -168,20 +174,5 @@ def tag_images(
     return results
 
 
-def _check(tagger: Tagger, folder: Path, table: LabelTable) -> None:
-    check_folder(folder, "--images", "the folder of the images")
-    if table.targets.shape != (len(table.files), len(tagger.labels)):
-        got, hint = f"an array {table.targets.shape}", "Read the labels file with names=tagger.labels."
-        raise errors.OptionError("table", expected=f"targets for {len(tagger.labels)} labels", got=got, hint=hint)
-
-
 def _percent(fraction: float) -> float | None:
     return None if math.isnan(fraction) else 100.0 * fraction
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, tuple):
-        return [_rounded(inner) for inner in value]
-    return round(value, 3) if isinstance(value, float) else value

@@ -6,7 +6,7 @@ measure. Every measure is a fraction, 0..1, and NaN where a class has no positiv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,19 +39,17 @@ def best_precisions(scores: ArrayLike, targets: ArrayLike, steps: int) -> Floats
     return best_from_here[np.searchsorted(hits * steps, np.arange(steps + 1) * hits[-1])]
 
 
-def per_class(measure: str, scores: ArrayLike, targets: ArrayLike) -> Floats:
-    """Average precision of each class: (C,) from (N, C) scores and targets; ``measure`` is ``"ap"`` or ``"ap_11pt"``.
+def per_class(
+    scores: ArrayLike, targets: ArrayLike, measure: Callable[[ArrayLike, ArrayLike], float] = average_precision
+) -> Floats:
+    """Average precision of each class: (C,) from (N, C) scores and targets.
 
     Raises:
-        OptionError: as in :func:`average_precision`; arrays that are not (N, C); an unknown ``measure``.
+        OptionError: as in :func:`average_precision`; arrays that are not (N, C).
     """
-    functions = {"ap": average_precision, "ap_11pt": average_precision_11pt}
-    if measure not in functions:
-        hint = "Use one of these names."
-        raise errors.OptionError("measure", expected="'ap' or 'ap_11pt'", got=repr(measure), hint=hint)
     scores, targets = _matrices(scores, targets)
     columns = zip(scores.T, targets.T, strict=True)
-    return np.array([functions[measure](score, target) for score, target in columns], dtype=np.float64)
+    return np.array([measure(score, target) for score, target in columns], dtype=np.float64)
 
 
 def mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
@@ -59,7 +57,7 @@ def mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
 
     NaN if no class has one. Raises OptionError like :func:`per_class`.
     """
-    return nan_mean(per_class("ap", scores, targets))
+    return nan_mean(per_class(scores, targets))
 
 
 def mean_average_precision_interval(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from .._util.files import write_files
-from .._util.plain_json import read_json
+from .._util.files import system_errors, write_files
 from ..bundle.label_bank import LabelBank
 from ..bundle.tensors import from_safetensors, to_safetensors
 from ..models.find import find_knowledge
@@ -139,8 +137,7 @@ class Knowledge:
     def to_bytes(self) -> bytes:
         """The contents of a ``.knowledge.safetensors`` file."""
         text = {**self.text, "calibration": vars(self.calibration)}
-        metadata = {"names": json.dumps(self.names), "text": json.dumps(text, sort_keys=True)}
-        return to_safetensors({name: getattr(self, name) for name in _TENSORS}, metadata)
+        return to_safetensors({name: getattr(self, name) for name in _TENSORS}, self.names, text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.knowledge.safetensors`` file.
@@ -160,16 +157,15 @@ class Knowledge:
             SignatureError: it is not signed as ``trust`` demands.
             OptionError, PlanNotFoundError: the model has none, or is not installed.
         """
-        path, metadata = find_knowledge(path), dict[str, str]()
-        with errors.system_errors(errors.LabelBankError, str(path), expected=_EXPECTED, hint=_HINT):
+        path, text = find_knowledge(path), None
+        with system_errors(errors.LabelBankError, str(path), expected=_EXPECTED, hint=_HINT):
             data, _ = read_signed(path, _MAX_BYTES, trust)
         try:
-            tensors, metadata = from_safetensors(data)
-            names, text = json.loads(metadata["names"]), read_json(metadata["text"], printable=False)
+            tensors, names, text = from_safetensors(data)
             calibration = Calibration(**{key: float(value) for key, value in text.pop("calibration").items()})
             loaded = cls(list(names), **{name: tensors[name] for name in _TENSORS}, calibration=calibration, text=text)
         except Exception as error:  # the exception classes differ between releases of safetensors
-            bank = "names" in metadata and "calibration" not in metadata.get("text", "")
+            bank = isinstance(text, dict) and "calibration" not in text
             raise _invalid(str(path), "a label bank" if bank else f"another or damaged file: {error}") from None
         loaded._check(str(path))
         return loaded

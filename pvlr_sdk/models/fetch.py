@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import errors
 from .._util.deadline import within
-from .._util.files import write_files
+from .._util.files import system_errors, write_files
 from ..bundle.manifest import FileSpec
 from ..trust import resolve
 from ..trust.verify import TrustLike, verify_contents
@@ -65,7 +65,7 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     contents = dict(zip(paths, data, strict=True))
     if required := resolve(trust):
         verify_contents(contents, required)
-    with errors.system_errors(errors.OutputError, str(cache), expected="a writable folder", hint="Set PVLR_CACHE_DIR."):
+    with system_errors(errors.OutputError, str(cache), expected="a writable folder", hint="Set PVLR_CACHE_DIR."):
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: it also holds compiled networks
     write_files(contents)
     return cache / name / "engine.plan"

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import errors
-from .._util.files import read_file
+from .._util.files import read_file, system_errors
 from .signature import parse_day
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _expires(path: Path) -> date | None:
 
 
 def _read(path: Path, argument: str, what: str) -> bytes:
-    with errors.system_errors(errors.OptionError, argument, expected=f"{what} in {path}", hint="Check the path."):
+    with system_errors(errors.OptionError, argument, expected=f"{what} in {path}", hint="Check the path."):
         return read_file(path, _MAX_BYTES)
 
 

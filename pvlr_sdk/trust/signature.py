@@ -94,10 +94,9 @@ class Statement:
         """
         try:
             raw = _Statement.model_validate(read_json(data.decode()))
-        except ValidationError as error:
-            raise _invalid(source, first_problem(error)) from None
-        except ValueError as error:
-            raise _invalid(source, str(error)) from None
+        except ValueError as error:  # pydantic's is one too
+            got = first_problem(error) if isinstance(error, ValidationError) else str(error)
+            raise _invalid(source, got) from None
         own = raw.predicate.pvlr or _Own()
         files = {file.name: SignedFile(file.digest, file.bytes) for file in raw.predicate.resources}
         return cls(raw.subject[0].name, files, own.version, own.expires)

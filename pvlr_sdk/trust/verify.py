@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple, TypeAlias
 
 from .. import errors
-from .._util.files import is_own, read_file
+from .._util.files import is_own, read_file, state_folder
 from .keys import TrustedKey, trusted_keys
 from .signature import MAX_BYTES, Envelope, SignedFile, Statement, signed_bytes
-from .versions import Versions, default_path
+from .versions import Versions
 
 MAX_FILE_BYTES = 2 << 30
 """Of a signed file whose size the signature does not state."""
@@ -41,10 +41,11 @@ class Trust:
     allow_rollback: bool = False
 
     def versions(self) -> Versions:
-        """The state file. Raises OptionError if there is no place for it."""
-        if self.state is None:
-            return Versions(default_path(), self.allow_rollback)
-        return Versions(Path(self.state) if self.state else None, self.allow_rollback)
+        """The state file. Raises OptionError if this user has no home folder for it."""
+        state = os.environ.get("PVLR_STATE") if self.state is None else self.state
+        if state is None:
+            return Versions(state_folder() / "versions.json", self.allow_rollback)
+        return Versions(Path(state).absolute() if state else None, self.allow_rollback)
 
 
 TrustLike: TypeAlias = str | os.PathLike[str] | Trust | Literal[False] | None

@@ -8,27 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import errors
-from .._util.files import read_file, state_folder, write_files
+from .._util.files import read_file, system_errors, write_files
 
 _MAX_BYTES = 1 << 20
-
-
-def default_path() -> Path | None:
-    """``$PVLR_STATE`` (None if it is empty), else ``versions.json`` in the state folder of systemd or of this user.
-
-    Raises:
-        OptionError: this user has no home folder.
-    """
-    setting = os.environ.get("PVLR_STATE")
-    if setting is not None:
-        return Path(setting).absolute() if setting else None
-    return state_folder() / "versions.json"
 
 
 @dataclass(frozen=True)
@@ -107,7 +94,7 @@ def _lock(path: Path) -> Iterator[None]:
     import fcntl
 
     hint = "Set PVLR_STATE to a file that this user can write; empty: no protection against rollback."
-    with errors.system_errors(errors.OutputError, str(path), expected="a writable state file", hint=hint):
+    with system_errors(errors.OutputError, str(path), expected="a writable state file", hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path.with_suffix(".lock"), "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -21,6 +21,7 @@ from .examples import Example, Examples
 from .factory import make_detectors, without_unknown_labels
 from .site import Site
 from .site_file import SiteFile, check_bank, in_progress, locked, replace_files
+from .yaml_file import read_yaml
 
 
 class Control:
@@ -112,7 +113,8 @@ class Control:
                     if named := gone.intersection((*(camera.labels or ()), *(camera.deny or ()))):
                         got, hint = f"{min(named)!r}, which {name} names", "Remove it from cameras: in the site file."
                         raise errors.OptionError("label", expected="a label without settings", got=got, hint=hint)
-                change = remove(events, self._file.events() if self._file else {}, gone)
+                written = read_yaml(self._file.path) if self._file else {}
+                change = remove(events, written.get("events") or {}, gone)
             elif report is not None and events.labels is not None and report not in events.labels:
                 labels = [*(one for one in events.labels if one not in events.deny), report]
                 change = select(events, bank.names, self._keeps, {}, labels)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from .._util.files import is_own, read_file, remove_leftovers, state_folder, write_files
+from .._util.files import is_own, read_file, remove_leftovers, state_folder, system_errors, write_files
 from ..bundle.bundle import bundle_files, manifest_path
 from ..bundle.label_bank import LabelBank
 from ..models.find import default_plan
@@ -51,10 +51,6 @@ class SiteFile:
         raw = read_yaml(self.path)
         return raw.get("plan") or default_plan().parent.name, raw.get("previous_plan")
 
-    def events(self) -> dict[str, Any]:
-        """The settings of events as written in the file. Raises what ``read_yaml`` raises."""
-        return read_yaml(self.path).get("events") or {}
-
     def install(self, plan: Path) -> Path:
         """Copy a bundle into the site's folder, all of it or nothing, and return its new path.
 
@@ -64,7 +60,7 @@ class SiteFile:
         """
         contents, hint = {}, "Copy the bundle again."
         for path in bundle_files(plan):
-            with errors.system_errors(errors.PlanNotFoundError, str(path), expected="a file of the bundle", hint=hint):
+            with system_errors(errors.PlanNotFoundError, str(path), expected="a file of the bundle", hint=hint):
                 contents[path.name] = read_file(path, MAX_FILE_BYTES)
         name = plan.parent.resolve().name[:40] or "plan"
         target = self.folder / _FOLDER / f"{name}-{fingerprint(plan)[:12]}"
@@ -75,7 +71,7 @@ class SiteFile:
         try:
             write_files({temporary / name: data for name, data in contents.items()})
             hint = "Nothing was changed."
-            with errors.system_errors(errors.OutputError, str(target), expected="a writable folder", hint=hint):
+            with system_errors(errors.OutputError, str(target), expected="a writable folder", hint=hint):
                 os.rename(temporary, target)
         except errors.OutputError:
             _remove(temporary)

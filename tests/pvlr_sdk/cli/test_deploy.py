@@ -47,7 +47,7 @@ def sha(plan: Path) -> str:
 class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "message"),
-        [(["x"], "OptionError: --to"), (["--to", "SITE"], "OptionError: PLAN"),
+        [(["--to", "SITE"], "OptionError: PLAN"),
          (["x", "--rollback", "--to", "SITE"], "OptionError: PLAN"), (["missing", "--to", "SITE"], "PlanNotFoundError"),
          (["second", "--to", "missing.yaml"], "ConfigError"), (["first", "--to", "SITE"], "DeployError"),
          (["other", "--to", "SITE"], "DeployError"), (["--rollback", "--to", "SITE"], "DeployError: rollback"),

@@ -113,7 +113,7 @@ def test_rollback(pvlr, own_plan, make_key, state):
 
 def test_mistakes(pvlr, own_plan, make_key, monkeypatch):
     key, keys = make_key(*P256)
-    assert "OptionError: --trust" in pvlr("verify-signature", own_plan).err
+    assert "Missing option" in pvlr("verify-signature", own_plan).err
     assert "NotSignedError" in pvlr("verify-signature", own_plan, "--trust", keys).err
     assert "OptionError: --key" in pvlr("sign", own_plan, "--key", keys / "me.pem").err
     assert "OptionError: --key" in pvlr("sign", own_plan, "--key", "none.pem").err

@@ -76,7 +76,7 @@ def test_eleven_points_do_not_lose_a_recall_to_rounding():
 def test_mean_leaves_out_classes_without_a_positive():
     scores = np.array([[3.0, 1.0, 0.0], [2.0, 2.0, 0.0], [1.0, 3.0, 0.0]])
     targets = np.array([[1, 1, -1], [-1, -1, 0], [-1, -1, -1]])
-    np.testing.assert_allclose(metrics.per_class("ap", scores, targets), [1, 1 / 3, np.nan])
+    np.testing.assert_allclose(metrics.per_class(scores, targets), [1, 1 / 3, np.nan])
     assert metrics.mean_average_precision(scores, targets) == pytest.approx(2 / 3)
     assert np.isnan(metrics.mean_average_precision(scores, -np.ones((3, 3), int)))
 
@@ -168,9 +168,7 @@ def test_bad_input(scores, targets, argument):
 
 def test_bad_input_of_the_table_measures():
     with pytest.raises(errors.OptionError):
-        metrics.per_class("ap", [1.0], [1])
-    with pytest.raises(errors.OptionError):
-        metrics.per_class("f2", [[1.0]], [[1]])
+        metrics.per_class([1.0], [1])
     with pytest.raises(errors.OptionError):
         metrics.f1_scores([[True, False]], [[1]])
     with pytest.raises(errors.OptionError):

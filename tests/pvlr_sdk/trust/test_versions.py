@@ -19,7 +19,7 @@ from pvlr_sdk.sinks.webhook import WebhookSettings
 from pvlr_sdk.trust import Trust, accept
 from pvlr_sdk.trust.signature import Envelope, Statement, signed_bytes
 from pvlr_sdk.trust.verify import signature_path
-from pvlr_sdk.trust.versions import Versions, default_path
+from pvlr_sdk.trust.versions import Versions
 from tests.manifests import shift_golden
 
 pytest.importorskip("cryptography")
@@ -140,17 +140,17 @@ def test_where_the_state_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("PVLR_STATE", "STATE_DIRECTORY", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_path() == tmp_path / ".local/state/pvlr_sdk/versions.json"
+    assert Trust("keys").versions().path == tmp_path / ".local/state/pvlr_sdk/versions.json"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
-    assert default_path() == tmp_path / "xdg/pvlr_sdk/versions.json"
+    assert Trust("keys").versions().path == tmp_path / "xdg/pvlr_sdk/versions.json"
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/pvlr")
-    assert default_path() == Path("/var/lib/pvlr/versions.json")
+    assert Trust("keys").versions().path == Path("/var/lib/pvlr/versions.json")
     several = f"{tmp_path}/pvlr:/var/lib/other"  # systemd's StateDirectory=pvlr other
     monkeypatch.setenv("STATE_DIRECTORY", several)
-    assert default_path() == tmp_path / "pvlr/versions.json"
+    assert Trust("keys").versions().path == tmp_path / "pvlr/versions.json"
     WebhookSettings(url="http://host/").open_queue().close()
     assert len(list((tmp_path / "pvlr/queues").glob("webhook-*.sqlite"))) == 1
     monkeypatch.setenv("PVLR_STATE", str(tmp_path / "mine"))
-    assert default_path() == tmp_path / "mine"
+    assert Trust("keys").versions().path == tmp_path / "mine"
     monkeypatch.setenv("PVLR_STATE", "")
-    assert default_path() is None
+    assert Trust("keys").versions().path is None
