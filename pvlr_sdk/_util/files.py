@@ -41,13 +41,15 @@ def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
 
 @contextmanager
 def system_errors(kind: type[errors.PvlrError], argument: str, *, expected: str, hint: str) -> Iterator[None]:
-    """Raise ``kind``, with the system's reason, for an OSError in the block; errors of the SDK pass."""
+    """Raise ``kind``, with the system's reason, for an OSError in the block, and for a text or number that the system
+    cannot take; errors of the SDK pass."""
     try:
         yield
-    except OSError as error:
+    except (OSError, UnicodeError, OverflowError) as error:
         if isinstance(error, errors.PvlrError):
             raise
-        raise kind(argument, expected=expected, got=error.strerror or str(error), hint=hint) from None
+        got = getattr(error, "strerror", None) or str(error)
+        raise kind(argument, expected=expected, got=got, hint=hint) from None
 
 
 def state_folder() -> Path:

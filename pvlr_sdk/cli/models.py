@@ -93,10 +93,11 @@ def _print(rows: list[tuple[Model, str]]) -> None:
 
     from .screen import console
 
+    timed = any(model.ms is not None for model, _ in rows)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     table.add_column("Model", no_wrap=True)
-    for heading in ("Labels", "Input", "MB", "mAP", "ms"):
+    for heading in ("Labels", "Input", "MB", "mAP", *(["ms"] if timed else [])):
         table.add_column(heading, **right)
     for heading in ("Trained on", "Licence", "Where"):
         table.add_column(heading)
@@ -108,7 +109,7 @@ def _print(rows: list[tuple[Model, str]]) -> None:
             f"{width}" if width == height else f"{width}x{height}",
             f"{model.bytes / 1e6:.1f}",
             f"{model.accuracy[0].mAP:.1f}",
-            "-" if model.ms is None else f"{model.ms:.1f}",
+            *(["-" if model.ms is None else f"{model.ms:.1f}"] if timed else []),
             model.trained_on,
             model.licence,
             where,

@@ -22,7 +22,6 @@ def verify(
     labels: options.OptionalLabels = None,
     split: options.Split = None,
     rename: options.Map = None,
-    limit: int | None = Option(None, metavar="N", min=1, help="Use at most this many images, evenly spaced."),
     min_agreement: float = Option(
         0.98, metavar="SHARE", min=0, max=1, help="Minimum share of images with the same tags as fp32."
     ),
@@ -56,7 +55,6 @@ def verify(
         else:
             table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
             photos = CalibrationImages.listed(images, table, "--images")
-        photos = photos.evenly(limit)
         with Screen(len(photos.frames), "Verifying") as screen:
             result = measure(tagger, against, photos.frames, photos.targets, screen.step)
         if as_json:

@@ -112,8 +112,6 @@ def read_rename(path: str | Path) -> dict[str, str]:
 def parse_renames(items: Sequence[str]) -> dict[str, str]:
     """Combine items into a label map: the path of a JSON file, or ``column=label``; later items win.
 
-    ``name=FILE.json`` is read as the file, so that a map can be named after its data set.
-
     Raises LabelsFileError like :func:`read_rename`.
     """
     renames: dict[str, str] = {}
@@ -121,8 +119,6 @@ def parse_renames(items: Sequence[str]) -> dict[str, str]:
         column, separator, label = item.partition("=")
         if not separator or Path(item).is_file():
             renames |= read_rename(item)
-        elif label.endswith(".json"):
-            renames |= read_rename(label)
         else:
             renames[column.strip()] = label.strip()
     return renames

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from .. import errors
+from .._util.files import system_errors
 from ..watch.control import Control
 from .api.live_feed import LiveFeed
 from .api.tagging import UploadTagger
@@ -115,10 +116,7 @@ class WebServer:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    try:
+    where, hint = f"host {host} and port {port}", "Choose an address of this machine and a free port; 0 selects one."
+    with system_errors(errors.OptionError, where, expected="a free address of this machine", hint=hint):
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, UnicodeError) as error:
-        where, got = f"host {host} and port {port}", getattr(error, "strerror", None) or str(error)
-        hint = "Choose an address of this machine and a free port; 0 selects one."
-        raise errors.OptionError(where, expected="a free address of this machine", got=got, hint=hint) from None

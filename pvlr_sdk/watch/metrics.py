@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Histogram, PlatformCollector, P
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from .._util.files import system_errors
 from .._util.version import __version__
 from ..errors import OptionError
 from ..stream import Observation
@@ -58,12 +59,9 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> WSGIServ
     Raises:
         OptionError: the address is not this machine's, or in use.
     """
-    try:
+    where, hint = f"metrics: host {host} and port {port}", "Choose another metrics: port."
+    with system_errors(OptionError, where, expected="a free address of this machine", hint=hint):
         return start_http_server(port, host, registry)[0]
-    except (OSError, UnicodeError, OverflowError) as error:
-        where, got = f"metrics: host {host} and port {port}", getattr(error, "strerror", None) or str(error)
-        hint = "Choose another metrics: port."
-        raise OptionError(where, expected="a free address of this machine", got=got, hint=hint) from None
 
 
 def collect(registry: CollectorRegistry, read: Callable[[], Iterable[Metric]]) -> None:

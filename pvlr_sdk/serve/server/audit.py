@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import h11
 
 from ... import errors
+from ..._util.files import system_errors
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -44,12 +45,9 @@ class Audit:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        try:
+        expected, hint = f"that {path} can be written", "Create its folder, or choose another file."
+        with system_errors(errors.OptionError, "audit_log", expected=expected, hint=hint):
             self._append(b"")
-        except OSError as error:
-            got = f"{path}: {error.strerror}"
-            hint = "Create its folder, or choose another file."
-            raise errors.OptionError("audit_log", expected="a file that can be written", got=got, hint=hint) from None
         self._refusals = RepeatFilter()
 
     def record(self, action: str, result: str, scope: Scope | None = None, **details: Any) -> None:

@@ -209,7 +209,7 @@ def test_tls_files_are_checked_at_the_start(tmp_path, cert, key, named):
 
 def test_an_audit_log_that_cannot_be_written(tmp_path):
     for path in (tmp_path, tmp_path / "none" / "audit"):
-        with pytest.raises(errors.OptionError, match=rf"audit_log: .*got {path}: "):
+        with pytest.raises(errors.OptionError, match=rf"audit_log: expected that {path} can be written, got "):
             Audit(path)
 
 
