@@ -220,16 +220,11 @@ class Stream:
         asked = time.monotonic()
         try:
             result = job.future.result()
-        except (errors.FrameError, errors.NonFiniteError) as error:
-            # The plan passed its golden test: logits that are not finite are due to this frame.
-            _log.warning("camera %s: %s", self._cameras[job.index].name, error)
-            self._counters[job.index].add(failed=1)
-            if isinstance(error, errors.NonFiniteError):
-                self._recover(error)
-            return None
-        except errors.BackendError as error:
-            if not self._goes_on(error, job.plan):
+        except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
+            if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
                 raise
+            if isinstance(error, errors.NonFiniteError):  # due to this frame: the plan passed its golden test
+                self._recover(error)
             _log.warning("camera %s: %s", self._cameras[job.index].name, error)
             self._counters[job.index].add(failed=1)
             return None
