@@ -9,8 +9,6 @@
 
 #define PACKAGE "pvlr"  // which GST_PLUGIN_DEFINE reads
 
-using pvlr::gstreamer::FoundTags;
-using pvlr::gstreamer::MappedFrame;
 using pvlr::gstreamer::Session;
 using pvlr::gstreamer::Settings;
 
@@ -18,6 +16,8 @@ namespace {
 
 GST_DEBUG_CATEGORY_STATIC(category);
 #define GST_CAT_DEFAULT category
+
+constexpr char kTags[] = "pvlr-tags";  // the name of the messages, of the metadata and of their structures
 
 enum Property : guint { kPlan = 1, kThreshold, kLabels, kDevice, kPrecision, kThreads, kPrecise, kTrust, kEvery, kEnd };
 
@@ -131,6 +131,20 @@ GstFlowReturn prepare_output_buffer(GstBaseTransform* base, GstBuffer* input, Gs
   return GST_FLOW_OK;
 }
 
+// A structure with the times of a buffer, as those of the element "level".
+GstStructure* times_of(const GstBuffer* buffer, const GstSegment& segment) {
+  const GstClockTime timestamp = GST_BUFFER_PTS(buffer);
+  GstClockTime stream_time = GST_CLOCK_TIME_NONE;
+  GstClockTime running_time = GST_CLOCK_TIME_NONE;
+  if (segment.format == GST_FORMAT_TIME) {
+    stream_time = gst_segment_to_stream_time(&segment, GST_FORMAT_TIME, timestamp);
+    running_time = gst_segment_to_running_time(&segment, GST_FORMAT_TIME, timestamp);
+  }
+  return gst_structure_new(kTags, "timestamp", GST_TYPE_CLOCK_TIME, timestamp, "stream-time", GST_TYPE_CLOCK_TIME,
+                           stream_time, "running-time", GST_TYPE_CLOCK_TIME, running_time, "duration",
+                           GST_TYPE_CLOCK_TIME, GST_BUFFER_DURATION(buffer), nullptr);
+}
+
 GstFlowReturn transform_ip(GstBaseTransform* base, GstBuffer* buffer) {
   State& state = state_of(base);
   if (!state.due) return GST_FLOW_OK;
@@ -139,17 +153,17 @@ GstFlowReturn transform_ip(GstBaseTransform* base, GstBuffer* buffer) {
                       (nullptr));
     return GST_FLOW_NOT_NEGOTIATED;
   }
-  FoundTags found(state.session->info().name);
+  GstStructure* const found = gst_custom_meta_get_structure(gst_buffer_add_custom_meta(buffer, kTags));
   try {
-    const MappedFrame frame(state.video, buffer);
-    state.session->tag(frame, &found);
+    state.session->tag(state.video, buffer, found);
   } catch (const std::exception& error) {
     GST_ELEMENT_ERROR(base, STREAM, FAILED, ("%s", error.what()), (nullptr));
     return GST_FLOW_ERROR;
   }
-  found.attach(buffer);
-  GstStructure* const message = pvlr::gstreamer::times_of(buffer, base->segment);
-  found.write(message);
+  GstStructure* const message = times_of(buffer, base->segment);
+  for (const char* const field : {"model", "labels", "scores"}) {
+    gst_structure_set_value(message, field, gst_structure_get_value(found, field));
+  }
   gst_element_post_message(GST_ELEMENT(base), gst_message_new_element(GST_OBJECT(base), message));
   return GST_FLOW_OK;
 }
@@ -212,7 +226,9 @@ static void gst_pvlr_tag_init(GstPvlrTag* self) {
 }
 
 static gboolean register_all(GstPlugin* plugin) {
-  pvlr::gstreamer::register_metadata();
+  // Without tags: it describes neither the memory nor the size of the frame, so elements that change these keep it.
+  static const gchar* tags[] = {nullptr};
+  gst_meta_register_custom(kTags, tags, nullptr, nullptr, nullptr);
   return gst_element_register(plugin, "pvlrtag", GST_RANK_NONE, gst_pvlr_tag_get_type());
 }
 

@@ -1,7 +1,9 @@
 #include "session.h"
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
+#include <utility>
 
 namespace pvlr::gstreamer {
 namespace {
@@ -21,15 +23,49 @@ Tagger opened(const Settings& settings) {
   return Tagger(settings.plan, options);
 }
 
+std::int32_t format_of(GstVideoFormat format) {
+  constexpr std::pair<GstVideoFormat, std::int32_t> kFormats[] = {
+      {GST_VIDEO_FORMAT_NV12, PVLR_FORMAT_NV12}, {GST_VIDEO_FORMAT_I420, PVLR_FORMAT_I420},
+      {GST_VIDEO_FORMAT_BGR, PVLR_FORMAT_BGR},   {GST_VIDEO_FORMAT_RGB, PVLR_FORMAT_RGB},
+      {GST_VIDEO_FORMAT_BGRA, PVLR_FORMAT_BGRA}, {GST_VIDEO_FORMAT_BGRx, PVLR_FORMAT_BGRA},
+      {GST_VIDEO_FORMAT_RGBA, PVLR_FORMAT_RGBA}, {GST_VIDEO_FORMAT_RGBx, PVLR_FORMAT_RGBA},
+      {GST_VIDEO_FORMAT_GRAY8, PVLR_FORMAT_GRAY}};
+  for (const auto& [known, read] : kFormats) {
+    if (known == format) return read;
+  }
+  return 0;  // which libpvlr refuses
+}
+
+// GStreamer has filled in the matrix of the size where the caps have no colorimetry: BT.709 above 576 rows. The
+// matrices that libpvlr lacks are read as the nearest of the two.
+std::int32_t matrix_of(const GstVideoColorimetry& colorimetry) {
+  const GstVideoColorMatrix matrix = colorimetry.matrix;
+  const bool nearest_bt709 = matrix == GST_VIDEO_COLOR_MATRIX_BT709 || matrix == GST_VIDEO_COLOR_MATRIX_SMPTE240M ||
+                             matrix == GST_VIDEO_COLOR_MATRIX_BT2020;
+  return nearest_bt709 ? PVLR_MATRIX_BT709 : PVLR_MATRIX_BT601;
+}
+
+pvlr_frame describe(const GstVideoFrame& mapped) {
+  auto frame = make<pvlr_frame>();
+  frame.format = format_of(GST_VIDEO_FRAME_FORMAT(&mapped));
+  frame.matrix = matrix_of(mapped.info.colorimetry);
+  const bool full = mapped.info.colorimetry.range == GST_VIDEO_COLOR_RANGE_0_255;
+  frame.range = full ? PVLR_RANGE_FULL : PVLR_RANGE_LIMITED;
+  frame.width = GST_VIDEO_FRAME_WIDTH(&mapped);
+  frame.height = GST_VIDEO_FRAME_HEIGHT(&mapped);
+  for (guint i = 0; i < GST_VIDEO_FRAME_N_PLANES(&mapped); ++i) {
+    frame.planes[i] = GST_VIDEO_FRAME_PLANE_DATA(&mapped, i);
+    frame.pitches[i] = GST_VIDEO_FRAME_PLANE_STRIDE(&mapped, i);
+  }
+  return frame;
+}
+
 }  // namespace
 
 Session::Session(const Settings& settings)
     : tagger_(opened(settings)), info_(tagger_.info()), wanted_(info_.label_count, settings.labels.empty()) {
-  if (!settings.labels.empty()) choose(settings.labels);
-}
-
-void Session::choose(const std::string& labels) {
-  g_auto(GStrv) names = g_strsplit(labels.c_str(), ",", -1);
+  if (settings.labels.empty()) return;
+  g_auto(GStrv) names = g_strsplit(settings.labels.c_str(), ",", -1);
   for (gchar** name = names; *name != nullptr; ++name) {
     const std::string wanted = g_strstrip(*name);
     const char* const* const end = info_.labels + info_.label_count;
@@ -42,11 +78,35 @@ void Session::choose(const std::string& labels) {
   }
 }
 
-void Session::tag(const MappedFrame& frame, FoundTags* found) const {
-  Job job = tagger_.submit(frame.describe());
-  for (const pvlr_tag& tag : job.tags()) {
-    if (wanted_[tag.index]) found->add(tag);
+void Session::tag(GstVideoInfo video, GstBuffer* buffer, GstStructure* fields) const {
+  GstVideoFrame mapped;
+  // Without a reference to the buffer, which would make its metadata read-only.
+  const auto flags = static_cast<GstMapFlags>(GST_MAP_READ | static_cast<int>(GST_VIDEO_FRAME_MAP_FLAG_NO_REF));
+  if (!gst_video_frame_map(&mapped, &video, buffer, flags)) {
+    throw std::runtime_error("buffer: expected a readable frame of " + std::to_string(video.size) + " bytes, got " +
+                             std::to_string(gst_buffer_get_size(buffer)) + " bytes");
   }
+  const std::unique_ptr<GstVideoFrame, decltype(&gst_video_frame_unmap)> unmap(&mapped, gst_video_frame_unmap);
+  Job job = tagger_.submit(describe(mapped));
+  const std::vector<pvlr_tag> tags = job.tags();
+  GValue labels = G_VALUE_INIT;
+  GValue scores = G_VALUE_INIT;
+  gst_value_array_init(&labels, 0);
+  gst_value_array_init(&scores, 0);
+  for (const pvlr_tag& tag : tags) {
+    if (!wanted_[tag.index]) continue;
+    GValue label = G_VALUE_INIT;
+    g_value_init(&label, G_TYPE_STRING);
+    g_value_set_string(&label, tag.label);
+    gst_value_array_append_and_take_value(&labels, &label);
+    GValue score = G_VALUE_INIT;
+    g_value_init(&score, G_TYPE_FLOAT);
+    g_value_set_float(&score, tag.score);
+    gst_value_array_append_and_take_value(&scores, &score);
+  }
+  gst_structure_set(fields, "model", G_TYPE_STRING, info_.name, nullptr);
+  gst_structure_take_value(fields, "labels", &labels);
+  gst_structure_take_value(fields, "scores", &scores);
 }
 
 }  // namespace pvlr::gstreamer

@@ -1,14 +1,17 @@
 // What the element does between its start and its stop.
 #pragma once
 
+#include <gst/video/video.h>
+
 #include <string>
 #include <vector>
 
-#include "frame.h"
 #include "pvlr/pvlr.hpp"
-#include "tags.h"
 
 namespace pvlr::gstreamer {
+
+// What libpvlr reads. RGBx and BGRx have no alpha, which it ignores anyway.
+#define PVLR_GSTREAMER_FORMATS "{ NV12, I420, BGR, RGB, BGRA, RGBA, BGRx, RGBx, GRAY8 }"
 
 struct Settings {
   std::string plan;
@@ -30,12 +33,11 @@ class Session {
 
   const pvlr_info& info() const { return info_; }
 
-  // Throws pvlr::Error.
-  void tag(const MappedFrame& frame, FoundTags* found) const;
+  // Tags the frame in a buffer where it is, without a copy, and sets the fields model, labels and scores, best first.
+  // Throws pvlr::Error, and std::runtime_error if the buffer has no such frame.
+  void tag(GstVideoInfo video, GstBuffer* buffer, GstStructure* fields) const;
 
  private:
-  void choose(const std::string& labels);
-
   Tagger tagger_;
   pvlr_info info_;
   std::vector<bool> wanted_;  // (C,)

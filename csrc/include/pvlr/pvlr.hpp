@@ -49,19 +49,6 @@ inline pvlr_frame packed_frame(pvlr_format format, int width, int height, const 
   return frame;
 }
 
-// The tags of a result, for a loop; valid as long as its job.
-class Tags {
- public:
-  explicit Tags(const pvlr_result& result) : begin_(result.tags), end_(result.tags + result.tag_count) {}
-
-  const pvlr_tag* begin() const noexcept { return begin_; }
-  const pvlr_tag* end() const noexcept { return end_; }
-
- private:
-  const pvlr_tag* begin_;
-  const pvlr_tag* end_;
-};
-
 class Job {
  public:
   Job(pvlr_job* job, std::size_t map_size) : job_(job), map_size_(map_size) {}
@@ -72,7 +59,11 @@ class Job {
     check(pvlr_wait(job_.get(), &result));
     return result;
   }
-  Tags tags() & { return Tags(wait()); }
+  // Best first; their labels are valid as long as the job.
+  std::vector<pvlr_tag> tags() & {
+    const pvlr_result result = wait();
+    return {result.tags, result.tags + result.tag_count};
+  }
   // Whether the job ends within this time; wait() then returns at once.
   bool wait_for(std::chrono::milliseconds time) {
     auto result = make<pvlr_result>();
@@ -82,7 +73,7 @@ class Job {
   }
   // Of a temporary job, as in `tagger.submit(frame).tags()`, they would point to what is released.
   pvlr_result wait() && = delete;
-  Tags tags() && = delete;
+  std::vector<pvlr_tag> tags() && = delete;
 
   // Waits. `map` gets map_rows * map_columns entries.
   void map(std::size_t label, std::vector<float>* map) {
