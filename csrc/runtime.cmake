@@ -54,13 +54,6 @@ if(PVLR_WHEEL)  # OpenVINO's library may need a newer C library than the one tha
 endif()
 set_target_properties(pvlr-tag PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
-foreach(target pvlr pvlr-tag)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow)
-  if(PVLR_WERROR)
-    target_compile_options(${target} PRIVATE -Werror)
-  endif()
-endforeach()
-
 install(TARGETS pvlr pvlr-tag EXPORT pvlr-targets)
 if(TARGET pvlr_plugins)  # libpvlr looks for it beside itself
   install(TARGETS pvlr_plugins LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
