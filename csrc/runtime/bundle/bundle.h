@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "files.h"
 #include "manifest.h"
-#include "png.h"
 #include "runtime/trust/signature.h"
 
 namespace pvlr::runtime {

@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <png.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <memory>
 #include <system_error>
+
+#include "pvlr/preprocess.h"
 
 namespace pvlr::runtime {
 namespace {
@@ -97,6 +101,23 @@ std::optional<std::string> decode_base64(const std::string& text) {
   again.pop_back();
   if (again != text) return {};
   return data;
+}
+
+Image decode_png(const std::string& base64, const std::string& name) {
+  const std::optional<std::string> data = decode_base64(base64);
+  if (!data) fail(PVLR_ERROR_INVALID_BUNDLE, name, "a PNG in base64", "invalid base64");
+  const auto refuse = [&name](const std::string& got) { fail(PVLR_ERROR_INVALID_BUNDLE, name, "a PNG", got); };
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  const std::unique_ptr<png_image, decltype(&png_image_free)> freed(&image, png_image_free);
+  if (png_image_begin_read_from_memory(&image, data->data(), data->size()) == 0) refuse(image.message);
+  if ((image.format & PNG_FORMAT_FLAG_ALPHA) != 0) refuse("one with transparency");
+  if (image.width > kMaxBatchSide || image.height > kMaxBatchSide) refuse("one of more than 16384 pixels a side");
+  image.format = PNG_FORMAT_BGR;
+  Image decoded{static_cast<std::int32_t>(image.width), static_cast<std::int32_t>(image.height), {}};
+  decoded.pixels.resize(PNG_IMAGE_SIZE(image));
+  if (png_image_finish_read(&image, nullptr, decoded.pixels.data(), 0, nullptr) == 0) refuse(image.message);
+  return decoded;
 }
 
 }  // namespace pvlr::runtime

@@ -1,4 +1,4 @@
-// Reads what comes from outside: files within limits, their hashes, and base64.
+// Reads what comes from outside: files within limits, their hashes, base64, and images.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "runtime/error.h"
 
@@ -41,6 +42,16 @@ void check_hash(pvlr_status code, const std::string& data, const std::string& sh
 
 // The bytes of a text in base64; nothing unless it is the text that an encoder writes for them.
 std::optional<std::string> decode_base64(const std::string& text);
+
+// Packed pixels in BGR order.
+struct Image {
+  std::int32_t width;
+  std::int32_t height;
+  std::vector<std::uint8_t> pixels;  // (height, width, 3)
+};
+
+// Decodes a PNG in base64; `name` is the member of the manifest, for errors. Throws Error (PVLR_ERROR_INVALID_BUNDLE).
+Image decode_png(const std::string& base64, const std::string& name);
 
 // Calls a function, whose errors get another code.
 template <typename Function>

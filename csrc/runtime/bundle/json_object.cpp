@@ -18,8 +18,7 @@ std::string shown(double value) {
 
 std::string range_text(double least, double most) { return "from " + shown(least) + " to " + shown(most); }
 
-}  // namespace
-
+// Of a text in valid UTF-8.
 bool has_control_character(const std::string& text) {
   unsigned char before = 0;
   for (const char c : text) {
@@ -29,6 +28,8 @@ bool has_control_character(const std::string& text) {
   }
   return false;
 }
+
+}  // namespace
 
 Json parse_json(const std::string& text, const std::string& source, bool printable) {
   constexpr int kMaxDepth = 32;
@@ -78,13 +79,17 @@ const Json& JsonObject::member(const std::string& name) {
   return *found;
 }
 
+const Json& JsonObject::list(const std::string& name) {
+  const Json& value = member(name);
+  if (!value.is_array()) fail(name, "a list", value.type_name());
+  return value;
+}
+
 std::string JsonObject::text(const std::string& name) {
   const Json& value = member(name);
   if (!value.is_string()) fail(name, "a text", value.type_name());
   auto text = value.get<std::string>();
-  if (text.empty() || has_control_character(text)) {
-    fail(name, "a text without control characters", text.empty() ? "an empty one" : "one with control characters");
-  }
+  if (text.empty()) fail(name, "a text", "an empty one");
   return text;
 }
 
@@ -121,10 +126,8 @@ std::int64_t JsonObject::integer(const std::string& name, std::int64_t least, st
 }
 
 std::vector<std::int64_t> JsonObject::sizes(const std::string& name) {
-  const Json& value = member(name);
-  if (!value.is_array()) fail(name, "a list", value.type_name());
   std::vector<std::int64_t> sizes;
-  for (const Json& entry : value) sizes.push_back(integer_of(name, entry, 0, INT64_MAX));
+  for (const Json& entry : list(name)) sizes.push_back(integer_of(name, entry, 0, INT64_MAX));
   return sizes;
 }
 
@@ -142,8 +145,7 @@ std::int64_t JsonObject::integer_of(const std::string& name, const Json& value, 
 }
 
 std::vector<double> JsonObject::numbers(const std::string& name, std::size_t count, double least, double most) {
-  const Json& value = member(name);
-  if (!value.is_array()) fail(name, "a list", value.type_name());
+  const Json& value = list(name);
   if (value.size() != count) fail(name, std::to_string(count) + " numbers", std::to_string(value.size()));
   std::vector<double> numbers;
   for (const Json& entry : value) {
@@ -158,10 +160,8 @@ std::vector<double> JsonObject::numbers(const std::string& name, std::size_t cou
 JsonObject JsonObject::object(const std::string& name) { return {member(name), path_ + "." + name}; }
 
 std::vector<JsonObject> JsonObject::objects(const std::string& name) {
-  const Json& value = member(name);
-  if (!value.is_array()) fail(name, "a list", value.type_name());
   std::vector<JsonObject> objects;
-  for (const Json& entry : value) {
+  for (const Json& entry : list(name)) {
     objects.emplace_back(entry, path_ + "." + name + "." + std::to_string(objects.size()));
   }
   return objects;

@@ -11,11 +11,9 @@ namespace pvlr::runtime {
 
 using Json = nlohmann::json;
 
-// Whether a text, in valid UTF-8, has one: a terminal obeys it, and a zero byte ends a C string.
-bool has_control_character(const std::string& text);
-
 // Parses a text in UTF-8 without a byte order mark. Throws Error (PVLR_ERROR_INVALID_BUNDLE) that names `source`; a
-// member twice is an error, as are more than 32 levels and, if texts must be `printable`, control characters.
+// member twice is an error, as are more than 32 levels and, if texts must be `printable`, control characters: a
+// terminal obeys them, and a zero byte ends a C string.
 Json parse_json(const std::string& text, const std::string& source, bool printable = true);
 
 // All functions throw Error (PVLR_ERROR_INVALID_BUNDLE) unless the member is there and valid.
@@ -27,7 +25,7 @@ class JsonObject {
   // Whether the member is there and not null.
   bool has(const std::string& name) const;
 
-  // A text without control characters, of at least one byte.
+  // A text of at least one byte.
   std::string text(const std::string& name);
   std::string choice(const std::string& name, const std::vector<std::string>& choices);
   bool flag(const std::string& name);
@@ -51,6 +49,7 @@ class JsonObject {
 
  private:
   const Json& member(const std::string& name);
+  const Json& list(const std::string& name);
   std::int64_t integer_of(const std::string& name, const Json& value, std::int64_t least, std::int64_t most) const;
 
   const Json* value_;

@@ -148,7 +148,7 @@ LabelBank read_label_bank(const std::string& data, const std::string& source) {
 
 bool is_label(const std::string& name) {
   const auto is_first = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
-  return !name.empty() && !has_control_character(name) && std::count_if(name.begin(), name.end(), is_first) <= 1000;
+  return !name.empty() && std::count_if(name.begin(), name.end(), is_first) <= 1000;
 }
 
 }  // namespace pvlr::runtime

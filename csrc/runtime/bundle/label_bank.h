@@ -16,7 +16,7 @@ struct LabelBank {
 // A bank's file; `source` names it in errors. Throws Error (PVLR_ERROR_INVALID_BUNDLE).
 LabelBank read_label_bank(const std::string& data, const std::string& source);
 
-// Whether a bundle can have a label of this name: 1 to 1000 characters without control characters.
+// Whether a bundle can have a label of this name, a printable text: 1 to 1000 characters.
 bool is_label(const std::string& name);
 
 }  // namespace pvlr::runtime

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <regex>
 #include <unordered_set>
 
 #include "json_object.h"
@@ -99,20 +100,13 @@ GoldenSpec parse_golden(JsonObject object, std::size_t labels) {
   return golden;
 }
 
-// Numbers with dots between them.
+// 2 to `most_parts` numbers with dots between them.
 std::string parse_version(JsonObject& object, const std::string& name, std::size_t most_parts) {
-  const std::string text = object.text(name);
-  std::size_t parts = 0;
-  std::size_t digits = 0;
-  for (const char c : text + ".") {
-    if (c != '.' && (c < '0' || c > '9' || ++digits > 6)) object.fail(name, "numbers with dots between them", text);
-    if (c != '.') continue;
-    if (digits == 0) object.fail(name, "numbers with dots between them", text);
-    digits = 0;
-    ++parts;
-  }
-  if (parts < 2 || parts > most_parts) object.fail(name, "2 to " + std::to_string(most_parts) + " numbers", text);
-  return text;
+  constexpr std::size_t kMaxSize = 32;  // std::regex calls itself for each character
+  std::string text = object.text(name);
+  const std::regex form("[0-9]{1,6}(\\.[0-9]{1,6}){1," + std::to_string(most_parts - 1) + "}");
+  if (text.size() <= kMaxSize && std::regex_match(text, form)) return text;
+  object.fail(name, "2 to " + std::to_string(most_parts) + " numbers with dots between them", text);
 }
 
 std::array<std::int32_t, 3> parse_batch(JsonObject& object) {

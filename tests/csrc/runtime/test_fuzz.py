@@ -56,7 +56,7 @@ def bank(plan: Path) -> bytes:
 
 TARGETS = {
     "manifest": Target(
-        [RUNTIME / "bundle/manifest.cpp", RUNTIME / "bundle/png.cpp", *PARSERS],
+        [RUNTIME / "bundle/manifest.cpp", *PARSERS],
         ("-max_len=2000", "-len_control=0"),
         small_manifest,
         (

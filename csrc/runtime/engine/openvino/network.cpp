@@ -1,5 +1,6 @@
 #include "network.h"
 
+#include <algorithm>
 #include <map>
 #include <openvino/frontend/manager.hpp>
 #include <openvino/op/convert.hpp>
@@ -192,10 +193,8 @@ ov::Core& openvino_core() {
 }
 
 bool supports_bf16(ov::Core& core) {
-  for (const std::string& capability : core.get_property("CPU", ov::device::capabilities)) {
-    if (capability == ov::device::capability::BF16) return true;
-  }
-  return false;
+  const auto all = core.get_property("CPU", ov::device::capabilities);
+  return std::find(all.begin(), all.end(), ov::device::capability::BF16) != all.end();
 }
 
 ov::CompiledModel compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16) {
