@@ -1,18 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-
-def preprocess(
-    pixels: NDArray[np.uint8],
-    order: str,
-    out: NDArray[np.float32],
-    region: tuple[int, int, int, int],
-    scale: Sequence[float],
-    bias: Sequence[float],
-    pad: Sequence[float],
-) -> None: ...
 
 class Tensor:
     @staticmethod
@@ -22,7 +11,6 @@ class Tensor:
     @staticmethod
     def from_cuda_array_interface(interface: dict[str, Any], owner: object) -> Tensor: ...
     def with_batch(self) -> Tensor: ...
-    def part(self, offset: int, shape: Sequence[int], strides: Sequence[int]) -> Tensor: ...
     @property
     def is_contiguous(self) -> bool: ...
     @property
@@ -79,7 +67,7 @@ def tag_head(
     stream: int,
 ) -> None: ...
 def preprocess_batch(
-    pictures: Sequence[tuple[Sequence[Tensor], int, int, str, bool, bool, Sequence[int], Sequence[int]]],
+    frames: Sequence[tuple[Sequence[Tensor], str, Sequence[int], Sequence[int]]],
     out: Tensor,
     scale: Sequence[float],
     bias: Sequence[float],

@@ -17,9 +17,8 @@ bool has_cuda();
 // The device that owns the memory; 0 if it is unknown.
 int device_of(const void* pointer);
 
-// What can run on the CPU, or on a device in a stream, with the workspace that it asks for.
+// What runs on a device in a stream, with the workspace that it asks for.
 struct Work {
-  std::function<Status()> host;
   std::function<Status(std::size_t* bytes)> workspace;  // *bytes is 0 before the call
   std::function<Status(void* stream, void* workspace, std::size_t bytes)> device;
 };

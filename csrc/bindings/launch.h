@@ -3,10 +3,14 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "device.h"
@@ -42,42 +46,30 @@ inline void raise_for_host(const Status& status) {
   raise_for(status);
 }
 
-// Runs where the tensors are; null tensors are skipped.
-inline void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, const Work& work) {
+// Runs where the tensors are; null tensors are skipped. Kernels with a `cuda_workspace` have params with workspace and
+// workspace_bytes.
+template <typename Params, typename Workspace = std::nullptr_t>
+void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, Params params, Status (*host)(const Params&),
+         Status (*cuda)(const Params&, void*), [[maybe_unused]] Workspace cuda_workspace = nullptr) {
   std::vector<const Tensor*> given;
-  for (const Tensor* const tensor : tensors) {
-    if (tensor != nullptr) given.push_back(tensor);
-  }
+  std::copy_if(tensors.begin(), tensors.end(), std::back_inserter(given), [](const Tensor* t) { return t != nullptr; });
   for (const Tensor* const tensor : given) {
     if (tensor->on_cuda != given.front()->on_cuda || tensor->device != given.front()->device) {
       throw pybind11::value_error("device: all arrays must be on the same one");
     }
   }
-  if (!given.front()->on_cuda) return raise_for_host(without_gil(work.host));
-  void* const handle = reinterpret_cast<void*>(stream);
-  raise_for(without_gil([&] { return run_on_device(given, handle, work); }));
-}
-
-// For kernels without a workspace.
-template <typename Params>
-void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, const Params& params,
-         Status (*host)(const Params&), Status (*cuda)(const Params&, void*)) {
-  run(tensors, stream,
-      {[&] { return host(params); }, [](std::size_t*) { return Status{}; },
-       [&](void* handle, void*, std::size_t) { return cuda(params, handle); }});
-}
-
-// For kernels whose params have workspace and workspace_bytes.
-template <typename Params>
-void run(const std::vector<const Tensor*>& tensors, std::uintptr_t stream, Params params, Status (*host)(const Params&),
-         Status (*cuda)(const Params&, void*), Status (*cuda_workspace)(const Params&, std::size_t*)) {
-  run(tensors, stream,
-      {[&] { return host(params); }, [&](std::size_t* bytes) { return cuda_workspace(params, bytes); },
-       [&](void* handle, void* workspace, std::size_t bytes) {
-         params.workspace = workspace;
-         params.workspace_bytes = bytes;
-         return cuda(params, handle);
-       }});
+  if (!given.front()->on_cuda) return raise_for_host(without_gil([&] { return host(params); }));
+  Work work{[](std::size_t*) { return Status{}; },
+            [&](void* handle, void*, std::size_t) { return cuda(params, handle); }};
+  if constexpr (!std::is_null_pointer_v<Workspace>) {
+    work.workspace = [&](std::size_t* bytes) { return cuda_workspace(params, bytes); };
+    work.device = [&](void* handle, void* workspace, std::size_t bytes) {
+      params.workspace = workspace;
+      params.workspace_bytes = bytes;
+      return cuda(params, handle);
+    };
+  }
+  raise_for(without_gil([&] { return run_on_device(given, reinterpret_cast<void*>(stream), work); }));
 }
 
 }  // namespace pvlr::bindings

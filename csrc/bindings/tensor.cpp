@@ -182,22 +182,6 @@ Tensor with_batch(Tensor tensor) {
   return tensor;
 }
 
-// Another view of its memory; `offset` is in elements.
-Tensor part(const Tensor& tensor, std::int64_t offset, std::vector<std::int64_t> shape,
-            std::vector<std::int64_t> strides) {
-  Tensor result = tensor;
-  const auto address = address_of(reinterpret_cast<std::uintptr_t>(tensor.data), offset, tensor.item_bytes);
-  if (!address) throw py::value_error("its offset is beyond the range of addresses");
-  result.data = reinterpret_cast<void*>(*address);
-  result.shape = std::move(shape);
-  result.strides = std::move(strides);
-  const Tensor whole = checked(std::move(result));
-  const auto [begin, end] = whole.extent();
-  const auto [first, last] = tensor.extent();
-  if (begin != end && (begin < first || end > last)) throw py::value_error("it is too small for its shape");
-  return whole;
-}
-
 }  // namespace
 
 std::pair<std::uintptr_t, std::uintptr_t> Tensor::extent() const {
@@ -235,7 +219,6 @@ void bind_tensor(py::module_& module) {
       .def_static("from_dlpack", &tensor_from_dlpack, py::arg("capsule"))
       .def_static("from_cuda_array_interface", &tensor_from_cuda_array_interface, py::arg("interface"),
                   py::arg("owner"))
-      .def("part", &part, py::arg("offset"), py::arg("shape"), py::arg("strides"), "Another view of its memory.")
       .def_property_readonly("is_contiguous", &Tensor::is_contiguous)
       .def("with_batch", &with_batch, "The same with a leading axis of one entry.")
       .def_property_readonly("shape", [](const Tensor& t) { return py::tuple(py::cast(t.shape)); })

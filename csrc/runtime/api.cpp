@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "error.h"
-#include "host/preprocess/check.h"
+#include "host/preprocess/formats.h"
 #include "pvlr/pvlr.h"
 #include "tagger.h"
 
@@ -74,8 +74,10 @@ void write_struct(T* given, const std::string& name, T value) {
   std::memcpy(given, &value, std::min(value.struct_size, sizeof(T)));
 }
 
-void check_range(const char* name, std::int32_t value, std::int32_t most) {
-  if (value < 0 || value > most) refuse(name, "0 to " + std::to_string(most), std::to_string(value));
+void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most, const char* kind = "") {
+  if (value >= least && value <= most) return;
+  const std::string range = std::to_string(least) + " to " + std::to_string(most);
+  refuse(name, *kind == '\0' ? range : kind, std::to_string(value));
 }
 
 // One of the values of an option; `otherwise` if it is not set.
@@ -95,10 +97,10 @@ TaggerOptions read_options(const pvlr_options* given) {
   options.engine.precision =
       read_choice("options.precision", read.precision, "", {"auto", "fp32", "fp16", "bf16", "int8"});
   options.device = read_choice("options.device", read.device, "auto", {"auto", "cpu", "tensorrt"});
-  check_range("options.optimize", read.optimize, PVLR_OPTIMIZE_THROUGHPUT);
-  check_range("options.threads", read.threads, 1024);
-  check_range("options.operating_point", read.operating_point, PVLR_OPERATING_POINT_PRECISE);
-  check_range("options.allow_unsigned", read.allow_unsigned, 1);
+  check_range("options.optimize", read.optimize, 0, PVLR_OPTIMIZE_THROUGHPUT);
+  check_range("options.threads", read.threads, 0, 1024);
+  check_range("options.operating_point", read.operating_point, 0, PVLR_OPERATING_POINT_PRECISE);
+  check_range("options.allow_unsigned", read.allow_unsigned, 0, 1);
   if (!(read.threshold >= 0 && read.threshold <= 1)) {
     refuse("options.threshold", "0 to 1", std::to_string(read.threshold));
   }
@@ -110,35 +112,6 @@ TaggerOptions read_options(const pvlr_options* given) {
   const char* const keys = read.trust != nullptr ? read.trust : std::getenv("PVLR_TRUST");
   if (keys != nullptr && *keys != '\0') options.trust = keys;
   return options;
-}
-
-PixelFormat checked_format(std::int32_t format) {
-  constexpr std::pair<std::int32_t, PixelFormat> kFormats[] = {
-      {PVLR_FORMAT_BGR, PixelFormat::kBgr},   {PVLR_FORMAT_RGB, PixelFormat::kRgb},
-      {PVLR_FORMAT_BGRA, PixelFormat::kBgra}, {PVLR_FORMAT_RGBA, PixelFormat::kRgba},
-      {PVLR_FORMAT_GRAY, PixelFormat::kGray}, {PVLR_FORMAT_NV12, PixelFormat::kNv12},
-      {PVLR_FORMAT_I420, PixelFormat::kI420}};
-  for (const auto& [known, read] : kFormats) {
-    if (known == format) return read;
-  }
-  refuse("frame.format", "a pvlr_format", std::to_string(format));
-}
-
-YuvMatrix checked_matrix(std::int32_t matrix) {
-  if (matrix == PVLR_MATRIX_BT601) return YuvMatrix::kBt601;
-  if (matrix == PVLR_MATRIX_BT709) return YuvMatrix::kBt709;
-  refuse("frame.matrix", "a pvlr_matrix", std::to_string(matrix));
-}
-
-YuvRange checked_range(std::int32_t range) {
-  if (range == PVLR_RANGE_LIMITED) return YuvRange::kLimited;
-  if (range == PVLR_RANGE_FULL) return YuvRange::kFull;
-  refuse("frame.range", "a pvlr_range", std::to_string(range));
-}
-
-void check_side(const char* name, std::int32_t side) {
-  if (side < 1 || side > kMaxBatchSide)
-    refuse(name, "1 to " + std::to_string(kMaxBatchSide) + " pixels", std::to_string(side));
 }
 
 void check_pitch(int plane, std::int64_t pitch, std::int64_t least) {
@@ -161,13 +134,18 @@ void check_addresses(int plane, const void* top, std::int64_t pitch, std::int64_
 // The whole of a frame as preprocessing reads it; its region is still zero.
 BatchFrame checked_frame(const pvlr_frame& frame) {
   BatchFrame checked{};
-  checked.format = checked_format(frame.format);
+  check_range("frame.format", frame.format, PVLR_FORMAT_BGR, PVLR_FORMAT_I420, "a pvlr_format");
+  constexpr PixelFormat kFormats[] = {PixelFormat::kBgr,  PixelFormat::kRgb,  PixelFormat::kBgra, PixelFormat::kRgba,
+                                      PixelFormat::kGray, PixelFormat::kNv12, PixelFormat::kI420};
+  checked.format = kFormats[frame.format - PVLR_FORMAT_BGR];
   if (is_yuv(checked.format)) {
-    checked.matrix = checked_matrix(frame.matrix);
-    checked.range = checked_range(frame.range);
+    check_range("frame.matrix", frame.matrix, PVLR_MATRIX_BT601, PVLR_MATRIX_BT709, "a pvlr_matrix");
+    check_range("frame.range", frame.range, PVLR_RANGE_LIMITED, PVLR_RANGE_FULL, "a pvlr_range");
+    checked.matrix = frame.matrix == PVLR_MATRIX_BT601 ? YuvMatrix::kBt601 : YuvMatrix::kBt709;
+    checked.range = frame.range == PVLR_RANGE_LIMITED ? YuvRange::kLimited : YuvRange::kFull;
   }
-  check_side("frame.width", frame.width);
-  check_side("frame.height", frame.height);
+  check_range("frame.width", frame.width, 1, kMaxBatchSide, "1 to 16384 pixels");
+  check_range("frame.height", frame.height, 1, kMaxBatchSide, "1 to 16384 pixels");
   checked.width = frame.width;
   checked.height = frame.height;
   checked.crop = {0, 0, frame.width, frame.height};
@@ -189,18 +167,13 @@ Job* job_of(pvlr_job* job) {
 }
 
 pvlr_status wait_for(pvlr_job* job, std::chrono::milliseconds timeout, pvlr_result* result) {
-  bool finished = true;
-  const pvlr_status status = guarded([=, &finished] {
+  return guarded([=] {
     Job* const running = job_of(job);
     checked_size(result, "result");
-    if (timeout != runtime::kForever && (timeout.count() < 0 || timeout.count() > INT32_MAX)) {
-      refuse("timeout_ms", "0 to " + std::to_string(INT32_MAX), std::to_string(timeout.count()));
-    }
-    finished = running->finish(timeout);
-    if (finished) write_struct(result, "result", running->result());
+    if (timeout != runtime::kForever) check_range("timeout_ms", timeout.count(), 0, INT32_MAX);
+    if (!running->finish(timeout)) fail(PVLR_ERROR_TIMEOUT, "job", "a result within the timeout", "none");
+    write_struct(result, "result", running->result());
   });
-  if (!finished) runtime::set_last_error("job: expected a result within the timeout, got none");  // allocates nothing
-  return finished ? status : PVLR_ERROR_TIMEOUT;
 }
 
 }  // namespace

@@ -21,8 +21,7 @@ Job::Job(std::unique_ptr<Request> request, const Tagger& tagger)
 void Job::start(const BatchFrame& frame, std::shared_ptr<Tagger> owner) {
   owner_ = std::move(owner);
   state_ = State::kIdle;
-  region_ = tagger_.preprocess().region(frame.width, frame.height);
-  tagger_.preprocess()(frame, request_->input());
+  region_ = tagger_.preprocess(frame, request_->input());
   state_ = State::kFailed;  // unless it starts
   request_->start();
   state_ = State::kRunning;

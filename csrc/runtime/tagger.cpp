@@ -56,11 +56,7 @@ std::shared_ptr<Tagger> Tagger::open(const std::filesystem::path& plan, const Ta
 }
 
 Tagger::Tagger(const Bundle& bundle, const TaggerOptions& options, std::unique_ptr<Runner> runner)
-    : source_(bundle.source),
-      manifest_(bundle.manifest),
-      runner_(std::move(runner)),
-      preprocess_(manifest_.input, runner_->info().packed_input),
-      process_(getpid()) {
+    : source_(bundle.source), manifest_(bundle.manifest), runner_(std::move(runner)), process_(getpid()) {
   for (const LabelSpec& label : manifest_.labels) {
     names_.push_back(label.name.c_str());
     const auto own = static_cast<float>(options.precise ? label.precise_threshold : label.threshold);

@@ -10,7 +10,7 @@
 
 #include "engine/runner.h"
 #include "job.h"
-#include "preprocessor.h"
+#include "preprocess.h"
 
 namespace pvlr::runtime {
 
@@ -35,7 +35,9 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
   // The struct's size is not set.
   const pvlr_info& info() const { return info_; }
   const AttentionSpec& attention() const { return manifest_.attention; }
-  const Preprocessor& preprocess() const { return preprocess_; }
+  Rectangle preprocess(const BatchFrame& frame, float* input) const {
+    return runtime::preprocess(manifest_.input, runner_->info().packed_input, frame, input);
+  }
   const std::string& source() const { return source_; }
 
  private:
@@ -48,7 +50,6 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
   const std::string source_;
   const Manifest manifest_;
   const std::unique_ptr<Runner> runner_;
-  const Preprocessor preprocess_;
   const pid_t process_;
   std::vector<float> thresholds_;
   std::vector<const char*> names_;

@@ -24,6 +24,11 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 _LONGEST_SIDE = 2**20
 """Pixels: the core's limit."""
 
+_LONGEST_PITCH = 2**30
+"""Bytes from a row to the next: the core's limit."""
+
+_REVERSED: dict[Order, Order] = {"bgr": "rgb", "rgb": "bgr"}
+
 Region = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
 
@@ -64,7 +69,8 @@ class Preprocessor:
 
         Args:
             pixels: uint8, any strides: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray,
-                (H * 3 / 2, W) for those of :mod:`pvlr_sdk.frames.yuv`. i420 is copied unless it is C-contiguous.
+                (H * 3 / 2, W) for those of :mod:`pvlr_sdk.frames.yuv`. Copied unless the pixels of a row are packed,
+                and i420 unless it is C-contiguous.
             order: one of :data:`ORDERS`.
             out: a float32 array of the result's shape to write to, C-contiguous or a view of a C-contiguous
                 (height, width, 3) one, with equal values; allocated by default.
@@ -84,9 +90,13 @@ class Preprocessor:
             out = np.empty(shape, np.float32)
         else:
             _check_out(out, shape)
-        if order.startswith("i420"):
-            pixels = np.ascontiguousarray(pixels)
-        _core.preprocess(pixels, order, out, self.region(height, width), self._scale, self._bias, self._pad)
+        if order in _REVERSED and pixels.strides[2] == -1:  # frame[:, :, ::-1]
+            pixels, order = pixels[:, :, ::-1], _REVERSED[order]
+        if not _has_packed_rows(pixels, order):
+            pixels = pixels.copy()
+        frame = [_core.Tensor.from_numpy(pixels)], order, (0, 0, width, height), self.region(height, width)
+        target = _core.Tensor.from_numpy(out).with_batch()
+        _core.preprocess_batch([frame], target, self._scale, self._bias, self._pad, 1, 0)
         return out
 
     def load(self, frame: FrameLike) -> NDArray[np.float32]:
@@ -125,6 +135,14 @@ def image_size(pixels: NDArray[np.uint8], order: Order) -> tuple[int, int]:
         yuv.check_shape("pixels", pixels.shape, order)
         height = height // 3 * 2
     return height, width
+
+
+def _has_packed_rows(pixels: NDArray[np.uint8], order: Order) -> bool:
+    """Whether the core reads an array as it is."""
+    if order.startswith("i420") and not pixels.flags.c_contiguous:
+        return False
+    row = pixels[0]
+    return row.flags.c_contiguous and row.size <= abs(pixels.strides[0]) <= _LONGEST_PITCH
 
 
 def _invalid(kind: type[errors.FrameError], expected: str, got: str, hint: str) -> errors.FrameError:

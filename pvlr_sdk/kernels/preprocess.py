@@ -42,7 +42,7 @@ def preprocess(
         frames: uint8 arrays on one device: (H, W, 3) for bgr and rgb, (H, W, 4) for bgra and rgba, (H, W) for gray.
             For nv12 and i420 one array (H * 3 / 2, W) with even H and W (contiguous for i420), or a tuple of planes:
             luma (H, W), then chroma ((H + 1) // 2, 2 * ((W + 1) // 2)) for nv12, twice ((H + 1) // 2, (W + 1) // 2) for
-            i420. Each side has at most 16384 pixels.
+            i420. Each side has at most 16384 pixels on a GPU, 2^20 on the CPU.
         spec: size, resize mode, mean, std and padding of the network's input.
         order: the layout of the frames, one for all or one per frame. ``nv12`` and ``i420`` mean BT.601 with limited
             range; the suffixes ``-bt709`` and ``-full``, in this order, change that.
@@ -73,9 +73,7 @@ def preprocess(
     place = Preprocessor(spec)
     entries = []
     for number, crop in _regions(arguments, regions, opened):
-        planes, height, width, layout, endings = opened[number]
-        matrix = "bt709" in endings, "full" in endings
-        entries.append((planes, width, height, layout, *matrix, crop, place.region(crop[3], crop[2])))
+        entries.append((opened[number][0], orders[number], crop, place.region(crop[3], crop[2])))
 
     shape = (len(entries), 3, spec.height, spec.width)
     if out is None:
@@ -91,7 +89,7 @@ def preprocess(
     return out
 
 
-_Opened = tuple[list["Tensor"], int, int, str, set[str]]  # planes, height, width, layout, endings of the order
+_Opened = tuple[list["Tensor"], int, int]  # arrays, height, width
 
 
 def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
@@ -113,40 +111,22 @@ def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
         if first.shape[2:] != (channels,) or first.strides[1:] != (channels, 1):
             got = f"shape {first.shape} with strides {first.strides}"
             raise arguments.wrong(name, f"(height, width, {channels}) with packed pixels", got)
-        planes = [first.part(0, (height, width * channels), (first.strides[0], 1))]
-    elif len(views) == 1 and layout in _PLANES:
-        planes, height = _split(arguments, name, first, layout)
-    else:
-        planes = _given(arguments, name, views, layout)
-    if any(plane.strides[1] != 1 and plane.shape[1] > 1 for plane in planes):
+        return views, height, width
+    if any(view.strides[-1] != 1 and view.shape[-1] > 1 for view in views):
         raise arguments.wrong(name, "rows of contiguous pixels", f"strides {first.strides}")
-    return planes, height, width, layout, set(endings)
-
-
-def _split(arguments: Arguments, name: str, frame: Tensor, layout: str) -> tuple[list[Tensor], int]:
-    """The planes of an array with chroma rows below the luma, and the image's height."""
-    rows, width = frame.shape[:2]
-    if len(frame.shape) != 2 or rows % 3 or width % 2 or rows // 3 * 2 % 2:
-        raise arguments.wrong(name, f"(height * 3 / 2, width) with even sides for {layout}", f"shape {frame.shape}")
-    height, pitch = rows // 3 * 2, frame.strides[0]
-    luma = frame.part(0, (height, width), frame.strides)
-    if layout == "nv12":
-        return [luma, frame.part(height * pitch, (height // 2, width), frame.strides)], height
-    if not frame.is_contiguous:
-        raise arguments.wrong(name, "a contiguous array for i420 (or a tuple of planes)", f"strides {frame.strides}")
-    half, size = (height // 2, width // 2), height * width
-    return [luma, *(frame.part(size + i * size // 4, half, (width // 2, 1)) for i in (0, 1))], height
-
-
-def _given(arguments: Arguments, name: str, views: list[Tensor], layout: str) -> list[Tensor]:
-    """Planes that are separate arrays."""
-    height, width = views[0].shape[:2]
+    if len(views) == 1 and layout in _PLANES:
+        if len(first.shape) != 2 or height % 3 or width % 2:
+            raise arguments.wrong(name, f"(height * 3 / 2, width) with even sides for {layout}", f"shape {first.shape}")
+        if layout == "i420" and not first.is_contiguous:
+            expected = "a contiguous array for i420 (or a tuple of planes)"
+            raise arguments.wrong(name, expected, f"strides {first.strides}")
+        return views, height // 3 * 2, width
     half, across = (height + 1) // 2, (width + 1) // 2
     chroma = {"gray": [], "nv12": [(half, 2 * across)], "i420": [(half, across)] * 2}[layout]
     shapes = [view.shape for view in views]
     if shapes != [(height, width), *chroma]:
         raise arguments.wrong(name, f"planes of shapes {[(height, width), *chroma]} for {layout}", str(shapes))
-    return views
+    return views, height, width
 
 
 def _regions(arguments: Arguments, regions: Any, opened: list[_Opened]) -> list[tuple[int, Box]]:

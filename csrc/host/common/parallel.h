@@ -20,6 +20,7 @@ namespace pvlr {
 template <typename Function>
 bool for_ranges(std::int64_t count, std::int64_t threads, const Function& function) {
   const std::int64_t parts = std::max<std::int64_t>(1, std::min(count, threads));
+  if (parts == 1) return function(0, count);  // which allocates nothing
   const auto begin = [count, parts](std::int64_t part) { return count * part / parts; };
   std::vector<char> succeeded(static_cast<std::size_t>(parts));
   std::vector<std::thread> workers;

@@ -4,11 +4,18 @@
 #include <cstddef>
 #include <cstring>
 
-#include "host/preprocess/vector_code.h"
 #include "pvlr/yuv.h"
 
-#if PVLR_DISPATCH
+// The loops are compiled for several instruction sets from one source: a body that is inlined into one function per
+// set, of which the processor's best is chosen at run time.
+#define PVLR_INLINE inline __attribute__((always_inline))
+#if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
+#define PVLR_DISPATCH 1
+#define PVLR_AVX2 __attribute__((target("avx2,fma")))
+#define PVLR_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
+#else
+#define PVLR_DISPATCH 0
 #endif
 
 namespace pvlr {
@@ -232,8 +239,11 @@ PVLR_PASSES(avx512, PVLR_AVX512)
 std::vector<Passes> find_supported() {
   std::vector<Passes> found;
 #if PVLR_DISPATCH
-  if (has_avx512()) found.push_back(avx512::passes);
-  if (has_avx2()) found.push_back(avx2::passes);
+  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && has_avx2;
+  if (has_avx512) found.push_back(avx512::passes);
+  if (has_avx2) found.push_back(avx2::passes);
 #endif
   found.push_back(portable::passes);
   return found;

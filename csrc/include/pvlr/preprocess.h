@@ -1,5 +1,5 @@
 // The pixel contract: uint8 frames of any size and format -> normalised planes, resized with an antialiased triangle
-// filter (half-pixel centres, float32 throughout). One frame with any strides on the CPU, or a batch on either device.
+// filter (half-pixel centres, float32 throughout). For a batch of frames, on the CPU or on a CUDA device.
 #pragma once
 
 #include <cstdint>
@@ -24,46 +24,11 @@ struct Normalisation {
   float pad[3];
 };
 
-// The chroma of a kNv12 or kI420 frame. Strides are in bytes, from one chroma value of a plane to the next.
-struct ChromaPlanes {
-  const std::uint8_t* u;  // of the top left pixel
-  const std::uint8_t* v;
-  std::int64_t u_row_stride;
-  std::int64_t v_row_stride;
-  std::int64_t pixel_stride;
-  // 1 where the frame begins with the second column or row of its first chroma value, as a crop may; else 0.
-  std::int32_t left;
-  std::int32_t top;
-  YuvMatrix matrix;
-  YuvRange range;
-};
-
-// One frame. Strides are in bytes and may be negative; only dst must be contiguous.
-struct PreprocessParams {
-  const std::uint8_t* src;  // first channel (or luma) of the top left pixel
-  std::int64_t src_row_stride;
-  std::int64_t src_pixel_stride;
-  std::int64_t src_channel_stride;  // not used by kGray, kNv12 and kI420
-  std::int64_t src_width;
-  std::int64_t src_height;
-  PixelFormat format;
-  ChromaPlanes chroma;  // used by kNv12 and kI420 only
-
-  float* dst;          // (3, dst_height, dst_width), planes in RGB order
-  bool channels_last;  // dst is (dst_height, dst_width, 3) instead
-  std::int64_t dst_width;
-  std::int64_t dst_height;
-  Rectangle region;  // where the frame goes inside dst; everything outside is filled with pad (letterbox)
-  Normalisation normalisation;
-};
-
-// Runs on the calling thread; safe to call from many. Allocates only when a thread sees new sizes.
-Status preprocess_host(const PreprocessParams& params);
-
-// The sides of a batch's frames and of its output are at most this long.
+// The sides of frames and output are at most this long, on a device and on the CPU.
 constexpr std::int32_t kMaxBatchSide = 16384;
+constexpr std::int32_t kMaxHostSide = 1 << 20;
 
-// One entry of a batch: a frame or a rectangle of it. Regions of interest are entries that share a frame.
+// A frame or a rectangle of it. Regions of interest are entries of a batch that share a frame.
 struct BatchFrame {
   // Top left pixel of each plane, with any alignment, and bytes from a row to the next (negative: the rows run
   // upwards).
@@ -82,10 +47,6 @@ struct BatchFrame {
   Rectangle region;  // of the output; everything outside is filled with pad (letterbox)
 };
 
-// A valid frame of a batch as one of its own, which begins at the crop. What describes the output, except for the
-// region, is still zero.
-PreprocessParams frame_params(const BatchFrame& frame);
-
 struct PreprocessBatchParams {
   const BatchFrame* frames;  // in host memory, also for a device; read before the call returns
   std::int64_t count;
@@ -98,10 +59,12 @@ struct PreprocessBatchParams {
 
   // On the CPU only: how many threads share the frames; 0 is 1. Results don't depend on it.
   std::int64_t threads;
+  // On the CPU and in float32 only: dst is (count, dst_height, dst_width, 3).
+  bool channels_last;
 };
 
 // Whether sizes, pointers, pitches and rectangles are valid; the message names the first field that is not.
-Status check_preprocess_batch(const PreprocessBatchParams& params);
+Status check_preprocess_batch(const PreprocessBatchParams& params, bool on_host = false);
 
 // Queues the work on a cudaStream_t of the current device; neither allocates nor waits, and needs no workspace: the
 // frames' descriptions travel as kernel arguments. One launch for each kFramesPerLaunch frames. Can be captured in a
@@ -110,7 +73,8 @@ Status check_preprocess_batch(const PreprocessBatchParams& params);
 constexpr std::int64_t kFramesPerLaunch = 32;
 Status preprocess_batch_cuda(const PreprocessBatchParams& params, void* stream);
 
-// The same on the CPU, frames and output in host memory. Safe to call from many threads.
+// The same on the CPU, frames and output in host memory. Safe to call from many threads. Allocates only when a thread
+// sees new sizes, and for more than one thread.
 Status preprocess_batch_host(const PreprocessBatchParams& params);
 
 }  // namespace pvlr

@@ -101,8 +101,7 @@ void check(const char* what, const Call& call, const std::string& expected, Stat
   }
   calls.clear();
   failing = fails;
-  const pvlr::bindings::Work work{{},
-                                  [&](std::size_t* bytes) {
+  const pvlr::bindings::Work work{[&](std::size_t* bytes) {
                                     *bytes = call.bytes;
                                     return Status{};
                                   },

@@ -13,8 +13,6 @@
 
 namespace {
 
-using pvlr::BatchFrame;
-
 std::mt19937 random_bits;
 
 std::int64_t pick(std::int64_t low, std::int64_t high) {
@@ -47,66 +45,46 @@ pvlr::Rectangle rectangle_within(std::int32_t width, std::int32_t height) {
   return r;
 }
 
-// One frame with any strides. Returns whether it was accepted.
-bool frame() {
+// A frame that may be invalid.
+Case any_case() {
   Case one = random_case(random_bits);
-  PreprocessParams& p = one.params;
-  if (one_in(3))
-    p.region = rectangle_within(static_cast<std::int32_t>(p.dst_width), static_cast<std::int32_t>(p.dst_height));
-  if (one_in(8)) p.src_width = one_in(2) ? pick(1, p.src_width) : -pick(0, INT32_MAX);
-  if (one_in(8)) p.src_height = one_in(2) ? pick(1, p.src_height) : (std::int64_t{1} << 20) + pick(1, INT32_MAX);
-  if (one_in(16)) p.format = static_cast<PixelFormat>(one_in(2) ? pick(7, 255) : -pick(1, 255));
-  if (one_in(16)) p.src = nullptr;
-  if (one_in(16)) p.dst = nullptr;
-  if (one_in(16)) p.chroma.left = static_cast<std::int32_t>(one_in(2) ? pick(2, INT32_MAX) : -pick(1, INT32_MAX));
-  if (one_in(16)) p.chroma.v = nullptr;
-  if (one_in(16)) p.normalisation.scale[pick(0, 2)] = one_in(2) ? NAN : INFINITY;
-  if (p.chroma.left == 1 && one.params.src_width == 0) return false;
-  const bool ok = pvlr::preprocess_host(p).ok();
+  BatchFrame& f = one.frame;
+  if (one_in(3)) f.crop = rectangle_within(f.width, f.height);
+  if (one_in(3)) f.region = rectangle_within(one.params.dst_width, one.params.dst_height);
+  const int plane = static_cast<int>(pick(0, pvlr::plane_count(f.format) - 1));
+  // All shorter ones are within the buffer where the plane starts at its beginning.
+  if (one_in(20)) f.pitches[plane] = f.pitches[plane] > 0 ? pick(0, f.pitches[plane] - 1) : INT64_MIN;
+  if (one_in(40)) f.planes[plane] = nullptr;
+  if (one_in(20)) f.width = static_cast<std::int32_t>(one_in(2) ? pick(1, f.width) : -pick(0, INT32_MAX));
+  if (one_in(20)) f.height = static_cast<std::int32_t>(one_in(2) ? pick(1, f.height) : pick((1 << 20) + 1, INT32_MAX));
+  if (one_in(40)) f.format = static_cast<PixelFormat>(one_in(2) ? pick(7, 255) : -pick(1, 255));
+  return one;
+}
+
+// Returns whether it was accepted.
+bool frame() {
+  Case one = any_case();
+  if (one_in(16)) one.params.dst = nullptr;
+  if (one_in(16)) one.params.normalisation.scale[pick(0, 2)] = one_in(2) ? NAN : INFINITY;
+  const bool ok = one.run().ok();
   if (ok) {
-    for (const float value : one.output) expect(std::isfinite(value), "a frame left a value unwritten");
-    if (one_in(200)) expect(naive_difference(p) < 2e-3, "a frame differs from the naive loop");
+    for (const float value : one.values) expect(std::isfinite(value), "a frame left a value unwritten");
+    if (one_in(200)) expect(naive_difference(one.frame, one.params) < 2e-3, "a frame differs from the naive loop");
   }
   return ok;
 }
 
-// A batch of frames, each plane in a buffer of its own. Returns whether it was accepted.
+// Returns whether the batch was accepted.
 bool batch() {
-  std::vector<std::vector<std::uint8_t>> buffers;
-  std::vector<BatchFrame> frames(static_cast<std::size_t>(pick(1, 3)));
+  std::vector<Case> cases;
+  for (std::int64_t i = pick(1, 3); i > 0; --i) cases.push_back(any_case());
   pvlr::PreprocessBatchParams p{};
   p.dst_width = static_cast<std::int32_t>(pick(1, 20));
   p.dst_height = static_cast<std::int32_t>(pick(1, 20));
-  for (BatchFrame& f : frames) {
-    f.format = static_cast<PixelFormat>(pick(0, 6));
-    f.width = static_cast<std::int32_t>(pick(1, 40));
-    f.height = static_cast<std::int32_t>(pick(1, 20));
-    f.matrix = static_cast<pvlr::YuvMatrix>(pick(0, 1));
-    f.range = static_cast<pvlr::YuvRange>(pick(0, 1));
-    const bool interleaved = f.format == PixelFormat::kNv12;
-    const int planes = !is_yuv(f.format) ? 1 : interleaved ? 2 : 3;
-    const bool alpha = f.format == PixelFormat::kRgba || f.format == PixelFormat::kBgra;
-    const std::int64_t pixel = is_yuv(f.format) || f.format == PixelFormat::kGray ? 1 : alpha ? 4 : 3;
-    for (int i = 0; i < planes; ++i) {
-      const std::int64_t chroma = (f.width + 1) / 2 * (interleaved ? 2 : 1);
-      const std::int64_t row = i == 0 ? f.width * pixel : chroma;
-      const std::int64_t rows = i == 0 ? f.height : (f.height + 1) / 2;
-      std::int64_t pitch = row + pick(0, 3);
-      buffers.emplace_back(static_cast<std::size_t>((rows - 1) * pitch + row));
-      for (std::uint8_t& value : buffers.back()) value = static_cast<std::uint8_t>(random_bits() & 255);
-      f.planes[i] = buffers.back().data();
-      if (one_in(3)) {
-        f.planes[i] += (rows - 1) * pitch;
-        pitch = -pitch;
-      }
-      // All shorter ones are within the buffer where the plane starts at its beginning.
-      f.pitches[i] = one_in(20) ? (pitch > 0 ? pick(0, row - 1) : INT64_MIN) : pitch;
-      if (one_in(40)) f.planes[i] = nullptr;
-    }
-    f.crop = rectangle_within(f.width, f.height);
-    f.region = rectangle_within(p.dst_width, p.dst_height);
-    if (one_in(20)) f.width = static_cast<std::int32_t>(one_in(2) ? pick(1, f.width) : -pick(0, INT32_MAX));
-    if (one_in(40)) f.format = static_cast<PixelFormat>(one_in(2) ? pick(7, 255) : -pick(1, 255));
+  std::vector<BatchFrame> frames;
+  for (const Case& one : cases) {
+    frames.push_back(one.frame);
+    frames.back().region = rectangle_within(p.dst_width, p.dst_height);
   }
   p.frames = frames.data();
   p.count = static_cast<std::int64_t>(frames.size());

@@ -36,8 +36,8 @@ void expect(bool condition, const char* what, double value = 0) {
   std::printf("FAILED: %s (%g)\n", what, value);
 }
 
-void run(const PreprocessParams& params) {
-  const pvlr::Status status = pvlr::preprocess_host(params);
+void run(const Case& one) {
+  const pvlr::Status status = one.run();
   expect(status.ok(), status.message);
 }
 
@@ -45,8 +45,8 @@ void test_random_frames() {
   std::mt19937 random(1);
   for (int i = 0; i < 300; ++i) {
     const Case one = random_case(random);
-    run(one.params);
-    const double difference = naive_difference(one.params);
+    run(one);
+    const double difference = naive_difference(one.frame, one.params);
     expect(difference < 2e-3, "a random frame differs from the naive loop", difference);
   }
 }
@@ -114,9 +114,9 @@ void test_no_allocation_after_first_call() {
   std::mt19937 random(3);
   for (int i = 0; i < 30; ++i) {
     const Case one = random_case(random);
-    run(one.params);
+    run(one);
     const int before = allocations;
-    run(one.params);
+    run(one);
     expect(allocations == before, "the second call with the same sizes allocated", allocations - before);
   }
 }
@@ -127,8 +127,8 @@ void test_threads() {
   for (int i = 0; i < 20; ++i) cases.push_back(random_case(random));
   std::vector<std::vector<float>> expected;
   for (Case& one : cases) {
-    run(one.params);
-    expected.push_back(one.output);
+    run(one);
+    expected.push_back(one.values);
   }
   std::vector<std::thread> threads;
   std::atomic<int> wrong{0};
@@ -136,11 +136,11 @@ void test_threads() {
     threads.emplace_back([&] {
       for (int round = 0; round < 50; ++round) {
         for (std::size_t i = 0; i < cases.size(); ++i) {
-          PreprocessParams mine = cases[i].params;
-          std::vector<float> output(cases[i].output.size(), NAN);
-          mine.dst = output.data();
-          run(mine);
-          if (std::memcmp(output.data(), expected[i].data(), output.size() * sizeof(float)) != 0) ++wrong;
+          PreprocessBatchParams mine = cases[i].params;
+          std::vector<float> values(cases[i].values.size(), NAN);
+          mine.dst = values.data();
+          if (!cases[i].run(mine).ok()) ++wrong;
+          if (std::memcmp(values.data(), expected[i].data(), values.size() * sizeof(float)) != 0) ++wrong;
         }
       }
     });
@@ -153,26 +153,20 @@ template <class Change>
 void expect_refused(const char* field, Change change) {
   std::mt19937 random(5);
   Case one = random_case(random);
-  change(one.params);
-  const pvlr::Status status = pvlr::preprocess_host(one.params);
+  change(one.frame, one.params);
+  const pvlr::Status status = one.run();
   expect(status.code == pvlr::StatusCode::kInvalidArgument, field);
   expect(std::strstr(status.message, field) == status.message, status.message);
 }
 
+// What only the CPU takes; tests/csrc/kernels/preprocess/test_launcher.cpp has the rest.
 void test_nonsense_is_refused() {
-  expect_refused("src", [](PreprocessParams& p) { p.src = nullptr; });
-  expect_refused("dst", [](PreprocessParams& p) { p.dst = nullptr; });
-  expect_refused("src_width", [](PreprocessParams& p) { p.src_width = 0; });
-  expect_refused("src_height", [](PreprocessParams& p) { p.src_height = -4; });
-  expect_refused("dst_width", [](PreprocessParams& p) { p.dst_width = std::int64_t{1} << 40; });
-  expect_refused("format", [](PreprocessParams& p) { p.format = static_cast<PixelFormat>(17); });
-  expect_refused("region", [](PreprocessParams& p) { p.region.left = -1; });
-  expect_refused("region", [](PreprocessParams& p) { p.region.width = static_cast<std::int32_t>(p.dst_width + 1); });
-  expect_refused("region", [](PreprocessParams& p) { p.region.height = INT32_MAX; });
-  expect_refused("scale", [](PreprocessParams& p) { p.normalisation.scale[1] = NAN; });
-  expect_refused("chroma.u", [](PreprocessParams& p) {
-    p.format = PixelFormat::kNv12;
-    p.chroma = {};
+  expect_refused("height", [](BatchFrame& f, PreprocessBatchParams&) { f.height = (1 << 20) + 1; });
+  expect_refused("dst_width", [](BatchFrame&, PreprocessBatchParams& p) { p.dst_width = INT32_MAX; });
+  expect_refused("dst_height", [](BatchFrame&, PreprocessBatchParams& p) { p.dst_height = 0; });
+  expect_refused("channels_last", [](BatchFrame&, PreprocessBatchParams& p) {
+    p.channels_last = true;
+    p.type = pvlr::DataType::kFloat16;
   });
 }
 

@@ -4,30 +4,69 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+Box = tuple[int, int, int, int]
 
 
 def test_core_checks_for_itself() -> None:
     from pvlr_sdk import _core
 
-    good = {"out": np.zeros((3, 4, 4), np.float32), "scale": [1.0] * 3, "bias": [0.0] * 3, "pad": [0.0] * 3}
     frame = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    _core.preprocess(frame, "bgr", region=(0, 0, 4, 4), **good)
-    for change, message in [
+    numbers = {"scale": [1.0] * 3, "bias": [0.0] * 3, "pad": [0.0] * 3, "threads": 1, "stream": 0}
+
+    def preprocess(
+        arrays: Sequence[NDArray[Any]] = (frame,),
+        order: str = "bgr",
+        crop: Box = (0, 0, 4, 4),
+        region: Box = (0, 0, 4, 4),
+        out: NDArray[Any] | None = None,
+        **options: Any,
+    ) -> None:
+        tensors = [_core.Tensor.from_numpy(array) for array in arrays]
+        target = np.zeros((1, 3, 4, 4), np.float32) if out is None else out
+        _core.preprocess_batch([(tensors, order, crop, region)], _core.Tensor.from_numpy(target), **numbers | options)
+
+    def zeros(*shape: int) -> NDArray[np.uint8]:
+        return np.zeros(shape, np.uint8)
+
+    preprocess()
+    read_only = np.zeros((1, 3, 4, 4), np.float32)
+    read_only.setflags(write=False)
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"region": (0, 0, 5, 4)}, "region"),
         ({"region": (0, -1, 4, 4)}, "region"),
-        ({"pixels": frame[:, :, 0]}, "pixels"),
+        ({"crop": (1, 0, 4, 4)}, "crop"),
+        ({"arrays": []}, "arrays"),
+        ({"arrays": [frame, frame]}, "arrays"),
+        ({"arrays": [frame[0, 0]]}, "arrays"),
+        ({"arrays": [frame[:, :, 0]]}, "layout"),
+        ({"arrays": [frame[:, ::2]]}, "layout"),
+        ({"arrays": [frame.astype(np.int16)]}, "layout"),
+        ({"arrays": [np.broadcast_to(frame[:1], frame.shape)]}, "pitches"),
+        ({"arrays": [zeros(4, 4), zeros(2, 2)], "order": "nv12"}, "layout"),
+        ({"arrays": [zeros(4, 4), zeros(1, 4)], "order": "nv12"}, "layout"),
+        ({"arrays": [zeros(4, 4), zeros(2, 2), zeros(2, 1)], "order": "i420"}, "layout"),
+        ({"arrays": [zeros(4, 4)], "order": "nv12"}, "even"),
+        ({"arrays": [zeros(6, 3)], "order": "nv12"}, "even"),
+        ({"arrays": [zeros(6, 4)[::-1]], "order": "i420"}, "contiguous"),
         ({"order": "cmyk"}, "order"),
+        ({"order": "bgr-full"}, "order"),
         ({"scale": [1.0, float("nan"), 1.0]}, "scale"),
-        ({"out": np.zeros((3, 4, 8), np.float32)[:, :, ::2]}, "out"),
-        ({"out": np.zeros((4, 4, 4), np.float32)[:, :, :3].transpose(2, 0, 1)}, "out"),
-    ]:
+        ({"out": np.zeros((1, 3, 4, 8), np.float32)[:, :, :, ::2]}, "out"),
+        ({"out": np.zeros((1, 4, 4, 4), np.float32)[:, :, :, :3].transpose(0, 3, 1, 2)}, "out"),
+        ({"out": np.zeros((1, 4, 4, 3), np.float16).transpose(0, 3, 1, 2)}, "channels_last"),
+        ({"out": np.zeros((2, 3, 4, 4), np.float32)}, "out"),
+        ({"out": read_only}, "out"),
+    ]
+    for change, message in changes:
         with pytest.raises(ValueError, match=message):
-            _core.preprocess(**{"pixels": frame, "order": "bgr", "region": (0, 0, 4, 4), **good, **change})
-    with pytest.raises(TypeError, match="uint8"):
-        _core.preprocess(frame.astype(np.int16), "bgr", region=(0, 0, 4, 4), **good)
+            preprocess(**change)
 
 
 def test_import_without_the_core() -> None:

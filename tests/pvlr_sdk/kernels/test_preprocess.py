@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.backends.tensorrt.pixels import LONGEST_SIDE
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.kernels import preprocess
@@ -93,7 +92,7 @@ GOOD = _frame("bgr", 20, 30)
         ("frames[1]", {"frames": [GOOD, GOOD[:, ::2]]}),
         ("frames[1]", {"frames": [GOOD, GOOD[:, :, 0]]}),
         ("frames[0]", {"frames": [GOOD[:0]]}),
-        ("frames", {"frames": [np.zeros((1, LONGEST_SIDE + 1, 3), np.uint8)]}),
+        ("frames", {"frames": [np.zeros((1, 2**20 + 1, 3), np.uint8)]}),
         ("frames[0]", {"frames": [GOOD[:, :, 0].copy()[:20]], "order": "nv12"}),
         ("frames[0]", {"frames": [np.zeros((30, 40), np.uint8)[:, :20]], "order": "i420"}),
         ("frames[0]", {"frames": [(np.zeros((5, 5), np.uint8), np.zeros((2, 6), np.uint8))], "order": "nv12"}),

@@ -42,12 +42,12 @@ int main() {
       {"dst", [](PreprocessBatchParams& p, BatchFrame&) { p.dst = nullptr; }},
       {"dst", [](PreprocessBatchParams& p, BatchFrame&) { p.dst = reinterpret_cast<char*>(output) + 2; }},
       {"dst_width", [](PreprocessBatchParams& p, BatchFrame&) { p.dst_width = 0; }},
-      {"dst_height", [](PreprocessBatchParams& p, BatchFrame&) { p.dst_height = 16385; }},
+      {"dst_height", [](PreprocessBatchParams& p, BatchFrame&) { p.dst_height = (1 << 20) + 1; }},
       {"threads", [](PreprocessBatchParams& p, BatchFrame&) { p.threads = -1; }},
       {"scale", [](PreprocessBatchParams& p, BatchFrame&) { p.normalisation.scale[1] = NAN; }},
       {"bias", [](PreprocessBatchParams& p, BatchFrame&) { p.normalisation.bias[2] = INFINITY; }},
       {"pad", [](PreprocessBatchParams& p, BatchFrame&) { p.normalisation.pad[0] = NAN; }},
-      {"width", [](PreprocessBatchParams&, BatchFrame& b) { b.width = 16385; }},
+      {"width", [](PreprocessBatchParams&, BatchFrame& b) { b.width = (1 << 20) + 1; }},
       {"height", [](PreprocessBatchParams&, BatchFrame& b) { b.height = -1; }},
       {"format", [](PreprocessBatchParams&, BatchFrame& b) { b.format = static_cast<PixelFormat>(7); }},
       {"matrix",
@@ -105,5 +105,19 @@ int main() {
       expect_refused(call(one.spoil), pvlr::StatusCode::kInvalidArgument, one.name);
     }
   }
+  // What only the CPU takes.
+  BatchFrame wide = good_frame();
+  wide.width = 16385;
+  wide.pitches[0] = 4 * 16385;
+  BatchFrame frame = good_frame();
+  PreprocessBatchParams p{};
+  p.frames = &wide;
+  p.count = 1;
+  p.dst = output;
+  p.dst_width = p.dst_height = 8;
+  expect_refused(pvlr::preprocess_batch_cuda(p, nullptr), pvlr::StatusCode::kInvalidArgument, "width");
+  p.frames = &frame;
+  p.channels_last = true;
+  expect_refused(pvlr::preprocess_batch_cuda(p, nullptr), pvlr::StatusCode::kInvalidArgument, "channels_last");
   return result();
 }

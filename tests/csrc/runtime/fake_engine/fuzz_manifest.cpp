@@ -7,8 +7,8 @@
 #include <unordered_set>
 
 #include "json_mutator.h"
-#include "runtime/bundle/manifest.h"
 #include "runtime/bundle/files.h"
+#include "runtime/bundle/manifest.h"
 #include "runtime/error.h"
 
 using pvlr::runtime::Error;

@@ -1,4 +1,4 @@
-// The argument checks of preprocessing, and the properties of pixel formats that they need.
+// The properties of pixel formats.
 #pragma once
 
 #include "pvlr/preprocess.h"
@@ -26,8 +26,5 @@ inline std::int64_t row_bytes(PixelFormat format, std::int64_t width, int plane)
 }
 
 constexpr std::int64_t kMaxPitch = std::int64_t{1} << 30;
-
-// Whether params are valid; the message names the first field that is not.
-Status check_preprocess(const PreprocessParams& params);
 
 }  // namespace pvlr

@@ -1,0 +1,44 @@
+#include "preprocess.h"
+
+#include <algorithm>
+#include <string>
+
+#include "error.h"
+
+namespace pvlr::runtime {
+namespace {
+
+Rectangle region_of(const InputSpec& spec, std::int32_t width, std::int32_t height) {
+  if (!spec.letterbox) return {0, 0, spec.width, spec.height};
+  const double scale = std::min(spec.width / static_cast<double>(width), spec.height / static_cast<double>(height));
+  const auto scaled = [scale](std::int32_t side, std::int32_t most) {
+    return std::clamp(static_cast<std::int32_t>(side * scale + 0.5), 1, most);
+  };
+  const std::int32_t inner_width = scaled(width, spec.width);
+  const std::int32_t inner_height = scaled(height, spec.height);
+  return {(spec.width - inner_width) / 2, (spec.height - inner_height) / 2, inner_width, inner_height};
+}
+
+}  // namespace
+
+Rectangle preprocess(const InputSpec& spec, bool packed, BatchFrame frame, float* input) {
+  frame.region = region_of(spec, frame.width, frame.height);
+  PreprocessBatchParams params{};
+  params.frames = &frame;
+  params.count = 1;
+  params.dst = input;
+  params.dst_width = spec.width;
+  params.dst_height = spec.height;
+  params.channels_last = packed;
+  for (std::size_t c = 0; c < 3; ++c) {  // in double, and rounded once
+    params.normalisation.scale[c] = static_cast<float>(1 / spec.std[c]);
+    params.normalisation.bias[c] = static_cast<float>(-spec.mean[c] / spec.std[c]);
+    params.normalisation.pad[c] = static_cast<float>((spec.pad[c] - spec.mean[c]) / spec.std[c]);
+  }
+  const Status status = preprocess_batch_host(params);
+  if (status.code == StatusCode::kInvalidArgument) throw Error(PVLR_ERROR_INVALID_ARGUMENT, status.message);
+  if (!status.ok()) throw Error(PVLR_ERROR_OUT_OF_MEMORY, status.message);
+  return frame.region;
+}
+
+}  // namespace pvlr::runtime
