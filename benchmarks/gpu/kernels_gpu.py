@@ -1,10 +1,10 @@
 """Times of the CUDA kernels and of PyTorch: eager, torch.compile, and two calls of scaled_dot_product_attention.
 
-    python -m benchmarks.gpu.kernels_gpu                         # on a GPU; gpu_check.sh also builds and tests
+    python -m benchmarks.gpu.kernels_gpu                         # on a GPU; trt_check.sh also tests them
     python -m benchmarks.gpu.kernels_gpu --device cpu --short    # tests the script; the results are meaningless
 
-All results are compared with the definition in float32. Each implementation is timed as a call (CUDA events)
-and replayed from a CUDA graph, with a warm and a cold L2 cache. Exit status: 1 if a result is wrong, 3 without GPU or
+All results are compared with the definition in float32. Each implementation is timed as a call and replayed from a
+CUDA graph, by PyTorch's timer, with a warm and a cold L2 cache. Exit status: 1 if a result is wrong, 3 without GPU or
 CUDA.
 """
 
@@ -14,19 +14,21 @@ import itertools
 import re
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from torch.utils.benchmark import Timer
 
 from pvlr_sdk import kernels
 
 from ..common import RESULTS, Table, run, save
 from .gpu_cases import DTYPES, KERNELS, Case, Way
-from .gpu_timing import CpuClock, CudaClock, median
 
-MODES = {"call": (False, False), "call, cold": (False, True), "graph": (True, False), "graph, cold": (True, True)}
+MODES = ("call", "call, cold", "graph", "graph, cold")
 
 
 def main(
@@ -43,13 +45,12 @@ def main(
     if problem := missing(device):
         print(f"kernels_gpu: {problem}", file=sys.stderr)
         return 3
-    clock = CudaClock() if device == "cuda" else CpuClock()
-    facts = clock.facts()
+    facts = _facts(device)
     rows = []
     for name in kernel or KERNELS:
-        cases = KERNELS[name](clock.device, dtype)
+        cases = KERNELS[name](device, dtype)
         for case in itertools.islice(cases, 1) if short else cases:
-            rows.append(measure(case, clock, 3 if short else 50, dtype))
+            rows.append(measure(case, device, 0.01 if short else 5.0, dtype))
             print(f"{name} {case.sizes}", file=sys.stderr)
     conditions = {**facts, "torch": torch.__version__, "type": dtype, "date": time.strftime("%Y-%m-%d")}
     default = RESULTS / f"kernels_gpu-{re.sub('[^A-Za-z0-9]+', '-', facts['card'])}.json"
@@ -73,10 +74,14 @@ def missing(device: str) -> str | None:
     return None
 
 
-def measure(case: Case, clock: CpuClock, count: int, dtype: str) -> dict[str, Any]:
-    """One row: microseconds of each implementation in each mode, and the wrong implementations."""
+def measure(case: Case, device: str, seconds: float, dtype: str) -> dict[str, Any]:
+    """One row: microseconds of each implementation in each mode, and the wrong implementations.
+
+    ``seconds`` is the longest time of a measurement, which ends earlier if its median is stable.
+    """
     torch.compiler.reset()  # keeps the number of compilations below its limit
-    ways = case.ways(clock.compile)
+    # A test on the CPU compiles no code, which would be slow.
+    ways = case.ways(partial(torch.compile, dynamic=False, backend="inductor" if device == "cuda" else "aot_eager"))
     with torch.inference_mode():
         expected = case.definition()
         wrong, times = [], {}
@@ -84,7 +89,7 @@ def measure(case: Case, clock: CpuClock, count: int, dtype: str) -> dict[str, An
             try:
                 if not _agrees(way, expected, dtype):
                     wrong.append(name)
-                times[name] = _times(way, clock, count)
+                times[name] = _times(way, device, seconds)
             except torch.OutOfMemoryError:  # PyTorch stores the whole affinity
                 print(f"{case.kernel} {case.sizes}: not enough memory for {name}", file=sys.stderr)
     return {"kernel": case.kernel, "sizes": case.sizes, "times": times, "wrong": wrong}
@@ -96,13 +101,39 @@ def _agrees(way: Way, expected: tuple[torch.Tensor, ...], dtype: str) -> bool:
     return all((one.float() - other).abs().max() <= bound for one, other in zip(got, expected, strict=True))
 
 
-def _times(way: Way, clock: CpuClock, count: int) -> dict[str, float]:
+def _times(way: Way, device: str, seconds: float) -> dict[str, float]:
+    def median(*calls: Callable[[], object]) -> float:
+        timer = Timer("for call in calls: call()", globals={"calls": calls})
+        return 1e6 * timer.adaptive_autorange(0.01, min_run_time=seconds / 10, max_run_time=seconds).median
+
+    cache = torch.cuda.get_device_properties(0).L2_cache_size if device == "cuda" else 1 << 20
+    flush = torch.empty(max(2 * cache, 1 << 25), dtype=torch.uint8, device=device).zero_
     found = {}
-    for mode, (graph, cold) in MODES.items():
-        call = clock.prepare(way) if graph else way
-        more = lambda call=call, cold=cold: clock.samples(call, count, cold=cold)  # noqa: E731
-        found[mode] = round(median(more(), 0.01, more), 3)
-    return found
+    for mode, call in {"call": way, "graph": _graph(way) if device == "cuda" else way}.items():
+        found[mode], found[f"{mode}, cold"] = median(call), median(flush, call) - median(flush)
+    return {mode: round(found[mode], 3) for mode in MODES}
+
+
+def _graph(way: Way) -> Callable[[], None]:
+    """The replay of a call."""
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):  # libraries allocate their workspaces before the capture
+        way()
+    side.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        way()
+    return graph.replay
+
+
+def _facts(device: str) -> dict[str, Any]:
+    """Name and compute capability of the card, and the version of CUDA."""
+    if device == "cpu":
+        return {"card": "CPU: meaningless results"}
+    card = torch.cuda.get_device_properties(0)
+    capability = f"{card.major}.{card.minor}"
+    about = {"capability": capability, "multiprocessors": card.multi_processor_count, "cuda": torch.version.cuda}
+    return {"card": card.name, **about}
 
 
 def show(rows: list[dict[str, Any]], title: str) -> None:

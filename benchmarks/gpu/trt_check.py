@@ -1,152 +1,201 @@
-"""Builds the shipped models for TensorRT on this GPU, checks them and measures them; see trt_check.sh.
+"""Answers what only a GPU can answer about the TensorRT backend, within a budget of minutes; see trt_check.sh.
 
-Writes trt_check.json: how each plan was built, its agreement with fp32 on the images, milliseconds of the network alone
-(CUDA events) and from frame to tags, images per second, memory and energy.
+Each question runs in its own process: a crash, a hang or a lost CUDA context is the answer to one question, and so is a
+process that does not end properly. ``trt_check.json`` and ``trt_check.md`` are written after each answer.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
+import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from pvlr_sdk import Tagger, errors
-from pvlr_sdk.backends import open_backend
-from pvlr_sdk.backends.tensorrt import library
-from pvlr_sdk.backends.tensorrt.driver import open_cuda
-from pvlr_sdk.backends.tensorrt.libcuda import Driver
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.calibration import CalibrationImages
-from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
-from pvlr_sdk.diagnostics.bench import sampling
-from pvlr_sdk.diagnostics.bench.machine import EnergyMeter
-from pvlr_sdk.diagnostics.probes import board, gpu
-from pvlr_sdk.frames.bgr import load_bgr
-from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk import errors
+from pvlr_sdk._util.files import write_files
 
-from ..common import ROOT, SAMPLES, Table, make_images, run, save
+from ..common import Table, run, save
+from . import trt_results as results
+from . import trt_speed as speed
+from .trt_lab import MODELS, Found, Lab, NotAnsweredError, find_parts
 
-MODELS = {
-    path.parent.name: path
-    for path in (*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan"))
-    if not path.with_suffix(".knowledge.safetensors").exists()  # open plans are for the CPU
-}
-PRECISIONS, ATTENTIONS = ("fp16", "int8"), ("native", "fused")
-MISSING = 3
+PASS, FAIL, OPEN = "pass", "fail", "not answered"
+BUILD_MINUTES = 5.0
+"""Estimated minutes of a build on a Jetson Orin, until a build of this run was timed."""
+_QUICK, _MISSING = 20.0, 3
+
+Answers = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        find: finds the answer. Its docstring is the question, its name that of the answer.
+        needs: parts of :func:`.trt_lab.missing`, and questions whose answer must be "pass".
+        builds: plans that no earlier question has built.
+        minutes: estimated for a Jetson Orin, without the builds.
+    """
+
+    find: Callable[[Lab], Found]
+    needs: tuple[str, ...] = ("gpu", "fp16")
+    builds: int = 0
+    minutes: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return self.find.__name__
+
+    @property
+    def text(self) -> str:
+        return (self.find.__doc__ or "").splitlines()[0]
+
+
+PARTS, AHEAD = Question(find_parts, ()), Question(results.ahead, ("rtx",), minutes=10)
+QUESTIONS = (
+    Question(results.tests, ("torch",), minutes=2),
+    Question(results.memcheck, ("torch", "sanitizer"), minutes=3),
+    Question(results.fp16, ("gpu",), builds=1),
+    Question(results.graph),
+    Question(results.places),
+    Question(results.pixels),
+    Question(results.pending),
+    Question(results.memory),
+    Question(results.threads),
+    Question(results.illegal),
+    Question(speed.fused, ("gpu", "fp16", "plugins"), builds=1),
+    Question(results.int8, ("gpu", "fp16", "nncf", "photos"), builds=1, minutes=4),
+    Question(speed.batch, builds=1),
+    Question(speed.contexts),
+    Question(speed.polling),
+    Question(speed.stages),
+    Question(speed.native_program),
+    Question(speed.labels, ("gpu", "fp16", "plugins", "training"), builds=2, minutes=3),
+    Question(speed.models, builds=len(MODELS) - 1, minutes=len(MODELS)),
+    Question(results.racecheck, ("torch", "sanitizer"), minutes=6),
+    Question(speed.kernels, ("torch",), minutes=15),
+)
+"""In the order of their importance. A new question is a function and a line here."""
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder of the plans, logs and results.")] = Path("build/trt_check"),
-    images: Annotated[Path | None, typer.Option(help="Images for int8 and the gate. Default: the samples.")] = None,
-    models: Annotated[list[str] | None, typer.Option(help="Only these models; repeatable.")] = None,
-    precisions: Annotated[list[str] | None, typer.Option(help="Default: fp16 and int8; repeatable.")] = None,
-    attentions: Annotated[list[str] | None, typer.Option(help="Default: native and fused; repeatable.")] = None,
-    seconds: Annotated[float, typer.Option(help="Longest time of each measurement.")] = 10.0,
+    out: Annotated[Path, typer.Option(help="Folder of the plans, logs and answers.")] = Path("build/trt_check"),
+    photos: Annotated[Path | None, typer.Option(help="Real photos for int8. Default: those of $PVLR_DATA.")] = None,
+    model: Annotated[str, typer.Option(help="A shipped model, or an exported network.")] = "pvlr-lite2-voc20",
+    quick: Annotated[bool, typer.Option("--quick", help=f"The same as --budget {_QUICK:.0f}.")] = False,
+    budget: Annotated[float, typer.Option(help="Minutes. A question that needs more is not asked.")] = 600.0,
+    only: Annotated[list[str] | None, typer.Option(help="Ask this question, again if it has an answer.")] = None,
+    seconds: Annotated[float, typer.Option(help="Length of each measurement.")] = 5.0,
+    ask: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> int:
-    """Build, check and measure plans of the shipped models on this GPU."""
-    models = models or sorted(MODELS)
-    if unknown := set(models) - set(MODELS):
-        raise typer.BadParameter(f"unknown model {', '.join(unknown)}; the models are {', '.join(sorted(MODELS))}")
-    try:
-        library.require()
-        cuda = open_cuda()
-    except errors.MissingPartError as error:
-        print(f"trt_check: {error}", file=sys.stderr)
-        return MISSING
-    samples = [] if images else make_images(out / "images", 64)
-    photos = CalibrationImages.below(images, "--images") if images else CalibrationImages(samples)
-    report: dict[str, Any] = {"conditions": gpu_conditions(cuda), "photos": len(photos.frames), "plans": {}}
-    rows = []
-    for case in itertools.product(models, precisions or PRECISIONS, attentions or ATTENTIONS):
-        print(name := "-".join(case), "...", flush=True)
+    """Answer the open questions about TensorRT on this GPU."""
+    every = {question.name: question for question in (PARTS, AHEAD, *QUESTIONS)}
+    if unknown := {ask or PARTS.name, *(only or ())} - set(every):
+        raise typer.BadParameter(f"unknown question {', '.join(unknown)}; the questions are {', '.join(every)}")
+    if ask:
+        return _answer(every[ask], Lab(out, MODELS.get(model) or Path(model), photos, seconds))
+    end = time.monotonic() + 60 * (_QUICK if quick else budget)
+    options = ["--out", str(out), "--model", model, "--seconds", str(seconds)]
+    options += ["--photos", str(photos)] if photos else []
+    parts = _ask(PARTS, out, options, 10)
+    if parts["state"] == FAIL:
+        print(f"trt_check: {parts['words']}", file=sys.stderr)
+        return 1
+    about = {**parts["data"]["about"], "model": model}
+    print("\n".join(f"missing: {name}: {why}" for name, why in parts["data"]["missing"].items()), flush=True)
+    missing = parts["data"]["missing"]
+    if {"gpu", "rtx", "torch"} <= set(missing):
+        print(f"trt_check: {missing['gpu']}", file=sys.stderr)
+        return _MISSING
+    answers = _earlier(out, about)
+    for question in [AHEAD, *QUESTIONS] if "gpu" in missing else QUESTIONS:
+        name, estimate = question.name, question.minutes + question.builds * build_minutes(answers)
+        left = (end - time.monotonic()) / 60
+        if name not in only if only else answers.get(name, {}).get("state", OPEN) != OPEN:
+            continue
+        failed = [one for one in question.needs if one in every and answers.get(one, {}).get("state") != PASS]
+        if lost := [f"{need}: {missing[need]}" for need in question.needs if need in missing]:
+            answers[name] = {"state": OPEN, "words": lost[0]}
+        elif failed:
+            answers[name] = {"state": OPEN, "words": f"relies on the answer to {failed[0]}"}
+        elif estimate > left:
+            answers[name] = {"state": OPEN, "words": f"needs about {estimate:.0f} minutes; {left:.0f} are left"}
+        else:
+            print(f"{name}: {question.text} About {estimate:.0f} min.", flush=True)
+            answers[name] = _ask(question, out, options, 10 + 3 * estimate)
+        print(f"{name}: {answers[name]['state']}: {answers[name]['words']}", flush=True)
+        save(out / "trt_check.json", {"about": about, "missing": missing, "answers": answers})
+        write_files({out / "trt_check.md": page(about, missing, {every[one].text: answers[one] for one in answers})})
+    print(f"answers: {out / 'trt_check.md'} and {out / 'trt_check.json'}")
+    return int(any(answer["state"] == FAIL for answer in answers.values()))
+
+
+def build_minutes(answers: Answers) -> float:
+    """Minutes of a build: measured in this run, or estimated."""
+    timed = [one for one in QUESTIONS if one.builds and answers.get(one.name, {}).get("state") == PASS]
+    minutes = sum(answers[one.name]["minutes"] for one in timed)
+    return minutes / sum(one.builds for one in timed) if timed else BUILD_MINUTES
+
+
+def page(about: dict[str, Any], missing: dict[str, str], answers: Answers) -> bytes:
+    """The answers in Markdown, by question."""
+    rows = [[text, one["state"], one["words"].replace("|", "/").replace("\n", " ")] for text, one in answers.items()]
+    facts = [f"- {name}: {value}" for name, value in about.items()]
+    facts += [f"- missing: {name}: {reason}" for name, reason in missing.items()]
+    table = Table("", ["question", "answer", "in words"], rows).markdown()
+    return "\n".join(["# Answers of trt_check", "", *facts, "", table, ""]).encode()
+
+
+def _earlier(out: Path, about: dict[str, Any]) -> Answers:
+    """The answers of an earlier start on the same GPU, with the same software and model."""
+    with suppress(OSError, ValueError):
+        report = json.loads((out / "trt_check.json").read_text())
+        return report["answers"] if report["about"] == about else {}
+    return {}
+
+
+def _ask(question: Question, out: Path, options: list[str], minutes: float) -> dict[str, Any]:
+    """The answer of the question's own process, which must also end by itself within ``minutes``."""
+    answer, log = (out / "answers" / f"{question.name}.{kind}" for kind in ("json", "log"))
+    answer.parent.mkdir(parents=True, exist_ok=True)
+    answer.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "benchmarks.gpu.trt_check", *options, "--ask", question.name]
+    began = time.monotonic()
+    with log.open("w") as file:
         try:
-            figures = measure(*case, out / name / "engine.plan", photos, seconds, cuda)
-            rows.append([name, *cells(figures)])
-        except errors.PvlrError as error:
-            figures = {"error": f"{type(error).__name__}: {error}"}
-            print(figures["error"], flush=True)
-        report["plans"][name] = figures
-        save(out / "trt_check.json", report)
-    columns = ["", "same tags", "network p50, ms", "p99", "frame p50, ms", "p99", "images/s", "J/frame"]
-    card = report["conditions"]["gpu"]["name"]
-    Table(f"{card}, TensorRT {library.version()}, {len(photos.frames)} images", columns, rows).print()
-    print(f"results in {out / 'trt_check.json'}")
-    return int(any("error" in figures for figures in report["plans"].values()))
+            end = f"status {subprocess.run(command, stdout=file, stderr=file, timeout=60 * minutes).returncode}"
+        except subprocess.TimeoutExpired:
+            end = f"no end within {minutes:.0f} minutes"
+    found = json.loads(answer.read_text()) if answer.exists() else {"words": "no answer"}
+    if end != "status 0":
+        found |= {"state": FAIL, "words": f"{found['words']}; the process: {end}, see {log}"}
+    return {**found, "minutes": round((time.monotonic() - began) / 60, 2)}
 
 
-def gpu_conditions(cuda: Driver) -> dict[str, Any]:
-    """The GPU and the software that results belong to."""
-    return {
-        "gpu": cuda.gpu().to_dict(),
-        "tensorrt": library.version(),
-        "cuda_binding": cuda.name,
-        "jetson": board.jetson(),
-        "clocks": board.clocks(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def measure(
-    model: str, precision: str, attention: str, plan: Path, photos: CalibrationImages, seconds: float, cuda: Driver
-) -> dict[str, Any]:
-    """Build one plan, check it and measure it."""
-    began = time.perf_counter()
-    how = {"device": "tensorrt", "precision": precision, "options": BuildOptions(Batch(1, 1, 8), attention)}
-    manifest = build(MODELS[model], plan, calibration_images=photos, **how)
-    built = time.perf_counter() - began
-    frame = load_bgr(SAMPLES[0])
-    with cuda.current():
-        free = cuda.free_memory()
-    backend = open_backend(load_bundle(plan))
-    backend.release(backend.acquire())  # allocates the buffers of a frame
-    used = free - backend.free_memory()
-    with Tagger(plan) as tagger:
-        sampling.repeat_for(min(1.0, seconds / 5), lambda: tagger.predict(frame))
-        compute = np.array(backend.compute_times(max(20, int(50 * seconds))))
-        del backend
-        meter = EnergyMeter()
-        meter.start()
-        start = time.perf_counter()
-        least = 200 if seconds >= 1 else 20
-        total = sampling.sample(lambda: tagger.predict(frame).timing, seconds=seconds, least=least)["total"]
-        joules = meter.joules(time.perf_counter() - start)
-        state = None
-        with suppress(RuntimeError, OSError):  # no nvidia-smi
-            state = gpu.now()
-        info = tagger.info
-    with Tagger(plan, optimize="throughput") as tagger:
-        batch = [frame] * 64
-        start = time.perf_counter()
-        rounds = sampling.repeat_for(seconds / 2, lambda: tagger.predict_batch(batch))
-        rate = len(batch) * rounds / (time.perf_counter() - start)
-    figures = manifest.measured["precisions"][f"{precision} {attention}"]
-    return {
-        "build_s": round(built, 1),
-        "plan_mb": round(plan.stat().st_size / 1e6, 2),
-        "agreement": {name: value for name, value in figures.items() if name != "inference_ms"},
-        "gpu_ms": sampling.summary(compute),
-        "frame_ms": sampling.summary(total),
-        "images_per_second": round(rate, 1),
-        "gpu_memory_mb": round(used / 1e6, 3),
-        "joules_per_frame": None if joules is None else round(joules / len(total), 5),
-        "energy_source": meter.source,
-        "gpu_now": state,
-        "cuda_graph": info["cuda_graph"],
-        "preprocessing": info["preprocessing"],
-    }
-
-
-def cells(figures: dict[str, Any]) -> list[str]:
-    """The row of one plan without its name; times in milliseconds."""
-    times = [f"{figures[kind][key]:.3f}" for kind in ("gpu_ms", "frame_ms") for key in ("p50", "p99")]
-    energy, rate = figures["joules_per_frame"], f"{figures['images_per_second']:.1f}"
-    return [f"{100 * figures['agreement']['tag_sets']:.1f} %", *times, rate, "-" if energy is None else f"{energy:.4f}"]
+def _answer(question: Question, lab: Lab) -> int:
+    """In the question's own process: find the answer and write it."""
+    found: dict[str, Any] = {}
+    try:
+        words, data = question.find(lab)
+        found = {"state": PASS, "words": words, "data": data}
+    except (NotAnsweredError, errors.MissingPartError) as error:
+        found = {"state": OPEN, "words": str(error)}
+    except AssertionError as error:
+        found = {"state": FAIL, "words": str(error)}
+    except Exception as error:  # of the SDK, or of the check itself
+        traceback.print_exc()
+        found = {"state": FAIL, "words": f"{type(error).__name__}: {error}"}
+    save(lab.out / "answers" / f"{question.name}.json", found)
+    return 0
 
 
 if __name__ == "__main__":

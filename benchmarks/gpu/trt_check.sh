@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Checks TensorRT on a GPU in one command: builds plans of the shipped models in fp16 and int8, with native and fused
-# attention, compares each with fp32 on the sample images, and measures it.
+# Answers in one command what only an NVIDIA GPU can answer about the TensorRT backend; trt_questions.py has the list.
 #
-#     benchmarks/gpu/trt_check.sh [OUT] [-- OPTIONS of trt_check.py]     # OUT: logs, plans, JSON; default build/trt_check
+#     benchmarks/gpu/trt_check.sh [OUT] [-- OPTIONS of trt_check.py]     # OUT: default build/trt_check
+#     benchmarks/gpu/trt_check.sh -- --quick                             # 20 minutes
 #
-# Needs an NVIDIA GPU, TensorRT 10.3 or newer with its Python package, and pycuda (without it the driver's
-# library is used directly); nothing is downloaded.
-# PYTHON selects another interpreter, in which this package is installed with its extra [int8] (and, for fused attention,
-# with CMAKE_ARGS="-DPVLR_CUDA=ON"). --images DIR quantises and compares on more images than the samples.
+# Writes OUT/trt_check.md, a page for people, and OUT/trt_check.json. A second start skips what has an answer.
 #
-# Exit status: 0 if everything passed; 1 if a plan failed (the others are still measured); 3 if a requirement is missing.
+# Needs an NVIDIA GPU and TensorRT 10.3 or newer with its Python package; --photos DIR or PVLR_DATA for int8. PYTHON
+# selects another interpreter. If it lacks this package, the package is installed in OUT/venv, with CUDA where there is
+# nvcc; only that needs the network. Without a GPU, TensorRT-RTX builds the plans ahead of time.
+#
+# Exit status: 0 if no answer is "fail"; 1 if one is; 3 if a requirement of all questions is missing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -20,11 +21,18 @@ if [[ $# -gt 0 && "$1" != -* ]]; then
 fi
 [[ "${1:-}" != "--" ]] || shift
 python="${PYTHON:-python3}"
-if ! "$python" -c "import pvlr_sdk" 2>/dev/null; then
-  echo "trt_check: $python has no pvlr_sdk: pip install \".[int8]\", or select another interpreter with PYTHON" >&2
-  exit 3
-fi
-
 mkdir -p "$out"
+if ! "$python" -c "import pvlr_sdk._core" 2>/dev/null; then
+  # TensorRT of a Jetson belongs to the system's Python.
+  [[ -x "$out/venv/bin/python" ]] || "$python" -m venv --system-site-packages "$out/venv"
+  python="$out/venv/bin/python"
+  if ! "$python" -c "import pvlr_sdk._core" 2>/dev/null; then
+    cuda="$(command -v nvcc || command -v /usr/local/cuda/bin/nvcc || true)"
+    PVLR_CUDA="${cuda:+1}" "$python" -m pip install -q pytest -e ".[int8]" || {
+      echo "trt_check: cannot install the package for ${PYTHON:-python3}; see the lines above" >&2
+      exit 3
+    }
+  fi
+fi
 "$python" -c "from pvlr_sdk.cli import main; main()" doctor --json >"$out/doctor.json" 2>/dev/null || true
 exec "$python" -m benchmarks.gpu.trt_check --out "$out" "$@"

@@ -54,7 +54,8 @@ class BuildOptions:
         version_compatible: newer versions of TensorRT can run the plan too, with this version's lean runtime.
         dla: the core of a Jetson's deep learning accelerator for the layers that it supports (fp16, int8); None: GPU.
             Experimental.
-        verbose: include TensorRT's detailed messages in the log, which can be many megabytes.
+        verbose: include TensorRT's detailed messages in the log, which can be many megabytes, and the description of
+            the layers in the plan, for TensorRT's engine inspector.
 
     Raises:
         OptionError: a value is invalid.

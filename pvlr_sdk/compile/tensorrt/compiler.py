@@ -99,6 +99,8 @@ def _compile(
     config = builder.create_builder_config()
     # On by default: it rounds the inputs of float32 products to 10 bits. The graph uses float32 for its accuracy.
     config.clear_flag(trt.BuilderFlag.TF32)
+    if options.verbose:  # the inspector then describes the layers of the plan
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     _set_batch(builder, network, config, options)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace * _MIB)

@@ -1,4 +1,4 @@
-"""Dual-softmax attention on a GPU: values, streams, graphs, strides. benchmarks/gpu/gpu_check.sh runs these."""
+"""Dual-softmax attention on a GPU: values, streams, graphs, strides. benchmarks/gpu/trt_check.sh runs these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tag head on a GPU: values, flags, graphs. benchmarks/gpu/gpu_check.sh runs these."""
+"""The tag head on a GPU: values, flags, graphs. benchmarks/gpu/trt_check.sh runs these."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import weakref
 from enum import IntEnum
@@ -85,31 +84,6 @@ def test_auto_builds_both_and_keeps_the_faster_one(trt, gpu, shipped, plugin_lib
     assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
     # The network has the plan's name: the command that builds it again must not name the plan itself.
     assert build_command(manifest, out).startswith("pvlr build pvlr-lite2-voc20/engine.plan -o engine.plan ")
-
-
-def test_the_check_of_a_gpu_measures_every_plan(trt, exported, tmp_path, monkeypatch, capsys):
-    from benchmarks.gpu import trt_check
-
-    monkeypatch.setattr(trt_check, "MODELS", {"tiny": exported.onnx})
-    options = {"models": ["tiny"], "precisions": ["fp16"], "attentions": ["native", "fused"], "seconds": 0.2}
-    assert trt_check.main(out=tmp_path, **options) == 1  # there is no plugin library for the fused one
-    report = json.loads((tmp_path / "trt_check.json").read_text())
-    assert report["conditions"]["gpu"]["name"] == "Fake Orin"
-    assert report["plans"]["tiny-fp16-fused"]["error"].startswith("MissingPartError")
-    figures = report["plans"]["tiny-fp16-native"]
-    assert figures["agreement"]["tag_sets"] >= 0.98
-    assert figures["agreement"]["photos"] == 32
-    assert figures["gpu_ms"]["p50"] == 1.5
-    assert figures["gpu_memory_mb"] > 0
-    assert "1.500" in capsys.readouterr().out
-
-
-def test_the_check_refuses_without_a_gpu(monkeypatch, tmp_path, capsys):
-    from benchmarks.gpu import trt_check
-
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    assert trt_check.main(out=tmp_path) == 3
-    assert "JetPack" in capsys.readouterr().err
 
 
 def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):

@@ -57,6 +57,11 @@ class ProfilingVerbosity(IntEnum):
     DETAILED = 2
 
 
+class LayerInformationFormat(IntEnum):
+    ONELINE = 0
+    JSON = 1
+
+
 class ILogger:
     class Severity(IntEnum):
         INTERNAL_ERROR = 0

@@ -18,6 +18,7 @@ world = SimpleNamespace(
     dla_layers=True,  # whether the DLA can run layers
     phases=[("Building", 2), ("Timing", 3)],
     during_build=lambda: None,
+    layers=[{"Name": "Conv + Add"}, "Reformatting CopyNode"],  # in the inspector's words
     plugin_error=False,
     loaded=[],  # plugin libraries
     seen=SimpleNamespace(),  # the last config, profile, parser

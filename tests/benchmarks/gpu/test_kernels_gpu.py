@@ -1,0 +1,68 @@
+"""The timing of the CUDA kernels, as far as possible without a GPU."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.common import ROOT
+
+torch = pytest.importorskip("torch")
+
+from benchmarks.gpu.gpu_cases import KERNELS  # noqa: E402
+
+
+def _times(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.gpu.kernels_gpu", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_short_run_on_the_cpu(dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    done = _times("--device", "cpu", "--short", "--dtype", dtype, "--json", path)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(path.read_text())
+    assert data["conditions"]["card"].startswith("CPU")
+    row = next(row for row in data["rows"] if row["kernel"] == "attention")
+    assert set(row["times"]) == {"ours", "eager", "torch.compile", "2 SDPA"}
+    assert all(set(times) == {"call", "call, cold", "graph", "graph, cold"} for times in row["times"].values())
+    assert all(row["wrong"] == [] for row in data["rows"])
+    assert "attention B=1" in done.stdout
+    assert [row["kernel"] for row in data["rows"]] == list(KERNELS)
+
+
+@pytest.mark.slow
+def test_wrong_results_fail(tmp_path: Path) -> None:
+    """With a kernel that answers zeros."""
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pvlr_sdk import kernels\n"
+        "kernels.dual_softmax_attention = lambda *inputs, out, **options: [one.zero_() for one in out]\n"
+        "from benchmarks.gpu import kernels_gpu\n"
+        "kernels_gpu.run(kernels_gpu.main)\n"
+    )
+    command = [sys.executable, wrong, "--device", "cpu", "--short", "--kernel", "attention"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, "attention B=1 N=49 C=20: ours" in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so() -> None:
+    done = _times()
+    assert done.returncode == 3
+    assert done.stderr.startswith("kernels_gpu: no GPU: PyTorch ")
+    assert _times("--kernel", "attentoin").stderr.startswith("kernels_gpu: unknown: attentoin")
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck on this machine")
+def test_shell_scripts_are_clean() -> None:
+    subprocess.run(["shellcheck", "-e", "SC1091", ROOT / "benchmarks/gpu/trt_check.sh", ROOT / ".ci/run"], check=True)

@@ -1,0 +1,21 @@
+"""The fakes as an installed TensorRT: a ``tensorrt.py`` that imports this module is all that a process needs.
+
+The GPU has the preprocessing kernel and, for plans without our layers, the plugin library.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fake_cuda
+import fake_tensorrt
+
+from pvlr_sdk.backends.tensorrt import backend, driver, plugins
+from tests.pvlr_sdk.backends.tensorrt.test_pixels import FakeKernel
+
+fake_tensorrt.world.cuda = driver._open["cuda"] = fake_cuda.FakeCuda()
+backend.open_pixels = lambda spec: FakeKernel(spec, fake_tensorrt.world.cuda)
+library = plugins.PluginLibrary(Path(__file__), "0" * 64, "1", "10.3", "12.6", ("8.7",))
+plugins.find = lambda *_, **__: library
+sys.modules["tensorrt"] = fake_tensorrt
