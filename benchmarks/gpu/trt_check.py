@@ -119,7 +119,7 @@ def main(
     answers = _earlier(out, about)
     for question in [AHEAD, *QUESTIONS] if "gpu" in missing else QUESTIONS:
         name, estimate = question.name, question.minutes + question.builds * build_minutes(answers)
-        left = (end - time.monotonic()) / 60
+        left = max(0.0, end - time.monotonic()) / 60
         if name not in only if only else answers.get(name, {}).get("state", OPEN) != OPEN:
             continue
         failed = [one for one in question.needs if one in every and answers.get(one, {}).get("state") != PASS]
