@@ -68,14 +68,15 @@ def test_the_questions_are_answered_on_the_fakes(check, tmp_path):
 
 @pytest.mark.slow
 def test_a_process_that_ends_badly_and_a_fault_are_answers(check):
-    status, report, output = check("--only", "fp16", tensorrt=f"{FAKES}import atexit, os; atexit.register(os._exit, 7)")
+    ends = "import atexit, os, sys\nif sys.argv[-1] == 'fp16': atexit.register(os._exit, 7)"
+    status, report, output = check("--only", "fp16", tensorrt=FAKES + ends)
     words = report["answers"]["fp16"]["words"]
     assert (status, report["answers"]["fp16"]["state"]) == (1, "fail"), output
     assert "keep their tags" in words
     assert "status 7" in words
     wrong = "import fake_tensorrt; fake_tensorrt.world.capture_error = 900"
-    assert check("--only", "fp16", "--only", "graph", tensorrt=f"{FAKES}{wrong}")[0] == 1
-    _, report, _ = check("--only", "graph", tensorrt=f"{FAKES}{wrong}")
+    assert check("--only", "fp16", "--only", "graph", tensorrt=FAKES + wrong)[0] == 1
+    _, report, _ = check("--only", "graph", tensorrt=FAKES + wrong)
     assert "900" in report["answers"]["graph"]["words"]
     assert report["answers"]["fp16"]["state"] == "pass"
 
