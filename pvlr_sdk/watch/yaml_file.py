@@ -44,7 +44,10 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 def parse_yaml(data: bytes, source: str) -> dict[str, Any]:
     """The mapping in a YAML document; ``source`` is its name in messages. Raises what :func:`read_yaml` does."""
     yaml = _yaml(typ="safe")
+    from ruamel.yaml.docinfo import DocInfo
+
     try:
+        yaml.doc_infos.append(DocInfo())  # for a directive %YAML
         constructor, _ = yaml.get_constructor_parser(data)
         node = constructor.composer.get_single_node()
         _count(node, {})

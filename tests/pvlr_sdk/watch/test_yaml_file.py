@@ -14,7 +14,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.events import EventSettings
-from pvlr_sdk.watch import SiteConfig, load_config
+from pvlr_sdk.watch import SiteConfig, load_config, yaml_file
 from tests.waiting import LONG
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -79,6 +79,14 @@ def test_an_anchor_used_as_intended_is_valid(tmp_path: Path) -> None:
     text = "cameras:\n  a: &a {uri: 'test://', labels: [dog]}\n  b: {<<: *a, timeout: 2}\n"
     (tmp_path / "site.yaml").write_text(text)
     assert load_config(tmp_path / "site.yaml").cameras["b"].labels == ("dog",)
+
+
+def test_a_document_may_begin_with_its_version(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("%YAML 1.1\n---\nevents: {smoothing: 1}\n")
+    path.write_bytes(yaml_file.edited(path, {("events", "labels"): ["no"]}))
+    assert path.read_text().startswith("%YAML 1.1\n---\n")
+    assert yaml_file.read_yaml(path) == {"events": {"smoothing": 1, "labels": ["no"]}}
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder", "huge", "null"])
