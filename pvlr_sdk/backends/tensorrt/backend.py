@@ -89,6 +89,7 @@ class TensorRtBackend(Backend):
             "from_cache": False,
             "batch": self._batch,
             "parallel": self.parallel,
+            "contexts": self._session.one_context or self._session.contexts,
             "cuda": self._cuda.name,
             "cuda_graph": self._session.no_graph or "in use",
             "preprocessing": "GPU" if self._pixels else "CPU",
@@ -122,4 +123,5 @@ class TensorRtBackend(Backend):
             other_version=self._other_version,
             with_plugins=self._spec.plugins is not None,
             dla=self._spec.dla,
+            largest=self._batch != self._spec.batch[0],
         )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .slot import SessionSlot
 
 _FLOAT = 4
+_TIMED = 10
+"""Runs of the network between two events."""
 
 
 class ExecutionContext:
@@ -46,7 +48,7 @@ class ExecutionContext:
             self._pointers = {name: self._malloc(batch * size) for name, size in self._bytes.items()}
             self._bind()
             self._enqueue()  # the first run initialises TensorRT, which a graph cannot contain
-            cuda.synchronize(self._stream)
+            self.drain()
             self._capture()
 
     def launch(self, slots: Sequence[SessionSlot]) -> None:
@@ -66,17 +68,23 @@ class ExecutionContext:
             cuda.to_host(slot.similarity, pointers[SIMILARITY] + place * size[SIMILARITY], self._stream)
         cuda.record(self.event, self._stream)
 
+    def drain(self) -> None:
+        """Wait for all that was enqueued."""
+        self._cuda.synchronize(self._stream)
+
     def compute_times(self, count: int) -> list[float]:
-        """GPU time of the network alone in ms, ``count`` times; no batch may be in flight."""
+        """GPU time of the network alone in ms, ``count`` means of a few runs; no batch may be in flight."""
         cuda = self._cuda
         start, end = cuda.event(timing=True), cuda.event(timing=True)
         times = []
         for _ in range(count):
+            self._compute()  # keeps the GPU busy during the next launches, whose delay is not the network's time
             cuda.record(start, self._stream)
-            self._compute()
+            for _ in range(_TIMED):
+                self._compute()
             cuda.record(end, self._stream)
             cuda.wait(end)
-            times.append(cuda.milliseconds(start, end))
+            times.append(cuda.milliseconds(start, end) / _TIMED)
         cuda.destroy_event(start)
         cuda.destroy_event(end)
         return times
@@ -115,16 +123,20 @@ class ExecutionContext:
     def _bind(self) -> None:
         context, shapes = self._context, self._shapes.of(self._batch)
         with self._engine.messages.collect():
+            if not context.set_optimization_profile_async(self._engine.profile, self._stream):
+                self._fail(f"optimisation profile {self._engine.profile}")
             if not context.set_input_shape(IMAGE, shapes[IMAGE]):
                 self._fail(f"batch {self._batch}")
             for name, pointer in self._pointers.items():
                 if not context.set_tensor_address(name, pointer):
                     self._fail(f"an address for {name}")
 
-    def _enqueue(self) -> None:
+    def _enqueue(self, *, capturing: bool = False) -> None:
         with self._engine.messages.collect():
             started = self._context.execute_async_v3(self._stream)
         if not started:
+            if not capturing:
+                self.drain()  # TensorRT calls CUDA by itself: if that has lost the context, waiting shows it
             self._fail("an inference")
 
     def _compute(self) -> None:
@@ -137,20 +149,19 @@ class ExecutionContext:
         try:
             self._cuda.begin_capture(self._stream)
             try:
-                self._enqueue()
+                self._enqueue(capturing=True)
             finally:
                 self._graph = self._cuda.end_capture(self._stream)
             self._cuda.launch(self._graph, self._stream)
-            self._cuda.synchronize(self._stream)
+            self.drain()
         except (CudaError, errors.BackendError) as error:
-            if isinstance(error, CudaError) and error.sticky:
-                raise
+            self.drain()  # raises if the context is lost, which a failed capture need not show
             if self._graph is not None:
                 self._cuda.destroy_graph(self._graph)
             self._graph, self.no_graph = None, str(error)
             self._engine.messages.reason("")  # reported now; a later failure has its own reason
             self._enqueue()  # check that it works without a graph
-            self._cuda.synchronize(self._stream)
+            self.drain()
 
     def _fail(self, expected: str) -> None:
         got = self._engine.messages.reason("no reason given")

@@ -52,6 +52,7 @@ class Engine:
         other_version: an older TensorRT built it: load that version's lean runtime.
         with_plugins: it needs the plugin library.
         dla: the core of the deep learning accelerator that it was built for.
+        largest: batches have the plan's largest size: use its last optimisation profile, otherwise the first.
 
     Raises:
         MissingPartError: there is no plugin library.
@@ -69,6 +70,7 @@ class Engine:
         other_version: bool = False,
         with_plugins: bool = False,
         dla: int | None = None,
+        largest: bool = False,
     ) -> None:
         self.source = source
         self.messages = Messages(limit=_MESSAGES)
@@ -79,6 +81,7 @@ class Engine:
             self._fail("a plan that this TensorRT can load")
         self._engine = engine
         self._check(shapes)
+        self.profile = engine.num_optimization_profiles - 1 if largest else 0
 
     def context(self) -> trt.IExecutionContext:
         """A new execution context, with device memory of its own."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from ctypes import byref, c_int, c_uint, c_uint64, c_void_p
 from functools import partial
 from math import prod
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,7 @@ _PARAMETERS = {
     "cuEventCreate": (_OUT, c_uint),
     "cuEventDestroy_v2": (_HANDLE,),
     "cuEventRecord": (_HANDLE, _HANDLE),
+    "cuEventQuery": (_HANDLE,),
     "cuEventSynchronize": (_HANDLE,),
     "cuStreamWaitEvent": (_HANDLE, _HANDLE, c_uint),
     "cuEventElapsedTime": (_OUT, _HANDLE, _HANDLE),
@@ -61,6 +63,9 @@ _PARAMETERS = {
 _MULTIPROCESSORS, _MAJOR, _MINOR = 16, 75, 76  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _BLOCKING_SYNC, _DISABLE_TIMING = 1, 2  # CU_EVENT_*
+_NOT_READY = 600  # CUDA_ERROR_NOT_READY
+_POLLING = 50e-6
+"""Seconds that a wait asks for the end before it sleeps."""
 _THREAD_LOCAL = 1
 """Capture mode: allocations by other threads do not invalidate the capture."""
 
@@ -149,7 +154,7 @@ class Driver:
 
     def event(self, timing: bool = False) -> int:
         """Create an event; with ``timing`` for :meth:`milliseconds`."""
-        # Waiting blocks instead of spinning: the cores are for decoding and preprocessing.
+        # A long wait sleeps instead of spinning: the cores are for decoding and preprocessing.
         return self._made("cuEventCreate", _BLOCKING_SYNC | (0 if timing else _DISABLE_TIMING))
 
     def record(self, event: int, stream: int) -> None:
@@ -157,6 +162,9 @@ class Driver:
 
     def wait(self, event: int) -> None:
         """Wait until what was on the stream when the event was recorded is done."""
+        asleep = perf_counter() + _POLLING  # waking up takes longer than a small network
+        while self._calls["cuEventQuery"](event) == _NOT_READY and perf_counter() < asleep:
+            pass
         self._call("cuEventSynchronize", event)
 
     def stream_wait(self, stream: int, event: int) -> None:

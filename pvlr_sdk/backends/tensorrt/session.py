@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -51,6 +51,8 @@ class Session:
         pixels: DevicePixels | None,
     ) -> None:
         self.cuda, self.source, self.shapes, self.pixels = cuda, source, shapes, pixels
+        self.one_context: str | None = None
+        """Why there is one execution context only; None if there are two."""
         self._batch = batch
         self._lock = Lock()
         self._pending: deque[SessionSlot] = deque()
@@ -189,10 +191,11 @@ class Session:
     def _add_context(self, batch: int) -> None:
         try:
             self._contexts.append(ExecutionContext(self.cuda, self._engine, self.shapes, batch, self.pixels))
-        except (errors.DeviceMemoryError, CudaError) as error:
-            # On a small board one context will do, without overlap.
+        except (errors.BackendError, CudaError) as error:
+            # One context will do, without overlap: on a small board, or if TensorRT refuses to share a profile.
             if not self._contexts or (isinstance(error, CudaError) and error.sticky):
                 raise
+            self.one_context = str(error)
 
     def _pump(self) -> None:
         """Launch batches while there are frames and free contexts. The caller holds the lock."""
@@ -204,7 +207,9 @@ class Session:
             try:
                 with self.guarded():
                     context.launch(slots)
-            except errors.PvlrError as error:
+            except Exception as error:
+                with suppress(errors.BackendError), self.guarded():
+                    context.drain()  # copies from and to buffers that are about to be freed
                 self._idle.append(context)
                 for slot in slots:
                     slot.failure = error
@@ -219,6 +224,6 @@ class Session:
             self.check()
             if slot.failure is not None:
                 raise copy(slot.failure)
-        except errors.PvlrError:
+        except Exception:
             slot.close()
             raise

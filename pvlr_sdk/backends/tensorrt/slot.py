@@ -56,7 +56,7 @@ class SessionSlot:
         self.raw: NDArray[np.uint8] | None = None
         self.ready: int | None = None
         self.batch: Any = None  # the session's, while it is in flight
-        self.failure: errors.PvlrError | None = None
+        self.failure: Exception | None = None
         self.closed = False
         self._staging: NDArray[np.uint8] | None = None
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ...frames.frames import FrameLike
     from ..exported import Exported
 
-_WARM_UP, _TIMES = 10, 50
-"""Runs of a plan before it is timed, and those that are timed."""
+_WARM_UP, _TIMES = 2, 10
+"""Measurements of a plan, each the mean of several runs: those that are dropped, and those that count."""
 _SAME_NETWORK = 0.5
 """Largest difference of a golden logit, as a share of the logits' spread: 0.2 for int8, 1 for another network."""
 

@@ -134,18 +134,19 @@ def _set_batch(
 ) -> None:
     import tensorrt as trt
 
-    profile = builder.create_optimization_profile()
     batch = options.batch
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        shape = [tensor.shape[axis] for axis in range(len(tensor.shape))]
-        if shape[0] == -1:
-            sizes = (trt.Dims([size, *shape[1:]]) for size in (batch.min, batch.opt, batch.max))
-            profile.set_shape(tensor.name, *sizes)
-        elif (batch.min, batch.max) != (shape[0], shape[0]):
-            expected = f"{shape[0]}, which the network fixes"
-            raise errors.OptionError("batch", expected=expected, got=str(batch), hint="Omit --batch.")
-    config.add_optimization_profile(profile)
+    image = network.get_input(0)
+    fixed, *rest = (image.shape[axis] for axis in range(len(image.shape)))
+    if fixed not in (-1, batch.min) or fixed == batch.min != batch.max:
+        expected = f"{fixed}, which the network fixes"
+        raise errors.OptionError("batch", expected=expected, got=str(batch), hint="Omit --batch.")
+    if batch.min == batch.max:
+        image.shape = trt.Dims([batch.min, *rest])
+        return
+    for size in (batch.min, batch.max):  # what the backend runs: TensorRT selects kernels for one size of each profile
+        profile = builder.create_optimization_profile()
+        profile.set_shape(image.name, *[trt.Dims([size, *rest])] * 3)
+        config.add_optimization_profile(profile)
 
 
 def _set_compatibility(config: trt.IBuilderConfig, options: BuildOptions) -> None:

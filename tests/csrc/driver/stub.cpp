@@ -17,6 +17,7 @@ std::map<std::string, int> counts;
 std::set<const void*> alive;
 thread_local int depth = 0;
 bool capturing = false;
+int unfinished = 0;   // queries of events that are not done; below zero: all
 bool broken = false;  // by an error after which every call fails
 
 CUresult answer(const char* call, bool needs_context = true) {
@@ -65,6 +66,7 @@ void stub_fail(const char* call, int code) {
   if (code != 0) failing[call] = static_cast<CUresult>(code);
 }
 int stub_count(const char* call) { return counts[call]; }
+void stub_unfinished(int queries) { unfinished = queries; }
 int stub_alive() { return static_cast<int>(alive.size()); }
 
 CUresult cuInit(unsigned) { return answer("cuInit", false); }
@@ -122,6 +124,10 @@ CUresult cuEventDestroy(CUevent event) { return destroy("cuEventDestroy", event)
 CUresult cuEventRecord(CUevent event, CUstream stream) {
   const CUresult code = use("cuEventRecord", event);
   return code == CUDA_SUCCESS ? use("cuEventRecord", stream) : code;
+}
+CUresult cuEventQuery(CUevent event) {
+  const CUresult code = use("cuEventQuery", event);
+  return code == CUDA_SUCCESS && unfinished != 0 && unfinished-- != 0 ? CUDA_ERROR_NOT_READY : code;
 }
 CUresult cuEventSynchronize(CUevent event) { return use("cuEventSynchronize", event); }
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {

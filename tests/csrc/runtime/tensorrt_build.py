@@ -63,6 +63,7 @@ def build_fakes(include: Path, folder: Path) -> list[str]:
     flags = [*FLAGS, "-shared", f"-isystem{include}", f"-isystem{cuda_include()}", f"-I{folder}", f"-L{folder / 'lib'}"]
     for library, *linked in (
         ("libcudart.so", "fake_tensorrt/cudart.cpp", "fake_tensorrt/world.cpp"),
+        ("libcuda.so.1", "fake_tensorrt/cuda.cpp", "-lcudart"),
         ("libnvinfer.so", "fake_tensorrt/nvinfer.cpp", "-lcudart", "-ldl"),
         ("plugins.so", "fake_tensorrt/plugins.cpp"),
     ):

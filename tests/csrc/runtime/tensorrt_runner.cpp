@@ -34,6 +34,7 @@ void contexts_and_graphs() {
     expect(tagger.info().precision == std::string("fp16"), "the precision");
     expect_equal(world.contexts_created, 2, "contexts");
     expect_equal(world.enqueues, 2, "runs before the captures");
+    expect_equal(world.profile, 0, "the profile for single frames");
     const std::vector<Scores> expected = references(tagger, 7);
     check_in_flight(tagger, expected);
     const int launches = world.graph_launches;
@@ -97,6 +98,7 @@ void batches() {
   const std::vector<Scores> expected = references(open_plan(), 11);
   const pvlr::Tagger tagger = open_plan(PVLR_OPTIMIZE_THROUGHPUT);
   expect_equal(tagger.info().parallel, 8, "parallel");
+  expect_equal(fake_world().profile, 1, "the profile for full batches");
   const int launches = fake_world().graph_launches;
   check_in_flight(tagger, expected);
   expect_equal(fake_world().graph_launches - launches, 5, "launches for 1, 1, 4, 4 and 1 of 11 frames");
@@ -233,6 +235,25 @@ void timeouts() {
                [&] { jobs[5].wait_for(std::chrono::hours(1)); });
 }
 
+// As after cuCtxCreate in the application, which has the primary context's device.
+void other_context() {
+  int own = 0;
+  fake_current_context() = &own;
+  {
+    const pvlr::Tagger tagger = open_plan();
+    check_in_flight(tagger, references(tagger, 5));
+  }
+  expect(fake_current_context() == &own, "the current context");
+}
+
+// TensorRT may refuse the profile that another context uses.
+void profile_of_its_own() {
+  fake_world().profile_shared = false;
+  const pvlr::Tagger tagger = open_plan();
+  expect_equal(tagger.info().parallel, 1, "parallel with one context");
+  check_in_flight(tagger, references(tagger, 5));
+}
+
 // The program's device stays as it is; the fake refuses launches on another one than 0.
 void other_device() {
   cudaSetDevice(1);
@@ -265,6 +286,8 @@ int main(int argc, char** argv) {
       {"lost_context_in_capture", [] { lost_context_at_open(true); }},
       {"lost_context_in_threads", lost_context_in_threads},
       {"other_device", other_device},
+      {"other_context", other_context},
+      {"profile_of_its_own", profile_of_its_own},
       {"timeouts", timeouts},
   };
   cases.at(argv[1])();

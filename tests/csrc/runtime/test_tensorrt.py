@@ -39,6 +39,8 @@ CASES = [
     "lost_context_in_capture",
     "lost_context_in_threads",
     "other_device",
+    "other_context",
+    "profile_of_its_own",
     "timeouts",
 ]
 

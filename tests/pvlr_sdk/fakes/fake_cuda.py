@@ -17,6 +17,8 @@ import numpy as np
 from pvlr_sdk.backends.tensorrt.cuda import OUT_OF_MEMORY, CudaError, Gpu
 
 DEFAULT_STREAMS = (0, 1, 2)
+LAUNCH_GAP = 0.5
+"""Milliseconds from an event on an idle stream to the beginning of the work that is enqueued after it."""
 ILLEGAL_ADDRESS, CAPTURE_UNSUPPORTED = 700, 900
 
 
@@ -42,6 +44,7 @@ class FakeCuda:
         self._capturing: dict[int, list[Callable[[], None]]] = {}
         self._next = 1000
         self.timing: dict[int, bool] = {}
+        self._idle: dict[int, bool] = {}  # whether the stream of a recorded event had nothing to do before it
 
     def gpu(self) -> Gpu:
         return self._gpu
@@ -111,7 +114,8 @@ class FakeCuda:
     def milliseconds(self, start: int, end: int) -> float:
         self._enter("milliseconds")
         assert self.timing[start] and self.timing[end]  # noqa: PT018
-        return 1.5
+        work = self.events[end][1] - self.events[start][1]
+        return 1.5 * work + (LAUNCH_GAP if self._idle[start] else 0)
 
     def destroy_event(self, event: int) -> None:
         self._enter("destroy_event")
@@ -121,7 +125,9 @@ class FakeCuda:
         self._enter("record")
         with self._lock:
             assert stream in self.streams or stream in DEFAULT_STREAMS, "a stream that nobody made"
-            self.events[event] = stream, len(self.streams.get(stream, ()))
+            queued = len(self.streams.get(stream, ()))
+            self.events[event] = stream, queued
+            self._idle[event] = self._done.get(stream, 0) == queued
 
     def wait(self, event: int) -> None:
         self._enter("wait")
@@ -160,6 +166,10 @@ class FakeCuda:
         """For kernels: run ``work`` in the stream's order."""
         with self._lock:
             self._capturing.get(stream, self.streams[stream]).append(work)
+
+    def unfinished(self) -> bool:
+        """Whether work is queued that has not run."""
+        return any(self._done[stream] < len(queue) for stream, queue in self.streams.items())
 
     def at(self, pointer: int, size: int) -> int:
         """The address, after a check that these bytes are allocated."""

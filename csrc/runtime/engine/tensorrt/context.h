@@ -35,7 +35,7 @@ class ExecutionContext {
   void copy_out(std::int32_t place, const Buffers& buffers);
   void mark_end();
 
-  // Waits for the end that was marked last.
+  // Waits for the end that was marked last: asks for a short time, and then sleeps.
   void wait() const;
   // Whether wait() would return at once, with or without an error.
   bool has_ended() const noexcept { return cudaEventQuery(end_.get()) != cudaErrorNotReady; }

@@ -1,5 +1,7 @@
 #include "cuda.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -24,6 +26,23 @@ std::string loss;  // guarded by loss_mutex
 std::string described(cudaError_t result, const char* call) {
   return std::string(call) + ": " + cudaGetErrorString(result) + " (CUDA error " +
          std::to_string(static_cast<int>(result)) + ")";
+}
+
+// What CUDA's runtime lacks, from the driver that the runtime loads too; null without a driver.
+struct Driver {
+  void* library = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+  int (*get_current)(void**) = find<int (*)(void**)>("cuCtxGetCurrent");
+  int (*set_current)(void*) = find<int (*)(void*)>("cuCtxSetCurrent");
+
+  template <typename Function>
+  Function find(const char* name) const {
+    return library == nullptr ? nullptr : reinterpret_cast<Function>(dlsym(library, name));
+  }
+};
+
+const Driver& driver() {
+  static const Driver driver;
+  return driver;
 }
 
 void lose(const std::string& got) {
@@ -68,12 +87,17 @@ Gpu find_gpu() {
 }
 
 DeviceScope::DeviceScope() {
+  if (driver().get_current != nullptr) static_cast<void>(driver().get_current(&context_));
   check(cudaGetDevice(&before_), "cudaGetDevice");
-  if (before_ != kDevice) check(cudaSetDevice(kDevice), "cudaSetDevice");
+  check(cudaSetDevice(kDevice), "cudaSetDevice");
 }
 
 DeviceScope::~DeviceScope() {
-  if (before_ != kDevice) static_cast<void>(cudaSetDevice(before_));
+  if (context_ != nullptr) {
+    static_cast<void>(driver().set_current(context_));
+  } else if (before_ != kDevice) {
+    static_cast<void>(cudaSetDevice(before_));
+  }
 }
 
 Stream create_stream() {

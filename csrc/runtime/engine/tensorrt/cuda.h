@@ -31,7 +31,8 @@ struct Gpu {
 // Throws Error: PVLR_ERROR_UNSUPPORTED without a GPU or its driver.
 Gpu find_gpu();
 
-// Makes kDevice the calling thread's device; the end of the scope restores the caller's. Throws Error.
+// Makes kDevice and its primary context current in the calling thread; the end of the scope restores the caller's,
+// which may be a context that the application has created on the same device. Throws Error.
 class DeviceScope {
  public:
   DeviceScope();
@@ -41,6 +42,7 @@ class DeviceScope {
 
  private:
   int before_ = kDevice;
+  void* context_ = nullptr;  // CUcontext
 };
 
 // The results are ignored: what cannot be freed belongs to a lost context.
@@ -68,7 +70,7 @@ using HostFloats = std::unique_ptr<float, FreeHost>;
 
 // All of them throw Error, and need a DeviceScope.
 Stream create_stream();  // does not synchronise with the default stream
-Event create_event();    // its waiters sleep: the cores are for decoding and preprocessing
+Event create_event();    // waiting sleeps: the cores are for decoding and preprocessing
 DeviceFloats allocate_device(std::size_t count);
 HostFloats allocate_host(std::size_t count);  // page-locked
 

@@ -60,7 +60,7 @@ Shapes::Shapes(const Manifest& manifest)
       tokens(static_cast<std::int64_t>(manifest.attention.tokens())),
       labels(static_cast<std::int64_t>(manifest.labels.size())) {}
 
-Engine::Engine(const Bundle& bundle, const Shapes& shapes, bool other_version)
+Engine::Engine(const Bundle& bundle, const Shapes& shapes, bool other_version, bool largest)
     : source_(bundle.source), runtime_(create_runtime()) {
   if (other_version) {
     parent_ = std::move(runtime_);
@@ -75,6 +75,7 @@ Engine::Engine(const Bundle& bundle, const Shapes& shapes, bool other_version)
   engine_.reset(runtime_->deserializeCudaEngine(bundle.plan.data(), bundle.plan.size()));
   if (engine_ == nullptr) error.fail(source_, "a plan that this TensorRT can load");
   check(shapes);
+  if (largest) profile_ = engine_->getNbOptimizationProfiles() - 1;
 }
 
 std::unique_ptr<nvinfer1::IExecutionContext> Engine::create_context() const {

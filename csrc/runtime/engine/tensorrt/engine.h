@@ -33,17 +33,20 @@ class Engine {
   // `other_version`: an older TensorRT built the plan, whose lean runtime runs it. Throws Error: PVLR_ERROR_RUNTIME or
   // PVLR_ERROR_OUT_OF_MEMORY if TensorRT cannot load the plan, PVLR_ERROR_UNSUPPORTED if there is no lean runtime,
   // PVLR_ERROR_INVALID_BUNDLE if it is not a PVLR network.
-  Engine(const Bundle& bundle, const Shapes& shapes, bool other_version);
+  // `largest`: batches have the plan's largest size, and use its last optimisation profile; otherwise the first.
+  Engine(const Bundle& bundle, const Shapes& shapes, bool other_version, bool largest);
 
   // An execution context with device memory of its own. Throws Error.
   std::unique_ptr<nvinfer1::IExecutionContext> create_context() const;
 
   const std::string& source() const { return source_; }
+  std::int32_t profile() const { return profile_; }
 
  private:
   void check(const Shapes& shapes) const;
 
   std::string source_;
+  std::int32_t profile_ = 0;
   std::unique_ptr<nvinfer1::IRuntime> parent_;  // of a lean runtime, which it outlives; else null
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;

@@ -19,7 +19,7 @@ constexpr char kLibrary[] = "libpvlr_plugins.so";
 constexpr char kNamespace[] = "pvlr";
 constexpr const char* kOperators[] = {"DualSoftmaxAttention", "TagHead"};
 
-// The path of the library that this code is in, which the plugin library is beside.
+// The path of the library that this code is in.
 fs::path own_path() {
   Dl_info found{};
   if (dladdr(reinterpret_cast<const void*>(&own_path), &found) == 0) return {};
@@ -28,7 +28,12 @@ fs::path own_path() {
   return error ? fs::path() : path;
 }
 
-fs::path library_path() { return own_path().parent_path() / kLibrary; }
+// Beside this library; for that of a wheel, pvlr_sdk/libpvlr/lib/libpvlr.so, in the package.
+fs::path library_path() {
+  const fs::path folder = own_path().parent_path();
+  const fs::path package = folder.parent_path().parent_path();
+  return (folder == package / "libpvlr/lib" && package.filename() == "pvlr_sdk" ? package : folder) / kLibrary;
+}
 
 // The first operator that TensorRT does not know yet; null if it knows all.
 const char* missing_operator(nvinfer1::IPluginRegistry& registry, const std::string& version) {

@@ -30,9 +30,9 @@ Buffers make_buffers(const Shapes& shapes) {
 }
 
 // Deserialises on the right device.
-Engine make_engine(const Bundle& bundle, const Shapes& shapes, bool other_version) {
+Engine make_engine(const Bundle& bundle, const Shapes& shapes, bool other_version, std::int32_t batch) {
   const cuda::DeviceScope device;
-  return Engine(bundle, shapes, other_version);
+  return Engine(bundle, shapes, other_version, batch != bundle.manifest.tensorrt->batch[0]);
 }
 
 }  // namespace
@@ -44,7 +44,7 @@ void Slot::start() { session_.submit(*this); }
 bool Slot::wait(std::chrono::milliseconds timeout) { return session_.wait(*this, timeout); }
 
 Session::Session(const Bundle& bundle, std::int32_t batch, bool other_version)
-    : shapes_(bundle.manifest), batch_(batch), engine_(make_engine(bundle, shapes_, other_version)) {
+    : shapes_(bundle.manifest), batch_(batch), engine_(make_engine(bundle, shapes_, other_version, batch)) {
   const cuda::DeviceScope device;
   idle_.reserve(kWorkers);
   running_.reserve(kWorkers);
@@ -52,8 +52,8 @@ Session::Session(const Bundle& bundle, std::int32_t batch, bool other_version)
     try {
       workers_.emplace_back(engine_, shapes_, batch_);
     } catch (const Error& error) {
-      // On a small board one context will do, without overlap.
-      if (workers_.empty() || error.code() != PVLR_ERROR_OUT_OF_MEMORY) throw;
+      // One context will do, without overlap: on a small board, or if TensorRT refuses to share a profile.
+      if (workers_.empty() || error.code() == PVLR_ERROR_DEVICE_LOST) throw;
       break;
     }
   }

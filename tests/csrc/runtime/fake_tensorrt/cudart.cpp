@@ -112,10 +112,16 @@ void fake_check_device_memory(const void* memory, std::size_t bytes) {
   check(device_memory, memory, bytes, "an address outside of the device's memory");
 }
 
+void*& fake_current_context() {
+  thread_local void* context = nullptr;
+  return context;
+}
+
 bool fake_is_capturing(cudaStream_t stream) { return stream->capturing; }
 
 void fake_enqueue(cudaStream_t stream, Work kernel) {
   const std::lock_guard<std::recursive_mutex> lock(mutex);
+  if (fake_current_context() != nullptr) fake_fail("a launch in a context of the application");
   if (current_device != 0) fake_fail("a launch on another device than that of the stream");
   if (stream->capturing) {
     stream->captured.push_back(std::move(kernel));
@@ -148,6 +154,7 @@ cudaError_t cudaGetDevice(int* device) {
 }
 
 cudaError_t cudaSetDevice(int device) {
+  fake_current_context() = nullptr;
   current_device = device;
   return cudaSuccess;
 }

@@ -68,6 +68,13 @@ struct Network {
 struct ContextFunctions final : apiv::ExecutionContextStub {
   ContextFunctions(const Tensors& all, ILogger* log) : tensors(all), logger(log) {}
 
+  bool setOptimizationProfileAsync(std::int32_t index, cudaStream_t) noexcept override {
+    const FakeCall inside;
+    World& world = fake_world();
+    if (!world.profile_shared && world.contexts_created == 2) return refuse("the profile is in use");
+    world.profile = index;
+    return true;
+  }
   bool setInputShape(const char* name, const Dims& dims) noexcept override {
     const FakeCall inside;
     if (std::strcmp(name, "image") != 0 || dims.nbDims != 4 || dims.d[0] > 4) return false;
@@ -145,6 +152,7 @@ struct EngineFunctions final : apiv::CudaEngineStub {
     ++fake_world().contexts_created;
     return new Context(tensors, logger);
   }
+  std::int32_t getNbOptimizationProfiles() const noexcept override { return 2; }
   std::int32_t getNbIOTensors() const noexcept override { return static_cast<std::int32_t>(tensors.size()); }
   TensorIOMode getTensorIOMode(const char* name) const noexcept override {
     return tensors.count(name) == 0 ? TensorIOMode::kNONE : tensors.at(name).mode;

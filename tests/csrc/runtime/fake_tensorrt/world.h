@@ -20,6 +20,8 @@ struct World {
   // Faults: what is left until each of them; below zero: never.
   std::atomic<int> allocations_left{-1};
   std::atomic<int> contexts_left{-1};
+  std::atomic<int> profile{-1};            // of the newest context
+  std::atomic<bool> profile_shared{true};  // or a second context is refused
   std::atomic<int> enqueues_left{-1};
   std::atomic<int> launches_left{-1};  // of graphs
   std::atomic<int> waits_left{-1};     // then the context is lost
@@ -40,6 +42,8 @@ void fake_enqueue(cudaStream_t stream, std::function<void()> kernel);
 bool fake_is_capturing(cudaStream_t stream);
 // Ends the program unless so many bytes of device memory begin there.
 void fake_check_device_memory(const void* memory, std::size_t bytes);
+// Of the calling thread; null: the primary context of its device.
+void*& fake_current_context();
 [[noreturn]] void fake_fail(const char* what);
 
 // How deep the calling thread is in the fakes: what they allocate is not the library's.

@@ -87,7 +87,12 @@ def check_time(cuda: Driver) -> None:
     stream, start, end = cuda.stream(), cuda.event(timing=True), cuda.event(timing=True)
     cuda.record(start, stream)
     cuda.record(end, stream)
-    cuda.wait(end)
+    for queries in (3, -1):  # a short wait asks; a long one sleeps
+        stub.stub_unfinished(queries)
+        cuda.wait(end)
+    stub.stub_unfinished(0)
+    assert stub.stub_count(b"cuEventQuery") > 4
+    assert stub.stub_count(b"cuEventSynchronize") == 2
     other = cuda.stream()
     cuda.stream_wait(other, end)
     cuda.destroy_stream(other)

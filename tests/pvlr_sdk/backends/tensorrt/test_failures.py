@@ -29,6 +29,53 @@ def test_memory_for_one_context_is_enough(make_plan, trt, frame, true_logits):
     np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
 
 
+def test_one_context_is_enough_if_another_is_refused_the_profile(make_plan, trt, frame, true_logits):
+    trt.world.profile_error = "Error Code 4: profile 0 has been chosen for another IExecutionContext"
+    tagger = Tagger(make_plan())
+    assert tagger.info["parallel"] == 1
+    assert "another IExecutionContext" in tagger.info["contexts"]
+    np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("optimize", "profiles", "used"), [("latency", 2, 0), ("throughput", 2, 1), ("throughput", 1, 0)]
+)
+def test_the_profile_fits_the_batch(optimize, profiles, used, gpu_plan, trt):
+    """Plans of earlier versions have one profile."""
+    trt.world.profiles = profiles
+    tagger = Tagger(gpu_plan, optimize=optimize)
+    contexts = tagger._plan.backend._session._engine._engine.contexts
+    assert [context.profile for context in contexts] == [used, used]
+
+
+@pytest.mark.parametrize("where", ["capture", "run"])
+def test_a_context_that_tensorrt_loses_is_noticed(where, gpu_plan, gpu, trt, frame):
+    """TensorRT only says that it did not run: waiting shows why, before TensorRT is called again."""
+    if where == "run":
+        gpu.fail["begin_capture"] = 900
+        tagger = Tagger(gpu_plan)
+    trt.world.enqueue_loses = where
+    with pytest.raises(errors.DeviceLostError, match="719"):
+        Tagger(gpu_plan) if where == "capture" else tagger.predict(frame)
+
+
+@pytest.mark.parametrize("error", [CudaError(3, "record"), RuntimeError("anything")])
+def test_a_launch_that_fails_half_way_leaves_nothing_in_flight(error, gpu_plan, gpu, frame, monkeypatch):
+    """Its copies end before the buffers are freed; the execution context is used again."""
+    tagger = Tagger(gpu_plan)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(gpu, "record", fail)
+    for _ in range(3):  # there are two contexts
+        with pytest.raises((errors.BackendError, RuntimeError)):
+            tagger.predict(frame)
+        assert not gpu.unfinished()
+    monkeypatch.undo()
+    tagger.predict(frame)
+
+
 def test_the_reason_reaches_the_plan_that_fails_though_the_first_logger_hears_it(make_plan, trt, frame):
     """TensorRT keeps the first logger of a process for the CUDA errors of every engine."""
     plan = make_plan()

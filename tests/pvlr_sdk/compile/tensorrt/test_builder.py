@@ -45,11 +45,18 @@ def test_the_options_reach_tensorrt(trt, exported, tmp_path):
     assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     assert config.get_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # no native code inside the plan
     assert not config.get_flag(trt.BuilderFlag.TF32)  # float32 is float32
-    (profile,) = config.profiles
-    assert profile.shapes == {"image": [[1, 3, 32, 40], [2, 3, 32, 40], [8, 3, 32, 40]]}
+    # TensorRT selects kernels for one size of a profile: those that a plan runs.
+    assert [profile.shapes for profile in config.profiles] == [{"image": [[n, 3, 32, 40]] * 3} for n in (1, 8)]
     assert manifest.tensorrt.batch == (1, 2, 8)
     assert manifest.tensorrt.hardware == "ampere+"
     assert manifest.tensorrt.version_compatible
+
+
+def test_one_batch_size_is_static(trt, exported, tmp_path):
+    """So that execution contexts share no optimisation profile."""
+    build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=BuildOptions(Batch(4, 4, 4), "native"))
+    assert not trt.world.seen.config.profiles
+    assert list(trt.world.seen.network.inputs[0].shape) == [4, 3, 32, 40]
 
 
 @pytest.fixture(scope="module")

@@ -29,12 +29,17 @@ class ITensor:
     def shape(self) -> Dims:
         return Dims(self._shape)
 
+    @shape.setter
+    def shape(self, dims: Dims) -> None:
+        self._shape = list(dims)
+
 
 class INetworkDefinition:
     def __init__(self, flags: int) -> None:
         self._flags = flags
         self.onnx = b""
         self.inputs: list[ITensor] = []
+        world.seen.network = self
 
     @property
     def num_inputs(self) -> int:

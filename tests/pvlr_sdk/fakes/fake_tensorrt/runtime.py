@@ -19,6 +19,16 @@ class IExecutionContext:
         self._engine = engine
         self._shape: tuple[int, ...] = ()
         self._addresses: dict[str, int] = {}
+        self.profile: int | None = None
+        engine.contexts.add(self)
+
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        used = [context for context in self._engine.contexts if context.profile == profile_index]
+        if used and world.profile_error:
+            self._engine.logger.log(ILogger.Severity.ERROR, world.profile_error)
+            return False
+        self.profile = profile_index
+        return 0 <= profile_index < world.profiles
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shape = tuple(shape)
@@ -33,6 +43,9 @@ class IExecutionContext:
 
         parent = self._engine.runtime.parent
         assert parent is None or parent() is not None, "the lean runtime's parent is gone"
+        if world.enqueue_loses == ("capture" if stream_handle in world.cuda._capturing else "run"):
+            world.cuda.broken = 719
+            return False
         if world.enqueue_error:
             self._engine.logger.log(ILogger.Severity.ERROR, world.enqueue_error)
             return False
@@ -77,6 +90,7 @@ class ICudaEngine:
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         self.logger = logger
+        self.contexts: weakref.WeakSet[IExecutionContext] = weakref.WeakSet()
         self._tensors = {tensor.name: (TensorIOMode.INPUT, tensor) for tensor in self.session.get_inputs()}
         self._tensors |= {tensor.name: (TensorIOMode.OUTPUT, tensor) for tensor in self.session.get_outputs()}
 
@@ -89,6 +103,10 @@ class ICudaEngine:
 
     def create_engine_inspector(self) -> EngineInspector:
         return EngineInspector()
+
+    @property
+    def num_optimization_profiles(self) -> int:
+        return world.profiles
 
     @property
     def num_io_tensors(self) -> int:
