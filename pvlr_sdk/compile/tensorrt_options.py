@@ -13,7 +13,7 @@ _LARGEST_BATCH = 1024
 
 @dataclass(frozen=True)
 class Batch:
-    """The smallest and the largest batch of a plan, and the batch that its kernels are optimised for."""
+    """The smallest and the largest batch of a plan, which have kernels of their own; ``opt`` is recorded only."""
 
     min: int = 1
     opt: int = 1

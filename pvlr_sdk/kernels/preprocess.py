@@ -84,11 +84,30 @@ def preprocess(
         raise arguments.wrong("out", "a contiguous array", f"strides {target.strides} in elements")
     planes = [plane for one in opened for plane in one[0]]
     arguments.apart({"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)})
-    mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
-    arguments.run(entries, target, list(1 / std), list(-mean / std), list((pad - mean) / std), threads)
+    arguments.run(entries, target, *_normalisation(spec), threads)
     return out
 
 
+def prepare(frame: Any, spec: InputSpec, order: Order) -> Entry:
+    """Check a frame for :func:`launch`; arguments and errors as in :func:`preprocess`."""
+    arguments = Arguments("preprocess_batch", None, names=_NAMES, public="preprocess")
+    arrays, height, width = _open(arguments, "frame", frame, order)
+    return arrays, order, (0, 0, width, height), Preprocessor(spec).region(height, width)
+
+
+def launch(entries: Sequence[Entry], spec: InputSpec, out: Any, stream: int) -> None:
+    """Compute the network's input for frames in GPU memory, in one launch; ``out`` is as in :func:`preprocess`."""
+    arguments = Arguments("preprocess_batch", stream, names=_NAMES, public="preprocess")
+    arguments.run(entries, arguments.view("out", out), *_normalisation(spec), 1)
+
+
+def _normalisation(spec: InputSpec) -> tuple[list[float], ...]:
+    mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
+    return list(1 / std), list(-mean / std), list((pad - mean) / std)
+
+
+Entry = tuple[list["Tensor"], str, Box, tuple[int, int, int, int]]
+"""A frame of a batch for the core: arrays, order, crop, region of the output."""
 _Opened = tuple[list["Tensor"], int, int]  # arrays, height, width
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from ... import errors
 from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
@@ -37,7 +35,6 @@ class ExecutionContext:
     def __init__(self, cuda: Driver, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
         self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
         self._bytes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(1).items()}
-        self._frames: dict[int, tuple[int, int]] = {}
         self._memory: list[int] = []
         self._graph: int | None = None
         self.no_graph: str | None = None
@@ -54,14 +51,17 @@ class ExecutionContext:
     def launch(self, slots: Sequence[SessionSlot]) -> None:
         """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries."""
         cuda, pointers, size = self._cuda, self._pointers, self._bytes
+        slots = sorted(slots, key=lambda slot: slot.frame is None)  # frames for the kernel first: one launch
         for place, slot in enumerate(slots):
-            target = pointers[IMAGE] + place * size[IMAGE]
             if slot.ready is not None:
                 cuda.stream_wait(self._stream, slot.ready)
-            if slot.frame is not None and self._pixels is not None:
-                self._pixels.preprocess(slot.frame, self._upload(place, slot), target, self._stream)
-            else:
-                cuda.to_device(target, slot.input, self._stream)
+            if slot.frame is None:
+                cuda.to_device(pointers[IMAGE] + place * size[IMAGE], slot.input, self._stream)
+            elif slot.raw is not None and slot.device is not None:
+                cuda.to_device(slot.device.pointer, slot.raw, self._stream)
+        frames = [slot.frame for slot in slots if slot.frame is not None]
+        if frames and self._pixels is not None:
+            self._pixels.preprocess(frames, pointers[IMAGE], self._stream)
         self._compute()
         for place, slot in enumerate(slots):
             cuda.to_host(slot.logits, pointers[LOGITS] + place * size[LOGITS], self._stream)
@@ -94,7 +94,7 @@ class ExecutionContext:
         cuda = self._cuda
         if self._graph is not None:
             cuda.destroy_graph(self._graph)
-        for pointer in [*self._memory, *(pointer for pointer, _ in self._frames.values())]:
+        for pointer in self._memory:
             cuda.free(pointer)
         cuda.destroy_event(self.event)
         cuda.destroy_stream(self._stream)
@@ -102,22 +102,6 @@ class ExecutionContext:
     def _malloc(self, size: int) -> int:
         pointer = self._cuda.malloc(size)
         self._memory.append(pointer)
-        return pointer
-
-    def _upload(self, place: int, slot: SessionSlot) -> int:
-        """The device address of a slot's raw frame, copied there if it comes from the CPU."""
-        raw: NDArray[Any] | None = slot.raw
-        if raw is None:
-            assert slot.frame is not None
-            return slot.frame.pointer
-        pointer, size = self._frames.get(place, (0, 0))
-        if size < raw.nbytes:
-            if size:
-                del self._frames[place]  # now: for the next one there may be too little memory
-                self._cuda.free(pointer)  # waits until it is unused
-            pointer = self._cuda.malloc(raw.nbytes)
-            self._frames[place] = pointer, raw.nbytes
-        self._cuda.to_device(pointer, raw, self._stream)
         return pointer
 
     def _bind(self) -> None:

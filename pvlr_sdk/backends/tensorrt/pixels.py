@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ... import kernels
+from ...kernels.preprocess import Entry, launch, prepare
 
 if TYPE_CHECKING:
     from ...bundle.manifest import InputSpec
@@ -15,22 +16,6 @@ if TYPE_CHECKING:
 _PACKED = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
 LONGEST_SIDE = 16384
 """Pixels: the kernel's limit, see :func:`pvlr_sdk.kernels.preprocess`."""
-
-
-@dataclass(frozen=True)
-class PixelSource:
-    """A raw frame for the kernel.
-
-    ``pointer`` is its device address, 0 for a frame that is still on the CPU; ``shape`` and ``strides`` (in bytes) are
-    those of the uint8 array; ``order`` is one of :data:`pvlr_sdk.frames.preprocess.ORDERS`; ``owner`` keeps GPU memory
-    alive.
-    """
-
-    pointer: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    order: Order
-    owner: Any
 
 
 class DevicePixels:
@@ -46,19 +31,18 @@ class DevicePixels:
         channels = _PACKED.get(order)
         return array.strides[1:] == ((1,) if channels is None else (channels, 1))
 
-    def preprocess(self, frame: PixelSource, pointer: int, target: int, stream: int) -> None:
-        """Enqueue the preprocessing of a frame at ``pointer`` into the float32 (3, height, width) at ``target``.
+    def prepare(self, pointer: int, shape: tuple[int, ...], strides: tuple[int, ...], order: Order) -> Entry:
+        """A uint8 frame at a device address, checked for :meth:`preprocess`; ``strides`` are in bytes.
 
-        Both are device addresses. Safe to call from several threads.
+        Raises:
+            OptionError: the kernel refuses it.
         """
-        shape = (1, 3, self._spec.height, self._spec.width)
-        kernels.preprocess(
-            [_View(pointer, frame.shape, frame.strides, "|u1")],
-            self._spec,
-            order=frame.order,
-            out=_View(target, shape, None, "<f4"),
-            stream=stream,
-        )
+        return prepare(_View(pointer, shape, strides, "|u1"), self._spec, order)
+
+    def preprocess(self, frames: Sequence[Entry], target: int, stream: int) -> None:
+        """Enqueue the preprocessing of frames into the float32 (n, 3, height, width) at device address ``target``."""
+        shape = (len(frames), 3, self._spec.height, self._spec.width)
+        launch(frames, self._spec, _View(target, shape, None, "<f4"), stream)
 
 
 def open_pixels(spec: InputSpec) -> DevicePixels | None:

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ...frames.device import DeviceArray, DeviceFrame
-from .pixels import LONGEST_SIDE, PixelSource
+from .cuda import DeviceBuffer
+from .pixels import LONGEST_SIDE
 
 if TYPE_CHECKING:
     from ...frames.frames import Frame
     from ...frames.preprocess import Preprocessor
+    from ...kernels.preprocess import Entry
     from .engine import Shapes
     from .libcuda import Driver
     from .pixels import DevicePixels
@@ -39,9 +41,9 @@ class Owner(Protocol):
 class SessionSlot:
     """See :class:`pvlr_sdk.backends.Slot`. Belongs to a session and is unusable after the session's end.
 
-    For preprocessing on the GPU, ``frame`` describes the frame and ``raw`` has its bytes if it comes from the CPU.
-    Without ``frame``, ``input`` holds the preprocessed frame. ``ready`` is the event after which a frame on the GPU may
-    be read; None: at once.
+    For preprocessing on the GPU, ``frame`` describes the frame there; if it comes from the CPU, ``raw`` has its bytes,
+    which are uploaded to ``device``. Without ``frame``, ``input`` holds the preprocessed frame. ``ready`` is the event
+    after which a frame on the GPU may be read; None: at once.
     """
 
     features: NDArray[np.float32] | None = None  # there are no open plans yet
@@ -52,30 +54,31 @@ class SessionSlot:
         self.input: NDArray[np.float32] = cuda.pinned((3, shapes.height, shapes.width), "float32")
         self.logits: NDArray[np.float32] = cuda.pinned((shapes.labels,), "float32")
         self.similarity: NDArray[np.float32] = cuda.pinned((shapes.tokens, shapes.labels), "float32")
-        self.frame: PixelSource | None = None
+        self.frame: Entry | None = None
         self.raw: NDArray[np.uint8] | None = None
+        self.device: DeviceBuffer | None = None
         self.ready: int | None = None
         self.batch: Any = None  # the session's, while it is in flight
         self.failure: Exception | None = None
         self.closed = False
         self._staging: NDArray[np.uint8] | None = None
+        self._owner: Any = None  # keeps a frame's GPU memory alive
 
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         self._check()
-        self.frame = self.raw = None
+        self.frame = self.raw = self._owner = None
         self._unmark()  # of a frame that was loaded but not started
-        # A frame that the kernel refused would fail the frames of its batch too.
         kernel = self.session.pixels if max(frame.pixels.shape[:2]) <= LONGEST_SIDE else None
         if isinstance(frame, DeviceFrame):
             if kernel is not None and kernel.takes(frame.pixels, frame.order):
                 pixels = frame.pixels
-                self.ready = self._mark(pixels)
-                self.frame = PixelSource(pixels.pointer, pixels.shape, pixels.strides, frame.order, pixels.owner)
+                self.frame = kernel.prepare(pixels.pointer, pixels.shape, pixels.strides, frame.order)
+                self.ready, self._owner = self._mark(pixels), pixels.owner
             else:
                 preprocess(self._to_host(frame.pixels), frame.order, self.input)
         elif kernel is not None:
-            staged = self._stage(frame.pixels)
-            self.frame = PixelSource(0, staged.shape, staged.strides, frame.order, None)
+            staged, device = self._stage(frame.pixels)
+            self.frame = kernel.prepare(device.pointer, staged.shape, staged.strides, frame.order)
         else:
             preprocess(frame.pixels, frame.order, self.input)
 
@@ -86,7 +89,7 @@ class SessionSlot:
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._check()
         self.session.wait(self)
-        self.frame = None  # a frame on the GPU belongs to its owner again
+        self.frame = self._owner = None  # a frame on the GPU belongs to its owner again
         self._unmark()
         return self.logits, self.similarity
 
@@ -95,7 +98,7 @@ class SessionSlot:
         self.closed = True
         empty = np.empty(0, np.float32)
         self.input = self.logits = self.similarity = empty
-        self.frame = self.raw = self._staging = None
+        self.frame = self.raw = self.device = self._staging = self._owner = None
         self._unmark()
 
     def _check(self) -> None:
@@ -103,15 +106,17 @@ class SessionSlot:
         if self.closed:
             raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another slot.")
 
-    def _stage(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Copy a frame to contiguous page-locked memory; ``raw`` becomes its bytes."""
-        if self._staging is None or self._staging.nbytes < pixels.size:
+    def _stage(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DeviceBuffer]:
+        """Copy a frame to contiguous page-locked memory, with as much device memory; ``raw`` becomes its bytes."""
+        if self.device is None or self._staging is None or self._staging.nbytes < pixels.size:
+            self.device = self._staging = None  # first: for both there may be too little memory
             with self.session.guarded():
                 self._staging = self.session.cuda.pinned((pixels.size,), "uint8")
+                self.device = DeviceBuffer(self.session.cuda, pixels.size)
         self.raw = self._staging[: pixels.size]
         staged = self.raw.reshape(pixels.shape)
         np.copyto(staged, pixels)
-        return staged
+        return staged, self.device
 
     def _to_host(self, pixels: DeviceArray) -> NDArray[np.uint8]:
         """Copy a frame from the GPU, for preprocessing on the CPU where there is no kernel for it."""

@@ -117,21 +117,26 @@ class FakeKernel:
 
     def __init__(self, spec: Any, gpu: Any) -> None:
         self._preprocess, self._gpu, self.seen = Preprocessor(spec), gpu, []
+        self.size = 4 * 3 * spec.height * spec.width
+        self.launches = 0
 
     def takes(self, array: Any, order: str) -> bool:
         return array.strides[1:] == ((1,) if array.ndim == 2 else (array.shape[2], 1))
 
-    def preprocess(self, frame: Any, pointer: int, target: int, stream: int) -> None:
-        self.seen.append((pointer, frame.order))
+    def prepare(self, *frame: Any) -> Any:
+        return frame
 
-        def run() -> None:
-            extent = 1 + sum((side - 1) * stride for side, stride in zip(frame.shape, frame.strides, strict=True))
-            data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(pointer, extent)))
-            pixels = np.lib.stride_tricks.as_strided(data, frame.shape, frame.strides)
-            image = self._preprocess(pixels, frame.order)
-            ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
+    def preprocess(self, frames: Any, target: int, stream: int) -> None:
+        self.launches += 1
+        for place, frame in enumerate(frames):
+            self.seen.append((frame[0], frame[3]))
+            self._gpu.enqueue(stream, partial(self._run, *frame, target + place * self.size))
 
-        self._gpu.enqueue(stream, run)
+    def _run(self, pointer: int, shape: Any, strides: Any, order: Any, target: int) -> None:
+        extent = 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
+        data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(pointer, extent)))
+        image = self._preprocess(np.lib.stride_tricks.as_strided(data, shape, strides), order)
+        ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
 
 
 @pytest.fixture
@@ -158,6 +163,18 @@ def test_preprocessing_on_the_gpu(optimize, gpu_plan, kernel, true_logits):
     flipped = frames[1][::-1, ::2]  # staged contiguously
     np.testing.assert_allclose(tagger.predict(flipped).logits, true_logits(tagger, flipped), atol=1e-4)
     assert len(kernel[0].seen) == 8  # the golden frame's too
+
+
+def test_a_batch_is_preprocessed_in_one_launch(gpu_plan, kernel, true_logits, started):
+    """The frames that the kernel refuses are in the same batch."""
+    tagger = Tagger(gpu_plan, optimize="throughput")
+    launches = kernel[0].launches
+    frames = [np.random.default_rng(n).integers(0, 256, (8, 9 + n, 3), np.uint8) for n in range(6)]
+    for n in (2, 4):
+        frames[n] = np.repeat(frames[n], LONGEST_SIDE // 8 + 1, axis=0)
+    for result, frame in zip([started(tagger, frame) for frame in frames], frames, strict=True):
+        np.testing.assert_allclose(result().logits, true_logits(tagger, frame), atol=1e-4)
+    assert kernel[0].launches == launches + 3  # two single frames, and then a full batch
 
 
 def test_a_frame_on_the_gpu_is_not_copied(gpu_plan, kernel, on_gpu):
