@@ -22,12 +22,15 @@ import torch
 
 from pvlr_sdk.bundle.open_labels import label_inputs
 from pvlr_sdk.compile.onnx.convert import convert
+from pvlr_sdk.compile.tensorrt.compiler import set_batch
 from pvlr_sdk.compile.tensorrt.parse import parse
+from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR, OpenPVLR
 from pvlr_training.export import describe, label_bank, open_bank, to_onnx
 from pvlr_training.model.network import PVLR
 
+sys.modules["tensorrt"] = trt  # for set_batch
 CAPABILITIES = ("SM86", "SM89", "SM120")
 LABELS = ("person", "cat", "dog", "car", "chair")
 
@@ -65,23 +68,14 @@ def parsed(payload: bytes) -> tuple[Any, Any]:
     return builder, network
 
 
-def build(payload: bytes, batch: int | None) -> int:
-    """Build an engine for all capabilities; returns its size in bytes. ``batch`` None: 1 to 8."""
-    if batch is not None:
-        model = onnx.load_from_string(payload)
-        for port in (*model.graph.input, *model.graph.output):
-            port.type.tensor_type.shape.dim[0].dim_value = batch
-        payload = model.SerializeToString()
+def build(payload: bytes, batch: str) -> int:
+    """Build an engine for all capabilities; returns its size in bytes. ``batch`` as for ``pvlr build``."""
     builder, network = parsed(payload)
     config = builder.create_builder_config()
     config.num_compute_capabilities = len(CAPABILITIES)
     for index, name in enumerate(CAPABILITIES):
         config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
-    if batch is None:
-        profile = builder.create_optimization_profile()
-        shape = tuple(network.get_input(0).shape)[1:]
-        profile.set_shape("image", (1, *shape), (1, *shape), (8, *shape))
-        config.add_optimization_profile(profile)
+    set_batch(builder, network, config, BuildOptions(Batch.parse(batch)))
     engine: Any = builder.build_serialized_network(network, config)
     return 0 if engine is None else engine.nbytes
 
@@ -96,14 +90,14 @@ def build_all(backbone: str, size: int) -> None:
         network = convert(payload, precision=precision, frames=frames)
         converted = time.perf_counter()
         kinds = {tensor.data_type for tensor in onnx.load_from_string(network).graph.initializer}
-        sizes = {"static": build(network, 2), "dynamic": build(network, None)}
+        sizes = {"static": build(network, "2"), "dynamic": build(network, "1:1:8")}
         report["engines"][precision] = {
             **sizes,
             "types": sorted(kinds),
             "convert_s": round(converted - began, 1),
             "build_s": round(time.perf_counter() - converted, 1),
         }
-    report["open"] = build(exported(backbone, size, max_labels=16), None)
+    report["open"] = build(exported(backbone, size, max_labels=16), "1:1:8")
     print(json.dumps(report))
 
 

@@ -101,7 +101,7 @@ def _compile(
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.verbose:  # the inspector then describes the layers of the plan
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    _set_batch(builder, network, config, options)
+    set_batch(builder, network, config, options)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace * _MIB)
     _set_compatibility(config, options)
@@ -129,9 +129,14 @@ def _strongly_typed() -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _set_batch(
+def set_batch(
     builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, options: BuildOptions
 ) -> None:
+    """Fix the network's batch if there is one size, otherwise add a profile for each size that the backend runs.
+
+    Raises:
+        OptionError: the network has a fixed batch of another size.
+    """
     import tensorrt as trt
 
     batch = options.batch
@@ -143,7 +148,7 @@ def _set_batch(
     if batch.min == batch.max:
         image.shape = trt.Dims([batch.min, *rest])
         return
-    for size in (batch.min, batch.max):  # what the backend runs: TensorRT selects kernels for one size of each profile
+    for size in (batch.min, batch.max):  # TensorRT selects kernels for one size of each profile
         profile = builder.create_optimization_profile()
         profile.set_shape(image.name, *[trt.Dims([size, *rest])] * 3)
         config.add_optimization_profile(profile)

@@ -34,7 +34,6 @@ void contexts_and_graphs() {
     expect(tagger.info().precision == std::string("fp16"), "the precision");
     expect_equal(world.contexts_created, 2, "contexts");
     expect_equal(world.enqueues, 2, "runs before the captures");
-    expect_equal(world.profile, 0, "the profile for single frames");
     const std::vector<Scores> expected = references(tagger, 7);
     check_in_flight(tagger, expected);
     const int launches = world.graph_launches;
@@ -98,7 +97,6 @@ void batches() {
   const std::vector<Scores> expected = references(open_plan(), 11);
   const pvlr::Tagger tagger = open_plan(PVLR_OPTIMIZE_THROUGHPUT);
   expect_equal(tagger.info().parallel, 8, "parallel");
-  expect_equal(fake_world().profile, 1, "the profile for full batches");
   const int launches = fake_world().graph_launches;
   check_in_flight(tagger, expected);
   expect_equal(fake_world().graph_launches - launches, 5, "launches for 1, 1, 4, 4 and 1 of 11 frames");
@@ -246,6 +244,14 @@ void other_context() {
   expect(fake_current_context() == &own, "the current context");
 }
 
+// The plan has one for single frames and one for its largest batch.
+void profiles() {
+  for (const int used : {0, 1}) {
+    const pvlr::Tagger tagger = open_plan(used == 0 ? PVLR_OPTIMIZE_LATENCY : PVLR_OPTIMIZE_THROUGHPUT);
+    expect_equal(fake_world().profile, used, "the profile");
+  }
+}
+
 // TensorRT may refuse the profile that another context uses.
 void profile_of_its_own() {
   fake_world().profile_shared = false;
@@ -287,6 +293,7 @@ int main(int argc, char** argv) {
       {"lost_context_in_threads", lost_context_in_threads},
       {"other_device", other_device},
       {"other_context", other_context},
+      {"profiles", profiles},
       {"profile_of_its_own", profile_of_its_own},
       {"timeouts", timeouts},
   };

@@ -17,6 +17,7 @@ from tests.csrc.runtime import tensorrt_build, tensorrt_bundle
 from tests.csrc.runtime.tensorrt_build import TensorRtLibrary, link
 from tests.csrc.runtime.tensorrt_bundle import NAMES, PLAN, TOKENS, write_plan
 from tests.manifests import read_raw
+from tests.tensorrt_cases import CASES
 from tests.tensorrt_headers import NO_HEADERS, cuda_runtime, lean_runtime, tensorrt_includes, tensorrt_version
 
 from .conftest import Runtime
@@ -25,24 +26,6 @@ pytestmark = pytest.mark.slow
 
 OK, INVALID, UNSUPPORTED, RUNTIME, NOT_SIGNED = 0, 3, 4, 8, 10
 ALLOW, COLORS = {"PVLR_ALLOW_UNSIGNED": "1"}, ("bgr", "rgb", "bgr", "gray")
-CASES = [
-    "contexts_and_graphs",
-    "allocations",
-    "allocations_without_graphs",
-    "without_graphs",
-    "batches",
-    "out_of_memory_at_open",
-    "out_of_memory_at_launch",
-    "out_of_memory_at_enqueue",
-    "lost_context",
-    "lost_context_at_open",
-    "lost_context_in_capture",
-    "lost_context_in_threads",
-    "other_device",
-    "other_context",
-    "profile_of_its_own",
-    "timeouts",
-]
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt.cuda import CudaError
+from tests.tensorrt_cases import CASES
 
 
 def test_too_little_memory(make_plan, gpu, trt):
@@ -177,3 +179,10 @@ def test_a_lost_context_ends_every_thread_s_call(gpu_plan, gpu, frame, random_fr
             job()
     with pytest.raises(errors.DeviceLostError):
         tagger.predict(frame)
+
+
+def test_the_table_of_cases_names_tests():
+    """The same cases run in C++ (tests/csrc/runtime)."""
+    sources = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    for case, test in CASES.items():
+        assert test is None or f"def {test}(" in sources, case
