@@ -14,7 +14,7 @@ from .libcuda import Driver
 
 if TYPE_CHECKING:
     from .pixels import DevicePixels
-    from .slot import SessionSlot
+    from .slot import Outputs, SessionSlot
 
 _FLOAT = 4
 _TIMED = 10
@@ -48,7 +48,7 @@ class ExecutionContext:
             self.drain()
             self._capture()
 
-    def launch(self, slots: Sequence[SessionSlot]) -> None:
+    def launch(self, slots: Sequence[SessionSlot], outputs: Outputs) -> None:
         """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries."""
         cuda, pointers, size = self._cuda, self._pointers, self._bytes
         slots = sorted(slots, key=lambda slot: slot.frame is None)  # frames for the kernel first: one launch
@@ -63,10 +63,12 @@ class ExecutionContext:
         if frames and self._pixels is not None:
             self._pixels.preprocess(frames, pointers[IMAGE], self._stream)
         self._compute()
-        for place, slot in enumerate(slots):
-            cuda.to_host(slot.logits, pointers[LOGITS] + place * size[LOGITS], self._stream)
-            cuda.to_host(slot.similarity, pointers[SIMILARITY] + place * size[SIMILARITY], self._stream)
+        cuda.to_host(outputs.logits[: len(slots)], pointers[LOGITS], self._stream)
+        cuda.to_host(outputs.similarity[: len(slots)], pointers[SIMILARITY], self._stream)
         cuda.record(self.event, self._stream)
+        outputs.readers = len(slots)
+        for place, slot in enumerate(slots):
+            slot.outputs, slot.place = outputs, place
 
     def drain(self) -> None:
         """Wait for all that was enqueued."""

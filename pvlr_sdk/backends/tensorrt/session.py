@@ -14,7 +14,7 @@ from .context import ExecutionContext
 from .cuda import CudaError, as_typed, undone_by
 from .engine import Engine, Shapes
 from .libcuda import Driver
-from .slot import SessionSlot
+from .slot import Outputs, SessionSlot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,9 @@ _CONTEXTS = 2
 class InFlightBatch:
     """A batch that was launched in an execution context."""
 
-    def __init__(self, context: ExecutionContext) -> None:
+    def __init__(self, context: ExecutionContext, outputs: Outputs) -> None:
         self.context = context
+        self.outputs = outputs  # kept until the copies are done
         self.done = False
 
 
@@ -58,6 +59,7 @@ class Session:
         self._pending: deque[SessionSlot] = deque()
         self._in_flight: deque[InFlightBatch] = deque()
         self._free: deque[SessionSlot] = deque()
+        self._outputs: deque[Outputs] = deque()
         self._contexts: list[ExecutionContext] = []
         self._idle: deque[ExecutionContext] = deque()
         self._marks: list[int] = []
@@ -109,6 +111,8 @@ class Session:
     def release(self, slot: SessionSlot) -> None:
         """Keep a slot for reuse."""
         if not slot.closed:
+            with self._lock:
+                self._recycle(slot)
             self._free.append(slot)
 
     def mark(self, stream: int) -> int:
@@ -130,6 +134,7 @@ class Session:
         """Queue a slot's frame and launch batches where possible."""
         slot.batch = slot.failure = None
         with self._lock:
+            self._recycle(slot)
             if self.cuda.lost is None:
                 self._pending.append(slot)
                 self._pump()
@@ -184,7 +189,7 @@ class Session:
             for event in self._marks:
                 self.cuda.destroy_event(event)
             self.cuda.destroy_stream(self.copies)
-        for held in (self._contexts, self._idle, self._in_flight, self._pending, self._free):
+        for held in (self._contexts, self._idle, self._in_flight, self._pending, self._free, self._outputs):
             held.clear()
         del self._engine
 
@@ -203,10 +208,10 @@ class Session:
             count = min(self._batch, len(self._pending))
             slots = [self._pending.popleft() for _ in range(count)]
             context = self._idle.popleft()
-            launched = InFlightBatch(context)
             try:
                 with self.guarded():
-                    context.launch(slots)
+                    outputs = self._outputs.pop() if self._outputs else Outputs(self.cuda, self.shapes, self._batch)
+                    context.launch(slots, outputs)
             except Exception as error:
                 with suppress(errors.BackendError), self.guarded():
                     context.drain()  # copies from and to buffers that are about to be freed
@@ -214,9 +219,18 @@ class Session:
                 for slot in slots:
                     slot.failure = error
                 continue
+            launched = InFlightBatch(context, outputs)
             self._in_flight.append(launched)
             for slot in slots:
                 slot.batch = launched
+
+    def _recycle(self, slot: SessionSlot) -> None:
+        """Let a later batch use the outputs that a slot has read. The caller holds the lock."""
+        outputs, slot.outputs = slot.outputs, None
+        if outputs is not None:
+            outputs.readers -= 1
+            if outputs.readers == 0:
+                self._outputs.append(outputs)
 
     def _check(self, slot: SessionSlot) -> None:
         """Close a slot that failed, and raise its error."""

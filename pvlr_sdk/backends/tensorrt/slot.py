@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
+from ...bundle.schema import LOGITS, SIMILARITY
 from ...frames.device import DeviceArray, DeviceFrame
 from .cuda import DeviceBuffer
 from .pixels import LONGEST_SIDE
@@ -38,6 +39,16 @@ class Owner(Protocol):
     def unmark(self, event: int) -> None: ...
 
 
+class Outputs:
+    """The page-locked outputs of a batch: logits (batch, labels), similarity (batch, tokens, labels)."""
+
+    def __init__(self, cuda: Driver, shapes: Shapes, batch: int) -> None:
+        sizes = shapes.of(batch)
+        self.logits: NDArray[np.float32] = cuda.pinned(sizes[LOGITS], "float32")
+        self.similarity: NDArray[np.float32] = cuda.pinned(sizes[SIMILARITY], "float32")
+        self.readers = 0  # slots whose outputs are in it
+
+
 class SessionSlot:
     """See :class:`pvlr_sdk.backends.Slot`. Belongs to a session and is unusable after the session's end.
 
@@ -52,8 +63,8 @@ class SessionSlot:
         cuda, shapes = session.cuda, session.shapes
         self.session = session
         self.input: NDArray[np.float32] = cuda.pinned((3, shapes.height, shapes.width), "float32")
-        self.logits: NDArray[np.float32] = cuda.pinned((shapes.labels,), "float32")
-        self.similarity: NDArray[np.float32] = cuda.pinned((shapes.tokens, shapes.labels), "float32")
+        self.outputs: Outputs | None = None
+        self.place = 0  # in the batch
         self.frame: Entry | None = None
         self.raw: NDArray[np.uint8] | None = None
         self.device: DeviceBuffer | None = None
@@ -91,13 +102,14 @@ class SessionSlot:
         self.session.wait(self)
         self.frame = self._owner = None  # a frame on the GPU belongs to its owner again
         self._unmark()
-        return self.logits, self.similarity
+        assert self.outputs is not None
+        return self.outputs.logits[self.place], self.outputs.similarity[self.place]
 
     def close(self) -> None:
         """Release the buffers."""
         self.closed = True
-        empty = np.empty(0, np.float32)
-        self.input = self.logits = self.similarity = empty
+        self.input = np.empty(0, np.float32)
+        self.outputs = None  # not for another batch: copies into it may be in flight
         self.frame = self.raw = self.device = self._staging = self._owner = None
         self._unmark()
 

@@ -34,6 +34,7 @@ class FakeCuda:
         self.broken = 0
         self.kernel_launches = 0
         self.graph_launches = 0
+        self.downloads = 0
         self._context = threading.local()
         self._lock = threading.RLock()
         self.allocated: dict[int, Any] = {}
@@ -82,6 +83,7 @@ class FakeCuda:
 
     def to_host(self, target: np.ndarray, pointer: int, stream: int) -> None:
         self._enter("to_host")
+        self.downloads += 1
         assert target.flags.c_contiguous
         self.enqueue(stream, lambda: ctypes.memmove(target.ctypes.data, self.at(pointer, target.nbytes), target.nbytes))
 

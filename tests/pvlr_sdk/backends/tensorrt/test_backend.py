@@ -63,6 +63,20 @@ def test_batches_form_while_the_gpu_is_busy(gpu_plan, gpu, random_frames, starte
         np.testing.assert_array_equal(result, tagger.predict(frame).logits)
 
 
+def test_a_batch_is_downloaded_at_once_and_read_later(gpu_plan, gpu, random_frames, started, true_logits):
+    """While frames of a batch are still to be read, later batches have other buffers."""
+    tagger = Tagger(gpu_plan, optimize="throughput")
+    before, frames = gpu.downloads, random_frames(6)
+    results = [started(tagger, frame) for frame in frames]
+    np.testing.assert_allclose(results.pop()().logits, true_logits(tagger, frames.pop()), atol=1e-4)
+    assert gpu.downloads == before + 3 * 2  # logits and similarity of two single frames and a batch
+    for _ in range(2):
+        for result, frame in zip([started(tagger, frame) for frame in frames[::-1]], frames[::-1], strict=True):
+            np.testing.assert_allclose(result().logits, true_logits(tagger, frame), atol=1e-4)
+    for result, frame in zip(results, frames, strict=True):
+        np.testing.assert_allclose(result().logits, true_logits(tagger, frame), atol=1e-4)
+
+
 def test_more_frames_under_way_than_contexts_by_one_thread(gpu_plan, random_frames, started):
     tagger = Tagger(gpu_plan)
     pending = [started(tagger, frame) for frame in random_frames(9)]
