@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ... import errors
-
-if TYPE_CHECKING:
-    from .libcuda import Driver
 
 OUT_OF_MEMORY = 2
 _LOST = {4, 201, 214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
@@ -55,19 +51,6 @@ class Gpu:
             "memory": self.memory,
             "driver_cuda": self.driver,
         }
-
-
-class DeviceBuffer:
-    """Device memory that is freed with the object, in whichever thread. Create it inside ``Driver.current()``."""
-
-    def __init__(self, cuda: Driver, size: int) -> None:
-        self.pointer = cuda.malloc(size)
-        weakref.finalize(self, _free, cuda, self.pointer)
-
-
-def _free(cuda: Driver, pointer: int) -> None:
-    with suppress(CudaError), cuda.current():  # a lost context cannot free it
-        cuda.free(pointer)
 
 
 @contextmanager

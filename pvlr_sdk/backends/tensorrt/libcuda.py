@@ -238,3 +238,16 @@ class Driver:
         words = ctypes.c_char_p()
         self._calls["cuGetErrorString"](code, byref(words))
         return (words.value or b"").decode()
+
+
+class DeviceBuffer:
+    """Device memory that is freed with the object, in whichever thread. Create it inside ``Driver.current()``."""
+
+    def __init__(self, cuda: Driver, size: int) -> None:
+        self.pointer = cuda.malloc(size)
+        weakref.finalize(self, _free, cuda, self.pointer)
+
+
+def _free(cuda: Driver, pointer: int) -> None:
+    with suppress(CudaError), cuda.current():  # a lost context cannot free it
+        cuda.free(pointer)

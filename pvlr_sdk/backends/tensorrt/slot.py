@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ... import errors
 from ...bundle.schema import LOGITS, SIMILARITY
 from ...frames.device import DeviceArray, DeviceFrame
-from .cuda import DeviceBuffer
+from .libcuda import DeviceBuffer
 from .pixels import LONGEST_SIDE
 
 if TYPE_CHECKING:
