@@ -7,6 +7,7 @@ import platform
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,7 @@ from ...backends.tensorrt import TensorRtBackend, library, plugins
 from ...backends.tensorrt.driver import open_cuda
 from ...bundle.manifest import TensorRtSpec
 from ...bundle.schema import ATTENTIONS, Attention, Precision
+from ...frames.frames import Frame
 from .. import gate
 from ..builder import BuildRequest, Reference
 from ..onnx.convert import convert
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _WARM_UP, _TIMES = 2, 10
 """Measurements of a plan, each the mean of several runs: those that are dropped, and those that count."""
+_LEAST_TOLERANCE = 0.02
 _SAME_NETWORK = 0.5
 """Largest difference of a golden logit, as a share of the logits' spread: 0.2 for int8, 1 for another network."""
 
@@ -155,7 +158,7 @@ class _Work:
             precision=self.precision,
             tensorrt=spec,
             # Twice the difference measured here: the next time TensorRT times its kernels, others may win.
-            tolerance={self.precision: max(0.02, 2 * golden_difference)},
+            tolerance={self.precision: max(_LEAST_TOLERANCE, 2 * golden_difference)},
             built={
                 "tensorrt": library.version(),
                 "cuda_driver": gpu.driver,
@@ -186,6 +189,8 @@ class _Work:
             cache.store(folder, key, compiled.timings)
         backend = TensorRtBackend(self.bundle(attention, compiled.plan, {}, 0.0))
         difference = self._golden_difference(backend, attention)
+        if backend.info["preprocessing"] == "GPU":
+            self._check_pixels(backend, max(_LEAST_TOLERANCE, difference))
         thresholds = self._source.bank.thresholds
         agreement = gate.compare(self._logits(backend), self._exact, thresholds, self._targets)
         # The host's clock would include copies, which are the same for all, and what else the host does.
@@ -201,6 +206,24 @@ class _Work:
             hint = "Build the plan in fp32; if that fails too, report it with the build log."
             raise errors.AccuracyError(name, expected=f"golden logits within {limit:.3g} of fp32", got=got, hint=hint)
         return difference
+
+    def _check_pixels(self, backend: Backend, limit: float) -> None:
+        """Compare the logits with preprocessing on the GPU and on the CPU, of smaller and larger frames."""
+        random, preprocess, spec = np.random.default_rng(0), self._reference.preprocess, self._source.spec.input
+        for factor, order in product((2, 6), ("bgr", "nv12")):
+            height, width = (side // 4 * factor for side in (spec.height, spec.width))
+            shape = (height * 3 // 2, width) if order == "nv12" else (height, width, 3)
+            pixels = random.integers(0, 256, shape, np.uint8)
+            (exact,) = gate.logits_of_all([preprocess(pixels, order)], backend)
+            slot = backend.acquire()
+            slot.load(Frame(pixels, order), preprocess)
+            slot.start()
+            difference = float(np.abs(slot.wait()[0] - exact).max())
+            backend.release(slot)
+            if not difference <= limit:
+                expected, got = f"logits within {limit:.3g} of the CPU's preprocessing", f"{difference:.3g}"
+                hint = "Report it; a core without CUDA preprocesses on the CPU."
+                raise errors.AccuracyError(f"GPU preprocessing, {order}", expected=expected, got=got, hint=hint)
 
     def _logits(self, backend: Backend) -> NDArray[np.float32]:
         """The logits (N, C) of the gate's images."""
