@@ -12,6 +12,8 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt.pixels import LONGEST_SIDE
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.tensorrt_options import BuildOptions
 from pvlr_sdk.frames.preprocess import Preprocessor
 
 
@@ -115,6 +117,9 @@ def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu
 class FakeKernel:
     """The preprocessing kernel on the fake GPU: the CPU's, on device memory, when the stream gets there."""
 
+    wrong: str | None = None
+    """The order of frames that it reads one pixel too far."""
+
     def __init__(self, spec: Any, gpu: Any) -> None:
         self._preprocess, self._gpu, self.seen = Preprocessor(spec), gpu, []
         self.size = 4 * 3 * spec.height * spec.width
@@ -135,7 +140,8 @@ class FakeKernel:
     def _run(self, pointer: int, shape: Any, strides: Any, order: Any, target: int) -> None:
         extent = 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
         data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(pointer, extent)))
-        image = self._preprocess(np.lib.stride_tricks.as_strided(data, shape, strides), order)
+        pixels = np.lib.stride_tricks.as_strided(data, shape, strides)
+        image = self._preprocess(np.roll(pixels, -1, axis=1) if order == self.wrong else pixels, order)
         ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
 
 
@@ -175,6 +181,18 @@ def test_a_batch_is_preprocessed_in_one_launch(gpu_plan, kernel, true_logits, st
     for result, frame in zip([started(tagger, frame) for frame in frames], frames, strict=True):
         np.testing.assert_allclose(result().logits, true_logits(tagger, frame), atol=1e-4)
     assert kernel[0].launches == launches + 3  # two single frames, and then a full batch
+
+
+@pytest.mark.parametrize("wrong", [None, "bgr", "nv12"])
+def test_a_plan_whose_preprocessing_is_off_by_a_pixel_is_not_built(wrong, trt, kernel, exported, tmp_path, monkeypatch):
+    """Measured on the GPU's input, the golden difference would allow twice the fault."""
+    monkeypatch.setattr(FakeKernel, "wrong", wrong)
+    options = BuildOptions(attention="native")
+    if wrong is None:
+        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
+    else:
+        with pytest.raises(errors.AccuracyError, match=f"GPU preprocessing, {wrong}"):
+            build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=options)
 
 
 def test_a_frame_on_the_gpu_is_not_copied(gpu_plan, kernel, on_gpu):
