@@ -5,6 +5,7 @@
 #include <new>
 #include <thread>
 
+#include "device_cases.h"
 #include "gpu_checks.h"
 
 namespace {
@@ -253,34 +254,6 @@ void other_context() {
     check_in_flight(tagger, references(tagger, 5));
   }
   expect(fake_current_context() == &own, "the current context");
-}
-
-// The plan has one for single frames and one for its largest batch.
-void profiles() {
-  for (const int used : {0, 1}) {
-    const pvlr::Tagger tagger = open_plan(used == 0 ? PVLR_OPTIMIZE_LATENCY : PVLR_OPTIMIZE_THROUGHPUT);
-    expect_equal(fake_world().profile, used, "the profile");
-  }
-}
-
-// TensorRT may refuse the profile that another context uses.
-void profile_of_its_own() {
-  fake_world().profile_shared = false;
-  const pvlr::Tagger tagger = open_plan();
-  expect_equal(tagger.info().parallel, 1, "parallel with one context");
-  check_in_flight(tagger, references(tagger, 5));
-}
-
-// The program's device stays as it is; the fake refuses launches on another one than 0.
-void other_device() {
-  cudaSetDevice(1);
-  {
-    const pvlr::Tagger tagger = open_plan();
-    check_in_flight(tagger, references(tagger, 5));
-  }
-  int device = 0;
-  cudaGetDevice(&device);
-  expect_equal(device, 1, "the current device");
 }
 
 }  // namespace
