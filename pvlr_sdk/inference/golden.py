@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..frames import images
-from ..frames.frames import Frame
+from ..frames.frames import Frame, Order
 from ..result import sigmoid
 
 if TYPE_CHECKING:
@@ -59,10 +59,12 @@ def decode(text: str, source: str, decoders: Decoders | None = None) -> NDArray[
         raise errors.ManifestError(source, expected="a base64 PNG as golden.frame_png", got=got, hint=hint) from None
 
 
-def logits_of(frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor) -> NDArray[np.float32]:
-    """The logits (C,) of a BGR frame."""
+def logits_of(
+    frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor, order: Order = "bgr"
+) -> NDArray[np.float32]:
+    """The logits (C,) of a frame."""
     slot = backend.acquire()
-    slot.load(Frame(frame, "bgr"), preprocess)
+    slot.load(Frame(frame, order), preprocess)
     slot.start()
     logits: NDArray[np.float32] = slot.wait()[0].copy()
     backend.release(slot)

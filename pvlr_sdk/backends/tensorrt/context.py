@@ -10,7 +10,7 @@ from ... import errors
 from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
 from .cuda import CudaError, undone_by
 from .engine import Engine, Shapes
-from .libcuda import Driver
+from .libcuda import DeviceBuffer, Driver
 
 if TYPE_CHECKING:
     from .pixels import DevicePixels
@@ -35,14 +35,16 @@ class ExecutionContext:
     def __init__(self, cuda: Driver, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
         self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
         self._bytes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(1).items()}
-        self._memory: list[int] = []
+        self._memory: dict[str, DeviceBuffer] = {}
         self._graph: int | None = None
         self.no_graph: str | None = None
         self._context = engine.context()
         self._stream = cuda.stream()
         self.event = cuda.event()
         with undone_by(self.close):
-            self._pointers = {name: self._malloc(batch * size) for name, size in self._bytes.items()}
+            for name, size in self._bytes.items():
+                self._memory[name] = DeviceBuffer(cuda, batch * size)
+            self._pointers = {name: memory.pointer for name, memory in self._memory.items()}
             self._bind()
             self._enqueue()  # the first run initialises TensorRT, which a graph cannot contain
             self.drain()
@@ -96,15 +98,9 @@ class ExecutionContext:
         cuda = self._cuda
         if self._graph is not None:
             cuda.destroy_graph(self._graph)
-        for pointer in self._memory:
-            cuda.free(pointer)
+        self._memory.clear()
         cuda.destroy_event(self.event)
         cuda.destroy_stream(self._stream)
-
-    def _malloc(self, size: int) -> int:
-        pointer = self._cuda.malloc(size)
-        self._memory.append(pointer)
-        return pointer
 
     def _bind(self) -> None:
         context, shapes = self._context, self._shapes.of(self._batch)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,13 @@ _CONTEXTS = 2
 """While one batch computes, the next one is copied. A third context gains nothing: the GPU has one set of units."""
 
 
+@dataclass(eq=False)
 class InFlightBatch:
-    """A batch that was launched in an execution context."""
+    """A batch that was launched in an execution context; keeps its outputs until the copies are done."""
 
-    def __init__(self, context: ExecutionContext, outputs: Outputs) -> None:
-        self.context = context
-        self.outputs = outputs  # kept until the copies are done
-        self.done = False
+    context: ExecutionContext
+    outputs: Outputs
+    done: bool = False
 
 
 class Session:
@@ -52,8 +53,7 @@ class Session:
         pixels: DevicePixels | None,
     ) -> None:
         self.cuda, self.source, self.shapes, self.pixels = cuda, source, shapes, pixels
-        self.one_context: str | None = None
-        """Why there is one execution context only; None if there are two."""
+        self.one_context: str | None = None  # why there is no second execution context
         self._batch = batch
         self._lock = Lock()
         self._pending: deque[SessionSlot] = deque()

@@ -21,7 +21,7 @@ from ...backends.tensorrt import TensorRtBackend, library, plugins
 from ...backends.tensorrt.driver import open_cuda
 from ...bundle.manifest import TensorRtSpec
 from ...bundle.schema import ATTENTIONS, Attention, Precision
-from ...frames.frames import Frame
+from ...inference import golden
 from .. import gate
 from ..builder import BuildRequest, Reference
 from ..onnx.convert import convert
@@ -31,7 +31,7 @@ from .compiler import compile_network
 if TYPE_CHECKING:
     from ...backends import Backend
     from ...bundle.bundle import Bundle
-    from ...frames.frames import FrameLike
+    from ...frames.frames import FrameLike, Order
     from ..exported import Exported
 
 _WARM_UP, _TIMES = 2, 10
@@ -210,16 +210,13 @@ class _Work:
     def _check_pixels(self, backend: Backend, limit: float) -> None:
         """Compare the logits with preprocessing on the GPU and on the CPU, of smaller and larger frames."""
         random, preprocess, spec = np.random.default_rng(0), self._reference.preprocess, self._source.spec.input
-        for factor, order in product((2, 6), ("bgr", "nv12")):
+        orders: tuple[Order, ...] = "bgr", "nv12"
+        for factor, order in product((2, 6), orders):
             height, width = (side // 4 * factor for side in (spec.height, spec.width))
             shape = (height * 3 // 2, width) if order == "nv12" else (height, width, 3)
             pixels = random.integers(0, 256, shape, np.uint8)
             (exact,) = gate.logits_of_all([preprocess(pixels, order)], backend)
-            slot = backend.acquire()
-            slot.load(Frame(pixels, order), preprocess)
-            slot.start()
-            difference = float(np.abs(slot.wait()[0] - exact).max())
-            backend.release(slot)
+            difference = float(np.abs(golden.logits_of(pixels, backend, preprocess, order) - exact).max())
             if not difference <= limit:
                 expected, got = f"logits within {limit:.3g} of the CPU's preprocessing", f"{difference:.3g}"
                 hint = "Report it; a core without CUDA preprocesses on the CPU."

@@ -14,9 +14,10 @@ std::size_t times(std::int32_t count, std::size_t size) { return static_cast<std
 
 }  // namespace
 
-Outputs::Outputs(const Shapes& shapes, std::int32_t batch)
-    : logits(cuda::allocate_host(times(batch, shapes.logits_size()))),
-      similarity(cuda::allocate_host(times(batch, shapes.similarity_size()))) {}
+Buffers::Buffers(const Shapes& shapes)
+    : input(cuda::allocate_host(shapes.image_size())),
+      logits(cuda::allocate_host(shapes.logits_size())),
+      similarity(cuda::allocate_host(shapes.similarity_size())) {}
 
 ExecutionContext::ExecutionContext(const Engine& engine, const Shapes& shapes, std::int32_t batch)
     : engine_(engine),
@@ -42,10 +43,11 @@ ExecutionContext::ExecutionContext(const Engine& engine, const Shapes& shapes, s
   }
 }
 
-void ExecutionContext::copy_in(std::int32_t place, const cuda::HostFloats& input) {
+void ExecutionContext::copy_in(std::int32_t place, const Buffers& buffers) {
   float* const to = image_.get() + times(place, shapes_.image_size());
-  cuda::check(cudaMemcpyAsync(to, input.get(), kFloat * shapes_.image_size(), cudaMemcpyHostToDevice, stream_.get()),
-              "cudaMemcpyAsync");
+  cuda::check(
+      cudaMemcpyAsync(to, buffers.input.get(), kFloat * shapes_.image_size(), cudaMemcpyHostToDevice, stream_.get()),
+      "cudaMemcpyAsync");
 }
 
 void ExecutionContext::compute() {
@@ -53,14 +55,14 @@ void ExecutionContext::compute() {
   cuda::check(cudaGraphLaunch(graph_.get(), stream_.get()), "cudaGraphLaunch");
 }
 
-void ExecutionContext::copy_out(std::int32_t count, const Outputs& outputs) {
-  const auto copy = [this, count](const cuda::HostFloats& to, const cuda::DeviceFloats& from, std::size_t size) {
-    cuda::check(
-        cudaMemcpyAsync(to.get(), from.get(), kFloat * times(count, size), cudaMemcpyDeviceToHost, stream_.get()),
-        "cudaMemcpyAsync");
+void ExecutionContext::copy_out(std::int32_t place, const Buffers& buffers) {
+  const auto copy = [this, place](const cuda::HostFloats& to, const cuda::DeviceFloats& from, std::size_t size) {
+    cuda::check(cudaMemcpyAsync(to.get(), from.get() + times(place, size), kFloat * size, cudaMemcpyDeviceToHost,
+                                stream_.get()),
+                "cudaMemcpyAsync");
   };
-  copy(outputs.logits, logits_, shapes_.logits_size());
-  copy(outputs.similarity, similarity_, shapes_.similarity_size());
+  copy(buffers.logits, logits_, shapes_.logits_size());
+  copy(buffers.similarity, similarity_, shapes_.similarity_size());
 }
 
 void ExecutionContext::mark_end() { cuda::check(cudaEventRecord(end_.get(), stream_.get()), "cudaEventRecord"); }

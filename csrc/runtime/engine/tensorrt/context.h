@@ -12,13 +12,13 @@
 
 namespace pvlr::runtime::tensorrt {
 
-// The outputs of a batch, in page-locked memory.
-struct Outputs {
-  Outputs(const Shapes& shapes, std::int32_t batch);  // needs a cuda::DeviceScope
+// The host side of one frame, in page-locked memory.
+struct Buffers {
+  explicit Buffers(const Shapes& shapes);  // needs a cuda::DeviceScope
 
+  cuda::HostFloats input;
   cuda::HostFloats logits;
   cuda::HostFloats similarity;
-  std::int32_t readers = 0;  // slots whose outputs are in it
 };
 
 // Runs batches of one size, one at a time. All functions may throw Error, and need a cuda::DeviceScope. The constructor
@@ -29,10 +29,10 @@ class ExecutionContext {
  public:
   ExecutionContext(const Engine& engine, const Shapes& shapes, std::int32_t batch);
 
-  // Enqueue the parts of an inference, in this order; each of `count` frames has a place in the batch.
-  void copy_in(std::int32_t place, const cuda::HostFloats& input);
+  // Enqueue the parts of an inference, in this order; each frame has a place in the batch.
+  void copy_in(std::int32_t place, const Buffers& buffers);
   void compute();
-  void copy_out(std::int32_t count, const Outputs& outputs);
+  void copy_out(std::int32_t place, const Buffers& buffers);
   void mark_end();
 
   // Waits for the end that was marked last: asks for a short time, and then sleeps.

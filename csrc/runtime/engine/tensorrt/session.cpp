@@ -23,6 +23,12 @@ std::exception_ptr attempt(const Function& function) noexcept {
   }
 }
 
+Buffers make_buffers(const Shapes& shapes) {
+  cuda::require_context();
+  const cuda::DeviceScope device;
+  return Buffers(shapes);
+}
+
 // Deserialises on the right device.
 Engine make_engine(const Bundle& bundle, const Shapes& shapes, bool other_version, std::int32_t batch) {
   const cuda::DeviceScope device;
@@ -31,17 +37,7 @@ Engine make_engine(const Bundle& bundle, const Shapes& shapes, bool other_versio
 
 }  // namespace
 
-Slot::Slot(Session& session) : session_(session), input_(session.add_slot()) {}
-
-Slot::~Slot() { session_.recycle(*this); }
-
-const float* Slot::logits() const {
-  return outputs_->logits.get() + static_cast<std::size_t>(place_) * session_.shapes().logits_size();
-}
-
-const float* Slot::similarity() const {
-  return outputs_->similarity.get() + static_cast<std::size_t>(place_) * session_.shapes().similarity_size();
-}
+Slot::Slot(Session& session) : session_(session), buffers_(make_buffers(session.shapes())) {}
 
 void Slot::start() { session_.submit(*this); }
 
@@ -71,30 +67,8 @@ Session::~Session() {
   });
 }
 
-cuda::HostFloats Session::add_slot() {
-  cuda::require_context();
-  const cuda::DeviceScope device;
-  cuda::HostFloats input = cuda::allocate_host(shapes_.image_size());
-  Outputs outputs(shapes_, batch_);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  spare_.reserve(outputs_.size() + 1);
-  spare_.push_back(&outputs_.emplace_back(std::move(outputs)));
-  return input;
-}
-
-void Session::recycle(Slot& slot) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  leave(slot);
-}
-
-void Session::leave(Slot& slot) {
-  if (slot.outputs_ != nullptr && --slot.outputs_->readers == 0) spare_.push_back(slot.outputs_);
-  slot.outputs_ = nullptr;
-}
-
 void Session::submit(Slot& slot) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  leave(slot);
   cuda::require_context();
   slot.done_ = false;
   slot.failure_ = nullptr;
@@ -153,22 +127,15 @@ void Session::pump() {
   }
 }
 
-void Session::launch(Worker& worker) {
+void Session::launch(Worker& worker) const {
   cuda::require_context();
   const cuda::DeviceScope device;
-  const auto count = static_cast<std::int32_t>(worker.slots.size());
-  for (std::int32_t place = 0; place < count; ++place) {
-    Slot& slot = *worker.slots[static_cast<std::size_t>(place)];
-    slot.place_ = place;
-    worker.context.copy_in(place, slot.input_);
-  }
+  std::int32_t place = 0;
+  for (const Slot* const slot : worker.slots) worker.context.copy_in(place++, slot->buffers_);
   worker.context.compute();
-  Outputs& outputs = *spare_.back();
-  worker.context.copy_out(count, outputs);
+  place = 0;
+  for (const Slot* const slot : worker.slots) worker.context.copy_out(place++, slot->buffers_);
   worker.context.mark_end();
-  spare_.pop_back();
-  outputs.readers = count;
-  for (Slot* const slot : worker.slots) slot->outputs_ = &outputs;
 }
 
 // Ends the batch of a running worker.

@@ -17,30 +17,27 @@ namespace pvlr::runtime::tensorrt {
 class Session;
 struct Worker;
 
-// One frame: its input, and where its inference and its outputs are.
+// One frame: its host buffers, and where its inference is.
 class Slot final : public Request {
  public:
   explicit Slot(Session& session);
-  ~Slot() override;
 
-  float* input() override { return input_.get(); }
+  float* input() override { return buffers_.input.get(); }
   void start() override;
   bool wait(std::chrono::milliseconds timeout) override;
-  const float* logits() const override;
-  const float* similarity() const override;
+  const float* logits() const override { return buffers_.logits.get(); }
+  const float* similarity() const override { return buffers_.similarity.get(); }
 
  private:
   friend class Session;
 
   Session& session_;
-  cuda::HostFloats input_;
+  Buffers buffers_;
   // The rest is guarded by the session's mutex.
   bool done_ = true;
   std::exception_ptr failure_;  // of a frame that is done
   Worker* worker_ = nullptr;    // that computes it; null while it waits for one
   Slot* next_ = nullptr;        // in the queue
-  Outputs* outputs_ = nullptr;  // of its batch, until the next start
-  std::int32_t place_ = 0;      // in the batch
 };
 
 // An execution context and the batch in it.
@@ -58,7 +55,7 @@ struct Worker {
 // busy, and no frame waits while it is idle. Every inference has the full batch size, unused places included: another
 // size would run other kernels, and the same frame would get other logits.
 //
-// Thread-safe. Allocates in the constructor and in add_slot() only. All functions may throw Error.
+// Thread-safe. Allocates in the constructor only. All functions may throw Error.
 class Session {
  public:
   Session(const Bundle& bundle, std::int32_t batch, bool other_version);
@@ -68,10 +65,6 @@ class Session {
   // Frames in flight that keep the GPU busy.
   std::int32_t parallel() const { return batch_ * static_cast<std::int32_t>(workers_.size()); }
 
-  // The input of a slot, and outputs for one more batch: there are as many as slots, each of which may keep a batch's.
-  cuda::HostFloats add_slot();
-  // Lets a later batch use the outputs that a slot has read.
-  void recycle(Slot& slot);
   // Queues a slot's frame, and launches batches where possible.
   void submit(Slot& slot);
   // Waits for a slot's outputs; whether they came within the time. Whatever it throws, the slot is no longer in use.
@@ -79,8 +72,7 @@ class Session {
 
  private:
   void pump();
-  void launch(Worker& worker);
-  void leave(Slot& slot);
+  void launch(Worker& worker) const;
   void finish(Worker& worker, const std::exception_ptr& failure);
   void abandon();
 
@@ -92,9 +84,7 @@ class Session {
   std::mutex mutex_;
   std::vector<Worker*> idle_;     // both have room for all workers
   std::vector<Worker*> running_;  // the one that was launched first comes first
-  std::deque<Outputs> outputs_;
-  std::vector<Outputs*> spare_;  // has room for all outputs
-  Slot* first_ = nullptr;        // of the queue
+  Slot* first_ = nullptr;         // of the queue
   Slot* last_ = nullptr;
 };
 
