@@ -184,7 +184,7 @@ def preprocess_gives_what_the_host_gives() -> None:
 
 
 def the_tensorrt_backend_preprocesses() -> None:
-    from pvlr_sdk.backends.tensorrt.pixels import PixelSource, open_pixels
+    from pvlr_sdk.backends.tensorrt.pixels import open_pixels
     from pvlr_sdk.frames.device import DeviceArray
 
     spec = InputSpec(width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
@@ -196,8 +196,7 @@ def the_tensorrt_backend_preprocesses() -> None:
     for frame, order in ((whole, "rgb"), (whole[5:31, 7:52], "bgr"), (yuv, "nv12"), (yuv, "i420-full")):
         address, out = frame.ctypes.data, np.full((1, 3, 24, 40), np.nan, np.float32)
         assert pixels.takes(DeviceArray(address, frame.shape, frame.strides, None, frame), order)
-        source = PixelSource(address, frame.shape, frame.strides, order, frame)
-        pixels.preprocess(source, address, out.ctypes.data, 5)
+        pixels.preprocess([pixels.prepare(address, frame.shape, frame.strides, order)], out.ctypes.data, 5)
         np.testing.assert_allclose(out, kernels.preprocess([frame], spec, order=order), rtol=0, atol=1e-5)
     alpha = random.integers(0, 256, (9, 9, 4), np.uint8)[:, :, :3]
     array = DeviceArray(alpha.ctypes.data, alpha.shape, alpha.strides, None, alpha)
