@@ -106,7 +106,8 @@ std::string parse_version(JsonObject& object, const std::string& name, std::size
   std::string text = object.text(name);
   const std::regex form("[0-9]{1,6}(\\.[0-9]{1,6}){1," + std::to_string(most_parts - 1) + "}");
   if (text.size() <= kMaxSize && std::regex_match(text, form)) return text;
-  object.fail(name, "2 to " + std::to_string(most_parts) + " numbers with dots between them", text);
+  const std::string count = most_parts > 2 ? "2 to " + std::to_string(most_parts) : "2";
+  object.fail(name, count + " numbers with dots between them", text);
 }
 
 std::array<std::int32_t, 3> parse_batch(JsonObject& object) {

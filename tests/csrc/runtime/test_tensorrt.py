@@ -177,10 +177,10 @@ def test_plans_that_tensorrt_or_the_sdk_refuses(library: TensorRtLibrary, saniti
 def test_the_section_of_the_manifest(library: TensorRtLibrary, sanitized: Runtime, plan: Path) -> None:
     original = read_raw(plan)
     for name, value, message in [
-        ("version", "10", ".version: expected 2 to 4 numbers, got 10"),
-        ("version", "10.x", ".version: expected numbers with dots between them, got 10.x"),
-        ("version", "10.9999999", ".version: expected numbers with dots between them, got 10.9999999"),
-        ("capability", "8.", ".capability: expected numbers with dots between them, got 8."),
+        ("version", "10", ".version: expected 2 to 4 numbers with dots between them, got 10"),
+        ("version", "10.x", ".version: expected 2 to 4 numbers with dots between them, got 10.x"),
+        ("version", "10.9999999", ".version: expected 2 to 4 numbers with dots between them, got 10.9999999"),
+        ("capability", "8.", ".capability: expected 2 numbers with dots between them, got 8."),
         ("batch", [1, 2], ".batch: expected 3 numbers, got 2"),
         ("batch", [2, 1, 4], ".batch: expected rising whole numbers, got others"),
         ("batch", [1, 1.5, 4], ".batch: expected rising whole numbers, got others"),
