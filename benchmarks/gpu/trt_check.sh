@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Answers in one command what only an NVIDIA GPU can answer about the TensorRT backend; trt_questions.py has the list.
+# Answers in one command what only an NVIDIA GPU can answer about the TensorRT backend; trt_check.py has the list.
 #
 #     benchmarks/gpu/trt_check.sh [OUT] [-- OPTIONS of trt_check.py]     # OUT: default build/trt_check
 #     benchmarks/gpu/trt_check.sh -- --quick                             # 20 minutes

@@ -164,7 +164,6 @@ def _rates(rates: dict[str, float]) -> Found:
 
 def _export_random(path: Path) -> None:
     """Write a network with random weights and its label bank."""
-
     from pvlr_training.config import Config
     from pvlr_training.deploy import DeployedPVLR
     from pvlr_training.export import describe, label_bank, to_onnx
