@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..frames.frames import Color, FrameLike
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Inference:
     """Runs frames through a backend. Thread-safe.
 
