@@ -215,6 +215,7 @@ def test_a_model_that_cannot_be_built_is_a_finding_of_the_dry_run(write_config: 
         train(write_config(model={"backbone": "resnet_9000"}), out=tmp_path / "r", dry_run=True, console=screen()[0])
 
 
+@pytest.mark.slow
 def test_figures_that_nobody_can_know_are_null(write_config: Any, photos: Path, tmp_path: Path) -> None:
     """NaN is not valid JSON."""
     rows = [line.split(",") for line in (photos / "labels.csv").read_text().splitlines()]

@@ -34,6 +34,7 @@ def teacher(one_thread: None, photos: Path, tmp_path_factory: pytest.TempPathFac
     return train(folder / "tiny.yaml", out=folder / "run")
 
 
+@pytest.mark.slow
 def test_soft_targets_are_the_mixture_of_the_formula(write_config: Any, teacher: Path) -> None:
     config = load_config(write_config())
     dataset = load_dataset(config.data)
@@ -86,6 +87,7 @@ def test_a_soft_target_mixes_the_losses_of_both_answers() -> None:
     torch.testing.assert_close(asymmetric_loss(logits, 0.6 * present, 2, 0, 0), mixed)
 
 
+@pytest.mark.slow
 def test_a_teacher_knows_a_label_by_its_words(write_config: Any, teacher: Path) -> None:
     config = load_config(write_config())
     dataset = load_dataset(config.data)

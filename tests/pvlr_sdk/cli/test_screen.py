@@ -135,6 +135,7 @@ def test_the_rate_is_of_the_whole_run_and_starts_after_a_second():
     assert shown == ["", "", "20 images/s, 0:00:03 left", "9.0 images/s, 0:00:01 left"]
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_speed_and_time_remaining_until_ctrl_c(plan, folder):
     for number in range(6000):
         os.link(folder / "a.jpg", folder / f"c{number:04}.jpg")

@@ -116,6 +116,7 @@ def test_a_plan_that_fails_on_probation_returns_to_the_previous_one(
 
 
 @pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.slow
 def test_a_frame_of_the_failed_plan_that_ends_after_its_return(
     running: Callable[..., tuple[Site, Deployment]], plans: Path, tagger: Tagger, monkeypatch: pytest.MonkeyPatch,
     sequential: bool,
