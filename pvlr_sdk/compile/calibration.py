@@ -58,6 +58,15 @@ class CalibrationImages:
         find.check_folder(folder, option)
         return cls([folder / file for file in table.files], table.targets)
 
+    def evenly(self, limit: int | None) -> CalibrationImages:
+        """At most ``limit`` images, evenly spaced."""
+        if limit is None or limit >= len(self.frames):
+            return self
+        chosen = np.linspace(0, len(self.frames) - 1, limit).round().astype(int)
+        return CalibrationImages(
+            [self.frames[i] for i in chosen], None if self.targets is None else self.targets[chosen]
+        )
+
     @property
     def ranges(self) -> Sequence[FrameLike]:
         """The images to quantise with."""

@@ -81,8 +81,9 @@ void accept_version(const Signature& signature) {
   Json versions = read_versions(path);
   versions[signature.name] = signature.version;
   const std::string text = versions.dump(1, ' ', true) + "\n";
-  std::string name = (path.parent_path() / ".versions.XXXXXX").string();
-  const Descriptor file(mkostemp(name.data(), O_CLOEXEC));
+  // One name, under the lock: a process that is killed here leaves a file that the next one overwrites.
+  const std::string name = (path.parent_path() / ".versions.tmp").string();
+  const Descriptor file(open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (file.number() >= 0 && write(file.number(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
       fsync(file.number()) == 0 && std::rename(name.c_str(), path.c_str()) == 0) {
     return;

@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import socket
 import time
+import traceback
 from asyncio import selector_events, sslproto
 from collections import Counter
 from contextlib import suppress
@@ -240,5 +241,7 @@ def network_of(address: str) -> str:
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     # Uvicorn answers what is not HTTP with a 400, also after the response to the request that it belongs to; it asserts
     # that a WebSocket has no frames before the response to its handshake.
-    if not isinstance(context.get("exception"), (h11.LocalProtocolError, AssertionError)):
+    error = context.get("exception")
+    asserted = isinstance(error, AssertionError) and "uvicorn" in traceback.extract_tb(error.__traceback__)[-1].filename
+    if not asserted and not isinstance(error, h11.LocalProtocolError):
         loop.default_exception_handler(context)

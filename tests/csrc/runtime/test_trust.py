@@ -86,9 +86,13 @@ def test_the_state_file_is_the_one_of_python(
     monkeypatch.setenv("PVLR_TRUST", str(case.trust))
     case.sign(case.plan, case.keys.make("me", kind), version=7)
     case.state.write_text('{"other": 1, "\\u00e4": 2}')
+    left = case.state.with_name(".versions.tmp")  # by a process that was killed
+    left.touch(0o600)
+    left.write_text("x" * 1000)
     with opener(runtime, PVLR_TRUST=str(case.trust), PVLR_STATE=str(case.state)) as open_plan:
         assert open_plan(case.plan) == (OK, "")
         assert case.state.read_text() == '{\n "other": 1,\n "tiny": 7,\n "\\u00e4": 2\n}\n'
+        assert not left.exists()
         assert case.state.stat().st_mode & 0o777 == 0o600
         case.sign(case.plan, case.keys.folder / "me.pem", version=6)
         assert open_plan(case.plan)[0] == python_code(case.plan) == ROLLBACK

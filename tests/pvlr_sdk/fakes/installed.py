@@ -12,7 +12,7 @@ import fake_cuda
 import fake_tensorrt
 
 from pvlr_sdk.backends.tensorrt import backend, driver, plugins
-from tests.pvlr_sdk.backends.tensorrt.test_pixels import FakeKernel
+from tests.pvlr_sdk.backends.tensorrt.test_preprocessing import FakeKernel
 
 fake_tensorrt.world.cuda = driver._open["cuda"] = fake_cuda.FakeCuda()
 backend.open_pixels = lambda spec: FakeKernel(spec, fake_tensorrt.world.cuda)

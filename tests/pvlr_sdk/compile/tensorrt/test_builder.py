@@ -79,7 +79,7 @@ def test_auto_builds_both_and_keeps_the_faster_one(trt, gpu, shipped, plugin_lib
         make(self, *arguments)
 
     monkeypatch.setattr(trt.ICudaEngine, "__init__", made)
-    monkeypatch.setattr(gpu, "milliseconds", lambda start, end: 1.0 if trt.world.loaded else 2.0)
+    monkeypatch.setattr(gpu, "milliseconds", lambda start, end: 10.0 if trt.world.loaded else 20.0)
     manifest = build(shipped, out, device="tensorrt")
     assert len(engines) == 2
     figures = manifest.measured["precisions"]
