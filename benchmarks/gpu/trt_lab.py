@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.backends import Backend, open_backend
-from pvlr_sdk.backends.tensorrt import library, plugins
+from pvlr_sdk.backends import open_backend
+from pvlr_sdk.backends.tensorrt import TensorRtBackend, library, plugins
 from pvlr_sdk.backends.tensorrt.cuda import CudaError
 from pvlr_sdk.backends.tensorrt.driver import open_cuda
 from pvlr_sdk.backends.tensorrt.libcuda import Driver
@@ -72,9 +72,10 @@ class Lab:
     def photos(self) -> CalibrationImages:
         """Real photos for ranges and the accuracy gate."""
         data = sorted(Path(os.environ.get("PVLR_DATA", "/none")).glob("*/images"))
-        folder = self._folder or (data[0] if data else None)
-        require(folder, "no photos: set --photos DIR or PVLR_DATA")
-        return CalibrationImages.below(folder, "--photos").evenly(_PHOTOS)  # type: ignore[arg-type]
+        folder = self._folder or next(iter(data), None)
+        if folder is None:
+            raise NotAnsweredError("no photos: set --photos DIR or PVLR_DATA")
+        return CalibrationImages.below(folder, "--photos").evenly(_PHOTOS)
 
     def plan(
         self,
@@ -90,18 +91,20 @@ class Lab:
         path = self.out / "plans" / name / "engine.plan"
         spec = load_bundle(path).manifest.tensorrt if path.with_suffix(".json").exists() else None
         if spec is None or (spec.version, spec.gpu) != (library.version(), self.cuda.gpu().name):
-            how = {"precision": precision, "options": BuildOptions(Batch.parse(batch), attention, **options)}
             images = None if "photos" in missing(self, "photos") else self.photos
-            build(network, path, device="tensorrt", calibration_images=images, **how)  # type: ignore[arg-type]
+            how = BuildOptions(Batch.parse(batch), attention, **options)
+            build(network, path, device="tensorrt", precision=precision, calibration_images=images, options=how)
         return load_bundle(path)
 
     def tagger(self, plan: Bundle, **options: Any) -> Tagger:
         """A tagger of a plan that this run has built."""
         return Tagger(plan.path, allow_unsigned=True, **options)
 
-    def backend(self, plan: Bundle, **options: Any) -> Backend:
+    def backend(self, plan: Bundle, **options: Any) -> TensorRtBackend:
         """The backend of a plan that this run has built."""
-        return open_backend(plan, allow_unsigned=True, **options)
+        backend = open_backend(plan, allow_unsigned=True, **options)
+        assert isinstance(backend, TensorRtBackend)
+        return backend
 
 
 class OnDevice:

@@ -26,7 +26,7 @@ from pvlr_sdk.backends import Backend
 from pvlr_sdk.backends.tensorrt.cuda import OUT_OF_MEMORY, CudaError
 from pvlr_sdk.backends.tensorrt.library import Messages, start
 from pvlr_sdk.bundle.bundle import Bundle
-from pvlr_sdk.bundle.schema import IMAGE
+from pvlr_sdk.bundle.schema import IMAGE, Precision
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.tensorrt.compiler import compile_network
 from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
@@ -55,9 +55,10 @@ def ahead(lab: Lab) -> Found:
 
     sys.modules["tensorrt"] = tensorrt_rtx
     data = {}
-    for precision in ("fp16",) if missing(lab, "nncf", "photos") else ("fp16", "int8"):
+    precisions: tuple[Precision, ...] = ("fp16",) if missing(lab, "nncf", "photos") else ("fp16", "int8")
+    for precision in precisions:
         frames = lab.photos.ranges if precision == "int8" else ()
-        network = convert(lab.network.read_bytes(), precision=precision, frames=frames)  # type: ignore[arg-type]
+        network = convert(lab.network.read_bytes(), precision=precision, frames=frames)
         for batch in ("1", "8", "1:1:8"):
             began, options = time.monotonic(), BuildOptions(Batch.parse(batch), "native", verbose=True)
             plan = compile_network(network, str(lab.network), options, Messages()).plan

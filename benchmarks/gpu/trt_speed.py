@@ -41,7 +41,7 @@ def measured(lab: Lab, plan: Bundle) -> Found:
     with lab.cuda.current():
         free = lab.cuda.free_memory()
     backend = lab.backend(plan)
-    network = np.median(backend.compute_times(20 + int(50 * lab.seconds))[10:])  # type: ignore[attr-defined]
+    network = np.median(backend.compute_times(20 + int(50 * lab.seconds))[10:])
     with lab.cuda.current():
         used = (free - lab.cuda.free_memory()) / 1e6
     info = backend.info

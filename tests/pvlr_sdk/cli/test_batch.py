@@ -39,6 +39,8 @@ def test_totals_and_status(pvlr, folder, plan, tmp_path):
     ],
 )
 def test_wrong_options(pvlr, folder, plan, tmp_path, options, told):
+    if "ray" in options:
+        pytest.importorskip("ray", reason="needs the extra [ray]")
     done = pvlr("batch", folder, "--out", tmp_path / "out", "--plan", plan, *options)
     assert (done.code == 2) == bool(told)
     assert told in done.err
