@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
+from pvlr_sdk.models.catalogue import is_model
 
 from .data.config import DataConfig, NusWideSource, SourceConfig, VocSource
 from .invalid import config_error
@@ -70,7 +71,7 @@ class TrainConfig(Strict):
 
     seed: int = Field(0, ge=0, lt=2**31)
     init: Path | None = None
-    """A finished run or a plan to start from; its weights are used if name and shape match."""
+    """A finished run, a plan or the name of a model to start from; its weights are used if name and shape match."""
     teacher: TeacherConfig = TeacherConfig()
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     save_every: float = Field(5.0, ge=0)
@@ -183,7 +184,7 @@ _PATH_KEYS = {"base", "images", "rename", "descriptions", "devkit", "root", "ini
 
 
 def _resolve_paths(node: Any, base: Path, key: str = "", *, complete: bool = False) -> Any:
-    """Expand ``$VARS`` and make relative paths relative to ``base``.
+    """Expand ``$VARS`` and make relative paths relative to ``base``; the name of a model to start from stays as it is.
 
     A path with a variable that is not set stays as it is, since another value may replace it, or is an error if the
     configuration is ``complete``.
@@ -195,6 +196,8 @@ def _resolve_paths(node: Any, base: Path, key: str = "", *, complete: bool = Fal
         return [_resolve_paths(v, base, key if key in _PATH_KEYS else "", complete=complete) for v in node]
     if isinstance(node, str) and (key in _PATH_KEYS or (key == "labels" and Path(node).suffix)):
         expanded = os.path.expandvars(os.path.expanduser(node))
+        if key == "init" and is_model(expanded) and not (base / expanded).exists():
+            return expanded
         if "$" not in expanded:
             return str((base / expanded).resolve())
         if complete:

@@ -24,6 +24,7 @@ from .folder import check_folder
 from .logs import RunLog
 from .prepare import prepare
 from .report import report
+from .shipped import Comparison, compare, start
 
 _AFTER = 0.5
 """Minutes of a budget for everything but training: imports, export, build, verification and the report."""
@@ -34,13 +35,17 @@ _VERIFIED = 100
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a run, in its folder: the plan, the page about it, and the accuracy on the held-out images."""
+    """The results of a run, in its folder: the plan, the page about it, and the accuracy on the held-out images.
+
+    ``comparison`` is that of the bundled model on the labels that both have.
+    """
 
     folder: Path
     plan: Path
     page: Path
     measured: EvalReport
     agreement: Agreement
+    comparison: Comparison | None
 
 
 def train_images(
@@ -49,6 +54,7 @@ def train_images(
     overrides: Sequence[str] = (),
     *,
     out: Path | None = None,
+    start_from: str | None = None,
     quick: bool = False,
     budget: float | None = None,
     resume: bool = False,
@@ -59,11 +65,13 @@ def train_images(
     Args:
         images: the folder; ``labels``: a label file (see :mod:`pvlr_sdk.evaluation.label_formats`), or None.
         out: the run's folder, by default ``runs/`` and the name of ``images``.
+        start_from: a run, a plan, the name of a model or ``imagenet``; None: the shipped model whose backbone fits.
         quick: a first look: a smaller network and input, the head only, at most 300 images.
         budget: minutes for everything; None: a fixed number of epochs.
 
     Raises:
         ImageNotFoundError, LabelsFileError, ConfigError, CheckpointError: invalid images, labels, keys or folder.
+        PlanNotFoundError, BundleError: ``start_from`` is neither a run nor a plan.
         as :func:`.train.train`, :func:`.export.export` and :func:`pvlr_sdk.compile.build.build`.
     """
     folder = out or default_folder(images)
@@ -73,7 +81,11 @@ def train_images(
     path = folder / "config.yaml"
     if not (resume and path.exists()):
         limit = 300 if quick else round(_IMAGES_PER_MINUTE * budget) if budget else None
-        path, notes = prepare(images, labels, folder, _recipe(quick, budget), limit)
+        recipe = _recipe(quick, budget)
+        chosen = dict(item.split("=", 1) for item in overrides)
+        backbone, init = start(start_from, chosen.get("model.backbone") or recipe["model"]["backbone"])
+        recipe["model"]["backbone"], recipe["train"]["init"] = backbone, init
+        path, notes = prepare(images, labels, folder, recipe, limit)
         log.say(notes[0])
         for note in notes[1:]:
             log.warn(note)
@@ -92,10 +104,11 @@ def _recipe(quick: bool, budget: float | None) -> dict[str, Any]:
     if quick:
         train = {"views": 2, "head": {"epochs": 8}, "finetune": {"epochs": 0}}
         return {"model": {"backbone": "tf_efficientnet_lite0"}, "data": _input(192), "train": train}
+    model = {"backbone": "tf_efficientnet_lite2"}
     if budget is None:
-        return {"data": _input(288), "train": {"head": {}, "finetune": {"epochs": 6}}}
+        return {"model": model, "data": _input(288), "train": {"head": {}, "finetune": {"epochs": 6}}}
     train = {"budget": max(0.1, budget - _AFTER), "head": {"epochs": 16}, "finetune": {"epochs": 8}}
-    return {"data": _input(224 if budget < 3 else 288), "train": train}
+    return {"model": model, "data": _input(224 if budget < 3 else 288), "train": train}
 
 
 def _input(side: int) -> dict[str, Any]:
@@ -118,5 +131,6 @@ def finish(folder: Path, console: Console) -> Outcome:
         if compared.agreement.tag_sets >= MIN_AGREEMENT:
             break
     compared.agreement.check(MIN_AGREEMENT, str(plan))
-    report([folder], page, console=console)
-    return Outcome(folder, plan, page, measured, compared.agreement)
+    comparison = compare(measured, images, folder / "labels.csv")
+    report([folder], page, notes=[str(comparison)] if comparison else [], console=console)
+    return Outcome(folder, plan, page, measured, compared.agreement, comparison)

@@ -32,7 +32,7 @@ def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], Manifest]:
         CheckpointError: the plan is for TensorRT, which keeps no weights.
         PlanNotFoundError, ManifestError, FileHashError, LabelBankError, SignatureError: as :meth:`load_bundle`.
     """
-    bundle = load_bundle(plan if plan.exists() else plan.name)  # a name is a path relative to something until here
+    bundle = load_bundle(plan)
     if bundle.manifest.backend != "openvino":
         got, hint = (
             f"one for {bundle.manifest.backend}",

@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from .. import errors
 from .commands import training_module, training_packages
+from .options import models
 
 
 def train(
@@ -23,6 +24,14 @@ def train(
     ),
     out: Path | None = Option(
         None, "--out", "-o", metavar="DIR", help="Folder of the run.", show_default="runs/ and the name"
+    ),
+    start: str | None = Option(
+        None,
+        "--from",
+        metavar="NAME|RUN|imagenet",
+        help="The model or run whose weights training starts from.",
+        show_default="the shipped model with the same backbone",
+        autocompletion=models,
     ),
     quick: bool = Option(False, "--quick", help="A first look: a small network, at most 300 images."),
     budget: str | None = Option(None, metavar="TIME", help="Time limit of the whole command, such as 30m, 90s or 2h."),
@@ -44,6 +53,7 @@ def train(
     [bold]Examples[/bold]
     pvlr train photos/ labels.csv
     pvlr train photos/ --quick
+    pvlr train photos/ labels.csv --from imagenet
     pvlr train photos/ labels.csv --budget 30m --out runs/longer
     pvlr train my-photos.yaml --dry-run
     pvlr train my-photos.yaml train.finetune.epochs=8 --resume
@@ -52,7 +62,11 @@ def train(
     files = [Path(item) for item in rest or [] if item not in overrides]
     from_images = data.suffix.lower() not in (".yaml", ".yml")
     minutes = _minutes(budget)
-    unused = {"LABELS": files, "--quick": quick, "--budget": budget} if not from_images else {"--dry-run": dry_run}
+    unused = (
+        {"LABELS": files, "--from": start, "--quick": quick, "--budget": budget}
+        if not from_images
+        else {"--dry-run": dry_run}
+    )
     if wrong := next((option for option, value in unused.items() if value), None):
         first, other, hint = "a folder", "CONFIG.yaml", "Omit it, or write a configuration."
         if not from_images:
@@ -71,7 +85,9 @@ def train(
             return
         labels = files[0] if files else None
         with training_packages("train"):
-            outcome = module.train_images(data, labels, overrides, out=out, quick=quick, budget=minutes, resume=resume)
+            outcome = module.train_images(
+                data, labels, overrides, out=out, start_from=start, quick=quick, budget=minutes, resume=resume
+            )
     except KeyboardInterrupt:
         from .screen import note
 
@@ -106,6 +122,7 @@ def _print_outcome(outcome: Any) -> None:
             ("same tags as fp32", f"{100 * outcome.agreement.tag_sets:.1f} % of {outcome.agreement.photos} images"),
             ("plan", f"{outcome.plan} ({measured.precision})"),
             ("report", outcome.page),
+            ("bundled model", outcome.comparison),
             *(("warning", doubt) for doubt in measured.doubts),
             ("next", f"pvlr tag photo.jpg --plan {outcome.plan}"),
         ],

@@ -99,6 +99,8 @@ def test_one_command_ends_with_a_plan_and_a_report(photos: Path, listed: Path, t
         (["photos", "--budget", "0m"], "--budget: expected a time"),
         (["tiny.yaml", "labels.csv"], "LABELS: expected a folder of images as the first argument, got CONFIG.yaml."),
         (["tiny.yaml", "--quick"], "--quick"),
+        (["tiny.yaml", "--from", "imagenet"], "--from"),
+        (["photos", "--from", "pvlr-lite3"], "pvlr-lite3: expected a plan file, its folder or the name of a model"),
         (["nowhere"], "expected a folder of images"),
     ],
 )

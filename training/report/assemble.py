@@ -35,6 +35,7 @@ def report(
     labels: Path | None = None,
     split: str | None = None,
     mistakes: int = 12,
+    notes: Sequence[str] = (),
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Measure runs and write one self-contained HTML page about them; returns the page's data without the images.
@@ -46,6 +47,7 @@ def report(
         runs: folders that ``pvlr train`` wrote.
         out: the HTML file.
         mistakes: the number of images per run and kind of mistake; 0 shows no images.
+        notes: further sentences for the summary.
 
     Raises:
         OptionError, CheckpointError, LabelsFileError, FrameError, OutputError: invalid arguments, runs, labels, images
@@ -68,6 +70,7 @@ def report(
         "same_images": all(one.paths == sets[0].paths for one in sets),
         "labels": list(dict.fromkeys(label for run in found for label in run.labels)),
         "settings": compare_settings(found),
+        "notes": list(notes),
         "runs": rows,
     }
     write_files({out: render({**data, "pictures": list(pictures.values())}).encode()})
