@@ -1,4 +1,4 @@
-"""The shipped models in training: the one that a run starts from, and how good the bundled one is on the same labels."""
+"""The shipped models in training: where a run starts, and how good the bundled one is on the same labels."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def compare(measured: EvalReport, images: Path, labels: Path) -> Comparison | No
 
 
 def match(labels: tuple[str, ...], known: tuple[str, ...]) -> dict[str, str]:
-    """The known label of each label that names the same thing, each at most once: by its letters, else by its meaning."""
+    """The known label of each label that names the same thing, each once: by its letters, else by its meaning."""
     from .model.text import open_text_encoder
 
     by_letters = {_letters(name): name for name in reversed(known)}
