@@ -23,8 +23,8 @@ _tensorrt = partial(Option, rich_help_panel="TensorRT")
 def build(
     onnx: Path = Argument(
         ...,
-        metavar="MODEL.onnx|RUN",
-        help="An exported network, the name of a model, or with --size the folder that `pvlr train` wrote.",
+        metavar="MODEL.onnx|PLAN|RUN",
+        help="An exported network, a plan for the CPU, the name of a model, or with --size the folder of `pvlr train`.",
         autocompletion=models,
     ),
     out: Path | None = Option(
@@ -38,7 +38,10 @@ def build(
     ),
     images: Path | None = Option(None, metavar="DIR", help="With --size and --labels: images to measure each plan on."),
     bank: Path | None = Option(
-        None, metavar="FILE", help="The label bank.", show_default="MODEL.labels.safetensors beside MODEL"
+        None,
+        metavar="FILE",
+        help="The label bank. Of an open model, it becomes part of the plan.",
+        show_default="MODEL.labels.safetensors beside MODEL",
     ),
     device: str = Option("cpu", help="cpu, or tensorrt for the GPU of this machine.", autocompletion=words(*DEVICES)),
     precision: str = Option(
@@ -85,6 +88,9 @@ def build(
     that the quantisation did not see, and auto selects the fastest one that
     passes. int8 needs the extra \\[int8].
 
+    With --bank, an open model becomes a closed plan, with the same scores. All
+    backends and runtimes run it. Needs the package onnx, as in \\[int8].
+
     With --size, RUN is exported at other input sizes than that of training (needs
     the extra \\[train]). With --images and --labels, prints the mAP of each size
     and the smallest size that loses at most 0.3.
@@ -96,6 +102,7 @@ def build(
     pvlr build model.onnx --precision int8 --calibration-images photos/
     pvlr build model.onnx --calibration-images photos/ --labels labels.csv
     pvlr build model.onnx --device tensorrt --batch 1:1:8
+    pvlr build pvlr-lite2-open --bank bank.safetensors --out plans/engine.plan
     pvlr build runs/my-photos --size 224
     pvlr build runs/my-photos --size 192,224 --images photos/ --labels labels.csv
     """

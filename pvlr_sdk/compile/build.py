@@ -42,14 +42,15 @@ def build(
     """Build a plan: check an exported network, compile it, check its accuracy and write the bundle.
 
     Args:
-        onnx: the exported network in fp32.
+        onnx: the exported network in fp32, or a plan for the CPU, which is one.
         out: the plan to write, with ``<stem>.json`` and ``<stem>.labels.safetensors`` next to it. TensorRT's log is
             ``<stem>.build.log``.
         device: ``cpu``, or ``tensorrt`` for this machine's NVIDIA GPU.
         precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; TensorRT also has ``fp16``, its ``auto``. On a CPU ``auto``
             is the fastest precision on this machine that keeps the tags, if there are calibration images; else bf16
             on CPUs that compute in it.
-        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network.
+        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. An open network with
+            another bank becomes a closed plan, with the same scores in fp32 on the CPU, bit for bit.
         calibration_images: images to quantise with and to compare the plan with fp32 on. Without them a TensorRT plan
             is compared on the golden frame alone.
         min_agreement: the share of those images that must keep their tag set, 0..1; by default 0.9, for TensorRT 0.98
@@ -62,7 +63,8 @@ def build(
 
     Raises:
         OptionError: an option is invalid, or the device does not support it.
-        BackendError: the device cannot run the network.
+        BackendError: the device cannot run the network; ``bank`` is for a plan whose labels are part of it.
+        BundleError, SignatureError: the plan or ``bank`` is damaged, or not signed as ``PVLR_TRUST`` demands.
         ModelError: the file is not an exported PVLR network in fp32.
         LabelBankError: the label bank is missing or does not fit the network.
         AccuracyError: the plan changes the tags of too many images.
@@ -92,7 +94,7 @@ def build(
         raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)
     source = read_exported(onnx, bank)
     if source.spec.open and (device != "cpu" or precision == "int8"):
-        got, hint = f"{device} in {precision}", "Build it from a closed network: pvlr export without --open."
+        got, hint = f"{device} in {precision}", "Close a label bank into it (--bank), or export without --open."
         raise errors.OptionError("device", expected="cpu in fp32 or bf16 for an open network", got=got, hint=hint)
     request = BuildRequest(Path(out), precision, calibration_images, min_agreement, options, watcher)
     bundle = builder.build(source, request)

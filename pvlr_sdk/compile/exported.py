@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from .. import errors
 from .._util import files
-from ..backends.openvino import Network, read_network
-from ..bundle.bundle import labels_path
+from ..backends.backend import closed
+from ..backends.openvino import Network, OpenVinoBackend, read_network
+from ..bundle.bundle import labels_path, manifest_path, open_bundle
 from ..bundle.label_bank import LabelBank
 from ..bundle.manifest import ModelSpec, parse_spec
 from ..bundle.network import check_network
@@ -31,16 +33,43 @@ class Exported:
 def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | None = None) -> Exported:
     """Read an exported network and its label bank, by default the one next to it.
 
+    An open network or plan with another bank becomes a closed network, with the same logits in fp32 on the CPU, bit for
+    bit. Trusted keys (``PVLR_TRUST``) apply to ``bank`` and to the bundle of a plan.
+
     Raises:
         ModelError: the file is not an exported PVLR network in fp32.
-        LabelBankError: the label bank is missing or damaged.
+        BackendError: ``bank`` is for a plan whose labels are part of it.
+        BundleError: the plan is damaged.
+        LabelBankError: the label bank is missing or damaged, or the network cannot use it.
+        SignatureError: the plan or ``bank`` is not signed by a trusted key.
+        MissingPartError: closing a network needs the package onnx.
     """
     source = os.fspath(onnx)
-    payload, spec = read_file(source)
-    label_bank = LabelBank.load(labels_path(source) if bank is None else bank, trust=False)
+    if bank is not None and manifest_path(source).exists():
+        bundle = open_bundle(Path(source))
+        if bundle.manifest.open is None:
+            raise closed(source)
+        payload = bundle.payload
+    else:
+        payload = read_payload(source)
+    spec = _fp32_spec(payload, source)
+    label_bank = LabelBank.load(labels_path(source), trust=False) if bank is None else LabelBank.load(bank)
     if spec.open:
-        check_fits(label_bank, spec.open, source)
-    return Exported(Network.of(source, payload, sha256(payload).hexdigest(), spec, label_bank), spec, label_bank)
+        check_fits(label_bank, spec.open, source if bank is None else os.fspath(bank))
+    exported = Exported(Network.of(source, payload, sha256(payload).hexdigest(), spec, label_bank), spec, label_bank)
+    return exported if bank is None or spec.open is None else _close(exported)
+
+
+def _close(exported: Exported) -> Exported:
+    """The closed network of an open one and its bank."""
+    from .onnx.closing import close
+
+    network, bank = exported.network, exported.bank
+    opened = {"open_network": network.sha256}
+    spec = exported.spec.model_copy(update={"open": None, "source": {**exported.spec.source, **opened}})
+    constants = OpenVinoBackend(network, "fp32", cached=False).label_constants()
+    payload = close(network.payload, constants, len(bank), spec, network.source)
+    return Exported(Network.of(network.source, payload, sha256(payload).hexdigest(), spec, bank), spec, bank)
 
 
 def read_file(source: str) -> tuple[bytes, ModelSpec]:
@@ -49,11 +78,15 @@ def read_file(source: str) -> tuple[bytes, ModelSpec]:
     Raises: ModelError, as in :func:`read_exported`.
     """
     payload = read_payload(source)
+    return payload, _fp32_spec(payload, source)
+
+
+def _fp32_spec(payload: bytes, source: str) -> ModelSpec:
     spec = read_spec(payload, source)
     if spec.precision != "fp32":
         hint = "Use the network that it was made from: pvlr build sets the precision itself (--precision)."
         raise errors.ModelError(source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint)
-    return payload, spec
+    return spec
 
 
 def read_payload(source: str) -> bytes:

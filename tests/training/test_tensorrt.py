@@ -50,6 +50,7 @@ def test_engines_are_built(backbone: str) -> None:
         assert set(engine["types"]) - {INT64} <= allowed[precision]
         assert min(engine["static"], engine["dynamic"]) > 1_000_000
     assert report["open"] > 1_000_000  # TensorRT builds open networks; plans of them are for the CPU so far
+    assert report["closed"] > 1_000_000
     # Half the bytes per weight; an int8 engine may keep several layouts.
     assert engines["fp16"]["dynamic"] < 0.75 * engines["fp32"]["dynamic"]
 

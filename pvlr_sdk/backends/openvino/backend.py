@@ -26,6 +26,7 @@ from .request import Projections, Request, create_request, failed
 
 if TYPE_CHECKING:
     import openvino
+    from numpy.typing import NDArray
 
     from ...bundle.label_bank import LabelBank
     from ...bundle.manifest import OpenSpec
@@ -135,6 +136,12 @@ class OpenVinoBackend(Backend):
         changed._projections = self._project(self._network.open, bank)
         return changed
 
+    def label_constants(self) -> dict[str, NDArray[np.float32]]:
+        """What the part for frames of an open network reads of the label bank, by the network's names of the tensors."""
+        assert self._projections is not None
+        ports = zip(self._label_network.outputs, self._projections.tensors, strict=True)
+        return {name: tensor.data for port, tensor in ports for name in port.get_names()}
+
     def _project(self, spec: OpenSpec, bank: LabelBank) -> Projections:
         request = create_request(self._label_network)  # of its own: several threads may be here
         inputs = label_inputs(bank, spec, self._network.source)
@@ -169,10 +176,18 @@ class OpenVinoBackend(Backend):
         self._free_groups.append(group)
 
     def _group_agrees(self) -> bool:
-        """Whether noise gives the same bits in a group as alone: kernels may sum in another order."""
+        """Whether noise gives the same bits in a group as alone: kernels may sum in another order.
+
+        Labels are noise too, since a bank without weights hides what another one shows.
+        """
         single, group = self.acquire(), self.acquire_group()
-        noise = np.random.default_rng(0).standard_normal(single.input.shape, np.float32)
+        random, labels = np.random.default_rng(0), self._projections
+        noise = random.standard_normal(single.input.shape, np.float32)
+        if labels is not None:
+            tensors = [random.standard_normal(tuple(tensor.shape), np.float32) for tensor in labels.tensors]
+            labels = labels._replace(tensors=[runtimes.openvino().Tensor(values) for values in tensors])
         for slot in (single, *group):
+            slot.use(labels)
             slot.input[:] = noise
             slot.start()
         answers = [tuple(array.tobytes() for array in slot.wait()) for slot in (single, *group)]

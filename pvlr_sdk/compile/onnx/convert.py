@@ -63,9 +63,7 @@ def convert(
         fuse(model, source)
     if precision != "fp32":
         cast(model, "bf16" if precision == "bf16" else "fp16", source, fp16_until=spec.fp32_until)
-    for entry in model.metadata_props:
-        if entry.key == "pvlr":
-            entry.value = spec.model_copy(update={"precision": precision}).to_json()
+    edit.set_spec(model, spec.model_copy(update={"precision": precision}))
     return model.SerializeToString()
 
 

@@ -14,9 +14,19 @@ from ... import errors
 if TYPE_CHECKING:
     import onnx
 
+    from ...bundle.manifest import ModelSpec
+
 
 def load(payload: bytes, source: str) -> onnx.ModelProto:
-    """Parse an exported network: weights as plain float32 initializers, no Constant nodes.
+    """Parse an exported network: weights as plain float32 initializers, no Constant nodes. Raises as :func:`parse`."""
+    model = parse(payload, source)
+    _constants_to_initializers(model.graph)
+    plain_weights(model.graph)
+    return model
+
+
+def parse(payload: bytes, source: str) -> onnx.ModelProto:
+    """Parse an exported network as it is.
 
     Raises:
         MissingPartError: the package onnx is not installed.
@@ -34,9 +44,14 @@ def load(payload: bytes, source: str) -> onnx.ModelProto:
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
         hint = "Create one with pvlr export."
         raise errors.ModelError(source, expected="a network without control flow", got="If, Loop or Scan", hint=hint)
-    _constants_to_initializers(model.graph)
-    plain_weights(model.graph)
     return model
+
+
+def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Replace an exported network's metadata."""
+    for entry in model.metadata_props:
+        if entry.key == "pvlr":
+            entry.value = spec.to_json()
 
 
 def plain_weights(graph: onnx.GraphProto) -> None:

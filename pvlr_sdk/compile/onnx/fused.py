@@ -135,6 +135,8 @@ class _Named:
         """The nodes of domain ``pvlr`` that replace others."""
         if len(self._graph.input) > 1:
             raise KeyError("a label bank of its own")
+        if f"{self._head}/dma.0/Add" in self._nodes:  # of the mask: a closed label bank with its padding
+            raise KeyError("attention to all labels")
         if f"{self._head}/dma.0/label_output/output_1/MatMul" in self._nodes:  # version 0.2, more than 1024 labels
             raise KeyError("attention to all labels at once")
         layers = 1
