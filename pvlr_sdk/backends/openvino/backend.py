@@ -137,7 +137,7 @@ class OpenVinoBackend(Backend):
         return changed
 
     def label_constants(self) -> dict[str, NDArray[np.float32]]:
-        """What the part for frames of an open network reads of the label bank, by the network's names of the tensors."""
+        """What the part for frames of an open network reads of the bank, by the network's names of the tensors."""
         assert self._projections is not None
         ports = zip(self._label_network.outputs, self._projections.tensors, strict=True)
         return {name: tensor.data for port, tensor in ports for name in port.get_names()}
@@ -151,7 +151,7 @@ class OpenVinoBackend(Backend):
             raise failed(error) from error
         return Projections(len(bank), [runtimes.openvino().Tensor(value) for value in outputs.to_tuple()])  # copies
 
-    def acquire(self) -> Slot:
+    def acquire(self) -> Request:
         try:
             slot = self._free.pop()  # a deque's pop and append are atomic: no lock needed
         except IndexError:
@@ -162,7 +162,7 @@ class OpenVinoBackend(Backend):
     def release(self, slot: Slot) -> None:
         self._free.append(slot)
 
-    def acquire_group(self) -> Sequence[Slot]:
+    def acquire_group(self) -> Sequence[Request]:
         try:
             group = self._free_groups.pop()
         except IndexError:

@@ -90,10 +90,10 @@ def test_the_label_bank_keeps_its_provenance(open_plan, tmp_path):
 
 def test_a_selection_of_the_plans_own_labels(open_plan, frames, tmp_path):
     bank = load_bundle(open_plan).labels.select(["rocket", "cat"])
-    with Tagger(close(open_plan, tmp_path, bank), precision="fp32") as closed:
-        with Tagger(open_plan, precision="fp32") as opened:
-            opened.set_labels(bank)
-            check_equal(opened, closed, frames)
+    plan = close(open_plan, tmp_path, bank)
+    with Tagger(plan, precision="fp32") as closed, Tagger(open_plan, precision="fp32") as opened:
+        opened.set_labels(bank)
+        check_equal(opened, closed, frames)
 
 
 @pytest.mark.parametrize(
