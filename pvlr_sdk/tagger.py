@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import errors
-from .frames.frames import check_frames
-from .inference import LoadedPlan, Options
-from .inference.overlap import AwaitableFuture
-from .result import TagResult, checked_top_k, thresholds_for
+from .inference import LoadedPlan, Options, Predictor
+from .result import checked_top_k
 from .trust import Trust, resolve
 
 if TYPE_CHECKING:
-    from .backends import Backend
     from .bundle.label_bank import LabelBank
     from .bundle.schema import OperatingPoint, Optimize, PlanPrecision
-    from .frames.frames import Color, FrameLike
+    from .labels import LabelReport
 
 
-class Tagger:
+class Tagger(Predictor):
     """Tags frames with the labels of one compiled plan.
 
     Thread-safe: results of concurrent calls are bit-equal to the results of one thread. A pickled tagger reopens its
@@ -34,6 +32,9 @@ class Tagger:
     Args:
         plan: path of a plan, with its manifest and label bank in the same folder; its folder; or the name of a model
             (see ``docs/models.md``). None: the model bundled with the package.
+        words: the labels, as words or short phrases, for an open plan; its bank has priority for its own labels and
+            their synonyms (see ``docs/model.md``). None: the labels of the bank.
+        bank: a label bank, or the path of one, that an open plan uses instead of its own.
         threshold: the score at or above which a label is reported: None for the thresholds stored in the plan, a number
             from 0 to 1 for all labels, or a mapping that overrides the thresholds of some labels.
         operating_point: which thresholds of the plan: ``f1`` (best F1) or ``precise`` (90 % precision, see
@@ -59,8 +60,9 @@ class Tagger:
     Raises:
         SignatureError: the plan is not signed as ``trust`` demands; nothing in it was parsed.
         IsolationError: ``isolate``, but not on Linux.
-        BundleError: the plan cannot be used; each reason has its own class (see ``docs/errors.md``).
-        OptionError, UnknownLabelError: an argument is invalid.
+        BundleError: the plan or the bank cannot be used; each reason has its own class (see ``docs/errors.md``).
+        BackendError: ``words`` or ``bank`` with a closed plan.
+        OptionError, UnknownLabelError: an argument is invalid, or the model does not know a word.
         MissingPartError: the compiled core or the plan's backend (OpenVINO, TensorRT) is not installed.
     """
 
@@ -68,6 +70,8 @@ class Tagger:
         self,
         plan: str | os.PathLike[str] | None = None,
         *,
+        words: Iterable[str] | None = None,
+        bank: str | os.PathLike[str] | LabelBank | None = None,
         threshold: float | Mapping[str, float] | None = None,
         operating_point: OperatingPoint = "f1",
         top_k: int | None = None,
@@ -84,8 +88,27 @@ class Tagger:
             threshold, operating_point, checked_top_k(top_k), device, optimize, num_threads, precision, reduced_jpeg,
             resolve(trust), allow_unsigned, isolate,
         )  # fmt: skip
-        self._plan = LoadedPlan.open(plan, self._defaults)
         self._lock = RLock()  # held while the plan changes
+        if words is None and bank is None:
+            self._plan = LoadedPlan.open(plan, self._defaults)
+            return
+        self._plan = LoadedPlan.open(plan, replace(self._defaults, threshold=None))  # which names other labels
+        try:
+            self.set_labels(self._bank(words, bank))
+        except BaseException:
+            self.close()
+            raise
+
+    def _bank(self, words: Iterable[str] | None, bank: str | os.PathLike[str] | LabelBank | None) -> LabelBank:
+        from .bundle.label_bank import LabelBank
+        from .labels import Knowledge
+
+        base = self._plan.bank if bank is None else bank
+        if not isinstance(base, LabelBank):
+            base = LabelBank.load(base, trust=self.trust or False)
+        if words is None:
+            return base
+        return Knowledge.of_plan(self._plan.info, trust=self.trust).bank(words, base=base)
 
     @property
     def labels(self) -> list[str]:
@@ -112,110 +135,6 @@ class Tagger:
         """Trusted signing keys; None if signatures are not required."""
         return self._defaults.trust
 
-    def predict(
-        self,
-        frame: FrameLike,
-        *,
-        color: Color = "bgr",
-        threshold: float | Mapping[str, float] | None = None,
-        top_k: int | None = None,
-    ) -> TagResult:
-        """Tag one frame.
-
-        Args:
-            frame: a uint8 array of any size and strides, (H, W, 3), (H, W, 4), (H, W) grey or, with ``color="nv12"``,
-                (H * 3 / 2, W); the path or the encoded bytes of an image; a PIL image. A TensorRT plan also accepts
-                such arrays on the GPU, through DLPack or ``__cuda_array_interface__``.
-            color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, or a format of :mod:`.frames.yuv`.
-            threshold, top_k: as for the class, for this frame only; None: the tagger's own.
-
-        Raises:
-            FrameError: the frame is invalid; each reason has its own class.
-            OptionError, UnknownLabelError: an argument is invalid.
-            NonFiniteError: the model computed NaN or infinite logits.
-            BackendError: the tagger is closed or belongs to another process, or the inference failed.
-        """
-        plan, backend = self._ready()
-        options = self._options(plan, threshold, top_k)
-        return plan.inference.finish(backend, plan.inference.start(backend, frame, color), *options)
-
-    def predict_async(
-        self,
-        frame: FrameLike,
-        *,
-        color: Color = "bgr",
-        threshold: float | Mapping[str, float] | None = None,
-        top_k: int | None = None,
-    ) -> AwaitableFuture[TagResult]:
-        """Tag one frame in worker threads: ``await`` the returned future, or call its ``result()``.
-
-        The frame is not copied: don't modify it until the future is done. The queue of frames is unbounded, so limit
-        how many are in flight if they arrive faster than they are tagged.
-
-        Args:
-            frame, color, threshold, top_k: as for ``predict``.
-
-        Raises:
-            OptionError, UnknownLabelError: an option is invalid.
-            BackendError: the tagger is closed or belongs to another process.
-            PvlrError: the future raises everything else that ``predict`` raises.
-        """
-        with self._lock:  # between here and submit() the plan must not be closed
-            plan, backend = self._ready()
-            options, inference = self._options(plan, threshold, top_k), plan.inference
-            return plan.submit(
-                backend, lambda: inference.finish(backend, inference.start(backend, frame, color), *options)
-            )
-
-    def predict_batch(
-        self,
-        frames: Iterable[FrameLike],
-        *,
-        color: Color = "bgr",
-        threshold: float | Mapping[str, float] | None = None,
-        top_k: int | None = None,
-    ) -> list[TagResult]:
-        """Tag several frames in parallel; the results are bit-equal to ``predict``.
-
-        Args:
-            frames: any iterable of frames, consumed on the fly; an array must have the shape (count, H, W, channels).
-            color, threshold, top_k: as for ``predict``.
-
-        Raises:
-            PvlrError: what ``predict`` raises, for the first frame that fails.
-        """
-        results = []
-        for outcome in self.predict_stream(frames, color=color, threshold=threshold, top_k=top_k):
-            if isinstance(outcome, errors.FrameError):
-                raise outcome
-            results.append(outcome)
-        return results
-
-    def predict_stream(
-        self,
-        frames: Iterable[FrameLike],
-        *,
-        color: Color = "bgr",
-        threshold: float | Mapping[str, float] | None = None,
-        top_k: int | None = None,
-    ) -> Iterator[TagResult | errors.FrameError]:
-        """Tag any number of frames and yield their results in order, as soon as they are available.
-
-        Decoding, preprocessing and inference of different frames overlap. ``frames`` is read only a few frames ahead,
-        so memory stays bounded. Each result is bit-equal to that of ``predict``; an invalid frame yields its error,
-        as a FrameError in place of a frame does, and the stream continues. ``optimize="throughput"`` is the fastest.
-
-        Args:
-            frames: any iterable of frames, read in the thread that consumes the results.
-            color, threshold, top_k: as for ``predict``.
-
-        Raises:
-            PvlrError: what ``predict`` raises, except FrameError. An exception of ``frames`` also ends the stream.
-        """
-        check_frames(frames)
-        plan, backend = self._ready()
-        return plan.stream(backend, frames, color, *self._options(plan, threshold, top_k))
-
     def set_labels(self, bank: LabelBank) -> None:
         """Use another label bank from now on, without loading the plan again; only for an open plan.
 
@@ -230,6 +149,42 @@ class Tagger:
         with self._lock:
             plan, backend = self._ready()
             self._plan = plan.with_labels(backend, bank, self._defaults)
+
+    def add(
+        self,
+        label: str,
+        positives: str | Path | Sequence[str | Path],
+        negatives: str | Path | Sequence[str | Path],
+    ) -> LabelReport:
+        """Teach a label from photos, in seconds, and use it from now on; only for an open plan. See ``docs/teach.md``.
+
+        Args:
+            label: its name, new or of a label that is taught again.
+            positives, negatives: folders, files or patterns of photos that show it, and of photos that do not.
+
+        Returns:
+            What cross-validation says of the label: ``precision``, ``recall``, ``mistakes``, ...
+
+        Raises:
+            BackendError: the plan is closed, or the tagger is.
+            OptionError: a photo is in both, or there is no readable photo of one kind.
+            LabelBankError: there is no room for another label.
+        """
+        from .labels import Photos, teach
+
+        options = {name: getattr(self._defaults, name) for name in ("device", "num_threads", "precision")}
+        photos = Photos.from_folders(label, positives, negatives)
+        taught = teach(
+            self._plan.info["plan"],
+            photos,
+            bank=self.label_bank,
+            replace=True,
+            trust=self.trust,
+            allow_unsigned=self._defaults.allow_unsigned,
+            **options,
+        )
+        self.set_labels(taught.bank)
+        return taught.labels[0]
 
     def load(
         self, plan: str | os.PathLike[str], *, allow_rollback: bool = False, record_version: bool = True
@@ -278,23 +233,7 @@ class Tagger:
         info, state = self._plan.info, "" if self._plan.backend else "closed"
         return f"<Tagger {info['name']}, {info['labels']} labels, {state or info['precision']}>"
 
-    def _ready(self) -> tuple[LoadedPlan, Backend]:
-        backend = (plan := self._plan).backend
-        if backend is None:
-            with self._lock:  # suspended() or exchange() may be about to provide one
-                plan, backend = self._plan, self._plan.backend
-        return plan, plan.check(backend)
-
-    def _options(
-        self, plan: LoadedPlan, threshold: float | Mapping[str, float] | None, top_k: int | None
-    ) -> tuple[NDArray[np.float32], int | None]:
-        top_k = self._defaults.top_k if top_k is None else checked_top_k(top_k)
-        return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k
-
 
 def _reopen(plan: str, defaults: Options, bank: LabelBank | None) -> Tagger:
     """A tagger of a pickled one's plan, options and labels."""
-    tagger = Tagger(plan, **vars(defaults))
-    if bank is not None:
-        tagger.set_labels(bank)
-    return tagger
+    return Tagger(plan, bank=bank, **vars(defaults))

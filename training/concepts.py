@@ -33,7 +33,8 @@ Floats = NDArray[np.float64]
 Encode = Callable[[list[list[str]]], NDArray[np.float32]]
 
 _INFO = ImageNetInfo("imagenet-1k")
-_RIDGE, _SHARPNESS, _FLOOR = 1.0, 5.0, 0.01
+SHARPNESS = 5.0
+_RIDGE, _FLOOR = 1.0, 0.01
 """Chosen on photos of COCO's train split (docs/open_labels.md)."""
 _KEPT = 1500
 """Photos whose features are kept, 2.6 kB each. With 4,000, the words of docs/open_labels.md gain 0.15 mAP."""
@@ -142,7 +143,7 @@ def class_vectors(encode: Encode = encode_prompts, templates: Sequence[str] = TE
 def knowledge_of(seen: Seen, vectors: NDArray[np.float32], spec: OpenSpec) -> Knowledge:
     """The knowledge of ImageNet's classes, whose encoded names are ``vectors``, for the plans of ``spec``."""
     weights = regress(seen.features, evidence(seen), _RIDGE)
-    text = {"space": spec.space, "features": spec.features, "width": spec.width, "sharpness": _SHARPNESS}
+    text = {"space": spec.space, "features": spec.features, "width": spec.width, "sharpness": SHARPNESS}
     return Knowledge(
         class_names(),
         vectors.astype(np.float16),

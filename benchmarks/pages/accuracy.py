@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accuracy.frontier import frontier_table
-from ..accuracy.open.tables import few_table, parts_table, splits_table, trust_table, words_table
+from ..accuracy.open.tables import few_table, grades_table, parts_table, splits_table, trust_table, words_table
 from ..accuracy.rows import Row, read_rows
 from ..common import Table
 from .charts import draw_frontier
@@ -154,6 +154,7 @@ PARTS: dict[str, Callable[[Path, Path], str]] = {
     "corruptions": corruptions_table,
     "frontier": frontier_section,
     "open_words": partial(open_table, "open", "words", words_table),
+    "open_grades": partial(open_table, "open-grades", "grades", grades_table),
     "open_splits": partial(open_table, "open", "splits", splits_table),
     "open_trust": partial(open_table, "open", "splits", trust_table),
     "open_few": partial(open_table, "open", "few", few_table),

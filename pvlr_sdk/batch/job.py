@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .. import errors
-from ..bundle.bundle import labels_path, manifest_path
+from ..bundle.bundle import knowledge_path, labels_path, manifest_path
 from ..models.find import find_plan
 from . import results
 from .dataset import Dataset
@@ -132,7 +132,9 @@ class Job:
         """The dataset of this plan with these options. Raises what :class:`Dataset` raises, or ``Tagger``."""
         plan = Path(self.plan)  # type: ignore[arg-type]
         # The manifest has the thresholds. Nothing is parsed: the signature is verified when the plan is loaded.
-        bundle = [path for path in (plan, manifest_path(plan), labels_path(plan)) if path.is_file()]
+        other = knowledge_path(plan) if self.options.get("words") else None, self.options.get("bank")
+        every = plan, manifest_path(plan), labels_path(plan), *map(Path, filter(None, other))
+        bundle = [path for path in every if path.is_file()]
         try:
             files = [sha256(path.read_bytes()).hexdigest() for path in bundle]
         except OSError as error:

@@ -118,9 +118,16 @@ class LabelBank:
     def join(self, other: LabelBank) -> LabelBank:
         """A bank with the labels of another bank appended, such as the labels of a plan and some words.
 
+        A label that both have, with the same values, is taken once.
+
         Raises:
-            LabelBankError: a label is in both, or they are made for different plans.
+            LabelBankError: a label is in both, with other values, or they are made for different plans.
         """
+        both = [name for name in other.names if name in self._index]
+        if both and _equal(self.select(both).arrays(), other.select(both).arrays()):
+            if len(both) == len(other):
+                return self
+            other = other.select(name for name in other.names if name not in self._index)
         self._check_join(other)
         first, second = self.arrays(), other.arrays()
         depth = max(first["weights"].shape[1], second["weights"].shape[1])
@@ -257,6 +264,13 @@ class LabelBank:
         if wrong:
             expected, got = wrong
             raise errors.LabelBankError(source, expected=expected, got=got, hint=_HINT)
+
+
+def _equal(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether two banks have the same values; without weights, they are zero."""
+    differ = [name for name, array in first.items() if not np.array_equal(array, second[name])]
+    weights = first["weights"], second["weights"]
+    return not differ or (differ == ["weights"] and not any(array.any() for array in weights))
 
 
 def is_label(name: object) -> bool:

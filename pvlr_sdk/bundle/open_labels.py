@@ -28,7 +28,7 @@ def check_fits(bank: LabelBank, spec: OpenSpec, source: str) -> None:
         hint = f"Choose fewer labels, or export the model again with --max-labels {len(bank)}."
         wrong = (f"at most {spec.max_labels} labels", f"{len(bank)}", hint)
     elif bank.space != spec.space:
-        hint = "Use labels of this plan's own bank, or make the bank with pvlr bank make --knowledge, for this plan."
+        hint = "Use labels of this plan's own bank, or make the bank with pvlr bank make --plan, for this plan."
         wrong = (f"a bank made for {spec.space}", f"one made for {bank.space or 'no open plan'}", hint)
     elif width != spec.width:
         wrong = (f"embeddings of width {spec.width}", f"{width}", "Make the bank again.")

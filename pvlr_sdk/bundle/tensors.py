@@ -12,14 +12,14 @@ from .._util.plain_json import read_json
 
 
 def to_safetensors(tensors: Mapping[str, NDArray[Any]], names: Sequence[str], text: Mapping[str, Any]) -> bytes:
-    """The bytes of a file with these tensors, float16 or float32, in their order, with names and a JSON object."""
+    """The bytes of a file with these tensors, floating-point or signed integers, their names and a JSON object."""
     # Not by the safetensors package: it writes metadata in random order, so two files would differ in their hash.
     metadata = {"names": json.dumps(list(names)), "text": json.dumps(text, sort_keys=True)}
     header: dict[str, Any] = {"__metadata__": metadata}
     start = 0
     for name, tensor in tensors.items():
         header[name] = {
-            "dtype": f"F{8 * tensor.itemsize}",
+            "dtype": f"{tensor.dtype.kind.upper()}{8 * tensor.itemsize}",
             "shape": list(tensor.shape),
             "data_offsets": [start, start := start + tensor.nbytes],
         }

@@ -31,14 +31,15 @@ from .thresholds import thresholds
 from .train import train
 from .verify import verify
 from .watch import watch
+from .words import words
 
 EPILOG = (
     "Exit status: 0 success; 1 a measurement misses its limit (bench, verify); 2 an error, with one message on stderr; "
     "130 interrupted."
 )
 _COMMANDS = (
-    tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, sign, verify_signature,
-    bench, doctor, train, export, export_triton, report,
+    tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
+    verify_signature, bench, doctor, train, export, export_triton, report,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)

@@ -1,4 +1,4 @@
-"""``pvlr bank``: label banks from words."""
+"""``pvlr bank``: label banks from words, joined and shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer import Option
+from typer import Argument, Option
 
 from .. import errors
+from . import options
 from .commands import Command, Group
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
@@ -17,48 +18,117 @@ app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
 
 @app.callback()
 def bank() -> None:
-    """Make label banks for open plans."""
+    """Make, show and join label banks for open plans."""
 
 
 @app.command(cls=Command, no_args_is_help=True)
 def make(
     words: str = Option(..., "--words", "-w", metavar="WORDS", help="Words or phrases, comma-separated."),
     out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label bank to write."),
-    template: list[str] | None = Option(
-        None, metavar="TEXT", help="A prompt with {} for the word; repeatable.", show_default="three prompts"
+    plan: options.PlanOption = None,
+    sense: list[str] | None = Option(
+        None, metavar="WORD=SENSE", help="What a word is a kind of, or the number of its sense; repeatable."
     ),
     descriptions: Path | None = Option(
         None, metavar="JSON", help='A JSON file of descriptions, {"word": "what it looks like"}.'
     ),
-    knowledge: str | None = Option(
-        None, metavar="FILE|MODEL", help="Knowledge file for text labels: a model name, or a file from pvlr export."
+    template: list[str] | None = Option(
+        None, metavar="TEXT", help="A prompt with {} for the word; repeatable.", show_default="three prompts"
     ),
-    add_to: Path | None = Option(None, metavar="FILE", help="Label bank of the plan to extend; its labels come first."),
+    force: bool = Option(False, "--force", help="Accept words that resemble nothing that the model knows."),
 ) -> None:
-    """Encode words as a label bank, without PyTorch.
+    """Make a label bank of words for an open plan.
 
-    Each word is inserted into the prompts, which MiniLM encodes. With --knowledge,
-    the labels work in an open plan that was not trained on them. Needs the extra
-    \\[words].
+    A word that is a label of the plan, or a synonym of one, is that label. All other
+    words are mixtures of ImageNet's classes, which [bold]pvlr words[/bold] shows.
+    Descriptions, templates and phrases that are not in the dictionary need the extra
+    \\[words], and so do plans that read words.
 
     \b
     [bold]Examples[/bold]
-    pvlr bank make --words "forklift, hard hat" -o bank.safetensors
-    pvlr bank make -w cat,dog --template "a drawing of a {}." -o bank.safetensors
-    pvlr bank make -w "forklift, hard hat" --knowledge pvlr-lite2-open \\
-      -o bank.safetensors
-    pvlr bank make -w "forklift, hard hat" -o bank.safetensors \\
-      --knowledge model-open.knowledge.safetensors --add-to engine.labels.safetensors
+    pvlr bank make --words "forklift, crash helmet" -o bank.safetensors
+    pvlr bank make -w kite --sense kite=plaything -o bank.safetensors
+    pvlr bank make -w forklift --plan runs/my-photos/engine.plan -o bank.safetensors
     """
-    from ..labels import Knowledge, LabelBank, bank_from_words
+    from ..labels import Knowledge, bank_from_words
+    from ..labels.encoder import MINILM
     from ..labels.words import TEMPLATES
+    from ..models.find import load_bundle
 
-    texts = [word for word in words.split(",") if word.strip()]
+    texts, senses = options.split_words(words) or [], dict(map(_sense, sense or ()))
+    templates = template or TEMPLATES
     described = None if descriptions is None else _read(descriptions)
-    make_bank = bank_from_words if knowledge is None else Knowledge.load(knowledge).bank
-    bank = make_bank(texts, templates=template or TEMPLATES, descriptions=described)
-    (bank if add_to is None else LabelBank.load(add_to).join(bank)).save(out)
+    own = None if plan and plan.suffix == ".safetensors" else load_bundle(plan).labels
+    if own is not None and own.space == MINILM:
+        bank = bank_from_words(texts, templates=templates, descriptions=described)
+    else:
+        bank = Knowledge.load(plan).bank(
+            texts, base=own, senses=senses, templates=templates, descriptions=described, force=force
+        )
+    bank.save(out)
     print(out)
+
+
+@app.command(cls=Command, no_args_is_help=True)
+def show(bank: Path = Argument(..., metavar="BANK", help="The label bank."), as_json: options.Json = False) -> None:
+    """Show the labels of a bank: thresholds, grades and classes of words, numbers of photos.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr bank show bank.safetensors
+    pvlr bank show bank.safetensors --json
+    """
+    from rich.table import Table
+
+    from .._util.escape import terminal
+    from ..bundle.bundle import label_fields
+    from ..labels import LabelBank
+    from ..labels.meaning import described
+    from .screen import console, print_json
+
+    loaded = LabelBank.load(bank)
+    rows = [
+        (label.name, label.threshold, loaded.taught.get(label.name, {})) for label in label_fields(loaded)["labels"]
+    ]
+    if as_json:
+        print_json([{"label": name, "threshold": threshold, **of} for name, threshold, of in rows])
+        return
+    table = Table("Label", "Threshold", "Grade", "From", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name, threshold, of in rows:
+        photos = f"{of['positives']} photos with it, {of['negatives']} without" if of.get("positives") else ""
+        source = "; ".join(filter(None, [photos, described(of.get("concepts", {}))])) or "the plan"
+        table.add_row(terminal(name), f"{threshold:.3f}", str(of.get("grade", "")), terminal(source))
+    console().print(table)
+
+
+@app.command(cls=Command, no_args_is_help=True)
+def join(
+    banks: list[Path] = Argument(..., metavar="BANK", help="Label banks for one plan, such as those of several sites."),
+    out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label bank to write."),
+    labels: str | None = Option(None, metavar="LABELS", help="Only these labels, comma-separated."),
+) -> None:
+    """Join label banks, or select labels of one. A label that several banks have must be the same in all.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr bank join door.safetensors yard.safetensors -o both.safetensors
+    pvlr bank join bank.safetensors --labels "person, my mug" -o two.safetensors
+    """
+    from ..labels import LabelBank
+
+    joined = LabelBank.load(banks[0])
+    for path in banks[1:]:
+        joined = joined.join(LabelBank.load(path))
+    (joined if labels is None else joined.select(options.split_words(labels) or [])).save(out)
+    print(out)
+
+
+def _sense(text: str) -> tuple[str, str]:
+    word, separator, sense = (part.strip() for part in text.partition("="))
+    if not separator:
+        hint = "For example --sense kite=plaything; pvlr words kite shows its senses."
+        raise errors.OptionError("--sense", expected="WORD=SENSE", got=repr(text), hint=hint)
+    return word, sense
 
 
 def _read(path: Path) -> Any:

@@ -14,7 +14,6 @@ from typer import Argument, Option
 
 from ..errors import check_choice
 from . import options
-from .options import words
 
 if TYPE_CHECKING:
     from ..batch import Summary
@@ -28,6 +27,8 @@ def batch(
     source: str = Argument(..., metavar="IN", help="A folder, pattern, Parquet file or tar; a path or URL."),
     out: str = Option(..., "--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL."),
     plan: options.PlanOption = None,
+    words: options.Words = None,
+    bank: options.Bank = None,
     threshold: options.TagThreshold = None,
     operating_point: options.Point = "f1",
     top_k: options.TopK = None,
@@ -45,7 +46,7 @@ def batch(
         show_default="bytes, image, uri, url or path",
     ),
     shard_size: int = Option(500, metavar="N", min=1, help="Images of a folder per output file, on average."),
-    engine: str = Option("local", help="local (this machine) or ray.", autocompletion=words(*_ENGINES)),
+    engine: str = Option("local", help="local (this machine) or ray.", autocompletion=options.words(*_ENGINES)),
     address: str | None = _ray(None, help="Address of the cluster.", show_default="$RAY_ADDRESS, else this machine"),
     workers: int | None = _ray(None, metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs"),
     device: options.Device = "auto",
@@ -86,7 +87,15 @@ def batch(
         scores,
         only_new,
         retry_failed,
-        {"threshold": threshold, "top_k": top_k, "reduced_jpeg": fast_jpeg, "precision": precision, **point},
+        {
+            "words": options.split_words(words),
+            "bank": bank and str(bank.absolute()),
+            "threshold": threshold,
+            "top_k": top_k,
+            "reduced_jpeg": fast_jpeg,
+            "precision": precision,
+            **point,
+        },
         {"device": device, "isolate": isolate, "num_threads": threads, "memory": memory and memory << 20},
     )
     chosen = on_ray(address, workers=workers, threads=threads or 1) if engine == "ray" else here

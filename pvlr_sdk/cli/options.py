@@ -27,6 +27,11 @@ def words(*choices: str) -> Callable[[str], list[str]]:
     return offered
 
 
+def split_words(text: str | None) -> list[str] | None:
+    """The words of ``--words``."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
 def models(incomplete: str) -> list[str]:
     """The names in the catalogue, which stand for plans."""
     from ..models.catalogue import catalogue
@@ -45,6 +50,8 @@ PlanArgument = Annotated[Path | None, Argument(**_BUNDLED)]
 PlanOption = Annotated[Path | None, Option("--plan", "-p", **_BUNDLED)]
 _BANK = "Label bank that an open plan uses instead of its own."
 Bank = Annotated[Path | None, Option("--bank", metavar="FILE", help=_BANK)]
+_WORDS = "Labels of your own, comma-separated, for an open plan: 'espresso, forklift'. See pvlr words."
+Words = Annotated[str | None, Option("--words", "-w", metavar="WORDS", help=_WORDS)]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 _POINT: Any = {
     "metavar": "POINT",

@@ -37,6 +37,7 @@ def serve(
     print_config: options.PrintConfig = False,
     systemd: options.Systemd = False,
     plan: options.PlanOption = None,
+    words: options.Words = None,
     bank: options.Bank = None,
     device: options.Device = "auto",
     host: str | None = _server(
@@ -82,6 +83,7 @@ def serve(
         config,
         uris or (),
         plan=plan,
+        words=words,
         bank=bank,
         device=device,
         loop=loop,

@@ -18,6 +18,7 @@ import typer
 
 from .. import errors
 from .._util.files import remove_leftovers
+from . import options
 
 if TYPE_CHECKING:
     from ..watch import Site, SiteConfig
@@ -37,6 +38,7 @@ def build_config(
     *,
     plan: Path | None = None,
     bank: Path | None = None,
+    words: str | None = None,
     device: str = "auto",
     loop: bool = False,
     thresholds: Sequence[str] = (),
@@ -52,7 +54,7 @@ def build_config(
     Args:
         path: the YAML file.
         uris: additional cameras: ``NAME=URI``, or a URI whose host or file gives the name.
-        plan, bank, device: override the file's; relative paths are relative to the working directory.
+        plan, bank, words, device: override the file's; relative paths are relative to the working directory.
         loop: these cameras restart files at their end.
         thresholds: ``X`` for all labels, or ``LABEL=X``; they extend the file's.
         events, stream, serve: keys to override in these sections, unless None.
@@ -79,7 +81,11 @@ def build_config(
             SiteConfig.parse(raw, source=source, folder=folder)  # raises: names all that is wrong in the file
         return kind() if value is None else value
 
-    top = {"plan": plan and find_plan(plan).absolute(), "bank": bank and bank.absolute()}
+    top = {
+        "plan": plan and find_plan(plan).absolute(),
+        "bank": bank and bank.absolute(),
+        "words": options.split_words(words),
+    }
     raw.update(_present({**top, "device": None if device == "auto" else device}))
     for name, values in (("events", events), ("stream", stream), ("serve", serve)):
         if _present(values):

@@ -36,6 +36,7 @@ _BAR = 24
 def tag(
     inputs: list[str] = Argument(..., metavar="INPUT", help="Images, videos, folders or patterns."),
     plan: options.PlanOption = None,
+    words: options.Words = None,
     bank: options.Bank = None,
     threshold: options.TagThreshold = None,
     operating_point: options.Point = "f1",
@@ -72,9 +73,10 @@ def tag(
     pvlr tag holiday/ --json > tags.jsonl
     pvlr tag 'shots/**/*.png' --csv --threshold 0.7
     pvlr tag clip.mp4 --fps 2 --draw annotated/
+    pvlr tag photo.jpg --plan pvlr-lite2-open --words "espresso, castle"
     pvlr tag holiday/ --draw annotated/ --heatmap cat
     """
-    from ..bundle.label_bank import LabelBank, find_label
+    from ..bundle.label_bank import find_label
     from ..frames import find as sources
     from ..tagger import Tagger
     from .album import Album
@@ -109,6 +111,8 @@ def tag(
         with (
             Tagger(
                 plan,
+                words=options.split_words(words),
+                bank=bank,
                 threshold=threshold,
                 operating_point=operating_point,
                 top_k=top_k,
@@ -121,8 +125,6 @@ def tag(
             ) as tagger,
             Screen(total, "Tagging") as screen,
         ):
-            if bank:
-                tagger.set_labels(LabelBank.load(bank))
             if heatmap:
                 find_label(heatmap, dict.fromkeys(tagger.labels, 0))
             write = _json(screen) if as_json else _csv(screen) if as_csv else _text(screen, total)

@@ -36,11 +36,6 @@ def teach(
     split: options.Split = None,
     rename: list[str] | None = Option(None, "--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable."),
     bank: Path | None = Option(None, metavar="FILE", help="The label bank to change.", show_default="the plan's bank"),
-    knowledge: str | None = Option(
-        None,
-        metavar="FILE|MODEL",
-        help="Knowledge file for text labels: a model name, or a file from pvlr export.",
-    ),
     no_words: bool = Option(False, "--no-words", help="Learn from the photos alone."),
     replace: bool = Option(False, "--replace", help="Also teach labels that the bank already has."),
     forget: list[str] | None = Option(None, metavar="LABEL", help="Undo the teaching of LABEL; repeatable."),
@@ -62,8 +57,9 @@ def teach(
     Tagger.set_labels, and an HTML page with precision, recall and the photos that
     it gets wrong, by cross-validation. The photos are read on this machine only.
 
-    A label starts from its words with --knowledge, or if the plan reads words (needs
-    the extra \\[words]), and from nothing otherwise. The thresholds are chosen by
+    A label starts from its words if the plan's knowledge file knows them (see
+    [bold]pvlr words[/bold]), or if the plan reads words (needs the extra \\[words]),
+    and from nothing otherwise. The thresholds are chosen by
     cross-validation; with a single photo of the label, nothing can be measured.
 
     \b
@@ -79,7 +75,6 @@ def teach(
     """
     from ..bundle.label_bank import LabelBank
     from ..labels import forget as forget_labels
-    from ..labels.knowledge import Knowledge
 
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
         hint = f"To change it, add --bank {out}; to start again, remove it."
@@ -95,7 +90,7 @@ def teach(
     photos = _photos(label, positives, negatives, labels, images, split, rename)
     name = re.sub(r"\W+", "-", "-".join(["", *photos.labels]))[:50] if own else ""  # the bank's first report stays
     _teach(plan, out, photos, own, report or out.with_name(f"{out.stem}{name}.html"), as_json,
-           knowledge=knowledge and Knowledge.load(knowledge), words=not no_words, replace=replace,
+           words=not no_words, replace=replace,
            device=device, num_threads=threads, precision=precision)  # fmt: skip
 
 

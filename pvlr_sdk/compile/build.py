@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import errors
-from ..bundle.bundle import write_bundle
+from .._util.files import write_files
+from ..bundle.bundle import knowledge_path, labels_path, write_bundle
 from ..bundle.manifest import Manifest
 from ..bundle.schema import BACKENDS, PlanPrecision
 from .builder import Builder, BuildRequest, Watcher
@@ -50,7 +51,8 @@ def build(
             is the fastest precision on this machine that keeps the tags, if there are calibration images; else bf16
             on CPUs that compute in it.
         bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. An open network with
-            another bank becomes a closed plan, with the same scores in fp32 on the CPU, bit for bit.
+            another bank, for TensorRT or in int8 becomes a closed plan, with the same scores in fp32 on the CPU, bit
+            for bit; otherwise its knowledge file is copied.
         calibration_images: images to quantise with and to compare the plan with fp32 on. Without them a TensorRT plan
             is compared on the golden frame alone.
         min_agreement: the share of those images that must keep their tag set, 0..1; by default 0.9, for TensorRT 0.98
@@ -93,9 +95,11 @@ def build(
         hint = "The files next to it that end in .json and .sig are its manifest and its signature."
         raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)
     source = read_exported(onnx, bank)
-    if source.spec.open and (device != "cpu" or precision == "int8"):
-        got, hint = f"{device} in {precision}", "Close a label bank into it (--bank), or export without --open."
-        raise errors.OptionError("device", expected="cpu in fp32 or bf16 for an open network", got=got, hint=hint)
+    if source.spec.open and (device != "cpu" or precision == "int8"):  # which need labels that are constants
+        source = read_exported(onnx, labels_path(onnx))
     request = BuildRequest(Path(out), precision, calibration_images, min_agreement, options, watcher)
     bundle = builder.build(source, request)
-    return write_bundle(bundle.path, bundle.payload, bundle.labels, bundle.manifest)
+    manifest = write_bundle(bundle.path, bundle.payload, bundle.labels, bundle.manifest)
+    if source.spec.open and knowledge_path(onnx).is_file():
+        write_files({knowledge_path(bundle.path): knowledge_path(onnx).read_bytes()})
+    return manifest

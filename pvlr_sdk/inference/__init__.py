@@ -1,5 +1,6 @@
 """The path of a frame through an engine, and the plan that the engine runs."""
 
 from .plan import LoadedPlan, Options
+from .predictor import Predictor
 
-__all__ = ["LoadedPlan", "Options"]
+__all__ = ["LoadedPlan", "Options", "Predictor"]

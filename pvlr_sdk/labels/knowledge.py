@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,17 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util.files import system_errors, write_files
+from ..backends.backend import closed
 from ..bundle.label_bank import LabelBank
 from ..bundle.tensors import from_safetensors, to_safetensors
 from ..models.find import find_knowledge
 from ..trust.verify import TrustLike, read_signed
-from .words import TEMPLATES, bank_from_words
+from .dictionary import Floats, shares_of
+from .encoder import TextEncoder
+from .meaning import Encode, meanings, same_labels
+from .words import TEMPLATES, checked_words, prompts_of
 
-Floats = NDArray[np.float64]
-
+_log = logging.getLogger(__name__)
 _MAX_BYTES = 2**30
 _TENSORS = ("vectors", "weights", "photos")
 _RANGE = (-3.0, 5.0)
@@ -29,7 +35,7 @@ _RANGE = (-3.0, 5.0)
 _RIDGE = 4.0
 """The strength of the regression, for features of unit length. Chosen on photos of COCO's train split."""
 _EXPECTED = "a knowledge file of pvlr export"
-_HINT = "Give the name of an open model, or write it with pvlr export RUN --open --knowledge PHOTOS."
+_HINT = "Give an open plan, or write the file with pvlr export RUN --open --knowledge PHOTOS."
 
 
 @dataclass(frozen=True)
@@ -76,32 +82,86 @@ class Knowledge:
         self,
         words: Iterable[str],
         *,
+        base: LabelBank | None = None,
+        senses: Mapping[str, str] | None = None,
         templates: Sequence[str] = TEMPLATES,
         descriptions: Mapping[str, str] | None = None,
+        force: bool = False,
     ) -> LabelBank:
-        """A label bank of words alone. Arguments and errors as for :func:`bank_from_words`."""
-        words_alone = bank_from_words(words, templates=templates, descriptions=descriptions)
-        return self.bank_of(words_alone.names, words_alone.embeddings.astype(np.float64))
+        """A label bank of words alone. The provenance of each label has the grade of its word (:mod:`.meaning`).
 
-    def bank_of(self, names: Sequence[str], vectors: Floats) -> LabelBank:
-        """The label bank of C labels with the text vectors (C, d_t)."""
-        weights = self._in_context(self._standardised(self.evidence(vectors)))
+        Words of the dictionary need nothing else. The language model encodes all other words, those with a description,
+        and all if the templates are not the default; without it, the last word of a phrase stands for the phrase.
+
+        Args:
+            words: C words or short phrases.
+            base: a bank whose labels are taken as they are for words that mean the same, such as "couch" for "sofa",
+                except for words in ``senses``.
+            senses: for any of the words, what it is a kind of, or the number of its sense, from 1.
+            templates, descriptions: as for :func:`bank_from_words`.
+            force: accept words that no concept is similar to.
+
+        Raises:
+            OptionError: an argument is invalid, a word is unknown, or two words are the same label of ``base``.
+            MissingPartError, OutputError: ``templates`` or ``descriptions`` without the extra ``[words]``.
+        """
+        names = checked_words(words)
+        ours = [name for name in names if name not in (senses or ())]
+        same = {} if base is None else same_labels(ours, base.names)
+        prompts = dict(zip(names, prompts_of(names, templates, descriptions or {}), strict=True))
+        as_text = descriptions or () if tuple(templates) == TEMPLATES else names
+        others = [name for name in names if name not in same]
+        found = meanings(
+            {name: prompts[name] for name in others}, self.names, as_text, self._encoder(), senses or {}, force=force
+        )
+        for one in found:
+            if one.grade in ("doubtful", "unknown"):
+                _log.warning("%s", one.warning())
+        if not others:
+            assert base is not None, "names is not empty"
+            return _renamed(base, same)
+        shares = np.stack([one.shares for one in found])
+        bank = self.bank_of(others, shares, [one.provenance() for one in found])
+        return bank if base is None or not same else _renamed(base, same).join(bank).select(names)
+
+    def knows(self, word: str) -> bool:
+        """Whether :meth:`bank` accepts a word."""
+        try:
+            meanings({word: prompts_of([word], TEMPLATES, {})[0]}, self.names, (), self._encoder(), {})
+        except (errors.OptionError, errors.MissingPartError):
+            return False
+        return True
+
+    def bank_of(self, names: Sequence[str], shares: Floats, meant: Sequence[Mapping[str, Any]] = ()) -> LabelBank:
+        """The label bank of C labels with the shares (C, K) of the concepts; ``meant`` is part of their provenance."""
+        weights = self._in_context(self._standardised(shares @ self.weights.astype(np.float64)))
         biases = self.calibration.offset - self.calibration.scale * (self._mean @ weights.T)
         count = len(names)
         source = {"positives": 0, "negatives": 0, "words": True, "knowledge": self.sha256, "before": None}
+        taught = {name: {**source, **more} for name, more in zip(names, meant or repeat({}), strict=False)}
         return LabelBank(
             names,
             np.zeros((count, self.text["width"]), np.float16),
             np.full(count, self.calibration.threshold, np.float32),
-            {**{key: self.text[key] for key in ("space", "features")}, "taught": dict.fromkeys(names, source)},
+            {**{key: self.text[key] for key in ("space", "features")}, "taught": taught},
             np.full(count, self.calibration.precise_threshold, np.float32),
             biases=biases.astype(np.float32),
             weights=(self.calibration.scale * weights).astype(np.float16),
         )
 
-    def evidence(self, vectors: Floats) -> Floats:
-        """Weights (C, D) of labels with the text vectors (C, d_t), before they are standardised."""
-        return self.shares(vectors) @ self.weights.astype(np.float64)
+    def shares(self, vectors: Floats) -> tuple[Floats, Floats]:
+        """What :func:`shares_of` computes of text vectors (C, d_t)."""
+        return shares_of(vectors, self.vectors.astype(np.float64), self.text["sharpness"])
+
+    def _encoder(self) -> Encode:
+        """The shares of the concepts in prompts, by the language model, which is opened at the first call."""
+        encoder = functools.cache(TextEncoder)
+
+        def encode(prompts: Sequence[str]) -> tuple[Floats, float]:
+            shares, cosines = self.shares(encoder().encode(prompts).mean(0, keepdims=True).astype(np.float64))
+            return shares[0], float(cosines[0])
+
+        return encode
 
     def _in_context(self, weights: Floats) -> Floats:
         """Weights (C, D) with what the photos of a label have in common; both are standardised, and their sum."""
@@ -121,23 +181,20 @@ class Knowledge:
         mean: Floats = self.photos.astype(np.float64).mean(0)
         return mean
 
-    def shares(self, vectors: Floats) -> Floats:
-        """(C, K): the share of each concept in the evidence for each label."""
-        concepts = _unit(self.vectors.astype(np.float64))
-        mean = concepts.mean(0)
-        similarity = _unit(_unit(vectors) - mean) @ _unit(concepts - mean).T
-        shares = np.maximum(similarity, 0) ** self.text["sharpness"]
-        return shares / np.maximum(shares.sum(1, keepdims=True), 1e-12)
-
     @property
     def sha256(self) -> str:
         """SHA-256 of the file, in hex."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """The contents of a ``.knowledge.safetensors`` file."""
-        text = {**self.text, "calibration": vars(self.calibration)}
-        return to_safetensors({name: getattr(self, name) for name in _TENSORS}, self.names, text)
+        """The contents of a ``.knowledge.safetensors`` file: 8 bits per value, and an exponent of 2 per row."""
+        text, tensors = {**self.text, "calibration": vars(self.calibration)}, dict[str, NDArray[Any]]()
+        for name in _TENSORS:
+            array = getattr(self, name).astype(np.float32)
+            peaks = np.abs(array).max(1, keepdims=True)
+            exponents = np.ceil(np.log2(np.maximum(peaks, 1e-6) / 127)).astype(np.int8)
+            tensors |= {name: np.round(np.ldexp(array, -exponents)).astype(np.int8), f"{name}_exponents": exponents}
+        return to_safetensors(tensors, self.names, text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.knowledge.safetensors`` file.
@@ -148,14 +205,17 @@ class Knowledge:
         write_files({Path(path): self.to_bytes()})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, trust: TrustLike = None) -> Knowledge:
-        """Read a ``.knowledge.safetensors`` file, by its path or the name of its model; ``trust`` as for
-        ``LabelBank.load``.
+    def load(cls, path: str | os.PathLike[str] | None = None, *, trust: TrustLike = None) -> Knowledge:
+        """Read a ``.knowledge.safetensors`` file.
+
+        Args:
+            path: the file, its plan, the folder of both or the name of a model; None: that of the bundled model.
+            trust: as for ``LabelBank.load``.
 
         Raises:
             LabelBankError: it is missing, unreadable or inconsistent.
             SignatureError: it is not signed as ``trust`` demands.
-            OptionError, PlanNotFoundError: the model has none, or is not installed.
+            OptionError, PlanNotFoundError: the plan has none, or is not installed.
         """
         path, text = find_knowledge(path), None
         with system_errors(errors.LabelBankError, str(path), expected=_EXPECTED, hint=_HINT):
@@ -163,12 +223,25 @@ class Knowledge:
         try:
             tensors, names, text = from_safetensors(data)
             calibration = Calibration(**{key: float(value) for key, value in text.pop("calibration").items()})
-            loaded = cls(list(names), **{name: tensors[name] for name in _TENSORS}, calibration=calibration, text=text)
+            arrays = {name: _expanded(tensors[name], tensors.get(f"{name}_exponents")) for name in _TENSORS}
+            loaded = cls(list(names), **arrays, calibration=calibration, text=text)
         except Exception as error:  # the exception classes differ between releases of safetensors
             bank = isinstance(text, dict) and "calibration" not in text
             raise _invalid(str(path), "a label bank" if bank else f"another or damaged file: {error}") from None
         loaded._check(str(path))
         return loaded
+
+    @classmethod
+    def of_plan(cls, info: Mapping[str, Any], *, trust: TrustLike = None) -> Knowledge:
+        """The knowledge file of an open plan, whose ``Tagger.info`` is ``info``; ``trust`` as for ``LabelBank.load``.
+
+        Raises:
+            BackendError: the plan is closed.
+            LabelBankError, SignatureError: as :meth:`load`.
+        """
+        if info["max_labels"] is None:
+            raise closed(str(info["plan"]))
+        return cls.load(info["plan"], trust=trust or False)
 
     def _check(self, source: str) -> None:
         count, depth = len(self.names), self.weights.shape[-1]
@@ -191,8 +264,29 @@ class Knowledge:
             raise _invalid(source, f"{self.calibration}")
 
 
-def _unit(vectors: Floats) -> Floats:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def _expanded(tensor: NDArray[Any], exponents: NDArray[Any] | None) -> NDArray[Any]:
+    """float16 from 8 bits and the exponent of each row; files of version 0.2 have float16."""
+    if exponents is None:
+        return tensor
+    with np.errstate(over="ignore"):  # infinite values are refused
+        return np.ldexp(tensor.astype(np.float32), exponents).astype(np.float16)
+
+
+def _renamed(bank: LabelBank, labels: Mapping[str, str]) -> LabelBank:
+    """The rows of some labels under the names that are the keys."""
+    chosen = bank.select(labels.values())
+    taught = {name: chosen.taught[label] for name, label in labels.items() if label in chosen.taught}
+    text = {**chosen.text, "taught": taught} if taught else chosen.text
+    return LabelBank(
+        list(labels),
+        chosen.embeddings,
+        chosen.thresholds,
+        text,
+        chosen.precise_thresholds,
+        biases=chosen.biases,
+        gains=chosen.gains,
+        weights=chosen.weights,
+    )
 
 
 def _invalid(source: str, got: str) -> errors.LabelBankError:

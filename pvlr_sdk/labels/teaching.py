@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from ..bundle.bundle import read_manifest
+from ..bundle.bundle import knowledge_path, read_manifest
 from ..bundle.label_bank import LabelBank
 from ..bundle.manifest import OpenSpec
 from ..bundle.open_labels import check_fits
@@ -108,8 +108,8 @@ def teach(
 ) -> Teaching:
     """Learn labels from photos, and add them to a label bank.
 
-    A new label starts from its words if the plan reads words, and from nothing otherwise; a label of the bank starts
-    from the vector that it has.
+    A new label starts from its words if the knowledge file of the plan knows them or the plan reads words, and from
+    nothing otherwise; a label of the bank starts from the vector that it has.
 
     Args:
         plan: an open plan.
@@ -117,7 +117,7 @@ def teach(
         bank: the bank to add to; None: the plan's bank.
         words: False to learn from the photos alone.
         replace: also teach labels that the bank has.
-        knowledge: a knowledge file for the image features of this plan; for labels without a vector of their own.
+        knowledge: a knowledge file for the image features of this plan; None: the one beside it, if there is one.
         progress: called after each photo with the number of photos done.
         options: ``device``, ``num_threads`` and ``precision`` of the tagger.
 
@@ -138,25 +138,27 @@ def teach(
         _check_new(photos.labels, base, replace)
         check_both(photos.labels, photos.targets, photos.failed)
         worded = base
-        if knowledge is not None and words:
-            worded = knowledge.bank(photos.labels)
+        if knowledge is None and knowledge_path(loaded.info["plan"]).is_file():
+            knowledge = Knowledge.of_plan(loaded.info)
+        if words and knowledge is not None and (known := list(filter(knowledge.knows, photos.labels))):
+            worded = knowledge.bank(known)
             check_fits(worded, spec, "knowledge")
         taught = add_labels(base, photos.labels, spec, words and knowledge is None)
         features, logits, done, failed = _read(
             loaded.with_labels(backend, _plain(taught), engine), photos, spec, progress
         )
         plan_hash = loaded.info["sha256"]
-    known = {}
+    starts = {}
     for label in photos.labels if words else ():
         index = taught.index(label)
         if taught.has_words[index]:
-            known[label] = Words(logits[:, index])
-        elif function := words_function(worded, label):
-            known[label] = Words(features @ function.weights + function.bias, function)
+            starts[label] = Words(logits[:, index])
+        elif label in worded.names and (function := words_function(worded, label)):
+            starts[label] = Words(features @ function.weights + function.bias, function)
     targets = np.where(done[:, None], photos.targets, np.int8(0))
     check_both(photos.labels, targets, failed or photos.failed)
     files = [str(file) for file in photos.files]
-    taught, reports = learn(taught, photos.labels, files, features, targets, plan=plan_hash, words=known)
+    taught, reports = learn(taught, photos.labels, files, features, targets, plan=plan_hash, words=starts)
     return Teaching(taught, reports, [*photos.failed, *failed])
 
 

@@ -40,8 +40,8 @@ def bank_from_words(
         MissingPartError: the extra ``[words]`` is not installed.
         OutputError: the encoder cannot be unpacked into the cache of this user.
     """
-    names = _checked_words(words)
-    prompts = _prompts(names, templates, descriptions or {})
+    names = checked_words(words)
+    prompts = prompts_of(names, templates, descriptions or {})
     rows = encode_prompts(prompts)
     text = {"encoder": MINILM, "prompts": prompts[0], "space": MINILM}
     return LabelBank(names, rows.astype(np.float16), np.full(len(names), THRESHOLD, np.float32), text)
@@ -54,7 +54,7 @@ def encode_prompts(prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
     return np.stack([vectors[start:end].mean(0) for start, end in pairwise(ends)])
 
 
-def _checked_words(words: Iterable[str]) -> list[str]:
+def checked_words(words: Iterable[str]) -> list[str]:
     if isinstance(words, (str, bytes)) or not isinstance(words, Iterable):
         raise _invalid("words", "a list of words", f"{type(words).__name__}", 'For example ["forklift", "hard hat"].')
     names: dict[str, str] = {}
@@ -72,7 +72,7 @@ def _checked_words(words: Iterable[str]) -> list[str]:
     return list(names.values())
 
 
-def _prompts(names: list[str], templates: Sequence[str], descriptions: Mapping[str, str]) -> list[list[str]]:
+def prompts_of(names: list[str], templates: Sequence[str], descriptions: Mapping[str, str]) -> list[list[str]]:
     if isinstance(templates, str) or not templates:
         raise _invalid("templates", "a list of templates", repr(templates), "For example ['a photo of a {}.'].")
     for template in templates:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from .. import errors
-from ..bundle.bundle import KNOWLEDGE, Bundle, open_bundle
+from ..bundle.bundle import KNOWLEDGE, Bundle, knowledge_path, open_bundle
 from ..trust import TrustLike
 from .catalogue import (
     PACKAGE,
@@ -22,7 +22,7 @@ from .catalogue import (
 )
 from .fetch import fetch
 
-_DEFAULT_MODEL = "pvlr-lite2-coco80"
+_DEFAULT_MODEL = "pvlr-lite2-open"
 
 
 def load_bundle(plan: str | os.PathLike[str] | None = None, *, trust: TrustLike = None) -> Bundle:
@@ -68,25 +68,23 @@ def find_plan(plan: str | os.PathLike[str] | None) -> Path:
     raise errors.PlanNotFoundError(name, expected="an installed model", got=_what_is_installed(model), hint=hint)
 
 
-def find_knowledge(knowledge: str | os.PathLike[str]) -> Path:
-    """A knowledge file (see :class:`pvlr_sdk.labels.Knowledge`) by its path or the name of its model.
+def find_knowledge(knowledge: str | os.PathLike[str] | None) -> Path:
+    """A knowledge file (:class:`pvlr_sdk.labels.Knowledge`) by its path, its plan, their folder or the name of a model.
+
+    None is that of the model bundled with the package.
 
     Raises:
-        OptionError: the model has none, or there is no model of this name, but one with a similar name.
-        PlanNotFoundError, PvlrError: as :func:`find_plan`, for a model.
+        OptionError: the model or the plan has none.
+        PlanNotFoundError, PvlrError: as :func:`find_plan`, for a plan.
     """
-    name = os.fspath(knowledge)
-    model = None if os.path.exists(name) else named(name)
-    if model is None and not os.path.exists(name) and (hint := suggestion(name)):
-        expected = "a knowledge file, or the name of an open model"
-        raise errors.OptionError("knowledge", expected=expected, got=repr(name), hint=hint.rstrip())
-    if model is None:
+    if knowledge is not None and os.fspath(knowledge).endswith(".safetensors"):
         return Path(knowledge)
-    if KNOWLEDGE not in model.files:
-        open_models = [model.name for model in catalogue().models if KNOWLEDGE in model.files]
-        hint = f"Use {' or '.join(open_models) or 'a file'}."
-        raise errors.OptionError("knowledge", expected="a model with open labels", got=model.name, hint=hint)
-    return find_plan(model.name).with_name(f"engine{KNOWLEDGE}")
+    path = knowledge_path(find_plan(knowledge))
+    if not path.is_file():
+        names = [model.name for model in catalogue().models if KNOWLEDGE in model.files]
+        expected, hint = "an open plan with a knowledge file beside it", f"Use {' or '.join(names)}."
+        raise errors.OptionError("knowledge", expected=expected, got=str(knowledge or path), hint=hint)
+    return path
 
 
 def default_plan() -> Path:

@@ -150,8 +150,8 @@ class DeployConfig(Section):
 class SiteConfig(Section):
     """A whole site. ``plan`` defaults to the bundled model; a camera may be just its URI; ``pvlr serve`` needs none.
 
-    ``bank``: a label bank that an open plan uses instead of its own. ``operating_point`` selects the thresholds of the
-    plan, which those of ``events`` replace.
+    ``bank``: a label bank that an open plan uses instead of its own; ``words``: its labels, instead of a bank.
+    ``operating_point`` selects the thresholds of the plan, which those of ``events`` replace.
 
     ``previous_plan`` is written by ``pvlr deploy``: what a rollback returns to. ``allow_unsigned``: load a TensorRT
     plan, which is code, without a verified signature; False: only if ``PVLR_ALLOW_UNSIGNED`` is 1. ``trust``: refuse a
@@ -161,6 +161,7 @@ class SiteConfig(Section):
     plan: ConfigPath | None = None
     previous_plan: ConfigPath | None = None
     bank: ConfigPath | None = None
+    words: tuple[str, ...] | None = None
     device: str = "auto"
     precision: PlanPrecision | None = None
     threads: Annotated[int, Field(ge=1, le=1024), BeforeValidator(_no_switch)] | None = None
@@ -182,6 +183,12 @@ class SiteConfig(Section):
                 if name not in self.cameras:
                     place = ("sinks", number, "cameras", position)
                     raise PydanticCustomError("unknown_camera", "A camera of this site", {"place": place})
+        return self
+
+    @model_validator(mode="after")
+    def _words_or_bank(self) -> SiteConfig:
+        if self.words is not None and self.bank is not None:  # what the page teaches is kept in the bank
+            raise PydanticCustomError("words_and_bank", "words or bank, not both", {"place": ("words",)})
         return self
 
     @field_validator("plan", "previous_plan", mode="wrap")

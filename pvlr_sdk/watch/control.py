@@ -6,12 +6,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .. import errors
 from ..backends.backend import closed
 from ..bundle.bundle import read_manifest
 from ..bundle.label_bank import LabelBank
-from ..labels import LabelReport, forget
+from ..labels import Knowledge, LabelReport, forget
+from ..labels.meaning import same_labels
 from ..stream import Observation
 from ..tagger import Tagger
 from .changes import Change, remove, select
@@ -171,6 +173,25 @@ class Control:
             self.set_labels(bank, report=label)
             self._taught.add(label)
             return report
+
+    def add_word(self, label: str) -> dict[str, Any]:
+        """Use a word as a further label from the next frame on; its events are reported. Returns its provenance in the
+        label bank: ``grade``, ``concepts``, ...
+
+        Raises:
+            OptionError: the plan is closed, the label bank has the label, or the word is unknown.
+            LabelBankError: the plan has no room for it, or no knowledge file.
+            DeployError, OutputError, ConfigError: as for :meth:`set_labels`. In each case nothing is changed.
+        """
+        with self._lock:
+            self._open_plan()
+            base = self.tagger.label_bank
+            if same := same_labels([label], base.names):
+                got, hint = f"{same[label]!r}, which the label bank has", "It is tagged already."
+                raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
+            words = Knowledge.of_plan(self.tagger.info, trust=self.tagger.trust).bank([label])
+            self.set_labels(base.join(words), report=words.names[0])
+            return dict(words.taught[words.names[0]])
 
     def forget(self, label: str) -> None:
         """Undo the teaching of a label; its examples stay. Settings that name a label that is removed are removed too.

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ..bundle.label_bank import LabelBank
 from ..errors import OptionError
 from ..events import EventDetector, EventSettings
 from ..sources.opening import check_installed
@@ -30,10 +29,11 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
 
 
 def make_tagger(config: SiteConfig) -> Tagger:
-    """The tagger, with the label bank of the configuration. Raises what :class:`Tagger` raises, ``Tagger.set_labels``
-    and ``LabelBank.load``."""
-    tagger = Tagger(
+    """The tagger of the configuration. Raises what :class:`Tagger` raises."""
+    return Tagger(
         config.plan,
+        words=config.words,
+        bank=config.bank,
         operating_point=config.operating_point,
         device=config.device,
         precision=config.precision,
@@ -41,13 +41,6 @@ def make_tagger(config: SiteConfig) -> Tagger:
         trust=config.trust,
         allow_unsigned=config.allow_unsigned or None,
     )
-    if config.bank is not None:
-        try:
-            tagger.set_labels(LabelBank.load(config.bank, trust=config.trust))
-        except BaseException:
-            tagger.close()
-            raise
-    return tagger
 
 
 def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetector]:

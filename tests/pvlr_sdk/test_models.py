@@ -24,7 +24,7 @@ PHOTOS = ROOT / "docs" / "images"
 VOC20 = ROOT / "models" / "pvlr-lite2-voc20" / "engine.plan"
 LARGE_VOC20 = ROOT / "models" / "pvlr-lite2-voc20-448" / "engine.plan"
 LARGE_COCO80 = ROOT / "models" / "pvlr-lite2-coco80-448" / "engine.plan"
-OPEN = ROOT / "models" / "pvlr-lite2-open" / "engine.plan"
+COCO80 = ROOT / "models" / "pvlr-lite2-coco80" / "engine.plan"
 SMALL_VOC20 = ROOT / "models" / "pvlr-lite0-voc20" / "engine.plan"
 SMALL_COCO80 = ROOT / "models" / "pvlr-lite0-coco80" / "engine.plan"
 MAP = ROOT / "training" / "configs" / "voc_to_coco.json"
@@ -35,12 +35,12 @@ photos_of_voc = pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_D
 @pytest.mark.parametrize(("photo", "label"), [("astronaut", "person"), ("chelsea", "cat"), ("coffee", "cup")])
 def test_bundled_model_tags_the_shipped_photos(photo: str, label: str) -> None:
     with Tagger() as tagger:
-        assert tagger.info["name"] == "pvlr-lite2-coco80"
+        assert tagger.info["name"] == "pvlr-lite2-open"
         result = tagger.predict(PHOTOS / f"{photo}.jpg")
     assert label in [tag.label for tag in result]
     where = result.attention(label)
     assert where.shape == result.frame_size
-    assert where.max() > 3 * where.mean(), "the map is flat"
+    assert where.max() > 2 * where.mean(), "the map is flat"
 
 
 @pytest.mark.parametrize("plan", [VOC20, LARGE_VOC20, SMALL_VOC20])
@@ -55,7 +55,7 @@ def test_voc20_tags_the_shipped_photos(plan: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
-@pytest.mark.parametrize("plan", [None, VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20, OPEN])
+@pytest.mark.parametrize("plan", [None, VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20, COCO80])
 def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
     """Except for labels whose score is within 0.01 of their threshold."""
     found = {}
@@ -68,12 +68,12 @@ def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
     assert (np.abs(found["fp32"] - thresholds)[differ] < 0.01).all()
 
 
-@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20, OPEN])
+@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20, COCO80])
 def test_models_are_small_enough_to_ship(plan: Path) -> None:
-    assert sum(path.stat().st_size for path in plan.parent.iterdir()) <= (20_000_000 if plan == OPEN else 15_000_000)
+    assert sum(path.stat().st_size for path in plan.parent.iterdir()) <= 16_000_000
 
 
-@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20, OPEN])
+@pytest.mark.parametrize("plan", [default_plan(), VOC20, LARGE_VOC20, LARGE_COCO80, SMALL_COCO80, SMALL_VOC20, COCO80])
 def test_models_are_signed_with_the_key_beside_them(plan: Path) -> None:
     """If this fails, a bundle was changed: sign all again, see "Release" in CONTRIBUTING.md."""
     pytest.importorskip("cryptography")
@@ -134,6 +134,7 @@ print(next(line.split()[1] for line in open('/proc/self/status') if line.startsw
     [
         (VOC20, None, 88.0),
         (None, MAP, 86.0),
+        pytest.param(COCO80, MAP, 86.0, marks=pytest.mark.slow),
         pytest.param(LARGE_VOC20, None, 90.0, marks=pytest.mark.slow),
         pytest.param(LARGE_COCO80, MAP, 88.0, marks=pytest.mark.slow),
         (SMALL_VOC20, None, 87.0),
@@ -153,9 +154,8 @@ def test_compiled_plans_are_accurate(plan: Path | None, rename: Path | None, lea
 
 
 def test_the_open_model_reads_words_that_nobody_trained() -> None:
-    pytest.importorskip("tokenizers", reason="needs the extra [words]")
-    words = Knowledge.load("pvlr-lite2-open").bank(["espresso", "kitten", "forklift"])
-    with Tagger(OPEN) as tagger:
+    words = Knowledge.load().bank(["espresso", "kitten", "forklift"])
+    with Tagger() as tagger:
         tagger.set_labels(tagger.label_bank.join(words))
         coffee, cat = ([tag.label for tag in tagger.predict(PHOTOS / f"{name}.jpg")] for name in ("coffee", "chelsea"))
     assert {"cup", "espresso"} <= set(coffee)

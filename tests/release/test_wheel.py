@@ -26,18 +26,19 @@ NO_LIBPVLR = "no auditwheel, no patchelf, or no headers of nlohmann/json, OpenSS
 IN_WHEEL = re.compile(
     r"""pvlr_sdk/(?:[a-z_]+/)*[a-z_0-9]+\.py
     | pvlr_sdk/(?:py\.typed|_core\.pyi|_core\.cpython-\S+\.so)
-    | pvlr_sdk/models/[a-z0-9-]+/(?:engine\.(?:json|plan|sig|labels\.safetensors)|[A-Z]+\.md)
+    | pvlr_sdk/models/[a-z0-9-]+/(?:engine\.(?:json|plan|sig|(?:labels|knowledge)\.safetensors)|[A-Z]+\.md)
     | pvlr_sdk/libpvlr/(?:bin/pvlr-tag|include/pvlr/pvlr\.hp?p?|lib/libpvlr\.so|lib/pkgconfig/pvlr\.pc)
     | pvlr_sdk/libpvlr/lib/cmake/pvlr/pvlr-config(?:-[a-z]+)?\.cmake
     | pvlr_sdk\.libs/lib(?:crypto|png16|zstd)-\w+\.so\.[0-9.]+
     | pvlr_sdk/models/(?:catalogue\.json|keys/[a-z]+\.pem)
     | pvlr_sdk/serve/page/static/[a-z]+\.(?:js|css|html|svg)
+    | pvlr_sdk/labels/dictionary\.(?:npz|LICENSE)
     | pvlr_sdk/watch/[a-z-]+\.(?:yaml|service)
     | pvlr_training/(?:[a-z_]+/)*[a-z_0-9]+\.py
     | pvlr_training/configs/[a-z0-9_-]+\.(?:yaml|json)
     | pvlr_training/report/page/[a-z]+\.(?:js|css|html)
     | pvlr_sdk-\S+\.dist-info/sboms/auditwheel\.cdx\.json
-    | pvlr_sdk-\S+\.dist-info/(?:METADATA|RECORD|WHEEL|entry_points\.txt|top_level\.txt|licenses/LICENSE)""",
+    | pvlr_sdk-\S+\.dist-info/(?:METADATA|RECORD|WHEEL|entry_points\.txt|top_level\.txt|licenses/\S*LICENSE)""",
     re.VERBOSE,
 )
 REQUIRED = [
@@ -45,8 +46,11 @@ REQUIRED = [
     "pvlr_sdk/_core.pyi",
     "pvlr_sdk/models/catalogue.json",
     "pvlr_sdk/models/keys/dev.pem",
-    "pvlr_sdk/models/pvlr-lite2-coco80/engine.plan",
-    "pvlr_sdk/models/pvlr-lite2-coco80/engine.sig",
+    "pvlr_sdk/models/pvlr-lite2-open/engine.plan",
+    "pvlr_sdk/models/pvlr-lite2-open/engine.sig",
+    "pvlr_sdk/models/pvlr-lite2-open/engine.knowledge.safetensors",
+    "pvlr_sdk/labels/dictionary.npz",
+    "pvlr_sdk/labels/dictionary.LICENSE",
     "pvlr_sdk/serve/page/static/index.html",
     "pvlr_sdk/watch/site.yaml",
     "pvlr_training/configs/pvlr-lite2-voc20.yaml",
@@ -142,7 +146,7 @@ def test_the_program_of_the_wheel_tags_an_image(dist, installed, tmp_path):
     """Through its command, and without Python."""
     if not dist.libpvlr:
         pytest.skip(NO_LIBPVLR)
-    image, plan = _ppm(tmp_path), installed.site / "pvlr_sdk/models/pvlr-lite2-coco80/engine.plan"
+    image, plan = _ppm(tmp_path), installed.site / "pvlr_sdk/models/pvlr-lite2-open/engine.plan"
     (program,) = installed.site.glob("pvlr_sdk/libpvlr/bin/pvlr-tag")
     for command in (installed.bin / "pvlr-tag", program):
         tags = json.loads(installed.run(command, plan, image))["tags"]
@@ -192,7 +196,7 @@ def test_the_wheel_for_aarch64_tags_an_image_under_qemu(tmp_path):
     system = tmp_path / "system"
     subprocess.run([script, "root", wheel, system], env=environment, check=True)
     package = system / "site/pvlr_sdk"
-    plan = package / "models/pvlr-lite2-coco80/engine.plan"
+    plan = package / "models/pvlr-lite2-open/engine.plan"
     for command in (
         [system / "usr/bin/python3", "-c", "from pvlr_sdk.cli import main; main()", "tag", IMAGE],
         [package / "libpvlr/bin/pvlr-tag", plan, _ppm(tmp_path)],

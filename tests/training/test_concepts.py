@@ -47,7 +47,8 @@ def test_ridge_regression_finds_a_linear_function():
 
 def test_a_label_with_the_name_of_a_class_has_its_evidence(vectors):
     photos = seen()
-    bank = knowledge_of(photos, vectors, SPEC).bank_of(["tench"], vectors[:1].astype(np.float64))
+    knowledge = knowledge_of(photos, vectors, SPEC)
+    bank = knowledge.bank_of(["tench"], knowledge.shares(vectors[:1].astype(np.float64))[0])
     found = photos.features @ bank.weights[0].astype(np.float64) + bank.biases[0]
     assert np.corrcoef(found, evidence(photos)[:, 0])[0, 1] > 0.9
     assert np.corrcoef(found, evidence(photos)[:, 1])[0, 1] < 0.9
@@ -93,7 +94,7 @@ def test_the_command_writes_the_knowledge_of_the_network(run: Path, tmp_path: Pa
     assert done.stdout.splitlines()[-1] == str(path)
     knowledge, own = Knowledge.load(path), LabelBank.load(run / "model-open.labels.safetensors")
     assert knowledge.photos.shape[0] == 100
-    words = knowledge.bank_of(["tench"], vectors[:1].astype(np.float64))
+    words = knowledge.bank_of(["tench"], knowledge.shares(vectors[:1].astype(np.float64))[0])
     assert own.join(words).names == ["red", "green", "tench"]
 
 

@@ -14,6 +14,17 @@ def words_table(words: dict[str, float]) -> Table:
     return Table("Words alone: mAP on COCO testdev, 80 labels", ["", "mAP"], rows)
 
 
+def grades_table(grades: dict[str, dict[str, list[float]]]) -> Table:
+    """Words by their grade: number and mAP on each data set."""
+    rows = [[row, *(cell for of in grades.values() for cell in _words(*of[row]))] for row in grades["coco"]]
+    columns = ["Grade", *(f"{of} {name.upper()}" for name in grades for of in ("words,", "mAP,"))]
+    return Table("Words by their grade, on testdev", columns, rows)
+
+
+def _words(count: float, value: float) -> list[str]:
+    return [str(count), f"{value:.1f}" if count else "-"]
+
+
 def splits_table(splits: dict[str, Any]) -> Table:
     """The unseen labels of each split, and their mean."""
     rows = [

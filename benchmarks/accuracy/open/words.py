@@ -62,7 +62,7 @@ def words_alone(train: Photos, test: Photos, labels: list[str], knowledge: Knowl
 
 def word_scores(knowledge: Knowledge, labels: Sequence[str], vectors: NDArray[np.float32], photos: Photos) -> Floats:
     """The logits (N, C) that an open plan gives to words."""
-    bank = knowledge.bank_of(labels, vectors.astype(np.float64))
+    bank = knowledge.bank_of(labels, knowledge.shares(vectors.astype(np.float64))[0])
     assert bank.weights is not None
     assert bank.biases is not None
     logits: Floats = photos.seen.features @ bank.weights.T.astype(np.float64) + bank.biases

@@ -161,6 +161,22 @@ class TeachRequest(RequestModel):
     replace: bool = Field(default=False, description="also if the label bank has it, other than from this server")
 
 
+class WordRequest(RequestModel):
+    """Which word to use as a label."""
+
+    label: str = Field(min_length=1, max_length=1000, examples=["espresso"])
+
+
+class WordModel(BaseModel):
+    """What stands for a word."""
+
+    label: Text
+    grade: Literal["exact", "doubtful", "unknown"]
+    concepts: dict[Text, Score] = Field(description="ImageNet's classes that it is most similar to, and their shares")
+    labels: list[Text] = Field(description="all labels in use")
+    bank_file: BankFile
+
+
 class MistakeModel(BaseModel):
     """An example that cross-validation gets wrong."""
 

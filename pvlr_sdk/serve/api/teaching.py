@@ -14,7 +14,7 @@ from ..server.audit import Audit
 from ..server.bodies import json_body, json_of
 from ..server.problems import ProblemError, responses
 from .routes import newest
-from .schemas import ExampleChoice, ExampleModel, ExamplesModel, TaughtModel, TeachRequest
+from .schemas import ExampleChoice, ExampleModel, ExamplesModel, TaughtModel, TeachRequest, WordModel, WordRequest
 
 _BANK: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
@@ -60,6 +60,14 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         with audit.recorded("forget", request.scope, label=label):
             control.forget(label)
         return _examples(control, label)
+
+    @router.post("/words", responses=responses(408, 409, 413, 422, 503), openapi_extra=json_body(WordRequest))
+    def word(request: Request, wanted: Annotated[WordRequest, json_of(WordRequest)]) -> WordModel:
+        """Use a word as a label, without examples, from the next frame on. DELETE /v1/teach undoes it."""
+        with audit.recorded("word", request.scope, **wanted.model_dump()):
+            found = control.add_word(wanted.label)
+        file = control.bank_file.name if control.bank_file else None
+        return WordModel(label=wanted.label, **found, labels=control.label_bank().names, bank_file=file)
 
     @router.get("/bank", responses={**_BANK, **responses(422)}, response_class=Response)
     def bank() -> Response:

@@ -19,7 +19,7 @@ from .conftest import Plugin
 
 pytestmark = pytest.mark.slow
 
-PLAN = ROOT / "pvlr_sdk/models/pvlr-lite2-coco80/engine.plan"
+PLAN = ROOT / "models/pvlr-lite2-coco80/engine.plan"
 SMALL = ROOT / "models/pvlr-lite0-voc20/engine.plan"
 VIDEO = Path(os.environ.get("PVLR_DATA", "/none")) / "video/car-detection.mp4"
 PHOTO = f"filesrc location={ROOT / 'docs/images/chelsea.jpg'} ! jpegdec"  # 451 x 300

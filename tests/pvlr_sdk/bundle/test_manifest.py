@@ -22,7 +22,7 @@ from pvlr_sdk.models.find import load_bundle
 from tests.manifests import read_raw
 from tests.waiting import LONG
 
-MODEL = Path(__file__).parents[3] / "pvlr_sdk" / "models" / "pvlr-lite2-coco80" / "engine.json"
+MODEL = Path(__file__).parents[3] / "models" / "pvlr-lite2-coco80" / "engine.json"
 DEEP = "[" * 900 + "]" * 900
 
 

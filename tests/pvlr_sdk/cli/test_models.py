@@ -34,12 +34,12 @@ def test_list(pvlr, only_the_wheel):
     done = pvlr("models")
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0] == ["Model", "Labels", "Input", "MB", "mAP", "Trained", "on", "Licence", "Where"]
-    assert " ".join(lines[1]) == "pvlr-lite2-coco80 80 COCO 288 12.5 64.9 COCO + VOC Apache-2.0 bundled"
+    assert " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 15.9 64.3 COCO + VOC Apache-2.0 bundled"
     assert [line[-1] for line in lines[2:]] == ["absent"] * 6
     assert "pvlr models fetch NAME" in done.err
     found = json.loads(pvlr("models", "--json").out)
     assert [(model["where"], bool(model["plan"])) for model in found] == [("bundled", True)] + [("absent", False)] * 6
-    assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 64.853}
+    assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 64.281}
     assert found[0]["bytes"] == sum(file["bytes"] for file in found[0]["files"].values())
 
 
@@ -59,8 +59,8 @@ def test_list_fits_80_columns():
 
 
 def test_fetch(pvlr, only_the_wheel, monkeypatch):
-    done = pvlr("models", "fetch", "pvlr-lite2-coco80")
-    assert done == (0, f"{module.PACKAGE / 'models/pvlr-lite2-coco80/engine.plan'}\n", "")
+    done = pvlr("models", "fetch", "pvlr-lite2-open")
+    assert done == (0, f"{module.PACKAGE / 'models/pvlr-lite2-open/engine.plan'}\n", "")
     assert "Did you mean pvlr-lite0-voc20" in pvlr("models", "fetch", "pvlr-lite0-voc").err
     monkeypatch.setenv("PVLR_MODELS_URL", "http://127.0.0.1:9")
     done = pvlr("models", "fetch", NAME)

@@ -148,6 +148,9 @@ def test_tensorrt_runs_a_closed_bank(trt, open_plan, frames, tmp_path):
     """With native attention: the fused kernel has no mask."""
     bank = random_bank(5, 0, without=1)
     plan = close(open_plan, tmp_path, bank, device="tensorrt")
+    build(open_plan, tmp_path / "own.plan", device="tensorrt")  # with its own labels
+    with Tagger(tmp_path / "own.plan") as own, Tagger(open_plan) as opened:
+        assert own.labels == opened.labels
     assert "attention" in load_bundle(plan).manifest.measured["refused"]["fused"]
     with Tagger(plan) as closed, Tagger(open_plan, precision="fp32") as opened:
         opened.set_labels(bank)
@@ -159,12 +162,12 @@ def test_tensorrt_runs_a_closed_bank(trt, open_plan, frames, tmp_path):
 @pytest.mark.parametrize(("count", "without"), [(1, 0), (33, 5), (77, 76), (127, 0), (128, 3)])
 @pytest.mark.parametrize("optimize", ["latency", "throughput"])
 def test_the_shipped_open_model(tmp_path, count, without, optimize):
-    spec = load_bundle(ROOT / "models/pvlr-lite2-open").manifest.open
+    spec = load_bundle(ROOT / "pvlr_sdk/models/pvlr-lite2-open").manifest.open
     bank = random_bank(
         count, count, width=spec.width, depth=spec.feature_width, space=spec.space, features=spec.features,
         without=without,
     )  # fmt: skip
-    plan = close(ROOT / "models/pvlr-lite2-open/engine.plan", tmp_path, bank)
+    plan = close(ROOT / "pvlr_sdk/models/pvlr-lite2-open/engine.plan", tmp_path, bank)
     options = {"precision": "fp32", "optimize": optimize}
     with Tagger(plan, **options) as closed, Tagger("pvlr-lite2-open", **options) as opened:
         opened.set_labels(bank)

@@ -7,6 +7,7 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
+from pvlr_sdk.bundle.tensors import from_safetensors, to_safetensors
 from pvlr_sdk.labels import Photos, forget, teach
 from pvlr_sdk.labels import knowledge as module
 from pvlr_sdk.labels.knowledge import Calibration, Knowledge
@@ -38,14 +39,14 @@ def encoder(monkeypatch, knowledge):
             found = [max((n for n in range(CLASSES) if f"class {n}" in text), default=0) for text in texts]
             return knowledge.vectors[found].astype(np.float32)
 
-    monkeypatch.setattr("pvlr_sdk.labels.words.TextEncoder", Encoder)
+    monkeypatch.setattr("pvlr_sdk.labels.knowledge.TextEncoder", Encoder)
 
 
 def test_the_logit_is_the_standardised_evidence_of_similar_concepts(knowledge):
     Ridge = pytest.importorskip("sklearn.linear_model").Ridge
     random = np.random.default_rng(1)
     vectors, photos = random.normal(0.3, 1, (3, 384)), knowledge.photos.astype(np.float64)
-    bank = knowledge.bank_of(["a", "b", "c"], vectors)
+    bank = knowledge.bank_of(["a", "b", "c"], knowledge.shares(vectors)[0])
     concepts = knowledge.vectors.astype(np.float64)
     concepts /= np.linalg.norm(concepts, axis=1, keepdims=True)
     expected = np.empty((3, len(photos)))
@@ -70,9 +71,10 @@ def standardised(scores):
 
 
 def test_a_name_of_a_concept_is_that_concept(knowledge):
-    shares = knowledge.shares(knowledge.vectors[[4]].astype(np.float64))
+    shares, cosines = knowledge.shares(knowledge.vectors[[4]].astype(np.float64))
     assert shares[0].argmax() == 4
     assert shares[0, 4] > 0.9
+    np.testing.assert_allclose(cosines, 1)
 
 
 def test_words_of_a_plan(knowledge, encoder, open_plan, frame, check):
@@ -97,8 +99,10 @@ def test_words_of_a_plan(knowledge, encoder, open_plan, frame, check):
 
 def test_banks_that_cannot_be_joined(knowledge, encoder, make_bank):
     words = knowledge.bank(["class 3"])
+    assert words.join(words) is words
+    other = LabelBank(words.names, **{**words.arrays(), "thresholds": words.thresholds / 2}, text=words.text)
     with pytest.raises(errors.LabelBankError, match=r"labels of one bank only, got 'class 3' in both"):
-        words.join(words)
+        words.join(other)
     with pytest.raises(errors.LabelBankError, match="a bank for another, got a bank for tiny 0123"):
         make_bank(space="another").join(words)
     other = LabelBank(
@@ -143,7 +147,6 @@ def test_a_file_is_the_same_again(knowledge, tmp_path):
     ("change", "message"),
     [
         ({"weights": np.zeros((CLASSES, 15), np.float16)}, "photos float16"),
-        ({"vectors": np.full((CLASSES, 384), np.nan, np.float16)}, "not finite"),
         ({"names": ["one"]}, "vectors float16"),
         ({"text": {"space": SPACE, "features": FEATURES, "width": 8}}, "'sharpness': None"),
         ({"text": {"space": 3, "features": FEATURES, "width": 8, "sharpness": 6}}, "'space': 3"),
@@ -154,6 +157,26 @@ def test_damaged_files(knowledge, tmp_path, change, message):
     Knowledge(**{**vars(knowledge), **change}).save(tmp_path / "k.safetensors")
     with pytest.raises(errors.LabelBankError, match=message):
         Knowledge.load(tmp_path / "k.safetensors")
+
+
+def test_exponents_out_of_range(knowledge, tmp_path):
+    tensors, names, text = from_safetensors(knowledge.to_bytes())
+    tensors["weights_exponents"][3] = 100
+    (tmp_path / "k.safetensors").write_bytes(to_safetensors(tensors, names, text))
+    with pytest.raises(errors.LabelBankError, match="not finite"):
+        Knowledge.load(tmp_path / "k.safetensors")
+
+
+def test_a_file_has_8_bits_per_value(knowledge, tmp_path):
+    knowledge.save(tmp_path / "k.safetensors")
+    again = Knowledge.load(tmp_path / "k.safetensors")
+    for name in ("vectors", "weights", "photos"):
+        before, after = getattr(knowledge, name).astype(float), getattr(again, name).astype(float)
+        assert (np.abs(after - before) <= np.abs(before).max(1, keepdims=True) / 127).all()
+    text = {**knowledge.text, "calibration": vars(knowledge.calibration)}
+    arrays = {name: getattr(knowledge, name) for name in ("vectors", "weights", "photos")}
+    (tmp_path / "0.2.safetensors").write_bytes(to_safetensors(arrays, knowledge.names, text))
+    np.testing.assert_array_equal(Knowledge.load(tmp_path / "0.2.safetensors").weights, knowledge.weights)
 
 
 @pytest.mark.parametrize(

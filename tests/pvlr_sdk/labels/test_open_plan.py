@@ -10,7 +10,7 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.backends import cache
-from pvlr_sdk.bundle.bundle import write_thresholds
+from pvlr_sdk.bundle.bundle import knowledge_path, labels_path, write_thresholds
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.export import export_as
 from pvlr_sdk.models.find import load_bundle
@@ -91,11 +91,15 @@ def test_a_bank_is_written_and_read(make_bank):
     assert (again.space, again.sha256) == (SPACE, bank.sha256)
 
 
-@pytest.mark.parametrize("options", [{"device": "tensorrt"}, {"device": "tensorrt", "precision": "fp16"}])
-def test_tensorrt_has_no_open_plans(network, tmp_path, options):
-    with pytest.raises(errors.OptionError, match="device: expected cpu in fp32 or bf16 for an open network"):
-        build(network, tmp_path / "engine.plan", **options)
-    assert not list(tmp_path.iterdir())
+def test_the_knowledge_file_is_copied(network, tmp_path):
+    knowledge_path(network).write_bytes(b"what the network knows")
+    try:
+        build(network, tmp_path / "engine.plan")
+        build(network, tmp_path / "closed.plan", bank=labels_path(network))
+    finally:
+        knowledge_path(network).unlink()
+    assert knowledge_path(tmp_path / "engine.plan").read_bytes() == b"what the network knows"
+    assert not knowledge_path(tmp_path / "closed.plan").exists()
 
 
 def test_an_open_network_is_not_converted(network, tmp_path):

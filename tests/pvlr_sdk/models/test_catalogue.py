@@ -126,15 +126,20 @@ def test_the_knowledge_of_a_model_lies_beside_its_plan(tmp_path: Path, monkeypat
     found = find_knowledge("pvlr-lite2-open")
     assert found.is_file()
     assert found.parent == find_plan("pvlr-lite2-open").parent
-    assert find_knowledge(tmp_path / "absent") == tmp_path / "absent"  # reading it fails, with the path
-    with pytest.raises(errors.OptionError, match="expected a model with open labels") as caught:
+    assert find_knowledge(None) == find_knowledge(found) == find_knowledge(found.parent) == found
+    with pytest.raises(
+        errors.PlanNotFoundError, match="absent: expected a plan file, its folder or the name of a model"
+    ):
+        find_knowledge(tmp_path / "absent")
+    with pytest.raises(errors.OptionError, match="expected an open plan with a knowledge file beside it") as caught:
         find_knowledge("pvlr-lite0-coco80")
     assert caught.value.hint == "Use pvlr-lite2-open."
-    with pytest.raises(errors.OptionError, match=r"got 'pvlr-lite2-opn'\. Did you mean pvlr-lite2-open"):
+    with pytest.raises(errors.PlanNotFoundError, match=r"Did you mean pvlr-lite2-open"):
         find_knowledge("pvlr-lite2-opn")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pvlr-lite2-open").write_bytes(b"")
-    assert find_knowledge("pvlr-lite2-open") == Path("pvlr-lite2-open")
+    (tmp_path / "pvlr-lite2-open").write_bytes(b"")  # takes precedence
+    with pytest.raises(errors.OptionError, match="got pvlr-lite2-open"):
+        find_knowledge("pvlr-lite2-open")
 
 
 def test_a_known_name_that_is_absent_names_the_command(small: Model) -> None:

@@ -70,7 +70,7 @@ def test_variables(monkeypatch):
         ({"sinks": [{"kind": "mqtt", "ulr": "x"}]}, "sinks.0.ulr: expected a known key, got 'ulr'. Did you mean 'url'"),
         ({"sinks": [{"kind": "mqtt"}]}, "site.yaml: sinks.0.url: expected a value, got nothing."),
         ({"cameras": {"a": {}}}, "site.yaml: cameras.a.uri: expected a value, got nothing."),
-        ({"zebra": 1}, "Known here: plan, previous_plan, bank, device,"),
+        ({"zebra": 1}, "Known here: plan, previous_plan, bank, words, device,"),
         ({"allow_unsigned": "x"}, "site.yaml: allow_unsigned: expected a valid boolean"),
         ({"serve": [1]}, "site.yaml: serve: expected a mapping of keys, got [1]."),
         ({"serve": {"names": "cams"}}, "site.yaml: serve.names: expected a list, got 'cams'."),

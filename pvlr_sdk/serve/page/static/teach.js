@@ -1,7 +1,7 @@
 // Teaches a label from frames of the live picture: "is" and "is not", then the label appears among the others.
 import { button, el, request } from "./dom.js";
 
-const HINT = "Name it, then pick frames of the picture that show it, and others that do not.";
+const HINT = "Name it and use its word, or pick frames of the picture that show it, and others that do not.";
 
 export class TeachPanel {
   /** `camera`: the name of the camera whose newest frame is picked; `pin(label)` keeps the label in sight. */
@@ -12,6 +12,7 @@ export class TeachPanel {
     this.field = el("input", { type: "text", id, maxlength: 100, autocomplete: "off", placeholder: "my mug" });
     this.is = button("", () => this.pick(true));
     this.isNot = button("", () => this.pick(false));
+    this.word = button("Use the word", () => this.useWord());
     this.teach = button("Teach", () => this.learn());
     this.clear = button("Clear", () => this.ask("DELETE", "teach/examples"));
     this.forget = button("Forget", () => this.ask("DELETE", "teach"));
@@ -23,8 +24,8 @@ export class TeachPanel {
     for (const kind of ["change", "focus"]) this.field.addEventListener(kind, () => this.load());
     this.element = el(
       "div",
-      { class: "teach", role: "group", "aria-label": `Teach a label from ${camera}`, hidden: "" },
-      el("div", { class: "filters" }, el("label", { for: id }, "Teach a label"), this.field),
+      { class: "teach", role: "group", "aria-label": `Add a label from ${camera}`, hidden: "" },
+      el("div", { class: "filters" }, el("label", { for: id }, "Add a label"), this.field, this.word),
       el("div", { class: "choices" }, this.is, this.isNot, this.teach, this.clear, this.forget),
       this.message,
     );
@@ -38,7 +39,7 @@ export class TeachPanel {
   show({ positives, negatives, taught }) {
     this.is.textContent = `Positive (${positives})`;
     this.isNot.textContent = `Negative (${negatives})`;
-    for (const one of [this.is, this.isNot]) one.disabled = !this.label;
+    for (const one of [this.word, this.is, this.isNot]) one.disabled = !this.label;
     this.teach.disabled = !(positives && negatives);
     this.clear.disabled = !(positives + negatives);
     this.forget.hidden = !taught;
@@ -55,10 +56,18 @@ export class TeachPanel {
 
   async learn() {
     const found = await this.ask("POST", "teach");
-    if (!found) return;
-    const kept = found.bank_file ? `Kept in ${found.bank_file}.` : "It holds until the server stops.";
-    this.message.textContent = `${found.label}: ${measured(found)}. ${kept}`;
+    if (found) await this.added(found, measured(found));
+  }
+
+  async useWord() {
+    const found = await this.ask("POST", "words");
+    if (found) await this.added(found, `${found.grade}, ${described(found.concepts)}`);
+  }
+
+  async added({ label, bank_file }, what) {
+    const kept = bank_file ? `Kept in ${bank_file}.` : "It holds until the server stops.";
     await this.load();
+    this.message.textContent = `${label}: ${what}. ${kept}`;
   }
 
   /** Sends a request about the label and shows its counts; returns the answer, or null after an error.
@@ -81,6 +90,12 @@ export class TeachPanel {
       return null;
     }
   }
+}
+
+/** The classes of a word, such as "espresso 60 %". */
+function described(concepts) {
+  const shares = Object.entries(concepts).map(([name, share]) => `${name} ${Math.round(100 * share)} %`);
+  return `like ${shares.slice(0, 3).join(", ")}`;
 }
 
 /** Precision and recall in words; with one frame of a kind, there is nothing to measure with. */

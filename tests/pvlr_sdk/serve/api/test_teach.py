@@ -162,3 +162,22 @@ def test_labels_that_change_all_the_time_mix_nothing(
     assert {event.label for event in served.site.events(limit=1000)} <= known
     assert set(served.site.levels("camera0")) == set(bank.names)
     assert not served.failures
+
+
+def test_words_are_labels_without_examples(serve: Callable[..., Any], tmp_path: Path) -> None:
+    with Tagger() as tagger:
+        own = tagger.label_bank
+        served = serve({}, tagger, audit_log=tmp_path / "audit.jsonl")
+        answer = post(served, "/v1/words", label="espresso")
+        assert answer.status == 200, answer.json
+        assert (answer.json["grade"], answer.json["labels"]) == ("exact", [*own.names, "espresso"])
+        assert max(answer.json["concepts"], key=answer.json["concepts"].get) == "espresso"
+        for label, part in (("sofa", "'couch', which the label bank has"), ("bulldozer", "whose nearest concepts are")):
+            refused = post(served, "/v1/words", label=label)
+            assert refused.status == 422
+            assert part in refused.json["detail"]
+        assert tagger.labels == [*own.names, "espresso"]
+        assert served.ask("DELETE", "/v1/teach?label=espresso").status == 200
+        assert tagger.label_bank.to_bytes() == own.to_bytes()
+    first, *_ = (tmp_path / "audit.jsonl").read_text().splitlines()
+    assert json.loads(first)["action"] == "word"

@@ -22,7 +22,7 @@ QUIET = {"thresholds": {}, "labels": None}
 
 def pick(page: Any, camera: str, name: str, count: int) -> None:
     card = page.locator(f"[data-camera={camera}]")
-    card.get_by_label("Teach a label", exact=True).fill("my mug")
+    card.get_by_label("Add a label", exact=True).fill("my mug")
     for number in range(count):
         page.wait_for_timeout(120)
         card.get_by_role("button", name=f"{name} (").click()
@@ -46,9 +46,9 @@ def test_a_label_is_taught_and_forgotten(
     sync_api.expect(door.get_by_role("button", name="Teach", exact=True)).to_be_disabled()  # without a negative frame
     pick(page, "yard", "Negative", 5)
     # The other card counts the same examples once it is used. By keyboard alone from its field to Teach.
-    door.get_by_label("Teach a label", exact=True).focus()
+    door.get_by_label("Add a label", exact=True).focus()
     sync_api.expect(door.get_by_role("button", name="Negative (5)", exact=True)).to_be_enabled()
-    for _ in range(3):
+    for _ in range(4):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     sync_api.expect(message).to_contain_text("my mug: precision ")
@@ -65,6 +65,21 @@ def test_a_label_is_taught_and_forgotten(
     sync_api.expect(page.locator("#latest li", has_text="label removed")).to_have_count(1)
     door.get_by_role("button", name="Clear").click()
     sync_api.expect(door.get_by_role("button", name="Positive (0)", exact=True)).to_be_visible()
+
+
+def test_a_word_is_used_and_forgotten(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+    with Tagger() as tagger:
+        page = visit(serve({"door": "test://?fps=10&size=320x240"}, tagger, QUIET).url)
+        page.get_by_label("Add a label", exact=True).fill("espresso")
+        page.get_by_role("button", name="Use the word").click()
+        message = page.locator(".teach [role=status]")
+        sync_api.expect(message).to_contain_text("espresso: exact, like espresso 6")
+        page.locator(".tag[data-label='espresso']").wait_for()
+        page.get_by_role("button", name="Forget").click()
+        sync_api.expect(page.locator(".tag[data-label='espresso']")).to_have_count(0)
+        page.get_by_label("Add a label", exact=True).fill("bulldozer")
+        page.get_by_role("button", name="Use the word").click()
+        sync_api.expect(message).to_contain_text("bull mastiff")
 
 
 def test_the_labels_of_a_closed_plan_cannot_change(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:

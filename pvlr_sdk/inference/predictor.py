@@ -1,0 +1,141 @@
+"""Tagging of one frame, of several, and of streams, by the plan that is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import errors
+from ..backends import Backend
+from ..frames.frames import Color, FrameLike, check_frames
+from ..result import TagResult, checked_top_k, thresholds_for
+from .overlap import AwaitableFuture
+from .plan import LoadedPlan, Options
+
+
+class Predictor:
+    """The part of a ``Tagger`` that tags: which plan is in use, and with which options, is the part of the tagger."""
+
+    _plan: LoadedPlan
+    _defaults: Options
+    _lock: RLock
+
+    def predict(
+        self,
+        frame: FrameLike,
+        *,
+        color: Color = "bgr",
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+    ) -> TagResult:
+        """Tag one frame.
+
+        Args:
+            frame: a uint8 array of any size and strides, (H, W, 3), (H, W, 4), (H, W) grey or, with ``color="nv12"``,
+                (H * 3 / 2, W); the path or the encoded bytes of an image; a PIL image. A TensorRT plan also accepts
+                such arrays on the GPU, through DLPack or ``__cuda_array_interface__``.
+            color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, or a format of :mod:`.frames.yuv`.
+            threshold, top_k: as for the class, for this frame only; None: the tagger's own.
+
+        Raises:
+            FrameError: the frame is invalid; each reason has its own class.
+            OptionError, UnknownLabelError: an argument is invalid.
+            NonFiniteError: the model computed NaN or infinite logits.
+            BackendError: the tagger is closed or belongs to another process, or the inference failed.
+        """
+        plan, backend = self._ready()
+        options = self._options(plan, threshold, top_k)
+        return plan.inference.finish(backend, plan.inference.start(backend, frame, color), *options)
+
+    def predict_async(
+        self,
+        frame: FrameLike,
+        *,
+        color: Color = "bgr",
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+    ) -> AwaitableFuture[TagResult]:
+        """Tag one frame in worker threads: ``await`` the returned future, or call its ``result()``.
+
+        The frame is not copied: don't modify it until the future is done. The queue of frames is unbounded, so limit
+        how many are in flight if they arrive faster than they are tagged.
+
+        Args:
+            frame, color, threshold, top_k: as for ``predict``.
+
+        Raises:
+            OptionError, UnknownLabelError: an option is invalid.
+            BackendError: the tagger is closed or belongs to another process.
+            PvlrError: the future raises everything else that ``predict`` raises.
+        """
+        with self._lock:  # between here and submit() the plan must not be closed
+            plan, backend = self._ready()
+            options, inference = self._options(plan, threshold, top_k), plan.inference
+            return plan.submit(
+                backend, lambda: inference.finish(backend, inference.start(backend, frame, color), *options)
+            )
+
+    def predict_batch(
+        self,
+        frames: Iterable[FrameLike],
+        *,
+        color: Color = "bgr",
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+    ) -> list[TagResult]:
+        """Tag several frames in parallel; the results are bit-equal to ``predict``.
+
+        Args:
+            frames: any iterable of frames, consumed on the fly; an array must have the shape (count, H, W, channels).
+            color, threshold, top_k: as for ``predict``.
+
+        Raises:
+            PvlrError: what ``predict`` raises, for the first frame that fails.
+        """
+        results = []
+        for outcome in self.predict_stream(frames, color=color, threshold=threshold, top_k=top_k):
+            if isinstance(outcome, errors.FrameError):
+                raise outcome
+            results.append(outcome)
+        return results
+
+    def predict_stream(
+        self,
+        frames: Iterable[FrameLike],
+        *,
+        color: Color = "bgr",
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+    ) -> Iterator[TagResult | errors.FrameError]:
+        """Tag any number of frames and yield their results in order, as soon as they are available.
+
+        Decoding, preprocessing and inference of different frames overlap. ``frames`` is read only a few frames ahead,
+        so memory stays bounded. Each result is bit-equal to that of ``predict``; an invalid frame yields its error,
+        as a FrameError in place of a frame does, and the stream continues. ``optimize="throughput"`` is the fastest.
+
+        Args:
+            frames: any iterable of frames, read in the thread that consumes the results.
+            color, threshold, top_k: as for ``predict``.
+
+        Raises:
+            PvlrError: what ``predict`` raises, except FrameError. An exception of ``frames`` also ends the stream.
+        """
+        check_frames(frames)
+        plan, backend = self._ready()
+        return plan.stream(backend, frames, color, *self._options(plan, threshold, top_k))
+
+    def _ready(self) -> tuple[LoadedPlan, Backend]:
+        backend = (plan := self._plan).backend
+        if backend is None:
+            with self._lock:  # suspended() or exchange() may be about to provide one
+                plan, backend = self._plan, self._plan.backend
+        return plan, plan.check(backend)
+
+    def _options(
+        self, plan: LoadedPlan, threshold: float | Mapping[str, float] | None, top_k: int | None
+    ) -> tuple[NDArray[np.float32], int | None]:
+        top_k = self._defaults.top_k if top_k is None else checked_top_k(top_k)
+        return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k

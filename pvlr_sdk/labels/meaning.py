@@ -1,0 +1,192 @@
+"""What a word means to a network that knows ImageNet's classes, and how far that can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from .. import errors
+from .dictionary import Dictionary, Entry, Floats, Sense
+
+Grade: TypeAlias = Literal["exact", "doubtful", "unknown"]
+Encode: TypeAlias = Callable[[Sequence[str]], tuple[Floats, float]]
+"""From the prompts of a word to the shares of the concepts and the best cosine."""
+
+_SHOWN = 5
+_NEAR = 0.45
+"""The cosine at or above which a concept is similar to a word, and ..."""
+_AGREES = 0.35
+"""... the agreement at or above which WordNet says so too: chosen on the words of docs/open_labels.md."""
+
+
+@dataclass(frozen=True, eq=False)
+class Meaning:
+    """What stands for a word.
+
+    Attributes:
+        word: the word or phrase.
+        entry: what the dictionary has for it. The name differs for a plural, and for a phrase of which only the last
+            words are in the dictionary.
+        sense: the index of the sense in ``entry.senses``.
+        grade: ``exact``: a concept, or what some concepts are kinds of, and the language model agrees. ``doubtful``:
+            only one of the two knows it, as for words that are spelled alike, or the sense is ambiguous, or it is only
+            the last word of the phrase. ``unknown``: no concept is similar.
+        concepts: the names and shares of the most similar concepts, the largest first.
+    """
+
+    word: str
+    entry: Entry
+    sense: int
+    grade: Grade
+    concepts: tuple[tuple[str, float], ...]
+
+    @property
+    def shares(self) -> Floats:
+        """(K,): the shares of all concepts; their sum is 1."""
+        return self.entry.shares(self.sense)
+
+    def described(self) -> str:
+        """The concepts in words."""
+        return described(dict(self.concepts))
+
+    def warning(self) -> str:
+        """The warning about a word that is ``doubtful`` or ``unknown``."""
+        kind = self.entry.senses[self.sense].kind
+        word = f"{self.word} ({kind})" if kind else self.word
+        return f"{word}: {self.grade}, tags what resembles {self.described()}; pvlr words shows its senses"
+
+    def provenance(self) -> dict[str, object]:
+        """What a label bank keeps of it."""
+        sense = self.entry.senses[self.sense].kind
+        return {"grade": self.grade, "entry": self.entry.name, "sense": sense, "concepts": dict(self.concepts)}
+
+
+def described(concepts: Mapping[str, float]) -> str:
+    """The largest shares in words, such as "forklift 64 %, corkscrew 8 %"."""
+    largest = sorted(concepts.items(), key=lambda pair: -pair[1])[:3]
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in largest)
+
+
+def meanings(
+    words: Mapping[str, Sequence[str]],
+    concepts: Sequence[str],
+    as_text: Collection[str],
+    encode: Encode,
+    senses: Mapping[str, str],
+    *,
+    force: bool = False,
+) -> list[Meaning]:
+    """The meaning of each word.
+
+    Args:
+        words: words or phrases, with their prompts.
+        concepts: the names of the K concepts.
+        as_text: the words that the language model has to encode.
+        encode: the language model.
+        senses: for any of the words, what it is a kind of, or the number of its sense, from 1.
+        force: accept words that no concept is similar to.
+
+    Raises:
+        OptionError: a word is not in the dictionary or unknown, or ``senses`` has another word or sense.
+        MissingPartError: the language model is needed and not installed.
+    """
+    if others := [word for word in senses if word not in words]:
+        hint = f"The words are {', '.join(words)}."
+        raise errors.OptionError("senses", expected="senses of the words", got=repr(others[0]), hint=hint)
+    is_text = {word: word in as_text or Dictionary.packaged().concepts != concepts for word in words}
+    entries = {word: _entry(word, of, is_text[word], encode) for word, of in words.items()}
+    found = [_meaning(word, entry, concepts, senses.get(word)) for word, entry in entries.items()]
+    unknown = [one for one in found if one.grade == "unknown"]
+    if unknown and not force:
+        got = f"{unknown[0].word!r}, whose nearest concepts are {unknown[0].described()}"
+        raise errors.OptionError("words", expected="words for what the model knows", got=got, hint=_HINT)
+    return found
+
+
+def senses_of(word: str) -> list[Meaning]:
+    """Each sense of a word, the one that stands for the word first.
+
+    Empty if the dictionary has neither the word nor the end of the phrase.
+    """
+    dictionary = Dictionary.packaged()
+    if not (entry := dictionary.find(word)):
+        return []
+    return [_meaning(word, entry, dictionary.concepts, str(number + 1)) for number in range(len(entry.senses))]
+
+
+_HINT = "Teach the label with photos (pvlr teach), choose another word or sense (pvlr words), or describe it."
+
+
+def _entry(word: str, prompts: Sequence[str], is_text: bool, encode: Encode) -> Entry:
+    entry = None if is_text else Dictionary.packaged().find(word)
+    if entry and not entry.is_part:
+        return entry
+    try:
+        shares, cosine = encode(prompts)
+        return Entry(word, shares, cosine, (Sense("", -1, 0.0, False, ()),))
+    except errors.MissingPartError:
+        if is_text:
+            raise
+    if entry is None:
+        expected, got = "a noun of the dictionary, or a phrase that ends with one", repr(word)
+        hint = f"{_HINT} The language model encodes any phrase. {errors.install_hint('words')}"
+        raise errors.OptionError("words", expected=expected, got=got, hint=hint)
+    return entry
+
+
+def _meaning(word: str, entry: Entry, concepts: Sequence[str], sense: str | None) -> Meaning:
+    index = 0 if sense is None else _index(entry, word, sense)
+    shares = entry.shares(index)
+    named: dict[str, float] = {}  # some of ImageNet's classes have the same name
+    for one in np.argsort(-shares, kind="stable")[:_SHOWN]:
+        named[concepts[one]] = round(named.get(concepts[one], 0.0) + float(shares[one]), 3)
+    nearest = tuple(sorted(((name, share) for name, share in named.items() if share > 0), key=lambda pair: -pair[1]))
+    return Meaning(word, entry, index, grade_of(entry, index), nearest)
+
+
+def _index(entry: Entry, word: str, sense: str) -> int:
+    kinds = [one.kind for one in entry.senses]
+    if sense.isdecimal() and 0 < int(sense) <= len(kinds):
+        return int(sense) - 1
+    if sense in kinds:
+        return kinds.index(sense)
+    expected = f"a sense of {word!r}: {', '.join(kinds)}"
+    raise errors.OptionError("senses", expected=expected, got=repr(sense), hint=f"pvlr words {word!r} shows them.")
+
+
+def grade_of(entry: Entry, index: int) -> Grade:
+    """How well a sense of a word can be expected to work; docs/open_labels.md has the accuracy by grade."""
+    sense = entry.senses[index]
+    agrees = sense.agreement >= _AGREES
+    if sense.below and agrees and not sense.ambiguous and not entry.is_part:
+        return "exact"
+    return "doubtful" if agrees or entry.cosine >= _NEAR else "unknown"
+
+
+def same_labels(words: Collection[str], labels: Collection[str]) -> dict[str, str]:
+    """The words that are one of the labels, or a synonym of it in the sense that comes first, with the label.
+
+    Raises:
+        OptionError: two words are the same label.
+    """
+    find = Dictionary.packaged().find
+    names = {label.casefold(): label for label in labels}
+    synsets: dict[int, str] = {}
+    for label in labels:
+        if (entry := find(label)) and not entry.is_part:
+            synsets.setdefault(entry.senses[0].synset, label)
+    found: dict[str, str] = {}
+    for word in words:
+        same = names.get(word.casefold())
+        if same is None and (entry := find(word)) and not entry.is_part:
+            same = synsets.get(entry.senses[0].synset)
+        if same is None:
+            continue
+        if same in found.values():
+            got = f"{word!r}, which is {same!r} too"
+            raise errors.OptionError("words", expected="each label once", got=got, hint="Remove one of the words.")
+        found[word] = same
+    return found

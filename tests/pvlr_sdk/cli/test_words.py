@@ -1,0 +1,73 @@
+"""Words as labels: ``pvlr words``, ``--words``, and banks of words that are made, shown and joined."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pvlr_sdk import LabelBank
+
+COFFEE = Path(__file__).parents[3] / "docs/images/coffee.jpg"
+
+
+def test_the_command_shows_senses_as_json(pvlr):
+    (found,) = json.loads(pvlr("words", "kite", "--json").out)
+    assert found["word"] == "kite"
+    assert {sense["sense"] for sense in found["senses"]} >= {"hawk", "plaything"}
+
+
+def test_the_table_has_every_sense_and_words_that_are_not_in_the_dictionary(pvlr):
+    lines = pvlr("words", "kite", "asdfgh").out.splitlines()
+    starts = ["Word Grade A", "kite doubtful hawk", "kite doubtful plaything", "asdfgh unknown not"]
+    assert [" ".join(line.split()[:3]) for line in lines] == starts
+
+
+def test_tags_name_the_concepts_of_doubtful_words(pvlr, caplog):
+    done = pvlr("tag", str(COFFEE), "--words", "espresso, swimming pool")
+    assert "espresso" in done.out
+    assert caplog.text.count("swimming pool (pool): doubtful, tags what resembles pool table") == 1
+
+
+def test_a_bank_is_made_shown_and_joined(pvlr, tmp_path):
+    first, second, both = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "both"))
+    assert pvlr("bank", "make", "-w", "sofa, kite", "--sense", "kite=plaything", "-o", first).out == f"{first}\n"
+    assert (
+        pvlr("bank", "make", "-w", "kite, espresso, bulldozer", "--sense", "kite=2", "--force", "-o", second).code == 0
+    )
+    assert pvlr("bank", "join", first, second, "-o", both, "--labels", "sofa, bulldozer").code == 0
+    shown = json.loads(pvlr("bank", "show", both, "--json").out)
+    assert [(row["label"], row.get("grade")) for row in shown] == [("sofa", None), ("bulldozer", "unknown")]
+    lines = pvlr("bank", "show", first).out.splitlines()
+    assert lines[0].split() == ["Label", "Threshold", "Grade", "From"]
+    assert lines[1].split()[2:] == ["the", "plan"]
+    assert lines[2].split()[2] == "doubtful"
+    assert "kite" in lines[2].split(maxsplit=3)[3]
+
+
+def test_banks_with_other_values_for_a_label(pvlr, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    pvlr("bank", "make", "-w", "castle", "-o", first)
+    bank = LabelBank.load(first)
+    LabelBank(bank.names, text=bank.text, **{**bank.arrays(), "biases": bank.biases - 1}).save(second)
+    done = pvlr("bank", "join", first, second, "-o", tmp_path / "out.safetensors")
+    assert done.code == 2
+    assert "got 'castle' in both" in done.err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bank", "make", "-w", "kite", "--sense", "kite", "-o", "x"], "--sense: expected WORD=SENSE, got 'kite'"),
+        (["bank", "make", "-w", " , ", "-o", "x"], "expected at least one word"),
+        (["bank", "make", "-w", "castle", "-p", "pvlr-lite0-coco80", "-o", "x"], "a knowledge file beside it"),
+        (["tag", COFFEE, "--words", "bulldozer"], "whose nearest concepts are bull mastiff"),
+    ],
+)
+def test_words_that_are_refused(pvlr, arguments, message):
+    done = pvlr(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in " ".join(done.err.split())
+    assert not Path("x").exists()
