@@ -32,7 +32,7 @@ def create_app(control: Control, access: AccessControl, feed: LiveFeed, uploads:
     problems.install(app)
     app.include_router(api.make_router(control, uploads, access.audit))
     app.include_router(plans.make_router(control.deployment, access.audit))
-    app.include_router(teaching.make_router(control, access.audit))
+    app.include_router(teaching.make_router(control, access.audit, feed))
     app.include_router(live.make_router(feed, access))
     app.include_router(monitoring.make_probes(site, feed))
     app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))

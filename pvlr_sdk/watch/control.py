@@ -142,11 +142,11 @@ class Control:
             self._examples.add(plan, label, example)
             return True
 
-    def clear_examples(self, label: str) -> None:
-        """Remove the examples of a label. Raises OptionError: the plan is closed."""
+    def clear_examples(self, label: str, *, last: bool = False) -> None:
+        """Remove the examples of a label, or the last one alone. Raises OptionError: the plan is closed."""
         with self._lock:
             self._open_plan()
-            self._examples.clear(label)
+            self._examples.clear(label, last=last)
 
     def teach(self, label: str, *, replace: bool = False) -> LabelReport:
         """Learn a label from its examples, and use it from the next frame on; its events are reported.

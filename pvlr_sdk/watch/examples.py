@@ -78,9 +78,11 @@ class Examples:
             raise errors.OptionError("camera", expected=expected, got=example.name, hint=hint)
         self._found[label] = [*own, example]
 
-    def clear(self, label: str) -> None:
-        """Remove the examples of a label."""
-        self._found.pop(label, None)
+    def clear(self, label: str, *, last: bool = False) -> None:
+        """Remove the examples of a label, or the last one alone."""
+        own = self._found.pop(label, [])
+        if last and own[:-1]:
+            self._found[label] = own[:-1]
 
     def learn(self, plan: str, label: str, base: LabelBank, spec: OpenSpec) -> tuple[LabelBank, LabelReport]:
         """A label bank with a label learned from its examples. Raises what ``add_labels`` and ``learn`` raise."""

@@ -50,6 +50,7 @@ class Viewer:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._feed.left(self)
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -79,6 +80,7 @@ class Viewer:
                 seen = feed.newest(name)
                 if seen is not None and view.wants(seen, self._paused):
                     view.sent(seen)
+                    feed.sent(self, seen)
                     await self._socket.send_bytes(await feed.frame_message(seen, view.label, view.pinned))
             await asyncio.sleep(INTERVAL)
         await self._socket.close(_GOING_AWAY)

@@ -55,6 +55,7 @@ class LiveFeed:
         self._alive = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
         self.viewers = 0
+        self._sent: dict[tuple[object, str], tuple[Observation, ...]] = {}
         self.stopping = False
         self.stats_message: dict[str, Any] = {}
         self.labels_message: dict[str, Any] = {}
@@ -106,6 +107,21 @@ class LiveFeed:
     def newest(self, camera: str) -> Observation | None:
         """The newest observation of a camera; None while it has none."""
         return self._site.latest(camera) if self._site else None
+
+    def sent(self, viewer: object, seen: Observation) -> None:
+        """Keep a frame that a browser is sent, and the one before, which it may still show."""
+        before = self._sent.get((viewer, seen.camera), ())
+        self._sent[viewer, seen.camera] = (*before[-1:], seen)
+
+    def left(self, viewer: object) -> None:
+        """Forget the frames of a browser."""
+        for name in self.cameras:
+            self._sent.pop((viewer, name), None)
+
+    def shown(self, camera: str, wall: float) -> Observation | None:
+        """The frame of this time that a browser shows, however long it has been paused; safe in any thread."""
+        frames = (seen for (_, name), kept in list(self._sent.items()) if name == camera for seen in kept)
+        return next((seen for seen in frames if seen.frame.wall == wall), None)
 
     def knows(self, label: str | None) -> bool:
         """Whether this is one of the labels, or None."""

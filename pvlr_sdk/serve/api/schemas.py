@@ -127,11 +127,12 @@ class SettingsChange(RequestModel):
 
 
 class ExampleChoice(RequestModel):
-    """The newest frame of a camera as an example of a label."""
+    """A frame of a camera as an example of a label."""
 
     camera: str = Field(max_length=64, examples=["door"])
     label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
     shows: bool = Field(alias="is", description="whether the frame shows the label", examples=[True])
+    time: float | None = Field(default=None, description="of a frame that a browser shows; null: the newest frame")
 
 
 class ExampleModel(BaseModel):

@@ -9,20 +9,23 @@ from fastapi import APIRouter, Query, Request, Response
 
 from ...events import rfc3339
 from ...labels import LabelReport
+from ...stream import Observation
 from ...watch.control import Control
 from ..server.audit import Audit
 from ..server.bodies import json_body, json_of
 from ..server.problems import ProblemError, responses
+from .live_feed import LiveFeed
 from .routes import newest
 from .schemas import ExampleChoice, ExampleModel, ExamplesModel, TaughtModel, TeachRequest, WordModel, WordRequest
 
 _BANK: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
+Last = Annotated[bool, Query(description="The example that was picked last, alone.")]
 Label = Annotated[str, Query(description="A label, new or not.", examples=["my mug"], min_length=1, max_length=1000)]
 
 
-def make_router(control: Control, audit: Audit) -> APIRouter:
+def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
     """The routes below ``/v1``."""
     router = APIRouter(prefix="/v1", tags=["teach"])
 
@@ -35,17 +38,22 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         "/teach/examples", responses=responses(404, 408, 413, 422, 503), openapi_extra=json_body(ExampleChoice)
     )
     def add(request: Request, choice: Annotated[ExampleChoice, json_of(ExampleChoice)]) -> ExamplesModel:
-        """Pick the newest frame of a camera as one that shows a label, or does not."""
-        with audit.recorded("example", request.scope, **choice.model_dump(by_alias=True)):
-            if not control.add_example(newest(control.site, choice.camera), choice.label, choice.shows):
+        """Pick a frame of a camera, the newest or one that a browser shows, as one that shows a label, or does not."""
+        with audit.recorded("example", request.scope, **choice.model_dump(by_alias=True, exclude_none=True)):
+            seen: Observation | None = newest(control.site, choice.camera)
+            if choice.time is not None:
+                seen = feed.shown(choice.camera, choice.time)
+            if not seen:
+                raise ProblemError(503, "No browser shows this frame any more.", Retry_After="1")
+            if not control.add_example(seen, choice.label, choice.shows):
                 raise ProblemError(503, "The camera has no frame of the plan in use.", Retry_After="1")
         return _examples(control, choice.label)
 
     @router.delete("/teach/examples", responses=responses(422))
-    def clear(request: Request, label: Label) -> ExamplesModel:
-        """Remove the examples of a label; what was taught stays."""
-        with audit.recorded("clear examples", request.scope, label=label):
-            control.clear_examples(label)
+    def clear(request: Request, label: Label, last: Last = False) -> ExamplesModel:
+        """Remove the examples of a label, or the last one alone; what was taught stays."""
+        with audit.recorded("clear examples", request.scope, label=label, last=last):
+            control.clear_examples(label, last=last)
         return _examples(control, label)
 
     @router.post("/teach", responses=responses(408, 409, 413, 422, 503), openapi_extra=json_body(TeachRequest))

@@ -22,7 +22,8 @@ export class CameraCard {
     this.chip = el("span", { class: "chip" }, "starting");
     this.facts = el("p", { class: "facts" });
     this.tags = new Tags(ROWS, (label) => this.choose(label));
-    this.teach = new TeachPanel(name, (label) => this.pin(label));
+    this.time = null;
+    this.teach = new TeachPanel(name, () => this.time, (label) => this.pin(label));
     this.ages = new Chart("Age of the results", [
       { name: "slowest", css: "slow" },
       { name: "median", css: "quick", fill: true },
@@ -50,6 +51,7 @@ export class CameraCard {
     image.close();
     this.canvas.dataset.map = map ? header.map.label : "";
     this.canvas.dataset.time = header.time;
+    this.time = header.time;
     this.tags.show(header.tags);
     this.describe(header.tags);
   }

@@ -4,9 +4,11 @@ import { button, el, request } from "./dom.js";
 const HINT = "Name it and use its word, or pick frames of the picture that show it, and others that do not.";
 
 export class TeachPanel {
-  /** `camera`: the name of the camera whose newest frame is picked; `pin(label)` keeps the label in sight. */
-  constructor(camera, pin) {
+  /** `camera`: the name of the camera whose frames are picked; `shown()`: the time of the frame in the picture;
+   *  `pin(label)` keeps the label in sight. */
+  constructor(camera, shown, pin) {
     this.camera = camera;
+    this.shown = shown;
     this.requests = Promise.resolve();
     const id = `teach-${camera}`;
     this.field = el("input", { type: "text", id, maxlength: 100, autocomplete: "off", placeholder: "my mug" });
@@ -14,6 +16,7 @@ export class TeachPanel {
     this.isNot = button("", () => this.pick(false));
     this.word = button("Use the word", () => this.useWord());
     this.teach = button("Teach", () => this.learn());
+    this.undo = button("Undo", () => this.ask("DELETE", "teach/examples", {}, "&last=true"));
     this.clear = button("Clear", () => this.ask("DELETE", "teach/examples"));
     this.forget = button("Forget", () => this.ask("DELETE", "teach"));
     this.message = el("p", { class: "hint", role: "status" }, HINT);
@@ -26,7 +29,7 @@ export class TeachPanel {
       "div",
       { class: "teach", role: "group", "aria-label": `Add a label from ${camera}`, hidden: "" },
       el("div", { class: "filters" }, el("label", { for: id }, "Add a label"), this.field, this.word),
-      el("div", { class: "choices" }, this.is, this.isNot, this.teach, this.clear, this.forget),
+      el("div", { class: "choices" }, this.is, this.isNot, this.undo, this.teach, this.clear, this.forget),
       this.message,
     );
     this.show({ positives: 0, negatives: 0, taught: false });
@@ -41,7 +44,7 @@ export class TeachPanel {
     this.isNot.textContent = `Negative (${negatives})`;
     for (const one of [this.word, this.is, this.isNot]) one.disabled = !this.label;
     this.teach.disabled = !(positives && negatives);
-    this.clear.disabled = !(positives + negatives);
+    for (const one of [this.undo, this.clear]) one.disabled = !(positives + negatives);
     this.forget.hidden = !taught;
   }
 
@@ -50,7 +53,7 @@ export class TeachPanel {
   }
 
   async pick(is) {
-    const found = await this.ask("POST", "teach/examples", { camera: this.camera, is });
+    const found = await this.ask("POST", "teach/examples", { camera: this.camera, is, time: this.shown() });
     if (found) this.message.textContent = "";
   }
 
@@ -72,15 +75,15 @@ export class TeachPanel {
 
   /** Sends a request about the label and shows its counts; returns the answer, or null after an error.
    *  Requests follow each other: an answer that came late would show old counts. */
-  ask(method, path, body = {}) {
+  ask(method, path, body = {}, more = "") {
     const { label } = this;
-    this.requests = this.requests.then(() => this.send(label, method, path, body));
+    this.requests = this.requests.then(() => this.send(label, method, path, body, more));
     return this.requests;
   }
 
-  async send(label, method, path, body) {
+  async send(label, method, path, body, more) {
     const posted = method === "POST";
-    const query = posted ? "" : `?label=${encodeURIComponent(label)}`;
+    const query = posted ? "" : `?label=${encodeURIComponent(label)}${more}`;
     try {
       const found = await request(method, `/v1/${path}${query}`, posted ? { label, ...body } : undefined);
       if (label === this.label && found.examples) this.show(found);

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from pvlr_sdk import Tagger
+from pvlr_sdk.events import rfc3339
 from pvlr_sdk.labels.learning import LabelReport
 from pvlr_sdk.labels.page import page as page_of
 from pvlr_sdk.labels.teaching import Teaching
@@ -22,11 +24,14 @@ QUIET = {"thresholds": {}, "labels": None}
 
 def pick(page: Any, camera: str, name: str, count: int) -> None:
     card = page.locator(f"[data-camera={camera}]")
+    canvas = card.locator("canvas").first
+    sync_api.expect(canvas).to_have_attribute("data-time", re.compile("."))
     card.get_by_label("Add a label", exact=True).fill("my mug")
     for number in range(count):
-        page.wait_for_timeout(120)
         card.get_by_role("button", name=f"{name} (").click()
         sync_api.expect(card.get_by_role("button", name=f"{name} ({number + 1})", exact=True)).to_be_visible()
+        picked = canvas.get_attribute("data-time")
+        sync_api.expect(canvas).not_to_have_attribute("data-time", picked)  # a frame cannot be picked twice
 
 
 def test_a_label_is_taught_and_forgotten(
@@ -48,7 +53,7 @@ def test_a_label_is_taught_and_forgotten(
     # The other card counts the same examples once it is used. By keyboard alone from its field to Teach.
     door.get_by_label("Add a label", exact=True).focus()
     sync_api.expect(door.get_by_role("button", name="Negative (5)", exact=True)).to_be_enabled()
-    for _ in range(4):
+    for _ in range(5):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     sync_api.expect(message).to_contain_text("my mug: precision ")
@@ -67,19 +72,43 @@ def test_a_label_is_taught_and_forgotten(
     sync_api.expect(door.get_by_role("button", name="Positive (0)", exact=True)).to_be_visible()
 
 
-def test_a_word_is_used_and_forgotten(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+def test_a_click_names_the_frame_of_a_paused_picture_and_can_be_undone(
+    open_tagger: Tagger, serve: Callable[..., Any], visit: Callable[..., Any], clips: Any
+) -> None:
+    served = serve(clips, open_tagger, QUIET)
+    page = visit(served.url)
+    door, canvas = page.locator("[data-camera=door]"), page.locator("[data-camera=door] canvas").first
+    sync_api.expect(canvas).to_have_attribute("data-time", re.compile("."))
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_function("() => !document.hidden")
+    newest = served.site.latest("door").frame.wall
+    served.until(lambda: served.site.latest("door").frame.wall > newest + 1)
+    shown = float(canvas.get_attribute("data-time"))
+    door.get_by_label("Add a label", exact=True).fill("my mug")
+    door.get_by_role("button", name="Positive (0)").click()
+    sync_api.expect(door.get_by_role("button", name="Positive (1)")).to_be_visible()
+    (example,) = served.get("/v1/teach/examples?label=my%20mug").json["examples"]
+    assert example["time"] == rfc3339(shown)
+    door.get_by_role("button", name="Undo").click()
+    sync_api.expect(door.get_by_role("button", name="Positive (0)")).to_be_visible()
+    sync_api.expect(door.get_by_role("button", name="Undo")).to_be_disabled()
+
+
+@pytest.fixture
+def bundled() -> Iterator[Tagger]:
     with Tagger() as tagger:
-        page = visit(serve({"door": "test://?fps=10&size=320x240"}, tagger, QUIET).url)
-        page.get_by_label("Add a label", exact=True).fill("espresso")
-        page.get_by_role("button", name="Use the word").click()
-        message = page.locator(".teach [role=status]")
-        sync_api.expect(message).to_contain_text("espresso: exact, like espresso 6")
-        page.locator(".tag[data-label='espresso']").wait_for()
-        page.get_by_role("button", name="Forget").click()
-        sync_api.expect(page.locator(".tag[data-label='espresso']")).to_have_count(0)
-        page.get_by_label("Add a label", exact=True).fill("bulldozer")
-        page.get_by_role("button", name="Use the word").click()
-        sync_api.expect(message).to_contain_text("bull mastiff")
+        yield tagger
+
+
+def test_a_word_is_used_and_forgotten(bundled: Tagger, serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+    page = visit(serve({"door": "test://?fps=10&size=320x240"}, bundled, QUIET).url)
+    page.get_by_label("Add a label", exact=True).fill("espresso")
+    page.get_by_role("button", name="Use the word").click()
+    message = page.locator(".teach [role=status]")
+    sync_api.expect(message).to_contain_text("espresso: exact, like espresso 6")
+    page.locator(".tag[data-label='espresso']").wait_for()
+    page.get_by_role("button", name="Forget").click()
+    sync_api.expect(page.locator(".tag[data-label='espresso']")).to_have_count(0)
 
 
 def test_the_labels_of_a_closed_plan_cannot_change(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
