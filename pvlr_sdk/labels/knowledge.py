@@ -29,6 +29,7 @@ from .words import TEMPLATES, checked_words, prompts_of
 
 _log = logging.getLogger(__name__)
 _MAX_BYTES = 2**30
+_WARNINGS = 20
 _TENSORS = ("vectors", "weights", "photos")
 _RANGE = (-3.0, 5.0)
 """Of standardised evidence, before its exponential."""
@@ -114,9 +115,11 @@ class Knowledge:
         found = meanings(
             {name: prompts[name] for name in others}, self.names, as_text, self._encoder(), senses or {}, force=force
         )
-        for one in found:
-            if one.grade in ("doubtful", "unknown"):
-                _log.warning("%s", one.warning())
+        warnings = [one.warning() for one in found if one.grade != "exact"]
+        for warning in warnings[:_WARNINGS]:
+            _log.warning("%s", warning)
+        if len(warnings) > _WARNINGS:
+            _log.warning("and %d more words that are doubtful or unknown", len(warnings) - _WARNINGS)
         if not others:
             assert base is not None, "names is not empty"
             return _renamed(base, same)

@@ -185,8 +185,8 @@ def same_labels(words: Collection[str], labels: Collection[str]) -> dict[str, st
             same = synsets.get(entry.senses[0].synset)
         if same is None:
             continue
-        if same in found.values():
-            got = f"{word!r}, which is {same!r} too"
+        if other := next((one for one, label in found.items() if label == same), None):
+            got = f"{other!r} and {word!r}, which are both {same!r}"
             raise errors.OptionError("words", expected="each label once", got=got, hint="Remove one of the words.")
         found[word] = same
     return found
