@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -10,9 +11,9 @@ from typing import Any
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
+# Not imported here: nbformat takes seconds, in each worker.
+if missing := [name for name in ("nbformat", "nbclient", "ipykernel") if not importlib.util.find_spec(name)]:
+    pytest.skip(f"no {missing[0]}", allow_module_level=True)
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs/notebooks").glob("*.ipynb"))
 _NUMBER = re.compile(r"\d+\.\d+")
@@ -20,9 +21,17 @@ _TOLERANCE = 0.05
 """Of scores: other processors compute in other precisions."""
 
 
+def read(path: Path) -> Any:
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
 def execute(path: Path) -> Any:
     """The notebook with fresh outputs. Raises CellExecutionError if a cell fails."""
-    notebook = nbformat.read(path, as_version=4)
+    import nbclient
+
+    notebook = read(path)
     folder = {"metadata": {"path": str(path.parent)}}
     # ``pvlr`` of this environment, also where the environment is not activated.
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -60,7 +69,7 @@ def _texts(notebook: Any) -> list[str]:
 def test_runs_and_prints_what_is_committed(path: Path) -> None:
     if path.stem.startswith("train"):
         pytest.importorskip("torch")
-    committed, fresh = _texts(nbformat.read(path, as_version=4)), _texts(execute(path))
+    committed, fresh = _texts(read(path)), _texts(execute(path))
     assert committed
     assert [_NUMBER.sub("#", text) for text in fresh] == [_NUMBER.sub("#", text) for text in committed]
     numbers = [[float(number) for text in texts for number in _NUMBER.findall(text)] for texts in (fresh, committed)]
@@ -69,7 +78,7 @@ def test_runs_and_prints_what_is_committed(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_is_executed_and_small(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     assert path.stat().st_size < 400_000
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -80,5 +89,7 @@ def test_is_executed_and_small(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    import nbformat
+
     for path in NOTEBOOKS:
         nbformat.write(execute(path), path)

@@ -16,8 +16,8 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 COLOURS = {"red": (40, 40, 220), "green": (40, 200, 40), "blue": (220, 40, 40)}
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
     """PyTorch computes in one thread: sums have one order, and a busy machine does not slow it down more."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Builds TensorRT-RTX engines of one exported model, ahead of time and without a GPU, or parses a network.
 
-    python tensorrt_build.py build BACKBONE SIZE
+    python tensorrt_build.py build BACKBONE SIZE PRECISION
     python tensorrt_build.py parse MODEL.onnx
 
 Run it in a separate process: TensorRT may terminate it.
@@ -93,7 +93,8 @@ def build(payload: bytes, batch: str) -> int:
     return 0 if engine is None else engine.nbytes
 
 
-def build_all(backbone: str, size: int) -> None:
+def build_all(backbone: str, size: int, static: str) -> None:
+    """Engines of each precision for 1 to 8 images, and of ``static`` also for a fixed batch; prints their sizes."""
     began = time.perf_counter()
     payload, _ = exported(backbone, size)
     report: dict[str, Any] = {"export_s": round(time.perf_counter() - began, 1), "engines": {}}
@@ -103,9 +104,10 @@ def build_all(backbone: str, size: int) -> None:
         network = convert(payload, precision=precision, frames=frames)
         converted = time.perf_counter()
         kinds = {tensor.data_type for tensor in onnx.load_from_string(network).graph.initializer}
-        sizes = {"static": build(network, "2"), "dynamic": build(network, "1:1:8")}
+        if precision == static:
+            report["static"] = build(network, "2")
         report["engines"][precision] = {
-            **sizes,
+            "dynamic": build(network, "1:1:8"),
             "types": sorted(kinds),
             "convert_s": round(converted - began, 1),
             "build_s": round(time.perf_counter() - converted, 1),
@@ -120,4 +122,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "parse":
         parsed(Path(sys.argv[2]).read_bytes())
     else:
-        build_all(sys.argv[2], int(sys.argv[3]))
+        build_all(sys.argv[2], int(sys.argv[3]), sys.argv[4])

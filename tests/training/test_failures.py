@@ -19,8 +19,6 @@ from pvlr_training.data import features
 from pvlr_training.data.sources import is_held_out
 from pvlr_training.train import train
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def screen() -> tuple[Console, io.StringIO]:
     text = io.StringIO()

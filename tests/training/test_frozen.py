@@ -10,8 +10,6 @@ from pvlr_training.frozen import Frozen
 from pvlr_training.machine import Machine
 from pvlr_training.model.backbone import Backbone
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU, PyTorch computes")
 
 

@@ -21,7 +21,7 @@ from pvlr_training.train import train
 
 from .conftest import tiny_config
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 POINTS = {
     "step:3": "in the head's first epoch",

@@ -27,8 +27,6 @@ from pvlr_training.model.network import PVLR
 
 from .conftest import tiny_config
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def save_run(photos: Path, tmp_path: Path) -> Callable[..., Path]:

@@ -22,11 +22,9 @@ from pvlr_training.train import train
 
 from .conftest import tiny_config
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
-def teacher(one_thread: None, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teacher(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that tests only read."""
     folder = tmp_path_factory.mktemp("teacher")
     config = tiny_config(photos, train={"head": {"epochs": 1, "batch": 16}, "finetune": {"epochs": 0}})
@@ -54,6 +52,7 @@ def test_soft_targets_are_the_mixture_of_the_formula(write_config: Any, teacher:
     assert (soft != 0).all()
 
 
+@pytest.mark.slow
 def test_other_labels_take_their_own_columns(write_config: Any, teacher: Path) -> None:
     config = load_config(write_config())
     dataset = load_dataset(config.data)
@@ -64,6 +63,7 @@ def test_other_labels_take_their_own_columns(write_config: Any, teacher: Path) -
     torch.testing.assert_close(two, whole[:, [2, 0]])
 
 
+@pytest.mark.slow
 def test_a_missing_teacher_or_one_with_other_labels_is_refused(
     write_config: Any, teacher: Path, tmp_path: Path
 ) -> None:

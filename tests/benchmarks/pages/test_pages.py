@@ -5,27 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks.common import DOCS, RESULTS
 from benchmarks.pages.__main__ import PAGES, page
-
-
-@pytest.mark.slow
-def test_report_writes_the_page_and_its_pictures(
-    results: dict[str, Any], run: Callable[..., str], tmp_path: Path
-) -> None:
-    shutil.copy(DOCS / "performance.md", tmp_path)
-    run("benchmarks.pages", "performance", "--results", results["path"], "--docs", tmp_path)
-    text = (tmp_path / "performance.md").read_text()
-    assert text.count("Not measured") == 1  # cameras, which take minutes
-    for name in ("peers", "scaling"):
-        assert f"images/{name}.svg" in text
-        assert (tmp_path / "images" / f"{name}.svg").read_text().startswith("<?xml")
-    first = next(iter(results["peers"]["figures"].values()))
-    assert f"{first['median_ms']:.2f}" in text
 
 
 def test_report_says_what_was_not_measured(run: Callable[..., str], tmp_path: Path) -> None:

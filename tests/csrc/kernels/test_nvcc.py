@@ -12,6 +12,8 @@ from benchmarks.common import ROOT
 from benchmarks.gpu.kernel_report import KERNELS, compile_kernels, find_tool, write_instances
 
 ARCHITECTURES = [75, 87, 90]
+EMULATED = [f"dual_softmax_attention_bfloat16_{dim}" for dim in (32, 64, 96)]
+"""Left out for Turing, which has no bfloat16 instructions: each takes up to 25 seconds. The widest one is compiled."""
 MISSING = [tool for tool in ("nvcc", "cuobjdump", "nvdisasm") if find_tool(tool) is None]
 pytestmark = [
     pytest.mark.slow,
@@ -33,6 +35,7 @@ def test_launchers_compile(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_compiles_without_spills_onto_tensor_cores(kernel: str, tmp_path: Path) -> None:
     calls = [(source, one, tmp_path) for source in write_instances(kernel, tmp_path) for one in ARCHITECTURES]
+    calls = [call for call in calls if not (call[0].stem in EMULATED and call[1] == 75)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = [one for some in pool.map(lambda call: compile_kernels(*call), calls) for one in some]
     assert {one.capability for one in found} == set(ARCHITECTURES)

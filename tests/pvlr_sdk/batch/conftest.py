@@ -30,10 +30,10 @@ def images() -> Callable[[int], list[bytes]]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """30 images in two folders, one of them unreadable."""
+    """12 images in two folders, one of them unreadable."""
     folder = tmp_path / "photos"
     (folder / "trip").mkdir(parents=True)
-    for number in range(30):
+    for number in range(12):
         name = f"{number:02}.{('jpg', 'png', 'webp')[number % 3]}"
         (folder / ("trip" if number % 2 else "") / name).write_bytes(encoded(number, Path(name).suffix))
     (folder / "trip/05.webp").write_bytes(b"no image")

@@ -103,7 +103,7 @@ def test_the_engines_share_one_dataset(cluster, photos, plan, tmp_path, rows):
     second = job.run()
     assert (first.shards, second.present) == (1, 1)
     assert first.core_hours > 0
-    assert len(rows(second.dataset)) == 30
+    assert len(rows(second.dataset)) == 12
 
 
 def test_an_error_of_a_worker_ends_the_run_with_its_class(cluster, photos, plan, tmp_path):

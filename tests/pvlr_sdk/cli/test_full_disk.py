@@ -14,13 +14,11 @@ full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /
 
 
 @full
-@pytest.mark.parametrize(
-    "arguments", [["labels", "--json"], ["info"], ["models"], ["--help"], ["tag", "IMAGE", "--json"], ["tag", "IMAGE"]]
-)
+@pytest.mark.parametrize("arguments", [["labels", "--json"], ["--help"], ["tag", "IMAGE", "--json"], ["tag", "IMAGE"]])
 def test_a_full_disk_ends_in_one_message(plan: Path, folder: Path, arguments: list[str]) -> None:
     image = str(next(folder.glob("*.jpg")))
     command = [*PVLR, *(image if one == "IMAGE" else one for one in arguments)]
-    if arguments[0] in ("labels", "info"):
+    if arguments[0] == "labels":
         command.append(str(plan))
     elif arguments[0] == "tag":
         command += ["--plan", str(plan)]

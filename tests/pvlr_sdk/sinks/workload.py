@@ -49,7 +49,7 @@ def main(kind: str, path: Path, count: int, report: socket.socket, seconds: floa
             if kind == "queue":
                 write = stored_by(DiskQueue(path), seconds)
             else:
-                sinks = {"jsonl": JsonlFile, "sqlite": SqliteSink, "rotating": lambda path: RotatingJsonl(path, 700, 9)}
+                sinks = {"jsonl": JsonlFile, "sqlite": SqliteSink, "rotating": lambda path: RotatingJsonl(path, 400, 9)}
                 write = sinks[kind](path).write
             break
         except errors.OutputError:

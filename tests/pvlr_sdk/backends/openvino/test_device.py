@@ -17,6 +17,7 @@ FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 @pytest.fixture(autouse=True)
 def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PVLR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PVLR_ALLOW_UNSIGNED", "1")  # no isolated load, which test_isolated.py tests
 
 
 @pytest.mark.parametrize("name", ["CPU", "cpu"])

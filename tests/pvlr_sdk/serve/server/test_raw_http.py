@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.pvlr_sdk.serve.server.raw_requests import BODIES, ENDS, HEADERS, METHODS, PATHS, TOKEN, VERSIONS
 
-EXAMPLES = 10 * int(os.environ.get("PVLR_FUZZ_EXAMPLES", "40"))
+EXAMPLES = 5 * int(os.environ.get("PVLR_FUZZ_EXAMPLES", "40"))
 
 usual = st.sampled_from([True] * 5 + [False])
 methods, paths, versions = st.sampled_from(METHODS), st.sampled_from(PATHS), st.sampled_from(VERSIONS)
