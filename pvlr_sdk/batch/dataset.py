@@ -71,7 +71,7 @@ class Dataset:
         with self._reported(f"{self.address}/{name}"), self._store.open(f"{self._folder}/{name}", "rb") as file:
             try:
                 return int(json.loads(pq.read_metadata(file).metadata[_META])["failed"]) > 0
-            except (pa.ArrowException, LookupError, TypeError, ValueError):
+            except (pa.ArrowException, OSError, LookupError, TypeError, ValueError):
                 return True
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table | None:

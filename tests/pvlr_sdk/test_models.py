@@ -43,7 +43,7 @@ def test_bundled_model_tags_the_shipped_photos(photo: str, label: str) -> None:
     assert where.max() > 2 * where.mean(), "the map is flat"
 
 
-@pytest.mark.parametrize("plan", [VOC20, LARGE_VOC20, SMALL_VOC20])
+@pytest.mark.parametrize("plan", [VOC20, pytest.param(LARGE_VOC20, marks=pytest.mark.slow), SMALL_VOC20])
 def test_voc20_tags_the_shipped_photos(plan: Path) -> None:
     """The small model also tags `bottle` in the portrait of the astronaut; its card says so."""
     with Tagger(plan) as tagger:

@@ -21,7 +21,7 @@ from pvlr_sdk.batch.shards import Input
 @pytest.fixture
 def run(plan, tmp_path):
     def run(source, out=None, **options):
-        return Job(Input(str(source), size=2), str(out or tmp_path / "out"), plan, **options).run()
+        return Job(Input(str(source), size=4), str(out or tmp_path / "out"), plan, **options).run()
 
     return run
 
@@ -122,7 +122,8 @@ def test_a_file_of_the_dataset_that_was_cut_short_is_no_result(run, photos, rows
 def test_rows_that_failed_in_a_damaged_file_are_tagged_again_with_all_others(run, photos, rows):
     for path in Path(run(photos).dataset).glob("*.parquet"):
         data = path.read_bytes()
-        path.write_bytes(data[:4] + bytes(len(data) // 3) + data[4 + len(data) // 3 :])
+        end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")  # the footer is whole
+        path.write_bytes(data[:4] + bytes(end - 4) + data[end:])
     summary = run(photos, retry_failed=True)
     damaged = [path for path in Path(summary.dataset).glob("*.parquet") if not _readable(path)]
     assert 0 < summary.images < 12

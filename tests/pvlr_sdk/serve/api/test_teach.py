@@ -106,7 +106,7 @@ class TestTeach:
         assert labels(served).count("my mug") == 1
 
 
-@pytest.mark.parametrize("seconds", [1.0, pytest.param(8.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [0.3, pytest.param(8.0, marks=pytest.mark.slow)])
 def test_labels_that_change_all_the_time_mix_nothing(
     open_tagger: Tagger, serve: Callable[..., Any], seconds: float
 ) -> None:
