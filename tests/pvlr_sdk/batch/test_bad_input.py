@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_complete_files_only(run, photos, tmp_path, rows):
         pytest.skip("cannot mount a file system of 128 KB")
     try:
         full = disk / "full"
-        full.write_bytes(b"x" * 110_000)
+        full.write_bytes(b"x" * 114_000)
         with pytest.raises(errors.OutputError, match="No space left"):
             run(photos, disk / "out")
         assert [path for path in (disk / "out").rglob("*") if path.is_file() and path.stat().st_size == 0] == []
