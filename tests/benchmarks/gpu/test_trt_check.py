@@ -75,8 +75,8 @@ def test_a_process_that_ends_badly_and_a_fault_are_answers(check):
     assert "keep their tags" in words
     assert "status 7" in words
     wrong = "import fake_tensorrt; fake_tensorrt.world.capture_error = 900"
-    assert check("--only", "fp16", "--only", "graph", tensorrt=FAKES + wrong)[0] == 1
-    _, report, _ = check("--only", "graph", tensorrt=FAKES + wrong)
+    status, report, output = check("--only", "fp16", "--only", "graph", tensorrt=FAKES + wrong)
+    assert status == 1, output
     assert "900" in report["answers"]["graph"]["words"]
     assert report["answers"]["fp16"]["state"] == "pass"
 

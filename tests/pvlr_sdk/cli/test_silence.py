@@ -81,7 +81,7 @@ def test_no_command_uses_the_network(what: str, exported: Any, tmp_path: Path) -
         "build": build,
         "build-int8": [*build, "--precision", "int8", "--calibration-images", folder, "--min-agreement", "0"],
         "serve": [sys.executable, "-c", SERVE, *PVLR],
-        "train": [*PVLR, "train", folder, "--quick", "-o", str(tmp_path / "run"), "--budget", "1m"],
+        "train": [*PVLR, "train", folder, "--quick", "-o", str(tmp_path / "run"), "--budget", "30s"],
     }[what]
     if what == "build-int8":
         pytest.importorskip("nncf")

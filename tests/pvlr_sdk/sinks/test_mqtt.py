@@ -19,7 +19,7 @@ from pvlr_sdk.sinks import DiskQueue, SinkWorker, mqtt
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from tests.waiting import LONG
 
-OUTAGE = float(os.environ.get("PVLR_OUTAGE_SECONDS", "3"))
+OUTAGE = float(os.environ.get("PVLR_OUTAGE_SECONDS", "1"))
 
 
 def worker(settings: MqttSettings, folder: Path, labels=None) -> SinkWorker:
