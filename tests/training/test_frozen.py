@@ -17,10 +17,9 @@ CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU, PyTorch co
     "name",
     [
         "test_efficientnet",
-        "test_vit",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("mobilenetv3_small_050", "ghostnet_050", "test_resnet", "test_convnext")
+            for name in ("test_vit", "mobilenetv3_small_050", "ghostnet_050", "test_resnet", "test_convnext")
         ),
     ],
 )

@@ -148,6 +148,7 @@ def test_a_teacher_of_another_size_and_other_pixels_sees_the_same_image(write_co
         ViewTeachers(views_config(write_config, [run], "train.teacher.size=100"), Machine("fp32"))
 
 
+@pytest.mark.slow
 def test_what_mixed_images_show_is_for_the_teacher_to_say(write_config: Any, teacher: Path) -> None:
     config = views_config(write_config, [teacher], "data.mix=0.5", "train.teacher.weight=0")
     teachers = ViewTeachers(config, Machine("fp32"))
