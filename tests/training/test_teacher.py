@@ -175,7 +175,7 @@ def test_a_student_of_mixed_views_is_the_same_each_time(write_config: Any, teach
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
-def test_mixing_without_teachers_of_views_is_refused(write_config: Any, teacher: Path, tmp_path: Path) -> None:
-    for given in ({}, {"runs": [str(teacher)]}, {"views": True}):
+def test_mixing_without_teachers_of_views_is_refused(write_config: Any, tmp_path: Path) -> None:
+    for given in ({}, {"runs": ["teacher"]}, {"views": True}):
         with pytest.raises(errors.ConfigError, match=r"data\.mix: expected 0 without teachers that see each view, got"):
             train(write_config(train={"teacher": given}), ["data.mix=0.5"], out=tmp_path / "refused")

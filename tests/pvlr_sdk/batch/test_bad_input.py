@@ -132,6 +132,14 @@ def test_rows_that_failed_in_a_damaged_file_are_tagged_again_with_all_others(run
     )
 
 
+def test_a_file_whose_footer_cannot_be_read_is_tagged_again(run, photos, rows):
+    path = min(Path(run(photos).dataset).glob("*.parquet"))
+    data = path.read_bytes()
+    end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    path.write_bytes(data[:end] + bytes(len(data) - 8 - end) + data[-8:])
+    assert len(rows(run(photos, retry_failed=True).dataset)) == 12
+
+
 def _readable(path: Path) -> bool:
     try:
         pq.read_table(path)
