@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <stdexcept>
+#include <string>
 
 #include "session.h"
 
@@ -19,14 +20,15 @@ GST_DEBUG_CATEGORY_STATIC(category);
 
 constexpr char kTags[] = "pvlr-tags";  // the name of the messages, of the metadata and of their structures
 
-enum Property : guint { kPlan = 1, kThreshold, kLabels, kDevice, kPrecision, kThreads, kPrecise, kTrust, kEvery, kEnd };
+enum Id : guint { kPlan = 1, kThreshold, kLabels, kDevice, kPrecision, kThreads, kPrecise, kTrust, kBank, kEvery };
 
 struct State {
   std::mutex mutex;  // of the values of the properties
-  GValue values[kEnd]{};
+  GValue values[kEvery + 1]{};
 
   // Used by the streaming thread, or while there is none.
   std::unique_ptr<Session> session;
+  std::string bank;  // that the session uses, or could not
   GstVideoInfo video{};
   guint64 count = 0;  // of the buffers since the start
   bool due = false;   // whether the current one is tagged
@@ -70,11 +72,12 @@ void get_property(GObject* object, guint id, GValue* value, GParamSpec*) {
 
 Settings settings_of(State& state) {
   const std::lock_guard<std::mutex> lock(state.mutex);
-  const auto text = [&state](Property id) {
+  const auto text = [&state](Id id) {
     const gchar* const value = g_value_get_string(&state.values[id]);
     return std::string(value == nullptr ? "" : value);
   };
   return {text(kPlan),
+          text(kBank),
           text(kLabels),
           text(kDevice),
           text(kPrecision),
@@ -94,7 +97,9 @@ gboolean start(GstBaseTransform* base) {
   state.count = 0;
   state.video = {};
   try {
-    state.session = std::make_unique<Session>(settings_of(state));
+    const Settings settings = settings_of(state);
+    state.bank = settings.bank;
+    state.session = std::make_unique<Session>(settings);
   } catch (const std::invalid_argument& error) {
     GST_ELEMENT_ERROR(base, LIBRARY, SETTINGS, ("%s", error.what()), (nullptr));
   } catch (const pvlr::Error& error) {
@@ -105,7 +110,7 @@ gboolean start(GstBaseTransform* base) {
     }
   }
   if (state.session == nullptr) return FALSE;
-  const pvlr_info& info = state.session->info();
+  const pvlr_info info = state.session->info();
   GST_INFO_OBJECT(base, "%s in %s on %d threads", info.name, info.precision, info.threads);
   return TRUE;
 }
@@ -145,6 +150,23 @@ GstStructure* times_of(const GstBuffer* buffer, const GstSegment& segment) {
                            GST_TYPE_CLOCK_TIME, GST_BUFFER_DURATION(buffer), nullptr);
 }
 
+// A bank that cannot be used is a warning: the stream goes on with the labels that it has.
+void update_bank(GstBaseTransform* base) {
+  State& state = state_of(base);
+  {
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    const gchar* const set = g_value_get_string(&state.values[kBank]);
+    const gchar* const wanted = set == nullptr ? "" : set;
+    if (state.bank == wanted) return;
+    state.bank = wanted;
+  }
+  try {
+    state.session->set_labels(state.bank);
+  } catch (const std::exception& error) {
+    GST_ELEMENT_WARNING(base, LIBRARY, SETTINGS, ("%s", error.what()), (nullptr));
+  }
+}
+
 GstFlowReturn transform_ip(GstBaseTransform* base, GstBuffer* buffer) {
   State& state = state_of(base);
   if (!state.due) return GST_FLOW_OK;
@@ -153,6 +175,7 @@ GstFlowReturn transform_ip(GstBaseTransform* base, GstBuffer* buffer) {
                       (nullptr));
     return GST_FLOW_NOT_NEGOTIATED;
   }
+  update_bank(base);
   GstStructure* const found = gst_custom_meta_get_structure(gst_buffer_add_custom_meta(buffer, kTags));
   try {
     state.session->tag(state.video, buffer, found);
@@ -172,15 +195,16 @@ void install_properties(GObjectClass* object) {
   const auto always = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_CONSTRUCT |
                                                GST_PARAM_MUTABLE_PLAYING);
   const auto flags = static_cast<GParamFlags>((always & ~GST_PARAM_MUTABLE_PLAYING) | GST_PARAM_MUTABLE_READY);
-  const auto install = [object](Property id, GParamSpec* spec) { g_object_class_install_property(object, id, spec); };
-  const auto text = [&](Property id, const char* name, const char* nick, const char* description) {
-    install(id, g_param_spec_string(name, nick, description, "", flags));
+  const auto install = [object](Id id, GParamSpec* spec) { g_object_class_install_property(object, id, spec); };
+  const auto text = [&](Id id, const char* name, const char* nick, const char* description) {
+    install(id, g_param_spec_string(name, nick, description, "", id == kBank ? always : flags));
   };
   text(kPlan, "plan", "Plan", "Path of engine.plan or of its folder");
   text(kLabels, "labels", "Labels", "Report only these, separated by commas (empty = all)");
   text(kDevice, "device", "Device", "auto, cpu or tensorrt, for which the plan must be built (empty = auto)");
   text(kPrecision, "precision", "Precision", "auto, fp32, bf16 or int8 (empty = set by the plan)");
   text(kTrust, "trust", "Trust", "Folder of the keys that may sign the plan (empty = PVLR_TRUST)");
+  text(kBank, "bank", "Bank", "Path of a label bank for an open plan (empty = the labels of the plan)");
   install(kThreads,
           g_param_spec_int("threads", "Threads", "Of the inference engine (0 = all cores)", 0, 1024, 0, flags));
   install(kPrecise, g_param_spec_boolean("precise", "Precise", "Use the thresholds with 90 % precision", FALSE, flags));

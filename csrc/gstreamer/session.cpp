@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -62,20 +63,27 @@ pvlr_frame describe(const GstVideoFrame& mapped) {
 
 }  // namespace
 
-Session::Session(const Settings& settings)
-    : tagger_(opened(settings)), info_(tagger_.info()), wanted_(info_.label_count, settings.labels.empty()) {
+Session::Session(const Settings& settings) : plan_(settings.plan), tagger_(opened(settings)) {
+  if (!settings.bank.empty()) set_labels(settings.bank);
   if (settings.labels.empty()) return;
+  const pvlr_info known = info();
   g_auto(GStrv) names = g_strsplit(settings.labels.c_str(), ",", -1);
   for (gchar** name = names; *name != nullptr; ++name) {
     const std::string wanted = g_strstrip(*name);
-    const char* const* const end = info_.labels + info_.label_count;
-    const char* const* const found = std::find(info_.labels, end, wanted);
-    if (found == end) {
-      throw std::invalid_argument("labels: expected labels of " + std::string(info_.name) +
+    const char* const* const end = known.labels + known.label_count;
+    if (std::find(known.labels, end, wanted) == end) {
+      throw std::invalid_argument("labels: expected labels of " + std::string(known.name) +
                                   ", separated by commas, got \"" + wanted + "\". \"pvlr labels PLAN\" lists them.");
     }
-    wanted_[static_cast<std::size_t>(found - info_.labels)] = true;
+    wanted_.insert(wanted);
   }
+}
+
+void Session::set_labels(const std::string& bank) {
+  if (!bank.empty()) return tagger_.set_labels(bank);
+  namespace fs = std::filesystem;
+  const fs::path plan = fs::is_directory(plan_) ? fs::path(plan_) / "engine.plan" : fs::path(plan_);
+  tagger_.set_labels(fs::path(plan).replace_extension(".labels.safetensors").string());
 }
 
 void Session::tag(GstVideoInfo video, GstBuffer* buffer, GstStructure* fields) const {
@@ -94,7 +102,7 @@ void Session::tag(GstVideoInfo video, GstBuffer* buffer, GstStructure* fields) c
   gst_value_array_init(&labels, 0);
   gst_value_array_init(&scores, 0);
   for (const pvlr_tag& tag : tags) {
-    if (!wanted_[tag.index]) continue;
+    if (!wanted_.empty() && wanted_.find(tag.label) == wanted_.end()) continue;
     GValue label = G_VALUE_INIT;
     g_value_init(&label, G_TYPE_STRING);
     g_value_set_string(&label, tag.label);
@@ -104,7 +112,7 @@ void Session::tag(GstVideoInfo video, GstBuffer* buffer, GstStructure* fields) c
     g_value_set_float(&score, tag.score);
     gst_value_array_append_and_take_value(&scores, &score);
   }
-  gst_structure_set(fields, "model", G_TYPE_STRING, info_.name, nullptr);
+  gst_structure_set(fields, "model", G_TYPE_STRING, info().name, nullptr);
   gst_structure_take_value(fields, "labels", &labels);
   gst_structure_take_value(fields, "scores", &scores);
 }

@@ -3,8 +3,9 @@
 
 #include <gst/video/video.h>
 
+#include <functional>
+#include <set>
 #include <string>
-#include <vector>
 
 #include "pvlr/pvlr.hpp"
 
@@ -15,6 +16,7 @@ namespace pvlr::gstreamer {
 
 struct Settings {
   std::string plan;
+  std::string bank;    // path of a label bank; empty: the plan's
   std::string labels;  // separated by commas; empty: all
   // As in pvlr_options; empty texts: the default.
   std::string device;
@@ -31,16 +33,19 @@ class Session {
   // Throws std::invalid_argument for a setting, and pvlr::Error for the plan.
   explicit Session(const Settings& settings);
 
-  const pvlr_info& info() const { return info_; }
+  pvlr_info info() const { return tagger_.info(); }
+
+  // Uses another label bank, or the plan's if the path is empty. Throws pvlr::Error, and the labels stay.
+  void set_labels(const std::string& bank);
 
   // Tags the frame in a buffer where it is, without a copy, and sets the fields model, labels and scores, best first.
   // Throws pvlr::Error, and std::runtime_error if the buffer has no such frame.
   void tag(GstVideoInfo video, GstBuffer* buffer, GstStructure* fields) const;
 
  private:
+  const std::string plan_;
   Tagger tagger_;
-  pvlr_info info_;
-  std::vector<bool> wanted_;  // (C,)
+  std::set<std::string, std::less<>> wanted_;  // empty: all labels
 };
 
 }  // namespace pvlr::gstreamer

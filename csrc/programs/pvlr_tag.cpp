@@ -27,6 +27,7 @@ Tags images and prints a JSON object for each of them:
 
 PLAN is engine.plan or its folder. An IMAGE is a binary PPM or PGM with values up to 255.
 
+  --bank FILE       the label bank, of an open plan
   --precision NAME  auto, fp32, bf16 or int8 (default: the plan's)
   --precise         the thresholds for a precision of 90 %
   --threshold X     the threshold of all labels
@@ -74,14 +75,13 @@ Image read_image(const std::string& path) {
 void tag(const pvlr::Tagger& tagger, const std::string& path, bool with_scores) {
   const Image image = read_image(path);
   pvlr::Job job = tagger.submit(pvlr::packed_frame(image.format, image.width, image.height, image.pixels.data()));
-  const pvlr_info info = tagger.info();
-  Json line{{"source", path}, {"tags", Json::array()}, {"plan", info.sha256}};
+  Json line{{"source", path}, {"tags", Json::array()}, {"plan", tagger.info().sha256}};
   for (const pvlr_tag& tag : job.tags()) {
     line["tags"].push_back({{"label", tag.label}, {"score", double{tag.score}}, {"threshold", double{tag.threshold}}});
   }
   const pvlr_result result = job.wait();
   for (std::size_t i = 0; with_scores && i < result.label_count; ++i) {
-    line["scores"][info.labels[i]] = double{result.scores[i]};
+    line["scores"][result.labels[i]] = double{result.scores[i]};
   }
   // File names are bytes, and may be invalid UTF-8.
   std::puts(line.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
@@ -100,7 +100,8 @@ Number parse(const char* option, const std::string& text, Number (*read)(const s
   throw std::invalid_argument(std::string(option) + ": expected a number, got '" + text + "'");
 }
 
-constexpr option kOptions[] = {{"precision", required_argument, nullptr, 'p'},
+constexpr option kOptions[] = {{"bank", required_argument, nullptr, 'b'},
+                               {"precision", required_argument, nullptr, 'p'},
                                {"precise", no_argument, nullptr, 'o'},
                                {"threshold", required_argument, nullptr, 'x'},
                                {"threads", required_argument, nullptr, 'n'},
@@ -115,7 +116,9 @@ constexpr option kOptions[] = {{"precision", required_argument, nullptr, 'p'},
 int main(int argc, char** argv) try {
   auto options = pvlr::make<pvlr_options>();
   bool with_scores = false;
+  const char* bank = nullptr;
   for (int found = 0; (found = getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
+    if (found == 'b') bank = optarg;
     if (found == 'p') options.precision = optarg;
     if (found == 'o') options.operating_point = PVLR_OPERATING_POINT_PRECISE;
     if (found == 'x') {
@@ -130,7 +133,8 @@ int main(int argc, char** argv) try {
     if (found == '?') return 2;  // getopt_long has printed a message
   }
   if (argc - optind < 2) return std::fputs(kUsage, stderr), 2;
-  const pvlr::Tagger tagger(argv[optind], options);
+  pvlr::Tagger tagger(argv[optind], options);
+  if (bank != nullptr) tagger.set_labels(bank);
   int status = 0;
   for (int i = optind + 1; i < argc; ++i) {
     try {

@@ -32,6 +32,8 @@ template <typename T>
 constexpr std::size_t kFirstSize = sizeof(T);
 template <>
 constexpr std::size_t kFirstSize<pvlr_options> = offsetof(pvlr_options, trust);
+template <>
+constexpr std::size_t kFirstSize<pvlr_result> = offsetof(pvlr_result, labels);
 
 [[noreturn]] void refuse(const std::string& argument, const std::string& expected, const std::string& got) {
   fail(PVLR_ERROR_INVALID_ARGUMENT, argument, expected, got);
@@ -198,6 +200,14 @@ pvlr_status pvlr_get_info(const pvlr_tagger* tagger, pvlr_info* info) {
   return guarded([=] {
     check_pointer(tagger, "tagger");
     write_struct(info, "info", tagger->shared->info());
+  });
+}
+
+pvlr_status pvlr_set_labels(pvlr_tagger* tagger, const char* bank) {
+  return guarded([=] {
+    check_pointer(tagger, "tagger");
+    check_pointer(bank, "bank");
+    tagger->shared->set_labels(bank);
   });
 }
 

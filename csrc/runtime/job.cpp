@@ -11,18 +11,19 @@
 namespace pvlr::runtime {
 
 Job::Job(std::unique_ptr<Request> request, const Tagger& tagger)
-    : request_(std::move(request)),
-      tagger_(tagger),
-      scores_(tagger.info().label_count),
-      weights_(tagger.attention().tokens()) {
-  tags_.reserve(tagger.info().label_count);
+    : request_(std::move(request)), tagger_(tagger), weights_(tagger.manifest().attention.tokens()) {
+  scores_.reserve(tagger.manifest().room());
+  tags_.reserve(tagger.manifest().room());
 }
 
-void Job::start(const BatchFrame& frame, std::shared_ptr<Tagger> owner) {
+void Job::start(const BatchFrame& frame, std::shared_ptr<Tagger> owner, std::shared_ptr<const Labels> labels) {
   owner_ = std::move(owner);
+  labels_ = std::move(labels);
+  scores_.resize(labels_->names.size());
   state_ = State::kIdle;
   region_ = tagger_.preprocess(frame, request_->input());
   state_ = State::kFailed;  // unless it starts
+  request_->use(labels_->tensors);
   request_->start();
   state_ = State::kRunning;
 }
@@ -52,6 +53,7 @@ bool Job::recycle(std::shared_ptr<Tagger>* owner) noexcept {
     }
   }
   *owner = std::move(owner_);
+  labels_.reset();
   return state_ != State::kFailed;
 }
 
@@ -68,10 +70,10 @@ void Job::compute_scores() {
 }
 
 void Job::choose_tags() {
-  const pvlr_info& info = tagger_.info();
+  const std::vector<float>& thresholds = labels_->thresholds;
   tags_.clear();
   for (std::size_t i = 0; i < scores_.size(); ++i) {
-    if (scores_[i] >= info.thresholds[i]) tags_.push_back({info.labels[i], i, scores_[i], info.thresholds[i]});
+    if (scores_[i] >= thresholds[i]) tags_.push_back({labels_->pointers[i], i, scores_[i], thresholds[i]});
   }
   // Not std::stable_sort, which allocates.
   std::sort(tags_.begin(), tags_.end(), [](const pvlr_tag& a, const pvlr_tag& b) {
@@ -87,6 +89,8 @@ pvlr_result Job::result() const {
   result.scores = scores_.data();
   result.logits = request_->logits();
   result.region = {region_.left, region_.top, region_.width, region_.height};
+  result.labels = labels_->pointers.data();
+  result.thresholds = labels_->thresholds.data();
   return result;
 }
 
@@ -94,7 +98,7 @@ void Job::map(std::size_t label, float* to) {
   const float* const similarity = request_->similarity() + label;
   double largest = -std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < weights_.size(); ++i) {
-    weights_[i] = tagger_.attention().alpha * static_cast<double>(similarity[i * scores_.size()]);
+    weights_[i] = tagger_.manifest().attention.alpha * static_cast<double>(similarity[i * tagger_.manifest().room()]);
     largest = std::max(largest, weights_[i]);
   }
   double sum = 0;

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/runner.h"
@@ -13,13 +14,21 @@ namespace pvlr::runtime {
 
 class Tagger;
 
+// The labels that a result is computed with. Never changed: other labels are another object.
+struct Labels {
+  std::vector<std::string> names;
+  std::vector<const char*> pointers;  // to the names
+  std::vector<float> thresholds;
+  std::shared_ptr<const LabelTensors> tensors;  // null for a closed plan
+};
+
 // Belongs to one thread at a time. Allocates in the constructor only.
 class Job {
  public:
   Job(std::unique_ptr<Request> request, const Tagger& tagger);
 
   // Preprocesses a frame and starts its inference; `owner` lives at least until the job is recycled. Throws Error.
-  void start(const BatchFrame& frame, std::shared_ptr<Tagger> owner);
+  void start(const BatchFrame& frame, std::shared_ptr<Tagger> owner, std::shared_ptr<const Labels> labels);
 
   // Waits for the inference and computes scores and tags; returns at once if it has. Returns whether it has ended
   // within the time. Throws Error, again in each call.
@@ -36,6 +45,7 @@ class Job {
   void map(std::size_t label, float* to);
 
   const float* logits() const { return request_->logits(); }
+  const std::vector<float>& scores() const { return scores_; }
 
  private:
   enum class State { kIdle, kRunning, kFinished, kFailed };
@@ -45,12 +55,13 @@ class Job {
 
   std::unique_ptr<Request> request_;
   const Tagger& tagger_;
-  std::shared_ptr<Tagger> owner_;  // while the caller has the job
+  std::shared_ptr<Tagger> owner_;         // while the caller has the job
+  std::shared_ptr<const Labels> labels_;  // likewise
   State state_ = State::kIdle;
   std::exception_ptr failure_;  // of a job that failed while it was running
   Rectangle region_{};
-  std::vector<float> scores_;
-  std::vector<pvlr_tag> tags_;   // has room for all labels
+  std::vector<float> scores_;  // these and the tags have room for all labels
+  std::vector<pvlr_tag> tags_;
   std::vector<double> weights_;  // scratch of map()
 };
 

@@ -49,37 +49,76 @@ std::unique_ptr<Runner> load(const Bundle& bundle, const TaggerOptions& options)
 std::shared_ptr<Tagger> Tagger::open(const std::filesystem::path& plan, const TaggerOptions& options) {
   const Bundle bundle = open_bundle(plan, options.trust);
   std::shared_ptr<Tagger> tagger(new Tagger(bundle, options, load(bundle, options)));
-  tagger->self_test(bundle.golden);
+  tagger->self_test();
   // Not before: a bundle that does not work must not lock out its predecessor.
   if (bundle.signature) accept_version(*bundle.signature);
   return tagger;
 }
 
 Tagger::Tagger(const Bundle& bundle, const TaggerOptions& options, std::unique_ptr<Runner> runner)
-    : source_(bundle.source), manifest_(bundle.manifest), runner_(std::move(runner)), process_(getpid()) {
-  for (const LabelSpec& label : manifest_.labels) {
-    names_.push_back(label.name.c_str());
-    const auto own = static_cast<float>(options.precise ? label.precise_threshold : label.threshold);
-    thresholds_.push_back(options.threshold != 0 ? options.threshold : own);
-  }
-  const EngineInfo& engine = runner_->info();
-  info_.name = manifest_.name.c_str();
-  info_.sha256 = manifest_.plan.sha256.c_str();
-  info_.backend = manifest_.backend.c_str();
-  info_.precision = engine.precision.c_str();
-  info_.threads = engine.threads;
-  info_.parallel = engine.parallel;
-  info_.label_count = names_.size();
-  info_.labels = names_.data();
-  info_.thresholds = thresholds_.data();
-  info_.input_width = manifest_.input.width;
-  info_.input_height = manifest_.input.height;
-  info_.map_rows = manifest_.attention.rows;
-  info_.map_columns = manifest_.attention.columns;
+    : source_(bundle.source),
+      manifest_(bundle.manifest),
+      golden_(bundle.golden),
+      options_(options),
+      runner_(std::move(runner)),
+      process_(getpid()),
+      labels_(read_labels(bundle.labels, bundle.source)) {}
+
+std::shared_ptr<const Labels> Tagger::read_labels(const LabelBank& bank, const std::string& source) const {
+  auto labels = std::make_shared<Labels>();
+  labels->names = bank.names;
+  for (const std::string& name : labels->names) labels->pointers.push_back(name.c_str());
+  labels->thresholds = options_.precise ? bank.precise_thresholds : bank.thresholds;
+  if (options_.threshold != 0) labels->thresholds.assign(bank.names.size(), options_.threshold);
+  if (manifest_.open) labels->tensors = runner_->read_labels(label_inputs(bank, *manifest_.open, source));
+  return labels;
 }
 
-void Tagger::self_test(const Image& image) {
-  const UsedJob job(submit(frame_of(image)));
+std::shared_ptr<const Labels> Tagger::labels() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return labels_;
+}
+
+pvlr_info Tagger::info() const {
+  const std::shared_ptr<const Labels> used = labels();
+  const EngineInfo& engine = runner_->info();
+  pvlr_info info{};
+  info.name = manifest_.name.c_str();
+  info.sha256 = manifest_.plan.sha256.c_str();
+  info.backend = manifest_.backend.c_str();
+  info.precision = engine.precision.c_str();
+  info.threads = engine.threads;
+  info.parallel = engine.parallel;
+  info.label_count = used->names.size();
+  info.labels = used->pointers.data();
+  info.thresholds = used->thresholds.data();
+  info.input_width = manifest_.input.width;
+  info.input_height = manifest_.input.height;
+  info.map_rows = manifest_.attention.rows;
+  info.map_columns = manifest_.attention.columns;
+  return info;
+}
+
+void Tagger::set_labels(const std::filesystem::path& path) {
+  if (!manifest_.open) fail(PVLR_ERROR_UNSUPPORTED, source_, "an open plan", "one whose labels are part of it");
+  const std::lock_guard<std::mutex> order(setting_);
+  std::optional<Signature> signature;
+  const LabelBank bank = load_label_bank(path, options_.trust, &signature);
+  std::shared_ptr<const Labels> labels = read_labels(bank, path.string());
+  // Scores of 0 or 1 would hardly change with the frame.
+  const UsedJob job(submit(frame_of(golden_), labels));
+  job->finish();
+  for (const float score : job->scores()) {
+    if (score > 0 && score < 1) continue;
+    fail(PVLR_ERROR_INVALID_BUNDLE, path.string(), "scores between 0 and 1 for the golden image", "others");
+  }
+  if (signature) accept_version(*signature);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  labels_.swap(labels);
+}
+
+void Tagger::self_test() {
+  const UsedJob job(submit(frame_of(golden_)));
   job->finish();
   double difference = 0;
   const std::vector<double>& golden = manifest_.golden.logits;
@@ -97,12 +136,12 @@ void Tagger::self_test(const Image& image) {
   }
 }
 
-Job* Tagger::submit(const BatchFrame& frame) {
+Job* Tagger::submit(const BatchFrame& frame, std::shared_ptr<const Labels> labels) {
   // The engine's threads do not exist in a forked child: an inference would never end.
   if (getpid() != process_)
     fail(PVLR_ERROR_INVALID_ARGUMENT, "tagger", "one opened in this process", "one from a fork");
   UsedJob job(acquire().release());
-  job->start(frame, shared_from_this());
+  job->start(frame, shared_from_this(), std::move(labels));
   return job.release();
 }
 

@@ -28,13 +28,16 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
   // Opens and tests a bundle. Throws Error.
   static std::shared_ptr<Tagger> open(const std::filesystem::path& plan, const TaggerOptions& options);
 
-  // A job that runs; the caller recycles it. Throws Error.
-  Job* submit(const BatchFrame& frame);
+  // A job that runs with the labels in use; the caller recycles it. Throws Error.
+  Job* submit(const BatchFrame& frame) { return submit(frame, labels()); }
   static void recycle(Job* job) noexcept;
 
+  // Uses another label bank from now on; only for an open plan. Jobs that have started keep their labels. Throws Error.
+  void set_labels(const std::filesystem::path& bank);
+
   // The struct's size is not set.
-  const pvlr_info& info() const { return info_; }
-  const AttentionSpec& attention() const { return manifest_.attention; }
+  pvlr_info info() const;
+  const Manifest& manifest() const { return manifest_; }
   Rectangle preprocess(const BatchFrame& frame, float* input) const {
     return runtime::preprocess(manifest_.input, runner_->info().packed_input, frame, input);
   }
@@ -43,19 +46,23 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
  private:
   Tagger(const Bundle& bundle, const TaggerOptions& options, std::unique_ptr<Runner> runner);
 
+  std::shared_ptr<const Labels> read_labels(const LabelBank& bank, const std::string& source) const;
+  std::shared_ptr<const Labels> labels() const;
+  Job* submit(const BatchFrame& frame, std::shared_ptr<const Labels> labels);
   // Compares the logits of the golden image with the manifest's.
-  void self_test(const Image& image);
+  void self_test();
   std::unique_ptr<Job> acquire();
 
   const std::string source_;
   const Manifest manifest_;
+  const Image golden_;
+  const TaggerOptions options_;
   const std::unique_ptr<Runner> runner_;
   const pid_t process_;
-  std::vector<float> thresholds_;
-  std::vector<const char*> names_;
-  pvlr_info info_{};
 
-  std::mutex mutex_;
+  std::mutex setting_;        // one thread at a time sets labels
+  mutable std::mutex mutex_;  // of what follows
+  std::shared_ptr<const Labels> labels_;
   std::vector<std::unique_ptr<Job>> idle_;  // has room for all jobs
   std::size_t jobs_ = 0;                    // in use or idle
 };

@@ -59,7 +59,7 @@ extern "C" {
 #endif
 
 // The version of this interface: it rises when a struct grows or a function is added.
-#define PVLR_API_VERSION 2
+#define PVLR_API_VERSION 3
 
 // The version of the library, for example "0.2.0".
 PVLR_API const char* pvlr_version(void);
@@ -69,8 +69,8 @@ PVLR_API const char* pvlr_version(void);
 typedef enum pvlr_status {
   PVLR_OK = 0,
   PVLR_ERROR_INVALID_ARGUMENT = 1,    // an argument of the call: a null pointer, a size, a pitch, an unknown value
-  PVLR_ERROR_NOT_FOUND = 2,           // a file of the bundle is missing or unreadable
-  PVLR_ERROR_INVALID_BUNDLE = 3,      // a file of the bundle is not what the manifest says, or the manifest is invalid
+  PVLR_ERROR_NOT_FOUND = 2,           // a file of the bundle, or a label bank, is missing or unreadable
+  PVLR_ERROR_INVALID_BUNDLE = 3,      // a file is not what the manifest says, or the plan cannot use a label bank
   PVLR_ERROR_UNSUPPORTED = 4,         // a bundle for a backend, device or version that this library or machine lacks
   PVLR_ERROR_SELF_TEST = 5,           // this machine computes other results for the golden image than the builder did
   PVLR_ERROR_NON_FINITE = 6,          // the model computed NaN or infinity
@@ -132,7 +132,17 @@ PVLR_API pvlr_status pvlr_open(const char* plan, const pvlr_options* options, pv
 // pvlr_release frees the memory.
 PVLR_API void pvlr_close(pvlr_tagger* tagger);
 
-// What a tagger is. All pointers are valid until the tagger is closed.
+// Uses another label bank, a file such as bank.labels.safetensors, from now on, without loading the plan again; only
+// for an open plan, else PVLR_ERROR_UNSUPPORTED. Each result is computed with one bank: jobs that have started keep
+// theirs. After an error the tagger keeps its labels.
+//
+// The bank is checked as a bundle is, with the trusted keys of pvlr_open, and the golden image must get finite scores
+// between 0 and 1. The options `threshold` and `operating_point` apply to the new labels. Takes as long as one
+// inference and a few milliseconds; inferences of other threads go on. As of version 3.
+PVLR_API pvlr_status pvlr_set_labels(pvlr_tagger* tagger, const char* bank);
+
+// What a tagger is. All pointers are valid until the tagger is closed; `labels` and `thresholds` of an open plan until
+// the next pvlr_set_labels. pvlr_result has the labels of each result.
 typedef struct pvlr_info {
   size_t struct_size;
   const char* name;           // of the model
@@ -221,6 +231,9 @@ typedef struct pvlr_result {
   const float* scores;    // (C,): the sigmoid of the logits, 0 to 1
   const float* logits;    // (C,)
   pvlr_rectangle region;  // of the network's input that the frame covers; the rest of it is padding (letterbox)
+  // As of version 3:
+  const char* const* labels;  // (C,)
+  const float* thresholds;    // (C,)
 } pvlr_result;
 
 // Waits for a job and describes its result. Returns at once if it was called before for this job.

@@ -105,6 +105,9 @@ class Tagger {
     return info;
   }
 
+  // Of an open plan; see pvlr_set_labels.
+  void set_labels(const std::string& bank) { check(pvlr_set_labels(tagger_.get(), bank.c_str())); }
+
   Job submit(const pvlr_frame& frame) const {
     pvlr_job* job = nullptr;
     check(pvlr_submit(tagger_.get(), &frame, &job));

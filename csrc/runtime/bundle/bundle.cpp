@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "files.h"
-#include "label_bank.h"
 #include "runtime/error.h"
 
 namespace pvlr::runtime {
@@ -57,9 +56,23 @@ Bundle open_bundle(const fs::path& given, const fs::path& trust) {
   if (bundle.signature) check_version(bundle.manifest.name, bundle.signature->version, beside(".sig").string());
   bundle.plan = read_checked(plan, bundle.manifest.plan);
   const std::string bank = read_checked(bank_path, bundle.manifest.label_bank);
-  check_labels(read_label_bank(bank, bank_path.string()), bundle.manifest, bank_path.string());
+  bundle.labels = read_label_bank(bank, bank_path.string());
+  check_labels(bundle.labels, bundle.manifest, bank_path.string());
   bundle.golden = decode_png(bundle.manifest.golden.frame_png, manifest_path.string() + ".golden.frame_png");
   return bundle;
+}
+
+LabelBank load_label_bank(const fs::path& path, const fs::path& trust, std::optional<Signature>* signature) {
+  constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 28;
+  if (trust.empty() || is_missing(path) || is_own(path)) {
+    return read_label_bank(read_file(path, 1, kMaxBytes), path.string());
+  }
+  const bool bank = path.extension() == ".safetensors";
+  const fs::path own = bank ? fs::path(path.string() + ".sig") : fs::path(path).replace_extension(".sig");
+  const fs::path of_bundle = fs::path(path).replace_extension().replace_extension(".sig");
+  std::map<std::string, std::string> verified;
+  *signature = verify(is_missing(own) && !is_missing(of_bundle) ? of_bundle : own, {path}, trust, &verified);
+  return read_label_bank(verified.at(path.filename().string()), path.string());
 }
 
 }  // namespace pvlr::runtime

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <set>
 #include <string_view>
@@ -72,7 +71,8 @@ class Safetensors {
     }
     const auto begin = entry["data_offsets"][0].get<std::size_t>();
     std::vector<Value> values((entry["data_offsets"][1].get<std::size_t>() - begin) / sizeof(Value));
-    std::memcpy(values.data(), data_.data() + begin, values.size() * sizeof(Value));
+    // Not std::memcpy, which takes no null pointer: a tensor may have no values.
+    std::copy_n(data_.data() + begin, values.size() * sizeof(Value), reinterpret_cast<char*>(values.data()));
     const bool bounded = std::all_of(values.begin(), values.end(), [](Value value) {
       if constexpr (kMatrix) return (value & 0x7FFFU) <= kLargestF16;
       return std::abs(static_cast<float>(value)) <= kLargest;
@@ -105,6 +105,21 @@ class Safetensors {
   std::string_view data_;
 };
 
+// Of at most kLargest.
+float from_half(std::uint16_t bits) {
+  const int exponent = bits >> 10U & 31U;
+  const auto mantissa = static_cast<float>(bits & 1023U);
+  const float magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  return (bits & 0x8000U) != 0 ? -magnitude : magnitude;
+}
+
+std::vector<float> read_matrix(const Safetensors& file, const std::string& name, std::size_t count) {
+  const std::vector<std::uint16_t> halves = file.read<std::uint16_t>(name, count);
+  std::vector<float> values(halves.size());
+  std::transform(halves.begin(), halves.end(), values.begin(), from_half);
+  return values;
+}
+
 std::vector<std::string> parse_names(const std::string& text, const std::string& source) {
   std::set<std::string> distinct;
   std::vector<std::string> names;
@@ -122,13 +137,21 @@ std::vector<std::string> parse_names(const std::string& text, const std::string&
 
 LabelBank read_label_bank(const std::string& data, const std::string& source) {
   const Safetensors file(data, source);
-  LabelBank bank{parse_names(file.text("names", "[]"), source + ".names"), {}, {}};
-  // The provenance, of which Tagger reads two members.
+  LabelBank bank{};
+  bank.names = parse_names(file.text("names", "[]"), source + ".names");
+  // The provenance, of which Tagger reads three members.
   const Json text = parse_json(file.text("text", "{}"), source + ".text", false);
   JsonObject provenance(text, source + ".text");
   if (provenance.has("space") && !text["space"].is_string())
     provenance.fail("space", "a name", text["space"].type_name());
-  if (text.contains("taught")) provenance.object("taught");
+  if (provenance.has("space")) bank.space = text["space"];
+  if (text.contains("features") && text["features"].is_string()) bank.features = text["features"];
+  if (text.contains("taught")) {
+    provenance.object("taught");
+    for (const Json& taught : text["taught"]) {  // without the label: a name from outside is not for a message
+      if (!taught.is_object()) provenance.fail("taught", "an object of objects", taught.type_name());
+    }
+  }
 
   const std::size_t count = bank.names.size();
   bank.thresholds = file.read<float>("thresholds", count);
@@ -139,16 +162,16 @@ LabelBank read_label_bank(const std::string& data, const std::string& source) {
     if (bank.thresholds[i] > 0 && precise >= bank.thresholds[i] && precise < 1) continue;
     file.refuse("thresholds between 0 and 1, and no precise one below", "others");
   }
-  file.read<std::uint16_t>("embeddings", count);
-  if (file.has("weights")) file.read<std::uint16_t>("weights", count);
-  if (file.has("biases")) file.read<float>("biases", count);
-  if (file.has("gains")) file.read<float>("gains", count);
+  bank.embeddings = read_matrix(file, "embeddings", count);
+  if (file.has("weights")) bank.weights = read_matrix(file, "weights", count);
+  if (file.has("biases")) bank.biases = file.read<float>("biases", count);
+  if (file.has("gains")) bank.gains = file.read<float>("gains", count);
   return bank;
 }
 
-bool is_label(const std::string& name) {
+bool is_label(const std::string& name, std::ptrdiff_t most) {
   const auto is_first = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
-  return !name.empty() && std::count_if(name.begin(), name.end(), is_first) <= 1000;
+  return !name.empty() && std::count_if(name.begin(), name.end(), is_first) <= most;
 }
 
 }  // namespace pvlr::runtime

@@ -148,11 +148,23 @@ std::int64_t check_supported(JsonObject& manifest, const std::string& source) {
     fail(PVLR_ERROR_UNSUPPORTED, source, "manifest format " + std::to_string(kNewestFormat) + " or older",
          "format " + std::to_string(format));
   }
-  if (manifest.has("open")) {
-    fail(PVLR_ERROR_UNSUPPORTED, source, "a plan whose labels are part of it", "an open plan");
-  }
-  manifest.skip("open");
   return format;
+}
+
+OpenSpec parse_open(JsonObject object) {
+  constexpr std::ptrdiff_t kMaxName = 200;
+  const auto size = [&object](const std::string& name, std::size_t most) {
+    return static_cast<std::size_t>(object.integer(name, 1, static_cast<std::int64_t>(most)));
+  };
+  const auto name = [&object](const std::string& member) {
+    std::string text = object.text(member);
+    if (!is_label(text, kMaxName)) object.fail(member, "at most 200 characters", "more");
+    return text;
+  };
+  OpenSpec spec{size("max_labels", kMaxLabels), size("width", kMaxSide), name("space"), size("feature_width", kMaxSide),
+                name("features")};
+  object.end();
+  return spec;
 }
 
 }  // namespace
@@ -182,6 +194,12 @@ Manifest parse_manifest(const std::string& text, const std::string& source) {
   manifest.label_bank = parse_file(files.object("labels"));
   files.end();
   manifest.golden = parse_golden(object.object("golden"), manifest.labels.size());
+  if (object.has("open")) {
+    manifest.open = parse_open(object.object("open"));
+    const bool fits = !tensorrt && manifest.labels.size() <= manifest.open->max_labels;
+    if (!fits) object.fail("open", "the backend openvino, and at most max_labels labels", "another, or more");
+  }
+  object.skip("open");
   for (const char* const name : {"built", "measured"}) object.skip(name);  // for people
   object.end();
   return manifest;

@@ -1,8 +1,9 @@
 // The manifest (engine.json): what a plan is, and the results it must reproduce. The counterpart of
-// pvlr_sdk/bundle/manifest.py, for closed plans of the backends that this library runs.
+// pvlr_sdk/bundle/manifest.py, for the backends that this library runs.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -46,6 +47,15 @@ struct AttentionSpec {
   std::size_t tokens() const { return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns); }
 };
 
+// An open plan, whose label bank is an input of the network.
+struct OpenSpec {
+  std::size_t max_labels;
+  std::size_t width;          // of the embeddings
+  std::string space;          // of the banks that it can use
+  std::size_t feature_width;  // of the features that labels are taught on
+  std::string features;
+};
+
 struct LabelSpec {
   std::string name;
   double threshold;
@@ -76,6 +86,10 @@ struct Manifest {
   FileSpec plan;
   FileSpec label_bank;
   GoldenSpec golden;
+  std::optional<OpenSpec> open;
+
+  // The labels that the network computes, padding included.
+  std::size_t room() const { return open ? open->max_labels : labels.size(); }
 };
 
 // Parses and validates a manifest; `source` names it in errors. Throws Error: PVLR_ERROR_UNSUPPORTED for what a later

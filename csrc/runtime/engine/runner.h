@@ -8,6 +8,7 @@
 #include <string>
 
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/open_labels.h"
 
 namespace pvlr::runtime {
 
@@ -18,6 +19,12 @@ constexpr char kSimilarity[] = "similarity";  // (batch, tokens, labels)
 
 constexpr std::chrono::milliseconds kForever = std::chrono::milliseconds::max();
 
+// What an open network reads of a label bank: computed once for a bank, and shared by requests.
+class LabelTensors {
+ public:
+  virtual ~LabelTensors() = default;
+};
+
 // The buffers of one inference; belongs to one thread at a time. All functions may throw Error.
 class Request {
  public:
@@ -26,12 +33,14 @@ class Request {
   // The normalised frame in RGB order, (height, width, 3) or (3, height, width): EngineInfo::packed_input. Written
   // before start().
   virtual float* input() = 0;
+  // Selects the labels of the next inferences; null for a closed network.
+  virtual void use(const std::shared_ptr<const LabelTensors>&) {}
   // Starts the inference and returns before it has ended.
   virtual void start() = 0;
   // Waits for the inference, and returns whether it has ended within the time. Then the outputs are valid until the
   // next start().
   virtual bool wait(std::chrono::milliseconds timeout) = 0;
-  virtual const float* logits() const = 0;      // (C,)
+  virtual const float* logits() const = 0;      // (C,), C as Manifest::room()
   virtual const float* similarity() const = 0;  // (N, C)
 };
 
@@ -56,6 +65,8 @@ class Runner {
 
   virtual const EngineInfo& info() const = 0;
   virtual std::unique_ptr<Request> create_request() = 0;
+  // For Request::use; null for a closed network.
+  virtual std::shared_ptr<const LabelTensors> read_labels(const LabelInputs&) { return nullptr; }
 };
 
 // Loads a plan of the backend openvino. Throws Error: PVLR_ERROR_INVALID_BUNDLE if the plan is not a PVLR network,

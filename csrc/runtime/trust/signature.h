@@ -38,6 +38,9 @@ Signature verify(const std::filesystem::path& path, const std::vector<std::files
 // The key with a fingerprint, the SHA-256 of its PEM file. `source` names the signature.
 TrustedKey find_key(const std::filesystem::path& keys, const std::string& fingerprint, const std::string& source);
 
+// Whether a file lies in the state folder, and only this user and root can write it and replace its folders.
+bool is_own(const std::filesystem::path& path) noexcept;
+
 // Whether a text is a day of the calendar as YYYY-MM-DD.
 bool is_day(const std::string& text);
 std::string utc_today();

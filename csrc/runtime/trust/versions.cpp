@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <system_error>
@@ -24,18 +25,32 @@ const char* variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// $PVLR_STATE (empty: no protection), else versions.json in the state folder of systemd or of this user.
-fs::path state_path() {
-  if (const char* const named = std::getenv("PVLR_STATE")) return named;
+// The state folder of systemd, or of this user.
+fs::path state_folder() {
   const std::string service = variable("STATE_DIRECTORY");
-  if (!service.empty()) return fs::path(service.substr(0, service.find(':'))) / "versions.json";
+  if (!service.empty()) return service.substr(0, service.find(':'));
   const std::string given = variable("XDG_STATE_HOME");
   const passwd* const user = std::getenv("HOME") == nullptr ? getpwuid(getuid()) : nullptr;
   const std::string home = user == nullptr ? variable("HOME") : user->pw_dir;
   if (given.empty() && home.empty()) {
     fail(PVLR_ERROR_INVALID_ARGUMENT, "PVLR_STATE", "a file for the versions of signed bundles", "no home folder");
   }
-  return (given.empty() ? fs::path(home) / ".local/state" : fs::path(given)) / "pvlr_sdk/versions.json";
+  return (given.empty() ? fs::path(home) / ".local/state" : fs::path(given)) / "pvlr_sdk";
+}
+
+// $PVLR_STATE (empty: no protection), else versions.json in the state folder.
+fs::path state_path() {
+  const char* const named = std::getenv("PVLR_STATE");
+  return named != nullptr ? fs::path(named) : state_folder() / "versions.json";
+}
+
+// Whether others than this user and root can replace a file. In a folder with the sticky bit, such as /tmp, nobody
+// replaces what belongs to another user.
+bool is_replaceable(const fs::path& path) {
+  struct stat found{};
+  if (stat(path.c_str(), &found) != 0) return errno != ENOENT;
+  const bool ours = found.st_uid == 0 || found.st_uid == geteuid();
+  return !ours || ((found.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (found.st_mode & S_ISVTX) == 0);
 }
 
 Json read_versions(const fs::path& path) {
@@ -54,6 +69,22 @@ Json read_versions(const fs::path& path) {
 }
 
 }  // namespace
+
+bool is_own(const fs::path& path) noexcept {
+  try {
+    const fs::path file = fs::weakly_canonical(fs::absolute(path));
+    const fs::path state = fs::weakly_canonical(fs::absolute(state_folder()));
+    const auto ends = std::mismatch(state.begin(), state.end(), file.begin(), file.end());
+    bool own = ends.first == state.end();
+    for (fs::path part = file; own; part = part.parent_path()) {
+      own = !is_replaceable(part);
+      if (part == part.parent_path()) break;
+    }
+    return own;
+  } catch (const std::exception&) {  // no home folder, or a loop of links
+    return false;
+  }
+}
 
 void check_version(const std::string& name, std::int64_t version, const std::string& source) {
   const fs::path path = state_path();

@@ -22,10 +22,10 @@ class Plugin(NamedTuple):
     prefix: Path
     environment: dict[str, str]
 
-    def run(self, *pipelines: str) -> list[dict[str, Any]]:
+    def run(self, *pipelines: str, **variables: str) -> list[dict[str, Any]]:
         """What happens in pipelines whose sink is named ``sink``; see run_pipelines.py."""
         command = [SYSTEM_PYTHON, "-W", "ignore", Path(__file__).parent / "run_pipelines.py", *pipelines]
-        done = self._run(command)
+        done = self._run(command, **variables)
         assert done.returncode == 0, done.stderr[-4000:]
         results = [json.loads(line) for line in done.stdout.splitlines()]
         assert len(results) == len(pipelines), done.stdout[-4000:] + done.stderr[-4000:]

@@ -5,12 +5,14 @@ Usage: run_pipelines.py PIPELINE...
 The sink is named ``sink``. Each line has the ``messages`` of pvlrtag, the ``buffers`` that reach the sink, and the
 ``error`` or null. A buffer has its time, the ``metadata`` of pvlrtag, and the resident bytes of the process. If an
 element is named ``before``, the buffers that reach it are listed too and kept, and buffers have a checksum and an
-address.
+address; before each of them, its property ``bank`` becomes the next line of the environment variable BANKS, if that is
+set. ``warnings`` are their texts.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import zlib
@@ -51,7 +53,8 @@ def describe(buffer: Any, checksums: bool) -> dict[str, Any]:
 
 def run(text: str) -> dict[str, Any]:
     """Run a pipeline to its end, or to its first error."""
-    result: dict[str, Any] = {"messages": [], "before": [], "buffers": [], "error": None}
+    result: dict[str, Any] = {"messages": [], "before": [], "buffers": [], "warnings": [], "error": None}
+    banks = iter(os.environ.get("BANKS", "").splitlines())
     pipeline = Gst.parse_launch(text)
     before, sink = pipeline.get_by_name("before"), pipeline.get_by_name("sink")
     held = []  # which makes them read-only
@@ -62,6 +65,8 @@ def run(text: str) -> dict[str, Any]:
             to.append(describe(buffer, before is not None))
             if element == before:
                 held.append(buffer)
+                if (bank := next(banks, None)) is not None:
+                    element.set_property("bank", bank)
             return Gst.PadProbeReturn.OK
 
         element.get_static_pad(pad).add_probe(Gst.PadProbeType.BUFFER, probe)
@@ -71,11 +76,14 @@ def run(text: str) -> dict[str, Any]:
         watch(before, "sink", result["before"])
     bus = pipeline.get_bus()
     pipeline.set_state(Gst.State.PLAYING)
-    wanted = Gst.MessageType.ELEMENT | Gst.MessageType.ERROR | Gst.MessageType.EOS
+    wanted = Gst.MessageType.ELEMENT | Gst.MessageType.WARNING | Gst.MessageType.ERROR | Gst.MessageType.EOS
     while (message := bus.timed_pop_filtered(120 * Gst.SECOND, wanted)) is not None:
         if message.type == Gst.MessageType.ELEMENT:
             if message.get_structure().get_name() == "pvlr-tags":
                 result["messages"].append(fields(message.get_structure()))
+            continue
+        if message.type == Gst.MessageType.WARNING:
+            result["warnings"].append(message.parse_warning()[0].message)
             continue
         if message.type == Gst.MessageType.ERROR:
             error, _ = message.parse_error()

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pvlr_sdk import Tagger
+from pvlr_sdk import LabelBank, Tagger
+from pvlr_sdk.bundle.bundle import labels_path
+from tests.pvlr_sdk.labels.tiny_open import SPACE, build_plan, random_bank
 
 from ..library import ROOT
 from .conftest import Plugin
@@ -183,6 +185,39 @@ def test_labels_and_threshold_choose_the_tags(plugin: Plugin) -> None:
     assert (message["labels"], message["scores"]) == ([], [])
 
 
+def test_the_labels_of_a_bank(plugin: Plugin, tmp_path: Path) -> None:
+    """From the start, and changed while it plays: each buffer has the labels and scores of the bank that was set."""
+    pytest.importorskip("onnx", reason="writes a network")
+    plan = build_plan(tmp_path / "plan")
+    paths = {name: tmp_path / f"{name}.safetensors" for name in ("taught", "other", "foreign", "missing")}
+    random_bank(5, 1, without=2).save(paths["taught"])
+    random_bank(3, 2).save(paths["other"])
+    random_bank(3, 3, space="another").save(paths["foreign"])
+    sequence = ["taught", "taught", "other", "foreign", "missing", "", "taught"]
+    used = ["taught", "taught", "other", "other", "other", "", "taught"]
+    pipeline = f"{PHOTO} ! imagefreeze num-buffers=7 ! {CONVERT}BGR ! pvlrtag name=before plan={plan} threshold=1e-30"
+    banks = "\n".join(str(paths[name]) if name else "" for name in sequence)
+    changing, started, some, refused = (
+        plugin.run(f"{pipeline} {properties} ! fakesink name=sink", BANKS=banks if properties == "" else "")[0]
+        for properties in ("", f"bank={paths['taught']}", f'bank={paths["taught"]} labels="label 3"', f"bank={plan}")
+    )
+    frame = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
+    expected = {}
+    with Tagger(plan, threshold=0) as tagger:
+        for name in dict.fromkeys(used):
+            tagger.set_labels(LabelBank.load(paths[name] if name else labels_path(plan)))
+            expected[name] = {tag.label: pytest.approx(tag.score, abs=0.02) for tag in tagger.predict(frame)}
+    for result, names in ((changing, used), (started, ["taught"] * 7)):
+        assert result["error"] is None
+        got = [dict(zip(one["labels"], one["scores"], strict=True)) for one in result["messages"]]
+        assert got == [expected[name] for name in names]
+    assert [message["labels"] for message in some["messages"]] == [["label 3"]] * 7
+    foreign, missing = changing["warnings"]  # once each
+    assert foreign == f"{paths['foreign']}: expected a bank made for {SPACE}, got one made for another model"
+    assert missing.startswith(f"{paths['missing']}: expected a readable file")
+    assert refused["error"]["text"].startswith(f"{plan}: expected ")
+
+
 def test_frames_are_neither_changed_nor_copied(plugin: Plugin) -> None:
     """Not even those that other code holds, as behind a tee."""
     (result,) = plugin.run(f"{source(4)} ! {ALL} name=before ! fakesink name=sink")
@@ -219,6 +254,7 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
         f"{source(1)} ! pvlrtag plan={SMALL} device=tensorrt": "expected a plan for tensorrt, got one for cpu",
         f"{source(1)} ! pvlrtag plan={SMALL} device=gpu": "options.device: expected one of auto, cpu, tensorrt",
         f"{source(1)} ! pvlrtag plan={SMALL} precision=fp8": "options.precision: expected one of auto, ",
+        f"{source(1)} ! pvlrtag plan={SMALL} bank={SMALL}": "engine.plan: expected an open plan, got one whose labels",
         f"{source(1)} ! pvlrtag plan={SMALL} trust=/none/keys": "/none/keys: expected a readable file",
         f"filesrc location={SMALL} ! pvlrtag plan={SMALL}": "caps: expected video/x-raw, got none",
         f"{source(1, wide)} ! pvlrtag plan={SMALL}": "frame.width: expected 1 to 16384",

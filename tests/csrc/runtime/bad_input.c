@@ -208,6 +208,12 @@ static void odd_planes(pvlr_tagger* tagger) {
   }
 }
 
+static void bad_labels(pvlr_tagger* tagger, const char* plan) {
+  REFUSED(pvlr_set_labels(NULL, plan), "tagger: expected a pointer, got null");
+  REFUSED(pvlr_set_labels(tagger, NULL), "bank: expected a pointer, got null");
+  expect(__LINE__, pvlr_set_labels(tagger, plan), PVLR_ERROR_UNSUPPORTED, plan);
+}
+
 static void bad_results(pvlr_tagger* tagger) {
   pvlr_info info = {0};
   REFUSED(pvlr_get_info(NULL, &info), "tagger: expected a pointer, got null");
@@ -226,7 +232,7 @@ static void bad_results(pvlr_tagger* tagger) {
   require(__LINE__, pvlr_submit(tagger, &good, &job) == PVLR_OK, "no error");
   REFUSED(pvlr_wait(NULL, &result), "job: expected a pointer, got null");
   REFUSED(pvlr_wait(job, NULL), "result: expected a pointer, got null");
-  REFUSED(pvlr_wait(job, &result), "result.struct_size: expected 64, got 0");
+  REFUSED(pvlr_wait(job, &result), "result.struct_size: expected 80, got 0");
   REFUSED(pvlr_wait_for(NULL, 1, &result), "job: expected a pointer, got null");
   REFUSED(pvlr_wait_for(job, 1, NULL), "result: expected a pointer, got null");
   result.struct_size = sizeof result;
@@ -242,6 +248,11 @@ static void bad_results(pvlr_tagger* tagger) {
   require(__LINE__, polled == PVLR_OK || polled == PVLR_ERROR_TIMEOUT, "a result or none yet");
   require(__LINE__, (result.label_count != 0) == (polled == PVLR_OK), "a result with PVLR_OK alone");
   require(__LINE__, pvlr_wait_for(job, INT32_MAX, &result) == PVLR_OK && result.label_count != 0, "a result");
+  // A program that was compiled with version 2 of the interface has smaller results.
+  pvlr_result old = {0};
+  old.struct_size = 64;
+  require(__LINE__, pvlr_wait(job, &old) == PVLR_OK && old.scores == result.scores, "a result");
+  require(__LINE__, old.labels == NULL && result.labels[0] == info.labels[0], "labels as of version 3");
   require(__LINE__, pvlr_map(job, 0, map, size) == PVLR_OK, "no error");
   double sum = 0;
   for (size_t i = 0; i < size; ++i) sum += map[i];
@@ -262,6 +273,7 @@ int main(int argc, char** argv) {
   bad_frames(tagger);
   hostile_planes(tagger);
   odd_planes(tagger);
+  bad_labels(tagger, argv[1]);
   bad_results(tagger);
   pvlr_close(tagger);
   printf("%d refused, ok\n", checks);

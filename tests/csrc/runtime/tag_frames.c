@@ -1,6 +1,6 @@
 // Tags the frames of a list through the C interface, and writes everything that comes out as bytes.
 //
-//   tag_frames PLAN LIST OUT
+//   tag_frames PLAN LIST OUT [BANK]
 //
 // A line of LIST: format matrix range width height, then offset and pitch of three planes, then the file with the
 // bytes. OUT has for each frame: logits, scores, the number of tags (uint64), their indices (uint64), scores and
@@ -41,6 +41,7 @@ static void write_result(FILE* out, const pvlr_result* result, const pvlr_info* 
     const pvlr_tag* const tag = &result->tags[i];
     const uint64_t index = tag->index;
     if (strcmp(tag->label, info->labels[index]) != 0) fail("label");
+    if (tag->label != result->labels[index] || tag->threshold != result->thresholds[index]) fail("labels");
     write_out(out, &index, sizeof index);
     write_out(out, &tag->score, sizeof(float));
     write_out(out, &tag->threshold, sizeof(float));
@@ -80,11 +81,12 @@ static void tag_frame(pvlr_tagger* tagger, const pvlr_info* info, const char* li
 }
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 2;
+  if (argc != 4 && argc != 5) return 2;
   pvlr_tagger* tagger = NULL;
   pvlr_info info = {0};
   info.struct_size = sizeof info;
   if (pvlr_open(argv[1], NULL, &tagger) != PVLR_OK) fail("pvlr_open");
+  if (argc == 5 && pvlr_set_labels(tagger, argv[4]) != PVLR_OK) fail("pvlr_set_labels");
   if (pvlr_get_info(tagger, &info) != PVLR_OK) fail("pvlr_get_info");
   FILE* const list = fopen(argv[2], "r");
   FILE* const out = fopen(argv[3], "wb");

@@ -31,10 +31,10 @@ Open = Callable[[Path], tuple[int, str]]
 
 
 @contextlib.contextmanager
-def opener(runtime: Runtime, **environment: str) -> Iterator[Open]:
-    """Opens one plan after the other in one process: status and message."""
+def opener(runtime: Runtime, *plan: Path, **environment: str) -> Iterator[Open]:
+    """Opens plans one after the other in one process, or sets label banks in ``plan``: status and message."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": ENVIRONMENT | environment}
-    with subprocess.Popen([runtime.programs / "open_each"], text=True, **pipes) as process:
+    with subprocess.Popen([runtime.programs / "open_each", *plan], text=True, **pipes) as process:
 
         def open_plan(plan: Path) -> tuple[int, str]:
             process.stdin.write(f"{plan}\n")
@@ -113,11 +113,20 @@ def with_(value: object, *path: str | int) -> Callable[[dict[str, Any]], object]
     return change
 
 
+OPEN = {"max_labels": 20, "width": 8, "space": "tiny", "feature_width": 8, "features": "tiny"}
 MANIFESTS = [
     (lambda manifest: None, OK, ""),
     (with_(3, "format"), UNSUPPORTED, ": expected manifest format 2 or older, got format 3"),
     (with_("tensorrt", "backend"), INVALID, ".tensorrt: expected a value, got none"),
-    (with_({}, "open"), UNSUPPORTED, ": expected a plan whose labels are part of it, got an open plan"),
+    (with_({}, "open"), INVALID, ".open.max_labels: expected a value, got none"),
+    (with_(OPEN, "open"), INVALID, "engine.plan: expected one input named labels too, got other inputs"),
+    (
+        with_({**OPEN, "max_labels": 19}, "open"),
+        INVALID,
+        ".open: expected the backend openvino, and at most max_labels",
+    ),
+    (with_({**OPEN, "width": 2**14}, "open"), INVALID, ".open.width: expected from 1 to 8192, got 16384"),
+    (with_({**OPEN, "space": "x" * 900}, "open"), INVALID, ".open.space: expected at most 200 characters, got more"),
     (with_("onnxruntime", "backend"), INVALID, ".backend: expected one of openvino, tensorrt, got onnxruntime"),
     (with_({}, "tensorrt"), INVALID, ".tensorrt: expected none for the backend openvino, got one"),
     (without("input"), INVALID, ".input: expected a value, got none"),

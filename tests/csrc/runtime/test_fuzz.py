@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pvlr_sdk.bundle.bundle import labels_path
 from tests.manifests import read_raw
+from tests.pvlr_sdk.labels.tiny_open import random_bank
 
 from ..library import ROOT
 from .sources import FAKE, LIBRARY, RUNTIME, Sources, clang
@@ -28,7 +28,14 @@ RUNS = os.environ.get("PVLR_FUZZ_RUNS")
 LENGTH = ["-runs=" + RUNS] if RUNS else ["-runs=20000", "-max_total_time=3"]
 SANITIZE = "address,undefined"
 PARSERS = [
-    RUNTIME / name for name in ("bundle/files.cpp", "bundle/json_object.cpp", "bundle/label_bank.cpp", "error.cpp")
+    RUNTIME / name
+    for name in (
+        "bundle/files.cpp",
+        "bundle/json_object.cpp",
+        "bundle/label_bank.cpp",
+        "bundle/open_labels.cpp",
+        "error.cpp",
+    )
 ]
 
 
@@ -51,7 +58,7 @@ def small_manifest(plan: Path) -> bytes:
 
 
 def bank(plan: Path) -> bytes:
-    return labels_path(plan).read_bytes()
+    return random_bank(3, 0, width=4, depth=5, space="s", features="f", without=1).to_bytes()
 
 
 TARGETS = {

@@ -9,10 +9,9 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.network import check_network
-from pvlr_sdk.models.find import load_bundle
 from tests.networks import BYTES, CHANGES, RUNTIME, SHIPPED, attacked, changed, replace_payload
 
-from .test_bundles import INVALID, OK, UNSUPPORTED, opener
+from .test_bundles import INVALID, OK, opener
 
 READERS = ["python", pytest.param("libpvlr", marks=pytest.mark.slow)]
 
@@ -65,5 +64,4 @@ def test_the_models_are_accepted(reader: str, request: pytest.FixtureRequest) ->
         return
     with opener(request.getfixturevalue("runtime")) as open_plan:
         for plan in SHIPPED:
-            is_open = load_bundle(plan).manifest.open is not None
-            assert open_plan(plan)[0] == (UNSUPPORTED if is_open else OK), plan
+            assert open_plan(plan)[0] == OK, plan

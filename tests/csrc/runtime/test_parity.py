@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pvlr_sdk import Tagger, TagResult
+from pvlr_sdk import LabelBank, Tagger, TagResult
 from tests.manifests import edit_manifest
 
 from ..library import ROOT
@@ -20,10 +20,7 @@ from .conftest import Runtime
 
 pytestmark = pytest.mark.slow
 
-MODELS = (*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan"))
-PLANS = sorted(
-    path for path in MODELS if not path.with_suffix(".knowledge.safetensors").exists()
-)  # open ones need Python
+PLANS = sorted((*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan")))
 PHOTOS = int(os.environ.get("PVLR_PARITY_PHOTOS", "40"))
 FORMATS = {"bgr": 1, "rgb": 2, "bgra": 3, "rgba": 4, "gray": 5, "nv12": 6, "i420": 7}
 U8 = NDArray[np.uint8]
@@ -130,16 +127,18 @@ def result_bytes(tagger: Tagger, result: TagResult) -> bytes:
     return b"".join([*head, *tags, np.int32(result._region).tobytes(), *maps])
 
 
-def compare(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
+def compare(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path, *bank: Path) -> None:
     lines = []
     for number, case in enumerate(cases):
         path = tmp_path / str(number)
         path.write_bytes(case.data)
         lines.append(case.line(path))
     (tmp_path / "list").write_text("".join(lines))
-    runtime.run("tag_frames", plan, tmp_path / "list", tmp_path / "out")
+    runtime.run("tag_frames", plan, tmp_path / "list", tmp_path / "out", *bank)
     got = (tmp_path / "out").read_bytes()
     with Tagger(plan, allow_unsigned=True) as tagger:
+        for path in bank:
+            tagger.set_labels(LabelBank.load(path))
         for number, case in enumerate(cases):
             expected = result_bytes(tagger, tagger.predict(case.frame, color=case.color))
             assert got[: len(expected)] == expected, f"case {number}: {case.color}, {case.size}"

@@ -8,27 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pvlr_sdk import LabelBank, Tagger, errors
+from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.models.find import load_bundle
-from tests.pvlr_sdk.labels.tiny_open import DEPTH, FEATURES, MAX, SPACE, WIDTH
+from tests.pvlr_sdk.labels.tiny_open import DEPTH, MAX, WIDTH, random_bank
 from tests.pvlr_sdk.trust.conftest import keys, sign  # noqa: F401 (fixtures)
 
 ROOT = Path(__file__).parents[3]
-
-
-def random_bank(count, seed, *, width=WIDTH, depth=DEPTH, space=SPACE, features=FEATURES, without=0):
-    """A bank of taught labels, ``without`` words in the first of them."""
-    random = np.random.default_rng(seed)
-    embeddings = random.normal(0, 0.7, (count, width)).astype(np.float16)
-    embeddings[:without] = 0
-    low, high = np.sort(random.uniform(0.1, 0.9, (2, count)), axis=0).astype(np.float32)
-    text = {"space": space, "features": features, "taught": {"label 0": {"positives": 3}}}
-    biases, gains = random.normal(0, 0.3, (2, count)).astype(np.float32)
-    weights = random.normal(0, 1, (count, depth)).astype(np.float16)
-    names = [f"label {index}" for index in range(count)]
-    return LabelBank(names, embeddings, low, text, high, biases=biases, gains=1 + gains, weights=weights)
 
 
 def close(plan, folder, bank, **options):

@@ -133,6 +133,19 @@ def make_bank(count: int = len(NAMES), seed: int = 0, width: int = WIDTH, space:
     return LabelBank(names, embeddings, thresholds, {"space": space} if space else {}, biases=biases)
 
 
+def random_bank(count, seed, *, width=WIDTH, depth=DEPTH, space=SPACE, features=FEATURES, without=0):
+    """A bank of taught labels, ``without`` words in the first of them."""
+    random = np.random.default_rng(seed)
+    embeddings = random.normal(0, 0.7, (count, width)).astype(np.float16)
+    embeddings[:without] = 0
+    low, high = np.sort(random.uniform(0.1, 0.9, (2, count)), axis=0).astype(np.float32)
+    text = {"space": space, "features": features, "taught": {"label 0": {"positives": 3}}}
+    biases, gains = random.normal(0, 0.3, (2, count)).astype(np.float32)
+    weights = random.normal(0, 1, (count, depth)).astype(np.float16)
+    names = [f"label {index}" for index in range(count)]
+    return LabelBank(names, embeddings, low, text, high, biases=biases, gains=1 + gains, weights=weights)
+
+
 def check(result, frame: np.ndarray, bank: LabelBank) -> None:
     """A result is that of the definition with this bank."""
     image = np.ascontiguousarray((frame[:, :, ::-1].astype(np.float32) - 127) / 128).transpose(2, 0, 1)

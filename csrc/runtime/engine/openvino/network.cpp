@@ -77,14 +77,23 @@ void check_sizes(const ov::Model& model, const Bundle& bundle) {
   }
 }
 
-void set_input_shape(ov::Model& model, const Bundle& bundle) {
+void set_input_shapes(ov::Model& model, const Bundle& bundle) {
   const InputSpec& spec = bundle.manifest.input;
-  const bool named = model.inputs().size() == 1 && model.input().get_names().count(kImage) != 0;
-  if (!named) reject(bundle, std::string("one input named ") + kImage, "other inputs");
-  if (model.input().get_element_type() != ov::element::f32) reject(bundle, "a float32 input", "another type");
   const ov::PartialShape shape{1, 3, spec.height, spec.width};
+  std::map<std::string, ov::PartialShape> shapes{{kImage, shape}};
+  if (bundle.manifest.open) {
+    for (const auto& [name, sides] : label_shapes(*bundle.manifest.open)) shapes.emplace(name, ov::Shape(sides));
+  }
+  bool named = model.inputs().size() == shapes.size();
+  for (const auto& input : model.inputs()) {
+    const auto& names = input.get_names();
+    named &= std::any_of(names.begin(), names.end(), [&](const auto& name) { return shapes.count(name) != 0; });
+    if (input.get_element_type() != ov::element::f32) reject(bundle, "a float32 input", "another type");
+  }
+  if (!named)
+    reject(bundle, std::string("one input named ") + (shapes.size() > 1 ? "labels too" : kImage), "other inputs");
   try {
-    model.reshape({{kImage, shape}});
+    model.reshape(shapes);
   } catch (const std::exception& error) {  // it computes what is constant
     reject(bundle, "an input of shape " + shown(shape), reason(error));
   }
@@ -197,22 +206,31 @@ bool supports_bf16(ov::Core& core) {
   return std::find(all.begin(), all.end(), ov::device::capability::BF16) != all.end();
 }
 
-ov::CompiledModel compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16) {
-  const std::shared_ptr<ov::Model> model = read_network(bundle);
-  set_input_shape(*model, bundle);
+CompiledNetwork compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16) {
+  std::shared_ptr<ov::Model> model = read_network(bundle);
+  set_input_shapes(*model, bundle);
   const Manifest& manifest = bundle.manifest;
-  ov::CompiledModel compiled;
+  CompiledNetwork compiled;
   try {
+    SplitModel split{};
+    if (manifest.open) {
+      split = split_labels(*model);
+      model = split.frames;
+    }
     if (bf16 && !lower_to_bf16(*model, manifest.fp32_until)) {
       reject(bundle, "a tensor named " + manifest.fp32_until, "none");
     }
-    compiled = core.compile_model(with_packed_pixels(model), "CPU", options);
+    compiled.frames = core.compile_model(with_packed_pixels(model), "CPU", options);
+    if (split.labels != nullptr) {
+      ov::AnyMap label_options = options;
+      label_options[ov::hint::inference_precision.name()] = ov::element::f32;
+      compiled.labels = core.compile_model(split.labels, "CPU", label_options);
+    }
   } catch (const ov::Exception& error) {
     fail(PVLR_ERROR_RUNTIME, bundle.source, "a network that compiles", reason(error));
   }
-  const std::size_t labels = manifest.labels.size();
-  check_output(compiled, bundle, kLogits, {1, labels});
-  check_output(compiled, bundle, kSimilarity, {1, manifest.attention.tokens(), labels});
+  check_output(compiled.frames, bundle, kLogits, {1, manifest.room()});
+  check_output(compiled.frames, bundle, kSimilarity, {1, manifest.attention.tokens(), manifest.room()});
   return compiled;
 }
 

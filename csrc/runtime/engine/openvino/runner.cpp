@@ -1,7 +1,9 @@
 // The engine for plans of the backend openvino: a network compiled for one frame, which threads share.
 #include "runtime/engine/runner.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "network.h"
 #include "runtime/cores.h"
@@ -20,6 +22,10 @@ auto inferring(const Function& function) {
   }
 }
 
+struct Projections final : LabelTensors {
+  std::vector<ov::Tensor> tensors;
+};
+
 class OpenVinoRequest final : public Request {
  public:
   explicit OpenVinoRequest(ov::InferRequest request)
@@ -29,6 +35,14 @@ class OpenVinoRequest final : public Request {
         similarity_(request_.get_tensor(kSimilarity).data<float>()) {}
 
   float* input() override { return input_; }
+  void use(const std::shared_ptr<const LabelTensors>& labels) override {
+    if (labels == labels_) return;
+    const std::vector<ov::Tensor>& tensors = static_cast<const Projections&>(*labels).tensors;
+    inferring([&] {
+      for (std::size_t i = 0; i < tensors.size(); ++i) request_.set_tensor(projection_name(i), tensors[i]);
+    });
+    labels_ = labels;
+  }
   void start() override {
     inferring([this] { request_.start_async(); });
   }
@@ -40,6 +54,7 @@ class OpenVinoRequest final : public Request {
 
  private:
   ov::InferRequest request_;
+  std::shared_ptr<const LabelTensors> labels_;
   float* input_;
   const float* logits_;
   const float* similarity_;
@@ -47,18 +62,34 @@ class OpenVinoRequest final : public Request {
 
 class OpenVinoRunner final : public Runner {
  public:
-  OpenVinoRunner(ov::CompiledModel compiled, EngineInfo info) : compiled_(std::move(compiled)), info_(std::move(info)) {
-    info_.parallel = static_cast<std::int32_t>(compiled_.get_property(ov::optimal_number_of_infer_requests));
+  OpenVinoRunner(CompiledNetwork compiled, EngineInfo info) : compiled_(std::move(compiled)), info_(std::move(info)) {
+    info_.parallel = static_cast<std::int32_t>(compiled_.frames.get_property(ov::optimal_number_of_infer_requests));
     info_.packed_input = true;
   }
 
   const EngineInfo& info() const override { return info_; }
   std::unique_ptr<Request> create_request() override {
-    return inferring([this] { return std::make_unique<OpenVinoRequest>(compiled_.create_infer_request()); });
+    return inferring([this] { return std::make_unique<OpenVinoRequest>(compiled_.frames.create_infer_request()); });
+  }
+  std::shared_ptr<const LabelTensors> read_labels(const LabelInputs& inputs) override {
+    return inferring([&] {
+      ov::InferRequest request = compiled_.labels->create_infer_request();  // of its own: several threads may be here
+      for (const auto& [name, values] : inputs) {
+        std::copy(values.begin(), values.end(), request.get_tensor(name).data<float>());
+      }
+      request.infer();
+      auto read = std::make_shared<Projections>();
+      for (const auto& output : compiled_.labels->outputs()) {
+        const ov::Tensor from = request.get_tensor(output);
+        read->tensors.emplace_back(from.get_element_type(), from.get_shape());
+        from.copy_to(read->tensors.back());
+      }
+      return read;
+    });
   }
 
  private:
-  ov::CompiledModel compiled_;
+  CompiledNetwork compiled_;
   EngineInfo info_;
 };
 

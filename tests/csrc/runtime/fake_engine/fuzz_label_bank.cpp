@@ -1,11 +1,13 @@
-// A fuzz target for label banks: any file is refused with an error that names it, or is a label bank. test_fuzz.py
-// builds it with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer.
+// A fuzz target for label banks: any file is refused with an error that names it, or is a label bank, whose inputs of
+// an open network have their shapes. test_fuzz.py builds it with libFuzzer, AddressSanitizer and
+// UndefinedBehaviorSanitizer.
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
 #include "json_mutator.h"
-#include "runtime/bundle/label_bank.h"
+#include "runtime/bundle/open_labels.h"
 #include "runtime/error.h"
 
 // The document follows its length, 8 bytes, and the values follow it. Three in four mutations change the document and
@@ -34,6 +36,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const float threshold = bank.thresholds.at(i);
       if (!(threshold > 0 && bank.precise_thresholds.at(i) >= threshold && bank.precise_thresholds[i] < 1))
         std::abort();
+    }
+    // An open plan that the bank fits, or misses by a label.
+    const pvlr::runtime::OpenSpec spec{bank.names.size() + size % 3 - size % 2, bank.width(bank.embeddings), bank.space,
+                                       bank.weights ? bank.width(*bank.weights) : 7, bank.features};
+    const auto shapes = pvlr::runtime::label_shapes(spec);
+    for (const auto& [name, values] : pvlr::runtime::label_inputs(bank, spec, "engine.labels.safetensors")) {
+      std::size_t count = 1;
+      for (const std::size_t side : shapes.at(name)) count *= side;
+      if (values.size() != count) std::abort();
+      for (const float value : values) {
+        if (!(std::abs(value) <= 1000)) std::abort();
+      }
     }
   } catch (const pvlr::runtime::Error& error) {
     if (error.code() != PVLR_ERROR_INVALID_BUNDLE) std::abort();

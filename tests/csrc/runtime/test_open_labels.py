@@ -1,0 +1,282 @@
+"""libpvlr runs open plans with label banks as Python does, and refuses the banks that Python refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import LabelBank, Tagger, errors
+from pvlr_sdk.bundle.tensors import to_safetensors
+from pvlr_sdk.models.find import load_bundle
+from tests.manifests import edit_manifest
+from tests.pvlr_sdk.labels.tiny_open import DEPTH, FEATURES, MAX, SPACE, WIDTH, build_plan, random_bank
+
+from ..library import ROOT
+from .conftest import Runtime
+from .test_bundles import INVALID, NOT_FOUND, OK, STEP, UNSUPPORTED, flip, opener
+from .test_parity import compare, synthetic_cases
+
+pytestmark = pytest.mark.slow
+
+MODEL = ROOT / "pvlr_sdk/models/pvlr-lite2-open/engine.plan"
+NOT_SIGNED = 10
+
+
+@pytest.fixture(scope="module")
+def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnx", reason="writes a network")
+    return build_plan(tmp_path_factory.mktemp("open"))
+
+
+@pytest.fixture
+def bank_path(tmp_path: Path) -> Path:
+    random_bank(5, 0, without=1).save(tmp_path / "bank.safetensors")
+    return tmp_path / "bank.safetensors"
+
+
+@pytest.mark.parametrize(("count", "without"), [(1, 0), (1, 1), (3, 1), (5, 0), (MAX, MAX), (MAX, 2)])
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_results_are_those_of_the_tagger(
+    open_plan: Path, runtime: Runtime, tmp_path: Path, count: int, without: int, precision: str
+) -> None:
+    plan = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan"
+    edit_manifest(plan, lambda manifest: manifest.update(precision=precision))
+    random_bank(count, count, without=without).save(tmp_path / "bank.safetensors")
+    compare(plan, runtime, synthetic_cases(), tmp_path, tmp_path / "bank.safetensors")
+
+
+@pytest.mark.parametrize(("count", "without"), [(1, 0), (33, 5), (77, 76), (128, 3)])
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_results_of_the_shipped_open_model(
+    runtime: Runtime, tmp_path: Path, count: int, without: int, precision: str
+) -> None:
+    for path in MODEL.parent.glob("engine.*"):
+        shutil.copy(path, tmp_path)
+    plan = tmp_path / MODEL.name
+    spec = load_bundle(plan).manifest.open
+    edit_manifest(plan, lambda manifest: manifest.update(precision=precision))
+    bank = random_bank(
+        count, count, width=spec.width, depth=spec.feature_width, space=spec.space, features=spec.features,
+        without=without,
+    )  # fmt: skip
+    bank.save(tmp_path / "bank.safetensors")
+    compare(plan, runtime, synthetic_cases(), tmp_path, tmp_path / "bank.safetensors")
+
+
+def changed(**changes: Any) -> bytes:
+    """A bank with other arguments, arrays or provenance, which need not be valid."""
+    bank = random_bank(3, 0, **{name: changes.pop(name) for name in ("width", "depth") if name in changes})
+    arrays, text, names = bank.arrays(), dict(bank.text), list(bank.names)
+    for name, value in changes.items():
+        if name == "names":
+            names = value
+        elif name in arrays:
+            arrays[name] = np.asarray(value(arrays[name]), arrays[name].dtype)
+        else:
+            text[name] = value
+    return to_safetensors(arrays, names, text)
+
+
+def without(name: str) -> bytes:
+    bank = random_bank(3, 0)
+    arrays = {key: value for key, value in bank.arrays().items() if key != name}
+    return to_safetensors(arrays, bank.names, bank.text)
+
+
+BANKS: dict[str, tuple[bytes, str]] = {
+    "fits": (changed(), ""),
+    "no weights": (without("weights"), ""),
+    "no gains": (without("gains"), ""),
+    "no biases": (without("biases"), ""),
+    "no precise thresholds": (without("precise_thresholds"), ""),
+    "no embeddings": (without("embeddings"), ": expected a tensor embeddings, got none"),
+    "other features, no weights": (
+        to_safetensors({"embeddings": np.ones((1, WIDTH), np.float16), "thresholds": np.float32([0.5])}, ["a"],
+                       {"space": SPACE, "features": "others"}), "",
+    ),
+    "another space": (changed(space="another"), f": expected a bank made for {SPACE}, got one made for another"),
+    "no space": (changed(space=None), f": expected a bank made for {SPACE}, got one made for another model"),
+    "a space that is no name": (changed(space=3), ".text.space: expected a name, got number"),
+    "other features": (changed(features="x"), f": expected labels taught on the features of {FEATURES}, got on those"),
+    "features that are no name": (changed(features=[FEATURES]), ": expected labels taught on the features of tiny"),
+    "embeddings too wide": (changed(width=WIDTH + 1), f": expected embeddings of width {WIDTH}, got {WIDTH + 1}"),
+    "weights too wide": (changed(depth=DEPTH + 1), f": expected weights of width {DEPTH}, got {DEPTH + 1}"),
+    "weights without width": (changed(weights=lambda array: array[:, :0]), f": expected weights of width {DEPTH}"),
+    "too many labels": (random_bank(MAX + 1, 0).to_bytes(), f": expected at most {MAX} labels, got {MAX + 1}"),
+    "a name twice": (changed(names=["a", "a", "b"]), ".names: expected a list of distinct label names"),
+    "a control character": (changed(names=["a", "b", "c\x1b"]), ".names: expected texts without control characters"),
+    "taught of another type": (changed(taught=[]), ".text.taught: expected an object, got array"),
+    "taught labels of another type": (changed(taught={"label 0": 3}), ".text.taught: expected an object of obj"),
+    "a score of 1": (changed(biases=lambda array: array + 900), ": expected scores between 0 and 1 for the golden"),
+    "a score of 0": (changed(biases=lambda array: array - 900), ": expected scores between 0 and 1 for the golden"),
+    "values that are too large": (changed(gains=lambda array: array * 2000), ": expected gains of at most 1000"),
+    "not a number": (changed(weights=lambda array: array * np.nan), ": expected weights of at most 1000"),
+    "a threshold of 1": (changed(thresholds=lambda array: array * 0 + 1), ": expected thresholds between 0 and 1"),
+    "a precise threshold below": (changed(precise_thresholds=lambda array: array * 0 + 0.01), ": expected thresholds"),
+    "empty": (b"", ": expected 1 to "),
+    "not a bank": (b"x" * 100, ": expected a header, got one beyond the end"),
+}  # fmt: skip
+
+
+def python_refuses(tagger: Tagger, path: Path) -> bool:
+    try:
+        tagger.set_labels(LabelBank.load(path))
+    except (errors.LabelBankError, errors.NotSignedError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("kind", ["runtime", "sanitized"])
+def test_both_refuse_the_same_banks(kind: str, request: pytest.FixtureRequest, open_plan: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bank.safetensors"
+    with opener(request.getfixturevalue(kind), open_plan) as set_labels, Tagger(open_plan) as tagger:
+        for name, (data, expected) in BANKS.items():
+            path.write_bytes(data)
+            status, message = set_labels(path)
+            assert (status, message[: len(f"{path}{expected}")]) == (
+                (INVALID, f"{path}{expected}") if expected else (OK, "")
+            ), name
+            assert python_refuses(tagger, path) == (status != OK), name
+
+
+def test_files_that_are_missing_or_of_another_kind(open_plan: Path, runtime: Runtime, bank_path: Path) -> None:
+    with opener(runtime, open_plan) as set_labels:
+        assert set_labels(bank_path) == (OK, "")
+        bank_path.unlink()
+        assert set_labels(bank_path) == (
+            NOT_FOUND,
+            f"{bank_path}: expected a readable file, got No such file or directory",
+        )
+        os.mkfifo(bank_path)
+        assert set_labels(bank_path) == (NOT_FOUND, f"{bank_path}: expected a regular file, got another kind of file")
+        bank_path.unlink()
+        with bank_path.open("wb") as file:
+            file.truncate(2**28 + 1)  # sparse
+        assert set_labels(bank_path) == (INVALID, f"{bank_path}: expected 1 to {2**28} bytes, got {2**28 + 1}")
+
+
+def test_a_closed_plan_keeps_its_labels(runtime: Runtime, plan: Path, bank_path: Path) -> None:
+    with opener(runtime, plan) as set_labels:
+        assert set_labels(bank_path) == (
+            UNSUPPORTED, f"{plan}: expected an open plan, got one whose labels are part of it"
+        )  # fmt: skip
+
+
+def test_every_changed_byte_and_cut_is_decided_as_in_python(open_plan: Path, runtime: Runtime, bank_path: Path) -> None:
+    """Most changes of a value give another valid bank: nothing but a signature finds them."""
+    data = bank_path.read_bytes()
+    with opener(runtime, open_plan) as set_labels, Tagger(open_plan) as tagger:
+        for position in range(0, len(data), STEP):
+            for variant in (flip(data, position, position % 8), data[:position]):
+                bank_path.write_bytes(variant)
+                status, message = set_labels(bank_path)
+                assert (status != OK) == python_refuses(tagger, bank_path), message
+                assert status in (OK, INVALID), message
+
+
+Change = Callable[[Path, Any, Any], object]
+SIGNED: dict[str, tuple[Change, int]] = {
+    "signed": (lambda bank, keys, sign: sign(bank, keys.make("me")), OK),
+    "not signed": (lambda bank, keys, sign: keys.make("me"), NOT_SIGNED),
+    "by another key": (lambda bank, keys, sign: (keys.make("me"), sign(bank, keys.make("x", trusted=False))), 12),
+    "changed": (lambda bank, keys, sign: (sign(bank, keys.make("me")), random_bank(3, 9).save(bank)), 14),
+    "damaged": (
+        lambda bank, keys, sign: (
+            sign(bank, keys.make("me")),
+            bank.with_name(f"{bank.name}.sig").write_bytes(b"x"),
+        ),
+        11,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_trusted_keys(
+    name: str, open_plan: Path, runtime: Runtime, bank_path: Path, keys: Any, sign: Any,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """As LabelBank.load does."""
+    change, expected = SIGNED[name]
+    change(bank_path, keys, sign)
+    plan = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan"
+    sign(plan, keys.folder / "me.pem")
+    environment = {"PVLR_TRUST": str(keys.trusted), "PVLR_STATE": str(tmp_path / "versions.json")}
+    with opener(runtime, plan, **environment) as set_labels:
+        status, message = set_labels(bank_path)
+        assert status == expected, message
+        # The bank of a bundle has the signature of the bundle.
+        assert set_labels(plan.with_suffix(".labels.safetensors")) == (OK, "")
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    if expected == OK:
+        assert LabelBank.load(bank_path).signature is not None
+    else:
+        with pytest.raises(errors.SignatureError):
+            LabelBank.load(bank_path)
+
+
+def test_the_version_of_a_signed_bank_is_recorded(
+    open_plan: Path, runtime: Runtime, bank_path: Path, keys: Any, sign: Any, tmp_path: Path
+) -> None:
+    plan, state = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan", tmp_path / "versions.json"
+    key = keys.make("me")
+    sign(plan, key)
+    with opener(runtime, plan, PVLR_TRUST=str(keys.trusted), PVLR_STATE=str(state)) as set_labels:
+        sign(bank_path, key, version=3)
+        assert set_labels(bank_path) == (OK, "")
+        assert json.loads(state.read_text())[bank_path.name] == 3
+        sign(bank_path, key, version=2)
+        assert set_labels(bank_path)[0] == 15
+        bank_path.write_bytes(BANKS["another space"][0])  # one that does not work is not recorded
+        sign(bank_path, key, version=4)
+        assert set_labels(bank_path)[0] == INVALID
+        assert json.loads(state.read_text())[bank_path.name] == 3
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o720, 0o702])
+def test_a_bank_of_this_user_in_the_state_folder_needs_no_signature(
+    mode: int, open_plan: Path, runtime: Runtime, keys: Any, sign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, state = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan", tmp_path / "state"
+    sign(plan, keys.make("me"))
+    (state / "banks").mkdir(parents=True)
+    bank = state / "banks/bank.safetensors"
+    random_bank(3, 0).save(bank)
+    (state / "banks").chmod(mode)
+    outside = tmp_path / "link.safetensors"
+    outside.symlink_to(bank)
+    environment = {"PVLR_TRUST": str(keys.trusted), "PVLR_STATE": "", "STATE_DIRECTORY": f"{state}:/none"}
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    with opener(runtime, plan, **environment) as set_labels, Tagger(plan) as tagger:
+        for path in (bank, outside, state / "../state/banks/bank.safetensors"):
+            assert (set_labels(path)[0] == OK) == (mode == 0o700) == (not python_refuses(tagger, path))
+        (state / "../other").mkdir()
+        shutil.copy(bank, state / "../other")
+        assert set_labels(state / "../other/bank.safetensors")[0] == NOT_SIGNED
+
+
+def test_nothing_is_allocated_once_warm(open_plan: Path, runtime: Runtime) -> None:
+    assert runtime.run("allocations", open_plan).startswith("own 0, engine ")
+
+
+def test_hashes_of_an_open_bundle(open_plan: Path, runtime: Runtime, tmp_path: Path) -> None:
+    """Its own bank must fit, too."""
+    plan = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan"
+    data = LabelBank.load(plan.with_suffix(".labels.safetensors"))
+    other = LabelBank(data.names, data.embeddings, data.thresholds, {"space": "other"}, biases=data.biases).to_bytes()
+    plan.with_suffix(".labels.safetensors").write_bytes(other)
+    with opener(runtime) as open_bundle:
+        assert open_bundle(plan)[0] == INVALID
+        files = {"bytes": len(other), "sha256": hashlib.sha256(other).hexdigest()}
+        edit_manifest(plan, lambda manifest: manifest["files"].update(labels=files))
+        status, message = open_bundle(plan)
+    assert (status, message) == (INVALID, f"{plan}: expected a bank made for {SPACE}, got one made for another model")
