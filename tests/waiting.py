@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,6 +20,11 @@ def until(condition: Callable[[], T], what: str = "it took too long", seconds: f
         assert time.monotonic() < end, what
         time.sleep(0.01)
     return value
+
+
+def stopped(pid: int) -> None:
+    """Wait until SIGSTOP has stopped a process."""
+    until(lambda: "State:\tT" in Path(f"/proc/{pid}/status").read_text())
 
 
 def joined(thread: threading.Thread) -> bool:

@@ -23,6 +23,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.waiting import stopped, until
+
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "serve"]
 TOKEN = "0123456789abcdef"
 CAMERA = "door=test://?fps=30&size=64x48"
@@ -96,11 +98,11 @@ def test_a_signal_ends_it_within_a_second(plan, tmp_path, number, status):
 @pytest.mark.slow
 def test_a_signal_that_came_while_it_was_stopped_ends_it_too(plan):
     with serving(plan, CAMERA) as (process, url):
-        while get(f"{url}/readyz")[0] != 200:
-            time.sleep(0.1)
-        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
-            process.send_signal(number)
-            time.sleep(0.2)
+        until(lambda: get(f"{url}/readyz")[0] == 200)
+        process.send_signal(signal.SIGSTOP)
+        stopped(process.pid)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
         assert process.wait(10) == 0
 
 

@@ -20,6 +20,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.waiting import stopped
+
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 ALWAYS = "{thresholds: {cat: 0}, labels: [cat], min_duration: 0.1}"
 DATA = os.environ.get("PVLR_DATA")
@@ -249,7 +251,7 @@ def test_the_watchdog_of_systemd(site, tmp_path):
             moments.append(time.monotonic())
         assert moments[-1] - moments[0] < 3 * 0.6
         process.send_signal(signal.SIGSTOP)
-        time.sleep(0.5)
+        stopped(process.pid)
         channel.settimeout(1)
         with pytest.raises(TimeoutError):
             [channel.recv(100) for _ in range(3)]
