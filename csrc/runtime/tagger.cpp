@@ -35,6 +35,12 @@ BatchFrame frame_of(const Image& image) {
   return frame;
 }
 
+// The engine's threads do not exist in a forked child: an inference would never end.
+void check_process(pid_t process) {
+  if (getpid() == process) return;
+  fail(PVLR_ERROR_INVALID_ARGUMENT, "tagger", "one opened in this process", "one from a fork");
+}
+
 std::unique_ptr<Runner> load(const Bundle& bundle, const TaggerOptions& options) {
   const bool tensorrt = bundle.manifest.tensorrt.has_value();
   const std::string device = tensorrt ? "tensorrt" : "cpu";
@@ -101,6 +107,7 @@ pvlr_info Tagger::info() const {
 
 void Tagger::set_labels(const std::filesystem::path& path) {
   if (!manifest_.open) fail(PVLR_ERROR_UNSUPPORTED, source_, "an open plan", "one whose labels are part of it");
+  check_process(process_);
   const std::lock_guard<std::mutex> order(setting_);
   std::optional<Signature> signature;
   const LabelBank bank = load_label_bank(path, options_.trust, &signature);
@@ -137,9 +144,7 @@ void Tagger::self_test() {
 }
 
 Job* Tagger::submit(const BatchFrame& frame, std::shared_ptr<const Labels> labels) {
-  // The engine's threads do not exist in a forked child: an inference would never end.
-  if (getpid() != process_)
-    fail(PVLR_ERROR_INVALID_ARGUMENT, "tagger", "one opened in this process", "one from a fork");
+  check_process(process_);
   UsedJob job(acquire().release());
   job->start(frame, shared_from_this(), std::move(labels));
   return job.release();

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.pvlr_sdk.conftest import _own_cache, exported, make_network, own_plan, plan  # noqa: F401 (fixtures)
+from tests.pvlr_sdk.labels.tiny_open import build_plan, random_bank
 from tests.pvlr_sdk.trust.conftest import keys, sign, signed  # noqa: F401 (fixtures)
 from tests.shared import shared_folder
 from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
@@ -79,3 +80,15 @@ def bundle(tmp_path: Path) -> Path:
     for path in (ROOT / "models/pvlr-lite0-voc20").glob("engine.*"):
         shutil.copy(path, tmp_path)
     return tmp_path / "engine.plan"
+
+
+@pytest.fixture(scope="module")
+def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnx", reason="writes a network")
+    return build_plan(tmp_path_factory.mktemp("open"))
+
+
+@pytest.fixture
+def bank_path(tmp_path: Path) -> Path:
+    random_bank(5, 0, without=1).save(tmp_path / "bank.safetensors")
+    return tmp_path / "bank.safetensors"

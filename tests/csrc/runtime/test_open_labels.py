@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.tensors import to_safetensors
 from pvlr_sdk.models.find import load_bundle
 from tests.manifests import edit_manifest
-from tests.pvlr_sdk.labels.tiny_open import DEPTH, FEATURES, MAX, SPACE, WIDTH, build_plan, random_bank
+from tests.pvlr_sdk.labels.tiny_open import DEPTH, FEATURES, MAX, SPACE, WIDTH, random_bank
 
 from ..library import ROOT
 from .conftest import Runtime
@@ -27,19 +27,6 @@ from .test_parity import compare, synthetic_cases
 pytestmark = pytest.mark.slow
 
 MODEL = ROOT / "pvlr_sdk/models/pvlr-lite2-open/engine.plan"
-NOT_SIGNED = 10
-
-
-@pytest.fixture(scope="module")
-def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnx", reason="writes a network")
-    return build_plan(tmp_path_factory.mktemp("open"))
-
-
-@pytest.fixture
-def bank_path(tmp_path: Path) -> Path:
-    random_bank(5, 0, without=1).save(tmp_path / "bank.safetensors")
-    return tmp_path / "bank.safetensors"
 
 
 @pytest.mark.parametrize(("count", "without"), [(1, 0), (1, 1), (3, 1), (5, 0), (MAX, MAX), (MAX, 2)])
@@ -163,6 +150,26 @@ def test_files_that_are_missing_or_of_another_kind(open_plan: Path, runtime: Run
         assert set_labels(bank_path) == (INVALID, f"{bank_path}: expected 1 to {2**28} bytes, got {2**28 + 1}")
 
 
+FORK = """
+import ctypes, os, sys
+library, tagger = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p()
+library.pvlr_last_error.restype = ctypes.c_char_p
+assert library.pvlr_open(sys.argv[2].encode(), None, ctypes.byref(tagger)) == 0
+if os.fork() == 0:
+    status = library.pvlr_set_labels(tagger, sys.argv[3].encode())
+    print(status, library.pvlr_last_error().decode(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_fork_has_no_labels_to_set(open_plan: Path, runtime: Runtime, bank_path: Path) -> None:
+    """The engine's threads do not exist there: it would wait without end."""
+    command = [sys.executable, "-c", FORK, runtime.prefix / "lib/libpvlr.so", open_plan, bank_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "1 tagger: expected one opened in this process, got one from a fork\n"
+
+
 def test_a_closed_plan_keeps_its_labels(runtime: Runtime, plan: Path, bank_path: Path) -> None:
     with opener(runtime, plan) as set_labels:
         assert set_labels(bank_path) == (
@@ -180,88 +187,6 @@ def test_every_changed_byte_and_cut_is_decided_as_in_python(open_plan: Path, run
                 status, message = set_labels(bank_path)
                 assert (status != OK) == python_refuses(tagger, bank_path), message
                 assert status in (OK, INVALID), message
-
-
-Change = Callable[[Path, Any, Any], object]
-SIGNED: dict[str, tuple[Change, int]] = {
-    "signed": (lambda bank, keys, sign: sign(bank, keys.make("me")), OK),
-    "not signed": (lambda bank, keys, sign: keys.make("me"), NOT_SIGNED),
-    "by another key": (lambda bank, keys, sign: (keys.make("me"), sign(bank, keys.make("x", trusted=False))), 12),
-    "changed": (lambda bank, keys, sign: (sign(bank, keys.make("me")), random_bank(3, 9).save(bank)), 14),
-    "damaged": (
-        lambda bank, keys, sign: (
-            sign(bank, keys.make("me")),
-            bank.with_name(f"{bank.name}.sig").write_bytes(b"x"),
-        ),
-        11,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", SIGNED)
-def test_trusted_keys(
-    name: str, open_plan: Path, runtime: Runtime, bank_path: Path, keys: Any, sign: Any,
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-) -> None:  # fmt: skip
-    """As LabelBank.load does."""
-    change, expected = SIGNED[name]
-    change(bank_path, keys, sign)
-    plan = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan"
-    sign(plan, keys.folder / "me.pem")
-    environment = {"PVLR_TRUST": str(keys.trusted), "PVLR_STATE": str(tmp_path / "versions.json")}
-    with opener(runtime, plan, **environment) as set_labels:
-        status, message = set_labels(bank_path)
-        assert status == expected, message
-        # The bank of a bundle has the signature of the bundle.
-        assert set_labels(plan.with_suffix(".labels.safetensors")) == (OK, "")
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    if expected == OK:
-        assert LabelBank.load(bank_path).signature is not None
-    else:
-        with pytest.raises(errors.SignatureError):
-            LabelBank.load(bank_path)
-
-
-def test_the_version_of_a_signed_bank_is_recorded(
-    open_plan: Path, runtime: Runtime, bank_path: Path, keys: Any, sign: Any, tmp_path: Path
-) -> None:
-    plan, state = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan", tmp_path / "versions.json"
-    key = keys.make("me")
-    sign(plan, key)
-    with opener(runtime, plan, PVLR_TRUST=str(keys.trusted), PVLR_STATE=str(state)) as set_labels:
-        sign(bank_path, key, version=3)
-        assert set_labels(bank_path) == (OK, "")
-        assert json.loads(state.read_text())[bank_path.name] == 3
-        sign(bank_path, key, version=2)
-        assert set_labels(bank_path)[0] == 15
-        bank_path.write_bytes(BANKS["another space"][0])  # one that does not work is not recorded
-        sign(bank_path, key, version=4)
-        assert set_labels(bank_path)[0] == INVALID
-        assert json.loads(state.read_text())[bank_path.name] == 3
-
-
-@pytest.mark.parametrize("mode", [0o700, 0o720, 0o702])
-def test_a_bank_of_this_user_in_the_state_folder_needs_no_signature(
-    mode: int, open_plan: Path, runtime: Runtime, keys: Any, sign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan, state = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan", tmp_path / "state"
-    sign(plan, keys.make("me"))
-    (state / "banks").mkdir(parents=True)
-    bank = state / "banks/bank.safetensors"
-    random_bank(3, 0).save(bank)
-    (state / "banks").chmod(mode)
-    outside = tmp_path / "link.safetensors"
-    outside.symlink_to(bank)
-    environment = {"PVLR_TRUST": str(keys.trusted), "PVLR_STATE": "", "STATE_DIRECTORY": f"{state}:/none"}
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    with opener(runtime, plan, **environment) as set_labels, Tagger(plan) as tagger:
-        for path in (bank, outside, state / "../state/banks/bank.safetensors"):
-            assert (set_labels(path)[0] == OK) == (mode == 0o700) == (not python_refuses(tagger, path))
-        (state / "../other").mkdir()
-        shutil.copy(bank, state / "../other")
-        assert set_labels(state / "../other/bank.safetensors")[0] == NOT_SIGNED
 
 
 def test_nothing_is_allocated_once_warm(open_plan: Path, runtime: Runtime) -> None:
