@@ -52,7 +52,7 @@ def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | N
         payload = bundle.payload
     else:
         payload = read_payload(source)
-    spec = _fp32_spec(payload, source)
+    spec = fp32_spec(payload, source)
     label_bank = LabelBank.load(labels_path(source), trust=False) if bank is None else LabelBank.load(bank)
     if spec.open:
         check_fits(label_bank, spec.open, source if bank is None else os.fspath(bank))
@@ -72,16 +72,8 @@ def _close(exported: Exported) -> Exported:
     return Exported(Network.of(network.source, payload, sha256(payload).hexdigest(), spec, bank), spec, bank)
 
 
-def read_file(source: str) -> tuple[bytes, ModelSpec]:
-    """An exported network's bytes and metadata.
-
-    Raises: ModelError, as in :func:`read_exported`.
-    """
-    payload = read_payload(source)
-    return payload, _fp32_spec(payload, source)
-
-
-def _fp32_spec(payload: bytes, source: str) -> ModelSpec:
+def fp32_spec(payload: bytes, source: str) -> ModelSpec:
+    """An exported network's metadata. Raises ModelError as :func:`read_spec`, and if the network is not in fp32."""
     spec = read_spec(payload, source)
     if spec.precision != "fp32":
         hint = "Use the network that it was made from: pvlr build sets the precision itself (--precision)."

@@ -16,7 +16,7 @@ from ..backends.openvino import Network, OpenVinoBackend
 from ..bundle.bundle import labels_path
 from ..bundle.label_bank import LabelBank
 from ..frames.preprocess import Preprocessor
-from .exported import read_file
+from .exported import fp32_spec, read_payload
 from .gate import Agreement, compare, logits_of_all
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def verify(
 
     Raises:
         ModelError: the file is not an exported network in fp32, or has other labels than the plan.
+        LabelBankError: the network is open, and cannot use the plan's label bank.
         FrameError: no image could be read (the first image's error).
     """
     network, preprocess = _reference(os.fspath(onnx), tagger)
@@ -96,9 +97,10 @@ def _logits(
 
 def _reference(source: str, tagger: Tagger) -> tuple[Network, Preprocessor]:
     """The fp32 network and its preprocessing."""
-    payload, spec = read_file(source)
-    bank = labels_path(source)
-    if bank.exists() and LabelBank.load(bank, trust=False).names != tagger.labels:
+    payload = read_payload(source)
+    spec, bank = fp32_spec(payload, source), labels_path(source)
+    # An open network runs with the bank of the plan, which may have been closed from it.
+    if not spec.open and bank.exists() and LabelBank.load(bank, trust=False).names != tagger.labels:
         hint = "Name the network that the plan was built from."
         raise errors.ModelError(source, expected="the plan's labels", got="other labels", hint=hint)
     digest = sha256(payload).hexdigest()

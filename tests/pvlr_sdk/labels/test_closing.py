@@ -11,6 +11,7 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.verify import verify
 from pvlr_sdk.models.find import load_bundle
 from tests.pvlr_sdk.labels.tiny_open import DEPTH, MAX, WIDTH, random_bank
 from tests.pvlr_sdk.trust.conftest import keys, sign  # noqa: F401 (fixtures)
@@ -129,6 +130,14 @@ def test_trusted_keys_apply_to_the_plan_and_the_bank(open_plan, tmp_path, keys, 
             build(plan, tmp_path / "engine.plan", bank=bank)
         sign(unsigned, key)
     build(plan, tmp_path / "engine.plan", bank=bank)
+
+
+def test_a_closed_plan_is_verified_with_the_open_network(open_plan, network, own_plan, frames, tmp_path):
+    with Tagger(close(open_plan, tmp_path, random_bank(5, 0, without=1)), precision="fp32") as closed:
+        agreement = verify(closed, network, frames).agreement
+        assert (agreement.photos, agreement.tag_sets, agreement.largest_logit_difference) == (3, 1, 0)
+    with Tagger(own_plan) as other, pytest.raises(errors.LabelBankError, match="expected a bank made for tiny 0123"):
+        verify(other, network, frames)
 
 
 def test_tensorrt_runs_a_closed_bank(trt, open_plan, frames, tmp_path):
