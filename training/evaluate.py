@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.metrics import f1_scores, mean_average_precision, mean_average_precision_interval, top_k
+from pvlr_sdk.evaluation.metrics import f1_scores, mean_average_precision, top_k
 from pvlr_sdk.labels.thresholds import sigmoid
 
 from .data.augmentation import Views
@@ -46,9 +46,3 @@ def measure(logits: Floats, targets: NDArray[np.int8], thresholds: Floats | None
         top3 = f1_scores(top_k(logits, 3, tagged), targets)
         metrics |= {f"{name}_top3": value for name, value in top3.items()}
     return {name: round(100 * value, 2) for name, value in metrics.items()}
-
-
-def interval(logits: Floats, targets: NDArray[np.int8]) -> tuple[float, float] | None:
-    """The 95 % bootstrap interval of the mAP in percent; None without a positive image."""
-    low, high = mean_average_precision_interval(logits, targets)
-    return None if np.isnan(low) else (round(100 * low, 2), round(100 * high, 2))

@@ -8,6 +8,8 @@ from pvlr_sdk.errors import CheckpointError
 
 STATE = "state.safetensors"
 """The state of an unfinished run."""
+PREVALENCE = "prevalence.json"
+"""How frequent labels are where the plan of the run is used: {label: share of images}."""
 
 
 def has_state(folder: Path) -> bool:

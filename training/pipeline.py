@@ -5,6 +5,7 @@ PyTorch, which takes seconds to import, is imported when images and labels have 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,17 @@ from typing import Any
 from rich.console import Console
 
 from pvlr_sdk import Tagger
+from pvlr_sdk._util.files import write_files
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.gate import MIN_AGREEMENT, Agreement
 from pvlr_sdk.compile.verify import verify
 from pvlr_sdk.evaluation.evaluate import EvalReport, evaluate
 from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_sdk.evaluation.thresholds import set_thresholds
+from pvlr_sdk.labels.thresholds import Objective
 
 from .config import load_config
-from .folder import check_folder
+from .folder import PREVALENCE, check_folder
 from .logs import RunLog
 from .prepare import prepare
 from .report import report
@@ -55,6 +59,7 @@ def train_images(
     *,
     out: Path | None = None,
     start_from: str | None = None,
+    prevalence: str | None = None,
     quick: bool = False,
     budget: float | None = None,
     resume: bool = False,
@@ -66,6 +71,8 @@ def train_images(
         images: the folder; ``labels``: a label file (see :mod:`pvlr_sdk.evaluation.label_formats`), or None.
         out: the run's folder, by default ``runs/`` and the name of ``images``.
         start_from: a run, a plan, the name of a model or ``imagenet``; None: the shipped model whose backbone fits.
+        prevalence: how frequent labels are where the plan will be used, as for :func:`.evaluate.evaluate`: thresholds
+            are chosen for it, and the accuracy is also given there.
         quick: a first look: a smaller network and input, the head only, at most 300 images.
         budget: minutes for everything; None: a fixed number of epochs.
 
@@ -92,7 +99,7 @@ def train_images(
     from .train import train
 
     train(path, tuple(overrides), out=folder, resume=resume, console=console, summary=False)
-    return finish(folder, console)
+    return finish(folder, console, prevalence)
 
 
 def default_folder(images: Path) -> Path:
@@ -115,8 +122,11 @@ def _input(side: int) -> dict[str, Any]:
     return {"input": {"width": side, "height": side}}
 
 
-def finish(folder: Path, console: Console) -> Outcome:
-    """Export a finished run, build its plan, compare it with the network, measure it, and write the report."""
+def finish(folder: Path, console: Console, prevalence: str | None = None) -> Outcome:
+    """Export a finished run, build its plan, compare it with the network, measure it, and write the report.
+
+    ``prevalence`` is written to ``prevalence.json``, for the report and for further measurements.
+    """
     from .export import export
 
     config = load_config(folder / "config.yaml")
@@ -124,9 +134,14 @@ def finish(folder: Path, console: Console) -> Outcome:
     network = export(folder, folder)
     for precision in ("auto", "fp32"):
         build(network, plan, precision=precision)
+        table = read_labels(folder / "labels.csv", "val", config.data.labels)
+        if prevalence is not None:
+            chosen = set_thresholds(plan, images, table, Objective(), prevalence=prevalence)
+            stated = folder / PREVALENCE
+            write_files({stated: json.dumps(chosen.prevalence).encode()})
+            prevalence = str(stated)
         with Tagger(plan, optimize="throughput") as tagger:
-            table = read_labels(folder / "labels.csv", "val", tagger.labels)
-            measured = evaluate(tagger, images, table)
+            measured = evaluate(tagger, images, table, prevalence=prevalence)
             compared = verify(tagger, network, [images / file for file in table.files[:_VERIFIED]])
         if compared.agreement.tag_sets >= MIN_AGREEMENT:
             break

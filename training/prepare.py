@@ -15,11 +15,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from pvlr_sdk._util.files import read_file, write_files
+from pvlr_sdk._util.files import write_files
 from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ImageNotFoundError
 from pvlr_sdk.evaluation.label_formats import INVALID, Annotations, few, read_annotations, wrong
-from pvlr_sdk.frames import find, limits
+from pvlr_sdk.evaluation.similar import similar
+from pvlr_sdk.frames import find
 
 _FEWEST = 10
 _HELD_OUT = 0.2, 200, 0.08
@@ -34,7 +35,7 @@ def prepare(
     """Write ``labels.csv`` and ``config.yaml`` into ``folder``; returns the latter's path and sentences for the user.
 
     Rows that cannot be used are skipped. Without a split ``val``, images are held out so that each label is in both
-    parts, and copies of an image are in one part.
+    parts, and similar images (see :func:`pvlr_sdk.evaluation.similar.similar`) are in one part.
 
     Args:
         labels: a label file, or None for one in ``images``, or one subfolder of ``images`` per label.
@@ -59,7 +60,7 @@ def prepare(
         chosen = sorted(_pick(targets, files, limit / len(rows)))
         notes.append(f"{limit} of {len(rows)} images are used")
         files, splits, targets = [files[i] for i in chosen], [splits[i] for i in chosen], targets[chosen]
-    content = _contents([images / file for file in files])
+    content = _groups([images / file for file in files], targets, notes)
     splits = _with_holdout(content, files, splits, targets, notes)
     learned = targets[[split == "train" for split in splits]]
     present, absent = (learned == 1).any(axis=0), (learned == -1).any(axis=0)
@@ -168,23 +169,29 @@ def _split_of(name: str) -> str:
 
 
 def _with_holdout(
-    content: list[str], files: list[str], splits: list[str], targets: NDArray[np.int8], notes: list[str]
+    content: list[int], files: list[str], splits: list[str], targets: NDArray[np.int8], notes: list[str]
 ) -> list[str]:
-    """The splits, with ``val`` if there is none; no image of ``val`` or ``test`` is in ``train`` under another name."""
+    """The splits, with ``val`` if there is none: whole groups of similar images, ``content``.
+
+    No image of ``val`` or ``test`` has a similar one in ``train``.
+    """
     for part in ("val", "test"):
         held = {key for key, split in zip(content, splits, strict=True) if split == part}
         both = {i: files[i] for i, split in enumerate(splits) if split == "train" and content[i] in held}
-        if both:
-            notes.append(f"left out of training, because {part} has a copy: {few(list(both.values()))}")
-        splits = ["copy" if i in both else split for i, split in enumerate(splits)]
+        if len(both) > splits.count("train") / 2:
+            notes.append(f"most training images resemble images of {part}: other images will have lower metrics")
+        elif both:
+            notes.append(f"left out of training, because {part} has a similar image: {few(list(both.values()))}")
+            splits = ["copy" if i in both else split for i, split in enumerate(splits)]
     if "val" in splits:
         return splits
-    rows = list({content[i]: i for i, split in enumerate(splits) if split == "train"}.values())  # one of each content
+    rows = list({content[i]: i for i, split in enumerate(splits) if split == "train"}.values())  # one of each group
+    shown = np.array([targets[np.array(content) == content[i]].max(axis=0) for i in rows])
     share, most, least = _HELD_OUT
     wanted = max(min(share * len(rows), most), least * len(rows)) / max(len(rows), 1)
-    held = {content[rows[i]] for i in _pick(targets[rows], [files[i] for i in rows], wanted)}
+    held = {content[rows[i]] for i in _pick(shown, [files[i] for i in rows], wanted)}
     if copies := len(content) - len(set(content)):
-        notes.append(f"{copies} images are copies of others; copies are held out together")
+        notes.append(f"{copies} images resemble others; similar images are held out together")
     return ["val" if split == "train" and key in held else split for key, split in zip(content, splits, strict=True)]
 
 
@@ -203,21 +210,11 @@ def _pick(targets: NDArray[np.int8], names: list[str], share: float) -> set[int]
     return chosen
 
 
-def _contents(paths: list[Path]) -> list[str]:
-    """A key per file that is equal for equal contents. Only files of equal size are read."""
-    by_size: dict[int, list[Path]] = defaultdict(list)
-    for path in paths:
-        by_size[path.stat().st_size].append(path)
-    keys = {path: str(path) for path in paths}
-    for same in by_size.values():
-        if len(same) > 1:
-            keys |= {path: _hash(path) for path in same}
-    return [keys[path] for path in paths]
-
-
-def _hash(path: Path) -> str:
-    """The SHA-256 of a file; its path if it cannot be read: training then leaves it out and names it."""
-    try:
-        return hashlib.sha256(read_file(path, limits.MAX_BYTES)).hexdigest()
-    except OSError:
-        return str(path)
+def _groups(paths: list[Path], targets: NDArray[np.int8], notes: list[str]) -> list[int]:
+    """The group of each image: similar images, and whole folders if there are enough, with each label in several."""
+    folders = np.unique([str(path.parent) for path in paths], return_inverse=True)[1]
+    places = [len(set(folders[column == 1])) for column in targets.T if (column == 1).any()]
+    whole = len(set(folders)) >= _FEWEST and min(places, default=0) > 1
+    if whole:
+        notes.append(f"{len(set(folders))} folders: the images of a folder are held out together")
+    return similar(paths, folders=whole).tolist()

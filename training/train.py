@@ -20,8 +20,9 @@ from rich.console import Console
 from torch.optim.swa_utils import AveragedModel
 
 from pvlr_sdk.errors import PvlrError
+from pvlr_sdk.evaluation.intervals import expected
 from pvlr_sdk.evaluation.metrics import doubts
-from pvlr_sdk.labels.thresholds import choose_thresholds, precise_thresholds
+from pvlr_sdk.labels.thresholds import choose_thresholds, precise_thresholds, sigmoid
 
 from . import evaluate
 from .checkpoint import save_model
@@ -178,7 +179,8 @@ def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
     stored = [round(float(t), 4) for t in np.asarray(thresholds)]
     measured = evaluate.measure(logits, targets, thresholds)
     metrics: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in measured.items()}
-    metrics |= {"mAP_interval": evaluate.interval(logits, targets), "images": len(holdout)}
+    average = expected(logits, sigmoid(logits) >= thresholds, targets)["mAP"].percent()
+    metrics |= {"mAP_interval": average and [round(value, 2) for value in average[1:]], "images": len(holdout)}
     seconds = round(time.perf_counter() - run.started)
     extra: dict[str, Any] = {
         "thresholds": stored,

@@ -18,6 +18,7 @@ def evaluate(
     plan: options.PlanArgument = None,
     split: options.Split = None,
     rename: options.Map = None,
+    prevalence: options.Prevalence = None,
     operating_point: options.Point = "f1",
     as_json: options.Json = False,
     device: options.Device = "auto",
@@ -27,9 +28,10 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of a plan on labelled images.
 
-    Prints mAP with its 95 % interval, precision, recall, F1 and the average
-    precision of each label, in percent. Warns if there are too few images for
-    reliable metrics.
+    Prints mAP, precision, recall, F1 and the average precision of each label, in
+    percent, and what to expect on other images, with 95 % intervals: where labels
+    are as frequent as in these images, and as frequent as --prevalence states.
+    Warns if there are too few images for reliable metrics.
 
     The CSV has the columns file, split (optional) and one column per label, with
     the values 1 (present), -1 (absent) and 0 or empty (not counted). In a file
@@ -42,6 +44,7 @@ def evaluate(
     pvlr eval --images photos/ --labels labels.csv
     pvlr eval engine.plan --images photos/ --labels labels.csv --split val --json
     pvlr eval --images photos/ --labels labels.csv --operating-point precise
+    pvlr eval --images photos/ --labels labels.csv --prevalence unlabelled/
     pvlr eval --images photos/ --labels labels.csv --map voc_to_coco.json
     pvlr eval --images photos/ --labels labels.csv --map sofa=couch
     """
@@ -60,7 +63,7 @@ def evaluate(
     ) as tagger:
         table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
         with Screen(len(table.files), "Evaluating") as screen:
-            report = measure(tagger, images, table, screen.step)
+            report = measure(tagger, images, table, screen.step, prevalence)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -70,7 +73,7 @@ def evaluate(
 
 
 def _print_report(report: EvalReport) -> None:
-    from .screen import decimal, note, print_facts
+    from .screen import decimal, note, print_facts, shares, with_intervals
 
     def f1(kind: str, top: str = "") -> str:
         precision, recall, value = (
@@ -78,17 +81,18 @@ def _print_report(report: EvalReport) -> None:
         )
         return f"precision {precision}, recall {recall}, F1 {value}"
 
-    interval = report.mAP_interval
     print_facts(
         f"{report.model} ({report.precision}) on {report.images} images, in percent",
         [
             ("mAP", decimal(report.mAP)),
-            ("95 % interval", f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else None),
             ("mAP, 11 points", decimal(report.mAP_11pt)),
             ("per class", f1("C")),
             ("overall", f1("O")),
             ("per class, top 3", f1("C", "_top3")),
             ("overall, top 3", f1("O", "_top3")),
+            ("on other images", with_intervals(report.expected)),
+            ("prevalence", shares(report.prevalence) if report.prevalence else None),
+            ("at that prevalence", with_intervals(report.expected_there) if report.expected_there else None),
             ("seconds", f"{report.seconds:.1f}"),
             ("not measured", ", ".join(report.missing_labels) or None),
             ("unknown columns", ", ".join(report.extra_columns) or None),

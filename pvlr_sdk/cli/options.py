@@ -76,6 +76,12 @@ Isolate = Annotated[bool, Option("--isolate", help=_ISOLATE)]
 Images = Annotated[Path, Option("--images", metavar="DIR", help="Folder of the images.")]
 Labels = Annotated[Path, Option("--labels", metavar="CSV", help="Labels of each image.")]
 OptionalLabels = Annotated[Path | None, Option("--labels", metavar="CSV", help="Labels of each image; adds the mAP.")]
+_PREVALENCE = (
+    "How frequent labels are in use: a share, a JSON file {label: share}, or a folder of images without labels."
+)
+Prevalence = Annotated[
+    str | None, Option("--prevalence", metavar="SHARE|JSON|DIR", help=_PREVALENCE, show_default="as in the images")
+]
 _SIZE = "Input size in pixels, of a RUN: 224, or 320x192 (width x height)."
 Size = Annotated[str | None, Option("--size", metavar="N|WxH", help=_SIZE, show_default="that of training")]
 _CALIBRATION = "A few hundred representative images, for the int8 ranges and the accuracy check."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Lock
@@ -93,6 +93,19 @@ def uninterrupted() -> Iterator[None]:
 def decimal(value: float | None) -> str:
     """A number with two decimals; ``-`` for None."""
     return "-" if value is None else f"{value:.2f}"
+
+
+def with_intervals(expected: Mapping[str, tuple[float, float, float] | None]) -> str:
+    """The mAP and the overall precision and recall of an EvalReport, each with its 95 % interval."""
+    named = {"mAP": "mAP", "precision": "OP", "recall": "OR"}
+    shown = ((name, expected[key]) for name, key in named.items())
+    return ", ".join(f"{name} {one[0]:.1f} ({one[1]:.1f} to {one[2]:.1f})" if one else "-" for name, one in shown)
+
+
+def shares(percentages: Mapping[str, float]) -> str:
+    """How frequent labels are, from shares in percent."""
+    shown = [f"{label} {share:.1f} %" for label, share in list(percentages.items())[:8]]
+    return ", ".join(shown) + (f" and {len(percentages) - 8} more" if len(percentages) > 8 else "")
 
 
 def console() -> Console:

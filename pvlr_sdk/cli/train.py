@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from .. import errors
 from .commands import training_module, training_packages
-from .options import models
+from .options import Prevalence, models
 
 
 def train(
@@ -33,6 +33,7 @@ def train(
         show_default="the shipped model with the same backbone",
         autocompletion=models,
     ),
+    prevalence: Prevalence = None,
     quick: bool = Option(False, "--quick", help="A first look: a small network, at most 300 images."),
     budget: str | None = Option(None, metavar="TIME", help="Time limit of the whole command, such as 30m, 90s or 2h."),
     resume: bool = Option(False, "--resume", help="Continue an interrupted run."),
@@ -54,6 +55,7 @@ def train(
     pvlr train photos/ labels.csv
     pvlr train photos/ --quick
     pvlr train photos/ labels.csv --from imagenet
+    pvlr train photos/ labels.csv --prevalence unlabelled/
     pvlr train photos/ labels.csv --budget 30m --out runs/longer
     pvlr train my-photos.yaml --dry-run
     pvlr train my-photos.yaml train.finetune.epochs=8 --resume
@@ -86,7 +88,15 @@ def train(
         labels = files[0] if files else None
         with training_packages("train"):
             outcome = module.train_images(
-                data, labels, overrides, out=out, start_from=start, quick=quick, budget=minutes, resume=resume
+                data,
+                labels,
+                overrides,
+                out=out,
+                start_from=start,
+                prevalence=prevalence,
+                quick=quick,
+                budget=minutes,
+                resume=resume,
             )
     except KeyboardInterrupt:
         from .screen import note
@@ -108,17 +118,21 @@ def _minutes(budget: str | None) -> float | None:
 
 
 def _print_outcome(outcome: Any) -> None:
-    from .screen import decimal, print_facts
+    from .screen import decimal, print_facts, shares, with_intervals
 
     measured, folder = outcome.measured, outcome.folder
     count = len(measured.per_class)
-    low, high = measured.mAP_interval or (None, None)
+    own = {label: 100 * images / measured.images for label, images in measured.positives.items()}
+    stated = measured.prevalence and ("with frequencies", shares(measured.prevalence))
+    unstated = ("elsewhere", "where labels are rarer, precision is lower: give --prevalence")
     print_facts(
         f"{folder}: {count} label{'s' * (count != 1)}",
         [
             ("mAP", f"{decimal(measured.mAP)} on {measured.images} held-out images"),
-            ("95 % interval", f"{decimal(low)} to {decimal(high)}"),
             ("precision, recall", f"{decimal(measured.OP)}, {decimal(measured.OR)} at the thresholds"),
+            ("on other images", with_intervals(measured.expected)),
+            ("with frequencies", shares(own)),
+            *([("and", with_intervals(measured.expected_there)), stated] if stated else [unstated]),
             ("same tags as fp32", f"{100 * outcome.agreement.tag_sets:.1f} % of {outcome.agreement.photos} images"),
             ("plan", f"{outcome.plan} ({measured.precision})"),
             ("report", outcome.page),

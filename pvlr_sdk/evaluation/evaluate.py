@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 from .. import errors
 from ..frames.find import check_folder
 from . import metrics
+from .intervals import count, expected, weights
 from .labels_csv import LabelTable
+from .prevalence import find_prevalence
+from .similar import similar
 
 if TYPE_CHECKING:
     from ..tagger import Tagger
+
+
+Interval = tuple[float, float, float] | None
+"""A measure in percent and its 95 % interval; None if there is nothing to measure."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class EvalReport:
 
     Attributes:
         mAP: mean over the classes of the area under the precision-recall curve.
-        mAP_interval: the interval that contains 95 % of the bootstrap: the mAP of resampled sets of these images.
+        mAP_interval: the 95 % interval of the mAP on other images (the last two numbers of ``expected["mAP"]``).
         mAP_11pt: the mAP with VOC 2007's eleven-point average precision.
         images: number of images measured.
         positives: number of images with each label that has a column in the labels file.
@@ -39,6 +46,10 @@ class EvalReport:
         extra_columns: columns of the labels file without a label in the model; not measured.
         failed_images: images that could not be tagged, with the reason; not measured.
         seconds: duration, including reading the images.
+        expected: ``mAP``, ``CP``, ``CR``, ``OP`` and ``OR`` on other images with the same frequency of labels: value
+            and 95 % interval, see :func:`pvlr_sdk.evaluation.intervals.expected`.
+        prevalence: the share of images with each measured label, in percent, that was stated or estimated.
+        expected_there: ``expected`` where labels are as frequent as ``prevalence``.
         doubts: sentences about figures that mean little, because few images are behind them.
         model: name of the model.
         precision: precision that the plan ran in on this machine: ``fp32``, ``bf16``, ...
@@ -69,6 +80,9 @@ class EvalReport:
     mAP_interval: tuple[float, float] | None  # noqa: N815
     positives: dict[str, int]
     doubts: list[str]
+    expected: dict[str, Interval]
+    prevalence: dict[str, float] | None
+    expected_there: dict[str, Interval] | None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, rounded to three decimals."""
@@ -77,7 +91,11 @@ class EvalReport:
 
 
 def evaluate(
-    tagger: Tagger, images: str | Path, table: LabelTable, progress: Callable[[int], None] | None = None
+    tagger: Tagger,
+    images: str | Path,
+    table: LabelTable,
+    progress: Callable[[int], None] | None = None,
+    prevalence: str | None = None,
 ) -> EvalReport:
     """Tag every image of ``table`` and compare the tags with its targets.
 
@@ -86,10 +104,12 @@ def evaluate(
         images: folder that the file names of the table are relative to.
         table: from :func:`pvlr_sdk.evaluation.labels_csv.read_labels` with the labels of the tagger as ``names``.
         progress: called after each image with the number of images done.
+        prevalence: how frequent labels are where the plan is used: a share, a JSON file or a folder of images without
+            labels, see :func:`pvlr_sdk.evaluation.prevalence.find_prevalence`.
 
     Raises:
         ImageNotFoundError: ``images`` is not a folder.
-        OptionError: the table was made for other labels.
+        OptionError: the table was made for other labels; ``prevalence`` is invalid.
         FrameError: no image could be tagged; the error of the first one.
     """
     start = time.perf_counter()
@@ -99,13 +119,22 @@ def evaluate(
     average = metrics.per_class(results.logits[done], targets)
     tagged = results.tagged[done]
     f1 = metrics.f1_scores(tagged, targets)
-    low, high = metrics.mean_average_precision_interval(results.logits[done], targets)
+    given = results.logits[done], tagged, targets
+    groups = similar([Path(images) / file for file, is_done in zip(table.files, done, strict=True) if is_done])
+    usual = {name: one.percent() for name, one in expected(*given, groups=groups).items()}
     measured = {label: index for index, label in enumerate(tagger.labels) if label not in table.missing}
     eleven = metrics.per_class(results.logits[done], targets, metrics.average_precision_11pt)
     top3 = metrics.f1_scores(metrics.top_k(results.logits[done], 3, tagged), targets)
+    doubts = metrics.doubts(list(measured), targets[:, list(measured.values())])
+    shares, there = None, None
+    if prevalence is not None:
+        shares = find_prevalence(prevalence, tagger, results.logits[done], targets)
+        there = {name: one.percent() for name, one in expected(*given, prevalence=shares, groups=groups).items()}
+        if (images_there := count(weights(targets, shares))) < metrics.FEW_IMAGES:
+            doubts.append(f"at that prevalence, these images count as {images_there:.0f}: add images without labels.")
     return EvalReport(
         mAP=_percent(metrics.nan_mean(average)),
-        mAP_interval=None if math.isnan(low) else (100 * low, 100 * high),
+        mAP_interval=usual["mAP"] and usual["mAP"][1:],
         mAP_11pt=_percent(metrics.nan_mean(eleven)),
         images=int(done.sum()),
         positives={label: int((targets[:, index] == 1).sum()) for label, index in measured.items()},
@@ -116,7 +145,10 @@ def evaluate(
         extra_columns=table.extra,
         failed_images=results.failed,
         seconds=time.perf_counter() - start,
-        doubts=metrics.doubts(list(measured), targets[:, list(measured.values())]),
+        doubts=doubts,
+        expected=usual,
+        prevalence=None if shares is None else {label: 100 * float(shares[i]) for label, i in measured.items()},
+        expected_there=there,
         model=tagger.info["name"],
         precision=tagger.info["precision"],
     )

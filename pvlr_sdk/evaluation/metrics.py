@@ -60,41 +60,6 @@ def mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
     return nan_mean(per_class(scores, targets))
 
 
-def mean_average_precision_interval(
-    scores: ArrayLike, targets: ArrayLike, level: float = 0.95, rounds: int = 1000
-) -> tuple[float, float]:
-    """The bootstrap interval of :func:`mean_average_precision`: its percentiles over resampled sets of the images.
-
-    It states how far the mAP of other images of the same kind may be from this one. With few images it is too narrow:
-    if every image is ranked correctly, it has no width at all.
-
-    Args:
-        scores, targets: (N, C).
-        level: the share of the resampled sets whose mAP is in the interval.
-        rounds: the number of resampled sets; with more than 2000 images, fewer are used.
-    """
-    scores, targets = _matrices(scores, targets)
-    images = len(scores)
-    rounds = max(100, min(rounds, 2_000_000 // max(images, 1)))
-    drawn = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), rounds) if images else np.empty(0)
-    measured = np.full((scores.shape[1], rounds), np.nan)
-    for label, (score, target) in enumerate(zip(scores.T, targets.T, strict=True)):
-        known = np.flatnonzero(target)
-        order = known[np.argsort(-score[known], kind="stable")]
-        ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True)) if known.size else known
-        counts = drawn[:, order] if known.size else np.empty((rounds, 0))
-        hits = np.cumsum(counts * (target[order] > 0), axis=1)[:, ends]
-        total = hits[:, -1] if known.size else np.zeros(rounds)
-        precision = hits / np.maximum(np.cumsum(counts, axis=1)[:, ends], 1)
-        area = (np.diff(hits, axis=1, prepend=0) * precision).sum(axis=1)
-        measured[label, total > 0] = area[total > 0] / total[total > 0]
-    means = np.array([nan_mean(column) for column in measured.T])
-    if np.isnan(means).all():
-        return float("nan"), float("nan")
-    low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 FEW_IMAGES, FEW_POSITIVES = 50, 10
 
 

@@ -15,6 +15,7 @@ from ..labels.thresholds import Objective, choose_thresholds, precise_thresholds
 from .evaluate import tag_images
 from .labels_csv import LabelTable
 from .metrics import f1_scores
+from .prevalence import find_prevalence, reweighted
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class ThresholdsReport:
         labels: the labels, in the order of the model.
         missed: labels for which no threshold meets the objective.
         failed_images: images that could not be tagged, with the reason.
+        prevalence: the share of images with each label that they were chosen for; None: as in these images.
         written: whether the new thresholds were written to the plan.
     """
 
@@ -57,6 +59,7 @@ class ThresholdsReport:
     labels: list[LabelThreshold]
     missed: list[str]
     failed_images: list[dict[str, str]]
+    prevalence: dict[str, float] | None
     written: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,6 +73,7 @@ def set_thresholds(
     table: LabelTable,
     objective: Objective,
     *,
+    prevalence: str | None = None,
     write: bool = True,
     progress: Callable[[int], None] | None = None,
     **options: Any,
@@ -82,6 +86,8 @@ def set_thresholds(
     Args:
         images: folder that the file names of the table are relative to.
         table: from :func:`pvlr_sdk.evaluation.labels_csv.read_labels` with the labels of the plan as ``names``.
+        prevalence: how frequent labels are where the plan is used, as for :func:`.evaluate.evaluate`; precision and
+            recall are reported on the images as they are.
         write: False to report only.
         progress: called after each image with the number of images done.
         options: ``device``, ``num_threads`` and ``precision`` of the tagger.
@@ -98,15 +104,18 @@ def set_thresholds(
     bundle = load_bundle(plan)
     with Tagger(plan, optimize="throughput", **options) as tagger:
         results = tag_images(tagger, images, table, progress)
-    scores, targets = results.scores[results.done], table.targets[results.done]
+        logits, targets = results.logits[results.done], table.targets[results.done]
+        shares = None if prevalence is None else find_prevalence(prevalence, tagger, logits, targets)
+    scores = results.scores[results.done]
     if not (targets == 1).any():
         expected, hint = "images with at least one of the plan's labels", "Check the split and the label map."
         raise errors.LabelsFileError("labels", expected=expected, got=f"{len(targets)} images without one", hint=hint)
     old = bundle.labels.thresholds
     old_precise = old if bundle.labels.precise_thresholds is None else bundle.labels.precise_thresholds
-    logits, positives = results.logits[results.done], (targets == 1).sum(0)
-    chosen = choose_thresholds(logits, targets, objective, old.astype(np.float64))
-    higher = np.where(positives > 0, precise_thresholds(logits, targets, chosen), old_precise)
+    positives = (targets == 1).sum(0)
+    chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
+    chosen = choose_thresholds(*chosen_on, objective, old.astype(np.float64))
+    higher = np.where(positives > 0, precise_thresholds(*chosen_on, chosen), old_precise)
     new, precise = chosen.astype(np.float32), higher.astype(np.float32)  # as stored, and compared with scores
     labels = [
         LabelThreshold(
@@ -131,6 +140,7 @@ def set_thresholds(
         labels=labels,
         missed=[label.label for label in labels if label.positives and not _reached(label, objective)],
         failed_images=results.failed,
+        prevalence=None if shares is None else dict(zip(bundle.labels.names, shares.tolist(), strict=True)),
         written=write,
     )
 

@@ -57,20 +57,24 @@ def listed(photos: Path, tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_one_command_ends_with_a_plan_and_a_report(photos: Path, listed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    call = ["train", str(photos), str(listed), *TINY, "--out", str(run)]
+    call = ["train", str(photos), str(listed), *TINY, "--prevalence", "0.2", "--out", str(run)]
     done = CliRunner().invoke(app, call)
     assert done.exit_code == 0, done.output
     assert max(map(len, done.stderr.replace(str(tmp_path), "").splitlines())) <= 80
     assert "1 of 97 rows are skipped: no image 'nowhere.jpg'" in done.stderr
-    assert " on 19 held-out images" in done.stdout
-    assert "19 images are too few" in done.stdout
+    assert " on 18 held-out images" in done.stdout
+    assert "18 images are too few" in done.stdout
+    assert "red Fläche 20.0 %, green Fläche 20.0 %, blue Fläche 20.0 %" in done.stdout
+    assert set(json.loads((run / "prevalence.json").read_text()).values()) == {0.2}
     assert f"pvlr tag photo.jpg --plan {run / 'engine.plan'}" in done.stdout
-    assert "Training report" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "Training report" in page
+    assert "as stated: red Fläche 20.0 %" in page
     with Tagger(run / "engine.plan") as tagger:
         assert set(tagger.labels) == {"red Fläche", "green Fläche", "blue Fläche"}
         assert tagger.predict(photos / "0.png").tags is not None
     extra = json.loads((run / "model.json").read_text())
-    assert extra["holdout"]["images"] == 19
+    assert extra["holdout"]["images"] == 18
     low, high = extra["holdout"]["mAP_interval"]
     assert low <= extra["holdout"]["mAP"] <= high
 

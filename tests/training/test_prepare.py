@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from pvlr_sdk.errors import ImageNotFoundError, LabelsFileError
 from pvlr_sdk.evaluation.labels_csv import read_labels
-from pvlr_training import prepare as prepare_module
 from pvlr_training.config import load_config
 from pvlr_training.prepare import prepare
 
 RECIPE = {"data": {}, "train": {"head": {}, "finetune": {}}}
 
 
+def noise(path: Path, seed: int) -> None:
+    """Write a file, an image of 8 x 8 squares of noise if it has the name of one."""
+    squares = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
+    pixels = cv2.resize(squares, (64, 64), interpolation=cv2.INTER_NEAREST)
+    path.write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., tuple[str, Path]]:
-    """Prepare files (their contents do not matter here) with a label file; returns the sentences and the run."""
+    """Prepare images of noise with a label file; returns the sentences and the run."""
 
     def make(text: str, files: int | list[str] = 40, limit: int | None = None) -> tuple[str, Path]:
         images, run = tmp_path / "photos", tmp_path / "run"
@@ -27,7 +35,7 @@ def make(tmp_path: Path) -> Callable[..., tuple[str, Path]]:
             path = images / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                path.write_text(name)
+                noise(path, zlib.crc32(name.encode()))
         labels = tmp_path / "labels.csv"
         if text:
             labels.write_text(text, encoding="utf-8")
@@ -75,23 +83,37 @@ def test_tags_split_at_spaces_are_named(make: Callable[..., tuple[str, Path]]) -
     assert (run / "labels.csv").read_text().splitlines()[0] == "file,split,big dog,Kätzchen 猫"
 
 
-def test_copies_are_in_one_part(make: Callable[..., tuple[str, Path]], tmp_path: Path) -> None:
+def test_similar_images_are_in_one_part(make: Callable[..., tuple[str, Path]], tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for i in range(40):
-        (tmp_path / "photos" / f"{i}.jpg").write_text(f"{i % 20:03}")
+        noise(tmp_path / "photos" / f"{i}.jpg", i % 20)
     said, run = make("file,dog\n" + rows(40, lambda i: int(i % 20 < 9)))
-    assert "20 images are copies of others" in said
+    assert "20 images resemble others" in said
     held = set(read_labels(run / "labels.csv", "val").files)
     assert len(held) == 8
     assert {f"{(int(name[:-4]) + 20) % 40}.jpg" for name in held} == held
     said, run = make("file,split,dog\n" + rows(40, lambda i: "val" if i < 3 else "train", even))
-    assert "left out of training, because val has a copy: '20.jpg', '21.jpg', '22.jpg'" in said
+    assert "left out of training, because val has a similar image: '20.jpg', '21.jpg', '22.jpg'" in said
     assert len(read_labels(run / "labels.csv", "train").files) == 34
     said, run = make("file,split,dog\n" + rows(40, lambda i: "test" if i < 3 else "train", even))
-    assert "left out of training, because test has a copy: '20.jpg', '21.jpg', '22.jpg'" in said
+    assert "left out of training, because test has a similar image: '20.jpg', '21.jpg', '22.jpg'" in said
     used = {name for split in ("train", "val") for name in read_labels(run / "labels.csv", split).files}
     assert len(used) == 34
     assert not used & {"20.jpg", "21.jpg", "22.jpg"}
+    said, run = make("file,split,dog\n" + rows(40, lambda i: "val" if i < 20 else "train", even))
+    assert "most training images resemble images of val" in said
+    assert len(read_labels(run / "labels.csv", "train").files) == 20
+
+
+def test_a_folder_is_in_one_part(make: Callable[..., tuple[str, Path]]) -> None:
+    names = [f"camera{i % 12}/{i}.jpg" for i in range(60)]
+    said, run = make("file,dog\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(names)), names)
+    assert "12 folders: the images of a folder are held out together" in said
+    parts = [
+        {name.split("/")[0] for name in read_labels(run / "labels.csv", split).files} for split in ("train", "val")
+    ]
+    assert not parts[0] & parts[1]
+    assert len(parts[1]) in (2, 3)
 
 
 def test_bad_rows_are_skipped_and_counted(make: Callable[..., tuple[str, Path]]) -> None:
@@ -171,15 +193,11 @@ def test_a_name_that_no_bundle_can_have_is_found_before_training(
         make(f"file,{name},dog\n" + rows(40, even, third))
 
 
-def test_a_copy_that_cannot_be_read_is_left_to_training(
-    make: Callable[..., tuple[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_image_that_cannot_be_decoded_is_left_to_training(
+    make: Callable[..., tuple[str, Path]], tmp_path: Path
 ) -> None:
-    def refuse(path: Path, limit: int) -> bytes:
-        if path.name == "3.jpg":
-            raise PermissionError(13, "Permission denied", str(path))
-        return path.read_bytes()
-
-    monkeypatch.setattr(prepare_module, "read_file", refuse)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "3.jpg").write_text("?")
     said, _ = make("file,dog\n" + rows(40, even))
     assert said.endswith("40 images (32 train, 8 val)")
 

@@ -96,7 +96,7 @@ def _run(
         "failed": [path.name for path, is_done in zip(chosen.paths, predictions.done, strict=True) if not is_done],
         "parameters": run.parameters,
         "seconds": run.seconds,
-        **run_metrics(run.labels, *measured),
+        **run_metrics(run.labels, *measured, run.prevalence),
         "log": run.log,
         "mistakes": worst,
     }

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.metrics import best_precisions, doubts, f1_scores, mean_average_precision_interval, nan_mean
+from pvlr_sdk.evaluation.intervals import expected
+from pvlr_sdk.evaluation.metrics import best_precisions, doubts, f1_scores, nan_mean
 from pvlr_sdk.labels.precision_recall import average_precision, cumulative_counts
 from pvlr_sdk.labels.thresholds import sigmoid
 
@@ -19,7 +20,11 @@ _LEVELS = 100  # recall levels of the mean curve
 
 
 def run_metrics(
-    labels: tuple[str, ...], logits: Floats, targets: NDArray[np.int8], thresholds: Floats
+    labels: tuple[str, ...],
+    logits: Floats,
+    targets: NDArray[np.int8],
+    thresholds: Floats,
+    prevalence: Floats | None = None,
 ) -> dict[str, Any]:
     """All numbers that the page shows about a run.
 
@@ -27,8 +32,10 @@ def run_metrics(
         logits: (n, C) float64.
         targets: (n, C): 1 present, -1 absent, 0 unknown (ignored).
         thresholds: (C,) on the score.
+        prevalence: (C,) the share of images with each label where the run's plan is used, if it is known.
     """
     tagged = sigmoid(logits) >= thresholds
+    own = (targets == 1).sum(0) / np.maximum((targets != 0).sum(0), 1)
     classes = [
         _label_metrics(label, logits[:, c], targets[:, c], tagged[:, c], float(thresholds[c]))
         for c, label in enumerate(labels)
@@ -36,7 +43,17 @@ def run_metrics(
     measured = np.array([np.nan if one["ap"] is None else one["ap"] for one in classes])
     return {
         "mAP": _number(nan_mean(measured)),
-        "interval": [_number(value) for value in mean_average_precision_interval(logits, targets)],
+        "expected": [
+            {
+                "shares": {label: _number(share) for label, share in zip(labels, shares, strict=True)},
+                **{
+                    name: [_number(one.value), _number(one.low), _number(one.high)]
+                    for name, one in expected(logits, tagged, targets, prevalence=at).items()
+                },
+            }
+            for shares, at in ((own, None), (prevalence, prevalence))
+            if shares is not None
+        ],
         "doubts": doubts(labels, targets),
         **{name: _number(value) for name, value in f1_scores(tagged, targets).items()},
         "classes": classes,

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.errors import CheckpointError, OptionError
 
 from ..config import Config
-from ..folder import has_state
+from ..folder import PREVALENCE, has_state
 
 _MAIN_SETTINGS = ("model.head", "model.backbone", "data.input.width", "data.input.height", "train.seed")
 
@@ -27,7 +28,8 @@ class Run:
 
     Attributes:
         name: the name of the folder, with parents if two runs share it.
-        thresholds: (C,), the score at or above which a label is a tag.
+        thresholds: (C,), the score at or above which a label is a tag: of the exported network, else of training.
+        prevalence: (C,), the share of images with each label where the plan is used; None if it was not stated.
         parameters: of backbone and head; the text branch becomes the label bank.
         seconds: the training time, None if unknown.
         log: one row per epoch; empty without a log.
@@ -37,6 +39,7 @@ class Run:
     name: str
     config: Config
     thresholds: NDArray[np.float64]
+    prevalence: NDArray[np.float64] | None
     parameters: int
     seconds: float | None
     log: list[dict[str, Any]]
@@ -74,6 +77,11 @@ def _read_run(folder: Path, name: str) -> Run:
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
         config = Config.model_validate(data["config"])
         thresholds = np.asarray(data["thresholds"], np.float64)
+        bank, stated = folder / "model.labels.safetensors", folder / PREVALENCE
+        if bank.exists():
+            thresholds = LabelBank.load(bank).thresholds.astype(np.float64)
+        shares = json.loads(stated.read_bytes()) if stated.exists() else None
+        prevalence = shares and np.array([shares[label] for label in config.data.labels])
         if thresholds.shape != (len(config.data.labels),):
             raise ValueError(f"{thresholds.size} thresholds for {len(config.data.labels)} labels")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
@@ -82,7 +90,8 @@ def _read_run(folder: Path, name: str) -> Run:
         hint = "Finish it with pvlr train --resume." if unfinished else "Name the folder that pvlr train wrote."
         raise CheckpointError(str(path), expected="the weights of a finished run", got=got, hint=hint) from None
     parameters = sum(math.prod(shape) for key, shape in shapes.items() if _is_deployed_parameter(key))
-    return Run(folder, name, config, thresholds, parameters, data.get("seconds"), _read_log(folder / "log.jsonl"))
+    log = _read_log(folder / "log.jsonl")
+    return Run(folder, name, config, thresholds, prevalence, parameters, data.get("seconds"), log)
 
 
 def _is_deployed_parameter(key: str) -> bool:

@@ -177,38 +177,6 @@ def test_bad_input_of_the_table_measures():
         metrics.top_k([[1.0, 2.0]], 3, [[True]])
 
 
-def test_the_interval_is_that_of_resampled_images() -> None:
-    """The fast computation equals the definition: mAP of images drawn with replacement."""
-    random = np.random.default_rng(3)
-    targets = random.choice([-1, -1, 0, 1], (40, 3))
-    scores = np.round(targets + random.normal(0, 1, targets.shape), 1)  # with ties
-    counts = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), 200)
-    drawn = [np.repeat(np.arange(40), count) for count in counts]
-    expected = np.quantile(
-        [metrics.mean_average_precision(scores[rows], targets[rows]) for rows in drawn], [0.05, 0.95]
-    )
-    np.testing.assert_allclose(metrics.mean_average_precision_interval(scores, targets, 0.9, 200), expected)
-
-
-def test_the_interval_covers_the_truth_and_narrows() -> None:
-    random = np.random.default_rng(0)
-
-    def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
-        targets = random.choice([-1, 1], (count, 4), p=[0.7, 0.3])
-        return targets + random.normal(0, 1, targets.shape), targets
-
-    truth = metrics.mean_average_precision(*draw(50_000))
-    intervals = [metrics.mean_average_precision_interval(*draw(80), rounds=300) for _ in range(40)]
-    assert sum(low <= truth <= high for low, high in intervals) >= 34
-    low, high = metrics.mean_average_precision_interval(*draw(1500))
-    assert high - low < 0.5 * np.mean([one - other for other, one in intervals])
-
-
-def test_no_positives_no_interval() -> None:
-    for targets in (np.empty((0, 2)), -np.ones((3, 2)), np.zeros((3, 2))):
-        assert np.isnan(metrics.mean_average_precision_interval(targets, targets)).all()
-
-
 def test_doubts_name_what_means_little() -> None:
     targets = np.full((60, 3), -1)
     targets[:30, 0] = targets[:9, 1] = 1
