@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pvlr_sdk.errors import ConfigError
@@ -87,13 +87,19 @@ class TrainConfig(Strict):
     gamma_neg: float = Field(2.0, ge=0)
     gamma_pos: float = Field(0.0, ge=0)
     clip: float = Field(0.0, ge=0, lt=1)
-    smoothing: float = Field(0.0, ge=0, lt=1)
     regularise: float = Field(1.0, ge=0)
     label_dropout: float = Field(0.0, ge=0, lt=1)
-    schedule: Literal["onecycle", "cosine"] = "onecycle"
-    warmup: float = Field(0.2, gt=0, lt=1)
     ema: float = Field(0.998, ge=0, lt=1)
     grad_clip: float = Field(1.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_0_2(cls, raw: Any) -> Any:
+        """Checkpoints of version 0.2 store the defaults of settings that no longer exist."""
+        gone = {"schedule": "onecycle", "warmup": 0.2, "smoothing": 0.0}
+        if not isinstance(raw, dict):
+            return raw
+        return {key: value for key, value in raw.items() if key not in gone or value != gone[key]}
 
     @property
     def focus(self) -> tuple[float, float, float]:

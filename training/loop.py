@@ -87,9 +87,9 @@ class StageLoop:
             run.machine.wait()  # the first process must not save before all have read
             self._check_images()
         progress.images = len(run.dataset)
-        recipe, total = run.config.train, self.settings.epochs * self.steps
+        total = self.settings.epochs * self.steps
         done = progress.epoch * self.steps + progress.step
-        self.schedule = open_schedule(recipe.schedule, self.optimizer, self.peaks, recipe.warmup, total, done)
+        self.schedule = open_schedule(self.optimizer, self.peaks, total, done)
         self.network = run.machine.parallel(StageLoss(self.stage, run.model, run.config, run.machine))
         self.images_per_step = self.settings.batch * self.settings.accumulate
 
@@ -170,7 +170,7 @@ class StageLoop:
         recipe = run.config.train.model_copy(update={self.stage: self.settings})
         run.config = run.config.model_copy(update={"train": recipe})  # as recorded with the model
         total, done = epochs * self.steps, self.progress.epoch * self.steps + step
-        self.schedule = open_schedule(recipe.schedule, self.optimizer, self.peaks, recipe.warmup, total, done)
+        self.schedule = open_schedule(self.optimizer, self.peaks, total, done)
 
     def _step(self, step: int, batches: Iterator[Batch]) -> None:
         """One optimizer step, from the gradients of ``accumulate`` batches."""

@@ -42,26 +42,23 @@ class StageLoss(nn.Module):
             else:
                 logits = self.model.head(tokens, labels).logits.float()
         if settings.loss == "bce":
-            loss = binary_cross_entropy(logits, targets, settings.smoothing)
+            loss = binary_cross_entropy(logits, targets)
         else:
-            loss = asymmetric_loss(logits, targets, *settings.focus, settings.smoothing)
+            loss = asymmetric_loss(logits, targets, *settings.focus)
         return loss + settings.regularise * self.model.text.distance() if self.regularised else loss
 
 
-def asymmetric_loss(
-    logits: Tensor, targets: Tensor, gamma_neg: float, gamma_pos: float, clip: float, smoothing: float = 0.0
-) -> Tensor:
+def asymmetric_loss(logits: Tensor, targets: Tensor, gamma_neg: float, gamma_pos: float, clip: float) -> Tensor:
     """ASL (Ridnik et al. 2021, eq. 4 to 7), summed over the known labels, averaged over the batch.
 
     Args:
         logits: (B, C).
         targets: (B, C), 1 present, -1 absent, 0 unknown (masked); soft targets lie between.
-        smoothing: label smoothing: a target of 1 becomes 1 - smoothing / 2.
     """
     probability = logits.sigmoid()
     # sigmoid(-x) keeps its precision where 1 - sigmoid(x) has rounded to 0.
     absent = ((-logits).sigmoid() + clip).clamp(max=1)
-    positive, negative = _shares(targets, logits.dtype, smoothing)
+    positive, negative = _shares(targets, logits.dtype)
     with torch.no_grad():
         positive = positive * (1 - probability).pow(gamma_pos)
         negative = negative * (1 - absent).pow(gamma_neg)
@@ -80,14 +77,14 @@ def asl_probability(scores: Tensor, gamma_neg: float, gamma_pos: float, clip: fl
     return present / (present + absent)
 
 
-def binary_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross-entropy, summed over the known labels, averaged over the batch; arguments as above."""
-    positive, _ = _shares(targets, logits.dtype, smoothing)
+    positive, _ = _shares(targets, logits.dtype)
     each = F.binary_cross_entropy_with_logits(logits, positive, reduction="none")
     return (each * (targets != 0)).sum() / logits.shape[0]
 
 
-def _shares(targets: Tensor, dtype: torch.dtype, smoothing: float) -> tuple[Tensor, Tensor]:
+def _shares(targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The weights of each target as present and as absent; both are 0 if it is unknown."""
-    known, soft = (targets != 0).to(dtype), targets.to(dtype) * (1 - smoothing)
+    known, soft = (targets != 0).to(dtype), targets.to(dtype)
     return known * (1 + soft) / 2, known * (1 - soft) / 2

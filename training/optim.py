@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from .config import Config, Stage
 from .model.network import PVLR, TextBranch
+
+_RISE = 0.2
+"""The share of the steps in which the learning rate rises."""
 
 
 def open_optimizer(stage: Stage, model: PVLR, config: Config) -> torch.optim.AdamW:
@@ -42,42 +45,24 @@ def _groups(parameters: list[nn.Parameter], lr: float, decay: float) -> list[dic
     ]
 
 
-def open_schedule(
-    kind: str, optimizer: torch.optim.Optimizer, peaks: list[float], warmup: float, steps: int, done: int
-) -> LRScheduler:
+def open_schedule(optimizer: torch.optim.Optimizer, peaks: list[float], steps: int, done: int) -> LRScheduler:
     """The learning rate schedule over ``steps`` optimizer steps, advanced by ``done``.
 
-    *onecycle* (Smith and Topin 2018) rises on a cosine from 1/25 of each peak, moves the momentum inversely, and falls
-    to nearly 0; *cosine* (Loshchilov and Hutter 2017) rises linearly and falls to 0. ``warmup`` is the share of the
-    steps in which the rate rises.
+    *onecycle* (Smith and Topin 2018): in a fifth of the steps it rises on a cosine from 1/25 of each peak, moves the
+    momentum inversely, and then falls to nearly 0.
     """
     for group, peak in zip(optimizer.param_groups, peaks, strict=True):
         # A restored optimizer has its last rate; a schedule counts from the start.
         group["lr"] = group["initial_lr"] = peak
     steps = max(steps, 1)
-    schedule: LRScheduler
-    if kind == "onecycle":
-        # It divides by the length of the rise minus one step; without a rise, it begins at the peak.
-        rise = math.nextafter(warmup, 0) if warmup * steps == 1 else warmup
-        schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=rise)
-    else:
-        schedule = LambdaLR(optimizer, _cosine(warmup * steps, steps))
+    # It divides by the length of the rise minus one step; without a rise, it begins at the peak.
+    rise = math.nextafter(_RISE, 0) if _RISE * steps == 1 else _RISE
+    schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=rise)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # the steps already taken
         for _ in range(min(done, steps)):  # a resumed run may be set to fewer epochs than it has finished
             schedule.step()
     return schedule
-
-
-def _cosine(warmup: float, steps: int) -> Callable[[int], float]:
-    """Share of the peak rate at each step: linear from 0 to 1 at ``warmup``, then half a cosine down to 0."""
-
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(steps - warmup, 1))))
-
-    return share
 
 
 def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:

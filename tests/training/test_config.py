@@ -135,10 +135,12 @@ def test_a_configuration_inside_an_early_checkpoint_still_loads() -> None:
     stage = {"epochs": 2, "batch": 16, "lr": 0.002, "backbone_lr": 0.0, "weight_decay": 0.01}
     training: dict[str, Any] = {"seed": 0, "views": 2, "head": stage, "finetune": stage, "unfreeze_from": 0}
     training |= {"loss": "asl", "gamma_neg": 2.0, "gamma_pos": 0.0, "clip": 0.0, "regularise": 1.0, "ema": 0.5}
-    training |= {"grad_clip": 1.0}
+    training |= {"grad_clip": 1.0, "schedule": "onecycle", "warmup": 0.2, "smoothing": 0.0}  # these no longer exist
     config = Config.model_validate({"name": "early", "model": model, "data": data, "train": training})
     assert config.model.head == "pvlr"
     assert config.data.sources[0].kind == "csv"
+    with pytest.raises(ValueError, match="schedule"):
+        Config.model_validate({"model": model, "data": data, "train": {"schedule": "cosine"}})
 
 
 def test_a_path_on_the_command_line_is_relative_to_the_working_folder(

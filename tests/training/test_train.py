@@ -106,8 +106,6 @@ def stop_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 OTHER_RECIPE = [
-    "train.schedule=cosine",
-    "train.smoothing=0.1",
     "train.head.accumulate=2",
     "train.finetune.accumulate=2",
     "train.finetune.batch=8",
