@@ -18,8 +18,8 @@ IMAGENET = "imagenet"
 
 _SAME = 0.75
 """The least cosine of the language model's vectors of two names of one thing. Of VOC's 20 names it finds COCO's for all
-but "tvmonitor"; "puppy" is a dog, "armchair" (0.73) is no chair. Of 40 further words, "wine bottle" (as bottle), "glass"
-(as wine glass) and "pizza slice" match, too."""
+but "tvmonitor"; "puppy" is a dog, "armchair" (0.73) is no chair. Of 40 further words, "wine bottle" (as bottle),
+"glass" (as wine glass) and "pizza slice" match, too."""
 
 
 def start(wanted: str | None, backbone: str) -> tuple[str, str | None]:
