@@ -2,7 +2,7 @@
 
     python -m benchmarks [--checkpoint runs/pvlr-lite2-coco80] [--images images/] [--short]
 
-Takes about eight minutes on two idle cores. --checkpoint adds PyTorch and replaces the bundled plan by one built from
+Takes about eight minutes on two idle cores. --checkpoint adds PyTorch and replaces the shipped plan by one built from
 that run. Without --images the sample images are used: enough to time int8, but too few to judge its accuracy.
 --short only tests the scripts: its results are meaningless, and the page stays as it is.
 """
@@ -20,9 +20,9 @@ import typer
 
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
-from pvlr_sdk.models.find import default_plan
+from pvlr_sdk.models.find import find_plan
 
-from .common import RESULTS, make_images, run
+from .common import CLOSED, RESULTS, make_images, run
 
 
 def main(
@@ -34,7 +34,7 @@ def main(
     """Run all benchmarks of docs/performance.md and write the page."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        plan = _plan(checkpoint, Path(folder)) if checkpoint else default_plan()
+        plan = _plan(checkpoint, Path(folder)) if checkpoint else find_plan(CLOSED)
         int8 = ["--int8", str(_int8(plan, images, 40 if short else 400, Path(folder)))]
         given = ["--images", str(images)] if images else []
         trained = ["--checkpoint", str(checkpoint)] if checkpoint else []

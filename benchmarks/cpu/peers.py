@@ -22,9 +22,23 @@ from pvlr_sdk import Tagger
 from pvlr_sdk.backends import open_backend
 from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.frames.preprocess import Preprocessor
-from pvlr_sdk.models.find import default_plan, load_bundle
+from pvlr_sdk.models.find import find_plan, load_bundle
 
-from ..common import DOCS, Case, Int8, Json, Plan, Threads, conditions, find_images, interleaved, run, save, summarise
+from ..common import (
+    CLOSED,
+    DOCS,
+    Case,
+    Int8,
+    Json,
+    Plan,
+    Threads,
+    conditions,
+    find_images,
+    interleaved,
+    run,
+    save,
+    summarise,
+)
 from . import tables
 from .engine import compile_network
 from .peer_runners import Run, Setting, hand_written, model_api, onnx_runtime, ours, torch_model
@@ -42,7 +56,7 @@ def main(
 ) -> None:
     """Time one frame through pvlr_sdk and its peers, and compare their scores."""
     cv2.setNumThreads(threads)
-    plan = plan or default_plan()
+    plan = plan or find_plan(CLOSED)
     with Tagger(plan) as tagger:
         precision = tagger.info["precision"]
     setting = Setting(load_bundle(plan), checkpoint, int8, threads, precision)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import LabelBank, errors
-from pvlr_sdk.labels import bank_from_words
+from pvlr_sdk.labels import Knowledge, bank_from_words
 from pvlr_sdk.labels import encoder as encoders
 from pvlr_sdk.labels.encoder import TextEncoder
 
@@ -123,7 +123,7 @@ def test_the_command_works_without_pytorch(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "bank.safetensors\n"
     bank = LabelBank.load(tmp_path / "bank.safetensors")
-    expected = bank_from_words(
+    expected = Knowledge.load().bank(
         ["forklift", "hard hat"], templates=["a {}."], descriptions={"hard hat": "a helmet that workers wear"}
     )
     assert bank.to_bytes() == expected.to_bytes()

@@ -14,7 +14,7 @@ from pvlr_sdk.backends.openvino.compilation import lower
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.inference.golden import logits_of
-from pvlr_sdk.models.find import default_plan, load_bundle
+from pvlr_sdk.models.find import load_bundle
 
 openvino = runtimes.openvino()
 opset13 = openvino.opset13
@@ -71,7 +71,7 @@ def test_unknown_start_changes_nothing(model: openvino.Model) -> None:
 @pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
 def test_fp32_front_keeps_the_shipped_models_logits() -> None:
     """Photos, not noise: rounding errors of smooth areas all have the same sign."""
-    bundle = load_bundle(default_plan())
+    bundle = load_bundle("pvlr-lite2-coco80")
     manifest, spec = bundle.manifest, bundle.manifest.input
     assert manifest.fp32_until
     network = Network(
