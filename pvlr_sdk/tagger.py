@@ -108,7 +108,7 @@ class Tagger(Predictor):
             base = LabelBank.load(base, trust=self.trust or False)
         if words is None:
             return base
-        return Knowledge.of_plan(self._plan.info, trust=self.trust).bank(words, base=base)
+        return Knowledge.of_plan(self._plan.info, trust=self.trust or False).bank(words, base=base)
 
     @property
     def labels(self) -> list[str]:

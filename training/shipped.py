@@ -11,15 +11,11 @@ from pvlr_sdk.bundle.bundle import read_manifest
 from pvlr_sdk.errors import CheckpointError, PlanNotFoundError
 from pvlr_sdk.evaluation.evaluate import EvalReport, evaluate
 from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_sdk.labels.meaning import same_labels
 from pvlr_sdk.models.catalogue import catalogue, locate
 from pvlr_sdk.models.find import default_plan, find_plan
 
 IMAGENET = "imagenet"
-
-_SAME = 0.75
-"""The least cosine of the language model's vectors of two names of one thing. Of VOC's 20 names it finds COCO's for all
-but "tvmonitor"; "puppy" is a dog, "armchair" (0.73) is no chair. Of 40 further words, "wine bottle" (as bottle),
-"glass" (as wine glass) and "pizza slice" match, too."""
 
 
 def start(wanted: str | None, backbone: str) -> tuple[str, str | None]:
@@ -102,19 +98,16 @@ def compare(measured: EvalReport, images: Path, labels: Path) -> Comparison | No
 
 
 def match(labels: tuple[str, ...], known: tuple[str, ...]) -> dict[str, str]:
-    """The known label of each label that names the same thing, each once: by its letters, else by its meaning."""
-    from .model.text import open_text_encoder
+    """The known label of each label that names the same thing, each once: by its letters, else as a synonym.
 
+    Of VOC's 20 names, these are COCO's for all but "motorbike" and "tvmonitor".
+    """
     by_letters = {_letters(name): name for name in reversed(known)}
     exact_first = sorted(labels, key=lambda label: label not in known)
     found = {label: by_letters[_letters(label)] for label in exact_first if _letters(label) in by_letters}
-    left = [label for label in labels if label not in found]
-    if left:
-        encoder = open_text_encoder("minilm")
-        alike = encoder.encode(left) @ encoder.encode(list(known)).T
-        for label, row in sorted(zip(left, alike, strict=True), key=lambda pair: -float(pair[1].max())):
-            if row.max() >= _SAME:
-                found[label] = known[int(row.argmax())]
+    for label in labels:
+        if label not in found:
+            found |= same_labels([label], known)
     once = {its: label for label, its in reversed(found.items())}  # the surest of several
     return {label: its for label, its in found.items() if once[its] == label}
 

@@ -132,8 +132,9 @@ class Job:
         """The dataset of this plan with these options. Raises what :class:`Dataset` raises, or ``Tagger``."""
         plan = Path(self.plan)  # type: ignore[arg-type]
         # The manifest has the thresholds. Nothing is parsed: the signature is verified when the plan is loaded.
-        other = knowledge_path(plan) if self.options.get("words") else None, self.options.get("bank")
-        every = plan, manifest_path(plan), labels_path(plan), *map(Path, filter(None, other))
+        knowledge = knowledge_path(plan) if self.options.get("words") else None
+        labels = labels_path(plan), knowledge, self.options.get("bank")
+        every = plan, manifest_path(plan), *map(Path, filter(None, labels))
         bundle = [path for path in every if path.is_file()]
         try:
             files = [sha256(path.read_bytes()).hexdigest() for path in bundle]

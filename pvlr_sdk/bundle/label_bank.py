@@ -115,6 +115,12 @@ class LabelBank:
             del text["taught"]
         return LabelBank(chosen, self.embeddings[rows], self.thresholds[rows], text, **optional)
 
+    def renamed(self, names: Sequence[str]) -> LabelBank:
+        """A bank of the same labels with other names, in this order. Raises LabelBankError: a name is invalid."""
+        taught = {new: self.taught[old] for new, old in zip(names, self.names, strict=True) if old in self.taught}
+        text = {**self.text, "taught": taught} if taught else self.text
+        return LabelBank(names, self.embeddings, self.thresholds, text, **self._optional())
+
     def join(self, other: LabelBank) -> LabelBank:
         """A bank with the labels of another bank appended, such as the labels of a plan and some words.
 

@@ -73,7 +73,7 @@ def tag(
     pvlr tag holiday/ --json > tags.jsonl
     pvlr tag 'shots/**/*.png' --csv --threshold 0.7
     pvlr tag clip.mp4 --fps 2 --draw annotated/
-    pvlr tag photo.jpg --plan pvlr-lite2-open --words "espresso, castle"
+    pvlr tag photo.jpg --words "espresso, castle"
     pvlr tag holiday/ --draw annotated/ --heatmap cat
     """
     from ..bundle.label_bank import find_label

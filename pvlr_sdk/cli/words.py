@@ -13,9 +13,9 @@ def words(
     """Show the senses, the grade and the classes of words as labels.
 
     A word is a mixture of ImageNet's classes. Its grade says how far the mixture
-    can be trusted: exact, similar, doubtful or unknown. Each sense of a word that
-    has several has a line of its own; the first is used unless --sense of
-    [bold]pvlr bank make[/bold] names another. Words need no network and no model.
+    can be trusted: exact, doubtful or unknown. Each sense of a word has a line of
+    its own; the first is used unless --sense of [bold]pvlr bank make[/bold] names
+    another.
 
     \b
     [bold]Examples[/bold]

@@ -122,10 +122,12 @@ class Knowledge:
             _log.warning("and %d more words that are doubtful or unknown", len(warnings) - _WARNINGS)
         if not others:
             assert base is not None, "names is not empty"
-            return _renamed(base, same)
+            return base.select(same.values()).renamed(list(same))
         shares = np.stack([one.shares for one in found])
         bank = self.bank_of(others, shares, [one.provenance() for one in found])
-        return bank if base is None or not same else _renamed(base, same).join(bank).select(names)
+        if base is None or not same:
+            return bank
+        return base.select(same.values()).renamed(list(same)).join(bank).select(names)
 
     def knows(self, word: str) -> bool:
         """Whether :meth:`bank` accepts a word."""
@@ -244,7 +246,7 @@ class Knowledge:
         """
         if info["max_labels"] is None:
             raise closed(str(info["plan"]))
-        return cls.load(info["plan"], trust=trust or False)
+        return cls.load(info["plan"], trust=trust)
 
     def _check(self, source: str) -> None:
         count, depth = len(self.names), self.weights.shape[-1]
@@ -273,23 +275,6 @@ def _expanded(tensor: NDArray[Any], exponents: NDArray[Any] | None) -> NDArray[A
         return tensor
     with np.errstate(over="ignore"):  # infinite values are refused
         return np.ldexp(tensor.astype(np.float32), exponents).astype(np.float16)
-
-
-def _renamed(bank: LabelBank, labels: Mapping[str, str]) -> LabelBank:
-    """The rows of some labels under the names that are the keys."""
-    chosen = bank.select(labels.values())
-    taught = {name: chosen.taught[label] for name, label in labels.items() if label in chosen.taught}
-    text = {**chosen.text, "taught": taught} if taught else chosen.text
-    return LabelBank(
-        list(labels),
-        chosen.embeddings,
-        chosen.thresholds,
-        text,
-        chosen.precise_thresholds,
-        biases=chosen.biases,
-        gains=chosen.gains,
-        weights=chosen.weights,
-    )
 
 
 def _invalid(source: str, got: str) -> errors.LabelBankError:

@@ -15,6 +15,7 @@ Grade: TypeAlias = Literal["exact", "doubtful", "unknown"]
 Encode: TypeAlias = Callable[[Sequence[str]], tuple[Floats, float]]
 """From the prompts of a word to the shares of the concepts and the best cosine."""
 
+_HINT = "Teach the label with photos (pvlr teach), choose another word or sense (pvlr words), or describe it."
 _SHOWN = 5
 _NEAR = 0.45
 """The cosine at or above which a concept is similar to a word, and ..."""
@@ -115,9 +116,6 @@ def senses_of(word: str) -> list[Meaning]:
     if not (entry := dictionary.find(word)):
         return []
     return [_meaning(word, entry, dictionary.concepts, str(number + 1)) for number in range(len(entry.senses))]
-
-
-_HINT = "Teach the label with photos (pvlr teach), choose another word or sense (pvlr words), or describe it."
 
 
 def _entry(word: str, prompts: Sequence[str], is_text: bool, encode: Encode) -> Entry:

@@ -138,8 +138,8 @@ def teach(
         _check_new(photos.labels, base, replace)
         check_both(photos.labels, photos.targets, photos.failed)
         worded = base
-        if knowledge is None and knowledge_path(loaded.info["plan"]).is_file():
-            knowledge = Knowledge.of_plan(loaded.info)
+        if words and knowledge is None and knowledge_path(loaded.info["plan"]).is_file():
+            knowledge = Knowledge.of_plan(loaded.info, trust=options.get("trust"))
         if words and knowledge is not None and (known := list(filter(knowledge.knows, photos.labels))):
             worded = knowledge.bank(known)
             check_fits(worded, spec, "knowledge")

@@ -189,7 +189,7 @@ class Control:
             if same := same_labels([label], base.names):
                 got, hint = f"{same[label]!r}, which the label bank has", "It is tagged already."
                 raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
-            words = Knowledge.of_plan(self.tagger.info, trust=self.tagger.trust).bank([label])
+            words = Knowledge.of_plan(self.tagger.info, trust=self.tagger.trust or False).bank([label])
             self.set_labels(base.join(words), report=words.names[0])
             return dict(words.taught[words.names[0]])
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pvlr_sdk import Tagger
 from pvlr_sdk.errors import OptionError, UnknownLabelError
 from pvlr_sdk.evaluation import intervals, metrics
 from pvlr_sdk.evaluation.intervals import expected, weights
@@ -98,19 +100,15 @@ def test_the_prevalence_is_estimated_from_images_without_labels() -> None:
     np.testing.assert_allclose(np.median(found, axis=0), RARE, rtol=0.35)
 
 
-class FakeTagger:
-    labels = ("dog", "cat")
-
-    def predict_stream(self, images: Any) -> Any:
-        raise AssertionError
-
-
-def test_stated_prevalences(tmp_path: Path) -> None:
-    targets = np.array([[1, -1], [-1, 1], [0, 1], [-1, 1]], np.int8)
-    find = lambda given: find_prevalence(given, FakeTagger(), np.zeros((4, 2)), targets)  # type: ignore[arg-type]
-    assert find("0.05").tolist() == [0.05, 0.05]
+def test_stated_prevalences(tmp_path: Path, tagger: Tagger) -> None:
+    first, cat = np.array([1, -1, 0, -1], np.int8), np.array([-1, 1, 1, 1], np.int8)
+    targets = np.stack([cat if label == "cat" else first for label in tagger.labels], axis=1)
+    find = partial(find_prevalence, tagger=tagger, logits=np.zeros(targets.shape), targets=targets)
+    assert find("0.05").tolist() == [0.05] * len(tagger.labels)
     (tmp_path / "shares.json").write_text(json.dumps({"cat": 0.02}))
-    assert find(str(tmp_path / "shares.json")).tolist() == [pytest.approx(1 / 3), 0.02]
+    assert find(str(tmp_path / "shares.json")) == pytest.approx(
+        [0.02 if label == "cat" else 1 / 3 for label in tagger.labels]
+    )
     for text, error in (('{"cta": 0.1}', UnknownLabelError), ('{"cat": 5}', OptionError), ("[1]", OptionError)):
         (tmp_path / "shares.json").write_text(text)
         with pytest.raises(error, match="--prevalence"):

@@ -9,6 +9,8 @@ from pvlr_sdk import Tagger
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.labels import Photos, teach
 from tests.pvlr_sdk.labels import tiny_open
+from tests.pvlr_sdk.trust.conftest import keys as keys
+from tests.pvlr_sdk.trust.conftest import sign as sign
 
 pytest.importorskip("onnx", reason="writes a network")
 

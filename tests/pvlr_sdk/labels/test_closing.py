@@ -14,7 +14,6 @@ from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.verify import verify
 from pvlr_sdk.models.find import load_bundle
 from tests.pvlr_sdk.labels.tiny_open import DEPTH, MAX, WIDTH, random_bank
-from tests.pvlr_sdk.trust.conftest import keys, sign  # noqa: F401 (fixtures)
 
 ROOT = Path(__file__).parents[3]
 
@@ -119,7 +118,7 @@ def test_a_bank_that_is_damaged(open_plan, tmp_path):
         build(open_plan, tmp_path / "engine.plan", bank=tmp_path / "none.safetensors")
 
 
-def test_trusted_keys_apply_to_the_plan_and_the_bank(open_plan, tmp_path, keys, sign, monkeypatch):  # noqa: F811
+def test_trusted_keys_apply_to_the_plan_and_the_bank(open_plan, tmp_path, keys, sign, monkeypatch):
     plan = shutil.copytree(open_plan.parent, tmp_path / "plan") / "engine.plan"
     bank, key = tmp_path / "bank.safetensors", keys.make("me")
     random_bank(3, 0).save(bank)

@@ -67,7 +67,8 @@ def test_a_knowledge_file_is_part_of_its_bundle(knowledge: Path, signed: Path, k
     assert Knowledge.load(knowledge).names == ["a", "b"]
     data = knowledge.read_bytes()
     knowledge.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    for load in (lambda: load_bundle(signed), lambda: Knowledge.load(knowledge)):
+    of_plan = {"max_labels": 1, "plan": str(signed)}
+    for load in (lambda: load_bundle(signed), lambda: Knowledge.load(knowledge), lambda: Knowledge.of_plan(of_plan)):
         with pytest.raises(errors.SignedFileChangedError):
             load()
     assert Knowledge.load(knowledge, trust=False).names == ["a", "b"]
