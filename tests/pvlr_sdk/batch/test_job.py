@@ -64,6 +64,17 @@ def test_another_plan_or_option_is_another_dataset(job, plans, photos, tmp_path)
     assert len(sets) == 5
 
 
+def test_the_contents_of_a_bank_and_of_the_knowledge_are_part_of_the_dataset(own_plan, photos, tmp_path):
+    bank, knowledge = tmp_path / "bank.safetensors", own_plan.with_suffix(".knowledge.safetensors")
+    for options, file in (({"bank": str(bank)}, bank), ({"words": ["castle"]}, knowledge)):
+        addresses = set()
+        for contents in (b"one", b"another"):
+            file.write_bytes(contents)
+            made = Job(Input(str(photos)), str(tmp_path / "out"), own_plan, options=options)
+            addresses.add(made.dataset().address)
+        assert len(addresses) == 2
+
+
 def test_new_thresholds_are_another_dataset(photos, own_plan, tmp_path):
     import numpy as np
 

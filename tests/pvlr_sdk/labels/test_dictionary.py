@@ -77,6 +77,7 @@ def test_what_is_no_noun(dictionary, text):
         ("dog", "exact", None),
         ("fork", "doubtful", "forklift"),
         ("swimming pool", "doubtful", "pool table"),
+        ("kite", "doubtful", "kite"),  # the bird and the toy
         ("bulldozer", "unknown", None),
         ("pallet", "unknown", None),
         ("receipt", "unknown", None),
@@ -140,6 +141,20 @@ def test_words_are_the_labels_of_a_tagger():
     with Tagger() as tagger:
         own = tagger.label_bank
     np.testing.assert_array_equal(words.embeddings[row], own.embeddings[own.index("couch")])
+
+
+def test_thresholds_of_words(knowledge):
+    with Tagger(words=["espresso", "castle"], threshold={"castle": 0.5}) as tagger:
+        own = knowledge.calibration.threshold
+        np.testing.assert_allclose(tagger.thresholds, [own, 0.5], atol=1e-6)
+
+
+def test_a_word_of_the_base_keeps_its_provenance_under_another_spelling(knowledge):
+    base = knowledge.bank(["espresso", "castle"])
+    bank = knowledge.bank(["Espresso", "forklift"], base=base)
+    assert bank.names == ["Espresso", "forklift"]
+    assert bank.taught["Espresso"] == base.taught["espresso"]
+    np.testing.assert_array_equal(bank.weights[0], base.weights[0])
 
 
 def test_a_closed_plan_has_no_words():
