@@ -138,9 +138,9 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     Raises:
         ConfigError: names the unknown or invalid key.
     """
-    raw = _read(path)
+    raw = read_config(path)
     if "base" in raw:
-        raw = _merged(_read(Path(str(raw.pop("base")))), raw)
+        raw = merged(read_config(Path(str(raw.pop("base")))), raw)
     for item in overrides:
         _override(raw, item)
     try:
@@ -153,7 +153,8 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     return config.model_copy(update={"data": config.data.model_copy(update={"labels": tuple(labels)})})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """The keys of a YAML file as they are, with paths relative to it; raises ConfigError as :func:`load_config`."""
     hint = "See the examples in training/configs/."
     try:
         raw = yaml.safe_load(path.read_text())
@@ -166,14 +167,14 @@ def _read(path: Path) -> dict[str, Any]:
     return resolved
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """``base`` with ``changes``: sections are merged, other values replaced."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in changes.items():
         section = base.get(key)
         both = isinstance(section, dict) and isinstance(value, dict)
-        merged[key] = _merged(section, value) if both else value
-    return merged
+        result[key] = merged(section, value) if both else value
+    return result
 
 
 def _labels_of(source: SourceConfig) -> list[str]:

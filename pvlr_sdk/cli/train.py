@@ -15,7 +15,7 @@ from .options import Prevalence, models
 
 
 def train(
-    data: Path = Argument(..., metavar="IMAGES|CONFIG.yaml", help="A folder of images, or a configuration file."),
+    data: Path = Argument(..., metavar="IMAGES|CONFIG.yaml", help="A folder of images, a configuration or a recipe."),
     rest: list[str] | None = Argument(
         None,
         metavar="LABELS|KEY=VALUE",
@@ -47,8 +47,9 @@ def train(
     Label Studio or CVAT. The default is the label file in IMAGES; without one,
     each subfolder is a label.
 
-    With a CONFIG.yaml, writes the trained model; export it with `pvlr export`.
-    Needs the extra \\[train].
+    With a CONFIG.yaml, writes the trained model; export it with `pvlr export`. A
+    recipe is a configuration with stages: all of them are trained, and the last
+    one becomes a plan. Needs the extra \\[train].
 
     \b
     [bold]Examples[/bold]
@@ -59,6 +60,7 @@ def train(
     pvlr train photos/ labels.csv --budget 30m --out runs/longer
     pvlr train my-photos.yaml --dry-run
     pvlr train my-photos.yaml train.finetune.epochs=8 --resume
+    pvlr train training/recipes/pvlr-lite2-open.yaml --resume
     """
     overrides = [item for item in rest or [] if "=" in item and not Path(item).exists()]
     files = [Path(item) for item in rest or [] if item not in overrides]
@@ -78,8 +80,12 @@ def train(
         got = f"{len(files)}: {', '.join(map(str, files))}"
         hint = "Join them into one file; settings are written KEY=VALUE."
         raise errors.OptionError("LABELS", expected="one label file", got=got, hint=hint)
-    module = training_module("train", "pipeline" if from_images else "train")
+    recipe = not from_images and training_module("train", "recipe").is_recipe(data)
+    module = training_module("train", "pipeline" if from_images else "recipe" if recipe else "train")
     try:
+        if recipe:
+            _print_recipe(*module.train_recipe(data, overrides, out=out, resume=resume, dry_run=dry_run))
+            return
         if not from_images:
             folder = module.train(data, overrides, out=out, resume=resume, dry_run=dry_run)
             if not dry_run:
@@ -101,9 +107,21 @@ def train(
     except KeyboardInterrupt:
         from .screen import note
 
-        note(training_module("train", "state").interrupted(out or module.default_folder(data)))
+        folder = out or module.default_folder(data)
+        kept = f"interrupted; {folder} keeps the finished stages. To continue, run the command again with --resume"
+        note(kept if recipe else training_module("train", "state").interrupted(folder))
         raise typer.Exit(130) from None
     _print_outcome(outcome)
+
+
+def _print_recipe(plan: Path | None, measured: dict[str, tuple[float, float]]) -> None:
+    from .screen import decimal, print_facts
+
+    if plan is not None:
+        figures = {
+            role: f"{decimal(mAP)} mAP, {decimal(expected)} expected" for role, (mAP, expected) in measured.items()
+        }
+        print_facts(str(plan.parent), [("plan", plan), *figures.items()])
 
 
 def _minutes(budget: str | None) -> float | None:

@@ -35,7 +35,7 @@ IN_WHEEL = re.compile(
     | pvlr_sdk/labels/dictionary\.(?:npz|LICENSE)
     | pvlr_sdk/watch/[a-z-]+\.(?:yaml|service)
     | pvlr_training/(?:[a-z_]+/)*[a-z_0-9]+\.py
-    | pvlr_training/configs/[a-z0-9_-]+\.(?:yaml|json)
+    | pvlr_training/(?:configs|recipes)/[a-z0-9_-]+\.(?:yaml|json)
     | pvlr_training/report/page/[a-z]+\.(?:js|css|html)
     | pvlr_sdk-\S+\.dist-info/sboms/auditwheel\.cdx\.json
     | pvlr_sdk-\S+\.dist-info/(?:METADATA|RECORD|WHEEL|entry_points\.txt|top_level\.txt|licenses/\S*LICENSE)""",

@@ -1,0 +1,170 @@
+"""A recipe: the runs that lead to one model, in one file, from the photos to a plan that is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+from rich.console import Console
+
+from pvlr_sdk import Tagger
+from pvlr_sdk._util.files import write_files
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.errors import ConfigError
+from pvlr_sdk.evaluation.evaluate import evaluate
+from pvlr_sdk.evaluation.labels_csv import read_labels, read_rename
+
+from .config import load_config, merged, read_config
+from .invalid import config_error
+from .logs import RunLog
+from .model.config import Strict
+
+_SPLIT = "testdev"
+
+
+class Photos(Strict):
+    """The photos of a role: a folder of this name below ``$PVLR_DATA``, with ``images/`` and ``labels.csv``."""
+
+    splits: tuple[str, ...] = ()
+    rename: Path | None = None
+    """A JSON file {label of the source: label of the model}."""
+
+
+class Open(Strict):
+    """An open plan: its most labels, and the role whose photos its knowledge file is computed from."""
+
+    max_labels: int = Field(128, ge=1)
+    knowledge: str | None = None
+
+
+class Recipe(Strict):
+    """The keys of a recipe beside those of a configuration, which hold for all stages.
+
+    Each stage is a run: its name, and the keys that differ. ``train.init`` and ``train.teacher.runs`` may name earlier
+    stages. ``expected`` is the mAP on the split testdev of a role, in percent.
+    """
+
+    stages: dict[str, dict[str, Any]] = Field(min_length=1)
+    photos: dict[str, Photos] = Field(min_length=1)
+    open: Open | None = None
+    expected: dict[str, float] = Field({})
+
+
+def is_recipe(path: Path) -> bool:
+    """Whether a configuration has stages."""
+    return "stages" in read_config(path)
+
+
+def default_folder(path: Path) -> Path:
+    """The folder of a recipe without ``--out``."""
+    return Path("runs") / path.stem
+
+
+def train_recipe(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    dry_run: bool = False,
+    console: Console | None = None,
+) -> tuple[Path | None, dict[str, tuple[float, float]]]:
+    """Train all stages, each in its own folder below ``out``; export and build the last one, and measure its plan.
+
+    Args:
+        overrides: ``key.sub=value`` for all stages, such as ``train.seed=1``.
+        out: by default ``runs/`` and the name of the recipe.
+        resume: continue after an interruption; finished stages are left unchanged.
+        dry_run: only check the keys of all stages, and what the first one would train.
+
+    Returns:
+        The path of the plan (None for a dry run); for each role of ``expected`` that is there, its mAP on these photos
+        and the expected one, in percent.
+
+    Raises:
+        ConfigError: an invalid key in any stage, before the first one starts; no photos.
+        as :func:`.train.train`, :func:`.export.export` and :func:`pvlr_sdk.compile.build.build`.
+    """
+    folder = out or default_folder(path)
+    console = console or Console(stderr=True)
+    log = RunLog(folder, console)
+    recipe, configs = read_recipe(path, folder, overrides)
+    for role in recipe.photos:
+        if _folder(role) is None:
+            log.warn(f"{role}: no such folder below $PVLR_DATA; trained without its photos")
+    from .export import export
+    from .train import train
+
+    options = {"resume": resume, "dry_run": dry_run, "console": console, "summary": False}
+    for name, config in configs.items():
+        log.say(f"stage {name}")
+        run = train(config, tuple(overrides), out=folder / name, **options)
+        if dry_run:
+            return None, {}
+    network = export(run, folder, max_labels=recipe.open.max_labels if recipe.open else None)
+    if recipe.open and recipe.open.knowledge and (known := _folder(recipe.open.knowledge)):
+        from .concepts import learn
+
+        learn(run, network, known / "images")
+    plan = folder / "engine.plan"
+    build(network, plan)
+    return plan, _measure(plan, recipe)
+
+
+def read_recipe(path: Path, folder: Path, overrides: Sequence[str] = ()) -> tuple[Recipe, dict[str, Path]]:
+    """A recipe, and the configuration of each stage, which is written below ``folder`` and valid; errors as
+    :func:`train_recipe`."""
+    shared = read_config(path)
+    own = {key: shared.pop(key) for key in Recipe.model_fields if key in shared}
+    try:
+        recipe = Recipe.model_validate(own)
+    except ValidationError as error:
+        raise config_error(Recipe, path, own, error) from None
+    sources = [
+        {"images": str(found / "images"), "labels": str(found / "labels.csv"), **photos.model_dump(mode="json")}
+        for role, photos in recipe.photos.items()
+        if (found := _folder(role))
+    ]
+    if not sources:
+        got = f"none in {os.environ.get('PVLR_DATA') or 'PVLR_DATA, which is not set'}"
+        hint = "Set PVLR_DATA to the folder that contains them."
+        raise ConfigError("photos", expected=f"a folder of {', '.join(recipe.photos)}", got=got, hint=hint)
+    shared = merged({"name": path.stem, "data": {"sources": sources}}, shared)
+    configs: dict[str, Path] = {}
+    for name, changes in recipe.stages.items():
+        # The names of earlier stages were read as paths relative to the recipe.
+        earlier = {str(path.parent.resolve() / stage): str((folder / stage).resolve()) for stage in configs}
+        config = merged(shared, changes)
+        train = config.get("train", {})
+        if train.get("init") in earlier:
+            train["init"] = earlier[train["init"]]
+        if runs := train.get("teacher", {}).get("runs"):
+            train["teacher"]["runs"] = [earlier.get(run, run) for run in runs]
+        configs[name] = folder / f"{name}.yaml"
+        write_files({configs[name]: yaml.safe_dump(config, sort_keys=False).encode()})
+        load_config(configs[name], tuple(overrides))
+    return recipe, configs
+
+
+def _folder(role: str) -> Path | None:
+    """The folder of a role, if there is one."""
+    data = os.environ.get("PVLR_DATA")
+    folder = Path(data) / role if data else None
+    return folder if folder and (folder / "labels.csv").is_file() else None
+
+
+def _measure(plan: Path, recipe: Recipe) -> dict[str, tuple[float, float]]:
+    """For each role of ``expected`` that is there: the mAP of the plan, and the expected one."""
+    measured = {}
+    with Tagger(plan, optimize="throughput") as tagger:
+        for role, expected in recipe.expected.items():
+            if folder := _folder(role):
+                rename = recipe.photos[role].rename if role in recipe.photos else None
+                names = read_rename(rename) if rename else None
+                table = read_labels(folder / "labels.csv", _SPLIT, tagger.labels, names)
+                measured[role] = evaluate(tagger, folder / "images", table).mAP, expected
+    return measured
