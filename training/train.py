@@ -20,8 +20,8 @@ from rich.console import Console
 from torch.optim.swa_utils import AveragedModel
 
 from pvlr_sdk.errors import PvlrError
-from pvlr_sdk.evaluation.intervals import expected
 from pvlr_sdk.evaluation.metrics import doubts
+from pvlr_sdk.labels.intervals import expected
 from pvlr_sdk.labels.thresholds import choose_thresholds, precise_thresholds, sigmoid
 
 from . import evaluate

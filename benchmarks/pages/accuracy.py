@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accuracy.frontier import frontier_table
-from ..accuracy.open.tables import few_table, grades_table, parts_table, splits_table, trust_table, words_table
+from ..accuracy.open import tables
 from ..accuracy.rows import Row, read_rows
 from ..common import Table
 from .charts import draw_frontier
@@ -153,13 +153,14 @@ PARTS: dict[str, Callable[[Path, Path], str]] = {
     "clips": clips_table,
     "corruptions": corruptions_table,
     "frontier": frontier_section,
-    "open_words": partial(open_table, "open", "words", words_table),
-    "open_grades": partial(open_table, "open-grades", "grades", grades_table),
-    "open_splits": partial(open_table, "open", "splits", splits_table),
-    "open_trust": partial(open_table, "open", "splits", trust_table),
-    "open_few": partial(open_table, "open", "few", few_table),
-    "open_tuned": partial(open_table, "open-tuned", "few", few_table),
-    "open_parts": partial(open_table, "open-parts", "parts", parts_table),
+    "open_words": partial(open_table, "open", "words", tables.words_table),
+    "open_grades": partial(open_table, "open-grades", "grades", tables.grades_table),
+    "open_splits": partial(open_table, "open", "splits", tables.splits_table),
+    "open_trust": partial(open_table, "open", "splits", tables.trust_table),
+    "open_few": partial(open_table, "open", "few", tables.few_table),
+    "open_tuned": partial(open_table, "open-tuned", "few", tables.few_table),
+    "open_taught": partial(open_table, "open-taught", "taught", tables.taught_table),
+    "open_parts": partial(open_table, "open-parts", "parts", tables.parts_table),
     **{name: partial(rows_table, name) for name in dict.fromkeys(row.table for row in read_rows())},
 }
 """By name: the text of a part of a page for the folders of the results and of the charts."""

@@ -95,11 +95,16 @@ def decimal(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def interval(value: tuple[float, float] | None) -> str:
+    """The 95 % interval of a measure in percent."""
+    return f" ({value[0]:.1f} to {value[1]:.1f})" if value else ""
+
+
 def with_intervals(expected: Mapping[str, tuple[float, float, float] | None]) -> str:
     """The mAP and the overall precision and recall of an EvalReport, each with its 95 % interval."""
     named = {"mAP": "mAP", "precision": "OP", "recall": "OR"}
     shown = ((name, expected[key]) for name, key in named.items())
-    return ", ".join(f"{name} {one[0]:.1f} ({one[1]:.1f} to {one[2]:.1f})" if one else "-" for name, one in shown)
+    return ", ".join(f"{name} {one[0]:.1f}{interval(one[1:])}" if one else "-" for name, one in shown)
 
 
 def shares(percentages: Mapping[str, float]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +37,12 @@ def teach(
     bank: Path | None = Option(None, metavar="FILE", help="The label bank to change.", show_default="the plan's bank"),
     no_words: bool = Option(False, "--no-words", help="Learn from the photos alone."),
     replace: bool = Option(False, "--replace", help="Also teach labels that the bank already has."),
+    prevalence: float | None = Option(
+        None,
+        metavar="SHARE",
+        help="How frequent the labels are in use, such as 0.02.",
+        show_default="as in the photos",
+    ),
     forget: list[str] | None = Option(None, metavar="LABEL", help="Undo the teaching of LABEL; repeatable."),
     report: Path | None = Option(
         None,
@@ -55,7 +60,8 @@ def teach(
 
     Writes a label bank with the labels of the plan and the new ones, for
     Tagger.set_labels, and an HTML page with precision, recall and the photos that
-    it gets wrong, by cross-validation. The photos are read on this machine only.
+    it gets wrong, by cross-validation, of all labels that the bank was taught.
+    The photos are read on this machine only.
 
     A label starts from its words if the plan's knowledge file knows them (see
     [bold]pvlr words[/bold]), or if the plan reads words (needs the extra \\[words]),
@@ -73,24 +79,30 @@ def teach(
     pvlr teach engine.plan --bank bank.safetensors -o bank.safetensors \\
       --forget "my mug"
     """
+    from .._util.files import write_files
     from ..bundle.label_bank import LabelBank
     from ..labels import forget as forget_labels
+    from ..labels.page import page
 
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
         hint = f"To change it, add --bank {out}; to start again, remove it."
         raise errors.OptionError("--out", expected="a new file", got=f"{out}, which exists", hint=hint)
     own = LabelBank.load(bank) if bank else None
+    report = report or out.with_suffix(".html")
+    before = next((path for path in (report, bank.with_suffix(".html") if bank else report) if path.is_file()), None)
+    earlier = before.read_text("utf-8", "replace") if own and before else ""
     if forget:
         if own is None or label or labels or positives or negatives or images:
             got, hint = "labels to teach" if own else "no --bank", "Forget labels first, then teach others."
             raise errors.OptionError("--forget", expected="--bank, and nothing to teach", got=got, hint=hint)
-        forget_labels(own, forget).save(out)
+        left = forget_labels(own, forget)
+        pages = {report: page(left, earlier=earlier).encode()} if earlier else {}
+        write_files({**pages, out: left.to_bytes()})
         print(out)
         return
     photos = _photos(label, positives, negatives, labels, images, split, rename)
-    name = re.sub(r"\W+", "-", "-".join(["", *photos.labels]))[:50] if own else ""  # the bank's first report stays
-    _teach(plan, out, photos, own, report or out.with_name(f"{out.stem}{name}.html"), as_json,
-           words=not no_words, replace=replace,
+    _teach(plan, out, photos, own, report, earlier, as_json,
+           words=not no_words, replace=replace, prevalence=prevalence,
            device=device, num_threads=threads, precision=precision)  # fmt: skip
 
 
@@ -120,7 +132,14 @@ def _photos(
 
 
 def _teach(
-    plan: Path, out: Path, photos: Photos, bank: LabelBank | None, report: Path, as_json: bool, **arguments: Any
+    plan: Path,
+    out: Path,
+    photos: Photos,
+    bank: LabelBank | None,
+    report: Path,
+    earlier: str,
+    as_json: bool,
+    **arguments: Any,
 ) -> None:
     from .._util.files import write_files
     from ..labels import teach
@@ -129,7 +148,8 @@ def _teach(
 
     with Screen(len(photos.files), "Reading") as screen:
         taught = teach(plan, photos, bank=bank, progress=screen.step, **arguments)
-    write_files({report: page(taught).encode(), out: taught.bank.to_bytes()})
+    html = page(taught.bank, taught.labels, taught.failed, earlier=earlier)
+    write_files({report: html.encode(), out: taught.bank.to_bytes()})
     if as_json:
         print_json(taught.to_dict())
     else:
@@ -139,7 +159,7 @@ def _teach(
 
 
 def _print(taught: Teaching, out: Path, report: Path) -> None:
-    from .screen import decimal, note, print_facts
+    from .screen import decimal, interval, note, print_facts
 
     for label in taught.labels:
         print_facts(
@@ -147,14 +167,12 @@ def _print(taught: Teaching, out: Path, report: Path) -> None:
             [
                 ("text prior", "used" if label.words else "not used"),
                 ("threshold", f"{label.threshold:.3f}, precise {label.precise_threshold:.3f}"),
-                ("precision", decimal(label.precision)),
-                ("recall", decimal(label.recall)),
+                ("precision", decimal(label.precision) + interval(label.precision_interval)),
+                ("recall", decimal(label.recall) + interval(label.recall_interval)),
+                ("where", f"{label.prevalence:.1f} of 100 photos show it"),
                 ("average precision", decimal(label.average_precision)),
                 ("of its words alone", decimal(label.words_average_precision) if label.words else None),
             ],
         )
-        if label.average_precision is None:
-            note(f"{label.label}: not measured, with fewer than two photos that show it or that do not.")
-        elif label.positives < 10:
-            note(f"{label.label}: {label.positives} photos are too few for reliable measures.")
+        note(f"{label.label}: {label.advice}")
     print(f"{report}\n{out}")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..frames.find import check_folder
+from ..labels.intervals import count, expected, weights
 from . import metrics
-from .intervals import count, expected, weights
 from .labels_csv import LabelTable
 from .prevalence import find_prevalence
 from .similar import similar
@@ -47,7 +47,7 @@ class EvalReport:
         failed_images: images that could not be tagged, with the reason; not measured.
         seconds: duration, including reading the images.
         expected: ``mAP``, ``CP``, ``CR``, ``OP`` and ``OR`` on other images with the same frequency of labels: value
-            and 95 % interval, see :func:`pvlr_sdk.evaluation.intervals.expected`.
+            and 95 % interval, see :func:`pvlr_sdk.labels.intervals.expected`.
         prevalence: the share of images with each measured label, in percent, that was stated or estimated.
         expected_there: ``expected`` where labels are as frequent as ``prevalence``.
         doubts: sentences about figures that mean little, because few images are behind them.

@@ -14,8 +14,8 @@ from .. import errors
 from .._util.plain_json import read_json
 from .._util.validation import did_you_mean
 from ..frames import find
+from ..labels.intervals import reweighted
 from ..labels.thresholds import choose_thresholds, sigmoid
-from .intervals import weights
 from .label_formats import read_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_COPIES = 20
 _LEAST = 1e-3
 _ROUNDS = 6
 _HINT = 'Give a share such as 0.05, a JSON file such as {"cat": 0.05}, or a folder of images without labels.'
@@ -94,9 +93,3 @@ def estimate(logits: Floats, targets: NDArray[np.int8], others: Floats) -> Float
         shares = np.clip(shares, _LEAST, 1 - _LEAST)
         shares = (sigmoid(others) >= choose_thresholds(*reweighted(logits, targets, shares))).mean(0)
     return np.clip(shares, _LEAST, 1 - _LEAST)
-
-
-def reweighted(logits: Floats, targets: NDArray[np.int8], prevalence: Floats) -> tuple[Floats, NDArray[np.int8]]:
-    """Logits and targets with each image repeated in proportion to its :func:`weights`: to choose thresholds from."""
-    copies = np.maximum(1, np.round(_COPIES * weights(targets, prevalence))).astype(int)
-    return np.repeat(logits, copies, axis=0), np.repeat(targets, copies, axis=0)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..labels.intervals import reweighted
 from ..labels.thresholds import Objective, choose_thresholds, precise_thresholds
 from .evaluate import tag_images
 from .labels_csv import LabelTable
 from .metrics import f1_scores
-from .prevalence import find_prevalence, reweighted
+from .prevalence import find_prevalence
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,14 @@ from .. import errors
 from ..bundle.label_bank import LabelBank
 from .edit import THRESHOLD, LinearFunction, with_label
 from .fit import Fit, Floats, fit
+from .intervals import expected, reweighted
 from .precision_recall import average_precision
 from .thresholds import choose_thresholds, precise_thresholds, sigmoid
+
+OTHERS = 1000
+"""Number of other photos on which the intervals hold."""
+_FEW = 16
+"""Photos that show a label: up to this many, words improve it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,10 @@ class LabelReport:
         words: whether its words count too.
         threshold, precise_threshold: at the operating points ``f1`` and ``precise``.
         precision, recall: at ``threshold``.
+        precision_interval, recall_interval: where they are on other photos of this kind, in 95 of 100 cases.
+        prevalence: the share of photos that show the label, in percent, for which thresholds, precision and its
+            interval hold.
+        advice: what would improve the label most, as a sentence.
         average_precision: of the scores.
         words_average_precision: of the words alone; None without words.
         mistakes: the worst first.
@@ -50,9 +61,22 @@ class LabelReport:
     precise_threshold: float
     precision: float | None
     recall: float | None
+    precision_interval: tuple[float, float] | None
+    recall_interval: tuple[float, float] | None
+    prevalence: float
+    advice: str
     average_precision: float | None
     words_average_precision: float | None
     mistakes: list[Mistake]
+
+    def provenance(self) -> dict[str, Any]:
+        """What the label bank keeps of the report: numbers alone, without the photos."""
+        kept = {name: value for name, value in asdict(self).items() if name not in _NOT_KEPT}
+        plain: dict[str, Any] = json.loads(json.dumps(kept), parse_float=lambda text: round(float(text), 2))
+        return plain
+
+
+_NOT_KEPT = {"label", "threshold", "precise_threshold", "advice", "mistakes"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +96,7 @@ def learn(
     *,
     plan: str,
     words: Mapping[str, Words] | None = None,
+    prevalence: float | None = None,
 ) -> tuple[LabelBank, list[LabelReport]]:
     """Learn labels of a bank from images whose features are known: milliseconds for a few hundred.
 
@@ -82,26 +107,25 @@ def learn(
         features: (N, D) of unit length, ``TagResult.features`` of an open plan.
         targets: (N, C): 1 present, -1 absent, 0 unknown.
         plan: SHA-256 of the plan that computed the features.
-        words: what the words of some labels say of the images; other labels are learned from the images alone.
+        words: what the words of some labels say of the images; other labels are learned from the images alone; None: no
+            label can start from words.
+        prevalence: how frequent the labels are where they are used, between 0 and 1; None: as in the images.
 
     Raises:
-        OptionError: a label has no image that shows it, or none that does not.
+        OptionError: a label has no image that shows it, or none that does not; the prevalence is not between 0 and 1.
     """
     check_both(labels, targets)
+    check_prevalence(prevalence)
     reports = []
     for column, label in enumerate(labels):
         known = np.flatnonzero(targets[:, column])
         present, of_words = targets[known, column] == 1, (words or {}).get(label)
         logits = None if of_words is None else of_words.logits[known]
         fitted = fit(features[known], logits, present)
-        report = _report(label, fitted, logits, present, [images[row] for row in known.tolist()])
-        source = {
-            "positives": report.positives,
-            "negatives": report.negatives,
-            "words": report.words,
-            "plan": plan,
-        }
-        thresholds = report.threshold, report.precise_threshold
+        report = _report(label, fitted, logits, present, [images[row] for row in known.tolist()], prevalence)
+        if words is not None and of_words is None and report.positives <= _FEW:
+            report = replace(report, advice=f"{report.advice[:-1]}, or give it a name that pvlr words knows.")
+        thresholds, source = (report.threshold, report.precise_threshold), {**report.provenance(), "plan": plan}
         bank = with_label(bank, label, fitted, thresholds, source, None if of_words is None else of_words.function)
         reports.append(report)
     return bank, reports
@@ -119,31 +143,59 @@ def check_both(labels: Sequence[str], targets: NDArray[np.int8], failed: Sequenc
                 raise errors.OptionError(argument, expected=expected, got=f"none{unread}", hint=hint)
 
 
-def _report(label: str, fitted: Fit, words: Floats | None, present: NDArray[np.bool_], files: list[str]) -> LabelReport:
-    positives = int(present.sum())
-    counts = positives, len(present) - positives, words is not None
+def check_prevalence(prevalence: float | None) -> None:
+    """Raises OptionError unless it is None, or between 0 and 1."""
+    if prevalence is not None and not 0 < prevalence < 1:
+        expected, hint = "a share of photos between 0 and 1", "0.02 means that 2 of 100 photos show the label."
+        raise errors.OptionError("prevalence", expected=expected, got=str(prevalence), hint=hint)
+
+
+def _report(
+    label: str,
+    fitted: Fit,
+    words: Floats | None,
+    present: NDArray[np.bool_],
+    files: list[str],
+    prevalence: float | None,
+) -> LabelReport:
+    positives, negatives = int(present.sum()), int((~present).sum())
+    share = positives / len(present) if prevalence is None else prevalence
+    counts = positives, negatives, words is not None
     if fitted.checked is None:
-        return LabelReport(label, *counts, THRESHOLD, THRESHOLD, None, None, None, None, [])
-    targets = np.where(present, 1, -1).astype(np.int8)
-    f1 = choose_thresholds(fitted.checked[:, None], targets[:, None])
-    threshold, precise = (float(np.float32(of[0])) for of in (
-        f1, precise_thresholds(fitted.checked[:, None], targets[:, None], f1)))  # fmt: skip
+        few = "that show it" if positives < 2 else "that do not show it"
+        advice = f"Add examples {few}: with a single one, nothing can be measured."
+        unknown = None, None, None, None
+        return LabelReport(label, *counts, THRESHOLD, THRESHOLD, *unknown, 100 * share, advice, None, None, [])
+    logits, targets = fitted.checked[:, None], np.where(present, 1, -1).astype(np.int8)[:, None]
+    shares = None if prevalence is None else np.array([share])
+    chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
+    f1 = choose_thresholds(*chosen_on)
+    threshold, precise = (float(np.float32(of[0])) for of in (f1, precise_thresholds(*chosen_on, f1)))
     scores = sigmoid(fitted.checked)
     tagged = scores >= threshold
-    hits = int((tagged & present).sum())
-    wrong = np.flatnonzero(tagged != present)
+    right, wrong = share * tagged[present].mean(), (1 - share) * tagged[~present].mean()
+    there = expected(logits, tagged[:, None], targets, prevalence=shares, others=OTHERS)
+    precision, recall = ((100 * of.low, 100 * of.high) for of in (there["OP"], there["OR"]))
+    worse = np.flatnonzero(~present if precision[0] < recall[0] else present)
+    hardest = files[worse[np.argmin(np.where(present, scores, -scores)[worse])]]
+    kind = "that do not show it and resemble" if precision[0] < recall[0] else "that show it and resemble"
+    mistaken = np.flatnonzero(tagged != present)
     mistakes = [
         Mistake(files[row], "added" if tagged[row] else "missed", round(float(scores[row]), 4))
-        for row in wrong[np.argsort(-np.abs(scores[wrong] - threshold), kind="stable")]
+        for row in mistaken[np.argsort(-np.abs(scores[mistaken] - threshold), kind="stable")]
     ]
     return LabelReport(
         label,
         *counts,
         threshold,
         precise,
-        100 * hits / int(tagged.sum()) if tagged.any() else None,
-        100 * hits / positives,
-        100 * average_precision(fitted.checked, targets),
-        None if words is None else 100 * average_precision(words, targets),
+        100 * float(right / (right + wrong)) if tagged.any() else None,
+        100 * float(tagged[present].mean()),
+        precision,
+        recall,
+        100 * share,
+        f"Add examples {kind} {hardest}.",
+        100 * average_precision(fitted.checked, targets[:, 0]),
+        None if words is None else 100 * average_precision(words, targets[:, 0]),
         mistakes,
     )

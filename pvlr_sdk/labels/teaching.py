@@ -24,7 +24,7 @@ from ..inference import LoadedPlan, Options
 from .edit import add_labels, words_function
 from .fit import Floats
 from .knowledge import Knowledge
-from .learning import LabelReport, Words, check_both, learn
+from .learning import LabelReport, Words, check_both, check_prevalence, learn
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ def teach(
     words: bool = True,
     replace: bool = False,
     knowledge: Knowledge | None = None,
+    prevalence: float | None = None,
     progress: Callable[[int], None] | None = None,
     **options: Any,
 ) -> Teaching:
@@ -118,6 +119,7 @@ def teach(
         words: False to learn from the photos alone.
         replace: also teach labels that the bank has.
         knowledge: a knowledge file for the image features of this plan; None: the one beside it, if there is one.
+        prevalence: how frequent the labels are where they are used, between 0 and 1; None: as in the photos.
         progress: called after each photo with the number of photos done.
         options: ``device``, ``num_threads`` and ``precision`` of the tagger.
 
@@ -125,9 +127,11 @@ def teach(
         BundleError, OptionError: as for ``Tagger``.
         BackendError: the plan is closed.
         LabelBankError: the bank or the knowledge was made for another model, or there is no room for the labels.
-        OptionError: a label is there already, or has no readable photo that shows it, or none that does not.
+        OptionError: a label is there already, or has no readable photo that shows it, or none that does not; the
+            prevalence is not between 0 and 1.
         MissingPartError: words need the extra ``[words]``.
     """
+    check_prevalence(prevalence)
     engine = Options(optimize="throughput", **options)
     with closing(LoadedPlan.open(plan, engine)) as loaded:
         backend = loaded.check(loaded.backend)
@@ -158,7 +162,16 @@ def teach(
     targets = np.where(done[:, None], photos.targets, np.int8(0))
     check_both(photos.labels, targets, failed or photos.failed)
     files = [str(file) for file in photos.files]
-    taught, reports = learn(taught, photos.labels, files, features, targets, plan=plan_hash, words=starts)
+    taught, reports = learn(
+        taught,
+        photos.labels,
+        files,
+        features,
+        targets,
+        plan=plan_hash,
+        words=starts if knowledge is not None else starts or None,
+        prevalence=prevalence,
+    )
     return Teaching(taught, reports, [*photos.failed, *failed])
 
 

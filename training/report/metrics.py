@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.intervals import expected
 from pvlr_sdk.evaluation.metrics import best_precisions, doubts, f1_scores, nan_mean
+from pvlr_sdk.labels.intervals import expected
 from pvlr_sdk.labels.precision_recall import average_precision, cumulative_counts
 from pvlr_sdk.labels.thresholds import sigmoid
 

@@ -65,3 +65,15 @@ def parts_table(parts: dict[str, dict[str, list[float]]]) -> Table:
 
     rows = [[name, *map(cell, of.values())] for name, of in parts.items()]
     return Table("PVLR's parts: mAP of 20 unseen and of 60 seen labels", ["", *parts["words alone"]], rows)
+
+
+def taught_table(taught: dict[str, dict[str, list[float]]]) -> Table:
+    """How often the intervals of precision and recall contain what other photos show, by the labels' frequency."""
+
+    def cells(of: dict[str, list[float]], row: int) -> list[str]:
+        value, low, high = of["reported"][3 * row :][:3]
+        return [f"{value:.0f} ({low:.0f} to {high:.0f})", f"{of['others'][row]:.0f}", f"{of['inside'][row]:.1f} %"]
+
+    columns = ["Label, prevalence", "Precision", "others", "inside", "Recall", "others", "inside"]
+    rows = [[name, *cells(of, 0), *cells(of, 1)] for name, of in taught.items()]
+    return Table("Intervals of taught labels, in percent", columns, rows)

@@ -196,6 +196,10 @@ class TaughtModel(BaseModel):
     precise_threshold: Score = Field(description="of the operating point precise")
     precision: float | None
     recall: float | None
+    precision_interval: tuple[float, float] | None = Field(description="of 1,000 other photos, in 95 of 100 cases")
+    recall_interval: tuple[float, float] | None
+    prevalence: float = Field(description="share of frames with the label for which precision and thresholds hold")
+    advice: Text = Field(description="what would improve the label most")
     average_precision: float | None
     mistakes: list[MistakeModel] = Field(description="the worst first")
     labels: list[Text] = Field(description="all labels in use")

@@ -12,9 +12,10 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.errors import OptionError, UnknownLabelError
-from pvlr_sdk.evaluation import intervals, metrics
-from pvlr_sdk.evaluation.intervals import expected, weights
-from pvlr_sdk.evaluation.prevalence import estimate, find_prevalence, reweighted
+from pvlr_sdk.evaluation import metrics
+from pvlr_sdk.evaluation.prevalence import estimate, find_prevalence
+from pvlr_sdk.labels import intervals
+from pvlr_sdk.labels.intervals import expected, reweighted, weights
 from pvlr_sdk.labels.thresholds import choose_thresholds, sigmoid
 
 RARE = np.array([0.05, 0.1])
@@ -69,6 +70,20 @@ def test_intervals_cover_the_truth_at_thresholds_chosen_on_the_same_images(share
         for name in covered:
             covered[name] += got[name].low <= truth[name] <= got[name].high
     assert min(covered.values()) >= 35, covered
+
+
+def test_intervals_on_a_number_of_other_images_cover_what_they_show() -> None:
+    """Also a measure of exactly 100 %, which is frequent on few images."""
+    random, covered = np.random.default_rng(0), {"OP": 0, "OR": 0}
+    for _ in range(40):
+        logits, targets = draw(random, 70, 0.15)
+        cuts = choose_thresholds(logits, targets)
+        got = expected(logits, sigmoid(logits) >= cuts, targets, others=100)
+        others = draw(random, 100, 0.15)
+        shown = metrics.f1_scores(sigmoid(others[0]) >= cuts, others[1])
+        for name in covered:
+            covered[name] += got[name].low <= shown[name] <= got[name].high
+    assert min(covered.values()) >= 36, covered
 
 
 def test_more_images_and_fewer_groups() -> None:

@@ -117,6 +117,7 @@ def test_teaching_starts_from_the_words(knowledge, encoder, open_plan, folders, 
     photos = Photos.from_folders("class 3", folders / "is", folders / "not")
     taught = teach(open_plan, photos, knowledge=knowledge, words=words, precision="fp32")
     assert taught.labels[0].words == words
+    assert taught.labels[0].advice.endswith("a name that pvlr words knows.") != words
     alone = teach(open_plan, photos, precision="fp32")
     difference = (taught.bank.weights[-1] - alone.bank.weights[-1]).astype(np.float64)
     assert (np.abs(difference).max() > 0.1) == words

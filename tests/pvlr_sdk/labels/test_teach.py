@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import cv2
@@ -38,9 +39,25 @@ def test_the_report_is_that_of_cross_validation(taught):
     assert report.recall > 60
     assert report.precision > 60
     assert report.words_average_precision is None
+    assert report.prevalence == 25
+    for measure, (low, high) in (
+        (report.precision, report.precision_interval),
+        (report.recall, report.recall_interval),
+    ):
+        assert low < measure <= high == 100  # few photos say little
+    assert re.fullmatch(r"Add examples that (do not )?show it and resemble .*\d\.png\.", report.advice)
     assert 0.05 <= report.threshold <= report.precise_threshold < 1
     assert taught.bank.thresholds[-1] == np.float32(report.threshold)
     assert json.dumps(taught.to_dict())
+
+
+def test_a_rarer_label_is_less_precise(taught, open_plan, photos):
+    (usual,), (rare,) = taught.labels, teach(open_plan, photos, prevalence=0.02, precision="fp32").labels
+    assert rare.prevalence == 2
+    assert rare.threshold >= usual.threshold
+    assert rare.precision_interval[0] < usual.precision_interval[0] - 20
+    with pytest.raises(errors.OptionError, match=r"prevalence: expected a share of photos between 0 and 1, got 2"):
+        teach(open_plan, photos, prevalence=2)
 
 
 def test_its_provenance_is_in_the_bank(taught, open_plan, photos):
@@ -49,6 +66,8 @@ def test_its_provenance_is_in_the_bank(taught, open_plan, photos):
     with Tagger(open_plan) as tagger:
         assert provenance["plan"] == tagger.info["sha256"]
     assert (provenance["positives"], provenance["negatives"], provenance["words"]) == (6, 18, False)
+    assert provenance["precision_interval"] == pytest.approx(taught.labels[0].precision_interval, abs=0.01)
+    assert "png" not in json.dumps(again.text)  # neither photos nor their names
     assert teach(open_plan, photos, precision="fp32").bank.to_bytes() == again.to_bytes()
     assert "mug" not in again.select(["cat"]).taught
 
@@ -111,7 +130,9 @@ def test_one_photo_of_the_label_is_not_measured(open_plan, folders, tmp_path):
     taught = teach(open_plan, Photos.from_folders("mug", folders / "is" / "0.png", folders / "not"), precision="fp32")
     (report,) = taught.labels
     assert (report.positives, report.precision, report.recall, report.threshold) == (1, None, None, 0.5)
-    assert "Not measured" in page(taught)
+    assert (report.precision_interval, report.recall_interval) == (None, None)
+    assert report.advice == "Add examples that show it: with a single one, nothing can be measured."
+    assert "Not measured" in page(taught.bank, taught.labels)
     with Tagger(open_plan, precision="fp32") as tagger:
         tagger.set_labels(taught.bank)
         assert not any("mug" in result for result in tagger.predict_batch(sorted((folders / "not").iterdir())))
@@ -126,7 +147,7 @@ def test_unreadable_photos_are_reported_and_copies_count_once(open_plan, folders
     taught = teach(open_plan, photos, precision="fp32")
     assert (taught.labels[0].positives, taught.labels[0].negatives) == (6, 18)
     assert sorted(one["error"] for one in taught.failed) == ["ImageDecodeError", "ImageNotFoundError"]
-    assert "broken.jpg" in page(taught)
+    assert "broken.jpg" in page(taught.bank, taught.labels, taught.failed)
 
 
 def test_a_photo_in_both_folders_is_refused(folders, tmp_path):
@@ -235,7 +256,7 @@ def test_the_page_shows_the_mistakes(open_plan, folders):
     taught = teach(open_plan, mixed, precision="fp32")
     (report,) = taught.labels
     assert report.mistakes
-    html = page(taught)
+    html = page(taught.bank, taught.labels)
     assert html.count("<img ") == len(report.mistakes)
     assert html.count("data:image/jpeg;base64,") == len(report.mistakes)
     assert "<script" not in html

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -30,6 +31,8 @@ def test_the_command(open_plan, folders, tmp_path):
     done = run(open_plan, *first)
     assert done.exit_code == 0, done.output
     assert "mug: 6 photos show it, 18 do not" in done.stdout
+    assert re.search(r"precision +\d+\.\d+ \(\d+\.\d to \d+\.\d\)\n.*\n.*25\.0 of 100 photos show it", done.stdout)
+    assert "mug: Add examples that" in done.stderr
     assert done.stdout.endswith(f"{tmp_path / 'bank.html'}\n{out}\n")
     bank = LabelBank.load(out)
     assert bank.names[-1] == "mug"
@@ -38,9 +41,14 @@ def test_the_command(open_plan, folders, tmp_path):
     report = (tmp_path / "bank.html").read_bytes()
     third = ["--label", "my/../tub", "--positives", folders / "is", "--negatives", folders / "not", "--bank", out]
     done = run(open_plan, *third, "-o", out)
-    assert done.stdout.endswith(f"{tmp_path / 'bank-my-tub.html'}\n{out}\n")
-    assert (tmp_path / "bank.html").read_bytes() == report
+    assert done.stdout.endswith(f"{tmp_path / 'bank.html'}\n{out}\n")
+    both = (tmp_path / "bank.html").read_text()
+    section = re.search(r"<section data-label=.mug.>.*?</section>", report.decode(), re.DOTALL)
+    assert section[0] in both  # a page of all labels, with the photos of the first
+    for name in ("mug", "my/../tub"):
+        assert both.count(f"<tr><td>{name}</td><td>6 show it, 18 do not</td><td>25.0</td>") == 1
     run(open_plan, "--bank", out, "--forget", "my/../tub", "-o", out)
+    assert (tmp_path / "bank.html").read_bytes() == report
     (tmp_path / "is").mkdir()
     (tmp_path / "is" / "broken.png").write_bytes(b"no image")
     second = ["--label", "pen", "--positives", folders / "not" / "0.png", "--positives", tmp_path / "is"]

@@ -64,13 +64,13 @@ export class TeachPanel {
 
   async useWord() {
     const found = await this.ask("POST", "words");
-    if (found) await this.added(found, `${found.grade}, ${described(found.concepts)}`);
+    if (found) await this.added(found, `${found.grade}, ${described(found.concepts)}.`);
   }
 
   async added({ label, bank_file }, what) {
     const kept = bank_file ? `Kept in ${bank_file}.` : "It holds until the server stops.";
     await this.load();
-    this.message.textContent = `${label}: ${what}. ${kept}`;
+    this.message.textContent = `${label}: ${what} ${kept}`;
   }
 
   /** Sends a request about the label and shows its counts; returns the answer, or null after an error.
@@ -101,10 +101,14 @@ function described(concepts) {
   return `like ${shares.slice(0, 3).join(", ")}`;
 }
 
-/** Precision and recall in words; with one frame of a kind, there is nothing to measure with. */
-function measured({ precision, recall, positives, negatives }) {
-  const frames = `${positives} and ${negatives} frames`;
-  if (recall === null) return `learned from ${frames}, too few to measure`;
-  const shown = precision === null ? "none found" : `precision ${Math.round(precision)} %`;
-  return `${shown}, recall ${Math.round(recall)} % by cross-validation of ${frames}`;
+/** Precision and recall with their intervals; with one frame of a kind, there is nothing to measure with. */
+function measured(found) {
+  const frames = `${found.positives} and ${found.negatives} frames`;
+  if (found.recall === null) return `learned from ${frames}, too few to measure. ${found.advice}`;
+  const [precision, recall] = ["precision", "recall"].map((name) => {
+    const [low, high] = found[`${name}_interval`].map(Math.round);
+    return found[name] === null ? "none found" : `${name} ${Math.round(found[name])} % (${low} to ${high})`;
+  });
+  const where = `where ${Math.round(found.prevalence)} of 100 frames show it`;
+  return `${precision}, ${recall} by cross-validation of ${frames}, ${where}. ${found.advice}`;
 }

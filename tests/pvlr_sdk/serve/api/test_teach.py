@@ -62,9 +62,13 @@ class TestTeach:
         # The bank is a file that all other tools read.
         (tmp_path / "bank.safetensors").write_bytes(served.get("/v1/bank").body)
         bank = LabelBank.load(tmp_path / "bank.safetensors")
-        assert bank.taught["my mug"] == {
-            "before": None, "positives": 12, "negatives": 24, "words": False, "plan": open_tagger.info["sha256"],
-        }  # fmt: skip
+        entry = {"before": None, "positives": 12, "negatives": 24, "words": False, "plan": open_tagger.info["sha256"]}
+        measures = {name: taught[name] for name in ("precision_interval", "recall_interval", "prevalence")}
+        assert bank.taught["my mug"].items() >= entry.items()
+        assert {name: bank.taught["my mug"][name] for name in measures} == {
+            name: pytest.approx(value, abs=0.01) for name, value in measures.items()
+        }
+        assert "door" not in json.dumps(bank.taught)  # no name of a frame
         assert forget(bank, ["my mug"]).to_bytes() == own.to_bytes()
 
         # Forgotten: its event ends, and the examples stay for another attempt.

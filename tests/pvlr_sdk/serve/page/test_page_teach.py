@@ -12,9 +12,7 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.events import rfc3339
-from pvlr_sdk.labels.learning import LabelReport
 from pvlr_sdk.labels.page import page as page_of
-from pvlr_sdk.labels.teaching import Teaching
 from tests.pvlr_sdk.labels import tiny_open
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -57,7 +55,9 @@ def test_a_label_is_taught_and_forgotten(
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     sync_api.expect(message).to_contain_text("my mug: precision ")
-    sync_api.expect(message).to_contain_text("by cross-validation of 4 and 5 frames. It holds until the server stops.")
+    sync_api.expect(message).to_contain_text(re.compile(r"my mug: precision \d+ % \(\d+ to 100\), recall \d+ % \("))
+    sync_api.expect(message).to_contain_text("of 4 and 5 frames, where 44 of 100 frames show it. Add examples that")
+    sync_api.expect(message).to_contain_text("It holds until the server stops.")
     for card in (door, yard):
         card.locator(".tag[data-label='my mug']").wait_for()
     sync_api.expect(door.locator(".tag.on[data-label='my mug']")).to_be_visible()
@@ -120,8 +120,11 @@ def test_the_labels_of_a_closed_plan_cannot_change(serve: Callable[..., Any], vi
 
 
 def test_the_report_of_taught_labels_breaks_no_word_on_a_phone(chromium: Any, tmp_path: Path) -> None:
-    label = LabelReport("x" * 60, 10, 60, False, 0.3, 0.8, 71.0, 100.0, 88.0, None, [])
-    (tmp_path / "bank.html").write_text(page_of(Teaching(tiny_open.make_bank(2), [label], [])))
+    bank = tiny_open.make_bank(2)
+    bank = bank.renamed(["x" * 60, bank.names[1]])
+    measures = {"positives": 10, "negatives": 60, "precision": 71.0, "precision_interval": [45.0, 90.0]}
+    bank.text["taught"] = {"x" * 60: measures}
+    (tmp_path / "bank.html").write_text(page_of(bank))
     context = chromium.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     page.goto((tmp_path / "bank.html").as_uri())

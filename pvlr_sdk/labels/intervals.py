@@ -11,6 +11,7 @@ Floats = NDArray[np.float64]
 
 _PRIOR = 1 / 3
 """Kerman's neutral prior (2011): this much of an image that is tagged wrongly, and of one that is missed."""
+_COPIES = 20
 _TAILS = (0.5, 0.025, 0.975)
 _ROUNDS, _MOST = 1000, 2_000_000
 """The number of draws, and the most weights in all of them: of more than 2000 images, there are fewer draws."""
@@ -39,8 +40,10 @@ def expected(
     *,
     prevalence: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    others: int | None = None,
 ) -> dict[str, Expected]:
-    """``mAP``, ``CP``, ``CR``, ``OP`` and ``OR`` (see :func:`.metrics.f1_scores`) of other images of this kind.
+    """``mAP``, ``CP``, ``CR``, ``OP`` and ``OR`` of other images of this kind, as in
+    :func:`pvlr_sdk.evaluation.metrics.f1_scores`.
 
     The draws are a Bayesian bootstrap (Rubin 1981): random weights of the images, or of groups of similar ones. Of a
     label with few images, not all kinds of errors have occurred. Each draw therefore has a third of an image more that
@@ -55,6 +58,7 @@ def expected(
         scores, tagged, targets: (N, C); ``tagged`` are the tags, ``targets`` 1, 0, -1.
         prevalence: (C,) the share of images with each label; None: as in these images.
         groups: (N,) integers; images of one group are drawn together. None: each image is a group.
+        others: precision and recall on this many other images; None: in the long run.
     """
     scores, tagged, targets = np.asarray(scores, np.float64), np.asarray(tagged, np.bool_), np.asarray(targets)
     images, known = len(scores), (targets != 0).sum(0)
@@ -71,6 +75,11 @@ def expected(
     each = [_draws(*label, drawn, weight, group, rng) for label in labels]
     area, right, wrong = (np.array(measure) for measure in zip(*each, strict=True))  # (labels, rounds)
     present, stated = share[shown, None], known[shown, None] / images  # labels that few images state count less overall
+    if others is not None:
+        positives = np.round(others * present).astype(np.int64)
+        hits = rng.binomial(positives, np.clip(right / present, 0, 1))
+        false = rng.binomial(others - positives, np.clip(wrong / (1 - present), 0, 1))
+        present, right, wrong = np.maximum(positives, 1) / others, hits / others, false / others
     tags = np.maximum(right + wrong, 1e-300)
     measures = {
         "mAP": area.mean(0),
@@ -135,6 +144,12 @@ def weights(targets: ArrayLike, prevalence: ArrayLike, rounds: int = 100) -> Flo
                 weight[present] *= share * (with_it + without) / with_it
                 weight[absent] *= (1 - share) * (with_it + without) / without
     return weight / weight.mean() if len(weight) else weight
+
+
+def reweighted(logits: Floats, targets: NDArray[np.int8], prevalence: Floats) -> tuple[Floats, NDArray[np.int8]]:
+    """Logits and targets with each image repeated in proportion to its :func:`weights`: to choose thresholds from."""
+    copies = np.maximum(1, np.round(_COPIES * weights(targets, prevalence))).astype(int)
+    return np.repeat(logits, copies, axis=0), np.repeat(targets, copies, axis=0)
 
 
 def count(weight: ArrayLike) -> float:
