@@ -121,6 +121,11 @@ class LabelBank:
         text = {**self.text, "taught": taught} if taught else self.text
         return LabelBank(names, self.embeddings, self.thresholds, text, **self._optional())
 
+    def conflicts(self, other: LabelBank) -> list[str]:
+        """The labels that both banks have, with other values."""
+        both = [name for name in other.names if name in self._index]
+        return [name for name in both if not _equal(self.select([name]).arrays(), other.select([name]).arrays())]
+
     def join(self, other: LabelBank) -> LabelBank:
         """A bank with the labels of another bank appended, such as the labels of a plan and some words.
 
@@ -129,12 +134,10 @@ class LabelBank:
         Raises:
             LabelBankError: a label is in both, with other values, or they are made for different plans.
         """
-        both = [name for name in other.names if name in self._index]
-        if both and _equal(self.select(both).arrays(), other.select(both).arrays()):
-            if len(both) == len(other):
-                return self
-            other = other.select(name for name in other.names if name not in self._index)
         self._check_join(other)
+        if not (new := [name for name in other.names if name not in self._index]):
+            return self
+        other = other.select(new)
         first, second = self.arrays(), other.arrays()
         depth = max(first["weights"].shape[1], second["weights"].shape[1])
         for arrays in (first, second):
@@ -231,16 +234,15 @@ class LabelBank:
         return described and bool((np.abs(array) <= _LARGEST).all())  # which is False for NaN
 
     def _check_join(self, other: LabelBank) -> None:
-        both = sorted(set(self.names) & set(other.names))
+        hint = "Create both for the same plan."
         features = [bank.text.get("features") for bank in (self, other) if bank.weights is not None]
-        if both:
-            expected, got, hint = "labels of one bank only", f"{both[0]!r} in both", "Use select to leave it out."
-        elif (self.space, self.embeddings.shape[1]) != (other.space, other.embeddings.shape[1]):
+        if (self.space, self.embeddings.shape[1]) != (other.space, other.embeddings.shape[1]):
             expected, got = f"a bank for {self.space}", f"a bank for {other.space}"
-            hint = "Create both for the same plan."
         elif len(set(features)) > 1:
             expected, got = f"weights for the features of {features[0]}", f"weights for {features[1]}"
-            hint = "Create both for the same plan."
+        elif conflicts := self.conflicts(other):
+            expected, got = "the same values of labels in both", f"other values of {', '.join(map(repr, conflicts))}"
+            hint = "Leave them out of one: select, or pvlr bank join --prefer BANK."
         else:
             return
         raise errors.LabelBankError("bank", expected=expected, got=got, hint=hint)

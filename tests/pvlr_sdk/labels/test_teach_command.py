@@ -63,6 +63,27 @@ def test_the_command(open_plan, folders, tmp_path):
     assert out.read_bytes() == bank.to_bytes()
 
 
+def test_banks_of_sites_are_joined_and_signed(open_plan, folders, tmp_path, keys, sign, monkeypatch):
+    sites = {site: tmp_path / f"{site}.safetensors" for site in ("door", "yard")}
+    for (site, bank), shows in zip(sites.items(), ("is", "not"), strict=True):
+        other = folders / ("not" if shows == "is" else "is")
+        assert (
+            run(open_plan, "-l", site, "--positives", folders / shows, "--negatives", other, "-o", bank).exit_code == 0
+        )
+    both = tmp_path / "both.safetensors"
+    command = ["bank", "join", *map(str, sites.values()), "-o", str(both)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    joined = LabelBank.load(both)
+    assert list(joined.taught) == ["door", "yard"]
+    assert not any(part in both.read_bytes() for part in (b".png", b"PNG", b"JFIF", str(folders).encode()))
+    sign(both, keys.make("me"))
+    monkeypatch.setenv("PVLR_TRUST", str(keys.trusted))
+    monkeypatch.setenv("PVLR_STATE", str(tmp_path / "versions.json"))
+    assert LabelBank.load(both).signature is not None
+    with pytest.raises(errors.SignatureError):
+        LabelBank.load(sites["door"])
+
+
 def test_photos_are_tagged_with_the_bank_that_is_given(open_plan, folders, tmp_path):
     photo, bank = folders / "is" / "0.png", tmp_path / "bank.safetensors"
     with Tagger(open_plan) as tagger:
