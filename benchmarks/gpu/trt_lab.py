@@ -35,7 +35,7 @@ from ..common import ROOT, SAMPLES
 MODELS = {
     path.parent.name: path
     for path in (*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan"))
-    if not path.with_suffix(".knowledge.safetensors").exists()  # open plans are for the CPU
+    if not path.with_suffix(".knowledge.safetensors").exists()  # closed ones: fused attention is for them
 }
 """The shipped networks by name."""
 _PHOTOS = 128

@@ -27,7 +27,7 @@ _COPY_AGAIN = "Copy the bundle again, or build it again with pvlr build."
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle in memory. ``payload`` holds the bytes whose hash was checked."""
+    """A bundle in memory. ``payload`` and ``label_network`` hold the bytes whose hashes were checked."""
 
     path: Path
     manifest: Manifest
@@ -35,6 +35,8 @@ class Bundle:
     labels: LabelBank
     signature: Signature | None = None
     """Who signed it; None: its signature was not verified, or it has none."""
+    label_network: bytes | None = None
+    """The part for labels of an open plan for TensorRT, in ONNX; None: any other plan."""
 
     @property
     def trusted(self) -> bool:
@@ -67,7 +69,9 @@ def open_bundle(plan: Path, *, trust: TrustLike = None) -> Bundle:
     if signature and (required := resolve(trust)):
         # Other tools sign a folder's name, and without a version: no way around the version of this bundle.
         required.versions().check(manifest.name, signature.version, str(signature_path(plan)))
-    return Bundle(plan, manifest, payload, bank, signature)
+    network_path, network = label_network_path(plan), manifest.files.get("label_network")
+    label_network = _read_checked(network_path, network, errors.PlanNotFoundError, verified) if network else None
+    return Bundle(plan, manifest, payload, bank, signature, label_network)
 
 
 def read_manifest(plan: str | os.PathLike[str], *, trust: TrustLike = None) -> Manifest:
@@ -120,14 +124,12 @@ def _manifest(plan: Path, verified: Mapping[str, Contents]) -> Manifest:
     return parse_manifest(text, path)
 
 
-def write_bundle(plan_path: str | os.PathLike[str], payload: bytes, bank: LabelBank, manifest: Manifest) -> Manifest:
-    """Write the three files of a bundle, all or none.
+def write_bundle(bundle: Bundle) -> Manifest:
+    """Write the files of a bundle, all or none.
 
     Args:
-        plan_path: the plan to write; the other two files are named after it.
-        payload: the plan's bytes.
-        bank: the label bank.
-        manifest: its ``files`` are replaced by the sizes and hashes of what is written.
+        bundle: all of it but a signature; the ``files`` of its manifest are replaced by the sizes and hashes of what is
+            written.
 
     Returns:
         the manifest as it was written.
@@ -136,12 +138,13 @@ def write_bundle(plan_path: str | os.PathLike[str], payload: bytes, bank: LabelB
         ManifestError: the manifest is invalid.
         OutputError: a file cannot be written; an existing bundle still works.
     """
-    plan, bank_data = Path(plan_path), bank.to_bytes()
-    files = {"plan": describe(payload), "labels": describe(bank_data)}
-    data = manifest_data(manifest.model_copy(update={"files": files}))
+    plan, network = bundle.path, bundle.label_network
+    files = describe_all(bundle.payload, bundle.labels, network)
+    data = manifest_data(bundle.manifest.model_copy(update={"files": files}))
     checked = parse_manifest(data, manifest_path(plan))
+    more = {} if network is None else {label_network_path(plan): network}
     # The manifest comes last: without it, the other files are recognisably not a bundle.
-    write_files({labels_path(plan): bank_data, plan: payload, manifest_path(plan): data})
+    write_files({labels_path(plan): bundle.labels.to_bytes(), **more, plan: bundle.payload, manifest_path(plan): data})
     return checked
 
 
@@ -217,10 +220,15 @@ def knowledge_path(plan_path: str | os.PathLike[str]) -> Path:
     return Path(plan_path).with_suffix(KNOWLEDGE)
 
 
+def label_network_path(plan_path: str | os.PathLike[str]) -> Path:
+    """``dir/engine.plan`` -> ``dir/engine.labels.onnx``."""
+    return Path(plan_path).with_suffix(".labels.onnx")
+
+
 def bundle_files(plan: Path) -> list[Path]:
     """All files of a bundle that exist, and those that must; the manifest is the last, as for :func:`write_bundle`."""
-    optional = [path for path in (knowledge_path(plan), signature_path(plan)) if os.path.lexists(path)]
-    return [labels_path(plan), plan, *optional, manifest_path(plan)]
+    maybe = label_network_path(plan), knowledge_path(plan), signature_path(plan)
+    return [labels_path(plan), plan, *(path for path in maybe if os.path.lexists(path)), manifest_path(plan)]
 
 
 def _read_checked(
@@ -250,6 +258,12 @@ def _read_checked(
 def describe(data: bytes) -> FileSpec:
     """The manifest's entry for a file."""
     return FileSpec(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def describe_all(payload: bytes, bank: LabelBank, label_network: bytes | None = None) -> dict[Any, FileSpec]:
+    """The manifest's entries for the files of a bundle, by role."""
+    contents = {"plan": payload, "labels": bank.to_bytes(), "label_network": label_network}
+    return {role: describe(data) for role, data in contents.items() if data is not None}
 
 
 def manifest_data(manifest: Manifest) -> bytes:

@@ -163,7 +163,8 @@ class TensorRtSpec(_Strict):
 
 
 class Manifest(_Strict):
-    """Everything about a bundle except its payload. ``files`` has an entry for each role: ``plan`` and ``labels``."""
+    """Everything about a bundle except its payload. ``files`` has an entry for each role: ``plan`` and ``labels``, and
+    ``label_network`` where a plan for TensorRT is open."""
 
     format: int = Field(default=1, ge=1, le=FORMAT)
     name: str
@@ -174,7 +175,7 @@ class Manifest(_Strict):
     input: InputSpec
     attention: AttentionSpec
     labels: tuple[LabelSpec, ...] = Field(min_length=1, max_length=100_000)
-    files: dict[Literal["plan", "labels"], FileSpec]
+    files: dict[Literal["plan", "labels", "label_network"], FileSpec]
     golden: GoldenSpec
     open: OpenSpec | None = None
     """None: the labels are part of the plan."""
@@ -201,10 +202,11 @@ class Manifest(_Strict):
             raise ValueError("labels: two labels have the same name")
         if len(self.golden.logits) != len(names):
             raise ValueError(f"golden.logits: {len(self.golden.logits)} values for {len(names)} labels")
-        if set(self.files) != {"plan", "labels"}:
-            raise ValueError("files: must name exactly 'plan' and 'labels'")
-        if self.open is not None and (self.backend != "openvino" or len(names) > self.open.max_labels):
-            raise ValueError(f"open: needs the openvino backend, and at most {self.open.max_labels} labels")
+        roles = ["plan", "labels", *(["label_network"] if self.open and self.backend == "tensorrt" else [])]
+        if set(self.files) != set(roles):
+            raise ValueError(f"files: must name exactly {' and '.join(map(repr, roles))}")
+        if self.open is not None and len(names) > self.open.max_labels:
+            raise ValueError(f"open: needs at most {self.open.max_labels} labels")
         if (self.tensorrt is None) == (self.backend == "tensorrt"):
             raise ValueError("tensorrt: must be there for the tensorrt backend, and for no other")
         precise = {label.precise_threshold is not None for label in self.labels}

@@ -11,6 +11,8 @@ LABEL_GAINS, LABEL_WEIGHTS = "label_gains", "label_weights"
 """The further inputs of an open network: its label bank."""
 FEATURES = "features"
 """The further output of an open network: what labels are taught on."""
+PROJECTION = "label_projection."
+"""Begin of the names of the tensors between the part of an open network for labels and its part for frames."""
 
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
 PlanPrecision: TypeAlias = Literal["auto", Precision]

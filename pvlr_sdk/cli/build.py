@@ -82,14 +82,16 @@ def build(
     (.labels.safetensors). Keep the three files together.
 
     A TensorRT plan is built on the GPU that will run it; the log of TensorRT is
-    written beside it as .build.log.
+    written beside it as .build.log, and for an open model the part for labels as
+    .labels.onnx, which belongs to the plan.
 
     With --calibration-images, every precision is compared with fp32 on images
     that the quantisation did not see, and auto selects the fastest one that
     passes. int8 needs the extra \\[int8].
 
-    With --bank, an open model becomes a closed plan, with the same scores. All
-    backends and runtimes run it. Needs the package onnx, as in \\[int8].
+    An open model becomes an open plan. With --bank, it becomes a closed plan, with
+    the same scores. All backends and runtimes run it. Needs the package onnx, as
+    in \\[int8].
 
     With --size, RUN is exported at other input sizes than that of training (needs
     the extra \\[train]). With --images and --labels, prints the mAP of each size

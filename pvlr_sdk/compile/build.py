@@ -50,9 +50,9 @@ def build(
         precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; TensorRT also has ``fp16``, its ``auto``. On a CPU ``auto``
             is the fastest precision on this machine that keeps the tags, if there are calibration images; else bf16
             on CPUs that compute in it.
-        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. An open network with
-            another bank, for TensorRT or in int8 becomes a closed plan, with the same scores in fp32 on the CPU, bit
-            for bit; otherwise its knowledge file is copied.
+        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. With it, and in
+            int8, an open network becomes a closed plan, with the same scores in fp32 on the CPU, bit for bit; otherwise
+            the plan is open, and the network's knowledge file is copied.
         calibration_images: images to quantise with and to compare the plan with fp32 on. Without them a TensorRT plan
             is compared on the golden frame alone.
         min_agreement: the share of those images that must keep their tag set, 0..1; by default 0.9, for TensorRT 0.98
@@ -95,11 +95,11 @@ def build(
         hint = "The files next to it that end in .json and .sig are its manifest and its signature."
         raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)
     source = read_exported(onnx, bank)
-    if source.spec.open and (device != "cpu" or precision == "int8"):  # which need labels that are constants
+    if source.spec.open and precision == "int8":  # which needs labels that are constants
         source = read_exported(onnx, labels_path(onnx))
     request = BuildRequest(Path(out), precision, calibration_images, min_agreement, options, watcher)
     bundle = builder.build(source, request)
-    manifest = write_bundle(bundle.path, bundle.payload, bundle.labels, bundle.manifest)
+    manifest = write_bundle(bundle)
     if source.spec.open and knowledge_path(onnx).is_file():
         write_files({knowledge_path(bundle.path): knowledge_path(onnx).read_bytes()})
     return manifest

@@ -15,7 +15,7 @@ from .. import errors
 from .._util.validation import first_problem
 from .._util.version import __version__
 from ..backends.openvino import OpenVinoBackend
-from ..bundle.bundle import Bundle, describe, label_fields, shortest_decimal
+from ..bundle.bundle import Bundle, describe_all, label_fields, shortest_decimal
 from ..bundle.manifest import GoldenSpec, InputSpec, Manifest
 from ..frames.preprocess import Preprocessor
 from ..inference import golden
@@ -104,11 +104,13 @@ class Reference:
         tolerance: dict[str, float],
         built: dict[str, Any],
         measured: dict[str, Any],
+        label_network: bytes | None = None,
         **backend: Any,
     ) -> Bundle:
         """Assemble a bundle and its manifest from the plan and the manifest's fields.
 
-        ``built["machine"]`` names the device; ``backend`` are the fields of one backend and its name.
+        ``built["machine"]`` names the device; ``label_network`` is the part for labels where that is a file of its own;
+        ``backend`` are the fields of one backend and its name.
 
         Raises:
             AccuracyError: a tolerance is so large that other networks would pass the self-test too.
@@ -143,7 +145,7 @@ class Reference:
                 "machine": f"{platform.machine()}, {built['machine']}",
             },
             measured=measured,
-            files={"plan": describe(payload), "labels": describe(bank.to_bytes())},
+            files=describe_all(payload, bank, label_network),
             **backend,
         )
-        return Bundle(out, manifest, payload, bank)
+        return Bundle(out, manifest, payload, bank, label_network=label_network)

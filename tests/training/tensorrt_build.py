@@ -21,10 +21,13 @@ import onnx
 import tensorrt_rtx as trt
 import torch
 
+from pvlr_sdk.backends.openvino.labels import compile_labels, project
 from pvlr_sdk.bundle.label_bank import LabelBank
+from pvlr_sdk.bundle.manifest import OpenSpec
 from pvlr_sdk.bundle.open_labels import label_inputs
-from pvlr_sdk.compile.exported import read_exported
+from pvlr_sdk.compile.exported import read_exported, read_spec
 from pvlr_sdk.compile.onnx.convert import convert
+from pvlr_sdk.compile.onnx.splitting import split
 from pvlr_sdk.compile.tensorrt.compiler import set_batch
 from pvlr_sdk.compile.tensorrt.parse import parse
 from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
@@ -93,6 +96,20 @@ def build(payload: bytes, batch: str) -> int:
     return 0 if engine is None else engine.nbytes
 
 
+def check_ports(payload: bytes, room: OpenSpec, projections: dict[str, Any]) -> int:
+    """Compare what TensorRT finds of the part for frames with what the backend expects; returns the inputs."""
+    _, network = parsed(payload)
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    assert inputs[0].name == "image"
+    assert {one.name: tuple(one.shape) for one in inputs[1:]} == {name: a.shape for name, a in projections.items()}
+    assert {one.name: one.shape[-1] for one in outputs} == {
+        "logits": room.max_labels, "similarity": room.max_labels, "features": room.feature_width,
+    }  # fmt: skip
+    assert {one.dtype for one in (*inputs, *outputs)} == {trt.DataType.FLOAT}
+    return len(inputs)
+
+
 def build_all(backbone: str, size: int, static: str) -> None:
     """Engines of each precision for 1 to 8 images, and of ``static`` also for a fixed batch; prints their sizes."""
     began = time.perf_counter()
@@ -113,7 +130,12 @@ def build_all(backbone: str, size: int, static: str) -> None:
             "build_s": round(time.perf_counter() - converted, 1),
         }
     opened, bank = exported(backbone, size, max_labels=16)
-    report["open"] = build(opened, "1:1:8")
+    labels, rest = split(opened, "model.onnx")
+    room = read_spec(opened, "model.onnx").open
+    assert room is not None
+    network = convert(rest, precision="fp16")
+    report["open"] = build(network, "1:1:8")
+    report["inputs"] = check_ports(network, room, project(compile_labels(labels, "model.onnx"), bank, room, "bank"))
     report["closed"] = build(convert(closed(opened, bank.select(LABELS[1:4])), precision="fp16"), "1:1:8")
     print(json.dumps(report))
 

@@ -148,6 +148,9 @@ std::int64_t check_supported(JsonObject& manifest, const std::string& source) {
     fail(PVLR_ERROR_UNSUPPORTED, source, "manifest format " + std::to_string(kNewestFormat) + " or older",
          "format " + std::to_string(format));
   }
+  if (manifest.has("open") && manifest.has("tensorrt")) {
+    fail(PVLR_ERROR_UNSUPPORTED, source, "a closed plan for TensorRT, as pvlr build --bank makes it", "an open one");
+  }
   return format;
 }
 
@@ -196,8 +199,7 @@ Manifest parse_manifest(const std::string& text, const std::string& source) {
   manifest.golden = parse_golden(object.object("golden"), manifest.labels.size());
   if (object.has("open")) {
     manifest.open = parse_open(object.object("open"));
-    const bool fits = !tensorrt && manifest.labels.size() <= manifest.open->max_labels;
-    if (!fits) object.fail("open", "the backend openvino, and at most max_labels labels", "another, or more");
+    if (manifest.labels.size() > manifest.open->max_labels) object.fail("open", "at most max_labels labels", "more");
   }
   object.skip("open");
   for (const char* const name : {"built", "measured"}) object.skip(name);  // for people

@@ -17,16 +17,15 @@ import numpy as np
 
 from ..._util.cores import available_cores
 from ..._util.version import __version__
-from ...bundle.open_labels import label_inputs
 from .. import cache, runtimes
 from ..backend import Backend, Slot, closed
 from .compilation import Network, check_outputs, compile_network, open_core
 from .device import CPU, engine_options, find_device, has_capability, precision_hint, resolve_precision
-from .request import Projections, Request, create_request, failed
+from .labels import project
+from .request import Projections, Request, create_request
 
 if TYPE_CHECKING:
     import openvino
-    from numpy.typing import NDArray
 
     from ...bundle.label_bank import LabelBank
     from ...bundle.manifest import OpenSpec
@@ -136,20 +135,9 @@ class OpenVinoBackend(Backend):
         changed._projections = self._project(self._network.open, bank)
         return changed
 
-    def label_constants(self) -> dict[str, NDArray[np.float32]]:
-        """What the part for frames of an open network reads of the bank, by the network's names of the tensors."""
-        assert self._projections is not None
-        ports = zip(self._label_network.outputs, self._projections.tensors, strict=True)
-        return {name: tensor.data for port, tensor in ports for name in port.get_names()}
-
     def _project(self, spec: OpenSpec, bank: LabelBank) -> Projections:
-        request = create_request(self._label_network)  # of its own: several threads may be here
-        inputs = label_inputs(bank, spec, self._network.source)
-        try:
-            outputs = request.infer(inputs)
-        except Exception as error:
-            raise failed(error) from error
-        return Projections(len(bank), [runtimes.openvino().Tensor(value) for value in outputs.to_tuple()])  # copies
+        values = project(self._label_network, bank, spec, self._network.source).values()
+        return Projections(len(bank), [runtimes.openvino().Tensor(value) for value in values])  # copies
 
     def acquire(self) -> Request:
         try:

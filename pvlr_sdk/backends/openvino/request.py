@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ... import errors
-from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
+from ...bundle.schema import FEATURES, IMAGE, LOGITS, PROJECTION, SIMILARITY
 from ...frames.device import DeviceFrame
 from .compilation import reason
-from .split import PROJECTION
 
 if TYPE_CHECKING:
     import numpy as np

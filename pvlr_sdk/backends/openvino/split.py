@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...bundle.schema import IMAGE
+from ...bundle.schema import IMAGE, PROJECTION
 from .. import runtimes
 
 if TYPE_CHECKING:
     import openvino
-
-PROJECTION = "label_projection."
-"""Begin of the names of the tensors between the two parts."""
 
 
 def split_labels(model: openvino.Model) -> tuple[openvino.Model, openvino.Model]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
 from ..._util.cores import available_cores
-from ..backend import Backend, Slot
+from ..backend import Backend, Slot, closed
+from ..openvino.labels import compile_labels, project
 from . import compatibility, library, plugins
 from .driver import open_cuda
 from .engine import Engine, Shapes
 from .pixels import open_pixels
 from .session import Session
+from .slot import Labels
 
 if TYPE_CHECKING:
     from ...bundle.bundle import Bundle
+    from ...bundle.label_bank import LabelBank
 
 
 def load(
@@ -41,6 +45,9 @@ def load(
 
 class TensorRtBackend(Backend):
     """A TensorRT plan on the GPU; threads share it.
+
+    The engine of an open plan computes the part for frames. The part for labels runs on the CPU, once for a bank, and
+    each execution context uploads the results before its next batch.
 
     If the CUDA context is lost, for example by a fault in another library's kernel, every inference in flight fails
     with DeviceLostError, and so does every later use of the GPU by any plan: restart the process, the only recovery
@@ -69,14 +76,26 @@ class TensorRtBackend(Backend):
         self._other_version = library.parse_version(spec.version) != library.parse_version(version)
         self._spec = spec
         self._batch = spec.batch[2] if throughput else spec.batch[0]
+        self._open = manifest.open
+        self._labels: Labels | None = None
+        projections = {}
+        if self._open:
+            assert bundle.label_network is not None
+            self._label_network = compile_labels(bundle.label_network, self._source)
+            projections = project(self._label_network, bundle.labels, self._open, self._source)
         self._shapes = Shapes(
             height=manifest.input.height,
             width=manifest.input.width,
             tokens=manifest.attention.rows * manifest.attention.columns,
-            labels=len(manifest.labels),
+            labels=self._open.max_labels if self._open else len(manifest.labels),
+            features=self._open.feature_width if self._open else None,
+            projections={name: array.shape for name, array in projections.items()},
         )
         self._pixels = open_pixels(manifest.input)
         self._session = Session(self._cuda, self._engine, self._source, self._shapes, self._batch, self._pixels)
+        self._owner = _Owner(self._session)
+        if projections:
+            self._labels = self._session.labels(len(bundle.labels), projections)
         self.precision: str = manifest.precision
         self.parallel = self._batch * self._session.contexts
         self.info: dict[str, Any] = {
@@ -95,8 +114,18 @@ class TensorRtBackend(Backend):
             "preprocessing": "GPU" if self._pixels else "CPU",
         }
 
+    def with_labels(self, bank: LabelBank) -> TensorRtBackend:
+        if self._open is None:
+            raise closed(self._source)
+        changed = copy.copy(self)  # they share the session and its slots
+        projections = project(self._label_network, bank, self._open, self._source)
+        changed._labels = self._session.labels(len(bank), projections)
+        return changed
+
     def acquire(self) -> Slot:
-        return self._session.acquire()
+        slot = self._session.acquire()
+        slot.labels = self._labels
+        return slot
 
     def release(self, slot: Slot) -> None:
         self._session.release(slot)  # type: ignore[arg-type]  # created by acquire
@@ -110,11 +139,6 @@ class TensorRtBackend(Backend):
         with self._session.guarded():
             return self._cuda.free_memory()
 
-    def __del__(self) -> None:
-        # At interpreter exit, anything that this needs may be gone already.
-        with contextlib.suppress(Exception):
-            self._session.close()
-
     def _engine(self) -> Engine:
         return Engine(
             self._payload,
@@ -125,3 +149,15 @@ class TensorRtBackend(Backend):
             dla=self._spec.dla,
             largest=self._batch != self._spec.batch[0],
         )
+
+
+class _Owner:
+    """Closes the session with the last of the backends that share it, which differ in their labels."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __del__(self) -> None:
+        # At interpreter exit, anything that this needs may be gone already.
+        with contextlib.suppress(Exception):
+            self._session.close()

@@ -7,14 +7,14 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ... import errors
-from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
+from ...bundle.schema import IMAGE
 from .cuda import CudaError, undone_by
 from .engine import Engine, Shapes
 from .libcuda import DeviceBuffer, Driver
 
 if TYPE_CHECKING:
     from .pixels import DevicePixels
-    from .slot import Outputs, SessionSlot
+    from .slot import Labels, Outputs, SessionSlot
 
 _FLOAT = 4
 _TIMED = 10
@@ -34,16 +34,17 @@ class ExecutionContext:
 
     def __init__(self, cuda: Driver, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
         self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
-        self._bytes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(1).items()}
+        self._frame_bytes = _FLOAT * prod(shapes.of(1)[IMAGE])
         self._memory: dict[str, DeviceBuffer] = {}
+        self._labels: Labels | None = None
         self._graph: int | None = None
         self.no_graph: str | None = None
         self._context = engine.context()
         self._stream = cuda.stream()
         self.event = cuda.event()
         with undone_by(self.close):
-            for name, size in self._bytes.items():
-                self._memory[name] = DeviceBuffer(cuda, batch * size)
+            for name, shape in shapes.of(batch).items():
+                self._memory[name] = DeviceBuffer(cuda, _FLOAT * prod(shape))
             self._pointers = {name: memory.pointer for name, memory in self._memory.items()}
             self._bind()
             self._enqueue()  # the first run initialises TensorRT, which a graph cannot contain
@@ -51,22 +52,24 @@ class ExecutionContext:
             self._capture()
 
     def launch(self, slots: Sequence[SessionSlot], outputs: Outputs) -> None:
-        """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries."""
-        cuda, pointers, size = self._cuda, self._pointers, self._bytes
+        """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries, all with
+        the same labels."""
+        cuda, pointers = self._cuda, self._pointers
+        self._upload(slots[0].labels)
         slots = sorted(slots, key=lambda slot: slot.frame is None)  # frames for the kernel first: one launch
         for place, slot in enumerate(slots):
             if slot.ready is not None:
                 cuda.stream_wait(self._stream, slot.ready)
             if slot.frame is None:
-                cuda.to_device(pointers[IMAGE] + place * size[IMAGE], slot.input, self._stream)
+                cuda.to_device(pointers[IMAGE] + place * self._frame_bytes, slot.input, self._stream)
             elif slot.raw is not None and slot.device is not None:
                 cuda.to_device(slot.device.pointer, slot.raw, self._stream)
         frames = [slot.frame for slot in slots if slot.frame is not None]
         if frames and self._pixels is not None:
             self._pixels.preprocess(frames, pointers[IMAGE], self._stream)
         self._compute()
-        cuda.to_host(outputs.logits[: len(slots)], pointers[LOGITS], self._stream)
-        cuda.to_host(outputs.similarity[: len(slots)], pointers[SIMILARITY], self._stream)
+        for name, array in outputs.arrays.items():
+            cuda.to_host(array[: len(slots)], pointers[name], self._stream)
         cuda.record(self.event, self._stream)
         outputs.readers = len(slots)
         for place, slot in enumerate(slots):
@@ -101,6 +104,15 @@ class ExecutionContext:
         self._memory.clear()
         cuda.destroy_event(self.event)
         cuda.destroy_stream(self._stream)
+
+    def _upload(self, labels: Labels | None) -> None:
+        """Enqueue the copies of a label bank, unless it is there. The graph reads the same addresses for all banks."""
+        if labels is None or labels is self._labels:
+            return
+        self._labels = None  # if a copy fails, neither bank is there
+        for name, array in labels.projections.items():
+            self._cuda.to_device(self._pointers[name], array, self._stream)
+        self._labels = labels
 
     def _bind(self) -> None:
         context, shapes = self._context, self._shapes.of(self._batch)

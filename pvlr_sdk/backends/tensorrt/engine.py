@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from ... import errors
-from ...bundle.schema import IMAGE, LOGITS, SIMILARITY
+from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from . import plugins
 from .library import Messages, start
 
@@ -22,20 +23,28 @@ in a newer TensorRT."""
 
 @dataclass(frozen=True)
 class Shapes:
-    """The shapes of one frame: input (3, height, width), logits (labels,), similarity (tokens, labels)."""
+    """The shapes of one frame: input (3, height, width), logits (labels,), similarity (tokens, labels).
+
+    In an open plan, ``labels`` is its room; it also has ``features`` (features,), and the inputs ``projections``, which
+    all frames share.
+    """
 
     height: int
     width: int
     tokens: int
     labels: int
+    features: int | None = None
+    projections: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def outputs(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each output for a batch."""
+        outputs: dict[str, tuple[int, ...]] = {LOGITS: (batch, self.labels)}
+        outputs[SIMILARITY] = batch, self.tokens, self.labels
+        return outputs if self.features is None else {**outputs, FEATURES: (batch, self.features)}
 
     def of(self, batch: int) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor for a batch."""
-        return {
-            IMAGE: (batch, 3, self.height, self.width),
-            LOGITS: (batch, self.labels),
-            SIMILARITY: (batch, self.tokens, self.labels),
-        }
+        return {IMAGE: (batch, 3, self.height, self.width), **self.outputs(batch), **self.projections}
 
 
 _MESSAGES = 200
@@ -123,20 +132,21 @@ class Engine:
         import tensorrt as trt
 
         engine = self._engine
-        wanted = shapes.of(-1)
+        wanted, outputs = shapes.of(-1), shapes.outputs(-1)
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         if sorted(names) != sorted(wanted):
             self._reject(f"tensors {', '.join(wanted)}", ", ".join(names))
         for name, shape in wanted.items():
             dims = engine.get_tensor_shape(name)
             got = tuple(dims[axis] for axis in range(len(dims)))
-            if got[1:] != shape[1:] or len(got) != len(shape):
-                self._reject(f"{name} of shape {('batch', *shape[1:])}", str(got))
+            first = shape[0] if name in shapes.projections else "batch"
+            if got[1:] != shape[1:] or len(got) != len(shape) or first not in (got[0], "batch"):
+                self._reject(f"{name} of shape {(first, *shape[1:])}", str(got))
             if engine.get_tensor_dtype(name) != trt.DataType.FLOAT:
                 self._reject(f"{name} in float32", str(engine.get_tensor_dtype(name)))
             is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-            if is_input != (name == IMAGE):
-                right, wrong = ("an input", "an output") if name == IMAGE else ("an output", "an input")
+            if is_input == (name in outputs):
+                right, wrong = ("an output", "an input") if is_input else ("an input", "an output")
                 self._reject(f"{name} as {right}", wrong)
 
     def _fail(self, expected: str) -> NoReturn:

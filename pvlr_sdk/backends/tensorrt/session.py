@@ -15,10 +15,13 @@ from .context import ExecutionContext
 from .cuda import CudaError, as_typed, undone_by
 from .engine import Engine, Shapes
 from .libcuda import Driver
-from .slot import Outputs, SessionSlot
+from .slot import Labels, Outputs, SessionSlot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from .pixels import DevicePixels
 
@@ -115,6 +118,14 @@ class Session:
                 self._recycle(slot)
             self._free.append(slot)
 
+    def labels(self, count: int, projections: Mapping[str, NDArray[np.float32]]) -> Labels:
+        """A label bank for the slots of an open plan, copied to page-locked memory."""
+        with self.guarded():
+            pinned = {name: self.cuda.pinned(array.shape, "float32") for name, array in projections.items()}
+        for name, array in projections.items():
+            pinned[name][:] = array
+        return Labels(count, pinned)
+
     def mark(self, stream: int) -> int:
         """An event after the work that another library has queued on a stream; hand it back with :meth:`unmark`."""
         with self.guarded():
@@ -205,8 +216,9 @@ class Session:
     def _pump(self) -> None:
         """Launch batches while there are frames and free contexts. The caller holds the lock."""
         while self._pending and self._idle:
-            count = min(self._batch, len(self._pending))
-            slots = [self._pending.popleft() for _ in range(count)]
+            labels, slots = self._pending[0].labels, list[SessionSlot]()  # a batch has one label bank
+            while self._pending and len(slots) < self._batch and self._pending[0].labels is labels:
+                slots.append(self._pending.popleft())
             context = self._idle.popleft()
             try:
                 with self.guarded():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
-from ...bundle.schema import LOGITS, SIMILARITY
 from ...frames.device import DeviceArray, DeviceFrame
 from .libcuda import DeviceBuffer
 from .pixels import LONGEST_SIDE
@@ -39,13 +39,23 @@ class Owner(Protocol):
     def unmark(self, event: int) -> None: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A label bank of an open plan: ``count`` labels; the projections also have the padding."""
+
+    count: int
+    projections: dict[str, NDArray[np.float32]]
+    """The further inputs of the engine, in page-locked memory."""
+
+
 class Outputs:
-    """The page-locked outputs of a batch: logits (batch, labels), similarity (batch, tokens, labels)."""
+    """The page-locked outputs of a batch: ``arrays`` has those of :meth:`Shapes.outputs` by name."""
 
     def __init__(self, cuda: Driver, shapes: Shapes, batch: int) -> None:
-        sizes = shapes.of(batch)
-        self.logits: NDArray[np.float32] = cuda.pinned(sizes[LOGITS], "float32")
-        self.similarity: NDArray[np.float32] = cuda.pinned(sizes[SIMILARITY], "float32")
+        sizes = shapes.outputs(batch)
+        self.arrays: dict[str, NDArray[np.float32]] = {
+            name: cuda.pinned(shape, "float32") for name, shape in sizes.items()
+        }
         self.readers = 0  # slots whose outputs are in it
 
 
@@ -54,15 +64,17 @@ class SessionSlot:
 
     For preprocessing on the GPU, ``frame`` describes the frame there; if it comes from the CPU, ``raw`` has its bytes,
     which are uploaded to ``device``. Without ``frame``, ``input`` holds the preprocessed frame. ``ready`` is the event
-    after which a frame on the GPU may be read; None: at once.
+    after which a frame on the GPU may be read; None: at once. ``labels`` are those of an open plan, set before
+    ``start``.
     """
 
-    features: NDArray[np.float32] | None = None  # there are no open plans yet
+    features: NDArray[np.float32] | None = None
 
     def __init__(self, session: Owner) -> None:
         cuda, shapes = session.cuda, session.shapes
         self.session = session
         self.input: NDArray[np.float32] = cuda.pinned((3, shapes.height, shapes.width), "float32")
+        self.labels: Labels | None = None
         self.outputs: Outputs | None = None
         self.place = 0  # in the batch
         self.frame: Entry | None = None
@@ -103,13 +115,17 @@ class SessionSlot:
         self.frame = self._owner = None  # a frame on the GPU belongs to its owner again
         self._unmark()
         assert self.outputs is not None
-        return self.outputs.logits[self.place], self.outputs.similarity[self.place]
+        logits, similarity, *features = (array[self.place] for array in self.outputs.arrays.values())
+        if self.labels is None:
+            return logits, similarity
+        (self.features,), count = features, self.labels.count
+        return logits[:count], similarity[:, :count]
 
     def close(self) -> None:
         """Release the buffers."""
         self.closed = True
         self.input = np.empty(0, np.float32)
-        self.outputs = None  # not for another batch: copies into it may be in flight
+        self.outputs = self.features = None  # not for another batch: copies into it may be in flight
         self.frame = self.raw = self.device = self._staging = self._owner = None
         self._unmark()
 

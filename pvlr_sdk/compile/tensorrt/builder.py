@@ -25,6 +25,7 @@ from ...inference import golden
 from .. import gate
 from ..builder import BuildRequest, Reference
 from ..onnx.convert import convert
+from ..onnx.splitting import split
 from ..tensorrt_options import BuildOptions
 from .compiler import compile_network
 
@@ -100,6 +101,9 @@ class _Work:
         self._gpu = open_cuda().gpu()
         self._messages = library.Messages()
         self._reference = Reference(source)
+        self._label_network, self._network = None, source.network.payload
+        if source.spec.open:
+            self._label_network, self._network = split(self._network, source.network.source)
         images: Sequence[FrameLike] = [self._reference.frame]
         self._targets: NDArray[Any] | None = None
         if request.calibration_images is not None:
@@ -166,6 +170,7 @@ class _Work:
                 "machine": gpu.name,
             },
             measured=measured,
+            label_network=self._label_network,
         )
 
     def _source_name(self) -> str:
@@ -176,9 +181,8 @@ class _Work:
     def _build(self, attention: Attention) -> _Built:
         if attention == "fused":
             plugins.find()  # fail before minutes are spent on anything else
-        network, fused = self._source.network, attention == "fused"
-        source, precision = network.source, self.precision
-        payload = convert(network.payload, precision=precision, attention=attention, frames=self.ranges, source=source)
+        fused, source, precision = attention == "fused", self._source.network.source, self.precision
+        payload = convert(self._network, precision=precision, attention=attention, frames=self.ranges, source=source)
         self._messages.add("INFO", f"pvlr: {source}, {precision}, {attention} attention")
         folder, key = cache.cache_folder(), self._timings_key()
         timings = (cache.load(folder, key) if folder else None) or b""

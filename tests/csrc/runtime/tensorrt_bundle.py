@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.bundle.bundle import describe, write_bundle
+from pvlr_sdk.bundle.bundle import Bundle, describe_all, write_bundle
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import AttentionSpec, GoldenSpec, InputSpec, LabelSpec, Manifest, TensorRtSpec
 from pvlr_sdk.frames.preprocess import Preprocessor
@@ -59,7 +59,7 @@ def write_plan(path: Path, version: str, plan: str | bytes = PLAN, /, **changes:
         attention=ATTENTION,
         labels=tuple(LabelSpec(name=name, threshold=0.5) for name in NAMES),
         golden=GoldenSpec(frame_png=golden.encode(frame), logits=tuple(network(frame)[0]), tolerance={"fp16": 1e-4}),
-        files={"plan": describe(payload), "labels": describe(bank.to_bytes())},
+        files=describe_all(payload, bank),
     )
-    write_bundle(path, payload, bank, manifest)
+    write_bundle(Bundle(path, manifest, payload, bank))
     return path

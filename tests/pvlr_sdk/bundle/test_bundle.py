@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,7 @@ class TestLabelBank:
 WRITE_WITH_LITTLE_ROOM = """
 import resource, signal, sys
 from pvlr_sdk import errors
+from dataclasses import replace
 from pvlr_sdk.bundle.bundle import write_bundle
 from pvlr_sdk.models.find import load_bundle
 
@@ -213,7 +215,7 @@ bundle = load_bundle(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # past the limit, write() then fails as on a full disk
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
-    write_bundle(sys.argv[1], bundle.payload * 2, bundle.labels, bundle.manifest)
+    write_bundle(replace(bundle, payload=bundle.payload * 2))
 except errors.PvlrError as error:
     print(type(error).__name__)
 """
@@ -233,17 +235,17 @@ class TestWrite:
         bundle = load_bundle(plan)
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(errors.OutputError):
-            write_bundle(tmp_path / "file" / "engine.plan", bundle.payload, bundle.labels, bundle.manifest)
+            write_bundle(replace(bundle, path=tmp_path / "file" / "engine.plan"))
         (tmp_path / "engine.plan").mkdir()
         with pytest.raises(errors.OutputError):
-            write_bundle(tmp_path / "engine.plan", bundle.payload, bundle.labels, bundle.manifest)
+            write_bundle(replace(bundle, path=tmp_path / "engine.plan"))
         assert not list(tmp_path.glob(".*.tmp"))
 
     def test_invalid_manifest_is_not_written(self, own_plan: Path) -> None:
         bundle = load_bundle(own_plan)
         before = contents(own_plan)
         with pytest.raises(errors.ManifestError):
-            write_bundle(own_plan, b"payload", bundle.labels, Manifest.model_construct(name="half a manifest"))
+            write_bundle(replace(bundle, manifest=Manifest.model_construct(name="half a manifest")))
         assert contents(own_plan) == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,7 @@ class TestBadPlans:
     def _with_payload(self, plan: Path, payload: bytes) -> Path:
         from pvlr_sdk.bundle.bundle import write_bundle
 
-        bundle = load_bundle(plan)
-        write_bundle(plan, payload, bundle.labels, bundle.manifest)
+        write_bundle(replace(load_bundle(plan), payload=payload))
         return plan
 
     @pytest.mark.parametrize("payload", [b"no network at all", b"\x08\x08\x12\x02hi", b"\0" * 5000])

@@ -15,7 +15,7 @@ import pytest
 @pytest.fixture
 def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
     """Writes a TensorRT bundle of the tiny network, whose ``tensorrt`` section a test may change."""
-    from pvlr_sdk.bundle.bundle import describe, labels_path, write_bundle
+    from pvlr_sdk.bundle.bundle import Bundle, describe_all, labels_path, write_bundle
     from pvlr_sdk.bundle.label_bank import LabelBank
     from pvlr_sdk.bundle.manifest import GoldenSpec, LabelSpec, Manifest, TensorRtSpec
     from pvlr_sdk.compile.exported import read_spec
@@ -47,9 +47,9 @@ def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
             labels=[LabelSpec(name=n, threshold=t) for n, t in zip(bank.names, bank.thresholds, strict=True)],
             golden=GoldenSpec(frame_png=golden.encode(frame), logits=list(logits), tolerance={"fp16": 1e-3}),
             built={"onnx": "model.onnx"},
-            files={"plan": describe(payload), "labels": describe(bank.to_bytes())},
+            files=describe_all(payload, bank),
         )
-        write_bundle(path, payload, bank, manifest)
+        write_bundle(Bundle(path, manifest, payload, bank))
         return path
 
     return make

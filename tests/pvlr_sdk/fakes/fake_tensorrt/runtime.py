@@ -55,10 +55,12 @@ class IExecutionContext:
         cuda.kernel_launches += stream_handle not in cuda._capturing
 
         def run() -> None:
-            image = np.empty(shape, np.float32)
-            ctypes.memmove(image.ctypes.data, cuda.at(addresses["image"], image.nbytes), image.nbytes)
-            names = [name for name in addresses if name != "image"]
-            outputs = self._engine.session.run(names, {"image": image})
+            ports = self._engine.session.get_inputs()
+            inputs = {port.name: np.empty(shape if port.name == "image" else port.shape, np.float32) for port in ports}
+            for name, array in inputs.items():
+                ctypes.memmove(array.ctypes.data, cuda.at(addresses[name], array.nbytes), array.nbytes)
+            names = [name for name in addresses if name not in inputs]
+            outputs = self._engine.session.run(names, inputs)
             for name, output in zip(names, outputs, strict=True):
                 data = np.ascontiguousarray(output)
                 ctypes.memmove(cuda.at(addresses[name], data.nbytes), data.ctypes.data, data.nbytes)
@@ -122,7 +124,19 @@ class ICudaEngine:
         return DataType.FLOAT if self._tensors[name][1].type == "tensor(float)" else DataType.HALF
 
     def get_tensor_shape(self, name: str) -> Dims:
-        return Dims([side if isinstance(side, int) else -1 for side in self._tensors[name][1].shape])
+        mode, tensor = self._tensors[name]
+        shape = [side if isinstance(side, int) else -1 for side in tensor.shape]
+        if mode == TensorIOMode.OUTPUT and -1 in shape[1:]:  # TensorRT knows what ONNX Runtime knows after a run
+            shape[1:] = self._outputs_of_zeros()[name].shape[1:]
+        return Dims(shape)
+
+    def _outputs_of_zeros(self) -> dict[str, np.ndarray]:
+        zeros = {
+            port.name: np.zeros([side if isinstance(side, int) else 1 for side in port.shape], np.float32)
+            for port in self.session.get_inputs()
+        }
+        names = [port.name for port in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, zeros), strict=True))
 
 
 class IPluginRegistry:
