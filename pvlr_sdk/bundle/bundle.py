@@ -128,8 +128,7 @@ def write_bundle(bundle: Bundle) -> Manifest:
     """Write the files of a bundle, all or none.
 
     Args:
-        bundle: all of it but a signature; the ``files`` of its manifest are replaced by the sizes and hashes of what is
-            written.
+        bundle: all but the signature; sizes and hashes of what is written replace ``files`` in its manifest.
 
     Returns:
         the manifest as it was written.

@@ -10,8 +10,7 @@ from pathlib import Path
 from .. import errors
 from .._util import files
 from ..backends.backend import closed
-from ..backends.openvino import Network, read_network
-from ..backends.openvino.labels import compile_labels, project
+from ..backends.openvino import Network, OpenVinoBackend, read_network
 from ..bundle.bundle import labels_path, manifest_path, open_bundle
 from ..bundle.label_bank import LabelBank
 from ..bundle.manifest import ModelSpec, parse_spec
@@ -64,15 +63,12 @@ def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | N
 def _close(exported: Exported) -> Exported:
     """The closed network of an open one and its bank."""
     from .onnx.closing import close
-    from .onnx.splitting import split
 
     network, bank = exported.network, exported.bank
     opened = {"open_network": network.sha256}
     spec = exported.spec.model_copy(update={"open": None, "source": {**exported.spec.source, **opened}})
-    labels, frames = split(network.payload, network.source)
-    assert network.open is not None
-    projections = project(compile_labels(labels, network.source), bank, network.open, network.source)
-    payload = close(frames, projections, len(bank), spec, network.source)
+    constants = OpenVinoBackend(network, "fp32", cached=False).label_constants()
+    payload = close(network.payload, constants, len(bank), spec, network.source)
     return Exported(Network.of(network.source, payload, sha256(payload).hexdigest(), spec, bank), spec, bank)
 
 

@@ -31,7 +31,7 @@ _NEEDED = {"numpy": "numpy", "opencv-python": "cv2", "openvino": "openvino", "py
 _CUDA = Path("/usr/local/cuda")
 _OPTIONAL = (
     *("opencv-python-headless", "av", "PyGObject", "Pillow", "torch", "timm", "onnx", "onnxruntime"),
-    *("tensorrt", "pycuda"),
+    *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "pycuda"),
 )
 
 
@@ -225,6 +225,11 @@ def _problems(report: dict[str, Any]) -> list[str]:
     devices = report["openvino"].get("devices", {})
     if devices is not None and "CPU" not in devices:
         problems.append(f"OpenVINO has no CPU device here: {report['openvino']}")
+    cuda = (report["cuda"] or {}).get("driver_cuda")
+    for needed in (12, 13):
+        if cuda and float(cuda) < needed and report["packages"].get(f"tensorrt-cu{needed}"):
+            wanted = f"tensorrt-cu{needed} needs NVIDIA's driver for CUDA {needed} or later, this one is for CUDA {cuda}"
+            problems.append(f"{wanted}; update the driver, or install TensorRT for an earlier CUDA")
     plan = report.get("plan", {})
     problems += [f"the plan does not fit this machine: {reason}" for reason in plan.get("does_not_fit", [])]
     if "error" in plan or plan.get("runs") is False:

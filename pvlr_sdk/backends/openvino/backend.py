@@ -26,6 +26,7 @@ from .request import Projections, Request, create_request
 
 if TYPE_CHECKING:
     import openvino
+    from numpy.typing import NDArray
 
     from ...bundle.label_bank import LabelBank
     from ...bundle.manifest import OpenSpec
@@ -134,6 +135,12 @@ class OpenVinoBackend(Backend):
         changed = copy.copy(self)  # they share the compiled networks and the slots
         changed._projections = self._project(self._network.open, bank)
         return changed
+
+    def label_constants(self) -> dict[str, NDArray[np.float32]]:
+        """What the part for frames of an open network reads of the bank, by the network's names of the tensors."""
+        assert self._projections is not None
+        ports = zip(self._label_network.outputs, self._projections.tensors, strict=True)
+        return {name: tensor.data for port, tensor in ports for name in port.get_names()}
 
     def _project(self, spec: OpenSpec, bank: LabelBank) -> Projections:
         values = project(self._label_network, bank, spec, self._network.source).values()

@@ -78,6 +78,7 @@ class TensorRtBackend(Backend):
         self._batch = spec.batch[2] if throughput else spec.batch[0]
         self._open = manifest.open
         self._labels: Labels | None = None
+        self._first: TensorRtBackend | None = None  # which closes the session that others share
         projections = {}
         if self._open:
             assert bundle.label_network is not None
@@ -93,7 +94,6 @@ class TensorRtBackend(Backend):
         )
         self._pixels = open_pixels(manifest.input)
         self._session = Session(self._cuda, self._engine, self._source, self._shapes, self._batch, self._pixels)
-        self._owner = _Owner(self._session)
         if projections:
             self._labels = self._session.labels(len(bundle.labels), projections)
         self.precision: str = manifest.precision
@@ -117,7 +117,8 @@ class TensorRtBackend(Backend):
     def with_labels(self, bank: LabelBank) -> TensorRtBackend:
         if self._open is None:
             raise closed(self._source)
-        changed = copy.copy(self)  # they share the session and its slots
+        changed = copy.copy(self)
+        changed._first = self._first or self
         projections = project(self._label_network, bank, self._open, self._source)
         changed._labels = self._session.labels(len(bank), projections)
         return changed
@@ -139,6 +140,12 @@ class TensorRtBackend(Backend):
         with self._session.guarded():
             return self._cuda.free_memory()
 
+    def __del__(self) -> None:
+        # At interpreter exit, anything that this needs may be gone already.
+        with contextlib.suppress(Exception):
+            if self._first is None:
+                self._session.close()
+
     def _engine(self) -> Engine:
         return Engine(
             self._payload,
@@ -149,15 +156,3 @@ class TensorRtBackend(Backend):
             dla=self._spec.dla,
             largest=self._batch != self._spec.batch[0],
         )
-
-
-class _Owner:
-    """Closes the session with the last of the backends that share it, which differ in their labels."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __del__(self) -> None:
-        # At interpreter exit, anything that this needs may be gone already.
-        with contextlib.suppress(Exception):
-            self._session.close()

@@ -20,14 +20,14 @@ _ZERO = "closed/zero"
 def close(
     payload: bytes, constants: Mapping[str, NDArray[np.float32]], labels: int, spec: ModelSpec, source: str
 ) -> bytes:
-    """Make the projections of a label bank constants of an open network; returns the closed network.
+    """Replace what an open network computes from its label bank by constants; returns the closed network.
 
     It keeps the padding, and cuts it off at the end, so that it computes the bits of the open network: with fewer
     labels, kernels sum in another order.
 
     Args:
-        payload: the part of the open network for frames.
-        constants: its inputs but the image, by name.
+        payload: the open network.
+        constants: the tensors between its part for labels and its part for frames, by name.
         labels: the number of labels in them; the rest is padding.
         spec: the metadata of the closed network.
         source: names the network in errors.
@@ -39,9 +39,11 @@ def close(
     from onnx import helper, numpy_helper
 
     graph, shown = model.graph, (LOGITS, SIMILARITY)
-    for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [f"{name}/padded" if name in shown else name for name in names]
+    nodes = [node for node in graph.node if constants.keys().isdisjoint(node.output)]
+    for node in nodes:
+        renamed = [f"closed/{name}" if name in constants else name for name in node.input]
+        node.input[:] = [f"{name}/padded" if name in shown else name for name in renamed]
+        node.output[:] = [f"{name}/padded" if name in shown else name for name in node.output]
     values = {_ZERO: np.zeros(1), f"{_ZERO}/begin": np.zeros(4, int), f"{_ZERO}/end": np.ones(4, int)}
     values |= {"closed/begin": np.zeros(1, int), "closed/end": np.full(1, labels), "closed/axis": np.full(1, -1)}
     # A runtime folds constants into their neighbours, with another rounding than that of the open network. A sum with
@@ -51,7 +53,7 @@ def close(
         helper.make_node("Mul", [f"{_ZERO}/pixel", _ZERO], [f"{_ZERO}/product"]),
         helper.make_node("ReduceSum", [f"{_ZERO}/product"], [f"{_ZERO}/sum"], keepdims=0),
     ]
-    sums = [helper.make_node("Add", [f"{name}/constant", f"{_ZERO}/sum"], [name]) for name in constants]
+    sums = [helper.make_node("Add", [f"{name}/constant", f"{_ZERO}/sum"], [f"closed/{name}"]) for name in constants]
     ends = ["closed/begin", "closed/end", "closed/axis"]
     cuts = [helper.make_node("Slice", [f"{name}/padded", *ends], [name]) for name in shown]
     values |= {f"{name}/constant": array for name, array in constants.items()}
@@ -64,7 +66,7 @@ def close(
     for port in graph.output:
         port.type.tensor_type.shape.dim[-1].dim_value = labels
     del graph.value_info[:]
-    edit.replace_nodes(graph, [*graph.node, *pixel, *sums, *cuts])
+    edit.replace_nodes(graph, [*nodes, *pixel, *sums, *cuts])
     edit.set_spec(model, spec)
     closed: bytes = model.SerializeToString()
     return closed

@@ -7,7 +7,7 @@ from . import edit
 
 
 def split(payload: bytes, source: str) -> tuple[bytes, bytes]:
-    """Split an open network as the CPU backend does; neither part computes what the other one does.
+    """Split an open network; neither part computes what the other one does.
 
     The tensors between the parts are named ``label_projection.0`` and so on, float32, for ``max_labels`` labels.
 
