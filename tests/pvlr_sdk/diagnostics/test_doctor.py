@@ -73,8 +73,8 @@ def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
 @pytest.mark.parametrize(
     ("package", "driver", "said"),
     [
-        ("tensorrt-cu13", "12.6", "tensorrt-cu13 needs NVIDIA's driver for CUDA 13 or later, this one is for CUDA 12.6"),
-        ("tensorrt-cu12", "11.8", "tensorrt-cu12 needs NVIDIA's driver for CUDA 12 or later, this one is for CUDA 11.8"),
+        ("tensorrt-cu13", "12.6", "driver for CUDA 13 or later, this one is for CUDA 12.6"),
+        ("tensorrt-cu12", "11.8", "driver for CUDA 12 or later, this one is for CUDA 11.8"),
         ("tensorrt-cu12", "12.0", None),
         ("tensorrt-cu12", "13.0", None),
         ("tensorrt", "11.8", None),  # JetPack's: its package does not say which driver it needs
@@ -85,7 +85,7 @@ def test_a_driver_that_is_older_than_tensorrt(monkeypatch, package, driver, said
     monkeypatch.setattr(doctor.gpu, "devices", lambda: driver and {"driver_cuda": driver, "gpus": []})
     monkeypatch.setattr(doctor, "_packages", lambda: {package: "10.13.0"})
     problems = doctor.examine(load=False)["problems"]
-    assert [line.partition(";")[0] for line in problems] == ([said] if said else [])
+    assert [line.partition(";")[0] for line in problems] == ([f"{package} needs NVIDIA's {said}"] if said else [])
 
 
 @pytest.mark.parametrize(
