@@ -228,9 +228,7 @@ def _problems(report: dict[str, Any]) -> list[str]:
     cuda = (report["cuda"] or {}).get("driver_cuda")
     for needed in (12, 13):
         if cuda and float(cuda) < needed and report["packages"].get(f"tensorrt-cu{needed}"):
-            wanted = (
-                f"tensorrt-cu{needed} needs NVIDIA's driver for CUDA {needed} or later, this one is for CUDA {cuda}"
-            )
+            wanted = f"tensorrt-cu{needed} needs NVIDIA's driver for CUDA {needed} or later, not for CUDA {cuda}"
             problems.append(f"{wanted}; update the driver, or install TensorRT for an earlier CUDA")
     plan = report.get("plan", {})
     problems += [f"the plan does not fit this machine: {reason}" for reason in plan.get("does_not_fit", [])]

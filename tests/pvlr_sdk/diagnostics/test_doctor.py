@@ -73,8 +73,8 @@ def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
 @pytest.mark.parametrize(
     ("package", "driver", "said"),
     [
-        ("tensorrt-cu13", "12.6", "driver for CUDA 13 or later, this one is for CUDA 12.6"),
-        ("tensorrt-cu12", "11.8", "driver for CUDA 12 or later, this one is for CUDA 11.8"),
+        ("tensorrt-cu13", "12.6", "driver for CUDA 13 or later, not for CUDA 12.6"),
+        ("tensorrt-cu12", "11.8", "driver for CUDA 12 or later, not for CUDA 11.8"),
         ("tensorrt-cu12", "12.0", None),
         ("tensorrt-cu12", "13.0", None),
         ("tensorrt", "11.8", None),  # JetPack's: its package does not say which driver it needs

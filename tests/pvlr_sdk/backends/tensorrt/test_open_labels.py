@@ -78,6 +78,19 @@ def test_the_bundled_model(trt, plugin_library, tmp_path):
                 result, expected = tagger.predict(image), cpu.predict(image)
                 np.testing.assert_allclose(result.logits, expected.logits, atol=2e-3)
                 np.testing.assert_allclose(result.features, expected.features, atol=1e-4)
+    with Tagger(tmp_path / "engine.plan", words=["espresso"]) as tagger:
+        assert tagger.labels == ["espresso"]
+
+
+def test_a_label_is_taught(open_plan, tmp_path):
+    for index in range(6):
+        tiny_open.draw(tmp_path / "is" / f"{index}.png", "red", *(["blue"] if index % 2 else []))
+    for index in range(18):
+        tiny_open.draw(tmp_path / "not" / f"{index}.png", *[["green"], ["blue"], []][index % 3])
+    with Tagger(open_plan) as tagger:
+        tagger.add("mug", tmp_path / "is", tmp_path / "not")
+        assert tagger.predict(tiny_open.paint(7, "red")).scores_by_label["mug"] > 0.5
+        assert tagger.predict(tiny_open.paint(7, "green")).scores_by_label["mug"] < 0.5
 
 
 def test_calls_in_progress_keep_their_bank(open_plan, frames, started):
