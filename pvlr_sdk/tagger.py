@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .frames.tiles import Tiles, check_tiles
 from .inference import LoadedPlan, Options, Predictor
 from .result import checked_top_k
 from .trust import Trust, resolve
@@ -49,13 +50,16 @@ class Tagger(Predictor):
         num_threads: threads of the engine; None: all cores available to the process.
         reduced_jpeg: decode JPEG files and bytes at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the
             network's input in both dimensions. Large images decode several times faster, but the pixels then deviate
-            slightly from the pixel contract (see ``docs/performance.md``).
+            slightly from the pixel contract (see ``docs/performance.md``). Without effect on tiles.
         precision: ``auto`` (the fastest of the device), ``fp32``, ``bf16``, ``fp16`` (GPU, NPU); None: the plan's own.
         trust: refuse a plan that is not signed with one of these keys: a folder of PEM files, one such file or a
             ``Trust`` (see ``docs/signing.md``). None: the keys of ``PVLR_TRUST``, if it is set.
         allow_unsigned: trust a plan whose signature was not verified, for sources that you trust: load a TensorRT plan,
             which is code, and any other without an isolated load. None: only if ``PVLR_ALLOW_UNSIGNED`` is 1.
         isolate: decode paths and bytes in restricted processes, for images from outside (see ``docs/isolation.md``).
+        tiles: (columns, rows) of tiles in which each frame is tagged, along with the whole frame: for small objects in
+            large frames. A label's score is the maximum. ``auto``: by the size of the frame (see ``docs/tiles.md``).
+            None, or (1, 1): the whole frame only.
 
     Raises:
         SignatureError: the plan is not signed as ``trust`` demands; nothing in it was parsed.
@@ -83,10 +87,11 @@ class Tagger(Predictor):
         trust: str | os.PathLike[str] | Trust | None = None,
         allow_unsigned: bool | None = None,
         isolate: bool = False,
+        tiles: Tiles | None = None,
     ) -> None:
         self._defaults = Options(
             threshold, operating_point, checked_top_k(top_k), device, optimize, num_threads, precision, reduced_jpeg,
-            resolve(trust), allow_unsigned, isolate,
+            resolve(trust), allow_unsigned, isolate, check_tiles(tiles),
         )  # fmt: skip
         self._lock = RLock()  # held while the plan changes
         if words is None and bank is None:

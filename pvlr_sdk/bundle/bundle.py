@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,10 @@ def write_bundle(bundle: Bundle) -> Manifest:
 
 
 def write_thresholds(
-    bundle: Bundle, thresholds: NDArray[np.float32], precise: NDArray[np.float32] | None = None
+    bundle: Bundle,
+    thresholds: NDArray[np.float32],
+    precise: NDArray[np.float32] | None = None,
+    tiles: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> Manifest:
     """Replace the thresholds of a bundle on disk: writes a new label bank and manifest, and leaves the plan unchanged.
 
@@ -159,6 +162,7 @@ def write_thresholds(
         bundle: as opened by :func:`open_bundle`.
         thresholds: float32 (C,), between 0 and 1.
         precise: float32 (C,), the thresholds of the operating point ``precise``; None: ``thresholds`` serve for both.
+        tiles: thresholds of tile layouts by operating point, with ``precise``; other layouts keep theirs.
 
     Raises:
         LabelBankError: the thresholds are invalid.
@@ -173,7 +177,10 @@ def write_thresholds(
                      biases=old.biases, gains=old.gains, weights=old.weights)  # fmt: skip
     bank_data = bank.to_bytes()
     files = {**bundle.manifest.files, "labels": describe(bank_data)}
-    data = manifest_data(bundle.manifest.model_copy(update={**label_fields(bank), "files": files}))
+    changed = {**label_fields(bank), "files": files}
+    if layouts := {**bundle.manifest.tiles, **(tiles or {})}:
+        changed.update(format=3, tiles=layouts)
+    data = manifest_data(bundle.manifest.model_copy(update=changed))
     checked = parse_manifest(data, manifest_path(bundle.path))
     banks = {labels_path(network): bank_data for network in bundle.path.parent.glob("*.onnx") if _has(network, old)}
     write_files({**banks, labels_path(bundle.path): bank_data, manifest_path(bundle.path): data})

@@ -16,8 +16,8 @@ from .._util.plain_json import read_json
 from .._util.validation import first_problem
 from . import schema
 
-FORMAT = 2
-"""The newest manifest format that this version reads. Format 2 has precise thresholds; other manifests are format 1."""
+FORMAT = 3
+"""The newest manifest format that this version reads. Format 2 added precise thresholds, format 3 those of tiles."""
 _NETWORK_FORMAT = 1
 """The format of the ``pvlr`` entry in a network's metadata."""
 MAX_BYTES = 2**24
@@ -26,6 +26,8 @@ _FP32_TOLERANCE, _LEAST_TOLERANCE = 0.1, 0.5
 """Bounds of ``golden.tolerance``: for fp32, and for other precisions of a network whose logits are all similar."""
 _REBUILD = "Copy the bundle again, or build it again with pvlr build."
 _Pixel = Annotated[float, Field(ge=-1000, le=1000)]
+_Layout = Annotated[str, Field(pattern="^[1-9][0-9]?x[1-9][0-9]?$")]
+_Threshold = Annotated[float, Field(gt=0, lt=1)]
 _Scale = Annotated[float, Field(ge=0.001, le=100_000)]
 
 
@@ -179,6 +181,8 @@ class Manifest(_Strict):
     golden: GoldenSpec
     open: OpenSpec | None = None
     """None: the labels are part of the plan."""
+    tiles: dict[_Layout, dict[schema.OperatingPoint, tuple[_Threshold, ...]]] = Field(default_factory=dict)
+    """By layout, columns x rows, and operating point: a threshold per label."""
     built: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
 
@@ -211,7 +215,10 @@ class Manifest(_Strict):
             raise ValueError("tensorrt: must be there for the tensorrt backend, and for no other")
         precise = {label.precise_threshold is not None for label in self.labels}
         if precise != {self.format > 1}:
-            raise ValueError("labels: all must have a precise_threshold in format 2, and none in format 1")
+            raise ValueError("labels: all must have a precise_threshold in format 2 and 3, and none in format 1")
+        counts = {len(one.get(point, ())) for one in self.tiles.values() for point in schema.OPERATING_POINTS}
+        if counts != ({len(names)} if self.format > 2 else set()):
+            raise ValueError(f"tiles: must have {len(names)} thresholds per operating point in format 3, else none")
         return self
 
     def thresholds(self, operating_point: str) -> list[float]:

@@ -32,6 +32,7 @@ def batch(
     threshold: options.TagThreshold = None,
     operating_point: options.Point = "f1",
     top_k: options.TopK = None,
+    tiles: options.Tiles = None,
     scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
     fast_jpeg: options.FastJpeg = False,
     isolate: options.Isolate = False,
@@ -76,6 +77,7 @@ def batch(
     from ..batch.job import Job, here
     from ..batch.on_ray import on_ray
     from ..batch.shards import Input
+    from ..frames.tiles import parse_tiles
     from .screen import Screen, note
 
     check_choice("--engine", engine, _ENGINES)
@@ -92,6 +94,7 @@ def batch(
             "bank": bank and str(bank.absolute()),
             "threshold": threshold,
             "top_k": top_k,
+            "tiles": parse_tiles(tiles),
             "reduced_jpeg": fast_jpeg,
             "precision": precision,
             **point,

@@ -20,6 +20,7 @@ def evaluate(
     rename: options.Map = None,
     prevalence: options.Prevalence = None,
     operating_point: options.Point = "f1",
+    tiles: options.Tiles = None,
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -50,12 +51,14 @@ def evaluate(
     """
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.labels_csv import parse_renames, read_labels
+    from ..frames.tiles import parse_tiles
     from ..tagger import Tagger
     from .screen import Screen, print_json, report_failed
 
     with Tagger(
         plan,
         operating_point=operating_point,
+        tiles=parse_tiles(tiles),
         device=device,
         optimize="throughput",
         num_threads=threads,

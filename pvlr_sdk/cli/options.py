@@ -72,6 +72,13 @@ FastJpeg = Annotated[bool, Option("--fast-jpeg", help=_FAST_JPEG)]
 _ISOLATE = "Decode images in restricted processes: for untrusted images."
 Isolate = Annotated[bool, Option("--isolate", help=_ISOLATE)]
 
+_TILES: Any = {
+    "metavar": "CxR|auto",
+    "help": "Also tag tiles of each frame, columns x rows, for small objects; auto: by its size.",
+    "autocompletion": words("auto", "2x2", "3x2"),
+}
+Tiles = Annotated[str | None, Option("--tiles", **_TILES)]
+
 # Labelled images
 Images = Annotated[Path, Option("--images", metavar="DIR", help="Folder of the images.")]
 Labels = Annotated[Path, Option("--labels", metavar="CSV", help="Labels of each image.")]

@@ -41,6 +41,7 @@ def build_config(
     words: str | None = None,
     device: str = "auto",
     loop: bool = False,
+    tiles: str | None = None,
     thresholds: Sequence[str] = (),
     events: Mapping[str, Any] | None = None,
     stream: Mapping[str, Any] | None = None,
@@ -56,6 +57,7 @@ def build_config(
         uris: additional cameras: ``NAME=URI``, or a URI whose host or file gives the name.
         plan, bank, words, device: override the file's; relative paths are relative to the working directory.
         loop: these cameras restart files at their end.
+        tiles: of the frames of all cameras, as for ``--tiles``.
         thresholds: ``X`` for all labels, or ``LABEL=X``; they extend the file's.
         events, stream, serve: keys to override in these sections, unless None.
         files: additional files for events as JSON lines; ``-`` is stdout.
@@ -66,6 +68,7 @@ def build_config(
         ConfigError, OptionError: a key or an option is invalid.
         MissingPartError: ruamel.yaml is not installed.
     """
+    from ..frames.tiles import parse_tiles
     from ..models.find import find_plan
     from ..watch.config import SiteConfig
     from ..watch.site_file import SiteFile
@@ -101,6 +104,11 @@ def build_config(
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
         cameras[name] = {"uri": uri, "loop": True} if loop else uri
+    if parse_tiles(tiles):
+        cameras = {
+            name: {**(camera if isinstance(camera, dict) else {"uri": camera}), "tiles": tiles}
+            for name, camera in cameras.items()
+        }
     if cameras:
         raw["cameras"] = cameras
     jsonl = [{"kind": "jsonl", "path": file if file == "-" else os.path.abspath(file)} for file in files]

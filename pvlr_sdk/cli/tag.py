@@ -41,6 +41,7 @@ def tag(
     threshold: options.TagThreshold = None,
     operating_point: options.Point = "f1",
     top_k: options.TopK = None,
+    tiles: options.Tiles = None,
     as_json: bool = Option(False, "--json", help="Print one line of JSON per image."),
     as_csv: bool = Option(False, "--csv", help="Print CSV, one row per tag."),
     draw: Path | None = Option(None, metavar="DIR", help="Write annotated copies of the images to this folder."),
@@ -74,10 +75,12 @@ def tag(
     pvlr tag 'shots/**/*.png' --csv --threshold 0.7
     pvlr tag clip.mp4 --fps 2 --draw annotated/
     pvlr tag photo.jpg --words "espresso, castle"
+    pvlr tag street.jpg --tiles 3x2
     pvlr tag holiday/ --draw annotated/ --heatmap cat
     """
     from ..bundle.label_bank import find_label
     from ..frames import find as sources
+    from ..frames.tiles import parse_tiles
     from ..tagger import Tagger
     from .album import Album
     from .screen import Screen, complain, note, uninterrupted
@@ -116,6 +119,7 @@ def tag(
                 threshold=threshold,
                 operating_point=operating_point,
                 top_k=top_k,
+                tiles=parse_tiles(tiles),
                 device=device,
                 optimize="latency" if total < _MANY else "throughput",
                 num_threads=threads,

@@ -31,6 +31,7 @@ def thresholds(
         autocompletion=words("f1", "precision=", "recall="),
     ),
     prevalence: options.Prevalence = None,
+    tiles: options.Tiles = None,
     dry_run: bool = Option(False, "--dry-run", help="Report the new thresholds without writing them."),
     as_json: options.Json = False,
     device: options.Device = "auto",
@@ -53,6 +54,9 @@ def thresholds(
     threshold of the objective. Labels without a positive image keep their
     thresholds.
 
+    With --tiles, the thresholds for that layout of tiles are chosen instead: as
+    many tags are correct as without tiles. Use frames of your cameras.
+
     Do not evaluate on the images that the thresholds were chosen on.
 
     \b
@@ -60,15 +64,20 @@ def thresholds(
     pvlr thresholds engine.plan --images photos/ --labels labels.csv --split val
     pvlr thresholds engine.plan --images photos/ --labels labels.csv \\
       --objective precision=0.9 --dry-run
+    pvlr thresholds engine.plan --images frames/ --labels labels.csv --tiles 3x2
     """
     from ..bundle.bundle import read_manifest
     from ..evaluation.labels_csv import parse_renames, read_labels
     from ..evaluation.thresholds import set_thresholds
+    from ..frames.tiles import parse_tiles
     from ..labels.thresholds import Objective
     from ..models.find import find_plan
     from .screen import Screen, print_json, report_failed
 
-    chosen_for = Objective.parse(objective)
+    chosen_for, layout = Objective.parse(objective), parse_tiles(tiles)
+    if layout == "auto" or layout == (1, 1):
+        hint = "For example --tiles 3x2, as in use."
+        raise errors.OptionError("--tiles", expected="a layout of tiles", got=repr(tiles), hint=hint)
     if (found := find_plan(plan)) != plan and not dry_run and not plan.exists():
         got, hint = f"the model {plan}, which other programs may use", f"Copy it first: cp -r {found.parent} my-{plan}"
         raise errors.OptionError("PLAN", expected="a plan of your own", got=got, hint=hint)
@@ -82,6 +91,7 @@ def thresholds(
             table,
             chosen_for,
             prevalence=prevalence,
+            tiles=layout,
             write=not dry_run,
             progress=screen.step,
             device=device,
@@ -107,8 +117,9 @@ def _print_report(report: ThresholdsReport, plan: Path) -> None:
     def reached(precision: float | None, recall: float | None) -> str:
         return f"precision {decimal(precision)}, recall {decimal(recall)}"
 
+    for_tiles = f" with {report.tiles} tiles" if report.tiles else ""
     print_facts(
-        f"{plan}: thresholds for {report.objective} on {report.images} images, in percent",
+        f"{plan}: thresholds{for_tiles} for {report.objective} on {report.images} images, in percent",
         [
             ("per class", f1("C")),
             ("overall", f1("O")),

@@ -160,6 +160,7 @@ class TaggedImages:
 
     Attributes:
         logits, scores: (N, C) float64 and float32.
+        whole: (N, C) float64, the logits of the whole images: ``logits`` without tiles.
         tagged: (N, C) bool, the labels that were tags.
         done: (N,) bool.
         failed: the images that could not be tagged, with the reason.
@@ -167,6 +168,7 @@ class TaggedImages:
 
     logits: NDArray[np.float64]
     scores: NDArray[np.float32]
+    whole: NDArray[np.float64]
     tagged: NDArray[np.bool_]
     done: NDArray[np.bool_]
     failed: list[dict[str, str]]
@@ -184,7 +186,12 @@ def tag_images(
     column = {label: index for index, label in enumerate(tagger.labels)}
     shape = table.targets.shape
     results = TaggedImages(
-        np.zeros(shape), np.zeros(shape, np.float32), np.zeros(shape, np.bool_), np.zeros(shape[0], np.bool_), []
+        np.zeros(shape),
+        np.zeros(shape, np.float32),
+        np.zeros(shape),
+        np.zeros(shape, np.bool_),
+        np.zeros(shape[0], np.bool_),
+        [],
     )
     first_error: errors.FrameError | None = None
 
@@ -197,6 +204,7 @@ def tag_images(
         else:
             # Logits as well as scores: the sigmoid rounds the most confident ones to equal values.
             results.logits[row], results.scores[row] = outcome.logits, outcome.scores
+            results.whole[row] = outcome.tiles[0].result.logits if outcome.tiles else outcome.logits
             results.tagged[row, [column[tag.label] for tag in outcome]] = True
             results.done[row] = True
         if progress:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..frames.tiles import Layout, layout_name
 from ..labels.intervals import reweighted
-from ..labels.thresholds import Objective, choose_thresholds, precise_thresholds
+from ..labels.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid, tile_thresholds
 from .evaluate import tag_images
 from .labels_csv import LabelTable
 from .metrics import f1_scores
@@ -41,7 +42,7 @@ class ThresholdsReport:
     """The change of a plan's thresholds.
 
     Attributes:
-        objective: ``f1``, ``precision=P`` or ``recall=R``.
+        objective: ``f1``, ``precision=P`` or ``recall=R``; with tiles, ``precision without tiles``.
         images: number of images that the thresholds were chosen on.
         before, after: CP, CR, CF1, OP, OR, OF1 in percent on these images, at the old and the new thresholds.
         precise: the same at the new thresholds of the operating point ``precise``.
@@ -50,6 +51,7 @@ class ThresholdsReport:
         failed_images: images that could not be tagged, with the reason.
         prevalence: the share of images with each label that they were chosen for; None: as in these images.
         written: whether the new thresholds were written to the plan.
+        tiles: the layout that the thresholds are for, such as ``3x2``; None: for frames without tiles.
     """
 
     objective: str
@@ -62,6 +64,7 @@ class ThresholdsReport:
     failed_images: list[dict[str, str]]
     prevalence: dict[str, float] | None
     written: bool
+    tiles: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
@@ -75,6 +78,7 @@ def set_thresholds(
     objective: Objective,
     *,
     prevalence: str | None = None,
+    tiles: Layout | None = None,
     write: bool = True,
     progress: Callable[[int], None] | None = None,
     **options: Any,
@@ -84,11 +88,15 @@ def set_thresholds(
     Those of the operating point ``f1`` follow ``objective``, those of ``precise`` are :func:`precise_thresholds`.
     Nothing else in the bundle changes. Labels without a positive image keep their thresholds.
 
+    With ``tiles``, the thresholds of that layout are chosen instead, by :func:`tile_thresholds`, and written to the
+    manifest. Those for frames without tiles stay; in the report they are the old ones, on the images without tiles.
+
     Args:
         images: folder that the file names of the table are relative to.
         table: from :func:`pvlr_sdk.evaluation.labels_csv.read_labels` with the labels of the plan as ``names``.
         prevalence: how frequent labels are where the plan is used, as for :func:`.evaluate.evaluate`; precision and
             recall are reported on the images as they are.
+        tiles: (columns, rows), with the objective ``f1`` and without ``prevalence``.
         write: False to report only.
         progress: called after each image with the number of images done.
         options: ``device``, ``num_threads`` and ``precision`` of the tagger.
@@ -102,8 +110,11 @@ def set_thresholds(
     from ..models.find import load_bundle
     from ..tagger import Tagger
 
+    if tiles and (objective != Objective() or prevalence is not None):
+        expected, hint = "no objective and no prevalence", "Thresholds for tiles keep the precision without tiles."
+        raise errors.OptionError("tiles", expected=expected, got="one of them", hint=hint)
     bundle = load_bundle(plan)
-    with Tagger(plan, optimize="throughput", **options) as tagger:
+    with Tagger(plan, optimize="throughput", tiles=tiles, **options) as tagger:
         results = tag_images(tagger, images, table, progress)
         logits, targets = results.logits[results.done], table.targets[results.done]
         shares = None if prevalence is None else find_prevalence(prevalence, tagger, logits, targets)
@@ -114,9 +125,14 @@ def set_thresholds(
     old = bundle.labels.thresholds
     old_precise = old if bundle.labels.precise_thresholds is None else bundle.labels.precise_thresholds
     positives = (targets == 1).sum(0)
-    chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
-    chosen = choose_thresholds(*chosen_on, objective, old.astype(np.float64))
-    higher = np.where(positives > 0, precise_thresholds(*chosen_on, chosen), old_precise)
+    whole = results.whole[results.done]
+    if tiles:
+        chosen, higher = (tile_thresholds(whole, logits, targets, one.astype(float)) for one in (old, old_precise))
+        higher = np.maximum(higher, chosen)
+    else:
+        chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
+        chosen = choose_thresholds(*chosen_on, objective, old.astype(np.float64))
+        higher = np.where(positives > 0, precise_thresholds(*chosen_on, chosen), old_precise)
     new, precise = chosen.astype(np.float32), higher.astype(np.float32)  # as stored, and compared with scores
     labels = [
         LabelThreshold(
@@ -130,12 +146,15 @@ def set_thresholds(
         )
         for i, name in enumerate(bundle.labels.names)
     ]
-    if write:
+    if write and tiles:
+        layout = {"f1": tuple(label.after for label in labels), "precise": tuple(label.precise for label in labels)}
+        write_thresholds(bundle, old, old_precise, {layout_name(tiles): layout})
+    elif write:
         write_thresholds(bundle, new, precise)
     return ThresholdsReport(
-        objective=str(objective),
+        objective="precision without tiles" if tiles else str(objective),
         images=len(targets),
-        before=_percentages(f1_scores(scores >= old, targets)),
+        before=_percentages(f1_scores(sigmoid(whole).astype(np.float32) >= old, targets)),
         after=_percentages(f1_scores(scores >= new, targets)),
         precise=_percentages(f1_scores(scores >= precise, targets)),
         labels=labels,
@@ -143,6 +162,7 @@ def set_thresholds(
         failed_images=results.failed,
         prevalence=None if shares is None else dict(zip(bundle.labels.names, shares.tolist(), strict=True)),
         written=write,
+        tiles=layout_name(tiles) if tiles else None,
     )
 
 

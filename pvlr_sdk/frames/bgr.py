@@ -16,7 +16,7 @@ _LONGEST_JPEG = 65_500
 
 def load_bgr(frame: FrameLike, color: Color = "bgr") -> NDArray[np.uint8]:
     """Convert a frame to uint8 (H, W, 3) BGR; arguments and errors as for :func:`load_frame`."""
-    pixels, order, _ = load_frame(frame, color)
+    pixels, order = load_frame(frame, color)[:2]
     if order == "bgr":
         return pixels
     conversions = {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .. import errors
 from .._util.core import _core, missing_core
-from . import frames
+from . import frames, yuv
 
 _CUDA, _CUDA_MANAGED = 2, 13
 """DLPack's kDLCUDA and kDLCUDAManaged."""
@@ -49,6 +49,17 @@ class DeviceFrame:
     pixels: DeviceArray
     order: frames.Order
     size: tuple[int, int]
+    crop: frames.Region | None = None
+
+    def cut(self, region: frames.Region) -> DeviceFrame:
+        """See :meth:`pvlr_sdk.frames.frames.Frame.cut`."""
+        left, top, width, height = region
+        cut = replace(self, size=(height, width))
+        if yuv.is_yuv(self.order):
+            return replace(cut, crop=region)
+        whole = self.pixels
+        pointer = whole.pointer + top * whole.strides[0] + left * whole.strides[1]
+        return replace(cut, pixels=replace(whole, pointer=pointer, shape=(height, width, *whole.shape[2:])))
 
 
 def on_gpu(frame: Any) -> bool:

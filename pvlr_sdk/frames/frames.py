@@ -21,6 +21,8 @@ FrameLike: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | bytes | byt
 
 Color: TypeAlias = Literal["bgr", "rgb", yuv.Order]
 Order: TypeAlias = Literal[Color, "gray", "bgra", "rgba"]
+Region: TypeAlias = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
 COLORS: tuple[Color, ...] = get_args(Color)
 _LAYOUTS = "uint8 of shape (height, width, 3), (height, width, 4) or (height, width)"
 _HINTS = {
@@ -34,19 +36,32 @@ _HINTS = {
 
 
 class Frame(NamedTuple):
-    """Pixels and how to read them; ``full_size`` is the original size of an image decoded at a reduced one."""
+    """Pixels and how to read them; ``full_size`` is the original size of an image decoded at a reduced one.
+
+    ``crop`` is the part of a YUV image that is meant, which is not an array of its own; None: the whole image.
+    """
 
     pixels: NDArray[np.uint8]
     order: Order
     full_size: tuple[int, int] | None = None
+    crop: Region | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the image in pixels."""
         if self.full_size:
             return self.full_size
+        if self.crop:
+            return self.crop[3], self.crop[2]
         height, width = self.pixels.shape[:2]
         return (height * 2 // 3, width) if yuv.is_yuv(self.order) else (height, width)
+
+    def cut(self, region: Region) -> Frame:
+        """A part of a frame at its full size, in the same memory: left, top (even for YUV), width and height."""
+        if yuv.is_yuv(self.order):
+            return Frame(self.pixels, self.order, crop=region)
+        left, top, width, height = region
+        return Frame(self.pixels[top : top + height, left : left + width], self.order)
 
 
 class Decoder(Protocol):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import errors
 from .._util.core import _core, missing_core
 from . import yuv
-from .frames import FrameLike, Order, load_frame
+from .frames import FrameLike, Order, Region, load_frame
 
 if TYPE_CHECKING:
     from ..bundle.manifest import InputSpec
@@ -28,9 +28,6 @@ _LONGEST_PITCH = 2**30
 """Bytes from a row to the next: the core's limit."""
 
 _REVERSED: dict[Order, Order] = {"bgr": "rgb", "rgb": "bgr"}
-
-Region = tuple[int, int, int, int]
-"""Left, top, width and height in pixels."""
 
 
 class Preprocessor:
@@ -63,7 +60,11 @@ class Preprocessor:
         return (spec.width - inner_width) // 2, (spec.height - inner_height) // 2, inner_width, inner_height
 
     def __call__(
-        self, pixels: NDArray[np.uint8], order: Order, out: NDArray[np.float32] | None = None
+        self,
+        pixels: NDArray[np.uint8],
+        order: Order,
+        out: NDArray[np.float32] | None = None,
+        crop: Region | None = None,
     ) -> NDArray[np.float32]:
         """Compute the network's input for one frame: float32 (3, height, width), RGB, normalised.
 
@@ -74,6 +75,7 @@ class Preprocessor:
             order: one of :data:`ORDERS`.
             out: a float32 array of the result's shape to write to, C-contiguous or a view of a C-contiguous
                 (height, width, 3) one, with equal values; allocated by default.
+            crop: the part of the image that is resized, as if nothing were around it; None: the whole image.
 
         Raises:
             FrameDtypeError: ``pixels`` is not uint8.
@@ -94,7 +96,8 @@ class Preprocessor:
             pixels, order = pixels[:, :, ::-1], _REVERSED[order]
         if not _has_packed_rows(pixels, order):
             pixels = pixels.copy()
-        frame = [_core.Tensor.from_numpy(pixels)], order, (0, 0, width, height), self.region(height, width)
+        crop = crop or (0, 0, width, height)
+        frame = [_core.Tensor.from_numpy(pixels)], order, crop, self.region(crop[3], crop[2])
         target = _core.Tensor.from_numpy(out).with_batch()
         _core.preprocess_batch([frame], target, self._scale, self._bias, self._pad, 1, 0)
         return out
@@ -105,7 +108,7 @@ class Preprocessor:
         Raises:
             FrameError: the frame is invalid or cannot be read.
         """
-        pixels, order, _ = load_frame(frame)
+        pixels, order = load_frame(frame)[:2]
         return self(pixels, order)
 
 

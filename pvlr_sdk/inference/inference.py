@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,11 +18,19 @@ from ..frames import images
 from ..frames.frames import Frame, load_frame
 from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
-from ..result import FrameReference, LabelSpace, TagResult
+from ..frames.tiles import Layout, Tiles, layout_of, rectangles
+from ..result import FrameReference, LabelSpace, TagResult, Tile
 from . import golden
 
 if TYPE_CHECKING:
     from ..frames.frames import Color, FrameLike
+
+
+class Tiling(NamedTuple):
+    """How frames are tiled, and the thresholds (C,) of a layout."""
+
+    tiles: Tiles
+    thresholds: Callable[[Layout], Any]
 
 
 @dataclass(eq=False)
@@ -49,7 +58,7 @@ class Inference:
 
     def start(self, backend: Backend, frame: FrameLike, color: Color) -> Job:
         """Decode and preprocess a frame and start its inference."""
-        return self._begin(backend, self._decode(frame, color))
+        return self._begin(backend, self._decode(frame, color, self.least_size))
 
     def finish(self, backend: Backend, job: Job, thresholds: Any, top_k: int | None) -> TagResult:
         """Wait for the inference and return its result."""
@@ -57,15 +66,40 @@ class Inference:
         backend.release(job.slot)
         return self._checked(result)
 
+    def predict(
+        self,
+        backend: Backend,
+        frame: FrameLike,
+        color: Color,
+        thresholds: Any,
+        top_k: int | None,
+        tiling: Tiling | None = None,
+    ) -> TagResult:
+        """The result of a frame, or of its tiles: ``thresholds`` are for frames without tiles."""
+        decoded = self._decode(frame, color, None if tiling else self.least_size)
+        size = decoded.pixels.size
+        layout = tiling and layout_of(tiling.tiles, *size, self.space.input_size)
+        if tiling and layout:
+            return self._tiled(backend, decoded, layout, tiling.thresholds(layout), top_k)
+        return self.finish(backend, self._begin(backend, decoded), thresholds, top_k)
+
     def tag(
-        self, backend: Backend, frames: list[FrameLike], color: Color, thresholds: Any, top_k: int | None
+        self,
+        backend: Backend,
+        frames: list[FrameLike],
+        color: Color,
+        thresholds: Any,
+        top_k: int | None,
+        tiling: Tiling | None = None,
     ) -> list[TagResult | errors.FrameError]:
         """The result or error of each frame; frames share an inference where the backend allows it."""
+        if tiling:  # the tiles of each frame share inferences
+            return [self._attempt(backend, frame, color, thresholds, top_k, tiling) for frame in frames]
         decoded: list[_Decoded] = []
         outcomes: list[TagResult | errors.FrameError | None] = []
         for frame in frames:
             try:
-                decoded.append(self._decode(frame, color))
+                decoded.append(self._decode(frame, color, self.least_size))
                 outcomes.append(None)
             except errors.FrameError as error:
                 outcomes.append(error)
@@ -96,7 +130,33 @@ class Inference:
             except errors.FrameError as error:
                 yield error
 
-    def _decode(self, frame: FrameLike, color: Color) -> _Decoded:
+    def _attempt(self, *arguments: Any) -> TagResult | errors.FrameError:
+        try:
+            return self.predict(*arguments)
+        except errors.FrameError as error:
+            return error
+
+    def _tiled(
+        self, backend: Backend, frame: _Decoded, layout: Layout, thresholds: Any, top_k: int | None
+    ) -> TagResult:
+        """The union of the results of a frame and its tiles. As many are in flight as keep the device busy."""
+        pixels, began, decoded, reference = frame
+        regions = rectangles(layout, *pixels.size)
+        parts = deque(_Decoded(pixels.cut(region), decoded, decoded, FrameReference()) for region in regions)
+        running: deque[Job] = deque()
+        results: list[TagResult] = []
+        while parts or running:
+            if parts and len(running) <= backend.parallel:
+                running.append(self._begin(backend, parts.popleft()))
+            else:
+                results.append(self.finish(backend, running.popleft(), thresholds, top_k))
+        united = TagResult.united(tuple(map(Tile, regions, results)), reference)
+        timing = {stage: sum(one.timing[stage] for one in results) for stage in ("preprocess", "head")}
+        timing |= {"decode": 1e3 * (decoded - began), "total": 1e3 * (perf_counter() - began)}
+        united.timing = {**timing, "inference": 2 * timing["total"] - sum(timing.values())}
+        return united
+
+    def _decode(self, frame: FrameLike, color: Color, least_size: tuple[int, int] | None) -> _Decoded:
         began = perf_counter()
         if isinstance(frame, errors.FrameError):  # an iterable has it where it could not read a frame
             raise frame
@@ -104,7 +164,7 @@ class Inference:
             pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)
         else:
             decode = self.decoders.decode if self.decoders else images.decode
-            pixels = load_frame(frame, color, self.least_size, decode)
+            pixels = load_frame(frame, color, least_size, decode)
         # With isolation a notebook must not decode the file in this process.
         shown = None if self.decoders and isinstance(frame, (str, os.PathLike)) else frame
         return _Decoded(pixels, began, perf_counter(), FrameReference.of(shown, color))

@@ -21,11 +21,13 @@ from ..bundle.schema import OperatingPoint, Optimize, PlanPrecision
 from ..frames.frames import Color, FrameLike
 from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
+from ..frames.tiles import Layout, Tiles, layout_name
 from ..models.find import load_bundle
 from ..result import LabelSpace, TagResult, thresholds_for
+from ..result.tags import corrected_thresholds
 from ..trust import Trust, accept
 from . import golden
-from .inference import Inference
+from .inference import Inference, Tiling
 from .overlap import AwaitableFuture, Workers, overlapped
 
 _PATIENCE = 2.0  # seconds to wait for calls in progress before another plan takes the memory of this one
@@ -46,6 +48,7 @@ class Options:
     trust: Trust | None = None
     allow_unsigned: bool | None = None
     isolate: bool = False
+    tiles: Tiles | None = None
 
     def with_rollback(self) -> Options:
         """The same, but a bundle that is older than one that was in use is accepted."""
@@ -63,6 +66,8 @@ class LoadedPlan:
         info: what ``Tagger.info`` returns.
         bank: the label bank in use.
         frame: the golden frame, uint8 BGR, for other label banks.
+        deployed: float32 (C,), the thresholds of the plan or the label bank, which ``thresholds`` may replace.
+        tiled: float32 (C,) for each tile layout that the plan has thresholds for, with its own label bank.
     """
 
     backend: Backend | None
@@ -72,6 +77,8 @@ class LoadedPlan:
     info: dict[str, Any]
     bank: LabelBank
     frame: NDArray[np.uint8]
+    deployed: NDArray[np.float32]
+    tiled: dict[str, NDArray[np.float32]]
     _workers: Workers[Callable[[], TagResult], TagResult] | None = field(default=None, init=False)
     _process: int = field(default_factory=os.getpid, init=False)
 
@@ -128,7 +135,9 @@ class LoadedPlan:
             "measured": manifest.measured,
         }
         inference = Inference(preprocess, space, least_size, source, decoders)
-        return cls(backend, inference, space, thresholds, info, bundle.labels, frame)
+        layouts = manifest.tiles.items()
+        tiled = {name: np.array(points[options.operating_point], np.float32) for name, points in layouts}
+        return cls(backend, inference, space, thresholds, info, bundle.labels, frame, deployed, tiled)
 
     def with_labels(self, backend: Backend, bank: LabelBank, options: Options) -> LoadedPlan:
         """The same open plan with another label bank: both share everything else. ``backend`` is that of this plan.
@@ -144,7 +153,8 @@ class LoadedPlan:
         space = replace(self.space, names=tuple(bank.names), bank=bank.sha256)
         has_both = bank.precise_thresholds is not None
         own = bank.precise_thresholds if options.operating_point == "precise" else None
-        thresholds = thresholds_for(bank.thresholds if own is None else own, space.index, options.threshold)
+        deployed = bank.thresholds if own is None else own
+        thresholds = thresholds_for(deployed, space.index, options.threshold)
         backend = backend.with_labels(bank)
         golden.check_labels(self.frame, backend, self.inference.preprocess, bank)
         accept(bank.signature, options.trust or False)
@@ -161,9 +171,18 @@ class LoadedPlan:
                 "operating_point": options.operating_point if has_both else None,
             },
             bank=bank,
+            deployed=deployed,
         )
         changed._workers, changed._process = self._workers, self._process
         return changed
+
+    def tiled_thresholds(self, layout: Layout, wanted: float | Mapping[str, float] | None) -> NDArray[np.float32]:
+        """The thresholds (C,) of a tile layout, which ``wanted``, the tagger's option, may replace."""
+        own = self.space.bank == self.info["own_bank"]
+        stored = self.tiled.get(layout_name(layout)) if own else None
+        if stored is None:
+            stored = corrected_thresholds(self.deployed, layout[0] * layout[1])
+        return thresholds_for(np.maximum(stored, self.deployed), self.space.index, wanted)
 
     def stream(
         self,
@@ -172,11 +191,12 @@ class LoadedPlan:
         color: Color,
         thresholds: NDArray[np.float32],
         top_k: int | None,
+        tiling: Tiling | None = None,
     ) -> Iterator[TagResult | errors.FrameError]:
         """The results of frames in order, several inferences at once; see ``Tagger.predict_stream``."""
 
         def attempt(group: list[FrameLike]) -> list[TagResult | errors.FrameError]:
-            return self.inference.tag(backend, group, color, thresholds, top_k)
+            return self.inference.tag(backend, group, color, thresholds, top_k, tiling)
 
         # One worker more than parallel inferences: while one waits for the disk, the others keep the engine busy.
         return overlapped(attempt, frames, workers=backend.parallel + 1, together=backend.together)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from .. import errors
 from ..backends import Backend
 from ..frames.frames import Color, FrameLike, check_frames
+from ..frames.tiles import Tiles, check_tiles
 from ..result import TagResult, checked_top_k, thresholds_for
+from .inference import Tiling
 from .overlap import AwaitableFuture
 from .plan import LoadedPlan, Options
 
@@ -30,6 +32,7 @@ class Predictor:
         color: Color = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
+        tiles: Tiles | None = None,
     ) -> TagResult:
         """Tag one frame.
 
@@ -38,7 +41,7 @@ class Predictor:
                 (H * 3 / 2, W); the path or the encoded bytes of an image; a PIL image. A TensorRT plan also accepts
                 such arrays on the GPU, through DLPack or ``__cuda_array_interface__``.
             color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, or a format of :mod:`.frames.yuv`.
-            threshold, top_k: as for the class, for this frame only; None: the tagger's own.
+            threshold, top_k, tiles: as for the class, for this frame only; None: the tagger's own.
 
         Raises:
             FrameError: the frame is invalid; each reason has its own class.
@@ -47,8 +50,7 @@ class Predictor:
             BackendError: the tagger is closed or belongs to another process, or the inference failed.
         """
         plan, backend = self._ready()
-        options = self._options(plan, threshold, top_k)
-        return plan.inference.finish(backend, plan.inference.start(backend, frame, color), *options)
+        return plan.inference.predict(backend, frame, color, *self._options(plan, threshold, top_k, tiles))
 
     def predict_async(
         self,
@@ -57,6 +59,7 @@ class Predictor:
         color: Color = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
+        tiles: Tiles | None = None,
     ) -> AwaitableFuture[TagResult]:
         """Tag one frame in worker threads: ``await`` the returned future, or call its ``result()``.
 
@@ -64,7 +67,7 @@ class Predictor:
         how many are in flight if they arrive faster than they are tagged.
 
         Args:
-            frame, color, threshold, top_k: as for ``predict``.
+            frame, color, threshold, top_k, tiles: as for ``predict``.
 
         Raises:
             OptionError, UnknownLabelError: an option is invalid.
@@ -73,10 +76,8 @@ class Predictor:
         """
         with self._lock:  # between here and submit() the plan must not be closed
             plan, backend = self._ready()
-            options, inference = self._options(plan, threshold, top_k), plan.inference
-            return plan.submit(
-                backend, lambda: inference.finish(backend, inference.start(backend, frame, color), *options)
-            )
+            options, inference = self._options(plan, threshold, top_k, tiles), plan.inference
+            return plan.submit(backend, lambda: inference.predict(backend, frame, color, *options))
 
     def predict_batch(
         self,
@@ -85,18 +86,19 @@ class Predictor:
         color: Color = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
+        tiles: Tiles | None = None,
     ) -> list[TagResult]:
         """Tag several frames in parallel; the results are bit-equal to ``predict``.
 
         Args:
             frames: any iterable of frames, consumed on the fly; an array must have the shape (count, H, W, channels).
-            color, threshold, top_k: as for ``predict``.
+            color, threshold, top_k, tiles: as for ``predict``.
 
         Raises:
             PvlrError: what ``predict`` raises, for the first frame that fails.
         """
         results = []
-        for outcome in self.predict_stream(frames, color=color, threshold=threshold, top_k=top_k):
+        for outcome in self.predict_stream(frames, color=color, threshold=threshold, top_k=top_k, tiles=tiles):
             if isinstance(outcome, errors.FrameError):
                 raise outcome
             results.append(outcome)
@@ -109,6 +111,7 @@ class Predictor:
         color: Color = "bgr",
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
+        tiles: Tiles | None = None,
     ) -> Iterator[TagResult | errors.FrameError]:
         """Tag any number of frames and yield their results in order, as soon as they are available.
 
@@ -118,14 +121,14 @@ class Predictor:
 
         Args:
             frames: any iterable of frames, read in the thread that consumes the results.
-            color, threshold, top_k: as for ``predict``.
+            color, threshold, top_k, tiles: as for ``predict``.
 
         Raises:
             PvlrError: what ``predict`` raises, except FrameError. An exception of ``frames`` also ends the stream.
         """
         check_frames(frames)
         plan, backend = self._ready()
-        return plan.stream(backend, frames, color, *self._options(plan, threshold, top_k))
+        return plan.stream(backend, frames, color, *self._options(plan, threshold, top_k, tiles))
 
     def _ready(self) -> tuple[LoadedPlan, Backend]:
         backend = (plan := self._plan).backend
@@ -135,7 +138,15 @@ class Predictor:
         return plan, plan.check(backend)
 
     def _options(
-        self, plan: LoadedPlan, threshold: float | Mapping[str, float] | None, top_k: int | None
-    ) -> tuple[NDArray[np.float32], int | None]:
+        self,
+        plan: LoadedPlan,
+        threshold: float | Mapping[str, float] | None,
+        top_k: int | None,
+        tiles: Tiles | None,
+    ) -> tuple[NDArray[np.float32], int | None, Tiling | None]:
         top_k = self._defaults.top_k if top_k is None else checked_top_k(top_k)
-        return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k
+        tiles, default = check_tiles(tiles) or self._defaults.tiles, self._defaults.threshold
+        tiling = tiles and Tiling(
+            tiles, lambda layout: thresholds_for(plan.tiled_thresholds(layout, default), plan.space.index, threshold)
+        )
+        return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k, tiling

@@ -88,11 +88,12 @@ def preprocess(
     return out
 
 
-def prepare(frame: Any, spec: InputSpec, order: Order) -> Entry:
-    """Check a frame for :func:`launch`; arguments and errors as in :func:`preprocess`."""
+def prepare(frame: Any, spec: InputSpec, order: Order, crop: Box | None = None) -> Entry:
+    """Check a frame, or a box inside it, for :func:`launch`; arguments and errors as in :func:`preprocess`."""
     arguments = Arguments("preprocess_batch", None, names=_NAMES, public="preprocess")
     arrays, height, width = _open(arguments, "frame", frame, order)
-    return arrays, order, (0, 0, width, height), Preprocessor(spec).region(height, width)
+    crop = crop or (0, 0, width, height)
+    return arrays, order, crop, Preprocessor(spec).region(crop[3], crop[2])
 
 
 def launch(entries: Sequence[Entry], spec: InputSpec, out: Any, stream: int) -> None:

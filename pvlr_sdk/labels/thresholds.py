@@ -109,6 +109,42 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
     return np.maximum(np.clip(sigmoid(cuts), *_RANGE), thresholds)
 
 
+def tile_thresholds(whole: Floats, tiled: Floats, targets: NDArray[np.int8], thresholds: Floats) -> Floats:
+    """Thresholds (C,) for frames with tiles: as many of the tags are correct as without tiles at ``thresholds``.
+
+    A label's logit rises by the least shift with that precision on these images, or stays. With few positives the shift
+    is mostly chance, so it is shrunk towards the common one of all labels, as in :func:`choose_thresholds`.
+
+    Args:
+        whole, tiled: (N, C), logits of the images without and with tiles.
+        targets: as for :func:`choose_thresholds`; at least one is 1.
+        thresholds: (C,), on the score.
+    """
+    cuts = np.log(thresholds) - np.log1p(-thresholds)
+    whole, tiled = whole - cuts, tiled - cuts
+    common = _shift(whole.ravel(), tiled.ravel(), targets.ravel())
+    positives = (targets == 1).sum(0)
+    shifts = np.full(len(cuts), common)
+    for label in np.flatnonzero(positives):
+        own = _shift(whole[:, label], tiled[:, label], targets[:, label], common)
+        weight = positives[label] / (positives[label] + _SHRINK)
+        shifts[label] = weight * own + (1 - weight) * common
+    return np.clip(sigmoid(cuts + shifts), *_RANGE)
+
+
+def _shift(whole: Floats, tiled: Floats, targets: NDArray[np.int8], otherwise: float = 0.0) -> float:
+    """The least logit at which tags with tiles are as precise as those at 0 without; ``otherwise``: there are none.
+
+    And half a standard error more precise: the least of many is lucky, and would be worse on other images.
+    """
+    before, after = (targets[(logits >= 0) & (targets != 0)] == 1 for logits in (whole, tiled))
+    if not len(before):
+        return otherwise
+    precision = before.mean() + 0.5 * before.std() / np.sqrt(len(before))
+    precise = not len(after) or after.mean() >= precision
+    return 0.0 if precise else max(0.0, _cut(tiled, targets, Objective("precision", precision)))
+
+
 def sigmoid(x: Floats) -> Floats:
     """1 / (1 + exp(-x)) in float64, without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * x))

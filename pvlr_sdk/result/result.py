@@ -18,7 +18,7 @@ from .tags import Tag, sigmoid
 
 if TYPE_CHECKING:
     from ..bundle.manifest import AttentionSpec
-    from ..frames.frames import Color, FrameLike
+    from ..frames.frames import Color, FrameLike, Region
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,13 @@ class TagResult:
         timing: milliseconds per stage: ``decode``, ``preprocess``, ``inference``, ``head`` and ``total``.
         frame_size: height and width of the frame in pixels.
         features: float32 (D,), a unit vector that describes the image, from an open plan; None from a closed one.
+        tiles: with tiles, the result of the whole frame and then of each tile; a label's logit is the maximum of
+            theirs, and ``features`` are of the whole frame. Otherwise empty.
         labels, plan, bank: its C labels, and SHA-256 of the plan and of the label bank, as in ``Tagger.info``.
     """
 
     __slots__ = ("_reference", "_region", "_scores", "_similarity", "_space", "_tags", "bank", "features",
-                 "frame_size", "labels", "logits", "plan", "thresholds", "timing", "top_k")  # fmt: skip
+                 "frame_size", "labels", "logits", "plan", "thresholds", "tiles", "timing", "top_k")  # fmt: skip
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class TagResult:
         self.top_k = top_k
         self.frame_size = frame_size
         self.features: NDArray[np.float32] | None = None
+        self.tiles: tuple[Tile, ...] = ()
         self.timing: dict[str, float] = {}
         self.labels, self.plan, self.bank = space.names, space.plan, space.bank
         self._space = space
@@ -100,6 +103,16 @@ class TagResult:
         self._scores: NDArray[np.float32] | None = None
         self._tags: tuple[Tag, ...] | None = None
         self._reference = reference or FrameReference()
+
+    @classmethod
+    def united(cls, tiles: tuple[Tile, ...], reference: FrameReference) -> TagResult:
+        """The result of a frame from those of its rectangles, of which the first is the whole frame."""
+        whole = tiles[0].result
+        logits = np.maximum.reduce([tile.result.logits for tile in tiles])
+        limits = whole.thresholds, whole.top_k, whole.frame_size
+        result = cls(whole._space, logits, whole._similarity, *limits, whole._region, reference)
+        result.features, result.tiles = whole.features, tiles
+        return result
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         # A weak reference cannot be pickled.
@@ -163,6 +176,9 @@ class TagResult:
     def attention(self, label: str, size: Literal["frame", "grid"] | tuple[int, int] = "frame") -> NDArray[np.float32]:
         """The attention map of a label, computed on demand from the same inference.
 
+        With tiles, the map of each tile and of the whole frame is multiplied by the label's score there, and a point
+        has the largest of these weights; ``grid`` then has the grids of all tiles.
+
         Args:
             label: any of the model's labels, whether reported as a tag or not.
             size: ``grid``: float32 (rows, columns), the weight of each visual token, summing to 1. ``frame``: the same
@@ -179,6 +195,12 @@ class TagResult:
             hint = "Use 'frame' for the resolution of the frame."
             raise errors.OptionError("size", expected=expected, got=repr(size), hint=hint)
         spec = self._space.attention
+        if self.tiles:
+            if size != "grid":
+                return self._united_attention(label, column, self.frame_size if size == "frame" else size)
+            lefts, tops = ({tile.region[side] for tile in self.tiles[1:]} for side in (0, 1))
+            united = self._united_attention(label, column, (len(tops) * spec.rows, len(lefts) * spec.columns))
+            return united / united.sum()
         weights = spec.alpha * self._similarity[:, column].astype(np.float64)
         weights = np.exp(weights - weights.max())
         grid = (weights / weights.sum()).reshape(spec.rows, spec.columns)
@@ -189,6 +211,14 @@ class TagResult:
             across = _interpolation(columns, spec.columns, left, width, input_width)
             grid = down @ grid.astype(np.float32) @ across.T
         return np.ascontiguousarray(grid, np.float32)
+
+    def _united_attention(self, label: str, column: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+        united = np.zeros(shape, np.float32)
+        for (left, top, width, height), result in self.tiles:
+            rows = _scaled(top, height, self.frame_size[0], shape[0])
+            part = united[rows, _scaled(left, width, self.frame_size[1], shape[1])]
+            np.maximum(part, result.attention(label, part.shape) * result.scores[column], out=part)
+        return united
 
     def draw(
         self, frame: FrameLike | None = None, color: Color = "bgr", *, heatmap: str | bool = False
@@ -233,8 +263,21 @@ class TagResult:
         return {**result, "scores": self.scores_by_label} if all_scores else result
 
 
+class Tile(NamedTuple):
+    """The result of a rectangle of a frame."""
+
+    region: Region
+    result: TagResult
+
+
 def _is_size(size: object) -> bool:
     return isinstance(size, tuple) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
+
+
+def _scaled(start: int, extent: int, total: int, length: int) -> slice:
+    """Which of ``length`` points ``start .. start + extent`` of ``total`` pixels cover: at least one."""
+    first = start * length // total
+    return slice(first, max(first + 1, (start + extent) * length // total))
 
 
 def _interpolation(length: int, cells: int, start: int, extent: int, total: int) -> NDArray[np.float32]:

@@ -47,6 +47,16 @@ def thresholds_for(
     return np.full_like(deployed, _checked_threshold(wanted, "threshold"))
 
 
+def corrected_thresholds(deployed: NDArray[np.float32], tiles: int) -> NDArray[np.float32]:
+    """Thresholds (C,) for the maximum over a frame and its tiles, where none were measured: ``docs/tiles.md``.
+
+    The maximum of n scores is higher by chance, so the odds of each threshold are multiplied by the square root of n.
+    """
+    odds = deployed.astype(np.float64) / (1 - deployed.astype(np.float64)) * np.sqrt(1 + tiles)
+    corrected: NDArray[np.float32] = (odds / (1 + odds)).astype(np.float32)
+    return corrected
+
+
 def checked_top_k(top_k: int | None) -> int | None:
     """Return ``top_k``. Raises OptionError if it is neither None nor an integer of at least 1."""
     if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1):

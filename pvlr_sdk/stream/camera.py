@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from ..frames.tiles import Tiles, check_tiles
 from ..sources import CapturedFrame, parse_uri
 from ..sources.source import Transport
 
@@ -29,6 +30,8 @@ class Camera:
         name: its name in events and statistics; unique within a stream.
         uri: see ``open_source``. It may contain credentials and is not part of the ``repr``.
         region: (left, top, width, height) as fractions of the frame: only this part is tagged. None: the whole frame.
+        tiles: (columns, rows) of tiles in which its frames, or their region, are tagged, or ``auto``; see
+            :class:`pvlr_sdk.Tagger`. None: as the tagger does.
         transport: ``tcp`` or ``udp``, for RTSP.
         timeout: seconds without a frame after which it counts as lost.
         loop: restart a file at its end.
@@ -42,6 +45,7 @@ class Camera:
     name: str
     uri: str = field(repr=False)
     region: Region | None = None
+    tiles: Tiles | None = None
     transport: Transport = "tcp"
     timeout: float = 5.0
     loop: bool = False
@@ -56,6 +60,7 @@ class Camera:
         parse_uri(self.uri)
         if self.region is not None:
             _check_region(self.region)
+        check_tiles(self.tiles)
 
     def cut(self, frame: CapturedFrame) -> NDArray[np.uint8]:
         """The pixels of the region, in the frame's own order; a view, except for nv12.

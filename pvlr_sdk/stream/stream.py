@@ -206,7 +206,9 @@ class Stream:
             self._pending.append(item)
             return
         ahead = self._in_flight()
-        plan, future = self._plan, self._tagger.predict_async(self._cameras[index].cut(item), color=item.color)
+        camera = self._cameras[index]
+        plan = self._plan
+        future = self._tagger.predict_async(camera.cut(item), color=item.color, tiles=camera.tiles)
         plan = plan if plan == self._plan else ""  # replaced just now: either of the two
         start = time.monotonic() + self._pace.preparation
         if len(ahead) >= self._parallel:

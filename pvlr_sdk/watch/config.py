@@ -20,8 +20,9 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from .._util.validation import did_you_mean, expected, joined, written
 from ..bundle.schema import OperatingPoint, PlanPrecision
-from ..errors import ConfigError
+from ..errors import ConfigError, OptionError
 from ..events import EventSettings
+from ..frames.tiles import Tiles, check_tiles, parse_tiles
 from ..models.catalogue import is_model
 from ..sinks import SINKS
 from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Section, SinkSettings, Timeout
@@ -36,6 +37,13 @@ def _no_switch(raw: Any) -> Any:
     if isinstance(raw, bool):  # pydantic reads it as 0 or 1
         raise ValueError("a number")
     return raw
+
+
+def _tiles(raw: Any) -> Any:
+    try:
+        return parse_tiles(raw) if isinstance(raw, str) else check_tiles(raw)
+    except OptionError as error:
+        raise ValueError(error.expected) from None
 
 
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_no_switch)]
@@ -54,6 +62,7 @@ class CameraConfig(Section):
     insecure: bool = False
     max_pixels: Annotated[int, Field(gt=0, le=2**28)] | None = None
     region: tuple[Score, Score, Score, Score] | None = None
+    tiles: Annotated[Tiles | None, BeforeValidator(_tiles)] = None
     labels: tuple[str, ...] | None = None
     deny: tuple[str, ...] | None = None
 

@@ -235,7 +235,9 @@ class Site:
         for callback in self._observers:
             callback(seen)
         monotonic, wall = self._clocks[name].read(frame)
-        events = self._detectors[name].update(monotonic, wall, seen.result.scores, seen.result.labels)
+        result = seen.result
+        tile_thresholds = result.thresholds if result.tiles else None
+        events = self._detectors[name].update(monotonic, wall, result.scores, result.labels, tile_thresholds)
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])
         self._sinks.submit_frame(seen)
 

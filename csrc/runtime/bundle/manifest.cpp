@@ -12,7 +12,7 @@
 namespace pvlr::runtime {
 namespace {
 
-constexpr std::int64_t kNewestFormat = 2;  // has precise thresholds
+constexpr std::int64_t kNewestFormat = 3;  // 2 added precise thresholds, 3 those of tiles
 constexpr std::int64_t kMaxSide = 8192;
 constexpr std::size_t kMaxLabels = 100'000;
 constexpr double kMaxBatch = 65536;
@@ -53,7 +53,7 @@ double threshold(JsonObject& object, const std::string& name) {
   return value;
 }
 
-// In format 2 all labels have a precise threshold, in format 1 none has.
+// From format 2 on all labels have a precise threshold, in format 1 none has.
 std::vector<LabelSpec> parse_labels(JsonObject& manifest, bool precise) {
   std::vector<JsonObject> objects = manifest.objects("labels");
   if (objects.empty() || objects.size() > kMaxLabels) {
@@ -202,6 +202,7 @@ Manifest parse_manifest(const std::string& text, const std::string& source) {
     if (manifest.labels.size() > manifest.open->max_labels) object.fail("open", "at most max_labels labels", "more");
   }
   object.skip("open");
+  if (format > 2) object.skip("tiles");
   for (const char* const name : {"built", "measured"}) object.skip(name);  // for people
   object.end();
   return manifest;

@@ -11,7 +11,7 @@ from ...kernels.preprocess import Entry, launch, prepare
 if TYPE_CHECKING:
     from ...bundle.manifest import InputSpec
     from ...frames.device import DeviceArray
-    from ...frames.frames import Order
+    from ...frames.frames import Order, Region
 
 _PACKED = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
 LONGEST_SIDE = 16384
@@ -31,13 +31,15 @@ class DevicePixels:
         channels = _PACKED.get(order)
         return array.strides[1:] == ((1,) if channels is None else (channels, 1))
 
-    def prepare(self, pointer: int, shape: tuple[int, ...], strides: tuple[int, ...], order: Order) -> Entry:
-        """A uint8 frame at a device address, checked for :meth:`preprocess`; ``strides`` are in bytes.
+    def prepare(
+        self, pointer: int, shape: tuple[int, ...], strides: tuple[int, ...], order: Order, crop: Region | None = None
+    ) -> Entry:
+        """A uint8 frame at a device address, or a part of it, checked for :meth:`preprocess`; ``strides`` in bytes.
 
         Raises:
             OptionError: the kernel refuses it.
         """
-        return prepare(_View(pointer, shape, strides, "|u1"), self._spec, order)
+        return prepare(_View(pointer, shape, strides, "|u1"), self._spec, order, crop)
 
     def preprocess(self, frames: Sequence[Entry], target: int, stream: int) -> None:
         """Enqueue the preprocessing of frames into the float32 (n, 3, height, width) at device address ``target``."""

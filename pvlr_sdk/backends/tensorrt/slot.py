@@ -95,15 +95,15 @@ class SessionSlot:
         if isinstance(frame, DeviceFrame):
             if kernel is not None and kernel.takes(frame.pixels, frame.order):
                 pixels = frame.pixels
-                self.frame = kernel.prepare(pixels.pointer, pixels.shape, pixels.strides, frame.order)
+                self.frame = kernel.prepare(pixels.pointer, pixels.shape, pixels.strides, frame.order, frame.crop)
                 self.ready, self._owner = self._mark(pixels), pixels.owner
             else:
-                preprocess(self._to_host(frame.pixels), frame.order, self.input)
+                preprocess(self._to_host(frame.pixels), frame.order, self.input, frame.crop)
         elif kernel is not None:
             staged, device = self._stage(frame.pixels)
-            self.frame = kernel.prepare(device.pointer, staged.shape, staged.strides, frame.order)
+            self.frame = kernel.prepare(device.pointer, staged.shape, staged.strides, frame.order, frame.crop)
         else:
-            preprocess(frame.pixels, frame.order, self.input)
+            preprocess(frame.pixels, frame.order, self.input, frame.crop)
 
     def start(self) -> None:
         self._check()

@@ -116,7 +116,7 @@ def with_(value: object, *path: str | int) -> Callable[[dict[str, Any]], object]
 OPEN = {"max_labels": 20, "width": 8, "space": "tiny", "feature_width": 8, "features": "tiny"}
 MANIFESTS = [
     (lambda manifest: None, OK, ""),
-    (with_(3, "format"), UNSUPPORTED, ": expected manifest format 2 or older, got format 3"),
+    (with_(4, "format"), UNSUPPORTED, ": expected manifest format 3 or older, got format 4"),
     (with_("tensorrt", "backend"), INVALID, ".tensorrt: expected a value, got none"),
     (with_({}, "open"), INVALID, ".open.max_labels: expected a value, got none"),
     (with_(OPEN, "open"), INVALID, "engine.plan: expected one input named labels too, got other inputs"),

@@ -75,6 +75,13 @@ def test_the_contents_of_a_bank_and_of_the_knowledge_are_part_of_the_dataset(own
         assert len(addresses) == 2
 
 
+def test_tiles_are_part_of_the_dataset(job):
+    addresses = [job(options=options).dataset().address for options in ({}, {"tiles": None}, {"tiles": (2, 2)})]
+    assert addresses[0] == addresses[1] != addresses[2]
+    assert job(options={"tiles": "auto"}).dataset().address not in addresses
+    assert job(options={"tiles": (2, 2)}).run().failed == job().run().failed  # the damaged one
+
+
 def test_new_thresholds_are_another_dataset(photos, own_plan, tmp_path):
     import numpy as np
 

@@ -67,8 +67,8 @@ class TestOpen:
 
     def test_newer_manifest(self, own_plan: Path) -> None:
         # A newer format may have fields that this version does not know: the error is "newer", not "unknown field".
-        edit_manifest(own_plan, lambda manifest: manifest.update(format=3, signature="..."))
-        with pytest.raises(errors.ManifestVersionError, match="format 3"):
+        edit_manifest(own_plan, lambda manifest: manifest.update(format=4, signature="..."))
+        with pytest.raises(errors.ManifestVersionError, match="format 4"):
             load_bundle(own_plan)
 
     @pytest.mark.parametrize(

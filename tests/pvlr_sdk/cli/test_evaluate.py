@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def test_eval_json(pvlr, plan, folder):
     labels = folder / "labels.csv"
@@ -70,6 +72,31 @@ def test_thresholds(pvlr, own_plan, folder):
     assert [row["precise_threshold"] for row in new] == [row["precise"] for row in report["labels"]]
     tags = [json.loads(line)["tags"] for line in pvlr("tag", folder, "--plan", own_plan, "--json").out.splitlines()]
     assert all("person" in {tag["label"] for tag in of_photo} for of_photo in tags[:2])
+
+
+def test_tiles(pvlr, own_plan, folder):
+    labels = folder / "labels.csv"
+    labels.write_text("file,person,cat\na.jpg,1,0\nb.png,1,0\nsub/a.jpg,0,1\n")
+    labelled = [own_plan, "--images", folder, "--labels", labels]
+    done = pvlr("thresholds", *labelled, "--tiles", "2x2", "--json")
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(done.out)
+    assert report["tiles"] == "2x2"
+    text = pvlr("thresholds", *labelled, "--tiles", "2x2", "--dry-run")
+    assert "thresholds with 2x2 tiles for precision without tiles on 3 images" in text.out
+    measured = [
+        json.loads(pvlr("eval", *labelled, *tiles, "--json").out)["mAP"]
+        for tiles in ((), ("--tiles", "2x2"), ("--tiles", "1x1"))
+    ]
+    assert measured[0] == measured[2]
+    lines = pvlr("tag", folder / "a.jpg", "--plan", own_plan, "--tiles", "2x2", "--json").out.splitlines()
+    by_label = {row["label"]: row["after"] for row in report["labels"]}
+    assert all(tag["threshold"] == pytest.approx(by_label[tag["label"]]) for tag in json.loads(lines[0])["tags"])
+    for command in ("thresholds", "eval"):
+        for tiles in ("0x1", "100x100", "2", *(("auto", "1x1") if command == "thresholds" else ())):
+            done = pvlr(command, *labelled, "--tiles", tiles)
+            assert (done.code, done.out) == (2, "")
+            assert "tiles: expected" in done.err
 
 
 def test_thresholds_says_what_is_wrong(pvlr, own_plan, folder):

@@ -19,6 +19,18 @@ def test_loop_without_a_uri(tmp_path: Path) -> None:
         build_config(tmp_path / "site.yaml", [], loop=True)
 
 
+def test_tiles_of_all_cameras(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text("cameras: {yard: 'rtsps://yard/', door: {uri: '0', tiles: [2, 1]}}")
+    cameras = make_cameras(build_config(tmp_path / "site.yaml", []))
+    assert {camera.name: camera.tiles for camera in cameras} == {"yard": None, "door": (2, 1)}
+    for tiles, expected in (("3x2", (3, 2)), ("auto", "auto")):
+        config = build_config(tmp_path / "site.yaml", ["hall=1"], tiles=tiles)
+        assert [camera.tiles for camera in make_cameras(config)] == [expected] * 3
+    for tiles in ("x", "5x4"):
+        with pytest.raises(errors.OptionError, match="tiles"):
+            build_config(tmp_path / "site.yaml", [], tiles=tiles)
+
+
 @pytest.mark.parametrize(
     ("sinks", "files", "kinds"),
     [

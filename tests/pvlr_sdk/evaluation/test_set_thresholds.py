@@ -171,3 +171,38 @@ def test_photos_without_a_label_are_an_error(own_plan: Path, images: Path, table
     none = LabelTable(table.files, -np.abs(table.targets), [], [])
     with pytest.raises(errors.LabelsFileError, match="at least one of the plan's labels"):
         set_thresholds(own_plan, images, none, Objective())
+
+
+def test_thresholds_of_tiles_keep_the_precision_and_all_other_thresholds(
+    two_points: Path, images: Path, table: LabelTable
+) -> None:
+    before = json.loads(manifest_path(two_points).read_bytes())
+    report = set_thresholds(two_points, images, table, Objective(), tiles=(2, 2))
+    assert (report.tiles, report.objective) == ("2x2", "precision without tiles")
+    after = json.loads(manifest_path(two_points).read_bytes())
+    tiles = after.pop("tiles")
+    assert (before.pop("format"), after.pop("format")) == (2, 3)
+    assert tiles == {"2x2": {"f1": [x.after for x in report.labels], "precise": [x.precise for x in report.labels]}}
+    assert after == before
+    for point, measured in (("f1", report.after), ("precise", report.precise)):
+        with Tagger(two_points, operating_point=point) as tagger:
+            results = [tagger.predict(images / file, tiles=(2, 2)) for file in table.files]
+            limits = results[0].thresholds
+            np.testing.assert_array_equal(limits, np.maximum(tagger.thresholds, np.float32(tiles["2x2"][point])))
+            tags = [np.array([result.scores for result in results]) >= limits]
+            tags += [np.array([tagger.predict(images / file).scores for file in table.files]) >= tagger.thresholds]
+        for tagged, reported in zip(tags, (measured, report.before) if point == "f1" else (measured,), strict=False):
+            known, hits = table.targets != 0, (tagged & (table.targets == 1)).sum()
+            assert reported["OP"] == pytest.approx(100 * hits / (tagged & known).sum(), abs=1e-3)
+    # Another layout adds its own, and thresholds without tiles leave both.
+    set_thresholds(two_points, images, table, Objective(), tiles=(3, 1))
+    set_thresholds(two_points, images, table, Objective.parse("recall=0.9"))
+    kept = load_bundle(two_points).manifest
+    assert (sorted(kept.tiles), kept.format) == (["2x2", "3x1"], 3)
+    assert list(kept.tiles["2x2"]["f1"]) == tiles["2x2"]["f1"]
+
+
+def test_tiles_have_no_objective_of_their_own(own_plan: Path, images: Path, table: LabelTable) -> None:
+    for objective, prevalence in ((Objective.parse("recall=0.9"), None), (Objective(), "0.1")):
+        with pytest.raises(errors.OptionError, match="tiles: expected no objective and no prevalence"):
+            set_thresholds(own_plan, images, table, objective, prevalence=prevalence, tiles=(2, 2))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.labels.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid
+from pvlr_sdk.labels.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid, tile_thresholds
 
 
 @pytest.mark.parametrize(
@@ -162,3 +162,35 @@ def test_only_labels_with_few_positives_follow_the_common_threshold(positives: i
     logits[:20, 1], targets[:20, 1] = 9.0, 1
     chosen = precise_thresholds(logits, targets, np.full(2, 0.5))
     assert chosen == pytest.approx(sigmoid(np.array([cut, 8.5])))
+
+
+@pytest.mark.parametrize("count", [2, 5, 13])
+def test_thresholds_of_tiles_keep_the_precision_on_other_images(count: int) -> None:
+    """Each image is the maximum of ``count`` scores, one of which shows the label."""
+    rng = np.random.default_rng(count)
+    targets = np.where(rng.random((80_000, 3)) < [0.3, 0.1, 0.0002], 1, -1).astype(np.int8)
+    parts = rng.normal(size=(count, *targets.shape)) - 2
+    parts[0] += 3 * (targets == 1)
+    whole, tiled = parts[0], parts.max(0)
+    thresholds = np.array([0.4, 0.5, 0.6])
+    even, odd = np.s_[::2], np.s_[1::2]
+    chosen = tile_thresholds(whole[even], tiled[even], targets[even], thresholds)
+    assert (chosen > thresholds).all()  # the rare label's too, by the shift of all labels
+    for label in (0, 1):
+        precisions = [
+            (targets[odd][tagged, label] == 1).mean()
+            for tagged in (
+                sigmoid(whole[odd][:, label]) >= thresholds[label],
+                sigmoid(tiled[odd][:, label]) >= chosen[label],
+                sigmoid(tiled[odd][:, label]) >= thresholds[label],
+            )
+        ]
+        assert precisions[1] == pytest.approx(precisions[0], abs=0.02)
+        assert precisions[2] < precisions[0] - 0.02
+
+
+def test_thresholds_of_tiles_are_never_lower() -> None:
+    targets = np.ones((30, 1), np.int8)
+    logits = np.linspace(-3, 3, 30)[:, None]
+    assert tile_thresholds(logits, logits + 5, targets, np.array([0.3])) == pytest.approx(0.3)
+    assert tile_thresholds(logits - 50, logits, targets, np.array([0.3])) == pytest.approx(0.3)  # without a tag

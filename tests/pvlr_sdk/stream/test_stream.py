@@ -52,6 +52,15 @@ def test_only_the_region_is_tagged(tagger: Tagger, observations: Callable[..., A
             assert seen.frame.pixels.shape == (120, 160, 3)
 
 
+def test_cameras_have_tiles_of_their_own(tagger: Tagger, observations: Callable[..., Any]) -> None:
+    uri = f"test://?{SMALL}&fps=50&frames=3"
+    cameras = [Camera("a", uri, tiles=(2, 2)), Camera("b", uri), Camera("c", uri, (0.5, 0, 0.5, 1), (1, 2))]
+    with Stream(tagger, cameras) as stream:
+        seen = {one.camera: one.result for one in observations(stream)}
+    assert {name: len(result.tiles) for name, result in seen.items()} == {"a": 5, "b": 0, "c": 3}
+    assert seen["c"].tiles[2].region == (0, 60, 80, 60)
+
+
 def test_every_frame_of_a_file_comes_once_and_in_order(
     tagger: Tagger, make_clip: Callable[..., Path], observations: Callable[..., Any]
 ) -> None:
@@ -131,7 +140,7 @@ def test_an_engine_of_several_inferences_gets_several_frames(tagger: Tagger, obs
             time.sleep(0.06)
             return tagger.predict(frame, color=color)
 
-        def predict_async(self, frame: np.ndarray, *, color: str = "bgr") -> Future[Any]:
+        def predict_async(self, frame: np.ndarray, *, color: str = "bgr", tiles: Any = None) -> Future[Any]:
             return self.workers.submit(self.predict, frame, color=color)
 
     parallel: Any = Parallel()

@@ -69,6 +69,10 @@ def test_variables(monkeypatch):
          "Did you mean 'mqtt'?"),
         ({"sinks": [{"kind": "mqtt", "ulr": "x"}]}, "sinks.0.ulr: expected a known key, got 'ulr'. Did you mean 'url'"),
         ({"sinks": [{"kind": "mqtt"}]}, "site.yaml: sinks.0.url: expected a value, got nothing."),
+        (
+            {"cameras": {"a": {"uri": "0", "tiles": "5x4"}}},
+            "site.yaml: cameras.a.tiles: expected (columns, rows) with at most 16 tiles, or 'auto', got '5x4'.",
+        ),
         ({"cameras": {"a": {}}}, "site.yaml: cameras.a.uri: expected a value, got nothing."),
         ({"zebra": 1}, "Known here: plan, previous_plan, bank, words, device,"),
         ({"allow_unsigned": "x"}, "site.yaml: allow_unsigned: expected a valid boolean"),

@@ -246,3 +246,14 @@ def test_the_clock_of_a_file_is_its_own_and_goes_on_when_it_is_played_again():
     times = [clock.read(frame(captured, at)) for captured, at in ((5, 0), (5.1, 1), (5.2, 2), (5.3, 0), (5.4, 1))]
     assert np.array(times) == pytest.approx(np.array([(t, 1e9 + t) for t in (5, 6, 7, 7, 8)]))
     assert clock.now() == 8
+
+
+def test_events_of_a_camera_with_tiles_use_the_thresholds_for_tiles(make_site):
+    cameras = {name: f"test://?fps=50&size=64x48&frames={count}" for name, count in (("plain", 2), ("tiled", 2))}
+    cameras["tiled"] = {"uri": cameras["tiled"], "tiles": "2x1"}
+    site = make_site(cameras=cameras, stream={"every_frame": True}, events={})
+    site.run()
+    plain, tiled = ([limit for _, limit in site.levels(name).values()] for name in cameras)
+    assert len(site.latest("tiled").result.tiles) == 3
+    assert tiled == site.latest("tiled").result.thresholds.tolist()
+    assert all(higher > limit for higher, limit in zip(tiled, plain, strict=True))

@@ -40,11 +40,12 @@ class FakeKernel:
             self.seen.append((frame[0], frame[3]))
             self._gpu.enqueue(stream, partial(self._run, *frame, target + place * self.size))
 
-    def _run(self, pointer: int, shape: Any, strides: Any, order: Any, target: int) -> None:
+    def _run(self, pointer: int, shape: Any, strides: Any, order: Any, crop: Any, target: int) -> None:
         extent = 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
         data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(pointer, extent)))
         pixels = np.lib.stride_tricks.as_strided(data, shape, strides)
-        image = self._preprocess(np.roll(pixels, -1, axis=1) if order == self.wrong else pixels, order)
+        pixels = np.roll(pixels, -1, axis=1) if order == self.wrong else pixels
+        image = self._preprocess(pixels, order, crop=crop)
         ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
 
 
@@ -199,3 +200,25 @@ def test_memory_of_another_library_that_is_gone(gpu_plan, kernel, on_gpu, gpu, f
         gpu.free(there.pointer)
     with pytest.raises(errors.DeviceLostError, match="700"):
         tagger.predict(there)
+
+
+@pytest.mark.parametrize("optimize", ["latency", "throughput"])
+@pytest.mark.parametrize("color", ["bgr", "nv12"])
+def test_tiles_share_batches(optimize, color, gpu_plan, kernel, gpu, on_gpu):
+    tagger = Tagger(gpu_plan, optimize=optimize)
+    frame = np.random.default_rng(8).integers(0, 256, (60, 64, 3) if color == "bgr" else (60, 64), np.uint8)
+    launches = gpu.graph_launches
+    result = tagger.predict(frame, color=color, tiles=(3, 2))
+    if optimize == "throughput":
+        assert gpu.graph_launches - launches < 7  # batches of four while the GPU is busy
+    for region, part in result.tiles:
+        left, top, width, height = region
+        cut = frame[top : top + height, left : left + width]
+        if color == "nv12":
+            rows = slice(40 + top // 2, 40 + (top + height) // 2)
+            cut = np.concatenate([cut, frame[rows, left : left + width]])
+        np.testing.assert_array_equal(part.logits, tagger.predict(cut, color=color).logits)
+    if color == "bgr":
+        there = tagger.predict(on_gpu(frame), tiles=(3, 2))
+        np.testing.assert_array_equal(there.logits, result.logits)
+        assert kernel[0].seen[-1][0] > kernel[0].seen[-7][0]  # addresses in the frame's own memory

@@ -1,0 +1,90 @@
+"""Tiles: rectangles of a frame that are tagged at the network's full resolution, so that small objects are found."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any, Literal, TypeAlias
+
+from .. import errors
+from .frames import Region
+
+Layout: TypeAlias = tuple[int, int]
+"""Columns and rows of tiles."""
+Tiles: TypeAlias = Layout | Literal["auto"]
+"""A layout, or ``auto``: by the size of the frame, see :func:`layout_of`. (1, 1): the whole frame only."""
+MAX_TILES = 16
+"""Tiles of a frame: the time per frame is in proportion to them."""
+
+
+def check_tiles(tiles: Any) -> Tiles | None:
+    """Return ``tiles``, a list as a tuple. Raises OptionError if they are not :data:`Tiles` or None."""
+    if tiles is None:
+        return None
+    if isinstance(tiles, str) and tiles == "auto":
+        return "auto"
+    if isinstance(tiles, (tuple, list)) and len(tiles) == 2 and all(type(count) is int for count in tiles):
+        columns, rows = tiles
+        if columns >= 1 and rows >= 1 and columns * rows <= MAX_TILES:
+            return columns, rows
+    expected, hint = f"(columns, rows) with at most {MAX_TILES} tiles, or 'auto'", "For example tiles=(2, 2) or 2x2."
+    raise errors.OptionError("tiles", expected=expected, got=f"{tiles!r:.60}", hint=hint)
+
+
+def parse_tiles(text: str | None) -> Tiles | None:
+    """Tiles of a text: ``3x2`` (columns x rows) or ``auto``. Raises OptionError."""
+    found = re.fullmatch("([0-9]{1,4})x([0-9]{1,4})", text or "")
+    return check_tiles((int(found[1]), int(found[2])) if found else text)
+
+
+def layout_name(layout: Layout) -> str:
+    """``3x2`` of (3, 2): as :func:`parse_tiles` reads it."""
+    return "{}x{}".format(*layout)
+
+
+def layout_of(tiles: Tiles | None, height: int, width: int, input_size: tuple[int, int]) -> Layout | None:
+    """The layout for a frame; None: only the whole frame.
+
+    ``auto``: a tile for every one and a half times the network's input along each side, rounded; where these would be
+    more than :data:`MAX_TILES`, for every two times, and so on.
+
+    Args:
+        tiles: as :func:`check_tiles` returns them.
+        height, width: of the frame, in pixels.
+        input_size: height and width of the network's input.
+    """
+    if tiles == "auto":
+        halves = 3  # of the network's input
+        while True:
+            columns, rows = (
+                max(1, (2 * side + halves * given // 2) // (halves * given))
+                for side, given in ((width, input_size[1]), (height, input_size[0]))
+            )
+            if columns * rows <= MAX_TILES:
+                break
+            halves += 1
+        tiles = columns, rows
+    return None if tiles is None or tiles == (1, 1) else tiles
+
+
+def rectangles(layout: Layout, height: int, width: int) -> list[Region]:
+    """The whole frame, then its tiles row by row. They begin at even pixels, for YUV, and do not overlap.
+
+    Raises:
+        ImageSizeError: the frame has fewer than two pixels per tile along a side.
+    """
+    columns, rows = layout
+    if width < 2 * columns or height < 2 * rows:
+        expected = f"at least {2 * columns} x {2 * rows} pixels for {columns} x {rows} tiles"
+        hint = "Use fewer tiles, or none."
+        raise errors.ImageSizeError("frame", expected=expected, got=f"{width} x {height}", hint=hint)
+    lefts, tops = (
+        [*(number * (side // 2) // count * 2 for number in range(count)), side]
+        for count, side in ((columns, width), (rows, height))
+    )
+    tiles = [
+        (left, top, right - left, bottom - top)
+        for top, bottom in itertools.pairwise(tops)
+        for left, right in itertools.pairwise(lefts)
+    ]
+    return [(0, 0, width, height), *tiles]
