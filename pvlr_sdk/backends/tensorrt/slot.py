@@ -118,7 +118,7 @@ class SessionSlot:
         logits, similarity, *features = (array[self.place] for array in self.outputs.arrays.values())
         if self.labels is None:
             return logits, similarity
-        (self.features,), count = features, self.labels.count
+        self.features, count = features[0], self.labels.count
         return logits[:count], similarity[:, :count]
 
     def close(self) -> None:
