@@ -114,6 +114,7 @@ def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = 
         ("input", f"{size['width']} x {size['height']}, {size['resize']}"),
         ("attention", f"{grid['rows']} x {grid['columns']}"),
         ("labels", f"{len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"),
+        ("tiles", f"thresholds for {', '.join(facts['tiles'])}" if facts["tiles"] else None),
         *((f"file {role}", f"{file['bytes']:,} bytes, SHA-256 verified") for role, file in facts["files"].items()),
         ("signature", _verified(signature)),
         *((f"built: {key}", value) for key, value in facts["built"].items() if value),

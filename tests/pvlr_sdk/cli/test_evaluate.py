@@ -84,6 +84,7 @@ def test_tiles(pvlr, own_plan, folder):
     assert report["tiles"] == "2x2"
     text = pvlr("thresholds", *labelled, "--tiles", "2x2", "--dry-run")
     assert "thresholds with 2x2 tiles for precision without tiles on 3 images" in text.out
+    assert "thresholds for 2x2\n" in pvlr("info", own_plan).out
     measured = [
         json.loads(pvlr("eval", *labelled, *tiles, "--json").out)["mAP"]
         for tiles in ((), ("--tiles", "2x2"), ("--tiles", "1x1"))
