@@ -121,20 +121,16 @@ class LabelBank:
         text = {**self.text, "taught": taught} if taught else self.text
         return LabelBank(names, self.embeddings, self.thresholds, text, **self._optional())
 
-    def conflicts(self, other: LabelBank) -> list[str]:
-        """The labels that both banks have, with other values."""
-        both = [name for name in other.names if name in self._index]
-        return [name for name in both if not _equal(self.select([name]).arrays(), other.select([name]).arrays())]
-
-    def join(self, other: LabelBank) -> LabelBank:
+    def join(self, other: LabelBank, *, keep: bool = False) -> LabelBank:
         """A bank with the labels of another bank appended, such as the labels of a plan and some words.
 
-        A label that both have, with the same values, is taken once.
+        A label that both have, with the same values, is taken once; with ``keep`` also one with other values, from the
+        first bank.
 
         Raises:
             LabelBankError: a label is in both, with other values, or they are made for different plans.
         """
-        self._check_join(other)
+        self._check_join(other, keep)
         if not (new := [name for name in other.names if name not in self._index]):
             return self
         other = other.select(new)
@@ -233,16 +229,18 @@ class LabelBank:
         described = array.dtype == dtype and array.ndim == dims and len(array) == len(self)
         return described and bool((np.abs(array) <= _LARGEST).all())  # which is False for NaN
 
-    def _check_join(self, other: LabelBank) -> None:
+    def _check_join(self, other: LabelBank, keep: bool) -> None:
+        both = [] if keep else [name for name in other.names if name in self._index]
+        differ = [name for name in both if not _equal(self.select([name]).arrays(), other.select([name]).arrays())]
         hint = "Create both for the same plan."
         features = [bank.text.get("features") for bank in (self, other) if bank.weights is not None]
         if (self.space, self.embeddings.shape[1]) != (other.space, other.embeddings.shape[1]):
             expected, got = f"a bank for {self.space}", f"a bank for {other.space}"
         elif len(set(features)) > 1:
             expected, got = f"weights for the features of {features[0]}", f"weights for {features[1]}"
-        elif conflicts := self.conflicts(other):
-            expected, got = "the same values of labels in both", f"other values of {', '.join(map(repr, conflicts))}"
-            hint = "Leave them out of one: select, or pvlr bank join --prefer BANK."
+        elif differ:
+            expected, got = "the same values of labels in both", f"other values of {', '.join(map(repr, differ))}"
+            hint = "Leave them out of one (select), or add --keep-first (keep) to take the first bank's."
         else:
             return
         raise errors.LabelBankError("bank", expected=expected, got=got, hint=hint)

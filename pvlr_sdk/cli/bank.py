@@ -106,33 +106,26 @@ def join(
     banks: list[Path] = Argument(..., metavar="BANK", help="Label banks for one plan, such as those of several sites."),
     out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label bank to write."),
     labels: str | None = Option(None, metavar="LABELS", help="Only these labels, comma-separated."),
-    prefer: Path | None = Option(None, metavar="BANK", help="The bank whose labels replace those of the same name."),
+    keep_first: bool = Option(False, "--keep-first", help="Of a label that differs, take that of the first bank."),
 ) -> None:
     """Join label banks, or select labels of one.
 
     A label that several banks have must be the same in all: otherwise, the label
-    is named and nothing is written, unless --prefer names the bank that has the
-    right one. The result contains no photos. [bold]pvlr sign[/bold] signs it.
+    is named and nothing is written, unless --keep-first takes it from the first
+    bank that has it. The result contains no photos. [bold]pvlr sign[/bold] signs it.
 
     \b
     [bold]Examples[/bold]
     pvlr bank join door.safetensors yard.safetensors -o both.safetensors
-    pvlr bank join door.safetensors yard.safetensors --prefer yard.safetensors \\
-      -o both.safetensors
+    pvlr bank join yard.safetensors door.safetensors --keep-first -o both.safetensors
     pvlr bank join bank.safetensors --labels "person, my mug" -o two.safetensors
     """
     from ..labels import LabelBank
 
-    first = prefer or banks[0]
-    joined = preferred = LabelBank.load(first)
-    for path in banks:
-        bank = LabelBank.load(path)
-        if prefer and (names := [name for name in bank.names if name not in preferred.names]):
-            bank = bank.select(names)
-        elif prefer:
-            continue
+    joined = LabelBank.load(banks[0])
+    for path in banks[1:]:
         try:
-            joined = joined.join(bank)
+            joined = joined.join(LabelBank.load(path), keep=keep_first)
         except errors.LabelBankError as error:
             raise errors.LabelBankError(str(path), expected=error.expected, got=error.got, hint=error.hint) from None
     (joined if labels is None else joined.select(options.split_words(labels) or [])).save(out)

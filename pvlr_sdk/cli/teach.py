@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from typer import Option
@@ -12,7 +12,6 @@ from .. import errors
 from . import options
 
 if TYPE_CHECKING:
-    from ..bundle.label_bank import LabelBank
     from ..labels import Photos, Teaching
 
 
@@ -38,10 +37,7 @@ def teach(
     no_words: bool = Option(False, "--no-words", help="Learn from the photos alone."),
     replace: bool = Option(False, "--replace", help="Also teach labels that the bank already has."),
     prevalence: float | None = Option(
-        None,
-        metavar="SHARE",
-        help="How frequent the labels are in use, such as 0.02.",
-        show_default="as in the photos",
+        None, metavar="SHARE", help="How frequent the labels are in use, such as 0.02.", show_default="as in the photos"
     ),
     forget: list[str] | None = Option(None, metavar="LABEL", help="Undo the teaching of LABEL; repeatable."),
     report: Path | None = Option(
@@ -82,7 +78,9 @@ def teach(
     from .._util.files import write_files
     from ..bundle.label_bank import LabelBank
     from ..labels import forget as forget_labels
+    from ..labels import teach as learn
     from ..labels.page import page
+    from .screen import Screen, print_json, report_failed
 
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
         hint = f"To change it, add --bank {out}; to start again, remove it."
@@ -101,9 +99,18 @@ def teach(
         print(out)
         return
     photos = _photos(label, positives, negatives, labels, images, split, rename)
-    _teach(plan, out, photos, own, report, earlier, as_json,
-           words=not no_words, replace=replace, prevalence=prevalence,
-           device=device, num_threads=threads, precision=precision)  # fmt: skip
+    with Screen(len(photos.files), "Reading") as screen:
+        taught = learn(plan, photos, bank=own, progress=screen.step,
+                       words=not no_words, replace=replace, prevalence=prevalence,
+                       device=device, num_threads=threads, precision=precision)  # fmt: skip
+    html = page(taught.bank, taught.labels, taught.failed, earlier=earlier)
+    write_files({report: html.encode(), out: taught.bank.to_bytes()})
+    if as_json:
+        print_json(taught.to_dict())
+    else:
+        _print(taught, out, report)
+    if report_failed(taught.failed, len(photos.files) + len(photos.failed)):
+        raise typer.Exit(2)
 
 
 def _photos(
@@ -129,33 +136,6 @@ def _photos(
     expected = "one --label with --positives and --negatives, or --labels with --images"
     hint = "Negatives are any photos that do not show the label, such as 50 of the same rooms."
     raise errors.OptionError("--positives", expected=expected, got=", ".join(present) or "neither", hint=hint)
-
-
-def _teach(
-    plan: Path,
-    out: Path,
-    photos: Photos,
-    bank: LabelBank | None,
-    report: Path,
-    earlier: str,
-    as_json: bool,
-    **arguments: Any,
-) -> None:
-    from .._util.files import write_files
-    from ..labels import teach
-    from ..labels.page import page
-    from .screen import Screen, print_json, report_failed
-
-    with Screen(len(photos.files), "Reading") as screen:
-        taught = teach(plan, photos, bank=bank, progress=screen.step, **arguments)
-    html = page(taught.bank, taught.labels, taught.failed, earlier=earlier)
-    write_files({report: html.encode(), out: taught.bank.to_bytes()})
-    if as_json:
-        print_json(taught.to_dict())
-    else:
-        _print(taught, out, report)
-    if report_failed(taught.failed, len(photos.files) + len(photos.failed)):
-        raise typer.Exit(2)
 
 
 def _print(taught: Teaching, out: Path, report: Path) -> None:

@@ -77,10 +77,17 @@ def with_label(
 
 def words_function(bank: LabelBank, label: str) -> LinearFunction | None:
     """The function that computes the logit of a label's words, if the bank has the label from words alone."""
-    entry = bank.taught.get(label, {})
-    if entry.get("positives") != 0 or bank.weights is None:
+    return taught_function(bank, label) if bank.taught.get(label, {}).get("positives") == 0 else None
+
+
+def taught_function(bank: LabelBank, label: str) -> LinearFunction | None:
+    """The function that computes the logit of a label from words or photos; None: it is another label, or the network
+    computes a part of its logit."""
+    if label not in bank.taught or bank.weights is None:
         return None
     row = bank.index(label)
+    if bank.arrays()["gains"][row]:
+        return None
     return LinearFunction(bank.weights[row].astype(np.float64), 0.0 if bank.biases is None else float(bank.biases[row]))
 
 

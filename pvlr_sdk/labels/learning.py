@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,8 @@ from .thresholds import choose_thresholds, precise_thresholds, sigmoid
 
 OTHERS = 1000
 """Number of other photos on which the intervals hold."""
+_NOT_KEPT = {"label", "threshold", "precise_threshold", "advice", "mistakes"}
+"""What the label bank does not keep of a report: it has neither photos nor their names."""
 _FEW = 16
 """Photos that show a label: up to this many, words improve it."""
 
@@ -41,7 +42,7 @@ class LabelReport:
     Attributes:
         label: its name.
         positives, negatives: number of photos that show it, and that do not.
-        words: whether its words count too.
+        words: whether its words, or what the label was before, count too.
         threshold, precise_threshold: at the operating points ``f1`` and ``precise``.
         precision, recall: at ``threshold``.
         precision_interval, recall_interval: where they are on other photos of this kind, in 95 of 100 cases.
@@ -68,15 +69,6 @@ class LabelReport:
     average_precision: float | None
     words_average_precision: float | None
     mistakes: list[Mistake]
-
-    def provenance(self) -> dict[str, Any]:
-        """What the label bank keeps of the report: numbers alone, without the photos."""
-        kept = {name: value for name, value in asdict(self).items() if name not in _NOT_KEPT}
-        plain: dict[str, Any] = json.loads(json.dumps(kept), parse_float=lambda text: round(float(text), 2))
-        return plain
-
-
-_NOT_KEPT = {"label", "threshold", "precise_threshold", "advice", "mistakes"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +117,8 @@ def learn(
         report = _report(label, fitted, logits, present, [images[row] for row in known.tolist()], prevalence)
         if words is not None and of_words is None and report.positives <= _FEW:
             report = replace(report, advice=f"{report.advice[:-1]}, or give it a name that pvlr words knows.")
-        thresholds, source = (report.threshold, report.precise_threshold), {**report.provenance(), "plan": plan}
+        thresholds = report.threshold, report.precise_threshold
+        source = {name: value for name, value in asdict(report).items() if name not in _NOT_KEPT} | {"plan": plan}
         bank = with_label(bank, label, fitted, thresholds, source, None if of_words is None else of_words.function)
         reports.append(report)
     return bank, reports

@@ -54,11 +54,7 @@ _EARLIER = re.compile(_SECTION.format('([^"]*)', "(.*?)"), re.DOTALL)
 
 
 def page(
-    bank: LabelBank,
-    reports: Sequence[LabelReport] = (),
-    failed: Sequence[Mapping[str, str]] = (),
-    *,
-    earlier: str = "",
+    bank: LabelBank, reports: Sequence[LabelReport] = (), failed: Sequence[Mapping[str, str]] = (), *, earlier: str = ""
 ) -> str:
     """The page of a bank, with all its labels from photos and words. It contains small copies of photos.
 

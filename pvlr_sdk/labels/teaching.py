@@ -162,15 +162,9 @@ def teach(
     targets = np.where(done[:, None], photos.targets, np.int8(0))
     check_both(photos.labels, targets, failed or photos.failed)
     files = [str(file) for file in photos.files]
+    known_words = starts if knowledge is not None else starts or None
     taught, reports = learn(
-        taught,
-        photos.labels,
-        files,
-        features,
-        targets,
-        plan=plan_hash,
-        words=starts if knowledge is not None else starts or None,
-        prevalence=prevalence,
+        taught, photos.labels, files, features, targets, plan=plan_hash, words=known_words, prevalence=prevalence
     )
     return Teaching(taught, reports, [*photos.failed, *failed])
 

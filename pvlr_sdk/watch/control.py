@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..backends.backend import closed
 from ..bundle.bundle import read_manifest
 from ..bundle.label_bank import LabelBank
 from ..labels import Knowledge, LabelReport, forget
+from ..labels.edit import LinearFunction, taught_function
 from ..labels.meaning import same_labels
 from ..stream import Observation
 from ..tagger import Tagger
@@ -63,7 +65,11 @@ class Control:
         """Changes the plan, under the same lock."""
         self.deployment.keep_bank = bank is not None
         self._examples = Examples()
-        self._taught: set[str] = set()  # by this process: these can be taught again
+        self._before: dict[
+            tuple[str, str], LinearFunction | None
+        ] = {}  # what a plan's labels were before the first teach
+        if site:
+            site.on_observation(lambda seen: self._examples.see(seen, site.open_events()))
 
     @property
     def events(self) -> EventsConfig:
@@ -127,19 +133,23 @@ class Control:
         with self._lock:
             return self._examples.of(self._open_plan(), label)
 
-    def add_example(self, seen: Observation, label: str, shows: bool) -> bool:
-        """Pick the frame of an observation as an example of a label; False: another plan tagged it.
+    def can_teach(self, label: str) -> bool:
+        """Whether :meth:`teach` takes a label without ``replace``: new ones, and labels from words and examples."""
+        return label not in self.tagger.labels or taught_function(self.label_bank(), label) is not None
+
+    def add_example(self, seen: Observation | str, label: str, shows: bool) -> bool:
+        """Pick the frame of an observation, or of the highest score of an event (its id), as an example of a label;
+        False: another plan tagged it, or it is not kept.
 
         Raises:
             OptionError: the plan is closed; or as for :meth:`Examples.add`.
         """
         with self._lock:
-            plan, result = self._open_plan(), seen.result
-            if result.features is None or result.plan != plan:
+            plan = self._open_plan()
+            example = self._examples.peaks.get(seen) if isinstance(seen, str) else Example.of(seen, label, shows)
+            if example is None or example.plan != plan:
                 return False
-            score = float(result[label].score) if label in result.labels else None
-            example = Example(seen.camera, seen.frame.wall, shows, score, result.features.copy())
-            self._examples.add(plan, label, example)
+            self._examples.add(label, replace(example, shows=shows))
             return True
 
     def clear_examples(self, label: str, *, last: bool = False) -> None:
@@ -149,9 +159,10 @@ class Control:
             self._examples.clear(label, last=last)
 
     def teach(self, label: str, *, replace: bool = False) -> LabelReport:
-        """Learn a label from its examples, and use it from the next frame on; its events are reported.
+        """Learn a label from its examples, and use it from the next frame on; its events are reported. A label from
+        words, or one that was taught before this process began, goes on from there.
 
-        ``replace``: also if the label bank has it, other than from an earlier call.
+        ``replace``: also if it is a label of the plan.
 
         Raises:
             OptionError: the label bank has it, or there is no example that shows it, or none that does not.
@@ -161,17 +172,15 @@ class Control:
         with self._lock:
             plan, base = self._open_plan(), self.tagger.label_bank
             self._check_idle()
-            if label in base.names and not (replace or label in self._taught):
-                hint = "Choose another name."
-                if label in base.taught:
-                    hint = "Forget it first, or choose another name."
+            if not (replace or self.can_teach(label)):
                 got = f"{label!r}, which the label bank has"
-                raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
+                raise errors.OptionError("label", expected="a new label", got=got, hint="Choose another name.")
             spec = read_manifest(str(self.tagger.info["plan"]), trust=self.tagger.trust or False).open
             assert spec is not None  # the plan is open
-            bank, report = self._examples.learn(plan, label, base, spec)
+            start = self._before.get((plan, label), taught_function(base, label))
+            bank, report = self._examples.learn(plan, label, base, spec, start)
             self.set_labels(bank, report=label)
-            self._taught.add(label)
+            self._before[plan, label] = start
             return report
 
     def add_word(self, label: str) -> dict[str, Any]:
@@ -202,9 +211,9 @@ class Control:
             DeployError, OutputError, ConfigError: as for :meth:`set_labels`. In each case nothing is changed.
         """
         with self._lock:
-            self._open_plan()
+            plan = self._open_plan()
             self.set_labels(forget(self.tagger.label_bank, [label]))
-            self._taught.discard(label)
+            self._before.pop((plan, label), None)
 
     def label_bank(self) -> LabelBank:
         """The label bank in use. Raises OptionError: the plan is closed."""

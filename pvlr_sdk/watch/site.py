@@ -193,7 +193,7 @@ class Site:
         return self._sinks.subscribe(callback)
 
     def on_observation(self, callback: Callable[[Observation], None]) -> None:
-        """Call ``callback(observation)`` for each tagged frame from now on, in the thread of :meth:`run`.
+        """Call ``callback(observation)`` for each tagged frame, after its events, in the thread of :meth:`run`.
 
         Cameras wait for it: it must return within microseconds and raise nothing. For anything else use
         :meth:`latest` or :meth:`subscribe`.
@@ -232,13 +232,13 @@ class Site:
         name, frame = seen.camera, seen.frame
         self._seen[name] = time.monotonic()
         self._latest[name] = seen
-        for callback in self._observers:
-            callback(seen)
         monotonic, wall = self._clocks[name].read(frame)
         result = seen.result
         tile_thresholds = result.thresholds if result.tiles else None
         events = self._detectors[name].update(monotonic, wall, result.scores, result.labels, tile_thresholds)
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])
+        for callback in self._observers:
+            callback(seen)
         self._sinks.submit_frame(seen)
 
     def _change(self, change: CameraChange) -> None:

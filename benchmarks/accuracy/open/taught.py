@@ -50,8 +50,7 @@ def main(data: Data = None, draws: Draws = 200, out: Json = None) -> None:
 def measure(
     name: str, features: NDArray[np.float64], target: NDArray[np.int64], count: int, draws: int
 ) -> dict[str, list[float]]:
-    """Medians of precision and recall: reported with intervals, and on other photos, of which ``count`` show the label;
-    and in percent of the draws, how often they are inside."""
+    """Medians of precision and recall, and how often they are inside; ``count`` of the other photos show the label."""
     bundle, random, found, other = load_bundle(None), np.random.default_rng(0), [], []
     assert bundle.manifest.open is not None
     room = add_labels(bundle.labels, [name], bundle.manifest.open, words=False)
@@ -67,7 +66,7 @@ def measure(
         found.append([[report.precision, *report.precision_interval], [report.recall, *report.recall_interval]])  # type: ignore[misc]
         other.append([100 * shown["OP"], 100 * shown["OR"]])
     reported, others = np.array(found, np.float64), np.array(other)
-    inside = 100 * ((reported[..., 1] <= others) & (others <= reported[..., 2])).mean(0)
+    inside = 100 * ((reported[..., 1] < others + 1e-6) & (others - 1e-6 < reported[..., 2])).mean(0)
     figures = {"reported": np.median(reported, axis=0), "others": np.median(others, axis=0), "inside": inside}
     return {key: value.round(1).ravel().tolist() for key, value in figures.items()}
 

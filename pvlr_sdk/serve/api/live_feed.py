@@ -168,6 +168,7 @@ class LiveFeed:
     def _poll(self) -> None:
         self._alive = time.monotonic()
         message = {"kind": "labels", "labels": self._tagger.labels, "open": bool(self._tagger.info.get("max_labels"))}
+        message["taught"] = list(self._tagger.label_bank.taught)
         if message != self.labels_message:
             self.labels_message = message
         if self._site is None:

@@ -133,6 +133,7 @@ class ExampleChoice(RequestModel):
     label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
     shows: bool = Field(alias="is", description="whether the frame shows the label", examples=[True])
     time: float | None = Field(default=None, description="of a frame that a browser shows; null: the newest frame")
+    event: str | None = Field(default=None, max_length=64, description="id of an event: the frame of its highest score")
 
 
 class ExampleModel(BaseModel):
@@ -151,6 +152,7 @@ class ExamplesModel(BaseModel):
     positives: int = Field(description="frames that show it")
     negatives: int = Field(description="frames that do not")
     taught: bool = Field(description="whether the label bank has it from teaching, so that it can be forgotten")
+    teachable: bool = Field(description="whether POST /v1/teach can learn it now")
     bank_file: BankFile
     examples: list[ExampleModel]
 

@@ -38,15 +38,17 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
         "/teach/examples", responses=responses(404, 408, 413, 422, 503), openapi_extra=json_body(ExampleChoice)
     )
     def add(request: Request, choice: Annotated[ExampleChoice, json_of(ExampleChoice)]) -> ExamplesModel:
-        """Pick a frame of a camera, the newest or one that a browser shows, as one that shows a label, or does not."""
+        """Pick a frame of a camera as one that shows a label, or does not: the newest, one that a browser shows, or the
+        one with the highest score of an event."""
         with audit.recorded("example", request.scope, **choice.model_dump(by_alias=True, exclude_none=True)):
-            seen: Observation | None = newest(control.site, choice.camera)
-            if choice.time is not None:
+            seen: Observation | str | None = choice.event or newest(control.site, choice.camera)
+            if choice.event is None and choice.time is not None:
                 seen = feed.shown(choice.camera, choice.time)
             if not seen:
                 raise ProblemError(503, "No browser shows this frame any more.", Retry_After="1")
             if not control.add_example(seen, choice.label, choice.shows):
-                raise ProblemError(503, "The camera has no frame of the plan in use.", Retry_After="1")
+                what = "event" if choice.event else "camera"
+                raise ProblemError(503, f"The {what} has no frame of the plan in use.", Retry_After="1")
         return _examples(control, choice.label)
 
     @router.delete("/teach/examples", responses=responses(422))
@@ -94,6 +96,7 @@ def _examples(control: Control, label: str) -> ExamplesModel:
         positives=positives,
         negatives=len(examples) - positives,
         taught=label in control.label_bank().taught,
+        teachable=0 < positives < len(examples) and control.can_teach(label),
         bank_file=control.bank_file.name if control.bank_file else None,
         examples=[
             ExampleModel(camera=one.camera, time=rfc3339(one.time), shows=one.shows, score=one.score)

@@ -11,10 +11,10 @@ import yaml
 pytest.importorskip("sklearn", reason="needs the extra [test]")
 pytest.importorskip("timm", reason="needs the extra [train]")
 
-from benchmarks.accuracy.open import few, parts, rivals, splits, tuned
+from benchmarks.accuracy.open import few, parts, rivals, splits, taught, tuned
 from benchmarks.accuracy.open.data import Photos
 from benchmarks.accuracy.open.splits import calibrate, trust
-from benchmarks.accuracy.open.tables import parts_table
+from benchmarks.accuracy.open.tables import parts_table, taught_table
 from pvlr_sdk.labels.precision_recall import average_precision
 from pvlr_training.concepts import Seen
 from pvlr_training.config import load_config
@@ -129,3 +129,16 @@ def test_the_table_of_parts_has_the_mean_of_the_splits_for_each_seed():
     words = {"unseen": [], "with words": [4.0, 5.0, 6.0], "seen": []}
     found = parts_table({"words alone": words, "a part": {**values, "with words": []}})
     assert found.rows == [["words alone", "-", "5.0", "-"], ["a part", "3.5 (3.0, 4.0)", "8.0", "-"]]
+
+
+def test_intervals_of_a_label_that_is_easy_contain_what_others_show(monkeypatch):
+    monkeypatch.setattr(taught, "OTHERS", 100)
+    random = np.random.default_rng(5)
+    target = np.where(np.arange(300) < 40, 1, -1)
+    features = random.normal(size=(300, 1280))
+    features[:, 0] += 60 * (target == 1)
+    found = taught.measure("steed", rivals.unit(features), target, 14, 3)
+    assert found["others"] == found["inside"] == [100, 100]
+    assert [found["reported"][place] for place in (0, 2, 3, 5)] == [100] * 4
+    (row,) = taught_table({"steed": found}).rows
+    assert row[2:4] == ["100", "100.0 %"]

@@ -57,11 +57,11 @@ def test_banks_with_other_values_for_a_label(pvlr, tmp_path):
     assert done.code == 2
     error = " ".join(done.err.split())
     assert f"{second}: expected the same values" in error
-    assert "got other values of 'castle', 'espresso'. Leave them out of one: select, or pvlr bank join" in error
+    assert "got other values of 'castle', 'espresso'. Leave them out of one (select), or add --keep-first" in error
     assert not out.exists()
-    for preferred in (first, second):
-        assert pvlr("bank", "join", first, second, "--prefer", preferred, "-o", out).code == 0
-        assert LabelBank.load(out).to_bytes() == LabelBank.load(preferred).to_bytes()
+    for banks in ((first, second), (second, first)):
+        assert pvlr("bank", "join", *banks, "--keep-first", "-o", out).code == 0
+        assert LabelBank.load(out).to_bytes() == LabelBank.load(banks[0]).to_bytes()
 
 
 @pytest.mark.parametrize(

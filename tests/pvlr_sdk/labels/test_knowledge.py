@@ -101,7 +101,9 @@ def test_banks_that_cannot_be_joined(knowledge, encoder, make_bank):
     words = knowledge.bank(["class 3"])
     assert words.join(words) is words
     other = LabelBank(words.names, **{**words.arrays(), "thresholds": words.thresholds / 2}, text=words.text)
-    with pytest.raises(errors.LabelBankError, match=r"the same values.*, got other values of 'class 3'\. .*--prefer"):
+    with pytest.raises(
+        errors.LabelBankError, match=r"the same values.*, got other values of 'class 3'\. .*--keep-first"
+    ):
         words.join(other)
     with pytest.raises(errors.LabelBankError, match="a bank for another, got a bank for tiny 0123"):
         make_bank(space="another").join(words)

@@ -1,5 +1,5 @@
 // The events: a filter, a timeline, the latest ones as a list, their snapshots, and a CSV file.
-import { byId, button, clock, el, svg } from "./dom.js";
+import { byId, button, clock, el, request, svg } from "./dom.js";
 import { Gallery } from "./gallery.js";
 
 // Name, length and grid spacing on a wide screen, in seconds.
@@ -36,7 +36,10 @@ class Filter {
 }
 
 export class Events {
-  constructor() {
+  /** `picked(event)` is called after an event has become an example of its label; labels in `taught` can learn so. */
+  constructor(picked) {
+    this.picked = picked;
+    this.taught = [];
     this.events = new Map();
     this.range = 600;
     this.ahead = 0;
@@ -172,13 +175,39 @@ export class Events {
         el("span", { class: "where" }, event.camera),
         el("span", { class: "how" }, event.end ? lasted(event) : "ongoing"),
         el("span", { class: "peak" }, `peak ${event.peak.toFixed(2)}`),
+        ...(this.taught.includes(event.label) ? [this.question(event)] : []),
       ),
     );
+    const focused = document.activeElement.dataset.key;
     byId("latest").replaceChildren(
       items.length
         ? el("ol", { class: "latest" }, ...items)
         : el("p", { class: "hint" }, this.events.size ? NONE_CHOSEN : NONE_YET),
     );
+    if (focused) document.querySelector(`[data-key="${focused}"]`)?.focus();
+  }
+
+  /** Two buttons that make the frame with the highest score of an event an example of its label. */
+  question(event) {
+    const answer = (text, is) =>
+      button(text, () => this.pick(event, is), {
+        "aria-label": `${text}: ${event.label} at ${event.camera}, ${clock(seconds(event.start))}`,
+        "aria-pressed": event.is === is,
+        "data-key": `${event.id} ${is}`,
+      });
+    return el("span", { class: "choices" }, answer("Yes", true), answer("No", false));
+  }
+
+  async pick({ id, camera, label }, is) {
+    try {
+      const found = await request("POST", "/v1/teach/examples", { event: id, camera, label, is });
+      this.events.get(id).is = is;
+      byId("picked").textContent = `${label}: ${found.positives} positive and ${found.negatives} negative examples.`;
+      this.picked({ camera, label });
+      this.list();
+    } catch (error) {
+      byId("picked").textContent = error.message;
+    }
   }
 }
 

@@ -7,7 +7,7 @@ import { Settings } from "./settings.js";
 import { byId } from "./dom.js";
 
 const cards = new Map();
-const events = new Events();
+const events = new Events((event) => cards.get(event.camera)?.teach.open(event.label));
 const settings = new Settings();
 let paused = false;
 
@@ -29,7 +29,9 @@ const live = new Live({
     tellPause();
   },
   labels(message) {
-    settings.load(cards.size > 0);
+    settings.load(cards.size > 0, message.taught);
+    events.taught = message.taught;
+    events.list();
     for (const card of cards.values()) card.teach.element.hidden = !message.open;
   },
   events(message) {

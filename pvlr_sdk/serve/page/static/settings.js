@@ -16,11 +16,16 @@ export class Settings {
     );
   }
 
-  /** `cameras`: whether there are any, whose events can be reported. */
-  async load(cameras) {
+  /** `cameras`: whether there are any, whose events can be reported; `taught`: the labels from words and photos. They
+   *  come first, then the reported ones; a tick moves no row. */
+  async load(cameras, taught) {
     this.cameras = cameras;
     for (const one of this.all) one.hidden = !cameras;
     await this.ask("GET", "");
+    const rank = (row) => 2 * taught.includes(row.label) + row.reported;
+    const focused = document.activeElement;
+    this.list.append(...[...this.rows.values()].sort((a, b) => rank(b) - rank(a)).map((row) => row.element));
+    focused.focus();
   }
 
   put(change) {

@@ -39,11 +39,19 @@ export class TeachPanel {
     return this.field.value.trim();
   }
 
-  show({ positives, negatives, taught }) {
+  /** Shows the examples of a label, unless another one is being named. */
+  open(label) {
+    if (this.label && this.label !== label) return;
+    this.field.value = label;
+    this.load();
+  }
+
+  show({ positives, negatives, taught, teachable }) {
     this.is.textContent = `Positive (${positives})`;
     this.isNot.textContent = `Negative (${negatives})`;
     for (const one of [this.word, this.is, this.isNot]) one.disabled = !this.label;
-    this.teach.disabled = !(positives && negatives);
+    this.teach.disabled = !teachable;
+    if (positives && negatives && !teachable) this.message.textContent = `${this.label} is a label of the plan: choose another name.`;
     for (const one of [this.undo, this.clear]) one.disabled = !(positives + negatives);
     this.forget.hidden = !taught;
   }
@@ -53,8 +61,8 @@ export class TeachPanel {
   }
 
   async pick(is) {
-    const found = await this.ask("POST", "teach/examples", { camera: this.camera, is, time: this.shown() });
-    if (found) this.message.textContent = "";
+    this.message.textContent = "";
+    await this.ask("POST", "teach/examples", { camera: this.camera, is, time: this.shown() });
   }
 
   async learn() {

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from websockets.sync.client import connect
 
 from pvlr_sdk import LabelBank, Tagger
 from pvlr_sdk.bundle.bundle import labels_path
+from pvlr_sdk.events import rfc3339
 from pvlr_sdk.labels import forget
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.serve.api.picking import MUG, labels, live, pick, post
@@ -108,6 +110,32 @@ class TestTeach:
         answer = post(served, "/v1/teach", label="my mug")
         assert (answer.status, answer.json["positives"], answer.json["precision"] is None) == (200, 5, False)
         assert labels(served).count("my mug") == 1
+
+    def test_events_are_examples_after_the_next_start_too(
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
+    ) -> None:
+        served = serve(clips, open_tagger, QUIET)
+        pick(served, "door", 3)
+        pick(served, "yard", 3)
+        assert post(served, "/v1/teach", label="my mug").status == 200
+
+        served = serve(clips, open_tagger, {"labels": ["my mug"], "thresholds": {"my mug": 0.01}})
+        served.until(lambda: len(served.site.open_events()) == 2)  # at the yard by mistake
+        for event in served.site.open_events():
+            choice = {"camera": event.camera, "label": "my mug", "event": event.id, "is": event.camera == "door"}
+            served.until(lambda: post(served, "/v1/teach/examples", **choice).status == 200)  # noqa: B023
+            found = served.get(f"/v1/teach/examples?label={MUG}").json
+            assert found["examples"][-1]["time"] >= rfc3339(event.start)
+        assert (found["positives"], found["negatives"], found["teachable"]) == (1, 1, True)
+        answer = post(served, "/v1/teach/examples", **{**choice, "event": "none"})
+        assert (answer.status, answer.json["detail"]) == (503, "The event has no frame of the plan in use.")
+        before = open_tagger.label_bank
+        assert post(served, "/v1/teach", label="my mug").status == 200
+        after = open_tagger.label_bank
+        old, new = (bank.weights[bank.index("my mug")].astype(float) for bank in (before, after))
+        assert 0.7 < old @ new / np.linalg.norm(old) / np.linalg.norm(new) < 0.9999  # it goes on from what it was
+        assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
+        assert not served.get("/v1/teach/examples?label=cat").json["teachable"]
 
 
 @pytest.mark.parametrize("seconds", [0.3, pytest.param(8.0, marks=pytest.mark.slow)])

@@ -20,11 +20,11 @@ pytestmark = pytest.mark.slow
 QUIET = {"thresholds": {}, "labels": None}
 
 
-def pick(page: Any, camera: str, name: str, count: int) -> None:
+def pick(page: Any, camera: str, name: str, count: int, label: str = "my mug") -> None:
     card = page.locator(f"[data-camera={camera}]")
     canvas = card.locator("canvas").first
     sync_api.expect(canvas).to_have_attribute("data-time", re.compile("."))
-    card.get_by_label("Add a label", exact=True).fill("my mug")
+    card.get_by_label("Add a label", exact=True).fill(label)
     for number in range(count):
         card.get_by_role("button", name=f"{name} (").click()
         sync_api.expect(card.get_by_role("button", name=f"{name} ({number + 1})", exact=True)).to_be_visible()
@@ -63,6 +63,23 @@ def test_a_label_is_taught_and_forgotten(
     sync_api.expect(door.locator(".tag.on[data-label='my mug']")).to_be_visible()
     page.get_by_label("Threshold of my mug", exact=True).wait_for()
     page.locator("#latest li", has_text="my mug").first.wait_for()
+    assert page.locator(".settings .name").first.text_content() == "my mug"
+
+    # Its events ask whether they are right, by keyboard and on a phone.
+    answer = page.get_by_role("button", name="Yes: my mug at door").first
+    answer.focus()
+    page.keyboard.press("Enter")
+    sync_api.expect(page.locator("#picked")).to_have_text("my mug: 5 positive and 5 negative examples.")
+    sync_api.expect(answer).to_have_attribute("aria-pressed", "true")
+    sync_api.expect(answer).to_be_focused()
+    sync_api.expect(door.get_by_role("button", name="Positive (5)", exact=True)).to_be_visible()
+    assert page.get_by_role("button", name="Yes: cat").count() == 0
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    box = page.get_by_role("button", name="No: my mug at door").first.bounding_box()
+    assert box["x"] + box["width"] <= 390
+    assert box["height"] >= 24
+    page.set_viewport_size({"width": 1280, "height": 844})
 
     door.get_by_role("button", name="Forget").click()
     sync_api.expect(door.locator(".tag[data-label='my mug']")).to_have_count(0)
@@ -70,6 +87,12 @@ def test_a_label_is_taught_and_forgotten(
     sync_api.expect(page.locator("#latest li", has_text="label removed")).to_have_count(1)
     door.get_by_role("button", name="Clear").click()
     sync_api.expect(door.get_by_role("button", name="Positive (0)", exact=True)).to_be_visible()
+
+    # A label of the plan cannot be taught.
+    for camera, name in (("door", "Positive"), ("yard", "Negative")):
+        pick(page, camera, name, 1, "cat")
+    sync_api.expect(page.get_by_text("cat is a label of the plan: choose another name.")).to_be_visible()
+    sync_api.expect(yard.get_by_role("button", name="Teach", exact=True)).to_be_disabled()
 
 
 def test_a_click_names_the_frame_of_a_paused_picture_and_can_be_undone(
