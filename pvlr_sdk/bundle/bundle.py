@@ -162,7 +162,7 @@ def write_thresholds(
         bundle: as opened by :func:`open_bundle`.
         thresholds: float32 (C,), between 0 and 1.
         precise: float32 (C,), the thresholds of the operating point ``precise``; None: ``thresholds`` serve for both.
-        tiles: thresholds of tile layouts by operating point, with ``precise``; other layouts keep theirs.
+        tiles: thresholds of tile layouts by operating point; other layouts keep theirs.
 
     Raises:
         LabelBankError: the thresholds are invalid.
@@ -172,13 +172,15 @@ def write_thresholds(
     if read_manifest(bundle.path, trust=False) != bundle.manifest:
         expected, hint = "the manifest that was opened", "The plan was replaced in the meantime; start again."
         raise errors.ManifestError(str(manifest_path(bundle.path)), expected=expected, got="another one", hint=hint)
-    old = bundle.labels
+    old, layouts = bundle.labels, {**bundle.manifest.tiles, **(tiles or {})}
+    if layouts and precise is None:
+        precise = thresholds  # as the manifest must have them with tiles
     bank = LabelBank(old.names, old.embeddings, thresholds, old.text, precise,
                      biases=old.biases, gains=old.gains, weights=old.weights)  # fmt: skip
     bank_data = bank.to_bytes()
     files = {**bundle.manifest.files, "labels": describe(bank_data)}
     changed = {**label_fields(bank), "files": files}
-    if layouts := {**bundle.manifest.tiles, **(tiles or {})}:
+    if layouts:
         changed.update(format=3, tiles=layouts)
     data = manifest_data(bundle.manifest.model_copy(update=changed))
     checked = parse_manifest(data, manifest_path(bundle.path))

@@ -200,6 +200,8 @@ def test_thresholds_of_tiles_keep_the_precision_and_all_other_thresholds(
     kept = load_bundle(two_points).manifest
     assert (sorted(kept.tiles), kept.format) == (["2x2", "3x1"], 3)
     assert list(kept.tiles["2x2"]["f1"]) == tiles["2x2"]["f1"]
+    write_thresholds(load_bundle(two_points), np.full(5, 0.25, np.float32))
+    assert load_bundle(two_points).labels.precise_thresholds.tolist() == [0.25] * 5
 
 
 def test_tiles_have_no_objective_of_their_own(own_plan: Path, images: Path, table: LabelTable) -> None:
