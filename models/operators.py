@@ -22,7 +22,7 @@ from pvlr_sdk.compile.onnx.quantize import quantize
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR
-from pvlr_training.export import describe, store_half, to_onnx
+from pvlr_training.export import describe, to_onnx
 from pvlr_training.model.heads import HEADS
 from pvlr_training.model.network import PVLR
 
@@ -65,7 +65,7 @@ def exported(config: Config) -> bytes:
     """A network as ``pvlr export`` writes it."""
     size = config.data.input
     deployed = DeployedPVLR(PVLR(LABELS, size.width, size.height, config.model).eval())
-    return describe(store_half(to_onnx(deployed, config)), deployed, config, {"holdout": {}})
+    return describe(to_onnx(deployed, config), deployed, config, {"holdout": {}})
 
 
 def conversions(payload: bytes, config: Config) -> Iterator[bytes]:

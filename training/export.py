@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import onnxsim
 import torch
-from onnx import numpy_helper
 from torch import nn
 
 from pvlr_sdk._util.files import write_files
@@ -23,6 +22,7 @@ from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import AttentionSpec, ModelSpec, OpenSpec
 from pvlr_sdk.bundle.open_labels import label_inputs
 from pvlr_sdk.bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
+from pvlr_sdk.compile.onnx.edit import store_half
 from pvlr_sdk.errors import ModelError, OptionError
 
 from .checkpoint import load_model
@@ -73,7 +73,7 @@ def export(checkpoint: Path, out: Path, size: tuple[int, int] | None = None, *, 
         traced = OpenPVLR(deployed, model.text)
         bank, spec = open_bank(bank, traced, config, max_labels)
         labels = label_inputs(bank, spec)
-    payload = describe(store_half(to_onnx(traced, config, labels)), deployed, config, extra, spec)
+    payload = describe(to_onnx(traced, config, labels), deployed, config, extra, spec)
     difference = check(payload, traced, config, labels)
     if not difference < _TOLERANCE:
         got = f"{difference:.2g}"
@@ -158,32 +158,14 @@ def describe(
     extra: dict[str, Any],
     open_spec: OpenSpec | None = None,
 ) -> bytes:
-    """Serialise the network with its metadata; ``open_spec`` for an open one."""
+    """Serialise the network with its metadata, weights in float16; ``open_spec`` for an open one."""
+    store_half(network.graph)
     front = fp32_until(network) if model.backbone.front else None  # a ViT also has a first block
     spec = _spec(model, config, extra, front).model_copy(update={"open": open_spec})
     onnx.helper.set_model_props(network, {"pvlr": spec.to_json()})
     network.producer_name = "pvlr_training"
     onnx.checker.check_model(network)
     return network.SerializeToString()
-
-
-def store_half(network: onnx.ModelProto) -> onnx.ModelProto:
-    """Store each initializer that float16 represents exactly as float16, followed by a Cast to float32."""
-    graph = network.graph
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        half = values.astype(np.float16)
-        if values.size < 1024 or not np.array_equal(half.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=onnx.TensorProto.FLOAT))
-    for cast in reversed(casts):
-        graph.node.insert(0, cast)
-    return network
 
 
 def check(

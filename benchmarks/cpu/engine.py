@@ -7,6 +7,7 @@ from typing import Any
 
 from pvlr_sdk.backends import runtimes
 from pvlr_sdk.backends.openvino import supports_bf16
+from pvlr_sdk.backends.openvino.graph import fold_constants
 
 openvino = runtimes.openvino()
 
@@ -15,6 +16,7 @@ def read(payload: bytes, batch: int = 1) -> openvino.Model:
     """The ONNX network of a plan for a fixed batch size."""
     network = openvino.Core().read_model(payload)
     network.reshape([batch, *(size.get_length() for size in list(network.input().get_partial_shape())[1:])])
+    fold_constants(network)
     return network
 
 

@@ -29,6 +29,8 @@ def _imported(name: str) -> ModuleType:
 
 openvino = partial(_imported, "openvino")
 """Import ``openvino``; raises ImportError if it is not installed, or its libraries cannot be loaded."""
+openvino_passes = partial(_imported, "openvino.passes")
+"""Import OpenVINO's changes of graphs, as ``openvino``."""
 nncf = partial(_imported, "nncf")
 """Import ``nncf``, which quantises networks; raises ImportError if it, or a package that it needs, is not installed."""
 onnxruntime = partial(_imported, "onnxruntime")

@@ -14,6 +14,7 @@ from ..backends.openvino import Network, OpenVinoBackend, isolated, open_core, s
 from .builder import BuildRequest, Reference
 from .gate import MIN_AGREEMENT, compare, logits_of_all, median_times
 from .onnx.quantize import quantize
+from .onnx.weights import store_in_8_bits
 
 if TYPE_CHECKING:
     from ..backends import Backend
@@ -46,6 +47,8 @@ class OpenVinoBuilder:
         measured: dict[str, Any] = {}
         if request.calibration_images is not None:
             network, precision, measured = _choose(reference, request, available)
+            if precision != "int8":
+                reference = Reference(replace(source, network=network))  # the plan's own logits
         for lower in ["int8"] if precision == "int8" else available[1:]:
             backend = OpenVinoBackend(network, lower, cached=False)
             measured[f"golden_{lower}_difference"] = reference.difference(backend, f"precision {lower}")
@@ -57,6 +60,7 @@ class OpenVinoBuilder:
             fp32_until=network.fp32_until,
             tolerance=_tolerances(precision, float(np.ptp(reference.logits)), measured),
             built={
+                "onnx_sha256": source.network.sha256,
                 "openvino": core.get_versions("CPU")["CPU"].build_number,
                 "machine": core.get_property("CPU", "FULL_DEVICE_NAME"),
             },
@@ -71,8 +75,9 @@ def _choose(
 ) -> tuple[Network, str, dict[str, Any]]:
     """Compare every precision with fp32 on the gate's images, time them, and choose.
 
-    ``auto`` chooses the fastest precision that passes the gate, int8 included; any other precision must pass.
-    ``available`` are the precisions that this machine computes in without quantising.
+    ``auto`` stores the weights in 8 bits if fp32 with them passes the gate, and chooses the fastest precision that
+    passes, int8 included; any other precision must pass. ``available`` are the precisions that this machine computes in
+    without quantising.
 
     Returns:
         the network of the plan, the precision for its manifest, and the measurements.
@@ -83,17 +88,23 @@ def _choose(
     network, prepare = reference.source.network, reference.preprocess.load
     thresholds, (gate, targets) = reference.source.bank.thresholds, images.gate()
     least = MIN_AGREEMENT if request.min_agreement is None else request.min_agreement
+    exact = logits_of_all(map(prepare, gate), reference.backend)
+    if wanted == "auto":
+        inputs = list(map(prepare, images.ranges))
+        stored = _with_payload(network, store_in_8_bits(network, inputs))
+        rows = logits_of_all(map(prepare, gate), OpenVinoBackend(stored, "fp32", cached=False))
+        if compare(rows, exact, thresholds).tag_sets >= least:
+            network = stored
     # One that this machine lacks is an error of its engine.
     candidates = {name: (network, name) for name in (*available, wanted) if name not in ("auto", "int8")}
     if wanted in ("auto", "int8") and not network.open:
         payload = quantize(network.payload, images.ranges, prepare, network.fp32_until)
-        digest = hashlib.sha256(payload).hexdigest()
-        candidates["int8"] = (replace(network, payload=payload, sha256=digest, fp32_until=None), "int8")
+        candidates["int8"] = (replace(_with_payload(network, payload), fp32_until=None), "int8")
     engines: dict[str, Backend] = {
         name: OpenVinoBackend(candidate, precision, cached=False) for name, (candidate, precision) in candidates.items()
     }
     logits = {name: logits_of_all(map(prepare, gate), engine) for name, engine in engines.items()}
-    agreement = {name: compare(rows, logits["fp32"], thresholds, targets) for name, rows in logits.items()}
+    agreement = {name: compare(rows, exact, thresholds, targets) for name, rows in logits.items()}
     speed = {name: round(1e3 * value, 3) for name, value in median_times(engines).items()}
     chosen = wanted
     if wanted == "auto":
@@ -108,6 +119,10 @@ def _choose(
     # "auto" if any machine with these units makes this choice from the plan alone.
     in_manifest = "auto" if wanted == "auto" and chosen == available[-1] else chosen
     return candidates[chosen][0], in_manifest, measured
+
+
+def _with_payload(network: Network, payload: bytes) -> Network:
+    return replace(network, payload=payload, sha256=hashlib.sha256(payload).hexdigest())
 
 
 def _tolerances(precision: str, spread: float, measured: dict[str, Any]) -> dict[str, float]:

@@ -82,7 +82,14 @@ class OpenVinoBackend(Backend):
         label_options = engine_options(CPU, "f32", threads, throughput)
         folder = cache.cache_folder() if cached and has_capability(core, device, "EXPORT_IMPORT") else None
         load = partial(
-            _load, core, device=device, options=options, label_options=label_options, behind=behind, folder=folder
+            _load,
+            core,
+            device=device,
+            options=options,
+            label_options=label_options,
+            behind=behind,
+            quantized=self.precision == "int8",
+            folder=folder,
         )
         # Other devices get single frames: whether they gain by pairs was not measured.
         together = _TOGETHER if throughput and device == CPU else 1
@@ -199,11 +206,12 @@ def _load(
     options: dict[str, Any],
     label_options: dict[str, Any],
     behind: str | None,
+    quantized: bool,
     folder: Path | None,
     fresh: bool,
 ) -> tuple[_Compiled, bool]:
     """The compiled network, in an open one with its part for labels, and whether it comes from the cache."""
-    key = _cache_key(core, network, device, behind, options)
+    key = _cache_key(core, network, device, behind, options, quantized)
     kinds = ["blob", "labels"] if network.open else ["blob"]
     targets = [(device, options), (CPU, label_options)]
     blobs = [cache.load(folder, key, kind) for kind in kinds] if folder and not fresh else []
@@ -213,7 +221,7 @@ def _load(
             compiled = tuple(core.import_model(blob, *target) for blob, target in zip(blobs, targets, strict=False))
             check_outputs(compiled[0], network)
             return compiled, True
-    compiled = compile_network(core, network, device, options, label_options, bf16_behind=behind)
+    compiled = compile_network(core, network, device, options, label_options, bf16_behind=behind, quantized=quantized)
     check_outputs(compiled[0], network)
     if folder:
         for kind, part in zip(kinds, compiled, strict=True):
@@ -221,11 +229,13 @@ def _load(
     return compiled, False
 
 
-_RECIPE = 2
+_RECIPE = 3
 """Increment this when the same network and options compile to something else."""
 
 
-def _cache_key(core: openvino.Core, network: Network, device: str, behind: str | None, options: dict[str, Any]) -> str:
+def _cache_key(
+    core: openvino.Core, network: Network, device: str, behind: str | None, options: dict[str, Any], quantized: bool
+) -> str:
     """A digest of everything that determines the compiled network."""
     # Also of the CPU, which computes what reads labels.
     properties = [
@@ -233,7 +243,8 @@ def _cache_key(core: openvino.Core, network: Network, device: str, behind: str |
         for one in dict.fromkeys((CPU, device))
         for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
     ]
-    what = [network.sha256, _RECIPE, network.input_shape, behind, __version__, _version(), device, properties, options]
+    what = [network.sha256, _RECIPE, network.input_shape, behind, quantized, __version__, _version(), device]
+    what += [properties, options]
     if network.open:
         what.append(network.labels)
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:40]

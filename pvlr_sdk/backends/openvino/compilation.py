@@ -16,6 +16,7 @@ from ...bundle.open_labels import input_shapes
 from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from .. import runtimes
 from .device import CPU
+from .graph import fold_constants, lower, with_packed_pixels
 from .split import split_labels
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 _MAX_ELEMENTS_ALIVE = 2**30
 """Of the constants, and of the tensors that are in use at the same time: 4 GB in float32."""
-_HEAVY = frozenset(["Convolution", "GroupConvolution", "MatMul"])
-"""What gains by bf16. Element-wise operations after the last of them stay in f32, as under OpenVINO's own hint."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,11 @@ def compile_network(
     label_options: dict[str, Any],
     *,
     bf16_behind: str | None = None,
+    quantized: bool = False,
 ) -> tuple[openvino.CompiledModel, ...]:
     """Compile a network; what follows the tensor ``bf16_behind`` computes in bf16, whatever the options say.
+
+    Weights of 8 bits are expanded, unless ``quantized``: then the CPU computes with them.
 
     Returns:
         the compiled network; of an open network the part for frames, and on the CPU the part for labels.
@@ -153,10 +155,12 @@ def compile_network(
         if port.get_element_type().get_type_name() != "f32":
             _reject(network, "a float32 input", str(port.get_element_type()))
     try:
+        if not quantized:
+            fold_constants(model)
         labels, model = split_labels(model) if network.open else (None, model)
         if bf16_behind and not lower(model, bf16_behind):
             _reject(network, f"a tensor named {bf16_behind}", "none")
-        compiled = core.compile_model(_with_packed_pixels(model), device, options)
+        compiled = core.compile_model(with_packed_pixels(model), device, options)
         if labels is None:
             return (compiled,)
         return compiled, core.compile_model(labels, CPU, label_options)
@@ -200,62 +204,6 @@ def _check_sizes(model: openvino.Model, network: Network) -> None:
             readers[key] -= 1
             if not readers[key]:
                 alive -= elements[key]
-
-
-def lower(model: openvino.Model, start: str) -> bool:
-    """Compute in bf16 from the tensor named ``start`` to the last convolution or matrix product, in place.
-
-    OpenVINO's precision hint applies to a whole network. Splitting a network to give each half its own hint costs more
-    than bf16 gains: two schedules, and a tensor that leaves the caches. Under the hint f32, bf16 types in the network
-    stay. Inputs and outputs keep their types. Returns False if there is no such tensor.
-    """
-    Type, convert = runtimes.openvino().Type, runtimes.openvino().opset13.convert  # noqa: N806 - a class
-
-    nodes = model.get_ordered_ops()
-    outputs = (output for node in nodes for output in node.outputs())
-    begin = next((output for output in outputs if start in output.get_names()), None)
-    if begin is None:
-        return False
-    behind = {target.get_node().get_name() for target in begin.get_target_inputs()}
-    for node in nodes:
-        if behind.intersection(_sources(node)):
-            behind.add(node.get_name())
-    before: set[str] = set()
-    for node in reversed(nodes):
-        if node.get_type_name() in _HEAVY or node.get_name() in before:
-            before.update([node.get_name(), *_sources(node)])
-    low = behind & before
-    for node in nodes:
-        for entry in node.inputs():
-            source = entry.get_source_output()
-            inside = node.get_name() in low
-            if source.get_element_type() != Type.f32 or inside == (source.get_node().get_name() in low):
-                continue
-            converted = convert(source, "bf16" if inside else "f32").output(0)
-            if node.get_type_name() == "Result":
-                names = source.get_names()
-                source.set_names(set())
-                converted.set_names(names)
-            entry.replace_source_output(converted)
-    model.validate_nodes_and_infer_types()
-    return True
-
-
-def _sources(node: openvino.Node) -> list[str]:
-    """The nodes that a node reads, by their unique names: friendly names may repeat."""
-    return [entry.get_source_output().get_node().get_name() for entry in node.inputs()]
-
-
-def _with_packed_pixels(model: openvino.Model) -> openvino.Model:
-    """The network with an input of (count, height, width, 3), the order in which a convolution reads it.
-
-    OpenVINO would reorder planes first, which takes 0.28 of 6.8 ms in fp32 on Lite2.
-    """
-    api = runtimes.openvino()
-    wrapper = api.preprocess.PrePostProcessor(model)
-    wrapper.input(IMAGE).tensor().set_layout(api.Layout("NHWC"))
-    wrapper.input(IMAGE).model().set_layout(api.Layout("NCHW"))
-    return wrapper.build()
 
 
 def check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:

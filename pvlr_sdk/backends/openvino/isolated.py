@@ -32,6 +32,7 @@ from .. import cache, runtimes
 from .backend import OpenVinoBackend
 from .compilation import Network, open_core, read_network
 from .device import CPU
+from .graph import fold_constants
 
 if TYPE_CHECKING:
     from ...bundle.bundle import Bundle
@@ -165,7 +166,9 @@ def _load_libraries() -> None:
     import numpy.random  # noqa: F401
     import safetensors.numpy  # noqa: F401
 
-    open_core().compile_model(read_network(_RELU, "relu"), CPU).create_infer_request().infer()
+    model = read_network(_RELU, "relu")
+    fold_constants(model)
+    open_core().compile_model(model, CPU).create_infer_request().infer()
 
 
 def _load_and_run(

@@ -85,7 +85,7 @@ def _quantized(model: onnx.ModelProto, spec: ModelSpec, frames: Sequence[FrameLi
         raise missing_for_int8()
     prepare = Preprocessor(spec.input).load
     payload = quantize(model.SerializeToString(), frames, prepare, spec.fp32_until, for_tensorrt=True)
-    converted = version_converter.convert_version(edit.load(payload, source), _INT8_OPSET)
+    converted = version_converter.convert_version(edit.parse(payload, source), _INT8_OPSET)
     del converted.metadata_props[:]  # not all versions of onnx keep them
     converted.metadata_props.extend(model.metadata_props)
     return converted

@@ -55,17 +55,42 @@ def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
 
 
 def plain_weights(graph: onnx.GraphProto) -> None:
-    """Replace weights that are stored as float16 before a Cast by float32 ones, in place."""
+    """Replace weights that are stored in 16 or 8 bits, before a Cast or a DequantizeLinear, by float32, in place."""
     from onnx import TensorProto, numpy_helper
 
     weights = initializers(graph)
-    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in weights]:
-        if attribute(node, "to") != TensorProto.FLOAT:
-            continue
+    for node in [node for node in graph.node if node.input and node.input[0] in weights]:
         tensor = weights[node.input[0]]
         values = numpy_helper.to_array(tensor).astype(np.float32)
+        if node.op_type == "DequantizeLinear" and weights[node.input[1]].data_type == TensorProto.FLOAT:
+            sides = np.ones(values.ndim, int)
+            if (scales := numpy(weights[node.input[1]])).ndim:
+                sides[attribute(node, "axis", 1)] = -1
+            values = values * scales.reshape(sides)
+        elif node.op_type != "Cast" or attribute(node, "to") != TensorProto.FLOAT:
+            continue
         tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
         graph.node.remove(node)
+    replace_nodes(graph, graph.node)  # without the scales
+
+
+def store_half(graph: onnx.GraphProto) -> None:
+    """Store each initializer that float16 represents exactly as float16, followed by a Cast to float32, in place."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        half = values.astype(np.float16)
+        if values.size < 1024 or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        graph.node.insert(0, cast)
 
 
 def initializers(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:

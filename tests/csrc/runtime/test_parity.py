@@ -13,6 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pvlr_sdk import LabelBank, Tagger, TagResult
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.calibration import CalibrationImages
 from tests.manifests import edit_manifest
 
 from ..library import ROOT
@@ -156,6 +158,23 @@ def test_letterboxed_frames(bundle: Path, runtime: Runtime, tmp_path: Path) -> N
     changes = {"resize": "letterbox", "pad": [1.5, 2.5, 3.5], "std": [128.0, 128.0, 128.0]}
     edit_manifest(bundle, lambda manifest: manifest["input"].update(changes))
     compare(bundle, runtime, synthetic_cases(), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stored_in_8_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model with weights of 8 bits."""
+    plan = tmp_path_factory.mktemp("weights") / "engine.plan"
+    blocks = np.random.default_rng(0).integers(0, 256, (32, 6, 6, 3), np.uint8)
+    images = CalibrationImages([np.kron(image, np.ones((16, 16, 1), np.uint8)) for image in blocks])
+    build(ROOT / "pvlr_sdk/models/pvlr-lite2-open/engine.plan", plan, calibration_images=images, min_agreement=0)
+    assert plan.stat().st_size < 6_600_000
+    return plan
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_weights_of_8_bits(stored_in_8_bits: Path, runtime: Runtime, tmp_path: Path, precision: str) -> None:
+    edit_manifest(stored_in_8_bits, lambda manifest: manifest.update(precision=precision))
+    compare(stored_in_8_bits, runtime, synthetic_cases(), tmp_path)
 
 
 def test_odd_sizes_are_the_same_in_nv12_and_i420(runtime: Runtime, tmp_path: Path) -> None:

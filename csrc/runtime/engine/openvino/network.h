@@ -1,5 +1,5 @@
-// How OpenVINO reads and compiles a plan. The counterpart of pvlr_sdk/backends/openvino/compilation.py, with the same
-// options and graph changes: scores must agree bit for bit.
+// How OpenVINO reads and compiles a plan. The counterpart of pvlr_sdk/backends/openvino/{compilation,graph}.py, with
+// the same options and graph changes: scores must agree bit for bit.
 #pragma once
 
 #include <memory>
@@ -23,8 +23,10 @@ struct CompiledNetwork {
 };
 
 // Compiles a bundle's plan for one frame; the input has packed pixels. With `bf16`, what follows the manifest's tensor
-// fp32_until computes in bf16, whatever the options say. Labels are computed in fp32. Throws Error, as load_openvino.
-CompiledNetwork compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16);
+// fp32_until computes in bf16, whatever the options say. Weights of 8 bits are expanded, unless `quantized`: then the
+// CPU computes with them. Labels are computed in fp32. Throws Error, as load_openvino.
+CompiledNetwork compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16,
+                                bool quantized);
 
 // The part of an open network that depends on the labels alone, computed once for a label bank, and the part for
 // frames.

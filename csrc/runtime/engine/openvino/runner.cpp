@@ -130,7 +130,8 @@ std::unique_ptr<Runner> load_openvino(const Bundle& bundle, const EngineOptions&
       // Pinned threads of several processes share the first cores; a tagger with all cores has shorter slowest frames.
       ov::hint::enable_cpu_pinning(!options.throughput && info.threads >= available_cores()),
   };
-  return std::make_unique<OpenVinoRunner>(compile_network(core, bundle, engine_options, in_graph), info);
+  return std::make_unique<OpenVinoRunner>(
+      compile_network(core, bundle, engine_options, in_graph, info.precision == "int8"), info);
 }
 
 }  // namespace pvlr::runtime

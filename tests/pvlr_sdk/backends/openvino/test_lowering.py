@@ -10,7 +10,7 @@ import pytest
 
 from pvlr_sdk.backends import runtimes
 from pvlr_sdk.backends.openvino import Network, OpenVinoBackend, open_core, supports_bf16
-from pvlr_sdk.backends.openvino.compilation import lower
+from pvlr_sdk.backends.openvino.graph import lower
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.inference.golden import logits_of

@@ -1,0 +1,108 @@
+"""Weights of 8 bits: what the rounding promises, what is stored, and that every reader expands them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from pvlr_sdk import Tagger
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.calibration import CalibrationImages
+from pvlr_sdk.compile.onnx import edit
+from pvlr_sdk.compile.onnx.convert import convert
+from pvlr_sdk.compile.onnx.weights import fit
+from pvlr_sdk.models.find import load_bundle
+
+
+def smooth_images(count: int) -> list[np.ndarray]:
+    """Smooth random images, uint8 (30, 44, 3)."""
+    coarse = np.random.default_rng(7).integers(0, 256, (count, 5, 4, 3), np.uint8)
+    return [np.kron(image, np.ones((6, 11, 1), np.uint8)) for image in coarse]
+
+
+class TestFit:
+    """The rounding of one layer."""
+
+    def moments(self, groups: int, inputs: int, samples: int = 400) -> tuple[np.ndarray, np.ndarray]:
+        """Second moments of correlated inputs with a mean, and the inputs (groups, inputs, samples)."""
+        random = np.random.default_rng(1)
+        mixing = random.normal(size=(groups, inputs, inputs)) * np.geomspace(1, 0.01, inputs)
+        values = mixing @ random.normal(size=(groups, inputs, samples)) + 1
+        return values @ values.swapaxes(1, 2), values
+
+    @pytest.mark.parametrize(("groups", "outputs", "inputs"), [(1, 24, 200), (6, 1, 9), (3, 4, 7)])
+    def test_outputs_differ_less_than_with_nearest_integers(self, groups: int, outputs: int, inputs: int) -> None:
+        rows = np.random.default_rng(0).normal(size=(groups, outputs, inputs))
+        moments, values = self.moments(groups, inputs)
+        integers, scales = fit(rows, moments)
+        nearest = np.clip(np.rint(rows / scales[:, :, None]), -127, 127)
+        fitted, plain = (np.square((found * scales[:, :, None] - rows) @ values).sum() for found in (integers, nearest))
+        assert fitted < 0.7 * plain
+        assert np.abs(integers).max() <= 127
+
+    def test_two_neighbours_do_not_saturate_16_bits_except_in_depthwise_convolutions(self) -> None:
+        rows = np.random.default_rng(0).uniform(0.9, 1, (1, 8, 64))
+        moments, _ = self.moments(1, 64)
+        sums = fit(rows, moments)[0].reshape(8, 32, 2).sum(2)
+        assert 120 < sums.max() <= 128
+        depthwise = fit(rows.reshape(8, 1, 64), moments.repeat(8, 0))[0]
+        assert depthwise.max() == 127
+
+    def test_inputs_that_were_always_0_and_rows_of_0(self) -> None:
+        rows = np.random.default_rng(0).normal(size=(1, 3, 8))
+        rows[0, 1] = 0
+        integers, scales = fit(rows, np.zeros((1, 8, 8)))
+        assert np.abs(integers * scales[:, :, None] - rows).max() <= scales.max() * 0.51
+        assert not integers[0, 1].any()
+
+
+@pytest.fixture(scope="module")
+def compact(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny network's plan with weights of 8 bits."""
+    path = tmp_path_factory.mktemp("compact") / "engine.plan"
+    build(exported.onnx, path, calibration_images=CalibrationImages(smooth_images(80)), min_agreement=0.8)
+    return path
+
+
+def test_build_stores_weights_in_8_bits(compact: Path, exported: Any) -> None:
+    network = onnx.load(compact)
+    stored = {tensor.name: tensor for tensor in network.graph.initializer}
+    assert {stored[f"{name}_int8"].data_type for name in ("kernel", "labels")} == {onnx.TensorProto.INT8}
+    assert len(stored["kernel_scale"].float_data or edit.numpy(stored["kernel_scale"])) == 8
+    restored = edit.initializers(edit.load(compact.read_bytes(), "compact").graph)
+    for name, weights, axis in (("kernel", exported.weights.kernel, 0), ("labels", exported.weights.labels, 1)):
+        error = np.abs(edit.numpy(restored[name]) - weights)
+        scale = edit.numpy(stored[f"{name}_scale"])
+        assert error.max() < 3 * scale.max()
+        assert scale.shape == (weights.shape[axis],)
+
+
+def test_the_self_test_is_of_the_plan_and_the_scores_are_nearly_those_of_fp32(compact: Path, plan: Path) -> None:
+    manifest = load_bundle(compact).manifest
+    assert set(manifest.golden.tolerance) >= {"fp32", "bf16"}
+    assert manifest.built["onnx_sha256"] == load_bundle(plan).manifest.built["onnx_sha256"]
+    for optimize in ("latency", "throughput"):
+        with Tagger(compact, precision="fp32", optimize=optimize) as stored, Tagger(plan, precision="fp32") as exact:
+            assert stored.info["precision"] == "fp32"
+            for image in smooth_images(4):
+                difference = np.abs(stored.predict(image).logits - exact.predict(image).logits)
+                assert 0 < difference.max() < 0.2
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_networks_for_tensorrt_come_from_the_expanded_weights(compact: Path, precision: Any) -> None:
+    frames = smooth_images(2)
+    converted = onnx.load_from_string(convert(compact.read_bytes(), precision=precision, frames=frames))
+    weights_in_8_bits = [t.name for t in converted.graph.initializer if t.data_type == 3 and len(t.dims) > 1]
+    assert bool(weights_in_8_bits) == (precision == "int8")
+
+
+def test_weights_stay_where_8_bits_change_the_tags(exported: Any, tmp_path: Path) -> None:
+    path = tmp_path / "engine.plan"
+    build(exported.onnx, path, calibration_images=CalibrationImages(smooth_images(80)), min_agreement=1.0)
+    manifest = load_bundle(path).manifest
+    assert manifest.measured["precisions"]["fp32"]["tag_sets"] == 1
