@@ -40,7 +40,7 @@ def open_backend(
         bundle: the verified bundle.
         device: ``auto`` (the plan's own), ``cpu`` or ``tensorrt``; for a plan for the CPU also ``gpu`` or ``npu``,
             Intel's, or OpenVINO's name of a device (``CPU``, ``GPU.1``).
-        precision: ``auto``, ``fp32`` or ``bf16``, on another device than the CPU ``fp16``, for a quantised plan
+        precision: ``auto``, ``fp32`` or ``bf16``, on another device than the CPU ``fp16``, for a plan with ranges
             ``int8``; None: the manifest's precision. A TensorRT plan only runs in the precision that it was built in.
         num_threads: threads of a CPU engine; None: the cores that this process may use.
         optimize: ``latency`` (all threads share each inference) or ``throughput`` (several concurrent inferences).

@@ -85,9 +85,10 @@ def build(
     written beside it as .build.log, and for an open model the part for labels as
     .labels.onnx, which belongs to the plan.
 
-    With --calibration-images, every precision is compared with fp32 on images
-    that the quantisation did not see, and auto selects the fastest one that
-    passes. int8 needs the extra \\[int8].
+    With --calibration-images, the plan serves every CPU in half the bytes: its
+    weights have 8 bits, and it runs in int8 where the CPU lacks bf16. Every
+    precision is compared with fp32 on images that the quantisation did not see,
+    and the plan runs in those that pass. Needs the extra \\[int8].
 
     An open model becomes an open plan. With --bank, it becomes a closed plan, with
     the same scores. All backends and runtimes run it. Needs the package onnx, as

@@ -110,7 +110,7 @@ def _allow_unsigned(allowed: bool) -> None:
 _UNSIGNED = "Trust an unsigned plan: load TensorRT plans, which are code, and omit the isolated load of others."
 AllowUnsigned = Annotated[bool, _machine("--allow-unsigned", help=_UNSIGNED, callback=_allow_unsigned)]
 Threads = Annotated[int | None, _machine("--threads", help="Threads per image.", show_default="all cores")]
-_PRECISION = "auto, fp32, bf16, fp16 (GPU, NPU), or int8 (quantised plans)."
+_PRECISION = "auto, fp32, bf16, fp16 (GPU, NPU), or int8 (plans with ranges)."
 _ANY_PRECISION = words("auto", *PRECISIONS)
 Precision = Annotated[
     PlanPrecision | None,

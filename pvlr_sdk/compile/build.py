@@ -48,9 +48,9 @@ def build(
             ``<stem>.build.log``.
         device: ``cpu``, or ``tensorrt`` for this machine's NVIDIA GPU.
         precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; TensorRT also has ``fp16``, its ``auto``. On a CPU ``auto``
-            is the fastest precision on this machine that keeps the tags, if there are calibration images; else bf16
-            on CPUs that compute in it.
-        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. With it, and in
+            is bf16 where the CPU computes in it, else int8 if there are calibration images whose tags it keeps, else
+            fp32.
+        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. With it, and for TensorRT in
             int8, an open network becomes a closed plan, with the same scores in fp32 on the CPU, bit for bit; otherwise
             the plan is open, and the network's knowledge file is copied.
         calibration_images: images to quantise with and to compare the plan with fp32 on. Without them a TensorRT plan
@@ -95,7 +95,7 @@ def build(
         hint = "The files next to it that end in .json and .sig are its manifest and its signature."
         raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)
     source = read_exported(onnx, bank)
-    if source.spec.open and precision == "int8":  # which needs labels that are constants
+    if source.spec.open and precision == "int8" and device != "cpu":  # which needs labels that are constants
         source = read_exported(onnx, labels_path(onnx))
     request = BuildRequest(Path(out), precision, calibration_images, min_agreement, options, watcher)
     bundle = builder.build(source, request)

@@ -1,16 +1,18 @@
-"""Builds plans for the CPU: measures the precisions that this machine computes in, and keeps the ONNX network."""
+"""Builds plans for the CPU: one network for all precisions, and measurements of those that this machine computes in."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import errors
 from ..backends.openvino import Network, OpenVinoBackend, isolated, open_core, supports_bf16
+from ..bundle.open_labels import label_inputs
 from .builder import BuildRequest, Reference
 from .gate import MIN_AGREEMENT, compare, logits_of_all, median_times
 from .onnx.quantize import quantize
@@ -19,6 +21,8 @@ from .onnx.weights import store_in_8_bits
 if TYPE_CHECKING:
     from ..backends import Backend
     from ..bundle.bundle import Bundle
+    from ..frames.frames import FrameLike
+    from .calibration import CalibrationImages
     from .exported import Exported
     from .tensorrt_options import BuildOptions
 
@@ -42,23 +46,22 @@ class OpenVinoBuilder:
     def build(self, source: Exported, request: BuildRequest) -> Bundle:
         core = open_core()
         reference = Reference(source)
-        network, precision = source.network, request.precision
-        available = ["fp32", "bf16"] if supports_bf16(core) else ["fp32"]
+        network, runs = source.network, ["fp32", "bf16"] if supports_bf16(core) else ["fp32"]
         measured: dict[str, Any] = {}
         if request.calibration_images is not None:
-            network, precision, measured = _choose(reference, request, available)
-            if precision != "int8":
-                reference = Reference(replace(source, network=network))  # the plan's own logits
-        for lower in ["int8"] if precision == "int8" else available[1:]:
-            backend = OpenVinoBackend(network, lower, cached=False)
-            measured[f"golden_{lower}_difference"] = reference.difference(backend, f"precision {lower}")
+            network, runs, measured = _choose(reference, request, runs)
+            reference = Reference(replace(source, network=network))  # the plan's own logits
+        for name in runs:
+            if name != "fp32":
+                backend = OpenVinoBackend(network, name, cached=False)
+                measured[f"golden_{name}_difference"] = reference.difference(backend, f"precision {name}")
         bundle = reference.bundle(
             request.out,
             network.payload,
             backend=self.backend,
-            precision=precision,
+            precision=request.precision,
             fp32_until=network.fp32_until,
-            tolerance=_tolerances(precision, float(np.ptp(reference.logits)), measured),
+            tolerance=_tolerances(runs, float(np.ptp(reference.logits)), measured, bf16=supports_bf16(core)),
             built={
                 "onnx_sha256": source.network.sha256,
                 "openvino": core.get_versions("CPU")["CPU"].build_number,
@@ -72,67 +75,64 @@ class OpenVinoBuilder:
 
 def _choose(
     reference: Reference, request: BuildRequest, available: Sequence[str]
-) -> tuple[Network, str, dict[str, Any]]:
-    """Compare every precision with fp32 on the gate's images, time them, and choose.
+) -> tuple[Network, list[str], dict[str, Any]]:
+    """Compare every precision with fp32 on the gate's images, and time them.
 
-    ``auto`` stores the weights in 8 bits if fp32 with them passes the gate, and chooses the fastest precision that
-    passes, int8 included; any other precision must pass. ``available`` are the precisions that this machine computes in
-    without quantising.
+    ``auto`` and ``int8`` store the weights in 8 bits and the ranges of the activations, for every CPU. ``auto`` keeps
+    the network as it is if that changes the tags in fp32; any other precision must pass the gate. ``available`` are the
+    precisions that this machine computes in without quantising.
 
     Returns:
-        the network of the plan, the precision for its manifest, and the measurements.
+        the network of the plan, the precisions that pass, and the measurements.
     """
-    images, wanted = request.calibration_images, request.precision
+    images, wanted, source = request.calibration_images, request.precision, reference.source
     assert images is not None
     images.check()
-    network, prepare = reference.source.network, reference.preprocess.load
-    thresholds, (gate, targets) = reference.source.bank.thresholds, images.gate()
+    prepare, thresholds, (gate, targets) = reference.preprocess.load, source.bank.thresholds, images.gate()
     least = MIN_AGREEMENT if request.min_agreement is None else request.min_agreement
     exact = logits_of_all(map(prepare, gate), reference.backend)
-    if wanted == "auto":
-        inputs = list(map(prepare, images.ranges))
-        stored = _with_payload(network, store_in_8_bits(network, inputs))
-        rows = logits_of_all(map(prepare, gate), OpenVinoBackend(stored, "fp32", cached=False))
-        if compare(rows, exact, thresholds).tag_sets >= least:
-            network = stored
-    # One that this machine lacks is an error of its engine.
-    candidates = {name: (network, name) for name in (*available, wanted) if name not in ("auto", "int8")}
-    if wanted in ("auto", "int8") and not network.open:
-        payload = quantize(network.payload, images.ranges, prepare, network.fp32_until)
-        candidates["int8"] = (replace(_with_payload(network, payload), fp32_until=None), "int8")
-    engines: dict[str, Backend] = {
-        name: OpenVinoBackend(candidate, precision, cached=False) for name, (candidate, precision) in candidates.items()
-    }
-    logits = {name: logits_of_all(map(prepare, gate), engine) for name, engine in engines.items()}
-    agreement = {name: compare(rows, exact, thresholds, targets) for name, rows in logits.items()}
+    # A precision that this machine lacks is an error of its engine.
+    attempts = [(source.network, list(dict.fromkeys((*available, wanted.replace("auto", "fp32")))))]
+    if wanted in ("auto", "int8"):
+        attempts[: wanted == "int8"] = [(_in_8_bits(source.network, images, prepare), [*available, "int8"])]
+    for network, names in attempts:
+        engines: dict[str, Backend] = {name: OpenVinoBackend(network, name, cached=False) for name in names}
+        agreement = {
+            name: compare(logits_of_all(map(prepare, gate), engine), exact, thresholds, targets)
+            for name, engine in engines.items()
+        }
+        runs = [name for name in names if agreement[name].tag_sets >= least]
+        if "fp32" in runs:
+            break
+    agreement["fp32" if wanted == "auto" else wanted].check(least, f"precision {wanted}")
     speed = {name: round(1e3 * value, 3) for name, value in median_times(engines).items()}
-    chosen = wanted
-    if wanted == "auto":
-        passing = (name for name in speed if agreement[name].tag_sets >= least)
-        chosen = min(passing, key=lambda name: speed[name])
-    agreement[chosen].check(least, f"precision {chosen}")
     measured = {
-        "precisions": {name: {"inference_ms": speed[name], **agreement[name].to_dict()} for name in candidates},
+        "precisions": {name: {"inference_ms": speed[name], **agreement[name].to_dict()} for name in names},
         "calibrated_on": len(images.ranges),
         "min_agreement": least,
     }
-    # "auto" if any machine with these units makes this choice from the plan alone.
-    in_manifest = "auto" if wanted == "auto" and chosen == available[-1] else chosen
-    return candidates[chosen][0], in_manifest, measured
+    return network, runs, measured
 
 
-def _with_payload(network: Network, payload: bytes) -> Network:
+def _in_8_bits(
+    network: Network, images: CalibrationImages, prepare: Callable[[FrameLike], NDArray[np.float32]]
+) -> Network:
+    """The network with weights of 8 bits, and ranges of activations for int8."""
+    labels = label_inputs(network.bank, network.open, network.source) if network.open and network.bank else None
+    with_ranges = quantize(network.payload, images.ranges, prepare, network.fp32_until, labels=labels)
+    payload = store_in_8_bits(network, list(map(prepare, images.ranges)), with_ranges)
     return replace(network, payload=payload, sha256=hashlib.sha256(payload).hexdigest())
 
 
-def _tolerances(precision: str, spread: float, measured: dict[str, Any]) -> dict[str, float]:
+def _tolerances(runs: Sequence[str], spread: float, measured: dict[str, Any], *, bf16: bool) -> dict[str, float]:
     """Largest difference allowed between the fp32 golden logits and those of another machine, by precision.
 
     It depends far more on the model than on the machine: a Lite2 network in bf16 was off by 0.144 on AMX, 0.145 on
     AVX-512 BF16 and 0.147 with emulated bf16. So the tolerance is twice the difference measured here. Without bf16
     hardware it is a fifth of the spread of the logits: that network's 0.144 was a fourteenth.
     """
-    lower = "int8" if precision == "int8" else "bf16"
-    difference = measured.get(f"golden_{lower}_difference", 0.1 * spread)
-    tolerances = {lower: max(0.02, 2 * difference)}
-    return tolerances if lower == "int8" else {"fp32": _FP32_TOLERANCE, **tolerances}
+    differences = {name: measured[f"golden_{name}_difference"] for name in runs if name != "fp32"}
+    if not bf16:
+        differences["bf16"] = 0.1 * spread
+    lower = {name: max(0.02, 2 * difference) for name, difference in differences.items()}
+    return {"fp32": _FP32_TOLERANCE, **lower} if "fp32" in runs else lower

@@ -16,7 +16,7 @@ from ...bundle.open_labels import input_shapes
 from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from .. import runtimes
 from .device import CPU
-from .graph import fold_constants, lower, with_packed_pixels
+from .graph import fold_constants, lower, remove_ranges, with_packed_pixels
 from .split import split_labels
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def compile_network(
 ) -> tuple[openvino.CompiledModel, ...]:
     """Compile a network; what follows the tensor ``bf16_behind`` computes in bf16, whatever the options say.
 
-    Weights of 8 bits are expanded, unless ``quantized``: then the CPU computes with them.
+    ``quantized``: compute in int8 what the plan has ranges for; else they are removed.
 
     Returns:
         the compiled network; of an open network the part for frames, and on the CPU the part for labels.
@@ -156,7 +156,8 @@ def compile_network(
             _reject(network, "a float32 input", str(port.get_element_type()))
     try:
         if not quantized:
-            fold_constants(model)
+            remove_ranges(model)
+        fold_constants(model, quantized=quantized)
         labels, model = split_labels(model) if network.open else (None, model)
         if bf16_behind and not lower(model, bf16_behind):
             _reject(network, f"a tensor named {bf16_behind}", "none")

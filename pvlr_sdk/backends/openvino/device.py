@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import openvino
 
 CPU = "CPU"
+_WITHOUT_BF16 = frozenset(["SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"])
+"""Values of oneDNN's environment variable."""
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
@@ -38,8 +41,11 @@ def has_capability(core: openvino.Core, device: str, name: str) -> bool:
 
 
 def supports_bf16(core: openvino.Core) -> bool:
-    """Whether this CPU computes in bfloat16."""
-    return has_capability(core, CPU, "BF16")
+    """Whether this CPU computes in bfloat16.
+
+    OpenVINO states what the CPU has, also where ``ONEDNN_MAX_CPU_ISA`` limits its kernels to older instructions.
+    """
+    return has_capability(core, CPU, "BF16") and os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in _WITHOUT_BF16
 
 
 def fast_precision(core: openvino.Core, device: str) -> str:

@@ -12,17 +12,63 @@ if TYPE_CHECKING:
 
 _HEAVY = frozenset(["Convolution", "GroupConvolution", "MatMul"])
 """What gains by bf16. Element-wise operations after the last of them stay in f32, as under OpenVINO's own hint."""
+_SCALING = frozenset(["Convert", "Subtract", "Multiply"])
+"""How integers become float32 in DequantizeLinear."""
 
 
-def fold_constants(model: openvino.Model) -> None:
+def fold_constants(model: openvino.Model, *, quantized: bool = False) -> None:
     """Compute what depends on constants alone, such as weights from their 8 bits, in place.
 
-    OpenVINO 2026.4 does so itself, but for several streams at once: one compilation in five gave other results.
+    ``quantized``: keep the integers that are multiplied with quantised activations. OpenVINO 2026.4 folds constants
+    itself, but for several streams at once: one compilation in five gave other results.
     """
-    passes = runtimes.openvino_passes()
+    ops, passes = runtimes.openvino().opset13, runtimes.openvino_passes()
+    kept = []
+    for node in model.get_ordered_ops() if quantized else ():
+        if node.get_type_name() not in _HEAVY or _unscaled(node).get_type_name() != "FakeQuantize":
+            continue
+        constant = _unscaled(node, 1)
+        if constant.get_type_name() == "Constant":
+            stand_in = ops.parameter(constant.output(0).get_shape(), constant.output(0).get_element_type())
+            _replace(constant.output(0), stand_in.output(0))
+            kept.append((constant, stand_in))
+    model.add_parameters([stand_in for _, stand_in in kept])
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(model)
+    for constant, stand_in in kept:
+        _replace(stand_in.output(0), constant.output(0))
+        model.remove_parameter(stand_in)
+
+
+def remove_ranges(model: openvino.Model) -> None:
+    """Remove the quantisation of activations, in place: the network of a plan in fp32 or bf16."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "FakeQuantize":
+            continue
+        last = node
+        while last.get_type_name() != "Multiply":
+            readers = last.output(0).get_target_inputs()
+            if len(readers) != 1:
+                break
+            last = next(iter(readers)).get_node()
+            if last.get_type_name() not in _SCALING:
+                break
+        else:
+            _replace(last.output(0), node.input_value(0))
+
+
+def _unscaled(node: openvino.Node, entry: int = 0) -> openvino.Node:
+    """What an input of a node is before it is converted and scaled to float."""
+    source = node.input_value(entry).get_node()
+    while source.get_type_name() in (*_SCALING, "Reshape"):
+        source = source.input_value(0).get_node()
+    return source
+
+
+def _replace(output: openvino.Output, other: openvino.Output) -> None:
+    for entry in output.get_target_inputs():
+        entry.replace_source_output(other)
 
 
 def lower(model: openvino.Model, start: str) -> bool:

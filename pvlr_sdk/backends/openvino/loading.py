@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from ... import errors
 from . import isolated
 from .backend import OpenVinoBackend
-from .compilation import Network
-from .device import CPU
+from .compilation import Network, open_core
+from .device import CPU, supports_bf16
 
 if TYPE_CHECKING:
     from ...bundle.bundle import Bundle
+    from ...bundle.manifest import Manifest
 
 
 def load(
@@ -27,29 +28,33 @@ def load(
     """Load a verified bundle; see :func:`pvlr_sdk.backends.open_backend`."""
     manifest = bundle.manifest
     device = CPU if device == "auto" else device.upper()
-    precision = _plan_precision(precision, manifest.precision, device)
+    chosen = _plan_precision(precision, manifest, device)
     sha256 = manifest.files["plan"].sha256
     network = Network.of(str(bundle.path), bundle.payload, sha256, manifest, bundle.labels)
     if not trusted:
         # The restricted process may not use another device, so it loads the plan on the CPU.
-        there = precision if device == CPU else _plan_precision("auto", manifest.precision, CPU)
+        there = chosen if device == CPU else _plan_precision("auto", manifest, CPU)
         isolated.ensure(bundle, network, there, num_threads, throughput=throughput)
-    return OpenVinoBackend(network, precision, num_threads, device=device, throughput=throughput, fresh=fresh)
+    return OpenVinoBackend(network, chosen, num_threads, device=device, throughput=throughput, fresh=fresh)
 
 
-def _plan_precision(wanted: str | None, built: str, device: str) -> str:
-    """The precision to run a plan in: quantised weights have no other, and other weights do not run in int8."""
-    if wanted is None or wanted == built or (wanted == "auto" and built == "int8"):
-        return built
-    if built == "int8":
-        hint = "This plan's weights are quantised: build another one with --precision auto."
-        raise errors.OptionError("precision", expected="int8 or auto", got=repr(wanted), hint=hint)
-    if wanted == "fp16" and device != CPU:
+def _plan_precision(wanted: str | None, manifest: Manifest, device: str) -> str:
+    """The precision to run a plan in: one that its golden logits have a tolerance for, as its accuracy was checked.
+
+    ``auto`` on the CPU is bf16 if it computes in that, else int8, else fp32.
+    """
+    runs, wanted = manifest.golden.tolerance, wanted or manifest.precision
+    if wanted == "auto":
+        if device != CPU:
+            return "auto" if "fp32" in runs else "int8"
+        fast = ["bf16"] if supports_bf16(open_core()) else []
+        return next((name for name in (*fast, "int8") if name in runs), "fp32")
+    if wanted in runs or (wanted == "fp16" and device != CPU):
         return wanted
+    expected = " or ".join(("auto", *runs))
     hints = {
         "fp16": "fp16 is for GPUs and NPUs.",
-        "int8": "Build a quantised plan with --precision int8 --calibration-images DIR.",
+        "int8": "Build a plan with int8: pvlr build --calibration-images DIR.",
     }
-    if wanted in hints:
-        raise errors.OptionError("precision", expected="auto, fp32 or bf16", got=repr(wanted), hint=hints[wanted])
-    return wanted
+    hint = hints.get(wanted, "Build a plan that runs in this precision.")
+    raise errors.OptionError("precision", expected=expected, got=repr(wanted), hint=hint)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def load(payload: bytes, source: str) -> onnx.ModelProto:
-    """Parse an exported network: weights as plain float32 initializers, no Constant nodes. Raises as :func:`parse`."""
+    """Parse an exported network: weights as plain float32 initializers, no Constant nodes and no ranges for int8.
+
+    Raises as :func:`parse`.
+    """
     model = parse(payload, source)
     _constants_to_initializers(model.graph)
     plain_weights(model.graph)
@@ -55,10 +58,20 @@ def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
 
 
 def plain_weights(graph: onnx.GraphProto) -> None:
-    """Replace weights that are stored in 16 or 8 bits, before a Cast or a DequantizeLinear, by float32, in place."""
+    """Replace weights that are stored in 16 or 8 bits, before a Cast or a DequantizeLinear, by float32, in place.
+
+    What quantises activations for a CPU is removed. A network for TensorRT keeps both: its scales are fp16.
+    """
     from onnx import TensorProto, numpy_helper
 
-    weights = initializers(graph)
+    weights, made = initializers(graph), producers(graph)
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            if (pair := made.get(name)) is None or pair.op_type != "DequantizeLinear":
+                continue
+            first = made.get(pair.input[0])
+            if first is not None and first.op_type == "QuantizeLinear" and weights[pair.input[1]].data_type == 1:
+                node.input[position] = first.input[0]
     for node in [node for node in graph.node if node.input and node.input[0] in weights]:
         tensor = weights[node.input[0]]
         values = numpy_helper.to_array(tensor).astype(np.float32)

@@ -11,7 +11,7 @@ import importlib
 import io
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,15 +49,17 @@ def quantize(
     prepare: Callable[[Any], NDArray[np.float32]],
     fp32_until: str | None,
     *,
+    labels: Mapping[str, NDArray[np.float32]] | None = None,
     for_tensorrt: bool = False,
 ) -> bytes:
-    """Quantise weights (one scale per channel) and activations to 8 bits, with ranges measured on ``frames``.
+    """Quantise activations to 8 bits, with ranges measured on ``frames``, and for TensorRT the weights too.
 
     Args:
         payload: an exported network with the input ``image`` (batch, 3, H, W).
         frames: frames to measure the ranges on.
         prepare: returns the network's input for a frame: float32 (3, H, W).
         fp32_until: the tensor up to which nothing is quantised; None: the input.
+        labels: the further inputs of an open network.
         for_tensorrt: use signed activations with one scale per tensor, as TensorRT requires, and quantise only what
             gains by int8 there: products with weights.
 
@@ -91,12 +93,12 @@ def quantize(
         with contextlib.redirect_stdout(progress):
             result: onnx.ModelProto = nncf.quantize(
                 network,
-                nncf.Dataset(frames, lambda frame: {name: prepare(frame)[None]}),
+                nncf.Dataset(frames, lambda frame: {name: prepare(frame)[None], **(labels or {})}),
                 subset_size=len(frames),
                 # Symmetric weights and activations, as TensorRT requires; faster on CPUs than zero points.
                 preset=nncf.QuantizationPreset.PERFORMANCE,
                 ignored_scope=nncf.IgnoredScope(names=sorted(kept), validate=False),
-                advanced_parameters=_one_scale_per_tensor() if for_tensorrt else None,
+                advanced_parameters=_one_scale_per_tensor() if for_tensorrt else _without_bias_correction(),
             )
     except errors.FrameError:
         raise
@@ -106,6 +108,8 @@ def quantize(
     if for_tensorrt:
         _make_signed(result.graph)
         join_residuals(result.graph)
+    else:
+        _restore_weights(result.graph, network.graph)
     result.graph.input[0].type.tensor_type.shape.dim[0].CopyFrom(dynamic)
     del result.metadata_props[:]
     result.metadata_props.extend(network.metadata_props)
@@ -117,6 +121,27 @@ def _one_scale_per_tensor() -> Any:
     parameters = runtimes.nncf().quantization.advanced_parameters
     per_tensor = parameters.QuantizationParameters(per_channel=False)
     return parameters.AdvancedQuantizationParameters(activations_quantization_params=per_tensor)
+
+
+def _without_bias_correction() -> Any:
+    """Settings for weights that are not NNCF's."""
+    return runtimes.nncf().quantization.advanced_parameters.AdvancedQuantizationParameters(disable_bias_correction=True)
+
+
+def _restore_weights(graph: onnx.GraphProto, original: onnx.GraphProto) -> None:
+    """Replace quantised weights by those of the original network, in place."""
+    before, made = {node.name: node for node in original.node}, producers(graph)
+    weights, constants = initializers(original), initializers(graph)
+    for node in graph.node:
+        scaled = made.get(node.input[1]) if node.name in before and len(node.input) > 1 else None
+        if scaled is None or scaled.op_type != "DequantizeLinear" or scaled.input[0] not in constants:
+            continue
+        name = before[node.name].input[1]
+        node.input[1] = name
+        if name not in constants:
+            graph.initializer.append(weights[name])
+            constants[name] = weights[name]
+    replace_nodes(graph, graph.node)
 
 
 def _make_signed(graph: onnx.GraphProto) -> None:
@@ -184,7 +209,7 @@ def _no_gain_in_tensorrt(network: onnx.ModelProto, kept: set[str]) -> set[str]:
 def _kept(network: onnx.ModelProto, fp32_until: str | None) -> set[str]:
     """The names of the nodes that are not quantised: those up to ``fp32_until``, and the head with all that follows."""
     front = upstream(network.graph.node, fp32_until)
-    kept, head = set(), set[str]()
+    kept, head = set(), {entry.name for entry in network.graph.input[1:]}  # the labels of an open network
     for node in network.graph.node:  # in topological order
         if node.name.startswith(_HEAD) or head & set(node.input):
             head.update(node.output)

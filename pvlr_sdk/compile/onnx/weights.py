@@ -83,7 +83,7 @@ class _Layer:
         return sampled.transpose(0, 3, 1, 2).reshape(groups, -1, len(chosen[0]))
 
 
-def store_in_8_bits(network: Network, images: Sequence[NDArray[np.float32]]) -> bytes:
+def store_in_8_bits(network: Network, images: Sequence[NDArray[np.float32]], with_ranges: bytes | None = None) -> bytes:
     """Store the weights of layers that depend on the image as int8 with a DequantizeLinear.
 
     Weights that only labels are multiplied with stay as they are: an open network meets labels that no image shows.
@@ -91,6 +91,7 @@ def store_in_8_bits(network: Network, images: Sequence[NDArray[np.float32]]) -> 
     Args:
         network: an exported network in fp32.
         images: preprocessed images (3, H, W), to measure the layers' inputs on.
+        with_ranges: the same network with quantised activations, to store instead.
 
     Raises:
         MissingPartError: the package onnx is not installed.
@@ -101,6 +102,9 @@ def store_in_8_bits(network: Network, images: Sequence[NDArray[np.float32]]) -> 
     graph = model.graph
     layers = list(_layers(graph))
     moments = _second_moments(network, model, layers, images)
+    if with_ranges is not None:
+        model = edit.parse(with_ranges, network.source)
+        graph = model.graph
     constants = edit.initializers(graph)
     nodes = []
     for layer in {layer.name: layer for layer in layers}.values():

@@ -61,8 +61,8 @@ static void bad_options(const char* plan) {
   OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 56, got 18446744073709551615");
   OPTION(precision, "", "options.precision: expected one of auto, fp32, fp16, bf16, int8, got ''");
   OPTION(precision, "fp64", "options.precision: expected one of auto, fp32, fp16, bf16, int8, got 'fp64'");
-  OPTION(precision, "int8", "options.precision: expected auto, fp32 or bf16, got int8");
-  OPTION(precision, "fp16", "options.precision: expected auto, fp32 or bf16, got fp16");
+  OPTION(precision, "int8", "options.precision: expected auto or bf16 or fp32, got int8");
+  OPTION(precision, "fp16", "options.precision: expected auto or bf16 or fp32, got fp16");
   OPTION(optimize, 2, "options.optimize: expected 0 to 1, got 2");
   OPTION(optimize, INT32_MIN, "options.optimize: expected 0 to 1, got -2147483648");
   OPTION(optimize, -1, "options.optimize: expected 0 to 1, got -1");

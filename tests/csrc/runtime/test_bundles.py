@@ -97,7 +97,7 @@ def test_names_and_thresholds_are_those_of_the_label_bank(runtime: Runtime, own_
 
 
 def no_tolerance(manifest: dict[str, Any]) -> None:
-    manifest["golden"]["tolerance"] = {"int8": 0.1}
+    manifest["golden"]["tolerance"] = {"fp16": 0.1}
 
 
 def without(name: str) -> Callable[[dict[str, Any]], object]:

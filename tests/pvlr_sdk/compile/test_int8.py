@@ -78,33 +78,22 @@ def test_onnx_runtime_runs_the_payload_too(int8_plan: Path) -> None:
 def test_manifest_says_what_was_measured(int8_plan: Path) -> None:
     manifest = load_bundle(int8_plan).manifest
     assert manifest.precision == "int8"
-    assert manifest.fp32_until is None
-    assert set(manifest.golden.tolerance) == {"int8"}
+    assert set(manifest.golden.tolerance) == {"fp32", "bf16", "int8"}
     figures = manifest.measured["precisions"]
-    assert figures["fp32"]["tag_sets"] == 1.0
+    assert 0.3 <= figures["fp32"]["tag_sets"] <= 1.0  # its weights have 8 bits too
     assert figures["int8"]["photos"] == 40  # of 80: the other half set the ranges
     assert figures["int8"]["largest_logit_difference"] > 0
     assert all(figure["inference_ms"] > 0 for figure in figures.values())
 
 
-def test_a_quantised_plan_runs_in_int8_only_and_others_never(int8_plan: Path, plan: Path) -> None:
-    assert Tagger(int8_plan, precision="auto").info["precision"] == "int8"
-    with pytest.raises(errors.OptionError, match="quantised"):
-        Tagger(int8_plan, precision="fp32")
+def test_one_plan_runs_in_every_precision_that_passed_the_gate(int8_plan: Path, plan: Path) -> None:
+    frame = smooth_images(1)[0]
+    with Tagger(int8_plan, precision="fp32") as stored, Tagger(int8_plan) as quantised, Tagger(plan) as exact:
+        logits = [tagger.predict(frame).logits for tagger in (stored, quantised, exact)]
+    assert 0 < np.abs(logits[0] - logits[2]).max() < 0.2
+    assert np.abs(logits[1] - logits[0]).max() > 1e-4
     with pytest.raises(errors.OptionError, match="--calibration-images"):
         Tagger(plan, precision="int8")
-
-
-def test_auto_takes_the_fastest_that_passes(exported: Any, tmp_path: Path) -> None:
-    manifest = build(
-        exported.onnx,
-        tmp_path / "engine.plan",
-        calibration_images=CalibrationImages(smooth_images(80)),
-        min_agreement=0.0,
-    )
-    times = {name: figure["inference_ms"] for name, figure in manifest.measured["precisions"].items()}
-    with Tagger(tmp_path / "engine.plan") as tagger:
-        assert tagger.info["precision"] == min(times, key=times.__getitem__)
 
 
 @pytest.mark.slow
@@ -137,7 +126,10 @@ def test_depthwise_filters_get_a_scale_for_each_channel(make_network: Any, tmp_p
     network.graph.node.insert(1, depthwise)
     network.graph.node[2].input[0] = "blurred"
     prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
-    payload = quantize(network.SerializeToString(), smooth_images(20), lambda frame: prepare(frame, "bgr"), None)
+    frames = smooth_images(20)
+    payload = quantize(
+        network.SerializeToString(), frames, lambda frame: prepare(frame, "bgr"), None, for_tensorrt=True
+    )
     quantised = onnx.load_from_string(payload)
     conv = next(node for node in quantised.graph.node if node.name == "dw")
     weights = next(node for node in quantised.graph.node if conv.input[1] in node.output)

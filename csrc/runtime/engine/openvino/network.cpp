@@ -1,15 +1,13 @@
 #include "network.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <iterator>
 #include <map>
 #include <openvino/frontend/manager.hpp>
-#include <openvino/op/convert.hpp>
-#include <openvino/op/util/op_types.hpp>
-#include <openvino/pass/constant_folding.hpp>
-#include <optional>
 #include <sstream>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -101,89 +99,6 @@ void set_input_shapes(ov::Model& model, const Bundle& bundle) {
   check_sizes(model, bundle);
 }
 
-using Nodes = std::unordered_set<const ov::Node*>;
-
-bool is_heavy(const ov::Node& node) {
-  const std::string_view type = node.get_type_name();
-  return type == "Convolution" || type == "GroupConvolution" || type == "MatMul";
-}
-
-const ov::Node* source_of(const ov::Input<ov::Node>& input) { return input.get_source_output().get_node(); }
-
-std::optional<ov::Output<ov::Node>> find_tensor(const ov::NodeVector& nodes, const std::string& name) {
-  for (const auto& node : nodes) {
-    for (const auto& output : node->outputs()) {
-      if (output.get_names().count(name) != 0) return output;
-    }
-  }
-  return {};
-}
-
-// The nodes that read a tensor, and all that depend on them.
-Nodes nodes_behind(const ov::NodeVector& nodes, const ov::Output<ov::Node>& tensor) {
-  Nodes behind;
-  for (const auto& target : tensor.get_target_inputs()) behind.insert(target.get_node());
-  for (const auto& node : nodes) {
-    for (const auto& input : node->inputs()) {
-      if (behind.count(source_of(input)) != 0) behind.insert(node.get());
-    }
-  }
-  return behind;
-}
-
-// The nodes that a heavy one depends on, and the heavy ones themselves.
-Nodes nodes_before_last_heavy(const ov::NodeVector& nodes) {
-  Nodes before;
-  for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) {
-    if (!is_heavy(**node) && before.count(node->get()) == 0) continue;
-    before.insert(node->get());
-    for (const auto& input : (*node)->inputs()) before.insert(source_of(input));
-  }
-  return before;
-}
-
-void convert_input(ov::Input<ov::Node>& input, const ov::element::Type& type) {
-  ov::Output<ov::Node> source = input.get_source_output();
-  ov::Output<ov::Node> converted = std::make_shared<ov::op::v0::Convert>(source, type)->output(0);
-  if (ov::op::util::is_output(input.get_node())) {  // an output of the network keeps its name
-    const std::unordered_set<std::string> names = source.get_names();
-    source.set_names({});
-    converted.set_names(names);
-  }
-  input.replace_source_output(converted);
-}
-
-// Computes in bf16 from the tensor named `start` to the last convolution or matrix product, in place. Inputs and
-// outputs keep their types. Returns whether there is such a tensor.
-//
-// OpenVINO's precision hint applies to a whole network. Under the hint f32, bf16 types in the network stay.
-// Element-wise operations after the last product stay in f32, as under OpenVINO's own hint.
-bool lower_to_bf16(ov::Model& model, const std::string& start) {
-  const ov::NodeVector nodes = model.get_ordered_ops();
-  const auto begin = find_tensor(nodes, start);
-  if (!begin) return false;
-  const Nodes behind = nodes_behind(nodes, *begin);
-  const Nodes before = nodes_before_last_heavy(nodes);
-  const auto is_low = [&](const ov::Node* node) { return behind.count(node) != 0 && before.count(node) != 0; };
-  for (const auto& node : nodes) {
-    const bool low = is_low(node.get());
-    for (ov::Input<ov::Node> input : node->inputs()) {
-      const bool is_float = input.get_source_output().get_element_type() == ov::element::f32;
-      if (is_float && low != is_low(source_of(input))) convert_input(input, low ? ov::element::bf16 : ov::element::f32);
-    }
-  }
-  model.validate_nodes_and_infer_types();
-  return true;
-}
-
-// The order in which a convolution reads pixels: OpenVINO would reorder planes first.
-std::shared_ptr<ov::Model> with_packed_pixels(const std::shared_ptr<ov::Model>& model) {
-  ov::preprocess::PrePostProcessor wrapper(model);
-  wrapper.input(kImage).tensor().set_layout("NHWC");
-  wrapper.input(kImage).model().set_layout("NCHW");
-  return wrapper.build();
-}
-
 void check_output(const ov::CompiledModel& compiled, const Bundle& bundle, const char* name, const ov::Shape& shape) {
   for (const auto& port : compiled.outputs()) {
     if (port.get_names().count(name) == 0) continue;
@@ -204,7 +119,14 @@ ov::Core& openvino_core() {
 
 bool supports_bf16(ov::Core& core) {
   const auto all = core.get_property("CPU", ov::device::capabilities);
-  return std::find(all.begin(), all.end(), ov::device::capability::BF16) != all.end();
+  if (std::find(all.begin(), all.end(), ov::device::capability::BF16) == all.end()) return false;
+  // OpenVINO states what the CPU has, also where this variable limits its kernels to older instructions.
+  const char* const limit = std::getenv("ONEDNN_MAX_CPU_ISA");
+  if (limit == nullptr) return true;
+  std::string isa = limit;
+  std::transform(isa.begin(), isa.end(), isa.begin(), [](unsigned char c) { return std::toupper(c); });
+  constexpr std::string_view kWithout[] = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"};
+  return std::find(std::begin(kWithout), std::end(kWithout), isa) == std::end(kWithout);
 }
 
 CompiledNetwork compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16,
@@ -214,9 +136,8 @@ CompiledNetwork compile_network(ov::Core& core, const Bundle& bundle, const ov::
   const Manifest& manifest = bundle.manifest;
   CompiledNetwork compiled;
   try {
-    // Weights of 8 bits. OpenVINO 2026.4 expands them itself, but for several streams at once: one compilation in five
-    // gave other results.
-    if (!quantized) ov::pass::ConstantFolding().run_on_model(model);
+    if (!quantized) remove_ranges(*model);
+    fold_constants(model, quantized);
     SplitModel split{};
     if (manifest.open) {
       split = split_labels(*model);

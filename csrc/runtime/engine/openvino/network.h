@@ -23,10 +23,28 @@ struct CompiledNetwork {
 };
 
 // Compiles a bundle's plan for one frame; the input has packed pixels. With `bf16`, what follows the manifest's tensor
-// fp32_until computes in bf16, whatever the options say. Weights of 8 bits are expanded, unless `quantized`: then the
-// CPU computes with them. Labels are computed in fp32. Throws Error, as load_openvino.
+// fp32_until computes in bf16, whatever the options say. `quantized`: computes in int8 what the plan has ranges for;
+// else they are removed. Labels are computed in fp32. Throws Error, as load_openvino.
 CompiledNetwork compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16,
                                 bool quantized);
+
+// Removes the quantisation of activations, in place: the network of a plan in fp32 or bf16.
+void remove_ranges(const ov::Model& model);
+
+// Computes what depends on constants alone, such as weights from their 8 bits, in place. `quantized` keeps the integers
+// that are multiplied with quantised activations. OpenVINO 2026.4 folds constants itself, but for several streams at
+// once: one compilation in five gave other results.
+void fold_constants(const std::shared_ptr<ov::Model>& model, bool quantized);
+
+// Computes in bf16 from the tensor named `start` to the last convolution or matrix product, in place. Inputs and
+// outputs keep their types. Returns whether there is such a tensor.
+//
+// OpenVINO's precision hint applies to a whole network. Under the hint f32, bf16 types in the network stay.
+// Element-wise operations after the last product stay in f32, as under OpenVINO's own hint.
+bool lower_to_bf16(ov::Model& model, const std::string& start);
+
+// The order in which a convolution reads pixels: OpenVINO would reorder planes first.
+std::shared_ptr<ov::Model> with_packed_pixels(const std::shared_ptr<ov::Model>& model);
 
 // The part of an open network that depends on the labels alone, computed once for a label bank, and the part for
 // frames.

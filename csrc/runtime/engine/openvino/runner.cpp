@@ -93,21 +93,21 @@ class OpenVinoRunner final : public Runner {
   EngineInfo info_;
 };
 
-// The precision to run a plan in: quantised weights have no other, other weights do not run in int8, and nothing
-// runs in fp16 on a CPU.
-std::string plan_precision(const std::string& wanted, const std::string& built) {
-  if (wanted.empty() || wanted == built || (wanted == "auto" && built == "int8")) return built;
-  if (built == "int8" || wanted == "int8" || wanted == "fp16") {
-    const std::string expected = built == "int8" ? "int8 or auto, as the plan is quantised" : "auto, fp32 or bf16";
+// The precision to run a plan in: one that its golden logits have a tolerance for, as its accuracy was checked. auto is
+// bf16 if the CPU computes in that, else int8, else fp32.
+std::string resolve_precision(std::string wanted, bool has_bf16, const Bundle& bundle) {
+  const auto& runs = bundle.manifest.golden.tolerance;
+  if (wanted.empty()) wanted = bundle.manifest.precision;
+  if (wanted == "auto") return has_bf16 && runs.count("bf16") != 0 ? "bf16" : runs.count("int8") != 0 ? "int8" : "fp32";
+  if (runs.count(wanted) == 0) {
+    std::string expected = "auto";
+    for (const auto& [name, tolerance] : runs) expected += " or " + name;
     fail(PVLR_ERROR_INVALID_ARGUMENT, "options.precision", expected, wanted);
   }
+  if (wanted == "bf16" && !has_bf16) {
+    fail(PVLR_ERROR_UNSUPPORTED, bundle.source, "a CPU that computes in bf16", "another");
+  }
   return wanted;
-}
-
-std::string resolve_precision(const std::string& precision, bool has_bf16, const std::string& source) {
-  if (precision == "auto") return has_bf16 ? "bf16" : "fp32";
-  if (precision == "bf16" && !has_bf16) fail(PVLR_ERROR_UNSUPPORTED, source, "a CPU that computes in bf16", "another");
-  return precision;
 }
 
 }  // namespace
@@ -117,7 +117,7 @@ std::unique_ptr<Runner> load_openvino(const Bundle& bundle, const EngineOptions&
   ov::Core& core = openvino_core();
   const bool has_bf16 = supports_bf16(core);
   EngineInfo info{};
-  info.precision = resolve_precision(plan_precision(options.precision, manifest.precision), has_bf16, bundle.source);
+  info.precision = resolve_precision(options.precision, has_bf16, bundle);
   info.threads = options.threads != 0 ? options.threads : available_cores();
   // A network that keeps its first layers in fp32 has its types in the graph; another follows the hint.
   const bool in_graph = info.precision == "bf16" && !manifest.fp32_until.empty();

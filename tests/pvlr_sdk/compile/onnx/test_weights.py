@@ -1,7 +1,12 @@
-"""Weights of 8 bits: what the rounding promises, what is stored, and that every reader expands them."""
+"""Plans for every CPU: what the rounding promises, what is stored, and how each reader and precision uses it."""
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +15,15 @@ import onnx
 import pytest
 
 from pvlr_sdk import Tagger
+from pvlr_sdk.backends.openvino import open_core, supports_bf16
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.onnx import edit
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.weights import fit
 from pvlr_sdk.models.find import load_bundle
+from tests.manifests import edit_manifest
+from tests.pvlr_sdk.labels import tiny_open
 
 
 def smooth_images(count: int) -> list[np.ndarray]:
@@ -106,3 +114,43 @@ def test_weights_stay_where_8_bits_change_the_tags(exported: Any, tmp_path: Path
     build(exported.onnx, path, calibration_images=CalibrationImages(smooth_images(80)), min_agreement=1.0)
     manifest = load_bundle(path).manifest
     assert manifest.measured["precisions"]["fp32"]["tag_sets"] == 1
+
+
+_CHOSEN = """
+import sys
+from pvlr_sdk import Tagger
+from pvlr_sdk.backends.openvino import open_core, supports_bf16
+print(*(Tagger(plan, precision="auto").info["precision"] for plan in sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="limits oneDNN's instruction set")
+def test_auto_is_int8_without_bf16_if_int8_passed(compact: Path, plan: Path, tmp_path: Path) -> None:
+    failed = tmp_path / "engine.plan"
+    for path in compact.parent.iterdir():
+        shutil.copy(path, tmp_path)
+    edit_manifest(failed, lambda manifest: manifest["golden"]["tolerance"].pop("int8"))
+    command = [sys.executable, "-c", _CHOSEN, *map(str, (compact, plan, failed))]
+    limited = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(command, env=limited, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["int8", "fp32", "fp32"]
+    if supports_bf16(open_core()):
+        assert Tagger(compact, precision="auto").info["precision"] == "bf16"
+
+
+def test_a_plan_for_every_precision_becomes_a_plain_network_again(compact: Path, exported: Any) -> None:
+    network = edit.load(compact.read_bytes(), "plan")
+    original = onnx.load(exported.onnx)
+    assert [node.op_type for node in network.graph.node] == [node.op_type for node in original.graph.node]
+    assert {tensor.data_type for tensor in network.graph.initializer} <= {1, 7}  # float32 and int64
+
+
+def test_an_open_network_is_quantised_before_it_reads_labels(tmp_path: Path) -> None:
+    open_plan, path = tiny_open.build_plan(tmp_path / "open"), tmp_path / "engine.plan"
+    manifest = build(open_plan, path, calibration_images=CalibrationImages(smooth_images(80)), min_agreement=0.0)
+    assert manifest.open is not None
+    frame = smooth_images(1)[0]
+    with Tagger(path, precision="int8") as quantised, Tagger(open_plan, precision="fp32") as exact:
+        assert quantised.info["precision"] == "int8"
+        difference = np.abs(quantised.predict(frame).logits - exact.predict(frame).logits)
+    assert 0 < difference.max() < 0.5
