@@ -96,7 +96,7 @@ def bench(
 
 
 def _print_report(report: dict[str, Any], changes: list[Change]) -> None:
-    from .screen import print_facts
+    from .screen import precision_row, print_facts
 
     plan, image, start = report["plan"], report["picture"], report["start_ms"]
     size = f"{image['width']} x {image['height']}"
@@ -117,6 +117,7 @@ def _print_report(report: dict[str, Any], changes: list[Change]) -> None:
                 (f"images/s, {name}", "  ".join(f"{count}: {rate:.1f}" for count, rate in rates.items()))
                 for name, rates in report["throughput"].items()
             ),
+            *((f"inference, {name}", precision_row(value)) for name, value in report["precisions"].items()),
             ("peak memory, MB", f"{report['peak_memory_mb']:.0f}" if report["peak_memory_mb"] else None),
             ("energy, J per frame", report["energy"]["joules_per_frame"] or "not available"),
             ("power mode", report["machine"]["power_mode"]),

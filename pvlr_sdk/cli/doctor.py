@@ -38,11 +38,15 @@ def doctor(
 
 
 def _rows(report: dict[str, Any]) -> list[tuple[str, Any]]:
+    from .screen import precision_row
+
     rows = []
     for key, value in report.items():
         name = "components" if key == "parts" else key
         if isinstance(value, dict) and value:
-            rows += [(f"{name}: {part}", _words(inner)) for part, inner in value.items() if part != "info"]
+            shown = {part: inner for part, inner in value.items() if part not in ("info", "precisions")}
+            rows += [(f"{name}: {part}", _words(inner)) for part, inner in shown.items()]
+            rows += [(f"{name}: {part}", precision_row(inner)) for part, inner in value.get("precisions", {}).items()]
         elif name not in ("advice", "problems"):
             rows.append((name, _words(value)))
     count = len(report["problems"])

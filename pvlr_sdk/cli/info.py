@@ -93,7 +93,7 @@ def _verified(signature: dict[str, Any] | None) -> str | None:
 def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = None) -> None:
     """Print the manifest of a plan without the golden frame, its path and who signed it; ``trust`` as for ``open``."""
     from ..models.find import load_bundle
-    from .screen import print_facts, print_json
+    from .screen import precision_row, print_facts, print_json
 
     bundle = load_bundle(plan, trust=trust)
     signature = bundle.signature.to_dict() if bundle.signature else None
@@ -119,12 +119,6 @@ def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = 
         ("signature", _verified(signature)),
         *((f"built: {key}", value) for key, value in facts["built"].items() if value),
         *((f"measured: {key}", value) for key, value in measured.items()),
-        *((f"measured: {key}", _agreement(value)) for key, value in precisions.items()),
+        *((f"measured: {key}", precision_row(value)) for key, value in precisions.items()),
     ]
     print_facts(facts["name"], rows)
-
-
-def _agreement(measured: dict[str, Any]) -> str:
-    accuracy = f", mAP {measured['mAP']:.2f}" if "mAP" in measured else ""
-    share = f"{100 * measured['tag_sets']:.1f} % of {measured['photos']} images"
-    return f"{measured['inference_ms']:.2f} ms, same tags as fp32 on {share}{accuracy}"

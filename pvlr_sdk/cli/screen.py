@@ -231,3 +231,13 @@ class Phases(Progress):
         with self._lock:
             if self._bars and phase in self._tasks:
                 self._bars.remove_task(self._tasks.pop(phase)[0])
+
+
+def precision_row(measured: dict[str, Any]) -> str:
+    """The time of a precision and, if the accuracy gate ran, what it costs."""
+    text = f"{measured['inference_ms']:.2f} ms"
+    if "tag_sets" in measured:
+        text += f", same tags as fp32 on {100 * measured['tag_sets']:.1f} % of {measured['photos']} images"
+    if "mAP" in measured:
+        text += f", mAP {measured['mAP']:.2f}"
+    return text + (f" (fp32 {measured['mAP_fp32']:.2f})" if "mAP_fp32" in measured else "")

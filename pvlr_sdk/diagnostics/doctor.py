@@ -169,9 +169,11 @@ def _plan(plan: str | Path | None) -> dict[str, Any]:
     try:
         path = find_plan(plan)
         from ..tagger import Tagger
+        from .precisions import precisions
 
         with Tagger(path) as tagger:
-            return {"path": str(path), "runs": True, "info": tagger.info}
+            found = {"path": str(path), "runs": True, "info": tagger.info}
+        return {**found, "precisions": precisions(path)}
     except errors.PvlrError as error:
         given = str(plan) if plan is not None else "the bundled model"
         found = {"path": given, "runs": False, "why": f"{type(error).__name__}: {error}", "help": error.help_anchor}

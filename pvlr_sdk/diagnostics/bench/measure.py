@@ -14,6 +14,7 @@ from ... import errors
 from ...frames import images
 from ...inference import golden
 from ...tagger import Tagger
+from ..precisions import precisions
 from . import machine, sampling
 
 FORMAT = 1
@@ -43,8 +44,9 @@ def bench(
 
     Returns:
         ``machine``, ``plan``, ``latency_ms`` (min to p99.9 per stage; ``frame`` is ``total`` without ``decode``),
-        ``throughput`` (images per second), ``start_ms``, ``peak_memory_mb``, ``energy``, ``warnings`` and
-        ``samples_ms``, the totals in the order of the calls.
+        ``throughput`` (images per second), ``precisions`` (of :func:`~pvlr_sdk.diagnostics.precisions.precisions`),
+        ``start_ms``, ``peak_memory_mb``, ``energy``, ``warnings`` and ``samples_ms``, the totals in the order of the
+        calls.
 
     Raises: the errors of :class:`Tagger`, and FrameError for the image.
     """
@@ -64,6 +66,8 @@ def bench(
         step()
         info, size = tagger.info, tagger.predict(data).frame_size
     throughput = _throughput(plan, data, seconds / 5, step, options)
+    compared = precisions(plan, options.get("num_threads"))
+    step()
     return {
         "format": FORMAT,
         "machine": {**machine.describe(info["device"]), info["backend"]: info["version"]},
@@ -76,6 +80,7 @@ def bench(
         },
         "latency_ms": {stage: sampling.summary(values) for stage, values in times.items()},
         "throughput": throughput,
+        "precisions": compared,
         "peak_memory_mb": machine.peak_memory_mb(),
         "energy": energy,
         "warnings": warnings(times, before, machine.state(), info["threads"]),
@@ -85,7 +90,7 @@ def bench(
 
 def steps() -> int:
     """Number of calls of ``progress`` by ``bench``."""
-    return 2 + 2 * len(CONCURRENCY) + len(BATCHES)
+    return 3 + 2 * len(CONCURRENCY) + len(BATCHES)
 
 
 def synthetic_jpeg(width: int = 1920, height: int = 1080) -> bytes:

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from pvlr_sdk._util.cores import available_cores
+from pvlr_sdk.backends.openvino import open_core, supports_bf16
+from pvlr_sdk.cli.screen import precision_row
 from pvlr_sdk.diagnostics import doctor
+from tests.manifests import edit_manifest
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,22 @@ def test_a_broken_plan_is_a_problem_with_its_reason(own_plan):
     assert report["plan"]["help"] == "docs/errors.md#filesizeerror"
     assert len(report["problems"]) == 1
     assert "FileSizeError" in report["problems"][0]
+
+
+def test_the_precisions_of_a_plan_by_their_time_and_what_they_cost(own_plan):
+    gate = {"inference_ms": 1.0, "photos": 40, "tag_sets": 0.95, "mAP": 60.5, "mAP_fp32": 60.75, "other": 1}
+    edit_manifest(own_plan, lambda manifest: manifest["measured"].update(precisions={"fp32": gate}))
+    found = doctor.examine(own_plan)["plan"]["precisions"]
+    assert set(found) == ({"fp32", "bf16"} if supports_bf16(open_core()) else {"fp32"})
+    times = [measured["inference_ms"] for measured in found.values()]
+    assert times == sorted(times)
+    assert {key: found["fp32"][key] for key in found["fp32"] if key != "inference_ms"} == {
+        key: gate[key] for key in ("photos", "tag_sets", "mAP", "mAP_fp32")
+    }
+    assert precision_row({**gate, "inference_ms": 2.0}) == (
+        "2.00 ms, same tags as fp32 on 95.0 % of 40 images, mAP 60.50 (fp32 60.75)"
+    )
+    assert precision_row({"inference_ms": 2.0}) == "2.00 ms"
 
 
 def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
