@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from .. import errors
 from ..frames.frames import Color
+from ..frames.tiles import Tiles
 from ..inference import golden
 from ..models.find import load_bundle
 from ..result import TagResult
@@ -176,10 +177,10 @@ def load_beside(tagger: Tagger, site: Site | None, plan: Path, back: bool) -> It
     try:
         _check_labels(tagger, candidate, plan)
         before, after = [], []
-        for pixels, color in _live_frames(site, _FRAMES) if site else ():
+        for pixels, color, tiles in _live_frames(site, _FRAMES) if site else ():
             with site.between_frames() if site else nullcontext():
-                before.append(tagger.predict(pixels, color=color))
-                after.append(candidate.predict(pixels, color=color))
+                before.append(tagger.predict(pixels, color=color, tiles=tiles))
+                after.append(candidate.predict(pixels, color=color, tiles=tiles))
         live = bool(before)
         for _ in range(0 if live else _SYNTHETIC):
             before.append(tagger.predict(golden.default_frame()))
@@ -196,14 +197,14 @@ def load_instead(tagger: Tagger, site: Site | None, plan: Path, back: bool) -> I
     running = Path(str(tagger.info["plan"]))
     frames = list(_live_frames(site, _HELD)) if site else []
     live = bool(frames)
-    frames = frames or [(golden.default_frame(), "bgr")] * _SYNTHETIC
-    before = [tagger.predict(pixels, color=color) for pixels, color in frames]
+    frames = frames or [(golden.default_frame(), "bgr", None)] * _SYNTHETIC
+    before = [tagger.predict(pixels, color=color, tiles=tiles) for pixels, color, tiles in frames]
     with tagger.suspended():
         candidate = None
         try:
             candidate = load(tagger, plan, back)
             _check_labels(tagger, candidate, plan)
-            after = [candidate.predict(pixels, color=color) for pixels, color in frames]
+            after = [candidate.predict(pixels, color=color, tiles=tiles) for pixels, color, tiles in frames]
             yield candidate, Comparison.of(before, after, live=live)
             return
         except BaseException as error:
@@ -221,8 +222,8 @@ def record_version(tagger: Tagger, plan: Path) -> None:
         accept(load_bundle(plan, trust=trust).signature, trust)
 
 
-def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, Color]]:
-    """The next frames of the live cameras, for at most three seconds: the pixels that are tagged, and their order."""
+def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, Color, Tiles | None]]:
+    """The next frames of the live cameras, for at most three seconds: pixels to tag, their order and tiles."""
     cameras = {camera.name: camera for camera in make_cameras(site.config)}
     last: dict[str, Any] = {}
     end = time.monotonic() + _SECONDS
@@ -234,7 +235,7 @@ def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, Color]]:
             if count and seen is not None and seen.frame is not last.get(name):
                 last[name] = seen.frame
                 count -= 1
-                yield camera.cut(seen.frame), seen.frame.color
+                yield camera.cut(seen.frame), seen.frame.color, camera.tiles
         time.sleep(_POLL)
         if "live" not in site.cameras.values():
             return
