@@ -23,8 +23,6 @@ COUNTS = ROOT / "models/testdev.json"
 ENDS = (".sig", ".labels.safetensors", ".plan", ".json")  # the manifest is written last
 KNOWLEDGE = ".knowledge.safetensors"
 """The end of a further file of open models."""
-SETS = {"COCO": "COCO testdev", "VOC": "VOC 2007 testdev"}
-TRAINED = {"COCO": "COCO + VOC", "VOC": "COCO, then VOC"}
 BLOCK = re.compile(r"(<!-- python models/update\.py writes this part -->\n).*(<!-- end -->\n)", re.DOTALL)
 
 
@@ -37,19 +35,18 @@ def bundles() -> list[Path]:
 def entry(folder: Path) -> dict[str, Any]:
     """The catalogue's entry of a model."""
     manifest = json.loads((folder / "engine.json").read_text())
-    label_set = "COCO" if len(manifest["labels"]) == 80 else "VOC"
     ends = [KNOWLEDGE, *ENDS] if (folder / f"engine{KNOWLEDGE}").exists() else ENDS
     return {
         "name": manifest["name"],
         "labels": len(manifest["labels"]),
-        "label_set": label_set,
+        "label_set": "COCO",
         "input": [manifest["input"]["width"], manifest["input"]["height"]],
         "accuracy": [
             {"data": data, "images": result["images"], "mAP": round(result["mAP"], 3)}
-            for data, result in results(manifest["name"], label_set)
+            for data, result in results(manifest["name"])
         ],
         "ms": None,
-        "trained_on": TRAINED[label_set],
+        "trained_on": "COCO + VOC",
         "licence": "Apache-2.0",
         "files": {end: described((folder / f"engine{end}").read_bytes()) for end in ends},
     }
@@ -60,20 +57,20 @@ def described(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def results(name: str, label_set: str) -> list[tuple[str, dict[str, Any]]]:
-    """The committed results of `pvlr eval` for a model by data set, that of its own labels first."""
+def results(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """The committed results of `pvlr eval` for a model by data set, COCO first."""
     found = []
     for path in sorted(ROOT.glob("benchmarks/results/**/eval-*.json")):
         result = json.loads(path.read_text())
         if result["model"] == name:
-            found.append((SETS["COCO" if "COCO_testdev" in path.name else "VOC"], result))
-    return sorted(found, key=lambda pair: pair[0] != SETS[label_set])
+            found.append(("COCO testdev" if "COCO_testdev" in path.name else "VOC 2007 testdev", result))
+    return sorted(found, key=lambda pair: pair[0])
 
 
 def measured(folder: Path) -> str:
     """The measured part of a card."""
     model, manifest = entry(folder), json.loads((folder / "engine.json").read_text())
-    (data, own), *others = results(model["name"], model["label_set"])
+    (data, own), *others = results(model["name"])
     size, pixels = sum(file["bytes"] for file in model["files"].values()), " x ".join(map(str, model["input"]))
     lines = [
         f"{model['labels']} labels, {pixels} pixels, {size / 1e6:.1f} MB. All figures are in percent; precision (P),",
@@ -85,7 +82,7 @@ def measured(folder: Path) -> str:
     for name, result in [(data, own), *others]:
         figures = (f"{result[key]:.1f}" for key in ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1"))
         lines.append(f"| {name} | {result['images']:,} | {' | '.join(figures)} |")
-    counts, columns = json.loads(COUNTS.read_text())[data], 4 if model["labels"] > 40 else 3
+    counts, columns = json.loads(COUNTS.read_text())[data], 4
     lines += [
         "",
         f"Average precision per label on {data}, the images that show it, and its threshold:",

@@ -46,9 +46,6 @@ SHIPPED = (
     "pvlr-lite0-coco80",
     "pvlr-lite2-coco80",
     "pvlr-lite2-coco80-448",
-    "pvlr-lite0-voc20",
-    "pvlr-lite2-voc20",
-    "pvlr-lite2-voc20-448",
 )
 
 Point = dict[str, Any]

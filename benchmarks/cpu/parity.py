@@ -1,7 +1,7 @@
 """Parity of a plan with the trained model: each stage of the export compared with the one before and with PyTorch.
 
-    python -m benchmarks.cpu.parity runs/pvlr-lite2-voc20 --images $PVLR_DATA/voc2007/images \\
-        --labels $PVLR_DATA/voc2007/labels.csv --split testdev
+    python -m benchmarks.cpu.parity runs/pvlr-lite2-coco80 --images $PVLR_DATA/coco/images \\
+        --labels $PVLR_DATA/coco/labels.csv --split testdev
 
 Stages: PyTorch, ONNX Runtime and OpenVINO in fp32, OpenVINO in bf16 (if the CPU supports it), all on the same pixels.
 Needs the extras [train] and [test].

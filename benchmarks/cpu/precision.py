@@ -1,6 +1,6 @@
 """Effect of the precisions that TensorRT plans are built in, compared with fp32, on images and any CPU.
 
-    python -m benchmarks.cpu.precision models/pvlr-lite2-voc20/engine.plan --images $PVLR_DATA/voc2007/images \\
+    python -m benchmarks.cpu.precision models/pvlr-lite2-coco80/engine.plan --images $PVLR_DATA/voc2007/images \\
         --labels $PVLR_DATA/voc2007/labels.csv
 
 Every intermediate result is rounded to its type in the graph (docs/precision.md), which is slow. The ranges of int8

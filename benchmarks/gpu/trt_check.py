@@ -90,7 +90,7 @@ QUESTIONS = (
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the plans, logs and answers.")] = Path("build/trt_check"),
     photos: Annotated[Path | None, typer.Option(help="Real photos for int8. Default: those of $PVLR_DATA.")] = None,
-    model: Annotated[str, typer.Option(help="A shipped model, or an exported network.")] = "pvlr-lite2-voc20",
+    model: Annotated[str, typer.Option(help="A shipped model, or an exported network.")] = "pvlr-lite2-coco80",
     quick: Annotated[bool, typer.Option("--quick", help=f"The same as --budget {_QUICK:.0f}.")] = False,
     budget: Annotated[float, typer.Option(help="Minutes. A question that needs more is not asked.")] = 600.0,
     only: Annotated[list[str] | None, typer.Option(help="Ask this question, again if it has an answer.")] = None,

@@ -53,7 +53,7 @@ REQUIRED = [
     "pvlr_sdk/labels/dictionary.LICENSE",
     "pvlr_sdk/serve/page/static/index.html",
     "pvlr_sdk/watch/site.yaml",
-    "pvlr_training/configs/pvlr-lite2-voc20.yaml",
+    "pvlr_training/configs/pvlr-lite2-coco80.yaml",
     "pvlr_training/report/page/template.html",
 ]
 LIBPVLR = [

@@ -24,7 +24,7 @@ pytestmark = [
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     voc = Path(os.environ["PVLR_DATA"]) / "voc2007"
     out = tmp_path_factory.mktemp("precision") / "precision.json"
-    command = [sys.executable, "-m", "benchmarks.cpu.precision", "models/pvlr-lite2-voc20/engine.plan", "--json", out]
+    command = [sys.executable, "-m", "benchmarks.cpu.precision", "models/pvlr-lite2-coco80/engine.plan", "--json", out]
     few = ["--count", "50", "--calibration", "40"]
     images = ["--images", str(voc / "images"), "--labels", str(voc / "labels.csv")]
     done = subprocess.run([*command, *images, *few], cwd=ROOT, capture_output=True, text=True, timeout=1200)

@@ -122,7 +122,7 @@ def test_a_second_start_asks_what_is_open_and_the_budget_counts_builds(asked, tm
     trt_check.main(out=tmp_path, only=["places"])
     assert asked == ["find_parts", "places"]
     del asked[:]
-    trt_check.main(out=tmp_path, model="pvlr-lite0-voc20", only=["graph"])
+    trt_check.main(out=tmp_path, model="pvlr-lite0-coco80", only=["graph"])
     assert asked == ["find_parts"]  # answers of another model do not count: fp16 is open
     report = json.loads((tmp_path / "trt_check.json").read_text())["answers"]
     assert report == {"graph": {"state": "not answered", "words": "relies on the answer to fp16"}}

@@ -22,7 +22,7 @@ from .conftest import Plugin
 pytestmark = pytest.mark.slow
 
 PLAN = ROOT / "models/pvlr-lite2-coco80/engine.plan"
-SMALL = ROOT / "models/pvlr-lite0-voc20/engine.plan"
+SMALL = ROOT / "models/pvlr-lite0-coco80/engine.plan"
 VIDEO = Path(os.environ.get("PVLR_DATA", "/none")) / "video/car-detection.mp4"
 PHOTO = f"filesrc location={ROOT / 'docs/images/chelsea.jpg'} ! jpegdec"  # 451 x 300
 # Through 16 bits: a conversion from 8 to 8 bits rounds down.
@@ -163,7 +163,7 @@ def test_one_in_every_buffers_is_tagged(plugin: Plugin) -> None:
     for name in ("timestamp", "stream-time", "running-time"):
         assert [message[name] for message in result["messages"]] == times
     assert {message["duration"] for message in result["messages"]} == {FRAME}
-    assert {message["model"] for message in result["messages"]} == {"pvlr-lite0-voc20"}
+    assert {message["model"] for message in result["messages"]} == {"pvlr-lite0-coco80"}
     for message in result["messages"]:
         assert len(set(message["labels"])) == 20
         assert message["scores"] == sorted(message["scores"], reverse=True)
@@ -242,7 +242,7 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
         shutil.copy(path, tmp_path)
     (tmp_path / "engine.labels.safetensors").write_bytes(b"damaged")
     unknown = (
-        'labels: expected labels of pvlr-lite0-voc20, separated by commas, got "dragon". "pvlr labels PLAN" lists them.'
+        'labels: expected labels of pvlr-lite0-coco80, separated by commas, got "dragon". "pvlr labels PLAN" lists them.'
     )
     wide, planar = CAPS.replace("322", "20000"), CAPS.replace("I420", "Y444")
     starts = {

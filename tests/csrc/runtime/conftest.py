@@ -77,7 +77,7 @@ def fakes_once(include: Path, folder: Path) -> list[str]:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """The plan of a bundle that a test may change."""
-    for path in (ROOT / "models/pvlr-lite0-voc20").glob("engine.*"):
+    for path in (ROOT / "models/pvlr-lite0-coco80").glob("engine.*"):
         shutil.copy(path, tmp_path)
     return tmp_path / "engine.plan"
 

@@ -21,7 +21,7 @@ from .conftest import Runtime
 
 pytestmark = pytest.mark.slow
 
-PLAN = ROOT / "models/pvlr-lite0-voc20/engine.plan"
+PLAN = ROOT / "models/pvlr-lite0-coco80/engine.plan"
 OPENINGS = int(os.environ.get("PVLR_OPENINGS", "100"))
 
 

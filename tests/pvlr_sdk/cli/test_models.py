@@ -15,7 +15,7 @@ from pvlr_sdk.models import catalogue as module
 from pvlr_sdk.models.catalogue import catalogue
 
 ROOT = Path(__file__).parents[3]
-NAME = "pvlr-lite0-voc20"
+NAME = "pvlr-lite0-coco80"
 PLAN = ROOT / "models" / NAME / "engine.plan"
 
 
@@ -61,11 +61,11 @@ def test_list_fits_80_columns():
 def test_fetch(pvlr, only_the_wheel, monkeypatch):
     done = pvlr("models", "fetch", "pvlr-lite2-open")
     assert done == (0, f"{module.PACKAGE / 'models/pvlr-lite2-open/engine.plan'}\n", "")
-    assert "Did you mean pvlr-lite0-voc20" in pvlr("models", "fetch", "pvlr-lite0-voc").err
+    assert "Did you mean pvlr-lite0-coco80" in pvlr("models", "fetch", "pvlr-lite0-coco").err
     monkeypatch.setenv("PVLR_MODELS_URL", "http://127.0.0.1:9")
     done = pvlr("models", "fetch", NAME)
     assert (done.code, done.out) == (2, "")
-    assert "DownloadError: http://127.0.0.1:9/pvlr-lite0-voc20" in done.err
+    assert "DownloadError: http://127.0.0.1:9/pvlr-lite0-coco80" in done.err
     assert f"pvlr models fetch {NAME}" in pvlr("info", NAME).err
 
 

@@ -268,7 +268,7 @@ def test_tensorrt_can_fuse_a_convolution_with_its_residual(skip: str, joined: bo
 
 @pytest.mark.slow
 def test_every_residual_of_a_shipped_network_can_be_fused() -> None:
-    path = Path(__file__).parents[3] / "models/pvlr-lite0-voc20/engine.plan"
+    path = Path(__file__).parents[3] / "models/pvlr-lite0-coco80/engine.plan"
     if not path.is_file():
         pytest.skip("this checkout has no models/")
     graph = onnx.load_from_string(convert(path.read_bytes(), precision="int8", frames=smooth_images(2))).graph

@@ -52,8 +52,8 @@ def test_assets_are_what_is_downloaded(update: ModuleType, tmp_path: Path, monke
 
 @pytest.mark.slow
 def test_a_tagger_by_name_and_by_folder() -> None:
-    folder = ROOT / "models" / "pvlr-lite0-voc20"
-    with Tagger("pvlr-lite0-voc20") as tagger:
+    folder = ROOT / "models" / "pvlr-lite0-coco80"
+    with Tagger("pvlr-lite0-coco80") as tagger:
         assert tagger.info["plan"] == str(folder / "engine.plan")
         assert [tag.label for tag in tagger.predict(ROOT / "docs/images/chelsea.jpg")] == ["cat"]
     assert load_bundle(folder).path == folder / "engine.plan"
@@ -151,10 +151,10 @@ def test_a_site_takes_a_name(tmp_path: Path) -> None:
     def plan(given: str) -> Path | None:
         return SiteConfig.parse({"plan": given, "cameras": {"a": "0"}}, source="site", folder=tmp_path).plan
 
-    assert plan("pvlr-lite0-voc20") == Path("pvlr-lite0-voc20")
+    assert plan("pvlr-lite0-coco80") == Path("pvlr-lite0-coco80")
     assert plan("own.plan") == tmp_path / "own.plan"
-    (tmp_path / "pvlr-lite0-voc20").mkdir()
-    assert plan("pvlr-lite0-voc20") == tmp_path / "pvlr-lite0-voc20"
+    (tmp_path / "pvlr-lite0-coco80").mkdir()
+    assert plan("pvlr-lite0-coco80") == tmp_path / "pvlr-lite0-coco80"
     assert not is_model("own.plan")
 
 

@@ -89,7 +89,7 @@ def test_an_overflow_shows() -> None:
 
 
 def test_types_of_a_trained_network() -> None:
-    payload = (ROOT / "models/pvlr-lite2-voc20/engine.plan").read_bytes()
+    payload = (ROOT / "models/pvlr-lite2-coco80/engine.plan").read_bytes()
     for precision, kind in (("fp16", FP16), ("bf16", BF16)):
         model = onnx.load_from_string(convert(payload, precision=precision))
         onnx.checker.check_model(model)

@@ -18,7 +18,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 ROOT = Path(__file__).parents[4]
-PAYLOAD = (ROOT / "models/pvlr-lite2-voc20/engine.plan").read_bytes()
+PAYLOAD = (ROOT / "models/pvlr-lite2-coco80/engine.plan").read_bytes()
 
 
 def outputs(payload: bytes, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

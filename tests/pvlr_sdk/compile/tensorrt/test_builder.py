@@ -62,7 +62,7 @@ def test_one_batch_size_is_static(trt, exported, tmp_path):
 @pytest.fixture(scope="module")
 def shipped() -> Path:
     """The network of a shipped model, with dual-modal attention, which the tiny one does not have."""
-    path = Path(__file__).parents[4] / "models" / "pvlr-lite2-voc20" / "engine.plan"
+    path = Path(__file__).parents[4] / "models" / "pvlr-lite2-coco80" / "engine.plan"
     if not path.is_file():
         pytest.skip("this checkout has no models/")
     return path
@@ -90,7 +90,7 @@ def test_auto_builds_both_and_keeps_the_faster_one(trt, gpu, shipped, plugin_lib
     assert f"fp16 {manifest.tensorrt.attention}" == fastest
     assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
     # The network has the plan's name: the command that builds it again must not name the plan itself.
-    assert build_command(manifest, out).startswith("pvlr build pvlr-lite2-voc20/engine.plan -o engine.plan ")
+    assert build_command(manifest, out).startswith("pvlr build pvlr-lite2-coco80/engine.plan -o engine.plan ")
 
 
 def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
