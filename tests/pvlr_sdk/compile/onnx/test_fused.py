@@ -13,12 +13,13 @@ from pvlr_sdk.compile.export import outputs_of
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.fused import with_definition
 from pvlr_sdk.kernels import tag_head
+from tests.networks import without_knowledge
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 ROOT = Path(__file__).parents[4]
-PAYLOAD = (ROOT / "models/pvlr-lite2-coco80/engine.plan").read_bytes()
+PAYLOAD = without_knowledge((ROOT / "models/pvlr-lite2-coco80/engine.plan").read_bytes())
 
 
 def outputs(payload: bytes, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +42,7 @@ def test_one_node_with_the_plugins_interface() -> None:
     assert ("pvlr", 1) in [(entry.domain, entry.version) for entry in model.opset_import]
     assert not model.functions  # some versions of TensorRT would take a function instead of the plugin
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    assert [shapes.get(name) for name in node.input] == [None, [1, 20, 256], None, [1, 20, 256]]
+    assert [shapes.get(name) for name in node.input] == [None, [1, 80, 256], None, [1, 80, 256]]
     before = onnx.load_from_string(PAYLOAD)
     softmaxes = [sum(node.op_type == "Softmax" for node in one.graph.node) for one in (before, model)]
     assert softmaxes == [3, 0]
@@ -61,7 +62,7 @@ def test_the_end_is_a_node_too(precision: str, low: int) -> None:
     assert values == {"plugin_version": b"1", "plugin_namespace": b"pvlr"}
     assert list(node.output) == ["logits", "similarity"]
     constants = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in model.graph.initializer}
-    assert [constants.get(name) for name in node.input] == [None, None, (1, [20]), *[(1, [256])] * 4]
+    assert [constants.get(name) for name in node.input] == [None, None, (1, [80]), *[(1, [256])] * 4]
     # Tokens come in the low type, as the plugin takes them, without a Cast before it.
     made = {name: one for one in model.graph.node for name in one.output}
     assert [made[name].op_type for name in node.input[:2]] == ["Add", "Add"]
