@@ -242,7 +242,8 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
         shutil.copy(path, tmp_path)
     (tmp_path / "engine.labels.safetensors").write_bytes(b"damaged")
     unknown = (
-        'labels: expected labels of pvlr-lite0-coco80, separated by commas, got "dragon". "pvlr labels PLAN" lists them.'
+        'labels: expected labels of pvlr-lite0-coco80, separated by commas, got "dragon". '
+        '"pvlr labels PLAN" lists them.'
     )
     wide, planar = CAPS.replace("322", "20000"), CAPS.replace("I420", "Y444")
     starts = {
