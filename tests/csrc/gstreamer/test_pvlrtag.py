@@ -165,20 +165,20 @@ def test_one_in_every_buffers_is_tagged(plugin: Plugin) -> None:
     assert {message["duration"] for message in result["messages"]} == {FRAME}
     assert {message["model"] for message in result["messages"]} == {"pvlr-lite0-coco80"}
     for message in result["messages"]:
-        assert len(set(message["labels"])) == 20
+        assert len(set(message["labels"])) == 80
         assert message["scores"] == sorted(message["scores"], reverse=True)
 
 
 def test_labels_and_threshold_choose_the_tags(plugin: Plugin) -> None:
     everything, some, none = plugin.run(
         f"{source(1)} ! {ALL} ! fakesink name=sink",
-        f'{source(1)} ! {ALL} labels="tvmonitor, person" ! fakesink name=sink',
+        f'{source(1)} ! {ALL} labels="tv, person" ! fakesink name=sink',
         f"{source(1)} ! pvlrtag plan={SMALL.parent} threshold=1 ! fakesink name=sink",
     )
     (message,) = everything["messages"]
     pairs = list(zip(message["labels"], message["scores"], strict=True))
     (message,) = some["messages"]
-    expected = [pair for pair in pairs if pair[0] in ("person", "tvmonitor")]
+    expected = [pair for pair in pairs if pair[0] in ("person", "tv")]
     assert list(zip(message["labels"], message["scores"], strict=True)) == expected
     assert len(expected) == 2
     (message,) = none["messages"]
@@ -224,7 +224,7 @@ def test_frames_are_neither_changed_nor_copied(plugin: Plugin) -> None:
     assert result["error"] is None
     for before, after in zip(result["before"], result["buffers"], strict=True):
         assert before["metadata"] is None
-        assert len(after["metadata"]["labels"]) == 20
+        assert len(after["metadata"]["labels"]) == 80
         for name in ("pts", "checksum", "memory"):
             assert before[name] == after[name]
 
@@ -270,7 +270,8 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow(plugin: Plugin) -> None:
-    (result,) = plugin.run(f"{source(500)} ! pvlrtag plan={SMALL} threshold=1e-30 ! fakesink name=sink")
+    # Few labels, because the program of this test keeps all results.
+    (result,) = plugin.run(f"{source(500)} ! {ALL} labels=person ! fakesink name=sink")
     resident = [buffer["resident"] for buffer in result["buffers"]]
     assert len(resident) == 500
     assert max(resident[100:]) - resident[100] < 4e6
