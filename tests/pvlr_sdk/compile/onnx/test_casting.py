@@ -16,7 +16,8 @@ from pvlr_sdk.compile.onnx import edit
 from pvlr_sdk.compile.onnx.casting import cast
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.rounding import emulated
-from tests.networks import without_knowledge
+
+from .branch import without_knowledge
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

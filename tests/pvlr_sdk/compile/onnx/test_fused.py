@@ -13,7 +13,8 @@ from pvlr_sdk.compile.export import outputs_of
 from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.fused import with_definition
 from pvlr_sdk.kernels import tag_head
-from tests.networks import without_knowledge
+
+from .branch import without_knowledge
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
