@@ -141,6 +141,8 @@ def compile_network(
         BackendError: the device does not run it.
     """
     model = read_network(network.payload, network.source)
+    if not quantized:
+        remove_ranges(model)
     shapes = _input_shapes(network)
     names = [port.get_names() for port in model.inputs]
     if sorted(name for of_port in names for name in of_port) != sorted(shapes):
@@ -155,8 +157,6 @@ def compile_network(
         if port.get_element_type().get_type_name() != "f32":
             _reject(network, "a float32 input", str(port.get_element_type()))
     try:
-        if not quantized:
-            remove_ranges(model)
         fold_constants(model, quantized=quantized)
         labels, model = split_labels(model) if network.open else (None, model)
         if bf16_behind and not lower(model, bf16_behind):

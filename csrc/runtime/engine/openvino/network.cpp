@@ -132,11 +132,11 @@ bool supports_bf16(ov::Core& core) {
 CompiledNetwork compile_network(ov::Core& core, const Bundle& bundle, const ov::AnyMap& options, bool bf16,
                                 bool quantized) {
   std::shared_ptr<ov::Model> model = read_network(bundle);
+  if (!quantized) remove_ranges(*model);
   set_input_shapes(*model, bundle);
   const Manifest& manifest = bundle.manifest;
   CompiledNetwork compiled;
   try {
-    if (!quantized) remove_ranges(*model);
     fold_constants(model, quantized);
     SplitModel split{};
     if (manifest.open) {
