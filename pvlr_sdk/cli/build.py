@@ -90,9 +90,9 @@ def build(
     precision is compared with fp32 on images that the quantisation did not see,
     and the plan runs in those that pass. Needs the extra \\[int8].
 
-    An open model becomes an open plan. With --bank, it becomes a closed plan, with
-    the same scores. All backends and runtimes run it. Needs the package onnx, as
-    in \\[int8].
+    An open model becomes an open plan. With --bank, it becomes a closed plan,
+    with the same scores. All backends and runtimes run it. Needs the package
+    onnx, as in \\[int8].
 
     With --size, RUN is exported at other input sizes than that of training (needs
     the extra \\[train]). With --images and --labels, prints the mAP of each size
