@@ -66,6 +66,7 @@ def bench(
         step()
         info, size = tagger.info, tagger.predict(data).frame_size
     throughput = _throughput(plan, data, seconds / 5, step, options)
+    peak_memory_mb = machine.peak_memory_mb()  # before the plan is loaded in every precision
     compared = precisions(plan, options.get("num_threads"))
     step()
     return {
@@ -81,7 +82,7 @@ def bench(
         "latency_ms": {stage: sampling.summary(values) for stage, values in times.items()},
         "throughput": throughput,
         "precisions": compared,
-        "peak_memory_mb": machine.peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb,
         "energy": energy,
         "warnings": warnings(times, before, machine.state(), info["threads"]),
         "samples_ms": [round(float(value), 4) for value in times["total"]],
