@@ -20,7 +20,19 @@ GST_DEBUG_CATEGORY_STATIC(category);
 
 constexpr char kTags[] = "pvlr-tags";  // the name of the messages, of the metadata and of their structures
 
-enum Id : guint { kPlan = 1, kThreshold, kLabels, kDevice, kPrecision, kThreads, kPrecise, kTrust, kBank, kEvery };
+enum Id : guint {
+  kPlan = 1,
+  kThreshold,
+  kLabels,
+  kDevice,
+  kPrecision,
+  kThreads,
+  kPrecise,
+  kTrust,
+  kTiles,
+  kBank,
+  kEvery
+};
 
 struct State {
   std::mutex mutex;  // of the values of the properties
@@ -82,6 +94,7 @@ Settings settings_of(State& state) {
           text(kDevice),
           text(kPrecision),
           text(kTrust),
+          text(kTiles),
           g_value_get_int(&state.values[kThreads]),
           g_value_get_float(&state.values[kThreshold]),
           g_value_get_boolean(&state.values[kPrecise]) != FALSE};
@@ -204,6 +217,8 @@ void install_properties(GObjectClass* object) {
   text(kDevice, "device", "Device", "auto, cpu or tensorrt, for which the plan must be built (empty = auto)");
   text(kPrecision, "precision", "Precision", "auto, fp32, bf16 or int8 (empty = set by the plan)");
   text(kTrust, "trust", "Trust", "Folder of the keys that may sign the plan (empty = PVLR_TRUST)");
+  text(kTiles, "tiles", "Tiles",
+       "Also tag tiles, columns x rows such as 3x2, or auto, for small objects (empty = none)");
   text(kBank, "bank", "Bank", "Path of a label bank for an open plan (empty = the labels of the plan)");
   install(kThreads,
           g_param_spec_int("threads", "Threads", "Of the inference engine (0 = all cores)", 0, 1024, 0, flags));

@@ -21,6 +21,7 @@ Tagger opened(const Settings& settings) {
   options.threads = settings.threads;
   options.threshold = settings.threshold;
   options.operating_point = settings.precise ? PVLR_OPERATING_POINT_PRECISE : PVLR_OPERATING_POINT_F1;
+  set_tiles(settings.tiles, &options);
   return Tagger(settings.plan, options);
 }
 

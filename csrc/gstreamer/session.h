@@ -22,6 +22,7 @@ struct Settings {
   std::string device;
   std::string precision;
   std::string trust;
+  std::string tiles;  // columns x rows or auto
   int threads;
   float threshold;
   bool precise;  // the operating point

@@ -31,6 +31,7 @@ PLAN is engine.plan or its folder. An IMAGE is a binary PPM or PGM with values u
   --precision NAME  auto, fp32, bf16 or int8 (default: the plan's)
   --precise         the thresholds for a precision of 90 %
   --threshold X     the threshold of all labels
+  --tiles CxR       also tag tiles, columns x rows, or auto (default: none)
   --threads N       of the inference engine (default: the cores that this process may use)
   --scores          also print the score of every label
   --version, --help
@@ -100,15 +101,12 @@ Number parse(const char* option, const std::string& text, Number (*read)(const s
   throw std::invalid_argument(std::string(option) + ": expected a number, got '" + text + "'");
 }
 
-constexpr option kOptions[] = {{"bank", required_argument, nullptr, 'b'},
-                               {"precision", required_argument, nullptr, 'p'},
-                               {"precise", no_argument, nullptr, 'o'},
-                               {"threshold", required_argument, nullptr, 'x'},
-                               {"threads", required_argument, nullptr, 'n'},
-                               {"scores", no_argument, nullptr, 's'},
-                               {"version", no_argument, nullptr, 'v'},
-                               {"help", no_argument, nullptr, 'h'},
-                               {nullptr, 0, nullptr, 0}};
+constexpr option kOptions[] = {
+    {"bank", required_argument, nullptr, 'b'},  {"precision", required_argument, nullptr, 'p'},
+    {"precise", no_argument, nullptr, 'o'},     {"threshold", required_argument, nullptr, 'x'},
+    {"tiles", required_argument, nullptr, 'l'}, {"threads", required_argument, nullptr, 'n'},
+    {"scores", no_argument, nullptr, 's'},      {"version", no_argument, nullptr, 'v'},
+    {"help", no_argument, nullptr, 'h'},        {nullptr, 0, nullptr, 0}};
 
 }  // namespace
 
@@ -127,6 +125,7 @@ int main(int argc, char** argv) try {
     if (found == 'n') {
       options.threads = parse<int>("--threads", optarg, [](const auto& t, auto* n) { return std::stoi(t, n); });
     }
+    if (found == 'l') pvlr::set_tiles(optarg, &options);
     if (found == 's') with_scores = true;
     if (found == 'v') return std::puts(pvlr_version()), 0;
     if (found == 'h') return std::fputs(kUsage, stdout), 0;

@@ -1,5 +1,6 @@
 // The C interface: checks what comes from outside, and turns exceptions into codes.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
@@ -27,13 +28,14 @@ struct pvlr_tagger {
 namespace {
 
 constexpr std::size_t kMaxStructSize = 4096;
-// The size of a struct in version 1 of the interface, where later versions have appended members.
+// The sizes of a struct in earlier versions of the interface, where later ones have appended members.
 template <typename T>
-constexpr std::size_t kFirstSize = sizeof(T);
+constexpr std::array<std::size_t, 2> kEarlierSizes{sizeof(T), sizeof(T)};
 template <>
-constexpr std::size_t kFirstSize<pvlr_options> = offsetof(pvlr_options, trust);
+constexpr std::array<std::size_t, 2> kEarlierSizes<pvlr_options>{offsetof(pvlr_options, trust),
+                                                                 offsetof(pvlr_options, tile_columns)};
 template <>
-constexpr std::size_t kFirstSize<pvlr_result> = offsetof(pvlr_result, labels);
+constexpr std::array<std::size_t, 2> kEarlierSizes<pvlr_result>{offsetof(pvlr_result, labels), sizeof(pvlr_result)};
 
 [[noreturn]] void refuse(const std::string& argument, const std::string& expected, const std::string& got) {
   fail(PVLR_ERROR_INVALID_ARGUMENT, argument, expected, got);
@@ -48,7 +50,9 @@ template <typename T>
 std::size_t checked_size(const T* given, const std::string& name) {
   check_pointer(given, name.c_str());
   const std::size_t size = given->struct_size;
-  if ((size < sizeof(T) && size != kFirstSize<T>) || size > kMaxStructSize) {
+  const auto& earlier = kEarlierSizes<T>;
+  const bool known = size >= sizeof(T) || std::find(earlier.begin(), earlier.end(), size) != earlier.end();
+  if (!known || size > kMaxStructSize) {
     refuse(name + ".struct_size", std::to_string(sizeof(T)), std::to_string(size));
   }
   return size;
@@ -111,6 +115,13 @@ TaggerOptions read_options(const pvlr_options* given) {
   options.engine.allow_unsigned = read.allow_unsigned != 0;
   options.precise = read.operating_point == PVLR_OPERATING_POINT_PRECISE;
   options.threshold = read.threshold;
+  const bool automatic = read.tile_columns == PVLR_TILES_AUTO && read.tile_rows == 0;
+  if (!automatic) {
+    check_range("options.tile_columns", read.tile_columns, 0, runtime::kMaxTiles);
+    check_range("options.tile_rows", read.tile_rows, 0, runtime::kMaxTiles);
+    options.tiles = {std::max(read.tile_columns, 1), std::max(read.tile_rows, 1)};
+    check_range("options.tile_columns * options.tile_rows", options.tiles.count(), 1, runtime::kMaxTiles);
+  }
   const char* const keys = read.trust != nullptr ? read.trust : std::getenv("PVLR_TRUST");
   if (keys != nullptr && *keys != '\0') options.trust = keys;
   return options;

@@ -1,6 +1,7 @@
 #include "job.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -10,30 +11,63 @@
 
 namespace pvlr::runtime {
 
+void Labels::thresholds_for(const Layout& layout, std::vector<float>* to) const {
+  to->assign(thresholds.begin(), thresholds.end());
+  if (layout.count() == 1 || !corrected) return;
+  const auto found = tiled.find(std::to_string(layout.columns) + "x" + std::to_string(layout.rows));
+  const double factor = std::sqrt(1.0 + layout.count());
+  for (std::size_t i = 0; i < to->size(); ++i) {
+    const double odds = static_cast<double>((*to)[i]) / (1 - static_cast<double>((*to)[i])) * factor;
+    const float higher = found == tiled.end() ? static_cast<float>(odds / (1 + odds)) : found->second[i];
+    (*to)[i] = std::max((*to)[i], higher);
+  }
+}
+
 Job::Job(std::unique_ptr<Request> request, const Tagger& tagger)
-    : request_(std::move(request)), tagger_(tagger), weights_(tagger.manifest().attention.tokens()) {
+    : tagger_(tagger), weights_(tagger.manifest().attention.tokens()) {
+  requests_.push_back(std::move(request));
+  logits_.reserve(tagger.manifest().room());
   scores_.reserve(tagger.manifest().room());
+  thresholds_.reserve(tagger.manifest().room());
   tags_.reserve(tagger.manifest().room());
 }
 
-void Job::start(const BatchFrame& frame, std::shared_ptr<Tagger> owner, std::shared_ptr<const Labels> labels) {
+void Job::start(BatchFrame frame, const Layout& layout, std::shared_ptr<Tagger> owner,
+                std::shared_ptr<const Labels> labels) {
   owner_ = std::move(owner);
   labels_ = std::move(labels);
+  logits_.resize(labels_->names.size());
   scores_.resize(labels_->names.size());
+  labels_->thresholds_for(layout, &thresholds_);
+  started_ = ended_ = 0;
   state_ = State::kIdle;
-  region_ = tagger_.preprocess(frame, request_->input());
-  state_ = State::kFailed;  // unless it starts
-  request_->use(labels_->tensors);
-  request_->start();
-  state_ = State::kRunning;
+  const Rectangles regions = rectangles(layout, frame.width, frame.height);
+  while (requests_.size() < regions.size) requests_.push_back(tagger_.create_request());
+  while (started_ < regions.size) {
+    Request& request = *requests_[started_];
+    frame.crop = regions.items[started_];
+    const Rectangle region = tagger_.preprocess(frame, request.input());
+    if (started_ == 0) region_ = region;
+    state_ = State::kFailed;  // unless it starts
+    request.use(labels_->tensors);
+    request.start();
+    state_ = State::kRunning;
+    ++started_;
+  }
 }
 
 bool Job::finish(std::chrono::milliseconds timeout) {
   if (state_ == State::kFinished) return true;
   if (state_ == State::kFailed) std::rethrow_exception(failure_);
+  const auto began = std::chrono::steady_clock::now();
   try {
-    if (!request_->wait(timeout)) return false;
+    for (; ended_ < started_; ++ended_) {
+      const auto passed = std::chrono::floor<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
+      const auto rest = timeout == kForever ? timeout : std::max(timeout - passed, std::chrono::milliseconds(0));
+      if (!requests_[ended_]->wait(rest)) return false;
+    }
   } catch (...) {
+    ++ended_;
     state_ = State::kFailed;
     failure_ = std::current_exception();
     throw;
@@ -45,9 +79,9 @@ bool Job::finish(std::chrono::milliseconds timeout) {
 }
 
 bool Job::recycle(std::shared_ptr<Tagger>* owner) noexcept {
-  if (state_ == State::kRunning) {
+  for (; ended_ < started_; ++ended_) {
     try {
-      request_->wait(kForever);
+      requests_[ended_]->wait(kForever);
     } catch (const std::exception&) {  // nobody asked for the result
       state_ = State::kFailed;
     }
@@ -59,21 +93,24 @@ bool Job::recycle(std::shared_ptr<Tagger>* owner) noexcept {
 
 // In double, and rounded once: as in Python, whatever the mathematical libraries of the two.
 void Job::compute_scores() {
-  const float* const logits = request_->logits();
   for (std::size_t i = 0; i < scores_.size(); ++i) {
-    if (!std::isfinite(logits[i])) {
-      fail(PVLR_ERROR_NON_FINITE, tagger_.source(), "finite logits", "NaN or infinite values");
+    logits_[i] = -std::numeric_limits<float>::infinity();
+    for (std::size_t tile = 0; tile < started_; ++tile) {
+      const float logit = requests_[tile]->logits()[i];
+      if (!std::isfinite(logit)) {
+        fail(PVLR_ERROR_NON_FINITE, tagger_.source(), "finite logits", "NaN or infinite values");
+      }
+      logits_[i] = std::max(logits_[i], logit);
     }
-    const double small = std::exp(-std::abs(static_cast<double>(logits[i])));
-    scores_[i] = static_cast<float>((logits[i] >= 0 ? 1 : small) / (1 + small));
+    const double small = std::exp(-std::abs(static_cast<double>(logits_[i])));
+    scores_[i] = static_cast<float>((logits_[i] >= 0 ? 1 : small) / (1 + small));
   }
 }
 
 void Job::choose_tags() {
-  const std::vector<float>& thresholds = labels_->thresholds;
   tags_.clear();
   for (std::size_t i = 0; i < scores_.size(); ++i) {
-    if (scores_[i] >= thresholds[i]) tags_.push_back({labels_->pointers[i], i, scores_[i], thresholds[i]});
+    if (scores_[i] >= thresholds_[i]) tags_.push_back({labels_->pointers[i], i, scores_[i], thresholds_[i]});
   }
   // Not std::stable_sort, which allocates.
   std::sort(tags_.begin(), tags_.end(), [](const pvlr_tag& a, const pvlr_tag& b) {
@@ -87,15 +124,15 @@ pvlr_result Job::result() const {
   result.tag_count = tags_.size();
   result.label_count = scores_.size();
   result.scores = scores_.data();
-  result.logits = request_->logits();
+  result.logits = logits_.data();
   result.region = {region_.left, region_.top, region_.width, region_.height};
   result.labels = labels_->pointers.data();
-  result.thresholds = labels_->thresholds.data();
+  result.thresholds = thresholds_.data();
   return result;
 }
 
 void Job::map(std::size_t label, float* to) {
-  const float* const similarity = request_->similarity() + label;
+  const float* const similarity = requests_[0]->similarity() + label;
   double largest = -std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     weights_[i] = tagger_.manifest().attention.alpha * static_cast<double>(similarity[i * tagger_.manifest().room()]);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "engine/runner.h"
 #include "pvlr/preprocess.h"
 #include "pvlr/pvlr.h"
+#include "tiles.h"
 
 namespace pvlr::runtime {
 
@@ -19,16 +21,23 @@ struct Labels {
   std::vector<std::string> names;
   std::vector<const char*> pointers;  // to the names
   std::vector<float> thresholds;
-  std::shared_ptr<const LabelTensors> tensors;  // null for a closed plan
+  std::map<std::string, std::vector<float>> tiled;  // thresholds by tile layout, where the plan has them
+  bool corrected;                                   // whether thresholds of other layouts rise
+  std::shared_ptr<const LabelTensors> tensors;      // null for a closed plan
+
+  // The thresholds for frames in a tile layout.
+  void thresholds_for(const Layout& layout, std::vector<float>* to) const;
 };
 
-// Belongs to one thread at a time. Allocates in the constructor only.
+// Belongs to one thread at a time. Allocates in the constructor, and for more tiles than any frame had before.
 class Job {
  public:
   Job(std::unique_ptr<Request> request, const Tagger& tagger);
 
-  // Preprocesses a frame and starts its inference; `owner` lives at least until the job is recycled. Throws Error.
-  void start(const BatchFrame& frame, std::shared_ptr<Tagger> owner, std::shared_ptr<const Labels> labels);
+  // Preprocesses a frame and its tiles and starts their inference; `owner` lives at least until the job is recycled.
+  // Throws Error.
+  void start(BatchFrame frame, const Layout& layout, std::shared_ptr<Tagger> owner,
+             std::shared_ptr<const Labels> labels);
 
   // Waits for the inference and computes scores and tags; returns at once if it has. Returns whether it has ended
   // within the time. Throws Error, again in each call.
@@ -41,10 +50,10 @@ class Job {
   pvlr_result result() const;
 
   std::size_t map_size() const { return weights_.size(); }
-  // Computes the attention map of a label of a finished job: map_size() floats.
+  // Computes the attention map of a label for the whole frame of a finished job: map_size() floats.
   void map(std::size_t label, float* to);
 
-  const float* logits() const { return request_->logits(); }
+  const float* logits() const { return logits_.data(); }
   const std::vector<float>& scores() const { return scores_; }
 
  private:
@@ -53,14 +62,18 @@ class Job {
   void compute_scores();
   void choose_tags();
 
-  std::unique_ptr<Request> request_;
+  std::vector<std::unique_ptr<Request>> requests_;  // of the whole frame, then of its tiles
+  std::size_t started_ = 0;
+  std::size_t ended_ = 0;
   const Tagger& tagger_;
   std::shared_ptr<Tagger> owner_;         // while the caller has the job
   std::shared_ptr<const Labels> labels_;  // likewise
   State state_ = State::kIdle;
   std::exception_ptr failure_;  // of a job that failed while it was running
   Rectangle region_{};
-  std::vector<float> scores_;  // these and the tags have room for all labels
+  std::vector<float> logits_;  // these, the thresholds and the tags have room for all labels
+  std::vector<float> scores_;
+  std::vector<float> thresholds_;
   std::vector<pvlr_tag> tags_;
   std::vector<double> weights_;  // scratch of map()
 };

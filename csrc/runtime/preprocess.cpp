@@ -22,7 +22,7 @@ Rectangle region_of(const InputSpec& spec, std::int32_t width, std::int32_t heig
 }  // namespace
 
 Rectangle preprocess(const InputSpec& spec, bool packed, BatchFrame frame, float* input) {
-  frame.region = region_of(spec, frame.width, frame.height);
+  frame.region = region_of(spec, frame.crop.width, frame.crop.height);
   PreprocessBatchParams params{};
   params.frames = &frame;
   params.count = 1;

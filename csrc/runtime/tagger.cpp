@@ -12,6 +12,8 @@
 namespace pvlr::runtime {
 namespace {
 
+constexpr Layout kWhole{1, 1};
+
 struct Recycler {
   void operator()(Job* job) const noexcept { Tagger::recycle(job); }
 };
@@ -75,7 +77,14 @@ std::shared_ptr<const Labels> Tagger::read_labels(const LabelBank& bank, const s
   labels->names = bank.names;
   for (const std::string& name : labels->names) labels->pointers.push_back(name.c_str());
   labels->thresholds = options_.precise ? bank.precise_thresholds : bank.thresholds;
-  if (options_.threshold != 0) labels->thresholds.assign(bank.names.size(), options_.threshold);
+  labels->corrected = options_.threshold == 0;
+  if (!labels->corrected) labels->thresholds.assign(bank.names.size(), options_.threshold);
+  if (bank.sha256 == manifest_.label_bank.sha256) {
+    for (const auto& [name, points] : manifest_.tiles) {
+      const std::vector<double>& values = options_.precise ? points.precise : points.f1;
+      labels->tiled[name].assign(values.begin(), values.end());
+    }
+  }
   if (manifest_.open) labels->tensors = runner_->read_labels(label_inputs(bank, *manifest_.open, source));
   return labels;
 }
@@ -113,7 +122,7 @@ void Tagger::set_labels(const std::filesystem::path& path) {
   const LabelBank bank = load_label_bank(path, options_.trust, &signature);
   std::shared_ptr<const Labels> labels = read_labels(bank, path.string());
   // Scores of 0 or 1 would hardly change with the frame.
-  const UsedJob job(submit(frame_of(golden_), labels));
+  const UsedJob job(submit(frame_of(golden_), kWhole, labels));
   job->finish();
   for (const float score : job->scores()) {
     if (score > 0 && score < 1) continue;
@@ -125,7 +134,7 @@ void Tagger::set_labels(const std::filesystem::path& path) {
 }
 
 void Tagger::self_test() {
-  const UsedJob job(submit(frame_of(golden_)));
+  const UsedJob job(submit(frame_of(golden_), kWhole, labels()));
   job->finish();
   double difference = 0;
   const std::vector<double>& golden = manifest_.golden.logits;
@@ -143,10 +152,10 @@ void Tagger::self_test() {
   }
 }
 
-Job* Tagger::submit(const BatchFrame& frame, std::shared_ptr<const Labels> labels) {
+Job* Tagger::submit(const BatchFrame& frame, const Layout& layout, std::shared_ptr<const Labels> labels) {
   check_process(process_);
   UsedJob job(acquire().release());
-  job->start(frame, shared_from_this(), std::move(labels));
+  job->start(frame, layout, shared_from_this(), std::move(labels));
   return job.release();
 }
 

@@ -20,6 +20,7 @@ struct TaggerOptions {
   float threshold;              // of all labels; 0: the plan's
   std::filesystem::path trust;  // the keys that may sign the bundle; empty: none
   std::string device;           // "auto", "cpu" or "tensorrt"
+  Layout tiles;                 // of each frame
 };
 
 // Thread-safe. Jobs that are in use keep it alive.
@@ -29,7 +30,9 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
   static std::shared_ptr<Tagger> open(const std::filesystem::path& plan, const TaggerOptions& options);
 
   // A job that runs with the labels in use; the caller recycles it. Throws Error.
-  Job* submit(const BatchFrame& frame) { return submit(frame, labels()); }
+  Job* submit(const BatchFrame& frame) {
+    return submit(frame, layout_of(options_.tiles, frame.width, frame.height, manifest_.input), labels());
+  }
   static void recycle(Job* job) noexcept;
 
   // Uses another label bank from now on; only for an open plan. Jobs that have started keep their labels. Throws Error.
@@ -41,6 +44,7 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
   Rectangle preprocess(const BatchFrame& frame, float* input) const {
     return runtime::preprocess(manifest_.input, runner_->info().packed_input, frame, input);
   }
+  std::unique_ptr<Request> create_request() const { return runner_->create_request(); }
   const std::string& source() const { return source_; }
 
  private:
@@ -48,7 +52,7 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
 
   std::shared_ptr<const Labels> read_labels(const LabelBank& bank, const std::string& source) const;
   std::shared_ptr<const Labels> labels() const;
-  Job* submit(const BatchFrame& frame, std::shared_ptr<const Labels> labels);
+  Job* submit(const BatchFrame& frame, const Layout& layout, std::shared_ptr<const Labels> labels);
   // Compares the logits of the golden image with the manifest's.
   void self_test();
   std::unique_ptr<Job> acquire();

@@ -59,7 +59,7 @@ extern "C" {
 #endif
 
 // The version of this interface: it rises when a struct grows or a function is added.
-#define PVLR_API_VERSION 3
+#define PVLR_API_VERSION 4
 
 // The version of the library, for example "0.2.0".
 PVLR_API const char* pvlr_version(void);
@@ -107,6 +107,9 @@ typedef enum pvlr_operating_point {
   PVLR_OPERATING_POINT_PRECISE = 1  // those at which at least 90 % of the tags are correct; F1's if the plan has none
 } pvlr_operating_point;
 
+// Of pvlr_options.tile_columns: as many tiles as the size of the frame calls for.
+#define PVLR_TILES_AUTO (-1)
+
 typedef struct pvlr_options {
   size_t struct_size;
   const char* precision;    // "auto", "fp32", "fp16", "bf16" or "int8"; NULL: the plan's own. TensorRT has no other
@@ -118,6 +121,9 @@ typedef struct pvlr_options {
   // As of version 2:
   const char* trust;   // public keys that may sign the plan: a folder (*.pem) or a file; NULL: PVLR_TRUST; "": none
   const char* device;  // "auto", "cpu" or "tensorrt", for which the plan must be built; NULL: "auto"
+  // As of version 4:
+  int32_t tile_columns;  // tiles that are tagged along with each whole frame, at most 16 in all, for small objects in
+  int32_t tile_rows;  // large frames: a label's logit is the maximum. 0 or 1: none; PVLR_TILES_AUTO and 0: by its size
 } pvlr_options;
 
 // Opens the bundle of a plan. Reads `plan` (or engine.plan in the folder `plan`) and, beside it, the manifest
@@ -203,6 +209,7 @@ typedef struct pvlr_job pvlr_job;
 
 // Preprocesses a frame in the calling thread and starts its inference. The frame may be freed when this returns.
 //
+// With tiles, all inferences of the frame are in flight together, each with memory of its own.
 // Release the job with pvlr_release. Jobs are reused; their number is not limited, so limit how many are in flight.
 PVLR_API pvlr_status pvlr_submit(pvlr_tagger* tagger, const pvlr_frame* frame, pvlr_job** job);
 
@@ -244,7 +251,7 @@ PVLR_API pvlr_status pvlr_wait(pvlr_job* job, pvlr_result* result);
 PVLR_API pvlr_status pvlr_wait_for(pvlr_job* job, int64_t timeout_ms, pvlr_result* result);
 
 // Computes the attention map of a label, whether it is a tag or not: the weight of each place in the input for its
-// logit. Waits for the job if necessary.
+// logit. Waits for the job if necessary. With tiles, the map of the whole frame.
 //
 // `map` receives map_rows * map_columns weights, row by row, which sum to 1. `capacity` is the number of floats that it
 // has room for.

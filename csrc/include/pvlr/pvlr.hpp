@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -35,6 +36,18 @@ Struct make() {
   Struct made{};
   made.struct_size = sizeof made;
   return made;
+}
+
+// Sets the tiles of a frame from columns x rows, such as "3x2", "auto", or "" for none.
+inline void set_tiles(const std::string& text, pvlr_options* options) {
+  int read = 0;
+  options->tile_columns = text == "auto" ? PVLR_TILES_AUTO : 0;
+  options->tile_rows = 0;
+  if (text.empty() || text == "auto") return;
+  std::sscanf(text.c_str(), "%4dx%4d%n", &options->tile_columns, &options->tile_rows, &read);
+  const bool positive = options->tile_columns > 0 && options->tile_rows > 0;
+  if (positive && static_cast<std::size_t>(read) == text.size()) return;
+  throw std::invalid_argument("tiles: expected columns x rows, such as 3x2, or auto, got \"" + text + "\"");
 }
 
 // A frame of BGR, RGB, BGRA, RGBA or grey pixels without gaps between the rows.

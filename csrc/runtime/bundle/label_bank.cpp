@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "files.h"
 #include "json_object.h"
 #include "runtime/error.h"
 
@@ -138,6 +139,7 @@ std::vector<std::string> parse_names(const std::string& text, const std::string&
 LabelBank read_label_bank(const std::string& data, const std::string& source) {
   const Safetensors file(data, source);
   LabelBank bank{};
+  bank.sha256 = sha256(data);
   bank.names = parse_names(file.text("names", "[]"), source + ".names");
   // The provenance, of which Tagger reads three members.
   const Json text = parse_json(file.text("text", "{}"), source + ".text", false);

@@ -10,6 +10,7 @@
 namespace pvlr::runtime {
 
 struct LabelBank {
+  std::string sha256;  // of the file
   std::vector<std::string> names;
   std::vector<float> thresholds;
   std::vector<float> precise_thresholds;      // the thresholds, if the file has none

@@ -170,6 +170,26 @@ OpenSpec parse_open(JsonObject object) {
   return spec;
 }
 
+std::map<std::string, TileSpec> parse_tiles(JsonObject object, std::size_t labels) {
+  constexpr int kMost = 99;  // columns, or rows
+  std::map<std::string, TileSpec> tiles;
+  for (int i = 0; i < kMost * kMost; ++i) {
+    const std::string name = std::to_string(1 + i % kMost) + "x" + std::to_string(1 + i / kMost);
+    if (!object.has(name)) continue;
+    JsonObject points = object.object(name);
+    const auto thresholds = [&](const std::string& point) {
+      std::vector<double> values = points.numbers(point, labels, 0, 1);
+      if (std::count(values.begin(), values.end(), 0) + std::count(values.begin(), values.end(), 1) == 0) return values;
+      points.fail(point, "thresholds between 0 and 1", "0 or 1");
+    };
+    tiles[name] = {thresholds("f1"), thresholds("precise")};
+    points.end();
+  }
+  object.end();
+  if (tiles.empty()) object.fail("tiles", "a layout in format 3", "none");
+  return tiles;
+}
+
 }  // namespace
 
 Manifest parse_manifest(const std::string& text, const std::string& source) {
@@ -202,7 +222,7 @@ Manifest parse_manifest(const std::string& text, const std::string& source) {
     if (manifest.labels.size() > manifest.open->max_labels) object.fail("open", "at most max_labels labels", "more");
   }
   object.skip("open");
-  if (format > 2) object.skip("tiles");
+  if (format > 2) manifest.tiles = parse_tiles(object.object("tiles"), manifest.labels.size());
   for (const char* const name : {"built", "measured"}) object.skip(name);  // for people
   object.end();
   return manifest;

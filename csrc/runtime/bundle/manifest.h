@@ -62,6 +62,12 @@ struct LabelSpec {
   double precise_threshold;  // the threshold in manifests of format 1
 };
 
+// Of a tile layout: the thresholds of the labels.
+struct TileSpec {
+  std::vector<double> f1;
+  std::vector<double> precise;
+};
+
 struct FileSpec {
   std::uint64_t bytes;
   std::string sha256;
@@ -87,6 +93,7 @@ struct Manifest {
   FileSpec label_bank;
   GoldenSpec golden;
   std::optional<OpenSpec> open;
+  std::map<std::string, TileSpec> tiles;  // by columns x rows: "3x2"
 
   // The labels that the network computes, padding included.
   std::size_t room() const { return open ? open->max_labels : labels.size(); }

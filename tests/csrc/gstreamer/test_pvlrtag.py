@@ -185,6 +185,20 @@ def test_labels_and_threshold_choose_the_tags(plugin: Plugin) -> None:
     assert (message["labels"], message["scores"]) == ([], [])
 
 
+def test_tiles(plugin: Plugin) -> None:
+    plain, tiled, wrong = plugin.run(
+        f"{source(1)} ! {ALL} ! fakesink name=sink",
+        f"{source(1)} ! {ALL} tiles=2x2 ! fakesink name=sink",
+        f"{source(1)} ! {ALL} tiles=2 ! fakesink name=sink",
+    )
+    scores = [
+        dict(zip(one["messages"][0]["labels"], one["messages"][0]["scores"], strict=True)) for one in (plain, tiled)
+    ]
+    assert all(scores[1][label] >= score for label, score in scores[0].items())
+    assert scores[0] != scores[1]
+    assert 'tiles: expected columns x rows, such as 3x2, or auto, got "2"' in wrong["error"]["text"]
+
+
 def test_the_labels_of_a_bank(plugin: Plugin, tmp_path: Path) -> None:
     """From the start, and changed while it plays: each buffer has the labels and scores of the bank that was set."""
     pytest.importorskip("onnx", reason="writes a network")

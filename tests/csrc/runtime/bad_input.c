@@ -55,10 +55,10 @@ static void bad_options(const char* plan) {
     REFUSED(pvlr_open(plan, &bad, &tagger), message);    \
     require(__LINE__, tagger == NULL, "a null pointer"); \
   } while (0)
-  OPTION(struct_size, 0, "options.struct_size: expected 56, got 0");
-  OPTION(struct_size, 39, "options.struct_size: expected 56, got 39");
-  OPTION(struct_size, 44, "options.struct_size: expected 56, got 44");
-  OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 56, got 18446744073709551615");
+  OPTION(struct_size, 0, "options.struct_size: expected 64, got 0");
+  OPTION(struct_size, 39, "options.struct_size: expected 64, got 39");
+  OPTION(struct_size, 44, "options.struct_size: expected 64, got 44");
+  OPTION(struct_size, SIZE_MAX, "options.struct_size: expected 64, got 18446744073709551615");
   OPTION(precision, "", "options.precision: expected one of auto, fp32, fp16, bf16, int8, got ''");
   OPTION(precision, "fp64", "options.precision: expected one of auto, fp32, fp16, bf16, int8, got 'fp64'");
   OPTION(precision, "int8", "options.precision: expected auto or bf16 or fp32, got int8");
@@ -75,6 +75,11 @@ static void bad_options(const char* plan) {
   OPTION(device, "a name that is longer than any",
          "options.device: expected one of auto, cpu, tensorrt, got 'a name that is l'");
   OPTION(trust, "/nowhere/keys", "/nowhere/keys: expected a readable file, got No such file or directory");
+  OPTION(struct_size, 60, "options.struct_size: expected 64, got 60");
+  OPTION(tile_columns, 17, "options.tile_columns: expected 0 to 16, got 17");
+  OPTION(tile_columns, -2, "options.tile_columns: expected 0 to 16, got -2");
+  OPTION(tile_rows, PVLR_TILES_AUTO, "options.tile_rows: expected 0 to 16, got -1");
+  OPTION(tile_rows = 4; bad.tile_columns, 5, "options.tile_columns * options.tile_rows: expected 1 to 16, got 20");
   OPTION(threshold, -0.5F, "options.threshold: expected 0 to 1, got -0.5");
   OPTION(threshold, 1.5F, "options.threshold: expected 0 to 1, got 1.5");
   OPTION(threshold, INFINITY, "options.threshold: expected 0 to 1, got inf");
@@ -88,13 +93,48 @@ static void bad_options(const char* plan) {
   REFUSED(pvlr_open(plan, &newer.known, &tagger), "options: expected members that libpvlr ");
 }
 
-// A program that was compiled with version 1 of the interface passes smaller options.
-static void first_version(const char* plan) {
+// Programs that were compiled with version 1 or 2 of the interface pass smaller options.
+static void first_versions(const char* plan) {
   pvlr_tagger* tagger = NULL;
   pvlr_options old = options();
+  old.tile_columns = 1000;
+  old.struct_size = 56;
+  require(__LINE__, pvlr_open(plan, &old, &tagger) == PVLR_OK, "no error");
+  pvlr_close(tagger);
   old.struct_size = 40;
   old.device = "of no meaning";
   require(__LINE__, pvlr_open(plan, &old, &tagger) == PVLR_OK, "no error");
+  pvlr_close(tagger);
+}
+
+// A frame with too few pixels for its tiles, and jobs that are released before they are done.
+static void bad_tiles(const char* plan) {
+  pvlr_tagger* tagger = NULL;
+  pvlr_job* job = NULL;
+  pvlr_options tiled = options();
+  tiled.tile_columns = 3;
+  tiled.tile_rows = 2;
+  require(__LINE__, pvlr_open(plan, &tiled, &tagger) == PVLR_OK, "no error");
+  static unsigned char gray[64 * 64];
+  pvlr_frame frame = {0};
+  frame.struct_size = sizeof frame;
+  frame.format = PVLR_FORMAT_GRAY;
+  frame.width = 64;
+  frame.height = 3;
+  frame.planes[0] = gray;
+  frame.pitches[0] = 64;
+  REFUSED(pvlr_submit(tagger, &frame, &job), "frame: expected at least 6 x 4 pixels for its tiles, got 64 x 3");
+  for (frame.height = 4; frame.height <= 64; frame.height += 20) {
+    pvlr_result result = {0};
+    result.struct_size = sizeof result;
+    require(__LINE__, pvlr_submit(tagger, &frame, &job) == PVLR_OK, "no error");
+    if (frame.height > 4) {
+      const pvlr_status polled = pvlr_wait_for(job, 0, &result);
+      require(__LINE__, polled == PVLR_OK || polled == PVLR_ERROR_TIMEOUT, "a result or none yet");
+    }
+    if (frame.height > 24) require(__LINE__, pvlr_wait_for(job, INT32_MAX, &result) == PVLR_OK, "a result");
+    pvlr_release(job);
+  }
   pvlr_close(tagger);
 }
 
@@ -267,7 +307,8 @@ int main(int argc, char** argv) {
   if (strcmp(pvlr_last_error(), "") != 0) return 3;
   bad_bundles(argv[1], argv[2]);
   bad_options(argv[1]);
-  first_version(argv[1]);
+  first_versions(argv[1]);
+  bad_tiles(argv[1]);
   pvlr_tagger* tagger = NULL;
   require(__LINE__, pvlr_open(argv[1], NULL, &tagger) == PVLR_OK, "no error");
   bad_frames(tagger);

@@ -1,6 +1,6 @@
 // Tags the frames of a list through the C interface, and writes everything that comes out as bytes.
 //
-//   tag_frames PLAN LIST OUT [BANK]
+//   tag_frames PLAN LIST OUT [BANK|"" [COLUMNSxROWS]]
 //
 // A line of LIST: format matrix range width height, then offset and pitch of three planes, then the file with the
 // bytes. OUT has for each frame: logits, scores, the number of tags (uint64), their indices (uint64), scores and
@@ -81,12 +81,15 @@ static void tag_frame(pvlr_tagger* tagger, const pvlr_info* info, const char* li
 }
 
 int main(int argc, char** argv) {
-  if (argc != 4 && argc != 5) return 2;
+  if (argc < 4 || argc > 6) return 2;
   pvlr_tagger* tagger = NULL;
   pvlr_info info = {0};
   info.struct_size = sizeof info;
-  if (pvlr_open(argv[1], NULL, &tagger) != PVLR_OK) fail("pvlr_open");
-  if (argc == 5 && pvlr_set_labels(tagger, argv[4]) != PVLR_OK) fail("pvlr_set_labels");
+  pvlr_options options = {0};
+  options.struct_size = sizeof options;
+  if (argc == 6) sscanf(argv[5], "%" SCNd32 "x%" SCNd32, &options.tile_columns, &options.tile_rows);
+  if (pvlr_open(argv[1], &options, &tagger) != PVLR_OK) fail("pvlr_open");
+  if (argc > 4 && *argv[4] != '\0' && pvlr_set_labels(tagger, argv[4]) != PVLR_OK) fail("pvlr_set_labels");
   if (pvlr_get_info(tagger, &info) != PVLR_OK) fail("pvlr_get_info");
   FILE* const list = fopen(argv[2], "r");
   FILE* const out = fopen(argv[3], "wb");

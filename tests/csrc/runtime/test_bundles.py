@@ -113,10 +113,24 @@ def with_(value: object, *path: str | int) -> Callable[[dict[str, Any]], object]
     return change
 
 
+def tiled(tiles: object) -> Callable[[dict[str, Any]], object]:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest.update(format=3, tiles=tiles)
+        for label in manifest["labels"]:
+            label["precise_threshold"] = label["threshold"]
+
+    return change
+
+
 OPEN = {"max_labels": 20, "width": 8, "space": "tiny", "feature_width": 8, "features": "tiny"}
 MANIFESTS = [
     (lambda manifest: None, OK, ""),
     (with_(4, "format"), UNSUPPORTED, ": expected manifest format 3 or older, got format 4"),
+    (tiled(None), INVALID, ".tiles: expected an object, got null"),
+    (tiled({}), INVALID, ".tiles: expected a layout in format 3, got none"),
+    (tiled({"2x2": {}}), INVALID, ".tiles.2x2.f1: expected a value, got none"),
+    (tiled({"2x": {}}), INVALID, '.tiles: expected known members, got "2x"'),
+    (with_({}, "tiles"), INVALID, ': expected known members, got "tiles"'),
     (with_("tensorrt", "backend"), INVALID, ".tensorrt: expected a value, got none"),
     (with_({}, "open"), INVALID, ".open.max_labels: expected a value, got none"),
     (with_(OPEN, "open"), INVALID, "engine.plan: expected one input named labels too, got other inputs"),

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pvlr_sdk import LabelBank, Tagger, TagResult
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
+from pvlr_sdk.frames.tiles import Tiles, layout_name
+from pvlr_sdk.models.find import load_bundle
 from tests.manifests import edit_manifest
 
 from ..library import ROOT
@@ -124,21 +126,25 @@ def result_bytes(tagger: Tagger, result: TagResult) -> bytes:
     """What tag_frames writes."""
     index = {name: position for position, name in enumerate(tagger.labels)}
     tags = [np.uint64(index[tag.label]).tobytes() + np.float32([tag.score, tag.threshold]).tobytes() for tag in result]
-    maps = [result.attention(label, "grid").tobytes() for label in tagger.labels]
+    whole = result.tiles[0].result if result.tiles else result
+    maps = [whole.attention(label, "grid").tobytes() for label in tagger.labels]
     head = [result.logits.tobytes(), result.scores.tobytes(), np.uint64(len(result)).tobytes()]
     return b"".join([*head, *tags, np.int32(result._region).tobytes(), *maps])
 
 
-def compare(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path, *bank: Path) -> None:
+def compare(
+    plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path, *bank: Path, tiles: Tiles | None = None
+) -> None:
     lines = []
     for number, case in enumerate(cases):
         path = tmp_path / str(number)
         path.write_bytes(case.data)
         lines.append(case.line(path))
     (tmp_path / "list").write_text("".join(lines))
-    runtime.run("tag_frames", plan, tmp_path / "list", tmp_path / "out", *bank)
+    name = ("-1x0" if tiles == "auto" else layout_name(tiles),) if tiles else ()
+    runtime.run("tag_frames", plan, tmp_path / "list", tmp_path / "out", *(bank or ("",)), *name)
     got = (tmp_path / "out").read_bytes()
-    with Tagger(plan, allow_unsigned=True) as tagger:
+    with Tagger(plan, allow_unsigned=True, tiles=tiles) as tagger:
         for path in bank:
             tagger.set_labels(LabelBank.load(path))
         for number, case in enumerate(cases):
@@ -153,11 +159,28 @@ def test_results_are_those_of_the_tagger(plan: Path, runtime: Runtime, cases: li
     compare(plan, runtime, cases, tmp_path)
 
 
+@pytest.mark.parametrize("tiles", [(2, 2), (3, 2), (1, 7), "auto"])
+@pytest.mark.parametrize("plan", PLANS[:2], ids=lambda plan: plan.parent.name)
+def test_tiles(plan: Path, tiles: Tiles, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
+    compare(plan, runtime, [case for case in cases if min(case.size) > 14], tmp_path, tiles=tiles)
+
+
+def test_measured_thresholds_of_tiles(bundle: Path, runtime: Runtime, tmp_path: Path) -> None:
+    labels = len(load_bundle(bundle).labels)
+    limits = np.random.default_rng(2).uniform(0.001, 0.1, labels).astype(np.float32).tolist()
+    layout = {"f1": limits, "precise": limits}
+    edit_manifest(bundle, lambda manifest: manifest.update(format=3, tiles={"2x2": layout}))
+    cases = [case for case in synthetic_cases() if min(case.size) > 14]
+    for tiles in ((2, 2), (2, 1)):
+        compare(bundle, runtime, cases, tmp_path, tiles=tiles)
+
+
 def test_letterboxed_frames(bundle: Path, runtime: Runtime, tmp_path: Path) -> None:
     """All shipped models stretch; the golden image is square, so that letterbox leaves it as it is."""
     changes = {"resize": "letterbox", "pad": [1.5, 2.5, 3.5], "std": [128.0, 128.0, 128.0]}
     edit_manifest(bundle, lambda manifest: manifest["input"].update(changes))
     compare(bundle, runtime, synthetic_cases(), tmp_path)
+    compare(bundle, runtime, synthetic_cases()[-6:], tmp_path, tiles=(2, 3))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk.bundle.bundle import manifest_path
+from pvlr_sdk.frames.tiles import rectangles
 from tests.csrc.runtime import tensorrt_build, tensorrt_bundle
 from tests.csrc.runtime.tensorrt_build import TensorRtLibrary, link
 from tests.csrc.runtime.tensorrt_bundle import NAMES, PLAN, TOKENS, write_plan
@@ -105,6 +106,19 @@ def test_results_are_those_of_the_network(
         maps = take(TOKENS * len(NAMES), np.float32).reshape(len(NAMES), TOKENS)
         np.testing.assert_allclose(maps, (weights / weights.sum(axis=0)).T, atol=1e-6)
     assert got == b""
+
+
+def test_logits_with_tiles_are_the_maximum(
+    library: TensorRtLibrary, sanitized: Runtime, plan: Path, tmp_path: Path
+) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (50, 70, 3), np.uint8)
+    (tmp_path / "frame").write_bytes(frame.tobytes())
+    (tmp_path / "list").write_text(f"1 0 0 70 50 0 210 0 0 0 0 {tmp_path / 'frame'}\n" * 2)
+    library.run(sanitized.programs / "tag_frames", plan, tmp_path / "list", tmp_path / "out", "", "3x2", **ALLOW)
+    parts = [frame[y : y + height, x : x + width] for x, y, width, height in rectangles((3, 2), 50, 70)]
+    logits = [tensorrt_bundle.network(part, "bgr")[0] for part in parts]
+    got = np.frombuffer((tmp_path / "out").read_bytes()[: 4 * len(NAMES)], np.float32)
+    np.testing.assert_allclose(got, np.max(logits, axis=0), atol=1e-5)
 
 
 def other(version: str) -> str:
