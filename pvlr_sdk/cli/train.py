@@ -80,8 +80,10 @@ def train(
         got = f"{len(files)}: {', '.join(map(str, files))}"
         hint = "Join them into one file; settings are written KEY=VALUE."
         raise errors.OptionError("LABELS", expected="one label file", got=got, hint=hint)
+    module = training_module("train", "pipeline" if from_images else "train")
     recipe = not from_images and training_module("train", "recipe").is_recipe(data)
-    module = training_module("train", "pipeline" if from_images else "recipe" if recipe else "train")
+    if recipe:
+        module = training_module("train", "recipe")
     try:
         if recipe:
             _print_recipe(*module.train_recipe(data, overrides, out=out, resume=resume, dry_run=dry_run))

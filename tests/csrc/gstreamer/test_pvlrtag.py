@@ -191,9 +191,8 @@ def test_tiles(plugin: Plugin) -> None:
         f"{source(1)} ! {ALL} tiles=2x2 ! fakesink name=sink",
         f"{source(1)} ! {ALL} tiles=2 ! fakesink name=sink",
     )
-    scores = [
-        dict(zip(one["messages"][0]["labels"], one["messages"][0]["scores"], strict=True)) for one in (plain, tiled)
-    ]
+    both = [one["messages"][0] for one in (plain, tiled)]
+    scores = [dict(zip(one["labels"], one["scores"], strict=True)) for one in both]
     assert all(scores[1][label] >= score for label, score in scores[0].items())
     assert scores[0] != scores[1]
     assert 'tiles: expected columns x rows, such as 3x2, or auto, got "2"' in wrong["error"]["text"]
@@ -284,8 +283,7 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow(plugin: Plugin) -> None:
-    # Few labels, because the program of this test keeps all results.
-    (result,) = plugin.run(f"{source(500)} ! {ALL} labels=person ! fakesink name=sink")
+    (result,) = plugin.run(f"{source(500)} ! {ALL} labels=person ! fakesink name=sink")  # the program keeps results
     resident = [buffer["resident"] for buffer in result["buffers"]]
     assert len(resident) == 500
     assert max(resident[100:]) - resident[100] < 4e6

@@ -122,7 +122,7 @@ def tiled(tiles: object) -> Callable[[dict[str, Any]], object]:
     return change
 
 
-OPEN = {"max_labels": 20, "width": 8, "space": "tiny", "feature_width": 8, "features": "tiny"}
+OPEN = {"max_labels": 80, "width": 8, "space": "tiny", "feature_width": 8, "features": "tiny"}
 MANIFESTS = [
     (lambda manifest: None, OK, ""),
     (with_(4, "format"), UNSUPPORTED, ": expected manifest format 3 or older, got format 4"),
@@ -168,14 +168,14 @@ MANIFESTS = [
     (with_(0.9, "labels", 0, "precise_threshold"), INVALID, ".labels.0.precise_threshold: expected none in format 1"),
     (with_(2, "format"), INVALID, ".labels.0.precise_threshold: expected a value, got none"),
     (with_("0" * 63 + "G", "files", "plan", "sha256"), INVALID, ".files.plan.sha256: expected 64 digits"),
-    (with_([0], "golden", "logits"), INVALID, ".golden.logits: expected 20 numbers, got 1"),
-    (with_([0] * 20, "golden", "logits"), SELF_TEST, ": expected golden logits within "),
+    (with_([0], "golden", "logits"), INVALID, ".golden.logits: expected 80 numbers, got 1"),
+    (with_([0] * 80, "golden", "logits"), SELF_TEST, ": expected golden logits within "),
     (with_(0.2, "golden", "tolerance", "fp32"), INVALID, ".golden.tolerance.fp32: expected from 0 to 0.1, got 0.2"),
     (no_tolerance, SELF_TEST, ": expected a tolerance of the golden logits for "),
     (with_("?", "golden", "frame_png"), INVALID, ".golden.frame_png: expected a PNG in base64, got invalid base64"),
     (with_("aGVsbG8h", "golden", "frame_png"), INVALID, ".golden.frame_png: expected a PNG, got "),
     (with_("conv_9", "fp32_until"), INVALID, "engine.plan: expected a tensor named conv_9, got none"),
-    (with_(8, "attention", "rows"), INVALID, "engine.plan: expected similarity of shape [1,72,20], got [1,81,20]"),
+    (with_(8, "attention", "rows"), INVALID, "engine.plan: expected similarity of shape [1,72,80], got [1,81,80]"),
 ]
 
 
