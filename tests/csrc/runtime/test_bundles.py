@@ -160,7 +160,7 @@ MANIFESTS = [
     (with_("\x00", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
     (with_("\x85", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
     (
-        with_("zebra", "labels", 0, "name"),
+        with_("unicorn", "labels", 0, "name"),
         INVALID,
         ": expected the labels and thresholds of the manifest",
     ),
