@@ -293,6 +293,7 @@ def test_a_tagger_that_fails_is_no_bug(serve, tagger):
     def fail(*_, **__):
         raise errors.BackendError("tagger", expected="an open tagger", got="a closed tagger", hint="Create a new one.")
 
-    broken = SimpleNamespace(labels=tagger.labels, thresholds=tagger.thresholds, info=tagger.info, predict=fail)
+    alike = {name: getattr(tagger, name) for name in ("labels", "thresholds", "info", "label_bank")}
+    broken = SimpleNamespace(**alike, predict=fail)
     answer = serve(engine=broken).tag(jpeg(NOISE))
     assert (answer.status, answer.json["error"]) == (503, "BackendError")

@@ -18,7 +18,7 @@ class Named:
 
     def __init__(self, tagger):
         self.labels = [*tagger.labels[:-1], "odd \ud800"]
-        self.thresholds = tagger.thresholds
+        self.thresholds, self.label_bank = tagger.thresholds, tagger.label_bank
         self.info = {**tagger.info, "name": "model \ud800"}
         self.predict = tagger.predict
 
