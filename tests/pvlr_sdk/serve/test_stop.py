@@ -23,6 +23,7 @@ class Slow:
     def __init__(self, tagger):
         self._tagger = tagger
         self.labels, self.thresholds, self.info = tagger.labels, tagger.thresholds, tagger.info
+        self.label_bank = tagger.label_bank
 
     def predict(self, *arguments, **options):
         time.sleep(1.5)

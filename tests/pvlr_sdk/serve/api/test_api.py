@@ -156,6 +156,7 @@ class Slow:
 
     def __init__(self, tagger, seconds):
         self.labels, self.thresholds, self.info = tagger.labels, tagger.thresholds, tagger.info
+        self.label_bank = tagger.label_bank
         self._tagger, self._seconds = tagger, seconds
 
     def predict(self, *arguments, **options):

@@ -30,6 +30,7 @@ class Slow:
     def __init__(self, tagger, seconds):
         self._tagger, self._seconds = tagger, seconds
         self.labels, self.thresholds, self.info = tagger.labels, tagger.thresholds, tagger.info
+        self.label_bank = tagger.label_bank
 
     def predict(self, *arguments, **options):
         time.sleep(self._seconds)

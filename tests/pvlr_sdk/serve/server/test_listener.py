@@ -102,6 +102,7 @@ def test_a_request_under_way_is_never_the_one_that_makes_room(serve, tagger):
 
     class Slow:
         labels, thresholds, info = tagger.labels, tagger.thresholds, tagger.info
+        label_bank = tagger.label_bank
 
         def predict(self, *arguments, **options):
             begun.release()
