@@ -50,9 +50,9 @@ def build(
         precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; TensorRT also has ``fp16``, its ``auto``. On a CPU ``auto``
             is bf16 where the CPU computes in it, else int8 if there are calibration images whose tags it keeps, else
             fp32.
-        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. With it, and for TensorRT in
-            int8, an open network becomes a closed plan, with the same scores in fp32 on the CPU, bit for bit; otherwise
-            the plan is open, and the network's knowledge file is copied.
+        bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. With it, for TensorRT in
+            int8 and for other backends than these two, an open network becomes a closed plan, with the same scores in
+            fp32 on the CPU, bit for bit; otherwise the plan is open, and the network's knowledge file is copied.
         calibration_images: images to quantise with and to compare the plan with fp32 on. Without them a TensorRT plan
             is compared on the golden frame alone.
         min_agreement: the share of those images that must keep their tag set, 0..1; by default 0.9, for TensorRT 0.98
@@ -95,7 +95,8 @@ def build(
         hint = "The files next to it that end in .json and .sig are its manifest and its signature."
         raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)
     source = read_exported(onnx, bank)
-    if source.spec.open and precision == "int8" and device != "cpu":  # which needs labels that are constants
+    stays_open = device == "cpu" or (device == "tensorrt" and precision != "int8")  # the others need constant labels
+    if source.spec.open and not stays_open:
         source = read_exported(onnx, labels_path(onnx))
     request = BuildRequest(Path(out), precision, calibration_images, min_agreement, options, watcher)
     bundle = builder.build(source, request)
