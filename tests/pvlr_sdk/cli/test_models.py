@@ -78,7 +78,7 @@ def test_commands_take_a_name_or_a_folder(pvlr):
     done = pvlr("tag", ROOT / "docs/images/chelsea.jpg", "--plan", NAME)
     assert ": cat " in done.out
     done = pvlr("watch", "--check", "0", "--plan", NAME)
-    assert (done.code, "20 labels" in done.err) == (0, True)
+    assert (done.code, "80 labels" in done.err) == (0, True)
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ class Browser:
 def test_pictures_move_as_fast_as_they_are_shown(serve, tagger):
     served = serve(PATTERN)
     with Browser(served) as browser:
-        assert browser.message("labels") == {"kind": "labels", "labels": tagger.labels, "open": False}
+        assert browser.message("labels") == {"kind": "labels", "labels": tagger.labels, "open": False, "taught": []}
         assert browser.hello["cameras"] == [{"name": "door", "uri": "test://?size=64x48&fps=30&seed=0", "region": None}]
         header, jpeg = browser.picture()
         assert header["camera"] == "door"
