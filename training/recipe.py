@@ -92,7 +92,7 @@ def train_recipe(
     folder = out or default_folder(path)
     console = console or Console(stderr=True)
     log = RunLog(folder, console)
-    recipe, configs = read_recipe(path, folder, overrides)
+    recipe, configs = write_stages(path, folder, overrides)
     for role in recipe.photos:
         if _folder(role) is None:
             log.warn(f"{role}: no such folder below $PVLR_DATA; trained without its photos")
@@ -115,8 +115,8 @@ def train_recipe(
     return plan, _measure(plan, recipe)
 
 
-def read_recipe(path: Path, folder: Path, overrides: Sequence[str] = ()) -> tuple[Recipe, dict[str, Path]]:
-    """A recipe, and the configuration of each stage, which is written below ``folder`` and valid; errors as
+def write_stages(path: Path, folder: Path, overrides: Sequence[str] = ()) -> tuple[Recipe, dict[str, Path]]:
+    """Write the configuration of each stage below ``folder``; returns the recipe and their paths. Errors as
     :func:`train_recipe`."""
     shared = read_config(path)
     own = {key: shared.pop(key) for key in Recipe.model_fields if key in shared}

@@ -65,9 +65,8 @@ class Control:
         """Changes the plan, under the same lock."""
         self.deployment.keep_bank = bank is not None
         self._examples = Examples()
-        self._before: dict[
-            tuple[str, str], LinearFunction | None
-        ] = {}  # what a plan's labels were before the first teach
+        # By plan and label: what the label was before this process taught it.
+        self._before: dict[tuple[str, str], LinearFunction | None] = {}
         if site:
             site.on_observation(lambda seen: self._examples.see(seen, site.open_events()))
 

@@ -68,9 +68,12 @@ class Examples:
     def see(self, seen: Observation, events: Sequence[Event]) -> None:
         """Compare a frame with the :attr:`peaks` of ongoing events, in microseconds; always in the same thread."""
         for event in events:
-            example = Example.of(seen, event.label, True) if event.camera == seen.camera else None
+            if event.camera != seen.camera or event.label not in seen.result.labels:
+                continue
             known = self.peaks.get(event.id)
-            if example and (known is None or (example.score or 0) > (known.score or 0)):
+            if known is not None and seen.result[event.label].score <= (known.score or 0):
+                continue
+            if example := Example.of(seen, event.label, True):  # copies the features
                 self.peaks[event.id] = example
                 if len(self.peaks) > EVENTS:
                     del self.peaks[next(iter(self.peaks))]

@@ -63,7 +63,8 @@ def measure(
         arrays = bank.arrays()
         scores = sigmoid(features[rest] @ arrays["weights"][-1].astype(np.float64) + float(arrays["biases"][-1]))
         shown = f1_scores(scores[:, None] >= report.threshold, target[rest, None])
-        found.append([[report.precision, *report.precision_interval], [report.recall, *report.recall_interval]])  # type: ignore[misc]
+        measures = (report.precision, report.precision_interval), (report.recall, report.recall_interval)
+        found.append([[value, *interval] for value, interval in measures if interval is not None])
         other.append([100 * shown["OP"], 100 * shown["OR"]])
     reported, others = np.array(found, np.float64), np.array(other)
     inside = 100 * ((reported[..., 1] < others + 1e-6) & (others - 1e-6 < reported[..., 2])).mean(0)
