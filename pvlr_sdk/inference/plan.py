@@ -6,6 +6,7 @@ import gc
 import os
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -68,6 +69,7 @@ class LoadedPlan:
         frame: the golden frame, uint8 BGR, for other label banks.
         deployed: float32 (C,), the thresholds of the plan or the label bank, which ``thresholds`` may replace.
         tiled: float32 (C,) for each tile layout that the plan has thresholds for, with its own label bank.
+        tried: the SHA-256 of the label banks that passed the test with the golden frame, the latest 256.
     """
 
     backend: Backend | None
@@ -79,6 +81,7 @@ class LoadedPlan:
     frame: NDArray[np.uint8]
     deployed: NDArray[np.float32]
     tiled: dict[str, NDArray[np.float32]]
+    tried: deque[str]
     _workers: Workers[Callable[[], TagResult], TagResult] | None = field(default=None, init=False)
     _process: int = field(default_factory=os.getpid, init=False)
 
@@ -137,7 +140,8 @@ class LoadedPlan:
         inference = Inference(preprocess, space, least_size, source, decoders)
         layouts = manifest.tiles.items()
         tiled = {name: np.array(points[options.operating_point], np.float32) for name, points in layouts}
-        return cls(backend, inference, space, thresholds, info, bundle.labels, frame, deployed, tiled)
+        tried = deque([space.bank], maxlen=256)
+        return cls(backend, inference, space, thresholds, info, bundle.labels, frame, deployed, tiled, tried)
 
     def with_labels(self, backend: Backend, bank: LabelBank, options: Options) -> LoadedPlan:
         """The same open plan with another label bank: both share everything else. ``backend`` is that of this plan.
@@ -156,7 +160,9 @@ class LoadedPlan:
         deployed = bank.thresholds if own is None else own
         thresholds = thresholds_for(deployed, space.index, options.threshold)
         backend = backend.with_labels(bank)
-        golden.check_labels(self.frame, backend, self.inference.preprocess, bank)
+        if space.bank not in self.tried:  # an inference, which waits behind those of other threads
+            golden.check_labels(self.frame, backend, self.inference.preprocess, bank)
+            self.tried.append(space.bank)
         accept(bank.signature, options.trust or False)
         changed = replace(
             self,

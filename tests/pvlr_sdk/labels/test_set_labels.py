@@ -76,10 +76,27 @@ def test_scores_that_no_frame_changes(tagger, frame, make_bank, changes, got):
     tagger.predict(frame)
 
 
+def test_the_golden_frame_is_tagged_once_with_each_bank(tagger, make_bank, monkeypatch):
+    """It waits behind the inferences of other threads, so a change between known banks does without."""
+    from pvlr_sdk.inference import golden
+
+    tried, test = [], golden.logits_of
+    monkeypatch.setattr(golden, "logits_of", lambda frame, backend, of: tried.append(1) or test(frame, backend, of))
+    first, second, bad = tagger.label_bank, make_bank(3, seed=1), make_bank()
+    bad = LabelBank(bad.names, bad.embeddings, bad.thresholds, bad.text, biases=np.full(len(bad), 900, np.float32))
+    for bank in (first, second, first, second):
+        tagger.set_labels(bank)
+    assert len(tried) == 1
+    for _ in range(2):
+        with pytest.raises(errors.LabelBankError, match="a logit of"):
+            tagger.set_labels(bad)
+    assert len(tried) == 3
+
+
 def test_a_bank_whose_network_computes_nan(tagger, make_bank, monkeypatch):
     monkeypatch.setattr("pvlr_sdk.inference.golden.logits_of", lambda *_: np.full(4, np.nan, np.float32))
     with pytest.raises(errors.LabelBankError, match="a logit of nan for 'person'"):
-        tagger.set_labels(make_bank())
+        tagger.set_labels(make_bank(4, seed=1))
 
 
 def test_the_operating_point_of_the_tagger_applies(open_plan, frame, make_bank):
