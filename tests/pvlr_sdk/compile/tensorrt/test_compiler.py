@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,8 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path):
     def during() -> None:
         steps.append(threading.current_thread())
         if len(steps) == 1:
+            while not _main_thread_waits():  # an interrupt in Thread.start can break its lock
+                time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGINT)
         assert threading.main_thread() is not threading.current_thread()
         threading.Event().wait(0.5)
@@ -109,6 +113,13 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path):
     assert len(steps) < 5
     assert not list(tmp_path.iterdir())
     assert not [thread for thread in threading.enumerate() if thread.name == "pvlr-tensorrt-build"]
+
+
+def _main_thread_waits() -> bool:
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame and frame.f_code is not Future.result.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _compile(payload: bytes) -> bytes:
