@@ -119,14 +119,21 @@ def _printer(site: Site) -> Callable[[Event], None]:
     from rich.cells import cell_len, set_cell_size
 
     from .._util.escape import terminal
+    from ..events import place_of
+    from ..watch.factory import tagged_regions
 
-    names = list(site.config.cameras)
-    labels = {label for name in names for label in site.levels(name)}
+    cameras = site.config.cameras
+    names = [place_of(name, region) for name, camera in cameras.items() for region in tagged_regions(camera)]
+    labels = {label for name in cameras for label in site.levels(name)}
     camera, label = (min(max(map(cell_len, texts), default=0), most) for texts, most in ((names, 16), (labels, 22)))
 
     def show(event: Event) -> None:
         clock = datetime.fromtimestamp(event.time).strftime("%H:%M:%S")
-        columns = [clock, set_cell_size(terminal(event.camera), camera), set_cell_size(terminal(event.label), label)]
+        columns = [
+            clock,
+            set_cell_size(terminal(place_of(event.camera, event.region)), camera),
+            set_cell_size(terminal(event.label), label),
+        ]
         columns += [f"{event.state:<3}", f"{event.peak:.2f}"]
         if event.end is not None:
             columns.append(f"{event.end - event.start:7.1f} s")

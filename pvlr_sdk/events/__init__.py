@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .detector import EventDetector
-from .event import Event, rfc3339
+from .event import Event, place_of, rfc3339
 from .settings import EventSettings
 
-__all__ = ["Event", "EventDetector", "EventSettings", "rfc3339"]
+__all__ = ["Event", "EventDetector", "EventSettings", "place_of", "rfc3339"]

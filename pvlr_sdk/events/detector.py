@@ -29,7 +29,7 @@ class EventDetector:
     at or above the lower threshold, if the upper one is reached in one of them.
 
     Args:
-        camera: the camera's name, for the events.
+        camera: the camera's name, for the events. ``region``: the name of its region.
         labels: the C label names, in the order of the scores.
         thresholds: (C,), the score at or above which each label is present.
         settings: see :class:`EventSettings`.
@@ -40,13 +40,18 @@ class EventDetector:
     """
 
     def __init__(
-        self, camera: str, labels: Sequence[str], thresholds: ArrayLike, settings: EventSettings | None = None
+        self,
+        camera: str,
+        labels: Sequence[str],
+        thresholds: ArrayLike,
+        settings: EventSettings | None = None,
+        region: str | None = None,
     ) -> None:
         deployed = np.array(thresholds, np.float64)
         if deployed.shape != (len(labels),):
             expected, hint = f"({len(labels)},)", "Pass one threshold per label."
             raise errors.OptionError("thresholds", expected=expected, got=str(deployed.shape), hint=hint)
-        self._camera = camera
+        self.camera, self.region = camera, region
         self._rules = Rules(tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0)
         self._tiled = self._rules, self._rules  # the rules, and these with the thresholds of tiles
         self._tracks = _Tracks(self._rules.names)
@@ -180,10 +185,11 @@ class EventDetector:
         They end with the last frame in which they were present. ``monotonic`` is the time to report.
         """
         tracks, closed = self._tracks, []
-        if tracks.last is not None:
-            for row in np.flatnonzero(tracks.active).tolist():
-                end = tracks.last if tracks.up[row] else tracks.since[row]
-                closed.append(self._end(row, max(monotonic, tracks.last), end, reason))
+        if tracks.last is None:
+            return []
+        for row in np.flatnonzero(tracks.active).tolist():
+            end = tracks.last if tracks.up[row] else tracks.since[row]
+            closed.append(self._end(row, max(monotonic, tracks.last), end, reason))
         self._tracks = _Tracks(self._rules.names)
         return closed
 
@@ -201,13 +207,14 @@ class EventDetector:
         return Event(
             state,
             tracks.ids[row],
-            self._camera,
+            self.camera,
             tracks.names[row],
             time=float(now + offset),
             score=float(tracks.average[row]),
             peak=float(tracks.peak[row]),
             peak_time=float(tracks.peak_at[row] + offset),
             start=float(tracks.start[row] + offset),
+            region=self.region,
             **ending,
         )
 

@@ -25,8 +25,10 @@ class Event:
         start: time of the frame whose smoothed score first reached the lower threshold.
         end: time of the frame that first fell below the lower threshold, or of the last frame; None if ``on``.
         reason: why it ended: ``score``, ``label excluded``, ``stopped``, ``camera lost: ...``, ``camera ended: ...``,
-            ``failed: ...``; None if ``on``.
+            ``failed: ...``, ``not watched`` (outside its hours, or the
+            region was removed); None if ``on``.
         snapshot: path of a JPEG of the frame that started it, if snapshots are enabled.
+        region: the name of the camera's region; None: the camera has none.
     """
 
     state: Literal["on", "off"]
@@ -41,6 +43,7 @@ class Event:
     end: float | None = None
     reason: str | None = None
     snapshot: str | None = None
+    region: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The event as numbers and strings, with RFC 3339 times in UTC and without fields that are None.
@@ -73,9 +76,15 @@ class Event:
     def unpack(cls, text: str) -> Event:
         """The event from the string of :meth:`pack`. Raises ValueError if another version of the SDK packed it."""
         values = json.loads(text)
-        if not isinstance(values, dict) or set(values) != {field.name for field in fields(cls)}:
+        # Events that wait on disk may be from a version without regions.
+        if not isinstance(values, dict) or set(values) | {"region"} != {field.name for field in fields(cls)}:
             raise ValueError("not an event of this version")
         return cls(**values)
+
+
+def place_of(camera: str, region: str | None) -> str:
+    """A name for a camera's region that no camera and no other region has: ``yard:gate``; without one, the camera's."""
+    return camera if region is None else f"{camera}:{region}"
 
 
 _TIMES = frozenset({"time", "peak_time", "start", "end"})

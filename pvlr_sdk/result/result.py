@@ -105,11 +105,13 @@ class TagResult:
         self._reference = reference or FrameReference()
 
     @classmethod
-    def united(cls, tiles: tuple[Tile, ...], reference: FrameReference) -> TagResult:
-        """The result of a frame from those of its rectangles, of which the first is the whole frame."""
+    def united(
+        cls, tiles: tuple[Tile, ...], reference: FrameReference, frame_size: tuple[int, int] | None = None
+    ) -> TagResult:
+        """The result of a frame from those of its rectangles; ``frame_size``: None if the first is the whole one."""
         whole = tiles[0].result
         logits = np.maximum.reduce([tile.result.logits for tile in tiles])
-        limits = whole.thresholds, whole.top_k, whole.frame_size
+        limits = whole.thresholds, whole.top_k, frame_size or whole.frame_size
         result = cls(whole._space, logits, whole._similarity, *limits, whole._region, reference)
         result.features, result.tiles = whole.features, tiles
         return result
@@ -198,7 +200,7 @@ class TagResult:
         if self.tiles:
             if size != "grid":
                 return self._united_attention(label, column, self.frame_size if size == "frame" else size)
-            lefts, tops = ({tile.region[side] for tile in self.tiles[1:]} for side in (0, 1))
+            lefts, tops = ({tile.region[side] for tile in self.tiles[1:] or self.tiles} for side in (0, 1))
             united = self._united_attention(label, column, (len(tops) * spec.rows, len(lefts) * spec.columns))
             return united / united.sum()
         weights = spec.alpha * self._similarity[:, column].astype(np.float64)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from .. import errors
 from .._util.escape import sensor_ids, topic_level
 from .._util.version import __version__
-from ..events import Event
+from ..events import Event, place_of
 from .settings import ConfigPath, QueuedSettings, revealed
 from .worker import Sink, SinkWorker
 
@@ -156,10 +156,11 @@ class MqttSink(Sink[Event]):
     def _publish(self, item: Event) -> set[int]:
         topic = f"{self._settings.prefix}/{topic_level(item.camera)}/events"
         published = {self._client.publish(topic, item.to_json(), qos=1).mid}
+        key = place_of(item.camera, item.region), item.label
         with self._sensors_lock:
-            sensor = self._sensors.get((item.camera, item.label))
+            sensor = self._sensors.get(key)
             if sensor is not None:
-                state = self._states[item.camera, item.label] = item.state.upper()
+                state = self._states[key] = item.state.upper()
                 published.add(self._client.publish(sensor.state_topic, state, qos=1, retain=True).mid)
         return published
 

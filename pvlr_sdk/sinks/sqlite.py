@@ -26,12 +26,14 @@ CREATE TABLE IF NOT EXISTS events (
     peak_time TEXT NOT NULL,
     reason TEXT,
     snapshot TEXT,
+    region TEXT,
     CHECK ((end_time IS NULL) = (reason IS NULL) AND (end_time IS NULL) = (duration IS NULL))
 ) WITHOUT ROWID
 """
+_REGION = "SELECT 1 FROM pragma_table_info('events') WHERE name = 'region'"
 _INDEX = "CREATE INDEX IF NOT EXISTS events_by_start ON events (start_time)"
 _UPSERT = """
-INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     end_time = excluded.end_time, duration = excluded.duration, peak = excluded.peak, peak_time = excluded.peak_time,
     reason = excluded.reason
@@ -68,6 +70,8 @@ class SqliteSink(Sink[Event]):
             with closed_on_error(self._database):
                 for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _TABLE, _INDEX):
                     self._database.execute(statement)
+                if not self._database.execute(_REGION).fetchone():  # a file from before there were regions
+                    self._database.execute("ALTER TABLE events ADD COLUMN region TEXT")
 
     def write(self, item: Event) -> None:
         """Insert or complete the event's row. After an OutputError (no space, locked for 5 s) nothing has changed."""
@@ -82,6 +86,7 @@ class SqliteSink(Sink[Event]):
             rfc3339(item.peak_time),
             item.reason,
             item.snapshot,
+            item.region,
         )
         with output_errors(self._path, _EXPECTED):
             self._database.execute(_UPSERT, row)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
 
 from .. import errors
 from ..frames.tiles import Tiles, check_tiles
 from ..sources import CapturedFrame, parse_uri
 from ..sources.source import Transport
+from .regions import Part, Rectangle, Region, bounds_of
+from .schedule import Schedule
 
 if TYPE_CHECKING:
     from ..result import TagResult
-
-Region: TypeAlias = tuple[float, float, float, float]
-"""Left, top, width and height as fractions of the frame."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class Camera:
         timeout: seconds without a frame after which it counts as lost.
         loop: restart a file at its end.
         ca, insecure, max_pixels: see ``open_source``.
+        regions: polygons by name, which are tagged instead of ``region``, or excluded from what is tagged.
+        schedule: when it is tagged; None: always.
 
     Raises:
         SourceUriError: ``uri`` matches none of the forms.
@@ -44,7 +44,7 @@ class Camera:
 
     name: str
     uri: str = field(repr=False)
-    region: Region | None = None
+    region: Rectangle | None = None
     tiles: Tiles | None = None
     transport: Transport = "tcp"
     timeout: float = 5.0
@@ -52,6 +52,8 @@ class Camera:
     ca: str | os.PathLike[str] | None = None
     insecure: bool = False
     max_pixels: int | None = None
+    regions: Mapping[str, Region] = field(default_factory=dict, hash=False)
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -62,27 +64,20 @@ class Camera:
             _check_region(self.region)
         check_tiles(self.tiles)
 
-    def cut(self, frame: CapturedFrame) -> NDArray[np.uint8]:
-        """The pixels of the region, in the frame's own order; a view, except for nv12.
-
-        A region narrower than a pixel is one pixel wide (nv12: two, which share their chroma).
-        """
-        if self.region is None:
-            return frame.pixels
-        height, width = frame.size
-        nv12 = frame.order.startswith("nv12")
-        step = 2 if nv12 else 1
-        left, right = _span(self.region[0], self.region[2], width, step)
-        top, bottom = _span(self.region[1], self.region[3], height, step)
-        if not nv12:
-            return frame.pixels[top:bottom, left:right]
-        luma = frame.pixels[top:bottom, left:right]
-        chroma = frame.pixels[height + top // 2 : height + bottom // 2, left:right]
-        return np.concatenate([luma, chroma])
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """What is tagged of its frames: each region, or its rectangle."""
+        excluded = tuple(one.polygon for one in self.regions.values() if one.exclude)
+        parts = tuple(
+            Part(name, bounds_of(one.polygon), one.polygon, excluded, one.schedule or self.schedule)
+            for name, one in self.regions.items()
+            if not one.exclude
+        )
+        return parts or (Part(None, self.region or (0, 0, 1, 1), None, excluded, self.schedule),)
 
 
-CameraState: TypeAlias = Literal["live", "lost", "ended"]
-"""``lost``: no frames for now, reconnecting; ``ended``: there will be no more frames."""
+CameraState: TypeAlias = Literal["live", "paused", "lost", "ended"]
+"""``paused``: outside its hours; ``lost``: no frames for now, reconnecting; ``ended``: there will be no more frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +87,11 @@ class Observation:
     Attributes:
         camera: the camera's name.
         frame: the whole frame, even if the camera has a region.
-        result: its tags, or the tags of the camera's region.
+        result: its tags, or the tags of the camera's region. With named regions, a label's logit is the maximum over
+            those that are within their hours, which are its ``tiles``; its features are of the first.
         age: seconds from the frame's capture to its result.
         late: whether the age exceeds the stream's staleness. A file that is read frame by frame is never late.
+        regions: the result of each named region; of a camera without any, ``result`` under None.
     """
 
     camera: str
@@ -102,6 +99,7 @@ class Observation:
     result: TagResult
     age: float
     late: bool
+    regions: Mapping[str | None, TagResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +119,7 @@ class CameraChange:
     wall: float
 
 
-def _span(start: float, extent: float, length: int, step: int) -> tuple[int, int]:
-    """The first pixel and the one after the last, both multiples of ``step``, within ``length``."""
-    cells = length // step
-    first = min(int(start * cells + 0.5), cells - 1)
-    return first * step, max(first + 1, min(int((start + extent) * cells + 0.5), cells)) * step
-
-
-def _check_region(region: Region) -> None:
+def _check_region(region: Rectangle) -> None:
     numbers = (
         isinstance(region, tuple) and len(region) == 4 and all(isinstance(value, (int, float)) for value in region)
     )
@@ -140,3 +131,15 @@ def _check_region(region: Region) -> None:
     expected = "(left, top, width, height) as fractions within the frame"
     hint = "For example (0.5, 0, 0.5, 1) for the right half."
     raise errors.OptionError("region", expected=expected, got=repr(region), hint=hint)
+
+
+def check_cameras(cameras: Sequence[Camera], **seconds: float | None) -> None:
+    """Raises OptionError if two cameras have the same name, there is none, or a number of seconds is invalid."""
+    names = [camera.name for camera in cameras]
+    if not names or len(set(names)) < len(names):
+        got, hint = (repr(names), "Rename one of them.") if names else ("none", "Pass at least one Camera.")
+        raise errors.OptionError("cameras", expected="cameras with unique names", got=got, hint=hint)
+    for name, value in seconds.items():
+        if value is not None and not (value >= 0 and value < float("inf")):
+            hint = "Omit it to use the default."
+            raise errors.OptionError(name, expected="seconds, 0 or more", got=repr(value), hint=hint)

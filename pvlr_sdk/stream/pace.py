@@ -10,9 +10,11 @@ from ..sources import CapturedFrame
 from .inboxes import Inboxes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from ..result import TagResult
+    from .regions import Part
 
 _WINDOW = 0.005
 """Longest time in seconds that a prepared frame should wait for the engine."""
@@ -20,12 +22,13 @@ _WINDOW = 0.005
 
 @dataclass(slots=True)
 class InFlight:
-    """A frame in flight, its plan (SHA-256), and the estimated ``time.monotonic()`` of its inference, begin and end."""
+    """A frame in flight, its plan (SHA-256), the future result of each part, and the estimated ``time.monotonic()`` of
+    the inference, begin and end."""
 
     index: int
     frame: CapturedFrame
     plan: str
-    future: Future[TagResult]
+    futures: Sequence[tuple[Part, Future[TagResult]]]
     start: float
     due: float
 

@@ -39,6 +39,7 @@ class Reader:
         every_frame: skip no frame of a file; otherwise a file plays at its own rate, like a camera.
 
     Attributes:
+        camera: the camera; another one with the same source may replace it.
         waits: whether its source waits until each frame is taken, so that no frame is ever late.
     """
 
@@ -46,7 +47,7 @@ class Reader:
         self, index: int, camera: Camera, inboxes: Inboxes, counters: Counters, longest_pause: float, every_frame: bool
     ) -> None:
         self._index = index
-        self._camera = camera
+        self.camera = camera
         self._inboxes = inboxes
         self._counters = counters
         self._longest_pause = longest_pause
@@ -65,7 +66,7 @@ class Reader:
 
     def check(self, now: float) -> None:
         """Report the camera as lost if it has had no frame for its timeout, whatever its source is waiting for."""
-        timeout = self._camera.timeout
+        timeout = self.camera.timeout
         with self._lock:
             if now - self._since > timeout + _GRACE:
                 self._change("lost", f"no frame for {timeout:g} s")
@@ -98,7 +99,7 @@ class Reader:
                     self._change(state, reason)
             if state == "ended":
                 return
-            attempt = 0 if time.monotonic() - began > _STEADY + self._camera.timeout else attempt
+            attempt = 0 if time.monotonic() - began > _STEADY + self.camera.timeout else attempt
             if self._inboxes.sleep(pause_before(attempt, self._longest_pause) if wait is None else wait):
                 return
             attempt += 1
@@ -106,7 +107,7 @@ class Reader:
 
     def _watch(self, opened: ExitStack) -> None:
         """Open the source and read it until an exception, or until the inboxes are closed."""
-        camera = self._camera
+        camera = self.camera
         source = open_source(
             camera.uri,
             transport=camera.transport,
@@ -125,8 +126,6 @@ class Reader:
                 frame = source.read()
             finally:
                 self._counters.add(decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped)
-            self._change("live", "", frame.captured if source.live else math.inf)
-            self._counters.captured(frame.captured, frame.size)
             self._put(source, frame, playback)
 
     def _judge(self, error: Exception) -> tuple[CameraState, str, float | None]:
@@ -140,17 +139,23 @@ class Reader:
         else:
             # Only the type: the text may contain the URI, the traceback the credentials.
             reason = f"unexpected {type(error).__name__}"
-            _log.error("camera %s: %s", self._camera.name, reason)
+            _log.error("camera %s: %s", self.camera.name, reason)
         denied = isinstance(error, errors.SourceDeniedError)
         return "ended" if self._is_file else "lost", reason, _DENIED_PAUSE if denied else None
 
     def _put(self, source: Source, frame: CapturedFrame, playback: Playback) -> None:
         # A folder of images has no rate at which it could be played: each of them is tagged.
         self.waits = not source.live and (self._every_frame or frame.source_time is None)
+        if not source.live and not self.waits:
+            frame = playback.hold(frame, self._inboxes)
+        on = any(part.on(frame.wall) for part in self.camera.parts)
+        since = frame.captured if source.live else math.inf
+        self._change("live" if on else "paused", "" if on else "outside its hours", since)
+        self._counters.captured(frame.captured, frame.size)
+        if not on:
+            return None
         if self.waits:
             return self._inboxes.put_every_frame(self._index, frame)
-        if not source.live:
-            frame = playback.hold(frame, self._inboxes)
         self._counters.add(dropped=self._inboxes.put_frame(self._index, frame))
         return None
 
@@ -159,8 +164,8 @@ class Reader:
         with self._lock:
             self._since = since
             if self._counters.changed(state, reason):
-                _log.info("camera %s: %s%s", self._camera.name, state, reason and f": {reason}")
-                self._inboxes.put_change(self._index, CameraChange(self._camera.name, state, reason, time.time()))
+                _log.info("camera %s: %s%s", self.camera.name, state, reason and f": {reason}")
+                self._inboxes.put_change(self._index, CameraChange(self.camera.name, state, reason, time.time()))
 
 
 def pause_before(attempt: int, longest: float) -> float:

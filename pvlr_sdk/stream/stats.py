@@ -19,7 +19,8 @@ class CameraStats:
     """Statistics of one camera; counts since the stream was created.
 
     Attributes:
-        state: ``starting`` until the first attempt succeeds or fails, then ``live``, ``lost`` or ``ended``.
+        state: ``starting`` until the first attempt succeeds or fails, then ``live``,
+            ``paused``, ``lost`` or ``ended``.
         reason: why it is lost or has ended.
         captured: frames decoded.
         tagged: frames tagged.

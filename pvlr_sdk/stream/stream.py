@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,11 @@ import numpy as np
 from .. import errors
 from ..sources import CapturedFrame
 from ..sources.opening import check_installed
-from .camera import Camera, CameraChange, Observation
+from .camera import Camera, CameraChange, Observation, check_cameras
 from .inboxes import Inboxes
 from .pace import EnginePace, InFlight
 from .reader import Reader
+from .regions import united
 from .sharing import EngineShare
 from .stats import CameraStats, Counters
 
@@ -70,11 +72,11 @@ class Stream:
         longest_pause: float = 3.0,
         recover: Callable[[errors.BundleError], bool] | None = None,
     ) -> None:
-        _check(cameras, staleness=staleness, keep_warm=keep_warm, longest_pause=longest_pause)
+        check_cameras(cameras, staleness=staleness, keep_warm=keep_warm, longest_pause=longest_pause)
         for camera in cameras:
             check_installed(camera.uri)
         self._tagger = tagger
-        self._cameras = tuple(cameras)
+        self._cameras = list(cameras)
         self._staleness = staleness
         self._keep_warm = keep_warm
         self._recover = recover or (lambda error: False)
@@ -139,6 +141,11 @@ class Stream:
             reader.close()
         for reader in started:
             reader.join(end - time.monotonic())
+
+    def replace(self, camera: Camera) -> None:
+        """Use other regions, tiles and hours of a camera from the next frame on. Safe in any thread."""
+        index = [one.name for one in self._cameras].index(camera.name)
+        self._cameras[index] = self._readers[index].camera = camera
 
     def between_frames(self) -> AbstractContextManager[None]:
         """Enter it in another thread to use the tagger between frames, so that they wait as little as possible.
@@ -206,14 +213,19 @@ class Stream:
             self._pending.append(item)
             return
         ahead = self._in_flight()
-        camera = self._cameras[index]
-        plan = self._plan
-        future = self._tagger.predict_async(camera.cut(item), color=item.color, tiles=camera.tiles)
+        plan, camera = self._plan, self._cameras[index]
+        futures = [
+            (part, self._tagger.predict_async(part.cut(item), color=item.color, tiles=camera.tiles))
+            for part in camera.parts
+            if part.on(item.wall)
+        ]
+        if not futures:  # its hours have just ended, or other ones were set
+            return
         plan = plan if plan == self._plan else ""  # replaced just now: either of the two
         start = time.monotonic() + self._pace.preparation
         if len(ahead) >= self._parallel:
             start = max(start, ahead[-self._parallel].due)
-        self._pending.append(InFlight(index, item, plan, future, start, start + self._pace.inference))
+        self._pending.append(InFlight(index, item, plan, futures, start, start + self._pace.inference))
         self._share.begin(index)
 
     def _finish(self) -> Observation | None:
@@ -221,7 +233,8 @@ class Stream:
         assert isinstance(job, InFlight)
         asked = time.monotonic()
         try:
-            result = job.future.result()
+            wait([future for _, future in job.futures])
+            results = [(part, future.result()) for part, future in job.futures]
         except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
             if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
                 raise
@@ -232,6 +245,11 @@ class Stream:
             return None
         finally:
             self._share.end()
+        if any(one.labels != results[0][1].labels for _, one in results):  # they changed in the middle of this frame
+            self._counters[job.index].add(dropped=1)
+            return None
+        regions = {part.name: one for part, one in results}
+        result = regions.get(None) or united(job.frame, results)
         now = self._active = time.monotonic()
         self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
         self._pace.inferred(now - job.start, now - asked)
@@ -242,7 +260,7 @@ class Stream:
         camera, age = self._cameras[job.index], now - job.frame.captured
         late = age > self._staleness and not self._readers[job.index].waits
         self._counters[job.index].tagged(age, late)
-        return Observation(camera.name, job.frame, result, age, late)
+        return Observation(camera.name, job.frame, result, age, late, regions)
 
     @property
     def _plan(self) -> str:
@@ -257,7 +275,9 @@ class Stream:
         return [item for item in self._pending if isinstance(item, InFlight)]
 
     def _warm_up(self) -> None:
-        if not self._inboxes.closed and not self._inboxes.finished:
+        if all(camera.state == "paused" for camera in self.stats().values()):
+            self._active = time.monotonic()
+        elif not self._inboxes.closed and not self._inboxes.finished:
             plan = self._plan
             try:
                 self._tagger.predict(_EMPTY)
@@ -269,22 +289,12 @@ class Stream:
     def _abandon(self) -> None:
         """Cancel or wait for the frames in flight, so that no inference outlives the stream."""
         for job in self._in_flight():
-            if not job.future.cancel():
-                with suppress(errors.PvlrError):
-                    job.future.result()
+            for _, future in job.futures:
+                if not future.cancel():
+                    with suppress(errors.PvlrError):
+                        future.result()
             self._share.end()
         self._pending.clear()
 
 
 _EMPTY = np.zeros((32, 32, 3), np.uint8)
-
-
-def _check(cameras: Sequence[Camera], **seconds: float | None) -> None:
-    names = [camera.name for camera in cameras]
-    if not names or len(set(names)) < len(names):
-        got, hint = (repr(names), "Rename one of them.") if names else ("none", "Pass at least one Camera.")
-        raise errors.OptionError("cameras", expected="cameras with unique names", got=got, hint=hint)
-    for name, value in seconds.items():
-        if value is not None and not (value >= 0 and value < float("inf")):
-            hint = "Omit it to use the default."
-            raise errors.OptionError(name, expected="seconds, 0 or more", got=repr(value), hint=hint)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .config import CameraConfig, EventsConfig, SiteConfig, load_config
+from .camera_config import CameraConfig
+from .config import EventsConfig, SiteConfig, load_config
 from .site import Site
 
 __all__ = ["CameraConfig", "EventsConfig", "Site", "SiteConfig", "load_config"]

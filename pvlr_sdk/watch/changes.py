@@ -69,6 +69,19 @@ def remove(events: EventsConfig, written: Mapping[str, Any], labels: frozenset[s
     return Change(fields, keys)
 
 
+def region_keys(camera: str, written: Any, shapes: Mapping[str, Mapping[str, Any]]) -> Keys:
+    """Polygons of a camera as keys of the site file; ``written``: the camera there, a URI or a section."""
+    section = written if isinstance(written, dict) else {"uri": written}
+    kept = section.get("regions") or {}
+    regions = {name: {**kept.get(name, {}), **shape} for name, shape in shapes.items()}
+    if section is not written:
+        return {("cameras", camera): {**section, "regions": regions}}
+    if kept.keys() - regions.keys():
+        return {("cameras", camera, "regions"): regions}
+    # So that comments stay.
+    return {("cameras", camera, "regions", name, key): shapes[name][key] for name in shapes for key in shapes[name]}
+
+
 def without(value: Any, labels: frozenset[str]) -> Any:
     """A mapping or a sequence of labels without some of them; None stays None."""
     if isinstance(value, dict):

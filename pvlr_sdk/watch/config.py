@@ -20,13 +20,12 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from .._util.validation import did_you_mean, expected, joined, written
 from ..bundle.schema import OperatingPoint, PlanPrecision
-from ..errors import ConfigError, OptionError
+from ..errors import ConfigError
 from ..events import EventSettings
-from ..frames.tiles import Tiles, check_tiles, parse_tiles
 from ..models.catalogue import is_model
 from ..sinks import SINKS
-from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Section, SinkSettings, Timeout
-from ..sources.source import Transport
+from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Section, SinkSettings
+from .camera_config import CameraConfig, Score, TimeZone
 from .yaml_file import read_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
@@ -39,32 +38,8 @@ def _no_switch(raw: Any) -> Any:
     return raw
 
 
-def _tiles(raw: Any) -> Any:
-    try:
-        return parse_tiles(raw) if isinstance(raw, str) else check_tiles(raw)
-    except OptionError as error:
-        raise ValueError(error.expected) from None
-
-
 Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_no_switch)]
-Score = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
-
-
-class CameraConfig(Section):
-    """One camera: see :class:`pvlr_sdk.Camera`. ``labels`` and ``deny`` replace the site's for this camera."""
-
-    uri: str = Field(repr=False)
-    transport: Transport = "tcp"
-    timeout: Timeout = 5.0
-    loop: bool = False
-    ca: ConfigPath | None = None
-    insecure: bool = False
-    max_pixels: Annotated[int, Field(gt=0, le=2**28)] | None = None
-    region: tuple[Score, Score, Score, Score] | None = None
-    tiles: Annotated[Tiles | None, BeforeValidator(_tiles)] = None
-    labels: tuple[str, ...] | None = None
-    deny: tuple[str, ...] | None = None
 
 
 class EventsConfig(Section):
@@ -160,6 +135,7 @@ class SiteConfig(Section):
     """A whole site. ``plan`` defaults to the bundled model; a camera may be just its URI; ``pvlr serve`` needs none.
 
     ``bank``: a label bank that an open plan uses instead of its own; ``words``: its labels, instead of a bank.
+    ``timezone``: of the schedules, such as ``Europe/Berlin``; None: the system's.
     ``operating_point`` selects the thresholds of the plan, which those of ``events`` replace.
 
     ``previous_plan`` is written by ``pvlr deploy``: what a rollback returns to. ``allow_unsigned``: load a TensorRT
@@ -177,6 +153,7 @@ class SiteConfig(Section):
     operating_point: OperatingPoint = "precise"
     allow_unsigned: bool = False
     trust: ConfigPath | None = None
+    timezone: TimeZone = None
     cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(default_factory=dict)
     events: EventsConfig = Field(default_factory=EventsConfig)
     stream: StreamConfig = Field(default_factory=StreamConfig)

@@ -18,7 +18,8 @@ from ..labels.edit import LinearFunction, taught_function
 from ..labels.meaning import same_labels
 from ..stream import Observation
 from ..tagger import Tagger
-from .changes import Change, remove, select
+from .camera_config import RegionConfig
+from .changes import Change, region_keys, remove, select
 from .config import DeployConfig, EventsConfig
 from .deployment import Deployment
 from .examples import Example, Examples
@@ -99,6 +100,27 @@ class Control:
         """
         with self._lock:
             self._apply(select(self.events, self.tagger.labels, self._keeps, thresholds, labels))
+
+    def set_regions(self, camera: str, shapes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Use other regions of a camera, each ``{"polygon": [[x, y], ...], "exclude": bool}``; regions that stay keep
+        their settings.
+
+        Raises:
+            OptionError: a polygon is invalid.
+            ConfigError, OutputError: the site file cannot keep the change. In each case nothing is changed.
+        """
+        assert self.site is not None
+        with self._lock, locked(*([self.site_file] if self.site_file else [])):
+            before, empty = self.site.config.cameras[camera].regions, RegionConfig.model_construct()
+            new = {name: before.get(name, empty).model_copy(update=dict(shape)) for name, shape in shapes.items()}
+            try:
+                self.site.set_regions(camera, new)
+                if self._file:
+                    written = (read_yaml(self._file.path).get("cameras") or {}).get(camera)
+                    replace_files({self._file.path: self._file.edited(region_keys(camera, written, shapes))[0]})
+            except BaseException:
+                self.site.set_regions(camera, before)
+                raise
 
     def set_labels(self, bank: LabelBank, *, report: str | None = None) -> None:
         """Use and keep another label bank; plans that are deployed later get it, too. Settings that name a label

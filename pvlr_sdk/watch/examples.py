@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,12 +68,13 @@ class Examples:
     def see(self, seen: Observation, events: Sequence[Event]) -> None:
         """Compare a frame with the :attr:`peaks` of ongoing events, in microseconds; always in the same thread."""
         for event in events:
-            if event.camera != seen.camera or event.label not in seen.result.labels:
+            result = seen.regions.get(event.region) if event.camera == seen.camera else None
+            if result is None or event.label not in result.labels:
                 continue
             known = self.peaks.get(event.id)
-            if known is not None and seen.result[event.label].score <= (known.score or 0):
+            if known is not None and result[event.label].score <= (known.score or 0):
                 continue
-            if example := Example.of(seen, event.label, True):  # copies the features
+            if example := Example.of(replace(seen, result=result), event.label, True):  # copies the features
                 self.peaks[event.id] = example
                 if len(self.peaks) > EVENTS:
                     del self.peaks[next(iter(self.peaks))]

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import OptionError
-from ..events import EventDetector, EventSettings
+from ..events import EventDetector, EventSettings, place_of
 from ..sources.opening import check_installed
-from ..stream import Camera
+from ..stream import Camera, Region, Schedule
 from ..tagger import Tagger
+from .camera_config import CameraConfig, RegionConfig
 from .changes import without
-from .config import CameraConfig, EventsConfig, SiteConfig
+from .config import EventsConfig, SiteConfig
 
 _log = logging.getLogger(__name__)
 
@@ -23,9 +24,18 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
         check_installed(camera.uri)
         if camera.ca is not None and not camera.ca.is_file():
             raise OptionError("ca", expected="a file of certificates", got=str(camera.ca), hint="Check its path.")
-    return [
-        Camera(name=name, **camera.model_dump(exclude={"labels", "deny"})) for name, camera in config.cameras.items()
-    ]
+    return [make_camera(name, camera, config.timezone) for name, camera in config.cameras.items()]
+
+
+def make_camera(name: str, camera: CameraConfig, timezone: str | None) -> Camera:
+    """A camera of a site. Raises what :class:`Camera` raises."""
+
+    def hours(of: CameraConfig | RegionConfig) -> Schedule | None:
+        return Schedule(of.schedule, timezone) if of.schedule else None
+
+    regions = {region: Region(one.polygon, one.exclude, hours(one)) for region, one in camera.regions.items()}
+    plain = camera.model_dump(exclude={"labels", "deny", "regions", "schedule"})
+    return Camera(name=name, regions=regions, schedule=hours(camera), **plain)
 
 
 def make_tagger(config: SiteConfig) -> Tagger:
@@ -44,14 +54,23 @@ def make_tagger(config: SiteConfig) -> Tagger:
 
 
 def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetector]:
-    """An event detector for each camera. Raises what :class:`EventDetector` raises."""
+    """An event detector for each camera, or each of its regions, by ``place_of``. Raises what :class:`EventDetector`
+    raises."""
     labels, thresholds = tagger.labels, tagger.thresholds
     if not config.cameras:  # uploads have the same thresholds
         EventDetector("", labels, thresholds, event_settings(config.events, CameraConfig(uri=""), labels))
     return {
-        name: EventDetector(name, labels, thresholds, event_settings(config.events, camera, labels))
+        place_of(name, region): EventDetector(
+            name, labels, thresholds, event_settings(config.events, camera, labels, region), region
+        )
         for name, camera in config.cameras.items()
+        for region in tagged_regions(camera)
     }
+
+
+def tagged_regions(camera: CameraConfig) -> list[str | None]:
+    """The regions of a camera with events of their own; None stands for a camera without any."""
+    return [name for name, one in camera.regions.items() if not one.exclude] or [None]
 
 
 def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteConfig:
@@ -69,21 +88,27 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
                 update[name] = without(value, unknown)
         return section.model_copy(update=update)
 
-    cameras = {name: known(camera, ("labels", "deny")) for name, camera in config.cameras.items()}
+    cameras = {}
+    for name, camera in config.cameras.items():
+        regions = {key: known(one, ("thresholds", "labels")) for key, one in camera.regions.items()}
+        cameras[name] = known(camera, ("labels", "deny")).model_copy(update={"regions": regions})
     events = known(config.events, ("thresholds", "off_thresholds", "labels", "deny"))
     return config.model_copy(update={"cameras": cameras, "events": events})
 
 
-def event_settings(events: EventsConfig, camera: CameraConfig, labels: Sequence[str]) -> EventSettings:
-    """The settings of a camera's event detector; ``labels`` are the plan's labels."""
+def event_settings(
+    events: EventsConfig, camera: CameraConfig, labels: Sequence[str], region: str | None = None
+) -> EventSettings:
+    """The settings of the event detector of a camera, or of its region; ``labels`` are the plan's labels."""
+    own = camera.regions.get(region or "", RegionConfig.model_construct())
     on = {} if events.threshold is None else dict.fromkeys(labels, events.threshold)
     return EventSettings(
         smoothing=events.smoothing,
         margin=events.margin,
         min_duration=events.min_duration,
         min_gap=events.min_gap,
-        on={**on, **events.thresholds},
-        off=events.off_thresholds,
-        labels=events.labels if camera.labels is None else camera.labels,
+        on={**on, **events.thresholds, **own.thresholds},
+        off={label: value for label, value in events.off_thresholds.items() if label not in own.thresholds},
+        labels=next((one for one in (own.labels, camera.labels) if one is not None), events.labels),
         deny=events.deny if camera.deny is None else camera.deny,
     )

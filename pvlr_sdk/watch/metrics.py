@@ -29,7 +29,7 @@ _COUNTS = {
     "reconnects": "Attempts to reconnect to the camera.",
     "decode_errors": "Damaged packets.",
 }
-_STATES = ("starting", "live", "lost", "ended")
+_STATES = ("starting", "live", "paused", "lost", "ended")
 _STAGES = ("decode", "preprocess", "inference", "head", "total")
 # From a small model on a large machine to a slow one behind other work; up to the staleness of a camera and beyond.
 _STAGE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2)

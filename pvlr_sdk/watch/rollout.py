@@ -235,7 +235,7 @@ def _live_frames(site: Site, count: int) -> Iterator[tuple[Any, Color, Tiles | N
             if count and seen is not None and seen.frame is not last.get(name):
                 last[name] = seen.frame
                 count -= 1
-                yield camera.cut(seen.frame), seen.frame.color, camera.tiles
+                yield from ((part.cut(seen.frame), seen.frame.color, camera.tiles) for part in camera.parts)
         time.sleep(_POLL)
         if "live" not in site.cameras.values():
             return

@@ -12,14 +12,15 @@ from typing import Any
 
 from ..bundle.label_bank import LabelBank
 from ..errors import BundleError, PvlrError
-from ..events import Event
+from ..events import Event, place_of
 from ..sources import parse_uri
 from ..sources.uri import PathUri
 from ..stream import CameraChange, Observation, Stream
 from ..tagger import Tagger
+from .camera_config import RegionConfig
 from .clock import Clock
 from .config import EventsConfig, SiteConfig
-from .factory import event_settings, make_cameras, make_detectors, make_tagger, without_unknown_labels
+from .factory import event_settings, make_camera, make_cameras, make_detectors, make_tagger, without_unknown_labels
 from .sinks import SinkSet
 
 _REMEMBERED = 1000
@@ -47,7 +48,8 @@ class Site:
         self._owned = tagger is None
         self._tagger = tagger or make_tagger(config)
         self._config = config = without_unknown_labels(config, self._tagger.labels)
-        self._detectors = make_detectors(config, self._tagger)
+        made = make_detectors(config, self._tagger)
+        self._detectors = {name: [one for one in made.values() if one.camera == name] for name in config.cameras}
         self._clocks = {
             name: Clock(media=config.stream.every_frame and isinstance(parse_uri(camera.uri), PathUri))
             for name, camera in config.cameras.items()
@@ -56,7 +58,7 @@ class Site:
             self._tagger, make_cameras(config), recover=lambda error: self._recover(error), **dict(config.stream)
         )
         self._recover: Callable[[BundleError], bool] = lambda error: False
-        self._sinks = SinkSet(config, {name: detector.labels for name, detector in self._detectors.items()})
+        self._sinks = SinkSet(config, {place: detector.labels for place, detector in made.items()})
         self._states = dict.fromkeys(config.cameras, "starting")
         self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
@@ -80,7 +82,7 @@ class Site:
 
     @property
     def cameras(self) -> dict[str, str]:
-        """The state of each camera: ``starting``, ``live``, ``lost`` or ``ended``."""
+        """The state of each camera: ``starting``, ``live``, ``paused``, ``lost`` or ``ended``."""
         return dict(self._states)
 
     def run(self) -> None:
@@ -98,7 +100,7 @@ class Site:
             # Concurrently: cameras that hang and sinks that hang may each take most of a second.
             closing = threading.Thread(target=self._stream.close, name="pvlr-closing")
             closing.start()
-            for name in self._detectors:
+            for name in self._config.cameras:
                 self._close(name, self._reason)
             self._sinks.close()
             closing.join()
@@ -115,7 +117,7 @@ class Site:
         return self._stream.between_frames()
 
     def latest(self, camera: str) -> Observation | None:
-        """The newest result of a camera with its frame; None before the first, and while the camera is lost.
+        """The newest result of a camera with its frame; None before the first, and while the camera is paused or lost.
 
         A camera that has ended keeps its last one.
         """
@@ -123,8 +125,12 @@ class Site:
 
     def levels(self, camera: str) -> dict[str, tuple[float, float]]:
         """The labels that a camera can report, each with its smoothed score, from which its events are made, up to the
-        newest frame (0 before the first), and the threshold of that score."""
-        return self._detectors[camera].levels
+        newest frame (0 before the first), and the threshold of that score; of several regions, where it is highest."""
+        found: dict[str, tuple[float, float]] = {}
+        for detector in self._detectors[camera]:
+            for label, level in detector.levels.items():
+                found[label] = max(found.get(label, level), level, key=lambda pair: pair[0] - pair[1])
+        return found
 
     def configure(self, events: EventsConfig) -> None:
         """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
@@ -133,14 +139,29 @@ class Site:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
         labels, thresholds = self._tagger.labels, self._tagger.thresholds
-        rules = {
-            name: detector.prepare(event_settings(events, self._config.cameras[name], labels), thresholds, labels)
-            for name, detector in self._detectors.items()
-        }
-        self._sinks.announce({name: new.labels for name, new in rules.items()})
-        for name, detector in self._detectors.items():
-            detector.use(rules[name])
+        rules = [
+            (detector, detector.prepare(event_settings(events, camera, labels, detector.region), thresholds, labels))
+            for name, camera in self._config.cameras.items()
+            for detector in self._detectors[name]
+        ]
+        self._sinks.announce({place_of(one.camera, one.region): new.labels for one, new in rules})
+        for detector, new in rules:
+            detector.use(new)
         self._config = self._config.model_copy(update={"events": events})
+
+    def set_regions(self, name: str, regions: dict[str, RegionConfig]) -> None:
+        """Use other regions of a camera from the next frame on. Events of regions that stay continue.
+
+        Raises:
+            OptionError, UnknownLabelError: a region or its settings are invalid; nothing is changed then.
+        """
+        camera = self._config.cameras[name].model_copy(update={"regions": regions})
+        config = self._config.model_copy(update={"cameras": {**self._config.cameras, name: camera}})
+        made = {one.region: one for one in make_detectors(config, self._tagger).values() if one.camera == name}
+        made |= {one.region: one for one in self._detectors[name]}  # also removed ones, whose events end
+        self._stream.replace(make_camera(name, camera, config.timezone))
+        self._config, self._detectors[name] = config, list(made.values())
+        self.configure(config.events)
 
     def set_labels(self, bank: LabelBank, events: EventsConfig | None = None) -> None:
         """Use another label bank, between two frames; only for an open plan, see :meth:`Tagger.set_labels`.
@@ -233,9 +254,13 @@ class Site:
         self._seen[name] = time.monotonic()
         self._latest[name] = seen
         monotonic, wall = self._clocks[name].read(frame)
-        result = seen.result
-        tile_thresholds = result.thresholds if result.tiles else None
-        events = self._detectors[name].update(monotonic, wall, result.scores, result.labels, tile_thresholds)
+        events: list[Event] = []
+        for detector in self._detectors[name]:
+            if result := seen.regions.get(detector.region):
+                tile_thresholds = result.thresholds if result.tiles else None
+                events += detector.update(monotonic, wall, result.scores, result.labels, tile_thresholds)
+            else:
+                events += detector.close(monotonic, "not watched")
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])
         for callback in self._observers:
             callback(seen)
@@ -245,14 +270,15 @@ class Site:
         name = change.camera
         self._states[name] = change.state
         self._seen[name] = time.monotonic()
+        if change.state in ("paused", "lost"):
+            self._latest.pop(name, None)
         if change.state != "live":
-            if change.state == "lost":
-                self._latest.pop(name, None)
-            reason = f"camera {change.state}"
-            self._close(name, f"{reason}: {change.reason}" if change.reason else reason)
+            lost = f"camera {change.state}: {change.reason}".removesuffix(": ")
+            self._close(name, "not watched" if change.state == "paused" else lost)
 
     def _close(self, name: str, reason: str) -> None:
-        self._publish(self._detectors[name].close(self._clocks[name].now(), reason))
+        for detector in self._detectors[name]:
+            self._publish(detector.close(self._clocks[name].now(), reason))
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:

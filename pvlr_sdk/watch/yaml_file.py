@@ -143,15 +143,12 @@ def _with(raw: Any, keys: tuple[str, ...], value: Any) -> Any:
 
 def _set(mapping: Any, keys: tuple[str, ...], value: Any) -> None:
     """Set one value of nested mappings in place. ruamel.yaml holds comments at the value before: they move along."""
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+    from ruamel.yaml.comments import CommentedMap
 
     while len(keys) > 1 and isinstance(mapping.get(keys[0]), dict) and mapping[keys[0]]:
         mapping, keys = mapping[keys[0]], keys[1:]
     keys = tuple(map(_quoted, keys))
-    if isinstance(value, (list, tuple)):
-        value = CommentedSeq(map(_quoted, value))
-        value.fa.set_flow_style()
-    value = _quoted(value) if isinstance(value, str) else value
+    value = _styled(value)
     for key in reversed(keys[1:]):
         value = CommentedMap({key: value})
     comment = None
@@ -169,6 +166,18 @@ def _set(mapping: Any, keys: tuple[str, ...], value: Any) -> None:
     if comment:
         parent, key = _leaf(mapping, keys[0])
         parent.ca.items[key] = [None, None, comment, None]
+
+
+def _styled(value: Any) -> Any:
+    """A value with quotes where they are needed, mappings on lines of their own, and lists on one line."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if isinstance(value, dict):
+        return CommentedMap({_styled(key): _styled(item) for key, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        value = CommentedSeq(map(_styled, value))
+        value.fa.set_flow_style()
+    return _quoted(value) if isinstance(value, str) else value
 
 
 def _quoted(text: str) -> str:

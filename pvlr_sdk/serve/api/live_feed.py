@@ -32,6 +32,7 @@ _SHOWN = 8
 _HUNG = 10.0
 _HISTORY = 600
 """Seconds of history, so that a new page has its charts immediately."""
+_SHAPES: Any = {"region": True, "regions": {"__all__": {"polygon", "exclude"}}}
 _HISTORY_COUNTS = ("tagged", "dropped", "late")
 
 
@@ -41,16 +42,12 @@ class LiveFeed:
     def __init__(self, tagger: Tagger, site: Site | None) -> None:
         self._tagger = tagger
         self._site = site
-        cameras = site.config.cameras if site else {}
-        self.cameras = {
-            name: {"name": name, "uri": redacted(camera.uri), "region": camera.region}
-            for name, camera in cameras.items()
-        }
-        """By name, what browsers are told of each."""
+        self.cameras = list(site.config.cameras) if site else []
+        """Their names."""
         self._encoded: dict[str, tuple[Observation, asyncio.Future[bytes]]] = {}
         self._workers = ThreadPoolExecutor(1, "pvlr-images")
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
-        self._history = History(list(cameras))
+        self._history = History(self.cameras)
         self._states: dict[str, str] = {}
         self._alive = time.monotonic()
         self._unsubscribe: Callable[[], None] | None = None
@@ -93,7 +90,10 @@ class LiveFeed:
             "model": str(self._tagger.info["name"]),
             "precision": str(self._tagger.info["precision"]),
             "now": time.time(),
-            "cameras": list(self.cameras.values()),
+            "cameras": [
+                {"name": name, "uri": redacted(camera.uri), **camera.model_dump(include=_SHAPES)}
+                for name, camera in (self._site.config.cameras.items() if self._site else ())
+            ],
             "history": self._history.to_dict(),
             "snapshots": bool(self._site and self._site.config.events.snapshots),
             "events": list(self._events),

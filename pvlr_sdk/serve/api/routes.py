@@ -26,6 +26,7 @@ from .schemas import (
     EventsModel,
     LabelModel,
     LabelsModel,
+    RegionsChange,
     SettingModel,
     SettingsChange,
     SettingsModel,
@@ -156,6 +157,21 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
     def picture(name: CameraName) -> Response:
         """The newest frame as a JPEG of at most 960 pixels in width."""
         return Response(encode(newest(site, name).frame), media_type="image/jpeg")
+
+    @router.put(
+        "/cameras/{name}/regions",
+        tags=["settings"],
+        responses=responses(404, 408, 409, 413, 422, 503),
+        openapi_extra=json_body(RegionsChange),
+    )
+    def change_regions(
+        request: Request, name: CameraName, change: Annotated[RegionsChange, json_of(RegionsChange, _MAX_SETTINGS)]
+    ) -> SettingsModel:
+        """Change the regions of a camera, from its next frame on; kept in the site file, if there is one."""
+        camera_of(site, name)
+        with audit.recorded("regions", request.scope, camera=name, regions=list(change.regions)):
+            control.set_regions(name, {key: one.model_dump() for key, one in change.regions.items()})
+        return settings_of(control)
 
     @router.get("/cameras/{name}/attention", tags=["cameras"], responses=responses(404, 422, 503))
     def attention(name: CameraName, label: LabelName) -> AttentionMap:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from ...sinks.settings import Name
+
 
 def readable(text: object) -> object:
     """A text with ? for each lone surrogate, which no response can contain; other objects as they are."""
@@ -224,6 +226,7 @@ class EventModel(BaseModel):
     duration: float | None = Field(default=None, description="seconds; only in `off`")
     reason: Text | None = None
     snapshot: Text | None = None
+    region: Text | None = None
 
 
 class EventsModel(BaseModel):
@@ -237,8 +240,8 @@ class CameraModel(BaseModel):
 
     name: Text
     uri: Text = Field(description="without credentials")
-    state: Literal["starting", "live", "lost", "ended"]
-    reason: Text = Field(description="why it is lost or has ended")
+    state: Literal["starting", "live", "paused", "lost", "ended"]
+    reason: Text = Field(description="why it is paused, lost or has ended")
     width: int | None
     height: int | None
     fps: float = Field(description="captured frames per second, over the last few seconds")
@@ -258,6 +261,21 @@ class CamerasModel(BaseModel):
     """All cameras, in the order of the configuration."""
 
     cameras: list[CameraModel]
+
+
+class RegionModel(RequestModel):
+    """A polygon of a camera's frame that is tagged by itself, or excluded."""
+
+    polygon: list[list[float]] = Field(description="corners (x, y) as fractions of width and height")
+    exclude: bool = Field(default=False, description="mask it in all that is tagged")
+
+
+class RegionsChange(RequestModel):
+    """All regions of a camera, by name; a region that stays keeps its labels, thresholds and hours."""
+
+    regions: dict[Name, RegionModel] = Field(
+        max_length=100, examples=[{"gate": {"polygon": [[0, 0.5], [1, 0.5], [1, 1]], "exclude": False}}]
+    )
 
 
 class HealthModel(BaseModel):

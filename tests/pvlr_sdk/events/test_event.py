@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import datetime, timezone
 
@@ -47,6 +48,8 @@ def test_times_are_rfc_3339_to_the_millisecond(seconds):
 @pytest.mark.parametrize("event", [ON, OFF])
 def test_packing_loses_nothing(event):
     assert Event.unpack(event.pack()) == event
+    before_regions = {key: value for key, value in json.loads(event.pack()).items() if key != "region"}
+    assert Event.unpack(json.dumps(before_regions)) == dataclasses.replace(event, region=None)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"state": "on"}', ON.pack().replace("label", "tag")])

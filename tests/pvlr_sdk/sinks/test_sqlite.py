@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -26,11 +27,12 @@ def test_a_row_is_written_when_an_event_begins_and_completed_when_it_ends(tmp_pa
     sink = SqliteSink(path)
     sink.write(make_event(0))
     start, peak_time = "2025-06-15T15:06:40.000Z", "2025-06-15T15:06:41.000Z"
-    assert rows(path) == [("event-0", "door", "car", start, None, None, 0.875, peak_time, None, None)]
+    assert rows(path) == [("event-0", "door", "car", start, None, None, 0.875, peak_time, None, None, None)]
     sink.write(make_event(1))
     sink.write(make_event(2))
     first, second = rows(path)
-    assert first == ("event-0", "door", "car", start, "2025-06-15T15:06:45.000Z", 5, 0.875, peak_time, "score", None)
+    end = "2025-06-15T15:06:45.000Z"
+    assert first == ("event-0", "door", "car", start, end, 5, 0.875, peak_time, "score", None, None)
     assert second[0] == "event-1"
     sink.write(make_event(3))
     sink.write(make_event(3))  # delivered again: no second row
@@ -40,6 +42,18 @@ def test_a_row_is_written_when_an_event_begins_and_completed_when_it_ends(tmp_pa
     again.write(make_event(4))
     again.close()
     assert len(rows(path)) == 3
+
+
+def test_a_file_from_before_there_were_regions_gets_a_column_for_them(tmp_path, make_event):
+    path = tmp_path / "events.db"
+    SqliteSink(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE events DROP COLUMN region")
+    for number in (0, 2):
+        sink = SqliteSink(path)
+        sink.write(dataclasses.replace(make_event(number), region="gate"))
+        sink.close()
+    assert rows(path, "id, region") == [("event-0", "gate"), ("event-1", "gate")]
 
 
 # Forks, so that a round takes milliseconds; in a process of its own, since forking needs one without threads.

@@ -40,7 +40,7 @@ def test_a_region_lies_within_the_picture_and_is_never_empty(
 ) -> None:
     camera = Camera("a", "test://", region=(left, top, min(across, 1 - left), min(down, 1 - top)))
     rows, columns = np.indices((height, width), np.uint8)
-    part = camera.cut(frame(np.stack([rows, columns, rows], 2)))
+    part = camera.parts[0].cut(frame(np.stack([rows, columns, rows], 2)))
     assert part.size
     np.testing.assert_allclose(part[0, 0, :2], (top * height, left * width), atol=1)
     end = (top + min(down, 1 - top)) * height, (left + min(across, 1 - left)) * width
@@ -59,7 +59,7 @@ def test_a_region_of_nv12_shows_what_a_region_of_its_colours_shows(
     chroma = planar[48:].reshape(2, -1).T.reshape(24, 64)
     nv12 = np.concatenate([planar[:48], chroma])
     camera = Camera("a", "test://", region=region)
-    part = cv2.cvtColor(camera.cut(frame(nv12, order)), cv2.COLOR_YUV2BGR_NV12)
+    part = cv2.cvtColor(camera.parts[0].cut(frame(nv12, order)), cv2.COLOR_YUV2BGR_NV12)
     whole = cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12)
     left, top = (2 * min(int(region[axis] * cells + 0.5), cells - 1) for axis, cells in ((0, 32), (1, 24)))
     np.testing.assert_array_equal(part, whole[top : top + part.shape[0], left : left + part.shape[1]])
@@ -67,8 +67,8 @@ def test_a_region_of_nv12_shows_what_a_region_of_its_colours_shows(
 
 def test_grey_and_whole_frames_are_not_copied() -> None:
     pixels = np.zeros((8, 8), np.uint8)
-    assert Camera("a", "test://").cut(frame(pixels, "gray")) is pixels
-    assert Camera("a", "test://", region=(0, 0, 0.5, 0.5)).cut(frame(pixels, "gray")).base is pixels
+    assert Camera("a", "test://").parts[0].cut(frame(pixels, "gray")) is pixels
+    assert Camera("a", "test://", region=(0, 0, 0.5, 0.5)).parts[0].cut(frame(pixels, "gray")).base is pixels
 
 
 @given(st.integers(0, 10**9))

@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pvlr_sdk.watch import Site, SiteConfig
 
 ROOT = Path(__file__).parents[3]
 NAMESPACES = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child"]
@@ -105,3 +108,21 @@ def folder(plans: Path, tmp_path: Path) -> Path:
     shutil.copytree(plans / "first", tmp_path / "site/first")
     (tmp_path / "site/site.yaml").write_text(DEPLOYED)
     return tmp_path / "site"
+
+
+ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}
+
+
+@pytest.fixture
+def make_site(plan: Path) -> Iterator[Callable[..., Site]]:
+    sites: list[Site] = []
+
+    def make(*, cameras: Any = None, tagger: Any = None, **raw: Any) -> Site:
+        cameras = cameras or {"door": "test://?fps=60&size=64x48"}
+        raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": ALWAYS, **raw}
+        sites.append(Site(SiteConfig.parse(raw, source="test"), tagger=tagger))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.stop()

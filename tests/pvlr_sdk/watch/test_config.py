@@ -34,6 +34,7 @@ def test_the_example_is_valid_and_shows_every_key(monkeypatch):
         config.serve,
         config.metrics,
         *config.cameras.values(),
+        *config.cameras["gate"].regions.values(),
         *config.sinks,
     ]
     assert [name for part in parts for name in missing(part)] == []
@@ -85,6 +86,14 @@ def test_variables(monkeypatch):
         ({"serve": {"port": True}}, "site.yaml: serve.port: expected a number, got True."),
         ({"threads": 1_000_000}, "site.yaml: threads: expected less than or equal to 1024, got 1000000."),
         ({"cameras": {"a": {"uri": "0", "region": [0, 0, 2, 1]}}}, "cameras.a.region.2: expected"),
+        ({"cameras": {"a": {"uri": "0", "schedule": ["mon 8-18"]}}},
+         "site.yaml: cameras.a.schedule: expected days and hours such as 'mon-fri 08:00-18:00', got ['mon 8-18']."),
+        ({"timezone": "Berlin"}, "site.yaml: timezone: expected a time zone of the IANA database, got 'Berlin'."),
+        ({"cameras": {"a": {"uri": "0", "regions": {"x": {"polygon": [[0, 0], [1, 1], [1, 0], [0, 1]]}}}}},
+         "cameras.a.regions.x.polygon: expected a polygon that does not cross itself, got [[0, 0], [1, 1],"),
+        ({"cameras": {"a": {"uri": "0", "regions": {"x": {"polygon": [[0, 0], [2, 0], [0, 1]]}}}}},
+         "cameras.a.regions.x.polygon: expected 3 to 64 corners (x, y) as fractions of the frame, from 0 to 1, got"),
+        ({"cameras": {"a": {"uri": "0", "regions": {"x": {"polygom": []}}}}}, "Did you mean 'polygon'?"),
         ({"operating_point": "recall"}, "site.yaml: operating_point: expected 'f1' or 'precise'"),
         ({"events": {"margin": 2}}, "events.margin: expected less than or equal to 1, got 2."),
         ({"sinks": [{"kind": "video", "folder": "v", "cameras": ["dor"]}]},

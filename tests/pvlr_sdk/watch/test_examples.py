@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk.events import Event
+from pvlr_sdk.stream import Observation
 from pvlr_sdk.watch import examples as module
 from pvlr_sdk.watch.examples import Example, Examples
 
@@ -40,7 +41,9 @@ class Result(dict[str, Any]):
 
 
 def see(examples: Examples, time: float, score: float, *names: str, camera: str = "door", closed: bool = False) -> None:
-    seen: Any = SimpleNamespace(camera=camera, frame=SimpleNamespace(wall=time), result=Result(score, time, closed))
+    result: Any = Result(score, time, closed)
+    frame: Any = SimpleNamespace(wall=time)
+    seen = Observation(camera, frame, result, 0, False, {None: result, "gate": Result(0, time)})
     examples.see(seen, [Event("on", name, "door", "mug", 0, 0, 0, 0, 0) for name in names])
 
 

@@ -14,26 +14,11 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.sources import CapturedFrame
-from pvlr_sdk.watch import Site, SiteConfig, rollout
+from pvlr_sdk.watch import Site, rollout
 from pvlr_sdk.watch import site as site_module
 from pvlr_sdk.watch.clock import Clock
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}
-
-
-@pytest.fixture
-def make_site(plan):
-    sites = []
-
-    def make(*, cameras=None, tagger=None, **raw) -> Site:
-        cameras = cameras or {"door": "test://?fps=60&size=64x48"}
-        raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": ALWAYS, **raw}
-        sites.append(Site(SiteConfig.parse(raw, source="test"), tagger=tagger))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.stop()
 
 
 class Running:

@@ -2,6 +2,7 @@
 import { Canvas, unpackMap } from "./canvas.js";
 import { Chart } from "./charts.js";
 import { duration, el } from "./dom.js";
+import { Regions } from "./regions.js";
 import { Tags } from "./tags.js";
 import { TeachPanel } from "./teach.js";
 
@@ -10,13 +11,15 @@ const DESCRIBE = 2000;
 
 export class CameraCard {
   /** `request(kind, label or null)` requests the attention map (`map`) or the score (`pin`) of a label with each frame. */
-  constructor({ name, uri, region }, request) {
+  constructor({ name, uri, region, regions }, request) {
     this.name = name;
     this.request = request;
     this.state = "";
     this.described = 0;
     this.canvas = el("canvas", { role: "img", "aria-label": `${name}: no frame yet`, width: 640, height: 360 });
-    this.view = new Canvas(this.canvas, region);
+    this.view = new Canvas(this.canvas);
+    this.region = region;
+    this.regions = new Regions(name, regions);
     this.notice = el("p", { class: "notice", hidden: "" });
     this.caption = el("p", { class: "caption", hidden: "" });
     this.chip = el("span", { class: "chip" }, "starting");
@@ -35,10 +38,11 @@ export class CameraCard {
     this.element = el(
       "article",
       { class: "camera panel", "data-camera": name, "aria-label": `Camera ${name}` },
-      el("div", { class: "view" }, this.canvas, this.notice, this.caption),
+      el("div", { class: "view" }, el("div", { class: "picture" }, this.canvas, this.regions.pad), this.notice, this.caption),
       el("div", { class: "bar" }, el("h2", { title: uri }, name), this.chip),
       this.tags.element,
       this.teach.element,
+      this.regions.element,
       el("div", { class: "charts" }, this.ages.element, this.frames.element),
       this.facts,
     );
@@ -47,7 +51,8 @@ export class CameraCard {
   async show(header, jpeg) {
     const image = await createImageBitmap(jpeg);
     const map = header.map?.label === this.tags.chosen ? unpackMap(header.map) : null;
-    this.view.draw(image, map);
+    this.view.draw(image, map, this.regions.none ? this.region : null);
+    this.regions.resize(image.width, image.height);
     image.close();
     this.canvas.dataset.map = map ? header.map.label : "";
     this.canvas.dataset.time = header.time;
@@ -84,10 +89,10 @@ export class CameraCard {
     this.state = state;
     this.chip.textContent = state;
     this.chip.className = `chip ${state === "live" ? "good" : state === "lost" ? "bad" : ""}`;
-    this.element.classList.toggle("away", state === "lost" || state === "ended");
+    this.element.classList.toggle("away", ["paused", "lost", "ended"].includes(state));
     this.notice.hidden = state === "live";
     const over = stats.captured ? "This video has ended. Start the server with --loop to repeat it." : `cannot be shown: ${reason}`;
-    this.notice.textContent = { starting: "waiting for the first frame", lost: `lost: ${reason}`, ended: over }[state] ?? "";
+    this.notice.textContent = { starting: "waiting for the first frame", paused: `paused: ${reason}`, lost: `lost: ${reason}`, ended: over }[state] ?? "";
     const facts = [`${stats.tagged} tagged`, `${stats.dropped} dropped`, `${stats.late} late`];
     if (stats.size) facts.unshift(`${stats.size[1]} × ${stats.size[0]}`, `${stats.fps.toFixed(1)} frames/s`);
     if (stats.reconnects) facts.push(`${stats.reconnects} reconnects`);

@@ -3,28 +3,27 @@ const DARK = [8, 12, 20];
 const WARM = [255, 176, 46];
 
 export class Canvas {
-  constructor(canvas, region) {
+  constructor(canvas) {
     this.canvas = canvas;
-    this.region = region;
     this.heat = document.createElement("canvas");
   }
 
-  /** Draws an image; `map` is `{rows, columns, weights}` with weights from 0 to 1, or null. */
-  draw(image, map) {
+  /** Draws an image; `map` is `{rows, columns, weights}` with weights from 0 to 1 over `region`, or null. */
+  draw(image, map, region = null) {
     if (this.canvas.width !== image.width || this.canvas.height !== image.height) {
       this.canvas.width = image.width;
       this.canvas.height = image.height;
     }
     const context = this.canvas.getContext("2d");
     context.drawImage(image, 0, 0);
-    const [left, top, width, height] = this.region ?? [0, 0, 1, 1];
+    const [left, top, width, height] = region ?? [0, 0, 1, 1];
     const box = [left * image.width, top * image.height, width * image.width, height * image.height];
     if (map) {
       this.fill(map);
       context.imageSmoothingQuality = "high";
       context.drawImage(this.heat, ...box);
     }
-    if (this.region) {
+    if (region) {
       context.strokeStyle = "rgba(255, 255, 255, 0.8)";
       context.lineWidth = Math.max(1, image.width / 400);
       context.setLineDash([6, 5]);

@@ -8,7 +8,7 @@ const ROW = 24;
 const MOST_ROWS = 16;
 const LATEST = 8;
 const REMEMBERED = 1000;
-const COLUMNS = ["id", "camera", "label", "start", "end", "duration", "peak", "peak_time", "reason", "snapshot"];
+const COLUMNS = ["id", "camera", "label", "start", "end", "duration", "peak", "peak_time", "reason", "snapshot", "region"];
 
 const NONE_CHOSEN = "No event matches the filter.";
 const NONE_YET = "No events yet. An event begins when a label reaches its threshold and stays near it for a while.";
@@ -117,7 +117,7 @@ export class Events {
   draw() {
     const begin = this.now - this.range;
     const shown = this.chosen().filter((event) => !event.end || seconds(event.end) > begin);
-    const names = [...new Set(shown.map((event) => `${event.camera}\n${event.label}`))].sort().slice(0, MOST_ROWS);
+    const names = [...new Set(shown.map((event) => `${place(event)}\n${event.label}`))].sort().slice(0, MOST_ROWS);
     const holder = byId("timeline");
     if (!names.length) {
       holder.replaceChildren(el("p", { class: "hint" }, "No events in this time span."));
@@ -138,7 +138,7 @@ export class Events {
     });
     this.axis(drawing, begin, across, names.length * ROW);
     for (const event of shown) {
-      const row = names.indexOf(`${event.camera}\n${event.label}`);
+      const row = names.indexOf(`${place(event)}\n${event.label}`);
       if (row < 0) continue;
       const from = across(seconds(event.start));
       const until = event.end ? across(seconds(event.end)) : width;
@@ -172,7 +172,7 @@ export class Events {
         { class: event.end ? "" : "open" },
         el("time", { datetime: event.start }, clock(seconds(event.start))),
         el("b", {}, event.label),
-        el("span", { class: "where" }, event.camera),
+        el("span", { class: "where" }, place(event)),
         el("span", { class: "how" }, event.end ? lasted(event) : "ongoing"),
         el("span", { class: "peak" }, `peak ${event.peak.toFixed(2)}`),
         ...(this.taught.includes(event.label) ? [this.question(event)] : []),
@@ -191,7 +191,7 @@ export class Events {
   question(event) {
     const answer = (text, is) =>
       button(text, () => this.pick(event, is), {
-        "aria-label": `${text}: ${event.label} at ${event.camera}, ${clock(seconds(event.start))}`,
+        "aria-label": `${text}: ${event.label} at ${place(event)}, ${clock(seconds(event.start))}`,
         "aria-pressed": event.is === is,
         "data-key": `${event.id} ${is}`,
       });
@@ -211,9 +211,14 @@ export class Events {
   }
 }
 
+/** The camera, and its region if it has regions. */
+function place({ camera, region }) {
+  return region ? `${camera}, ${region}` : camera;
+}
+
 function describe(event) {
   const ending = event.end ? `until ${clock(seconds(event.end))}, ${event.reason}` : "ongoing";
-  return `${event.label} at ${event.camera}: from ${clock(seconds(event.start))} ${ending}; peak ${event.peak.toFixed(2)}`;
+  return `${event.label} at ${place(event)}: from ${clock(seconds(event.start))} ${ending}; peak ${event.peak.toFixed(2)}`;
 }
 
 /** The duration, and why it ended if not by its score. */

@@ -1,0 +1,146 @@
+"""Regions and hours of a site's cameras: their events, with frames at given times."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk.sources import CapturedFrame, EndOfSource
+from pvlr_sdk.watch import SiteConfig
+
+MONDAY = 1_767_571_200.0  # 2026-01-05 00:00 UTC
+
+
+class Pattern:
+    """A file whose frames have these ``wall`` times, in the order in which they are read."""
+
+    live, decode_errors, skipped = False, 0, 0
+
+    def __init__(self, hours: Any) -> None:
+        self._hours = list(hours)
+
+    def read(self) -> CapturedFrame:
+        if not self._hours:
+            raise EndOfSource
+        wall = MONDAY + 3600 * self._hours.pop(0)
+        return CapturedFrame(np.zeros((48, 64, 3), np.uint8), "bgr", wall, wall, None, 0)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def hours(monkeypatch):
+    """Sets the hours since Monday 00:00 UTC at which the cameras have frames."""
+    return lambda *hours: monkeypatch.setattr("pvlr_sdk.stream.reader.open_source", lambda *_, **__: Pattern(hours))
+
+
+ALWAYS_AT_ONCE = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0, "smoothing": 0}
+LEFT, RIGHT = ([[x, 0], [x + 0.5, 0], [x + 0.5, 1], [x, 1]] for x in (0, 0.5))
+
+
+def spans(events) -> dict[tuple[str, str | None], list[tuple[float, float, str]]]:
+    """The hours in which each label was reported in each region, and why that ended."""
+    found = {}
+    for event in events:
+        if event.state == "off":
+            start, end = ((at - MONDAY) / 3600 for at in (event.start, event.end))
+            found.setdefault((event.label, event.region), []).append((start, end, event.reason))
+    return found
+
+
+def test_a_camera_outside_its_hours_has_no_events_and_costs_no_inference(make_site, hours):
+    hours(6, 7, 8, 9, 10, 11, 30, 32, 33, 34)
+    camera = {"uri": "x.mp4", "schedule": ["mon-fri 09:00-12:00"]}
+    site = make_site(cameras={"door": camera}, timezone="Europe/Berlin", events=ALWAYS_AT_ONCE)
+    states = []
+    change = site._change
+    site._change = lambda item: (states.append(item.state), change(item))
+    site.run()
+    assert states == ["paused", "live", "paused", "live", "ended"]
+    assert spans(site.events()) == {
+        ("cat", None): [(8, 10, "not watched"), (32, 34, "camera ended: the end was reached")]
+    }
+    assert site.stats()["cameras"]["door"]["tagged"] == 6
+    assert site.stats()["cameras"]["door"]["captured"] == 10
+
+
+def test_regions_have_hours_labels_and_thresholds_of_their_own(make_site, hours):
+    hours(7, 8, 9, 10, 11)
+    regions = {
+        "left": {"polygon": LEFT, "schedule": ["08:00-10:00"]},
+        "right": {"polygon": RIGHT, "labels": ["person"], "thresholds": {"person": 0}},
+        "never": {"polygon": RIGHT, "exclude": True},
+    }
+    site = make_site(cameras={"door": {"uri": "x.mp4", "regions": regions}}, timezone="UTC", events=ALWAYS_AT_ONCE)
+    site.run()
+    assert spans(site.events()) == {
+        ("cat", "left"): [(8, 9, "not watched")],
+        ("person", "right"): [(7, 11, "camera ended: the end was reached")],
+    }
+    assert list(site.latest("door").regions) == ["right"]
+    assert sorted(site.levels("door")) == ["cat", "person"]
+    assert site.levels("door")["person"][1] == 0
+
+
+def test_a_label_in_two_regions_gives_two_events_each_with_its_sensor(make_site, hours, tmp_path):
+    hours(7, 8, 9)
+    regions = {"left": {"polygon": LEFT}, "right": {"polygon": RIGHT}}
+    sinks = [{"kind": "sqlite", "path": str(tmp_path / "e.db")}]
+    site = make_site(cameras={"door": {"uri": "x.mp4", "regions": regions}}, sinks=sinks, events=ALWAYS_AT_ONCE)
+    announced = []
+    site._sinks.announce = announced.append
+    site.configure(site.config.events)
+    site.run()
+    assert [(event.state, event.region) for event in site.events()] == [
+        ("on", "left"), ("on", "right"), ("off", "left"), ("off", "right")
+    ]  # fmt: skip
+    assert announced == [{"door:left": ["cat"], "door:right": ["cat"]}]
+    with sqlite3.connect(tmp_path / "e.db") as database:
+        assert sorted(database.execute("SELECT region FROM events")) == [("left",), ("right",)]
+
+
+def test_other_regions_are_used_from_the_next_frame_on(make_site, hours):
+    hours(*range(20))
+    regions = {"left": {"polygon": LEFT}, "right": {"polygon": RIGHT}}
+    site = make_site(cameras={"door": {"uri": "x.mp4", "regions": regions}}, events=ALWAYS_AT_ONCE)
+    new = SiteConfig.parse(
+        {"cameras": {"a": {"uri": "0", "regions": {"left": {"polygon": RIGHT}, "new": {"polygon": LEFT}}}}}, source="x"
+    )
+    seen = []
+
+    def change(observation) -> None:
+        seen.append(list(observation.regions))
+        if len(seen) == 3:
+            site.set_regions("door", new.cameras["a"].regions)
+
+    site.on_observation(change)
+    site.run()
+    assert seen[:3] == [["left", "right"]] * 3
+    assert seen[-1] == ["left", "new"]
+    found = spans(site.events())
+    assert [reason for _, _, reason in found["cat", "right"]] == ["not watched"]
+    assert len(found["cat", "left"]) == len(found["cat", "new"]) == 1
+    assert found["cat", "left"][0][:2] == (0, 19)
+
+
+def test_a_site_of_paused_cameras_is_healthy_and_warms_no_engine(make_site, hours, monkeypatch):
+    hours(6, 7)
+    site = make_site(cameras={"door": {"uri": "x.mp4", "schedule": ["09:00-10:00"]}}, timezone="UTC")
+    states = []
+    monkeypatch.setattr(site._tagger, "predict", lambda *_, **__: pytest.fail("an inference"))
+    stream = site._stream
+    for change in stream:
+        states.append((change.state, change.reason))
+        if change.state == "paused":
+            site._change(change)
+            assert site.cameras == {"door": "paused"}
+            assert site.unhealthy_cameras() == {}
+    assert states == [("paused", "outside its hours"), ("ended", "the end was reached")]
+    stream._counters[0].changed("paused", "")
+    stream._active = 0.0
+    stream._warm_up()
+    assert stream._active > 0
