@@ -116,6 +116,7 @@ class Control:
             try:
                 self.site.set_regions(camera, new)
                 if self._file:
+                    self._file.edited({})  # raises: it is invalid
                     written = (read_yaml(self._file.path).get("cameras") or {}).get(camera)
                     replace_files({self._file.path: self._file.edited(region_keys(camera, written, shapes))[0]})
             except BaseException:

@@ -34,6 +34,7 @@ def star(corners: int, radius: float = 0.45) -> Any:
         (((0, 0), (1, 1), (1, 0), (0, 1)), "expected a polygon that does not cross itself, got sides 1 and 3, which"),
         (tuple(star(5)[2 * n % 5] for n in range(5)), "expected a polygon that does not cross itself"),
         (((0, 0), (1, 0), (1, 1), (0.5, 0), (0, 1)), "that does not cross itself, got sides 1 and 3, which meet"),
+        (((0, 1), (0.5, 0), (1, 1), (1, 0), (0, 0)), "that does not cross itself, got sides"),
         (((0, 0), (1, 0), (0.5, 0), (0.5, 1)), "that does not cross itself"),  # a spike
         (((0, 0), (0, 0), (1, 1)), "that does not cross itself, got sides 1 and 2"),
         (((0, 0), (0.5, 0.5), (1, 1)), "expected a polygon with an area, got corners on a line"),
@@ -41,6 +42,7 @@ def star(corners: int, radius: float = 0.45) -> Any:
         (((0, 0), (1, -0.01), (1, 1)), r"got \(1, -0.01\)"),
         (((0, 0), (1, float("nan")), (1, 1)), r"got \(1, nan\)"),
         (((0, 0), (1, "1"), (1, 1)), r"got \(1, '1'\)"),
+        (((0, 0), (1, 10**400), (1, 1)), r"got \(1, 1000"),
         (((0, 0), (1, True), (1, 1)), r"got \(1, True\)"),
         (((0, 0), (1, 1)), "expected 3 to 64 corners .*, got 2 corners"),
         (star(65), "got 65 corners"),

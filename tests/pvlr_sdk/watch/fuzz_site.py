@@ -12,8 +12,8 @@ import atheris
 
 with atheris.instrument_imports(include=["pvlr_sdk.watch", "pvlr_sdk.sinks", "pvlr_sdk.sources", "pvlr_sdk.stream"]):
     from pvlr_sdk import errors
-    from pvlr_sdk.stream import Camera
     from pvlr_sdk.watch import SiteConfig, config, yaml_file
+    from pvlr_sdk.watch.factory import make_cameras
 with atheris.instrument_imports(include=["ruamel.yaml"]):
     import ruamel.yaml  # noqa: F401
 
@@ -25,6 +25,8 @@ _SEEDS = (
     "cameras: {a: 0}\nsinks: [{kind: mqtt, url: 'mqtts://h', prefix: p, capacity: 9}, {kind: video, folder: v}]\n",
     "cameras: {a: 0}\nsinks: [{kind: webhook, url: 'http://h/', secret: $HOME, headers: {A: b}, timeout: 3}]\n",
     "cameras: {a: 0}\nserve: {host: h, port: 1, token: t, names: [a]}\nstream: {staleness: 1, every_frame: yes}\n",
+    "timezone: UTC\ncameras: {a: {uri: 0, schedule: [mon-fri 08:00-18:00, sat 22:00-02:00]}}\n",
+    "cameras: {a: {uri: 0, regions: {x: {polygon: [[0, 0], [1, 0.5], [0, 1]], exclude: true}, y: {}}}}\n",
     "? {a: 1}\n: !!timestamp 2026-01-31\n",
 )
 _FRAGMENTS = (
@@ -43,7 +45,23 @@ _FRAGMENTS = (
     ),
     *("{", "}", "[", "]", ", ", ": ", "\n", "\n- ", "? ", "| ", "> ", "'", '"', "\\u0000", "null", ".inf", ".nan", "~"),
     *("kind: mqtt", "kind: jsonl", "kind: webhook", "url: http://h/", "path: x", "headers: ", "secret: ", "cameras: "),
-    *("labels: ", "region: ", "thresholds: ", "1e999", "0x", "1:60:60", "2026-02-30", "9" * 60, "..", "$HOME", "${X}"),
+    *(
+        "labels: ",
+        "region: ",
+        "polygon: ",
+        "schedule: ",
+        "timezone: ",
+        "[0, 1], ",
+        "thresholds: ",
+        "1e999",
+        "0x",
+        "1:60:60",
+        "2026-02-30",
+        "9" * 60,
+        "..",
+        "$HOME",
+        "${X}",
+    ),
 )
 _PARTS = ["", *_FRAGMENTS]
 
@@ -58,8 +76,7 @@ def check(data: bytes) -> None:
     text += provider.ConsumeUnicode(100)
     try:
         raw = yaml_file.parse_yaml(text.encode("utf-8", "surrogatepass"), "site.yaml")
-        for name, camera in SiteConfig.parse(raw, source="site.yaml").cameras.items():
-            Camera(name, camera.uri, camera.region, camera.transport, camera.timeout, camera.loop)
+        make_cameras(SiteConfig.parse(raw, source="site.yaml"))
     except errors.PvlrError as error:
         str(error)
 

@@ -80,6 +80,18 @@ def test_what_is_refused_changes_nothing(
     assert served.site.config.cameras["door"].regions == {}
 
 
+@pytest.mark.parametrize("damage", ["regions: [1]", "regions: {left: null}", "regions: {left: {polygon: 5}}"])
+def test_a_site_file_that_is_invalid_by_now_is_not_changed(
+    serve: Callable[..., Any], site_file: Path, damage: str
+) -> None:
+    served = serve(DOOR, site_file=site_file)
+    site_file.write_text(f"cameras:\n  door:\n    uri: test://\n    {damage}\n")
+    before = site_file.read_text()
+    assert put(served, {"left": {"polygon": LEFT}}).status == 422
+    assert site_file.read_text() == before
+    assert served.site.config.cameras["door"].regions == {}
+
+
 def test_a_file_that_cannot_be_written_changes_nothing(
     serve: Callable[..., Any], site_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
