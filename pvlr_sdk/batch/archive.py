@@ -62,8 +62,6 @@ def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
     headers, reason = 0, ""
     while (block := stream.read(512)) != bytes(512):
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        if info.size < 0:
-            raise tarfile.ReadError("a member of negative size")
         if info.type in _LONG_HEADERS and (headers := headers + info.size) <= _MAX_HEADER:
             data = stream.read(_padded(info.size))[: info.size]
             more.update({b"path": data.partition(b"\0")[0]} if info.type == tarfile.GNUTYPE_LONGNAME else _pax(data))
@@ -80,7 +78,9 @@ def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
             if path := more.get(b"GNU.sparse.name", more.get(b"path")):
                 info.name = path.decode(errors="surrogateescape")
             has_data = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
-            info.size = int(more.get(b"size", info.size)) if has_data else 0
+            # An invalid size is ignored, as by GNU tar. Read as -1, it would be all that follows.
+            size = int(more[b"size"]) if more.get(b"size", b"").isdigit() else info.size
+            info.size = size if has_data else 0
             return info, reason
     return None
 
@@ -97,6 +97,8 @@ def _pax(data: bytes) -> dict[bytes, bytes]:
 
 
 def _padded(size: int) -> int:
+    if size < 0:
+        raise tarfile.ReadError("a member of negative size")
     return size + -size % 512
 
 

@@ -38,11 +38,14 @@ class Columns:
                 expected = f"a column of ids: {self.id}"
             got = f"the columns {', '.join(schema.names)}" if schema.names else "no columns"
             raise errors.OptionError(source, expected=expected, got=got, hint="Name the columns of ids and images.")
-        kind = schema.field(names[0]).type
+        kind, parts = schema.field(names[0]).type, {}
         if pa.types.is_struct(kind):
             parts = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
             kind = parts.get("bytes", kind)
-        if kind not in _TYPES:
+        if self.id in schema.names and not _is_bounded(ids := schema.field(self.id).type):
+            expected, hint = "numbers, strings or binary", "Name another column of ids."
+            raise errors.OptionError(f"{source}, column {self.id}", expected=expected, got=str(ids), hint=hint)
+        if kind not in _TYPES or not all(map(_is_bounded, parts.values())):
             expected, hint = "strings, binary, or a struct with bytes and path", "Name another column of images."
             raise errors.OptionError(f"{source}, column {names[0]}", expected=expected, got=str(kind), hint=hint)
         return Columns(self.id if self.id in schema.names else "", names[0])
@@ -74,10 +77,18 @@ class Columns:
             yield given and given[:_MAX_ID], of_row(value)
 
 
+def _is_bounded(kind: pa.DataType) -> bool:
+    """Whether a value takes about the memory that it takes in a file, where the elements of lists, and nulls of any
+    width, take a few bits."""
+    kind = getattr(kind, "storage_type", kind)
+    wide = isinstance(kind, pa.FixedSizeBinaryType) and kind.byte_width > _MAX_ID
+    return not (wide or pa.types.is_nested(kind))
+
+
 def _text(name: pa.Scalar, number: int) -> str | None:
     """An id as text; for what Python has no value for, such as some dates of Arrow, the number that it is stored as."""
     try:
         value = name.as_py()
     except (OverflowError, ValueError):
         value = getattr(name, "value", number)
-    return None if value is None else str(value)
+    return None if value is None else str(value[:_MAX_ID] if isinstance(value, (str, bytes)) else value)

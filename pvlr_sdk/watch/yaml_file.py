@@ -18,6 +18,8 @@ MAX_BYTES = 1 << 20
 """Size limit of a file: about 5000 cameras."""
 _MAX_VALUES = 100_000
 """Limit of keys and values, each alias counted as often as it is used: a few nested aliases stand for billions."""
+_MAX_DIGITS = 1000
+"""Limit of an integer, which may be written in hex: Python does not write those of more than 4300 digits."""
 _UNDER_A_KEY = r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*\1"
 """A key whose value begins on another line, up to the key's own indentation on that line."""
 
@@ -122,6 +124,8 @@ def _count(node: Any, sizes: dict[int, int | None]) -> int:
     """The number of keys and values of a node; raises ValueError if there are too many, or an alias is endless."""
     if id(node) not in sizes:  # an alias is the node of its anchor
         sizes[id(node)] = None
+        if str(getattr(node, "tag", "")).endswith(":int") and len(node.value) > _MAX_DIGITS:
+            raise ValueError(f"an integer of more than {_MAX_DIGITS} digits")
         children = node.value if isinstance(getattr(node, "value", None), list) else []
         parts = (part for child in children for part in (child if isinstance(child, tuple) else (child,)))
         sizes[id(node)] = 1 + sum(_count(part, sizes) for part in parts)

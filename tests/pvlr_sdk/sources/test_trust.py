@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -64,6 +66,28 @@ def test_redirects_are_not_followed(serve, certificates, tmp_path: Path, certifi
         open_source(uri, ca=certificate and certificates["camera"][0], timeout=3)
     assert [requested for requested, _ in server.heard] == [path]
     assert target.heard == []
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "http://127.0.0.1:PORT/", "rtsp://127.0.0.1:PORT/"])
+def test_a_redirect_over_rtsp_leads_to_rtsp_alone(address: str) -> None:
+    """FFmpeg has no option against it."""
+    with socket.create_server(("127.0.0.1", 0)) as target, socket.create_server(("127.0.0.1", 0)) as camera:
+        address = address.replace("PORT", str(target.getsockname()[1]))
+
+        def redirect() -> None:
+            connection = camera.accept()[0]
+            with connection:
+                connection.recv(4096)
+                connection.sendall(f"RTSP/1.0 302 Found\r\nCSeq: 1\r\nLocation: {address}\r\n\r\n".encode())
+
+        threading.Thread(target=redirect, daemon=True).start()
+        with pytest.raises(errors.SourceOpenError):
+            open_source(f"rtsp://127.0.0.1:{camera.getsockname()[1]}/", timeout=1)
+        target.setblocking(False)
+        if address.startswith("rtsp"):
+            target.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            target.accept()
 
 
 def test_no_playlist_is_read(serve, tmp_path: Path) -> None:
