@@ -33,7 +33,7 @@ class SlowTagger:
         self.info, self.predict = tagger.info, tagger.predict
         self._seconds, self._engine = seconds, ThreadPoolExecutor(1)
 
-    def predict_async(self, frame: Any, *, color: str, tiles: None) -> Future[TagResult]:
+    def predict_async(self, frame: Any, *, color: str, **_: Any) -> Future[TagResult]:
         return self._engine.submit(self._predict, frame, color)
 
     def _predict(self, frame: Any, color: str) -> TagResult:

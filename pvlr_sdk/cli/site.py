@@ -42,6 +42,7 @@ def build_config(
     device: str = "auto",
     loop: bool = False,
     tiles: str | None = None,
+    refresh: float | None = None,
     thresholds: Sequence[str] = (),
     events: Mapping[str, Any] | None = None,
     stream: Mapping[str, Any] | None = None,
@@ -57,7 +58,7 @@ def build_config(
         uris: additional cameras: ``NAME=URI``, or a URI whose host or file gives the name.
         plan, bank, words, device: override the file's; relative paths are relative to the working directory.
         loop: these cameras restart files at their end.
-        tiles: of the frames of all cameras, as for ``--tiles``.
+        tiles, refresh: of all cameras, as for ``--tiles`` and ``--refresh``.
         thresholds: ``X`` for all labels, or ``LABEL=X``; they extend the file's.
         events, stream, serve: keys to override in these sections, unless None.
         files: additional files for events as JSON lines; ``-`` is stdout.
@@ -104,9 +105,10 @@ def build_config(
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
         cameras[name] = {"uri": uri, "loop": True} if loop else uri
-    if parse_tiles(tiles):
+    parse_tiles(tiles)  # raises
+    if every := _present({"tiles": tiles, "refresh": refresh}):
         cameras = {
-            name: {**(camera if isinstance(camera, dict) else {"uri": camera}), "tiles": tiles}
+            name: {**(camera if isinstance(camera, dict) else {"uri": camera}), **every}
             for name, camera in cameras.items()
         }
     if cameras:

@@ -43,6 +43,7 @@ def watch(
     every_frame: bool = Option(False, "--every-frame", help="Tag every frame of a file, as fast as possible."),
     loop: options.Loop = False,
     tiles: options.Tiles = None,
+    refresh: options.Refresh = None,
     labels: options.Label = None,
     threshold: options.Threshold = None,
     min_duration: options.MinDuration = None,
@@ -87,6 +88,7 @@ def watch(
         device=device,
         loop=loop,
         tiles=tiles,
+        refresh=refresh,
         thresholds=threshold or (),
         events={"labels": labels, "min_duration": min_duration},
         stream={"every_frame": every_frame or None},
@@ -191,6 +193,8 @@ def _print_stats(site: Site) -> None:
             else f", age {1e3 * camera['age_p50']:.0f} ms (p99 {1e3 * camera['age_p99']:.0f})"
         )
         counts = ", ".join(f"{camera[key]} {key}" for key in ("tagged", "dropped", "late", "failed", "reconnects"))
+        if camera["computed"] < camera["tiles"]:
+            counts += f", {100 * camera['computed'] / camera['tiles']:.0f} % computed"
         note(f"{name}: {camera['state']}, {camera['fps']:.1f} frames/s{ages}, {counts}")
     for sink in stats["sinks"]:
         error = f", {sink['error']}" if sink["error"] else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,7 @@ from .. import errors
 from ..backends import Backend, Slot
 from ..frames import device as device_frames
 from ..frames import images
-from ..frames.frames import Frame, load_frame
+from ..frames.frames import Frame, Region, load_frame
 from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
 from ..frames.tiles import Layout, Tiles, layout_of, rectangles
@@ -56,10 +56,6 @@ class Inference:
         if self.decoders:
             self.decoders.close()
 
-    def start(self, backend: Backend, frame: FrameLike, color: Color) -> Job:
-        """Decode and preprocess a frame and start its inference."""
-        return self._begin(backend, self._decode(frame, color, self.least_size))
-
     def finish(self, backend: Backend, job: Job, thresholds: Any, top_k: int | None) -> TagResult:
         """Wait for the inference and return its result."""
         result = self._result(job, thresholds, top_k)
@@ -74,13 +70,15 @@ class Inference:
         thresholds: Any,
         top_k: int | None,
         tiling: Tiling | None = None,
+        kept: Mapping[Region, TagResult] | None = None,
     ) -> TagResult:
         """The result of a frame, or of its tiles: ``thresholds`` are for frames without tiles."""
-        decoded = self._decode(frame, color, None if tiling else self.least_size)
+        decoded = self._decode(frame, color, None if tiling or kept else self.least_size)
         size = decoded.pixels.size
         layout = tiling and layout_of(tiling.tiles, *size, self.space.input_size)
-        if tiling and layout:
-            return self._tiled(backend, decoded, layout, tiling.thresholds(layout), top_k)
+        if kept or layout:
+            limits = tiling.thresholds(layout) if tiling and layout else thresholds
+            return self._tiled(backend, decoded, layout, limits, top_k, kept or {})
         return self.finish(backend, self._begin(backend, decoded), thresholds, top_k)
 
     def tag(
@@ -137,21 +135,32 @@ class Inference:
             return error
 
     def _tiled(
-        self, backend: Backend, frame: _Decoded, layout: Layout, thresholds: Any, top_k: int | None
+        self,
+        backend: Backend,
+        frame: _Decoded,
+        layout: Layout | None,
+        thresholds: Any,
+        top_k: int | None,
+        kept: Mapping[Region, TagResult],
     ) -> TagResult:
         """The union of the results of a frame and its tiles. As many are in flight as keep the device busy."""
         pixels, began, decoded, reference = frame
-        regions = rectangles(layout, *pixels.size)
-        parts = deque(_Decoded(pixels.cut(region), decoded, decoded, FrameReference()) for region in regions)
-        running: deque[Job] = deque()
-        results: list[TagResult] = []
+        regions = rectangles(layout, *pixels.size) if layout else [(0, 0, pixels.size[1], pixels.size[0])]
+        own = self.space.plan, self.space.bank
+        results = {region: one for region, one in kept.items() if (one.plan, one.bank) == own}
+        parts = deque(region for region in regions if region not in results)
+        running: deque[tuple[Region, Job]] = deque()
         while parts or running:
             if parts and len(running) <= backend.parallel:
-                running.append(self._begin(backend, parts.popleft()))
+                part = _Decoded(pixels.cut(parts[0]), decoded, decoded, FrameReference())
+                running.append((parts.popleft(), self._begin(backend, part)))
             else:
-                results.append(self.finish(backend, running.popleft(), thresholds, top_k))
-        united = TagResult.united(tuple(map(Tile, regions, results)), reference)
-        timing = {stage: sum(one.timing[stage] for one in results) for stage in ("preprocess", "head")}
+                region, job = running.popleft()
+                results[region] = self.finish(backend, job, thresholds, top_k)
+        united = TagResult.united(tuple(Tile(region, results[region]) for region in regions), reference)
+        united.tiles = united.tiles if layout else ()
+        computed = [one for region, one in results.items() if one is not kept.get(region)]
+        timing = {stage: sum((one.timing[stage] for one in computed), 0.0) for stage in ("preprocess", "head")}
         timing |= {"decode": 1e3 * (decoded - began), "total": 1e3 * (perf_counter() - began)}
         united.timing = {**timing, "inference": 2 * timing["total"] - sum(timing.values())}
         return united

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..backends import Backend
-from ..frames.frames import Color, FrameLike, check_frames
+from ..frames.frames import Color, FrameLike, Region, check_frames
 from ..frames.tiles import Tiles, check_tiles
 from ..result import TagResult, checked_top_k, thresholds_for
 from .inference import Tiling
@@ -60,6 +60,7 @@ class Predictor:
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
         tiles: Tiles | None = None,
+        kept: Mapping[Region, TagResult] | None = None,
     ) -> AwaitableFuture[TagResult]:
         """Tag one frame in worker threads: ``await`` the returned future, or call its ``result()``.
 
@@ -68,6 +69,9 @@ class Predictor:
 
         Args:
             frame, color, threshold, top_k, tiles: as for ``predict``.
+            kept: results that still hold for some tiles, or for the whole frame, by their rectangle (left, top, width
+                and height in pixels): of an earlier frame, with the same options. They are computed anyway where
+                another plan or label bank is in use now.
 
         Raises:
             OptionError, UnknownLabelError: an option is invalid.
@@ -77,7 +81,7 @@ class Predictor:
         with self._lock:  # between here and submit() the plan must not be closed
             plan, backend = self._ready()
             options, inference = self._options(plan, threshold, top_k, tiles), plan.inference
-            return plan.submit(backend, lambda: inference.predict(backend, frame, color, *options))
+            return plan.submit(backend, lambda: inference.predict(backend, frame, color, *options, kept))
 
     def predict_batch(
         self,

@@ -30,6 +30,8 @@ class Camera:
         region: (left, top, width, height) as fractions of the frame: only this part is tagged. None: the whole frame.
         tiles: (columns, rows) of tiles in which its frames, or their region, are tagged, or ``auto``; see
             :class:`pvlr_sdk.Tagger`. None: as the tagger does.
+        refresh: seconds for which a frame or tile that does not change keeps its scores (see ``docs/still.md``); None:
+            each is computed.
         transport: ``tcp`` or ``udp``, for RTSP.
         timeout: seconds without a frame after which it counts as lost.
         loop: restart a file at its end.
@@ -46,6 +48,7 @@ class Camera:
     uri: str = field(repr=False)
     region: Rectangle | None = None
     tiles: Tiles | None = None
+    refresh: float | None = None
     transport: Transport = "tcp"
     timeout: float = 5.0
     loop: bool = False
@@ -63,6 +66,9 @@ class Camera:
         if self.region is not None:
             _check_region(self.region)
         check_tiles(self.tiles)
+        if self.refresh is not None and not 0 < self.refresh < math.inf:
+            hint = "Omit it to compute each frame."
+            raise errors.OptionError("refresh", expected="seconds, above 0", got=repr(self.refresh), hint=hint)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -89,7 +95,8 @@ class Observation:
         frame: the whole frame, even if the camera has a region.
         result: its tags, or the tags of the camera's region. With named regions, a label's logit is the maximum over
             those that are within their hours, which are its ``tiles``; its features are of the first.
-        age: seconds from the frame's capture to its result.
+        age: seconds from the frame's capture to its result; from an earlier frame's if a tile that changed in it is
+            still to be computed, see ``Camera.refresh``.
         late: whether the age exceeds the stream's staleness. A file that is read frame by frame is never late.
         regions: the result of each named region; of a camera without any, ``result`` under None.
     """

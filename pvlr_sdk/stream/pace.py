@@ -11,10 +11,8 @@ from .inboxes import Inboxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
 
-    from ..result import TagResult
-    from .regions import Part
+    from .still import PartInFlight
 
 _WINDOW = 0.005
 """Longest time in seconds that a prepared frame should wait for the engine."""
@@ -22,13 +20,14 @@ _WINDOW = 0.005
 
 @dataclass(slots=True)
 class InFlight:
-    """A frame in flight, its plan (SHA-256), the future result of each part, and the estimated ``time.monotonic()`` of
-    the inference, begin and end."""
+    """A frame in flight, its plan (SHA-256), its parts, the share of these that is computed, and the estimated
+    ``time.monotonic()`` of the inference, begin and end."""
 
     index: int
     frame: CapturedFrame
     plan: str
-    futures: Sequence[tuple[Part, Future[TagResult]]]
+    parts: Sequence[PartInFlight]
+    share: float
     start: float
     due: float
 
@@ -69,8 +68,9 @@ class EnginePace:
         """Record how long the caller kept an observation before asking for the next."""
         self.caller += 0.2 * (seconds - self.caller)
 
-    def inferred(self, seconds: float, waited: float) -> None:
-        """Record how long the engine took for a frame, and how long this thread ``waited`` for its result."""
+    def inferred(self, seconds: float, waited: float, share: float = 1.0) -> None:
+        """Record how long the engine took for a ``share`` of a frame, and how long this thread ``waited`` for it."""
+        seconds = seconds / share if share else self.inference
         if not self.inference:
             self.inference = seconds
         elif waited > 1e-4:

@@ -25,6 +25,7 @@ class CameraStats:
         captured: frames decoded.
         tagged: frames tagged.
         dropped: frames replaced by a newer one before they were tagged, or skipped by the decoder.
+        tiles: frames tagged, each counted with its tiles; ``computed``: how many of these did not keep their scores.
         late: tagged frames with an age above the staleness.
         failed: frames that could not be tagged.
         reconnects: attempts to open it again after it was lost.
@@ -38,6 +39,8 @@ class CameraStats:
     reason: str
     captured: int
     tagged: int
+    tiles: int
+    computed: int
     dropped: int
     late: int
     failed: int
@@ -54,7 +57,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        names = ("captured", "tagged", "dropped", "late", "failed", "reconnects", "decode_errors")
+        names = ("captured", "tagged", "tiles", "computed", "dropped", "late", "failed", "reconnects", "decode_errors")
         self._counts = dict.fromkeys(names, 0)
         self._state, self._reason = "starting", ""
         self._size: tuple[int, int] | None = None
@@ -74,11 +77,10 @@ class Counters:
             self._captures.append(moment)
             self._size = size
 
-    def tagged(self, age: float, late: bool) -> None:
+    def tagged(self, age: float, late: bool, tiles: int, computed: int) -> None:
         """Count a frame tagged ``age`` seconds after its capture."""
+        self.add(tagged=1, late=late, tiles=tiles, computed=computed)
         with self._lock:
-            self._counts["tagged"] += 1
-            self._counts["late"] += late
             self._ages.append(age)
 
     def changed(self, state: str, reason: str) -> bool:

@@ -6,7 +6,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import wait
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from .reader import Reader
 from .regions import united
 from .sharing import EngineShare
 from .stats import CameraStats, Counters
+from .still import StillScene, results_of, start_parts
 
 if TYPE_CHECKING:
     from ..tagger import Tagger
@@ -86,6 +86,7 @@ class Stream:
             Reader(index, camera, self._inboxes, counters, longest_pause, every_frame)
             for index, (camera, counters) in enumerate(zip(self._cameras, self._counters, strict=True))
         ]
+        self._scenes: list[dict[str | None, StillScene]] = [{} for _ in self._cameras]
         self._started = False
         self._pace = EnginePace()
         self._share = EngineShare(len(self._cameras))
@@ -146,6 +147,7 @@ class Stream:
         """Use other regions, tiles and hours of a camera from the next frame on. Safe in any thread."""
         index = [one.name for one in self._cameras].index(camera.name)
         self._cameras[index] = self._readers[index].camera = camera
+        self._scenes[index] = {}
 
     def between_frames(self) -> AbstractContextManager[None]:
         """Enter it in another thread to use the tagger between frames, so that they wait as little as possible.
@@ -213,19 +215,16 @@ class Stream:
             self._pending.append(item)
             return
         ahead = self._in_flight()
-        plan, camera = self._plan, self._cameras[index]
-        futures = [
-            (part, self._tagger.predict_async(part.cut(item), color=item.color, tiles=camera.tiles))
-            for part in camera.parts
-            if part.on(item.wall)
-        ]
-        if not futures:  # its hours have just ended, or other ones were set
+        plan = self._plan
+        budget = None if self._readers[index].waits else self._staleness / 2 / max(self._pace.inference, 1e-6)
+        parts, share = start_parts(self._tagger, self._cameras[index], self._scenes[index], item, budget)
+        if not parts:  # its hours have just ended, or other ones were set
             return
         plan = plan if plan == self._plan else ""  # replaced just now: either of the two
         start = time.monotonic() + self._pace.preparation
         if len(ahead) >= self._parallel:
             start = max(start, ahead[-self._parallel].due)
-        self._pending.append(InFlight(index, item, plan, futures, start, start + self._pace.inference))
+        self._pending.append(InFlight(index, item, plan, parts, share, start, start + share * self._pace.inference))
         self._share.begin(index)
 
     def _finish(self) -> Observation | None:
@@ -233,8 +232,7 @@ class Stream:
         assert isinstance(job, InFlight)
         asked = time.monotonic()
         try:
-            wait([future for _, future in job.futures])
-            results = [(part, future.result()) for part, future in job.futures]
+            results = results_of(job.parts)
         except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
             if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
                 raise
@@ -242,6 +240,7 @@ class Stream:
                 self._recover(error)
             _log.warning("camera %s: %s", self._cameras[job.index].name, error)
             self._counters[job.index].add(failed=1)
+            self._scenes[job.index] = {}
             return None
         finally:
             self._share.end()
@@ -252,14 +251,15 @@ class Stream:
         result = regions.get(None) or united(job.frame, results)
         now = self._active = time.monotonic()
         self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
-        self._pace.inferred(now - job.start, now - asked)
+        self._pace.inferred(now - job.start, now - asked, job.share)
         waiting = self._in_flight()
         if len(waiting) >= self._parallel:  # the engine has just begun this one
             behind = waiting[self._parallel - 1]
-            behind.start, behind.due = now, now + self._pace.inference
-        camera, age = self._cameras[job.index], now - job.frame.captured
+            behind.start, behind.due = now, now + behind.share * self._pace.inference
+        camera, age = self._cameras[job.index], now - job.frame.captured + max(one.look.lag for one in job.parts)
         late = age > self._staleness and not self._readers[job.index].waits
-        self._counters[job.index].tagged(age, late)
+        computed = sum(one.learn() for one in job.parts)
+        self._counters[job.index].tagged(age, late, sum(len(one.tiles) or 1 for _, one in results), computed)
         return Observation(camera.name, job.frame, result, age, late, regions)
 
     @property
@@ -289,10 +289,10 @@ class Stream:
     def _abandon(self) -> None:
         """Cancel or wait for the frames in flight, so that no inference outlives the stream."""
         for job in self._in_flight():
-            for _, future in job.futures:
-                if not future.cancel():
+            for one in job.parts:
+                if not one.future.cancel():
                     with suppress(errors.PvlrError):
-                        future.result()
+                        one.future.result()
             self._share.end()
         self._pending.clear()
 

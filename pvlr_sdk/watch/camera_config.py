@@ -62,6 +62,7 @@ class CameraConfig(Section):
     region: tuple[Score, Score, Score, Score] | None = None
     regions: dict[Name, RegionConfig] = Field(default_factory=dict)
     tiles: TilesConfig = None
+    refresh: Annotated[float, Field(gt=0, le=1e6)] | None = None
     labels: tuple[str, ...] | None = None
     deny: tuple[str, ...] | None = None
     schedule: Hours = None

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _COUNTS = {
     "captured": "Frames decoded.",
     "tagged": "Frames tagged.",
+    "tiles": "Frames tagged, each counted with its tiles.",
+    "computed": "Frames tagged and their tiles, without those that kept their scores.",
     "dropped": "Frames replaced by a newer one, or skipped by the decoder.",
     "late": "Tagged frames with an age above the staleness.",
     "failed": "Frames that could not be tagged.",

@@ -247,6 +247,8 @@ class CameraModel(BaseModel):
     fps: float = Field(description="captured frames per second, over the last few seconds")
     captured: int
     tagged: int
+    tiles: int = Field(description="frames tagged, each counted with its tiles")
+    computed: int = Field(description="how many of these did not keep their scores")
     dropped: int
     late: int
     failed: int

@@ -33,8 +33,8 @@ class SlowTagger:
         self._free = 0.0
         self._waiting = ThreadPoolExecutor(4)
 
-    def predict_async(self, frame: Any, *, color: str = "bgr", tiles: Any = None) -> Future[TagResult]:
-        inner = self._tagger.predict_async(frame, color=color, tiles=tiles)
+    def predict_async(self, frame: Any, **options: Any) -> Future[TagResult]:
+        inner = self._tagger.predict_async(frame, **options)
         self._free = max(self._free, time.monotonic()) + self._seconds
         return self._waiting.submit(self._finish, inner, self._free)
 

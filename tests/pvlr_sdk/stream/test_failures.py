@@ -88,7 +88,7 @@ def test_frames_that_cannot_be_tagged_are_counted(
                 raise error("frame", expected="a good one", got="a bad one", hint="")
             return tagger.predict(frame, color=color)
 
-        def predict_async(self, frame: np.ndarray, *, color: str = "bgr", tiles: Any = None) -> Future[Any]:
+        def predict_async(self, frame: np.ndarray, *, color: str = "bgr", **_: Any) -> Future[Any]:
             return self.workers.submit(self.predict, frame, color=color)
 
     picky: Any = Picky()

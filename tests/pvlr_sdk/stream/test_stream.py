@@ -140,7 +140,7 @@ def test_an_engine_of_several_inferences_gets_several_frames(tagger: Tagger, obs
             time.sleep(0.06)
             return tagger.predict(frame, color=color)
 
-        def predict_async(self, frame: np.ndarray, *, color: str = "bgr", tiles: Any = None) -> Future[Any]:
+        def predict_async(self, frame: np.ndarray, *, color: str = "bgr", **_: Any) -> Future[Any]:
             return self.workers.submit(self.predict, frame, color=color)
 
     parallel: Any = Parallel()

@@ -69,6 +69,8 @@ def test_the_histograms_count_each_tagged_frame_once(run_site):
     assert sum(stages.values()) - stages["total"] <= stages["total"]
     assert 0 < stages["inference"] < value("pvlr_camera_age_seconds_sum", {"camera": "door"})
     assert value("pvlr_camera_tagged_total", {"camera": "door"}) == tagged
+    assert value("pvlr_camera_tiles_total", {"camera": "door"}) == tagged
+    assert value("pvlr_camera_computed_total", {"camera": "door"}) == tagged
     assert value("pvlr_healthy") == 1
 
 

@@ -95,6 +95,7 @@ export class CameraCard {
     this.notice.textContent = { starting: "waiting for the first frame", paused: `paused: ${reason}`, lost: `lost: ${reason}`, ended: over }[state] ?? "";
     const facts = [`${stats.tagged} tagged`, `${stats.dropped} dropped`, `${stats.late} late`];
     if (stats.size) facts.unshift(`${stats.size[1]} × ${stats.size[0]}`, `${stats.fps.toFixed(1)} frames/s`);
+    if (stats.computed < stats.tiles) facts.push(`${Math.round((100 * stats.computed) / stats.tiles)} % computed`);
     if (stats.reconnects) facts.push(`${stats.reconnects} reconnects`);
     // No line break between a number and its unit.
     this.facts.textContent = facts.map((fact) => fact.replaceAll(" ", "\u00a0")).join(" · ");

@@ -119,7 +119,7 @@ def started() -> Any:
 
     def start(tagger: Any, frame: np.ndarray) -> Any:
         plan, backend = tagger._ready()
-        job = plan.inference.start(backend, frame, "bgr")
+        job = plan.inference._begin(backend, plan.inference._decode(frame, "bgr", None))
         return lambda: plan.inference.finish(backend, job, plan.thresholds, None)
 
     return start
