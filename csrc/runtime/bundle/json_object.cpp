@@ -50,6 +50,8 @@ Json parse_json(const std::string& text, const std::string& source, bool printab
     return true;
   };
   if (text.compare(0, 3, "\xEF\xBB\xBF") == 0) refuse("valid JSON", "a byte order mark");
+  // The parser takes it for the end, whatever follows.
+  if (text.find('\0') != std::string::npos) refuse("valid JSON", "a zero byte");
   try {
     return Json::parse(text, check);
   } catch (const Json::parse_error& error) {  // its message repeats bytes of the text, which may be anything

@@ -15,8 +15,9 @@
 namespace pvlr::runtime {
 namespace {
 
-constexpr float kLargest = 1000;               // of all values of a bank
-constexpr std::uint16_t kLargestF16 = 0x63D0;  // the same; larger numbers and NaN have larger bits
+constexpr float kLargest = 1000;                 // of all values of a bank
+constexpr std::uint64_t kMaxHeader = 100000000;  // as in the package safetensors
+constexpr std::uint16_t kLargestF16 = 0x63D0;    // the same; larger numbers and NaN have larger bits
 
 // A safetensors file begins with the length of its header (64 bits, little-endian) and the header, a JSON object:
 // dtype, shape, and begin and end of the values of each tensor. The tensors follow one another without gaps up to the
@@ -29,9 +30,10 @@ class Safetensors {
     std::uint64_t length = 0;
     for (std::size_t i = kPrefix; i-- > 0;) length = length << 8U | static_cast<unsigned char>(data[i]);
     if (length > data.size() - kPrefix) refuse("a header", "one beyond the end");
+    if (length > kMaxHeader) refuse("a header of at most 100 MB", "a larger one");
     header_ = parse_json(std::string(data.substr(kPrefix, length)), source, false);
     data_ = data.substr(kPrefix + length);
-    std::set<std::pair<std::int64_t, std::int64_t>> places;
+    std::multiset<std::pair<std::int64_t, std::int64_t>> places;  // tensors in the same place count twice
     JsonObject object(header_, source);
     for (const auto& item : header_.items()) {
       if (item.key() == "__metadata__") continue;

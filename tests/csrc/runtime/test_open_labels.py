@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -78,6 +79,24 @@ def without(name: str) -> bytes:
     return to_safetensors(arrays, bank.names, bank.text)
 
 
+def in_one_place(first: str, second: str) -> bytes:
+    """A bank with two tensors of one shape in the place of the last one."""
+    bank = random_bank(3, 0)
+    arrays = {name: array for name, array in bank.arrays().items() if name not in (first, second)}
+    data = to_safetensors({**arrays, first: bank.arrays()[first]}, bank.names, bank.text)
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    head = json.dumps({**header, second: header[first]}).encode()
+    return len(head).to_bytes(8, "little") + head + data[8 + length :]
+
+
+def with_zero_byte() -> bytes:
+    """A bank whose header goes on after its end."""
+    data = changed()
+    length = int.from_bytes(data[:8], "little")
+    return (length + 4).to_bytes(8, "little") + data[8 : 8 + length] + b"\0{{{" + data[8 + length :]
+
+
 BANKS: dict[str, tuple[bytes, str]] = {
     "fits": (changed(), ""),
     "no weights": (without("weights"), ""),
@@ -94,6 +113,7 @@ BANKS: dict[str, tuple[bytes, str]] = {
     "a space that is no name": (changed(space=3), ".text.space: expected a name, got number"),
     "other features": (changed(features="x"), f": expected labels taught on the features of {FEATURES}, got on those"),
     "features that are no name": (changed(features=[FEATURES]), ": expected labels taught on the features of tiny"),
+    "tensors in one place": (in_one_place("gains", "biases"), ": expected tensors one after the other, got gaps or ov"),
     "embeddings too wide": (changed(width=WIDTH + 1), f": expected embeddings of width {WIDTH}, got {WIDTH + 1}"),
     "weights too wide": (changed(depth=DEPTH + 1), f": expected weights of width {DEPTH}, got {DEPTH + 1}"),
     "weights without width": (changed(weights=lambda array: array[:, :0]), f": expected weights of width {DEPTH}"),
@@ -108,6 +128,8 @@ BANKS: dict[str, tuple[bytes, str]] = {
     "not a number": (changed(weights=lambda array: array * np.nan), ": expected weights of at most 1000"),
     "a threshold of 1": (changed(thresholds=lambda array: array * 0 + 1), ": expected thresholds between 0 and 1"),
     "a precise threshold below": (changed(precise_thresholds=lambda array: array * 0 + 0.01), ": expected thresholds"),
+    "a long header": ((10**8 + 1).to_bytes(8, "little") + bytes(10**8 + 1), ": expected a header of at most"),
+    "a zero byte": (with_zero_byte(), ": expected valid JSON, got a zero byte"),
     "empty": (b"", ": expected 1 to "),
     "not a bank": (b"x" * 100, ": expected a header, got one beyond the end"),
 }  # fmt: skip
