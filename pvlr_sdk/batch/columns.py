@@ -47,7 +47,8 @@ class Columns:
             raise errors.OptionError(f"{source}, column {self.id}", expected=expected, got=str(ids), hint=hint)
         if kind not in _TYPES or not all(map(_is_bounded, parts.values())):
             expected, hint = "strings, binary, or a struct with bytes and path", "Name another column of images."
-            raise errors.OptionError(f"{source}, column {names[0]}", expected=expected, got=str(kind), hint=hint)
+            got = str(schema.field(names[0]).type)[:500]
+            raise errors.OptionError(f"{source}, column {names[0]}", expected=expected, got=got, hint=hint)
         return Columns(self.id if self.id in schema.names else "", names[0])
 
     @property
