@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -27,6 +28,8 @@ from .images import attention_weights, encode
 INTERVAL = 0.04
 """Seconds between two reads of the site. It is polled, so that no browser can delay a camera."""
 _EVENTS = 1000
+_KEPT = 24
+"""Frames of a camera that a browser may name, about two seconds: a few kB each."""
 _SHOWN = 8
 """Number of labels sent with a frame, by the largest margins."""
 _HUNG = 10.0
@@ -109,9 +112,10 @@ class LiveFeed:
         return self._site.latest(camera) if self._site else None
 
     def sent(self, viewer: object, seen: Observation) -> None:
-        """Keep a frame that a browser is sent, and the one before, which it may still show."""
+        """Keep the latest frames that a browser is sent, without their pixels: a click of a person comes later."""
         before = self._sent.get((viewer, seen.camera), ())
-        self._sent[viewer, seen.camera] = (*before[-1:], seen)
+        kept = replace(seen, frame=replace(seen.frame, pixels=np.empty(0, np.uint8)))
+        self._sent[viewer, seen.camera] = (*before[1 - _KEPT :], kept)
 
     def left(self, viewer: object) -> None:
         """Forget the frames of a browser."""
@@ -119,7 +123,8 @@ class LiveFeed:
             self._sent.pop((viewer, name), None)
 
     def shown(self, camera: str, wall: float) -> Observation | None:
-        """The frame of this time that a browser shows, however long it has been paused; safe in any thread."""
+        """The frame of this time that a browser shows, however long it has been paused, or has just shown; without
+        pixels. Safe in any thread."""
         frames = (seen for (_, name), kept in list(self._sent.items()) if name == camera for seen in kept)
         return next((seen for seen in frames if seen.frame.wall == wall), None)
 

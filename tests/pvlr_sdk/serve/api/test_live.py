@@ -63,7 +63,8 @@ def test_pictures_move_as_fast_as_they_are_shown(serve, tagger):
     served = serve(PATTERN)
     with Browser(served) as browser:
         assert browser.message("labels") == {"kind": "labels", "labels": tagger.labels, "open": False, "taught": []}
-        assert browser.hello["cameras"] == [{"name": "door", "uri": "test://?size=64x48&fps=30&seed=0", "region": None}]
+        door = {"name": "door", "uri": "test://?size=64x48&fps=30&seed=0", "region": None, "regions": {}}
+        assert browser.hello["cameras"] == [door]
         header, jpeg = browser.picture()
         assert header["camera"] == "door"
         pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1)

@@ -97,6 +97,26 @@ class TestTeach:
         served.until(lambda: "my mug" not in {event.label for event in served.site.open_events()})
         assert served.site.open_events() == before
 
+    def test_a_frame_that_was_shown_a_moment_ago(
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
+    ) -> None:
+        """The browser shows more frames while the choice of a person is on its way; of others nobody can choose."""
+        served = serve(clips, open_tagger, QUIET)
+
+        def pick_after(frames: int) -> int:
+            def is_of_door(message: Any) -> bool:
+                return message.get("camera") == "door" and "tags" in message
+
+            chosen = live(socket, is_of_door)["time"]
+            for _ in range(frames):
+                live(socket, is_of_door)
+            choice = {"camera": "door", "label": "my mug", "time": chosen, "is": True}
+            status: int = post(served, "/v1/teach/examples", **choice).status
+            return status
+
+        with connect(f"ws://127.0.0.1:{served.port}/v1/live") as socket:
+            assert [pick_after(frames) for frames in (0, 10, 40)] == [200, 200, 503]
+
     def test_it_is_taught_again_with_more_examples(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
     ) -> None:
