@@ -20,7 +20,7 @@ from ..._util.version import __version__
 from .. import cache, runtimes
 from ..backend import Backend, Slot, closed
 from .compilation import Network, check_outputs, compile_network, open_core
-from .device import CPU, engine_options, find_device, has_capability, precision_hint, resolve_precision
+from .device import CPU, engine_options, find_device, has_capability, label_options, precision_hint, resolve_precision
 from .labels import project
 from .request import Projections, Request, create_request
 
@@ -79,14 +79,12 @@ class OpenVinoBackend(Backend):
         options = engine_options(
             device, "f32" if behind else precision_hint(core, device, self.precision), threads, throughput
         )
-        label_options = engine_options(CPU, "f32", threads, throughput)
         folder = cache.cache_folder() if cached and has_capability(core, device, "EXPORT_IMPORT") else None
         load = partial(
             _load,
             core,
             device=device,
             options=options,
-            label_options=label_options,
             behind=behind,
             quantized=self.precision == "int8",
             folder=folder,
@@ -204,7 +202,6 @@ def _load(
     *,
     device: str,
     options: dict[str, Any],
-    label_options: dict[str, Any],
     behind: str | None,
     quantized: bool,
     folder: Path | None,
@@ -213,7 +210,7 @@ def _load(
     """The compiled network, in an open one with its part for labels, and whether it comes from the cache."""
     key = _cache_key(core, network, device, behind, options, quantized)
     kinds = ["blob", "labels"] if network.open else ["blob"]
-    targets = [(device, options), (CPU, label_options)]
+    targets = [(device, options), (CPU, label_options())]
     blobs = [cache.load(folder, key, kind) for kind in kinds] if folder and not fresh else []
     if blobs and all(blobs):
         # Code that damage or another program put there raises anything, or does not fit: then it is replaced.
@@ -221,7 +218,7 @@ def _load(
             compiled = tuple(core.import_model(blob, *target) for blob, target in zip(blobs, targets, strict=False))
             check_outputs(compiled[0], network)
             return compiled, True
-    compiled = compile_network(core, network, device, options, label_options, bf16_behind=behind, quantized=quantized)
+    compiled = compile_network(core, network, device, options, bf16_behind=behind, quantized=quantized)
     check_outputs(compiled[0], network)
     if folder:
         for kind, part in zip(kinds, compiled, strict=True):

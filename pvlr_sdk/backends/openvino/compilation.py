@@ -15,7 +15,7 @@ from ...bundle.network import MAX_ELEMENTS, check_network
 from ...bundle.open_labels import input_shapes
 from ...bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
 from .. import runtimes
-from .device import CPU
+from .device import CPU, label_options
 from .graph import fold_constants, lower, remove_ranges, with_packed_pixels
 from .split import split_labels
 
@@ -124,7 +124,6 @@ def compile_network(
     network: Network,
     device: str,
     options: dict[str, Any],
-    label_options: dict[str, Any],
     *,
     bf16_behind: str | None = None,
     quantized: bool = False,
@@ -164,7 +163,7 @@ def compile_network(
         compiled = core.compile_model(with_packed_pixels(model), device, options)
         if labels is None:
             return (compiled,)
-        return compiled, core.compile_model(labels, CPU, label_options)
+        return compiled, core.compile_model(labels, CPU, label_options())
     except errors.ModelError:
         raise
     except Exception as error:  # as above

@@ -76,6 +76,12 @@ def precision_hint(core: openvino.Core, device: str, precision: str) -> str:
     return _HINTS[fast_precision(core, device) if precision == "int8" else precision]
 
 
+def label_options() -> dict[str, Any]:
+    """OpenVINO's options for the part for labels. Its inference takes less than a millisecond on one thread; on several
+    it waits until the last one gets a core, which other threads may keep busy for much longer."""
+    return engine_options(CPU, "f32", 1, throughput=False)
+
+
 def engine_options(device: str, hint: str, threads: int, throughput: bool) -> dict[str, Any]:
     """OpenVINO's options; ``hint`` is the precision of what the network's own types leave open."""
     options = {"PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY", "INFERENCE_PRECISION_HINT": hint}

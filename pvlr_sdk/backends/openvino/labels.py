@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._util.cores import available_cores
 from ...bundle.open_labels import label_inputs
 from ...bundle.schema import PROJECTION
 from .compilation import open_core, read_network
-from .device import CPU, engine_options
+from .device import CPU, label_options
 from .request import create_request, failed
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
 def compile_labels(payload: bytes, source: str) -> openvino.CompiledModel:
     """Compile the part for labels where that is an ONNX network of its own. Raises ModelError: it is not one."""
-    options = engine_options(CPU, "f32", available_cores(), throughput=False)
-    return open_core().compile_model(read_network(payload, source), CPU, options)
+    return open_core().compile_model(read_network(payload, source), CPU, label_options())
 
 
 def project(
