@@ -78,8 +78,6 @@ _TILES: Any = {
     "autocompletion": words("auto", "2x2", "3x2"),
 }
 Tiles = Annotated[str | None, Option("--tiles", **_TILES)]
-_REFRESH = "Seconds for which a frame or tile that does not change keeps its scores; by default none."
-Refresh = Annotated[float | None, Option("--refresh", metavar="SECONDS", help=_REFRESH, min=0.1)]
 
 # Labelled images
 Images = Annotated[Path, Option("--images", metavar="DIR", help="Folder of the images.")]

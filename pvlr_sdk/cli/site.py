@@ -42,7 +42,6 @@ def build_config(
     device: str = "auto",
     loop: bool = False,
     tiles: str | None = None,
-    refresh: float | None = None,
     thresholds: Sequence[str] = (),
     events: Mapping[str, Any] | None = None,
     stream: Mapping[str, Any] | None = None,
@@ -58,7 +57,7 @@ def build_config(
         uris: additional cameras: ``NAME=URI``, or a URI whose host or file gives the name.
         plan, bank, words, device: override the file's; relative paths are relative to the working directory.
         loop: these cameras restart files at their end.
-        tiles, refresh: of all cameras, as for ``--tiles`` and ``--refresh``.
+        tiles: of the frames of all cameras, as for ``--tiles``.
         thresholds: ``X`` for all labels, or ``LABEL=X``; they extend the file's.
         events, stream, serve: keys to override in these sections, unless None.
         files: additional files for events as JSON lines; ``-`` is stdout.
@@ -105,10 +104,9 @@ def build_config(
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
         cameras[name] = {"uri": uri, "loop": True} if loop else uri
-    parse_tiles(tiles)  # raises
-    if every := _present({"tiles": tiles, "refresh": refresh}):
+    if parse_tiles(tiles):
         cameras = {
-            name: {**(camera if isinstance(camera, dict) else {"uri": camera}), **every}
+            name: {**(camera if isinstance(camera, dict) else {"uri": camera}), "tiles": tiles}
             for name, camera in cameras.items()
         }
     if cameras:

@@ -26,10 +26,9 @@ def test_tiles_of_all_cameras(tmp_path: Path) -> None:
     for tiles, expected in (("3x2", (3, 2)), ("auto", "auto")):
         config = build_config(tmp_path / "site.yaml", ["hall=1"], tiles=tiles)
         assert [camera.tiles for camera in make_cameras(config)] == [expected] * 3
-    config = build_config(tmp_path / "site.yaml", [], refresh=20)
-    assert [(camera.tiles, camera.refresh) for camera in make_cameras(config)] == [(None, 20), ((2, 1), 20)]
-    with pytest.raises(errors.ConfigError, match="refresh"):
-        build_config(tmp_path / "site.yaml", [], refresh=0)
+    (tmp_path / "site.yaml").write_text("cameras: {yard: 'rtsps://yard/', door: {uri: '0', refresh: 20}}")
+    config = build_config(tmp_path / "site.yaml", [], tiles="3x2")
+    assert [(camera.tiles, camera.refresh) for camera in make_cameras(config)] == [((3, 2), None), ((3, 2), 20)]
     for tiles in ("x", "5x4"):
         with pytest.raises(errors.OptionError, match="tiles"):
             build_config(tmp_path / "site.yaml", [], tiles=tiles)

@@ -20,6 +20,7 @@ from pvlr_sdk import LabelBank, Tagger
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.events import rfc3339
 from pvlr_sdk.labels import forget
+from pvlr_sdk.serve.api import live_feed
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.serve.api.picking import MUG, labels, live, pick, post
 
@@ -98,9 +99,10 @@ class TestTeach:
         assert served.site.open_events() == before
 
     def test_a_frame_that_was_shown_a_moment_ago(
-        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The browser shows more frames while the choice of a person is on its way; of others nobody can choose."""
+        """The browser shows more frames while the choice of a person is on its way; older ones are not kept."""
+        monkeypatch.setattr(live_feed, "_KEPT", 6)
         served = serve(clips, open_tagger, QUIET)
 
         def pick_after(frames: int) -> int:
@@ -115,7 +117,7 @@ class TestTeach:
             return status
 
         with connect(f"ws://127.0.0.1:{served.port}/v1/live") as socket:
-            assert [pick_after(frames) for frames in (0, 10, 40)] == [200, 200, 503]
+            assert [pick_after(frames) for frames in (0, 4, 9)] == [200, 200, 503]
 
     def test_it_is_taught_again_with_more_examples(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
