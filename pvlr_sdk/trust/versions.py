@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import errors
-from .._util.files import read_file, system_errors, write_files
+from .._util.files import read_file, remove_leftovers, system_errors, write_files
 
 _MAX_BYTES = 1 << 20
 
@@ -53,7 +53,10 @@ class Versions:
             OptionError: the state file is unreadable.
             OutputError: it cannot be written.
         """
-        if self.path is None or self._settled(self._read(self.path), name, version):
+        if self.path is None:
+            return
+        remove_leftovers(self.path)
+        if self._settled(self._read(self.path), name, version):
             return
         with _lock(self.path):
             versions = self._read(self.path)

@@ -120,6 +120,20 @@ def test_processes_that_record_at_once(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"all": 20, "own0": 20, "own1": 20, "own2": 20}
 
 
+def test_what_a_killed_process_left_is_removed_also_where_nothing_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = Versions(tmp_path / "versions.json")
+    versions.accept("model", 3)
+    left = tmp_path / f".versions.json.{'0' * 12}.tmp"
+    left.touch()
+    versions.accept("model", 3)
+    assert left.exists()  # a live process may be about to rename it
+    monkeypatch.setattr("pvlr_sdk._util.files._ABANDONED", -1)
+    versions.accept("model", 3)
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'{"tiny": "2"}', b'{"tiny": true}', b"[" * 100_000, b"\xff"])
 def test_a_damaged_state_is_not_an_empty_one(signed: Path, keys: Any, data: bytes) -> None:
     Path(os.environ["PVLR_STATE"]).write_bytes(data)
