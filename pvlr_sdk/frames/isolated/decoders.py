@@ -133,7 +133,7 @@ class Decoders:
         if process is not None:
             with suppress(errors.IsolationError, OSError):  # OSError: it has ended
                 process.wait_until_ready()
-                if process.cpu_seconds() < CPU_SECONDS / 2 and process.send(message, [descriptor]):
+                if not process.has_used(CPU_SECONDS / 2) and process.send(message, [descriptor]):
                     return process
             process.close()
         process = self._new()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import mmap
 import os
 import signal
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -67,6 +69,7 @@ class IsolatedProcess:
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
             self._channel.close()
             raise cannot_start(getattr(error, "strerror", None) or str(error)) from None
+        self._usage = -math.inf, 0.0  # when the system was asked for its processor time, and the answer
         self.filtered: bool | None = None
         """Whether its system calls are filtered; None until it is ready."""
 
@@ -75,11 +78,16 @@ class IsolatedProcess:
         """The number of the process."""
         return self._process.pid
 
-    def cpu_seconds(self) -> float:
-        """Processor time that it has used. Only close() frees its number."""
+    def has_used(self, seconds: float) -> bool:
+        """Whether it has used so much processor time. Only close() frees its number."""
+        asked, used = self._usage
+        if (now := time.monotonic()) - asked < seconds - used:  # it has one thread
+            return False
         with open(f"/proc/{self.pid}/stat", "rb") as file:
             user, system = file.read().rpartition(b")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        used = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        self._usage = now, used
+        return used >= seconds
 
     def wait_until_ready(self) -> None:
         """Wait until it has loaded its libraries and restricted itself.
