@@ -93,6 +93,14 @@ def test_the_golden_frame_is_tagged_once_with_each_bank(tagger, make_bank, monke
     assert len(tried) == 3
 
 
+@pytest.mark.parametrize("optimize", ["latency", "throughput"])
+def test_the_part_for_labels_has_one_thread(open_plan, optimize):
+    """Where other threads keep the cores busy, several would wait for one another."""
+    for _ in range(2):  # the second one is from the cache
+        with Tagger(open_plan, num_threads=2, optimize=optimize) as tagger:
+            assert tagger._plan.backend._label_network.get_property("INFERENCE_NUM_THREADS") == 1
+
+
 def test_a_bank_whose_network_computes_nan(tagger, make_bank, monkeypatch):
     monkeypatch.setattr("pvlr_sdk.inference.golden.logits_of", lambda *_: np.full(4, np.nan, np.float32))
     with pytest.raises(errors.LabelBankError, match="a logit of nan for 'person'"):

@@ -62,8 +62,8 @@ def test_what_is_no_polygon(polygon: Any, message: str) -> None:
      ((0, 0), (0.3, 0), (0.3, 0.5), (0.6, 0.5), (0.6, 0), (1, 0), (1, 1), (0, 1))],  # two sides on one line
 )  # fmt: skip
 def test_what_is_one(polygon: Any) -> None:
-    assert Region(polygon).polygon == polygon
-    assert Region([list(corner) for corner in polygon]).polygon == polygon  # type: ignore[arg-type]
+    lists: Any = [list(corner) for corner in polygon]
+    assert Region(polygon).polygon == Region(lists).polygon == polygon
 
 
 def cut(camera: Camera, pixels: Any, order: Any = "bgr") -> Any:

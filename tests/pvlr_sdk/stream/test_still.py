@@ -158,7 +158,8 @@ class TestStream:
         assert stats["b"].computed == stats["b"].tiles == stats["a"].tiles == 280
         assert 7 <= stats["a"].computed <= 4 * 7  # the frames in flight meanwhile are computed too
         cameras_json = {name: asdict(camera) for name, camera in stats.items()}
-        _print_stats(SimpleNamespace(stats=lambda: {"cameras": cameras_json, "sinks": []}))  # type: ignore[arg-type]
+        site: Any = SimpleNamespace(stats=lambda: {"cameras": cameras_json, "sinks": []})
+        _print_stats(site)
         assert re.search(r"a: .* reconnects, \d+ % computed\n.*b: .* reconnects\n", capsys.readouterr().err)
         for n in range(40):
             np.testing.assert_array_equal(seen["a", n].logits, seen["b", n].logits)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -94,14 +93,24 @@ def test_a_node_that_tensorrt_lacks(trt, exported, tmp_path):
         _compile(model.SerializeToString())
 
 
-def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path):
+class Waiting(Future):
+    """A future that tells when somebody begins to wait for it."""
+
+    waited_for = threading.Event()
+
+    def result(self, timeout=None):
+        self.waited_for.set()
+        return super().result(timeout)
+
+
+def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path, monkeypatch):
     steps = []
+    monkeypatch.setattr("pvlr_sdk.compile.tensorrt.compiler.Future", Waiting)
 
     def during() -> None:
         steps.append(threading.current_thread())
         if len(steps) == 1:
-            while not _main_thread_waits():  # an interrupt in Thread.start can break its lock
-                time.sleep(0.001)
+            assert Waiting.waited_for.wait(60)  # an interrupt in Thread.start would break its lock
             os.kill(os.getpid(), signal.SIGINT)
         assert threading.main_thread() is not threading.current_thread()
         threading.Event().wait(0.5)
@@ -113,13 +122,6 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path):
     assert len(steps) < 5
     assert not list(tmp_path.iterdir())
     assert not [thread for thread in threading.enumerate() if thread.name == "pvlr-tensorrt-build"]
-
-
-def _main_thread_waits() -> bool:
-    frame = sys._current_frames()[threading.main_thread().ident]
-    while frame and frame.f_code is not Future.result.__code__:
-        frame = frame.f_back
-    return frame is not None
 
 
 def _compile(payload: bytes) -> bytes:

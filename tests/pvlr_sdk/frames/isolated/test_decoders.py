@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.frames import images
-from pvlr_sdk.frames.isolated import Decoders, decoders
+from pvlr_sdk.frames.isolated import Decoders, decoders, process
 from pvlr_sdk.frames.isolated.process import IsolatedProcess, ProcessFailedError
 from tests.manifests import shift_golden
 
@@ -94,6 +95,15 @@ def test_a_process_that_has_used_much_processor_time_is_replaced(
     monkeypatch.setattr(decoders, "CPU_SECONDS", 0.001)
     np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
     assert pid_of(pool) != before
+
+
+def test_the_system_is_seldom_asked_for_processor_time(pool: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes five system calls: only when a process may have used too much."""
+    asked = mock.Mock(wraps=open)
+    monkeypatch.setattr(process, "open", asked, raising=False)
+    for _ in range(10):
+        pool.decode(encoded())
+    assert asked.call_count == 1
 
 
 def test_what_a_process_says_is_short_and_printable(defective: Decoders) -> None:
