@@ -117,9 +117,16 @@ Tensor take(const py::capsule& capsule, const char* name, const char* used_name)
   return checked(std::move(result));
 }
 
+// NumPy takes microseconds to spell a name, which every frame would pay for its pixels and its network input.
+std::string type_of(const py::dtype& dtype) {
+  if (dtype.is(py::dtype::of<std::uint8_t>())) return "uint8";
+  if (dtype.is(py::dtype::of<float>())) return "float32";
+  return py::str(dtype.attr("name")).cast<std::string>();
+}
+
 Tensor tensor_from_numpy(const py::array& array) {
   Tensor result;
-  result.type = py::str(array.dtype().attr("name")).cast<std::string>();
+  result.type = type_of(array.dtype());
   if (!array.dtype().attr("isnative").cast<bool>()) throw py::value_error("its bytes are in the other order");
   result.item_bytes = array.itemsize();
   result.data = const_cast<void*>(array.data());
