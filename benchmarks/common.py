@@ -162,20 +162,6 @@ class Table:
 
 
 def save(path: Path | None, data: Mapping[str, Any]) -> None:
-    """Write a result as JSON, one line per entry of its objects and lists of objects; nothing if there is no path.
-
-    An earlier file is replaced atomically.
-    """
+    """Write a result as JSON; nothing if there is no path. An earlier file is replaced atomically."""
     if path:
-        write_files({path: f"{_json(data)}\n".encode()})
-
-
-def _json(value: Any, depth: int = 0) -> str:
-    objects = isinstance(value, list) and value and isinstance(value[0], dict)
-    if depth == 2 or not (isinstance(value, dict) or objects):
-        return json.dumps(value)
-    indent, (begin, end) = " " * depth, "[]" if objects else "{}"
-    keys = [""] * len(value) if objects else [f"{json.dumps(key)}: " for key in value]
-    items = value if objects else value.values()
-    lines = [f"{indent} {key}{_json(item, depth + 1)}" for key, item in zip(keys, items, strict=True)]
-    return f"{begin}\n" + ",\n".join(lines) + f"\n{indent}{end}"
+        write_files({path: f"{json.dumps(data, indent=1)}\n".encode()})

@@ -1,31 +1,25 @@
 """mAP against milliseconds: every model in every precision, in one run, and the models that no other beats in both.
 
     python -m benchmarks.accuracy.frontier pvlr-lite0-coco80 engine.plan --json frontier.json
-    python -m benchmarks.accuracy train linear csra                    # rival heads, in runs/accuracy
-    python -m benchmarks.accuracy.frontier --run runs/final --size 224,288 --run runs/accuracy/csra-0 --int8
 
-Each plan is measured in fp32 and, where the processor computes in it, bf16; with --int8, also quantised with photos of
-VOC's train split. Runs are exported first. The mAP is that of ``pvlr eval``. The times are those of ``predict`` on one
-frame in memory, all models taking turns.
+Each plan is measured in fp32 and, where the processor computes in it, bf16; an int8 plan in int8. ``pvlr export`` and
+``pvlr build`` write plans of a run, also at other sizes and in int8. The mAP is that of ``pvlr eval``. The times are
+those of ``predict`` on one frame in memory, all models taking turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from pvlr_sdk import Tagger, errors
-from pvlr_sdk.cli.sizes import parse_sizes, run_folder
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.calibration import CalibrationImages
-from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk import Tagger
+from pvlr_sdk.models.catalogue import is_model
 
 from ..common import SAMPLES, Json, Table, conditions, interleaved, run, save
 from .data import (
@@ -49,19 +43,14 @@ SHIPPED = (
 )
 
 Point = dict[str, Any]
-"""A model in a precision: ``model``, ``input`` (its width), ``precision``, ``sha256``, ``mAP`` in percent,
-``median_ms``, ``frontier``."""
+"""A model in a precision: ``model`` (its name, or the name of the plan's file), ``input`` (its width), ``precision``,
+``sha256``, ``mAP`` in percent, ``median_ms``, ``frontier``."""
 
 
 def main(
     plans: Annotated[
         list[str] | None, typer.Argument(help="Plans, or names of models. Default: those shipped.")
     ] = None,
-    runs: Annotated[
-        list[Path] | None, typer.Option("--run", help="Also the folder of a trained run; repeatable.")
-    ] = None,
-    size: Annotated[str | None, typer.Option(help="Input sizes of the first run, such as 192,224.")] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Also quantise each of them.")] = False,
     data: Data = None,
     dataset: Dataset = "voc",
     split: Split = "testdev",
@@ -72,27 +61,17 @@ def main(
 ) -> None:
     """Measure models in each precision and find the frontier."""
     check_outputs(out)
-    sizes, folder = parse_sizes(size), data_folder(data)
-    if sizes and not runs:
-        raise errors.OptionError("--size", expected="--run as well", got="--size alone", hint="A plan has one size.")
+    folder, frame = data_folder(data), read_image(SAMPLES[0])
+    cases: dict[str, Any] = {}
+    points: list[Point] = []
     with ExitStack() as stack:
-        made = Path(stack.enter_context(TemporaryDirectory()))
-        models: list[tuple[str | None, str]] = [(None, plan) for plan in plans or SHIPPED]
-        for number, run in enumerate(runs or ()):
-            models += [(run_folder(run).name, str(plan)) for plan in exported(run, () if number else sizes, made)]
-        cases: dict[str, Any] = {}
-        points: list[Point] = []
-        frame = read_image(SAMPLES[0])
-        for name, plan in models:
-            taggers = open_all(plan, threads)
-            if int8:
-                taggers.append(Tagger(quantised(plan, folder, made), num_threads=threads))
-            for tagger in map(stack.enter_context, taggers):
+        for plan in plans or SHIPPED:
+            for tagger in map(stack.enter_context, open_all(plan, threads)):
                 images, table = read_split(folder, dataset, split, tagger.labels, share)
                 info, score = tagger.info, measure(tagger, (images / file for file in table.files), table.targets)
                 points.append(
                     {
-                        "model": name or info["name"],
+                        "model": info["name"] if is_model(plan) else Path(plan).stem,
                         "input": info["input"]["width"],
                         "precision": info["precision"],
                         "sha256": info["sha256"],
@@ -112,28 +91,6 @@ def main(
     }
     frontier_table(points, f"mAP on {dataset} {split}, {len(table.files)} images").print(width=80)
     save(out, result)
-
-
-def exported(run: Path, sizes: Sequence[tuple[int, int]], folder: Path) -> Iterator[Path]:
-    """Plans of a trained run at each size, or at that of its training. Raises what ``pvlr export`` and build raise."""
-    from pvlr_training.export import export
-
-    trained, own = run_folder(run), Path(mkdtemp(dir=folder))
-    for size in sizes or (None,):
-        network = export(trained, own, size)
-        plan = network.with_suffix(".plan")
-        build(network, plan, precision="fp32")
-        yield plan
-
-
-def quantised(plan: str, data: Path, folder: Path) -> Path:
-    """The int8 plan of a plan, with ranges from 200 photos of VOC's train split. Raises what :func:`build` raises."""
-    source = load_bundle(plan)
-    images, table = read_split(data, "voc", "train", source.labels.names)
-    path = folder / f"int8-{source.manifest.files['plan'].sha256[:16]}.plan"
-    photos = CalibrationImages.listed(images, table).evenly(400)
-    build(source.path, path, precision="int8", calibration_images=photos, min_agreement=0.0)  # measured, whatever it is
-    return path
 
 
 def open_all(plan: str, threads: int | None) -> list[Tagger]:

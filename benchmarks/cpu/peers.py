@@ -10,7 +10,6 @@ int8), OpenVINO Model API needs its package (pip install --no-deps openvino-mode
 from __future__ import annotations
 
 import importlib.util
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,11 +68,9 @@ def main(
     data = {
         "conditions": {**facts, "plan": setting.bundle.manifest.name, "photos": len(compared)},
         "figures": figures,
-        "inside": inside_predict(setting, frame, 5 * rounds),
         "agreement": compare(peers, compared, setting.bundle.labels.thresholds),
     }
     tables.peers(data).print()
-    print("inside predict(), median ms:", ", ".join(f"{part} {value:.2f}" for part, value in data["inside"].items()))
     save(out, data)
 
 
@@ -120,20 +117,6 @@ def parts(setting: Setting, frame: np.ndarray) -> dict[str, Case]:
         "part: raw OpenVINO": request.infer,
         "part: preprocessing of pvlr_sdk": lambda: preprocess(frame, "bgr", slot.input),
     }
-
-
-def inside_predict(setting: Setting, frame: np.ndarray, calls: int) -> dict[str, float]:
-    """Median ms of preprocessing and inference by the timing of the result, and of everything else in the call."""
-    tagger = Tagger(setting.bundle.path, num_threads=setting.threads)
-    rows = []
-    for _ in range(calls):
-        began = time.perf_counter()
-        result = tagger.predict(frame)
-        _ = result.tags
-        total = 1e3 * (time.perf_counter() - began)
-        preprocess, inference = (result.timing[stage] for stage in ("preprocess", "inference"))
-        rows.append((preprocess, inference, total - preprocess - inference))
-    return dict(zip(("preprocessing", "inference", "everything else"), np.median(rows, axis=0).tolist(), strict=True))
 
 
 def compare(peers: dict[str, Run], frames: list[np.ndarray], thresholds: np.ndarray) -> dict[str, dict[str, Any]]:

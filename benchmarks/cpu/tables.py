@@ -70,13 +70,6 @@ def preprocess(data: Data) -> Table:
     return Table(f"To {data['conditions']['size']} pixels, one thread", columns, rows)
 
 
-def start(data: Data) -> Table:
-    """Start with a cold and a warm cache."""
-    rows = [[name, _number(row["cold"]), _number(row["warm, median"])] for name, row in data["figures"].items()]
-    columns = ["", "Cold cache", f"Warm cache, median of {data['conditions']['starts']}"]
-    return Table("The bundled model", columns, rows)
-
-
 def _number(value: float) -> str:
     """One decimal of what is counted in tens or more, three of a share or a second."""
     return f"{value:.{1 if value >= 10 else 3}f}"

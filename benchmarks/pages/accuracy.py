@@ -82,18 +82,6 @@ def shipped_table(results: Path, _: Path) -> str:
     return Table("", ["Model", "Images", "mAP", "mAP, 11 points", "CF1", "OF1"], rows).markdown()
 
 
-def parity_table(results: Path, _: Path) -> str:
-    """Each stage of the export compared with PyTorch."""
-    rows = []
-    for path in sorted(results.glob("parity-*.json"), reverse=True):
-        for row in [row for row in _read(path)["rows"] if row["against"] == "torch fp32"]:
-            differences = [f"{row[f'{kind}_logit_difference']:.2g}" for kind in ("mean", "largest")]
-            name = f"`{path.stem.removeprefix('parity-')}`"
-            rows.append([name, row["stage"], *differences, f"{row['same_tag_sets']:.1f} %"])
-    columns = ["Model", "Stage, compared with torch fp32", "Mean logit difference", "Largest", "Same tag sets"]
-    return Table("", columns, rows).markdown()
-
-
 def clips_table(results: Path, _: Path) -> str:
     """The events of each model on each clip."""
     rows = []
@@ -149,7 +137,6 @@ def frontier_section(results: Path, images: Path) -> str:
 
 PARTS: dict[str, Callable[[Path, Path], str]] = {
     "shipped": shipped_table,
-    "parity": parity_table,
     "clips": clips_table,
     "corruptions": corruptions_table,
     "frontier": frontier_section,

@@ -17,14 +17,11 @@ Data = dict[str, Any]
 
 def peers(data: Data, images: Path) -> str:
     draw_peers(data, images / "peers.svg")
-    inside = ", ".join(f"{part} {value:.2f} ms" for part, value in data["inside"].items())
     return f"""{_conditions(data)} Plan `{data["conditions"]["plan"]}`, {data["conditions"]["photos"]} images.
 
 ![Median time per frame of each peer](images/peers.svg)
 
-{tables.peers(data).markdown()}
-
-The medians inside `predict()`, by its own timing: {inside}."""
+{tables.peers(data).markdown()}"""
 
 
 def scaling(data: Data, images: Path) -> str:
@@ -94,6 +91,5 @@ PARTS = {
     "fast_jpeg": partial(_section, "folder", lambda data, _: tables.reduced_jpeg(data).markdown()),
     "preprocess": partial(_section, "preprocess", lambda data, _: tables.preprocess(data).markdown()),
     "cameras": partial(_section, "cameras", cameras),
-    "start": partial(_section, "start", lambda data, _: tables.start(data).markdown()),
 }
 """By name: the text of a part of the page for the folders of the results and of the charts."""

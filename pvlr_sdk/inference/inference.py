@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import errors
 from ..backends import Backend, Slot
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
     from ..frames.frames import Color, FrameLike
 
 
-class Tiling(NamedTuple):
-    """How frames are tiled, and the thresholds (C,) of a layout."""
+Limits: TypeAlias = tuple[NDArray[np.float32], int | None]
+"""Thresholds (C,) and ``top_k`` of a result."""
 
-    tiles: Tiles
-    thresholds: Callable[[Layout], Any]
+
+class Request(NamedTuple):
+    """How frames are tagged: their color and tiles, and the limits for a layout; None: for a whole frame."""
+
+    color: Color
+    limits: Callable[[Layout | None], Limits]
+    tiles: Tiles | None = None
 
 
 @dataclass(eq=False)
@@ -56,56 +62,40 @@ class Inference:
         if self.decoders:
             self.decoders.close()
 
-    def finish(self, backend: Backend, job: Job, thresholds: Any, top_k: int | None) -> TagResult:
+    def finish(self, backend: Backend, job: Job, limits: Limits) -> TagResult:
         """Wait for the inference and return its result."""
-        result = self._result(job, thresholds, top_k)
+        result = self._result(job, limits)
         backend.release(job.slot)
         return self._checked(result)
 
     def predict(
-        self,
-        backend: Backend,
-        frame: FrameLike,
-        color: Color,
-        thresholds: Any,
-        top_k: int | None,
-        tiling: Tiling | None = None,
-        kept: Mapping[Region, TagResult] | None = None,
+        self, backend: Backend, request: Request, frame: FrameLike, kept: Mapping[Region, TagResult] | None = None
     ) -> TagResult:
-        """The result of a frame, or of its tiles: ``thresholds`` are for frames without tiles."""
-        decoded = self._decode(frame, color, None if tiling or kept else self.least_size)
-        size = decoded.pixels.size
-        layout = tiling and layout_of(tiling.tiles, *size, self.space.input_size)
+        """The result of a frame, or of its tiles."""
+        decoded = self._decode(frame, request.color, None if request.tiles or kept else self.least_size)
+        layout = layout_of(request.tiles, *decoded.pixels.size, self.space.input_size)
+        limits = request.limits(layout)
         if kept or layout:
-            limits = tiling.thresholds(layout) if tiling and layout else thresholds
-            return self._tiled(backend, decoded, layout, limits, top_k, kept or {})
-        return self.finish(backend, self._begin(backend, decoded), thresholds, top_k)
+            return self._tiled(backend, decoded, layout, limits, kept or {})
+        return self.finish(backend, self._begin(backend, decoded), limits)
 
-    def tag(
-        self,
-        backend: Backend,
-        frames: list[FrameLike],
-        color: Color,
-        thresholds: Any,
-        top_k: int | None,
-        tiling: Tiling | None = None,
-    ) -> list[TagResult | errors.FrameError]:
+    def tag(self, backend: Backend, request: Request, frames: list[FrameLike]) -> list[TagResult | errors.FrameError]:
         """The result or error of each frame; frames share an inference where the backend allows it."""
-        if tiling:  # the tiles of each frame share inferences
-            return [self._attempt(backend, frame, color, thresholds, top_k, tiling) for frame in frames]
+        if request.tiles:  # the tiles of each frame share inferences
+            return [self._attempt(backend, request, frame) for frame in frames]
         decoded: list[_Decoded] = []
         outcomes: list[TagResult | errors.FrameError | None] = []
         for frame in frames:
             try:
-                decoded.append(self._decode(frame, color, self.least_size))
+                decoded.append(self._decode(frame, request.color, self.least_size))
                 outcomes.append(None)
             except errors.FrameError as error:
                 outcomes.append(error)
-        results = self._together(backend, decoded, thresholds, top_k)
+        results = self._together(backend, decoded, request.limits(None))
         return [next(results) if outcome is None else outcome for outcome in outcomes]
 
     def _together(
-        self, backend: Backend, decoded: list[_Decoded], thresholds: Any, top_k: int | None
+        self, backend: Backend, decoded: list[_Decoded], limits: Limits
     ) -> Iterator[TagResult | errors.FrameError]:
         """The outcomes of decoded frames, which are freed as soon as they are preprocessed: images are large."""
         if 1 < len(decoded) == backend.together:
@@ -118,13 +108,13 @@ class Inference:
                 decoded.clear()
                 for slot in group:
                     slot.start()
-                results = [self._result(job, thresholds, top_k) for job in jobs]
+                results = [self._result(job, limits) for job in jobs]
                 backend.release_group(group)
                 yield from map(self._checked, results)
         while decoded:
             try:
                 job = self._begin(backend, decoded.pop(0))
-                yield self.finish(backend, job, thresholds, top_k)
+                yield self.finish(backend, job, limits)
             except errors.FrameError as error:
                 yield error
 
@@ -139,8 +129,7 @@ class Inference:
         backend: Backend,
         frame: _Decoded,
         layout: Layout | None,
-        thresholds: Any,
-        top_k: int | None,
+        limits: Limits,
         kept: Mapping[Region, TagResult],
     ) -> TagResult:
         """The union of the results of a frame and its tiles. As many are in flight as keep the device busy."""
@@ -156,7 +145,7 @@ class Inference:
                 running.append((parts.popleft(), self._begin(backend, part)))
             else:
                 region, job = running.popleft()
-                results[region] = self.finish(backend, job, thresholds, top_k)
+                results[region] = self.finish(backend, job, limits)
         united = TagResult.united(tuple(Tile(region, results[region]) for region in regions), reference)
         united.tiles = united.tiles if layout else ()
         computed = [one for region, one in results.items() if one is not kept.get(region)]
@@ -189,13 +178,13 @@ class Inference:
         slot.load(pixels, self.preprocess)
         return Job(slot, pixels.size, began, decoded - began, perf_counter() - loading, reference)
 
-    def _result(self, job: Job, thresholds: Any, top_k: int | None) -> TagResult:
+    def _result(self, job: Job, limits: Limits) -> TagResult:
         """Waits for the inference. The slot may be released only after a success, since it is reused."""
         logits, similarity = job.slot.wait()
         inferred = perf_counter()
         region = self.preprocess.region(*job.size)
         outputs = logits.copy(), similarity.copy()
-        result = TagResult(self.space, *outputs, thresholds, top_k, job.size, region, job.reference)
+        result = TagResult(self.space, *outputs, *limits, job.size, region, job.reference)
         if job.slot.features is not None:
             result.features = job.slot.features.copy()
         ended = perf_counter()

@@ -19,7 +19,7 @@ from .. import errors
 from ..backends import Backend, open_backend
 from ..bundle.label_bank import LabelBank
 from ..bundle.schema import OperatingPoint, Optimize, PlanPrecision
-from ..frames.frames import Color, FrameLike
+from ..frames.frames import FrameLike
 from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
 from ..frames.tiles import Layout, Tiles, layout_name
@@ -28,7 +28,7 @@ from ..result import LabelSpace, TagResult, thresholds_for
 from ..result.tags import corrected_thresholds
 from ..trust import Trust, accept
 from . import golden
-from .inference import Inference, Tiling
+from .inference import Inference, Request
 from .overlap import AwaitableFuture, Workers, overlapped
 
 _PATIENCE = 2.0  # seconds to wait for calls in progress before another plan takes the memory of this one
@@ -182,8 +182,11 @@ class LoadedPlan:
         changed._workers, changed._process = self._workers, self._process
         return changed
 
-    def tiled_thresholds(self, layout: Layout, wanted: float | Mapping[str, float] | None) -> NDArray[np.float32]:
-        """The thresholds (C,) of a tile layout, which ``wanted``, the tagger's option, may replace."""
+    def thresholds_of(self, layout: Layout | None, wanted: float | Mapping[str, float] | None) -> NDArray[np.float32]:
+        """The thresholds (C,) of a tile layout, which ``wanted``, the tagger's option, may replace; None: without
+        tiles."""
+        if layout is None:
+            return self.thresholds
         own = self.space.bank == self.info["own_bank"]
         stored = self.tiled.get(layout_name(layout)) if own else None
         if stored is None:
@@ -191,21 +194,12 @@ class LoadedPlan:
         return thresholds_for(np.maximum(stored, self.deployed), self.space.index, wanted)
 
     def stream(
-        self,
-        backend: Backend,
-        frames: Iterable[FrameLike],
-        color: Color,
-        thresholds: NDArray[np.float32],
-        top_k: int | None,
-        tiling: Tiling | None = None,
+        self, backend: Backend, request: Request, frames: Iterable[FrameLike]
     ) -> Iterator[TagResult | errors.FrameError]:
         """The results of frames in order, several inferences at once; see ``Tagger.predict_stream``."""
-
-        def attempt(group: list[FrameLike]) -> list[TagResult | errors.FrameError]:
-            return self.inference.tag(backend, group, color, thresholds, top_k, tiling)
-
+        work = partial(self.inference.tag, backend, request)
         # One worker more than parallel inferences: while one waits for the disk, the others keep the engine busy.
-        return overlapped(attempt, frames, workers=backend.parallel + 1, together=backend.together)
+        return overlapped(work, frames, workers=backend.parallel + 1, together=backend.together)
 
     def submit(self, backend: Backend, call: Callable[[], TagResult]) -> AwaitableFuture[TagResult]:
         """Call it in a worker thread. Neither this nor ``close`` may run in two threads at once."""

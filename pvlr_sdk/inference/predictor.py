@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from threading import RLock
-
-import numpy as np
-from numpy.typing import NDArray
 
 from .. import errors
 from ..backends import Backend
 from ..frames.frames import Color, FrameLike, Region, check_frames
-from ..frames.tiles import Tiles, check_tiles
+from ..frames.tiles import Layout, Tiles, check_tiles
 from ..result import TagResult, checked_top_k, thresholds_for
-from .inference import Tiling
+from .inference import Limits, Request
 from .overlap import AwaitableFuture
 from .plan import LoadedPlan, Options
 
@@ -50,7 +48,7 @@ class Predictor:
             BackendError: the tagger is closed or belongs to another process, or the inference failed.
         """
         plan, backend = self._ready()
-        return plan.inference.predict(backend, frame, color, *self._options(plan, threshold, top_k, tiles))
+        return plan.inference.predict(backend, self._request(plan, color, threshold, top_k, tiles), frame)
 
     def predict_async(
         self,
@@ -80,8 +78,8 @@ class Predictor:
         """
         with self._lock:  # between here and submit() the plan must not be closed
             plan, backend = self._ready()
-            options, inference = self._options(plan, threshold, top_k, tiles), plan.inference
-            return plan.submit(backend, lambda: inference.predict(backend, frame, color, *options, kept))
+            request = self._request(plan, color, threshold, top_k, tiles)
+            return plan.submit(backend, partial(plan.inference.predict, backend, request, frame, kept))
 
     def predict_batch(
         self,
@@ -132,7 +130,7 @@ class Predictor:
         """
         check_frames(frames)
         plan, backend = self._ready()
-        return plan.stream(backend, frames, color, *self._options(plan, threshold, top_k, tiles))
+        return plan.stream(backend, self._request(plan, color, threshold, top_k, tiles), frames)
 
     def _ready(self) -> tuple[LoadedPlan, Backend]:
         backend = (plan := self._plan).backend
@@ -141,16 +139,19 @@ class Predictor:
                 plan, backend = self._plan, self._plan.backend
         return plan, plan.check(backend)
 
-    def _options(
+    def _request(
         self,
         plan: LoadedPlan,
+        color: Color,
         threshold: float | Mapping[str, float] | None,
         top_k: int | None,
         tiles: Tiles | None,
-    ) -> tuple[NDArray[np.float32], int | None, Tiling | None]:
-        top_k = self._defaults.top_k if top_k is None else checked_top_k(top_k)
-        tiles, default = check_tiles(tiles) or self._defaults.tiles, self._defaults.threshold
-        tiling = tiles and Tiling(
-            tiles, lambda layout: thresholds_for(plan.tiled_thresholds(layout, default), plan.space.index, threshold)
-        )
-        return thresholds_for(plan.thresholds, plan.space.index, threshold), top_k, tiling
+    ) -> Request:
+        most = self._defaults.top_k if top_k is None else checked_top_k(top_k)
+
+        def limits(layout: Layout | None) -> Limits:
+            own = plan.thresholds_of(layout, self._defaults.threshold)
+            return thresholds_for(own, plan.space.index, threshold), most
+
+        whole = limits(None)  # now, since it raises
+        return Request(color, lambda one: limits(one) if one else whole, check_tiles(tiles) or self._defaults.tiles)

@@ -20,7 +20,7 @@ from ..bundle.manifest import OpenSpec
 from ..bundle.open_labels import check_fits
 from ..frames import images
 from ..frames.find import find
-from ..inference import LoadedPlan, Options
+from ..inference import LoadedPlan, Options, Request
 from .edit import add_labels, words_function
 from .fit import Floats
 from .knowledge import Knowledge
@@ -188,7 +188,8 @@ def _read(
     count, backend = len(photos.files), plan.check(plan.backend)
     features, logits = np.zeros((count, spec.feature_width)), np.zeros((count, len(plan.space.names)))
     done, failed = np.zeros(count, np.bool_), []
-    for row, outcome in enumerate(plan.stream(backend, photos.files, "bgr", plan.thresholds, None)):
+    request = Request("bgr", lambda _: (plan.thresholds, None))
+    for row, outcome in enumerate(plan.stream(backend, request, photos.files)):
         if isinstance(outcome, errors.FrameError):
             failed.append(failure(str(photos.files[row]), outcome))
         else:

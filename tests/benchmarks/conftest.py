@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.common import ROOT
+from benchmarks.common import CLOSED, ROOT, make_images
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.calibration import CalibrationImages
+from pvlr_sdk.models.find import find_plan
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +32,17 @@ def run() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def results(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The results of one short run of all benchmarks, by name, and their folder as ``path``."""
+    """The results of a short run of the benchmarks of docs/performance.md, by name, and their folder as ``path``."""
     pytest.importorskip("matplotlib")
     folder = tmp_path_factory.mktemp("results")
-    run("benchmarks", "--short", "--out", folder)
+    plan, int8 = find_plan(CLOSED), folder / "int8.plan"
+    photos = CalibrationImages(make_images(folder / "photos", 40))
+    build(plan, int8, precision="int8", calibration_images=photos, min_agreement=0.0)
+    for name, *options in (
+        ("peers", plan, "--int8", int8, "--rounds", "1", "--count", "3"),
+        ("scaling", "--short", "--rounds", "1"),
+        ("folder", plan, "--count", "6", "--large", "2", "--seconds", "0.2"),
+        ("preprocess", "--rounds", "1"),
+    ):
+        run(f"benchmarks.cpu.{name}", *options, "--json", folder / f"{name}.json")
     return {**{path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}, "path": folder}

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow  # one run of all benchmarks serves them all
 
 
 def test_every_script_says_where_it_ran(results: dict[str, Any]) -> None:
-    assert set(results) == {"peers", "scaling", "folder", "preprocess", "start", "path"}
+    assert set(results) == {"peers", "scaling", "folder", "preprocess", "path"}
     for name in set(results) - {"path"}:
         assert {"machine", "threads", "versions"} <= set(results[name]["conditions"]), name
 
@@ -47,12 +47,6 @@ def test_folder_tags_every_photo_in_every_way(results: dict[str, Any]) -> None:
     reduced = results["folder"]["reduced_jpeg"]
     assert 0 < reduced["mean logit difference"] < 0.1
     assert reduced["share of images with the same tags"] >= 0.5
-
-
-def test_start_measures_cold_and_warm(results: dict[str, Any]) -> None:
-    figures = results["start"]["figures"]
-    assert {"Tagger(), s", "pvlr tag photo.jpg, s"} <= set(figures)
-    assert figures["Tagger(), s"].keys() == {"cold", "warm, median"}
 
 
 def test_report_writes_the_page_and_its_pictures(

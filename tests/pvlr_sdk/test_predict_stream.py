@@ -43,7 +43,7 @@ def test_frames_of_one_inference_get_their_own_bits(plan: Path, tmp_path: Path) 
         assert backend.together == 2
         alone = [tagger.predict(frame).logits.tobytes() for frame in (one, other)]
         for given in ([one, other], [other, one], [one, on_gpu], [tmp_path / "missing.jpg", other]):
-            outcomes = plan.inference.tag(backend, given, "bgr", tagger.thresholds, None)  # type: ignore[arg-type]
+            outcomes = plan.inference.tag(backend, tagger._request(plan, "bgr", None, None, None), given)  # type: ignore[arg-type]
             for frame, outcome in zip(given, outcomes, strict=True):
                 if isinstance(frame, np.ndarray):
                     assert isinstance(outcome, TagResult)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +22,13 @@ from pvlr_sdk import Tagger
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.export import export_as
+from pvlr_sdk.compile.export import export_as, outputs_of
+from pvlr_sdk.compile.exported import read_payload
+from pvlr_sdk.compile.gate import compare
 from pvlr_sdk.errors import CheckpointError, ConfigError, PvlrError
 from pvlr_sdk.evaluation.evaluate import evaluate
 from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_training import loop
 from pvlr_training.checkpoint import load_model
 from pvlr_training.deploy import DeployedPVLR
@@ -78,18 +79,22 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
         assert 0 < agreement.largest_logit_difference < (0.05 if precision == "fp16" else 0.4)
 
     if head == "pvlr":
-        _check_parity(folder, photos, tmp_path / "parity.json")
+        _check_parity(folder, network, tmp_path / "engine.plan", photos)
 
 
-def _check_parity(folder: Path, photos: Path, out: Path) -> None:
-    """The script that makes the table of docs/accuracy.md: the fp32 stages agree on every tag set."""
-    labels = ["--images", photos, "--labels", photos / "labels.csv", "--split", "train"]
-    command = [sys.executable, "-m", "benchmarks.cpu.parity", folder, *labels, "--json", out]
-    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
-    report = json.loads(out.read_text())
-    agreement = {(row["stage"], row["against"]): row["same_tag_sets"] for row in report["rows"]}
-    assert report["photos"] == 96
-    assert agreement["ONNX Runtime fp32", "torch fp32"] == agreement["OpenVINO fp32", "torch fp32"] == 100
+def _check_parity(folder: Path, network: Path, plan: Path, photos: Path) -> None:
+    """The fp32 stages of docs/accuracy.md agree on every tag set: PyTorch, ONNX Runtime and OpenVINO."""
+    model, config, extra = load_model(folder)
+    files = [photos / file for file in read_labels(photos / "labels.csv", "train").files]
+    images = [Preprocessor(config.data.input).load(file) for file in files]
+    with torch.inference_mode():
+        exact = DeployedPVLR(model)(torch.from_numpy(np.stack(images))).logits.numpy()
+    with Tagger(plan, precision="fp32") as tagger:
+        compiled = np.stack([result.logits for result in tagger.predict_batch(files)])
+    onnx_runtime = np.stack([logits for logits, _ in outputs_of(read_payload(str(network)), images)])
+    assert len(files) == 96
+    for logits in (onnx_runtime, compiled):
+        assert compare(logits, exact, np.array(extra["thresholds"], np.float32)).tag_sets == 1
 
 
 def stop_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import common
-from benchmarks.accuracy.frontier import Point, exported, frontier_table, main, mark_frontier, open_all, quantised
-from pvlr_sdk import Tagger
+from benchmarks.accuracy.frontier import Point, frontier_table, main, mark_frontier, open_all
 
 
 def points() -> list[Point]:
@@ -76,22 +75,14 @@ def test_a_plan_is_opened_once_in_each_precision() -> None:
     assert precisions in (["bf16", "fp32"], ["fp32"])
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [(["no-such-model"], "no-such-model: expected a plan file"), (["--size", "224"], "--size: expected --run as well")],
-)
-def test_bad_options_are_one_message(
-    options: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+def test_a_missing_plan_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["frontier", *options, "--data", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["frontier", "no-such-model", "--data", str(tmp_path)])
     with pytest.raises(SystemExit) as caught:
         common.run(main)
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert capsys.readouterr().err.startswith("error: no-such-model: expected a plan file")
 
 
 @pytest.mark.slow
@@ -107,36 +98,3 @@ def test_frontier_end_to_end(run: Callable[..., str], tmp_path: Path) -> None:
     shutil.copy(common.DOCS / "accuracy_and_time.md", tmp_path)
     run("benchmarks.pages", "accuracy_and_time", "--results", tmp_path, "--docs", tmp_path)
     assert (tmp_path / "images" / "frontier.svg").read_text().startswith("<?xml")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled images")
-def test_a_run_is_exported_at_each_size_and_quantised(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="training needs the extra [train]")
-    from pvlr_training.checkpoint import save_model
-    from pvlr_training.config import Config
-    from pvlr_training.model.network import PVLR
-
-    labels = ["person", "car", "dog"]
-    config = Config.model_validate(
-        {
-            "name": "untrained",
-            "data": {
-                "input": {"width": 64, "height": 64, "mean": [127, 127, 127], "std": [64, 64, 64]},
-                "labels": labels,
-                "sources": [{"images": ".", "labels": "labels.csv"}],
-            },
-            "model": {"backbone": "test_efficientnet", "pretrained": False, "width": 32, "heads": 4, "ffn": 32,
-                      "text": {"encoder": "random"}},
-        }
-    )  # fmt: skip
-    save_model(
-        tmp_path / "random", PVLR(labels, 64, 64, config.model), config, {"thresholds": [0.5] * 3, "holdout": {}}
-    )
-    plans = list(exported(tmp_path / "random", [(64, 64), (96, 96)], tmp_path))
-    plans.append(quantised(str(plans[1]), Path(os.environ["PVLR_DATA"]), tmp_path))
-    found = []
-    for plan in plans:
-        with Tagger(plan, num_threads=1) as tagger:
-            found.append((tagger.info["input"]["width"], tagger.info["precision"]))
-    assert found == [(64, "fp32"), (96, "fp32"), (96, "int8")]

@@ -120,6 +120,6 @@ def started() -> Any:
     def start(tagger: Any, frame: np.ndarray) -> Any:
         plan, backend = tagger._ready()
         job = plan.inference._begin(backend, plan.inference._decode(frame, "bgr", None))
-        return lambda: plan.inference.finish(backend, job, plan.thresholds, None)
+        return lambda: plan.inference.finish(backend, job, (plan.thresholds, None))
 
     return start
