@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from pvlr_sdk.backends import runtimes
@@ -32,14 +31,3 @@ def compile_network(
 ) -> openvino.CompiledModel:
     """The compiled network with :func:`options`."""
     return openvino.Core().compile_model(read(payload, batch), "CPU", options(threads, precision, streams))
-
-
-def to_onnx(module: Any, *shape: int) -> bytes:
-    """The ONNX network of a PyTorch module for an input ``image`` of a shape, with a dynamic batch size."""
-    import torch
-
-    axes, buffer = {name: {0: "batch"} for name in ("image", "logits")}, io.BytesIO()
-    names = {"input_names": ["image"], "output_names": ["logits"], "dynamic_axes": axes}
-    with torch.no_grad():
-        torch.onnx.export(module, (torch.zeros(1, *shape),), buffer, **names, opset_version=17, dynamo=False)
-    return buffer.getvalue()

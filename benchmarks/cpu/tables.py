@@ -33,15 +33,6 @@ def peers(data: Data) -> Table:
     return Table(title, columns, rows)
 
 
-def scaling(data: Data) -> Table:
-    """The points of each curve and its exponent."""
-    rows = []
-    for name, curve in data["curves"].items():
-        points = ", ".join(f"{value}: {times['median_ms']:.2f}" for value, times in curve["figures"].items())
-        rows.append([name, points, f"{curve['exponent']:.2f}"])
-    return Table("Growth of cost", ["Variable", "Median, ms", "Exponent"], rows)
-
-
 def folder(data: Data) -> dict[str, Table]:
     """Images per second of each way, by set of images."""
     tables = {}

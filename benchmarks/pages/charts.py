@@ -27,23 +27,6 @@ def draw_peers(data: dict[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
-def draw_scaling(data: dict[str, Any], path: Path) -> None:
-    """The first three curves on logarithmic axes, with a line of linear growth through the last point."""
-    curves = list(data["curves"].items())[:3]
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    for axes, (name, curve) in zip(figure.subplots(1, len(curves)), curves, strict=True):
-        x = [int(value) for value in curve["figures"]]
-        y = [v["median_ms"] for v in curve["figures"].values()]
-        axes.loglog(x, y, "o-", color=_OURS, label="measured")
-        axes.loglog(x, [y[-1] * value / x[-1] for value in x], "--", color=_OTHERS, label="linear")
-        axes.minorticks_off()
-        axes.set_xticks(x, [f"{value:,}" for value in x], rotation=45, fontsize=8)
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.set(xlabel=name, ylabel="milliseconds")
-        axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
-
-
 def draw_frontier(data: dict[str, Any], path: Path) -> None:
     """mAP against time: a colour per model, a marker per precision, and a line along those that no other beats.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..cpu import tables
 from ..cpu.tables import ALONE, ENGINE, SIMPLE, STREAM
-from .charts import draw_peers, draw_scaling
+from .charts import draw_peers
 
 Data = dict[str, Any]
 
@@ -22,12 +22,6 @@ def peers(data: Data, images: Path) -> str:
 ![Median time per frame of each peer](images/peers.svg)
 
 {tables.peers(data).markdown()}"""
-
-
-def scaling(data: Data, images: Path) -> str:
-    draw_scaling(data, images / "scaling.svg")
-    chart = "![Cost by labels, tokens and pixels](images/scaling.svg)"
-    return f"{_conditions(data)}\n\n{chart}\n\n{tables.scaling(data).markdown()}"
 
 
 def folder(data: Data, _: Path) -> str:
@@ -86,7 +80,6 @@ def _section(name: str, text: Callable[[Data, Path], str], results: Path, images
 
 PARTS = {
     "peers": partial(_section, "peers", peers),
-    "scaling": partial(_section, "scaling", scaling),
     "folder": partial(_section, "folder", folder),
     "fast_jpeg": partial(_section, "folder", lambda data, _: tables.reduced_jpeg(data).markdown()),
     "preprocess": partial(_section, "preprocess", lambda data, _: tables.preprocess(data).markdown()),

@@ -35,12 +35,11 @@ def results(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -
     """The results of a short run of the benchmarks of docs/performance.md, by name, and their folder as ``path``."""
     pytest.importorskip("matplotlib")
     folder = tmp_path_factory.mktemp("results")
-    plan, int8 = find_plan(CLOSED), folder / "int8.plan"
+    plan, int8 = find_plan(CLOSED), folder / "int8" / "engine.plan"
     photos = CalibrationImages(make_images(folder / "photos", 40))
     build(plan, int8, precision="int8", calibration_images=photos, min_agreement=0.0)
     for name, *options in (
         ("peers", plan, "--int8", int8, "--rounds", "1", "--count", "3"),
-        ("scaling", "--short", "--rounds", "1"),
         ("folder", plan, "--count", "6", "--large", "2", "--seconds", "0.2"),
         ("preprocess", "--rounds", "1"),
     ):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow  # one run of all benchmarks serves them all
 
 
 def test_every_script_says_where_it_ran(results: dict[str, Any]) -> None:
-    assert set(results) == {"peers", "scaling", "folder", "preprocess", "path"}
+    assert set(results) == {"peers", "folder", "preprocess", "path"}
     for name in set(results) - {"path"}:
         assert {"machine", "threads", "versions"} <= set(results[name]["conditions"]), name
 
@@ -34,12 +34,6 @@ def test_peers_compute_the_same(results: dict[str, Any]) -> None:
         assert results["peers"]["figures"][name]["median_ms"] > 0
 
 
-def test_scaling_has_the_ends_of_each_curve(results: dict[str, Any]) -> None:
-    curves = results["scaling"]["curves"]
-    assert list(curves["labels C (head alone, 81 tokens)"]["figures"]) == ["20", "4585"]
-    assert all(len(curve["figures"]) >= 1 for curve in curves.values())
-
-
 def test_folder_tags_every_photo_in_every_way(results: dict[str, Any]) -> None:
     # The script itself fails if one way returns fewer results than images.
     for rates in results["folder"]["images_per_second"].values():
@@ -56,8 +50,7 @@ def test_report_writes_the_page_and_its_pictures(
     run("benchmarks.pages", "performance", "--results", results["path"], "--docs", tmp_path)
     text = (tmp_path / "performance.md").read_text()
     assert text.count("Not measured") == 1  # cameras, which take minutes
-    for name in ("peers", "scaling"):
-        assert f"images/{name}.svg" in text
-        assert (tmp_path / "images" / f"{name}.svg").read_text().startswith("<?xml")
+    assert "images/peers.svg" in text
+    assert (tmp_path / "images" / "peers.svg").read_text().startswith("<?xml")
     first = next(iter(results["peers"]["figures"].values()))
     assert f"{first['median_ms']:.2f}" in text
