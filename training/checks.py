@@ -48,9 +48,6 @@ def examine(config: Config, training: ImageDataset, holdout: ImageDataset, proce
         change = "Increase it, for example to 0.3" if share else "Check the images of that split"
         hint = f"{change}, or label more images."
         found.errors.append(ConfigError("data.holdout", expected=expected, got=got, hint=hint))
-    if config.data.mix and not (config.train.teacher.runs and config.train.teacher.views):
-        expected, hint = "0 without teachers that see each view", "Set train.teacher.runs and train.teacher.views."
-        found.errors.append(ConfigError("data.mix", expected=expected, got=str(config.data.mix), hint=hint))
     if unknown := [label for label in config.model.text.names if label not in config.data.labels]:
         expected, hint = "labels of data.labels", "Remove it, or correct its spelling."
         found.errors.append(ConfigError("model.text.names", expected=expected, got=few(unknown), hint=hint))
@@ -71,7 +68,7 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
     if config.train.init:
         yield f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
     for run in config.train.teacher.runs:
-        load_teacher(run, model.text.words, config.train.teacher.size)
+        load_teacher(run, model.text.words)
         yield f"learns from {run}"
     rows, columns = model.grid
     channels = model.backbone.channels
@@ -79,7 +76,7 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
     yield f"model: {head} on {backbone}, {millions:.2f} million parameters, {rows} x {columns} tokens of {channels}"
     for stage in STAGES:
         settings = config.train.stage(stage)
-        size = settings.batch * settings.accumulate
+        size = settings.batch
         yield f"{stage}: {settings.epochs} epochs of {images // size} steps, {size} images per step"
     features = 2 * config.train.views * images * rows * columns * channels
     yield f"cached features: {features / 1e9:.2f} GB of {available_memory() / 1e9:.2f} GB available memory"
@@ -129,10 +126,9 @@ def _named(labels: tuple[str, ...], chosen: Tensor) -> list[str]:
 def _examine_batch(key: str, settings: StageConfig, images: int, processes: int, found: Findings) -> None:
     if not settings.epochs:
         return
-    if images < settings.batch * settings.accumulate:
-        got = f"{settings.batch} x {settings.accumulate}"
-        hint = "Lower batch or accumulate; held-out images do not count."
-        found.errors.append(ConfigError(key, expected=f"at most {images} images", got=got, hint=hint))
+    if images < settings.batch:
+        expected, hint = f"at most {images} images", "Lower it; held-out images do not count."
+        found.errors.append(ConfigError(key, expected=expected, got=str(settings.batch), hint=hint))
     if settings.batch % processes:
         expected, hint = f"a multiple of the {processes} processes", "Change the batch size or the number of processes."
         found.errors.append(ConfigError(key, expected=expected, got=str(settings.batch), hint=hint))

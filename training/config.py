@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from pvlr_sdk.errors import ConfigError
@@ -23,16 +23,14 @@ STAGES: tuple[Stage, ...] = ("head", "finetune")
 
 
 class StageConfig(Strict):
-    """One stage of training. ``lr`` is for the head, ``backbone_lr`` for the unfrozen part of the backbone, ``cap_lr``
-    for the context-aware prompts (None: as the head). A step uses the gradients of ``accumulate`` batches.
-    """
+    """One stage of training. ``lr`` is for the head, ``backbone_lr`` for the unfrozen part of the backbone."""
+
+    REMOVED: ClassVar[dict[str, Any]] = {"accumulate": 1, "cap_lr": None}
 
     epochs: int = Field(12, ge=0)
     batch: int = Field(32, ge=1)
-    accumulate: int = Field(1, ge=1)
     lr: float = Field(5e-4, gt=0)
     backbone_lr: float = Field(0.0, ge=0)
-    cap_lr: float | None = Field(None, ge=0)
     weight_decay: float = Field(1e-2, ge=0)
 
 
@@ -48,26 +46,36 @@ class TeacherConfig(Strict):
     """Finished runs whose probabilities are learned too: they replace ``weight`` of each known label, and are all that
     is learned of an unknown one.
 
-    They see each whole image once, and their average counts; with ``views``, they see what the student sees in stage
-    *finetune*, and take turns. ``size`` is the side of their input in pixels, instead of that of their training.
+    They see each whole image once, and their average counts.
     """
+
+    REMOVED: ClassVar[dict[str, Any]] = {"views": False, "size": None}
 
     runs: tuple[Path, ...] = ()
     weight: float = Field(0.5, ge=0, le=1)
-    views: bool = False
-    size: int | None = Field(None, ge=32)
 
 
 class TrainConfig(Strict):
     """Stage *head* trains the head on cached features of the frozen backbone (``views`` augmented copies per image);
     stage *finetune* trains the head and the backbone from block ``unfreeze_from`` on.
 
-    ``depthwise`` also trains depthwise filters, at half the speed on a CPU; None: only if the backbone starts from
-    random weights. ``label_dropout`` is the share of the labels that each batch leaves out of the bank, so that DMA
+    The loss is ASL, which weights absent labels by their scores to the power of ``gamma_neg``; 0 is binary
+    cross-entropy. ``label_dropout`` is the share of the labels that each batch leaves out of the bank, so that DMA
     learns to read any selection of them (for open plans). ``precision`` ``auto`` is bf16 if the hardware supports it.
     The state is saved every ``save_every`` minutes and after each epoch. With a ``budget`` in minutes, the epochs are
     the most that each stage may take: views and epochs are reduced to what the measured speed allows.
     """
+
+    REMOVED: ClassVar[dict[str, Any]] = {
+        "schedule": "onecycle",
+        "warmup": 0.2,
+        "smoothing": 0.0,
+        "loss": "asl",
+        "gamma_pos": 0.0,
+        "clip": 0.0,
+        "depthwise": None,
+        "regularise": 1.0,
+    }
 
     seed: int = Field(0, ge=0, lt=2**31)
     init: Path | None = None
@@ -82,29 +90,10 @@ class TrainConfig(Strict):
     head: StageConfig = StageConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     unfreeze_from: int = Field(3, ge=0)
-    depthwise: bool | None = None
-    loss: Literal["asl", "bce"] = "asl"
     gamma_neg: float = Field(2.0, ge=0)
-    gamma_pos: float = Field(0.0, ge=0)
-    clip: float = Field(0.0, ge=0, lt=1)
-    regularise: float = Field(1.0, ge=0)
     label_dropout: float = Field(0.0, ge=0, lt=1)
     ema: float = Field(0.998, ge=0, lt=1)
     grad_clip: float = Field(1.0, gt=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_version_0_2(cls, raw: Any) -> Any:
-        """Checkpoints of version 0.2 store the defaults of settings that no longer exist."""
-        gone = {"schedule": "onecycle", "warmup": 0.2, "smoothing": 0.0}
-        if not isinstance(raw, dict):
-            return raw
-        return {key: value for key, value in raw.items() if key not in gone or value != gone[key]}
-
-    @property
-    def focus(self) -> tuple[float, float, float]:
-        """The settings of ASL: gamma_neg, gamma_pos, clip."""
-        return self.gamma_neg, self.gamma_pos, self.clip
 
     def stage(self, stage: Stage) -> StageConfig:
         """The settings of this stage."""

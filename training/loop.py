@@ -28,7 +28,6 @@ from .machine import Machine
 from .model.network import PVLR
 from .optim import open_optimizer, open_schedule
 from .state import Progress, load_state, save_state
-from .teacher import ViewTeachers
 
 _FEATURES_SHARE, _HEAD_SHARE = 0.4, 0.3
 """Shares of the time that is left of a budget."""
@@ -53,15 +52,13 @@ class Run:
     model: PVLR
     average: AveragedModel
     evaluate: Callable[[], dict[str, float]]
-    teachers: ViewTeachers | None
     started: float
     deadline: float = math.inf
     evaluation: float = 0.0
 
     def steps(self, stage: Stage) -> int:
         """Optimizer steps per epoch."""
-        settings = self.config.train.stage(stage)
-        return len(self.dataset) // (settings.batch * settings.accumulate)
+        return len(self.dataset) // self.config.train.stage(stage).batch
 
     def steps_before(self, progress: Progress) -> int:
         """Optimizer steps of the whole run up to ``progress``."""
@@ -91,7 +88,6 @@ class StageLoop:
         done = progress.epoch * self.steps + progress.step
         self.schedule = open_schedule(self.optimizer, self.peaks, total, done)
         self.network = run.machine.parallel(StageLoss(self.stage, run.model, run.config, run.machine))
-        self.images_per_step = self.settings.batch * self.settings.accumulate
 
     def _check_images(self) -> None:
         """Restart an unfinished epoch if the number of images, and so the order, has changed."""
@@ -108,7 +104,7 @@ class StageLoop:
             done = self.progress.epoch * self.steps + self.progress.step
             self._saved = time.monotonic()
             total = self.settings.epochs * self.steps
-            with self.shared.log.bar(total * self.images_per_step, done * self.images_per_step) as self.bar:
+            with self.shared.log.bar(total * self.settings.batch, done * self.settings.batch) as self.bar:
                 while self.progress.epoch < self.settings.epochs:
                     self._epoch(features)
         self.shared.model.load_state_dict(self.shared.average.module.state_dict())
@@ -133,7 +129,7 @@ class StageLoop:
         row = {
             "stage": self.stage,
             "epoch": progress.epoch + 1,
-            "loss": round(progress.loss / (progress.step * self.settings.accumulate), 4),
+            "loss": round(progress.loss / progress.step, 4),
             "seconds": round(time.perf_counter() - run.started),
             "lr": float(f"{self.optimizer.param_groups[0]['lr']:.4g}"),
             "images_per_second": round(speed, 1),
@@ -173,17 +169,14 @@ class StageLoop:
         self.schedule = open_schedule(self.optimizer, self.peaks, total, done)
 
     def _step(self, step: int, batches: Iterator[Batch]) -> None:
-        """One optimizer step, from the gradients of ``accumulate`` batches."""
         run, progress = self.shared, self.progress
         seed_step(run.config.train.seed, self.stage, progress.epoch, step, run.machine.rank)
-        for number in range(self.settings.accumulate):
-            inputs, targets, indices = next(batches)
-            with run.machine.accumulating(self.network, last=number + 1 == self.settings.accumulate):
-                loss = self.network(inputs.to(run.machine.device), targets.to(run.machine.device))
-                value = run.machine.mean(loss)
-                self._must_be_finite("loss", value, inputs, targets, indices)
-                (loss / self.settings.accumulate).backward()
-            progress.loss += value
+        inputs, targets, indices = next(batches)
+        loss = self.network(inputs.to(run.machine.device), targets.to(run.machine.device))
+        value = run.machine.mean(loss)
+        self._must_be_finite("loss", value, inputs, targets, indices)
+        loss.backward()
+        progress.loss += value
         norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.config.train.grad_clip)
         # Checked before the update, so that weights and state stay finite.
         self._must_be_finite("gradient", float(norm), inputs, targets, indices)
@@ -201,8 +194,7 @@ class StageLoop:
         views = 1 if features is None else len(features)
         order, picks = epoch_order(len(run.dataset), views, self.settings, seed, progress.epoch)
         size = self.settings.batch // run.machine.processes
-        first = progress.step * self.settings.accumulate
-        order, picks = (t[first:, run.machine.rank * size :][:, :size] for t in (order, picks))
+        order, picks = (t[progress.step :, run.machine.rank * size :][:, :size] for t in (order, picks))
         if features is not None:
             for rows, pick in zip(order.tolist(), picks.tolist(), strict=True):
                 yield features[pick, rows], run.dataset.targets[rows], rows
@@ -210,9 +202,7 @@ class StageLoop:
             epoch = progress.epoch
             augmented = lambda image, index: run.views.augmented(image, epoch, index)  # noqa: E731
             batches = image_batches(run.dataset, order.flatten().tolist(), size, augmented)
-            for number, (rows, (images, targets)) in enumerate(zip(order.tolist(), batches, strict=True), first):
-                if run.teachers:
-                    images, targets = run.teachers.prepare(images, targets, (seed, run.machine.rank, epoch, number))
+            for rows, (images, targets) in zip(order.tolist(), batches, strict=True):
                 yield images, targets, rows
 
     def _features(self) -> Tensor:
@@ -236,14 +226,14 @@ class StageLoop:
         run, progress = self.shared, self.progress
         speed = self._speed(progress.step - self._first)
         details = f"loss {loss:.3f}  {speed:.0f} images/s"
-        self.bar(self.images_per_step, f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}", details)
+        self.bar(self.settings.batch, f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}", details)
         curves = {"loss/batch": loss, "rate/head": rates[0], "rate/backbone": rates[-1], "images_per_second": speed}
         if self.stage == "head":
             del curves["rate/backbone"]
         run.log.step(curves, run.steps_before(progress))
 
     def _speed(self, steps: int) -> float:
-        return steps * self.images_per_step / max(time.perf_counter() - self._began, 1e-9)
+        return steps * self.settings.batch / max(time.perf_counter() - self._began, 1e-9)
 
     def _must_be_finite(self, what: str, value: float, inputs: Tensor, targets: Tensor, indices: list[int]) -> None:
         """Unless ``value`` is finite, keep the batch as safetensors, its details as JSON, and raise LossError."""
@@ -278,7 +268,7 @@ def epoch_order(images: int, views: int, settings: StageConfig, seed: int, epoch
     Images beyond the last full step are left out of this epoch.
     """
     generator = torch.Generator().manual_seed(1000 * seed + epoch)
-    count = images - images % (settings.batch * settings.accumulate)
+    count = images - images % settings.batch
     order = torch.randperm(images, generator=generator)[:count]
     picks = torch.randint(views, (count,), generator=generator)
     return order.view(-1, settings.batch), picks.view(-1, settings.batch)

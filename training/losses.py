@@ -41,50 +41,29 @@ class StageLoss(nn.Module):
                 logits = self.model.head(tokens, labels, kept.to(labels.dtype)).logits.float()
             else:
                 logits = self.model.head(tokens, labels).logits.float()
-        if settings.loss == "bce":
-            loss = binary_cross_entropy(logits, targets)
-        else:
-            loss = asymmetric_loss(logits, targets, *settings.focus)
-        return loss + settings.regularise * self.model.text.distance() if self.regularised else loss
+        loss = asymmetric_loss(logits, targets, settings.gamma_neg)
+        return loss + self.model.text.distance() if self.regularised else loss
 
 
-def asymmetric_loss(logits: Tensor, targets: Tensor, gamma_neg: float, gamma_pos: float, clip: float) -> Tensor:
-    """ASL (Ridnik et al. 2021, eq. 4 to 7), summed over the known labels, averaged over the batch.
+def asymmetric_loss(logits: Tensor, targets: Tensor, gamma_neg: float) -> Tensor:
+    """ASL (Ridnik et al. 2021, eq. 4) with gamma+ = 0, summed over the known labels, averaged over the batch.
 
     Args:
         logits: (B, C).
         targets: (B, C), 1 present, -1 absent, 0 unknown (masked); soft targets lie between.
     """
-    probability = logits.sigmoid()
-    # sigmoid(-x) keeps its precision where 1 - sigmoid(x) has rounded to 0.
-    absent = ((-logits).sigmoid() + clip).clamp(max=1)
-    positive, negative = _shares(targets, logits.dtype)
-    with torch.no_grad():
-        positive = positive * (1 - probability).pow(gamma_pos)
-        negative = negative * (1 - absent).pow(gamma_neg)
-    return -(positive * F.logsigmoid(logits) + negative * absent.clamp(min=1e-8).log()).sum() / logits.shape[0]
+    known, soft = (targets != 0).to(logits.dtype), targets.to(logits.dtype)
+    positive = known * (1 + soft) / 2
+    negative = known * (1 - soft) / 2 * logits.detach().sigmoid().pow(gamma_neg)
+    return -(positive * F.logsigmoid(logits) + negative * F.logsigmoid(-logits)).sum() / logits.shape[0]
 
 
-def asl_probability(scores: Tensor, gamma_neg: float, gamma_pos: float, clip: float) -> Tensor:
+def asl_probability(scores: Tensor, gamma_neg: float) -> Tensor:
     """What a score of a network trained with ``asymmetric_loss`` means: how often such labels are present.
 
     The focus on errors raises scores: with gamma_neg 2, a label that is present in one of ten such images gets 0.4. At
-    the minimum of the loss, q (1 - p)^gamma_pos (1 - p + clip) = (1 - q) p (p - clip)^gamma_neg for the score p and the
-    probability q that is returned.
+    the minimum of the loss, q (1 - p) = (1 - q) p^(1 + gamma_neg) for the score p and the probability q that is
+    returned.
     """
-    present = (scores - clip).clamp(min=0).pow(gamma_neg) * scores * (scores > clip)
-    absent = (1 - scores).pow(gamma_pos) * (1 - scores + clip)
-    return present / (present + absent)
-
-
-def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy, summed over the known labels, averaged over the batch; arguments as above."""
-    positive, _ = _shares(targets, logits.dtype)
-    each = F.binary_cross_entropy_with_logits(logits, positive, reduction="none")
-    return (each * (targets != 0)).sum() / logits.shape[0]
-
-
-def _shares(targets: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The weights of each target as present and as absent; both are 0 if it is unknown."""
-    known, soft = (targets != 0).to(dtype), targets.to(dtype)
-    return known * (1 + soft) / 2, known * (1 - soft) / 2
+    present = scores.pow(1 + gamma_neg)
+    return present / (present + 1 - scores)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 from contextlib import AbstractContextManager
@@ -46,10 +45,6 @@ class Machine:
     def parallel(self, network: nn.Module) -> nn.Module:
         """The network with gradients averaged over all processes."""
         return self._accelerator.prepare_model(network) if self._accelerator else network
-
-    def accumulating(self, network: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        """Around forward and backward of one batch of a step: gradients are exchanged after the last one only."""
-        return contextlib.nullcontext() if last or not self._accelerator else self._accelerator.no_sync(network)
 
     def mean(self, value: Tensor) -> float:
         """The mean of a number over all processes."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from .config import Config, Stage
-from .model.network import PVLR, TextBranch
+from .model.network import PVLR
 
 _RISE = 0.2
 """The share of the steps in which the learning rate rises."""
@@ -23,16 +23,10 @@ def open_optimizer(stage: Stage, model: PVLR, config: Config) -> torch.optim.Ada
     settings = config.train.stage(stage)
     model.backbone.requires_grad_(False)
     head = [p for part in (model.head, model.text) for p in part.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = []
-    if settings.cap_lr is not None and isinstance(model.text, TextBranch):
-        prompts = list(model.text.context.parameters())
-        head = [p for p in head if not any(p is prompt for prompt in prompts)]
-        groups = _groups(prompts, settings.cap_lr, settings.weight_decay)
-    groups = _groups(head, settings.lr, settings.weight_decay) + groups
+    groups = _groups(head, settings.lr, settings.weight_decay)
     if stage == "finetune":
-        chosen = config.train.depthwise
-        depthwise = not config.model.pretrained if chosen is None else chosen
-        backbone = model.backbone.unfreeze(config.train.unfreeze_from, depthwise)
+        # Depthwise filters halve the speed on a CPU, and only a backbone of random weights gains from their training.
+        backbone = model.backbone.unfreeze(config.train.unfreeze_from, depthwise=not config.model.pretrained)
         groups += _groups(backbone, settings.backbone_lr, settings.weight_decay)
     return torch.optim.AdamW(groups)
 

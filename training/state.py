@@ -31,9 +31,7 @@ _FIXED = (
     "data.share",
     "train.seed",
     "train.unfreeze_from",
-    "train.depthwise",
 )
-_FIXED_IN_STAGE = ("batch", "accumulate")
 
 
 @dataclass
@@ -69,11 +67,7 @@ def save_state(
 
 
 def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
-    """Restore modules and optimizer from ``save_state``.
-
-    Raises:
-        CheckpointError: other parameter groups, because the setting of ``cap_lr`` has changed.
-    """
+    """Restore modules and optimizer from ``save_state``."""
     tensors, data = read_checkpoint(folder / STATE)
     for key, module in modules.items():
         prefix = f"{key}/"
@@ -83,10 +77,7 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
         if name.startswith("optimizer/"):
             _, index, entry = name.split("/")
             entries.setdefault(int(index), {})[entry] = tensor
-    try:
-        optimizer.load_state_dict({"state": entries, "param_groups": data["groups"]})
-    except ValueError as error:
-        raise _other_run(folder, "parameter groups", f"others ({error})", "Restore the value of cap_lr") from None
+    optimizer.load_state_dict({"state": entries, "param_groups": data["groups"]})
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if value.shape == parameter.shape:
@@ -129,17 +120,13 @@ def clear_leftovers(folder: Path) -> None:
 def _check_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], progress: Progress) -> None:
     with contextlib.suppress(ValueError):
         before = Config.model_validate(before).model_dump(mode="json")  # adds the defaults of newer keys
-    in_stage = [f"train.{progress.stage}.{key}" for key in _FIXED_IN_STAGE] if progress.step else []
-    for key in (*_FIXED, *in_stage):
+    for key in (*_FIXED, *([f"train.{progress.stage}.batch"] if progress.step else [])):
         old, new = _lookup(before, key), _lookup(now, key)
         if old != new:
             got = f"one with {old}" if len(str(old)) < 60 else "one with another"
-            raise _other_run(folder, key, got, "Restore that setting")
-
-
-def _other_run(folder: Path, same: str, got: str, remedy: str) -> CheckpointError:
-    expected, hint = f"an unfinished run with the same {same}", f"{remedy}, or train into another folder (--out)."
-    return CheckpointError(str(folder / STATE), expected=expected, got=got, hint=hint)
+            hint = "Restore that setting, or train into another folder (--out)."
+            expected = f"an unfinished run with the same {key}"
+            raise CheckpointError(str(folder / STATE), expected=expected, got=got, hint=hint)
 
 
 def _lookup(node: Any, key: str) -> Any:

@@ -39,7 +39,7 @@ from .model.network import PVLR
 from .optim import moving_average
 from .reuse import start_from
 from .state import Progress, clear_leftovers, read_progress
-from .teacher import ViewTeachers, teach
+from .teacher import teach
 
 
 def train(
@@ -145,8 +145,7 @@ def _execute(
         return {"holdout_mAP": evaluate.measure(logits, holdout.targets.numpy())["mAP"]}
 
     started = time.perf_counter() - progress.seconds
-    teachers = ViewTeachers(config, machine) if config.train.teacher.runs and config.train.teacher.views else None
-    if config.train.teacher.runs and not teachers:
+    if config.train.teacher.runs:
         with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
             advance = lambda count: bar(count, "teacher")  # noqa: E731
             words = config.model.text.words(config.data.labels)
@@ -154,9 +153,7 @@ def _execute(
 
     budget = config.train.budget if machine.processes == 1 else None
     deadline = started + 60 * budget if budget else math.inf
-    run = Run(
-        config, folder, machine, log, views, training, model, average, measure_holdout, teachers, started, deadline
-    )
+    run = Run(config, folder, machine, log, views, training, model, average, measure_holdout, started, deadline)
     if machine.leads:
         clear_leftovers(folder)
         log.open(_finished(config, progress), run.steps_before(progress))

@@ -54,20 +54,12 @@ def test_moving_average_starts_short() -> None:
     assert average[0].item() == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("cap_lr", [None, 1e-5])
-def test_context_prompts_can_have_a_rate_of_their_own(write_config: Any, cap_lr: float | None) -> None:
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_depthwise_filters_are_trained_only_from_random_weights(write_config: Any, pretrained: bool) -> None:
     config = load_config(write_config())
-    head = config.train.head.model_copy(update={"cap_lr": cap_lr})
-    chosen = config.model_copy(update={"train": config.train.model_copy(update={"head": head})})
-    model = PVLR(chosen.data.labels, 64, 64, chosen.model)
-    rates = {
-        parameter: group["lr"]
-        for group in open_optimizer("head", model, chosen).param_groups
-        for parameter in group["params"]
-    }
-    prompts = set(model.text.context.parameters())
-    others = {*model.head.parameters(), *model.text.fusion.parameters()}
-    assert prompts
-    assert rates.keys() == prompts | others
-    assert {rates[prompt] for prompt in prompts} == {head.lr if cap_lr is None else cap_lr}
-    assert {rates[parameter] for parameter in others} == {head.lr}
+    model = PVLR(config.data.labels, 64, 64, config.model)
+    chosen = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": pretrained})})
+    trained = {id(p) for group in open_optimizer("finetune", model, chosen).param_groups for p in group["params"]}
+    convolutions = [module for module in model.backbone.modules() if isinstance(module, torch.nn.Conv2d)]
+    left_out = [module for module in convolutions if id(module.weight) not in trained]
+    assert left_out == ([module for module in convolutions if module.groups > 1] if pretrained else [])

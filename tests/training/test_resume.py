@@ -114,13 +114,6 @@ def test_an_epoch_begins_again_where_the_photos_are_others(config: Path, unfinis
     assert [epoch for stage, epoch, _ in losses(unfinished) if stage == "finetune"] == [1, 2, 3]
 
 
-def test_a_rate_of_its_own_cannot_be_given_on_the_way(config: Path, unfinished: Path) -> None:
-    before = (unfinished / "state.safetensors").read_bytes()
-    with pytest.raises(CheckpointError, match=r"state\.safetensors: .* same parameter groups"):
-        train(config, ["train.finetune.cap_lr=1e-4"], out=unfinished, resume=True, console=quiet())
-    assert (unfinished / "state.safetensors").read_bytes() == before
-
-
 def test_a_finished_run_is_left_as_it_is(config: Path, whole: Path) -> None:
     before = (whole / "model.safetensors").read_bytes()
     train(config, out=whole, resume=True, console=quiet())

@@ -177,19 +177,3 @@ def test_shared_features_are_made_once_and_train_the_same_weights(
     for seed in (2, 3):
         train(write_config(), [*seeded, f"train.seed={seed}"], out=tmp_path / f"seed{seed}", console=QUIET)
     assert len(made) == 4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("depthwise", [False, True])
-def test_fine_tuning_changes_depthwise_filters_only_where_asked(
-    write_config: Any, tmp_path: Path, depthwise: bool
-) -> None:
-    before = weights(train(write_config(), STILL, out=tmp_path / "before", console=QUIET))
-    run = train(write_config(), [f"train.depthwise={str(depthwise).lower()}"], out=tmp_path / "after", console=QUIET)
-    model, _, _ = load_model(run)
-    convolutions = {f"{n}.weight": m for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d)}
-    after = weights(run)
-    kept = {name for name in convolutions if torch.equal(before[name], after[name])}
-    filters = {name for name, module in convolutions.items() if module.groups > 1}
-    assert filters
-    assert kept == (set() if depthwise else filters)

@@ -36,13 +36,11 @@ class Views:
             yield images
 
     def augmented(self, image: Image, epoch: int, index: int) -> NDArray[np.float32]:
-        """A random crop with random flip, turn, corruptions, RandAugment, brightness, contrast, cut-out: (3, H, W)."""
+        """A random crop with random flip, corruptions, RandAugment, brightness, contrast, cut-out: (3, H, W)."""
         rng = np.random.default_rng((self.seed, epoch, index))
         view = _random_crop(image, rng, self.config.min_crop)
         if rng.random() < 0.5:
             view = view[:, ::-1]
-        if self.config.turn and rng.random() < self.config.turn:
-            view = np.rot90(view, int(rng.integers(1, 4)))
         if self.config.camera:
             view = corrupted(view, self.config.camera, rng)
         chosen = self.config.randaugment
@@ -77,28 +75,6 @@ def _cut_out(pixels: NDArray[np.float32], rng: np.random.Generator) -> None:
     side = int(rng.uniform(0.2, 0.5) * min(height, width))
     top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
     pixels[:, top : top + side, left : left + side] = 0
-
-
-def mixed(images: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A share of the images (B, 3, H, W) with another one of the batch in it, and which these are, bool (B,).
-
-    One half is blended (Zhang et al. 2018, mixup), in the other the second image is pasted in, reduced in size (as in
-    CutMix, Yun et al. 2019, but whole: what it shows is still there, only smaller).
-    """
-    _, _, height, width = images.shape
-    chosen = torch.from_numpy(rng.random(len(images)) < share)
-    others = rng.permutation(len(images))
-    result = images.clone()
-    for index in chosen.nonzero().flatten().tolist():
-        other = images[others[index]]
-        if rng.random() < 0.5:
-            result[index].lerp_(other, rng.uniform(0.1, 0.5))
-        else:
-            rows, columns = (max(1, int(side * rng.uniform(0.35, 0.7))) for side in (height, width))
-            top, left = int(rng.integers(0, height - rows + 1)), int(rng.integers(0, width - columns + 1))
-            pasted = F.resize(other, [rows, columns], antialias=True)
-            result[index, :, top : top + rows, left : left + columns] = pasted
-    return result, chosen
 
 
 def rand_augment(

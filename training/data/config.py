@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -75,14 +75,14 @@ class DataConfig(Strict):
     split. ``share`` is how much of the others is used, to measure the effect of fewer images. Without ``labels``, the
     model gets all labels of the sources.
 
-    ``mix`` is the share of the training images that are blended with another one, or have it pasted in; what they show
-    is for the teachers to say. ``turn`` is the share that is turned by 90, 180 or 270 degrees, since a camera that
-    looks down sees things from all sides. ``camera`` is the share that gets one or two of the corruptions that cameras
-    make (:mod:`pvlr_training.data.corruptions`). ``blank`` is a number of empty frames, in addition to the training
-    images, on which all labels are absent.
+    ``camera`` is the share of the training images that gets one or two of the corruptions that cameras make
+    (:mod:`pvlr_training.data.corruptions`). ``blank`` is a number of empty frames, in addition to the training images,
+    on which all labels are absent.
 
     ``cache``: whether decoded images are kept in memory; ``auto`` keeps as many as fit in half of the free memory.
     """
+
+    REMOVED: ClassVar[dict[str, Any]] = {"mix": 0.0, "turn": 0.0}
 
     input: Annotated[InputSpec, BeforeValidator(lambda raw: {**_INPUT, **raw} if isinstance(raw, dict) else raw)] = (
         InputSpec(**_INPUT)
@@ -95,8 +95,6 @@ class DataConfig(Strict):
     min_crop: float = Field(0.4, gt=0, le=1)
     jitter: float = Field(0.1, ge=0, le=1)
     cutout: float = Field(0.0, ge=0, le=1)
-    mix: float = Field(0.0, ge=0, le=1)
-    turn: float = Field(0.0, ge=0, le=1)
     camera: float = Field(0.0, ge=0, le=1)
     blank: int = Field(0, ge=0, le=100_000)
     randaugment: RandAugmentConfig = RandAugmentConfig()

@@ -135,7 +135,7 @@ def compare_settings(runs: list[Run]) -> list[dict[str, Any]]:
     keys = list(dict.fromkeys(key for one in each for key in one))
     if len(runs) == 1:
         stages = [key for key in keys if key.startswith("train.") and key.endswith((".epochs", ".batch", ".lr"))]
-        chosen = [*_MAIN_SETTINGS, *stages, "train.loss"]
+        chosen = [*_MAIN_SETTINGS, *stages]
     else:
         chosen = [key for key in keys if len({_shown(one.get(key)) for one in each}) > 1]
     return [{"key": key, "values": [_shown(one.get(key)) for one in each]} for key in chosen]

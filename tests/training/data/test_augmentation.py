@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.transforms import InterpolationMode, autoaugment
 
-from pvlr_training.data.augmentation import OPERATIONS, mixed, rand_augment
+from pvlr_training.data.augmentation import OPERATIONS, rand_augment
 
 FILL = (127.0, 12.0, 200.0)
 NAMES = list(autoaugment.RandAugment()._augmentation_space(31, (10, 10)))
@@ -63,36 +63,3 @@ def test_the_picture_itself_is_left_alone(picture: np.ndarray) -> None:
     for seed in range(20):
         rand_augment(picture[:, ::-1], 3, 30, FILL, np.random.default_rng(seed))
     np.testing.assert_array_equal(picture, before)
-
-
-def test_a_share_of_the_images_is_mixed_with_another_one() -> None:
-    images = torch.rand(400, 3, 5, 7)
-    for share in (0.0, 0.3, 1.0):
-        made, chosen = mixed(images, share, np.random.default_rng(1))
-        assert made.shape == images.shape
-        assert torch.equal(made[~chosen], images[~chosen])
-        assert abs(float(chosen.float().mean()) - share) < 0.06
-        # A permutation leaves one image at its place, on average.
-        assert int((made[chosen] == images[chosen]).flatten(1).all(1).sum()) < 6
-    again, _ = mixed(images, 1.0, np.random.default_rng(1))
-    assert torch.equal(again, made)
-
-
-def test_a_mixed_image_is_blended_or_has_a_whole_smaller_one_in_it() -> None:
-    flat = torch.arange(1.0, 9.0)[:, None, None, None].expand(8, 3, 40, 60).contiguous()
-    blended = pasted = 0
-    for seed in range(40):
-        made, _ = mixed(flat, 1.0, np.random.default_rng(seed))
-        for index, image in enumerate((1000 * made).round() / 1000):  # resizing rounds
-            values = image.unique()
-            if len(values) == 1:
-                blended += 1
-                continue
-            pasted += 1
-            (other,) = (value for value in values if value != index + 1)
-            assert float(other) in range(1, 9)
-            rows, columns = (image[0] == other).any(1).sum(), (image[0] == other).any(0).sum()
-            assert 14 <= int(rows) <= 28
-            assert 21 <= int(columns) <= 42
-            assert int((image[0] == other).sum()) == int(rows * columns)
-    assert abs(blended - 20 - pasted) < 80

@@ -135,23 +135,6 @@ def test_augmented_views_follow_from_seed_epoch_and_index(config: Config) -> Non
         assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize(("turn", "upright", "orientations"), [(0.0, True, 2), (1.0, False, 6), (0.5, None, 8)])
-def test_a_share_of_the_views_is_turned(config: Config, turn: float, upright: bool | None, orientations: int) -> None:
-    ramp = np.arange(40, 200, dtype=np.uint8)
-    across, down = np.broadcast_to(ramp, (160, 160)), np.broadcast_to(ramp[:, None], (160, 160))
-    image = np.stack([across, down, np.zeros_like(across)], 2)
-    views = Views(config.data.model_copy(update={"turn": turn}), seed=0)
-
-    def orientation(index: int) -> tuple[int, ...]:
-        view = views.augmented(image, 0, index)[[2, 1]]  # what grows across the image, and down
-        return tuple(int(np.sign(np.diff(of, axis=axis).mean().round(4))) for of in view for axis in (1, 0))
-
-    seen = {orientation(index) for index in range(100)}
-    assert len(seen) == orientations
-    if upright is not None:
-        assert all((one[2:] == (0, 1)) is upright for one in seen)
-
-
 def test_plain_view_is_the_pixel_contract(config: Config) -> None:
     image = load_dataset(config.data).images[0]
     rgb = torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1)[None].double()
