@@ -9,9 +9,9 @@ strengths from 0.1 to 0.8 (data.camera).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -67,11 +67,11 @@ def main(
                 frames = corrupted(folder, table.files, case, seed, lambda: progress.advance(bar))
                 scores[case] = measure(tagger, frames, table.targets)
         model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
-    title = f"mAP, {model['name']}, {dataset} {split}, {len(table.files)} images"
-    corruptions_table(scores, title).print(width=80)
     images = describe_split(dataset, split, share, table)
     setup = {"model": model, "images": images, "seed": seed, "strengths": list(STRENGTHS)}
-    save(out, {**setup, "scores": scores, **drops(scores), "conditions": conditions(threads)})
+    report = {**setup, "scores": scores, **drops(scores), "conditions": conditions(threads)}
+    corruptions_table([report]).print(width=80)
+    save(out, report)
 
 
 def cases() -> dict[str, tuple[str, float]]:
@@ -104,13 +104,20 @@ def drops(scores: Scores) -> dict[str, dict[str, float]]:
     return {"mean": means, "mean_drop": drop}
 
 
-def corruptions_table(scores: Scores, title: str) -> Table:
-    """A line per corruption, a column per strength, and the means; the clean mAP is the first line."""
-    rows = [[CLEAN, f"{scores[CLEAN]:.2f}", *[""] * (len(STRENGTHS) - 1)]]
-    rows += [[name, *(f"{scores[f'{name} {strength:g}']:.2f}" for strength in STRENGTHS)] for name in CORRUPTIONS]
-    for label, values in (("mean", drops(scores)["mean"]), ("mean drop", drops(scores)["mean_drop"])):
-        rows.append([label, *(f"{value:.2f}" for value in values.values())])
-    return Table(title, ["Corruption", *(f"strength {strength:g}" for strength in STRENGTHS)], rows)
+def corruptions_table(reports: Sequence[dict[str, Any]]) -> Table:
+    """A line per corruption and a column per model, with the mAP at each strength; and the means."""
+
+    def cells(values: list[Scores]) -> list[str]:
+        return [" / ".join(f"{value[f'{strength:g}']:.1f}" for strength in STRENGTHS) for value in values]
+
+    rows = [["none", *(f"{report['scores'][CLEAN]:.1f}" for report in reports)]]
+    for name in CORRUPTIONS:
+        each = [{f"{s:g}": report["scores"][f"{name} {s:g}"] for s in STRENGTHS} for report in reports]
+        rows.append([name, *cells(each)])
+    rows += [[key.replace("_", " "), *cells([report[key] for report in reports])] for key in ("mean", "mean_drop")]
+    columns = [f"{report['model']['name']}, {report['images']['count']} images" for report in reports]
+    strengths = " / ".join(f"{strength:g}" for strength in STRENGTHS)
+    return Table("mAP", [f"Corruption, at strength {strengths}", *columns], rows)
 
 
 if __name__ == "__main__":

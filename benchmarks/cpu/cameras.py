@@ -21,7 +21,7 @@ from pvlr_sdk import Camera, Stream, Tagger, open_source
 from pvlr_sdk.result import TagResult
 from pvlr_sdk.stream import Observation
 
-from ..common import Json, Plan, Table, Threads, conditions, resident_bytes, run, save
+from ..common import Json, Plan, Table, Threads, conditions, run, save
 
 FPS = 60
 
@@ -73,19 +73,15 @@ def main(
 def measure_latency(tagger: Tagger, engine: float, seconds: float) -> dict[str, Any]:
     """Age of results in ms, for a 1080p source that is faster than the engine."""
     ages: list[float] = []
-    memory: list[int] = []
     slow: Any = SlowTagger(tagger, engine)
     with Stream(slow, [Camera("a", f"test://?size=1920x1080&fps={FPS}")]) as stream:
         end = time.monotonic() + seconds
         for event in stream:
             if isinstance(event, Observation):
                 ages.append(1e3 * event.age)
-                memory.append(resident_bytes())
             if time.monotonic() > end:
                 break
         stats = stream.stats()["a"]
-    quarter = len(memory) // 4
-    growth = np.median(memory[-quarter:]) / np.median(memory[quarter : 2 * quarter]) - 1
     return {
         "engine, ms": 1e3 * engine,
         "age p50, ms": float(np.percentile(ages, 50)),
@@ -93,7 +89,6 @@ def measure_latency(tagger: Tagger, engine: float, seconds: float) -> dict[str, 
         "age max, ms": max(ages),
         "limit for p99: two inferences and a frame interval, ms": 2e3 * engine + 1e3 / FPS,
         "share of time that the engine is busy": stats.tagged * engine / seconds,
-        "memory growth, second to last quarter, %": 100 * float(growth),
         "captured": stats.captured,
         "tagged": stats.tagged,
         "dropped": stats.dropped,

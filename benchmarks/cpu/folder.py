@@ -4,9 +4,8 @@
 
 Without --images, copies of the sample images are used. With --images, the images are tagged as they are and as baseline
 JPEGs, the format of cameras: JPEGs from the web are often progressive and take three times as long to decode. OpenVINO
-alone, at its best batch size and number of streams, is measured again after each way to tag the folder. Decoding and
-preprocessing are timed on one thread, for an upper bound. Images of 12 megapixels are decoded at full and reduced size.
-Needs the extra [batch].
+alone, at its best batch size and number of streams, is measured again after each way to tag the folder; ``pvlr bench``
+times the stages of one image. Images of 12 megapixels are decoded at full and reduced size. Needs the extra [batch].
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,19 +23,17 @@ import numpy as np
 import typer
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.backends import Slot, open_backend, runtimes
+from pvlr_sdk.backends import runtimes
 from pvlr_sdk.batch import Job
 from pvlr_sdk.batch.shards import Input
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.errors import FrameError
-from pvlr_sdk.frames.frames import load_frame
-from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.models.find import default_plan, load_bundle
 
 from ..common import Json, Plan, Threads, conditions, find_images, make_images, resident_bytes, run, save
 from . import tables
 from .engine import compile_network
-from .tables import ALONE, ENGINE, SIMPLE, STREAM
+from .tables import ALONE, SIMPLE, STREAM
 
 openvino = runtimes.openvino()
 
@@ -58,7 +54,6 @@ def main(
     best = max(alone, key=lambda setting: alone[setting])
     memory: dict[str, list[float]] = {}
     rates: dict[str, dict[str, float]] = {}
-    beside: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if images:
@@ -72,12 +67,10 @@ def main(
         for name, files in sets.items():
             memory[name] = []
             rates[name] = rate_each(plan, files, threads, seconds, best, memory[name])
-            beside[name] = beside_inference(plan, files[:200])
         reduced = reduced_jpeg(plan, threads, make_images(folder / "large", large, 3000))
     data = {
         "conditions": {**conditions(threads), "photos": len(files)},
         "images_per_second": rates,
-        "beside_inference_ms": beside,
         "inference_alone": alone,
         "reduced_jpeg": reduced,
         "memory_growth": max(map(growth, memory.values())),
@@ -123,7 +116,7 @@ def rate_each(
         rates[way] = len(files) / (time.perf_counter() - began)
         assert done == len(files), f"{way}: {done} of {len(files)} images were tagged"
         alone.append(inference_alone(bundle, threads, seconds, only=best)[best])
-    return {ALONE: float(np.median(alone)), ENGINE: engine_alone(plan, threads, seconds), **rates}
+    return {ALONE: float(np.median(alone)), **rates}
 
 
 def copy(files: list[Path], folder: Path, *, baseline: bool) -> list[Path]:
@@ -156,45 +149,6 @@ def inference_alone(bundle: Bundle, threads: int, seconds: float, only: str | No
         queue.wait_all()
         figures[name] = done / (time.perf_counter() - began)
     return figures
-
-
-def engine_alone(plan: Path, threads: int, seconds: float) -> float:
-    """Images per second of the engine of ``predict_stream`` with as many threads, without decoding.
-
-    One frame per inference, or as many as the engine takes together, whichever is faster.
-    """
-    backend = open_backend(load_bundle(plan), num_threads=threads, optimize="throughput")
-
-    def work(slots: Sequence[Slot]) -> int:
-        done, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            for slot in slots:
-                slot.start()
-            for slot in slots:
-                slot.wait()
-            done += len(slots)
-        return done
-
-    callers = range(backend.parallel + 1)
-    with ThreadPoolExecutor(len(callers)) as pool:
-        alone = sum(pool.map(work, [[backend.acquire()] for _ in callers]))
-        together = sum(pool.map(work, [backend.acquire_group() for _ in callers]))
-    return max(alone, together) / seconds
-
-
-def beside_inference(plan: Path, files: list[Path]) -> dict[str, float]:
-    """Median ms per image outside the inference, on one thread with no other load."""
-    preprocess = Preprocessor(load_bundle(plan).manifest.input)
-    out = preprocess(load_frame(files[0]).pixels, "bgr")
-    times = []
-    for file in files:
-        began = time.perf_counter()
-        frame = load_frame(file)
-        decoded = time.perf_counter()
-        preprocess(frame.pixels, frame.order, out)
-        times.append([decoded - began, time.perf_counter() - decoded])
-    decode, rest = 1e3 * np.median(times, axis=0)
-    return {"read and decode": float(decode), "preprocess": float(rest)}
 
 
 def reduced_jpeg(plan: Path, threads: int, files: list[Path]) -> dict[str, float]:

@@ -7,7 +7,6 @@ from typing import Any
 from ..common import Table
 
 ALONE = "OpenVINO alone, best batch and streams"
-ENGINE = "engine of pvlr_sdk alone"
 STREAM = "predict_stream, optimize=throughput"
 SIMPLE = "read and predict, one image at a time"
 
@@ -37,9 +36,9 @@ def folder(data: Data) -> dict[str, Table]:
     """Images per second of each way, by set of images."""
     tables = {}
     for name, rates in data["images_per_second"].items():
-        bases = [rates[way] for way in (ALONE, ENGINE, SIMPLE)]
+        bases = [rates[way] for way in (ALONE, SIMPLE)]
         rows = [[way, f"{rate:.1f}", *(f"{rate / base:.2f}" for base in bases)] for way, rate in rates.items()]
-        columns = [name, "Images/s", "/ OpenVINO alone", "/ engine alone", "/ one at a time"]
+        columns = [name, "Images/s", "/ OpenVINO alone", "/ one at a time"]
         tables[name] = Table(name, columns, rows)
     return tables
 

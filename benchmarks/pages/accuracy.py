@@ -9,6 +9,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from ..accuracy.clips.__main__ import table as clips_table
+from ..accuracy.corruptions import corruptions_table
 from ..accuracy.frontier import frontier_table
 from ..accuracy.open import tables
 from ..accuracy.rows import Row, read_rows
@@ -82,44 +84,16 @@ def shipped_table(results: Path, _: Path) -> str:
     return Table("", ["Model", "Images", "mAP", "mAP, 11 points", "CF1", "OF1"], rows).markdown()
 
 
-def clips_table(results: Path, _: Path) -> str:
-    """The events of each model on each clip."""
-    rows = []
-    for path in sorted(results.glob("clips-*.json"), reverse=True):
-        report = _read(path)
-        for name, clip in {**report["clips"], "all": report["all"]}.items():
-            counts = [str(clip[key]) for key in ("intervals", "false", "repeated")]
-            rates = [
-                "" if clip[key] is None else f"{clip[key]:.1f}" for key in ("precision", "recall", "false_per_hour")
-            ]
-            labels = ", ".join(f"{label} {count}" for label, count in clip["false_labels"].items())
-            rows.append([f"`{report['model']['name']}`", name, *counts, *rates, labels])
-    columns = ["Model", "Clip", "True intervals", "False events", "of them repeats", "Precision", "Recall"]
-    return Table("", [*columns, "False events per hour", "False labels"], rows).markdown()
-
-
 def open_table(file: str, part: str, table: Callable[[Any], Table], results: Path, _: Path) -> str:
     """One of the tables of open labels."""
     path = results / f"{file}.json"
     return table(_read(path)[part]).markdown() if path.exists() else "Not measured."
 
 
-def corruptions_table(results: Path, _: Path) -> str:
-    """The mAP of each model under each corruption, at all strengths in one cell."""
-    reports = [_read(path) for path in sorted(results.glob("corruptions-*.json"), reverse=True)]
-    if not reports:
-        return "Not measured."
-    strengths = [f"{strength:g}" for strength in reports[0]["strengths"]]
-    names = dict.fromkeys(case.rpartition(" ")[0] for report in reports for case in report["scores"] if " " in case)
-
-    def cells(name: str, values: list[dict[str, float]]) -> list[str]:
-        return [name, *(" / ".join(f"{value[strength]:.1f}" for strength in strengths) for value in values)]
-
-    rows = [["none", *(f"{report['scores']['clean']:.1f}" for report in reports)]]
-    rows += [cells(name, [{s: r["scores"][f"{name} {s}"] for s in strengths} for r in reports]) for name in names]
-    rows += [cells(f"**{key.replace('_', ' ')}**", [r[key] for r in reports]) for key in ("mean", "mean_drop")]
-    columns = [f"`{report['model']['name']}`, {report['images']['count']} images" for report in reports]
-    return Table("", [f"Corruption, at strength {' / '.join(strengths)}", *columns], rows).markdown()
+def reports_table(pattern: str, table: Callable[[Any], Table], results: Path, _: Path) -> str:
+    """One table of the reports of several models."""
+    reports = [_read(path) for path in sorted(results.glob(pattern), reverse=True)]
+    return table(reports).markdown() if reports else "Not measured."
 
 
 def frontier_section(results: Path, images: Path) -> str:
@@ -137,8 +111,8 @@ def frontier_section(results: Path, images: Path) -> str:
 
 PARTS: dict[str, Callable[[Path, Path], str]] = {
     "shipped": shipped_table,
-    "clips": clips_table,
-    "corruptions": corruptions_table,
+    "clips": partial(reports_table, "clips-*.json", clips_table),
+    "corruptions": partial(reports_table, "corruptions-*.json", corruptions_table),
     "frontier": frontier_section,
     "open_words": partial(open_table, "open", "words", tables.words_table),
     "open_grades": partial(open_table, "open-grades", "grades", tables.grades_table),
@@ -147,7 +121,6 @@ PARTS: dict[str, Callable[[Path, Path], str]] = {
     "open_few": partial(open_table, "open", "few", tables.few_table),
     "open_tuned": partial(open_table, "open-tuned", "few", tables.few_table),
     "open_taught": partial(open_table, "open-taught", "taught", tables.taught_table),
-    "open_parts": partial(open_table, "open-parts", "parts", tables.parts_table),
     **{name: partial(rows_table, name) for name in dict.fromkeys(row.table for row in read_rows())},
 }
 """By name: the text of a part of a page for the folders of the results and of the charts."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..cpu import tables
-from ..cpu.tables import ALONE, ENGINE, SIMPLE, STREAM
 from .charts import draw_peers
 
 Data = dict[str, Any]
@@ -25,13 +24,9 @@ def peers(data: Data, images: Path) -> str:
 
 
 def folder(data: Data, _: Path) -> str:
-    measured = tables.folder(data)
-    *_, last = measured
     return f"""{_conditions(data)} {data["conditions"]["photos"]} images.
 
-{(chr(10) * 2).join(table.markdown() for table in measured.values())}
-
-{_breakdown(last, data)}
+{(chr(10) * 2).join(table.markdown() for table in tables.folder(data).values())}
 
 Growth of memory from the first quarter of the images to the end: {100 * data["memory_growth"]:+.1f} %."""
 
@@ -42,28 +37,9 @@ def cameras(data: Data, _: Path) -> str:
 
 - One 1080p camera at 60 frames per second, and an engine that takes {one["engine, ms"]:g} ms: results are
   {one["age p50, ms"]:.0f} ms old in the median and {one["age p99, ms"]:.0f} ms at p99. Two inferences and a frame
-  interval are {one["limit for p99: two inferences and a frame interval, ms"]:.0f} ms. Memory grew by
-  {one["memory growth, second to last quarter, %"]:.1f} %.
+  interval are {one["limit for p99: two inferences and a frame interval, ms"]:.0f} ms.
 - Four cameras at 60 frames per second: together {four["ratio"]:.3f} of the throughput of `predict_batch` alone. The
   slowest camera got {four["smallest share, relative to an equal one"]:.3f} of an equal share."""
-
-
-def _breakdown(name: str, data: Data) -> str:
-    """The losses between OpenVINO alone and ``predict_stream``, for one set of images."""
-    rates, threads = data["images_per_second"][name], data["conditions"]["threads"]
-    engine, stream = rates[ENGINE], rates[STREAM]
-    text = f"""Where the rest of the time goes ({name}): the first block in fp32, which preserves the tags
-([accuracy.md](accuracy.md)), costs {100 * (1 - engine / rates[ALONE]):.0f} % of OpenVINO's rate; reading, decoding and
-preprocessing on the same cores cost {100 * (1 - stream / engine):.0f} % of the remainder. With one
-image at a time, each inference uses all threads, so that even the engine alone is only {engine / rates[SIMPLE]:.2f}
-times as fast."""
-    if beside := data.get("beside_inference_ms", {}).get(name):
-        bound = 1 / (1 / engine + sum(beside.values()) / 1000 / threads)
-        decode, rest = beside["read and decode"], beside["preprocess"]
-        text += f""" Reading
-and decoding an image takes {decode:.2f} ms of one thread and preprocessing it {rest:.2f} ms: at no other cost the same
-cores would tag {bound:.0f} images per second, and `predict_stream` reaches {100 * stream / bound:.0f} % of that."""
-    return text
 
 
 def _conditions(data: Data) -> str:

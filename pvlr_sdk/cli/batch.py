@@ -77,7 +77,7 @@ def batch(
     from ..batch.job import Job, here
     from ..batch.on_ray import on_ray
     from ..batch.shards import Input
-    from ..frames.tiles import parse_tiles
+    from ..frames.tiles import check_tiles
     from .screen import Screen, note
 
     check_choice("--engine", engine, _ENGINES)
@@ -94,7 +94,7 @@ def batch(
             "bank": bank and str(bank.absolute()),
             "threshold": threshold,
             "top_k": top_k,
-            "tiles": parse_tiles(tiles),
+            "tiles": check_tiles(tiles),
             "reduced_jpeg": fast_jpeg,
             "precision": precision,
             **point,

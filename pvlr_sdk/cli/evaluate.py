@@ -51,14 +51,13 @@ def evaluate(
     """
     from ..evaluation.evaluate import evaluate as measure
     from ..evaluation.labels_csv import parse_renames, read_labels
-    from ..frames.tiles import parse_tiles
     from ..tagger import Tagger
     from .screen import Screen, print_json, report_failed
 
     with Tagger(
         plan,
         operating_point=operating_point,
-        tiles=parse_tiles(tiles),
+        tiles=tiles,
         device=device,
         optimize="throughput",
         num_threads=threads,

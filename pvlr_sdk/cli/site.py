@@ -68,7 +68,7 @@ def build_config(
         ConfigError, OptionError: a key or an option is invalid.
         MissingPartError: ruamel.yaml is not installed.
     """
-    from ..frames.tiles import parse_tiles
+    from ..frames.tiles import check_tiles
     from ..models.find import find_plan
     from ..watch.config import SiteConfig
     from ..watch.site_file import SiteFile
@@ -104,7 +104,7 @@ def build_config(
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
         cameras[name] = {"uri": uri, "loop": True} if loop else uri
-    if parse_tiles(tiles):
+    if check_tiles(tiles):
         cameras = {
             name: {**(camera if isinstance(camera, dict) else {"uri": camera}), "tiles": tiles}
             for name, camera in cameras.items()

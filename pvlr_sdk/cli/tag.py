@@ -80,7 +80,6 @@ def tag(
     """
     from ..bundle.label_bank import find_label
     from ..frames import find as sources
-    from ..frames.tiles import parse_tiles
     from ..tagger import Tagger
     from .album import Album
     from .screen import Screen, complain, note, uninterrupted
@@ -119,7 +118,7 @@ def tag(
                 threshold=threshold,
                 operating_point=operating_point,
                 top_k=top_k,
-                tiles=parse_tiles(tiles),
+                tiles=tiles,
                 device=device,
                 optimize="latency" if total < _MANY else "throughput",
                 num_threads=threads,

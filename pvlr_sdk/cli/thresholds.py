@@ -69,13 +69,13 @@ def thresholds(
     from ..bundle.bundle import read_manifest
     from ..evaluation.labels_csv import parse_renames, read_labels
     from ..evaluation.thresholds import set_thresholds
-    from ..frames.tiles import parse_tiles
+    from ..frames.tiles import check_tiles
     from ..labels.thresholds import Objective
     from ..models.find import find_plan
     from .screen import Screen, print_json, report_failed
 
-    chosen_for, layout = Objective.parse(objective), parse_tiles(tiles)
-    if layout == "auto" or layout == (1, 1):
+    chosen_for, layout = Objective.parse(objective), check_tiles(tiles)
+    if isinstance(layout, str) or layout == (1, 1):
         hint = "For example --tiles 3x2, as in use."
         raise errors.OptionError("--tiles", expected="a layout of tiles", got=repr(tiles), hint=hint)
     if (found := find_plan(plan)) != plan and not dry_run and not plan.exists():

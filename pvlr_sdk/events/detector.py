@@ -53,7 +53,7 @@ class EventDetector:
             raise errors.OptionError("thresholds", expected=expected, got=str(deployed.shape), hint=hint)
         self.camera, self.region = camera, region
         self._rules = Rules(tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0)
-        self._tiled = self._rules, self._rules  # the rules, and these with the thresholds of tiles
+        self._raised = self._rules, self._rules  # the rules, and these with the thresholds of a frame
         self._tracks = _Tracks(self._rules.names)
         self.use(self.prepare(self._rules.settings))
 
@@ -108,8 +108,8 @@ class EventDetector:
     def levels(self) -> dict[str, tuple[float, float]]:
         """These labels, each with its smoothed score after the newest frame (0 before the first), and the score at or
         above which it is present."""
-        rules, tracks, (base, tiled) = self._rules, self._tracks, self._tiled
-        rules = tiled if base is rules else rules
+        rules, tracks, (base, raised) = self._rules, self._tracks, self._raised
+        rules = raised if base is rules else rules
         scores = dict(zip(tracks.names, tracks.average.tolist(), strict=True))
         uppers = dict(zip(rules.names, rules.upper.tolist(), strict=True))
         return {label: (scores.get(label, 0.0), uppers[label]) for label in rules.labels}
@@ -120,7 +120,7 @@ class EventDetector:
         wall: float,
         scores: ArrayLike,
         labels: Sequence[str] | None = None,
-        tile_thresholds: ArrayLike | None = None,
+        thresholds: ArrayLike | None = None,
     ) -> list[Event]:
         """Process the scores of one frame and return its events.
 
@@ -131,7 +131,8 @@ class EventDetector:
             scores: (C,), finite.
             labels: the labels of the scores. A frame with other labels than the current ones was in progress when they
                 changed, and is ignored; None: the current ones.
-            tile_thresholds: (C,), of a frame with tiles: they replace lower deployed ones. None: without tiles.
+            thresholds: (C,), of this frame, such as ``TagResult.thresholds``: with tiles they are higher. They replace
+                lower deployed ones; None: the deployed ones.
 
         Raises:
             OptionError: the scores have another shape or are not finite.
@@ -140,8 +141,8 @@ class EventDetector:
         if labels is not None and tuple(labels) != rules.names:
             return []
         new = _checked(scores, len(rules.names))
-        if tile_thresholds is not None:
-            rules = self._with_tiles(rules, np.asarray(tile_thresholds, np.float64))
+        if thresholds is not None:
+            rules = self._with(rules, np.asarray(thresholds, np.float64))
         now = monotonic if tracks.last is None else max(monotonic, tracks.last)
         removed = []
         if tracks.names is not rules.names:
@@ -172,12 +173,12 @@ class EventDetector:
         ]
         return removed + begun + ended
 
-    def _with_tiles(self, rules: Rules, thresholds: Floats) -> Rules:
-        base, tiled = self._tiled
+    def _with(self, rules: Rules, thresholds: Floats) -> Rules:
+        base, raised = self._raised
         higher = np.maximum(rules.deployed, thresholds)  # and so above the lower thresholds of the settings
-        if base is not rules or not np.array_equal(tiled.deployed, higher):
-            self._tiled = rules, self.prepare(rules.settings, higher, rules.names)
-        return self._tiled[1]
+        if base is not rules or not np.array_equal(raised.deployed, higher):
+            self._raised = rules, self.prepare(rules.settings, higher, rules.names)
+        return self._raised[1]
 
     def close(self, monotonic: float, reason: str) -> list[Event]:
         """End all events because no frames will follow; the next frame then counts as the first.

@@ -4,41 +4,39 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from .. import errors
 from .frames import Region
 
 Layout: TypeAlias = tuple[int, int]
 """Columns and rows of tiles."""
-Tiles: TypeAlias = Layout | Literal["auto"]
-"""A layout, or ``auto``: by the size of the frame, see :func:`layout_of`. (1, 1): the whole frame only."""
+Tiles: TypeAlias = Layout | str
+"""A layout, also as a text such as ``3x2``, or ``auto``: by the size of the frame, see :func:`layout_of`. (1, 1): the
+whole frame only."""
 MAX_TILES = 16
 """Tiles of a frame: the time per frame is in proportion to them."""
 
 
 def check_tiles(tiles: Any) -> Tiles | None:
-    """Return ``tiles``, a list as a tuple. Raises OptionError if they are not :data:`Tiles` or None."""
+    """Return ``tiles``: a list, or a text such as ``3x2``, as a tuple. Raises OptionError if they are not
+    :data:`Tiles` or None."""
     if tiles is None:
         return None
     if isinstance(tiles, str) and tiles == "auto":
         return "auto"
-    if isinstance(tiles, (tuple, list)) and len(tiles) == 2 and all(type(count) is int for count in tiles):
-        columns, rows = tiles
+    found = re.fullmatch("([0-9]{1,4})x([0-9]{1,4})", tiles) if isinstance(tiles, str) else None
+    layout = tuple(map(int, found.groups())) if found else tiles
+    if isinstance(layout, (tuple, list)) and len(layout) == 2 and all(type(count) is int for count in layout):
+        columns, rows = layout
         if columns >= 1 and rows >= 1 and columns * rows <= MAX_TILES:
             return columns, rows
     expected, hint = f"(columns, rows) with at most {MAX_TILES} tiles, or 'auto'", "For example tiles=(2, 2) or 2x2."
     raise errors.OptionError("tiles", expected=expected, got=f"{tiles!r:.60}", hint=hint)
 
 
-def parse_tiles(text: str | None) -> Tiles | None:
-    """Tiles of a text: ``3x2`` (columns x rows) or ``auto``. Raises OptionError."""
-    found = re.fullmatch("([0-9]{1,4})x([0-9]{1,4})", text or "")
-    return check_tiles((int(found[1]), int(found[2])) if found else text)
-
-
 def layout_name(layout: Layout) -> str:
-    """``3x2`` of (3, 2): as :func:`parse_tiles` reads it."""
+    """``3x2`` of (3, 2): as :func:`check_tiles` reads it."""
     return "{}x{}".format(*layout)
 
 
@@ -53,17 +51,13 @@ def layout_of(tiles: Tiles | None, height: int, width: int, input_size: tuple[in
         height, width: of the frame, in pixels.
         input_size: height and width of the network's input.
     """
-    if tiles == "auto":
-        halves = 3  # of the network's input
-        while True:
-            columns, rows = (
-                max(1, (2 * side + halves * given // 2) // (halves * given))
-                for side, given in ((width, input_size[1]), (height, input_size[0]))
-            )
-            if columns * rows <= MAX_TILES:
-                break
-            halves += 1
-        tiles = columns, rows
+    if isinstance(tiles, str):  # auto; halves: of the network's input
+        sides = (width, input_size[1]), (height, input_size[0])
+        layouts = (
+            [max(1, (2 * side + halves * given // 2) // (halves * given)) for side, given in sides]
+            for halves in itertools.count(3)
+        )
+        tiles = next((columns, rows) for columns, rows in layouts if columns * rows <= MAX_TILES)
     return None if tiles is None or tiles == (1, 1) else tiles
 
 

@@ -121,25 +121,22 @@ def _is_fraction(value: Any) -> bool:
 
 def _crossing(polygon: Polygon) -> tuple[int, int] | None:
     """Two sides, counted from 1, that meet other than at the corner between them."""
-    sides = list(pairwise((*polygon, polygon[0])))
-    for (i, (a, b)), (j, (c, d)) in combinations(enumerate(sides), 2):
+    corners = [complex(*corner) for corner in polygon]
+    sides = list(enumerate(pairwise([*corners, corners[0]]), 1))
+    for (i, (a, b)), (j, (c, d)) in combinations(sides, 2):
         neighbours = j - i in (1, len(sides) - 1)
         if a == b or c == d or (not neighbours and _meet(a, b, c, d)):
-            return i + 1, j + 1
+            return i, j
     return None
 
 
-def _turn(a: Any, b: Any, c: Any) -> float:
-    """Above 0 if the way from a over b to c turns right, below if it turns left, 0 if it does not."""
-    return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
-
-
-def _meet(a: Any, b: Any, c: Any, d: Any) -> bool:
-    """Whether the segments from a to b and from c to d have a common point."""
-    for p, q, r, s in zip(a, b, c, d, strict=True):
+def _meet(a: complex, b: complex, c: complex, d: complex) -> bool:
+    """Whether the segments from a to b and from c to d have a common point: neither is on one side of the other."""
+    for p, q, r, s in ((z.real for z in (a, b, c, d)), (z.imag for z in (a, b, c, d))):
         if max(p, q) < min(r, s) or max(r, s) < min(p, q):
             return False
-    return _turn(a, b, c) * _turn(a, b, d) <= 0 and _turn(c, d, a) * _turn(c, d, b) <= 0
+    pairs = (((b - a), (c - a), (d - a)), ((d - c), (a - c), (b - c)))
+    return all((way.conjugate() * one).imag * (way.conjugate() * other).imag <= 0 for way, one, other in pairs)
 
 
 def bounds_of(polygon: Polygon) -> Rectangle:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import OptionError
-from ..frames.tiles import Tiles, check_tiles, parse_tiles
+from ..frames.tiles import Tiles, check_tiles
 from ..sinks.settings import ConfigPath, Name, Section, Timeout
 from ..sources.source import Transport
 from ..stream.regions import Polygon, check_polygon
@@ -28,9 +28,7 @@ def _checked(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 Score = Annotated[float, Field(ge=0, le=1)]
-TilesConfig = Annotated[
-    Tiles | None, BeforeValidator(_checked(lambda raw: parse_tiles(raw) if isinstance(raw, str) else check_tiles(raw)))
-]
+TilesConfig = Annotated[Tiles | None, BeforeValidator(_checked(check_tiles))]
 Hours = Annotated[tuple[str, ...] | None, AfterValidator(_checked(lambda hours: hours and Schedule(hours).hours))]
 TimeZone = Annotated[str | None, AfterValidator(_checked(lambda name: Schedule(("00:00-24:00",), name).timezone))]
 

@@ -257,8 +257,7 @@ class Site:
         events: list[Event] = []
         for detector in self._detectors[name]:
             if result := seen.regions.get(detector.region):
-                tile_thresholds = result.thresholds if result.tiles else None
-                events += detector.update(monotonic, wall, result.scores, result.labels, tile_thresholds)
+                events += detector.update(monotonic, wall, result.scores, result.labels, result.thresholds)
             else:
                 events += detector.close(monotonic, "not watched")
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])

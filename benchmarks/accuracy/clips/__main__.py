@@ -3,21 +3,21 @@
     python -m benchmarks.accuracy.clips --plan pvlr-lite0-coco80 --data $PVLR_DATA
 
 The clips are those of the YAML files in this folder, and two made of images of VOC (simulate.py). Every frame is tagged
-and has its time in the clip, so the results do not depend on the speed of the machine. Takes two minutes.
+and has its time in the clip, so the results do not depend on the speed of the machine. Takes two minutes, with --tiles
+as many times longer as there are tiles.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from numpy.typing import NDArray
 
 from pvlr_sdk import Camera, Stream, Tagger, errors
 from pvlr_sdk.events import Event, EventDetector
+from pvlr_sdk.result import TagResult
 from pvlr_sdk.stream import Observation
 
 from ...common import Json, Table, conditions, run, save
@@ -26,8 +26,8 @@ from .score import LAG, ClipScore, score
 from .simulate import FPS, Simulation, simulations
 from .truth import FOLDER, Truth, read_truth
 
-Scored = Iterator[tuple[float, NDArray[Any]]]
-"""Seconds from the first frame of a clip, and the scores of that frame, (C,)."""
+Tagged = Iterable[tuple[float, TagResult]]
+"""Seconds from the first frame of a clip, and the result of that frame."""
 
 
 def main(
@@ -36,30 +36,29 @@ def main(
     split: Split = "testdev",
     count: Annotated[int, typer.Option(help="Images of each simulated clip.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated clips.")] = 0,
+    tiles: Annotated[str | None, typer.Option(help="Tiles of each frame, such as 3x2.")] = None,
     threads: Threads = None,
     out: Json = None,
 ) -> None:
     """Compare the events of each clip with what is visible in it."""
     check_outputs(out)
     folder = data_folder(data)
-    with Tagger(plan, num_threads=threads, operating_point="precise") as tagger:  # as `pvlr watch`
+    point = {"operating_point": "precise"}  # as `pvlr watch`
+    with Tagger(plan, num_threads=threads, tiles=tiles, **point) as tagger:
         clips: dict[str, dict[str, Any]] = {}
         scores = []
         for name, frames, truth in _clips(tagger, folder, split, count, seed):
             print(f"{name} ...", flush=True)
             measured, clips[name] = judge(tagger, name, frames, truth)
             scores.append(measured)
-        total = ClipScore.total(scores).to_dict()
-        table({**clips, "all": total}, f"Events, {tagger.info['name']}").print(width=80)
-        false_labels = ", ".join(f"{label} {count}" for label, count in total["false_labels"].items()) or "none"
-        print(*textwrap.wrap(f"False labels: {false_labels}", 80), sep="\n")
         model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
-    simulated = {"split": split, "count": count, "seed": seed}
-    result = {"model": model, "lag": LAG, "simulated": simulated, "all": total, "clips": clips}
+    simulated, total = {"split": split, "count": count, "seed": seed}, ClipScore.total(scores).to_dict()
+    result = {"model": model, "lag": LAG, "tiles": tiles, "simulated": simulated, "all": total, "clips": clips}
+    table([result]).print(width=80)
     save(out, {**result, "conditions": conditions(threads)})
 
 
-def judge(tagger: Tagger, name: str, frames: Scored, truth: Truth) -> tuple[ClipScore, dict[str, Any]]:
+def judge(tagger: Tagger, name: str, frames: Tagged, truth: Truth) -> tuple[ClipScore, dict[str, Any]]:
     """The score of a clip, and it as JSON values with its events.
 
     Raises:
@@ -76,16 +75,16 @@ def judge(tagger: Tagger, name: str, frames: Scored, truth: Truth) -> tuple[Clip
     return measured, {**measured.to_dict(), "events": events_json}
 
 
-def detect(detector: EventDetector, frames: Scored) -> tuple[list[Event], float]:
+def detect(detector: EventDetector, frames: Tagged) -> tuple[list[Event], float]:
     """All events of a clip, with times in seconds from its first frame, and the time of its last frame."""
     events: list[Event] = []
     seconds = 0.0
-    for seconds, scores in frames:
-        events += detector.update(seconds, seconds, scores)
+    for seconds, result in frames:
+        events += detector.update(seconds, seconds, result.scores, thresholds=result.thresholds)
     return [*events, *detector.close(seconds, "camera ended")], seconds
 
 
-def tag_file(tagger: Tagger, path: Path) -> Scored:
+def tag_file(tagger: Tagger, path: Path) -> Tagged:
     """Every frame of a video, through the stream of ``pvlr watch --every-frame``. Raises SourceOpenError."""
     count = 0
     reason = ""
@@ -93,36 +92,39 @@ def tag_file(tagger: Tagger, path: Path) -> Scored:
         for item in stream:
             if isinstance(item, Observation):
                 count += 1
-                yield item.frame.source_time or 0.0, item.result.scores
+                yield item.frame.source_time or 0.0, item.result
             else:
                 reason = item.reason
     if not count:
         raise errors.SourceOpenError(str(path), expected="a video", got=reason, hint="Check --data.")
 
 
-def tag_simulation(tagger: Tagger, clip: Simulation) -> Scored:
+def tag_simulation(tagger: Tagger, clip: Simulation) -> Tagged:
     """Every frame of a simulated clip."""
     for number, outcome in enumerate(tagger.predict_stream(clip.frames())):
         if isinstance(outcome, errors.FrameError):
             raise outcome
-        yield number / FPS, outcome.scores
+        yield number / FPS, outcome
 
 
-def table(rows: Mapping[str, dict[str, Any]], title: str) -> Table:
-    """A line per clip."""
-    columns = ["Clip", "True", "False", "Repeats", "Precision", "Recall", "False/h"]
+def table(reports: Iterable[dict[str, Any]]) -> Table:
+    """A line per report and clip, and one per report for all its clips."""
+    columns = ["Model", "Clip", "True", "False", "Repeats", "Precision", "Recall", "False/h", "False labels"]
     cells = [
         [
+            report["model"]["name"] + (f", {report['tiles']}" if report.get("tiles") else ""),
             name,
             *(str(row[key]) for key in ("intervals", "false", "repeated")),
             *("-" if row[key] is None else f"{row[key]:.1f}" for key in ("precision", "recall", "false_per_hour")),
+            ", ".join(f"{label} {count}" for label, count in row["false_labels"].items()),
         ]
-        for name, row in rows.items()
+        for report in reports
+        for name, row in {**report["clips"], "all": report["all"]}.items()
     ]
-    return Table(title, columns, cells)
+    return Table("Events on clips", columns, cells)
 
 
-def _clips(tagger: Tagger, data: Path, split: str, count: int, seed: int) -> Iterator[tuple[str, Scored, Truth]]:
+def _clips(tagger: Tagger, data: Path, split: str, count: int, seed: int) -> Iterator[tuple[str, Tagged, Truth]]:
     """The name, the scored frames and the truth of each clip. Files are checked before the first is tagged."""
     labels = tagger.labels
     truths = {path.stem: read_truth(path) for path in sorted(FOLDER.glob("*.yaml"))}

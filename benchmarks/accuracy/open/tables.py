@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import mean
 from typing import Any
 
 from ...common import Table
@@ -52,19 +51,6 @@ def few_table(few: dict[str, dict[str, float]]) -> Table:
     ]
     title = f"K photos of a label and 100 others: mAP on COCO testdev, {few['labels']['count']} labels"
     return Table(title, ["K", *counts], rows)
-
-
-def parts_table(parts: dict[str, dict[str, list[float]]]) -> Table:
-    """The mAP with each part of PVLR: the mean of the splits, and with several seeds that of each in brackets."""
-    splits = len(parts["words alone"]["with words"])
-
-    def cell(values: list[float]) -> str:
-        seeds = len(values) // splits
-        each = [f"{mean(values[seed::seeds]):.1f}" for seed in range(seeds)]
-        return f"{mean(values):.1f}" + (f" ({', '.join(each)})" if seeds > 1 else "") if values else "-"
-
-    rows = [[name, *map(cell, of.values())] for name, of in parts.items()]
-    return Table("PVLR's parts: mAP of 20 unseen and of 60 seen labels", ["", *parts["words alone"]], rows)
 
 
 def taught_table(taught: dict[str, dict[str, list[float]]]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...frames.bgr import encode_jpeg, load_bgr
 from ...result import TagResult
@@ -27,17 +26,12 @@ def encode(frame: CapturedFrame) -> bytes:
     return encode_jpeg(pixels, _QUALITY)
 
 
-def attention_weights(result: TagResult, label: str) -> NDArray[np.float32]:
-    """float32 (rows, columns) over the tagged part of the frame, with a maximum of 1; the longer side has 32 cells."""
+def attention_map(result: TagResult, label: str) -> AttentionMap:
+    """The attention map of a label over the tagged part of the frame; its longer side has 32 cells."""
     height, width = result.frame_size
     longer = max(height, width)
     size = max(1, round(_LONGER_SIDE * height / longer)), max(1, round(_LONGER_SIDE * width / longer))
     heat = result.attention(label, size)
-    return heat / max(heat.max(), np.finfo(np.float32).tiny)
-
-
-def attention_map(result: TagResult, label: str) -> AttentionMap:
-    """:func:`attention_weights` as a response of the API."""
-    heat = attention_weights(result, label)
+    heat = heat / max(heat.max(), np.finfo(np.float32).tiny)
     rounded = np.round(heat.ravel().astype(np.float64), 3).tolist()
     return AttentionMap(label=label, rows=heat.shape[0], columns=heat.shape[1], weights=rounded)

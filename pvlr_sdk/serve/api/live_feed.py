@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import statistics
 import time
@@ -23,7 +22,7 @@ from ...sources import redacted
 from ...stream import Observation
 from ...tagger import Tagger
 from ...watch import Site
-from .images import attention_weights, encode
+from .images import attention_map, encode
 
 INTERVAL = 0.04
 """Seconds between two reads of the site. It is polled, so that no browser can delay a camera."""
@@ -161,9 +160,7 @@ class LiveFeed:
             "tags": [[name, *(round(level, 4) for level in levels[name])] for name in shown],
         }
         if label is not None and label in seen.result.labels:  # they may have changed since
-            heat = attention_weights(seen.result, label)
-            cells = base64.b64encode((255 * heat).round().astype(np.uint8).tobytes()).decode()
-            header["map"] = {"label": label, "rows": heat.shape[0], "columns": heat.shape[1], "cells": cells}
+            header["map"] = {**attention_map(seen.result, label).model_dump(), "label": label}
         return header
 
     def _add(self, event: Event) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -94,8 +95,9 @@ def test_an_invalid_truth_file_is_refused(tmp_path: Path, text: str, named: str)
 
 
 def test_detect_uses_the_time_of_the_clip() -> None:
-    scores = [(t / 10, np.array([0.9 if 20 <= t < 60 else 0.0])) for t in range(100)]
-    events, seconds = detect(EventDetector("clip", ["car"], [0.5]), iter(scores))
+    limits = {"thresholds": np.array([0.5])}
+    results = [SimpleNamespace(scores=np.array([0.9 if 20 <= t < 60 else 0.0]), **limits) for t in range(100)]
+    events, seconds = detect(EventDetector("clip", ["car"], [0.5]), ((t / 10, one) for t, one in enumerate(results)))
     assert [one.state for one in events] == ["on", "off"]
     assert seconds == pytest.approx(9.9)
     assert 2 <= events[1].start < 3

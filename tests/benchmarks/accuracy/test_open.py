@@ -11,10 +11,10 @@ import yaml
 pytest.importorskip("sklearn", reason="needs the extra [test]")
 pytest.importorskip("timm", reason="needs the extra [train]")
 
-from benchmarks.accuracy.open import few, parts, rivals, splits, taught, tuned
+from benchmarks.accuracy.open import few, rivals, splits, taught, tuned
 from benchmarks.accuracy.open.data import Photos
 from benchmarks.accuracy.open.splits import calibrate, trust
-from benchmarks.accuracy.open.tables import parts_table, taught_table
+from benchmarks.accuracy.open.tables import taught_table
 from pvlr_sdk.labels.precision_recall import average_precision
 from pvlr_training.concepts import Seen
 from pvlr_training.config import load_config
@@ -115,20 +115,6 @@ def test_the_backbone_sees_neither_the_photos_nor_the_labels_it_is_tested_on(mon
     train = [f"{row}.jpg" for row in range(2 * count) if row % 2]
     assert len(left) == 7
     assert left.isdisjoint(train[index] for index in few.pool(count))
-
-
-@pytest.mark.parametrize("changes", parts.PARTS.values(), ids=parts.PARTS)
-def test_the_parts_are_keys_of_a_configuration(changes, monkeypatch):
-    monkeypatch.setenv("PVLR_DATA", "/data")
-    usual, changed = (load_config(parts.CONFIG, [*parts.RECIPE, *these]) for these in ((), changes))
-    assert (usual == changed) == (not changes)
-
-
-def test_the_table_of_parts_has_the_mean_of_the_splits_for_each_seed():
-    values = {"unseen": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "seen": [7.0, 8.0, 9.0]}  # two seeds and one, of three splits
-    words = {"unseen": [], "with words": [4.0, 5.0, 6.0], "seen": []}
-    found = parts_table({"words alone": words, "a part": {**values, "with words": []}})
-    assert found.rows == [["words alone", "-", "5.0", "-"], ["a part", "3.5 (3.0, 4.0)", "8.0", "-"]]
 
 
 def test_intervals_of_a_label_that_is_easy_contain_what_others_show(monkeypatch):

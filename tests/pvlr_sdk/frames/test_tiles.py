@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.frames.tiles import MAX_TILES, check_tiles, layout_name, layout_of, parse_tiles, rectangles
+from pvlr_sdk.frames.tiles import MAX_TILES, check_tiles, layout_name, layout_of, rectangles
 
 LAYOUTS = [(columns, rows) for columns in range(1, 17) for rows in range(1, 17) if columns * rows <= MAX_TILES]
 
@@ -63,7 +63,7 @@ def test_a_layout_is_as_given_and_one_tile_is_the_whole_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    "tiles", [(0, 1), (1, 0), (-2, 2), (100, 100), (17, 1), (4, 5), (2,), (2, 2, 2), (2.0, 2), (True, 2), "2x2", 4, {}]
+    "tiles", [(0, 1), (1, 0), (-2, 2), (100, 100), (17, 1), (4, 5), (2,), (2, 2, 2), (2.0, 2), (True, 2), 4, {}]
 )
 def test_other_tiles_are_an_error(tiles: Any) -> None:
     with pytest.raises(errors.OptionError, match=r"tiles: expected \(columns, rows\) with at most 16 tiles, or 'auto'"):
@@ -71,9 +71,9 @@ def test_other_tiles_are_an_error(tiles: Any) -> None:
 
 
 def test_tiles_as_text() -> None:
-    assert [parse_tiles(text) for text in (None, "auto", "3x2", "1x16")] == [None, "auto", (3, 2), (1, 16)]
-    assert parse_tiles(layout_name((3, 2))) == (3, 2)
+    assert [check_tiles(text) for text in (None, "auto", "3x2", "1x16")] == [None, "auto", (3, 2), (1, 16)]
+    assert check_tiles(layout_name((3, 2))) == (3, 2)
     assert check_tiles([3, 2]) == (3, 2)
     for text in ("", "3", "3x", "x2", "3X2", "0x1", "100x100", "-1x2", "3x2x1", " 3x2", "9" * 5000 + "x1"):
         with pytest.raises(errors.OptionError, match="tiles"):
-            parse_tiles(text)
+            check_tiles(text)

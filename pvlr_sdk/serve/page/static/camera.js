@@ -1,5 +1,5 @@
 // The card of a camera: its video, its tags and its charts.
-import { Canvas, unpackMap } from "./canvas.js";
+import { Canvas } from "./canvas.js";
 import { Chart } from "./charts.js";
 import { duration, el } from "./dom.js";
 import { Regions } from "./regions.js";
@@ -50,7 +50,7 @@ export class CameraCard {
 
   async show(header, jpeg) {
     const image = await createImageBitmap(jpeg);
-    const map = header.map?.label === this.tags.chosen ? unpackMap(header.map) : null;
+    const map = header.map?.label === this.tags.chosen ? header.map : null;
     this.view.draw(image, map, this.regions.none ? this.region : null);
     this.regions.resize(image.width, image.height);
     image.close();

@@ -44,10 +44,3 @@ export class Canvas {
     this.heat.getContext("2d").putImageData(pixels, 0, 0);
   }
 }
-
-/** The weights in a message: base64 of one byte each. */
-export function unpackMap(map) {
-  if (!map) return null;
-  const bytes = Uint8Array.from(atob(map.cells), (char) => char.charCodeAt(0));
-  return { rows: map.rows, columns: map.columns, weights: Array.from(bytes, (byte) => byte / 255) };
-}
