@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,7 +121,19 @@ def cases() -> list[Case]:
     data = os.environ.get("PVLR_DATA")
     paths = sorted(Path(data).glob("*/images/**/*.jpg")) if data else []
     photos = paths[:: max(1, len(paths) // PHOTOS)][:PHOTOS]
-    return [*synthetic_cases(), *(photo_case(index, path) for index, path in enumerate(photos))]
+    clips = sorted(Path(data).glob("video/*.mp4")) if data else []
+    frames = [packed(frame, "bgr") for path in clips for frame in camera_frames(path, every=200)]
+    return [*synthetic_cases(), *(photo_case(index, path) for index, path in enumerate(photos)), *frames]
+
+
+def camera_frames(path: Path, every: int) -> Iterator[U8]:
+    capture = cv2.VideoCapture(str(path))
+    for index in itertools.count():
+        read, frame = capture.read()
+        if not read:
+            return
+        if index % every == 0:
+            yield frame
 
 
 def result_bytes(tagger: Tagger, result: TagResult) -> bytes:

@@ -28,26 +28,6 @@ def test_eval_json(pvlr, plan, folder):
     assert "photographer" in text.out
 
 
-def test_eval_says_what_is_wrong(pvlr, plan, folder):
-    labels, mapping = folder / "labels.csv", folder / "map.json"
-    labels.write_text("file,split,person\na.jpg,val,1\ngone.jpg,val,0\n")
-    mapping.write_text('{"person": "persom"}')
-    call = ["eval", plan, "--images", folder, "--labels", labels, "--json"]
-    for extra, error in (
-        (["--map", mapping], "UnknownLabelError"),
-        (["--map", folder / "none.json"], "LabelsFileError"),
-        (["--split", "test"], "LabelsFileError"),
-        (["--images", folder / "nowhere"], "ImageNotFoundError"),
-    ):
-        done = pvlr(*call, *extra)
-        assert (done.code, done.out) == (2, "")
-        assert done.err.startswith(f"pvlr: {error}: ")
-    done = pvlr(*call)
-    assert done.code == 2  # one image is missing: the metrics are printed, and the status reports it
-    assert json.loads(done.out)["images"] == 1
-    assert "gone.jpg" in done.err
-
-
 def test_thresholds(pvlr, own_plan, folder):
     labels = folder / "labels.csv"
     labels.write_text("file,split,human,cat\na.jpg,val,1,0\nb.png,val,1,0\nsub/a.jpg,train,0,1\n")
@@ -100,20 +80,28 @@ def test_tiles(pvlr, own_plan, folder):
             assert "tiles: expected" in done.err
 
 
-def test_thresholds_says_what_is_wrong(pvlr, own_plan, folder):
-    labels = folder / "labels.csv"
-    labels.write_text("file,person\na.jpg,1\ngone.jpg,1\nb.png,0\n")
-    call = ["thresholds", own_plan, "--images", folder, "--labels", labels, "--json"]
+@pytest.mark.parametrize("command", ["eval", "thresholds"])
+def test_it_says_what_is_wrong(pvlr, own_plan, folder, command):
+    labels, mapping = folder / "labels.csv", folder / "map.json"
+    labels.write_text("file,split,person\na.jpg,val,1\ngone.jpg,val,1\nb.png,val,0\n")
+    mapping.write_text('{"person": "persom"}')
+    call = [command, own_plan, "--images", folder, "--labels", labels, "--json"]
     for extra, error in (
-        (["--objective", "accuracy"], "OptionError"),
-        (["--images", folder / "nowhere"], "ImageNotFoundError"),
+        (["--map", mapping], "UnknownLabelError"),
+        (["--map", folder / "none.json"], "LabelsFileError"),
         (["--split", "test"], "LabelsFileError"),
+        (["--images", folder / "nowhere"], "ImageNotFoundError"),
+        *([(["--objective", "accuracy"], "OptionError")] if command == "thresholds" else []),
     ):
         done = pvlr(*call, *extra)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"pvlr: {error}: ")
     done = pvlr(*call)
-    assert done.code == 2  # set on the others; the status reports the missing image
+    assert done.code == 2  # one image is missing: the others are used, and the status reports it
     assert json.loads(done.out)["images"] == 2
     assert "gone.jpg" in done.err
-    assert pvlr("thresholds", "--images", folder, "--labels", labels).code == 2  # never the bundled model by default
+
+
+def test_thresholds_never_are_those_of_the_bundled_model(pvlr, folder):
+    (folder / "labels.csv").write_text("file,person\na.jpg,1\n")
+    assert pvlr("thresholds", "--images", folder, "--labels", folder / "labels.csv").code == 2

@@ -182,21 +182,6 @@ def test_options_set_the_thresholds_and_the_duration_of_events(plan):
         assert reported - start >= timedelta(seconds=1)
 
 
-@pytest.mark.slow
-def test_the_site_file_keeps_what_the_page_sets(plan, tmp_path):
-    config = tmp_path / "site.yaml"
-    config.write_text("cameras:\n  a: 'test://?fps=30&size=64x48'  # the pattern\n")
-    with serving(plan, "--config", config) as (_, url):
-        change = urllib.request.Request(f"{url}/v1/settings", b'{"thresholds": {"cat": 0}}', method="PUT")
-        assert json.load(urllib.request.urlopen(change, timeout=10))["site_file"] == "site.yaml"
-    assert config.read_text() == (
-        "cameras:\n  a: 'test://?fps=30&size=64x48'  # the pattern\nevents:\n  thresholds:\n    cat: 0.0\n"
-    )
-    with serving(plan, "--config", config) as (_, url):
-        labels = json.loads(get(f"{url}/v1/settings")[1])["labels"]
-        assert [one["threshold"] for one in labels if one["label"] == "cat"] == [0.0]
-
-
 def test_a_missing_package_is_named(plan):
     code = "import sys; sys.modules['fastapi'] = None; from pvlr_sdk.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--plan", str(plan)]

@@ -17,15 +17,19 @@ EXPECTED = "Basic " + base64.b64encode(f"bob:{PASSWORD}".encode()).decode()
 
 
 class Camera(BaseHTTPRequestHandler):
-    """Sends MJPEG after Basic authentication; ``heard`` has the paths and credentials of all requests."""
+    """Sends ``frames`` gray images as MJPEG, stalls for ``hangs`` seconds and closes the connection.
+
+    With a ``login``, after Basic authentication; ``heard`` has the paths and credentials of all requests.
+    """
 
     server: Any
-    frames = 50
+    login = EXPECTED
+    fps, frames, hangs = 50.0, 50, 0.0
 
     def do_GET(self) -> None:
         given = self.headers.get("Authorization")
         self.server.heard.append((self.path, given))
-        if given is None:
+        if self.login and given != self.login:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="camera"')
             self.end_headers()
@@ -33,11 +37,14 @@ class Camera(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=cut")
         self.end_headers()
-        encoded = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+        began = time.monotonic()
         try:
-            for _ in range(self.frames):
-                self.wfile.write(b"--cut\r\nContent-Type: image/jpeg\r\n\r\n" + encoded + b"\r\n")
-                time.sleep(0.02)
+            for index in range(self.frames):
+                time.sleep(max(began + index / self.fps - time.monotonic(), 0))
+                encoded = cv2.imencode(".jpg", np.full((48, 64, 3), 5 * (index % 50), np.uint8))[1].tobytes()
+                header = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(encoded)}\r\n\r\n"
+                self.wfile.write(header.encode() + encoded + b"\r\n")
+            time.sleep(self.hangs)
         except OSError:
             pass  # the client closed the connection
 

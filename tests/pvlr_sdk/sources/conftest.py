@@ -54,7 +54,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pa
 
 
 @pytest.fixture
-def serve(certificates: dict[str, tuple[Path, Path]]) -> Iterator[Callable[..., Any]]:
+def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Starts an HTTP server, with TLS if a certificate is named."""
     servers: list[Any] = []
 
@@ -64,7 +64,7 @@ def serve(certificates: dict[str, tuple[Path, Path]]) -> Iterator[Callable[..., 
         server.handle_error = lambda *_: None  # a client that rejects the certificate
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificates[certificate])
+            context.load_cert_chain(*request.getfixturevalue("certificates")[certificate])
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         servers.append(server)

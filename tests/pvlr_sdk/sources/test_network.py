@@ -4,71 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from pvlr_sdk import errors, open_source
 from tests.waiting import LONG
 
+from .cameras import Camera
+
+
+class Mjpeg(Camera):
+    login, frames = "", 10
+
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Any], str]]:
-    """Serves HTTP on a free port with the given handler; gives the server's ``host:port``."""
-    servers: list[ThreadingHTTPServer] = []
-
-    def start(handler: Any) -> str:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-class Mjpeg(BaseHTTPRequestHandler):
-    """A camera that sends ``frames`` JPEGs, stalls for ``hangs`` seconds and closes the connection."""
-
-    fps, frames, hangs, password = 50.0, 10, 0.0, ""
-
-    def do_GET(self) -> None:
-        import base64
-
-        expected = "Basic " + base64.b64encode(f"user:{self.password}".encode()).decode()
-        if self.password and self.headers.get("Authorization") != expected:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=cut")
-        self.end_headers()
-        began = time.monotonic()
-        try:
-            for index in range(self.frames):
-                time.sleep(max(began + index / self.fps - time.monotonic(), 0))
-                encoded = cv2.imencode(".jpg", np.full((48, 64, 3), 5 * (index % 50), np.uint8))[1].tobytes()
-                header = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(encoded)}\r\n\r\n"
-                self.wfile.write(header.encode() + encoded + b"\r\n")
-            time.sleep(self.hangs)
-        except OSError:
-            pass  # the client closed the connection
-
-    def log_message(self, *_: Any) -> None:
-        """Silent."""
+def address(serve: Callable[..., Any]) -> Callable[[Any], str]:
+    """Serves HTTP with the given handler; gives the server's ``host:port``."""
+    return lambda handler: f"127.0.0.1:{serve(None, handler).server_port}"
 
 
 class TestNetwork:
-    def test_mjpeg(self, serve: Callable[[Any], str], grey: Callable[..., Any]) -> None:
-        source = open_source(f"http://{serve(Mjpeg)}/video")
+    def test_mjpeg(self, address: Callable[[Any], str], grey: Callable[..., Any]) -> None:
+        source = open_source(f"http://{address(Mjpeg)}/video")
         assert source.live
         frames = [source.read() for _ in range(10)]
         assert [grey(frame) for frame in frames] == list(range(10))
@@ -76,9 +36,8 @@ class TestNetwork:
         with pytest.raises(errors.SourceLostError):
             source.read()
 
-    def test_a_stall(self, serve: Callable[[Any], str]) -> None:
-        address = serve(type("Hangs", (Mjpeg,), {"hangs": LONG}))
-        source = open_source(f"http://{address}/", timeout=0.5)
+    def test_a_stall(self, address: Callable[[Any], str]) -> None:
+        source = open_source(f"http://{address(type('Hangs', (Mjpeg,), {'hangs': LONG}))}/", timeout=0.5)
         for _ in range(10):
             source.read()
         began = time.monotonic()
@@ -88,14 +47,14 @@ class TestNetwork:
 
     @pytest.mark.slow
     def test_a_decoder_that_is_too_slow_leaves_frames_out(
-        self, serve: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch, grey: Callable[..., Any]
+        self, address: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch, grey: Callable[..., Any]
     ) -> None:
         """60 frames per second and a decoder of 25: without dropping any, the last one would be 2 s old."""
         from pvlr_sdk.sources.ffmpeg import FFmpegSource
 
         decode = FFmpegSource._decode
         monkeypatch.setattr(FFmpegSource, "_decode", lambda self, packet: (time.sleep(0.04), decode(self, packet)))
-        source = open_source(f"http://{serve(type('Fast', (Mjpeg,), {'fps': 60.0, 'frames': 230}))}/", timeout=2)
+        source = open_source(f"http://{address(type('Fast', (Mjpeg,), {'fps': 60.0, 'frames': 230}))}/", timeout=2)
         began = time.monotonic()
         while time.monotonic() < began + 3.5:
             frame = source.read()
@@ -105,11 +64,11 @@ class TestNetwork:
         assert behind < 40
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("credentials", ["", "user:wrong@", "user:hunter2@"])
+    @pytest.mark.parametrize("credentials", ["", "bob:wrong@", "bob:hunter2@"])
     def test_credentials(
-        self, serve: Callable[[Any], str], credentials: str, capfd: pytest.CaptureFixture[str]
+        self, address: Callable[[Any], str], credentials: str, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        uri = f"http://{credentials}{serve(type('Locked', (Mjpeg,), {'password': 'hunter2'}))}/"
+        uri = f"http://{credentials}{address(Camera)}/"
         if "hunter2" in credentials:
             assert open_source(uri).read().size == (48, 64)
         else:
@@ -118,7 +77,7 @@ class TestNetwork:
             assert "wrong" not in str(caught.value)
         assert capfd.readouterr() == ("", "")  # neither the SDK nor FFmpeg's log
 
-    def test_nobody_answers(self, serve: Callable[[Any], str]) -> None:
+    def test_nobody_answers(self, address: Callable[[Any], str]) -> None:
         with pytest.raises(errors.SourceOpenError, match="refused"):
             open_source("rtsp://user:hunter2@127.0.0.1:9/x")
 
@@ -128,11 +87,11 @@ class TestNetwork:
 
         began = time.monotonic()
         with pytest.raises(errors.SourceOpenError, match=r"no answer for 0\.5 s"):
-            open_source(f"http://{serve(Silent)}/", timeout=0.5)
+            open_source(f"http://{address(Silent)}/", timeout=0.5)
         assert time.monotonic() - began < LONG / 2
 
-    def test_close_frees_it_while_another_thread_reads(self, serve: Callable[[Any], str]) -> None:
-        source = open_source(f"http://{serve(type('Long', (Mjpeg,), {'frames': 1000}))}/")
+    def test_close_frees_it_while_another_thread_reads(self, address: Callable[[Any], str]) -> None:
+        source = open_source(f"http://{address(type('Long', (Mjpeg,), {'frames': 1000}))}/")
         caught: list[BaseException] = []
 
         def read() -> None:

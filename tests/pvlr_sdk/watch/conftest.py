@@ -8,13 +8,18 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pvlr_sdk.watch import Site, SiteConfig
+from pvlr_sdk import Tagger
+from pvlr_sdk.watch import Site, SiteConfig, load_config
+from pvlr_sdk.watch.config import DeployConfig
+from pvlr_sdk.watch.deployment import Deployment
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 NAMESPACES = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child"]
@@ -108,6 +113,35 @@ def folder(plans: Path, tmp_path: Path) -> Path:
     shutil.copytree(plans / "first", tmp_path / "site/first")
     (tmp_path / "site/site.yaml").write_text(DEPLOYED)
     return tmp_path / "site"
+
+
+@pytest.fixture
+def tagger(folder: Path) -> Iterator[Tagger]:
+    with Tagger(folder / "first", num_threads=1) as made:
+        yield made
+
+
+@pytest.fixture
+def running(folder: Path, tagger: Tagger) -> Iterator[Callable[..., tuple[Site, Deployment]]]:
+    """Starts the site with other settings of deployments."""
+    started: list[tuple[Site, Deployment, threading.Thread]] = []
+
+    def start(**settings: Any) -> tuple[Site, Deployment]:
+        site = Site(load_config(folder / "site.yaml"), tagger=tagger)
+        # The tiny plan's times say nothing on a busy machine.
+        deployed = DeployConfig(**{"max_slowdown": 1000, "probation": 0, **settings})
+        deployment = Deployment(tagger, site, folder / "site.yaml", deployed)
+        thread = threading.Thread(target=site.run)
+        thread.start()
+        started.append((site, deployment, thread))
+        until(lambda: site.latest("door"))
+        return site, deployment
+
+    yield start
+    for site, deployment, thread in started:
+        site.stop()
+        thread.join()
+        deployment.close()
 
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pvlr_sdk.bundle.bundle import manifest_path
 from pvlr_sdk.watch.site_file import SiteFile
@@ -21,10 +18,3 @@ def sha(plan: Path) -> str:
 def keys(folder: Path) -> tuple[str, str | None]:
     """The plan and the previous plan in the site file of a folder."""
     return SiteFile(folder / "site.yaml").texts()
-
-
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.01)

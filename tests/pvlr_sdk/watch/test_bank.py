@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pvlr_sdk import LabelBank, errors
+from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
@@ -21,7 +20,7 @@ from pvlr_sdk.watch.control import Control
 from pvlr_sdk.watch.deployment import Deployment
 from pvlr_sdk.watch.factory import make_tagger
 from tests.pvlr_sdk.labels import tiny_open
-from tests.pvlr_sdk.watch.deployed import until
+from tests.waiting import until
 
 SITE = """
 plan: first
@@ -61,30 +60,13 @@ def folder(open_plans: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def running(folder: Path) -> Iterator[Callable[..., tuple[Site, Deployment]]]:
-    """Starts the site; names are settings of deployments."""
-    started: list[tuple[Site, Deployment, threading.Thread]] = []
-
-    def start(**settings: Any) -> tuple[Site, Deployment]:
-        site = Site(load_config(folder / "site.yaml"))
-        deployed = DeployConfig(**{"max_slowdown": 1000, "probation": 0, **settings})
-        deployment = Deployment(site.tagger, site, folder / "site.yaml", deployed)
-        thread = threading.Thread(target=site.run)
-        thread.start()
-        started.append((site, deployment, thread))
-        until(site.open_events)
-        return site, deployment
-
-    yield start
-    for site, deployment, thread in started:
-        site.stop()
-        thread.join(5)
-        deployment.close()
+def tagger(folder: Path) -> Iterator[Tagger]:
+    with make_tagger(load_config(folder / "site.yaml")) as made:
+        yield made
 
 
-def test_a_site_starts_with_it(folder: Path) -> None:
-    with make_tagger(load_config(folder / "site.yaml")) as tagger:
-        assert tagger.label_bank.to_bytes() == BANK.to_bytes()
+def test_a_site_starts_with_it(tagger: Tagger) -> None:
+    assert tagger.label_bank.to_bytes() == BANK.to_bytes()
 
 
 @pytest.mark.parametrize("command", ["watch", "serve"])
@@ -120,7 +102,7 @@ def test_another_plan_gets_it(
     running: Callable[..., tuple[Site, Deployment]], open_plans: Path, sequential: bool
 ) -> None:
     site, deployment = running(sequential=sequential)
-    (event,) = site.open_events()
+    (event,) = until(site.open_events)
     deployment.deploy(open_plans / "second")
     assert site.tagger.info["plan"] != str(open_plans / "first/engine.plan")
     assert site.tagger.label_bank.to_bytes() == BANK.to_bytes()
@@ -147,15 +129,14 @@ def test_a_plan_that_cannot_use_it_is_refused(
     assert site.tagger.label_bank.to_bytes() == BANK.to_bytes()
 
 
-def test_during_a_probation_labels_stay(folder: Path, open_plans: Path) -> None:
-    with make_tagger(load_config(folder / "site.yaml")) as tagger:
-        control = Control(tagger, settings=DeployConfig(max_slowdown=1000, probation=60))
-        control.deployment.deploy(open_plans / "second")
-        with pytest.raises(errors.DeployError, match="labels: expected one deployment at a time"):
-            control.set_labels(tiny_open.make_bank())
-        control.deployment.close()
+def test_during_a_probation_labels_stay(tagger: Tagger, open_plans: Path) -> None:
+    control = Control(tagger, settings=DeployConfig(max_slowdown=1000, probation=60))
+    control.deployment.deploy(open_plans / "second")
+    with pytest.raises(errors.DeployError, match="labels: expected one deployment at a time"):
         control.set_labels(tiny_open.make_bank())
-        assert tagger.labels == tiny_open.NAMES
+    control.deployment.close()
+    control.set_labels(tiny_open.make_bank())
+    assert tagger.labels == tiny_open.NAMES
 
 
 def test_labels_that_the_site_names_cannot_go(running: Callable[..., tuple[Site, Deployment]]) -> None:

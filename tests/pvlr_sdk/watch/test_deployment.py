@@ -22,13 +22,8 @@ from pvlr_sdk.watch.deployment import Deployment
 from pvlr_sdk.watch.factory import make_tagger
 from pvlr_sdk.watch.site_file import SiteFile, locked
 from tests.manifests import shift_golden
-from tests.pvlr_sdk.watch.deployed import keys, sha, until
-
-
-@pytest.fixture
-def tagger(folder: Path) -> Iterator[Tagger]:
-    with Tagger(folder / "first", num_threads=1) as made:
-        yield made
+from tests.pvlr_sdk.watch.deployed import keys, sha
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,12 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import write_thresholds
 from pvlr_sdk.models.find import load_bundle
-from pvlr_sdk.watch import Site, load_config
+from pvlr_sdk.watch import Site
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
 from pvlr_sdk.watch.rollout import Comparison, Rollout
-from tests.pvlr_sdk.watch.deployed import keys, sha, until
-
-
-@pytest.fixture
-def tagger(folder: Path) -> Iterator[Tagger]:
-    with Tagger(folder / "first", num_threads=1) as made:
-        yield made
+from tests.pvlr_sdk.watch.deployed import keys, sha
+from tests.waiting import until
 
 
 class TestLimits:
@@ -51,33 +46,9 @@ class TestLimits:
         assert not rollout.over
 
 
-@pytest.fixture
-def running(folder: Path, tagger: Tagger) -> Iterator[Callable[..., tuple[Site, Deployment]]]:
-    """Starts the site with other settings of deployments."""
-    started: list[tuple[Site, Deployment, threading.Thread]] = []
-
-    def start(**settings: Any) -> tuple[Site, Deployment]:
-        site = Site(load_config(folder / "site.yaml"), tagger=tagger)
-        # The tiny plan's times say nothing on a busy machine.
-        deployed = DeployConfig(**{"max_slowdown": 1000, **settings})
-        deployment = Deployment(tagger, site, folder / "site.yaml", deployed)
-        thread = threading.Thread(target=site.run)
-        thread.start()
-        started.append((site, deployment, thread))
-        until(lambda: site.latest("door"))
-        return site, deployment
-
-    yield start
-    for site, deployment, thread in started:
-        site.stop()
-        thread.join()
-        deployment.close()
-
-
 def test_trial_on_live_frames_and_events_continue(running: Callable[..., tuple[Site, Deployment]], plans: Path) -> None:
     site, deployment = running(probation=0)
-    until(lambda: site.open_events())
-    (event,) = site.open_events()
+    (event,) = until(site.open_events)
     comparison = deployment.deploy(plans / "second")
     assert comparison.frames == 16
     assert comparison.agreement is not None

@@ -9,7 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pvlr_sdk.cli import app
 from pvlr_sdk.cli.site import systemd_unit
 
 ROOT = Path(__file__).parents[3]
@@ -77,7 +79,8 @@ with open("/var/lib/pvlr/attempts.json", "w") as file:
 @pytest.mark.parametrize("command", ["watch", "serve"])
 def test_it_is_valid_and_rated_as_the_documentation_states(tmp_path, command):
     unit = tmp_path / f"pvlr-{command}.service"
-    unit.write_text(systemd_unit(command))
+    unit = tmp_path / f"pvlr-{command}.service"
+    unit.write_text(CliRunner().invoke(app, [command, "--systemd"]).output)
     judge = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
     done = subprocess.run(judge, capture_output=True, text=True, check=True)
     score = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)[1]

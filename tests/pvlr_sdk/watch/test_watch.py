@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -262,18 +261,6 @@ def test_the_watchdog_of_systemd(site, tmp_path):
             messages.append(channel.recv(100))
         assert messages[-1] == b"STOPPING=1"
         process.communicate(timeout=10)
-
-
-def test_the_unit_for_systemd(tmp_path):
-    done = watch("--systemd")
-    assert done.returncode == 0
-    assert "Type=notify" in done.stdout
-    assert "WatchdogSec=" in done.stdout
-    if shutil.which("systemd-analyze"):
-        unit = tmp_path / "pvlr-watch.service"
-        unit.write_text(done.stdout)
-        judged = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
-        assert judged.returncode == 0, judged.stderr
 
 
 @pytest.mark.skipif(not DATA, reason="PVLR_DATA is not set")
