@@ -34,6 +34,9 @@ class EventDetector:
         thresholds: (C,), the score at or above which each label is present.
         settings: see :class:`EventSettings`.
 
+    Attributes:
+        tracks: the state after the newest frame. ``used``: the rules of that frame, without its own thresholds.
+
     Raises:
         UnknownLabelError: the settings name a label that is not in ``labels``.
         OptionError: ``thresholds`` is not (C,), or a label's lower threshold is above its upper one.
@@ -54,8 +57,9 @@ class EventDetector:
         self.camera, self.region = camera, region
         self._rules = Rules(tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0)
         self._raised = self._rules, self._rules  # the rules, and these with the thresholds of a frame
-        self._tracks = _Tracks(self._rules.names)
+        self.tracks = Tracks(self._rules.names)
         self.use(self.prepare(self._rules.settings))
+        self.used = self._rules
 
     def use(self, rules: Rules) -> None:
         """Use what :meth:`prepare` returned from the next frame on. Safe in any thread.
@@ -108,7 +112,7 @@ class EventDetector:
     def levels(self) -> dict[str, tuple[float, float]]:
         """These labels, each with its smoothed score after the newest frame (0 before the first), and the score at or
         above which it is present."""
-        rules, tracks, (base, raised) = self._rules, self._tracks, self._raised
+        rules, tracks, (base, raised) = self._rules, self.tracks, self._raised
         rules = raised if base is rules else rules
         scores = dict(zip(tracks.names, tracks.average.tolist(), strict=True))
         uppers = dict(zip(rules.names, rules.upper.tolist(), strict=True))
@@ -137,10 +141,11 @@ class EventDetector:
         Raises:
             OptionError: the scores have another shape or are not finite.
         """
-        tracks, rules = self._tracks, self._rules
+        tracks, rules = self.tracks, self._rules
         if labels is not None and tuple(labels) != rules.names:
             return []
         new = _checked(scores, len(rules.names))
+        self.used = rules
         if thresholds is not None:
             rules = self._with(rules, np.asarray(thresholds, np.float64))
         now = monotonic if tracks.last is None else max(monotonic, tracks.last)
@@ -148,7 +153,7 @@ class EventDetector:
         if tracks.names is not rules.names:
             gone = [row for row in np.flatnonzero(tracks.active).tolist() if tracks.names[row] not in rules.names]
             removed = [self._end(row, now, now, "label removed") for row in gone]
-            self._tracks = tracks = tracks.renamed(rules.names)
+            self.tracks = tracks = tracks.renamed(rules.names)
         constant = rules.settings.smoothing
         weight = 1.0 if tracks.last is None or constant == 0 else -np.expm1((tracks.last - now) / constant)
         tracks.average += weight * (new - tracks.average)
@@ -185,25 +190,25 @@ class EventDetector:
 
         They end with the last frame in which they were present. ``monotonic`` is the time to report.
         """
-        tracks, closed = self._tracks, []
+        tracks, closed = self.tracks, []
         if tracks.last is None:
             return []
         for row in np.flatnonzero(tracks.active).tolist():
             end = tracks.last if tracks.up[row] else tracks.since[row]
             closed.append(self._end(row, max(monotonic, tracks.last), end, reason))
-        self._tracks = _Tracks(self._rules.names)
+        self.tracks = Tracks(self._rules.names)
         return closed
 
     def _begin(self, row: int, now: float) -> Event:
-        self._tracks.active[row], self._tracks.ids[row] = True, str(uuid.uuid4())
+        self.tracks.active[row], self.tracks.ids[row] = True, str(uuid.uuid4())
         return self._event(row, "on", now)
 
     def _end(self, row: int, now: float, end: float, reason: str) -> Event:
-        self._tracks.active[row] = False
-        return self._event(row, "off", now, end=float(end + self._tracks.offset[row]), reason=reason)
+        self.tracks.active[row] = False
+        return self._event(row, "off", now, end=float(end + self.tracks.offset[row]), reason=reason)
 
     def _event(self, row: int, state: Literal["on", "off"], now: float, **ending: Any) -> Event:
-        tracks = self._tracks
+        tracks = self.tracks
         offset = tracks.offset[row]
         return Event(
             state,
@@ -236,7 +241,7 @@ class Rules(NamedTuple):
         return [self.names[row] for row in np.flatnonzero(self.watched).tolist()]
 
 
-class _Tracks:
+class Tracks:
     """The state of each of C labels: arrays (C,); times are monotonic.
 
     ``up``: at or above its lower threshold since ``since``. ``reached``: it has been at or above the upper one since
@@ -259,9 +264,9 @@ class _Tracks:
         self.offset: Floats = np.zeros(count)
         self.ids: NDArray[np.object_] = np.full(count, "", object)
 
-    def renamed(self, names: tuple[str, ...]) -> _Tracks:
+    def renamed(self, names: tuple[str, ...]) -> Tracks:
         """The state of other labels: those that stay keep theirs, new ones begin at zero."""
-        changed, rows = _Tracks(names), {name: row for row, name in enumerate(self.names)}
+        changed, rows = Tracks(names), {name: row for row, name in enumerate(self.names)}
         kept = [row for row, name in enumerate(names) if name in rows]
         before = [rows[names[row]] for row in kept]
         for key, value in vars(self).items():

@@ -129,6 +129,7 @@ class LoadedPlan:
             "signature": bundle.signature.to_dict() if bundle.signature else None,
             "labels": len(manifest.labels),
             "max_labels": manifest.open.max_labels if manifest.open else None,
+            "features": manifest.open.features if manifest.open else None,
             "bank": space.bank,
             "own_bank": space.bank,
             "operating_point": options.operating_point if manifest.format > 1 else None,

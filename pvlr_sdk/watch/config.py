@@ -22,6 +22,7 @@ from .._util.validation import did_you_mean, expected, joined, written
 from ..bundle.schema import OperatingPoint, PlanPrecision
 from ..errors import ConfigError
 from ..events import EventSettings
+from ..memory.sink import MemoryConfig
 from ..models.catalogue import is_model
 from ..sinks import SINKS
 from ..sinks.settings import ConfigPath, FrameSinkSettings, Name, Positive, Section, SinkSettings
@@ -137,6 +138,7 @@ class SiteConfig(Section):
     ``bank``: a label bank that an open plan uses instead of its own; ``words``: its labels, instead of a bank.
     ``timezone``: of the schedules, such as ``Europe/Berlin``; None: the system's.
     ``operating_point`` selects the thresholds of the plan, which those of ``events`` replace.
+    ``memory``: where and how much is remembered of events (``docs/memory.md``); None: nothing.
 
     ``previous_plan`` is written by ``pvlr deploy``: what a rollback returns to. ``allow_unsigned``: load a TensorRT
     plan, which is code, without a verified signature; False: only if ``PVLR_ALLOW_UNSIGNED`` is 1. ``trust``: refuse a
@@ -158,6 +160,7 @@ class SiteConfig(Section):
     events: EventsConfig = Field(default_factory=EventsConfig)
     stream: StreamConfig = Field(default_factory=StreamConfig)
     sinks: tuple[SinkConfig, ...] = ()
+    memory: MemoryConfig | None = None
     serve: ServeConfig = Field(default_factory=ServeConfig)
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     deploy: DeployConfig = Field(default_factory=DeployConfig)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from .._util.escape import file_name
-from ..events import Event
+from ..events import Event, EventDetector
+from ..memory.recorder import Recorded, Recorder
 from ..sinks import MemoryQueue, SinkStats, SinkWorker
 from ..sinks.settings import EventSinkSettings, FrameSinkSettings
 from ..sinks.snapshots import Snapshot, SnapshotSink
 from ..sinks.worker import CallbackSink
 from ..stream import Observation
+from ..tagger import Tagger
 from .config import SiteConfig
 
 _LOG = logging.getLogger(__name__)
@@ -26,21 +28,26 @@ _SNAPSHOTS_WAITING = 16
 
 
 class SinkSet:
-    """The sinks of a site, each behind its own queue; no method waits for a sink. ``labels``: what each camera can
-    report.
+    """The sinks of a site, and its memory, each behind its own queue; no method waits for a sink. ``labels``: what each
+    camera can report.
 
     Raises:
         OutputError, OptionError, MissingPartError: a sink cannot be opened; none stays open then.
     """
 
-    def __init__(self, config: SiteConfig, labels: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, config: SiteConfig, labels: Mapping[str, Sequence[str]], tagger: Tagger) -> None:
         self._lock = threading.Lock()
         self._folder = Path()
         self._events: list[SinkWorker[Event]] = []
         self._frames: list[tuple[str, SinkWorker[Observation]]] = []
         self._snapshots: SinkWorker[Snapshot] | None = None
+        self._memory: SinkWorker[Recorded] | None = None
+        self._recorders: dict[EventDetector, Recorder] = {}
+        self._config, self._tagger = config.memory, tagger
         self._subscribers: list[SinkWorker[Event]] = []
         try:
+            if config.memory:
+                self._memory = config.memory.open()
             for sink in config.sinks:
                 if isinstance(sink, EventSinkSettings):
                     self._events.append(sink.open(labels))
@@ -80,6 +87,29 @@ class SinkSet:
         self._snapshots.submit(Snapshot(path, seen.frame.pixels, seen.frame.order))
         return replace(event, snapshot=str(path))
 
+    def remember(
+        self,
+        detector: EventDetector,
+        events: Sequence[Event],
+        ending: tuple[float, str],
+        seen: Observation | None = None,
+        wall: float = 0.0,
+    ) -> None:
+        """Record what a detector has just seen, at a wall time, or else that it was closed: when, and why."""
+        if self._memory is None or self._config is None:
+            return
+        if (recorder := self._recorders.get(detector)) is None:
+            options = self._config.floor, self._config.samples_per_hour, self._features_of
+            recorder = self._recorders[detector] = Recorder(detector, self._memory.submit, *options)
+        if seen and (result := seen.regions.get(detector.region)):
+            recorder.saw(wall, result, seen.frame, events)
+        else:
+            recorder.closed(*ending, events)
+
+    def _features_of(self, plan: str) -> str | None:
+        info = self._tagger.info  # of another plan, if it has just been replaced
+        return info["features"] if info["sha256"] == plan else None
+
     def submit_frame(self, seen: Observation) -> None:
         """Pass a tagged frame to the sinks of frames."""
         for camera, worker in self._frames:
@@ -102,7 +132,8 @@ class SinkSet:
         return unsubscribe
 
     def stats(self) -> list[SinkStats]:
-        """The statistics of the sinks of events, in the order of the configuration, then of snapshots and videos."""
+        """The statistics of the sinks of events, in the order of the configuration, then of snapshots, the memory
+        and videos."""
         return [worker.stats() for worker in self._workers()]
 
     def close(self) -> None:
@@ -119,4 +150,5 @@ class SinkSet:
                 _LOG.warning("%s: %d waiting on disk for the next start", stats.name, stats.waiting)
 
     def _workers(self) -> list[Any]:
-        return [*self._events, *([self._snapshots] if self._snapshots else []), *(worker for _, worker in self._frames)]
+        single = [worker for worker in (self._snapshots, self._memory) if worker]
+        return [*self._events, *single, *(worker for _, worker in self._frames)]

@@ -58,7 +58,7 @@ class Site:
             self._tagger, make_cameras(config), recover=lambda error: self._recover(error), **dict(config.stream)
         )
         self._recover: Callable[[BundleError], bool] = lambda error: False
-        self._sinks = SinkSet(config, {place: detector.labels for place, detector in made.items()})
+        self._sinks = SinkSet(config, {place: detector.labels for place, detector in made.items()}, self._tagger)
         self._states = dict.fromkeys(config.cameras, "starting")
         self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
@@ -257,9 +257,11 @@ class Site:
         events: list[Event] = []
         for detector in self._detectors[name]:
             if result := seen.regions.get(detector.region):
-                events += detector.update(monotonic, wall, result.scores, result.labels, result.thresholds)
+                new = detector.update(monotonic, wall, result.scores, result.labels, result.thresholds)
             else:
-                events += detector.close(monotonic, "not watched")
+                new = detector.close(monotonic, "not watched")
+            self._sinks.remember(detector, new, (monotonic, "not watched"), seen, wall)
+            events += new
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])
         for callback in self._observers:
             callback(seen)
@@ -276,8 +278,11 @@ class Site:
             self._close(name, "not watched" if change.state == "paused" else lost)
 
     def _close(self, name: str, reason: str) -> None:
+        now = self._clocks[name].now()
         for detector in self._detectors[name]:
-            self._publish(detector.close(self._clocks[name].now(), reason))
+            events = detector.close(now, reason)
+            self._sinks.remember(detector, events, (now, reason))
+            self._publish(events)
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:

@@ -1,0 +1,121 @@
+"""Moments worth keeping: the peak of each event, and a few frames of each camera by quota."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..events import EventDetector
+from ..frames.bgr import load_bgr
+from ..result import TagResult
+from ..sources import CapturedFrame
+from .recording import Context, Place
+
+_SIDE = 320
+"""The longest side of a picture in pixels."""
+_RISE = 0.01
+"""A peak is kept again when it has risen by so much, so that a rising score costs a few pictures."""
+_LEAST = {"uncertain": -0.1, "new": 0.1, "random": 0.0}
+"""What a sampled frame needs: a score at most so far from its threshold; one minus the cosine to the nearest known."""
+_KNOWN = 64
+"""Frames of a place that a new one is compared with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A frame that is kept.
+
+    Attributes:
+        time: when it was captured, in seconds since the epoch.
+        logits: float32 (C,).
+        features: float32 (D,), from an open plan. ``space``: the name of the features.
+        picture: uint8 (H, W, 3) BGR, small.
+        kind: ``event`` for the peak of one, or why it was sampled: ``uncertain``, ``new``, ``random``.
+        score: the smoothed score of the label at the peak; of a sampled frame, the value that it was chosen by.
+        event: the id of the event.
+    """
+
+    place: Place
+    context: Context
+    time: float
+    logits: NDArray[np.float32]
+    features: NDArray[np.float32] | None
+    space: str
+    picture: NDArray[np.uint8]
+    kind: str = "event"
+    score: float = 0.0
+    event: str | None = None
+
+
+def small(frame: CapturedFrame) -> NDArray[np.uint8]:
+    """A small copy of a frame, BGR."""
+    pixels = load_bgr(frame.pixels, frame.color)
+    step = max(1, max(pixels.shape[:2]) // (2 * _SIDE))
+    pixels = np.ascontiguousarray(pixels[::step, ::step])
+    scale = min(1.0, _SIDE / max(pixels.shape[:2]))
+    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+
+
+class Peaks:
+    """The frame of the highest smoothed score of each event of one place, and of each label that may become one."""
+
+    def __init__(self) -> None:
+        self._best: dict[str, Moment] = {}
+        self._sent: dict[str, Moment] = {}
+
+    def see(self, detector: EventDetector, take: Callable[[], Moment]) -> None:
+        """Compare a frame with the peaks so far; ``take`` makes a moment of it."""
+        tracks, moment = detector.tracks, None
+        names = {tracks.names[row]: row for row in np.flatnonzero(tracks.up | tracks.active).tolist()}
+        self._best = {label: one for label, one in self._best.items() if label in names}
+        for label, row in names.items():
+            known, peak = self._best.get(label), float(tracks.peak[row])
+            if tracks.peak_at[row] == tracks.last and (known is None or peak >= known.score + _RISE):
+                moment = moment or take()
+                self._best[label] = replace(moment, score=peak)
+
+    def of(self, label: str, event: str, ended: bool) -> Moment | None:
+        """The moment of an event that has begun or ended; None if it was taken already."""
+        best = self._best.pop(label, None) if ended else self._best.get(label)
+        before = self._sent.pop(event, None)
+        if best is None or best is before:
+            return None
+        if not ended:
+            self._sent[event] = best
+        return replace(best, event=event)
+
+
+class Samples:
+    """Chooses, of the frames of one place in each ``period`` of seconds, the most uncertain one, the one that resembles
+    the frames kept before least, and one at random."""
+
+    def __init__(self, period: float) -> None:
+        self._period, self._until = period, -np.inf
+        self._best: dict[str, Moment] = {}
+        self._known: deque[NDArray[np.float32]] = deque(maxlen=_KNOWN)
+
+    def see(
+        self, now: float, detector: EventDetector, result: TagResult, take: Callable[[], Moment]
+    ) -> Iterator[Moment]:
+        """Compare a frame with the best so far; yields the frames of a period that has ended."""
+        if now >= self._until:
+            chosen, self._best, self._until = self._best, {}, now + self._period
+            for one in {moment.time: moment for moment in chosen.values()}.values():  # a frame counts once
+                if one.features is not None:
+                    self._known.append(one.features)
+                yield one
+        rules, values, moment = detector.used, {"random": random.random()}, None
+        if rules.watched.any():
+            values["uncertain"] = -float(np.abs(result.scores - rules.upper)[rules.watched].min())
+        if result.features is not None:
+            values["new"] = 1 - max((float(one @ result.features) for one in self._known), default=0.0)
+        for kind, value in values.items():
+            if value >= (self._best[kind].score if kind in self._best else _LEAST[kind]):
+                moment = moment or take()
+                self._best[kind] = replace(moment, kind=kind, score=value)

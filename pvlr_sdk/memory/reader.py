@@ -1,0 +1,179 @@
+"""Reads the store of a memory: an SQLite file and the files of features next to it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from .. import errors
+from ..events import Event
+from ..sinks.disk import closed_on_error, create_file, output_errors
+from .features import FeatureFiles
+from .recording import Chunk, Context, Place
+
+VERSION, FILE = 1, "memory.sqlite"
+_SCHEMA = """
+CREATE TABLE contexts (id INTEGER PRIMARY KEY, data BLOB NOT NULL UNIQUE);
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, region TEXT, start REAL NOT NULL, end REAL NOT NULL,
+    context INTEGER NOT NULL, run INTEGER NOT NULL, number INTEGER NOT NULL, closed REAL, reason TEXT,
+    arrays BLOB NOT NULL);
+CREATE INDEX chunks_by_place ON chunks (camera, region, id);
+CREATE TABLE moments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, region TEXT, start REAL NOT NULL, end REAL,
+    context INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, label TEXT, event TEXT UNIQUE, began TEXT,
+    ended TEXT, time REAL, score REAL, space TEXT, logits BLOB);
+CREATE INDEX moments_by_start ON moments (start);
+CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL);
+"""
+# `at` is the newest chunk at the time of writing: rows of both tables grow old in one order, whatever the clock does.
+_OPENING = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA wal_autocheckpoint = 64",  # pages: keeps the journal small
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An event with its peak, or a sampled frame. ``kind``, ``score``: as for :class:`Moment`.
+
+    ``start``, ``end``: of the event; ``time``: of the frame; ``began``, ``ended``: its ``on`` and its ``off``;
+    ``logits``: float32 (C,). None: not recorded yet, or not an event.
+    """
+
+    id: int
+    camera: str
+    region: str | None
+    start: float
+    end: float | None
+    context: Context
+    kind: str
+    label: str | None
+    began: Event | None
+    ended: Event | None
+    time: float | None
+    score: float | None
+    logits: NDArray[np.float32] | None
+
+
+class Reader:
+    """A memory of events in a folder. For one thread at a time.
+
+    Args:
+        folder: has nothing else.
+        write: open it to record, and create it if it does not exist.
+
+    Raises:
+        OptionError: there is no memory, or it was written by a newer version, or it is damaged.
+        OutputError: the disk is full or read-only, or there is no permission.
+    """
+
+    def __init__(self, folder: Path, *, write: bool = False) -> None:
+        self._path = folder / FILE
+        self.features = FeatureFiles(folder / "features")
+        if not write and not self._path.is_file():
+            raise self._unusable("none", "Record one first: memory: in a site file.")
+        with self._reported():
+            if write:
+                create_file(self._path, 0o600)
+            # A journal cannot be created on a read-only disk, and nothing changes there.
+            fixed = "" if write or os.access(folder, os.W_OK) else "?mode=ro&immutable=1"
+            place = f"{self._path.absolute().as_uri()}{fixed}"
+            self._database = sqlite3.connect(place, 5.0, isolation_level=None, check_same_thread=False, uri=True)
+            with closed_on_error(self._database):
+                self._open(write)
+
+    def _open(self, write: bool) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version > VERSION or (version == 0 and not write):
+            hint = "Update pvlr_sdk, or use another folder." if version else "Record first."
+            raise self._unusable(f"one of version {version}", hint)
+        if version == 0:
+            self._database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        for statement in (*(_OPENING if write else ()), "PRAGMA secure_delete = ON"):
+            self._database.execute(statement)
+        if version == 0:
+            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def query(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query. Raises OptionError if the file is damaged, OutputError if it cannot be read."""
+        with self._intact():
+            yield from self._database.execute(query, values)
+
+    def places(self) -> list[Place]:
+        """All places with scores."""
+        return [Place(*row) for row in self.query("SELECT DISTINCT camera, region FROM chunks ORDER BY 1, 2")]
+
+    def contexts(self) -> dict[int, Context]:
+        """All contexts by their numbers."""
+        with self._intact():
+            return {number: Context.unpack(data) for number, data in self.query("SELECT id, data FROM contexts")}
+
+    def chunks(self, place: Place, since: float = -np.inf, until: float = np.inf) -> Iterator[Chunk]:
+        """The chunks of a place that overlap a time, in the order in which they were recorded."""
+        for _, chunk in self._chunks("camera = ? AND region IS ? AND end >= ? AND start <= ?", *place, since, until):
+            yield chunk
+
+    def _chunks(self, where: str, *values: Any) -> Iterator[tuple[int, Chunk]]:
+        columns, contexts = "id, camera, region, context, run, number, closed, reason, arrays", self.contexts()
+        with self._intact():
+            for row in self.query(f"SELECT {columns} FROM chunks WHERE {where} ORDER BY id", *values):
+                key, camera, region, context, run, number, closed, reason, arrays = row
+                ending, place = None if reason is None else (closed, reason), Place(camera, region)
+                yield key, Chunk(place, contexts[context], run, number, ending, Chunk.unpack(arrays))
+
+    def rows(self, where: str = "1", values: tuple[Any, ...] = ()) -> list[Row]:
+        """The events and sampled frames that a condition of SQL selects, in the order in which they were recorded."""
+        names, contexts, found = [field.name for field in fields(Row)], self.contexts(), []
+        with self._intact():
+            for row in self.query(f"SELECT {', '.join(names)} FROM moments WHERE {where} ORDER BY id", *values):
+                of: dict[str, Any] = dict(zip(names, row, strict=True))
+                of |= {name: of[name] and Event.unpack(of[name]) for name in ("began", "ended")}
+                logits = None if of["logits"] is None else np.frombuffer(of["logits"], np.float16).astype(np.float32)
+                found.append(Row(**{**of, "context": contexts[of["context"]], "logits": logits}))
+        return found
+
+    def picture(self, number: int) -> bytes | None:
+        """The JPEG of an event or a frame; None: there is none."""
+        return next((bytes(jpeg) for (jpeg,) in self.query("SELECT jpeg FROM pictures WHERE id = ?", number)), None)
+
+    @contextmanager
+    def _intact(self) -> Iterator[None]:
+        try:
+            with self._reported():
+                yield
+        except errors.PvlrError:
+            raise
+        except (sqlite3.DatabaseError, ValueError, KeyError, TypeError, zlib.error, SafetensorError) as error:
+            hint = "The next start of the site sets it aside and begins a new one."
+            raise self._unusable(f"a damaged one: {error}", hint) from None
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Turn errors of the system and of SQLite into OutputError, but for damage, which stays a DatabaseError."""
+        try:
+            with output_errors(self._path, "a memory of events"):
+                yield
+        except errors.OutputError as error:
+            if type(error.__cause__) is sqlite3.DatabaseError:  # not a subclass, such as for a full disk
+                raise error.__cause__ from None
+            raise
+
+    def _unusable(self, got: str, hint: str) -> errors.OptionError:
+        expected = f"a memory of events, version {VERSION}"
+        return errors.OptionError(str(self._path.parent), expected=expected, got=got[:200], hint=hint)

@@ -1,0 +1,157 @@
+"""What an event detector saw, in chunks that replay exactly: every score that can matter is kept with all its bits.
+
+A score matters while it, or its moving average, is at or above the label's floor, and for some seconds after. The
+average at the start of such a segment stands for all scores before it. All other scores are below the floor, so that
+the label is not present whatever they are; they are kept every few seconds, in 8 bits, rounded down.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from ..events import EventSettings
+from ..events.detector import Tracks
+
+Floats = NDArray[np.float64]
+STATE = ("average", "since", "start", "offset", "peak", "peak_at", "up", "reached", "active")
+"""Arrays of :class:`Tracks` that a chunk has of the labels in its first frame."""
+BELOW = 1 - 1e-6
+"""A label that does not matter is below its floor by this factor in replay, also after rounding."""
+_STEPS, _LOWEST = 16, -8.0
+"""Steps of a coarse score per unit of its logit, and the logit of the first."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What scores and events depend on: C labels, their deployed thresholds and those of tiles, the settings of events,
+    SHA-256 of the plan and of the label bank, and the floor of the scores that are kept exactly."""
+
+    names: tuple[str, ...]
+    settings: EventSettings
+    deployed: tuple[float, ...]
+    tiled: tuple[float, ...] | None
+    plan: str
+    bank: str
+    floor: float
+
+    def floors(self, lower: Floats) -> Floats:
+        """(C,): the scores at or above which a label matters, with the lower thresholds (C,) of the settings."""
+        return np.minimum(self.floor, lower)
+
+    def pack(self) -> bytes:
+        """A compressed, lossless form."""
+        return zlib.compress(json.dumps(asdict(self), sort_keys=True).encode())
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Context:
+        """The context of :meth:`pack`."""
+        raw = json.loads(zlib.decompress(data))
+        plain = {name: value if value is None else tuple(value) for name, value in raw.items() if type(value) is list}
+        return cls(**{**raw, **plain, "tiled": plain.get("tiled"), "settings": EventSettings(**raw["settings"])})
+
+
+class Place(NamedTuple):
+    """A camera, or one of its regions."""
+
+    camera: str
+    region: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Up to a minute of one place.
+
+    Attributes:
+        run, number: the run of the site, and the number of the chunk of this place in it, from 0.
+        closed: when and why the camera's events ended after the last frame, as for ``EventDetector.close``; None: they
+            did not.
+        arrays: ``monotonic`` and ``wall``, the times of the F frames; ``skips`` and ``last``, frames before which some
+            were not recorded, and the monotonic time of the one before; ``labels``, ``first``, ``count`` and
+            ``before``, of each segment the label's row, its first frame, its number of frames, and the label's average
+            before it; ``scores``, float32, of all segments one after another; ``coarse_at`` and ``coarse``, frames, and
+            uint8 (T, C) of them; ``rows`` and :data:`STATE`, the detector's state of labels after the first frame.
+    """
+
+    place: Place
+    context: Context
+    run: int
+    number: int
+    closed: tuple[float, str] | None
+    arrays: Mapping[str, NDArray[Any]]
+
+    def pack(self) -> bytes:
+        """A compressed, lossless form of the arrays: their bytes by significance."""
+        planes = {
+            f"{name} {one.dtype.str} {one.shape[-1] if one.ndim > 1 else 0}": np.ascontiguousarray(
+                np.ascontiguousarray(one).reshape(-1).view(np.uint8).reshape(-1, one.itemsize).T
+            )
+            for name, one in self.arrays.items()
+            if one.size
+        }
+        return zlib.compress(save(planes))
+
+    @staticmethod
+    def unpack(data: bytes) -> dict[str, NDArray[Any]]:
+        """The arrays of :meth:`pack`; those that are missing are empty."""
+        found = {}
+        for key, planes in load(zlib.decompress(data)).items():
+            name, kind, width = key.split(" ")
+            one = np.ascontiguousarray(planes.T).reshape(-1).view(kind)
+            found[name] = one.reshape(-1, int(width)) if int(width) else one
+        return {**dict.fromkeys(("skips", "labels", "first", "count", "coarse_at", "rows"), np.zeros(0, np.int32)),
+                **dict.fromkeys(("monotonic", "wall", "last", "before", "scores", *STATE), np.zeros(0)),
+                **found}  # fmt: skip
+
+    def without(self, label: str) -> Chunk:
+        """The chunk with no score of a label."""
+        if label not in self.context.names:
+            return self
+        row, arrays = self.context.names.index(label), dict(self.arrays)
+        kept, own = arrays["labels"] != row, arrays["rows"] != row
+        arrays["scores"] = arrays["scores"][np.repeat(kept, arrays["count"])]
+        arrays |= {name: arrays[name][kept] for name in ("labels", "first", "count", "before")}
+        arrays |= {name: arrays[name][own] for name in ("rows", *STATE)}
+        if "coarse" in arrays:
+            arrays["coarse"] = np.where(np.arange(len(self.context.names)) == row, 0, arrays["coarse"]).astype(np.uint8)
+        return replace(self, arrays=arrays)
+
+    def dense(self, floors: Floats) -> NDArray[np.float32]:
+        """float32 (F, C): the scores of all frames; of those that were not kept, which are below the floors (C,), the
+        last coarse ones."""
+        of, frames = self.arrays, np.arange(len(self.arrays["monotonic"]))
+        found = np.zeros((len(frames), len(self.context.names)), np.float32)
+        if len(of["coarse_at"]):
+            latest = np.maximum(np.searchsorted(of["coarse_at"], frames, "right") - 1, 0)
+            found = np.minimum(decode(of["coarse"]), floors * BELOW).astype(np.float32)[latest]
+        starts = np.cumsum(of["count"]) - of["count"]
+        rows = np.repeat(of["labels"], of["count"])
+        found[np.arange(len(rows)) - np.repeat(starts - of["first"], of["count"]), rows] = of["scores"]
+        return found
+
+    def restore(self, tracks: Tracks, names: tuple[str, ...]) -> None:
+        """Set arrays of a detector's state to those after the first frame, as far as they are known."""
+        for name in names:
+            getattr(tracks, name)[self.arrays["rows"]] = self.arrays[name]
+        tracks.last = float(self.arrays["monotonic"][0])
+
+
+def encode(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Scores in 8 bits, rounded down in steps of the logit."""
+    with np.errstate(divide="ignore"):
+        logits = np.log(scores.astype(np.float64)) - np.log1p(-scores.astype(np.float64))
+    codes: NDArray[np.uint8] = np.clip(np.floor((logits - _LOWEST) * _STEPS), 0, 255).astype(np.uint8)
+    return codes - ((codes > 0) & (decode(codes) > scores))  # the logit's own rounding
+
+
+def decode(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Scores at or below those that were encoded."""
+    scores = 1 / (1 + np.exp(-(codes.astype(np.float64) / _STEPS + _LOWEST)))
+    return np.where(codes == 0, 0, scores).astype(np.float32)

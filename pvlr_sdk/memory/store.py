@@ -1,0 +1,186 @@
+"""The store of a memory, bounded by size and age."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..frames.bgr import encode_jpeg
+from .moments import Moment
+from .reader import Reader
+from .recorder import Recorded
+from .recording import Chunk, Context
+
+_QUALITY = 75
+_TRIMS = 20
+"""Parts of the store of which the oldest is deleted when it is full."""
+_CHECKED = 64
+"""Writes between two checks of the size."""
+_STEADY = 3600.0
+"""Seconds for which the system clock must have been steady before age deletes anything."""
+_CONTEXTS = 256
+"""Contexts whose numbers are remembered."""
+_LATEST = "coalesce((SELECT max(id) FROM chunks), 0)"
+
+
+class Store(Reader):
+    """A memory of events in a folder, to record and to delete. Arguments and errors as for :class:`Reader`.
+
+    Other processes may read it, and delete from it.
+    """
+
+    def __init__(self, folder: Path, *, write: bool = False) -> None:
+        super().__init__(folder, write=write)
+        self._written, self._steady = 0, (time.time() - time.monotonic(), time.monotonic())
+        self._contexts = dict[int, tuple[Context, int]]()
+
+    def write(self, item: Recorded) -> None:
+        """Store a chunk, a moment or an event: completely or not at all, also if the process is killed.
+
+        Raises:
+            OutputError: no space, or no permission.
+            sqlite3.DatabaseError: the file is damaged.
+        """
+        with self._reported(), self._transaction():
+            if isinstance(item, Chunk):
+                times = item.arrays["wall"].tolist() or [time.time()]
+                self._insert("chunks", *item.place, min(times), max(times), self._context(item.context), item.run,
+                             item.number, *(item.closed or (None, None)), item.pack())  # fmt: skip
+            elif isinstance(item, Moment):
+                self._write_moment(item)
+            elif item[0].state == "on":
+                event, context = item
+                self._insert("moments", event.camera, event.region, event.start, None, self._context(context),
+                             self._newest(), "event", event.label, event.id, event.pack(), *[None] * 5)  # fmt: skip
+            else:
+                change = "UPDATE moments SET ended = ?, end = ? WHERE event = ?"
+                self._database.execute(change, (item[0].pack(), item[0].end, item[0].id))
+
+    def _insert(self, table: str, *values: Any) -> int:
+        marks = ", ".join("?" * len(values))
+        return self._database.execute(f"INSERT INTO {table} VALUES (NULL, {marks})", values).lastrowid or 0
+
+    def _newest(self) -> int:
+        return int(self._database.execute(f"SELECT {_LATEST}").fetchone()[0])
+
+    def _write_moment(self, moment: Moment) -> None:
+        peak = moment.time, moment.score, moment.space, moment.logits.astype(np.float16).tobytes()
+        if moment.event is None:
+            number = self._insert("moments", *moment.place, moment.time, moment.time, self._context(moment.context),
+                                  self._newest(), moment.kind, *[None] * 4, *peak)  # fmt: skip
+        else:
+            found = self._database.execute("SELECT id FROM moments WHERE event = ?", (moment.event,)).fetchone()
+            if not found:  # it was deleted meanwhile
+                return
+            (number,) = found
+            change = "UPDATE moments SET time = ?, score = ?, space = ?, logits = ? WHERE id = ?"
+            self._database.execute(change, (*peak, number))
+        jpeg = encode_jpeg(moment.picture, _QUALITY)
+        self._database.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", (number, jpeg))
+        if moment.features is not None:
+            # Before the commit: if the process is killed here, the next moment gets this number and overwrites them.
+            self.features.write(moment.space, number, moment.features)
+
+    def _context(self, context: Context) -> int:
+        if id(context) not in self._contexts:  # each place keeps its context until it changes
+            data = context.pack()
+            self._database.execute("INSERT OR IGNORE INTO contexts VALUES (NULL, ?)", (data,))
+            (number,) = self._database.execute("SELECT id FROM contexts WHERE data = ?", (data,)).fetchone()
+            if len(self._contexts) >= _CONTEXTS:
+                self._contexts.clear()
+            self._contexts[id(context)] = context, number
+        return self._contexts[id(context)][1]
+
+    def trim(self, max_bytes: int, max_days: float) -> None:
+        """Delete what is older than ``max_days``, and the oldest of what is more than ``max_bytes``. Called after each
+        write; it looks only after some.
+
+        The age counts only where the system clock has been steady for an hour: a clock that was set deletes nothing.
+        """
+        self._written += 1
+        if self._written % _CHECKED:
+            return
+        now, offset = time.monotonic(), time.time() - time.monotonic()
+        if abs(offset - self._steady[0]) > 60:
+            self._steady = offset, now
+        with self._reported():
+            if now - self._steady[1] >= _STEADY:
+                self.delete(until=time.time() - 86400 * max_days)
+            while self.size() > max_bytes:
+                query = f"SELECT id FROM chunks ORDER BY id LIMIT 1 OFFSET (SELECT count(*) / {_TRIMS} FROM chunks)"
+                oldest = self._database.execute(query).fetchone()
+                if oldest is None:
+                    break
+                self._delete(("at <= ?", oldest), ("id <= ?", oldest))
+
+    def size(self) -> int:
+        """The bytes of what is stored."""
+        names = ("page_count", "freelist_count", "page_size")
+        pages, free, each = (self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+        return int((pages - free) * each) + self.features.size()
+
+    def delete(
+        self,
+        camera: str | None = None,
+        label: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> int:
+        """Delete everything of a camera, a label and a time (all that are not None), and overwrite it on disk.
+
+        Of a label, its events with their pictures, and its scores; of a time, whole chunks. Returns the number of
+        events and sampled frames.
+        """
+        wanted = {"camera = ?": camera, "coalesce(end, start) >= ?": since, "start <= ?": until, "label = ?": label}
+        chosen = {text: value for text, value in wanted.items() if value is not None}
+        moments = " AND ".join(chosen) or "1", tuple(chosen.values())
+        chosen.pop("label = ?", None)
+        chunks = " AND ".join(chosen) or "1", tuple(chosen.values())
+        with self._reported():
+            if label is not None:
+                self._forget(label, chunks)
+                chunks = "0", ()
+            return self._delete(moments, chunks)
+
+    def _forget(self, label: str, chunks: tuple[str, tuple[Any, ...]]) -> None:
+        with self._transaction():
+            for number, chunk in list(self._chunks(chunks[0], *chunks[1])):
+                change = chunk.without(label).pack(), number
+                self._database.execute("UPDATE chunks SET arrays = ? WHERE id = ?", change)
+            for row in self.rows(*chunks):
+                if row.logits is not None and label in row.context.names:
+                    row.logits[row.context.names.index(label)] = -np.inf
+                    data = row.logits.astype(np.float16).tobytes()
+                    self._database.execute("UPDATE moments SET logits = ? WHERE id = ?", (data, row.id))
+
+    def _delete(self, moments: tuple[str, tuple[Any, ...]], chunks: tuple[str, tuple[Any, ...]]) -> int:
+        with self._transaction():
+            query = f"SELECT id FROM moments WHERE {moments[0]}"
+            numbers = [number for (number,) in self._database.execute(query, moments[1])]
+            self._database.execute(f"DELETE FROM moments WHERE {moments[0]}", moments[1])
+            self._database.execute(f"DELETE FROM chunks WHERE {chunks[0]}", chunks[1])
+            self._database.execute("DELETE FROM pictures WHERE id NOT IN (SELECT id FROM moments)")
+            used = "SELECT context FROM chunks UNION SELECT context FROM moments"
+            self._database.execute(f"DELETE FROM contexts WHERE id NOT IN ({used})")
+            self._contexts.clear()
+        self.features.clear(numbers)
+        for statement in ("PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"):  # the journal has copies
+            self._database.execute(statement).fetchall()
+        return len(numbers)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._contexts.clear()  # some may have been part of it
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise

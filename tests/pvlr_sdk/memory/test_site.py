@@ -1,0 +1,66 @@
+"""A site with a memory: what it records of real frames, and that its events do not depend on the memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pvlr_sdk.memory.reader import Reader
+from pvlr_sdk.memory.recording import Place
+from pvlr_sdk.memory.replay import events_of
+from pvlr_sdk.watch import Site, SiteConfig
+from tests.pvlr_sdk.memory.conftest import values
+
+DATA = os.environ.get("PVLR_DATA")
+CLIPS = ["car-detection.mp4", "bottle-detection.mp4"]
+
+
+def run(folder: Path, cameras: dict, **raw) -> list:
+    """The events of a site that remembers them."""
+    config = {
+        "cameras": cameras,
+        "threads": 1,
+        "memory": {"folder": str(folder)},
+        "stream": {"every_frame": True},
+        **raw,
+    }
+    site = Site(SiteConfig.parse(config, source="test"))
+    events: list = []
+    publish = site._publish
+    site._publish = lambda found: (events.extend(found), publish(found))  # without the queue of a subscriber
+    site.run()
+    assert all(sink["lost"] == 0 for sink in site.stats()["sinks"])
+    return events
+
+
+def test_events_of_regions_are_remembered_and_replayed(plan, tmp_path):
+    square = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
+    regions = {"left": {"polygon": square, "thresholds": {"cat": 0.1}}, "out": {"polygon": square, "exclude": True}}
+    cameras = {"door": {"uri": "test://?fps=60&size=64x48&frames=200", "regions": regions}, "yard": "test://?frames=90"}
+    events = {"threshold": 0.3, "min_duration": 0.1, "smoothing": 0.1}
+    found = run(tmp_path / "m", cameras, plan=str(plan), events=events, stream={})
+    reader = Reader(tmp_path / "m")
+    assert reader.places() == [Place("door", "left"), Place("yard", None)]
+    assert found
+    assert sorted(values(events_of(reader)), key=str) == sorted(values(found), key=str)
+    rows = reader.rows("kind = 'event'")
+    assert {(row.began.id, row.ended.reason) for row in rows} == {
+        (one.id, one.reason) for one in found if one.state == "off"
+    }
+    assert all(reader.picture(row.id) for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA, reason="needs the clips of PVLR_DATA")
+@pytest.mark.parametrize("clip", CLIPS)
+def test_a_clip_is_replayed_in_every_bit(tmp_path, clip):
+    cameras = {"door": f"{DATA}/video/{clip}", "tiled": {"uri": f"{DATA}/video/{clip}", "tiles": "2x1"}}
+    found = run(tmp_path / "m", cameras)
+    reader = Reader(tmp_path / "m")
+    assert len(found) >= 4
+    assert sorted(values(events_of(reader)), key=str) == sorted(values(found), key=str)
+    number = len(reader.rows("kind = 'event'"))
+    ((size,),) = reader.query("SELECT sum(length(arrays)) FROM chunks")
+    assert size / number < 20_000
