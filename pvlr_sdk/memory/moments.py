@@ -67,7 +67,6 @@ class Peaks:
 
     def __init__(self) -> None:
         self._best: dict[str, Moment] = {}
-        self._sent: dict[str, Moment] = {}
 
     def see(self, detector: EventDetector, take: Callable[[], Moment]) -> None:
         """Compare a frame with the peaks so far; ``take`` makes a moment of it."""
@@ -81,14 +80,9 @@ class Peaks:
                 self._best[label] = replace(moment, score=peak)
 
     def of(self, label: str, event: str, ended: bool) -> Moment | None:
-        """The moment of an event that has begun or ended; None if it was taken already."""
+        """The moment of an event that has begun or ended; None: it had no peak."""
         best = self._best.pop(label, None) if ended else self._best.get(label)
-        before = self._sent.pop(event, None)
-        if best is None or best is before:
-            return None
-        if not ended:
-            self._sent[event] = best
-        return replace(best, event=event)
+        return best and replace(best, event=event)
 
 
 class Samples:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..events import Event, EventDetector
+from ..events.detector import Tracks
 from ..result import TagResult
 from ..sources import CapturedFrame
 from .moments import Moment, Peaks, Samples, small
@@ -46,7 +47,7 @@ class Recorder:
     ) -> None:
         self._detector, self._submit, self._least, self._features_of = detector, submit, floor, features_of
         self._place, self._run, self._number = Place(detector.camera, detector.region), time.time_ns(), 0
-        self._context: Context | None = None
+        self._context: Any = None
         self._made_of: tuple[Any, ...] = ()
         self._peaks, self._samples = Peaks(), Samples(3600 / samples_per_hour) if samples_per_hour else None
         self._draft = _Draft()
@@ -75,9 +76,8 @@ class Recorder:
         # Also the first frame after the time is over: after a long gap, events end in it.
         on = live | (self._until > (now if self._last is None else self._last))
         if (coarse := now >= self._coarse_at) or on.any():
-            if not self._draft.times:
-                self._draft.state(tracks, on)
-            self._draft.add((now, wall), scores, on, self._before, self._last if self._skipped else None, coarse)
+            self._draft.coarse += [len(self._draft.times)] * coarse
+            self._draft.add(wall, scores, on, self._before, self._last if self._skipped else None, tracks)
         self._skipped = not (coarse or on.any())
 
         def take() -> Moment:
@@ -107,7 +107,6 @@ class Recorder:
 
     def _events(self, events: Any) -> None:
         for event in events:
-            assert self._context is not None, "there was a frame"
             self._submit((event, self._context))
             if moment := self._peaks.of(event.label, event.id, event.state == "off"):
                 self._submit(moment)
@@ -142,31 +141,23 @@ class _Draft:
         self._on: list[NDArray[np.bool_]] = []
         self._starts: list[tuple[float, ...]] = []
         self._skips: list[tuple[float, ...]] = []
-        self._coarse: list[int] = []
-        self._state: dict[str, NDArray[Any]] = {}
-
-    def state(self, tracks: Any, on: NDArray[np.bool_]) -> None:
-        """The state after the first frame."""
-        self._state = {"rows": np.flatnonzero(on).astype(np.int32)}
-        self._state |= {name: getattr(tracks, name)[on].astype(np.float64) for name in STATE}
+        self.coarse: list[int] = []
+        self._state: dict[str, NDArray[Any]] = {"rows": np.zeros(0, np.int32), **dict.fromkeys(STATE, np.zeros(0))}
 
     def add(
-        self,
-        times: tuple[float, float],
-        scores: NDArray[np.float32],
-        on: NDArray[np.bool_],
-        before: Floats,
-        last: float | None,
-        coarse: bool,
+        self, wall: float, scores: NDArray[np.float32], on: Any, before: Floats, last: float | None, tracks: Tracks
     ) -> None:
+        """A frame after which the state is ``tracks``; ``last``: when the frame before was, if it was not recorded."""
         number, started = len(self.times), on
+        if not number:
+            self._state = {"rows": np.flatnonzero(on).astype(np.int32)}
+            self._state |= {name: getattr(tracks, name)[on].astype(np.float64) for name in STATE}
         if last is not None:
             self._skips.append((number, last))
         elif self._on:
             started = on & ~self._on[-1]
         self._starts += [(row, number, float(before[row])) for row in np.flatnonzero(started).tolist()]
-        self._coarse += [number] * coarse
-        self.times.append(times)
+        self.times.append((tracks.last or 0.0, wall))
         self._scores.append(scores)
         self._on.append(on)
 
@@ -185,6 +176,6 @@ class _Draft:
         return {
             "monotonic": times[:, 0], "wall": times[:, 1], "skips": skips[:, 0].astype(np.int32), "last": skips[:, 1],
             "labels": rows, "first": first, "count": ends, "before": starts[:, 2],
-            "scores": np.concatenate([*kept, np.zeros(0, np.float32)]), "coarse_at": np.array(self._coarse, np.int32),
-            "coarse": encode(scores[self._coarse]), **self._state,
+            "scores": np.concatenate([*kept, np.zeros(0, np.float32)]), "coarse_at": np.array(self.coarse, np.int32),
+            "coarse": encode(scores[self.coarse]), **self._state,
         }  # fmt: skip

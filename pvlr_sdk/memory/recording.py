@@ -31,13 +31,13 @@ _STEPS, _LOWEST = 16, -8.0
 
 @dataclass(frozen=True)
 class Context:
-    """What scores and events depend on: C labels, their deployed thresholds and those of tiles, the settings of events,
+    """What scores and events depend on: C labels, their deployed thresholds, higher ones of frames with tiles, the settings of events,
     SHA-256 of the plan and of the label bank, and the floor of the scores that are kept exactly."""
 
     names: tuple[str, ...]
     settings: EventSettings
     deployed: tuple[float, ...]
-    tiled: tuple[float, ...] | None
+    raised: tuple[float, ...] | None
     plan: str
     bank: str
     floor: float
@@ -54,8 +54,8 @@ class Context:
     def unpack(cls, data: bytes) -> Context:
         """The context of :meth:`pack`."""
         raw = json.loads(zlib.decompress(data))
-        plain = {name: value if value is None else tuple(value) for name, value in raw.items() if type(value) is list}
-        return cls(**{**raw, **plain, "tiled": plain.get("tiled"), "settings": EventSettings(**raw["settings"])})
+        lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
+        return cls(**{**raw, **lists, "settings": EventSettings(**raw["settings"])})
 
 
 class Place(NamedTuple):
@@ -88,27 +88,14 @@ class Chunk:
     arrays: Mapping[str, NDArray[Any]]
 
     def pack(self) -> bytes:
-        """A compressed, lossless form of the arrays: their bytes by significance."""
-        planes = {
-            f"{name} {one.dtype.str} {one.shape[-1] if one.ndim > 1 else 0}": np.ascontiguousarray(
-                np.ascontiguousarray(one).reshape(-1).view(np.uint8).reshape(-1, one.itemsize).T
-            )
-            for name, one in self.arrays.items()
-            if one.size
-        }
-        return zlib.compress(save(planes))
+        """A compressed, lossless form of the arrays."""
+        return zlib.compress(save({name: np.ascontiguousarray(one) for name, one in self.arrays.items()}))
 
     @staticmethod
     def unpack(data: bytes) -> dict[str, NDArray[Any]]:
-        """The arrays of :meth:`pack`; those that are missing are empty."""
-        found = {}
-        for key, planes in load(zlib.decompress(data)).items():
-            name, kind, width = key.split(" ")
-            one = np.ascontiguousarray(planes.T).reshape(-1).view(kind)
-            found[name] = one.reshape(-1, int(width)) if int(width) else one
-        return {**dict.fromkeys(("skips", "labels", "first", "count", "coarse_at", "rows"), np.zeros(0, np.int32)),
-                **dict.fromkeys(("monotonic", "wall", "last", "before", "scores", *STATE), np.zeros(0)),
-                **found}  # fmt: skip
+        """The arrays of :meth:`pack`."""
+        found: dict[str, NDArray[Any]] = load(zlib.decompress(data))
+        return found
 
     def without(self, label: str) -> Chunk:
         """The chunk with no score of a label."""
@@ -119,8 +106,7 @@ class Chunk:
         arrays["scores"] = arrays["scores"][np.repeat(kept, arrays["count"])]
         arrays |= {name: arrays[name][kept] for name in ("labels", "first", "count", "before")}
         arrays |= {name: arrays[name][own] for name in ("rows", *STATE)}
-        if "coarse" in arrays:
-            arrays["coarse"] = np.where(np.arange(len(self.context.names)) == row, 0, arrays["coarse"]).astype(np.uint8)
+        arrays["coarse"] = arrays["coarse"] * (np.arange(len(self.context.names)) != row).astype(np.uint8)
         return replace(self, arrays=arrays)
 
     def dense(self, floors: Floats) -> NDArray[np.float32]:

@@ -67,7 +67,7 @@ def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, r
     starts: dict[int, dict[int, float]] = {0: {}}
     for frame, row, average in zip(*(of[name].tolist() for name in ("first", "labels", "before")), strict=True):
         starts.setdefault(frame, {})[row] = average
-    tiled = None if context.tiled is None else np.array(context.tiled)
+    raised = None if context.raised is None else np.array(context.raised)
     floors = context.floors(detector.prepare(context.settings, context.deployed, context.names).lower)
     rows = {name: row for row, name in enumerate(context.names)}
     frames = zip(of["monotonic"].tolist(), walls, chunk.dense(floors), strict=True)
@@ -87,7 +87,7 @@ def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, r
                     tracks.average[row] = starts[number][known]
                 elif known is not None and number == 0:  # a label that does not matter is below its floor
                     tracks.average[row] = min(tracks.average[row], BELOW * floors[known])
-        yield Step(detector, wall, scores, detector.update(monotonic, wall, scores, context.names, tiled))
+        yield Step(detector, wall, scores, detector.update(monotonic, wall, scores, context.names, raised))
     if chunk.closed:
         yield Step(detector, walls[-1] if walls else 0.0, None, detector.close(*chunk.closed))
 

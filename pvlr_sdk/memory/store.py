@@ -23,8 +23,6 @@ _CHECKED = 64
 """Writes between two checks of the size."""
 _STEADY = 3600.0
 """Seconds for which the system clock must have been steady before age deletes anything."""
-_CONTEXTS = 256
-"""Contexts whose numbers are remembered."""
 _LATEST = "coalesce((SELECT max(id) FROM chunks), 0)"
 
 
@@ -37,7 +35,6 @@ class Store(Reader):
     def __init__(self, folder: Path, *, write: bool = False) -> None:
         super().__init__(folder, write=write)
         self._written, self._steady = 0, (time.time() - time.monotonic(), time.monotonic())
-        self._contexts = dict[int, tuple[Context, int]]()
 
     def write(self, item: Recorded) -> None:
         """Store a chunk, a moment or an event: completely or not at all, also if the process is killed.
@@ -87,14 +84,9 @@ class Store(Reader):
             self.features.write(moment.space, number, moment.features)
 
     def _context(self, context: Context) -> int:
-        if id(context) not in self._contexts:  # each place keeps its context until it changes
-            data = context.pack()
-            self._database.execute("INSERT OR IGNORE INTO contexts VALUES (NULL, ?)", (data,))
-            (number,) = self._database.execute("SELECT id FROM contexts WHERE data = ?", (data,)).fetchone()
-            if len(self._contexts) >= _CONTEXTS:
-                self._contexts.clear()
-            self._contexts[id(context)] = context, number
-        return self._contexts[id(context)][1]
+        data = context.pack()
+        self._database.execute("INSERT OR IGNORE INTO contexts VALUES (NULL, ?)", (data,))
+        return int(self._database.execute("SELECT id FROM contexts WHERE data = ?", (data,)).fetchone()[0])
 
     def trim(self, max_bytes: int, max_days: float) -> None:
         """Delete what is older than ``max_days``, and the oldest of what is more than ``max_bytes``. Called after each
@@ -167,7 +159,6 @@ class Store(Reader):
             self._database.execute("DELETE FROM pictures WHERE id NOT IN (SELECT id FROM moments)")
             used = "SELECT context FROM chunks UNION SELECT context FROM moments"
             self._database.execute(f"DELETE FROM contexts WHERE id NOT IN ({used})")
-            self._contexts.clear()
         self.features.clear(numbers)
         for statement in ("PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"):  # the journal has copies
             self._database.execute(statement).fetchall()
@@ -180,7 +171,6 @@ class Store(Reader):
             yield
             self._database.execute("COMMIT")
         except BaseException:
-            self._contexts.clear()  # some may have been part of it
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
