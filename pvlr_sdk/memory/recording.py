@@ -31,8 +31,8 @@ _STEPS, _LOWEST = 16, -8.0
 
 @dataclass(frozen=True)
 class Context:
-    """What scores and events depend on: C labels, their deployed thresholds, higher ones of frames with tiles, the settings of events,
-    SHA-256 of the plan and of the label bank, and the floor of the scores that are kept exactly."""
+    """What scores and events depend on: C labels, their deployed thresholds, higher ones of frames with tiles, the
+    settings of events, SHA-256 of the plan and of the label bank, and the floor of the scores that are kept exactly."""
 
     names: tuple[str, ...]
     settings: EventSettings
