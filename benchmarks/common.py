@@ -150,7 +150,7 @@ class Table:
     def print(self, width: int = 140) -> None:
         table = RichTable(title=self.title)
         for number, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if number else "left")
+            table.add_column(column, justify="right" if number else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         Console(width=width).print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,11 @@ def until(condition: Callable[[], T], what: str = "it took too long", seconds: f
         assert time.monotonic() < end, what
         time.sleep(0.01)
     return value
+
+
+def a_second() -> float:
+    """A second, or more on a machine that has more to do than it has cores for."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def stopped(pid: int) -> None:

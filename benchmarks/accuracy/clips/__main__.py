@@ -54,7 +54,8 @@ def main(
         model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
     simulated, total = {"split": split, "count": count, "seed": seed}, ClipScore.total(scores).to_dict()
     result = {"model": model, "lag": LAG, "tiles": tiles, "simulated": simulated, "all": total, "clips": clips}
-    table([result]).print(width=80)
+    whole = table([result])
+    Table(f"{whole.title}, {whole.rows[0][0]}", whole.columns[1:], [row[1:] for row in whole.rows]).print(width=80)
     save(out, {**result, "conditions": conditions(threads)})
 
 

@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -18,6 +16,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.batch import Job, TagBatch
 from pvlr_sdk.batch.on_ray import on_ray
 from pvlr_sdk.batch.shards import Input
+from tests.waiting import until
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -59,14 +58,6 @@ def workers() -> list[int]:
     return [int(line) for line in found.stdout.split()]
 
 
-def wait_for(what: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
-    while not (found := what()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
-
-
 def test_a_worker_and_the_driver_are_killed(cluster, many, plan, tmp_path, rows, tagger):
     out = tmp_path / "out"
     options = ["--plan", str(plan), "--precision", "fp32", "--out", str(out), "--shard-size", "5"]
@@ -76,15 +67,15 @@ def test_a_worker_and_the_driver_are_killed(cluster, many, plan, tmp_path, rows,
         return len(list(out.rglob("*.parquet")))
 
     with subprocess.Popen(command, stdout=subprocess.PIPE) as driver:
-        wait_for(lambda: complete() > 10)
+        until(lambda: complete() > 10)
         os.kill(workers()[0], signal.SIGKILL)
         reached = complete()
-        wait_for(lambda: complete() > reached + 20)
+        until(lambda: complete() > reached + 20)
         assert driver.poll() is None
         driver.kill()
     reached = complete()
     assert 30 < reached < 100
-    wait_for(lambda: not workers())
+    until(lambda: not workers())
     failed_before = any(name.endswith("321.jpg") for name in rows(out))  # shards are done in no fixed order
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == (0 if failed_before else 2)

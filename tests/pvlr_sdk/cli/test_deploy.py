@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,6 +19,7 @@ import pytest
 
 from pvlr_sdk.cli.deploy import deploy
 from pvlr_sdk.watch import load_config
+from tests.waiting import until
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 TOKEN = "0123456789abcdef0123"
@@ -156,11 +156,9 @@ def start(site: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 def logged(site: Path, text: str, seconds: float = 180.0) -> str:
     """Wait until the log contains a text."""
-    end = time.monotonic() + seconds
-    while text not in (found := (site.parent / "log.txt").read_text()):
-        assert time.monotonic() < end, found
-        time.sleep(0.05)
-    return found
+    log = site.parent / "log.txt"
+    until(lambda: text in log.read_text(), text, seconds)
+    return log.read_text()
 
 
 @pytest.mark.slow

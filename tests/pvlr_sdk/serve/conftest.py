@@ -7,7 +7,6 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pvlr_sdk.watch import Site, SiteConfig
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.control import Control
 from tests.pvlr_sdk.labels import tiny_open
+from tests.waiting import until
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
 CHROMIUM = "/usr/bin/chromium"
@@ -86,11 +86,8 @@ class Served:
     def tag(self, data: Any, kind: str = "image/jpeg", query: str = "") -> Answer:
         return self.ask("POST", f"/v1/tag{query}", data, {"Content-Type": kind})
 
-    def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it took too long"
-            time.sleep(0.02)
+    def until(self, condition: Callable[[], Any]) -> Any:
+        return until(condition)
 
     def close(self) -> None:
         if self.site and self._watching:

@@ -23,7 +23,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.waiting import stopped, until
+from tests.waiting import a_second, stopped, until
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "serve"]
 TOKEN = "0123456789abcdef"
@@ -62,11 +62,6 @@ def get(url: str, **headers: str) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-
-
-def a_second() -> float:
-    """A second, or more on a machine that has more to do than it has cores for."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.mark.slow
@@ -213,18 +208,7 @@ def test_other_machines_need_the_token_and_https_works(plan, tmp_path):
 
 
 @pytest.mark.slow
-def test_systemd_hears_that_it_lives(plan, tmp_path):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(str(tmp_path / "notify"))
-        channel.settimeout(20)
-        told = environment(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="600000")
-        with serving(plan, CAMERA, env=told) as (process, _):
-            assert [channel.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
-            process.terminate()
-            messages = [channel.recv(100)]
-            while messages[-1] == b"WATCHDOG=1":
-                messages.append(channel.recv(100))
-            assert messages[-1] == b"STOPPING=1"
+def test_the_unit_for_systemd():
     unit = subprocess.run([*PVLR, "--systemd"], capture_output=True, text=True, check=True).stdout
     assert "pvlr serve --config /etc/pvlr/site.yaml" in unit
     assert "pvlr watch" not in unit

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk.events import Event
+from tests.waiting import until
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
@@ -129,10 +130,7 @@ class Listener:
         return [(event["id"], event["event"]) for event in events]
 
     def until(self, condition, seconds: float = 20.0) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"it took too long; {len(self.messages)} messages so far"
-            time.sleep(0.02)
+        until(condition, f"it took too long; {len(self.messages)} messages so far", seconds)
 
     def close(self) -> None:
         self._client.disconnect()

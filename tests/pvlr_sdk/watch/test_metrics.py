@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -22,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pvlr_sdk import errors
 from pvlr_sdk.watch import Site, SiteConfig
 from pvlr_sdk.watch.metrics import make_registry, serve_metrics
+from tests.waiting import until
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 GRAFANA = Path(__file__).parents[3] / "docs/grafana"
@@ -37,16 +37,14 @@ RULES = [rule["expr"] for group in ALERTS["groups"] for rule in group["rules"]]
 def run_site(plan, tagger, tmp_path):
     """Run a site to the end of its 30 frames; returns it and its registry."""
 
-    def run(*, prepare=lambda _: None, frames=30) -> tuple[Site, object]:
-        cameras = {"door": f"test://?fps=60&size=64x48&frames={frames}"}
+    def run(*, frames=30, sinks=({"kind": "jsonl", "path": str(tmp_path / "e.jsonl")},)) -> tuple[Site, object]:
         raw = {
-            "cameras": cameras,
+            "cameras": {"door": f"test://?fps=60&size=64x48&frames={frames}"},
             "events": {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1},
-            "sinks": [{"kind": "jsonl", "path": str(tmp_path / "e.jsonl")}],
+            "sinks": list(sinks),
         }
         site = Site(SiteConfig.parse(raw, source="test"), tagger=tagger)
         registry = make_registry(tagger, site)
-        prepare(registry)
         site.run()
         return site, registry
 
@@ -74,14 +72,10 @@ def test_the_histograms_count_each_tagged_frame_once(run_site):
     assert value("pvlr_healthy") == 1
 
 
-def test_sinks_of_one_name_are_one_series(tagger, tmp_path):
+def test_sinks_of_one_name_are_one_series(run_site, tmp_path):
     """The address of a webhook is secret, so its name has the host alone."""
     hooks = [{"kind": "webhook", "url": f"http://127.0.0.1:1/{name}", "queue": str(tmp_path / name)} for name in "ab"]
-    raw = {"cameras": {"door": "test://?fps=60&size=64x48&frames=30"}, "sinks": hooks,
-           "events": {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}}  # fmt: skip
-    site = Site(SiteConfig.parse(raw, source="test"), tagger=tagger)
-    registry = make_registry(tagger, site)
-    site.run()
+    _, registry = run_site(sinks=hooks)
     lines = generate_latest(registry).decode().splitlines()
     names = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
     assert len(names) == len(set(names))
@@ -120,16 +114,16 @@ def test_watch_answers_prometheus_on_this_machine_only(watching):
     port = int(watching.rpartition(":")[2].partition("/")[0])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", port), 5)
-    end = time.monotonic() + 20
-    while True:
+
+    def measured() -> bool:
         families = scrape(watching)
         states = {tuple(sample.labels.values()): sample.value for sample in families["pvlr_camera_state"].samples}
         counts = [s.value for s in families["pvlr_camera_age_seconds"].samples if s.name.endswith("_count")]
-        if states["gone", "lost"] and sum(counts):
-            break
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    assert {"pvlr_stage_seconds", "pvlr_sink_lost", "pvlr_sink_waiting", "pvlr_camera_dropped"} <= set(families)
+        return states["gone", "lost"] and sum(counts)
+
+    until(measured)
+    names = {"pvlr_stage_seconds", "pvlr_sink_lost", "pvlr_sink_waiting", "pvlr_camera_dropped"}
+    assert names <= set(scrape(watching))
 
 
 def test_a_port_in_use_is_an_error(tagger):
@@ -191,10 +185,7 @@ def test_prometheus_answers_every_query_of_the_dashboard(watching, tmp_path):
             return False
 
     try:
-        end = time.monotonic() + 40
-        while not answered() and time.monotonic() < end:
-            time.sleep(0.5)
-        assert [query for query in QUERIES if not ask(query)] == []
+        until(answered)
         for rule in RULES:
             ask(rule.partition(" == ")[0].partition(" > ")[0])
     finally:

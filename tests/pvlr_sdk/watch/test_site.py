@@ -17,6 +17,7 @@ from pvlr_sdk.sources import CapturedFrame
 from pvlr_sdk.watch import Site, rollout
 from pvlr_sdk.watch import site as site_module
 from pvlr_sdk.watch.clock import Clock
+from tests.waiting import until
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}
 
@@ -37,10 +38,7 @@ class Running:
             self.error = error
 
     def until(self, condition, seconds: float = 20.0) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"it took too long: {self.site.stats()}"
-            time.sleep(0.01)
+        until(condition, f"it took too long: {self.site.stats()}", seconds)
 
     def end(self) -> float:
         """Stop, and how many seconds that took."""

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.waiting import stopped
+from tests.waiting import a_second, stopped
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 ALWAYS = "{thresholds: {cat: 0}, labels: [cat], min_duration: 0.1}"
@@ -31,14 +31,9 @@ def watch(*arguments, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
-def start(*arguments, **options) -> subprocess.Popen[str]:
-    command = [*PVLR, "watch", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def a_second() -> float:
-    """A second, or more on a machine that has more to do than it has cores for."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+def start(*arguments, command=("watch",), **options) -> subprocess.Popen[str]:
+    line = [*PVLR, *command, *map(str, arguments)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 @pytest.fixture
@@ -236,13 +231,14 @@ def test_no_password_is_printed(plan, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_watchdog_of_systemd(site, tmp_path):
+@pytest.mark.parametrize("command", [["watch"], ["serve", "--port", "0"]])
+def test_the_watchdog_of_systemd(site, tmp_path, command):
     """The messages of sd_notify: ready, alive as often as wanted, stopping; none once the process is stuck."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
         channel.settimeout(20)
         environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
-        process = start("--config", site, env=environment)
+        process = start("--config", site, env=environment, command=command)
         assert channel.recv(100) == b"READY=1"
         moments = []
         for _ in range(4):

@@ -8,8 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from pvlr_sdk.frames import images
 from pvlr_sdk.frames.isolated import Decoders, decoders, process
 from pvlr_sdk.frames.isolated.process import IsolatedProcess, ProcessFailedError
 from tests.manifests import shift_golden
+from tests.waiting import until
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -174,7 +174,7 @@ def test_killed_processes_leave_nothing_behind(pool: Decoders, times: int) -> No
     before = len(os.listdir("/proc/self/fd")), len(children())
     for _ in range(times):
         os.kill(pid := pid_of(pool), signal.SIGKILL)
-        assert _within(5, lambda: "(zombie)" in Path(f"/proc/{pid}/status").read_text())
+        until(lambda: "(zombie)" in Path(f"/proc/{pid}/status").read_text())
         np.testing.assert_array_equal(pool.decode(data).pixels, NOISE)
     gc.collect()
     assert (len(os.listdir("/proc/self/fd")), len(children())) == before
@@ -264,7 +264,7 @@ def test_processes_end_with_a_program_that_is_killed(serve: str) -> None:
     assert len(pids) == 2
     program.kill()
     program.communicate()
-    assert _within(20, lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))
+    until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))
 
 
 def test_a_process_that_is_gone_is_replaced(pool: Decoders) -> None:
@@ -283,13 +283,6 @@ def test_processes_outlive_the_thread_that_started_them(pool: Decoders) -> None:
     before = pid_of(pool)
     np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
     assert pid_of(pool) == before
-
-
-def _within(seconds: float, met: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not (done := met()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return done
 
 
 def test_the_current_folder_does_not_decide_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,7 @@ def test_nobody_who_leaves_takes_room(serve):
     for _ in range(10):
         with socket.create_connection(("127.0.0.1", served.port)) as leaving:
             leaving.sendall(HEAD + b"Content-Length: 9\r\n\r\n1")
-    served.until(lambda: served.tag(JPEG).status == 200, 5)
+    served.until(lambda: served.tag(JPEG).status == 200)
 
 
 def test_probes_have_a_port_of_their_own(serve):

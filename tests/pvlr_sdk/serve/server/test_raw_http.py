@@ -59,4 +59,4 @@ def test_whatever_arrives_is_answered_or_closed(serve, caplog, token):
     assert {b"200", b"400", b"421"} <= set(seen)
     assert served.get("/healthz").status == 200
     assert "Exception" not in caplog.text
-    served.until(lambda: not served.server._listeners[0]._current(), 15)
+    served.until(lambda: not served.server._listeners[0]._current())
