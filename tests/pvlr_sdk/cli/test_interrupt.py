@@ -37,42 +37,35 @@ def _bytes_in(pipe: IO[bytes]) -> int:
 
 
 @pytest.fixture
-def many(folder):
-    """600 images, which take longer than the signal."""
+def blocked(plan, folder):
+    """``pvlr tag`` on 600 images, waiting for the reader of its output."""
     for number in range(600 - 3):
         os.link(folder / "a.jpg", folder / f"c{number:04}.jpg")
-    return folder
+    command = [*PVLR, "tag", str(folder), "--plan", str(plan), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        _until_it_waits(process.stdout)
+        yield process
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_whole_lines_in_a_pipe(plan, many):
-    process = subprocess.Popen(
-        [*PVLR, "tag", str(many), "--plan", str(plan), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    _until_it_waits(process.stdout)
-    process.send_signal(signal.SIGINT)
+def test_ctrl_c_leaves_whole_lines_in_a_pipe(blocked):
+    blocked.send_signal(signal.SIGINT)
     time.sleep(0.3)
-    out, messages = process.communicate(timeout=60)
+    out, messages = blocked.communicate(timeout=60)
     (message,) = messages.decode().splitlines()
     done = int(re.search(r"interrupted: (\d+) of 600 images are done; their lines are complete\.", message)[1])
     assert 0 < done < 600
-    assert process.returncode == 130
+    assert blocked.returncode == 130
     assert len([json.loads(line) for line in out.splitlines()]) == done
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_ends_a_blocked_write(plan, many):
-    process = subprocess.Popen(
-        [*PVLR, "tag", str(many), "--plan", str(plan), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    _until_it_waits(process.stdout)
+def test_a_second_ctrl_c_ends_a_blocked_write(blocked):
     for _ in range(2):
-        process.send_signal(signal.SIGINT)
+        blocked.send_signal(signal.SIGINT)
         time.sleep(0.5)
-    process.stdout.close()
-    assert process.wait(30) == 130
+    blocked.stdout.close()
+    assert blocked.wait(30) == 130
 
 
 def test_ignored_in_the_background(plan, folder):

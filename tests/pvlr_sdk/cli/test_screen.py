@@ -150,24 +150,6 @@ def test_a_terminal_shows_speed_and_time_remaining_until_ctrl_c(plan, folder):
     assert "Traceback" not in shown
 
 
-@pytest.mark.slow
-def test_ctrl_c_ends_with_130(plan, folder):
-    for number in range(1000):  # more than a pipe holds, so that it is still at work when the signal comes
-        os.link(folder / "a.jpg", folder / f"c{number:04}.jpg")
-    process = subprocess.Popen(
-        [*PVLR, "tag", str(folder), "--plan", str(plan), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert json.loads(process.stdout.readline())["source"].endswith("a.jpg")  # printed at once
-    process.send_signal(signal.SIGINT)
-    _, messages = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "Traceback" not in messages
-
-
 def test_a_reader_that_leaves_early_is_no_error_message(plan, clip):
     process = subprocess.Popen(
         [*PVLR, "tag", str(clip), "--plan", str(plan), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

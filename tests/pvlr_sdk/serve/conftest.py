@@ -7,9 +7,11 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +33,21 @@ PATTERN = {"door": "test://?fps=30&size=64x48"}
 def tagger(plan: Path) -> Iterator[Tagger]:
     with Tagger(plan, num_threads=1) as made:
         yield made
+
+
+@pytest.fixture
+def slow(tagger: Tagger) -> Callable[[float], Any]:
+    """Makes a tagger that takes so many seconds longer; the answers are the real ones."""
+
+    def make(seconds: float) -> Any:
+        def predict(*arguments: Any, **options: Any) -> Any:
+            time.sleep(seconds)
+            return tagger.predict(*arguments, **options)
+
+        alike = {name: getattr(tagger, name) for name in ("labels", "thresholds", "info", "label_bank")}
+        return SimpleNamespace(**alike, predict=predict)
+
+    return make
 
 
 @dataclass

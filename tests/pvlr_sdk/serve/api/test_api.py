@@ -151,22 +151,9 @@ def test_an_upload_that_trickles_is_ended(serve):
     served.until(lambda: served.tag(jpeg(NOISE)).status == 200)  # half a second may be too short on a busy machine
 
 
-class Slow:
-    """A tagger that takes its time; the answers are the real ones."""
-
-    def __init__(self, tagger, seconds):
-        self.labels, self.thresholds, self.info = tagger.labels, tagger.thresholds, tagger.info
-        self.label_bank = tagger.label_bank
-        self._tagger, self._seconds = tagger, seconds
-
-    def predict(self, *arguments, **options):
-        time.sleep(self._seconds)
-        return self._tagger.predict(*arguments, **options)
-
-
 @pytest.mark.slow
-def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serve, tagger):
-    served = serve(engine=Slow(tagger, 1.0), timeout=0.4)
+def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serve, slow):
+    served = serve(engine=slow(1.0), timeout=0.4)
     began = time.monotonic()
     with ThreadPoolExecutor(12) as callers:
         answers = list(callers.map(lambda _: served.tag(jpeg(NOISE)), range(12)))
@@ -179,8 +166,8 @@ def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serv
 
 
 @pytest.mark.slow
-def test_a_picture_that_ends_after_the_server_is_nobodys_error(serve, tagger, caplog):
-    served = serve(engine=Slow(tagger, 1.5), timeout=0.1)
+def test_a_picture_that_ends_after_the_server_is_nobodys_error(serve, slow, caplog):
+    served = serve(engine=slow(1.5), timeout=0.1)
     assert served.tag(jpeg(NOISE)).status == 503
     served.close()
     time.sleep(1.6)
