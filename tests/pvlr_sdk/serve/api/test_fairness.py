@@ -24,19 +24,6 @@ JPEG = cv2.imencode(".jpg", NOISE)[1].tobytes()
 HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
 
 
-class Slow:
-    """A tagger that takes its time."""
-
-    def __init__(self, tagger, seconds):
-        self._tagger, self._seconds = tagger, seconds
-        self.labels, self.thresholds, self.info = tagger.labels, tagger.thresholds, tagger.info
-        self.label_bank = tagger.label_bank
-
-    def predict(self, *arguments, **options):
-        time.sleep(self._seconds)
-        return self._tagger.predict(*arguments, **options)
-
-
 def post(port: int, address: str) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(address, 0))
     try:
@@ -58,8 +45,8 @@ def test_slow_uploads_hold_no_place(serve):
 
 
 @pytest.mark.slow
-def test_a_client_with_many_uploads_does_not_keep_out_one_with_few(serve, tagger):
-    served = serve(engine=Slow(tagger, 0.15), timeout=3)
+def test_a_client_with_many_uploads_does_not_keep_out_one_with_few(serve, slow):
+    served = serve(engine=slow(0.15), timeout=3)
     stop = threading.Event()
 
     def greedy():
@@ -121,8 +108,8 @@ def test_the_newest_of_the_client_with_most_is_turned_away(tagger, uploads, most
 
 
 @pytest.mark.slow
-def test_a_refused_upload_says_when_to_come_back(serve, tagger):
-    served = serve(engine=Slow(tagger, 0.5), timeout=3)
+def test_a_refused_upload_says_when_to_come_back(serve, slow):
+    served = serve(engine=slow(0.5), timeout=3)
     with ThreadPoolExecutor(14) as pool:
         answers = list(pool.map(lambda _: served.tag(JPEG), range(14)))
     assert {answer.status for answer in answers} == {200, 503}
@@ -133,22 +120,24 @@ def test_a_refused_upload_says_when_to_come_back(serve, tagger):
 
 
 @pytest.mark.slow
-def test_images_are_tagged_between_the_frames_of_cameras(serve, tagger):
+def test_images_are_tagged_between_the_frames_of_cameras(serve, slow):
     """One at a time, and not while a frame is in flight: a frame waits for one image at most."""
     running: list[int] = []
     begun: list[tuple[int, int]] = []
 
-    class Watched(Slow):
-        def predict(self, *arguments, **options):
-            share = served.site._stream._share
-            running.append(1)
-            begun.append((len(running), share._in_flight))
-            try:
-                return super().predict(*arguments, **options)
-            finally:
-                running.pop()
+    engine = slow(0.02)
+    predict = engine.predict
 
-    served = serve({"door": "test://?fps=10&size=64x48"}, engine=Watched(tagger, 0.02), timeout=20)
+    def watched(*arguments, **options):
+        running.append(1)
+        begun.append((len(running), served.site._stream._share._in_flight))
+        try:
+            return predict(*arguments, **options)
+        finally:
+            running.pop()
+
+    engine.predict = watched
+    served = serve({"door": "test://?fps=10&size=64x48"}, engine=engine, timeout=20)
     served.until(lambda: served.site.stats()["cameras"]["door"]["tagged"] > 5)
     with ThreadPoolExecutor(16) as pool:
         statuses = list(pool.map(lambda _: post(served.port, "127.0.0.1"), range(40)))

@@ -97,19 +97,12 @@ def test_a_handshake_counts_as_a_connection(serve, certificate):
 
 
 @pytest.mark.slow
-def test_a_request_under_way_is_never_the_one_that_makes_room(serve, tagger):
+def test_a_request_under_way_is_never_the_one_that_makes_room(serve, slow):
     begun = threading.Semaphore(0)
-
-    class Slow:
-        labels, thresholds, info = tagger.labels, tagger.thresholds, tagger.info
-        label_bank = tagger.label_bank
-
-        def predict(self, *arguments, **options):
-            begun.release()
-            time.sleep(1.5)
-            return tagger.predict(*arguments, **options)
-
-    served = serve(engine=Slow(), max_connections=8, max_connections_per_address=8)
+    engine = slow(1.5)
+    predict = engine.predict
+    engine.predict = lambda *arguments, **options: (begun.release(), predict(*arguments, **options))[1]
+    served = serve(engine=engine, max_connections=8, max_connections_per_address=8)
     body = HEAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(JPEG) + JPEG
     with many(served.port, 2, body) as tagging, ExitStack() as stack:
         assert begun.acquire(timeout=10)
