@@ -15,7 +15,7 @@ from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-_WHEEL = ["-DPVLR_RUNTIME=ON", "-DPVLR_WHEEL=ON", "-DPVLR_TENSORRT=OFF", "-DCMAKE_INSTALL_LIBDIR=lib"]
+_WHEEL = ["-DPVLR_RUNTIME=ON", "-DPVLR_WHEEL=ON", "-DCMAKE_INSTALL_LIBDIR=lib"]
 
 
 def _openvino() -> list[str]:

@@ -24,8 +24,8 @@ target_include_directories(pvlr PRIVATE csrc
 target_link_libraries(pvlr PRIVATE
   $<BUILD_INTERFACE:pvlr_host> openvino::runtime OpenSSL::Crypto PNG::PNG nlohmann_json::nlohmann_json)
 if("tensorrt" IN_LIST pvlr_backends)
-  target_include_directories(pvlr SYSTEM PRIVATE "${PVLR_TENSORRT_INCLUDE}" "${PVLR_CUDA_INCLUDE}")
-  target_link_libraries(pvlr PRIVATE "${PVLR_NVINFER}" "${PVLR_CUDART}" ${CMAKE_DL_LIBS})
+  target_include_directories(pvlr SYSTEM PRIVATE "${PVLR_TENSORRT_INCLUDE}")
+  target_link_libraries(pvlr PRIVATE $<BUILD_INTERFACE:pvlr_cuda> ${CMAKE_DL_LIBS})
 endif()
 target_compile_definitions(pvlr PRIVATE PVLR_VERSION="${PVLR_VERSION}")
 # Exports only what pvlr.h declares: templates of OpenVINO and the standard library have symbols of their own.

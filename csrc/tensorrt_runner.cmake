@@ -1,7 +1,5 @@
-# The TensorRT runner of libpvlr, compiled for the major version of the headers that are found and linked with libnvinfer
-# and CUDA's runtime. Without them, libpvlr opens plans for the CPU only.
-option(PVLR_TENSORRT "Build the TensorRT runner into libpvlr, if TensorRT and CUDA's runtime are found" ON)
-
+# The TensorRT runner of libpvlr, compiled for the major version of the headers that are found, and with the CUDA
+# kernels. Without them, libpvlr opens plans for the CPU only.
 function(pvlr_leave_out_tensorrt reason)
   message(STATUS "libpvlr: without TensorRT, ${reason}")
   list(FILTER pvlr_runtime_sources EXCLUDE REGEX "/engine/tensorrt/")
@@ -9,32 +7,20 @@ function(pvlr_leave_out_tensorrt reason)
 endfunction()
 
 set(pvlr_backends "openvino")
-if(NOT PVLR_TENSORRT)
-  pvlr_leave_out_tensorrt("PVLR_TENSORRT is OFF")
+if(NOT TARGET pvlr_cuda)
+  pvlr_leave_out_tensorrt("which needs PVLR_CUDA=1")
   return()
 endif()
 include(csrc/tensorrt.cmake)
-find_library(PVLR_NVINFER nvinfer HINTS "${TENSORRT_ROOT}" PATH_SUFFIXES lib lib64)
-set(pvlr_cuda_hints "${CUDAToolkit_ROOT}" ENV CUDAToolkit_ROOT ENV CUDA_HOME ENV CUDA_PATH)
-find_path(PVLR_CUDA_INCLUDE cuda_runtime_api.h HINTS ${pvlr_cuda_hints} PATHS /usr/local/cuda PATH_SUFFIXES include)
-find_library(PVLR_CUDART cudart HINTS ${pvlr_cuda_hints} PATHS /usr/local/cuda PATH_SUFFIXES lib64 lib)
-foreach(part
-    "PVLR_TENSORRT_INCLUDE/NvInferRuntime.h/TENSORRT_ROOT" "PVLR_NVINFER/libnvinfer.so/TENSORRT_ROOT"
-    "PVLR_CUDA_INCLUDE/cuda_runtime_api.h/CUDAToolkit_ROOT" "PVLR_CUDART/libcudart.so/CUDAToolkit_ROOT")
-  string(REPLACE "/" ";" part "${part}")
-  list(GET part 0 variable)
-  if(NOT ${variable})
-    list(GET part 1 file)
-    list(GET part 2 root)
-    pvlr_leave_out_tensorrt("${file} was not found; set ${root}")
-    return()
-  endif()
-endforeach()
+if(NOT PVLR_TENSORRT_INCLUDE)
+  pvlr_leave_out_tensorrt("NvInferRuntime.h was not found; set TENSORRT_ROOT")
+  return()
+endif()
 if(PVLR_TENSORRT_VERSION VERSION_LESS 10.3)
   pvlr_leave_out_tensorrt("${PVLR_TENSORRT_INCLUDE} has TensorRT ${PVLR_TENSORRT_VERSION}, and the runner needs 10.3 or later")
   return()
 endif()
 
-message(STATUS "libpvlr: with TensorRT ${PVLR_TENSORRT_VERSION} in ${PVLR_NVINFER}")
+message(STATUS "libpvlr: with TensorRT ${PVLR_TENSORRT_VERSION}, headers in ${PVLR_TENSORRT_INCLUDE}")
 list(FILTER pvlr_runtime_sources EXCLUDE REGEX "/no_tensorrt.cpp$")
 list(APPEND pvlr_backends "tensorrt")

@@ -1,63 +1,146 @@
-"""Times of the CUDA kernels and of PyTorch: eager, torch.compile, and two calls of scaled_dot_product_attention.
+"""Times of the CUDA kernels and of the same computation in PyTorch, both replayed from CUDA graphs.
 
     python -m benchmarks.gpu.kernels_gpu                         # on a GPU; trt_check.sh also tests them
     python -m benchmarks.gpu.kernels_gpu --device cpu --short    # tests the script; the results are meaningless
 
-All results are compared with the definition in float32. Each implementation is timed as a call and replayed from a
-CUDA graph, by PyTorch's timer, with a warm and a cold L2 cache. Exit status: 1 if a result is wrong, 3 without GPU or
-CUDA.
+All results are compared with PyTorch's in float32. Exit status: 1 if a result is wrong, 3 without GPU or CUDA.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+import torch.nn.functional as F
 import typer
+from torch import Tensor
 from torch.utils.benchmark import Timer
 
 from pvlr_sdk import kernels
+from pvlr_sdk.bundle.manifest import InputSpec
 
 from ..common import RESULTS, Table, run, save
-from .gpu_cases import DTYPES, KERNELS, Case, Way
 
-MODES = ("call", "call, cold", "graph", "graph, cold")
+BOUNDS = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
+"""Largest difference of a result from float32, by type."""
+LABELS, TOKENS, BATCHES = (20, 80, 4585), (49, 196, 784), (1, 8)
+HEADS, DIM, WIDTH, SIDE = 8, 32, 256, 288
+"""Of the shipped models: heads, dimension per head, total width, and side of the input in pixels."""
+
+Way = Callable[[], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel at one size: ``ours``, and PyTorch's ``eager``, which takes ``inputs`` of any floating-point type."""
+
+    kernel: str
+    sizes: str
+    ours: Way
+    eager: Callable[..., tuple[Tensor, ...]]
+    inputs: tuple[Tensor, ...]
+
+
+def attention(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: int) -> Case:
+    """Dual-softmax attention of ``batch`` images with one label bank."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = (batch, tokens), (1, labels), (batch, tokens), (1, labels)
+    inputs = tuple(torch.randn(n, HEADS, m, DIM, generator=generator).to(device, dtype) for n, m in shapes)
+    out = torch.empty_like(inputs[0]), inputs[0].new_empty(batch, HEADS, labels, DIM)
+
+    def eager(q_x: Tensor, k_t: Tensor, v_x: Tensor, v_t: Tensor) -> tuple[Tensor, Tensor]:
+        affinity = q_x @ k_t.mT * DIM**-0.5
+        return affinity.softmax(-1) @ v_t, affinity.softmax(-2).mT @ v_x
+
+    def ours() -> tuple[Tensor, Tensor]:
+        return kernels.dual_softmax_attention(*inputs, out=out, stream=_stream(device))
+
+    return Case("attention", f"B={batch} N={tokens} C={labels}", ours, eager, inputs)
+
+
+def tag_head(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: int) -> Case:
+    """Layer norms, similarity, pooling and sigmoid of ``batch`` images with one label bank."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = (batch, tokens, WIDTH), (labels, WIDTH), (WIDTH,), (WIDTH,), (WIDTH,), (WIDTH,), (labels,)
+    x, t, *vectors = (torch.randn(*shape, generator=generator).to(device) for shape in shapes)
+    x, t, scale, alpha = x.to(dtype), t.to(dtype), 12.0, 0.5
+    out = kernels.TagHead(torch.empty(batch, labels, device=device), torch.empty(batch, labels, device=device))
+
+    def unit(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        rows = F.layer_norm(rows, rows.shape[-1:], weight, bias)
+        return rows * rows.square().sum(-1, keepdim=True).rsqrt()
+
+    def eager(x: Tensor, t: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+        similarity = scale * (unit(x, *vectors[:2]) @ unit(t, *vectors[2:4]).mT)
+        logits = ((alpha * similarity).softmax(1) * similarity).sum(1) + vectors[4]
+        return logits, logits.sigmoid()
+
+    def ours() -> tuple[Tensor, ...]:
+        numbers = {"scale": scale, "alpha": alpha, "x_norm": vectors[:2], "t_norm": vectors[2:4], "bias": vectors[4]}
+        got = kernels.tag_head(x, t, **numbers, out=out, stream=_stream(device))
+        return got.logits, got.scores
+
+    inputs = x, t, *(one.to(dtype) for one in vectors)
+    return Case("tag_head", f"B={batch} N={tokens} C={labels}", ours, eager, inputs)
+
+
+def preprocessing(device: str, dtype: torch.dtype, batch: int, height: int, width: int) -> Case:
+    """BGR frames of one size to the input of the shipped models; PyTorch cannot batch mixed sizes."""
+    spec = InputSpec(width=SIDE, height=SIDE, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
+    frames = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8).to(device)
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (spec.mean, spec.std))
+    each, out = list(frames), torch.empty(batch, 3, SIDE, SIDE, dtype=dtype, device=device)
+
+    def eager(frames: Tensor) -> tuple[Tensor]:
+        pixels = frames.flip(-1).permute(0, 3, 1, 2).float()
+        resized = F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+        return (((resized - mean) / std).to(dtype),)
+
+    def ours() -> tuple[Tensor]:
+        name = str(dtype).removeprefix("torch.")
+        return (kernels.preprocess(each, spec, dtype=name, out=out, stream=_stream(device)),)
+
+    return Case("preprocess", f"B={batch} {width}x{height}", ours, eager, (frames,))
+
+
+_SIZES = [(batch, tokens, labels) for labels, tokens, batch in itertools.product(LABELS, TOKENS, BATCHES)]
+_FRAMES = [(batch, *size) for size in ((720, 1280), (1080, 1920), (2160, 3840)) for batch in BATCHES]
+KERNELS: dict[str, Callable[[str, torch.dtype], Iterator[Case]]] = {
+    "attention": lambda device, dtype: (attention(device, dtype, *size) for size in _SIZES),
+    "preprocess": lambda device, dtype: (preprocessing(device, dtype, *size) for size in _FRAMES),
+    "tag_head": lambda device, dtype: (tag_head(device, dtype, *size) for size in _SIZES),
+}
+"""By name: a function from device and dtype to the cases, smallest first, created one at a time."""
 
 
 def main(
     device: Annotated[str, typer.Option(help="cuda, or cpu to test the script.")] = "cuda",
-    dtype: Annotated[str, typer.Option(help=f"One of {', '.join(DTYPES)}.")] = "float16",
-    kernel: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(KERNELS)}; repeatable.")] = None,
+    dtype: Annotated[str, typer.Option(help=f"One of {', '.join(BOUNDS)}.")] = "float16",
     short: Annotated[bool, typer.Option(help="Test run: the smallest size of each kernel, few samples.")] = False,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Default: results/kernels_gpu-CARD.json.")] = None,
+    json_path: Annotated[Path, typer.Option("--json")] = RESULTS / "kernels_gpu.json",
 ) -> int:
     """Time the kernels."""
-    if unknown := {*(kernel or ()), dtype, device} - {*KERNELS, *DTYPES, "cuda", "cpu"}:
-        print(f"kernels_gpu: unknown: {', '.join(unknown)}; see --help", file=sys.stderr)
-        return 1
+    if dtype not in BOUNDS or device not in ("cuda", "cpu"):
+        raise typer.BadParameter(f"unknown: {dtype} on {device}")
     if problem := missing(device):
         print(f"kernels_gpu: {problem}", file=sys.stderr)
         return 3
-    facts = _facts(device)
     rows = []
-    for name in kernel or KERNELS:
-        cases = KERNELS[name](device, dtype)
-        for case in itertools.islice(cases, 1) if short else cases:
-            rows.append(measure(case, device, 0.01 if short else 5.0, dtype))
-            print(f"{name} {case.sizes}", file=sys.stderr)
-    conditions = {**facts, "torch": torch.__version__, "type": dtype, "date": time.strftime("%Y-%m-%d")}
-    default = RESULTS / f"kernels_gpu-{re.sub('[^A-Za-z0-9]+', '-', facts['card'])}.json"
-    path = json_path or (default if device == "cuda" else None)
-    save(path, {"conditions": conditions, "unit": "microseconds, median", "rows": rows})
-    show(rows, f"{facts['card']}, {dtype}")
-    wrong = [f"{row['kernel']} {row['sizes']}: {way}" for row in rows for way in row["wrong"]]
+    for cases in KERNELS.values():
+        for case in itertools.islice(cases(device, getattr(torch, dtype)), 1 if short else None):
+            rows.append(measure(case, device, 0.01 if short else 2.0, BOUNDS[dtype]))
+    card = torch.cuda.get_device_name() if device == "cuda" else "CPU: meaningless results"
+    about = {"card": card, "type": dtype, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
+    save(json_path, {"conditions": about, "unit": "microseconds", "rows": rows})
+    cells = [[row["kernel"], row["sizes"], *(f"{row[way]:.1f}" for way in ("ours", "eager"))] for row in rows]
+    Table(f"{card}, {dtype}, µs", ["kernel", "sizes", "ours", "PyTorch"], cells).print()
+    wrong = [f"{row['kernel']} {row['sizes']}" for row in rows if row["wrong"]]
     if wrong:
         print("kernels_gpu: results that disagree with the definition:", "; ".join(wrong), file=sys.stderr)
     return int(bool(wrong))
@@ -65,92 +148,39 @@ def main(
 
 def missing(device: str) -> str | None:
     """The reason why the device cannot be timed; None if it can."""
-    if device == "cpu":
-        return None
-    if not torch.cuda.is_available():
+    if device != "cpu" and not torch.cuda.is_available():
         return f"no GPU: PyTorch {torch.__version__} finds none (torch.cuda.is_available() is False)"
-    if not kernels.has_cuda():
+    if device != "cpu" and not kernels.has_cuda():
         return "the core has no CUDA kernels: PVLR_CUDA=1 pip install . (docs/kernels.md)"
     return None
 
 
-def measure(case: Case, device: str, seconds: float, dtype: str) -> dict[str, Any]:
-    """One row: microseconds of each implementation in each mode, and the wrong implementations.
-
-    ``seconds`` is the longest time of a measurement, which ends earlier if its median is stable.
-    """
-    torch.compiler.reset()  # keeps the number of compilations below its limit
-    # A test on the CPU compiles no code, which would be slow.
-    ways = case.ways(partial(torch.compile, dynamic=False, backend="inductor" if device == "cuda" else "aot_eager"))
-    with torch.inference_mode():
-        expected = case.definition()
-        wrong, times = [], {}
-        for name, way in ways.items():
-            try:
-                if not _agrees(way, expected, dtype):
-                    wrong.append(name)
-                times[name] = _times(way, device, seconds)
-            except torch.OutOfMemoryError:  # PyTorch stores the whole affinity
-                print(f"{case.kernel} {case.sizes}: not enough memory for {name}", file=sys.stderr)
-    return {"kernel": case.kernel, "sizes": case.sizes, "times": times, "wrong": wrong}
-
-
-def _agrees(way: Way, expected: tuple[torch.Tensor, ...], dtype: str) -> bool:
-    bound = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}[dtype]
-    got = way()
-    return all((one.float() - other).abs().max() <= bound for one, other in zip(got, expected, strict=True))
-
-
-def _times(way: Way, device: str, seconds: float) -> dict[str, float]:
-    def median(*calls: Callable[[], object]) -> float:
-        timer = Timer("for call in calls: call()", globals={"calls": calls})
-        return 1e6 * timer.adaptive_autorange(0.01, min_run_time=seconds / 10, max_run_time=seconds).median
-
-    cache = torch.cuda.get_device_properties(0).L2_cache_size if device == "cuda" else 1 << 20
-    flush = torch.empty(max(2 * cache, 1 << 25), dtype=torch.uint8, device=device).zero_
-    found = {}
-    for mode, call in {"call": way, "graph": _graph(way) if device == "cuda" else way}.items():
-        found[mode], found[f"{mode}, cold"] = median(call), median(flush, call) - median(flush)
-    return {mode: round(found[mode], 3) for mode in MODES}
+@torch.inference_mode()
+def measure(case: Case, device: str, seconds: float, bound: float) -> dict[str, Any]:
+    """Median microseconds of both implementations, and whether our result is wrong."""
+    expected = case.eager(*(one.float() for one in case.inputs))
+    pairs = zip(case.ours(), expected, strict=True)
+    row = {"wrong": any(float((one.float() - other.float()).abs().max()) > bound for one, other in pairs)}
+    times = {}
+    for name, way in {"ours": case.ours, "eager": lambda: case.eager(*case.inputs)}.items():
+        call = _graph(way) if device == "cuda" else way
+        times[name] = 1e6 * Timer("call()", globals={"call": call}).adaptive_autorange(max_run_time=seconds).median
+    return {"kernel": case.kernel, "sizes": case.sizes, **row, **times}
 
 
 def _graph(way: Way) -> Callable[[], None]:
     """The replay of a call."""
-    side = torch.cuda.Stream()
-    with torch.cuda.stream(side):  # libraries allocate their workspaces before the capture
+    with torch.cuda.stream(torch.cuda.Stream()):  # libraries allocate their workspaces before the capture
         way()
-    side.synchronize()
+    torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         way()
     return graph.replay
 
 
-def _facts(device: str) -> dict[str, Any]:
-    """Name and compute capability of the card, and the version of CUDA."""
-    if device == "cpu":
-        return {"card": "CPU: meaningless results"}
-    card = torch.cuda.get_device_properties(0)
-    capability = f"{card.major}.{card.minor}"
-    about = {"capability": capability, "multiprocessors": card.multi_processor_count, "cuda": torch.version.cuda}
-    return {"card": card.name, **about}
-
-
-def show(rows: list[dict[str, Any]], title: str) -> None:
-    """Print the kernels' times, and the times of PyTorch relative to them."""
-    others = list(dict.fromkeys(way for row in rows for way in row["times"] if way != "ours"))
-    heads = ["kernel", *(f"{mode}, µs" for mode in MODES), *(f"{way}: call / graph" for way in others)]
-    table = []
-    for row in rows:
-        ours = row["times"].get("ours")
-        if ours is None:
-            continue
-        cells = [f"{row['kernel']} {row['sizes']}", *(f"{ours[mode]:.1f}" for mode in MODES)]
-        for way in others:
-            times = row["times"].get(way)
-            cells.append(" / ".join(f"{times[mode] / ours[mode]:.1f}x" for mode in ("call", "graph")) if times else "-")
-        table.append(cells)
-    Table(title, heads, table).print()
+def _stream(device: str) -> Any:
+    return torch.cuda.current_stream() if device == "cuda" else None
 
 
 if __name__ == "__main__":

@@ -58,11 +58,16 @@ def ahead(lab: Lab) -> Found:
     precisions: tuple[Precision, ...] = ("fp16",) if missing(lab, "nncf", "photos") else ("fp16", "int8")
     for precision in precisions:
         frames = lab.photos.ranges if precision == "int8" else ()
-        network = convert(lab.network.read_bytes(), precision=precision, frames=frames)
-        for batch in ("1", "8", "1:1:8"):
+        whole, without = (
+            convert(lab.network.read_bytes(), precision=precision, frames=frames, maps=maps) for maps in (True, False)
+        )
+        for network, batch in ((whole, "1"), (whole, "8"), (whole, "1:1:8"), (without, "1:1:8")):
             began, options = time.monotonic(), BuildOptions(Batch.parse(batch), "native", verbose=True)
             plan = compile_network(network, str(lab.network), options, Messages()).plan
-            data[f"{precision} {batch}"] = {"mb": len(plan) / 1e6, "s": time.monotonic() - began}
+            data[f"{precision} {batch}{'' if network is whole else ' without maps'}"] = {
+                "mb": len(plan) / 1e6,
+                "s": time.monotonic() - began,
+            }
     return ", ".join(f"{name}: {one['mb']:.1f} MB in {one['s']:.0f} s" for name, one in data.items()), data
 
 

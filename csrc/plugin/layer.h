@@ -4,15 +4,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <variant>
 #include <vector>
 
-#include "plugin/settings.h"
 #include "plugin/shape.h"
 #include "pvlr/common.h"
 
 namespace pvlr::plugin {
 
 enum class ElementType { kFloat32, kFloat16, kBfloat16, kInt32, kOther };
+
+// A name and its value, which a layer owns.
+struct Setting {
+  const char* name;
+  std::variant<std::int32_t*, float*> value;
+};
 
 // The sizes of an output: for each axis, the input and its axis of the same size.
 struct AxisOf {

@@ -1,5 +1,6 @@
 #include "plugin/tag_head_layer.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace pvlr::plugin {
@@ -22,6 +23,7 @@ const char* TagHeadLayer::input_name(int input) const { return kNames[input]; }
 Problem TagHeadLayer::check_settings() const {
   if (std::isnan(scale_)) return "scale: the field is missing";
   if (std::isnan(alpha_)) return "alpha: the field is missing";
+  if (maps_ != 0 && maps_ != 1) return "maps: expected 0 or 1, got " + std::to_string(maps_);
   if (epsilon_ < 0) return "epsilon: expected 0 or more, got " + std::to_string(epsilon_);
   return {};
 }
@@ -40,7 +42,7 @@ Problem TagHeadLayer::output_types(Span<ElementType> inputs, ElementType* output
     const char* expected = i > kLabels ? "float32" : "one type for x and t, float32, float16 or bfloat16";
     return std::string(kNames[i]) + ": expected " + expected;
   }
-  outputs[0] = outputs[1] = ElementType::kFloat32;
+  std::fill_n(outputs, output_count(), ElementType::kFloat32);
   return {};
 }
 
@@ -60,7 +62,8 @@ Problem TagHeadLayer::check(Span<Shape> inputs) const {
 Problem TagHeadLayer::output_axes(Span<Shape> inputs, std::vector<OutputAxes>* outputs) const {
   PVLR_RETURN_IF_PROBLEM(check(inputs));
   const AxisOf labels{kLabels, inputs[kLabels].rank - 2};
-  *outputs = {{{kTokens, 0}, labels}, {{kTokens, 0}, {kTokens, 1}, labels}};
+  *outputs = {{{kTokens, 0}, labels}};
+  if (maps_ != 0) outputs->push_back({{kTokens, 0}, {kTokens, 1}, labels});
   return {};
 }
 
@@ -104,7 +107,7 @@ Problem TagHeadLayer::run(const void* const* inputs, void* const* outputs, void*
     params.t_norm = {numbers(kLabelWeight), numbers(kLabelBias)};
   }
   params.logits = static_cast<float*>(outputs[0]);
-  params.maps = static_cast<float*>(outputs[1]);
+  if (maps_ != 0) params.maps = static_cast<float*>(outputs[1]);
   params.workspace = workspace;
   return tag_head_cuda(params, stream).message;
 }

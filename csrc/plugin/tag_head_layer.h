@@ -10,7 +10,7 @@ namespace pvlr::plugin {
 
 // Inputs x (batch, tokens, width) and t ([batch or 1,] labels, width), of one type; then, in float32, bias (labels,)
 // and, if the layer norms are part of it, x_weight, x_bias, t_weight, t_bias (width,).
-// Outputs, in float32: logits (batch, labels) and similarity (batch, tokens, labels).
+// Outputs, in float32: logits (batch, labels) and, unless maps is 0, similarity (batch, tokens, labels).
 // Only the batch may change while an engine runs.
 class TagHeadLayer final : public KernelLayer<TagHeadParams, tag_head_cuda_workspace> {
  public:
@@ -18,9 +18,11 @@ class TagHeadLayer final : public KernelLayer<TagHeadParams, tag_head_cuda_works
 
   const char* name() const override { return "TagHead"; }
   const char* input_name(int input) const override;
-  int output_count() const override { return 2; }
+  int output_count() const override { return maps_ == 0 ? 1 : 2; }
 
-  std::vector<Setting> settings() override { return {{"scale", &scale_}, {"alpha", &alpha_}, {"epsilon", &epsilon_}}; }
+  std::vector<Setting> settings() override {
+    return {{"scale", &scale_}, {"alpha", &alpha_}, {"epsilon", &epsilon_}, {"maps", &maps_}};
+  }
   Problem check_settings() const override;
 
   bool accepts(int position, const ElementType* types) const override;
@@ -38,6 +40,7 @@ class TagHeadLayer final : public KernelLayer<TagHeadParams, tag_head_cuda_works
   float scale_ = std::numeric_limits<float>::quiet_NaN();
   float alpha_ = std::numeric_limits<float>::quiet_NaN();
   float epsilon_ = 1e-5F;
+  std::int32_t maps_ = 1;
   bool normed_ = false;
 };
 

@@ -19,24 +19,6 @@ nvinfer1::DataType to_tensorrt(ElementType type) {
   return type == ElementType::kBfloat16 ? nvinfer1::DataType::kBF16 : nvinfer1::DataType::kFLOAT;
 }
 
-FieldType field_type(nvinfer1::PluginFieldType type) {
-  if (type == nvinfer1::PluginFieldType::kINT32) return FieldType::kInt32;
-  if (type == nvinfer1::PluginFieldType::kINT64) return FieldType::kInt64;
-  if (type == nvinfer1::PluginFieldType::kFLOAT32) return FieldType::kFloat32;
-  return type == nvinfer1::PluginFieldType::kFLOAT64 ? FieldType::kFloat64 : FieldType::kOther;
-}
-
-// None, if the collection or its array is null.
-std::vector<Field> fields_of(const nvinfer1::PluginFieldCollection* collection) {
-  std::vector<Field> fields;
-  if (collection == nullptr || collection->fields == nullptr) return fields;
-  for (int i = 0; i < collection->nbFields; ++i) {
-    const nvinfer1::PluginField& field = collection->fields[i];
-    fields.push_back({field.name, field_type(field.type), field.data, field.length});
-  }
-  return fields;
-}
-
 Shape shape_of(const nvinfer1::Dims& dims) {
   Shape shape;
   for (int axis = 0; axis < dims.nbDims; ++axis) shape.push_back(dims.d[axis]);
@@ -78,16 +60,6 @@ Problem configure_inputs(const Layer& layer, const nvinfer1::DynamicPluginTensor
 }
 
 }  // namespace
-
-FieldCollection::FieldCollection(const std::vector<Setting>& settings) : collection_{} {
-  for (const Field& field : write_fields(settings)) {
-    const bool integer = field.type == FieldType::kInt32;
-    fields_.emplace_back(field.name, field.data,
-                         integer ? nvinfer1::PluginFieldType::kINT32 : nvinfer1::PluginFieldType::kFLOAT32, 1);
-  }
-  collection_.nbFields = static_cast<std::int32_t>(fields_.size());
-  collection_.fields = fields_.data();
-}
 
 Plugin::Plugin(std::unique_ptr<Layer> layer)
     : layer_(std::move(layer)), description_(text(layer_->settings())), fields_(layer_->settings()) {}
@@ -215,7 +187,7 @@ nvinfer1::IPluginV3* Creator::createPlugin(const char*, const nvinfer1::PluginFi
                                            nvinfer1::TensorRTPhase) noexcept {
   return guarded<nvinfer1::IPluginV3*>(prototype_->name(), nullptr, [&]() -> nvinfer1::IPluginV3* {
     std::unique_ptr<Layer> layer = prototype_->clone();
-    Problem problem = read_fields(fields_of(fields), layer->settings());
+    Problem problem = read_fields(fields, layer->settings());
     if (problem.empty()) problem = layer->check_settings();
     if (problem.empty()) return std::make_unique<Plugin>(std::move(layer)).release();
     log_error(prototype_->name(), problem.c_str());

@@ -5,28 +5,13 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "plugin/layer.h"
+#include "plugin/tensorrt_fields.h"
 
 namespace pvlr::plugin {
 
 constexpr const char* kNamespace = "pvlr";
 constexpr const char* kVersion = "1";
-
-// The settings of a layer that outlives this object, with their present values: TensorRT keeps a pointer.
-class FieldCollection {
- public:
-  explicit FieldCollection(const std::vector<Setting>& settings);
-  FieldCollection(const FieldCollection&) = delete;
-  FieldCollection& operator=(const FieldCollection&) = delete;
-
-  const nvinfer1::PluginFieldCollection* get() const { return &collection_; }
-
- private:
-  std::vector<nvinfer1::PluginField> fields_;
-  nvinfer1::PluginFieldCollection collection_;
-};
 
 class Plugin final : public nvinfer1::IPluginV3,
                      public nvinfer1::IPluginV3OneCore,

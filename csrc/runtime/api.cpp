@@ -17,6 +17,7 @@
 using namespace pvlr;
 using pvlr::runtime::fail;
 using pvlr::runtime::guarded;
+using pvlr::runtime::InputFrame;
 using pvlr::runtime::Job;
 using pvlr::runtime::Tagger;
 using pvlr::runtime::TaggerOptions;
@@ -34,6 +35,8 @@ constexpr std::array<std::size_t, 2> kEarlierSizes{sizeof(T), sizeof(T)};
 template <>
 constexpr std::array<std::size_t, 2> kEarlierSizes<pvlr_options>{offsetof(pvlr_options, trust),
                                                                  offsetof(pvlr_options, tile_columns)};
+template <>
+constexpr std::array<std::size_t, 2> kEarlierSizes<pvlr_frame>{offsetof(pvlr_frame, memory), sizeof(pvlr_frame)};
 template <>
 constexpr std::array<std::size_t, 2> kEarlierSizes<pvlr_result>{offsetof(pvlr_result, labels), sizeof(pvlr_result)};
 
@@ -145,8 +148,8 @@ void check_addresses(int plane, const void* top, std::int64_t pitch, std::int64_
 }
 
 // The whole of a frame as preprocessing reads it; its region is still zero.
-BatchFrame checked_frame(const pvlr_frame& frame) {
-  BatchFrame checked{};
+InputFrame checked_frame(const pvlr_frame& frame) {
+  InputFrame checked{};
   check_range("frame.format", frame.format, PVLR_FORMAT_BGR, PVLR_FORMAT_I420, "a pvlr_format");
   constexpr PixelFormat kFormats[] = {PixelFormat::kBgr,  PixelFormat::kRgb,  PixelFormat::kBgra, PixelFormat::kRgba,
                                       PixelFormat::kGray, PixelFormat::kNv12, PixelFormat::kI420};
@@ -159,6 +162,9 @@ BatchFrame checked_frame(const pvlr_frame& frame) {
   }
   check_range("frame.width", frame.width, 1, kMaxBatchSide, "1 to 16384 pixels");
   check_range("frame.height", frame.height, 1, kMaxBatchSide, "1 to 16384 pixels");
+  check_range("frame.memory", frame.memory, PVLR_MEMORY_HOST, PVLR_MEMORY_CUDA, "a pvlr_memory");
+  checked.on_device = frame.memory == PVLR_MEMORY_CUDA;
+  checked.stream = frame.stream;
   checked.width = frame.width;
   checked.height = frame.height;
   checked.crop = {0, 0, frame.width, frame.height};
@@ -227,7 +233,7 @@ pvlr_status pvlr_submit(pvlr_tagger* tagger, const pvlr_frame* frame, pvlr_job**
     check_pointer(job, "job");
     *job = nullptr;
     check_pointer(tagger, "tagger");
-    const BatchFrame checked = checked_frame(read_struct(frame, "frame"));
+    const InputFrame checked = checked_frame(read_struct(frame, "frame"));
     *job = reinterpret_cast<pvlr_job*>(tagger->shared->submit(checked));
   });
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "error.h"
+#include "preprocess.h"
 #include "tagger.h"
 
 namespace pvlr::runtime {
@@ -32,7 +33,7 @@ Job::Job(std::unique_ptr<Request> request, const Tagger& tagger)
   tags_.reserve(tagger.manifest().room());
 }
 
-void Job::start(BatchFrame frame, const Layout& layout, std::shared_ptr<Tagger> owner,
+void Job::start(InputFrame frame, const Layout& layout, std::shared_ptr<Tagger> owner,
                 std::shared_ptr<const Labels> labels) {
   owner_ = std::move(owner);
   labels_ = std::move(labels);
@@ -46,8 +47,9 @@ void Job::start(BatchFrame frame, const Layout& layout, std::shared_ptr<Tagger> 
   while (started_ < regions.size) {
     Request& request = *requests_[started_];
     frame.crop = regions.items[started_];
-    const Rectangle region = tagger_.preprocess(frame, request.input());
-    if (started_ == 0) region_ = region;
+    frame.region = region_of(tagger_.manifest().input, frame.crop.width, frame.crop.height);
+    request.load(frame);
+    if (started_ == 0) region_ = frame.region;
     state_ = State::kFailed;  // unless it starts
     request.use(labels_->tensors);
     request.start();
@@ -132,6 +134,8 @@ pvlr_result Job::result() const {
 }
 
 void Job::map(std::size_t label, float* to) {
+  const std::optional<TensorRtSpec>& spec = tagger_.manifest().tensorrt;
+  if (spec && !spec->maps) fail(PVLR_ERROR_UNSUPPORTED, tagger_.source(), "a plan with attention maps", "one without");
   const float* const similarity = requests_[0]->similarity() + label;
   double largest = -std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < weights_.size(); ++i) {

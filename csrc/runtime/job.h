@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "engine/runner.h"
-#include "pvlr/preprocess.h"
 #include "pvlr/pvlr.h"
 #include "tiles.h"
 
@@ -34,9 +33,9 @@ class Job {
  public:
   Job(std::unique_ptr<Request> request, const Tagger& tagger);
 
-  // Preprocesses a frame and its tiles and starts their inference; `owner` lives at least until the job is recycled.
+  // Starts the inference of a frame and of its tiles; `owner` lives at least until the job is recycled.
   // Throws Error.
-  void start(BatchFrame frame, const Layout& layout, std::shared_ptr<Tagger> owner,
+  void start(InputFrame frame, const Layout& layout, std::shared_ptr<Tagger> owner,
              std::shared_ptr<const Labels> labels);
 
   // Waits for the inference and computes scores and tags; returns at once if it has. Returns whether it has ended

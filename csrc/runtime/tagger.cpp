@@ -26,8 +26,8 @@ std::string shown(double value) {
   return text.str();
 }
 
-BatchFrame frame_of(const Image& image) {
-  BatchFrame frame{};
+InputFrame frame_of(const Image& image) {
+  InputFrame frame{};
   frame.planes[0] = image.pixels.data();
   frame.pitches[0] = std::int64_t{3} * image.width;
   frame.width = image.width;
@@ -152,7 +152,7 @@ void Tagger::self_test() {
   }
 }
 
-Job* Tagger::submit(const BatchFrame& frame, const Layout& layout, std::shared_ptr<const Labels> labels) {
+Job* Tagger::submit(const InputFrame& frame, const Layout& layout, std::shared_ptr<const Labels> labels) {
   check_process(process_);
   UsedJob job(acquire().release());
   job->start(frame, layout, shared_from_this(), std::move(labels));

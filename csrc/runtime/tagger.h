@@ -10,7 +10,6 @@
 
 #include "engine/runner.h"
 #include "job.h"
-#include "preprocess.h"
 
 namespace pvlr::runtime {
 
@@ -30,7 +29,7 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
   static std::shared_ptr<Tagger> open(const std::filesystem::path& plan, const TaggerOptions& options);
 
   // A job that runs with the labels in use; the caller recycles it. Throws Error.
-  Job* submit(const BatchFrame& frame) {
+  Job* submit(const InputFrame& frame) {
     return submit(frame, layout_of(options_.tiles, frame.width, frame.height, manifest_.input), labels());
   }
   static void recycle(Job* job) noexcept;
@@ -41,9 +40,6 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
   // The struct's size is not set.
   pvlr_info info() const;
   const Manifest& manifest() const { return manifest_; }
-  Rectangle preprocess(const BatchFrame& frame, float* input) const {
-    return runtime::preprocess(manifest_.input, runner_->info().packed_input, frame, input);
-  }
   std::unique_ptr<Request> create_request() const { return runner_->create_request(); }
   const std::string& source() const { return source_; }
 
@@ -52,7 +48,7 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
 
   std::shared_ptr<const Labels> read_labels(const LabelBank& bank, const std::string& source) const;
   std::shared_ptr<const Labels> labels() const;
-  Job* submit(const BatchFrame& frame, const Layout& layout, std::shared_ptr<const Labels> labels);
+  Job* submit(const InputFrame& frame, const Layout& layout, std::shared_ptr<const Labels> labels);
   // Compares the logits of the golden image with the manifest's.
   void self_test();
   std::unique_ptr<Job> acquire();

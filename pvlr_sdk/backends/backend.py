@@ -41,7 +41,8 @@ class Slot(Protocol):
         """
 
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Wait for logits (C,) and similarity (N, C): views that the slot's next inference overwrites.
+        """Wait for logits (C,) and similarity (N, C; N is 0 for a plan without attention maps): views that the slot's
+        next inference overwrites.
 
         Raises:
             BackendError: the inference failed.

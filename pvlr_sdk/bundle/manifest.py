@@ -155,6 +155,7 @@ class TensorRtSpec(_Strict):
     attention: schema.Attention = "native"
     plugins: str | None = None
     """The required version of the plugin library; None: no plugins."""
+    maps: bool = True  # whether it has the output for attention maps
     dla: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")

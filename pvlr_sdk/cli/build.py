@@ -73,6 +73,7 @@ def build(
         False, "--version-compatible", help="Also run with newer TensorRT, in this version's lean runtime."
     ),
     dla: int | None = _tensorrt(None, metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16."),
+    maps: bool = _tensorrt(True, "--maps/--no-maps", help="Without attention maps less is computed and copied."),
     verbose: bool = _tensorrt(False, "--verbose", help="Log all messages of TensorRT."),
     as_json: options.Json = False,
 ) -> None:
@@ -130,7 +131,14 @@ def build(
                 calibration_images=images_for(calibration_images, measured, split, beside),
                 min_agreement=min_agreement,
                 options=BuildOptions(
-                    batches, cast(Any, attention), workspace, cast(Any, hardware), version_compatible, dla, verbose
+                    batches,
+                    cast(Any, attention),
+                    workspace,
+                    cast(Any, hardware),
+                    version_compatible,
+                    dla,
+                    verbose,
+                    maps,
                 ),
                 watcher=phases,
             )

@@ -47,9 +47,9 @@ def build(
         out: the plan to write, with ``<stem>.json`` and ``<stem>.labels.safetensors`` next to it. TensorRT's log is
             ``<stem>.build.log``.
         device: ``cpu``, or ``tensorrt`` for this machine's NVIDIA GPU.
-        precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; TensorRT also has ``fp16``, its ``auto``. On a CPU ``auto``
-            is bf16 where the CPU computes in it, else int8 if there are calibration images whose tags it keeps, else
-            fp32.
+        precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; TensorRT also has ``fp16``. ``auto`` is int8 only if there
+            are calibration images whose tags it keeps: for TensorRT if it is faster than fp16, on a CPU if the CPU does
+            not compute in bf16, which ``auto`` is otherwise. Else it is fp16 or fp32.
         bank: the label bank; by default ``<stem>.labels.safetensors`` next to the network. With it, for TensorRT in
             int8 and for other backends than these two, an open network becomes a closed plan, with the same scores in
             fp32 on the CPU, bit for bit; otherwise the plan is open, and the network's knowledge file is copied.

@@ -56,6 +56,7 @@ class BuildOptions:
             Experimental.
         verbose: include TensorRT's detailed messages in the log, which can be many megabytes, and the description of
             the layers in the plan, for TensorRT's engine inspector.
+        maps: compute what attention maps need. Without it, ``TagResult.attention`` is an error.
 
     Raises:
         OptionError: a value is invalid.
@@ -68,6 +69,7 @@ class BuildOptions:
     version_compatible: bool = False
     dla: int | None = None
     verbose: bool = False
+    maps: bool = True
 
     def chosen(self) -> list[str]:
         """The names of the options that differ from their defaults."""

@@ -189,7 +189,7 @@ class TagResult:
 
         Raises:
             UnknownLabelError: the model has no such label.
-            OptionError: ``size`` is invalid.
+            OptionError: ``size`` is invalid, or the plan was built without attention maps.
         """
         column = find_label(label, self._space.index)
         if size not in ("frame", "grid") and not _is_size(size):
@@ -203,6 +203,9 @@ class TagResult:
             lefts, tops = ({tile.region[side] for tile in self.tiles[1:] or self.tiles} for side in (0, 1))
             united = self._united_attention(label, column, (len(tops) * spec.rows, len(lefts) * spec.columns))
             return united / united.sum()
+        if not len(self._similarity):
+            hint = "Build the plan without --no-maps."
+            raise errors.OptionError("attention", expected="a plan with attention maps", got="one without", hint=hint)
         weights = spec.alpha * self._similarity[:, column].astype(np.float64)
         weights = np.exp(weights - weights.max())
         grid = (weights / weights.sum()).reshape(spec.rows, spec.columns)

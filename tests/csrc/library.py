@@ -45,7 +45,7 @@ def install(folder: Path, flags: str = "", *, gstreamer: bool = False, tensorrt:
     prefix, build = folder / "prefix", folder / "library"
     options = [f"-DPVLR_{'GSTREAMER' if gstreamer else 'RUNTIME'}=ON", "-DPVLR_PYTHON=OFF", "-DPVLR_WERROR=ON"]
     options += [f"-DPython3_EXECUTABLE={sys.executable}", f"-DCMAKE_INSTALL_PREFIX={prefix}"]
-    options += ["-DPVLR_TENSORRT=OFF"] if tensorrt is None else tensorrt
+    options += ["-DPVLR_CUDA=OFF"] if tensorrt is None else tensorrt
     cmake("-S", ROOT, "-B", build, *build_options(flags), *options, "-DCMAKE_INSTALL_LIBDIR=lib")
     cmake("--build", build)
     cmake("--install", build)

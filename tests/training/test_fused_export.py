@@ -84,6 +84,10 @@ def test_attention_and_end_are_nodes(options: dict[str, Any], heads: int) -> Non
     assert before["Softmax"] - after["Softmax"] == 2 * layers + heads
     for result, wanted in zip(outputs(fused), outputs(payload), strict=True):
         np.testing.assert_allclose(result, wanted, atol=1e-4)
+    without_maps = convert(payload, precision="fp32", attention="fused", maps=False)
+    assert operators(without_maps)["TagHead"] == heads
+    (logits,) = outputs(without_maps)
+    np.testing.assert_allclose(logits, outputs(payload)[0], atol=1e-4)
 
 
 @pytest.mark.slow

@@ -190,7 +190,13 @@ typedef enum pvlr_range {
   PVLR_RANGE_FULL = 1      // 0 to 255
 } pvlr_range;
 
-// A frame in host memory. Sides are 1 to 16384 pixels, and may be odd in every format.
+// Where the planes of a frame are.
+typedef enum pvlr_memory {
+  PVLR_MEMORY_HOST = 0,
+  PVLR_MEMORY_CUDA = 1,  // of device 0; for plans of the backend tensorrt
+} pvlr_memory;
+
+// A frame. Sides are 1 to 16384 pixels, and may be odd in every format.
 typedef struct pvlr_frame {
   size_t struct_size;
   int32_t format;  // a pvlr_format
@@ -200,6 +206,9 @@ typedef struct pvlr_frame {
   int32_t height;
   const void* planes[3];  // the first byte of the top row of each plane, with any alignment
   int64_t pitches[3];     // bytes from a row to the next below it: negative where rows lie bottom up; at most 2^30
+  // As of version 4:
+  int32_t memory;  // a pvlr_memory
+  void* stream;    // PVLR_MEMORY_CUDA: the cudaStream_t that writes the planes, for which the GPU waits
 } pvlr_frame;
 
 // ---- Jobs -----------------------------------------------------------------------------------------------------------
@@ -207,7 +216,8 @@ typedef struct pvlr_frame {
 // The inference of one frame.
 typedef struct pvlr_job pvlr_job;
 
-// Preprocesses a frame in the calling thread and starts its inference. The frame may be freed when this returns.
+// Starts the inference of a frame. A frame in host memory is copied, or preprocessed for a plan of the CPU, and may be
+// freed when this returns; one in CUDA memory must stay as it is until pvlr_wait or pvlr_release has returned.
 //
 // With tiles, all inferences of the frame are in flight together, each with memory of its own.
 // Release the job with pvlr_release. Jobs are reused; their number is not limited, so limit how many are in flight.

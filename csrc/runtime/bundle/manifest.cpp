@@ -136,6 +136,8 @@ TensorRtSpec parse_tensorrt(JsonObject object) {
   if (object.has("attention")) object.choice("attention", {"native", "fused"});
   if (object.has("plugins")) spec.plugins = object.text("plugins");
   object.skip("plugins");
+  spec.maps = !object.has("maps") || object.flag("maps");
+  object.skip("maps");
   spec.dla = number("dla", 0, -1);
   object.end();
   return spec;

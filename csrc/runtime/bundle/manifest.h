@@ -35,6 +35,7 @@ struct TensorRtSpec {
   bool version_compatible;
   std::array<std::int32_t, 3> batch;  // the smallest, the usual and the largest one
   std::string plugins;                // the version of the plugin library; empty: none is needed
+  bool maps;                          // whether it has the output for attention maps
   std::int32_t dla;                   // the core of the deep learning accelerator; -1: none
 };
 

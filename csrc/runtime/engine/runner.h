@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "pvlr/preprocess.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/open_labels.h"
 
@@ -19,6 +20,12 @@ constexpr char kSimilarity[] = "similarity";  // (batch, tokens, labels)
 
 constexpr std::chrono::milliseconds kForever = std::chrono::milliseconds::max();
 
+// A frame, or a rectangle of it, and where its planes are.
+struct InputFrame : BatchFrame {
+  bool on_device;  // in the memory of GPU 0
+  void* stream;    // if so: the CUDA stream that writes them
+};
+
 // What an open network reads of a label bank: computed once for a bank, and shared by requests.
 class LabelTensors {
  public:
@@ -30,9 +37,8 @@ class Request {
  public:
   virtual ~Request() = default;
 
-  // The normalised frame in RGB order, (height, width, 3) or (3, height, width): EngineInfo::packed_input. Written
-  // before start().
-  virtual float* input() = 0;
+  // Reads a frame, before start(). One on a device must stay as it is until wait() has returned true.
+  virtual void load(const InputFrame& frame) = 0;
   // Selects the labels of the next inferences; null for a closed network.
   virtual void use(const std::shared_ptr<const LabelTensors>&) {}
   // Starts the inference and returns before it has ended.
@@ -55,7 +61,6 @@ struct EngineInfo {
   std::string precision;  // that it computes in: a key of the manifest's golden.tolerance
   std::int32_t threads;
   std::int32_t parallel;  // concurrent inferences that keep it busy
-  bool packed_input;      // the input has the values of a pixel together; else it has three planes
 };
 
 // A loaded network. Safe to use from several threads at once.

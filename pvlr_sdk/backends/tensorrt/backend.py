@@ -87,7 +87,7 @@ class TensorRtBackend(Backend):
         self._shapes = Shapes(
             height=manifest.input.height,
             width=manifest.input.width,
-            tokens=manifest.attention.rows * manifest.attention.columns,
+            tokens=manifest.attention.rows * manifest.attention.columns if spec.maps else 0,
             labels=self._open.max_labels if self._open else len(manifest.labels),
             features=self._open.feature_width if self._open else None,
             projections={name: array.shape for name, array in projections.items()},

@@ -79,6 +79,8 @@ def build_command(manifest: Manifest, path: Path) -> str:
         options.append(f"--hardware {spec.hardware}")
     if spec.version_compatible:
         options.append("--version-compatible")
+    if not spec.maps:
+        options.append("--no-maps")
     if spec.dla is not None:
         options.append(f"--dla {spec.dla}")
     files = quote(str(manifest.built.get("onnx", "model.onnx"))), quote(path.name)

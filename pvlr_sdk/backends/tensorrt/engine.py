@@ -25,8 +25,8 @@ in a newer TensorRT."""
 class Shapes:
     """The shapes of one frame: input (3, height, width), logits (labels,), similarity (tokens, labels).
 
-    In an open plan, ``labels`` is its room; it also has ``features`` (features,), and the inputs ``projections``, which
-    all frames share.
+    A plan without attention maps has no similarity: ``tokens`` is 0. In an open plan, ``labels`` is its room; it also
+    has ``features`` (features,), and the inputs ``projections``, which all frames share.
     """
 
     height: int
@@ -39,7 +39,8 @@ class Shapes:
     def outputs(self, batch: int) -> dict[str, tuple[int, ...]]:
         """The shape of each output for a batch."""
         outputs: dict[str, tuple[int, ...]] = {LOGITS: (batch, self.labels)}
-        outputs[SIMILARITY] = batch, self.tokens, self.labels
+        if self.tokens:
+            outputs[SIMILARITY] = batch, self.tokens, self.labels
         return outputs if self.features is None else {**outputs, FEATURES: (batch, self.features)}
 
     def of(self, batch: int) -> dict[str, tuple[int, ...]]:

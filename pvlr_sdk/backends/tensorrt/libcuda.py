@@ -245,9 +245,17 @@ class DeviceBuffer:
 
     def __init__(self, cuda: Driver, size: int) -> None:
         self.pointer = cuda.malloc(size)
-        weakref.finalize(self, _free, cuda, self.pointer)
+        weakref.finalize(self, _free, cuda, cuda.free, self.pointer)
 
 
-def _free(cuda: Driver, pointer: int) -> None:
+class DeviceEvent:
+    """An event that is destroyed with the object, likewise."""
+
+    def __init__(self, cuda: Driver) -> None:
+        self.handle = cuda.event()
+        weakref.finalize(self, _free, cuda, cuda.destroy_event, self.handle)
+
+
+def _free(cuda: Driver, free: Callable[[int], None], handle: int) -> None:
     with suppress(CudaError), cuda.current():  # a lost context cannot free it
-        cuda.free(pointer)
+        free(handle)

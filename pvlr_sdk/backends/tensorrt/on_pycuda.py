@@ -1,7 +1,6 @@
-"""The CUDA interface on pycuda: context, memory, streams and copies. Importing it requires pycuda and NVIDIA's driver.
+"""The CUDA interface on pycuda: context, page-locked memory, streams and copies; the rest is as without it.
 
-What pycuda lacks comes from the driver's library: events with handles, which streams of other libraries need, and
-graphs.
+Importing it requires pycuda and NVIDIA's driver.
 """
 
 from __future__ import annotations
@@ -31,26 +30,9 @@ class Driver(libcuda.Driver):
     name = "pycuda"
 
     def __init__(self) -> None:
-        # pycuda's objects own their handles: keep them as long as the integers are in use.
-        self._memory: dict[int, Any] = {}
-        self._streams: dict[int, Any] = {}
+        self._streams: dict[int, Any] = {}  # pycuda's objects own their handles
         self._thread = threading.local()
         super().__init__()
-
-    def malloc(self, size: int) -> int:
-        with self._checked():
-            memory = driver.mem_alloc(size)
-        self._memory[int(memory)] = memory
-        return int(memory)
-
-    def free(self, pointer: int) -> None:
-        with self._checked():
-            self._memory.pop(pointer).free()
-        self._confirm()
-
-    def free_memory(self) -> int:
-        with self._checked():
-            return int(driver.mem_get_info()[0])
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         with self._checked():
@@ -72,13 +54,9 @@ class Driver(libcuda.Driver):
         self._streams[int(stream.handle)] = stream
         return int(stream.handle)
 
-    def synchronize(self, stream: int) -> None:
-        with self._checked():
-            self._streams[stream].synchronize()
-
     def destroy_stream(self, stream: int) -> None:
         del self._streams[stream]
-        self._confirm()
+        self.free_memory()  # raises if the context is lost: pycuda prints errors of what frees, instead of raising them
 
     def _retain(self) -> None:
         super()._retain()  # its own reference, so that no detach() ends the context while TensorRT uses it
@@ -106,10 +84,6 @@ class Driver(libcuda.Driver):
             _detach(context)
             driver.Context.get_current()  # removes what is detached from the stack
             raise
-
-    def _confirm(self) -> None:
-        """Raise the error of a context that was lost: pycuda prints errors of what frees, instead of raising them."""
-        self.free_memory()
 
     @contextmanager
     def _checked(self) -> Iterator[None]:

@@ -31,15 +31,13 @@ class DevicePixels:
         channels = _PACKED.get(order)
         return array.strides[1:] == ((1,) if channels is None else (channels, 1))
 
-    def prepare(
-        self, pointer: int, shape: tuple[int, ...], strides: tuple[int, ...], order: Order, crop: Region | None = None
-    ) -> Entry:
-        """A uint8 frame at a device address, or a part of it, checked for :meth:`preprocess`; ``strides`` in bytes.
+    def prepare(self, array: DeviceArray, order: Order, crop: Region | None = None) -> Entry:
+        """A frame, or a part of it, checked for :meth:`preprocess`.
 
         Raises:
             OptionError: the kernel refuses it.
         """
-        return prepare(_View(pointer, shape, strides, "|u1"), self._spec, order, crop)
+        return prepare(_View(array.pointer, array.shape, array.strides, "|u1"), self._spec, order, crop)
 
     def preprocess(self, frames: Sequence[Entry], target: int, stream: int) -> None:
         """Enqueue the preprocessing of frames into the float32 (n, 3, height, width) at device address ``target``."""

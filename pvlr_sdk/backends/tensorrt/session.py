@@ -65,8 +65,6 @@ class Session:
         self._outputs: deque[Outputs] = deque()
         self._contexts: list[ExecutionContext] = []
         self._idle: deque[ExecutionContext] = deque()
-        self._marks: list[int] = []
-        self._free_marks: deque[int] = deque()
         with self.guarded():
             self._engine = make_engine()
             self.copies = cuda.stream()
@@ -126,21 +124,6 @@ class Session:
             pinned[name][:] = array
         return Labels(count, pinned)
 
-    def mark(self, stream: int) -> int:
-        """An event after the work that another library has queued on a stream; hand it back with :meth:`unmark`."""
-        with self.guarded():
-            try:
-                event = self._free_marks.pop()
-            except IndexError:
-                event = self.cuda.event()
-                self._marks.append(event)
-            self.cuda.record(event, stream)
-        return event
-
-    def unmark(self, event: int) -> None:
-        """Keep an event for reuse. A stream that waits for it waits for what it marked then."""
-        self._free_marks.append(event)
-
     def submit(self, slot: SessionSlot) -> None:
         """Queue a slot's frame and launch batches where possible."""
         slot.batch = slot.failure = None
@@ -197,8 +180,6 @@ class Session:
                 self.cuda.wait(batch.context.event)
             for context in self._contexts:
                 context.close()
-            for event in self._marks:
-                self.cuda.destroy_event(event)
             self.cuda.destroy_stream(self.copies)
         for held in (self._contexts, self._idle, self._in_flight, self._pending, self._free, self._outputs):
             held.clear()

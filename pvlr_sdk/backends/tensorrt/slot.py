@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import errors
+from ...bundle.schema import FEATURES, LOGITS, SIMILARITY
 from ...frames.device import DeviceArray, DeviceFrame
-from .libcuda import DeviceBuffer
+from .libcuda import DeviceBuffer, DeviceEvent
 from .pixels import LONGEST_SIDE
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ class Owner(Protocol):
     def guarded(self) -> AbstractContextManager[None]: ...
     def submit(self, slot: SessionSlot) -> None: ...
     def wait(self, slot: SessionSlot) -> None: ...
-    def mark(self, stream: int) -> int: ...
-    def unmark(self, event: int) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ class SessionSlot:
     """See :class:`pvlr_sdk.backends.Slot`. Belongs to a session and is unusable after the session's end.
 
     For preprocessing on the GPU, ``frame`` describes the frame there; if it comes from the CPU, ``raw`` has its bytes,
-    which are uploaded to ``device``. Without ``frame``, ``input`` holds the preprocessed frame. ``ready`` is the event
+    which are uploaded to ``device``. Without ``frame``, ``input`` holds the preprocessed frame. ``ready`` is an event
     after which a frame on the GPU may be read; None: at once. ``labels`` are those of an open plan, set before
     ``start``.
     """
@@ -85,23 +84,21 @@ class SessionSlot:
         self.failure: Exception | None = None
         self.closed = False
         self._staging: NDArray[np.uint8] | None = None
+        self._written: DeviceEvent | None = None
         self._owner: Any = None  # keeps a frame's GPU memory alive
 
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         self._check()
-        self.frame = self.raw = self._owner = None
-        self._unmark()  # of a frame that was loaded but not started
+        self.frame = self.raw = self.ready = self._owner = None
         kernel = self.session.pixels if max(frame.pixels.shape[:2]) <= LONGEST_SIDE else None
         if isinstance(frame, DeviceFrame):
             if kernel is not None and kernel.takes(frame.pixels, frame.order):
-                pixels = frame.pixels
-                self.frame = kernel.prepare(pixels.pointer, pixels.shape, pixels.strides, frame.order, frame.crop)
-                self.ready, self._owner = self._mark(pixels), pixels.owner
+                self.frame = kernel.prepare(frame.pixels, frame.order, frame.crop)
+                self.ready, self._owner = self._mark(frame.pixels), frame.pixels.owner
             else:
                 preprocess(self._to_host(frame.pixels), frame.order, self.input, frame.crop)
         elif kernel is not None:
-            staged, device = self._stage(frame.pixels)
-            self.frame = kernel.prepare(device.pointer, staged.shape, staged.strides, frame.order, frame.crop)
+            self.frame = kernel.prepare(self._stage(frame.pixels), frame.order, frame.crop)
         else:
             preprocess(frame.pixels, frame.order, self.input, frame.crop)
 
@@ -112,30 +109,28 @@ class SessionSlot:
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._check()
         self.session.wait(self)
-        self.frame = self._owner = None  # a frame on the GPU belongs to its owner again
-        self._unmark()
+        self.frame = self.ready = self._owner = None  # a frame on the GPU belongs to its owner again
         assert self.outputs is not None
-        logits, similarity, *features = (array[self.place] for array in self.outputs.arrays.values())
-        if self.labels is None:
-            return logits, similarity
-        self.features, count = features[0], self.labels.count
-        return logits[:count], similarity[:, :count]
+        found = {name: array[self.place] for name, array in self.outputs.arrays.items()}
+        self.features = found.get(FEATURES)
+        count = len(found[LOGITS]) if self.labels is None else self.labels.count
+        similarity = found.get(SIMILARITY, np.empty((0, count), np.float32))
+        return found[LOGITS][:count], similarity[:, :count]
 
     def close(self) -> None:
         """Release the buffers."""
         self.closed = True
         self.input = np.empty(0, np.float32)
         self.outputs = self.features = None  # not for another batch: copies into it may be in flight
-        self.frame = self.raw = self.device = self._staging = self._owner = None
-        self._unmark()
+        self.frame = self.raw = self.ready = self.device = self._staging = self._written = self._owner = None
 
     def _check(self) -> None:
         self.session.check()
         if self.closed:
             raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another slot.")
 
-    def _stage(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DeviceBuffer]:
-        """Copy a frame to contiguous page-locked memory, with as much device memory; ``raw`` becomes its bytes."""
+    def _stage(self, pixels: NDArray[np.uint8]) -> DeviceArray:
+        """Copy a frame to contiguous page-locked memory, ``raw``; where its bytes will be on the device."""
         if self.device is None or self._staging is None or self._staging.nbytes < pixels.size:
             self.device = self._staging = None  # first: for both there may be too little memory
             with self.session.guarded():
@@ -144,7 +139,7 @@ class SessionSlot:
         self.raw = self._staging[: pixels.size]
         staged = self.raw.reshape(pixels.shape)
         np.copyto(staged, pixels)
-        return staged, self.device
+        return DeviceArray(self.device.pointer, staged.shape, staged.strides, None, self.device)
 
     def _to_host(self, pixels: DeviceArray) -> NDArray[np.uint8]:
         """Copy a frame from the GPU, for preprocessing on the CPU where there is no kernel for it."""
@@ -161,13 +156,14 @@ class SessionSlot:
                 cuda.stream_wait(stream, self.ready)
             cuda.to_host(data, pixels.pointer, stream)
             cuda.synchronize(stream)
-        self._unmark()
+        self.ready = None
         return np.lib.stride_tricks.as_strided(data, pixels.shape, pixels.strides)
 
     def _mark(self, pixels: DeviceArray) -> int | None:
-        return None if pixels.ready is None else self.session.mark(pixels.ready)
-
-    def _unmark(self) -> None:
-        if self.ready is not None:
-            self.session.unmark(self.ready)
-            self.ready = None
+        """The slot's event, recorded after what another library has queued on the frame's stream."""
+        if pixels.ready is None:
+            return None
+        with self.session.guarded():
+            self._written = self._written or DeviceEvent(self.session.cuda)
+            self.session.cuda.record(self._written.handle, pixels.ready)
+        return self._written.handle

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ... import errors
 from ...bundle.manifest import ModelSpec, parse_spec
-from ...bundle.schema import ATTENTIONS, PRECISIONS, Attention, Precision
+from ...bundle.schema import ATTENTIONS, PRECISIONS, SIMILARITY, Attention, Precision
 from ...frames.preprocess import Preprocessor
 from ..calibration import missing_for_int8
 from . import edit
@@ -28,6 +28,7 @@ def convert(
     *,
     precision: Precision = "fp16",
     attention: Attention = "native",
+    maps: bool = True,
     frames: Sequence[FrameLike] = (),
     source: str = "network",
 ) -> bytes:
@@ -38,6 +39,7 @@ def convert(
         precision: ``fp32``, ``fp16``, ``bf16``, or ``int8``: the backbone's products in int8, with symmetric ranges
             measured on ``frames``, and the rest in fp16.
         attention: ``native`` (ONNX operators) or ``fused`` (one node of domain ``pvlr`` per layer).
+        maps: keep the similarity, from which attention maps are computed.
         frames: a few hundred representative images, for int8.
         source: names the network in errors.
 
@@ -59,6 +61,10 @@ def convert(
         raise errors.ModelError(source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint)
     if precision == "int8":
         model = _quantized(model, spec, frames, source)
+    if not maps:
+        (similarity,) = (output for output in model.graph.output if output.name == SIMILARITY)
+        model.graph.output.remove(similarity)
+        edit.replace_nodes(model.graph, model.graph.node)
     if attention == "fused":
         fuse(model, source)
     if precision != "fp32":

@@ -64,7 +64,7 @@ _DEFINITIONS = {
         o_t = CastLike (o_t_fp32, q_x)
     }""",
     # A row that is zero has similarity 0: `least` is the smallest normal float32.
-    "TagHead": """<scale, alpha, epsilon, plugin_version, plugin_namespace>
+    "TagHead": """<scale, alpha, epsilon, maps, plugin_version, plugin_namespace>
     (x, t, bias, x_weight, x_bias, t_weight, t_bias) => (logits, similarity) {
         last = Constant <value_ints = [-1]> ()
         tokens = Constant <value_ints = [1]> ()
@@ -180,7 +180,10 @@ class _Named:
         inputs = [x.input[0], t.input[0], bias, *x.input[1:], *t.input[1:]]
         numbers = {name: float(edit.numpy(self._constants[of])) for name, of in (("scale", scale), ("alpha", alpha))}
         numbers["epsilon"] = edit.attribute(x, "epsilon")
-        return [_plugin("TagHead", inputs, [LOGITS, SIMILARITY], "tag_head", **numbers)]
+        outputs = [output.name for output in self._graph.output]  # the similarity is left out with the maps
+        if SIMILARITY not in outputs:
+            numbers["maps"] = 0
+        return [_plugin("TagHead", inputs, outputs, "tag_head", **numbers)]
 
     def _node(self, name: str) -> onnx.NodeProto:
         return self._nodes[f"{self._head}/{name}"]

@@ -7,6 +7,7 @@ import platform
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -61,27 +62,34 @@ class TensorRtBuilder:
             work.write_log()  # it has the reason
             raise
         work.write_log()
-        chosen = _fastest(built, work.least)
+        chosen = _fastest(built)
         measured = {
-            "precisions": {f"{work.precision} {item.attention}": item.to_dict() for item in built},
-            "min_agreement": work.least,
-            "calibrated_on": len(work.ranges) if work.precision == "int8" else 0,
+            "precisions": {item.name: item.to_dict() for item in built},
+            "min_agreement": chosen.least,
+            "calibrated_on": len(work.ranges) if chosen.precision == "int8" else 0,
         }
         if work.refused:
             measured["refused"] = work.refused
-        return work.bundle(chosen.attention, chosen.plan, measured, chosen.golden_difference)
+        return work.bundle(chosen.precision, chosen.attention, chosen.plan, measured, chosen.golden_difference)
 
 
 @dataclass
 class _Built:
     """A compiled plan and its measurements."""
 
+    precision: Precision
     attention: Attention
     plan: bytes
+    least: float
+    """Share of the images whose tags it must keep."""
     agreement: gate.Agreement
     golden_difference: float
     milliseconds: float
     """GPU time of the network alone."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.precision} {self.attention}"
 
     def to_dict(self) -> dict[str, Any]:
         return {"inference_ms": round(self.milliseconds, 3), **self.agreement.to_dict()}
@@ -91,9 +99,7 @@ class _Work:
     """What the plans of one build have in common."""
 
     def __init__(self, source: Exported, request: BuildRequest) -> None:
-        self.precision: Precision = "fp16" if request.precision == "auto" else cast(Precision, request.precision)
-        least = request.min_agreement
-        self.least = gate.least_agreement(self.precision) if least is None else least
+        self._wanted, self._least = request.precision, request.min_agreement
         self.refused: dict[str, str] = {}
         self.ranges: Sequence[FrameLike] = []
         self._source, self._out, self._watcher = source, request.out, request.watcher
@@ -121,25 +127,38 @@ class _Work:
     def build_all(self) -> list[_Built]:
         """Build a plan for each requested attention, one after the other: a small board has memory for one.
 
-        With ``auto``, an attention that fails is left out.
+        With ``precision="auto"`` and images for the ranges, the attention that is faster in fp16 is also built in int8.
+        Of several plans, one that fails is left out.
         """
-        wanted = ATTENTIONS if self._options.attention == "auto" else (self._options.attention,)
+        attentions = ATTENTIONS if self._options.attention == "auto" else (self._options.attention,)
+        automatic = self._wanted == "auto"
+        first = "fp16" if automatic else cast(Precision, self._wanted)
+        plans: list[tuple[Precision, Attention]] = [(first, attention) for attention in attentions]
         built: list[_Built] = []
         failed: errors.PvlrError | None = None
-        for attention in wanted:
+        while plans:
+            precision, attention = plans.pop(0)
             try:
-                built.append(self._build(attention))
+                built.append(self._build(precision, attention))
             except errors.PvlrError as error:
-                failed, self.refused[attention] = error, str(error)
-                if len(wanted) == 1:
-                    raise
+                failed, self.refused[f"{precision} {attention}"] = error, str(error)
                 _clear_frames(error)
+            if automatic and built and not plans and self.ranges and self._label_network is None:
+                automatic = False
+                plans.append(("int8", min(built, key=lambda item: item.milliseconds).attention))
         if not built:
             assert failed is not None
             raise failed
         return built
 
-    def bundle(self, attention: Attention, plan: bytes, measured: dict[str, Any], golden_difference: float) -> Bundle:
+    def bundle(
+        self,
+        precision: Precision,
+        attention: Attention,
+        plan: bytes,
+        measured: dict[str, Any],
+        golden_difference: float,
+    ) -> Bundle:
         """The bundle of a compiled plan."""
         options, gpu = self._options, self._gpu
         spec = TensorRtSpec(
@@ -153,16 +172,17 @@ class _Work:
             batch=(options.batch.min, options.batch.opt, options.batch.max),
             attention=attention,
             plugins=plugins.version() if attention == "fused" else None,
+            maps=options.maps,
             dla=options.dla,
         )
         return self._reference.bundle(
             self._out,
             plan,
             backend=TensorRtBuilder.backend,
-            precision=self.precision,
+            precision=precision,
             tensorrt=spec,
             # Twice the difference measured here: the next time TensorRT times its kernels, others may win.
-            tolerance={self.precision: max(_LEAST_TOLERANCE, 2 * golden_difference)},
+            tolerance={precision: max(_LEAST_TOLERANCE, 2 * golden_difference)},
             built={
                 "tensorrt": library.version(),
                 "cuda_driver": gpu.driver,
@@ -178,11 +198,12 @@ class _Work:
         path = Path(self._source.network.source)
         return path.name if path.name != self._out.name else f"{path.resolve().parent.name}/{path.name}"
 
-    def _build(self, attention: Attention) -> _Built:
+    def _build(self, precision: Precision, attention: Attention) -> _Built:
         if attention == "fused":
             plugins.find()  # fail before minutes are spent on anything else
-        fused, source, precision = attention == "fused", self._source.network.source, self.precision
-        payload = convert(self._network, precision=precision, attention=attention, frames=self.ranges, source=source)
+        fused, source = attention == "fused", self._source.network.source
+        kind = partial(convert, precision=precision, attention=attention, maps=self._options.maps)
+        payload = kind(self._network, frames=self.ranges, source=source)
         self._messages.add("INFO", f"pvlr: {source}, {precision}, {attention} attention")
         folder, key = cache.cache_folder(), self._timings_key()
         timings = (cache.load(folder, key) if folder else None) or b""
@@ -191,19 +212,20 @@ class _Work:
         )
         if folder and compiled.timings:
             cache.store(folder, key, compiled.timings)
-        backend = TensorRtBackend(self.bundle(attention, compiled.plan, {}, 0.0))
-        difference = self._golden_difference(backend, attention)
+        backend = TensorRtBackend(self.bundle(precision, attention, compiled.plan, {}, 0.0))
+        difference = self._golden_difference(backend, f"{attention} attention, {precision}")
         if backend.info["preprocessing"] == "GPU":
             self._check_pixels(backend, max(_LEAST_TOLERANCE, difference))
         thresholds = self._source.bank.thresholds
         agreement = gate.compare(self._logits(backend), self._exact, thresholds, self._targets)
         # The host's clock would include copies, which are the same for all, and what else the host does.
         milliseconds = float(np.median(backend.compute_times(_WARM_UP + _TIMES)[_WARM_UP:]))
-        return _Built(attention, compiled.plan, agreement, difference, milliseconds)
+        least = gate.least_agreement(precision) if self._least is None else self._least
+        return _Built(precision, attention, compiled.plan, least, agreement, difference, milliseconds)
 
-    def _golden_difference(self, backend: Backend, attention: str) -> float:
+    def _golden_difference(self, backend: Backend, name: str) -> float:
         """Largest difference of the golden logits from fp32. One as large as another network's is an error."""
-        name, limit = f"{attention} attention, {self.precision}", _SAME_NETWORK * float(np.ptp(self._reference.logits))
+        limit = _SAME_NETWORK * float(np.ptp(self._reference.logits))
         difference = self._reference.difference(backend, name)
         if difference > limit:
             got = f"a difference of {difference:.3g}"
@@ -243,10 +265,10 @@ def _clear_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _fastest(built: list[_Built], least: float) -> _Built:
+def _fastest(built: list[_Built]) -> _Built:
     """The fastest plan that passes the gate; AccuracyError if none does."""
-    passed = [item for item in built if item.agreement.tag_sets >= least]
+    passed = [item for item in built if item.agreement.tag_sets >= item.least]
     if not passed:
         best = max(built, key=lambda item: item.agreement.tag_sets)
-        best.agreement.check(least, f"{best.attention} attention")
+        best.agreement.check(best.least, f"{best.attention} attention")
     return min(passed, key=lambda item: item.milliseconds)

@@ -14,8 +14,6 @@ from benchmarks.common import ROOT
 
 torch = pytest.importorskip("torch")
 
-from benchmarks.gpu.gpu_cases import KERNELS  # noqa: E402
-
 
 def _times(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.gpu.kernels_gpu", *map(str, arguments)]
@@ -23,19 +21,15 @@ def _times(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_a_short_run_on_the_cpu(dtype: str, tmp_path: Path) -> None:
+def test_a_short_run_on_the_cpu(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
-    done = _times("--device", "cpu", "--short", "--dtype", dtype, "--json", path)
+    done = _times("--device", "cpu", "--short", "--json", path)
     assert done.returncode == 0, done.stderr
     data = json.loads(path.read_text())
     assert data["conditions"]["card"].startswith("CPU")
-    row = next(row for row in data["rows"] if row["kernel"] == "attention")
-    assert set(row["times"]) == {"ours", "eager", "torch.compile", "2 SDPA"}
-    assert all(set(times) == {"call", "call, cold", "graph", "graph, cold"} for times in row["times"].values())
-    assert all(row["wrong"] == [] for row in data["rows"])
-    assert "attention B=1" in done.stdout
-    assert [row["kernel"] for row in data["rows"]] == list(KERNELS)
+    assert [row["kernel"] for row in data["rows"]] == ["attention", "preprocess", "tag_head"]
+    assert all(row["ours"] > 0 and row["eager"] > 0 and not row["wrong"] for row in data["rows"])
+    assert "B=1 N=49 C=20" in done.stdout
 
 
 @pytest.mark.slow
@@ -49,9 +43,9 @@ def test_wrong_results_fail(tmp_path: Path) -> None:
         "from benchmarks.gpu import kernels_gpu\n"
         "kernels_gpu.run(kernels_gpu.main)\n"
     )
-    command = [sys.executable, wrong, "--device", "cpu", "--short", "--kernel", "attention"]
+    command = [sys.executable, wrong, "--device", "cpu", "--short", "--dtype", "float32", "--json", tmp_path / "x"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, "attention B=1 N=49 C=20: ours" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "definition: attention B=1 N=49 C=20\n" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.slow
@@ -60,7 +54,6 @@ def test_without_a_gpu_it_says_so() -> None:
     done = _times()
     assert done.returncode == 3
     assert done.stderr.startswith("kernels_gpu: no GPU: PyTorch ")
-    assert _times("--kernel", "attentoin").stderr.startswith("kernels_gpu: unknown: attentoin")
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck on this machine")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmarks.common import ROOT
-from benchmarks.gpu.kernel_report import KERNELS, compile_kernels, find_tool, write_instances
+from benchmarks.gpu.kernel_report import FLAGS, INCLUDES, KERNELS, compile_kernels, find_tool, write_instances
 
 ARCHITECTURES = [75, 87, 90]
 EMULATED = [f"dual_softmax_attention_bfloat16_{dim}" for dim in (32, 64, 96)]
@@ -30,6 +32,24 @@ def test_launchers_compile(source: Path, tmp_path: Path) -> None:
         assert [kernel for kernel in kernels if kernel.local] == []
         if source.with_name("instance.cu.in").exists():
             assert kernels == []  # it only dispatches
+
+
+@pytest.mark.skipif("PVLR_PTXAS" not in os.environ, reason="no PVLR_PTXAS: an assembler of CUDA 12.6, as in JetPack 6")
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_assembler_of_cuda_12_6_spills_nothing(kernel: str, tmp_path: Path) -> None:
+    """It allocates the registers. PTX for it differs in the version only: PyPI has no nvcc of CUDA 12."""
+
+    def assemble(source: Path) -> str:
+        ptx, nvcc = source.with_suffix(".ptx"), str(find_tool("nvcc"))
+        subprocess.run([nvcc, *FLAGS, *INCLUDES, "-arch=compute_87", "-ptx", source, "-o", ptx], check=True)
+        ptx.write_text(re.sub(r"(?m)^\.version .*", ".version 8.5", ptx.read_text()))
+        command = [os.environ["PVLR_PTXAS"], "-v", "-arch=sm_87", ptx, "-o", ptx.with_suffix(".cubin")]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stderr
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for words in pool.map(assemble, write_instances(kernel, tmp_path)):
+            assert "Used " in words
+            assert not re.search(r"[1-9]\d* bytes spill", words), words
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

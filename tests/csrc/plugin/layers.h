@@ -15,22 +15,16 @@ constexpr ElementType kFloat = ElementType::kFloat32;
 
 inline Span<Shape> span(const Shapes& shapes) { return {shapes.data(), static_cast<int>(shapes.size())}; }
 
-inline Problem set(Layer& layer, const std::vector<Field>& fields) {
-  const Problem problem = read_fields(fields, layer.settings());
-  return problem.empty() ? layer.check_settings() : problem;
-}
-
 inline AttentionLayer attention(std::int32_t heads) {
   AttentionLayer layer;
-  expect(set(layer, {{"heads", FieldType::kInt32, &heads, 1}}).empty(), "heads are taken");
+  *std::get<std::int32_t*>(layer.settings()[0].value) = heads;
   return layer;
 }
 
 inline TagHeadLayer tag_head(float scale, float alpha) {
   TagHeadLayer layer;
-  const std::vector<Field> fields = {{"scale", FieldType::kFloat32, &scale, 1},
-                                     {"alpha", FieldType::kFloat32, &alpha, 1}};
-  expect(set(layer, fields).empty(), "scale and alpha are taken");
+  *std::get<float*>(layer.settings()[0].value) = scale;
+  *std::get<float*>(layer.settings()[1].value) = alpha;
   return layer;
 }
 

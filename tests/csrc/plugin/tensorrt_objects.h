@@ -36,7 +36,7 @@ struct Finder final : ILoggerFinder {
 inline Finder finder;
 
 // The one message since the last call, and that it begins so.
-inline void expect_error(const char* beginning) {
+inline void expect_error(const std::string& beginning) {
   expect(finder.logger.errors.size() == 1, std::to_string(finder.logger.errors.size()) + " messages for " + beginning);
   for (const std::string& message : finder.logger.errors) expect_begins(message, beginning);
   finder.logger.errors.clear();

@@ -207,6 +207,12 @@ void check_tag_head(const Shapes& smallest, const Shapes& largest) {
     const int after = allocations;
     expect(after == before, "run doesn't allocate");
     expect(problem.empty(), "run: " + problem);
+    TagHeadLayer without_maps = layer;
+    *std::get<std::int32_t*>(without_maps.settings()[3].value) = 0;
+    Values alone(logits.size());
+    void* const target = alone.data();
+    expect(without_maps.output_count() == 1, "one output");
+    expect(without_maps.run(sources.data(), &target, workspace, nullptr).empty() && alone == logits, "without maps");
 
     std::vector<double> expected_logits(logits.size());
     std::vector<double> expected_similarity(similarity.size());

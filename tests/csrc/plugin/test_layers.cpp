@@ -1,57 +1,9 @@
 // The plugin's argument and shape logic, without TensorRT: what it takes, and what it refuses with which words.
-#include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "layers.h"
 
 namespace {
-
-void check_fields() {
-  const std::int32_t three = 3;
-  const std::int64_t four = 4;
-  const std::int64_t huge = std::int64_t{1} << 32;
-  const double half = 0.5;
-  const double endless = INFINITY;
-  const float nothing = NAN;
-  char unaligned[5];
-  std::memcpy(unaligned + 1, &three, 4);
-  const auto heads = [](FieldType type, const void* data, std::int64_t elements = 1) {
-    return std::vector<Field>{{"heads", type, data, elements}};
-  };
-  AttentionLayer layer;
-  expect(set(layer, heads(FieldType::kInt32, unaligned + 1)).empty() && text(layer.settings()) == "heads=3", "int32");
-  expect(set(layer, heads(FieldType::kInt64, &four)).empty() && text(layer.settings()) == "heads=4", "int64");
-  expect_begins(set(layer, heads(FieldType::kInt64, &huge)), "heads: expected an integer of 32 bits, got 4294967296");
-  expect_begins(set(layer, heads(FieldType::kFloat32, &half)), "heads: expected an integer");
-  expect_begins(set(layer, heads(FieldType::kOther, &three)), "heads: expected an integer");
-  expect_begins(set(layer, heads(FieldType::kInt32, &three, 2)), "heads: expected one number");
-  expect_begins(set(layer, heads(FieldType::kInt32, nullptr)), "heads: expected one number");
-  expect_begins(set(layer, {{"head", FieldType::kInt32, &three, 1}}), "head: unknown field");
-  expect_begins(set(layer, {{nullptr, FieldType::kInt32, &three, 1}}), "fields: one has no name");
-  expect_begins(set(layer, {heads(FieldType::kInt32, &three)[0], heads(FieldType::kInt32, &three)[0]}),
-                "heads: given twice");
-  const std::int32_t minus = -1;
-  expect_begins(set(layer, heads(FieldType::kInt32, &minus)), "heads: expected 1 or more, got -1");
-  AttentionLayer fresh;
-  expect_begins(set(fresh, {}), "heads: the field is missing");
-
-  TagHeadLayer head;
-  expect_begins(set(head, {}), "scale: the field is missing");
-  expect_begins(set(head, {{"scale", FieldType::kFloat64, &half, 1}}), "alpha: the field is missing");
-  expect(set(head, {{"alpha", FieldType::kFloat64, &half, 1}}).empty(), "what was set stays");
-  expect_begins(set(head, {{"alpha", FieldType::kFloat64, &endless, 1}}), "alpha: expected a finite number");
-  expect_begins(set(head, {{"scale", FieldType::kFloat32, &nothing, 1}}), "scale: expected a finite number");
-  expect_begins(set(head, {{"scale", FieldType::kInt32, &three, 1}}), "scale: expected a floating-point number");
-
-  // What is written gives the same layer, in a clone too.
-  TagHeadLayer original = tag_head(0.1F, 1e-8F);
-  TagHeadLayer copy;
-  const auto clone = original.clone();
-  expect(set(copy, write_fields(clone->settings())).empty(), "fields are read back");
-  expect(text(copy.settings()) == text(original.settings()), "and are the same: " + text(copy.settings()));
-  expect(text(original.settings()) == "scale=0.100000001;alpha=9.99999994e-09;epsilon=9.99999975e-06", "all digits");
-}
 
 void check_types() {
   using E = ElementType;
@@ -142,7 +94,6 @@ void check_profiles() {
 }  // namespace
 
 int main() {
-  check_fields();
   check_types();
   check_shapes();
   check_profiles();

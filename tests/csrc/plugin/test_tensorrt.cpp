@@ -1,5 +1,6 @@
 // The plugins as TensorRT calls them, with its headers but without its library: creation, clones, serialisation, types,
 // shapes, formats, running, and that whatever is refused ends in a message and a code.
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -29,22 +30,53 @@ void check_creators() {
   }
   expect(listed ==
              "pvlr::DualSoftmaxAttention 1: heads int32; "
-             "pvlr::TagHead 1: scale float32 alpha float32 epsilon float32; ",
+             "pvlr::TagHead 1: scale float32 alpha float32 epsilon float32 maps int32; ",
          listed);
   expect(std::strstr(pvlr_plugins_about(), "\"version\"") != nullptr, "about");
 }
 
 void check_creation() {
+  using Type = PluginFieldType;
   const float half = 0.5F;
-  const std::int32_t one = 1;
-  expect(attention(0) == nullptr, "no heads");
-  expect_error("pvlr::DualSoftmaxAttention: heads: the field is missing");
-  expect(create("DualSoftmaxAttention", {{"heads", &half, PluginFieldType::kFLOAT32, 1}}) == nullptr, "half a head");
-  expect_error("pvlr::DualSoftmaxAttention: heads: expected an integer");
-  expect(create("DualSoftmaxAttention", {{"heads", &one, PluginFieldType::kDIMS, 1}}) == nullptr, "dims");
-  expect_error("pvlr::DualSoftmaxAttention: heads: expected an integer");
-  expect(create("DualSoftmaxAttention", {{"Heads", &one, PluginFieldType::kINT32, 1}}) == nullptr, "a typo");
-  expect_error("pvlr::DualSoftmaxAttention: Heads: unknown field");
+  const float nothing = NAN;
+  const double wide = 0.5;
+  const double endless = INFINITY;
+  const std::int32_t two = 2;
+  const std::int32_t minus = -1;
+  const std::int64_t four = 4;
+  const std::int64_t huge = std::int64_t{1} << 32;
+  char unaligned[5];
+  std::memcpy(unaligned + 1, &two, 4);
+  const PluginField scale{"scale", &half, Type::kFLOAT32, 1};
+  const PluginField alpha{"alpha", &wide, Type::kFLOAT64, 1};
+  expect(create("DualSoftmaxAttention", {{"heads", unaligned + 1, Type::kINT32, 1}}) != nullptr, "unaligned");
+  expect(create("DualSoftmaxAttention", {{"heads", &four, Type::kINT64, 1}}) != nullptr, "int64");
+  expect(create("TagHead", {scale, alpha}) != nullptr, "float32 and float64");
+  const struct {
+    const char* name;
+    std::vector<PluginField> fields;
+    const char* error;
+  } refused[] = {
+      {"DualSoftmaxAttention", {{"heads", &half, Type::kFLOAT32, 1}}, "heads: expected an integer"},
+      {"DualSoftmaxAttention", {{"heads", &two, Type::kDIMS, 1}}, "heads: expected an integer"},
+      {"DualSoftmaxAttention", {{"heads", &huge, Type::kINT64, 1}}, "heads: expected an integer of 32 bits, got 42949"},
+      {"DualSoftmaxAttention", {{"heads", &two, Type::kINT32, 2}}, "heads: expected one number"},
+      {"DualSoftmaxAttention", {{"heads", nullptr, Type::kINT32, 1}}, "heads: expected one number"},
+      {"DualSoftmaxAttention", {{"heads", &minus, Type::kINT32, 1}}, "heads: expected 1 or more, got -1"},
+      {"DualSoftmaxAttention", {{"Heads", &two, Type::kINT32, 1}}, "Heads: unknown field"},
+      {"DualSoftmaxAttention", {{nullptr, &two, Type::kINT32, 1}}, "fields: one has no name"},
+      {"DualSoftmaxAttention", {}, "heads: the field is missing"},
+      {"TagHead", {scale, scale}, "scale: given twice"},
+      {"TagHead", {scale}, "alpha: the field is missing"},
+      {"TagHead", {{"alpha", &endless, Type::kFLOAT64, 1}}, "alpha: expected a finite number"},
+      {"TagHead", {{"scale", &nothing, Type::kFLOAT32, 1}}, "scale: expected a finite number"},
+      {"TagHead", {{"scale", &two, Type::kINT32, 1}}, "scale: expected a floating-point number"},
+      {"TagHead", {scale, alpha, {"maps", &two, Type::kINT32, 1}}, "maps: expected 0 or 1, got 2"},
+  };
+  for (const auto& [name, fields, error] : refused) {
+    expect(create(name, fields) == nullptr, error);
+    expect_error(std::string("pvlr::") + name + ": " + error);
+  }
   expect(creator("TagHead")->createPlugin("node", nullptr, TensorRTPhase::kBUILD) == nullptr, "no fields");
   expect_error("pvlr::TagHead: scale: the field is missing");
   finder.broken = true;
@@ -247,7 +279,7 @@ int main() {
   check_copies(attention(8), "heads=8");
   check_copies(create("TagHead", {{"scale", &scale, PluginFieldType::kFLOAT32, 1},
                                   {"alpha", &alpha, PluginFieldType::kFLOAT64, 1}}),
-               "scale=12.25;alpha=0.5;epsilon=9.99999975e-06");
+               "scale=12.25;alpha=0.5;epsilon=9.99999975e-06;maps=1");
   check_types_and_shapes();
   check_formats();
   check_configuration();

@@ -58,17 +58,22 @@ def build_fakes(include: Path, folder: Path) -> list[str]:
     for name, headers in (("tensorrt", include), ("cuda", cuda_include())):
         (folder / name).mkdir()
         (folder / name / "include").symlink_to(headers)
-        (folder / name / "lib").symlink_to(folder / "lib")
     (folder / "tensorrt_stubs.h").write_text(stubs(include))
     flags = [*FLAGS, "-shared", f"-isystem{include}", f"-isystem{cuda_include()}", f"-I{folder}", f"-L{folder / 'lib'}"]
     for library, *linked in (
         ("libcudart.so", "fake_tensorrt/cudart.cpp", "fake_tensorrt/world.cpp"),
         ("libcuda.so.1", "fake_tensorrt/cuda.cpp", "-lcudart"),
-        ("libnvinfer.so", "fake_tensorrt/nvinfer.cpp", "-lcudart", "-ldl"),
+        (
+            f"libnvinfer.so.{tensorrt_version(include).partition('.')[0]}",
+            "fake_tensorrt/nvinfer.cpp",
+            "-lcudart",
+            "-ldl",
+        ),
         ("plugins.so", "fake_tensorrt/plugins.cpp"),
     ):
         run("g++", *flags, *linked, f"-Wl,-soname,{library}", "-o", folder / "lib" / library)
-    return [f"-DTENSORRT_ROOT={folder / 'tensorrt'}", f"-DCUDAToolkit_ROOT={folder / 'cuda'}"]
+    kernels = f"-DCMAKE_PROJECT_pvlr_INCLUDE={HERE / 'fake_tensorrt/kernels.cmake'}"
+    return [f"-DTENSORRT_ROOT={folder / 'tensorrt'}", f"-DPVLR_FAKES={folder}", kernels]
 
 
 class TensorRtLibrary(NamedTuple):
@@ -90,9 +95,10 @@ class TensorRtLibrary(NamedTuple):
 
 
 def build_common(folder: Path) -> list[Path]:
-    """Objects that need no TensorRT: the test program and, in place of the OpenVINO runner, one that fails."""
-    objects = [folder / "tensorrt_runner.o", folder / "no_openvino.o"]
-    for source, made in zip(("tensorrt_runner.cpp", "fake_tensorrt/no_openvino.cpp"), objects, strict=True):
+    """Objects that need no TensorRT: the test program, the fake kernel and, for the OpenVINO runner, one that fails."""
+    objects = [folder / f"{name}.o" for name in ("tensorrt_runner", "no_openvino", "kernels")]
+    sources = "tensorrt_runner.cpp", "fake_tensorrt/no_openvino.cpp", "fake_tensorrt/kernels.cpp"
+    for source, made in zip(sources, objects, strict=True):
         run("g++", *FLAGS, *SANITIZE, f"-isystem{cuda_include()}", "-c", HERE / source, "-o", made)
     return objects
 
@@ -112,13 +118,13 @@ def build_library(cmake_folder: Path, common: list[Path], include: Path, folder:
         if path.parent.name not in ("openvino", "tensorrt") and not path.name.startswith("no_tensorrt")
     ]
     assert rest
-    program, no_openvino = common
+    program, *others = common
     runner = [folder / f"{source.stem}.o" for source in RUNNER]
     for source, made in zip(RUNNER, runner, strict=True):
         run("g++", *FLAGS, *SANITIZE, f"-isystem{include}", f"-isystem{cuda_include()}", "-c", source, "-o", made)
-    objects = (*rest, no_openvino, *runner, cmake_folder / "libpvlr_host.a")
+    objects = (*rest, *others, *runner, cmake_folder / "libpvlr_host.a")
     lib = folder / "lib"
-    link(objects, lib / "libpvlr.so.1", f"-L{lib}", "-lnvinfer", "-lcudart")
+    link(objects, lib / "libpvlr.so.1", f"-L{lib}", "-lcudart")
     linked = [f"-L{lib}", "-l:libpvlr.so.1", "-lcudart", f"-Wl,-rpath-link,{lib}", "-pthread"]
     run("g++", *SANITIZE, program, *linked, "-o", folder / "program")
     return TensorRtLibrary(folder, tensorrt_version(include), objects)

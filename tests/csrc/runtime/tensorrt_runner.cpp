@@ -99,8 +99,15 @@ void batches() {
   const pvlr::Tagger tagger = open_plan(PVLR_OPTIMIZE_THROUGHPUT);
   expect_equal(tagger.info().parallel, 8, "parallel");
   const int launches = fake_world().graph_launches;
+  const int downloads = fake_world().downloads;
   check_in_flight(tagger, expected);
   expect_equal(fake_world().graph_launches - launches, 5, "launches for 1, 1, 4, 4 and 1 of 11 frames");
+  expect_equal(fake_world().downloads - downloads, 2 * 5, "downloads: logits and similarity of each batch");
+  std::vector<pvlr::Job> waiting;  // their outputs stay as they are while later batches run
+  for (int i = 0; i < 6; ++i) waiting.push_back(tagger.submit(frame(i)));
+  expect(scores_of(std::move(waiting[5])) == expected[5], "scores of the last frame");
+  for (int round = 0; round < 3; ++round) check_in_flight(tagger, expected);
+  for (std::size_t i = 0; i < 5; ++i) expect(scores_of(std::move(waiting[i])) == expected[i], "scores that waited");
 }
 
 // Each allocation fails once, and all later ones with it. What was created before is freed.
@@ -268,6 +275,8 @@ int main(int argc, char** argv) {
       {"other_context", other_context},
       {"profiles", profiles},
       {"profile_of_its_own", profile_of_its_own},
+      {"device_frames", device_frames},
+      {"without_maps", without_maps},
       {"timeouts", timeouts},
   };
   cases.at(argv[1])();

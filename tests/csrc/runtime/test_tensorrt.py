@@ -59,9 +59,11 @@ def open_plan(library: TensorRtLibrary, sanitized: Runtime, plan: Path, **enviro
     return int(status), message.strip()
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", sorted({case.cpp for case in CASES if case.cpp}))
 def test_use_and_loss_of_the_gpu(case: str, library: TensorRtLibrary, plan: Path) -> None:
     """Contexts, graphs, batches, memory, current device; running out of memory; a lost context."""
+    if case == "without_maps":
+        write_plan(plan, library.version, PLAN[: PLAN.index("similarity")], maps=False)
     assert library.run(library.folder / "program", case, plan) == "ok\n"
 
 
@@ -134,10 +136,8 @@ def test_plans_that_do_not_fit_are_refused(library: TensorRtLibrary, sanitized: 
         ({"version": other(version)}, f"TensorRT: {other(version)}", version),
         ({"version": f"{version}.99999"}, f"TensorRT: {version}.99999", f"{version}."),
         ({"version": other(version), "version_compatible": True}, f"TensorRT: {other(version)} or newer", version),
-        ({"capability": "8.9", "gpu": "L4"}, "GPU: L4, compute capability 8.9", here),
         ({"gpu": "Orin"}, "GPU: Orin", "Fake Orin"),
         ({"multiprocessors": 8}, "GPU: Fake Orin with 8 multiprocessors", "Fake Orin with 16 multiprocessors"),
-        ({"machine": "riscv64"}, "processor: riscv64", os.uname().machine),
         ({"plugins": "1", "attention": "fused"}, "plugin library: version 1", "none"),
         (
             {"machine": "riscv64", "capability": "9.0", "gpu": "H100"},
@@ -165,8 +165,10 @@ def test_plans_that_do_not_fit_are_refused(library: TensorRtLibrary, sanitized: 
     status, message = open_plan(library, sanitized, plan, FAKE_NO_GPU="1", **ALLOW)
     assert (status, message.startswith(no_gpu)) == (UNSUPPORTED, True), message
     major = version.partition(".")[0]
-    other_major = f"TensorRT: expected version {major}, which this libpvlr was built for, got version 9"
-    assert open_plan(library, sanitized, plan, FAKE_MAJOR="9", **ALLOW) == (UNSUPPORTED, other_major)
+    for name in ("libcudart.so", "libpvlr.so.1"):
+        (tmp_path / name).symlink_to(library.folder / "lib" / name)
+    status, message = open_plan(library, sanitized, plan, LD_LIBRARY_PATH=str(tmp_path), **ALLOW)
+    assert (status, message.endswith(f"got no libnvinfer.so.{major} that loads")) == (UNSUPPORTED, True), message
 
 
 def test_plans_that_tensorrt_or_the_sdk_refuses(library: TensorRtLibrary, sanitized: Runtime, tmp_path: Path) -> None:
@@ -178,7 +180,6 @@ def test_plans_that_tensorrt_or_the_sdk_refuses(library: TensorRtLibrary, saniti
         (PLAN.replace("logits out float", "logits out half"), INVALID, "logits in float32, got another type"),
         (PLAN.replace("logits out", "logits in"), INVALID, "logits as an output, got an input"),
         (PLAN.replace("-1 6 5", "-1 8 5"), INVALID, "similarity of shape (batch, 6, 5), got (batch, 8, 5)"),
-        (PLAN.replace("3 24 32", "3 32 32"), INVALID, "image of shape (batch, 3, 24, 32), got (batch, 3, 32, 32)"),
     ]
     for number, (text, code, message) in enumerate(cases):
         plan = write_plan(tmp_path / str(number) / "engine.plan", library.version, text)
@@ -192,7 +193,6 @@ def test_the_section_of_the_manifest(library: TensorRtLibrary, sanitized: Runtim
     original = read_raw(plan)
     for name, value, message in [
         ("version", "10", ".version: expected 2 to 4 numbers with dots between them, got 10"),
-        ("version", "10.x", ".version: expected 2 to 4 numbers with dots between them, got 10.x"),
         ("version", "10.9999999", ".version: expected 2 to 4 numbers with dots between them, got 10.9999999"),
         ("capability", "8.", ".capability: expected 2 numbers with dots between them, got 8."),
         ("batch", [1, 2], ".batch: expected 3 numbers, got 2"),
@@ -249,12 +249,11 @@ def test_older_plans_run_in_the_lean_runtime_of_their_version(
     for environment, got in (({}, "none"), ({"PVLR_LEAN_RUNTIME": "/nowhere"}, "cannot open shared object file")):
         status, message = open_plan(library, sanitized, plan, **ALLOW, **environment)
         assert (status, message) == (UNSUPPORTED, f"{expected}variable PVLR_LEAN_RUNTIME, got {got}")
-    lean = {"PVLR_LEAN_RUNTIME": "/opt/libnvinfer_lean.so"}
-    assert open_plan(library, sanitized, plan, **ALLOW, **lean) == (OK, "")
+    assert open_plan(library, sanitized, plan, **ALLOW, PVLR_LEAN_RUNTIME="/opt/libnvinfer_lean.so") == (OK, "")
 
 
 def test_pvlr_tag_runs_a_tensorrt_plan(sanitized: Runtime, tmp_path: Path) -> None:
-    """The installed program, linked by CMake with the fakes."""
+    """The installed program, built by CMake with the fakes."""
     includes = tensorrt_includes()
     if not includes:
         pytest.skip(NO_HEADERS)
@@ -263,6 +262,7 @@ def test_pvlr_tag_runs_a_tensorrt_plan(sanitized: Runtime, tmp_path: Path) -> No
     (tmp_path / "image.ppm").write_bytes(b"P6 60 40 255\n" + frame[..., ::-1].tobytes())
     command = [sanitized.prefix / "bin/pvlr-tag", "--scores", plan, tmp_path / "image.ppm"]
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    environment["LD_LIBRARY_PATH"] = str(sanitized.library.parent / "fakes/lib")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, "options.allow_unsigned" in done.stderr) == (2, True), done.stderr
     done = subprocess.run(command, capture_output=True, text=True, env=environment | ALLOW, check=False)
@@ -288,7 +288,8 @@ def test_nvidias_libraries_without_a_gpu(library: TensorRtLibrary, sanitized: Ru
         pytest.skip("no TensorRT lean runtime: pip install tensorrt-lean-cu13-libs; or no libcudart")
     if not lean.name.endswith(f".so.{library.version.partition('.')[0]}"):
         pytest.skip(f"{lean.name} has another major version")
-    link(library.objects, tmp_path / "libpvlr.so.1", lean, cuda)
+    link(library.objects, tmp_path / "libpvlr.so.1", cuda)
+    (tmp_path / f"libnvinfer.so.{library.version.partition('.')[0]}").symlink_to(lean)
     plan = write_plan(tmp_path / "engine.plan", library.version)
     search = ":".join(map(str, (tmp_path, lean.parent, cuda.parent)))
     status, message = open_plan(library, sanitized, plan, LD_LIBRARY_PATH=search, LD_BIND_NOW="1", **ALLOW)

@@ -8,6 +8,7 @@
 #include "network.h"
 #include "runtime/cores.h"
 #include "runtime/error.h"
+#include "runtime/preprocess.h"
 
 namespace pvlr::runtime {
 namespace {
@@ -28,13 +29,14 @@ struct Projections final : LabelTensors {
 
 class OpenVinoRequest final : public Request {
  public:
-  explicit OpenVinoRequest(ov::InferRequest request)
-      : request_(std::move(request)),
+  OpenVinoRequest(ov::InferRequest request, const InputSpec& spec)
+      : spec_(spec),
+        request_(std::move(request)),
         input_(request_.get_tensor(kImage).data<float>()),
         logits_(request_.get_tensor(kLogits).data<float>()),
         similarity_(request_.get_tensor(kSimilarity).data<float>()) {}
 
-  float* input() override { return input_; }
+  void load(const InputFrame& frame) override { preprocess(spec_, frame, input_); }
   void use(const std::shared_ptr<const LabelTensors>& labels) override {
     if (labels == labels_) return;
     const std::vector<ov::Tensor>& tensors = static_cast<const Projections&>(*labels).tensors;
@@ -53,6 +55,7 @@ class OpenVinoRequest final : public Request {
   const float* similarity() const override { return similarity_; }
 
  private:
+  const InputSpec& spec_;
   ov::InferRequest request_;
   std::shared_ptr<const LabelTensors> labels_;
   float* input_;
@@ -62,14 +65,15 @@ class OpenVinoRequest final : public Request {
 
 class OpenVinoRunner final : public Runner {
  public:
-  OpenVinoRunner(CompiledNetwork compiled, EngineInfo info) : compiled_(std::move(compiled)), info_(std::move(info)) {
+  OpenVinoRunner(CompiledNetwork compiled, const InputSpec& spec, EngineInfo info)
+      : compiled_(std::move(compiled)), spec_(spec), info_(std::move(info)) {
     info_.parallel = static_cast<std::int32_t>(compiled_.frames.get_property(ov::optimal_number_of_infer_requests));
-    info_.packed_input = true;
   }
 
   const EngineInfo& info() const override { return info_; }
   std::unique_ptr<Request> create_request() override {
-    return inferring([this] { return std::make_unique<OpenVinoRequest>(compiled_.frames.create_infer_request()); });
+    return inferring(
+        [this] { return std::make_unique<OpenVinoRequest>(compiled_.frames.create_infer_request(), spec_); });
   }
   std::shared_ptr<const LabelTensors> read_labels(const LabelInputs& inputs) override {
     return inferring([&] {
@@ -90,6 +94,7 @@ class OpenVinoRunner final : public Runner {
 
  private:
   CompiledNetwork compiled_;
+  const InputSpec spec_;
   EngineInfo info_;
 };
 
@@ -131,7 +136,7 @@ std::unique_ptr<Runner> load_openvino(const Bundle& bundle, const EngineOptions&
       ov::hint::enable_cpu_pinning(!options.throughput && info.threads >= available_cores()),
   };
   return std::make_unique<OpenVinoRunner>(
-      compile_network(core, bundle, engine_options, in_graph, info.precision == "int8"), info);
+      compile_network(core, bundle, engine_options, in_graph, info.precision == "int8"), manifest.input, info);
 }
 
 }  // namespace pvlr::runtime

@@ -4,6 +4,7 @@
 
 #include "log.h"
 #include "runtime/error.h"
+#include "runtime/preprocess.h"
 
 namespace pvlr::runtime::tensorrt {
 namespace {
@@ -14,20 +15,22 @@ std::size_t times(std::int32_t count, std::size_t size) { return static_cast<std
 
 }  // namespace
 
-Buffers::Buffers(const Shapes& shapes)
-    : input(cuda::allocate_host(shapes.image_size())),
-      logits(cuda::allocate_host(shapes.logits_size())),
-      similarity(cuda::allocate_host(shapes.similarity_size())) {}
+Outputs::Outputs(const Shapes& shapes, std::int32_t batch)
+    : logits(cuda::allocate_host<float>(times(batch, shapes.logits_size()))),
+      similarity(cuda::allocate_host<float>(times(batch, shapes.similarity_size()))) {}
 
-ExecutionContext::ExecutionContext(const Engine& engine, const Shapes& shapes, std::int32_t batch)
+ExecutionContext::ExecutionContext(const Engine& engine, const Shapes& shapes, const InputSpec& spec,
+                                   std::int32_t batch)
     : engine_(engine),
       shapes_(shapes),
+      preprocessing_(preprocessing(spec)),
       context_(engine.create_context()),
       stream_(cuda::create_stream()),
       end_(cuda::create_event()),
-      image_(cuda::allocate_device(times(batch, shapes.image_size()))),
-      logits_(cuda::allocate_device(times(batch, shapes.logits_size()))),
-      similarity_(cuda::allocate_device(times(batch, shapes.similarity_size()))) {
+      image_(cuda::allocate_device<float>(times(batch, shapes.image_size()))),
+      logits_(cuda::allocate_device<float>(times(batch, shapes.logits_size()))),
+      similarity_(cuda::allocate_device<float>(times(batch, shapes.similarity_size()))) {
+  preprocessing_.dst = image_.get();
   bind(batch);
   enqueue();  // the first run initialises TensorRT, which a graph cannot contain
   synchronize();
@@ -43,11 +46,12 @@ ExecutionContext::ExecutionContext(const Engine& engine, const Shapes& shapes, s
   }
 }
 
-void ExecutionContext::copy_in(std::int32_t place, const Buffers& buffers) {
-  float* const to = image_.get() + times(place, shapes_.image_size());
-  cuda::check(
-      cudaMemcpyAsync(to, buffers.input.get(), kFloat * shapes_.image_size(), cudaMemcpyHostToDevice, stream_.get()),
-      "cudaMemcpyAsync");
+void ExecutionContext::preprocess(const std::vector<BatchFrame>& frames) const {
+  PreprocessBatchParams params = preprocessing_;
+  params.frames = frames.data();
+  params.count = static_cast<std::int64_t>(frames.size());
+  const Status status = preprocess_batch_cuda(params, stream_.get());
+  if (!status.ok()) fail(PVLR_ERROR_RUNTIME, "CUDA", "preprocessing", status.message);
 }
 
 void ExecutionContext::compute() {
@@ -55,14 +59,13 @@ void ExecutionContext::compute() {
   cuda::check(cudaGraphLaunch(graph_.get(), stream_.get()), "cudaGraphLaunch");
 }
 
-void ExecutionContext::copy_out(std::int32_t place, const Buffers& buffers) {
-  const auto copy = [this, place](const cuda::HostFloats& to, const cuda::DeviceFloats& from, std::size_t size) {
-    cuda::check(cudaMemcpyAsync(to.get(), from.get() + times(place, size), kFloat * size, cudaMemcpyDeviceToHost,
-                                stream_.get()),
-                "cudaMemcpyAsync");
+void ExecutionContext::copy_out(std::size_t frames, const Outputs& outputs) const {
+  const auto copy = [this](float* to, const float* from, std::size_t count) {
+    if (count == 0) return;  // a plan without similarity
+    cuda::check(cudaMemcpyAsync(to, from, kFloat * count, cudaMemcpyDeviceToHost, stream_.get()), "cudaMemcpyAsync");
   };
-  copy(buffers.logits, logits_, shapes_.logits_size());
-  copy(buffers.similarity, similarity_, shapes_.similarity_size());
+  copy(outputs.logits.get(), logits_.get(), frames * shapes_.logits_size());
+  copy(outputs.similarity.get(), similarity_.get(), frames * shapes_.similarity_size());
 }
 
 void ExecutionContext::mark_end() { cuda::check(cudaEventRecord(end_.get(), stream_.get()), "cudaEventRecord"); }
@@ -85,14 +88,14 @@ void ExecutionContext::bind(std::int32_t batch) {
     error.fail(engine_.source(), "optimisation profile " + std::to_string(engine_.profile()));
   }
   if (!context_->setInputShape(kImage, shape)) error.fail(engine_.source(), "batch " + std::to_string(batch));
-  const auto set = [this, &error](const char* name, const cuda::DeviceFloats& memory) {
+  const auto set = [this, &error](const char* name, const cuda::DeviceMemory<float>& memory) {
     if (!context_->setTensorAddress(name, memory.get())) {
       error.fail(engine_.source(), std::string("an address for ") + name);
     }
   };
   set(kImage, image_);
   set(kLogits, logits_);
-  set(kSimilarity, similarity_);
+  if (shapes_.tokens != 0) set(kSimilarity, similarity_);
 }
 
 void ExecutionContext::enqueue() {

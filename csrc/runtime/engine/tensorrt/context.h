@@ -6,19 +6,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "cuda.h"
 #include "engine.h"
+#include "frame.h"
 
 namespace pvlr::runtime::tensorrt {
 
-// The host side of one frame, in page-locked memory.
-struct Buffers {
-  explicit Buffers(const Shapes& shapes);  // needs a cuda::DeviceScope
+// The outputs of a batch, in page-locked memory.
+struct Outputs {
+  Outputs(const Shapes& shapes, std::int32_t batch);  // needs a cuda::DeviceScope
 
-  cuda::HostFloats input;
-  cuda::HostFloats logits;
-  cuda::HostFloats similarity;
+  cuda::HostMemory<float> logits;
+  cuda::HostMemory<float> similarity;
 };
 
 // Runs batches of one size, one at a time. All functions may throw Error, and need a cuda::DeviceScope. The constructor
@@ -27,12 +28,13 @@ struct Buffers {
 // Where possible, a CUDA graph replaces the network's launches, which cost more than the arithmetic at batch 1.
 class ExecutionContext {
  public:
-  ExecutionContext(const Engine& engine, const Shapes& shapes, std::int32_t batch);
+  ExecutionContext(const Engine& engine, const Shapes& shapes, const InputSpec& spec, std::int32_t batch);
 
-  // Enqueue the parts of an inference, in this order; each frame has a place in the batch.
-  void copy_in(std::int32_t place, const Buffers& buffers);
+  // Enqueue the parts of an inference, in this order. A frame's number is its place in the batch.
+  void load(const Frame& frame) const { frame.enqueue(stream_.get()); }
+  void preprocess(const std::vector<BatchFrame>& frames) const;
   void compute();
-  void copy_out(std::int32_t place, const Buffers& buffers);
+  void copy_out(std::size_t frames, const Outputs& outputs) const;
   void mark_end();
 
   // Waits for the end that was marked last: asks for a short time, and then sleeps.
@@ -50,12 +52,13 @@ class ExecutionContext {
 
   const Engine& engine_;
   const Shapes shapes_;
+  PreprocessBatchParams preprocessing_;
   std::unique_ptr<nvinfer1::IExecutionContext> context_;
   cuda::Stream stream_;
   cuda::Event end_;
-  cuda::DeviceFloats image_;
-  cuda::DeviceFloats logits_;
-  cuda::DeviceFloats similarity_;
+  cuda::DeviceMemory<float> image_;
+  cuda::DeviceMemory<float> logits_;
+  cuda::DeviceMemory<float> similarity_;
   cuda::ExecutableGraph graph_;  // null: it could not be captured
 };
 

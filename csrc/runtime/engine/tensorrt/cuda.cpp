@@ -112,16 +112,4 @@ Event create_event() {
   return Event(event);
 }
 
-DeviceFloats allocate_device(std::size_t count) {
-  void* memory = nullptr;
-  check(cudaMalloc(&memory, count * sizeof(float)), "cudaMalloc");
-  return DeviceFloats(static_cast<float*>(memory));
-}
-
-HostFloats allocate_host(std::size_t count) {
-  void* memory = nullptr;
-  check(cudaHostAlloc(&memory, count * sizeof(float), cudaHostAllocDefault), "cudaHostAlloc");
-  return HostFloats(static_cast<float*>(memory));
-}
-
 }  // namespace pvlr::runtime::cuda

@@ -53,10 +53,10 @@ struct Destroy {
   void operator()(cudaGraphExec_t graph) const noexcept { static_cast<void>(cudaGraphExecDestroy(graph)); }
 };
 struct FreeDevice {
-  void operator()(float* memory) const noexcept { static_cast<void>(cudaFree(memory)); }
+  void operator()(void* memory) const noexcept { static_cast<void>(cudaFree(memory)); }
 };
 struct FreeHost {
-  void operator()(float* memory) const noexcept { static_cast<void>(cudaFreeHost(memory)); }
+  void operator()(void* memory) const noexcept { static_cast<void>(cudaFreeHost(memory)); }
 };
 
 template <typename Handle>
@@ -65,13 +65,25 @@ using Stream = Owned<cudaStream_t>;
 using Event = Owned<cudaEvent_t>;
 using Graph = Owned<cudaGraph_t>;
 using ExecutableGraph = Owned<cudaGraphExec_t>;
-using DeviceFloats = std::unique_ptr<float, FreeDevice>;
-using HostFloats = std::unique_ptr<float, FreeHost>;
+template <typename T>
+using DeviceMemory = std::unique_ptr<T, FreeDevice>;
+template <typename T>
+using HostMemory = std::unique_ptr<T, FreeHost>;
 
 // All of them throw Error, and need a DeviceScope.
 Stream create_stream();  // does not synchronise with the default stream
 Event create_event();    // waiting sleeps: the cores are for decoding and preprocessing
-DeviceFloats allocate_device(std::size_t count);
-HostFloats allocate_host(std::size_t count);  // page-locked
+template <typename T>
+DeviceMemory<T> allocate_device(std::size_t count) {
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, count * sizeof(T)), "cudaMalloc");
+  return DeviceMemory<T>(static_cast<T*>(memory));
+}
+template <typename T>
+HostMemory<T> allocate_host(std::size_t count) {  // page-locked
+  void* memory = nullptr;
+  check(cudaHostAlloc(&memory, count * sizeof(T), cudaHostAllocDefault), "cudaHostAlloc");
+  return HostMemory<T>(static_cast<T*>(memory));
+}
 
 }  // namespace pvlr::runtime::cuda

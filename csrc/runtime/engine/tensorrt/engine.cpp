@@ -1,7 +1,6 @@
 #include "engine.h"
 
 #include <cstdlib>
-#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -57,7 +56,7 @@ Sizes without_batch(const nvinfer1::Dims& dims) {
 Shapes::Shapes(const Manifest& manifest)
     : height(manifest.input.height),
       width(manifest.input.width),
-      tokens(static_cast<std::int64_t>(manifest.attention.tokens())),
+      tokens(manifest.tensorrt->maps ? static_cast<std::int64_t>(manifest.attention.tokens()) : 0),
       labels(static_cast<std::int64_t>(manifest.labels.size())) {}
 
 Engine::Engine(const Bundle& bundle, const Shapes& shapes, bool other_version, bool largest)
@@ -90,12 +89,15 @@ void Engine::check(const Shapes& shapes) const {
     fail(PVLR_ERROR_INVALID_BUNDLE, source_, expected, got);
   };
   using nvinfer1::TensorIOMode;
-  const std::initializer_list<Tensor> expected = {{kImage, TensorIOMode::kINPUT, {3, shapes.height, shapes.width}},
-                                                  {kLogits, TensorIOMode::kOUTPUT, {shapes.labels}},
-                                                  {kSimilarity, TensorIOMode::kOUTPUT, {shapes.tokens, shapes.labels}}};
+  std::vector<Tensor> expected = {{kImage, TensorIOMode::kINPUT, {3, shapes.height, shapes.width}},
+                                  {kLogits, TensorIOMode::kOUTPUT, {shapes.labels}}};
+  if (shapes.tokens != 0) {
+    expected.push_back({kSimilarity, TensorIOMode::kOUTPUT, {shapes.tokens, shapes.labels}});
+  }
   const auto count = static_cast<std::size_t>(engine_->getNbIOTensors());
   if (count != expected.size()) {
-    reject("the tensors image, logits and similarity", std::to_string(count) + " tensors");
+    reject(shapes.tokens == 0 ? "the tensors image and logits" : "the tensors image, logits and similarity",
+           std::to_string(count) + " tensors");
   }
   for (const Tensor& tensor : expected) {
     const std::string name = tensor.name;

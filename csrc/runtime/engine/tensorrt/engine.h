@@ -18,7 +18,7 @@ struct Shapes {
 
   std::int64_t height;
   std::int64_t width;
-  std::int64_t tokens;
+  std::int64_t tokens;  // 0: the plan has no similarity
   std::int64_t labels;
 
   // In floats.

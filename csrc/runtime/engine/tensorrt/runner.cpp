@@ -32,7 +32,6 @@ class TensorRtRunner final : public Runner {
     info_.precision = bundle.manifest.precision;
     info_.threads = available_cores();
     info_.parallel = session_.parallel();
-    info_.packed_input = false;
   }
 
   const EngineInfo& info() const override { return info_; }
@@ -62,12 +61,12 @@ Version installed_version() {
   return {getInferLibMajorVersion(), getInferLibMinorVersion(), getInferLibPatchVersion(), getInferLibBuildVersion()};
 }
 
-// Other major versions have other virtual functions.
+// Other major versions have other virtual functions, and libraries of other names.
 void check_library(const Version& version) {
   if (version[0] == NV_TENSORRT_MAJOR) return;
-  fail(PVLR_ERROR_UNSUPPORTED, "TensorRT",
-       "version " + std::to_string(NV_TENSORRT_MAJOR) + ", which this libpvlr was built for",
-       "version " + std::to_string(version[0]));
+  const std::string major = std::to_string(NV_TENSORRT_MAJOR);
+  fail(PVLR_ERROR_UNSUPPORTED, "TensorRT", "version " + major + ", which this libpvlr was built for",
+       "no libnvinfer.so." + major + " that loads");
 }
 
 std::string processor() {

@@ -23,12 +23,6 @@ std::exception_ptr attempt(const Function& function) noexcept {
   }
 }
 
-Buffers make_buffers(const Shapes& shapes) {
-  cuda::require_context();
-  const cuda::DeviceScope device;
-  return Buffers(shapes);
-}
-
 // Deserialises on the right device.
 Engine make_engine(const Bundle& bundle, const Shapes& shapes, bool other_version, std::int32_t batch) {
   const cuda::DeviceScope device;
@@ -37,7 +31,17 @@ Engine make_engine(const Bundle& bundle, const Shapes& shapes, bool other_versio
 
 }  // namespace
 
-Slot::Slot(Session& session) : session_(session), buffers_(make_buffers(session.shapes())) {}
+void Slot::load(const InputFrame& frame) {
+  cuda::require_context();
+  const cuda::DeviceScope device;
+  frame_.load(frame);
+}
+
+const float* Slot::logits() const { return outputs_->logits.get() + place_ * session_.shapes().logits_size(); }
+
+const float* Slot::similarity() const {
+  return outputs_->similarity.get() + place_ * session_.shapes().similarity_size();
+}
 
 void Slot::start() { session_.submit(*this); }
 
@@ -50,7 +54,7 @@ Session::Session(const Bundle& bundle, std::int32_t batch, bool other_version)
   running_.reserve(kWorkers);
   while (workers_.size() < kWorkers) {
     try {
-      workers_.emplace_back(engine_, shapes_, batch_);
+      workers_.emplace_back(engine_, shapes_, bundle.manifest.input, batch_);
     } catch (const Error& error) {
       // One context will do, without overlap: on a small board, or if TensorRT refuses to share a profile.
       if (workers_.empty() || error.code() == PVLR_ERROR_DEVICE_LOST) throw;
@@ -64,6 +68,7 @@ Session::~Session() {
   attempt([this] {
     const cuda::DeviceScope device;
     workers_.clear();
+    outputs_.clear();
   });
 }
 
@@ -72,6 +77,7 @@ void Session::submit(Slot& slot) {
   cuda::require_context();
   slot.done_ = false;
   slot.failure_ = nullptr;
+  slot.outputs_ = nullptr;
   slot.next_ = nullptr;
   (first_ == nullptr ? first_ : last_->next_) = &slot;
   last_ = &slot;
@@ -127,15 +133,29 @@ void Session::pump() {
   }
 }
 
-void Session::launch(Worker& worker) const {
+void Session::launch(Worker& worker) {
   cuda::require_context();
   const cuda::DeviceScope device;
-  std::int32_t place = 0;
-  for (const Slot* const slot : worker.slots) worker.context.copy_in(place++, slot->buffers_);
+  const std::shared_ptr<Outputs>& outputs = unused_outputs();
+  worker.frames.clear();
+  for (Slot* const slot : worker.slots) {
+    slot->outputs_ = outputs;
+    slot->place_ = worker.frames.size();
+    worker.context.load(slot->frame_);
+    worker.frames.push_back(slot->frame_.description());
+  }
+  worker.context.preprocess(worker.frames);
   worker.context.compute();
-  place = 0;
-  for (const Slot* const slot : worker.slots) worker.context.copy_out(place++, slot->buffers_);
+  worker.context.copy_out(worker.slots.size(), *outputs);
   worker.context.mark_end();
+}
+
+// Outputs that no slot holds.
+const std::shared_ptr<Outputs>& Session::unused_outputs() {
+  for (const std::shared_ptr<Outputs>& outputs : outputs_) {
+    if (outputs.use_count() == 1) return outputs;
+  }
+  return outputs_.emplace_back(std::make_shared<Outputs>(shapes_, batch_));
 }
 
 // Ends the batch of a running worker.

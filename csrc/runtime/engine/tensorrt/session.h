@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -17,23 +18,25 @@ namespace pvlr::runtime::tensorrt {
 class Session;
 struct Worker;
 
-// One frame: its host buffers, and where its inference is.
+// One frame, and where its inference is.
 class Slot final : public Request {
  public:
-  explicit Slot(Session& session);
+  explicit Slot(Session& session) : session_(session) {}
 
-  float* input() override { return buffers_.input.get(); }
+  void load(const InputFrame& frame) override;
   void start() override;
   bool wait(std::chrono::milliseconds timeout) override;
-  const float* logits() const override { return buffers_.logits.get(); }
-  const float* similarity() const override { return buffers_.similarity.get(); }
+  const float* logits() const override;
+  const float* similarity() const override;
 
  private:
   friend class Session;
 
   Session& session_;
-  Buffers buffers_;
-  // The rest is guarded by the session's mutex.
+  Frame frame_;
+  // The rest is guarded by the session's mutex while the frame is in flight.
+  std::shared_ptr<Outputs> outputs_;  // of the batch; held until the next start()
+  std::size_t place_ = 0;             // in the batch
   bool done_ = true;
   std::exception_ptr failure_;  // of a frame that is done
   Worker* worker_ = nullptr;    // that computes it; null while it waits for one
@@ -42,20 +45,24 @@ class Slot final : public Request {
 
 // An execution context and the batch in it.
 struct Worker {
-  Worker(const Engine& engine, const Shapes& shapes, std::int32_t batch) : context(engine, shapes, batch) {
+  Worker(const Engine& engine, const Shapes& shapes, const InputSpec& spec, std::int32_t batch)
+      : context(engine, shapes, spec, batch) {
     slots.reserve(static_cast<std::size_t>(batch));
+    frames.reserve(static_cast<std::size_t>(batch));
   }
 
   ExecutionContext context;
   std::vector<Slot*> slots;
-  std::uint64_t finished = 0;  // batches
+  std::vector<BatchFrame> frames;  // of the slots
+  std::uint64_t finished = 0;      // batches
 };
 
 // Frames wait in one queue. A free execution context takes the next ones, up to `batch`: batches form while the GPU is
 // busy, and no frame waits while it is idle. Every inference has the full batch size, unused places included: another
 // size would run other kernels, and the same frame would get other logits.
 //
-// Thread-safe. Allocates in the constructor only. All functions may throw Error.
+// Thread-safe. Allocates in the constructor, and for more frames in use than ever before. All functions may throw
+// Error.
 class Session {
  public:
   Session(const Bundle& bundle, std::int32_t batch, bool other_version);
@@ -72,7 +79,8 @@ class Session {
 
  private:
   void pump();
-  void launch(Worker& worker) const;
+  void launch(Worker& worker);
+  const std::shared_ptr<Outputs>& unused_outputs();
   void finish(Worker& worker, const std::exception_ptr& failure);
   void abandon();
 
@@ -82,6 +90,7 @@ class Session {
   std::deque<Worker> workers_;
 
   std::mutex mutex_;
+  std::vector<std::shared_ptr<Outputs>> outputs_;
   std::vector<Worker*> idle_;     // both have room for all workers
   std::vector<Worker*> running_;  // the one that was launched first comes first
   Slot* first_ = nullptr;         // of the queue

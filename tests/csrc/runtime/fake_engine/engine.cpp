@@ -11,6 +11,7 @@
 
 #include "runtime/engine/runner.h"
 #include "runtime/error.h"
+#include "runtime/preprocess.h"
 
 namespace pvlr::runtime {
 namespace {
@@ -45,7 +46,7 @@ class FakeRequest final : public Request {
     worker_.join();
   }
 
-  float* input() override { return input_.data(); }
+  void load(const InputFrame& frame) override { preprocess(manifest_.input, frame, input_.data()); }
   void start() override {
     if (failure_of(manifest_.input, input_.data()) == Failure::kStart) lose();
     post(State::kBusy);
@@ -131,7 +132,7 @@ class FakeRunner final : public Runner {
 
  private:
   const Manifest manifest_;
-  const EngineInfo info_{"fp32", 1, 2, true};
+  const EngineInfo info_{"fp32", 1, 2};
   std::atomic<bool> tested_{false};
 };
 

@@ -133,19 +133,6 @@ void fake_enqueue(cudaStream_t stream, Work kernel) {
 
 // ---- Devices and errors ---------------------------------------------------------------------------------------------
 
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = std::getenv("FAKE_NO_GPU") == nullptr ? 2 : 0;
-  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
-}
-
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  std::strcpy(properties->name, "Fake Orin");
-  properties->major = 8;
-  properties->minor = 7;
-  properties->multiProcessorCount = 16;
-  return cudaSuccess;
-}
-
 cudaError_t cudaGetDevice(int* device) {
   return guarded([device] {
     *device = current_device;
@@ -160,19 +147,6 @@ cudaError_t cudaSetDevice(int device) {
 }
 
 cudaError_t cudaGetLastError() { return static_cast<cudaError_t>(fake_world().lost.load()); }
-
-const char* cudaGetErrorString(cudaError_t error) {
-  switch (error) {
-    case cudaErrorMemoryAllocation:
-      return "out of memory";
-    case cudaErrorIllegalAddress:
-      return "an illegal memory access was encountered";
-    case cudaErrorNoDevice:
-      return "no CUDA-capable device is detected";
-    default:
-      return "another error";
-  }
-}
 
 // ---- Memory ---------------------------------------------------------------------------------------------------------
 
@@ -197,9 +171,18 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     const bool up = kind == cudaMemcpyHostToDevice;
     check(device_memory, up ? to : from, bytes, "a copy beyond the device's memory");
     check(host_memory, up ? from : to, bytes, "a copy beyond page-locked memory");
+    fake_world().downloads += !up;
     fake_enqueue(stream, [=] { std::memcpy(to, from, bytes); });
     return cudaSuccess;
   });
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* found, const void* pointer) {
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  const auto after = device_memory.upper_bound(static_cast<const char*>(pointer));
+  const bool device = after != device_memory.begin() && pointer < std::prev(after)->first + std::prev(after)->second;
+  found->type = device ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  return cudaSuccess;
 }
 
 // ---- Streams and events ---------------------------------------------------------------------------------------------
@@ -244,6 +227,20 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   return guarded([=] {
     World& world = fake_world();
     return world.queries_left > 0 && world.queries_left-- > 0 ? cudaErrorNotReady : run(event->stream, event->end);
+  });
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  return guarded([=] {
+    fake_enqueue(stream, [from = event->stream, end = event->end] { from->run(end); });
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
+  return guarded([=] {
+    fake_enqueue(stream, [=] { function(data); });
+    return cudaSuccess;
   });
 }
 

@@ -101,16 +101,17 @@ struct ContextFunctions final : apiv::ExecutionContextStub {
       ++world.enqueues;
       if (World::runs_out(&world.enqueues_left)) return refuse("[enqueue] Requested 64 MiB: OutOfMemory\n");
     }
-    const Dims& map = tensors.at("similarity").dims;
+    const bool maps = tensors.count("similarity") != 0;
     Network network{};
     network.batch = element(shape.d[0]);
     network.height = element(shape.d[2]);
     network.width = element(shape.d[3]);
-    network.tokens = element(map.d[1]);
-    network.labels = element(map.d[2]);
+    network.tokens = maps ? element(tensors.at("similarity").dims.d[1]) : 0;
+    network.labels = element(tensors.at("logits").dims.d[1]);
     network.image = static_cast<const float*>(memory("image", 3 * network.batch * network.height * network.width));
     network.logits = static_cast<float*>(memory("logits", network.batch * network.labels));
-    network.similarity = static_cast<float*>(memory("similarity", network.batch * network.tokens * network.labels));
+    const std::size_t sizes = network.batch * network.tokens * network.labels;
+    if (maps) network.similarity = static_cast<float*>(memory("similarity", sizes));
     fake_enqueue(stream, network);
     return true;
   }
@@ -274,11 +275,7 @@ IPluginRegistry* getPluginRegistry() noexcept {
   return &registry;
 }
 
-// FAKE_MAJOR plays the library of another version than the headers.
-std::int32_t getInferLibMajorVersion() noexcept {
-  const char* const other = std::getenv("FAKE_MAJOR");
-  return other == nullptr ? NV_TENSORRT_MAJOR : std::atoi(other);
-}
+std::int32_t getInferLibMajorVersion() noexcept { return NV_TENSORRT_MAJOR; }
 std::int32_t getInferLibMinorVersion() noexcept { return NV_TENSORRT_MINOR; }
 std::int32_t getInferLibPatchVersion() noexcept { return NV_TENSORRT_PATCH; }
 std::int32_t getInferLibBuildVersion() noexcept { return NV_TENSORRT_BUILD; }

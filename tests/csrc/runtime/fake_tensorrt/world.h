@@ -13,6 +13,7 @@ struct World {
   std::atomic<int> contexts_created{0};
   std::atomic<int> enqueues{0};  // outside of captures
   std::atomic<int> graph_launches{0};
+  std::atomic<int> downloads{0};
   std::atomic<int> runtimes{0};
 
   std::atomic<int> alive{0};  // allocations, streams, events, graphs, runtimes, engines and contexts that exist now

@@ -161,7 +161,7 @@ def test_lean_runtime_loads_it(library: Path) -> None:
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["creators"] == {
         "DualSoftmaxAttention": {"heads": "INT32"},
-        "TagHead": {"scale": "FLOAT32", "alpha": "FLOAT32", "epsilon": "FLOAT32"},
+        "TagHead": {"scale": "FLOAT32", "alpha": "FLOAT32", "epsilon": "FLOAT32", "maps": "INT32"},
     }
     assert report["versions"] == ["1"]
     for name, part in zip(report["capabilities"], ["Core", "Build", "Runtime"] * 2, strict=True):

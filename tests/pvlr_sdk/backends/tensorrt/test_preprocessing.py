@@ -37,13 +37,13 @@ class FakeKernel:
     def preprocess(self, frames: Any, target: int, stream: int) -> None:
         self.launches += 1
         for place, frame in enumerate(frames):
-            self.seen.append((frame[0], frame[3]))
+            self.seen.append((frame[0].pointer, frame[1]))
             self._gpu.enqueue(stream, partial(self._run, *frame, target + place * self.size))
 
-    def _run(self, pointer: int, shape: Any, strides: Any, order: Any, crop: Any, target: int) -> None:
-        extent = 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
-        data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(pointer, extent)))
-        pixels = np.lib.stride_tricks.as_strided(data, shape, strides)
+    def _run(self, array: Any, order: Any, crop: Any, target: int) -> None:
+        extent = 1 + sum((side - 1) * stride for side, stride in zip(array.shape, array.strides, strict=True))
+        data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(array.pointer, extent)))
+        pixels = np.lib.stride_tricks.as_strided(data, array.shape, array.strides)
         pixels = np.roll(pixels, -1, axis=1) if order == self.wrong else pixels
         image = self._preprocess(pixels, order, crop=crop)
         ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt import TensorRtBackend
 from pvlr_sdk.backends.tensorrt.compatibility import build_command
 from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 
 NATIVE = BuildOptions(attention="native")
@@ -93,10 +96,39 @@ def test_auto_builds_both_and_keeps_the_faster_one(trt, gpu, shipped, plugin_lib
     assert build_command(manifest, out).startswith("pvlr build pvlr-lite2-coco80/engine.plan -o engine.plan ")
 
 
+def test_without_maps_the_plan_has_one_output(trt, exported, tmp_path):
+    out, options = tmp_path / "engine.plan", BuildOptions(attention="native", maps=False)
+    manifest = build(exported.onnx, out, device="tensorrt", options=options)
+    assert not manifest.tensorrt.maps
+    graph = onnx.load_from_string(trt.world.seen.network.onnx).graph
+    assert [one.name for one in graph.output] == ["logits"]
+    assert "--no-maps" in build_command(manifest, out)
+    with Tagger(out) as tagger:
+        result = tagger.predict(np.zeros((50, 70, 3), np.uint8))
+        with pytest.raises(errors.OptionError, match="--no-maps"):
+            result.attention(tagger.labels[0])
+
+
+@pytest.mark.parametrize(("int8_ms", "chosen"), [(1.0, "int8"), (3.0, "fp16")])
+def test_auto_compares_fp16_with_int8(trt, exported, tmp_path, monkeypatch, int8_ms, chosen):
+    pytest.importorskip("nncf")
+    monkeypatch.setattr(
+        TensorRtBackend, "compute_times", lambda self, n: [int8_ms if self.precision == "int8" else 2] * n
+    )
+    images = CalibrationImages(list(np.random.default_rng(3).integers(0, 256, (40, 30, 44, 3), np.uint8)))
+    out = tmp_path / "engine.plan"
+    manifest = build(
+        exported.onnx, out, device="tensorrt", options=NATIVE, calibration_images=images, min_agreement=0.1
+    )
+    assert manifest.precision == chosen
+    assert set(manifest.measured["precisions"]) == {"fp16 native", "int8 native"}
+    assert manifest.measured["calibrated_on"] == (20 if chosen == "int8" else 0)
+
+
 def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
     manifest = build(exported.onnx, tmp_path / "engine.plan", device="tensorrt")
     assert manifest.tensorrt.attention == "native"
-    assert "plugins" in manifest.measured["refused"]["fused"]
+    assert "plugins" in manifest.measured["refused"]["fp16 fused"]
     with pytest.raises(errors.MissingPartError, match="native attention"):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=BuildOptions(attention="fused"))
 
@@ -115,7 +147,7 @@ def test_a_plan_that_fails_gives_its_memory_to_the_next_one(trt, exported, tmp_p
         except RuntimeError as error:
             raise errors.DeviceMemoryError("x", expected="x", got="y", hint="z") from error
 
-    def fail(self: Any, attention: str) -> None:
+    def fail(self: Any, precision: str, attention: str) -> None:
         assert not held or held[0]() is None
         load()
 

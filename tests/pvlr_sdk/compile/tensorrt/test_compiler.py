@@ -3,14 +3,10 @@ builder needs no GPU."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,59 +124,3 @@ def _compile(payload: bytes) -> bytes:
     from pvlr_sdk.compile.tensorrt.compiler import compile_network
 
     return compile_network(payload, "model.onnx", NATIVE, Messages()).plan
-
-
-RTX = """
-import json, sys
-import tensorrt_rtx
-sys.modules["tensorrt"] = tensorrt_rtx
-from pvlr_sdk import errors
-from pvlr_sdk.compile.tensorrt.compiler import compile_network
-from pvlr_sdk.backends.tensorrt.library import Messages
-from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
-
-class Watcher:
-    phases = 0
-    def begin(self, phase, parent, steps): Watcher.phases += 1
-    def step(self, phase, done): pass
-    def end(self, phase): pass
-
-messages = Messages()
-try:
-    found = compile_network(open(sys.argv[1], "rb").read(), "model.onnx", BuildOptions(Batch(1, 1, 8), "native", 64),
-                            messages, watcher=Watcher())
-    print(json.dumps({"bytes": len(found.plan), "phases": Watcher.phases, "lines": len(messages.lines)}))
-except errors.PvlrError as error:
-    print(json.dumps({"error": type(error).__name__, "words": str(error)}))
-sys.stdout.flush()
-"""
-
-
-def _on_rtx(onnx: Path) -> dict[str, Any]:
-    """Runs in a separate process: NVIDIA's libraries may end it without a GPU."""
-    pytest.importorskip("tensorrt_rtx")
-    done = subprocess.run(
-        [sys.executable, "-c", RTX, str(onnx)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.stdout.strip(), done.stderr[-2000:]
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def test_the_builder_builds_for_real(exported):
-    found = _on_rtx(exported.onnx)
-    assert found.get("bytes", 0) > 1000, found
-    assert found["lines"] > 0
-
-
-def test_a_real_parser_s_refusal(exported, tmp_path):
-    import onnx
-
-    model = onnx.load(exported.onnx)
-    model.graph.node[1].op_type, model.graph.node[1].name = "TagHead", "middle"
-    model.graph.node[1].domain = "pvlr"
-    model.opset_import.append(onnx.helper.make_opsetid("pvlr", 1))
-    path = tmp_path / "unheard.onnx"
-    path.write_bytes(model.SerializeToString())
-    found = _on_rtx(path)
-    assert found["error"] == "UnsupportedNodeError"
-    assert "middle" in found["words"]

@@ -1,4 +1,4 @@
-#include "plugin/settings.h"
+#include "plugin/tensorrt_fields.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,30 +9,30 @@
 namespace pvlr::plugin {
 namespace {
 
+using nvinfer1::PluginField;
+using nvinfer1::PluginFieldType;
+
 template <typename T>
-T load(const void* data) {
+T load(const PluginField& field) {
   T value;
-  std::memcpy(&value, data, sizeof(T));
+  std::memcpy(&value, field.data, sizeof(T));  // it may be unaligned
   return value;
 }
 
-Problem read(const Field& field, std::int32_t* value) {
-  if (field.type == FieldType::kInt32) {
-    *value = load<std::int32_t>(field.data);
-    return {};
-  }
-  if (field.type != FieldType::kInt64) return std::string(field.name) + ": expected an integer";
-  const auto wide = load<std::int64_t>(field.data);
+Problem read(const PluginField& field, std::int32_t* value) {
+  const bool narrow = field.type == PluginFieldType::kINT32;
+  if (!narrow && field.type != PluginFieldType::kINT64) return std::string(field.name) + ": expected an integer";
+  const std::int64_t wide = narrow ? load<std::int32_t>(field) : load<std::int64_t>(field);
   *value = static_cast<std::int32_t>(wide);
   if (*value != wide) return std::string(field.name) + ": expected an integer of 32 bits, got " + std::to_string(wide);
   return {};
 }
 
-Problem read(const Field& field, float* value) {
-  if (field.type == FieldType::kFloat32) {
-    *value = load<float>(field.data);
-  } else if (field.type == FieldType::kFloat64) {
-    const auto wide = load<double>(field.data);
+Problem read(const PluginField& field, float* value) {
+  if (field.type == PluginFieldType::kFLOAT32) {
+    *value = load<float>(field);
+  } else if (field.type == PluginFieldType::kFLOAT64) {
+    const auto wide = load<double>(field);
     const bool fits = std::abs(wide) <= static_cast<double>(std::numeric_limits<float>::max());
     *value = fits ? static_cast<float>(wide) : std::numeric_limits<float>::infinity();
   } else {
@@ -43,9 +43,21 @@ Problem read(const Field& field, float* value) {
 
 }  // namespace
 
-Problem read_fields(const std::vector<Field>& fields, const std::vector<Setting>& settings) {
+FieldCollection::FieldCollection(const std::vector<Setting>& settings) : collection_{} {
+  for (const Setting& setting : settings) {
+    const bool integer = std::holds_alternative<std::int32_t*>(setting.value);
+    const void* data = std::visit([](auto* value) -> const void* { return value; }, setting.value);
+    fields_.emplace_back(setting.name, data, integer ? PluginFieldType::kINT32 : PluginFieldType::kFLOAT32, 1);
+  }
+  collection_.nbFields = static_cast<std::int32_t>(fields_.size());
+  collection_.fields = fields_.data();
+}
+
+Problem read_fields(const nvinfer1::PluginFieldCollection* fields, const std::vector<Setting>& settings) {
   std::vector<bool> seen(settings.size());
-  for (const Field& field : fields) {
+  const bool none = fields == nullptr || fields->fields == nullptr;
+  for (int i = 0; !none && i < fields->nbFields; ++i) {
+    const PluginField& field = fields->fields[i];
     if (field.name == nullptr) return "fields: one has no name";
     const auto setting = std::find_if(settings.begin(), settings.end(),
                                       [&field](const Setting& one) { return std::strcmp(one.name, field.name) == 0; });
@@ -53,21 +65,10 @@ Problem read_fields(const std::vector<Field>& fields, const std::vector<Setting>
     const auto index = static_cast<std::size_t>(setting - settings.begin());
     if (seen[index]) return std::string(field.name) + ": given twice";
     seen[index] = true;
-    if (field.data == nullptr || field.count != 1) return std::string(field.name) + ": expected one number";
-    const Problem problem = std::visit([&field](auto* value) { return read(field, value); }, setting->value);
-    if (!problem.empty()) return problem;
+    if (field.data == nullptr || field.length != 1) return std::string(field.name) + ": expected one number";
+    PVLR_RETURN_IF_PROBLEM(std::visit([&field](auto* value) { return read(field, value); }, setting->value));
   }
   return {};
-}
-
-std::vector<Field> write_fields(const std::vector<Setting>& settings) {
-  std::vector<Field> fields;
-  for (const Setting& setting : settings) {
-    const bool integer = std::holds_alternative<std::int32_t*>(setting.value);
-    const void* data = std::visit([](auto* value) -> const void* { return value; }, setting.value);
-    fields.push_back({setting.name, integer ? FieldType::kInt32 : FieldType::kFloat32, data, 1});
-  }
-  return fields;
 }
 
 std::string text(const std::vector<Setting>& settings) {
