@@ -15,30 +15,6 @@ from tests.pvlr_sdk.trust.conftest import sign as sign
 pytest.importorskip("onnx", reason="writes a network")
 
 
-@pytest.fixture(scope="session")
-def draw():
-    """Writes a photo with fields of colours."""
-    return tiny_open.draw
-
-
-@pytest.fixture(scope="session")
-def make_bank():
-    """Makes a bank of ``count`` labels: the first are NAMES, the others depend on ``seed``."""
-    return tiny_open.make_bank
-
-
-@pytest.fixture(scope="session")
-def write_network():
-    """Writes the network and a label bank into a folder; returns the path of the network."""
-    return tiny_open.write_network
-
-
-@pytest.fixture(scope="session")
-def check():
-    """Compares a result of a frame with the definition, for a bank."""
-    return tiny_open.check
-
-
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     return tiny_open.write_network(tmp_path_factory.mktemp("open"), tiny_open.make_bank())

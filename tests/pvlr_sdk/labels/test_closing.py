@@ -13,7 +13,7 @@ from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.verify import verify
 from pvlr_sdk.models.find import load_bundle
-from tests.pvlr_sdk.labels.tiny_open import DEPTH, MAX, WIDTH, random_bank
+from tests.pvlr_sdk.labels.tiny_open import DEPTH, MAX, WIDTH, check, make_bank, random_bank
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_open_plan(open_plan, frames, tmp_path, count, w
             closed.set_labels(bank)
 
 
-def test_the_network_is_that_of_the_definition(network, frame, tmp_path, make_bank, check):
+def test_the_network_is_that_of_the_definition(network, frame, tmp_path):
     """From an exported network too; and nothing of its own bank is left."""
     bank = make_bank(5, seed=7)
     with Tagger(close(network, tmp_path, bank), precision="fp32") as closed:

@@ -11,6 +11,7 @@ from pvlr_sdk.bundle.tensors import from_safetensors, to_safetensors
 from pvlr_sdk.labels import Photos, forget, teach
 from pvlr_sdk.labels import knowledge as module
 from pvlr_sdk.labels.knowledge import Calibration, Knowledge
+from tests.pvlr_sdk.labels.tiny_open import check, make_bank
 
 CLASSES, DEPTH, SPACE, FEATURES = 30, 16, "tiny 0123", "tiny features"
 CALIBRATION = Calibration(1.5, -2.5, 0.4, 0.7)
@@ -77,7 +78,7 @@ def test_a_name_of_a_concept_is_that_concept(knowledge):
     np.testing.assert_allclose(cosines, 1)
 
 
-def test_words_of_a_plan(knowledge, encoder, open_plan, frame, check):
+def test_words_of_a_plan(knowledge, encoder, open_plan, frame):
     own = LabelBank.load(labels_path(open_plan))
     words = knowledge.bank(["class 3", "class 7"])
     with Tagger(open_plan, precision="fp32") as tagger:
@@ -97,7 +98,7 @@ def test_words_of_a_plan(knowledge, encoder, open_plan, frame, check):
     assert both.select(["class 7", "cat"]).taught.keys() == {"class 7"}
 
 
-def test_banks_that_cannot_be_joined(knowledge, encoder, make_bank):
+def test_banks_that_cannot_be_joined(knowledge, encoder):
     words = knowledge.bank(["class 3"])
     assert words.join(words) is words
     other = LabelBank(words.names, **{**words.arrays(), "thresholds": words.thresholds / 2}, text=words.text)
@@ -191,7 +192,7 @@ def test_a_file_has_8_bits_per_value(knowledge, tmp_path):
         (LabelBank, "a label bank"),
     ],
 )
-def test_other_files(tmp_path, contents, got, make_bank):
+def test_other_files(tmp_path, contents, got):
     path = tmp_path / "k.safetensors"
     if contents is not None:
         path.write_bytes(make_bank().to_bytes() if contents is LabelBank else contents)

@@ -15,12 +15,13 @@ from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.export import export_as
 from pvlr_sdk.models.find import load_bundle
 from tests.manifests import edit_manifest, read_raw
+from tests.pvlr_sdk.labels.tiny_open import check, make_bank, write_network
 
 NAMES = ["person", "cat", "coffee cup", "rocket"]
 MAX, WIDTH, SPACE = 6, 8, "tiny 0123"
 
 
-def test_the_second_start_is_from_the_cache(open_plan, frame, make_bank, check):
+def test_the_second_start_is_from_the_cache(open_plan, frame):
     bank = make_bank(3, seed=1)
     for damaged in (False, True):
         Tagger(open_plan, precision="fp32").close()
@@ -77,13 +78,13 @@ def test_new_thresholds_keep_the_biases(open_plan, tmp_path):
         (None, {"space": 3}, r"a name as text\.space"),
     ],
 )
-def test_invalid_banks(biases, text, message, make_bank):
+def test_invalid_banks(biases, text, message):
     bank = make_bank()
     with pytest.raises(errors.LabelBankError, match=message):
         LabelBank(bank.names, bank.embeddings, bank.thresholds, text, biases=biases)
 
 
-def test_a_bank_is_written_and_read(make_bank):
+def test_a_bank_is_written_and_read():
     bank = make_bank()
     again = LabelBank.from_bytes(bank.to_bytes())
     assert again.to_bytes() == bank.to_bytes()
@@ -107,13 +108,13 @@ def test_an_open_network_is_not_converted(network, tmp_path):
         export_as(network, tmp_path, precision="fp16")
 
 
-def test_a_bank_of_another_model_is_not_built(network, tmp_path, make_bank):
+def test_a_bank_of_another_model_is_not_built(network, tmp_path):
     make_bank(space="another").save(tmp_path / "bank.safetensors")
     with pytest.raises(errors.LabelBankError, match="made for another"):
         build(network, tmp_path / "engine.plan", bank=tmp_path / "bank.safetensors")
 
 
-def test_an_open_network_lacks_an_input(tmp_path, make_bank, write_network):
+def test_an_open_network_lacks_an_input(tmp_path):
     network = write_network(tmp_path, make_bank(), labels="bank")
     with pytest.raises(
         errors.ModelError, match="inputs named image, labels, label_biases, label_mask, label_gains, label_weights"
@@ -121,7 +122,7 @@ def test_an_open_network_lacks_an_input(tmp_path, make_bank, write_network):
         build(network, tmp_path / "engine.plan")
 
 
-def test_an_isolated_first_load_runs_an_open_plan_with_its_bank(open_plan, tmp_path, frame, monkeypatch, check):
+def test_an_isolated_first_load_runs_an_open_plan_with_its_bank(open_plan, tmp_path, frame, monkeypatch):
     from pvlr_sdk.backends.openvino import isolated
 
     folder = shutil.copytree(open_plan.parent, tmp_path / "own")

@@ -17,12 +17,13 @@ from pvlr_sdk.backends.openvino import OpenVinoBackend
 from pvlr_sdk.bundle.bundle import labels_path, manifest_path
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.models.find import load_bundle
+from tests.pvlr_sdk.labels.tiny_open import check, make_bank
 
 NAMES = ["person", "cat", "coffee cup", "rocket"]
 MAX = 6
 
 
-def test_its_own_bank_is_that_of_the_bundle(tagger, open_plan, frame, check):
+def test_its_own_bank_is_that_of_the_bundle(tagger, open_plan, frame):
     bank = LabelBank.load(labels_path(open_plan))
     check(tagger.predict(frame), frame, bank)
     assert tagger.info["bank"] == hashlib.sha256(labels_path(open_plan).read_bytes()).hexdigest() == bank.sha256
@@ -30,7 +31,7 @@ def test_its_own_bank_is_that_of_the_bundle(tagger, open_plan, frame, check):
 
 
 @pytest.mark.parametrize("count", [1, 2, MAX])
-def test_another_bank_gives_the_results_of_the_definition_whatever_the_padding(tagger, frame, count, make_bank, check):
+def test_another_bank_gives_the_results_of_the_definition_whatever_the_padding(tagger, frame, count):
     bank = make_bank(count, seed=count)
     tagger.set_labels(bank)
     check(tagger.predict(frame), frame, bank)
@@ -41,7 +42,7 @@ def test_another_bank_gives_the_results_of_the_definition_whatever_the_padding(t
     np.testing.assert_array_equal(tagger.thresholds, bank.thresholds)
 
 
-def test_a_selection_in_another_order(tagger, frame, check):
+def test_a_selection_in_another_order(tagger, frame):
     bank = tagger.label_bank.select(["rocket", "person"])
     tagger.set_labels(bank)
     check(tagger.predict(frame), frame, bank)
@@ -63,7 +64,7 @@ def test_a_selection_in_another_order(tagger, frame, check):
         ({"embeddings": 1001.0}, "embeddings float16"),
     ],
 )
-def test_scores_that_no_frame_changes(tagger, frame, make_bank, changes, got):
+def test_scores_that_no_frame_changes(tagger, frame, changes, got):
     """The golden frame is tagged with a bank before any other; the labels before stay in use."""
     before, base = tagger.label_bank, make_bank()
     shapes = {"weights": (len(base), 16), "embeddings": base.embeddings.shape}
@@ -76,7 +77,7 @@ def test_scores_that_no_frame_changes(tagger, frame, make_bank, changes, got):
     tagger.predict(frame)
 
 
-def test_the_golden_frame_is_tagged_once_with_each_bank(tagger, make_bank, monkeypatch):
+def test_the_golden_frame_is_tagged_once_with_each_bank(tagger, monkeypatch):
     """It waits behind the inferences of other threads, so a change between known banks does without."""
     from pvlr_sdk.inference import golden
 
@@ -101,13 +102,13 @@ def test_the_part_for_labels_has_one_thread(open_plan, optimize):
             assert tagger._plan.backend._label_network.get_property("INFERENCE_NUM_THREADS") == 1
 
 
-def test_a_bank_whose_network_computes_nan(tagger, make_bank, monkeypatch):
+def test_a_bank_whose_network_computes_nan(tagger, monkeypatch):
     monkeypatch.setattr("pvlr_sdk.inference.golden.logits_of", lambda *_: np.full(4, np.nan, np.float32))
     with pytest.raises(errors.LabelBankError, match="a logit of nan for 'person'"):
         tagger.set_labels(make_bank(4, seed=1))
 
 
-def test_the_operating_point_of_the_tagger_applies(open_plan, frame, make_bank):
+def test_the_operating_point_of_the_tagger_applies(open_plan, frame):
     bank = make_bank(3, seed=1)
     precise = np.maximum(bank.thresholds, np.float32(0.875))
     both = LabelBank(bank.names, bank.embeddings, bank.thresholds, bank.text, precise, biases=bank.biases)
@@ -120,14 +121,14 @@ def test_the_operating_point_of_the_tagger_applies(open_plan, frame, make_bank):
             assert tagger.info["operating_point"] == (None if chosen is bank else point)
 
 
-def test_a_bank_without_biases(tagger, frame, make_bank, check):
+def test_a_bank_without_biases(tagger, frame):
     bank = make_bank()
     bank = LabelBank(bank.names, bank.embeddings, bank.thresholds, bank.text)
     tagger.set_labels(bank)
     check(tagger.predict(frame), frame, bank)
 
 
-def test_pairs_of_frames_have_the_same_labels(open_plan, frame, make_bank, check, monkeypatch):
+def test_pairs_of_frames_have_the_same_labels(open_plan, frame, monkeypatch):
     monkeypatch.setattr(OpenVinoBackend, "_group_agrees", lambda backend: True)  # or not, by the machine's kernels
     with Tagger(open_plan, precision="fp32", optimize="throughput") as tagger:
         assert tagger.info["together"] == 2
@@ -138,7 +139,7 @@ def test_pairs_of_frames_have_the_same_labels(open_plan, frame, make_bank, check
                 check(result, frame, bank)
 
 
-def test_a_call_keeps_the_bank_that_it_began_with(tagger, frame, make_bank, check):
+def test_a_call_keeps_the_bank_that_it_began_with(tagger, frame):
     first, second = tagger.label_bank, make_bank(3, seed=1)
     stream = tagger.predict_stream(frame for _ in range(40))
     check(next(stream), frame, first)
@@ -149,7 +150,7 @@ def test_a_call_keeps_the_bank_that_it_began_with(tagger, frame, make_bank, chec
 
 
 @pytest.mark.parametrize(("swaps", "growth"), [(200, 20_000), pytest.param(4_000, 10_000, marks=pytest.mark.slow)])
-def test_no_result_mixes_two_banks_while_they_change(tagger, frame, swaps, growth, make_bank):
+def test_no_result_mixes_two_banks_while_they_change(tagger, frame, swaps, growth):
     import cv2
 
     banks = [make_bank(1 + seed % MAX, seed=seed) for seed in range(8)]
@@ -199,7 +200,7 @@ def test_no_result_mixes_two_banks_while_they_change(tagger, frame, swaps, growt
         ("bank.safetensors", errors.OptionError, "bank: expected a LabelBank, got str"),
     ],
 )
-def test_a_bank_that_does_not_fit_changes_nothing(tagger, frame, bank, error, message, check, make_bank):
+def test_a_bank_that_does_not_fit_changes_nothing(tagger, frame, bank, error, message):
     before = tagger.label_bank
     with pytest.raises(error, match=message):
         tagger.set_labels(make_bank(**bank) if isinstance(bank, dict) else bank)
@@ -215,14 +216,14 @@ def test_a_closed_plan_keeps_its_labels(plan, photo):
     assert "open" not in json.loads(manifest_path(plan).read_text())
 
 
-def test_a_closed_tagger(open_plan, make_bank):
+def test_a_closed_tagger(open_plan):
     tagger = Tagger(open_plan)
     tagger.close()
     with pytest.raises(errors.BackendError, match="an open tagger"):
         tagger.set_labels(make_bank())
 
 
-def test_the_threshold_of_the_tagger_applies(open_plan, frame, make_bank):
+def test_the_threshold_of_the_tagger_applies(open_plan, frame):
     with Tagger(open_plan, threshold={"cat": 0.125}) as tagger:
         tagger.set_labels(make_bank(3, seed=1))
         assert tagger.predict(frame)["cat"].threshold == 0.125
@@ -231,14 +232,14 @@ def test_the_threshold_of_the_tagger_applies(open_plan, frame, make_bank):
         assert tagger.labels == NAMES[:3]
 
 
-def test_another_process_gets_the_bank_too(tagger, frame, make_bank, check):
+def test_another_process_gets_the_bank_too(tagger, frame):
     bank = make_bank(3, seed=1)
     tagger.set_labels(bank)
     with pickle.loads(pickle.dumps(tagger)) as copy:
         check(copy.predict(frame), frame, bank)
 
 
-def test_a_suspended_tagger_frees_the_plan_with_other_labels(tagger, open_plan, frame, make_bank, check):
+def test_a_suspended_tagger_frees_the_plan_with_other_labels(tagger, open_plan, frame):
     bank = make_bank(3, seed=1)
     tagger.set_labels(bank)
     tagger.predict_async(frame).result()

@@ -15,9 +15,10 @@ from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.evaluation.labels_csv import read_photos
 from pvlr_sdk.labels import Photos, forget, teach
 from pvlr_sdk.labels.page import page
+from tests.pvlr_sdk.labels.tiny_open import check, draw, make_bank
 
 
-def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path, check, draw):
+def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path):
     with Tagger(open_plan, precision="fp32") as tagger:
         before = tagger.label_bank
         tagger.set_labels(taught.bank)
@@ -98,7 +99,7 @@ def test_a_label_of_the_bank_starts_from_its_vector(open_plan, folders, taught):
     assert forget(twice.bank, ["cat", "mug"]).to_bytes() == own.to_bytes()
 
 
-def test_several_labels_from_a_table(open_plan, tmp_path, check, draw):
+def test_several_labels_from_a_table(open_plan, tmp_path):
     rows = ["file,split,red,blue"]
     for index in range(24):
         colours = [["red"], ["blue"], ["red", "blue"], ["green"]][index % 4]
@@ -177,7 +178,7 @@ def test_too_few_photos(open_plan, folders, tmp_path, positives, negatives, mess
         teach(open_plan, Photos.from_folders("mug", *chosen))
 
 
-def test_plans_and_banks_that_do_not_fit(open_plan, plan, photos, taught, make_bank):
+def test_plans_and_banks_that_do_not_fit(open_plan, plan, photos, taught):
     with pytest.raises(errors.BackendError, match=r"an open plan, got one whose labels are part of it.*--open"):
         teach(plan, photos)
     with pytest.raises(errors.LabelBankError, match=r"at most 6 labels, got 7.*--max-labels 7"):
@@ -214,7 +215,7 @@ def test_plans_and_banks_that_do_not_fit(open_plan, plan, photos, taught, make_b
         ({}, {"taught": {"mug": 3}}, r"an object of objects as text\.taught"),
     ],
 )
-def test_invalid_banks(make_bank, arrays, text, message):
+def test_invalid_banks(arrays, text, message):
     bank = make_bank()
     with pytest.raises(errors.LabelBankError, match=message):
         LabelBank(bank.names, bank.embeddings, bank.thresholds, text, **arrays)
