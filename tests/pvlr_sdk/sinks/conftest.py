@@ -16,26 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.events import Event
 from tests.waiting import until
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-@pytest.fixture(scope="session")
-def make_event() -> Callable[..., Event]:
-    """Event number n: even numbers are on, odd ones the off of the event before."""
-
-    def make(number: int, camera: str = "door", label: str = "car") -> Event:
-        start = 1.75e9 + 10 * (number // 2)
-        common = {"score": 0.75, "peak": 0.875, "peak_time": start + 1, "start": start}
-        if number % 2 == 0:
-            return Event("on", f"event-{number // 2}", camera, label, time=start + 2, **common)
-        return Event(
-            "off", f"event-{number // 2}", camera, label, time=start + 5, end=start + 5, reason="score", **common
-        )
-
-    return make
 
 
 @dataclass

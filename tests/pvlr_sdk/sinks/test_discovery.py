@@ -7,13 +7,14 @@ import json
 from pvlr_sdk.sinks import DiskQueue, SinkWorker
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.watch import Site, SiteConfig
+from tests.pvlr_sdk.sinks.events import make_event
 
 
 def worker(settings, folder, labels) -> SinkWorker:
     return SinkWorker(MqttSink(settings, labels), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
 
 
-def test_home_assistant_finds_the_labels_and_their_states(broker, tmp_path, make_event, make_listener):
+def test_home_assistant_finds_the_labels_and_their_states(broker, tmp_path, make_listener):
     settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
     sink = worker(settings, tmp_path, {"door": ["car", "dining table"]})
     sink.submit(make_event(0, label="dining table"))
@@ -42,7 +43,7 @@ def test_home_assistant_finds_the_labels_and_their_states(broker, tmp_path, make
     again.close()
 
 
-def test_home_assistant_learns_of_other_labels_at_once(broker, tmp_path, make_event, make_listener):
+def test_home_assistant_learns_of_other_labels_at_once(broker, tmp_path, make_listener):
     settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
     sink = worker(settings, tmp_path, {"door": ["car", "cat"]})
     watcher = make_listener(broker)

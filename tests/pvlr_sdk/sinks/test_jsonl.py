@@ -11,13 +11,14 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.sinks.jsonl import JsonlFile, JsonlStream, RotatingJsonl
+from tests.pvlr_sdk.sinks.events import make_event
 
 
 def lines(path):
     return [json.loads(line)["id"] for line in path.read_text().splitlines()]
 
 
-def test_lines_are_appended_to_what_is_there(tmp_path, make_event):
+def test_lines_are_appended_to_what_is_there(tmp_path):
     path = tmp_path / "new" / "events.jsonl"
     for _ in range(2):
         sink = JsonlFile(path)
@@ -26,14 +27,14 @@ def test_lines_are_appended_to_what_is_there(tmp_path, make_event):
     assert path.read_text() == 2 * (make_event(0).to_json() + "\n")
 
 
-def test_a_part_of_a_line_from_a_power_cut_stays_alone(tmp_path, make_event):
+def test_a_part_of_a_line_from_a_power_cut_stays_alone(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text('{"event": "o')
     JsonlFile(path).write(make_event(0))
     assert path.read_text() == '{"event": "o\n' + make_event(0).to_json() + "\n"
 
 
-def test_a_file_that_was_moved_away_is_made_anew(tmp_path, make_event):
+def test_a_file_that_was_moved_away_is_made_anew(tmp_path):
     path = tmp_path / "events.jsonl"
     sink = JsonlFile(path)
     sink.write(make_event(0))
@@ -42,7 +43,7 @@ def test_a_file_that_was_moved_away_is_made_anew(tmp_path, make_event):
     assert lines(tmp_path / "old.jsonl") + lines(path) == ["event-0", "event-1"]
 
 
-def test_a_full_disk_leaves_whole_lines_and_writing_goes_on_with_room(small_disk, make_event):
+def test_a_full_disk_leaves_whole_lines_and_writing_goes_on_with_room(small_disk):
     path = small_disk.folder / "events.jsonl"
     sink = JsonlFile(path)
     small_disk.fill(leave=10_000)
@@ -62,7 +63,7 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
         JsonlFile(tmp_path)
 
 
-def test_rotation_keeps_the_newest(tmp_path, make_event):
+def test_rotation_keeps_the_newest(tmp_path):
     path = tmp_path / "events.jsonl"
     size = len(make_event(0).to_json()) + 1
     sink = RotatingJsonl(path, 3 * size + size // 2, keep=2)
@@ -74,7 +75,7 @@ def test_rotation_keeps_the_newest(tmp_path, make_event):
     assert sorted(item.name for item in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
 
 
-def test_rotation_without_old_files(tmp_path, make_event):
+def test_rotation_without_old_files(tmp_path):
     path = tmp_path / "events.jsonl"
     sink = RotatingJsonl(path, 1, keep=0)  # smaller than a line: a file for each
     for number in range(3):
@@ -83,7 +84,7 @@ def test_rotation_without_old_files(tmp_path, make_event):
     assert lines(path) == ["event-2"]
 
 
-def test_a_full_stream_finishes_its_line_later(make_event):
+def test_a_full_stream_finishes_its_line_later():
     """A pipe that accepts only a part of a line: the next attempt writes the rest, and no part twice."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

@@ -17,6 +17,7 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.sinks import DiskQueue, SinkWorker, mqtt
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
+from tests.pvlr_sdk.sinks.events import make_event
 from tests.waiting import LONG
 
 OUTAGE = float(os.environ.get("PVLR_OUTAGE_SECONDS", "1"))
@@ -30,7 +31,7 @@ def names(numbers) -> list[tuple[str, str]]:
     return [(f"event-{number // 2}", "off" if number % 2 else "on") for number in numbers]
 
 
-def test_events_and_status(broker, listener, tmp_path, make_event):
+def test_events_and_status(broker, listener, tmp_path):
     sink = worker(MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", prefix="site1"), tmp_path)
     for number in range(200):
         sink.submit(make_event(number))
@@ -44,7 +45,7 @@ def test_events_and_status(broker, listener, tmp_path, make_event):
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_away_costs_nothing_and_changes_no_order(broker, listener, tmp_path, make_event):
+def test_a_broker_that_is_away_costs_nothing_and_changes_no_order(broker, listener, tmp_path):
     """Events arrive all the time; the broker stops for a few seconds, and again in the middle of the backlog."""
     sink = worker(MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}"), tmp_path)
     flowing, sent = threading.Event(), itertools.count()
@@ -78,9 +79,7 @@ def test_a_broker_that_is_away_costs_nothing_and_changes_no_order(broker, listen
 
 
 @pytest.mark.slow
-def test_a_broker_that_does_not_acknowledge_in_time_gets_nothing_twice(
-    broker, listener, tmp_path, make_event, monkeypatch
-):
+def test_a_broker_that_does_not_acknowledge_in_time_gets_nothing_twice(broker, listener, tmp_path, monkeypatch):
     monkeypatch.setattr(mqtt, "_ACKNOWLEDGE_WAIT", 0.3)
     sink = worker(MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}"), tmp_path)
     sink.submit(make_event(0))
@@ -97,7 +96,7 @@ def test_a_broker_that_does_not_acknowledge_in_time_gets_nothing_twice(
     assert listener.ids() == names(range(6))
 
 
-def test_what_was_acknowledged_long_ago_counts_for_no_new_notice(broker, make_event, monkeypatch):
+def test_what_was_acknowledged_long_ago_counts_for_no_new_notice(broker, monkeypatch):
     """The client numbers its messages from 1 to 65535 and starts again; the first messages announce it as online."""
     monkeypatch.setattr(mqtt, "_ACKNOWLEDGE_WAIT", 0.3)
     settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
@@ -113,7 +112,7 @@ def test_what_was_acknowledged_long_ago_counts_for_no_new_notice(broker, make_ev
 
 
 @pytest.mark.slow
-def test_a_broker_that_comes_later_than_the_next_process(tmp_path, make_event, make_broker, make_listener):
+def test_a_broker_that_comes_later_than_the_next_process(tmp_path, make_broker, make_listener):
     broker = make_broker()
     listener = make_listener(broker)
     broker.stop()
@@ -162,7 +161,7 @@ def certificates(tmp_path) -> Path:
     return folder
 
 
-def test_tls_and_a_password(tmp_path, certificates, make_event, caplog, make_broker):
+def test_tls_and_a_password(tmp_path, certificates, caplog, make_broker):
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "cam", "s3cret/@:"], check=True)
     tls = [f"cafile {certificates}/ca.pem", f"certfile {certificates}/server.pem", f"keyfile {certificates}/server.key"]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pvlr_sdk import errors
 from pvlr_sdk.events import Event
 from pvlr_sdk.sinks import DiskQueue, MemoryQueue, SinkWorker
+from tests.pvlr_sdk.sinks.events import make_event
 from tests.waiting import until
 
 
@@ -71,7 +72,7 @@ def contents(queue) -> list[Event]:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["put", "put", "take", "done"]), max_size=60), st.integers(2, 5))
-def test_memory_queue_is_a_bounded_list(make_event, steps, capacity):
+def test_memory_queue_is_a_bounded_list(steps, capacity):
     queue = MemoryQueue(capacity)
     items = follow(queue, steps, capacity, make_event)
     lost = queue.lost
@@ -86,7 +87,7 @@ def test_memory_queue_is_a_bounded_list(make_event, steps, capacity):
 @example(["put", "put", "take", "put", "done", "take"], 2)
 @example(["put", "take", "put", "stored", "put"], 2)
 @example(["full", "put", "take", "free", "put", "put", "put"], 3)
-def test_disk_queue_is_the_same_and_survives(tmp_path_factory, make_event, steps, capacity):
+def test_disk_queue_is_the_same_and_survives(tmp_path_factory, steps, capacity):
     """What is in the queue when it is closed is what the next process finds, in order."""
     path = tmp_path_factory.mktemp("queue") / "q.sqlite"
     queue = DiskQueue(path, capacity)
@@ -97,7 +98,7 @@ def test_disk_queue_is_the_same_and_survives(tmp_path_factory, make_event, steps
     assert contents(DiskQueue(path)) == []
 
 
-def test_a_file_with_more_than_the_capacity(tmp_path, make_event):
+def test_a_file_with_more_than_the_capacity(tmp_path):
     queue = DiskQueue(tmp_path / "q.sqlite")
     for number in range(9):
         queue.put(make_event(number))
@@ -108,7 +109,7 @@ def test_a_file_with_more_than_the_capacity(tmp_path, make_event):
     assert contents(DiskQueue(tmp_path / "q.sqlite")) == [make_event(number) for number in range(5, 9)]
 
 
-def test_the_file_is_private_and_of_one_process(tmp_path, make_event):
+def test_the_file_is_private_and_of_one_process(tmp_path):
     path = tmp_path / "new" / "q.sqlite"
     queue = DiskQueue(path)
     queue.put(make_event(0))
@@ -123,7 +124,7 @@ def test_the_file_is_private_and_of_one_process(tmp_path, make_event):
 
 
 @pytest.mark.parametrize("make", [lambda path: MemoryQueue(), lambda path: DiskQueue(path / "q.sqlite")])
-def test_take_waits_for_an_item(tmp_path, make_event, make):
+def test_take_waits_for_an_item(tmp_path, make):
     queue = make(tmp_path)
     assert queue.take(0.01) is None
     timer = threading.Timer(0.1, queue.put, [make_event(0)])
@@ -161,7 +162,7 @@ def test_a_killed_process_loses_nothing_that_was_stored(tmp_path):
     assert len(numbers) > printed[-1]
 
 
-def test_what_another_version_left_is_passed_over(tmp_path, make_event):
+def test_what_another_version_left_is_passed_over(tmp_path):
     path = tmp_path / "q.sqlite"
     queue = DiskQueue(path)
     queue.put(make_event(0))
@@ -200,7 +201,7 @@ class Receiver:
         pass
 
 
-def test_a_full_disk_and_a_receiver_that_is_there(small_disk, make_event, caplog) -> None:
+def test_a_full_disk_and_a_receiver_that_is_there(small_disk, caplog) -> None:
     """Version 0.1 lost the events of this time."""
     receiver, queue = Receiver(), DiskQueue(small_disk.folder / "q.sqlite")
     worker = SinkWorker(receiver, queue, longest_pause=0.05)
@@ -223,7 +224,7 @@ def test_a_full_disk_and_a_receiver_that_is_there(small_disk, make_event, caplog
     assert contents(DiskQueue(small_disk.folder / "q.sqlite")) == []
 
 
-def test_a_disk_with_room_again_is_no_error_although_nothing_waits(small_disk, make_event) -> None:
+def test_a_disk_with_room_again_is_no_error_although_nothing_waits(small_disk) -> None:
     """A receiver that is faster than the disk leaves nothing to store."""
     queue = DiskQueue(small_disk.folder / "q.sqlite")
     small_disk.fill()
@@ -236,7 +237,7 @@ def test_a_disk_with_room_again_is_no_error_although_nothing_waits(small_disk, m
     queue.close()
 
 
-def test_disk_and_receiver_fail_in_turn(small_disk, make_event) -> None:
+def test_disk_and_receiver_fail_in_turn(small_disk) -> None:
     receiver, queue = Receiver(), DiskQueue(small_disk.folder / "q.sqlite")
     worker = SinkWorker(receiver, queue, longest_pause=0.05)
     receiver.open.clear()
@@ -263,7 +264,7 @@ def test_disk_and_receiver_fail_in_turn(small_disk, make_event) -> None:
     assert receiver.items == [make_event(one) for one in range(number + 1)]
 
 
-def test_what_the_disk_rejects_until_the_end_is_counted(tmp_path, make_event) -> None:
+def test_what_the_disk_rejects_until_the_end_is_counted(tmp_path) -> None:
     queue = DiskQueue(tmp_path / "q.sqlite")
     queue.put(make_event(0))
     until(lambda: not queue._new())

@@ -18,6 +18,7 @@ from pvlr_sdk.sinks.sqlite import SqliteSink
 from pvlr_sdk.sinks.video import VideoSink
 from pvlr_sdk.sources import CapturedFrame
 from pvlr_sdk.stream import Observation
+from tests.pvlr_sdk.sinks.events import make_event
 
 
 def age(path: Path, size: int) -> Path:
@@ -101,7 +102,7 @@ def test_an_own_folder_is_used_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
-def test_no_file_is_world_readable(tmp_path: Path, photo: np.ndarray, make_event, umask: int) -> None:
+def test_no_file_is_world_readable(tmp_path: Path, photo: np.ndarray, umask: int) -> None:
     """A file that exists keeps its mode."""
     before = os.umask(umask)
     try:

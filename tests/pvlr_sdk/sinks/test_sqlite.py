@@ -13,6 +13,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.sinks.sqlite import SqliteSink
+from tests.pvlr_sdk.sinks.events import make_event
 
 KILLS = int(os.environ.get("PVLR_KILLS", "50"))
 
@@ -22,7 +23,7 @@ def rows(path, columns="*"):
         return database.execute(f"SELECT {columns} FROM events ORDER BY start_time").fetchall()
 
 
-def test_a_row_is_written_when_an_event_begins_and_completed_when_it_ends(tmp_path, make_event):
+def test_a_row_is_written_when_an_event_begins_and_completed_when_it_ends(tmp_path):
     path = tmp_path / "new" / "events.db"
     sink = SqliteSink(path)
     sink.write(make_event(0))
@@ -44,7 +45,7 @@ def test_a_row_is_written_when_an_event_begins_and_completed_when_it_ends(tmp_pa
     assert len(rows(path)) == 3
 
 
-def test_a_file_from_before_there_were_regions_gets_a_column_for_them(tmp_path, make_event):
+def test_a_file_from_before_there_were_regions_gets_a_column_for_them(tmp_path):
     path = tmp_path / "events.db"
     SqliteSink(path).close()
     with sqlite3.connect(path) as database:
@@ -114,7 +115,7 @@ def test_a_process_killed_at_any_moment_leaves_whole_rows(tmp_path):
     assert int(last.split()[1]) > KILLS
 
 
-def test_a_full_disk_keeps_what_is_there_and_writing_goes_on_with_room(small_disk, make_event):
+def test_a_full_disk_keeps_what_is_there_and_writing_goes_on_with_room(small_disk):
     path = small_disk.folder / "events.db"
     sink = SqliteSink(path)
     small_disk.fill(leave=150_000)
@@ -141,7 +142,7 @@ def test_a_file_that_is_no_database(tmp_path):
         SqliteSink(tmp_path)
 
 
-def test_readers_do_not_stop_it(tmp_path, make_event):
+def test_readers_do_not_stop_it(tmp_path):
     path = tmp_path / "events.db"
     sink = SqliteSink(path)
     sink.write(make_event(0))

@@ -20,6 +20,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from pvlr_sdk import errors
 from pvlr_sdk.sinks import DiskQueue, SinkWorker
 from pvlr_sdk.sinks.webhook import WebhookSink
+from tests.pvlr_sdk.sinks.events import make_event
 from tests.waiting import LONG, joined, until
 
 
@@ -82,7 +83,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.mark.parametrize("secret", ["plain text", "whsec_" + base64.b64encode(bytes(range(24))).decode()])
-def test_a_notice_is_signed_as_the_standard_says(receiver, make_event, secret):
+def test_a_notice_is_signed_as_the_standard_says(receiver, secret):
     sink = WebhookSink(receiver.url, secret=secret, headers={"Authorization": "Bearer x"})
     sink.write(make_event(0))
     sink.write(make_event(1))
@@ -98,19 +99,19 @@ def test_a_notice_is_signed_as_the_standard_says(receiver, make_event, secret):
     assert (headers["webhook-id"], later["webhook-id"]) == ("event-0_on", "event-0_off")
 
 
-def test_without_a_secret_there_is_no_signature(receiver, make_event):
+def test_without_a_secret_there_is_no_signature(receiver):
     WebhookSink(receiver.url).write(make_event(0))
     assert "webhook-signature" not in receiver.received[0][0]
 
 
-def test_a_user_in_the_address(receiver, make_event):
+def test_a_user_in_the_address(receiver):
     sink = WebhookSink(receiver.url.replace("http://", "http://u%40x:s3cret@"))
     sink.write(make_event(0))
     assert receiver.received[0][0]["authorization"] == "Basic " + base64.b64encode(b"u@x:s3cret").decode()
     assert "s3cret" not in sink.name
 
 
-def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, make_event, caplog):
+def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, caplog):
     receiver.answers = [503, 500, 429, 401, 404, 302, 204, 400, 422]
     worker = SinkWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.05)
     for number in range(5):
@@ -126,7 +127,7 @@ def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, make_
     assert "s3cret" not in caplog.text
 
 
-def test_a_server_that_is_away_costs_nothing(tmp_path, make_event):
+def test_a_server_that_is_away_costs_nothing(tmp_path):
     receiver = Receiver()
     port = receiver.server_port
     worker = SinkWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1)
@@ -144,7 +145,7 @@ def test_a_server_that_is_away_costs_nothing(tmp_path, make_event):
     back.stop()
 
 
-def test_an_answer_that_does_not_come_in_time_is_a_failure(receiver, make_event):
+def test_an_answer_that_does_not_come_in_time_is_a_failure(receiver):
     receiver.delay = LONG
     began = time.monotonic()
     with pytest.raises(OSError, match="timed out"):
@@ -175,7 +176,7 @@ def test_a_secret_that_is_none():
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_name_that_is_not_resolved_ends_in_time(make_event, monkeypatch):
+def test_a_name_that_is_not_resolved_ends_in_time(monkeypatch):
     released = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait() and [])
     ended: list[OSError] = []
@@ -196,7 +197,7 @@ def test_a_name_that_is_not_resolved_ends_in_time(make_event, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("drips", [b"HTTP/1.1 200 O", b"HTTP/1.1 200 OK\r\nX: "])
-def test_a_receiver_that_drips_ends_in_time(make_event, drips, tls, capfd):
+def test_a_receiver_that_drips_ends_in_time(drips, tls, capfd):
     """Version 0.1 waited as long as a byte came within each timeout. With TLS the handshake drips."""
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -218,13 +219,13 @@ def test_a_receiver_that_drips_ends_in_time(make_event, drips, tls, capfd):
     assert capfd.readouterr() == ("", "")  # nor does the event loop report the end of its connection
 
 
-def test_the_body_of_a_response_is_not_waited_for(receiver, make_event):
+def test_the_body_of_a_response_is_not_waited_for(receiver):
     receiver.length = "1000000"
     WebhookSink(receiver.url, timeout=60).write(make_event(0))
     receiver.released.set()
 
 
-def test_a_proxy_of_the_environment(receiver, make_event, monkeypatch):
+def test_a_proxy_of_the_environment(receiver, monkeypatch):
     for name in ("http_proxy", "no_proxy"):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{receiver.server_port}")
@@ -237,7 +238,7 @@ def test_a_proxy_of_the_environment(receiver, make_event, monkeypatch):
     ]
 
 
-def test_deadlines_leave_nothing_behind(receiver, make_event):
+def test_deadlines_leave_nothing_behind(receiver):
     sink = WebhookSink(receiver.url)
     sink.write(make_event(0))
     before = len(os.listdir("/proc/self/fd"))
@@ -247,7 +248,7 @@ def test_deadlines_leave_nothing_behind(receiver, make_event):
     assert threading.active_count() < 20
 
 
-def test_a_certificate_that_is_not_trusted(make_event, tmp_path):
+def test_a_certificate_that_is_not_trusted(tmp_path):
     pem, key = tmp_path / "c.pem", tmp_path / "c.key"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
     if subprocess.run([*command, "-out", pem, "-keyout", key], capture_output=True, check=False).returncode:

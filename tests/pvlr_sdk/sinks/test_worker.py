@@ -11,6 +11,7 @@ import pytest
 
 from pvlr_sdk.sinks import DiskQueue, MemoryQueue, SinkWorker
 from pvlr_sdk.sinks.worker import CallbackSink
+from tests.pvlr_sdk.sinks.events import make_event
 from tests.waiting import LONG, until
 
 
@@ -154,7 +155,7 @@ def test_a_reader_that_is_gone_makes_the_sink_dead():
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_what_is_not_delivered_waits_on_the_disk_for_the_next_process(tmp_path, make_event, hangs):
+def test_what_is_not_delivered_waits_on_the_disk_for_the_next_process(tmp_path, hangs):
     sink = Gate([] if hangs else [OSError("away")] * 1000)
     if hangs:
         sink.open.clear()

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 
 from pvlr_sdk import errors, open_source
 from pvlr_sdk.sources import EndOfSource
+from tests.pvlr_sdk.sources.frames import grey, read_all
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def clip(make_clip: Callable[..., Path]) -> Path:
 
 
 class TestFiles:
-    def test_a_video_gives_what_opencv_reads(self, clip: Path, read_all: Callable[..., Any]) -> None:
+    def test_a_video_gives_what_opencv_reads(self, clip: Path) -> None:
         source = open_source(str(clip))
         assert not source.live
         frames = read_all(source)
@@ -50,7 +50,7 @@ class TestFiles:
     def test_file_urls(self, clip: Path) -> None:
         assert open_source(clip.as_uri()).read().size == (48, 64)
 
-    def test_a_loop_goes_on_in_time_and_number(self, clip: Path, grey: Callable[..., Any]) -> None:
+    def test_a_loop_goes_on_in_time_and_number(self, clip: Path) -> None:
         source = open_source(str(clip), loop=True)
         frames = [source.read() for _ in range(70)]
         assert [grey(frame) for frame in frames] == [index % 30 for index in range(70)]
@@ -58,9 +58,7 @@ class TestFiles:
         times = [frame.source_time for frame in frames]
         np.testing.assert_allclose(times, np.arange(70) / 10, atol=1e-6)
 
-    def test_a_damaged_packet_is_left_out_and_counted(
-        self, clip: Path, read_all: Callable[..., Any], grey: Callable[..., Any]
-    ) -> None:
+    def test_a_damaged_packet_is_left_out_and_counted(self, clip: Path) -> None:
         data = bytearray(clip.read_bytes())
         starts = [index for index in range(len(data)) if data[index : index + 3] == b"\xff\xd8\xff"]
         end = data.index(b"00dc", starts[7])
@@ -70,9 +68,7 @@ class TestFiles:
         assert [grey(frame) for frame in read_all(source)] == [index for index in range(30) if index != 7]
         assert source.decode_errors == 1
 
-    def test_pictures_of_a_folder_in_order(
-        self, tmp_path: Path, read_all: Callable[..., Any], grey: Callable[..., Any]
-    ) -> None:
+    def test_pictures_of_a_folder_in_order(self, tmp_path: Path) -> None:
         for index, name in enumerate(("a.png", "b.png", "sub/c.png")):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             cv2.imwrite(str(tmp_path / name), np.full((4, 6, 3), 5 * index, np.uint8))
@@ -98,7 +94,7 @@ class TestFiles:
             open_source(str(tmp_path / name)).read()
         assert caught.value.argument == str(tmp_path / name)
 
-    def test_a_codec_that_nobody_knows(self, clip: Path, tmp_path: Path, read_all: Callable[..., Any]) -> None:
+    def test_a_codec_that_nobody_knows(self, clip: Path, tmp_path: Path) -> None:
         import av
 
         path = tmp_path / "clip.mkv"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pvlr_sdk import errors, open_source
+from tests.pvlr_sdk.sources.frames import grey
 from tests.waiting import LONG
 
 from .cameras import Camera
@@ -27,7 +28,7 @@ def address(serve: Callable[..., Any]) -> Callable[[Any], str]:
 
 
 class TestNetwork:
-    def test_mjpeg(self, address: Callable[[Any], str], grey: Callable[..., Any]) -> None:
+    def test_mjpeg(self, address: Callable[[Any], str]) -> None:
         source = open_source(f"http://{address(Mjpeg)}/video")
         assert source.live
         frames = [source.read() for _ in range(10)]
@@ -47,7 +48,7 @@ class TestNetwork:
 
     @pytest.mark.slow
     def test_a_decoder_that_is_too_slow_leaves_frames_out(
-        self, address: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch, grey: Callable[..., Any]
+        self, address: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """60 frames per second and a decoder of 25: without dropping any, the last one would be 2 s old."""
         from pvlr_sdk.sources.ffmpeg import FFmpegSource

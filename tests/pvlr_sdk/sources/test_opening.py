@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors, open_source
+from tests.pvlr_sdk.sources.frames import read_all
 from tests.waiting import LONG
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +20,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 class TestPattern:
-    def test_depends_on_the_seed_and_the_number_alone(self, read_all: Callable[..., Any]) -> None:
+    def test_depends_on_the_seed_and_the_number_alone(self) -> None:
         uri = "test://?size=64x48&fps=500&frames=3&seed="
         first, again, other = (read_all(open_source(uri + seed)) for seed in "112")
         assert len(first) == 3

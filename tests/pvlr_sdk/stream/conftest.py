@@ -12,7 +12,6 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.result import TagResult
-from pvlr_sdk.stream import CameraChange, Observation
 
 
 @pytest.fixture(scope="session")
@@ -47,15 +46,3 @@ class SlowTagger:
 def slow(tagger: Tagger) -> Callable[[float], Any]:
     """Makes a tagger whose engine takes so many seconds per frame."""
     return lambda seconds: SlowTagger(tagger, seconds)
-
-
-@pytest.fixture
-def observations() -> Callable[[Any], list[Observation]]:
-    """Selects the observations among a stream's events."""
-    return lambda events: [event for event in events if isinstance(event, Observation)]
-
-
-@pytest.fixture
-def changes() -> Callable[[Any], list[tuple[str, str]]]:
-    """Selects the changes of cameras among a stream's events, as pairs of camera and state."""
-    return lambda events: [(event.camera, event.state) for event in events if isinstance(event, CameraChange)]

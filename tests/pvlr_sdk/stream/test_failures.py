@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,12 +14,13 @@ import pytest
 
 from pvlr_sdk import Camera, Stream, Tagger, errors
 from pvlr_sdk.stream import CameraChange
+from tests.pvlr_sdk.stream.seen import changes, observations
 
 SMALL = "size=160x120"
 
 
 @pytest.mark.slow
-def test_a_lost_camera_disturbs_no_other(tagger: Tagger, changes: Callable[..., Any]) -> None:
+def test_a_lost_camera_disturbs_no_other(tagger: Tagger) -> None:
     cameras = [
         Camera("gone", "rtsp://127.0.0.1:9/nobody", timeout=0.5),
         Camera("frozen", f"test://?{SMALL}&fps=30&freeze_after=10", timeout=0.3),
@@ -58,9 +58,7 @@ def test_files_that_cannot_be_read_end_instead_of_being_tried_for_ever(tagger: T
     assert "no such file" in ended["none"].reason
 
 
-def test_a_folder_comes_whole_and_its_bad_picture_is_counted(
-    tagger: Tagger, tmp_path: Path, observations: Callable[..., Any]
-) -> None:
+def test_a_folder_comes_whole_and_its_bad_picture_is_counted(tagger: Tagger, tmp_path: Path) -> None:
     for index in range(5):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((8, 8, 3), 50 * index, np.uint8))
     (tmp_path / "3.png").write_bytes(b"not an image")
@@ -73,9 +71,7 @@ def test_a_folder_comes_whole_and_its_bad_picture_is_counted(
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [errors.FrameValueError, errors.NonFiniteError])
 @pytest.mark.parametrize("parallel", [1, 2])
-def test_frames_that_cannot_be_tagged_are_counted(
-    tagger: Tagger, parallel: int, error: type[errors.PvlrError], observations: Callable[..., Any]
-) -> None:
+def test_frames_that_cannot_be_tagged_are_counted(tagger: Tagger, parallel: int, error: type[errors.PvlrError]) -> None:
     class Picky:
         """Fails each third time."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -13,6 +12,7 @@ from pvlr_sdk import Camera, Stream, Tagger, errors
 from pvlr_sdk.sources import CapturedFrame
 from pvlr_sdk.stream import Region
 from pvlr_sdk.stream.regions import Polygon
+from tests.pvlr_sdk.stream.seen import observations
 
 LEFT: Polygon = ((0, 0), (0.5, 0), (0.5, 1), (0, 1))
 LOWER: Polygon = ((0, 0.5), (1, 0.5), (1, 1))
@@ -113,9 +113,7 @@ def test_nv12_is_masked_without_colour(order: str) -> None:
     assert (colours[rows < columns * 60 / 160 - 3] > 50).all()
 
 
-def test_each_region_has_its_own_result_and_the_frame_has_the_union(
-    tagger: Tagger, observations: Callable[..., Any]
-) -> None:
+def test_each_region_has_its_own_result_and_the_frame_has_the_union(tagger: Tagger) -> None:
     regions = {"left": Region(LEFT), "lower": Region(LOWER), "hole": Region(((0, 0), (0.1, 0), (0, 0.1)), True)}
     camera = Camera("a", f"test://?{SMALL}&fps=50&frames=3", regions=regions, tiles=(1, 2))
     with Stream(tagger, [camera, Camera("b", f"test://?{SMALL}&fps=50&frames=2")]) as stream:
@@ -138,7 +136,7 @@ def test_each_region_has_its_own_result_and_the_frame_has_the_union(
     assert plain.regions == {None: plain.result}
 
 
-def test_a_hundred_regions(tagger: Tagger, observations: Callable[..., Any]) -> None:
+def test_a_hundred_regions(tagger: Tagger) -> None:
     regions = {
         f"r{row}{column}": Region(
             ((column / 10, row / 10), ((column + 1) / 10, row / 10), ((column + 1) / 10, (row + 1) / 10))

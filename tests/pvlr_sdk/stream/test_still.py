@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from pvlr_sdk.cli.watch import _print_stats
 from pvlr_sdk.result import TagResult
 from pvlr_sdk.stream import Observation, Region
 from pvlr_sdk.stream.still import Look, StillScene
+from tests.pvlr_sdk.stream.seen import observations
 
 RNG = np.random.default_rng(5)
 PHOTO = cv2.resize(RNG.integers(60, 190, (9, 16, 3), np.uint8), (640, 360), interpolation=cv2.INTER_CUBIC)
@@ -146,9 +146,7 @@ class TestStream:
             cv2.imwrite(str(tmp_path / f"{n:02}.png"), PHOTO if n != 30 else with_object(PHOTO))
         return tmp_path
 
-    def test_a_file_without_changes(
-        self, tagger: Tagger, still_clip: Path, observations: Callable[..., Any], capsys: Any
-    ) -> None:
+    def test_a_file_without_changes(self, tagger: Tagger, still_clip: Path, capsys: Any) -> None:
         cameras = [Camera("a", str(still_clip), tiles=TILES, refresh=1000), Camera("b", str(still_clip), tiles=TILES)]
         with Stream(tagger, cameras) as stream:
             seen = {(one.camera, one.frame.sequence): one.result for one in observations(stream)}
@@ -164,9 +162,7 @@ class TestStream:
         for n in range(40):
             np.testing.assert_array_equal(seen["a", n].logits, seen["b", n].logits)
 
-    def test_regions_have_scenes_of_their_own(
-        self, tagger: Tagger, still_clip: Path, observations: Callable[..., Any]
-    ) -> None:
+    def test_regions_have_scenes_of_their_own(self, tagger: Tagger, still_clip: Path) -> None:
         halves = {"left": Region(((0, 0), (0.5, 0), (0.5, 1), (0, 1))), "right": Region(((0.5, 0), (1, 0), (1, 1)))}
         refresh = {"a": 1000, "b": None}
         cameras = [Camera(name, str(still_clip), regions=halves, refresh=refresh[name]) for name in "ab"]
@@ -186,7 +182,7 @@ class TestStream:
             assert stream.stats()["a"].tiles > 40
 
     def test_a_frame_that_failed_is_not_kept(
-        self, plan: Path, still_clip: Path, monkeypatch: pytest.MonkeyPatch, observations: Callable[..., Any]
+        self, plan: Path, still_clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with Tagger(plan) as tagger:
             real, failures = tagger.predict_async, iter([False] * 5 + [True])
@@ -201,9 +197,7 @@ class TestStream:
                 assert len(observations(stream)) == 39
                 assert stream.stats()["a"].failed == 1
 
-    def test_what_waits_for_too_slow_an_engine_is_late(
-        self, tagger: Tagger, monkeypatch: pytest.MonkeyPatch, observations: Callable[..., Any]
-    ) -> None:
+    def test_what_waits_for_too_slow_an_engine_is_late(self, tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
         class Lagging(StillScene):
             def look(self, pixels: Any, color: Any, now: float, portion: float = 1.0) -> Look:
                 return Look(pixels, color, now, lag=30.0)

@@ -18,6 +18,7 @@ import pytest
 
 from pvlr_sdk import Camera, Stream, Tagger, open_source
 from pvlr_sdk.stream import Observation
+from tests.pvlr_sdk.stream.seen import changes, observations
 from tests.waiting import LONG
 
 SMALL = "size=160x120"
@@ -29,9 +30,7 @@ def clip(make_clip: Callable[..., Path]) -> Path:
     return make_clip(40, step=6, fps=20.0)
 
 
-def test_the_tags_are_those_that_predict_gives(
-    tagger: Tagger, observations: Callable[..., Any], changes: Callable[..., Any]
-) -> None:
+def test_the_tags_are_those_that_predict_gives(tagger: Tagger) -> None:
     uri = f"test://?{SMALL}&fps=50&frames=5&seed=3"
     with Stream(tagger, [Camera("a", uri)]) as stream:
         events = list(stream)
@@ -43,7 +42,7 @@ def test_the_tags_are_those_that_predict_gives(
         np.testing.assert_array_equal(seen.result.scores, tagger.predict(seen.frame.pixels).scores)
 
 
-def test_only_the_region_is_tagged(tagger: Tagger, observations: Callable[..., Any]) -> None:
+def test_only_the_region_is_tagged(tagger: Tagger) -> None:
     camera = Camera("a", f"test://?{SMALL}&fps=50&frames=3", region=(0.5, 0.25, 0.5, 0.5))
     with Stream(tagger, [camera]) as stream:
         for seen in observations(stream):
@@ -52,7 +51,7 @@ def test_only_the_region_is_tagged(tagger: Tagger, observations: Callable[..., A
             assert seen.frame.pixels.shape == (120, 160, 3)
 
 
-def test_cameras_have_tiles_of_their_own(tagger: Tagger, observations: Callable[..., Any]) -> None:
+def test_cameras_have_tiles_of_their_own(tagger: Tagger) -> None:
     uri = f"test://?{SMALL}&fps=50&frames=3"
     cameras = [Camera("a", uri, tiles=(2, 2)), Camera("b", uri), Camera("c", uri, (0.5, 0, 0.5, 1), (1, 2))]
     with Stream(tagger, cameras) as stream:
@@ -61,9 +60,7 @@ def test_cameras_have_tiles_of_their_own(tagger: Tagger, observations: Callable[
     assert seen["c"].tiles[2].region == (0, 60, 80, 60)
 
 
-def test_every_frame_of_a_file_comes_once_and_in_order(
-    tagger: Tagger, make_clip: Callable[..., Path], observations: Callable[..., Any]
-) -> None:
+def test_every_frame_of_a_file_comes_once_and_in_order(tagger: Tagger, make_clip: Callable[..., Path]) -> None:
     clip = make_clip(40, step=6, fps=0.4)
     cameras = [Camera("a", str(clip)), Camera("b", str(clip))]
     with Stream(tagger, cameras, every_frame=True, staleness=0) as stream:
@@ -77,9 +74,7 @@ def test_every_frame_of_a_file_comes_once_and_in_order(
 
 
 @pytest.mark.slow
-def test_a_file_plays_at_its_own_pace(
-    slow: Callable[[float], Any], clip: Path, observations: Callable[..., Any]
-) -> None:
+def test_a_file_plays_at_its_own_pace(slow: Callable[[float], Any], clip: Path) -> None:
     with Stream(slow(0.2), [Camera("a", str(clip))]) as stream:
         began = time.monotonic()
         seen = observations(stream)
@@ -93,9 +88,7 @@ def test_a_file_plays_at_its_own_pace(
 
 
 @pytest.mark.slow
-def test_age_stays_under_two_engine_times_and_a_frame(
-    slow: Callable[[float], Any], observations: Callable[..., Any]
-) -> None:
+def test_age_stays_under_two_engine_times_and_a_frame(slow: Callable[[float], Any]) -> None:
     """A source of 60 fps against an engine of 20: the age is bounded, whatever the caller does."""
     engine, frame = 0.05, 1 / 60
     with Stream(slow(engine), [Camera("a", "test://?size=640x360&fps=60")]) as stream:
@@ -120,7 +113,7 @@ def test_a_slow_caller_gets_fresh_observations(slow: Callable[[float], Any]) -> 
     assert sorted(ages)[-3] < 0.08
 
 
-def test_late_ones_are_delivered_and_counted(slow: Callable[[float], Any], observations: Callable[..., Any]) -> None:
+def test_late_ones_are_delivered_and_counted(slow: Callable[[float], Any]) -> None:
     with Stream(slow(0.1), [Camera("a", f"test://?{SMALL}&fps=30")], staleness=0.05) as stream:
         seen = observations(itertools.islice(stream, 8))
         stats = stream.stats()["a"]
@@ -129,7 +122,7 @@ def test_late_ones_are_delivered_and_counted(slow: Callable[[float], Any], obser
 
 
 @pytest.mark.slow
-def test_an_engine_of_several_inferences_gets_several_frames(tagger: Tagger, observations: Callable[..., Any]) -> None:
+def test_an_engine_of_several_inferences_gets_several_frames(tagger: Tagger) -> None:
     class Parallel:
         """Three inferences at once, each of 60 ms."""
 
@@ -159,7 +152,7 @@ def test_an_engine_of_several_inferences_gets_several_frames(tagger: Tagger, obs
 
 
 @pytest.mark.slow
-def test_cameras_take_turns(slow: Callable[[float], Any], observations: Callable[..., Any]) -> None:
+def test_cameras_take_turns(slow: Callable[[float], Any]) -> None:
     """Four cameras, one of them three times as fast and one slow: each gets at least 80 % of a fair share."""
     rates = {"a": 90, "b": 30, "c": 30, "d": 5}
     cameras = [Camera(name, f"test://?{SMALL}&fps={fps}") for name, fps in rates.items()]
@@ -171,7 +164,7 @@ def test_cameras_take_turns(slow: Callable[[float], Any], observations: Callable
     assert counts["d"] > 0.8 * 5 * rounds
 
 
-def test_the_size_may_change(tagger: Tagger, observations: Callable[..., Any]) -> None:
+def test_the_size_may_change(tagger: Tagger) -> None:
     with Stream(tagger, [Camera("a", f"test://?{SMALL}&fps=50&frames=20&resize_after=10")]) as stream:
         sizes = {seen.frame.size for seen in observations(stream)}
         assert stream.stats()["a"].size == (60, 80)
@@ -217,9 +210,7 @@ def test_keep_warm_runs_the_engine_while_nothing_comes(slow: Callable[[float], A
     assert len(calls) < 22
 
 
-def test_the_clock_on_the_wall_may_jump(
-    tagger: Tagger, monkeypatch: pytest.MonkeyPatch, observations: Callable[..., Any]
-) -> None:
+def test_the_clock_on_the_wall_may_jump(tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
     real, began = time.time, time.monotonic()
     monkeypatch.setattr(time, "time", lambda: real() - 3600 * (time.monotonic() - began > 0.3))
     with Stream(tagger, [Camera("a", f"test://?{SMALL}&fps=30&frames=30")], staleness=LONG) as stream:
