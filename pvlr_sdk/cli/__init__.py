@@ -22,6 +22,7 @@ from .evaluate import evaluate
 from .export import export, export_triton
 from .info import info, labels
 from .models import app as models
+from .remember import replay, search, why
 from .report import report
 from .serve import serve
 from .sign import sign, verify_signature
@@ -40,6 +41,7 @@ EPILOG = (
 _COMMANDS = (
     tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
     verify_signature, bench, doctor, train, export, export_triton, report,
+    search, why, replay,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)

@@ -135,9 +135,6 @@ Threshold = Annotated[list[str] | None, _events("--threshold", metavar="[LABEL=]
 _DURATION = "Shortest event that is reported, 0.5 by default."
 MinDuration = Annotated[float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)]
 
-_MEMORY = "The folder of memory: in the site file."
-Memory = Annotated[Path, Option("--memory", "-m", metavar="DIR", help=_MEMORY)]
-
 
 def events(default: str) -> Any:
     """``--events``, whose default differs."""

@@ -152,6 +152,16 @@ class Reader:
         """The JPEG of an event or a frame; None: there is none."""
         return next((bytes(jpeg) for (jpeg,) in self.query("SELECT jpeg FROM pictures WHERE id = ?", number)), None)
 
+    def nearest(self, camera: str, time: float) -> bytes | None:
+        """The picture of a camera that is nearest to a time."""
+        query = "SELECT id FROM moments WHERE camera = ? AND time IS NOT NULL ORDER BY abs(time - ?) LIMIT 1"
+        return next((self.picture(number) for (number,) in self.query(query, camera, time)), None)
+
+    def recorded(self) -> list[tuple[Place, Context]]:
+        """The places, each with every context of its scores."""
+        contexts, query = self.contexts(), "SELECT DISTINCT camera, region, context FROM chunks"
+        return [(Place(camera, region), contexts[number]) for camera, region, number in self.query(query)]
+
     @contextmanager
     def _intact(self) -> Iterator[None]:
         try:

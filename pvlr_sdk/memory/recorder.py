@@ -83,7 +83,7 @@ class Recorder:
         def take() -> Moment:
             space = self._features_of(result.plan) if result.features is not None else None
             features = None if space is None else result.features
-            return Moment(self._place, context, frame.wall, result.logits, features, space or "", small(frame))
+            return Moment(self._place, context, wall, result.logits, features, space or "", small(frame))
 
         # An event that ended in this frame has its peak before it, one that begins may have it here.
         self._events(event for event in events if event.state == "off")

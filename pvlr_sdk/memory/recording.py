@@ -46,6 +46,11 @@ class Context:
         """(C,): the scores at or above which a label matters, with the lower thresholds (C,) of the settings."""
         return np.minimum(self.floor, lower)
 
+    @property
+    def highest(self) -> Floats:
+        """(C,): the deployed thresholds, or those of tiles where these are higher."""
+        return np.maximum(self.deployed, self.raised or 0.0)
+
     def pack(self) -> bytes:
         """A compressed, lossless form."""
         return zlib.compress(json.dumps(asdict(self), sort_keys=True).encode())

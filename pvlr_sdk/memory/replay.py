@@ -10,6 +10,7 @@ from uuid import uuid4
 import numpy as np
 
 from ..events import Event, EventDetector, EventSettings
+from ..events.detector import Rules
 from .reader import Reader
 from .recorder import TAIL
 from .recording import BELOW, STATE, Chunk, Context, Place
@@ -19,10 +20,11 @@ SettingsFor: TypeAlias = "Callable[[Place, Context], EventSettings | None]"
 
 
 class Step(NamedTuple):
-    """A frame, or the end of a recording: the detector after it, its wall time, its scores (C,), None at the end, and
-    the events."""
+    """A frame, or the end of a recording: the detector after it, the rules with the thresholds of tiles, the wall time,
+    the scores (C,), None at the end, and the events."""
 
     detector: EventDetector
+    rules: Rules
     wall: float
     scores: Any
     events: list[Event]
@@ -69,7 +71,8 @@ def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, r
         starts.setdefault(frame, {})[row] = average
     raised = None if context.raised is None else np.array(context.raised)
     floors = context.floors(detector.prepare(context.settings, context.deployed, context.names).lower)
-    rows = {name: row for row, name in enumerate(context.names)}
+    rules = detector.prepare(settings, context.highest, context.names)
+    index = {name: row for row, name in enumerate(context.names)}
     frames = zip(of["monotonic"].tolist(), walls, chunk.dense(floors), strict=True)
     for number, (monotonic, wall, scores) in enumerate(frames):
         tracks = detector.tracks
@@ -82,14 +85,14 @@ def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, r
             tracks.last = skips[number]
         if number in starts and settings.smoothing == context.settings.smoothing:
             for row, name in enumerate(tracks.names):  # of the frame before: labels may change here
-                known = rows.get(name)
+                known = index.get(name)
                 if known in starts[number]:
                     tracks.average[row] = starts[number][known]
                 elif known is not None and number == 0:  # a label that does not matter is below its floor
                     tracks.average[row] = min(tracks.average[row], BELOW * floors[known])
-        yield Step(detector, wall, scores, detector.update(monotonic, wall, scores, context.names, raised))
+        yield Step(detector, rules, wall, scores, detector.update(monotonic, wall, scores, context.names, raised))
     if chunk.closed:
-        yield Step(detector, walls[-1] if walls else 0.0, None, detector.close(*chunk.closed))
+        yield Step(detector, rules, walls[-1] if walls else 0.0, None, detector.close(*chunk.closed))
 
 
 def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor) -> list[str]:

@@ -1,0 +1,229 @@
+"""``pvlr search``, ``why`` and ``replay``: what a site remembers of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from .. import errors
+from . import options
+
+if TYPE_CHECKING:
+    from ..events import Event
+
+_FOLDER = "The folder of memory: in the site file."
+Memory = Annotated[Path, Option("--memory", "-m", metavar="DIR", help=_FOLDER)]
+Time = datetime | None
+Html = Annotated[Path | None, Option("--html", metavar="FILE", help="Write a page with the pictures.")]
+_WIDTH, _HEIGHT = 72, 10
+"""Of a curve, in characters."""
+
+
+def search(
+    memory: Memory,
+    words: str | None = Argument(None, metavar="[WORDS]", help="A word, a phrase or a label.", show_default=False),
+    like: Path | None = Option(None, metavar="PICTURE", help="What resembles this picture, instead of words."),
+    plan: options.PlanOption = None,
+    bank: options.Bank = None,
+    camera: str | None = Option(None, metavar="CAMERA", help="Only this camera."),
+    label: str | None = Option(None, "--label", "-l", metavar="LABEL", help="Only events of this label."),
+    since: Time = Option(None, metavar="TIME", help="From this time on: 2026-01-31, or 2026-01-31T12:00:00."),
+    until: Time = Option(None, metavar="TIME", help="Up to this time."),
+    limit: int = Option(20, "--limit", "-n", min=1, max=10_000, help="Show at most so many."),
+    html: Html = None,
+    delete: bool = Option(False, "--delete", help="Delete all of this camera, label and time, instead of a search."),
+    as_json: options.Json = False,
+) -> None:
+    """Search the remembered events and frames, the best first.
+
+    A label that was recorded is searched by its recorded scores, a taught label of
+    --bank and all other words by the image features. The grade of a word says how
+    far to trust it, see [bold]pvlr words[/bold]. Without words: the newest.
+
+    --delete overwrites on the disk, also while a site records. Of a label, it
+    deletes the events and the scores; other pictures may still show it.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr search "golden retriever" --memory memory/
+    pvlr search car --memory memory/ --camera door --since 2026-01-31 --json
+    pvlr search "my mug" --memory memory/ --bank bank.safetensors --html found.html
+    pvlr search --like cat.jpg --memory memory/
+    pvlr search --memory memory/ --until 2026-01-31 --delete
+    """
+    from ..events import rfc3339
+    from ..memory import search as find
+    from ..memory.store import Store
+    from .screen import print_json
+
+    store, times = Store(memory), [None if time is None else time.timestamp() for time in (since, until)]
+    if delete:
+        print(f"{store.delete(camera, label, *times)} events and frames deleted")
+        return
+    only = find.chosen(camera, label, *times)
+    if words in {name for context in store.contexts().values() for name in context.names} and bank is None:
+        found: Sequence[tuple[Any, float | None]] = find.by_label(store, words or "", only, limit)
+    elif words is None and like is None:
+        newest = f"id IN (SELECT id FROM moments WHERE {only[0]} ORDER BY id DESC LIMIT {limit})"
+        found = [(row, None) for row in reversed(store.rows(newest, only[1]))]
+    else:
+        found = find.by_features(store, *_function(words, like, plan, bank), only, limit)
+    lines = ["  ".join(filter(None, [_clock(row.time), None if score is None else f"{score:6.2f}", row.camera,
+             row.region, row.label or row.kind, row.began and row.began.id[:8]])) for row, score in found]  # fmt: skip
+    pictures = (store.picture(row.id) for row, _ in found)
+    _write(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))
+    if as_json:
+        print_json([{"event": row.began and row.began.id, "kind": row.kind, "score": score, "camera": row.camera,
+                     "region": row.region, "label": row.label, "time": rfc3339(row.time)}
+                    for row, score in found])  # fmt: skip
+    else:
+        _print(lines)
+
+
+def _function(words: str | None, like: Path | None, plan: Path | None, bank: Path | None) -> tuple[str, Any]:
+    """What is searched: the name of the features, and a function of them."""
+    from ..labels import Knowledge, LabelBank
+    from ..labels.edit import LinearFunction, taught_function
+    from ..tagger import Tagger
+
+    if like is not None:
+        with Tagger(plan) as tagger:
+            features, space = tagger.predict(like).features, tagger.info["features"]
+        if features is None:
+            hint = "pvlr models lists open plans."
+            raise errors.OptionError("--plan", expected="an open plan", got=str(plan), hint=hint)
+        return space, LinearFunction(features.astype(float), 0.0)
+    assert words is not None, "one of the two"
+    found = LabelBank.load(bank) if bank else Knowledge.load(plan).bank([words], force=True)
+    function = taught_function(found, words)
+    if function is None:
+        hint = "Labels that were recorded are searched without --bank."
+        raise errors.OptionError("--bank", expected=f"a bank that was taught {words!r}", got=str(bank), hint=hint)
+    return found.text["features"], function
+
+
+def why(
+    memory: Memory,
+    event: str = Argument(..., metavar="EVENT", help="The id of an event, its beginning, or last."),
+    as_json: options.Json = False,
+) -> None:
+    """Show why an event was reported, and what came close in the day before.
+
+    Shows the moving average of the score with both thresholds, when and why the event
+    began and ended, other labels at its peak, and the near misses at its camera.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr why last --memory memory/
+    pvlr why 3f2a91c0 --memory memory/ --json
+    """
+    from ..memory.reader import Reader
+    from ..memory.why import explain, find_event
+    from .screen import print_facts, print_json
+
+    reader = Reader(memory)
+    row = find_event(reader, event)
+    found, on = explain(reader, row), row.began
+    assert on is not None, "a row of an event"
+    if as_json:
+        hashes = {"plan": row.context.plan, "bank": row.context.bank}
+        print_json({**asdict(found), "near": [one._asdict() for one in found.near], "event": on.to_dict(), **hashes})
+        return
+    facts = [
+        ("began", f"{_clock(on.start)}, reported {_clock(on.time)}: {found.began}"),
+        ("ended", f"{_clock(row.end)}  {found.ended}"),
+        ("others", ", ".join(f"{name} {score:.2f} ({upper:.2f})" for name, score, upper in found.others)),
+        ("plan", f"{row.context.plan[:12]}, label bank {row.context.bank[:12]}"),
+    ]
+    print_facts(" ".join(filter(None, [on.camera, on.region, on.label, on.id])), facts)
+    grid = [[" "] * _WIDTH for _ in range(_HEIGHT + 1)]
+    for value, mark in ((found.lower, "."), (found.upper, "-")):
+        grid[round(value * _HEIGHT)] = [mark] * _WIDTH
+    for time, _, average in found.curve:
+        span = max(found.curve[-1][0] - found.curve[0][0], 1e-9)
+        column = int((time - found.curve[0][0]) / span * (_WIDTH - 1))
+        grid[round(average * _HEIGHT)][min(_WIDTH - 1, max(0, column))] = "*"
+    _print(f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip() for level in range(_HEIGHT, -1, -1))
+    _print(f"  near {_clock(one.start)}  {one.label} {one.peak:.2f} ({one.threshold:.2f}): {one.reason}"
+           for one in found.near)  # fmt: skip
+
+
+def replay(
+    clip: Path | None = Argument(None, metavar="[CLIP]", help="A video, instead of a memory.", show_default=False),
+    memory: Path | None = Option(None, "--memory", "-m", metavar="DIR", help=_FOLDER),
+    config: Path = Option(..., "--config", "-c", metavar="SITE.yaml", help="The other settings."),
+    against: Path | None = Option(
+        None, metavar="SITE.yaml", help="Compare with these settings.", show_default="the recorded settings"
+    ),
+    html: Html = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show which events other settings would have given: new, gone, longer, shorter.
+
+    Thresholds, durations, labels and regions of the site file apply to the recorded
+    scores. The scores of a clip are computed once for each plan and kept; the clip
+    stands for the camera that is named like it, else for the first one.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr replay --memory memory/ --config new.yaml
+    pvlr replay --memory memory/ --config new.yaml --against old.yaml --html diff.html
+    pvlr replay clip.mp4 --config new.yaml --json
+    """
+    from ..events import place_of
+    from ..memory.reader import Reader
+    from ..memory.replay import changes, events_of, inexact, recorded
+    from ..watch.config import load_config
+    from ..watch.footage import record, settings_of
+    from .screen import note, print_json
+
+    if (clip is None) == (memory is None):
+        got, hint = "both" if clip else "neither", "For example pvlr replay --memory memory/ --config new.yaml."
+        raise errors.OptionError("CLIP", expected="a clip or --memory", got=got, hint=hint)
+    site = load_config(config)
+    reader = Reader(record(clip, site) if clip else memory or Path())
+    wanted, before = settings_of(site), settings_of(load_config(against)) if against else recorded
+    for reason in inexact(reader.recorded(), wanted):
+        note(f"not exact: {reason}")
+    after = events_of(reader, wanted)
+    found, count = changes(events_of(reader, before), after), len({one.id for one in after})
+    lines = [f"{one.kind:<7}  {_clock(one.event.start)}  {_seconds(one.before)} -> {_seconds(one.after)}  "
+             f"{place_of(one.event.camera, one.event.region)}  {one.event.label}" for one in found]  # fmt: skip
+    pictures = (reader.nearest(one.event.camera, one.event.peak_time) for one in found)
+    _write(html, f"{len(found)} changes by {config}", zip(pictures, lines, strict=True))
+    if as_json:
+        print_json({"events": count, "changes": [
+            {"change": one.kind, **one.event.to_dict(), "before": one.before and one.before.to_dict()} for one in found
+        ]})  # fmt: skip
+    else:
+        _print([*lines, f"{len(found)} changes, {count} events"])
+
+
+def _write(path: Path | None, title: str, pictures: Iterable[tuple[bytes | None, str]]) -> None:
+    from .._util.files import write_files
+    from ..memory.page import gallery
+
+    if path is not None:
+        write_files({path: gallery(title, pictures).encode()})
+
+
+def _print(lines: Iterable[str]) -> None:
+    from .._util.escape import terminal
+
+    for line in lines:
+        print(terminal(line))
+
+
+def _clock(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")[:-4]
+
+
+def _seconds(event: Event | None) -> str:
+    if event is None or event.end is None:
+        return f"{'on' if event else 'none':>9}"
+    return f"{event.end - event.start:7.2f} s"
