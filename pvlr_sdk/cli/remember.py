@@ -41,9 +41,10 @@ def search(
 ) -> None:
     """Search the remembered events and frames, the best first.
 
-    A label that was recorded is searched by its recorded scores, a taught label of
-    --bank and all other words by the image features. The grade of a word says how
-    far to trust it, see [bold]pvlr words[/bold]. Without words: the newest.
+    A label that was recorded is searched by its recorded scores, a taught label
+    of --bank and all other words by the image features. The grade of a word
+    says how far to trust it, see [bold]pvlr words[/bold]. Without words: the
+    newest.
 
     --delete overwrites on the disk, also while a site records. Of a label, it
     deletes the events and the scores; other pictures may still show it.
@@ -52,7 +53,7 @@ def search(
     [bold]Examples[/bold]
     pvlr search "golden retriever" --memory memory/
     pvlr search car --memory memory/ --camera door --since 2026-01-31 --json
-    pvlr search "my mug" --memory memory/ --bank bank.safetensors --html found.html
+    pvlr search "my mug" --memory memory/ --bank bank.safetensors --html mugs.html
     pvlr search --like cat.jpg --memory memory/
     pvlr search --memory memory/ --until 2026-01-31 --delete
     """
@@ -114,8 +115,8 @@ def why(
 ) -> None:
     """Show why an event was reported, and what came close in the day before.
 
-    Shows the moving average of the score with both thresholds, when and why the event
-    began and ended, other labels at its peak, and the near misses at its camera.
+    Shows the moving average of the score with both thresholds, when and why the
+    event began and ended, other labels at its peak, and the near misses.
 
     \b
     [bold]Examples[/bold]
@@ -165,14 +166,14 @@ def replay(
 ) -> None:
     """Show which events other settings would have given: new, gone, longer, shorter.
 
-    Thresholds, durations, labels and regions of the site file apply to the recorded
-    scores. The scores of a clip are computed once for each plan and kept; the clip
-    stands for the camera that is named like it, else for the first one.
+    Thresholds, durations, labels and regions of the site file apply to the
+    recorded scores. The scores of a clip are computed once for each plan, and
+    kept; it stands for the camera that is named like it, else for the first one.
 
     \b
     [bold]Examples[/bold]
-    pvlr replay --memory memory/ --config new.yaml
-    pvlr replay --memory memory/ --config new.yaml --against old.yaml --html diff.html
+    pvlr replay --memory memory/ --config new.yaml --html diff.html
+    pvlr replay --memory memory/ --config new.yaml --against old.yaml --json
     pvlr replay clip.mp4 --config new.yaml --json
     """
     from ..events import place_of
