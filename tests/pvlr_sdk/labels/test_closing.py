@@ -146,7 +146,7 @@ def test_tensorrt_runs_a_closed_bank(trt, open_plan, frames, tmp_path):
     build(open_plan, tmp_path / "own.plan", device="tensorrt")  # with its own labels
     with Tagger(tmp_path / "own.plan") as own, Tagger(open_plan) as opened:
         assert own.labels == opened.labels
-    assert "attention" in load_bundle(plan).manifest.measured["refused"]["fused"]
+    assert "attention" in load_bundle(plan).manifest.measured["refused"]["fp16 fused"]
     with Tagger(plan) as closed, Tagger(open_plan, precision="fp32") as opened:
         opened.set_labels(bank)
         for frame in frames:

@@ -67,7 +67,7 @@ def test_the_bundled_model(trt, plugin_library, tmp_path):
     plan = find_plan(None)
     manifest = build(plan, tmp_path / "engine.plan", device="tensorrt", precision="fp32")
     assert manifest.tensorrt.attention == "native"
-    assert "a label bank of its own" in manifest.measured["refused"]["fused"]
+    assert "a label bank of its own" in manifest.measured["refused"]["fp32 fused"]
     assert knowledge_path(tmp_path / "engine.plan").is_file()
     images = np.random.default_rng(0).integers(0, 256, (2, 300, 400, 3), np.uint8)
     with Tagger(tmp_path / "engine.plan") as tagger, Tagger(precision="fp32") as cpu:
