@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import yaml
 from pydantic import Field, ValidationError
 from rich.console import Console
@@ -16,9 +17,12 @@ from pvlr_sdk._util.files import write_files
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.evaluation.evaluate import evaluate
-from pvlr_sdk.evaluation.labels_csv import read_labels, read_rename
+from pvlr_sdk.evaluation.labels_csv import LabelTable, read_labels, read_rename
+from pvlr_sdk.evaluation.thresholds import set_thresholds
+from pvlr_sdk.labels.thresholds import Objective
 
 from .config import load_config, merged, read_config
+from .data.sources import read_all
 from .invalid import config_error
 from .logs import RunLog
 from .model.config import Strict
@@ -45,12 +49,14 @@ class Recipe(Strict):
     """The keys of a recipe beside those of a configuration, which hold for all stages.
 
     Each stage is a run: its name, and the keys that differ. ``train.init`` and ``train.teacher.runs`` may name earlier
-    stages. ``expected`` is the mAP on the split testdev of a role, in percent.
+    stages. ``tiles``: layouts, such as ``2x2``, whose thresholds are chosen on the held-out photos of the last stage.
+    ``expected``: the mAP on the split testdev of a role, in percent.
     """
 
     stages: dict[str, dict[str, Any]] = Field(min_length=1)
     photos: dict[str, Photos] = Field(min_length=1)
     open: Open | None = None
+    tiles: tuple[Annotated[str, Field(pattern="^[1-9]x[1-9]$")], ...] = ()
     expected: dict[str, float] = Field({})
 
 
@@ -112,6 +118,14 @@ def train_recipe(
         learn(run, network, known / "images")
     plan = folder / "engine.plan"
     build(network, plan)
+    photos = [
+        (str(path), target) for path, target, held in read_all(load_config(config, tuple(overrides)).data) if held
+    ]
+    table = LabelTable([path for path, _ in photos], np.stack([target for _, target in photos]), [], [])
+    for layout in recipe.tiles:
+        log.say(f"thresholds of {layout} tiles, on {len(photos)} held-out photos")
+        columns, rows = map(int, layout.split("x"))
+        set_thresholds(plan, folder, table, Objective(), tiles=(columns, rows))
     return plan, _measure(plan, recipe)
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from pvlr_sdk import Tagger
 from pvlr_sdk.cli import app
 from pvlr_sdk.errors import ConfigError
+from pvlr_sdk.models.find import load_bundle
 from pvlr_training import recipe
 from pvlr_training.checkpoint import load_model
 from pvlr_training.config import load_config
@@ -56,12 +57,13 @@ def write_recipe(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 def test_all_stages_are_trained_and_the_last_one_is_a_plan(write_recipe: Any, tmp_path: Path) -> None:
-    path = write_recipe()
+    path = write_recipe(tiles=["2x1"])
     result = CliRunner().invoke(app, ["train", str(path), "train.seed=3", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "mAP, 50.00 expected" in result.output
     with Tagger(tmp_path / "out/engine.plan") as tagger:
         assert tagger.labels == list(COLOURS)
+    assert list(load_bundle(tmp_path / "out/engine.plan").manifest.tiles) == ["2x1"]
     _, student, _ = load_model(tmp_path / "out/student")
     assert student.train.init == tmp_path.resolve() / "out/teacher"
     assert student.train.teacher.runs == (tmp_path.resolve() / "out/teacher",)
