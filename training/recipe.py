@@ -15,6 +15,8 @@ from rich.console import Console
 from pvlr_sdk import Tagger
 from pvlr_sdk._util.files import write_files
 from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.calibration import CalibrationImages
+from pvlr_sdk.compile.onnx.quantize import check_nncf
 from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.evaluation.evaluate import evaluate
 from pvlr_sdk.evaluation.labels_csv import LabelTable, read_labels, read_rename
@@ -28,6 +30,8 @@ from .logs import RunLog
 from .model.config import Strict
 
 _SPLIT = "testdev"
+_CALIBRATION = 400
+"""Photos for the rounding of the weights, and for the comparison with fp32."""
 
 
 class Photos(Strict):
@@ -93,12 +97,14 @@ def train_recipe(
 
     Raises:
         ConfigError: an invalid key in any stage, before the first one starts; no photos.
+        MissingPartError: the packages that round the weights are not installed.
         as :func:`.train.train`, :func:`.export.export` and :func:`pvlr_sdk.compile.build.build`.
     """
     folder = out or default_folder(path)
     console = console or Console(stderr=True)
     log = RunLog(folder, console)
     recipe, configs = write_stages(path, folder, overrides)
+    check_nncf()  # before hours of training
     for role in recipe.photos:
         if _folder(role) is None:
             log.warn(f"{role}: no such folder below $PVLR_DATA; trained without its photos")
@@ -116,14 +122,13 @@ def train_recipe(
         from .concepts import learn
 
         learn(run, network, known / "images")
+    held = [row[:2] for row in read_all(load_config(config, tuple(overrides)).data) if row[2]]
+    table = LabelTable([str(path) for path, _ in held], np.stack([target for _, target in held]), [], [])
     plan = folder / "engine.plan"
-    build(network, plan)
-    photos = [
-        (str(path), target) for path, target, held in read_all(load_config(config, tuple(overrides)).data) if held
-    ]
-    table = LabelTable([path for path, _ in photos], np.stack([target for _, target in photos]), [], [])
+    log.say(f"rounds the weights to 8 bits, with {min(_CALIBRATION, len(held))} held-out photos")
+    build(network, plan, calibration_images=CalibrationImages.listed(folder, table).evenly(_CALIBRATION))
     for layout in recipe.tiles:
-        log.say(f"thresholds of {layout} tiles, on {len(photos)} held-out photos")
+        log.say(f"thresholds of {layout} tiles, on {len(held)} held-out photos")
         columns, rows = map(int, layout.split("x"))
         set_thresholds(plan, folder, table, Objective(), tiles=(columns, rows))
     return plan, _measure(plan, recipe)
