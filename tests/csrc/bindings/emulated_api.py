@@ -194,9 +194,10 @@ def the_tensorrt_backend_preprocesses() -> None:
     whole = random.integers(0, 256, (40, 60, 3), np.uint8)
     yuv = random.integers(0, 256, (36, 32), np.uint8)
     for frame, order in ((whole, "rgb"), (whole[5:31, 7:52], "bgr"), (yuv, "nv12"), (yuv, "i420-full")):
-        address, out = frame.ctypes.data, np.full((1, 3, 24, 40), np.nan, np.float32)
-        assert pixels.takes(DeviceArray(address, frame.shape, frame.strides, None, frame), order)
-        pixels.preprocess([pixels.prepare(address, frame.shape, frame.strides, order)], out.ctypes.data, 5)
+        array = DeviceArray(frame.ctypes.data, frame.shape, frame.strides, None, frame)
+        out = np.full((1, 3, 24, 40), np.nan, np.float32)
+        assert pixels.takes(array, order)
+        pixels.preprocess([pixels.prepare(array, order)], out.ctypes.data, 5)
         np.testing.assert_allclose(out, kernels.preprocess([frame], spec, order=order), rtol=0, atol=1e-5)
     alpha = random.integers(0, 256, (9, 9, 4), np.uint8)[:, :, :3]
     array = DeviceArray(alpha.ctypes.data, alpha.shape, alpha.strides, None, alpha)

@@ -165,10 +165,10 @@ static void bad_frames(pvlr_tagger* tagger) {
     bad.member = value;                                \
     REFUSED(pvlr_submit(tagger, &bad, &job), message); \
   } while (0)
-  FRAME(PVLR_FORMAT_BGR, struct_size, 8, "frame.struct_size: expected 80, got 8");
-  FRAME(PVLR_FORMAT_BGR, struct_size, 79, "frame.struct_size: expected 80, got 79");
-  FRAME(PVLR_FORMAT_BGR, struct_size, 0, "frame.struct_size: expected 80, got 0");
-  FRAME(PVLR_FORMAT_BGR, struct_size, SIZE_MAX, "frame.struct_size: expected 80, got 18446744073709551615");
+  FRAME(PVLR_FORMAT_BGR, struct_size, 8, "frame.struct_size: expected 96, got 8");
+  FRAME(PVLR_FORMAT_BGR, struct_size, 95, "frame.struct_size: expected 96, got 95");
+  FRAME(PVLR_FORMAT_BGR, struct_size, 0, "frame.struct_size: expected 96, got 0");
+  FRAME(PVLR_FORMAT_BGR, struct_size, SIZE_MAX, "frame.struct_size: expected 96, got 18446744073709551615");
   FRAME(PVLR_FORMAT_BGR, format, 0, "frame.format: expected a pvlr_format, got 0");
   FRAME(PVLR_FORMAT_BGR, format, 8, "frame.format: expected a pvlr_format, got 8");
   FRAME(PVLR_FORMAT_NV12, matrix, 2, "frame.matrix: expected a pvlr_matrix, got 2");
