@@ -22,7 +22,7 @@ from pvlr_sdk.watch import Site, SiteConfig
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.control import Control
 from tests.pvlr_sdk.labels import tiny_open
-from tests.waiting import until
+from tests.waiting import LONG, until
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
 CHROMIUM = "/usr/bin/chromium"
@@ -103,8 +103,8 @@ class Served:
     def tag(self, data: Any, kind: str = "image/jpeg", query: str = "") -> Answer:
         return self.ask("POST", f"/v1/tag{query}", data, {"Content-Type": kind})
 
-    def until(self, condition: Callable[[], Any]) -> Any:
-        return until(condition)
+    def until(self, condition: Callable[[], Any], seconds: float = LONG) -> Any:
+        return until(condition, seconds=seconds)
 
     def close(self) -> None:
         if self.site and self._watching:

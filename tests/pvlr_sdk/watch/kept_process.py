@@ -20,20 +20,20 @@ def run(folder: Path) -> None:
     value, taught = round(1000 * control.events.thresholds.get("cat", 0)), "my mug" in control.tagger.labels
     old = [path for path in folder.glob(".*.tmp") if path.stat().st_mtime < time.time() - 5]  # a start removes these
     assert not old, "leftovers"
-    print("start", value, int(taught), flush=True)
+    print(f"start {value} {taught:d}", flush=True)
     for number in itertools.count():
         if number % 4:
             value = (value + 1) % 1000
         else:
             taught = not taught
-        print("begin", value, int(taught), flush=True)
+        print(f"begin {value} {taught:d}", flush=True)
         if number % 4:
             control.configure({"cat": value / 1000, **({"my mug": 0.5} if taught else {})})
         elif taught:
             teach(control, "my mug")
         else:
             control.forget("my mug")
-        print("done", value, int(taught), flush=True)
+        print(f"done {value} {taught:d}", flush=True)
 
 
 if __name__ == "__main__":
