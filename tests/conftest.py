@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -198,3 +199,33 @@ def _build(sources: Path, kind: str, out: Path, **variables: str) -> str:
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout.splitlines()[-1]
+
+
+@dataclass
+class SmallDisk:
+    """A file system of 512 kB of its own."""
+
+    folder: Path
+
+    def fill(self, leave: int = 0) -> None:
+        """Leave only so many bytes free."""
+        state = os.statvfs(self.folder)
+        (self.folder / "ballast").write_bytes(bytes(state.f_bavail * state.f_bsize - leave))
+
+    def free(self) -> None:
+        """Make room again."""
+        (self.folder / "ballast").unlink()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk that can really be full; needs root."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "pvlr-test", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs takes root")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -1,4 +1,4 @@
-"""Registers, spills and shared memory of the CUDA kernels, from their machine code; no GPU.
+"""Registers, spills, shared memory and main-loop instructions of the CUDA kernels, from their machine code; no GPU.
 
     python -m benchmarks.gpu.kernel_report --arch 87 --arch 90 --only float16_64
 
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +42,19 @@ TENSOR = ("mma_attention", "tag_head")
 LARGEST_BLOCK = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 110: 227, 120: 99}
 """By compute capability (87 stands for 8.7): the shared memory that a thread block can have, in KiB, from the CUDA C++
 Programming Guide 13.0, Technical Specifications per Compute Capability. A kernel that needs more is never launched."""
-_OPCODE = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)", re.MULTILINE)
+COLUMNS = {
+    "HMMA": ("HMMA",),
+    "LDSM": ("LDSM",),
+    "LDGSTS": ("LDGSTS",),
+    "FMA": ("FFMA", "FADD", "FMUL"),
+    "MUFU": ("MUFU",),
+    "global": ("LDG", "STG"),
+    "shared": ("LDS", "STS"),
+    "SHFL": ("SHFL",),
+    "BAR": ("BAR",),
+}
+"""Columns of the main loop, and the instructions counted in each, by the first word of their names."""
+_LINE = re.compile(r"^\s+/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);", re.MULTILINE)
 
 
 class CudaError(Exception):
@@ -58,7 +71,9 @@ class Compiled:
         registers: per thread.
         local: bytes of local memory per thread: registers that are spilled, or arrays that do not fit in them.
         shared: bytes of shared memory per block, static and dynamic.
-        opcodes: the instructions in the code by full name, such as ``HMMA.16816.F32``.
+        opcodes: the number of instructions in the code by full name, such as ``HMMA.16816.F32``.
+        loop: the same of the main loop; empty without a loop. Every instruction counts once, also in branches that are
+            rarely taken.
     """
 
     name: str
@@ -68,7 +83,8 @@ class Compiled:
     registers: int
     local: int
     shared: int
-    opcodes: frozenset[str]
+    opcodes: Counter[str]
+    loop: Counter[str]
 
     def problems(self) -> list[str]:
         """Spilled registers, and tensor-core instructions that are missing."""
@@ -98,7 +114,7 @@ def main(
     if set(capabilities) - set(LARGEST_BLOCK):
         print(f"kernel_report: the supported capabilities are {', '.join(map(str, LARGEST_BLOCK))}", file=sys.stderr)
         return 1
-    columns = ["kernel", "registers", "spilled, bytes", "shared, bytes"]
+    columns = ["kernel", "registers", "spilled, bytes", "shared, bytes", "main loop", *COLUMNS]
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -107,8 +123,7 @@ def main(
             for capability in capabilities:
                 kernels = [one for source in sources for one in compile_kernels(source, capability, work)]
                 problems += [f"{one} on sm_{capability}: {text}" for one in kernels for text in one.problems()]
-                rows = [[f"`{one}`", *map(str, (one.registers, one.local, one.shared))] for one in kernels]
-                print(f"sm_{capability}\n\n{Table('', columns, rows).markdown('---:')}\n")
+                print(f"sm_{capability}\n\n{Table('', columns, [_row(one) for one in kernels]).markdown('---:')}\n")
         except CudaError as error:
             print(f"kernel_report: {error}", file=sys.stderr)
             return 1
@@ -159,9 +174,36 @@ def compile_kernels(source: Path, capability: int, work: Path) -> list[Compiled]
     dtype = source.stem.removeprefix(f"{source.parent.name}_").partition("_")[0]
     kernels = []
     for symbol, registers, stack, shared, local in sorted(usage):
+        instructions = _LINE.findall(sass[symbol])
+        opcodes = Counter(opcode for _, opcode, _ in instructions)
         sizes = int(registers), int(stack) + int(local), int(shared) + dynamic[symbol]
-        kernels.append(Compiled(*names[symbol], dtype, capability, *sizes, frozenset(_OPCODE.findall(sass[symbol]))))
+        kernels.append(Compiled(*names[symbol], dtype, capability, *sizes, opcodes, main_loop(instructions)))
     return kernels
+
+
+def main_loop(code: list[tuple[str, str, str]]) -> Counter[str]:
+    """The instructions of the main loop by name; none without a loop.
+
+    That is the innermost loop with tensor-core instructions and a barrier, or without such a loop the innermost one
+    with the most multiplications. A loop is the code from the target of a backward branch to the branch.
+
+    Args:
+        code: (address, opcode, operands) of each instruction, addresses in hexadecimal.
+    """
+    places = {int(address, 16): index for index, (address, _, _) in enumerate(code)}
+    loops = {}
+    for end, (_, opcode, operands) in enumerate(code):
+        target = re.search(r"0x([0-9a-f]+)\s*$", operands) if opcode.startswith("BRA") else None
+        begin = places.get(int(target[1], 16), end) if target else end
+        if begin < end:
+            loops[begin, end] = Counter(opcode for _, opcode, _ in code[begin : end + 1])
+    wanted = {one: count for one, count in loops.items() if _sum(count, "HMMA") and _sum(count, "BAR")} or loops
+    innermost = [
+        count
+        for (begin, end), count in wanted.items()
+        if not any((begin, end) != (first, last) and begin <= first and last <= end for first, last in wanted)
+    ]
+    return max(innermost, key=lambda count: (_sum(count, "HMMA"), _sum(count, "FFMA")), default=Counter())
 
 
 @functools.cache
@@ -202,6 +244,15 @@ def _demangled(symbol: str) -> tuple[str, str]:
     if not found:
         raise CudaError(f"cannot parse the kernel name {text}")
     return found[1], (found[2] or "").strip()
+
+
+def _row(one: Compiled) -> list[str]:
+    loop = [_sum(one.loop, *words) for words in COLUMNS.values()]
+    return [f"`{one}`", *map(str, (one.registers, one.local, one.shared, one.loop.total(), *loop))]
+
+
+def _sum(counts: Counter[str], *words: str) -> int:
+    return sum(count for opcode, count in counts.items() if opcode.split(".")[0] in words)
 
 
 if __name__ == "__main__":

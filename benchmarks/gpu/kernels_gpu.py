@@ -1,9 +1,9 @@
-"""Times of the CUDA kernels and of the same computation in PyTorch, both replayed from CUDA graphs.
+"""Times of the CUDA kernels and of the same computation in PyTorch, replayed from CUDA graphs.
 
     python -m benchmarks.gpu.kernels_gpu                         # on a GPU; trt_check.sh also tests them
     python -m benchmarks.gpu.kernels_gpu --device cpu --short    # tests the script; the results are meaningless
 
-All results are compared with PyTorch's in float32. Exit status: 1 if a result is wrong, 3 without GPU or CUDA.
+All results are compared with eager PyTorch's in float32. Exit status: 1 if a result is wrong, 3 without GPU or CUDA.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,13 +39,22 @@ Way = Callable[[], tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one size: ``ours``, and PyTorch's ``eager``, which takes ``inputs`` of any floating-point type."""
+    """One kernel at one size: ``ours``, and PyTorch's ``eager``, which takes ``inputs`` of any floating-point type, and
+    is also compiled. ``others``: further implementations."""
 
     kernel: str
     sizes: str
     ours: Way
     eager: Callable[..., tuple[Tensor, ...]]
     inputs: tuple[Tensor, ...]
+    others: dict[str, Way] = field(default_factory=dict)
+
+    def ways(self, device: str) -> dict[str, Way]:
+        """All implementations by name; on the CPU, ``torch.compile`` only traces."""
+        torch.compiler.reset()  # it compiles a function for a few sizes only, and calls the eager one after that
+        compiled = torch.compile(self.eager, dynamic=False, backend="inductor" if device == "cuda" else "eager")
+        pytorch = {"eager": self.eager, "torch.compile": compiled}
+        return {"ours": self.ours, **{name: partial(way, *self.inputs) for name, way in pytorch.items()}, **self.others}
 
 
 def attention(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: int) -> Case:
@@ -61,7 +71,15 @@ def attention(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: 
     def ours() -> tuple[Tensor, Tensor]:
         return kernels.dual_softmax_attention(*inputs, out=out, stream=_stream(device))
 
-    return Case("attention", f"B={batch} N={tokens} C={labels}", ours, eager, inputs)
+    q_x, k_t, v_x, v_t = inputs
+    banks = k_t.expand(batch, -1, -1, -1), v_t.expand(batch, -1, -1, -1)
+
+    def two_attentions() -> tuple[Tensor, Tensor]:
+        attend = F.scaled_dot_product_attention
+        return attend(q_x, *banks), attend(banks[0], q_x, v_x)
+
+    sizes = f"B={batch} N={tokens} C={labels}"
+    return Case("attention", sizes, ours, eager, inputs, {"2 SDPA": two_attentions})
 
 
 def tag_head(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: int) -> Case:
@@ -138,9 +156,14 @@ def main(
     card = torch.cuda.get_device_name() if device == "cuda" else "CPU: meaningless results"
     about = {"card": card, "type": dtype, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
     save(json_path, {"conditions": about, "unit": "microseconds", "rows": rows})
-    cells = [[row["kernel"], row["sizes"], *(f"{row[way]:.1f}" for way in ("ours", "eager"))] for row in rows]
-    Table(f"{card}, {dtype}, µs", ["kernel", "sizes", "ours", "PyTorch"], cells).print()
-    wrong = [f"{row['kernel']} {row['sizes']}" for row in rows if row["wrong"]]
+    names = list(rows[0]["times"])  # the attention's, which has all
+    shown = ({name: f"{value:.1f}" for name, value in row["times"].items()} for row in rows)
+    cells = [
+        [row["kernel"], row["sizes"], *(times.get(name, "") for name in names)]
+        for row, times in zip(rows, shown, strict=True)
+    ]
+    Table(f"{card}, {dtype}, µs", ["kernel", "sizes", *names], cells).print()
+    wrong = [f"{row['kernel']} {row['sizes']}: {', '.join(row['wrong'])}" for row in rows if row["wrong"]]
     if wrong:
         print("kernels_gpu: results that disagree with the definition:", "; ".join(wrong), file=sys.stderr)
     return int(bool(wrong))
@@ -157,15 +180,16 @@ def missing(device: str) -> str | None:
 
 @torch.inference_mode()
 def measure(case: Case, device: str, seconds: float, bound: float) -> dict[str, Any]:
-    """Median microseconds of both implementations, and whether our result is wrong."""
+    """Median microseconds of all implementations, and which of them are wrong."""
     expected = case.eager(*(one.float() for one in case.inputs))
-    pairs = zip(case.ours(), expected, strict=True)
-    row = {"wrong": any(float((one.float() - other.float()).abs().max()) > bound for one, other in pairs)}
-    times = {}
-    for name, way in {"ours": case.ours, "eager": lambda: case.eager(*case.inputs)}.items():
+    times, wrong = {}, []
+    for name, way in case.ways(device).items():
+        pairs = zip(way(), expected, strict=True)
+        if any(float((one.float() - other.float()).abs().max()) > bound for one, other in pairs):
+            wrong.append(name)
         call = _graph(way) if device == "cuda" else way
         times[name] = 1e6 * Timer("call()", globals={"call": call}).adaptive_autorange(max_run_time=seconds).median
-    return {"kernel": case.kernel, "sizes": case.sizes, **row, **times}
+    return {"kernel": case.kernel, "sizes": case.sizes, "wrong": wrong, "times": times}
 
 
 def _graph(way: Way) -> Callable[[], None]:

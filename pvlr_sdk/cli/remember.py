@@ -57,9 +57,12 @@ def search(
     pvlr search --like cat.jpg --memory memory/
     pvlr search --memory memory/ --until 2026-01-31 --delete
     """
+    import numpy as np
+
     from ..events import rfc3339
     from ..memory import search as find
     from ..memory.store import Store
+    from ..result.tags import sigmoid
     from .screen import print_json
 
     store, times = Store(memory), [None if time is None else time.timestamp() for time in (since, until)]
@@ -74,7 +77,9 @@ def search(
         found = [(row, None) for row in reversed(store.rows(newest, only[1]))]
     else:
         found = find.by_features(store, *_function(words, like, plan, bank), only, limit)
-    lines = ["  ".join(filter(None, [_clock(row.time), None if score is None else f"{score:6.2f}", row.camera,
+    if like is None:
+        found = [(row, score if score is None else float(sigmoid(np.array(score)))) for row, score in found]
+    lines = ["  ".join(filter(None, [_clock(row.time), None if score is None else f"{score:.2f}", row.camera,
              row.region, row.label or row.kind, row.began and row.began.id[:8]])) for row, score in found]  # fmt: skip
     pictures = (store.picture(row.id) for row, _ in found)
     _write(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))

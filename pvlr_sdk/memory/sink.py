@@ -31,7 +31,7 @@ class MemoryConfig(Section):
     """What a site remembers of its events.
 
     Attributes:
-        folder: of the store alone.
+        folder: with nothing else in it.
         max_mb, max_days: limits; the oldest is deleted.
         floor: scores at or above it, or a label's lower threshold, are kept with all their bits; 0: all scores,
             for replay with any settings.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,8 +43,10 @@ def test_frames_of_one_inference_get_their_own_bits(plan: Path, tmp_path: Path) 
         plan, backend = tagger._ready()
         assert backend.together == 2
         alone = [tagger.predict(frame).logits.tobytes() for frame in (one, other)]
-        for given in ([one, other], [other, one], [one, on_gpu], [tmp_path / "missing.jpg", other]):
-            outcomes = plan.inference.tag(backend, tagger._request(plan, "bgr", None, None, None), given)  # type: ignore[arg-type]
+        request, missing = tagger._request(plan, "bgr", None, None, None), tmp_path / "missing.jpg"
+        groups: list[list[Any]] = [[one, other], [other, one], [one, on_gpu], [missing, other]]
+        for given in groups:
+            outcomes = plan.inference.tag(backend, request, given)
             for frame, outcome in zip(given, outcomes, strict=True):
                 if isinstance(frame, np.ndarray):
                     assert isinstance(outcome, TagResult)

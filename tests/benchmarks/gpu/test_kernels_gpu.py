@@ -27,7 +27,10 @@ def test_a_short_run_on_the_cpu(tmp_path: Path) -> None:
     data = json.loads(path.read_text())
     assert data["conditions"]["card"].startswith("CPU")
     assert [row["kernel"] for row in data["rows"]] == ["attention", "preprocess", "tag_head"]
-    assert all(row["ours"] > 0 and row["eager"] > 0 and not row["wrong"] for row in data["rows"])
+    attention, *others = (row["times"] for row in data["rows"])
+    assert list(attention) == ["ours", "eager", "torch.compile", "2 SDPA"]
+    assert all(list(times) == ["ours", "eager", "torch.compile"] for times in others)
+    assert all(min(row["times"].values()) > 0 and not row["wrong"] for row in data["rows"])
     assert "B=1 N=49 C=20" in done.stdout
 
 
@@ -44,7 +47,7 @@ def test_wrong_results_fail(tmp_path: Path) -> None:
     )
     command = [sys.executable, wrong, "--device", "cpu", "--short", "--dtype", "float32", "--json", tmp_path / "x"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, "definition: attention B=1 N=49 C=20\n" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "definition: attention B=1 N=49 C=20: ours\n" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.slow

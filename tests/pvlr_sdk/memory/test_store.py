@@ -17,7 +17,6 @@ from pvlr_sdk.memory.replay import events_of
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.memory.store import Store
 from tests.pvlr_sdk.memory.conftest import WALL, play, random_scene, values
-from tests.pvlr_sdk.sinks.conftest import small_disk  # noqa: F401
 
 AT_ONCE = EventSettings(smoothing=0, min_duration=0, min_gap=0)
 ROOT = Path(__file__).parents[3]
@@ -147,7 +146,7 @@ def test_a_store_damaged_while_it_is_written_is_replaced(tmp_path, sink, make_sc
     assert [one.label for one in Store(tmp_path / "memory").rows()] == ["cat"]
 
 
-def test_a_full_disk_is_reported_and_what_follows_is_kept(small_disk, make_scene):  # noqa: F811
+def test_a_full_disk_is_reported_and_what_follows_is_kept(small_disk, make_scene):
     scene = make_scene(settings=AT_ONCE)
     sink = MemorySink(MemoryConfig(folder=small_disk.folder / "memory"))
     scene.see(0, [0.9, 0.1])

@@ -11,7 +11,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,36 +18,6 @@ import pytest
 from tests.waiting import until
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-@dataclass
-class SmallDisk:
-    """A file system of 512 kB of its own."""
-
-    folder: Path
-
-    def fill(self, leave: int = 0) -> None:
-        """Leave only so many bytes free."""
-        state = os.statvfs(self.folder)
-        (self.folder / "ballast").write_bytes(bytes(state.f_bavail * state.f_bsize - leave))
-
-    def free(self) -> None:
-        """Make room again."""
-        (self.folder / "ballast").unlink()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk that can really be full; needs root."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "pvlr-test", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tmpfs takes root")
-    try:
-        yield SmallDisk(folder)
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 class Broker:
