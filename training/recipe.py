@@ -60,7 +60,7 @@ class Recipe(Strict):
     stages: dict[str, dict[str, Any]] = Field(min_length=1)
     photos: dict[str, Photos] = Field(min_length=1)
     open: Open | None = None
-    tiles: tuple[Annotated[str, Field(pattern="^[1-9]x[1-9]$")], ...] = ()
+    tiles: tuple[Annotated[str, Field(pattern="^[1-4]x[1-4]$")], ...] = ()
     expected: dict[str, float] = Field({})
 
 
