@@ -33,6 +33,7 @@ from .train import train
 from .verify import verify
 from .watch import watch
 from .words import words
+from .xmp import xmp
 
 EPILOG = (
     "Exit status: 0 success; 1 a measurement misses its limit (bench, verify); 2 an error, with one message on stderr; "
@@ -41,7 +42,7 @@ EPILOG = (
 _COMMANDS = (
     tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
     verify_signature, bench, doctor, train, export, export_triton, report,
-    search, why, replay,
+    search, why, replay, xmp,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)

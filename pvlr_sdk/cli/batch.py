@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from typer import Argument, Option
 
-from ..errors import check_choice
+from ..errors import OptionError, check_choice
 from . import options
+from .xmp import dataset_rows, write
 
 if TYPE_CHECKING:
     from ..batch import Summary
@@ -34,6 +36,7 @@ def batch(
     top_k: options.TopK = None,
     tiles: options.Tiles = None,
     scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
+    xmp: bool = Option(False, "--xmp", help="Also write the tags next to local photos (see pvlr xmp)."),
     fast_jpeg: options.FastJpeg = False,
     isolate: options.Isolate = False,
     exclude: list[str] | None = Option(None, metavar="GLOB", help="Exclude paths, names or folders; repeatable."),
@@ -78,9 +81,15 @@ def batch(
     from ..batch.on_ray import on_ray
     from ..batch.shards import Input
     from ..frames.tiles import check_tiles
+    from ..integrations.xmp import lxml_module
     from .screen import Screen, note
 
     check_choice("--engine", engine, _ENGINES)
+    if xmp:
+        lxml_module()
+        if "://" in out:
+            hint = "Write the dataset to a folder of this machine, or copy it here and run pvlr xmp."
+            raise OptionError("--xmp", expected="a local folder as --out", got=out, hint=hint)
     point = {} if operating_point == "f1" else {"operating_point": operating_point}  # the default keeps a dataset's key
     job = Job(
         Input(source, tuple(exclude or ()), shard_size, Columns(id_column, image_column)),
@@ -111,7 +120,12 @@ def batch(
             note("interrupted: each file in the dataset is complete; the same command continues.")
             raise typer.Exit(130) from None
     _show(summary, as_json)
-    if summary.failed or summary.unreadable:
+    failed = bool(summary.failed or summary.unreadable)
+    if xmp:
+        rows = dataset_rows(Path(summary.dataset))
+        results = {name: {tag["label"]: tag["score"] for tag in tags} for name, tags in rows if os.path.isfile(name)}
+        failed |= write(results)["failed"] > 0
+    if failed:
         raise typer.Exit(2)
 
 

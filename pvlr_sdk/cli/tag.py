@@ -16,6 +16,7 @@ from typer import Argument, Option
 from .. import errors
 from .._util.escape import csv_row, terminal
 from . import options
+from .xmp import Sidecars
 
 if TYPE_CHECKING:
     from ..frames.find import InputFrame
@@ -50,6 +51,7 @@ def tag(
         metavar="[LABEL]",
         help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
     ),
+    xmp: bool = Option(False, "--xmp", help="Write the tags next to each photo, as photo.jpg.xmp (see pvlr xmp)."),
     every: int | None = Option(None, metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"),
     fps: float | None = Option(None, metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"),
     fast_jpeg: options.FastJpeg = False,
@@ -91,7 +93,7 @@ def tag(
     sources.check_pace(every, fps)
     done = failed = 0
 
-    def fail(_: str, error: errors.FrameError) -> None:
+    def fail(_: str, error: errors.PvlrError) -> None:
         nonlocal failed
         failed += 1
         complain(error)
@@ -132,6 +134,7 @@ def tag(
                 find_label(heatmap, dict.fromkeys(tagger.labels, 0))
             write = _json(screen) if as_json else _csv(screen) if as_csv else _text(screen, total)
             album = Album(draw, files, heatmap or heatmap is not None, isolate) if draw else None
+            sidecars = Sidecars(fail) if xmp else None
             for item, outcome in _tagged(tagger, items(screen)):
                 with uninterrupted():
                     screen.step()
@@ -142,6 +145,10 @@ def tag(
                     write(item, outcome)
                     if album:
                         album.add(item, outcome)
+                    if sidecars:
+                        sidecars.add(item, outcome)
+            if sidecars:
+                sidecars.close()
     except KeyboardInterrupt:
         kept = f", and their annotated copies are in {draw}" if draw else ""
         note(f"interrupted: {done} of {total} images are done; their lines are complete{kept}.")

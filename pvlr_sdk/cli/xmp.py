@@ -1,0 +1,157 @@
+"""``pvlr xmp``: the results of an earlier run as XMP, and its removal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer import Argument, Option
+
+from .. import errors
+from . import options
+
+if TYPE_CHECKING:
+    from ..frames.find import InputFrame
+    from ..result import TagResult
+
+
+def xmp(
+    source: Path = Argument(
+        ..., metavar="TAGS|PHOTOS", help="A dataset of `pvlr batch` or lines of `pvlr tag --json`; to remove, photos."
+    ),
+    prefix: str = Option("", metavar="TAG", help="Parent of the tags, where a field has levels; such as `auto/pvlr`."),
+    embed: bool = Option(False, "--embed", help="Write into the photos instead of sidecars."),
+    remove: bool = Option(False, "--remove", help="Remove the tags of earlier runs from these photos."),
+    as_json: options.Json = False,
+) -> None:
+    """Write tags next to the photos, as XMP, which photo managers read.
+
+    The sidecar of photo.jpg is photo.jpg.xmp. Tags of other programs are kept;
+    those of an earlier run are replaced. A photo whose tags are the same is not
+    written again. A damaged sidecar is reported and left unchanged, and the exit
+    status is 2. Needs the extra \\[xmp].
+
+    \b
+    [bold]Examples[/bold]
+    pvlr tag holiday/ --json > tags.jsonl && pvlr xmp tags.jsonl
+    pvlr batch holiday/ --out tags/ && pvlr xmp tags/ --prefix auto
+    pvlr xmp holiday/ --remove
+    """
+    from ..frames.find import find
+    from .screen import complain, print_json
+
+    unknown: list[errors.PvlrError] = []
+    if remove:
+        photos = find([str(source)], lambda _, error: unknown.append(error))
+        results: dict[str, dict[str, float]] = {str(photo): {} for photo in photos}
+    else:
+        results = _results(source)
+    for error in unknown:
+        complain(error)
+    counts = write(results, prefix=prefix, embed=embed)
+    counts["failed"] += len(unknown)
+    if as_json:
+        print_json(counts)
+    else:
+        print(f"{counts['photos']} photos, {counts['changed']} changed")
+    if counts["failed"]:
+        raise typer.Exit(2)
+
+
+def write(results: dict[str, dict[str, float]], **how: Any) -> dict[str, int]:
+    """Write the scores of each photo; returns the numbers of photos, changed and failed ones."""
+    from ..integrations.xmp import tag_photo
+    from .screen import Screen, complain
+
+    counts = {"photos": 0, "changed": 0, "failed": 0}
+    with Screen(len(results), "Writing XMP") as screen:
+        for photo, scores in results.items():
+            screen.step()
+            try:
+                counts["changed"] += tag_photo(Path(photo), scores, **how)
+                counts["photos"] += 1
+            except (errors.ImageNotFoundError, errors.OutputError) as error:  # the others are written nevertheless
+                counts["failed"] += 1
+                complain(error)
+    return counts
+
+
+class Sidecars:
+    """Writes the tags of each result of ``pvlr tag``; a video has the best score of each label.
+
+    Args:
+        fail: is called with a file and the error if its tags cannot be written.
+    """
+
+    def __init__(self, fail: Callable[[str, errors.PvlrError], None]) -> None:
+        from ..integrations.xmp import lxml_module
+
+        lxml_module()
+        self._fail = fail
+        self._source, self._best = "", dict[str, float]()
+
+    def add(self, item: InputFrame, result: TagResult) -> None:
+        """Note the tags of an image or a frame, and write those of the file before it."""
+        if item.source != self._source:
+            self.close()
+        self._source = item.source
+        for tag in result:
+            self._best[tag.label] = max(tag.score, self._best.get(tag.label, 0.0))
+
+    def close(self) -> None:
+        """Write the tags of the last file."""
+        source, best = self._source, self._best
+        self._source, self._best = "", {}
+        from ..integrations.xmp import tag_photo
+
+        try:
+            if source:
+                tag_photo(Path(source), best)
+        except (errors.ImageNotFoundError, errors.OutputError) as error:
+            self._fail(source, error)
+
+
+def _results(source: Path) -> dict[str, dict[str, float]]:
+    """The scores of the tags of each photo or video, with the best frame of a video for each tag."""
+    results: dict[str, dict[str, float]] = {}
+    for photo, tags in dataset_rows(source) if source.is_dir() else _lines(source):
+        best = results.setdefault(photo, {})
+        for tag in tags:
+            best[tag["label"]] = max(tag["score"], best.get(tag["label"], 0.0))
+    return results
+
+
+def _lines(source: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    try:
+        with source.open() as lines:
+            for line in lines:
+                row = json.loads(line)
+                yield row["source"], row["tags"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _no_results(source, str(error)) from None
+
+
+def dataset_rows(source: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The id and the tags of each image of a dataset that was tagged."""
+    from .. import batch  # noqa: F401  raises MissingPartError without pyarrow
+
+    import pyarrow.parquet as pq  # isort: skip
+
+    plans = sorted(source.glob("plan=*")) or [source]
+    if len(plans) > 1:
+        raise _no_results(source, f"{len(plans)} of them: {', '.join(plan.name for plan in plans)}")
+    files = sorted(plans[0].glob("*.parquet"))
+    if not files:
+        raise _no_results(source, "no Parquet files")
+    for file in files:
+        for rows in pq.ParquetFile(file).iter_batches(columns=["id", "tags"]):
+            yield from ((row["id"], row["tags"]) for row in rows.to_pylist() if row["id"] and row["tags"] is not None)
+
+
+def _no_results(source: Path, got: str) -> errors.OptionError:
+    expected = "one dataset of pvlr batch, or a file of pvlr tag --json"
+    hint = "Write one with pvlr batch PHOTOS --out TAGS, or with pvlr tag PHOTOS --json > tags.jsonl."
+    return errors.OptionError(str(source), expected=expected, got=got, hint=hint)

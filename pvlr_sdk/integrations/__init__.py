@@ -1,0 +1,1 @@
+"""Adapters for other programs and their formats, each in one file. Nothing else in the package depends on them."""
