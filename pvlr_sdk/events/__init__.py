@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .detector import EventDetector
 from .event import Event, place_of, rfc3339
-from .settings import EventSettings
+from .settings import EventSettings, When
 
-__all__ = ["Event", "EventDetector", "EventSettings", "place_of", "rfc3339"]
+__all__ = ["Event", "EventDetector", "EventSettings", "When", "place_of", "rfc3339"]

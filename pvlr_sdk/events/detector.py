@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .. import errors
 from ..bundle.label_bank import find_label
 from .event import Event
 from .settings import EventSettings
-
-Floats = NDArray[np.float64]
+from .tracks import HOUR, Floats, Rules, Tracks
 
 
 class EventDetector:
@@ -97,6 +96,9 @@ class EventDetector:
                 what, expected = f"off threshold of {label!r}", f"at most its on threshold, {on[position]:g}"
                 hint = "Lower it, or raise the label's on threshold."
                 raise errors.OptionError(what, expected=expected, got=f"{value:g}", hint=hint)
+        for label, rule in settings.when.items():
+            for name in (label, *rule.present, *rule.absent):
+                find_label(name, index)
         allowed = names if settings.labels is None else settings.labels
         watched = np.zeros(len(names), np.bool_)
         watched[[find_label(label, index) for label in allowed]] = True
@@ -162,6 +164,7 @@ class EventDetector:
         up = (tracks.average >= rules.lower) & rules.watched
         tracks.reached = up & (tracks.reached | (tracks.average >= rules.upper))
         tracks.since[up != tracks.up] = now
+        tracks.seen[tracks.average >= rules.upper] = now
         starting = up & ~tracks.up & ~tracks.active
         tracks.start[starting], tracks.offset[starting], tracks.peak[starting] = now, wall - now, -np.inf
         higher = (up | tracks.active) & (tracks.average > tracks.peak)
@@ -171,12 +174,29 @@ class EventDetector:
         held = now - tracks.since
         begins = tracks.reached & ~tracks.active & (held >= rules.settings.min_duration)
         ends = ~up & tracks.active & ((held >= rules.settings.min_gap) | ~rules.watched)
-        begun = [self._begin(row, now) for row in np.flatnonzero(begins).tolist()]
+        begun = [self._begin(row, now) for row in np.flatnonzero(begins).tolist() if self.withheld(row) is None]
         ended = [
             self._end(row, now, tracks.since[row], "score" if rules.watched[row] else "label excluded")
             for row in np.flatnonzero(ends).tolist()
         ]
         return removed + begun + ended
+
+    def withheld(self, row: int) -> str | None:
+        """Why an event of a label that has been present for long enough is not reported; None: it is."""
+        tracks, settings, now = self.tracks, self.used.settings, self.tracks.last or 0.0
+        if now - tracks.ended[row] < settings.cooldown:
+            return f"the cooldown is {settings.cooldown:g} s"
+        if settings.max_per_hour and now - tracks.begun[row, -settings.max_per_hour] < HOUR:
+            return f"max_per_hour is {settings.max_per_hour}"
+        if rule := settings.when.get(tracks.names[row]):
+            last = {name: now - tracks.seen[tracks.names.index(name)] for name in (*rule.present, *rule.absent)}
+            if away := [name for name in rule.present if last[name] > rule.within]:
+                return f"no {away[0]} within {rule.within:g} s"
+            if there := [name for name in rule.absent if last[name] <= rule.within]:
+                return f"{there[0]} within {rule.within:g} s"
+            if rule.absent and now - tracks.since[row] < rule.within:
+                return f"present for less than {rule.within:g} s without {rule.absent[0]}"
+        return None
 
     def _with(self, rules: Rules, thresholds: Floats) -> Rules:
         base, raised = self._raised
@@ -196,15 +216,18 @@ class EventDetector:
         for row in np.flatnonzero(tracks.active).tolist():
             end = tracks.last if tracks.up[row] else tracks.since[row]
             closed.append(self._end(row, max(monotonic, tracks.last), end, reason))
-        self.tracks = Tracks(self._rules.names)
+        self.tracks = tracks.renamed(self._rules.names, ("ended", "begun"))
+        self.tracks.last = None
         return closed
 
     def _begin(self, row: int, now: float) -> Event:
-        self.tracks.active[row], self.tracks.ids[row] = True, str(uuid.uuid4())
+        tracks = self.tracks
+        tracks.active[row], tracks.ids[row] = True, str(uuid.uuid4())
+        tracks.begun[row] = [*tracks.begun[row, 1:], now]
         return self._event(row, "on", now)
 
     def _end(self, row: int, now: float, end: float, reason: str) -> Event:
-        self.tracks.active[row] = False
+        self.tracks.active[row], self.tracks.ended[row] = False, end
         return self._event(row, "off", now, end=float(end + self.tracks.offset[row]), reason=reason)
 
     def _event(self, row: int, state: Literal["on", "off"], now: float, **ending: Any) -> Event:
@@ -223,57 +246,6 @@ class EventDetector:
             region=self.region,
             **ending,
         )
-
-
-class Rules(NamedTuple):
-    """Settings, and for each of C labels its deployed threshold, those in use and whether it is reported."""
-
-    names: tuple[str, ...]
-    settings: EventSettings
-    deployed: Floats
-    upper: Floats
-    lower: Floats
-    watched: NDArray[np.bool_]
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels that are reported."""
-        return [self.names[row] for row in np.flatnonzero(self.watched).tolist()]
-
-
-class Tracks:
-    """The state of each of C labels: arrays (C,); times are monotonic.
-
-    ``up``: at or above its lower threshold since ``since``. ``reached``: it has been at or above the upper one since
-    then. ``active``: reported as on. ``start``, ``peak``, ``peak_at``, ``ids`` and ``offset`` (from monotonic to wall
-    time) belong to the current event.
-    """
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        count = len(names)
-        self.names = names
-        self.last: float | None = None
-        self.average: Floats = np.zeros(count)
-        self.up: NDArray[np.bool_] = np.zeros(count, np.bool_)
-        self.reached: NDArray[np.bool_] = np.zeros(count, np.bool_)
-        self.active: NDArray[np.bool_] = np.zeros(count, np.bool_)
-        self.since: Floats = np.zeros(count)
-        self.start: Floats = np.zeros(count)
-        self.peak: Floats = np.zeros(count)
-        self.peak_at: Floats = np.zeros(count)
-        self.offset: Floats = np.zeros(count)
-        self.ids: NDArray[np.object_] = np.full(count, "", object)
-
-    def renamed(self, names: tuple[str, ...]) -> Tracks:
-        """The state of other labels: those that stay keep theirs, new ones begin at zero."""
-        changed, rows = Tracks(names), {name: row for row, name in enumerate(self.names)}
-        kept = [row for row, name in enumerate(names) if name in rows]
-        before = [rows[names[row]] for row in kept]
-        for key, value in vars(self).items():
-            if isinstance(value, np.ndarray):
-                getattr(changed, key)[kept] = value[before]
-        changed.last = self.last
-        return changed
 
 
 def _checked(scores: ArrayLike, count: int) -> Floats:

@@ -8,6 +8,23 @@ from dataclasses import dataclass, field
 
 from .. import errors
 
+MOST_PER_HOUR = 60
+"""The highest limit of events per hour."""
+
+
+@dataclass(frozen=True)
+class When:
+    """A condition on other labels at the same place, for the events of a label. ``within`` is in seconds.
+
+    Attributes:
+        present: each of these was at or above its threshold within this time.
+        absent: none of these was, while the label itself was present for this time.
+    """
+
+    present: Sequence[str] = ()
+    absent: Sequence[str] = ()
+    within: float = 0.0
+
 
 @dataclass(frozen=True)
 class EventSettings:
@@ -20,6 +37,10 @@ class EventSettings:
         min_duration: an event begins once the average has reached the threshold, and has been at or above the lower
             one for this long.
         min_gap: an event ends once the average has been below the lower threshold for this long.
+        cooldown: after an event has ended, no event of its label is reported for this long.
+        max_per_hour: the most events of a label in 3600 seconds, 1 to 60; None: any number.
+        when: by label, what other labels its events need. An event that is not reported because of these three is
+            reported later if its label is still present then.
         on: thresholds of some labels, instead of those given to the detector (the deployed ones).
         off: lower thresholds of some labels, instead of the upper one less ``margin``.
         labels: only these labels; None: all.
@@ -33,15 +54,26 @@ class EventSettings:
     margin: float = 0.1
     min_duration: float = 0.5
     min_gap: float = 1.0
+    cooldown: float = 0.0
+    max_per_hour: int | None = None
+    when: Mapping[str, When] = field(default_factory=dict)
     on: Mapping[str, float] = field(default_factory=dict)
     off: Mapping[str, float] = field(default_factory=dict)
     labels: Sequence[str] | None = None
     deny: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("smoothing", "min_duration", "min_gap"):
+        for name in ("smoothing", "min_duration", "min_gap", "cooldown"):
             _check_range(name, getattr(self, name), float("inf"), "seconds, 0 or more")
         _check_range("margin", self.margin, 1, "a number from 0 to 1")
+        if self.max_per_hour is not None and not 1 <= self.max_per_hour <= MOST_PER_HOUR:
+            expected, hint = f"1 to {MOST_PER_HOUR}", "For fewer events, set cooldown."
+            raise errors.OptionError("max_per_hour", expected=expected, got=repr(self.max_per_hour), hint=hint)
+        for label, rule in self.when.items():
+            _check_range(f"within of when of {label!r}", rule.within, float("inf"), "seconds, 0 or more")
+            if not (rule.present or rule.absent):
+                hint = "For example present: [car], or absent: [dog]."
+                raise errors.OptionError(f"when of {label!r}", expected="other labels", got="none", hint=hint)
         for name in ("on", "off"):
             for label, value in getattr(self, name).items():
                 _check_range(f"{name} threshold of {label!r}", value, 1, "a number from 0 to 1")

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..events import Event, EventDetector
-from ..events.detector import Tracks
+from ..events import Event, EventDetector, EventSettings
+from ..events.tracks import Tracks
 from ..result import TagResult
 from ..sources import CapturedFrame
 from .moments import Moment, Peaks, Samples, small
@@ -77,7 +77,8 @@ class Recorder:
         on = live | (self._until > (now if self._last is None else self._last))
         if (coarse := now >= self._coarse_at) or on.any():
             self._draft.coarse += [len(self._draft.times)] * coarse
-            self._draft.add(wall, scores, on, self._before, self._last if self._skipped else None, tracks)
+            last = self._last if self._skipped else None
+            self._draft.add(wall, scores, on, self._before, last, tracks, self._detector.used.settings)
         self._skipped = not (coarse or on.any())
 
         def take() -> Moment:
@@ -145,13 +146,21 @@ class _Draft:
         self._state: dict[str, NDArray[Any]] = {"rows": np.zeros(0, np.int32), **dict.fromkeys(STATE, np.zeros(0))}
 
     def add(
-        self, wall: float, scores: NDArray[np.float32], on: Any, before: Floats, last: float | None, tracks: Tracks
+        self,
+        wall: float,
+        scores: NDArray[np.float32],
+        on: Any,
+        before: Floats,
+        last: float | None,
+        tracks: Tracks,
+        settings: EventSettings,
     ) -> None:
         """A frame after which the state is ``tracks``; ``last``: when the frame before was, if it was not recorded."""
         number, started = len(self.times), on
         if not number:
-            self._state = {"rows": np.flatnonzero(on).astype(np.int32)}
-            self._state |= {name: getattr(tracks, name)[on].astype(np.float64) for name in STATE}
+            kept = on | tracks.held(settings)
+            self._state = {"rows": np.flatnonzero(kept).astype(np.int32)}
+            self._state |= {name: getattr(tracks, name)[kept].astype(np.float64) for name in STATE}
         if last is not None:
             self._skips.append((number, last))
         elif self._on:

@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from ..events import EventSettings
-from ..events.detector import Tracks
+from ..events import EventSettings, When
+from ..events.tracks import Tracks
 
 Floats = NDArray[np.float64]
-STATE = ("average", "since", "start", "offset", "peak", "peak_at", "up", "reached", "active")
-"""Arrays of :class:`Tracks` that a chunk has of the labels in its first frame."""
+STATE = ("average", "since", "start", "offset", "peak", "peak_at", "up", "reached", "active", "seen", "ended",
+         "begun")  # fmt: skip
+"""Arrays of :class:`Tracks` that a chunk has of the labels that matter in its first frame."""
 BELOW = 1 - 1e-6
 """A label that does not matter is below its floor by this factor in replay, also after rounding."""
 _STEPS, _LOWEST = 16, -8.0
@@ -60,7 +61,8 @@ class Context:
         """The context of :meth:`pack`."""
         raw = json.loads(zlib.decompress(data))
         lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
-        return cls(**{**raw, **lists, "settings": EventSettings(**raw["settings"])})
+        when = {label: When(**one) for label, one in raw["settings"].get("when", {}).items()}
+        return cls(**{**raw, **lists, "settings": EventSettings(**{**raw["settings"], "when": when})})
 
 
 class Place(NamedTuple):
@@ -129,7 +131,7 @@ class Chunk:
 
     def restore(self, tracks: Tracks, names: tuple[str, ...]) -> None:
         """Set arrays of a detector's state to those after the first frame, as far as they are known."""
-        for name in names:
+        for name in set(names) & set(self.arrays):  # a recording of an earlier version has no limits of repeats
             getattr(tracks, name)[self.arrays["rows"]] = self.arrays[name]
         tracks.last = float(self.arrays["monotonic"][0])
 

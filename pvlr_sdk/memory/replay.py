@@ -10,7 +10,7 @@ from uuid import uuid4
 import numpy as np
 
 from ..events import Event, EventDetector, EventSettings
-from ..events.detector import Rules
+from ..events.tracks import Rules
 from .reader import Reader
 from .recorder import TAIL
 from .recording import BELOW, STATE, Chunk, Context, Place
@@ -104,7 +104,8 @@ def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor
             continue
         detector = EventDetector(place.camera, context.names, context.deployed, context.settings)
         floors, new = context.floors(detector.used.lower), detector.prepare(settings)
-        low = np.flatnonzero((new.lower < floors) & new.watched).tolist()
+        others = [name for rule in settings.when.values() for name in (*rule.present, *rule.absent)]
+        low = np.flatnonzero((new.lower < floors) & (new.watched | np.isin(new.names, others))).tolist()
         found |= {f"lower threshold of {context.names[row]} is below the floor of the recording" for row in low}
         if settings.smoothing != context.settings.smoothing:
             found.add("smoothing differs from the recording")

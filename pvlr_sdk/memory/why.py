@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import errors
 from ..events import EventDetector
-from ..events.detector import Rules
+from ..events.tracks import Rules
 from ..result.tags import sigmoid
 from .reader import Reader, Row
 from .recording import Place
@@ -93,7 +93,8 @@ def explain(reader: Reader, row: Row) -> Explanation:
 def near_misses(reader: Reader, place: Place, since: float, until: float) -> list[NearMiss]:
     """What came within 0.1 of its threshold at a place and was not reported, in the order of time."""
     found: list[NearMiss] = []
-    runs: dict[str, tuple[float, float, float, Rules]] = {}  # start, peak, longest presence, rules
+    # start, peak, longest presence, what held it back, rules
+    runs: dict[str, tuple[float, float, float, str | None, Rules]] = {}
     reported: set[str] = set()
     for step in replay(reader.chunks(place, since, until)):
         tracks, rules = step.detector.tracks, step.rules
@@ -101,22 +102,25 @@ def near_misses(reader: Reader, place: Place, since: float, until: float) -> lis
         close = {rules.names[row]: row for row in high}
         reported |= {event.label for event in step.events}
         for label in runs.keys() - close.keys():
-            start, peak, held, then = runs.pop(label)
+            start, peak, held, back, then = runs.pop(label)
             if label not in reported:
-                reason, threshold = _reason(then, then.names.index(label), peak, held)
+                reason, threshold = _reason(then, then.names.index(label), peak, held, back)
                 found.append(NearMiss(label, start, step.wall, peak, threshold, reason))
         for label, row in close.items():
-            start, peak, held, _ = runs.get(label, (step.wall, 0.0, 0.0, rules))
+            start, peak, held, back, _ = runs.get(label, (step.wall, 0.0, 0.0, None, rules))
             present = float((tracks.last or 0.0) - tracks.since[row]) if tracks.up[row] else 0.0
-            runs[label] = start, max(peak, float(tracks.average[row])), max(held, present), rules
+            back = step.detector.withheld(row) or back
+            runs[label] = start, max(peak, float(tracks.average[row])), max(held, present), back, rules
         reported &= runs.keys() | {tracks.names[row] for row in np.flatnonzero(tracks.active)}
     return found
 
 
-def _reason(rules: Rules, row: int, peak: float, held: float) -> tuple[str, float]:
+def _reason(rules: Rules, row: int, peak: float, held: float, back: str | None) -> tuple[str, float]:
     threshold = float(rules.upper[row])
     if not rules.watched[row]:
         return "the label is not reported", threshold
     if peak < threshold:
         return f"{threshold - peak:.3f} below the threshold", threshold
+    if back is not None and held >= rules.settings.min_duration:
+        return back, threshold
     return f"present for {held:.2f} s, min_duration is {rules.settings.min_duration:g} s", threshold

@@ -59,12 +59,13 @@ def remove(events: EventsConfig, written: Mapping[str, Any], labels: frozenset[s
     """Remove labels from all settings; ``written``: the settings as in the site file."""
     fields: dict[str, Any] = {}
     keys: Keys = {}
-    for name in ("thresholds", "off_thresholds", "labels", "deny"):
+    for name in ("thresholds", "off_thresholds", "labels", "deny", "when"):
         fields[name] = without(getattr(events, name), labels)
         value = written.get(name)
         if isinstance(value, (dict, list)):
-            gone = labels if isinstance(value, dict) else frozenset(map(_escaped, labels))
-            if not gone.isdisjoint(value):
+            escaped = frozenset(map(_escaped, labels))
+            gone = escaped if isinstance(value, list) else escaped | labels  # keys are not escaped
+            if not gone.isdisjoint(named(value)):
                 keys["events", name] = without(value, gone)
     return Change(fields, keys)
 
@@ -83,10 +84,17 @@ def region_keys(camera: str, written: Any, shapes: Mapping[str, Mapping[str, Any
 
 
 def without(value: Any, labels: frozenset[str]) -> Any:
-    """A mapping or a sequence of labels without some of them; None stays None."""
+    """A mapping or a sequence of labels without some of them, and without rules that name them; None stays None."""
     if isinstance(value, dict):
-        return {key: item for key, item in value.items() if key not in labels}
+        return {key: item for key, item in value.items() if labels.isdisjoint(named({key: item}))}
     return None if value is None else type(value)(one for one in value if one not in labels)
+
+
+def named(value: Any) -> frozenset[str]:
+    """The labels that a mapping or a sequence of labels names, also in rules of ``when``."""
+    items = value.values() if isinstance(value, dict) else ()
+    rules = [dict(one) for one in items if not isinstance(one, (int, float))]
+    return frozenset(value or ()).union(*(rule.get(name, ()) for rule in rules for name in ("present", "absent")))
 
 
 def _escaped(label: str) -> str:

@@ -22,6 +22,7 @@ from .._util.validation import did_you_mean, expected, joined, written
 from ..bundle.schema import OperatingPoint, PlanPrecision
 from ..errors import ConfigError
 from ..events import EventSettings
+from ..events.settings import MOST_PER_HOUR
 from ..memory.sink import MemoryConfig
 from ..models.catalogue import is_model
 from ..sinks import SINKS
@@ -43,6 +44,14 @@ Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_no_switch)]
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
 
 
+class WhenConfig(Section):
+    """What other labels the events of a label need: see :class:`pvlr_sdk.events.When`."""
+
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    within: Seconds
+
+
 class EventsConfig(Section):
     """How scores become events: see :class:`pvlr_sdk.events.EventSettings`.
 
@@ -54,6 +63,9 @@ class EventsConfig(Section):
     margin: Score = EventSettings.margin
     min_duration: Seconds = EventSettings.min_duration
     min_gap: Seconds = EventSettings.min_gap
+    cooldown: Seconds = EventSettings.cooldown
+    max_per_hour: Annotated[int, Field(ge=1, le=MOST_PER_HOUR), BeforeValidator(_no_switch)] | None = None
+    when: dict[str, WhenConfig] = Field(default_factory=dict)
     threshold: Score | None = None
     thresholds: dict[str, Score] = Field(default_factory=dict)
     off_thresholds: dict[str, Score] = Field(default_factory=dict)

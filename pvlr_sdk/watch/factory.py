@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import OptionError
-from ..events import EventDetector, EventSettings, place_of
+from ..events import EventDetector, EventSettings, When, place_of
 from ..sources.opening import check_installed
 from ..stream import Camera, Region, Schedule
 from ..tagger import Tagger
 from .camera_config import CameraConfig, RegionConfig
-from .changes import without
+from .changes import named, without
 from .config import EventsConfig, SiteConfig
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
         update = {}
         for name in names:
             value = getattr(section, name)
-            if unknown := frozenset(value or ()).difference(labels):
+            if unknown := named(value).difference(labels):
                 _log.warning("%s: unknown labels are ignored: %.300s", name, ", ".join(map(repr, sorted(unknown))))
                 update[name] = without(value, unknown)
         return section.model_copy(update=update)
@@ -92,7 +92,7 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
     for name, camera in config.cameras.items():
         regions = {key: known(one, ("thresholds", "labels")) for key, one in camera.regions.items()}
         cameras[name] = known(camera, ("labels", "deny")).model_copy(update={"regions": regions})
-    events = known(config.events, ("thresholds", "off_thresholds", "labels", "deny"))
+    events = known(config.events, ("thresholds", "off_thresholds", "labels", "deny", "when"))
     return config.model_copy(update={"cameras": cameras, "events": events})
 
 
@@ -107,6 +107,9 @@ def event_settings(
         margin=events.margin,
         min_duration=events.min_duration,
         min_gap=events.min_gap,
+        cooldown=events.cooldown,
+        max_per_hour=events.max_per_hour,
+        when={label: When(**dict(one)) for label, one in events.when.items()},
         on={**on, **events.thresholds, **own.thresholds},
         off={label: value for label, value in events.off_thresholds.items() if label not in own.thresholds},
         labels=next((one for one in (own.labels, camera.labels) if one is not None), events.labels),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pvlr_sdk.events import Event, EventDetector, EventSettings
+from pvlr_sdk.events import Event, EventDetector, EventSettings, When
 from pvlr_sdk.memory.recorder import Recorder
 from pvlr_sdk.memory.recording import Chunk
 
@@ -88,7 +88,7 @@ def play(scene: Scene, random: np.random.Generator, frames: int, *, jumps: bool 
     scene.close(now)
 
 
-def random_scene(random: np.random.Generator, count: int, **options: Any) -> Scene:
+def random_scene(random: np.random.Generator, count: int, *, repeats: bool = False, **options: Any) -> Scene:
     settings = EventSettings(
         smoothing=float(random.choice([0, 0.2, 0.5, 1])),
         margin=random.uniform(0, 0.3),
@@ -96,6 +96,10 @@ def random_scene(random: np.random.Generator, count: int, **options: Any) -> Sce
         min_gap=random.uniform(0, 2),
     )
     names = [f"label {number}" for number in range(count)]
+    if repeats:
+        rules = [When([names[1]], [], 3.0), When([], [names[2]], 0.7), When([names[3]], [names[4]], 0.2)]
+        when = dict(zip(random.choice(names, 3, replace=False).tolist(), rules, strict=True))
+        settings = replace(settings, cooldown=random.uniform(0, 4), max_per_hour=int(random.integers(1, 9)), when=when)
     return Scene(names, random.uniform(0.05, 0.9, count).tolist(), settings, **options)
 
 

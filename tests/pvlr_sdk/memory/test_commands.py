@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.cli import app
-from pvlr_sdk.events import EventSettings
+from pvlr_sdk.events import EventSettings, When
 from pvlr_sdk.labels import Knowledge, learn
 from pvlr_sdk.labels.edit import LinearFunction, add_labels, taught_function
 from pvlr_sdk.memory import search as find
@@ -82,6 +82,30 @@ def test_why_shows_curve_thresholds_reasons_and_near_misses(folder):
         pvlr("why", "no-such-event", "--memory", folder)
 
 
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"cooldown": 20}, "the cooldown is 20 s"),
+        ({"max_per_hour": 1}, "max_per_hour is 1"),
+        ({"when": {"car": When(["cat"], within=2)}}, "no cat within 2 s"),
+        ({"when": {"car": When(absent=["dog"], within=8)}}, "present for less than 8 s without dog"),
+    ],
+)
+def test_what_limits_held_back_is_a_near_miss_with_the_reason(tmp_path, make_scene, limits, reason):
+    scene = make_scene(["car", "cat", "dog"], settings=EventSettings(smoothing=0, min_gap=0, **limits))
+    sink = MemorySink(MemoryConfig(folder=tmp_path))
+    for step in range(200):
+        scene.see(step / 10, [0.9 * (step % 100 < 60), 0.9 * (step < 20), 0.1])
+    scene.close(20)
+    for item in scene.items:
+        sink.write(item)
+    sink.close()
+    near = near_misses(Reader(tmp_path), Place("door", None), WALL, WALL + 100)
+    assert [(one.label, one.reason) for one in near][-1] == ("car", reason)
+    reported = [one for one in scene.events if (one.label, one.state) == ("car", "on")]
+    assert len(reported) == (0 if "without" in reason else 1)
+
+
 def test_search_by_label_filter_and_features(folder, tmp_path):
     reader = Reader(folder)
     cars = find.by_label(reader, "car", ALL)
@@ -112,6 +136,14 @@ def test_replay_shows_the_difference(folder, tmp_path):
     assert [line.split()[0] for line in lines] == ["gone", "gone", "2"]
     assert (tmp_path / "d.html").read_text().count("data:image/jpeg") == 2
     assert json.loads(pvlr("replay", "--memory", folder, "-c", site, "--against", site, "--json"))["changes"] == []
+    events = "smoothing: 0, min_duration: 1, min_gap: 1, labels: [car]"
+    for limit in ("cooldown: 60", "max_per_hour: 1"):
+        site.write_text(f"events: {{{events}, {limit}}}")
+        found = json.loads(pvlr("replay", "--memory", folder, "-c", site, "--json"))["changes"]
+        assert [(one["change"], one["peak"]) for one in found] == [("gone", 0.7)] * 2
+    site.write_text(f"events: {{{events}, thresholds: {{cat: 0.5}}, when: {{car: {{present: [cat], within: 1}}}}}}")
+    found = json.loads(pvlr("replay", "--memory", folder, "-c", site, "--json"))["changes"]
+    assert [(one["change"], one["peak"]) for one in found] == [("gone", 0.7)] * 2
     site.write_text("cameras: {door: {uri: x.mp4, labels: [cat]}}\nevents: {min_duration: 0.3, smoothing: 0}")
     found = json.loads(pvlr("replay", "--memory", folder, "-c", site, "--json"))["changes"]
     assert [(one["change"], one["camera"], one["label"]) for one in found if one["camera"] == "door"] == [
@@ -127,7 +159,8 @@ def test_replay_of_a_clip_is_a_run_with_these_settings(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     clip, jsonl = f"{DATA}/video/car-detection.mp4", tmp_path / "events.jsonl"
     site = (
-        "threads: 1\nevents: {threshold: 0.6, min_duration: 0.2, smoothing: 1.5, min_gap: 8, labels: [car, person]}\n"
+        "threads: 1\nevents: {threshold: 0.6, min_duration: 0.2, smoothing: 1.5, min_gap: 8, labels: [car, person], "
+        "cooldown: 1, max_per_hour: 3, when: {person: {present: [car], within: 2}}}\n"
     )
     (config := tmp_path / "site.yaml").write_text(site)
     (none := tmp_path / "none.yaml").write_text("events: {labels: []}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pvlr_sdk.events import EventDetector, EventSettings
+from pvlr_sdk.events import EventDetector, EventSettings, When
 from pvlr_sdk.memory.recorder import COARSE, TAIL
-from pvlr_sdk.memory.recording import decode, encode
+from pvlr_sdk.memory.recording import Context, decode, encode
 from pvlr_sdk.memory.replay import changes, inexact, replay
 
 from .conftest import play, random_scene, values
@@ -19,10 +21,11 @@ def events_of(chunks, settings_for=lambda place, context: context.settings):
     return [event for step in replay(chunks, settings_for) for event in step.events]
 
 
+@pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize("seed", range(20))
-def test_the_recorded_settings_give_the_recorded_events_in_every_bit(seed):
+def test_the_recorded_settings_give_the_recorded_events_in_every_bit(seed, repeats):
     random = np.random.default_rng(seed)
-    scene = random_scene(random, 8)
+    scene = random_scene(random, 8, repeats=repeats)
     play(scene, random, 300)
     assert len(scene.events) > 5
     assert values(events_of(scene.chunks)) == values(scene.events)
@@ -43,7 +46,8 @@ def test_100000_curves_give_the_recorded_events_in_every_bit():
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("floor", [0.1, 0.0])
-def test_other_settings_give_the_events_of_a_run_with_them(seed, floor):
+@pytest.mark.parametrize("repeats", [False, True])
+def test_other_settings_give_the_events_of_a_run_with_them(seed, floor, repeats):
     random = np.random.default_rng(seed)
     scene = random_scene(random, 8, floor=floor)
     old = scene.detector.used
@@ -55,6 +59,9 @@ def test_other_settings_give_the_events_of_a_run_with_them(seed, floor):
         on={name: random.uniform(0.3, 0.95) for name in scene.names},
         labels=scene.names[2:],
     )
+    if repeats:
+        rules = {scene.names[3]: When(scene.names[:1], within=2), scene.names[4]: When([], scene.names[1:2], 0.5)}
+        other = replace(other, cooldown=random.uniform(0, 4), max_per_hour=4, when=rules)
     directly = EventDetector("door", scene.names, old.deployed, other)
     expected = []
 
@@ -73,7 +80,7 @@ def test_what_would_not_be_exact_is_named(make_scene):
     scene = make_scene()
     scene.see(10.0, [0.9, 0.2])
     scene.close(11.0)
-    other = EventSettings(smoothing=3, min_gap=60, on={"cat": 0.05})
+    other = EventSettings(smoothing=3, min_gap=60, on={"cat": 0.05}, labels=["car"], when={"car": When(["cat"])})
     reasons = inexact([(one.place, one.context) for one in scene.chunks], lambda place, context: other)
     assert reasons == [
         "lower threshold of cat is below the floor of the recording",
@@ -108,9 +115,10 @@ def test_thresholds_of_tiles_count(make_scene):
     assert values(events_of(scene.chunks)) == values(scene.events)
 
 
-def test_a_recording_whose_beginning_is_gone_goes_on_from_the_state_of_its_first_frame():
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_recording_whose_beginning_is_gone_goes_on_from_the_state_of_its_first_frame(repeats):
     random = np.random.default_rng(5)
-    scene = random_scene(random, 8)
+    scene = random_scene(random, 8, repeats=repeats)
     play(scene, random, 400, jumps=False)
     later = scene.chunks[3:]
     first = later[0].arrays["monotonic"][0] + 1e-9
@@ -151,6 +159,21 @@ def test_a_label_that_is_deleted_leaves_no_scores(make_scene):
     assert left == "cat"
     assert not chunk.without("car").arrays["coarse"][:, 0].any()
     assert chunk.without("dog") is chunk
+
+
+def test_a_recording_of_a_version_without_limits_of_repeats_is_replayed(make_scene):
+    scene = make_scene(settings=EventSettings(min_duration=0))
+    for step in range(700):
+        scene.see(step / 10, [step / 10 % 20 < 5, 0.1])
+    old = {"seen", "ended", "begun"}
+    chunks = [replace(one, arrays={k: v for k, v in one.arrays.items() if k not in old}) for one in scene.chunks[1:]]
+    raw = json.loads(zlib.decompress(chunks[0].context.pack()))
+    for name in ("cooldown", "max_per_hour", "when"):
+        del raw["settings"][name]
+    now = Context.unpack(chunks[0].context.pack())
+    assert Context.unpack(zlib.compress(json.dumps(raw).encode())) == now
+    found = events_of(chunks)
+    assert (values(found), len(found) > 2) == (values(scene.events[-len(found) :]), True)
 
 
 def test_changes_are_new_gone_longer_and_shorter(make_scene):

@@ -15,6 +15,7 @@ import pytest
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import write_thresholds
 from pvlr_sdk.compile.build import build
+from pvlr_sdk.labels import forget
 from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.watch import Site, load_config, site_file
 from pvlr_sdk.watch.config import DeployConfig
@@ -178,6 +179,17 @@ def test_labels_in_use_always_include_those_that_the_settings_name(
     assert written == [["bank.safetensors", "site.yaml"], ["site.yaml", "bank.safetensors"]]
 
 
+def test_a_condition_on_a_label_that_is_removed_is_removed_too(control: Control, tagger: Tagger, folder: Path) -> None:
+    control.set_labels(taught(tagger, "a$b"), report="a$b")
+    rules = "{cat: {present: [a$$b], within: 1}, a$b: {absent: [cat], within: 1}, rocket: {absent: [cat], within: 2}}"
+    (folder / "site.yaml").write_text(SITE.replace("thresholds", f"when: {rules}, thresholds"))
+    events = load_config(folder / "site.yaml").events
+    control._use(events, None)
+    control.set_labels(forget(tagger.label_bank, ["a$b"]))
+    assert list(control.events.when) == ["rocket"]
+    assert load_config(folder / "site.yaml").events.when == control.events.when
+
+
 def test_a_bank_that_cannot_be_written_changes_nothing(control: Control, tagger: Tagger, folder: Path) -> None:
     before = tagger.label_bank
     control.set_labels(taught(tagger), report="mug")
@@ -205,7 +217,8 @@ def test_the_permissions_and_a_link_stay(control: Control, folder: Path) -> None
 def test_settings_of_labels_that_the_bank_lost_are_ignored(
     tagger: Tagger, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    events = "{labels: [cat, mug], thresholds: {mug: 0.5, cat: 0.5}, off_thresholds: {mug: 0.1}, deny: [pen]}"
+    events = "{labels: [cat, mug], thresholds: {mug: 0.5, cat: 0.5}, off_thresholds: {mug: 0.1}, deny: [pen], "
+    events += "when: {cat: {present: [mug], within: 1}, rocket: {absent: [cat], within: 2}}}"
     (folder / "site.yaml").write_text(
         f"bank: bank.safetensors\ncameras: {{door: {{uri: 'test://', deny: [pen, rocket]}}}}\nevents: {events}\n"
     )
@@ -213,8 +226,9 @@ def test_settings_of_labels_that_the_bank_lost_are_ignored(
         config = Site(load_config(folder / "site.yaml"), tagger=tagger).config
     assert (config.events.labels, config.events.thresholds) == (("cat",), {"cat": 0.5})
     assert (config.events.off_thresholds, config.events.deny) == ({}, ())
+    assert list(config.events.when) == ["rocket"]
     assert config.cameras["door"].deny == ("rocket",)
-    assert caplog.text.count("unknown labels are ignored: ") == 5
+    assert caplog.text.count("unknown labels are ignored: ") == 6
 
 
 @pytest.mark.parametrize("text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")])

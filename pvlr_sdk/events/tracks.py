@@ -1,0 +1,78 @@
+"""The rules of an event detector, and its state between two frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .settings import MOST_PER_HOUR, EventSettings
+
+Floats = NDArray[np.float64]
+HOUR = 3600.0
+
+
+class Rules(NamedTuple):
+    """Settings, and for each of C labels its deployed threshold, those in use and whether it is reported."""
+
+    names: tuple[str, ...]
+    settings: EventSettings
+    deployed: Floats
+    upper: Floats
+    lower: Floats
+    watched: NDArray[np.bool_]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that are reported."""
+        return [self.names[row] for row in np.flatnonzero(self.watched).tolist()]
+
+
+class Tracks:
+    """The state of each of C labels: arrays (C,); times are monotonic.
+
+    ``up``: at or above its lower threshold since ``since``. ``reached``: it has been at or above the upper one since
+    then. ``active``: reported as on. ``start``, ``peak``, ``peak_at``, ``ids`` and ``offset`` (from monotonic to wall
+    time) belong to the current event.
+
+    ``seen``: when the average was at or above the upper threshold last. ``ended``: the end of the last event. ``begun``
+    (C, 60): when events were reported last, the newest at the end. -inf: never.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        count = len(names)
+        self.names = names
+        self.last: float | None = None
+        self.average: Floats = np.zeros(count)
+        self.up: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        self.reached: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        self.active: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        self.since: Floats = np.zeros(count)
+        self.start: Floats = np.zeros(count)
+        self.peak: Floats = np.zeros(count)
+        self.peak_at: Floats = np.zeros(count)
+        self.offset: Floats = np.zeros(count)
+        self.seen: Floats = np.full(count, -np.inf)
+        self.ended: Floats = np.full(count, -np.inf)
+        self.begun: Floats = np.full((count, MOST_PER_HOUR), -np.inf)
+        self.ids: NDArray[np.object_] = np.full(count, "", object)
+
+    def held(self, settings: EventSettings) -> NDArray[np.bool_]:
+        """(C,): the labels whose earlier events, or presence, can hold back events."""
+        since = max(settings.cooldown, HOUR if settings.max_per_hour else 0.0)
+        within = max((rule.within for rule in settings.when.values()), default=-1.0)
+        now = self.last or 0.0
+        return (now - self.ended < since) | (now - self.seen <= within)
+
+    def renamed(self, names: tuple[str, ...], arrays: Sequence[str] | None = None) -> Tracks:
+        """The state of other labels: those that stay keep these arrays (None: all of them), new ones begin anew."""
+        changed, rows = Tracks(names), {name: row for row, name in enumerate(self.names)}
+        kept = [row for row, name in enumerate(names) if name in rows]
+        before = [rows[names[row]] for row in kept]
+        for key, value in vars(self).items():
+            if isinstance(value, np.ndarray) and (arrays is None or key in arrays):
+                getattr(changed, key)[kept] = value[before]
+        changed.last = self.last
+        return changed
