@@ -104,6 +104,21 @@ class Tagger(Predictor):
             self.close()
             raise
 
+    @classmethod
+    def from_pretrained(cls, repository: str | os.PathLike[str], **options: Any) -> Tagger:
+        """Open a plan of the Hugging Face Hub, such as ``org/name``, or one in a folder of that form.
+
+        Nothing is downloaded unless ``PVLR_DOWNLOAD`` is 1: ``hf download org/name`` does that. ``options`` and other
+        errors are those of the class.
+
+        Raises:
+            PlanNotFoundError: the folder has no plan, or the repository has not been downloaded.
+            MissingPartError: the name of a repository, without the package huggingface_hub.
+        """
+        from .models.hub import find_pretrained
+
+        return cls(find_pretrained(repository), **options)
+
     def _bank(self, words: Iterable[str] | None, bank: str | os.PathLike[str] | LabelBank | None) -> LabelBank:
         from .bundle.label_bank import LabelBank
         from .labels import Knowledge

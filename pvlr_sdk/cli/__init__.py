@@ -19,7 +19,7 @@ from .commands import Command, Group
 from .deploy import deploy
 from .doctor import doctor
 from .evaluate import evaluate
-from .export import export, export_triton
+from .export import export, export_hub, export_openvino, export_triton
 from .info import info, labels
 from .models import app as models
 from .remember import replay, search, why
@@ -41,7 +41,7 @@ EPILOG = (
 )
 _COMMANDS = (
     tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
-    verify_signature, bench, doctor, train, export, export_triton, report,
+    verify_signature, bench, doctor, train, export, export_triton, export_openvino, export_hub, report,
     search, why, replay, xmp,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,4 +1,4 @@
-"""``pvlr export`` and ``pvlr export-triton``: a trained run as an ONNX network, a plan as a model repository."""
+"""``pvlr export`` and ``pvlr export-...``: a trained run as an ONNX network, a plan for other programs."""
 
 from __future__ import annotations
 
@@ -158,3 +158,45 @@ def export_triton(
     from ..compile.triton import export_triton as export
 
     print(export(plan, out, name=name, instances=instances, threads=threads))
+
+
+def export_openvino(
+    plan: options.PlanArgument = None,
+    out: Path = Option(..., "--out", "-o", metavar="DIR", help="Folder of model.xml and model.bin."),
+    bank: options.Bank = None,
+    operating_point: options.Point = "f1",
+) -> None:
+    """Write a plan as an OpenVINO model with its labels and preprocessing.
+
+    OpenVINO Model API, Geti and DL Streamer read it. The labels are part of the
+    network, and their thresholds are at a score of 0.5. An open plan needs the
+    extra \\[int8]. Prints the path of model.xml.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr export-openvino --out model/
+    pvlr export-openvino runs/my-photos/engine.plan --out model/
+    """
+    from ..integrations.model_api import export_openvino as export
+
+    print(export(plan, out, bank=bank, operating_point=cast(Any, operating_point)))
+
+
+def export_hub(
+    plan: options.PlanArgument = None,
+    out: Path = Option(..., "--out", "-o", metavar="DIR", help="The folder to push."),
+    licence: str = Option("other", "--license", metavar="ID", help="The Hub's identifier of the weights' licence."),
+) -> None:
+    """Write a plan as a repository of the Hugging Face Hub.
+
+    The folder has the plan, a model card with metadata, and config.json.
+    Push it with `hf upload`; Tagger.from_pretrained opens it. Prints the folder.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr export-hub --out hub/ --license apache-2.0
+    hf upload me/my-tagger hub/
+    """
+    from ..integrations.hugging_face import export_hub as export
+
+    print(export(plan, out, licence=licence))

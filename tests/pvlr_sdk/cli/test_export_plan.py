@@ -1,0 +1,13 @@
+"""``pvlr export-openvino`` and ``pvlr export-hub``."""
+
+from __future__ import annotations
+
+
+def test_they_print_what_they_write(pvlr, plan, tmp_path):
+    done = pvlr("export-openvino", plan, "--out", tmp_path / "model")
+    assert (done.code, done.out, done.err) == (0, f"{tmp_path}/model/model.xml\n", "")
+    done = pvlr("export-hub", plan, "--out", tmp_path / "hub", "--license", "mit")
+    assert (done.code, done.out, done.err) == (0, f"{tmp_path}/hub\n", "")
+    assert 'license: "mit"' in (tmp_path / "hub/README.md").read_text()
+    done = pvlr("export-hub", tmp_path / "no.plan", "--out", tmp_path / "none")
+    assert (done.code, (tmp_path / "none").exists()) == (2, False)
