@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
 
 from .._util.version import __version__
+from ..integrations.galleries import Tag
+from ..integrations.galleries import make_router as make_galleries
 from ..watch import Site
 from ..watch.control import Control
 from .api import live, monitoring, plans, teaching
@@ -24,8 +27,13 @@ _ABOUT = (
 )
 
 
-def create_app(control: Control, access: AccessControl, feed: LiveFeed, uploads: UploadTagger) -> FastAPI:
-    """The application. Its caller also runs ``feed`` in the same event loop, and the site in another thread."""
+def create_app(
+    control: Control, access: AccessControl, feed: LiveFeed, uploads: UploadTagger, *, galleries: bool = False
+) -> FastAPI:
+    """The application. Its caller also runs ``feed`` in the same event loop, and the site in another thread.
+
+    ``galleries`` adds the routes of :mod:`pvlr_sdk.integrations.galleries`.
+    """
     tagger, site = control.tagger, control.site
     # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
     app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
@@ -37,9 +45,18 @@ def create_app(control: Control, access: AccessControl, feed: LiveFeed, uploads:
     app.include_router(monitoring.make_probes(site, feed))
     app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))
     app.include_router(page.make_router(access))
+    if galleries:
+        app.include_router(_galleries(control, uploads))
     app.add_middleware(AccessMiddleware, access=access)
     _complete_openapi(app, access.tokens.required)
     return app
+
+
+def _galleries(control: Control, uploads: UploadTagger) -> APIRouter:
+    async def tag(request: Request, find: Callable[[bytes], bytes]) -> Sequence[Tag]:
+        return (await uploads.tag(request, find=find)).tags
+
+    return make_galleries(tag, lambda: str(control.tagger.info["name"]), control.tagger.info["input"]["width"])
 
 
 def create_probes(site: Site | None, access: AccessControl, feed: LiveFeed) -> FastAPI:

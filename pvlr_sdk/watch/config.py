@@ -98,6 +98,7 @@ class ServeConfig(Section):
         max_connections: maximum number of open connections.
         max_connections_per_address: maximum number of connections from one address.
         audit_log: a file that records sign-ins and changes as JSON lines; None: they are only logged.
+        galleries: also answer as PhotoPrism's vision API, Ollama and OpenAI, see ``docs/integrations.md``.
     """
 
     host: str = "127.0.0.1"
@@ -111,6 +112,7 @@ class ServeConfig(Section):
     max_connections: Annotated[int, Field(ge=8, le=10_000)] = 256
     max_connections_per_address: Annotated[int, Field(ge=4, le=10_000)] = 128
     audit_log: ConfigPath | None = None
+    galleries: bool = False
 
 
 class MetricsConfig(Section):

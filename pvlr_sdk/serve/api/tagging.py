@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 from weakref import WeakValueDictionary
 
 import anyio
@@ -20,7 +21,7 @@ from ...frames.isolated import Decoders, available
 from ...result import TagResult
 from ...watch.control import Control
 from ..server.audit import address_of, who
-from ..server.bodies import decode_upload, read_upload
+from ..server.bodies import decode_upload, read_body, read_upload
 from ..server.listener import network_of
 from ..server.problems import ProblemError
 from ..server.settings import ServeSettings
@@ -33,6 +34,8 @@ _BUFFERED = 8
 """Images of the maximum size that may arrive or wait at the same time; more if they are smaller."""
 _WAITING = 8, 64
 """Minimum and maximum number of images that wait; between, as many as are tagged within a third of the time limit."""
+_AROUND = 100_000
+"""Bytes of a JSON body around its image."""
 _PENALTY = 1.0
 """Seconds until a request is turned away. A client that tries again at once would cost more than its image."""
 
@@ -64,11 +67,21 @@ class UploadTagger:
         self.counts = {"tagged": 0, "failed": 0, "turned away": 0}
         """Responses to uploads, by their kind."""
 
-    async def tag(self, request: Request, threshold: float | None, top_k: int | None, attention: bool) -> TagsModel:
-        """Tag the image in the body of a request. Raises ProblemError, and what the functions of bodies.py raise."""
+    async def tag(
+        self,
+        request: Request,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        attention: bool = False,
+        find: Callable[[bytes], bytes] | None = None,
+    ) -> TagsModel:
+        """Tag the image in the body of a request; ``find`` finds it in JSON, which has it as base64.
+
+        Raises ProblemError, and what the functions of bodies.py or ``find`` raise.
+        """
         result = "failed"
         try:
-            tags = await self._tag(request, threshold, top_k, attention)
+            tags = await self._tag(request, find, threshold, top_k, attention)
             result = "tagged"
             return tags
         except ProblemError as error:
@@ -88,7 +101,7 @@ class UploadTagger:
         if self._decoders:
             self._decoders.close()
 
-    async def _tag(self, request: Request, threshold: float | None, top_k: int | None, attention: bool) -> TagsModel:
+    async def _tag(self, request: Request, find: Callable[[bytes], bytes] | None, *how: Any) -> TagsModel:
         address = network_of(address_of(request.scope) or "")
         upload = Upload((who(request.scope), address), anyio.CancelScope())
         with upload.scope:
@@ -96,15 +109,15 @@ class UploadTagger:
                 upload.scope.cancel()
             self._uploads.append(upload)
             try:
-                data = await read_upload(
-                    request, self._settings.max_bytes, self._settings.timeout, lambda n: self._arrived(upload, n)
-                )
+                most = self._settings.max_bytes
+                read, most = (read_body, most * 4 // 3 + _AROUND) if find else (read_upload, most)
+                data = await read(request, most, self._settings.timeout, lambda n: self._arrived(upload, n))
                 upload.waiting = True
-                least, most = _WAITING
+                fewest, largest = _WAITING
                 fitting = int(self._settings.timeout / 3 * self._count / self._seconds)
-                self._limit(lambda one: one.waiting, min(max(least, fitting), most))
+                self._limit(lambda one: one.waiting, min(max(fewest, fitting), largest))
                 with anyio.fail_after(self._settings.timeout):
-                    return await self._in_turn(upload, lambda: self._work(data, threshold, top_k, attention))
+                    return await self._in_turn(upload, lambda: self._work(find(data) if find else data, *how))
             except TimeoutError:
                 raise ProblemError(503, "Tagging the image took too long.", Retry_After="10") from None
             finally:

@@ -1,0 +1,106 @@
+"""The routes that photo galleries ask, with the clients of Ollama and OpenAI, and PhotoPrism's request."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from tests.pvlr_sdk.serve.conftest import serve, tagger  # noqa: F401
+
+pytest.importorskip("fastapi")
+
+
+@pytest.fixture
+def server(serve):  # noqa: F811
+    return serve(galleries=True)
+
+
+@pytest.fixture
+def image(photo) -> bytes:
+    import cv2
+
+    return cv2.imencode(".png", photo)[1].tobytes()
+
+
+@pytest.fixture
+def data_url(image) -> str:
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+@pytest.fixture
+def tags(server, image) -> list[dict]:
+    found = server.tag(image, "image/png").json["tags"]
+    assert found
+    return found
+
+
+def post(server, path, body):
+    data = body if isinstance(body, bytes) else json.dumps(body)
+    return server.ask("POST", path, data, {"Content-Type": "application/json"})
+
+
+def test_photoprism(server, data_url, tags):
+    # The request of photoprism/internal/ai/vision/api_request.go.
+    body = {"id": "d2684be3", "model": "", "suffix": "", "stream": False, "images": [data_url]}
+    answer = post(server, "/api/v1/vision/labels", body).json
+    assert (answer["id"], answer["code"], answer["model"]["type"]) == ("d2684be3", 200, "labels")
+    assert [one["name"] for one in answer["result"]["labels"]] == [tag["label"] for tag in tags]
+    for label, tag in zip(answer["result"]["labels"], tags, strict=True):
+        assert label["confidence"] == label["topicality"] == pytest.approx(tag["score"], abs=1e-4)
+        assert label["source"] == "image"
+
+
+def test_ollama(server, image, tags):
+    ollama = pytest.importorskip("ollama")
+    client, names = ollama.Client(server.url), [tag["label"] for tag in tags]
+    model = client.list().models[0].model
+    assert client.generate(model, "Which tags?", images=[image]).response == ", ".join(names)
+    streamed = list(client.generate(model, "Which tags?", images=[image], stream=True))
+    assert "".join(part.response for part in streamed) == ", ".join(names)
+    asked = [{"role": "user", "content": "Which tags? Answer in JSON.", "images": [image]}]
+    answer = json.loads(client.chat(model, asked, format="json").message.content)
+    assert answer["tags"] == names
+    assert [label["name"] for label in answer["labels"]] == names
+
+
+def test_openai(server, data_url, tags):
+    openai = pytest.importorskip("openai")
+    client, names = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none"), [tag["label"] for tag in tags]
+    model = client.models.list().data[0].id
+    parts = [{"type": "text", "text": "Which tags?"}, {"type": "image_url", "image_url": {"url": data_url}}]
+    asked = {"model": model, "messages": [{"role": "user", "content": parts}]}
+    assert client.chat.completions.create(**asked).choices[0].message.content == ", ".join(names)
+    answer = client.chat.completions.create(**asked, response_format={"type": "json_object"})
+    assert json.loads(answer.choices[0].message.content)["tags"] == names
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        client.chat.completions.create(**asked, stream=True)
+    assert caught.value.response.json()["argument"] == "stream"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("/api/v1/vision/labels", {"images": ["https://camera.lan/shot.jpg"]}, "image"),
+        ("/api/v1/vision/labels", {"images": ["data:image/png;base64,AAAA"]}, "image"),
+        ("/api/v1/vision/labels", {"images": []}, "images"),
+        ("/api/generate", {"prompt": "Why is the sky blue?"}, "images"),
+        ("/api/generate", b"no JSON", "request"),
+        ("/api/chat", {"messages": [{"role": "user", "content": "Hello"}]}, "messages"),
+        ("/v1/chat/completions", {"messages": [{"content": [{"image_url": 1}, 2, {"image_url": {}}]}]}, "image"),
+    ],
+)
+def test_requests_without_an_image(server, path, body, named):
+    answer = post(server, path, body)
+    assert answer.status == 422
+    assert answer.json["argument"] == named
+
+
+def test_limits_and_tokens_are_those_of_the_server(serve, data_url):  # noqa: F811
+    server = serve(galleries=True, max_bytes=1000)
+    large = "data:image/png;base64," + base64.b64encode(bytes(200_000)).decode()
+    assert post(server, "/api/v1/vision/labels", {"images": [large]}).status == 413
+    assert post(serve(), "/api/v1/vision/labels", {"images": [data_url]}).status == 404
+    closed = serve(galleries=True, token="a" * 16)
+    assert post(closed, "/v1/chat/completions", {"messages": [{}]}).status == 401
