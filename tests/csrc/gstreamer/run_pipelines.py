@@ -21,7 +21,13 @@ from typing import Any
 import gi
 
 gi.require_version("Gst", "1.0")
-from gi.repository import Gst  # noqa: E402
+from gi.repository import GLib, Gst  # noqa: E402
+
+try:
+    gi.require_version("GstAnalytics", "1.0")
+    from gi.repository import GstAnalytics
+except ValueError:  # GStreamer before 1.24, or without its typelib
+    GstAnalytics = None
 
 PAGE = resource.getpagesize()
 
@@ -38,12 +44,27 @@ def fields(structure: Any) -> dict[str, Any]:
     return values
 
 
+def analytics(buffer: Any) -> list[dict[str, float]] | None:
+    """The labels and scores in each classification of GStreamer's own metadata; None: it cannot be read here."""
+    if GstAnalytics is None:
+        return None
+    meta = GstAnalytics.buffer_get_analytics_relation_meta(buffer)
+    found = []
+    for number in range(GstAnalytics.relation_get_length(meta) if meta else 0):
+        known, one = meta.get_cls_mtd(number)
+        if known:
+            places = range(one.get_length())
+            found.append({GLib.quark_to_string(one.get_quark(i)): one.get_level(i) for i in places})
+    return found
+
+
 def describe(buffer: Any, checksums: bool) -> dict[str, Any]:
     """What a buffer has."""
     meta = buffer.get_custom_meta("pvlr-tags")
     with open("/proc/self/statm") as file:
         resident = int(file.read().split()[1]) * PAGE
     described = {"pts": buffer.pts, "metadata": meta and fields(meta.get_structure()), "resident": resident}
+    described["analytics"] = analytics(buffer)
     if checksums:
         described["checksum"] = zlib.crc32(buffer.extract_dup(0, buffer.get_size()))
         # The address of the GstMemory, which holds the pixels.
