@@ -22,6 +22,7 @@ from .evaluate import evaluate
 from .export import export, export_hub, export_openvino, export_triton
 from .info import info, labels
 from .models import app as models
+from .precision import precision
 from .remember import replay, search, why
 from .report import report
 from .serve import serve
@@ -42,7 +43,7 @@ EPILOG = (
 _COMMANDS = (
     tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
     verify_signature, bench, doctor, train, export, export_triton, export_openvino, export_hub, report,
-    search, why, replay, xmp,
+    search, why, replay, precision, xmp,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)

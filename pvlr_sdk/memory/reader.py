@@ -148,6 +148,12 @@ class Reader:
                 found.append(Row(**{**of, "context": contexts[of["context"]], "logits": logits}))
         return found
 
+    def answers(self) -> dict[str, tuple[str, float]]:
+        """By the id of an event, whether it is right: ``yes``, ``no`` or ``unclear``, and when that was answered."""
+        if not list(self.query("SELECT 1 FROM sqlite_master WHERE name = 'answers'")):  # nothing was ever answered
+            return {}
+        return {event: (answer, time) for event, answer, time in self.query("SELECT event, answer, time FROM answers")}
+
     def picture(self, number: int) -> bytes | None:
         """The JPEG of an event or a frame; None: there is none."""
         return next((bytes(jpeg) for (jpeg,) in self.query("SELECT jpeg FROM pictures WHERE id = ?", number)), None)

@@ -6,16 +6,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from .. import errors
 from ..frames.bgr import encode_jpeg
 from .moments import Moment
 from .reader import Reader
 from .recorder import Recorded
 from .recording import Chunk, Context
 
+Answer: TypeAlias = Literal["yes", "no", "unclear"]
 _QUALITY = 75
 _TRIMS = 20
 """Parts of the store of which the oldest is deleted when it is full."""
@@ -23,6 +25,10 @@ _CHECKED = 64
 """Writes between two checks of the size."""
 _STEADY = 3600.0
 """Seconds for which the system clock must have been steady before age deletes anything."""
+_ANSWERS = (
+    "CREATE TABLE IF NOT EXISTS answers "
+    "(event TEXT PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL)"
+)
 _LATEST = "coalesce((SELECT max(id) FROM chunks), 0)"
 
 
@@ -57,6 +63,23 @@ class Store(Reader):
             else:
                 change = "UPDATE moments SET ended = ?, end = ? WHERE event = ?"
                 self._database.execute(change, (item[0].pack(), item[0].end, item[0].id))
+
+    def answer(self, event: str, answer: Answer | None) -> None:
+        """Store whether an event is right, instead of an earlier answer; None: remove that.
+
+        Raises:
+            OptionError: there is no such event.
+            OutputError: no space, or no permission.
+        """
+        with self._reported(), self._transaction():
+            found = self._database.execute("SELECT label FROM moments WHERE event = ?", (event,)).fetchone()
+            if found is None:
+                got, hint = repr(event)[:100], "It may have been deleted; pvlr search shows the ids of events."
+                raise errors.OptionError("event", expected="the id of a remembered event", got=got, hint=hint)
+            self._database.execute("DELETE FROM answers WHERE event = ?", (event,))
+            if answer is not None:
+                values = event, *found, answer, time.time()
+                self._database.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", values)
 
     def _insert(self, table: str, *values: Any) -> int:
         marks = ", ".join("?" * len(values))
@@ -155,6 +178,8 @@ class Store(Reader):
             query = f"SELECT id FROM moments WHERE {moments[0]}"
             numbers = [number for (number,) in self._database.execute(query, moments[1])]
             self._database.execute(f"DELETE FROM moments WHERE {moments[0]}", moments[1])
+            events = "SELECT event FROM moments WHERE event IS NOT NULL"
+            self._database.execute(f"DELETE FROM answers WHERE event NOT IN ({events})")
             self._database.execute(f"DELETE FROM chunks WHERE {chunks[0]}", chunks[1])
             self._database.execute("DELETE FROM pictures WHERE id NOT IN (SELECT id FROM moments)")
             used = "SELECT context FROM chunks UNION SELECT context FROM moments"
@@ -168,6 +193,7 @@ class Store(Reader):
     def _transaction(self) -> Iterator[None]:
         self._database.execute("BEGIN IMMEDIATE")
         try:
+            self._database.execute(_ANSWERS)
             yield
             self._database.execute("COMMIT")
         except BaseException:

@@ -1,4 +1,4 @@
-"""Records to a store in processes that are killed with -9, and prints each event that their sinks have acknowledged:
+"""Records to a store in processes that are killed with -9, and prints each event and answer that was acknowledged:
 writer.py FOLDER KILLS"""
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ def record(folder: Path, seed: int, pipe: int) -> None:
         sink.write(item)
         if isinstance(item, tuple):
             os.write(pipe, f"{item[0].id} {item[0].state}\n".encode())
+            if item[0].state == "off":
+                sink._opened().answer(item[0].id, "yes")
+                os.write(pipe, f"{item[0].id} yes\n".encode())
 
     while True:
         scene = random_scene(random, 5, submit=submit, samples_per_hour=360)

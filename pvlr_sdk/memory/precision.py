@@ -1,0 +1,141 @@
+"""The precision of events that reviewed events prove: exact binomial tests of thresholds in a fixed order.
+
+Learn then Test (Angelopoulos et al. 2021) with fixed-sequence testing: thresholds are tested from high to low, each on
+the events at or above it, until one test fails. A test computes how probable so many right events are if a share of
+``target`` of such events is right. Three sequences begin with a quarter, a half and all of the events, and share the
+error probability. This assumes that the events are independent, and that a higher threshold is not less precise.
+
+Whoever reviews until a test passes makes errors more probable. So only a certain number of answers is tested, then
+twice as many, and so on, each time with half of the error probability that is left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..events import EventDetector
+from .reader import Reader, Row
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What answers prove of the events of a label.
+
+    Attributes:
+        threshold: at or above it, at least a share of ``target`` of the events is right; None: none is proven.
+        right, reviewed: of the answered events at or above it, or of all that were tested; unclear ones are not right.
+        answers: that count: of the plan, label bank and settings in use, at or above the threshold in use.
+        missing: further answers up to the next tests.
+    """
+
+    label: str
+    target: float
+    threshold: float | None
+    right: int
+    reviewed: int
+    answers: int
+    missing: int
+
+    def __str__(self) -> str:
+        share, at = f"at least {100 * self.target:g} % of events are right", self.threshold
+        counts = f"{self.right} of {self.reviewed} reviewed"
+        if at is not None:
+            return f"{self.label}: at {at:g}, {share} ({100 * CONFIDENCE:g} % confidence, {counts})"
+        return f"{self.label}: not proven that {share} ({counts}); {self.missing} more answers until the next test"
+
+
+@lru_cache(maxsize=100_000)
+def p_value(right: int, reviewed: int, target: float) -> float:
+    """The probability that at least ``right`` of ``reviewed`` events are right, if each is with that of ``target``."""
+    logs = (
+        math.lgamma(reviewed + 1) - math.lgamma(wrong + 1) - math.lgamma(reviewed - wrong + 1)
+        + wrong * math.log1p(-target) + (reviewed - wrong) * math.log(target)
+        for wrong in range(reviewed - right + 1)
+    )  # fmt: skip
+    return min(1.0, math.fsum(map(math.exp, logs)))
+
+
+def tests(answers: int, target: float) -> tuple[int, float, int]:
+    """How many answers are tested, with which error probability, and after how many the next tests are; 0: none yet."""
+    error = (1 - CONFIDENCE) / 2
+    tested, following = 0, math.ceil(math.log(error) / math.log(target))  # all right
+    while following <= answers:
+        tested, following, error = following, 2 * following, error / 2
+    return tested, 2 * error, following
+
+
+def lowest(peaks: Sequence[float], right: Sequence[bool], target: float, error: float) -> int | None:
+    """The most events, the highest peaks first, of which a precision is proven; None: of none."""
+    order = np.argsort(-np.asarray(peaks), kind="stable")
+    scores, hits = np.asarray(peaks)[order], np.cumsum(np.asarray(right, np.int64)[order])
+    count, best = len(scores), None
+    least = math.ceil(math.log(error / 3) / math.log(target))  # all right
+    starts = {min(count, max(least, count // part)) for part in (4, 2, 1)}
+    for start in starts:
+        for events in range(start, count + 1):
+            if events < count and scores[events] == scores[events - 1]:
+                continue  # no threshold is between the two
+            if p_value(int(hits[events - 1]), events, target) > error / len(starts):
+                break
+            best = max(best or 0, events)
+    return best
+
+
+def to_review(reader: Reader, label: str | None = None, limit: int = 30) -> list[Row]:
+    """Events without an answer, in a random order: a choice by score or by eye would make answers prove nothing."""
+    answered, only = reader.answers(), ("", ()) if label is None else (" AND label = ?", (label,))
+    rows = reader.rows(f"kind = 'event' AND ended IS NOT NULL AND time IS NOT NULL{only[0]}", only[1])
+    new = [(row.ended.id, row) for row in rows if row.ended and row.ended.id not in answered]
+    return [row for _, row in sorted(new, key=lambda pair: pair[0])[:limit]]  # ids are random
+
+
+def statement(reader: Reader, label: str, target: float, camera: str | None = None) -> Statement:
+    """What the answers on a label prove, at a camera or at all of them (None).
+
+    Answers count if they belong to events with the newest plan, label bank and settings but for thresholds and the
+    choice of labels, and with thresholds that are not higher than the newest one.
+    """
+    answers = reader.answers()
+    rows = reader.rows("kind = 'event' AND ended IS NOT NULL AND label = ?", (label,))
+    rows = [row for row in rows if camera in (None, row.camera)]
+    newest = rows[-1] if rows else None
+    known: dict[int, float] = {}  # the contexts of the rows are few objects
+
+    def upper(row: Row) -> float:
+        if id(row.context) not in known:
+            rules = EventDetector("", row.context.names, row.context.highest, row.context.settings).used
+            known[id(row.context)] = float(rules.upper[rules.names.index(label)])
+        return known[id(row.context)]
+
+    found: list[tuple[float, float, bool]] = []
+    for row in rows:
+        event, answer = row.ended, answers.get(row.ended.id if row.ended else "")
+        if not (event and answer and newest and _same(row) == _same(newest)):
+            continue
+        if upper(row) <= upper(newest) <= event.peak:
+            found.append((answer[1], event.peak, answer[0] == "yes"))
+    tested, error, following = tests(len(found), target)
+    used = sorted(found)[:tested]
+    peaks, right = [peak for _, peak, _ in used], [yes for _, _, yes in used]
+    events = lowest(peaks, right, target, error) if tested else None
+    missing = following - len(found)
+    if events is None or newest is None:
+        every = [yes for _, _, yes in (used or found)]
+        return Statement(label, target, None, sum(every), len(every), len(found), missing)
+    least = sorted(peaks)[-events]
+    at = upper(newest) if events == tested else math.ceil(1000 * least) / 1000
+    above = [yes for peak, yes in zip(peaks, right, strict=True) if peak >= least]
+    return Statement(label, target, at, sum(above), events, len(found), missing)
+
+
+def _same(row: Row) -> tuple[Any, ...]:
+    of = row.context
+    return of.plan, of.bank, replace(of.settings, on={}, off={}, labels=None, deny=())
