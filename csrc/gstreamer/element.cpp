@@ -6,12 +6,6 @@
 #include <stdexcept>
 #include <string>
 
-#ifdef PVLR_ANALYTICS
-#include <gst/analytics/analytics.h>
-
-#include <vector>
-#endif
-
 #include "session.h"
 
 #define PACKAGE "pvlr"  // which GST_PLUGIN_DEFINE reads
@@ -186,26 +180,6 @@ void update_bank(GstBaseTransform* base) {
   }
 }
 
-// The tags as GStreamer's own metadata, beside what detectors before this element have found.
-void add_analytics([[maybe_unused]] GstBuffer* buffer, [[maybe_unused]] const GstStructure* found) {
-#ifdef PVLR_ANALYTICS
-  const GValue* const labels = gst_structure_get_value(found, "labels");
-  const GValue* const scores = gst_structure_get_value(found, "scores");
-  const guint count = gst_value_array_get_size(labels);
-  if (count == 0) return;  // which the metadata cannot say
-  std::vector<gfloat> levels;
-  std::vector<GQuark> classes;
-  for (guint i = 0; i < count; ++i) {
-    levels.push_back(g_value_get_float(gst_value_array_get_value(scores, i)));
-    classes.push_back(g_quark_from_string(g_value_get_string(gst_value_array_get_value(labels, i))));
-  }
-  GstAnalyticsRelationMeta* meta = gst_buffer_get_analytics_relation_meta(buffer);
-  if (meta == nullptr) meta = gst_buffer_add_analytics_relation_meta(buffer);
-  GstAnalyticsClsMtd added;
-  gst_analytics_relation_meta_add_cls_mtd(meta, count, levels.data(), classes.data(), &added);
-#endif
-}
-
 GstFlowReturn transform_ip(GstBaseTransform* base, GstBuffer* buffer) {
   State& state = state_of(base);
   if (!state.due) return GST_FLOW_OK;
@@ -222,7 +196,7 @@ GstFlowReturn transform_ip(GstBaseTransform* base, GstBuffer* buffer) {
     GST_ELEMENT_ERROR(base, STREAM, FAILED, ("%s", error.what()), (nullptr));
     return GST_FLOW_ERROR;
   }
-  add_analytics(buffer, found);
+  pvlr::gstreamer::add_analytics(buffer, found);
   GstStructure* const message = times_of(buffer, base->segment);
   for (const char* const field : {"model", "labels", "scores"}) {
     gst_structure_set_value(message, field, gst_structure_get_value(found, field));

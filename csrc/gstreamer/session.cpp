@@ -1,10 +1,15 @@
 #include "session.h"
 
+#ifdef PVLR_ANALYTICS
+#include <gst/analytics/analytics.h>
+#endif
+
 #include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 namespace pvlr::gstreamer {
 namespace {
@@ -116,6 +121,25 @@ void Session::tag(GstVideoInfo video, GstBuffer* buffer, GstStructure* fields) c
   gst_structure_set(fields, "model", G_TYPE_STRING, info().name, nullptr);
   gst_structure_take_value(fields, "labels", &labels);
   gst_structure_take_value(fields, "scores", &scores);
+}
+
+void add_analytics([[maybe_unused]] GstBuffer* buffer, [[maybe_unused]] const GstStructure* fields) {
+#ifdef PVLR_ANALYTICS
+  const GValue* const labels = gst_structure_get_value(fields, "labels");
+  const GValue* const scores = gst_structure_get_value(fields, "scores");
+  const guint count = gst_value_array_get_size(labels);
+  if (count == 0) return;  // which the metadata cannot say
+  std::vector<gfloat> levels;
+  std::vector<GQuark> classes;
+  for (guint i = 0; i < count; ++i) {
+    levels.push_back(g_value_get_float(gst_value_array_get_value(scores, i)));
+    classes.push_back(g_quark_from_string(g_value_get_string(gst_value_array_get_value(labels, i))));
+  }
+  GstAnalyticsRelationMeta* meta = gst_buffer_get_analytics_relation_meta(buffer);
+  if (meta == nullptr) meta = gst_buffer_add_analytics_relation_meta(buffer);
+  GstAnalyticsClsMtd added;
+  gst_analytics_relation_meta_add_cls_mtd(meta, count, levels.data(), classes.data(), &added);
+#endif
 }
 
 }  // namespace pvlr::gstreamer

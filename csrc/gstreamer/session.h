@@ -49,4 +49,8 @@ class Session {
   std::set<std::string, std::less<>> wanted_;  // empty: all labels
 };
 
+// Adds the tags of `fields` to the metadata that GStreamer has for them as of 1.24, beside what detectors before this
+// element have found.
+void add_analytics(GstBuffer* buffer, const GstStructure* fields);
+
 }  // namespace pvlr::gstreamer

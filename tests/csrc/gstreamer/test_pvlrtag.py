@@ -71,23 +71,6 @@ def test_scores_are_those_of_tagger(plugin: Plugin, tmp_path: Path) -> None:
             assert scores(result) == expected, format_
 
 
-def test_tags_are_also_classifications_of_gstreamer(plugin: Plugin) -> None:
-    """Two elements add one each; a frame without a tag has none."""
-    one, two, none = plugin.run(
-        f"{PHOTO} ! {CONVERT}BGR ! pvlrtag plan={SMALL} ! fakesink name=sink",
-        f"{PHOTO} ! {CONVERT}BGR ! {ALL} ! pvlrtag plan={SMALL} ! fakesink name=sink",
-        f"{PHOTO} ! {CONVERT}BGR ! pvlrtag plan={SMALL} threshold=1 ! fakesink name=sink",
-    )
-    if one["buffers"][0]["analytics"] is None:
-        pytest.skip("no GstAnalytics on this machine; .ci/run lists the Debian packages")
-    tags = dict(zip(one["messages"][0]["labels"], one["messages"][0]["scores"], strict=True))
-    assert set(tags) == {"cat"}
-    assert one["buffers"][0]["analytics"] == [tags]
-    every, again = two["buffers"][0]["analytics"]
-    assert (len(every), again) == (80, tags)
-    assert none["buffers"][0]["analytics"] == []
-
-
 def exact_colours(matrix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Colours that 8 bits hold in both, BGR and YCbCr in the limited range, each (count, 3).
 
