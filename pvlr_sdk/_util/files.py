@@ -69,17 +69,19 @@ def state_folder() -> Path:
     return Path(base) / "pvlr_sdk"
 
 
-def is_own(path: Path) -> bool:
-    """Whether a file lies in the state folder, and only this user and root can write it and replace its folders."""
+def own_file(path: Path) -> Path | None:
+    """The file behind a path's links, which others may replace; None unless it lies in the state folder, and only this
+    user and root can write it and replace its folders."""
     try:
         file, state = path.resolve(), state_folder().resolve()
         found = [one.stat() for one in (file, *file.parents) if one.exists()]
     except (errors.OptionError, OSError, RuntimeError):
-        return False
+        return None
     # In a folder with the sticky bit, such as /tmp, nobody replaces what belongs to another user.
     writers = [(one.st_uid, one.st_mode & 0o022 and not one.st_mode & stat.S_ISVTX) for one in found]
     ours = (0, os.geteuid()) if hasattr(os, "geteuid") else ()
-    return file.is_relative_to(state) and all(user in ours and not others for user, others in writers)
+    own = file.is_relative_to(state) and all(user in ours and not others for user, others in writers)
+    return file if own else None
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import errors
+from .images import MAX_TEXT
 
 _PIECE = 2**20
 _MAX_HEADER = 2**20
@@ -42,7 +43,7 @@ def read_members(
             info, got = member
             end = stream.at + _padded(info.size)
             if info.isreg() and wanted(info.name):
-                place = f"{source}/{info.name}"
+                place = f"{source}/{info.name}"[:MAX_TEXT]
                 got = got or (f"{info.size} bytes" if info.size > limit else "")
                 data = None if got else stream.content(info.size)
                 expected = f"an image of at most {limit} bytes, stored in full"

@@ -9,12 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from .. import errors
-from .images import Image, cause, of_row, unreadable
+from .images import MAX_TEXT, Image, cause, of_row, unreadable
 
 _ID = "id"
 _IMAGES = ("bytes", "image", "uri", "url", "path")
-_MAX_ID = 8192
-"""Characters: a file of a kilobyte may have the same megabytes in each row."""
 _TYPES = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
@@ -75,14 +73,14 @@ class Columns:
                 value = path if value.get("bytes") is None else value["bytes"]
             by_address = path is not None and value is path
             given = (str(path) if by_address else f"{source}{path or number}") if name is None else _text(name, number)
-            yield given and given[:_MAX_ID], of_row(value)
+            yield given and given[:MAX_TEXT], of_row(value)
 
 
 def _is_bounded(kind: pa.DataType) -> bool:
     """Whether a value takes about the memory that it takes in a file, where the elements of lists, and nulls of any
     width, take a few bits."""
     kind = getattr(kind, "storage_type", kind)
-    wide = isinstance(kind, pa.FixedSizeBinaryType) and kind.byte_width > _MAX_ID
+    wide = isinstance(kind, pa.FixedSizeBinaryType) and kind.byte_width > MAX_TEXT
     return not (wide or pa.types.is_nested(kind))
 
 
@@ -90,6 +88,6 @@ def _text(name: pa.Scalar, number: int) -> str | None:
     """An id as text; for what Python has no value for, such as some dates of Arrow, the number that it is stored as."""
     try:
         value = name.as_py()
-    except (OverflowError, ValueError):
-        value = getattr(name, "value", number)
-    return None if value is None else str(value[:_MAX_ID] if isinstance(value, (str, bytes)) else value)
+    except Exception:  # of Arrow, decimal or zoneinfo
+        value = getattr(name, "value", number) if pa.types.is_temporal(name.type) else number
+    return None if value is None else str(value[:MAX_TEXT] if isinstance(value, (str, bytes)) else value)

@@ -25,6 +25,8 @@ Loaded: TypeAlias = "tuple[FrameLike | errors.FrameError, int]"
 
 HEIF = frozenset({".heic", ".heif", ".avif"})
 _BRANDS = {b"heic": "heif", b"heix": "heif", b"mif1": "heif", b"hevc": "heif", b"msf1": "heif", b"avif": "avif"}
+MAX_TEXT = 8192
+"""Characters of an id, name or URL: a file of a kilobyte may have the same megabytes in each row."""
 _AT_ONCE = 32
 """Images loaded at the same time, each in a thread: most of the time it waits for a store."""
 _SECONDS = 300.0
@@ -95,10 +97,10 @@ def _scheme(address: str) -> str:
 
 def of_row(value: object) -> Image:
     """An image from a table, which may come from outside: of the stores, only those that requests go to."""
-    scheme = _scheme(value) if isinstance(value, str) else None
+    scheme = _scheme(value) if isinstance(value, str) and len(value) <= MAX_TEXT else None
     if scheme in _LOCAL or (scheme in _REMOTE and "::" not in str(value)) or isinstance(value, _NO_ADDRESS):
         return value  # type: ignore[return-value]
-    expected = f"a path, encoded bytes, or a URL of file, {', '.join(_REMOTE)}, without ::"
+    expected = f"bytes, or a path or URL of at most {MAX_TEXT} characters: file, {', '.join(_REMOTE)}, without ::"
     got, hint = f"{scheme}://" if scheme else type(value).__name__, "Copy the images to such a store."
     return errors.FrameTypeError("image", expected=expected, got=got, hint=hint)
 
@@ -149,10 +151,7 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
 
 def _fetch(url: str, count: int) -> bytes:
     """The first bytes of a remote file. The store's client retries; most limit only the steps of a request in time."""
-    if _scheme(url) in ("http", "https"):
-        store, path = _http(), url
-    else:
-        store, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    store, path = (_http(), url) if _scheme(url) in ("http", "https") else open_filesystem(url)
     if store.async_impl:
         return cast("bytes", sync(store.loop, store._cat_file, path, start=0, end=count, timeout=_SECONDS))
     return within(_SECONDS, lambda: cast("bytes", store.cat_file(path, 0, count)))
@@ -182,16 +181,18 @@ def _open_heif(data: bytes, brand: str) -> FrameLike:
     try:
         from PIL import Image as Pillow
 
+        formats = ["AVIF"]  # no others: for an EPS Pillow runs Ghostscript
         if brand == "heif":
             import pi_heif
 
             pi_heif.register_heif_opener()
+            formats = ["HEIF", "AVIF"]
     except ImportError as error:
         raise errors.ImageDecodeError(
             "image", expected="a package for HEIC and AVIF", got=str(error), hint=errors.install_hint("heif")
         ) from None
     try:
-        return Pillow.open(io.BytesIO(data))
+        return Pillow.open(io.BytesIO(data), formats=formats)
     except Exception as error:  # of several packages
         hint = "Open it in an image viewer; if that works, save it as JPEG or PNG."
         raise errors.ImageDecodeError("image", expected="a HEIC or AVIF image", got=str(error), hint=hint) from None

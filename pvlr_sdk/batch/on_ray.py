@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import errors
+from ..bundle.bundle import read_manifest
 from .images import cause
 from .job import Engine, Job, Summary, Task, Worker
 
@@ -43,7 +44,7 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
         ours = not ray.is_initialized()
         if ours:
             _connect(ray, address)
-        gpus = int(_needs_gpu(job))
+        gpus = int(read_manifest(str(job.plan)).backend == "tensorrt")
         room = _room(ray.cluster_resources(), threads, gpus)
         options = {"num_cpus": threads, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
         actor = ray.remote(_Actor).options(**options)
@@ -106,13 +107,6 @@ def _connect(ray: Any, address: str | None) -> None:
     except Exception as error:  # Ray raises plain ones too
         hint = "Check that the cluster runs: ray status --address ADDRESS."
         raise errors.OptionError("--address", expected="a Ray cluster", got=cause(error), hint=hint) from None
-
-
-def _needs_gpu(job: Job) -> bool:
-    from ..bundle.bundle import read_manifest
-    from ..models.find import find_plan
-
-    return read_manifest(find_plan(job.plan)).backend == "tensorrt"
 
 
 def _room(resources: dict[str, float], threads: int, gpus: int) -> int:

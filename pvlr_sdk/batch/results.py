@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from .. import errors
+from .._util.escape import escaped
 from .._util.version import __version__
 from ..result import TagResult
 
@@ -43,5 +44,5 @@ def table(outcomes: Iterable[tuple[str | None, Outcome]], plan_sha256: str, scor
 
 
 def _described(error: errors.PvlrError) -> dict[str, str]:
-    message = f"expected {error.expected}, got {error.got}"
+    message = escaped(f"expected {error.expected}, got {error.got}")
     return {"type": type(error).__name__, "message": message, "hint": error.hint}

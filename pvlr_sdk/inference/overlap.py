@@ -75,17 +75,19 @@ class Workers(Generic[Item, Result]):
 
     def __init__(self, work: Callable[[list[Item]], list[Result]], count: int, together: int = 1) -> None:
         self._tasks: SimpleQueue[tuple[AwaitableFuture[Result], Item] | None] = SimpleQueue()
-        # Threads that run keep the pool in _pools: a closed one may still release the model's memory.
-        arguments = (self, work, self._tasks, together, count)
-        self._threads = [Thread(target=_serve, args=arguments, name=f"pvlr-{n}", daemon=True) for n in range(count)]
+        self._arguments = (work, self._tasks, together, count)
+        self._threads: list[Thread] = []
         _pools.add(self)
-        for thread in self._threads:
-            thread.start()
 
     def submit(self, item: Item) -> AwaitableFuture[Result]:
-        """The future of an item's result."""
+        """The future of an item's result; starts a thread until there are enough. Not in two threads at once."""
         future: AwaitableFuture[Result] = AwaitableFuture()
         self._tasks.put((future, item))
+        if (number := len(self._threads)) < self._arguments[-1]:
+            # Threads that run keep the pool in _pools: a closed one may still release the model's memory.
+            thread = Thread(target=_serve, args=(self, *self._arguments), name=f"pvlr-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
         return future
 
     def close(self) -> None:

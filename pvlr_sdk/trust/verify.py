@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple, TypeAlias
 
 from .. import errors
-from .._util.files import is_own, read_file, state_folder
+from .._util.files import own_file, read_file, state_folder
 from .keys import TrustedKey, trusted_keys
 from .signature import MAX_BYTES, Envelope, SignedFile, Statement, signed_bytes
 from .versions import Versions
@@ -118,8 +118,9 @@ def read_signed(path: Path, max_bytes: int, trust: TrustLike = None) -> tuple[by
         SignatureError, OptionError, MissingPartError: as :func:`verify`.
     """
     required = resolve(trust)
-    if required is None or is_own(path) or not os.path.lexists(path):
-        return read_file(path, max_bytes), None
+    own = own_file(path) if required else None
+    if required is None or own or not os.path.lexists(path):
+        return read_file(own or path, max_bytes), None
     signature, of_bundle = signature_path(path), path.with_suffix("").with_suffix(".sig")
     if of_bundle.exists() and not signature.exists():
         signature = of_bundle

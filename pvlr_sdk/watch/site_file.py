@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from .._util.files import is_own, read_file, remove_leftovers, state_folder, system_errors, write_files
+from .._util.files import own_file, read_file, remove_leftovers, state_folder, system_errors, write_files
 from ..bundle.bundle import bundle_files, manifest_path
 from ..bundle.label_bank import LabelBank
 from ..models.find import default_plan
 from ..trust import Trust
 from ..trust.verify import MAX_FILE_BYTES, signature_path
 from .config import SiteConfig, load_config
-from .yaml_file import edited, parse_yaml, read_yaml
+from .yaml_file import edited, read_yaml
 
 _FOLDER = "plans"
 _OURS = re.compile(r".+-[0-9a-f]{12}")
@@ -91,8 +91,7 @@ class SiteFile:
         Raises:
             ConfigError: the file is invalid, would be, or has a structure that allows no change in place.
         """
-        text = edited(self.path, changes)
-        raw = parse_yaml(text, str(self.path))
+        text, raw = edited(self.path, changes)
         return text, SiteConfig.parse(raw, source=str(self.path), folder=self.path.parent)
 
     def name(self, plan: Any, previous: Any) -> None:
@@ -162,7 +161,7 @@ def check_bank(path: Path, bank: LabelBank, trust: Trust | None) -> None:
         DeployError: it has other contents: labels would be lost.
         OptionError: the next start would refuse it, since it has no signature and is not in the state folder.
     """
-    if trust and not is_own(path):
+    if trust and not own_file(path):
         expected = f"a file in {state_folder()} that only this user can write"
         hint = "With trusted keys, other label banks must be signed, and the site cannot change them."
         raise errors.OptionError("bank", expected=expected, got=str(path), hint=hint)

@@ -75,8 +75,8 @@ def format_yaml(raw: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def edited(path: Path, changes: Mapping[tuple[str, ...], Any]) -> bytes:
-    """The text of a YAML file with some values set; comments, order and quotes stay.
+def edited(path: Path, changes: Mapping[tuple[str, ...], Any]) -> tuple[bytes, dict[str, Any]]:
+    """The text of a YAML file with some values set, and its mapping, read back; comments, order and quotes stay.
 
     Args:
         path: the site file.
@@ -88,8 +88,9 @@ def edited(path: Path, changes: Mapping[tuple[str, ...], Any]) -> bytes:
     """
     data = _read(path)
     wanted = parse_yaml(data, str(path))
-    text = data.decode().replace("\r\n", "\n")
-    yaml, changed = _yaml(text), io.StringIO(newline="\r\n" if b"\r\n" in data else "\n")
+    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
+    changed = io.StringIO(newline="\r\n" if "\r\n" in text else "\n")
+    yaml = _yaml(text := text.replace("\r\n", "\n"))
     document = yaml.load(text)
     for keys, value in changes.items():
         wanted = _with(wanted, keys, value)
@@ -102,7 +103,7 @@ def edited(path: Path, changes: Mapping[tuple[str, ...], Any]) -> bytes:
     if parse_yaml(data, str(path)) != wanted:
         hint = "Change it by hand, without anchors, aliases and merge keys."
         raise ConfigError(str(path), expected="plain keys, to change them", got="another structure", hint=hint)
-    return data
+    return data, wanted
 
 
 def _yaml(text: str = "", **options: Any) -> Any:

@@ -9,6 +9,7 @@ import tarfile
 import pytest
 
 from pvlr_sdk.batch.archive import read_members
+from pvlr_sdk.batch.images import of_row
 
 from .test_untrusted import MIB, header, member, pax
 
@@ -26,6 +27,14 @@ def test_a_negative_size_is_the_end(kind):
     data = gzip.compress(member("a.jpg", b"1") + header("b.jpg", -1, kind) + bytes(20 * MIB))
     first, (_, error) = read_members(io.BytesIO(data), "s", lambda _: True, MIB)
     assert (first, error.got) == (("s/a.jpg", b"1"), "a member of negative size")
+
+
+def test_names_and_addresses_are_short():
+    """A megabyte in each of many members or rows would fill the memory."""
+    data = pax(path="x" * 9000 + ".jpg") + member("a", b"1") + bytes(1024)
+    ((place, _),) = read_members(io.BytesIO(data), "s", lambda name: name.endswith(".jpg"), MIB)
+    rows = map(of_row, ["x" * 9000, "s3://" + "x" * 9000, "x" * 9000 + "://"])
+    assert [len(place), *(row.got for row in rows)] == [8192, "str", "str", "str"]
 
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])

@@ -153,6 +153,14 @@ def test_urls_of_rows(plan, tmp_path, images, endless):
     assert {row["id"]: row["error"]["type"] for row in found if row["error"]}[endless] == "ImageSizeError"
 
 
+def test_a_heic_is_no_other_format():
+    """Pillow runs Ghostscript for an EPS."""
+    for brand in (b"heic", b"avif"):
+        eps = b"%!PSftyp" + brand + b"\n%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+        ((error, _),) = images.load([eps], MIB)
+        assert isinstance(error, errors.ImageDecodeError)
+
+
 def test_rows_that_python_cannot_hold(plan, images):
     (image,) = images(1)
     cases = [
@@ -161,6 +169,8 @@ def test_rows_that_python_cannot_hold(plan, images):
         pa.array([2**31 - 1], pa.date32()),
         pa.array([b"\xff"]).view(pa.string()),
         pa.array(["x" * 9000]),
+        pa.array([5]).view(pa.timestamp("us", "No/Where")).dictionary_encode(),
+        pa.array([b"\x7f" + bytes(31)], pa.binary(32)).view(pa.decimal256(76, -100)),
     ]
     tag = TagBatch(plan)
     ids = [tag(pa.table({"id": ids, "bytes": [image]})).to_pylist()[0]["id"] for ids in cases]
@@ -168,8 +178,10 @@ def test_rows_that_python_cannot_hold(plan, images):
     rows = [
         tag(pa.table({"image": column})).to_pylist()[0] for column in (struct, pa.array([b"\xff"]).view(pa.string()))
     ]
+    failed = tag.table([("a", errors.FrameError("x", expected="\ud800", got="\x1b" * 2000, hint=""))]).to_pylist()
+    assert failed[0]["error"]["message"] == ("expected \\ud800, got " + "\\x1b" * 250)[:1000]
     tag.tagger.close()
-    assert ids == [str(2**62), str(2**62), str(2**31 - 1), "0", "x" * 8192]
+    assert ids == [str(2**62), str(2**62), str(2**31 - 1), "0", "x" * 8192, "0", "0"]
     assert [row["error"]["type"] for row in rows] == ["FrameTypeError", "ImageNotFoundError"]
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
+from pvlr_sdk._util.files import own_file
 from pvlr_sdk.bundle.bundle import knowledge_path, labels_path
 from pvlr_sdk.labels.knowledge import Calibration, Knowledge
 from pvlr_sdk.models.find import load_bundle
-from pvlr_sdk.trust import Trust
+from pvlr_sdk.trust import Trust, verify
 from pvlr_sdk.trust.verify import signature_path, verify_contents
 from pvlr_sdk.watch import Site, load_config
 from pvlr_sdk.watch.control import Control
@@ -210,6 +211,16 @@ def test_links_out_of_the_state(trusted: Path, state: Path, tmp_path: Path) -> N
     for path in (state / "bank.safetensors", state / "../bank.safetensors"):
         with pytest.raises(errors.NotSignedError):
             LabelBank.load(path)
+
+
+def test_a_link_that_is_replaced_after_it_was_checked(
+    trusted: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, other = tmp_path / "bank.safetensors", tmp_path / "other.safetensors"
+    link.symlink_to(state / "bank.safetensors")
+    tiny_open.make_bank().select(["cat"]).save(other)
+    monkeypatch.setattr(verify, "own_file", lambda path: [own_file(path), os.replace(other, link)][0])
+    assert LabelBank.load(link).names == tiny_open.make_bank().names
 
 
 def test_a_site_keeps_taught_labels_where_the_next_start_accepts_them(

@@ -38,10 +38,11 @@ CAR, LABELS = ("events", "thresholds", "car"), ("events", "labels")
          "b: 1\r\nevents: {labels: [hot dog, '1']}\r\n"),
     ],
 )  # fmt: skip
-def test_only_the_value_changes(tmp_path, before, changes, after):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_only_the_value_changes(tmp_path, before, changes, after, encoding):
     path = tmp_path / "site.yaml"
-    path.write_bytes(before.encode())
-    assert edited(path, changes).decode() == after
+    path.write_bytes(before.encode(encoding))
+    assert edited(path, changes)[0].decode() == after
 
 
 @pytest.mark.slow
@@ -50,8 +51,8 @@ def test_only_the_value_changes(tmp_path, before, changes, after):
 def test_any_name_is_kept(tmp_path_factory, names, flow):
     path = tmp_path_factory.getbasetemp() / "names.yaml"
     path.write_text("events: {thresholds: {x: 1}}" if flow else "events:\n  thresholds:\n    x: 1\n")
-    text = edited(path, {("events", "thresholds", name): value for name, value in names.items()})
-    assert parse_yaml(text, "names.yaml") == {"events": {"thresholds": {"x": 1, **names}}}
+    text, read = edited(path, {("events", "thresholds", name): value for name, value in names.items()})
+    assert read == parse_yaml(text, "names.yaml") == {"events": {"thresholds": {"x": 1, **names}}}
 
 
 @pytest.mark.parametrize(

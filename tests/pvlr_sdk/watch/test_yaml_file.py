@@ -85,7 +85,7 @@ def test_an_anchor_used_as_intended_is_valid(tmp_path: Path) -> None:
 def test_a_document_may_begin_with_its_version(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     path.write_text("%YAML 1.1\n---\nevents: {smoothing: 1}\n")
-    path.write_bytes(yaml_file.edited(path, {("events", "labels"): ["no"]}))
+    path.write_bytes(yaml_file.edited(path, {("events", "labels"): ["no"]})[0])
     assert path.read_text().startswith("%YAML 1.1\n---\n")
     assert yaml_file.read_yaml(path) == {"events": {"smoothing": 1, "labels": ["no"]}}
 
