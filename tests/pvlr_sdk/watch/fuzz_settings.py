@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import atheris
+import ruamel.yaml
 
 with atheris.instrument_imports(
     include=["pvlr_sdk.watch.changes", "pvlr_sdk.watch.site_file", "pvlr_sdk.watch.yaml_file"]
 ):
     from pvlr_sdk import errors
-    from pvlr_sdk.watch import SiteConfig, changes, load_config, site_file
-    from pvlr_sdk.watch.yaml_file import read_yaml
+    from pvlr_sdk.watch import SiteConfig, changes, load_config, site_file, yaml_file
 
 _SEEDS = (
     "cameras: {a: 0}\n",
@@ -30,6 +31,8 @@ _SEEDS = (
 _PARTS = ("", *"\n {}[],'\"\t", "\n  ", "# c\n", "- ", ": ", "&a ", "*a", "null", "events:")
 _NAMES = ("car", "dog", "$x", "$$", "${HOME}", "no", "null", "~", "1.0", ":a", "a: b", "- a", "#", "''", "<<", "é")
 _PATH = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None), "site.yaml")
+ruamel.yaml.YAML.official_plug_ins = lambda _: []  # else each one searches the disk
+yaml_file.parse_yaml = lru_cache(100)(yaml_file.parse_yaml)  # the same bytes twice in an input, and the seeds
 
 
 def check(data: bytes) -> None:
@@ -37,9 +40,10 @@ def check(data: bytes) -> None:
     provider = atheris.FuzzedDataProvider(data)
     every = provider.ConsumeBool()
     count, changed = provider.ConsumeIntInRange(1, 3), provider.ConsumeIntInRange(0, 2)
-    known = list(dict.fromkeys([*_NAMES, provider.ConsumeUnicodeNoSurrogates(8)]))
-    labels = [provider.PickValueInList(known) for _ in range(count)]
-    thresholds = {provider.PickValueInList(known): provider.ConsumeIntInRange(0, 100) / 100 for _ in range(changed)}
+    names = list(dict.fromkeys([*_NAMES, provider.ConsumeUnicodeNoSurrogates(8)]))
+    known = names[provider.ConsumeIntInRange(0, 2) :]
+    labels = [provider.PickValueInList(names) for _ in range(count)]
+    thresholds = {provider.PickValueInList(names): provider.ConsumeIntInRange(0, 100) / 100 for _ in range(changed)}
     text = provider.PickValueInList(list(_SEEDS))
     for _ in range(provider.ConsumeIntInRange(0, 2)):  # splices
         start, end = (provider.ConsumeIntInRange(0, len(text)) for _ in range(2))
@@ -47,8 +51,10 @@ def check(data: bytes) -> None:
     _PATH.write_bytes(text.encode())
     file = site_file.SiteFile(_PATH)
     try:
-        before = SiteConfig.parse(read_yaml(_PATH), source="site.yaml", folder=_PATH.parent)
+        before = SiteConfig.parse(yaml_file.read_yaml(_PATH), source="site.yaml", folder=_PATH.parent)
         change = changes.select(before.events, known, lambda _: True, thresholds, None if every else labels)
+        assert {*thresholds, *(() if every else labels)} <= {*known}, "an unknown label"
+        assert every or len({*labels}) == count, "a label twice"
         written, _ = file.edited(change.keys)
     except errors.PvlrError as error:
         str(error)
