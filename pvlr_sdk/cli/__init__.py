@@ -19,7 +19,7 @@ from .commands import Command, Group
 from .deploy import deploy
 from .doctor import doctor
 from .evaluate import evaluate
-from .export import export, export_hub, export_openvino, export_triton
+from .export import export, export_hub, export_labels, export_openvino, export_triton
 from .info import info, labels
 from .models import app as models
 from .precision import precision
@@ -42,7 +42,7 @@ EPILOG = (
 )
 _COMMANDS = (
     tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
-    verify_signature, bench, doctor, train, export, export_triton, export_openvino, export_hub, report,
+    verify_signature, bench, doctor, train, export, export_triton, export_openvino, export_hub, export_labels, report,
     search, why, replay, precision, xmp,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -15,7 +15,7 @@ from typer import Argument, Option
 
 from ..errors import OptionError, check_choice
 from . import options
-from .xmp import dataset_rows, write
+from .xmp import write
 
 if TYPE_CHECKING:
     from ..batch import Summary
@@ -122,6 +122,8 @@ def batch(
     _show(summary, as_json)
     failed = bool(summary.failed or summary.unreadable)
     if xmp:
+        from ..integrations.results import dataset_rows
+
         rows = dataset_rows(Path(summary.dataset))
         results = {name: {tag["label"]: tag["score"] for tag in tags} for name, tags in rows if os.path.isfile(name)}
         failed |= write(results)["failed"] > 0

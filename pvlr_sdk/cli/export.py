@@ -200,3 +200,28 @@ def export_hub(
     from ..integrations.hugging_face import export_hub as export
 
     print(export(plan, out, licence=licence))
+
+
+_FORMATS = ("csv", "coco", "cvat", "label-studio")
+
+
+def export_labels(
+    results: Path = Argument(..., metavar="TAGS", help="A dataset of `pvlr batch`, or lines of `pvlr tag --json`."),
+    out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label file."),
+    kind: str = Option("csv", "--format", help=f"{', '.join(_FORMATS)}.", autocompletion=words(*_FORMATS)),
+) -> None:
+    """Write tags as a label file, to correct them or to train on them.
+
+    Label Studio shows them as predictions for choices named `tags`. `pvlr train`
+    and `pvlr eval` read all formats, Label Studio's after its export.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr tag photos/ --json > tags.jsonl
+    pvlr export-labels tags.jsonl --format cvat --out annotations.xml
+    """
+    from ..integrations.label_files import write_labels
+    from ..integrations.results import read_results
+
+    write_labels(read_results(results), out, kind)
+    print(out)
