@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -24,8 +24,6 @@ STAGES: tuple[Stage, ...] = ("head", "finetune")
 
 class StageConfig(Strict):
     """One stage of training. ``lr`` is for the head, ``backbone_lr`` for the unfrozen part of the backbone."""
-
-    REMOVED: ClassVar[dict[str, Any]] = {"accumulate": 1, "cap_lr": None}
 
     epochs: int = Field(12, ge=0)
     batch: int = Field(32, ge=1)
@@ -49,8 +47,6 @@ class TeacherConfig(Strict):
     They see each whole image once, and their average counts.
     """
 
-    REMOVED: ClassVar[dict[str, Any]] = {"views": False, "size": None}
-
     runs: tuple[Path, ...] = ()
     weight: float = Field(0.5, ge=0, le=1)
 
@@ -65,17 +61,6 @@ class TrainConfig(Strict):
     The state is saved every ``save_every`` minutes and after each epoch. With a ``budget`` in minutes, the epochs are
     the most that each stage may take: views and epochs are reduced to what the measured speed allows.
     """
-
-    REMOVED: ClassVar[dict[str, Any]] = {
-        "schedule": "onecycle",
-        "warmup": 0.2,
-        "smoothing": 0.0,
-        "loss": "asl",
-        "gamma_pos": 0.0,
-        "clip": 0.0,
-        "depthwise": None,
-        "regularise": 1.0,
-    }
 
     seed: int = Field(0, ge=0, lt=2**31)
     init: Path | None = None

@@ -122,27 +122,6 @@ def test_shipped_configurations_are_valid(path: Path, monkeypatch: pytest.Monkey
     assert all(source.rename is None or source.rename.is_file() for source in config.data.sources)
 
 
-def test_a_configuration_inside_an_early_checkpoint_still_loads() -> None:
-    """Newer keys have defaults that keep the meaning of the first version of the schema."""
-    model: dict[str, Any] = {"backbone": "test_efficientnet", "pretrained": False, "width": 32, "heads": 4, "layers": 1}
-    model |= {"ffn": 32, "dropout": 0.1, "position": "learned", "ifm": "channel", "dma": "both"}
-    model |= {"classifier": "labels", "pooling": "soft", "cap": {"mode": "post", "tokens": 4}}
-    model |= {"text": {"encoder": "random", "templates": ["a photo of a {}."], "descriptions": None}}
-    pixels = {"width": 64, "height": 64, "resize": "stretch", "mean": [127] * 3, "std": [64] * 3, "pad": [114] * 3}
-    source = {"images": "/photos", "labels": "/photos/labels.csv", "splits": ["train"], "rename": None}
-    data: dict[str, Any] = {"input": pixels, "labels": ["red", "green"], "sources": [source], "holdout": 0.2}
-    data |= {"min_crop": 0.8, "jitter": 0.1, "cutout": 0.0}
-    stage = {"epochs": 2, "batch": 16, "lr": 0.002, "backbone_lr": 0.0, "weight_decay": 0.01}
-    training: dict[str, Any] = {"seed": 0, "views": 2, "head": stage, "finetune": stage, "unfreeze_from": 0}
-    training |= {"loss": "asl", "gamma_neg": 2.0, "gamma_pos": 0.0, "clip": 0.0, "regularise": 1.0, "ema": 0.5}
-    training |= {"grad_clip": 1.0, "schedule": "onecycle", "warmup": 0.2, "smoothing": 0.0}  # these no longer exist
-    config = Config.model_validate({"name": "early", "model": model, "data": data, "train": training})
-    assert config.model.head == "pvlr"
-    assert config.data.sources[0].kind == "csv"
-    with pytest.raises(ValueError, match="schedule"):
-        Config.model_validate({"model": model, "data": data, "train": {"schedule": "cosine"}})
-
-
 def test_a_path_on_the_command_line_is_relative_to_the_working_folder(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

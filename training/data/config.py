@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -81,8 +81,6 @@ class DataConfig(Strict):
 
     ``cache``: whether decoded images are kept in memory; ``auto`` keeps as many as fit in half of the free memory.
     """
-
-    REMOVED: ClassVar[dict[str, Any]] = {"mix": 0.0, "turn": 0.0}
 
     input: Annotated[InputSpec, BeforeValidator(lambda raw: {**_INPUT, **raw} if isinstance(raw, dict) else raw)] = (
         InputSpec(**_INPUT)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from pvlr_sdk.kernels import DIMS
@@ -25,15 +25,6 @@ class Strict(BaseModel):
     """A section of the configuration: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    REMOVED: ClassVar[dict[str, Any]] = {}
-    """Settings that no longer exist, and their defaults, which checkpoints of earlier versions store."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_removed_settings(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict):
-            return raw
-        return {key: value for key, value in raw.items() if key not in cls.REMOVED or value != cls.REMOVED[key]}
 
 
 class TextConfig(Strict):

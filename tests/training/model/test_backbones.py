@@ -1,4 +1,4 @@
-"""The configurations with weights from the hub, with random weights: one forward pass and one training step."""
+"""Backbones with weights from the hub, with random weights: one forward pass and one training step."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "side", "tokens"),
+    ("backbone", "side", "tokens"),
     [
-        ("resnet101-voc20", 64, (2, 2)),
-        ("clip-rn101-voc20", 64, (2, 2)),
-        ("vit-b16-voc20", 224, (14, 14)),  # a ViT has a fixed input size
-        ("clip-vit-b16-voc20", 224, (14, 14)),
+        ("resnet101.a1h_in1k", 64, (2, 2)),
+        ("resnet101_clip_gap.openai", 64, (2, 2)),
+        ("vit_base_patch16_224.augreg2_in21k_ft_in1k", 224, (14, 14)),  # a ViT has a fixed input size
+        ("vit_base_patch16_clip_224.openai", 224, (14, 14)),
     ],
 )
-def test_one_step(name: str, side: int, tokens: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VOCDEVKIT", "/data")
-    small = [f"data.input.width={side}", f"data.input.height={side}"]
-    offline = ["model.pretrained=false", "model.text.encoder=random"]
-    config = load_config(CONFIGS / f"{name}.yaml", [*small, *offline])
+def test_one_step(backbone: str, side: int, tokens: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PVLR_DATA", "/data")
+    small = [f"data.input.width={side}", f"data.input.height={side}", "train.unfreeze_from=3"]
+    offline = [f"model.backbone={backbone}", "model.pretrained=false", "model.text.encoder=random"]
+    config = load_config(CONFIGS / "voc20-alone.yaml", [*small, *offline])
     torch.manual_seed(0)
     model = PVLR(config.data.labels, side, side, config.model)
     assert model.grid == tokens
