@@ -35,22 +35,45 @@ struct Shape {
   std::array<std::int64_t, kMaxRank> sizes{};
 
   Shape() = default;
-  Shape(std::initializer_list<std::int64_t> values);
+  Shape(std::initializer_list<std::int64_t> values) {
+    for (const std::int64_t value : values) push_back(value);
+  }
 
   std::int64_t operator[](int axis) const { return sizes[static_cast<std::size_t>(axis)]; }
   void push_back(std::int64_t size) { sizes[static_cast<std::size_t>(rank++)] = size; }
 };
 
 // "(2, ?, 64)"
-std::string text(const Shape& shape);
+inline std::string text(const Shape& shape) {
+  std::string result = "(";
+  for (int axis = 0; axis < shape.rank; ++axis) {
+    if (axis > 0) result += ", ";
+    result += shape[axis] == kUnknown ? "?" : std::to_string(shape[axis]);
+  }
+  return result + ")";
+}
 
 // Whether the two can be equal once all sizes are known.
-bool compatible(const Shape& a, const Shape& b);
+inline bool compatible(const Shape& a, const Shape& b) {
+  if (a.rank != b.rank) return false;
+  for (int axis = 0; axis < a.rank; ++axis) {
+    if (a[axis] != b[axis] && a[axis] != kUnknown && b[axis] != kUnknown) return false;
+  }
+  return true;
+}
 
 // Whether the two are equal in all axes except the given one; -1: in all axes.
-bool same_except(const Shape& a, const Shape& b, int axis);
+inline bool same_except(const Shape& a, const Shape& b, int except) {
+  if (a.rank != b.rank) return false;
+  for (int axis = 0; axis < a.rank; ++axis) {
+    if (a[axis] != b[axis] && axis != except) return false;
+  }
+  return true;
+}
 
 // "name: expected ..., got (2, 3)"
-Problem unexpected(const char* name, const std::string& expected, const Shape& got);
+inline Problem unexpected(const char* name, const std::string& expected, const Shape& got) {
+  return std::string(name) + ": expected " + expected + ", got " + text(got);
+}
 
 }  // namespace pvlr::plugin
