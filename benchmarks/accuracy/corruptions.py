@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pvlr_sdk import Tagger
+from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_training.data.corruptions import CORRUPTIONS
 
 from ..common import Json, Table, conditions, run, save
@@ -33,7 +34,6 @@ from .data import (
     data_folder,
     describe_split,
     measure,
-    read_image,
     read_split,
 )
 
@@ -86,7 +86,7 @@ def corrupted(
     """The images of a case. The random numbers of each depend on the seed, its name and the case alone."""
     name, strength = cases()[case]
     for file in files:
-        image = read_image(folder / file)
+        image = load_bgr(folder / file)
         if name:
             rng = np.random.default_rng([seed, zlib.crc32(file.encode()), zlib.crc32(case.encode())])
             image = CORRUPTIONS[name](image, strength, rng)

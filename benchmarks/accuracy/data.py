@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -86,15 +85,6 @@ def measure(tagger: Tagger, frames: Iterable[FrameLike], targets: NDArray[np.int
             raise outcome
         logits[row] = outcome.logits
     return round(100 * mean_average_precision(logits, targets), 2)
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image, uint8 BGR (H, W, 3). Raises ImageDecodeError."""
-    image = cv2.imread(str(path))
-    if image is None:
-        hint = "Check --data."
-        raise errors.ImageDecodeError(str(path), expected="an image", got="a missing or damaged file", hint=hint)
-    return image
 
 
 def check_outputs(*paths: Path | None) -> None:

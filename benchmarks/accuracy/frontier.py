@@ -19,6 +19,7 @@ import numpy as np
 import typer
 
 from pvlr_sdk import Tagger
+from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.models.catalogue import is_model
 
 from ..common import SAMPLES, Json, Table, conditions, interleaved, run, save
@@ -32,7 +33,6 @@ from .data import (
     data_folder,
     describe_split,
     measure,
-    read_image,
     read_split,
 )
 
@@ -61,7 +61,7 @@ def main(
 ) -> None:
     """Measure models in each precision and find the frontier."""
     check_outputs(out)
-    folder, frame = data_folder(data), read_image(SAMPLES[0])
+    folder, frame = data_folder(data), load_bgr(SAMPLES[0])
     cases: dict[str, Any] = {}
     points: list[Point] = []
     with ExitStack() as stack:

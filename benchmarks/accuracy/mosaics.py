@@ -16,9 +16,10 @@ import numpy as np
 import typer
 
 from pvlr_sdk import Tagger
+from pvlr_sdk.frames.bgr import load_bgr
 
 from ..common import run
-from .data import Data, Dataset, Share, Split, data_folder, read_image, read_split
+from .data import Data, Dataset, Share, Split, data_folder, read_split
 
 CELL = 640, 360
 """Width and height of a photo's place, in pixels."""
@@ -40,7 +41,7 @@ def main(
     out.mkdir(parents=True)
     lines = [",".join(["file", "split", *(labels[column] for column in known)])]
     for number, rows in enumerate(order[: len(order) // count * count].reshape(-1, count)):
-        photos = [read_image(folder / table.files[row]) for row in rows]
+        photos = [load_bgr(folder / table.files[row]) for row in rows]
         mosaic = np.full((2 * CELL[1], count // 2 * CELL[0], 3), 114, np.uint8) if count > 1 else photos[0]
         for place, photo in enumerate(photos if count > 1 else ()):
             scale = min(CELL[0] / photo.shape[1], CELL[1] / photo.shape[0])

@@ -39,7 +39,9 @@ def csv_row(*cells: object) -> str:
     """
     buffer = io.StringIO()
     # Python before 3.13 quotes a line break only if the line terminator contains it.
-    csv.writer(buffer, lineterminator="\r\n").writerow(map(_cell, cells))
+    csv.writer(buffer, lineterminator="\r\n").writerow(
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells
+    )
     return buffer.getvalue().removesuffix("\r\n")
 
 
@@ -68,10 +70,6 @@ def file_name(text: str) -> str:
     """
     plain = re.sub(r"[^\w.-]|^\.|^$", "_", text).encode()[:_MOST].decode(errors="ignore")
     return _marked(text, f"_{plain}" if _RESERVED.fullmatch(plain) else plain)
-
-
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _marked(text: str, escaped: str, same: str | None = None, taken: Collection[str] = ()) -> str:

@@ -80,8 +80,7 @@ def preprocess(
         first = frames[0][0] if isinstance(frames[0], (list, tuple)) else frames[0]
         out = arguments.empty_like(first, shape, type_=dtype)
     target = arguments.output("out", out, shape, dtype)
-    if not target.is_contiguous:
-        raise arguments.wrong("out", "a contiguous array", f"strides {target.strides} in elements")
+    arguments.check_packed("out", target)
     planes = [plane for one in opened for plane in one[0]]
     arguments.apart({"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)})
     arguments.run(entries, target, *_normalisation(spec), threads)

@@ -144,7 +144,7 @@ def _vector(arguments: Arguments, name: str, value: Any, size: int, inputs: dict
     tensor = arguments.view(name, value)
     if tensor.shape != (size,) or tensor.type != "float32":
         raise arguments.wrong(name, f"float32 ({size},)", f"{tensor.type} {tensor.shape}")
-    _check_packed(arguments, name, tensor)
+    arguments.check_packed(name, tensor)
     inputs[name] = tensor
     return tensor
 
@@ -172,7 +172,7 @@ def _chosen(
     tensor = arguments.view("chosen", chosen)
     if len(tensor.shape) != 1 or tensor.shape[0] == 0 or tensor.type != "int32":
         raise arguments.wrong("chosen", "int32 (labels with a map,)", f"{tensor.type} {tensor.shape}")
-    _check_packed(arguments, "chosen", tensor)
+    arguments.check_packed("chosen", tensor)
     if not on_cuda:
         numbers = np.asarray(chosen)
         if numbers.min() < 0 or numbers.max() >= labels:
@@ -199,13 +199,5 @@ def _outputs(
             type_ = "uint8"
         tensor = outputs[name] = arguments.output(f"out.{name}", value, shapes[name], type_)
         if name != "maps":
-            _check_packed(arguments, f"out.{name}", tensor)
+            arguments.check_packed(f"out.{name}", tensor)
     return outputs
-
-
-def _check_packed(arguments: Arguments, name: str, tensor: Tensor) -> None:
-    step = 1
-    for size, stride in zip(reversed(tensor.shape), reversed(tensor.strides), strict=True):
-        if size > 1 and stride != step:
-            raise arguments.wrong(name, "a contiguous array", f"strides {tensor.strides} in elements")
-        step *= size

@@ -115,6 +115,11 @@ class Arguments:
         if tensor.strides[-1] != 1:
             raise self.wrong(name, "a contiguous last axis", f"strides {tensor.strides} in elements")
 
+    def check_packed(self, name: str, tensor: _core.Tensor) -> None:
+        """Reject an array that is not contiguous."""
+        if not tensor.is_contiguous:
+            raise self.wrong(name, "a contiguous array", f"strides {tensor.strides} in elements")
+
     def check_threads(self, threads: Any) -> None:
         """Reject an invalid number of threads."""
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:

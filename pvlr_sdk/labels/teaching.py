@@ -148,9 +148,9 @@ def teach(
             worded = knowledge.bank(known)
             check_fits(worded, spec, "knowledge")
         taught = add_labels(base, photos.labels, spec, words and knowledge is None)
-        features, logits, done, failed = _read(
-            loaded.with_labels(backend, _plain(taught), engine), photos, spec, progress
-        )
+        # With this bank, the network gives the logits of the words alone.
+        plain = LabelBank(taught.names, taught.embeddings, taught.thresholds, taught.text)
+        features, logits, done, failed = _read(loaded.with_labels(backend, plain, engine), photos, spec, progress)
         plan_hash = loaded.info["sha256"]
     starts = {}
     for label in photos.labels if words else ():
@@ -174,11 +174,6 @@ def _check_new(labels: list[str], base: LabelBank, replace: bool) -> None:
     if there and not replace:
         got, hint = f"{there[0]!r}, which the bank has", "Choose another name, or teach it again with --replace."
         raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
-
-
-def _plain(bank: LabelBank) -> LabelBank:
-    """The bank with which the network gives the logits of the words alone."""
-    return LabelBank(bank.names, bank.embeddings, bank.thresholds, bank.text)
 
 
 def _read(

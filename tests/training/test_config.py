@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_training.config import Config, load_config
+from pvlr_training.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 

@@ -37,6 +37,7 @@ def main(
     count: Annotated[int, typer.Option(help="Images of each simulated clip.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated clips.")] = 0,
     tiles: Annotated[str | None, typer.Option(help="Tiles of each frame, such as 3x2.")] = None,
+    refresh: Annotated[float | None, typer.Option(help="Seconds for which still tiles of videos keep scores.")] = None,
     threads: Threads = None,
     out: Json = None,
 ) -> None:
@@ -47,13 +48,14 @@ def main(
     with Tagger(plan, num_threads=threads, tiles=tiles, **point) as tagger:
         clips: dict[str, dict[str, Any]] = {}
         scores = []
-        for name, frames, truth in _clips(tagger, folder, split, count, seed):
+        for name, frames, truth in _clips(tagger, folder, split, count, seed, refresh):
             print(f"{name} ...", flush=True)
             measured, clips[name] = judge(tagger, name, frames, truth)
             scores.append(measured)
         model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
     simulated, total = {"split": split, "count": count, "seed": seed}, ClipScore.total(scores).to_dict()
-    result = {"model": model, "lag": LAG, "tiles": tiles, "simulated": simulated, "all": total, "clips": clips}
+    how = {"lag": LAG, "tiles": tiles, "refresh": refresh}
+    result = {"model": model, **how, "simulated": simulated, "all": total, "clips": clips}
     whole = table([result])
     Table(f"{whole.title}, {whole.rows[0][0]}", whole.columns[1:], [row[1:] for row in whole.rows]).print(width=80)
     save(out, {**result, "conditions": conditions(threads)})
@@ -85,17 +87,20 @@ def detect(detector: EventDetector, frames: Tagged) -> tuple[list[Event], float]
     return [*events, *detector.close(seconds, "camera ended")], seconds
 
 
-def tag_file(tagger: Tagger, path: Path) -> Tagged:
+def tag_file(tagger: Tagger, path: Path, refresh: float | None = None) -> Tagged:
     """Every frame of a video, through the stream of ``pvlr watch --every-frame``. Raises SourceOpenError."""
     count = 0
     reason = ""
-    with Stream(tagger, [Camera(path.stem, str(path))], every_frame=True) as stream:
+    with Stream(tagger, [Camera(path.stem, str(path), refresh=refresh)], every_frame=True) as stream:
         for item in stream:
             if isinstance(item, Observation):
                 count += 1
                 yield item.frame.source_time or 0.0, item.result
             else:
                 reason = item.reason
+        stats = stream.stats()[path.stem]
+    if refresh and stats.tiles:
+        print(f"{path.stem}: {100 * stats.computed / stats.tiles:.0f} % of the tiles are computed")
     if not count:
         raise errors.SourceOpenError(str(path), expected="a video", got=reason, hint="Check --data.")
 
@@ -125,14 +130,16 @@ def table(reports: Iterable[dict[str, Any]]) -> Table:
     return Table("Events on clips", columns, cells)
 
 
-def _clips(tagger: Tagger, data: Path, split: str, count: int, seed: int) -> Iterator[tuple[str, Tagged, Truth]]:
+def _clips(
+    tagger: Tagger, data: Path, split: str, count: int, seed: int, refresh: float | None
+) -> Iterator[tuple[str, Tagged, Truth]]:
     """The name, the scored frames and the truth of each clip. Files are checked before the first is tagged."""
     labels = tagger.labels
     truths = {path.stem: read_truth(path) for path in sorted(FOLDER.glob("*.yaml"))}
     images, annotated = read_split(data, "voc", split, labels)
     simulated = simulations(annotated, images, count, seed)
     for name, truth in truths.items():
-        yield name, tag_file(tagger, data / truth.file), truth
+        yield name, tag_file(tagger, data / truth.file, refresh), truth
     for clip in simulated:
         yield clip.name, tag_simulation(tagger, clip), clip.truth(labels, annotated.missing)
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pvlr_sdk import errors
 from pvlr_sdk.evaluation.labels_csv import LabelTable
+from pvlr_sdk.frames.bgr import load_bgr
 
-from ..data import read_image
 from .truth import Interval, Intervals, Truth
 
 Image = NDArray[np.uint8]
@@ -86,11 +86,11 @@ class Simulation:
     targets: NDArray[np.int8]
 
     def frames(self) -> Iterator[Image]:
-        """The frames, uint8 BGR, each with the size of its image. Raises ImageDecodeError."""
+        """The frames, uint8 BGR, each with the size of its image. Raises FrameError."""
         motion = MOTIONS[self.name]
         rng = np.random.default_rng([self.seed, list(MOTIONS).index(self.name)])
         for path in self.paths:
-            photo = read_image(path)
+            photo = load_bgr(path)
             for _ in range(round(EMPTY * FPS)):
                 yield _empty(photo, motion, rng)
             count = round(SHOWN * FPS)

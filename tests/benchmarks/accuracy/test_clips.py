@@ -143,7 +143,7 @@ def test_simulated_clips_share_no_photo_and_need_enough(photos: list[Path]) -> N
     assert len({path for clip in clips for path in clip.paths}) == 4
     with pytest.raises(errors.OptionError, match="from 1 to 2 images"):
         simulations(table, photos[0].parent, 3, 0)
-    with pytest.raises(errors.ImageDecodeError, match=r"gone\.png"):
+    with pytest.raises(errors.ImageNotFoundError, match=r"gone\.png"):
         next(Simulation("pan and zoom", 0, [Path("gone.png")], targets[:1]).frames())
 
 

@@ -1,8 +1,8 @@
 """Soak test of a stream: watches cameras that fail and return, and fits a line to the memory.
 
-    python -m benchmarks.cpu.soak --minutes 12            # in CI, together with the tests
-    python -m benchmarks.cpu.soak --minutes 1440 --json soak.json    # 24 hours, before a release
-    python -m benchmarks.cpu.soak --minutes 2 --leak      # must fail: the check detects a planted leak
+    python -m tests.pvlr_sdk.stream.leaks --minutes 12            # in CI, together with the tests
+    python -m tests.pvlr_sdk.stream.leaks --minutes 1440 --json soak.json    # 24 hours, before a release
+    python -m tests.pvlr_sdk.stream.leaks --minutes 2 --leak      # must fail: the check detects a planted leak
 
 Four cameras: a pattern, one that freezes, one that changes its size, and an MJPEG stream whose connection breaks every
 few seconds. Exit status 1: memory, threads or descriptors grew after the warm-up, which is the first quarter.
@@ -22,11 +22,10 @@ import cv2
 import numpy as np
 import typer
 
+from benchmarks.common import Json, Plan, conditions, resident_bytes, run, save
 from pvlr_sdk import Camera, Stream, Tagger
 from pvlr_sdk.cli.site import return_freed_memory
 from pvlr_sdk.stream import Observation
-
-from ..common import Json, Plan, conditions, resident_bytes, run, save
 
 
 def main(
