@@ -1,20 +1,19 @@
-"""Events to an MQTT broker, with Home Assistant's discovery: a binary sensor for each label of each camera."""
+"""Events to an MQTT broker, with Home Assistant's discovery."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
 from .. import errors
-from .._util.escape import sensor_ids, topic_level
-from .._util.version import __version__
+from .._util.escape import topic_level
 from ..events import Event, place_of
+from .home_assistant import MIGRATE, Device, Sensor
 from .settings import ConfigPath, QueuedSettings, revealed
 from .worker import Sink, SinkWorker
 
@@ -34,7 +33,7 @@ class MqttSettings(QueuedSettings):
         ca: certificates to trust instead of the system's. ``cert`` and ``key``: this device's own.
         client_id: None: the broker chooses one.
         prefix: events go to ``PREFIX/CAMERA/events``, ``online`` and ``offline`` to ``PREFIX/status``.
-        discovery: announce a binary sensor for each camera and label to Home Assistant.
+        discovery: announce each camera to Home Assistant as a device, below ``discovery_prefix``.
     """
 
     kind: Literal["mqtt"] = "mqtt"
@@ -46,6 +45,7 @@ class MqttSettings(QueuedSettings):
     client_id: str | None = None
     prefix: str = "pvlr"
     discovery: bool = False
+    discovery_prefix: str = "homeassistant"
 
     def check(self) -> None:
         self.address()
@@ -58,11 +58,11 @@ class MqttSettings(QueuedSettings):
 
     def address(self) -> tuple[str, int]:
         """Host and port. Raises OptionError if the prefix or the URL is invalid."""
-        prefix = self.prefix
-        if not prefix or prefix.startswith("$") or not prefix.isprintable() or "+" in prefix or "#" in prefix:
-            raise errors.OptionError(
-                "mqtt prefix", expected="the start of a topic, without + and #", got=repr(prefix), hint="Example: pvlr."
-            )
+        for name, hint in (("prefix", "Example: pvlr."), ("discovery_prefix", "Example: homeassistant.")):
+            prefix = getattr(self, name)
+            if not prefix or prefix.startswith("$") or not prefix.isprintable() or "+" in prefix or "#" in prefix:
+                expected = "the start of a topic, without + and #"
+                raise errors.OptionError(f"mqtt {name}", expected=expected, got=repr(prefix), hint=hint)
         try:
             split = urlsplit(self.url)
             host, port = split.hostname, split.port
@@ -94,9 +94,10 @@ class MqttSink(Sink[Event]):
         self.name = f"mqtt {host}:{port}"
         self._settings = settings
         self._status = f"{settings.prefix}/status"
-        self._sensors = self._make_sensors(labels or {})
-        self._states = dict.fromkeys(self._sensors, "OFF")
+        self._devices = self._make_devices(labels or {})
+        self._states = dict.fromkeys(self._sensors(), ("OFF", "0"))  # and the scores
         self._removed: set[str] = set()  # topics whose retained messages the broker must not keep
+        self._gone: dict[str, set[str]] = {}  # components that Home Assistant must not keep, by camera
         self._sensors_lock = threading.Lock()
         self._connected = threading.Event()
         self._refusal = _AWAY
@@ -106,7 +107,7 @@ class MqttSink(Sink[Event]):
         self._client = _make_client(settings)
         self._client.will_set(self._status, "offline", qos=1, retain=True)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
-        self._client.on_publish = self._on_publish
+        self._client.on_publish, self._client.on_message = self._on_publish, self._on_message
         self._client.connect_async(host, port, _KEEP_ALIVE)
         self._client.loop_start()
 
@@ -134,13 +135,18 @@ class MqttSink(Sink[Event]):
 
     def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
         """Announce the sensors of these labels and remove all other sensors, now or as soon as the broker is back."""
-        sensors = self._make_sensors(labels)
+        devices = self._make_devices(labels)
         with self._sensors_lock:
-            if sensors == self._sensors:
+            if {name: one.components for name, one in devices.items()} == {
+                name: one.components for name, one in self._devices.items()
+            }:
                 return
-            self._removed = (self._removed | _topics(self._sensors)) - _topics(sensors)
-            self._sensors = sensors
-            self._states = {key: self._states.get(key, "OFF") for key in sensors}
+            old, self._devices = self._devices, devices
+            self._removed = (self._removed | _topics(old)) - _topics(devices)
+            for name, device in devices.items():
+                was = self._gone.get(name, set()) | (old[name].components if name in old else set())
+                self._gone[name] = was - device.components
+            self._states = {key: self._states.get(key, ("OFF", "0")) for key in self._sensors()}
             if self._connected.is_set():
                 self._introduce(self._client)
 
@@ -158,22 +164,36 @@ class MqttSink(Sink[Event]):
         published = {self._client.publish(topic, item.to_json(), qos=1).mid}
         key = place_of(item.camera, item.region), item.label
         with self._sensors_lock:
-            sensor = self._sensors.get(key)
+            sensor = self._sensors().get(key)
             if sensor is not None:
-                state = self._states[key] = item.state.upper()
-                published.add(self._client.publish(sensor.state_topic, state, qos=1, retain=True).mid)
+                states = self._states[key] = item.state.upper(), f"{100 * item.score:.1f}"
+                for topic, state in zip(sensor, states, strict=True):
+                    published.add(self._client.publish(topic, state, qos=1, retain=True).mid)
         return published
 
-    def _make_sensors(self, labels: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], _Sensor]:
-        return _sensors(self._settings.prefix, self._status, labels) if self._settings.discovery else {}
+    def _make_devices(self, labels: Mapping[str, Sequence[str]]) -> dict[str, Device]:
+        settings = self._settings
+        return {
+            camera: Device(settings.prefix, settings.discovery_prefix, self._status, camera, names)
+            for camera, names in (labels.items() if settings.discovery else ())
+        }
+
+    def _sensors(self) -> dict[tuple[str, str], Sensor]:
+        return {
+            (camera, label): sensor
+            for camera, device in self._devices.items()
+            for label, sensor in device.sensors.items()
+        }
 
     def _introduce(self, client: Any) -> None:
-        """Publish all sensors and their states; needs the lock. With QoS 0, as after a connection."""
+        """Publish all devices and their states; needs the lock. With QoS 0, as after a connection."""
         for topic in self._removed:
             client.publish(topic, "", retain=True)
-        for key, sensor in self._sensors.items():
-            client.publish(sensor.topic, sensor.config, retain=True)
-            client.publish(sensor.state_topic, self._states[key], retain=True)
+        for camera, device in self._devices.items():
+            client.publish(device.topic, device.config(self._gone.get(camera, ())), retain=True)
+        for key, sensor in self._sensors().items():
+            for topic, state in zip(sensor, self._states[key], strict=True):
+                client.publish(topic, state, retain=True)
 
     # Called by paho's thread. Messages after a connection have QoS 0: they are repeated with the next one anyway, and
     # must not pile up behind an unstable connection.
@@ -187,6 +207,17 @@ class MqttSink(Sink[Event]):
         with self._sensors_lock:
             self._introduce(client)
             self._connected.set()
+            for device in self._devices.values():
+                client.subscribe(device.earlier)
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        """Replace a retained configuration of version 0.2, without the loss of the entity's settings."""
+        if not message.retain or not message.payload or message.payload == MIGRATE.encode():
+            return
+        with self._sensors_lock:
+            client.publish(message.topic, MIGRATE, retain=True)
+            self._introduce(client)
+            client.publish(message.topic, "", retain=True)
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._connected.clear()
@@ -222,35 +253,6 @@ def _make_client(settings: MqttSettings) -> Any:
     return client
 
 
-class _Sensor(NamedTuple):
-    """A binary sensor of Home Assistant: two topics with retained messages, its configuration and its state."""
-
-    topic: str
-    config: str
-    state_topic: str
-
-
-def _sensors(prefix: str, status: str, labels: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], _Sensor]:
-    """The sensors of the labels of each camera, by camera and label."""
-    found = {}
-    for camera, names in labels.items():
-        (node,) = sensor_ids([f"{prefix}_{camera}"]).values()
-        identifiers = sensor_ids(names)
-        for label in names:
-            identifier = identifiers[label]
-            state_topic = f"{prefix}/{topic_level(camera)}/{identifier}/state"
-            config = {
-                "name": label,
-                "unique_id": f"{node}_{identifier}",
-                "state_topic": state_topic,
-                "availability_topic": status,
-                "device": {"identifiers": [node], "name": camera, "manufacturer": "pvlr_sdk"},
-                "origin": {"name": "pvlr_sdk", "sw_version": __version__},
-            }
-            topic = f"homeassistant/binary_sensor/{node}/{identifier}/config"
-            found[camera, label] = _Sensor(topic, json.dumps(config), state_topic)
-    return found
-
-
-def _topics(sensors: Mapping[tuple[str, str], _Sensor]) -> set[str]:
-    return {topic for sensor in sensors.values() for topic in (sensor.topic, sensor.state_topic)}
+def _topics(devices: Mapping[str, Device]) -> set[str]:
+    sensors = (topic for device in devices.values() for sensor in device.sensors.values() for topic in sensor)
+    return {*(device.topic for device in devices.values()), *sensors}

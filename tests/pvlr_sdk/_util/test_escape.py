@@ -135,10 +135,12 @@ def test_mqtt_announces_a_sensor_for_each_label() -> None:
     settings = MqttSettings(url="mqtt://127.0.0.1:1", discovery=True)
     sink = MqttSink(settings, {"door": labels})
     sink.close()
-    announced = [json.loads(sensor.config) for sensor in sink._sensors.values()]
+    (device,) = sink._devices.values()
+    every = json.loads(device.config())["components"].values()
+    announced = [one for one in every if one["platform"] == "binary_sensor"]
     assert [one["name"] for one in announced] == labels
     for key in ("unique_id", "state_topic"):
-        assert len({one[key] for one in announced}) == len(labels)
+        assert len({one[key] for one in every}) == len(every) == 2 * len(labels) + 1
     assert len(sink._states) == len(labels)
 
 
