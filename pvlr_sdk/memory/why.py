@@ -41,7 +41,7 @@ class Explanation:
         began, ended: the reasons.
         curve: (time, score, moving average) of its frames, and of the 5 seconds before and after.
         others: other labels at its peak with scores and thresholds, the highest scores first.
-        near: what came close at its camera, in the day before its end.
+        near: what came close at its camera, in the day, or ``near``, before its end.
     """
 
     upper: float
@@ -64,8 +64,9 @@ def find_event(reader: Reader, event: str) -> Row:
     return rows[0]
 
 
-def explain(reader: Reader, row: Row) -> Explanation:
-    """Why an event was reported, from the scores around it and the settings at that time."""
+def explain(reader: Reader, row: Row, near: float = _DAY) -> Explanation:
+    """Why an event was reported, from the scores around it and the settings at that time; ``near``: seconds before its
+    end in which near misses are searched."""
     on, off, context, place = row.began, row.ended, row.context, Place(row.camera, row.region)
     assert on is not None, "a row of an event"
     end = on.time if row.end is None else row.end
@@ -87,7 +88,7 @@ def explain(reader: Reader, row: Row) -> Explanation:
     scores = np.zeros(0) if row.logits is None else sigmoid(row.logits)
     best = [other for other in np.argsort(-scores, kind="stable").tolist() if other != at][:_OTHERS]
     others = [(rules.names[other], float(scores[other]), float(rules.upper[other])) for other in best]
-    return Explanation(upper, lower, began, ended, curve, others, near_misses(reader, place, end - _DAY, end))
+    return Explanation(upper, lower, began, ended, curve, others, near_misses(reader, place, end - near, end))
 
 
 def near_misses(reader: Reader, place: Place, since: float, until: float) -> list[NearMiss]:

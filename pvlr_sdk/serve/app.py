@@ -12,7 +12,7 @@ from ..integrations.galleries import Tag
 from ..integrations.galleries import make_router as make_galleries
 from ..watch import Site
 from ..watch.control import Control
-from .api import live, monitoring, plans, teaching
+from .api import live, memory, monitoring, plans, teaching
 from .api import routes as api
 from .api.live_feed import LiveFeed
 from .api.tagging import UploadTagger
@@ -41,6 +41,7 @@ def create_app(
     app.include_router(api.make_router(control, uploads, access.audit))
     app.include_router(plans.make_router(control.deployment, access.audit))
     app.include_router(teaching.make_router(control, access.audit, feed))
+    app.include_router(memory.make_router(control, access.audit))
     app.include_router(live.make_router(feed, access))
     app.include_router(monitoring.make_probes(site, feed))
     app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))

@@ -98,6 +98,7 @@ class LiveFeed:
             ],
             "history": self._history.to_dict(),
             "snapshots": bool(self._site and self._site.config.events.snapshots),
+            "memory": bool(self._site and self._site.config.memory),
             "events": list(self._events),
         }
 

@@ -14,14 +14,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger
+from pvlr_sdk.events import EventSettings
+from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.watch import Site, SiteConfig
 from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.control import Control
 from tests.pvlr_sdk.labels import tiny_open
+from tests.pvlr_sdk.labels.tiny_open import FEATURES
+from tests.pvlr_sdk.memory.conftest import Scene
 from tests.waiting import LONG, until
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
@@ -115,7 +120,8 @@ class Served:
 
 @pytest.fixture
 def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
-    """Starts servers: ``cameras`` and ``events`` as in a site's file; further names are settings of the server.
+    """Starts servers: ``cameras``, ``events`` and ``memory`` as in a site's file; further names are settings of the
+    server.
 
     The cameras share an ``engine`` that is a tagger; another one is for the uploads alone.
     """
@@ -127,7 +133,7 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
         site = None
         if cameras:
             raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": {**ALWAYS, **(events or {})}}
-            raw["deploy"] = {"max_slowdown": 1000}
+            raw |= {"deploy": {"max_slowdown": 1000}, "memory": settings.pop("memory", None)}
             shared = engine if isinstance(engine, Tagger) else tagger
             site = Site(SiteConfig.parse(raw, source="test"), tagger=shared)
         # The tiny plan's times say nothing on a busy machine.
@@ -141,6 +147,25 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
     for served in running:
         served.close()
     assert not [failure for served in running for failure in served.failures]
+
+
+@pytest.fixture
+def remembered(tmp_path: Path) -> Path:
+    """A memory with 40 events of a car at one camera, and some that came close."""
+    sink, settings = (
+        MemorySink(MemoryConfig(folder=tmp_path / "memory")),
+        EventSettings(smoothing=0.1, min_duration=0.2),
+    )
+    scene = Scene(["car", "cat", "person"], settings=settings, submit=sink.write, features_of=lambda plan: FEATURES)
+    random = np.random.default_rng(0)
+    for second in range(0, 400, 10):
+        peak = random.uniform(0.55, 0.98)
+        for step in range(100):
+            level = peak if step < 30 else 0.45 if 60 < step < 70 else 0.1
+            scene.see(second + step / 10, [level, 0.3, 0.2], features=random.normal(0, 1, tiny_open.DEPTH).astype("f4"))
+    scene.close(400)
+    sink.close()
+    return tmp_path / "memory"
 
 
 @pytest.fixture(scope="session")

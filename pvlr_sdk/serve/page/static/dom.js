@@ -35,7 +35,7 @@ export async function request(method, path, body) {
   const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) }).catch(() => null);
   const content = await answer?.json().catch(() => null);
   if (!content) throw new Error("Not changed: the server does not answer.");
-  if (!answer.ok) throw new Error(`Not changed: ${content.detail}`);
+  if (!answer.ok) throw new Error(method === "GET" ? content.detail : `Not changed: ${content.detail}`);
   return content;
 }
 

@@ -2,6 +2,7 @@
 import { CameraCard } from "./camera.js";
 import { Events } from "./events.js";
 import { Live } from "./live.js";
+import { Memory } from "./memory.js";
 import { PhotoForm } from "./photo.js";
 import { Settings } from "./settings.js";
 import { byId } from "./dom.js";
@@ -9,6 +10,7 @@ import { byId } from "./dom.js";
 const cards = new Map();
 const events = new Events((event) => cards.get(event.camera)?.teach.open(event.label));
 const settings = new Settings();
+new Memory();
 let paused = false;
 
 const live = new Live({
@@ -16,6 +18,7 @@ const live = new Live({
     byId("model").textContent = `${message.model}, ${message.precision}`;
     byId("version").textContent = `pvlr ${message.version}`;
     for (const id of ["events", "pause"]) byId(id).hidden = message.cameras.length === 0;
+    byId("memory").hidden = !message.memory;
     byId("none").hidden = message.cameras.length > 0;
     cards.clear();
     byId("cameras").replaceChildren();

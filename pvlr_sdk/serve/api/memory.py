@@ -1,0 +1,182 @@
+"""The routes of the memory of events: ``/v1/memory``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from ...events import rfc3339
+from ...labels import Knowledge
+from ...labels.edit import taught_function
+from ...memory import search as find
+from ...memory.precision import statement, to_review
+from ...memory.reader import Row
+from ...memory.store import Store
+from ...memory.why import explain, find_event
+from ...result.tags import sigmoid
+from ...watch.control import Control
+from ..server.audit import Audit
+from ..server.bodies import json_body, json_of
+from ..server.problems import ProblemError, responses
+from .schemas import EventModel, Moment, RequestModel, Score, Text
+
+_POINTS = 400
+"""The most points of a curve."""
+_HOUR = 3600.0
+"""Seconds of near misses: a day takes seconds to replay, while cameras are tagged."""
+_TARGET = 0.9
+EventId = Annotated[str, Path(description="The id of a remembered event.", min_length=8, max_length=64)]
+
+
+class MomentModel(BaseModel):
+    """A remembered event, or a sampled frame."""
+
+    id: int = Field(description="of its picture")
+    event: str | None = Field(description="its id; null: a sampled frame")
+    kind: str = Field(description="event, uncertain, new or random")
+    camera: Text
+    region: Text | None
+    label: Text | None
+    time: Moment
+    score: Score | None = Field(description="of the words; null without words")
+
+
+class MomentsModel(BaseModel):
+    """What a search has found, the best first, or events to answer."""
+
+    grade: str | None = Field(description="how far to trust a word, see `pvlr words`; null: a recorded or taught label")
+    moments: list[MomentModel]
+
+
+class AnswerChange(RequestModel):
+    """Whether an event is right; unclear counts as wrong, null removes the answer."""
+
+    answer: Literal["yes", "no", "unclear"] | None = Field(examples=["yes"])
+
+
+class StatementModel(BaseModel):
+    """What the answers prove of the precision of the event's label."""
+
+    statement: Text
+
+
+class ExplanationModel(BaseModel):
+    """Why an event was reported. ``curve``: time, score and moving average; ``others``: label, score and threshold."""
+
+    event: EventModel
+    picture: int
+    upper: Score
+    lower: Score
+    began: Text
+    ended: Text
+    curve: list[tuple[float, float, float]]
+    others: list[tuple[Text, float, float]]
+    near: list[tuple[Text, float, float, float, float, Text]] = Field(
+        description="label, start, end, peak, threshold and reason of what came close in the hour before its end"
+    )
+
+
+def make_router(control: Control, audit: Audit) -> APIRouter:
+    """The routes below ``/v1/memory``. One search, replay or statement is computed at a time."""
+    router, lock = APIRouter(prefix="/v1/memory", tags=["memory"]), threading.Lock()
+
+    @contextmanager
+    def opened() -> Iterator[Store]:
+        memory = control.site.config.memory if control.site else None
+        if memory is None:
+            raise ProblemError(404, "There is no memory. Set memory: in the site file.")
+        with lock:
+            store = Store(memory.folder)
+            try:
+                yield store
+            finally:
+                store.close()
+
+    @router.get("/search", responses=responses(404, 422, 503))
+    def search(
+        words: Annotated[
+            str, Query(description="A word, a phrase or a label; empty: the newest.", max_length=200)
+        ] = "",
+        camera: Annotated[str | None, Query(description="Only this camera.")] = None,
+        label: Annotated[str | None, Query(description="Only events of this label.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 24,
+    ) -> MomentsModel:
+        """Remembered events and frames, the best first: a recorded label by its scores, other words by features."""
+        with opened() as store:
+            only, grade = find.chosen(camera, label, None, None), None
+            if not words.strip():
+                rows = store.rows(f"id IN (SELECT id FROM moments WHERE {only[0]} ORDER BY id DESC LIMIT ?)",
+                                  (*only[1], limit))  # fmt: skip
+                return MomentsModel(grade=None, moments=[_moment(row) for row in reversed(rows)])
+            if words in {name for context in store.contexts().values() for name in context.names}:
+                found = find.by_label(store, words, only, limit)
+            else:
+                bank = control.label_bank()
+                function = taught_function(bank, words)
+                if function is None:
+                    bank = Knowledge.of_plan(control.tagger.info, trust=control.tagger.trust or False).bank([words])
+                    function, grade = taught_function(bank, bank.names[0]), bank.taught[bank.names[0]]["grade"]
+                assert function is not None, "a word has one"
+                found = find.by_features(store, bank.text["features"], function, only, limit)
+            moments = [_moment(row, float(sigmoid(np.array(score)))) for row, score in found]
+            return MomentsModel(grade=grade, moments=moments)
+
+    @router.get(
+        "/pictures/{id}",
+        responses={200: {"content": {"image/jpeg": {}}}, **responses(404, 422, 503)},
+        response_class=Response,
+    )
+    def picture(id: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
+        """The picture of an event's peak, or of a sampled frame, as a JPEG of at most 320 pixels."""
+        with opened() as store:
+            jpeg = store.picture(id)
+        if jpeg is None:
+            raise ProblemError(404, "There is no such picture any more.")
+        return Response(jpeg, media_type="image/jpeg")
+
+    @router.get("/events/{id}", responses=responses(404, 422, 503), response_model_exclude_none=True)
+    def why(id: EventId) -> ExplanationModel:
+        """Why an event was reported, and what came close in the hour before."""
+        with opened() as store:
+            row = find_event(store, id)
+            found = explain(store, row, near=_HOUR)
+        event = row.ended or row.began
+        assert event is not None, "a row of an event"
+        step = 1 + len(found.curve) // _POINTS
+        values: dict[str, Any] = {**asdict(found), "curve": found.curve[::step], "picture": row.id}
+        return ExplanationModel(event=EventModel.model_validate(event.to_dict()), **values)
+
+    @router.get("/review", responses=responses(404, 422, 503))
+    def review(
+        label: Annotated[str | None, Query(description="Only events of this label.")] = None,
+    ) -> MomentsModel:
+        """The next events to answer, drawn at random."""
+        with opened() as store:
+            return MomentsModel(grade=None, moments=[_moment(row) for row in to_review(store, label)])
+
+    @router.put(
+        "/events/{id}/answer", responses=responses(404, 408, 413, 422, 503), openapi_extra=json_body(AnswerChange)
+    )
+    def answer(request: Request, id: EventId, change: Annotated[AnswerChange, json_of(AnswerChange)]) -> StatementModel:
+        """Answer whether an event is right."""
+        with opened() as store, audit.recorded("answer", request.scope, event=id, answer=change.answer):
+            row = find_event(store, id)
+            assert row.began is not None, "a row of an event"
+            store.answer(row.began.id, change.answer)
+            return StatementModel(statement=str(statement(store, row.began.label, _TARGET)))
+
+    return router
+
+
+def _moment(row: Row, score: float | None = None) -> MomentModel:
+    return MomentModel(
+        id=row.id, event=row.began.id if row.began else None, kind=row.kind, camera=row.camera, region=row.region,
+        label=row.label, time=rfc3339(row.time or row.start), score=score,
+    )  # fmt: skip

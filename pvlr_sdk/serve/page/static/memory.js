@@ -1,0 +1,159 @@
+// The memory of events: a search with pictures, why an event was reported, and a review by keyboard.
+import { byId, button, clock, el, request, svg } from "./dom.js";
+
+const NOTHING = "Nothing found.";
+const REVIEW = "Is it right? Y yes, N no, S skip, U undo. The events are drawn at random; a skipped one counts as wrong.";
+const KEYS = { y: "yes", n: "no", s: "unclear", u: "undo" };
+const NEAR = 10;
+const WIDTH = 600;
+const HEIGHT = 120;
+
+export class Memory {
+  constructor() {
+    this.field = el("input", { type: "search", id: "memory-words", autocomplete: "off", maxlength: 200, placeholder: "golden retriever" });
+    this.message = el("p", { class: "hint", role: "status" }, "A label, or any word if the plan is open. Without words: the newest.");
+    this.list = el("ul", { class: "gallery" });
+    const form = el(
+      "form",
+      { class: "filters", role: "search" },
+      el("label", { for: "memory-words" }, "Search events"),
+      this.field,
+      el("button", {}, "Search"),
+      button("Review", () => this.review()),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.search();
+    });
+    this.title = el("h2", { id: "moment-title" });
+    this.image = el("img", { alt: "" });
+    this.body = el("div");
+    this.note = el("p", { class: "hint", role: "status" });
+    this.answers = Object.entries({ Yes: "yes", No: "no", Skip: "unclear", Undo: "undo" }).map(([text, answer]) =>
+      button(text, () => this.answer(answer)),
+    );
+    this.choices = el("div", { class: "choices", role: "group", "aria-label": "Answer" }, ...this.answers);
+    const bar = el("div", { class: "bar" }, this.title, button("Close", () => this.dialog.close()));
+    this.dialog = el("dialog", { class: "moment", "aria-labelledby": "moment-title" }, bar, this.image, this.choices);
+    this.dialog.append(this.note, this.body);
+    // Not of the dialog: a button that is disabled loses the focus to the document.
+    document.addEventListener("keydown", (event) => {
+      const answer = KEYS[event.key.toLowerCase()];
+      if (answer && this.dialog.open && !this.choices.hidden && !event.ctrlKey && !event.metaKey && !event.altKey) this.answer(answer);
+    });
+    byId("memory").append(form, this.message, this.list);
+    document.body.append(this.dialog);
+  }
+
+  async search() {
+    this.message.textContent = "searching …";
+    try {
+      const found = await request("GET", `/v1/memory/search?words=${encodeURIComponent(this.field.value.trim())}`);
+      const grade = found.grade ? ` This word is ${found.grade} for the model.` : "";
+      this.message.textContent = found.moments.length ? `${found.moments.length} found, the best first.${grade}` : NOTHING;
+      this.list.replaceChildren(...found.moments.map((one) => el("li", {}, this.thumbnail(one))));
+    } catch (error) {
+      this.message.textContent = error.message;
+    }
+  }
+
+  thumbnail(moment) {
+    const made = button("", () => this.open(moment));
+    const score = moment.score === null ? "" : `${moment.score.toFixed(2)} `;
+    made.append(el("img", { src: source(moment.id), alt: "", loading: "lazy" }), el("span", {}, score + named(moment)));
+    return made;
+  }
+
+  /** Shows a picture, and why its event was reported. */
+  async open(moment) {
+    this.show(moment, false);
+    if (!moment.event) return;
+    try {
+      const found = await request("GET", `/v1/memory/events/${encodeURIComponent(moment.event)}`);
+      if (this.shown !== moment) return;
+      const line = (text) => el("li", {}, text);
+      const others = found.others.map(([label, score, least]) => `${label} ${score.toFixed(2)} (${least.toFixed(2)})`);
+      const near = found.near.slice(-NEAR).reverse().map(([label, start, , peak, least, reason]) =>
+        line(`${clock(start)} ${label} ${peak.toFixed(2)} (${least.toFixed(2)}): ${reason}`),
+      );
+      this.body.append(
+        curve(found),
+        el("ul", {}, line(`Began: ${found.began}`), line(`Ended: ${found.ended}`), line(`Others: ${others.join(", ")}`)),
+        el("h3", {}, "Newest near misses in the hour before"),
+        el("ul", {}, ...(near.length ? near : [line("none")])),
+      );
+    } catch (error) {
+      this.note.textContent = error.message;
+    }
+  }
+
+  show(moment, reviewed) {
+    this.shown = moment;
+    this.title.textContent = moment ? named(moment) : "All events are answered";
+    this.image.hidden = !moment;
+    if (moment) this.image.src = source(moment.id);
+    this.choices.hidden = !reviewed;
+    for (const one of this.answers.slice(0, 3)) one.disabled = !moment;
+    this.body.replaceChildren();
+    if (!reviewed) this.note.textContent = "";
+    if (!this.dialog.open) this.dialog.showModal();
+  }
+
+  async review() {
+    this.done = [];
+    this.queue = [];
+    this.note.textContent = REVIEW;
+    await this.next().catch((error) => (this.message.textContent = error.message));
+  }
+
+  async next() {
+    if (!this.queue.length) this.queue = (await request("GET", "/v1/memory/review")).moments;
+    this.show(this.queue[0] ?? null, true);
+    if (this.queue[1]) new Image().src = source(this.queue[1].id);
+    this.answers[3].disabled = !this.done.length;
+  }
+
+  /** Stores an answer and shows the next event, or goes back to the last one. */
+  async answer(answer) {
+    const undo = answer === "undo";
+    const moment = undo ? this.done.at(-1) : this.shown;
+    if (!moment || this.busy) return;
+    this.busy = true;
+    try {
+      const path = `/v1/memory/events/${encodeURIComponent(moment.event)}/answer`;
+      const { statement } = await request("PUT", path, { answer: undo ? null : answer });
+      if (undo) this.queue.unshift(this.done.pop());
+      else this.done.push(this.queue.shift());
+      await this.next();
+      this.note.textContent = `${this.done.length} answered. ${statement}.`;
+    } catch (error) {
+      this.note.textContent = error.message;
+    } finally {
+      this.busy = false;
+    }
+  }
+}
+
+function source(id) {
+  return `/v1/memory/pictures/${id}`;
+}
+
+function named({ label, kind, camera, region, time }) {
+  const when = new Date(time).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
+  return `${label ?? `${kind} frame`} at ${region ? `${camera}, ${region}` : camera}, ${when}`;
+}
+
+/** The score, its moving average and both thresholds around an event, whose time is shaded. */
+function curve({ curve: points, upper, lower, event }) {
+  const [begin, end] = [points[0]?.[0] ?? 0, points.at(-1)?.[0] ?? 1];
+  const across = (time) => ((WIDTH * (time - begin)) / Math.max(end - begin, 1e-3)).toFixed(1);
+  const down = (value) => (HEIGHT - 1 - value * (HEIGHT - 2)).toFixed(1);
+  const path = (at, css) =>
+    svg("path", { class: css, d: points.length ? `M${points.map((one) => `${across(one[0])} ${down(one[at])}`).join("L")}` : null });
+  const level = (value, css) => svg("line", { class: css, x1: 0, x2: WIDTH, y1: down(value), y2: down(value) });
+  const [from, until] = [event.start, event.end ?? event.time].map((time) => across(Date.parse(time) / 1000));
+  const span = svg("rect", { class: "lane", x: from, width: Math.max(until - from, 1), y: 0, height: HEIGHT });
+  const label = `Score from ${clock(begin)} to ${clock(end)}; thresholds ${upper.toFixed(2)} and ${lower.toFixed(2)}`;
+  const options = { class: "curve", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label };
+  return svg("svg", options, span, path(1, "score"), level(upper, "upper"), level(lower, "lower"), path(2, "average"));
+}

@@ -1,0 +1,96 @@
+"""The routes of the memory: search, pictures, why, and answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pvlr_sdk.bundle.bundle import read_manifest
+from pvlr_sdk.labels import learn
+from pvlr_sdk.labels.edit import add_labels
+from pvlr_sdk.memory.reader import Reader
+from tests.pvlr_sdk.labels import tiny_open
+from tests.pvlr_sdk.serve.conftest import PATTERN
+
+QUIET = {"thresholds": {}, "labels": []}
+
+
+@pytest.fixture
+def served(serve: Callable[..., Any], remembered: Path) -> Any:
+    return serve(PATTERN, events=QUIET, memory={"folder": str(remembered), "samples_per_hour": 0})
+
+
+def test_search_pictures_and_why(served: Any) -> None:
+    found = served.get("/v1/memory/search?words=car").json
+    assert found["grade"] is None
+    scores = [one["score"] for one in found["moments"]]
+    assert (len(scores), scores) == (24, sorted(scores, reverse=True))
+    assert {(one["camera"], one["label"], one["kind"]) for one in found["moments"]} == {("door", "car", "event")}
+    newest = served.get("/v1/memory/search?limit=3&camera=door&label=car").json["moments"]
+    assert [one["time"] for one in newest] == sorted((one["time"] for one in newest), reverse=True)
+    assert [one["score"] for one in newest] == [None] * 3
+    assert served.get("/v1/memory/search?camera=yard").json["moments"] == []
+    first = found["moments"][0]
+    picture = served.get(f"/v1/memory/pictures/{first['id']}")
+    assert (picture.headers["Content-Type"], picture.body[:2]) == ("image/jpeg", b"\xff\xd8")
+    assert served.get("/v1/memory/pictures/999999").status == 404
+    why = served.get(f"/v1/memory/events/{first['event']}").json
+    assert (why["upper"], why["event"]["id"], why["picture"]) == (0.5, first["event"], first["id"])
+    assert 50 < len(why["curve"]) <= 400
+    assert why["near"][-1][5] == "0.050 below the threshold"
+    refused = served.get("/v1/memory/events/no-such-event")
+    assert (refused.status, refused.json["error"]) == (422, "OptionError")
+    refused = served.get("/v1/memory/search?words=espresso")  # the plan is closed
+    assert (refused.status, refused.json["error"]) == (422, "OptionError")
+
+
+def test_taught_labels_are_searched_by_features(serve: Callable[..., Any], open_tagger: Any, remembered: Path) -> None:
+    spec = read_manifest(str(open_tagger.info["plan"]), trust=False).open
+    room = add_labels(open_tagger.label_bank, ["mug"], spec, words=False)
+    features, targets = np.eye(tiny_open.DEPTH)[:4], np.int8([[1], [1], [-1], [-1]])
+    open_tagger.set_labels(learn(room, ["mug"], list("abcd"), features, targets, plan="plan")[0])
+    served = serve(PATTERN, open_tagger, QUIET, memory={"folder": str(remembered), "samples_per_hour": 0})
+    found = served.get("/v1/memory/search?words=mug").json
+    assert (found["grade"], len(found["moments"])) == (None, 24)
+    scores = [one["score"] for one in found["moments"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 10
+    refused = served.get("/v1/memory/search?words=espresso")  # the plan has no knowledge file
+    assert (refused.status, refused.json["error"]) == (422, "OptionError")
+
+
+def test_answers(served: Any, remembered: Path) -> None:
+    def answer(event: str, answer: Any) -> Any:
+        body = json.dumps({"answer": answer})
+        return served.ask("PUT", f"/v1/memory/events/{event}/answer", body, {"Content-Type": "application/json"})
+
+    drawn = served.get("/v1/memory/review?label=car").json["moments"]
+    assert len(drawn) == 30
+    assert served.get("/v1/memory/review?label=cat").json["moments"] == []
+    events = [one["event"] for one in drawn]
+    assert answer(events[0], "yes").json["statement"].endswith("(1 of 1 reviewed); 35 more answers until the next test")
+    assert (
+        answer(events[1], "unclear")
+        .json["statement"]
+        .endswith("(1 of 2 reviewed); 34 more answers until the next test")
+    )
+    assert answer(events[2], "no").status == 200
+    assert answer(events[2], None).json["statement"].endswith("34 more answers until the next test")
+    assert {event: one for event, (one, _) in Reader(remembered).answers().items()} == {
+        events[0]: "yes", events[1]: "unclear",
+    }  # fmt: skip
+    assert not {one["event"] for one in served.get("/v1/memory/review").json["moments"]} & set(events[:2])
+    assert answer("no-such-event", "yes").status == 422
+    assert answer(events[3], "maybe").status == 422
+
+
+def test_a_server_without_a_memory(serve: Callable[..., Any]) -> None:
+    served = serve(PATTERN)
+    for path in ("search", "review", "pictures/1", "events/12345678"):
+        answer = served.get(f"/v1/memory/{path}")
+        assert (answer.status, answer.json["detail"]) == (404, "There is no memory. Set memory: in the site file.")
