@@ -49,7 +49,7 @@ export class Memory {
     this.message.textContent = "searching …";
     try {
       const found = await request("GET", `/v1/memory/search?words=${encodeURIComponent(this.field.value.trim())}`);
-      const grade = found.grade ? ` This word is ${found.grade} for the model.` : "";
+      const grade = found.grade ? ` Grade of this word: ${found.grade}.` : "";
       this.message.textContent = found.moments.length ? `${found.moments.length} found, the best first.${grade}` : NOTHING;
       this.list.replaceChildren(...found.moments.map((one) => el("li", {}, this.thumbnail(one))));
     } catch (error) {
