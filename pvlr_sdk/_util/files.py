@@ -80,8 +80,7 @@ def own_file(path: Path) -> Path | None:
     # In a folder with the sticky bit, such as /tmp, nobody replaces what belongs to another user.
     writers = [(one.st_uid, one.st_mode & 0o022 and not one.st_mode & stat.S_ISVTX) for one in found]
     ours = (0, os.geteuid()) if hasattr(os, "geteuid") else ()
-    own = file.is_relative_to(state) and all(user in ours and not others for user, others in writers)
-    return file if own else None
+    return file if file.is_relative_to(state) and all(user in ours and not others for user, others in writers) else None
 
 
 def _open_at_once(path: str, flags: int) -> int:

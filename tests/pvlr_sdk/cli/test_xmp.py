@@ -47,6 +47,15 @@ def test_batch_writes_sidecars(pvlr, plan, folder, tmp_path):
     assert (done.code, "--xmp: expected a local folder" in done.err) == (2, True)
 
 
+def test_a_row_that_names_another_file(pvlr, plan, folder, tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "other.jpg").write_bytes(b"")
+    rows = {"id": [str(tmp_path / "other.jpg")], "path": [str(next(folder.rglob("*.jpg")))]}
+    pq.write_table(pa.table(rows), folder / "a.parquet")
+    assert pvlr("batch", folder, "--out", tmp_path / "out", "--plan", plan, "--threshold", 0, "--xmp").code == 0
+    assert len(list(tmp_path.rglob("*.xmp"))) == 3
+
+
 def test_sources_that_are_no_results(pvlr, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
     for source in ("rows.jsonl", "nothing", "."):
