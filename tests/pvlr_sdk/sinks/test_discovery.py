@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.sinks import DiskQueue, SinkWorker
+from pvlr_sdk.sinks.home_assistant import MIGRATE, Device
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.watch import Site, SiteConfig
 from tests.pvlr_sdk.sinks.events import make_event
@@ -139,3 +143,36 @@ def test_the_sensors_of_a_site_follow_its_labels(broker, tmp_path, plan, make_li
     site.stop()
     site.run()
     watcher.close()
+
+
+@pytest.mark.slow
+def test_home_assistant_itself(tmp_path):
+    python = os.environ.get("PVLR_HOME_ASSISTANT")
+    if not python:
+        pytest.skip(
+            "PVLR_HOME_ASSISTANT is not the Python of an environment with pytest-homeassistant-custom-component"
+        )
+    first, second = (
+        Device("pvlr", "homeassistant", "pvlr/status", "door", ["car", name]) for name in ("dining table", "pen")
+    )
+    device = {"topic": first.topic, "config": first.config(), "migrate": MIGRATE, **first.sensors["car"]._asdict()}
+    device |= {"other": second.config(first.components - second.components)}
+    device |= {"state": device["state_topic"], "score": device["score_topic"]}
+    script = tmp_path / "test_it.py"  # out of reach of our settings of pytest
+    script.write_text(Path(__file__).with_name("in_home_assistant.py").read_text())
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "asyncio_mode=auto",
+        "--noconftest",
+        script,
+    ]
+    environment = {**os.environ, "DEVICE": json.dumps(device)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "2 passed" in done.stdout
