@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import openvino
-from openvino import opset13 as ops
 
 from .. import errors
 from .._util.files import write_files
+from ..backends import runtimes
 from ..backends.openvino import read_network
 from ..bundle.bundle import labels_path, open_bundle
 from ..bundle.label_bank import LabelBank
 from ..compile.exported import read_exported
 from ..models.find import find_plan
+
+if TYPE_CHECKING:
+    import openvino
 
 
 def export_openvino(
@@ -62,9 +64,11 @@ def export_openvino(
     network = read_network(exported.network.payload, str(path))
     share = np.clip(np.asarray(thresholds, np.float64), 1e-6, 1 - 1e-6)
     shift = np.log(share / (1 - share)).astype(np.float32)[None]
+    api = runtimes.openvino()
+    ops = api.opset13
     logits = ops.subtract(network.output("logits").get_node().input_value(0), ops.constant(shift), name="logits")
     logits.output(0).set_names({"logits"})
-    model = openvino.Model([logits], network.get_parameters(), manifest.name)
+    model = api.Model([logits], network.get_parameters(), manifest.name)
     spec = manifest.input
     for key, value in {
         "model_type": "Classification",
@@ -89,5 +93,5 @@ def _serialised(model: openvino.Model) -> tuple[bytes, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        openvino.save_model(model, path, compress_to_fp16=False)
+        runtimes.openvino().save_model(model, path, compress_to_fp16=False)
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()

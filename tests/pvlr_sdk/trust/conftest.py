@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pvlr_sdk.labels import tiny_open
+
 
 @pytest.fixture
 def today(monkeypatch: pytest.MonkeyPatch) -> date:
@@ -70,3 +72,21 @@ def signed(own_plan: Path, keys: Keys, sign: Callable[..., Path], monkeypatch: p
     monkeypatch.delenv("PVLR_TRUST", raising=False)
     sign(own_plan, keys.make("me"), version=2)
     return own_plan
+
+
+@pytest.fixture
+def trusted(signed: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The keys, which ``PVLR_TRUST`` names."""
+    monkeypatch.setenv("PVLR_TRUST", str(keys.trusted))
+    return keys.trusted
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder of a service, with a label bank that it wrote."""
+    folder = tmp_path / "state"
+    folder.mkdir(0o700)
+    monkeypatch.setenv("STATE_DIRECTORY", str(folder))
+    tiny_open.make_bank().save(folder / "bank.safetensors")
+    (folder / "bank.safetensors").chmod(0o600)
+    return folder

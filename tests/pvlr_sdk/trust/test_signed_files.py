@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
-from pvlr_sdk._util.files import own_file
 from pvlr_sdk.bundle.bundle import knowledge_path, labels_path
 from pvlr_sdk.labels.knowledge import Calibration, Knowledge
 from pvlr_sdk.models.find import load_bundle
-from pvlr_sdk.trust import Trust, verify
+from pvlr_sdk.trust import Trust
 from pvlr_sdk.trust.verify import signature_path, verify_contents
 from pvlr_sdk.watch import Site, load_config
 from pvlr_sdk.watch.control import Control
@@ -31,13 +29,6 @@ def small_knowledge() -> Knowledge:
     one = np.ones((2, tiny_open.DEPTH), np.float16)
     text = {"space": tiny_open.SPACE, "features": tiny_open.FEATURES, "width": tiny_open.WIDTH, "sharpness": 5}
     return Knowledge(["a", "b"], one, one, one, Calibration(), text)
-
-
-@pytest.fixture
-def trusted(signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The keys, which ``PVLR_TRUST`` names."""
-    monkeypatch.setenv("PVLR_TRUST", str(keys.trusted))
-    return keys.trusted
 
 
 @pytest.fixture
@@ -169,58 +160,6 @@ def test_a_version_counts_once_the_labels_are_in_use(
     with pytest.raises(errors.RollbackError, match=r"verify-signature .*/bank\.safetensors --allow-rollback"):
         LabelBank.load(old)
     assert LabelBank.load(old, trust=Trust(trusted, allow_rollback=True)).signature
-
-
-@pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The state folder of a service, with a label bank that it wrote."""
-    folder = tmp_path / "state"
-    folder.mkdir(0o700)
-    monkeypatch.setenv("STATE_DIRECTORY", str(folder))
-    tiny_open.make_bank().save(folder / "bank.safetensors")
-    (folder / "bank.safetensors").chmod(0o600)
-    return folder
-
-
-def test_a_bank_in_the_state_folder_needs_no_signature(trusted: Path, state: Path) -> None:
-    assert LabelBank.load(state / "bank.safetensors").signature is None
-
-
-@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
-@pytest.mark.parametrize("what", ["bank.safetensors", ".", ".."])
-def test_others_must_not_write_the_state(trusted: Path, state: Path, what: str, mode: int) -> None:
-    (state / what).chmod(mode)
-    try:
-        with pytest.raises(errors.NotSignedError):
-            LabelBank.load(state / "bank.safetensors")
-    finally:
-        (state / what).chmod(0o700)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
-@pytest.mark.parametrize("what", ["bank.safetensors", "."])
-def test_another_user_must_not_own_the_state(trusted: Path, state: Path, what: str) -> None:
-    os.chown(state / what, 12345, -1)
-    with pytest.raises(errors.NotSignedError):
-        LabelBank.load(state / "bank.safetensors")
-
-
-def test_links_out_of_the_state(trusted: Path, state: Path, tmp_path: Path) -> None:
-    (state / "bank.safetensors").rename(tmp_path / "bank.safetensors")
-    (state / "bank.safetensors").symlink_to(tmp_path / "bank.safetensors")
-    for path in (state / "bank.safetensors", state / "../bank.safetensors"):
-        with pytest.raises(errors.NotSignedError):
-            LabelBank.load(path)
-
-
-def test_a_link_that_is_replaced_after_it_was_checked(
-    trusted: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    link, other = tmp_path / "bank.safetensors", tmp_path / "other.safetensors"
-    link.symlink_to(state / "bank.safetensors")
-    tiny_open.make_bank().select(["cat"]).save(other)
-    monkeypatch.setattr(verify, "own_file", lambda path: [own_file(path), os.replace(other, link)][0])
-    assert LabelBank.load(link).names == tiny_open.make_bank().names
 
 
 def test_a_site_keeps_taught_labels_where_the_next_start_accepts_them(
