@@ -12,6 +12,7 @@ from .. import errors
 from .._util.files import write_files
 from ..backends import runtimes
 from ..backends.openvino import read_network
+from ..backends.openvino.graph import remove_ranges
 from ..bundle.bundle import labels_path, open_bundle
 from ..bundle.label_bank import LabelBank
 from ..compile.exported import read_exported
@@ -62,6 +63,7 @@ def export_openvino(
         hint = "Choose them with pvlr thresholds."
         raise errors.OptionError("operating_point", expected="f1", got="a plan without precise thresholds", hint=hint)
     network = read_network(exported.network.payload, str(path))
+    remove_ranges(network)  # of int8, which would be computed on every CPU
     share = np.clip(np.asarray(thresholds, np.float64), 1e-6, 1 - 1e-6)
     shift = np.log(share / (1 - share)).astype(np.float32)[None]
     api = runtimes.openvino()
