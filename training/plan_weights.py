@@ -11,13 +11,12 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pvlr_sdk.bundle.manifest import Manifest
+from pvlr_sdk.compile.onnx.edit import plain_weights
 from pvlr_sdk.errors import CheckpointError
 from pvlr_sdk.models.find import load_bundle
 
 from .model.network import PVLR
 
-_HALF = "_half"
-"""The end of the name of a constant that is stored as float16."""
 _LEAST = 1e-3
 """The smallest scale of a batch norm that weights are divided by."""
 
@@ -25,8 +24,8 @@ _LEAST = 1e-3
 def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], Manifest]:
     """The weights of a bundle by their names in ``model``, and the bundle's manifest.
 
-    A plan has the backbone and the layers of the head that read the image, rounded to 16 bits. Of the text branch it
-    has only what that computed, the label bank; the layers that read the bank are constants there.
+    A plan has the backbone and the layers of the head that read the image, rounded to 8 or 16 bits. Of the text
+    branch it has only what that computed, the label bank; the layers that read the bank are constants there.
 
     Raises:
         CheckpointError: the plan is for TensorRT, which keeps no weights.
@@ -40,11 +39,11 @@ def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], Manifest]:
         )
         raise CheckpointError(str(plan), expected="a plan for the CPU", got=got, hint=hint)
     graph = onnx.load_from_string(bundle.payload).graph
-    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    plain_weights(graph)
     constants = {
-        one.name.removesuffix(_HALF): torch.from_numpy(numpy_helper.to_array(one).copy()).float()
+        one.name: torch.from_numpy(numpy_helper.to_array(one).copy())
         for one in graph.initializer
-        if one.data_type in floats
+        if one.data_type == onnx.TensorProto.FLOAT
     }
     return {**constants, **_products(graph, constants), **_convolutions(model.backbone, constants)}, bundle.manifest
 
@@ -53,7 +52,7 @@ def _products(graph: onnx.GraphProto, constants: dict[str, Tensor]) -> dict[str,
     """Weights of linear layers, which the export transposes and renames, by the names of the layers."""
     found = {}
     for node in graph.node:
-        weight = constants.get(node.input[1].removesuffix(_HALF)) if node.op_type in ("MatMul", "Gemm") else None
+        weight = constants.get(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
         if weight is None or weight.ndim != 2:
             continue
         bias = node.input[2] if node.op_type == "Gemm" else ""

@@ -13,7 +13,7 @@ from ..bundle.manifest import Manifest
 from ..bundle.schema import BACKENDS, PlanPrecision
 from .builder import Builder, BuildRequest, Watcher
 from .calibration import CalibrationImages, missing_for_int8
-from .exported import read_exported
+from .exported import read_exported, with_plain_weights
 from .onnx.quantize import check_nncf
 from .openvino import OpenVinoBuilder
 from .tensorrt.builder import TensorRtBuilder
@@ -98,6 +98,8 @@ def build(
     stays_open = device == "cpu" or (device == "tensorrt" and precision != "int8")  # the others need constant labels
     if source.spec.open and not stays_open:
         source = read_exported(onnx, labels_path(onnx))
+    if device not in ("cpu", "tensorrt"):
+        source = with_plain_weights(source)
     request = BuildRequest(Path(out), precision, calibration_images, min_agreement, options, watcher)
     bundle = builder.build(source, request)
     manifest = write_bundle(bundle)

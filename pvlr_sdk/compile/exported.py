@@ -72,6 +72,18 @@ def _close(exported: Exported) -> Exported:
     return Exported(Network.of(network.source, payload, sha256(payload).hexdigest(), spec, bank), spec, bank)
 
 
+def with_plain_weights(exported: Exported) -> Exported:
+    """The network with float32 weights and without the ranges of int8, for runtimes that would compute in these."""
+    from .onnx.edit import parse, plain_weights
+
+    network = exported.network
+    model = parse(network.payload, network.source)
+    plain_weights(model.graph)
+    payload = model.SerializeToString()
+    plain = Network.of(network.source, payload, sha256(payload).hexdigest(), exported.spec, exported.bank)
+    return Exported(plain, exported.spec, exported.bank)
+
+
 def fp32_spec(payload: bytes, source: str) -> ModelSpec:
     """An exported network's metadata. Raises ModelError as :func:`read_spec`, and if the network is not in fp32."""
     spec = read_spec(payload, source)

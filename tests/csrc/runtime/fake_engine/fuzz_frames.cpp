@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -76,6 +77,7 @@ struct Input {
 
 void check_struct(Input* input) {
   const std::size_t size = input->storage.frame.struct_size;
+  if (size == offsetof(pvlr_frame, memory)) return;  // before version 4
   if (size < sizeof(pvlr_frame) || size > 4096) {
     input->faults.insert("frame.struct_size");
     return;
