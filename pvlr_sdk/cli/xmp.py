@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +46,12 @@ def xmp(
     unknown: list[errors.PvlrError] = []
     if remove:
         photos = find([str(source)], lambda _, error: unknown.append(error))
-        results: dict[str, dict[str, float]] = {str(photo): {} for photo in photos}
+        results = dict[str, dict[str, float]]((str(photo), {}) for photo in photos)
     else:
         results = read_results(source)
     for error in unknown:
         complain(error)
-    counts = write(results, prefix=prefix, embed=embed)
+    counts = write(results.items(), len(results), prefix=prefix, embed=embed)
     counts["failed"] += len(unknown)
     if as_json:
         print_json(counts)
@@ -61,14 +61,14 @@ def xmp(
         raise typer.Exit(2)
 
 
-def write(results: dict[str, dict[str, float]], **how: Any) -> dict[str, int]:
-    """Write the scores of each photo; returns the numbers of photos, changed and failed ones."""
+def write(results: Iterable[tuple[str, Mapping[str, float]]], total: int = 0, **how: Any) -> dict[str, int]:
+    """Write the scores of ``total`` photos (0: unknown); returns the numbers of photos, changed and failed ones."""
     from ..integrations.xmp import tag_photo
     from .screen import Screen, complain
 
     counts = {"photos": 0, "changed": 0, "failed": 0}
-    with Screen(len(results), "Writing XMP") as screen:
-        for photo, scores in results.items():
+    with Screen(total, "Writing XMP") as screen:
+        for photo, scores in results:
             screen.step()
             try:
                 counts["changed"] += tag_photo(Path(photo), scores, **how)
@@ -94,12 +94,14 @@ class Sidecars:
         self._source, self._best = "", dict[str, float]()
 
     def add(self, item: InputFrame, result: TagResult) -> None:
-        """Note the tags of an image or a frame, and write those of the file before it."""
+        """Write the tags of an image; note the tags of a frame until its video ends."""
         if item.source != self._source:
             self.close()
         self._source = item.source
         for tag in result:
             self._best[tag.label] = max(tag.score, self._best.get(tag.label, 0.0))
+        if item.frame is None:
+            self.close()
 
     def close(self) -> None:
         """Write the tags of the last file."""

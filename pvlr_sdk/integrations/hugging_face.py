@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .._util.files import write_files
-from ..bundle.bundle import bundle_files, knowledge_path, manifest_path
-from ..models.catalogue import named
+from ..bundle.bundle import bundle_files, manifest_path
+from ..models.catalogue import Model, is_released, named
 from ..models.find import load_bundle
 
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
@@ -43,7 +43,10 @@ def export_hub(plan: str | os.PathLike[str] | None, out: Path, *, licence: str =
     bundle = load_bundle(plan)
     manifest = bundle.manifest
     labels = [label.name for label in manifest.labels]
-    source = [path for path in (*bundle_files(bundle.path), knowledge_path(bundle.path)) if path.is_file()]
+    model = named(manifest.name)
+    if model and not is_released(manifest_path(bundle.path), model.files[".json"]):  # a copy with other thresholds
+        model = None
+    source = bundle_files(bundle.path)
     contents = {out / f"engine{path.name.removeprefix(bundle.path.stem)}": path.read_bytes() for path in source}
     config = {
         "model_type": "pvlr",
@@ -54,10 +57,10 @@ def export_hub(plan: str | os.PathLike[str] | None, out: Path, *, licence: str =
         "image_size": [manifest.input.height, manifest.input.width],
     }
     card = bundle.path.parent / "README.md"
-    text = card.read_text() if named(manifest.name) and card.is_file() else None
+    text = card.read_text() if model and card.is_file() else None
     values = {"name": manifest.name, "count": len(labels), "backend": manifest.backend}
     text = text or _CARD.format(width=manifest.input.width, height=manifest.input.height, **values)
-    front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in _metadata(manifest.name, licence).items())
+    front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in _metadata(model, licence).items())
     contents[out / "README.md"] = f"---\n{front}---\n{_FRONT.sub('', text)}".encode()
     contents[out / "config.json"] = json.dumps(config, indent=1, ensure_ascii=False).encode()
     manifest_file = out / manifest_path(Path("engine.plan"))
@@ -66,8 +69,8 @@ def export_hub(plan: str | os.PathLike[str] | None, out: Path, *, licence: str =
     return out
 
 
-def _metadata(name: str, licence: str) -> dict[str, Any]:
-    """The front matter of the card: https://huggingface.co/docs/hub/model-cards."""
+def _metadata(model: Model | None, licence: str) -> dict[str, Any]:
+    """The front matter of the card, with the measurements of a released model (huggingface.co/docs/hub/model-cards)."""
     found: dict[str, Any] = {
         "license": licence,
         "library_name": "pvlr-sdk",
@@ -75,7 +78,7 @@ def _metadata(name: str, licence: str) -> dict[str, Any]:
         "tags": ["multi-label", "image-tagging", "edge"],
         "metrics": ["mAP"],
     }
-    if model := named(name):
+    if model:
         task = {"type": "image-classification", "name": "Multi-label image classification"}
         results = [
             {
@@ -85,5 +88,5 @@ def _metadata(name: str, licence: str) -> dict[str, Any]:
             }
             for one in model.accuracy
         ]
-        found["model-index"] = [{"name": name, "results": results}]
+        found["model-index"] = [{"name": model.name, "results": results}]
     return found

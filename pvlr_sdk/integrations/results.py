@@ -21,25 +21,31 @@ def read_results(source: Path) -> dict[str, dict[str, float]]:
         MissingPartError: a dataset without the extra ``[batch]``.
     """
     results: dict[str, dict[str, float]] = {}
-    for photo, tags in dataset_rows(source) if source.is_dir() else _lines(source):
-        best = results.setdefault(photo, {})
-        for tag in tags:
-            best[tag["label"]] = max(tag["score"], best.get(tag["label"], 0.0))
+    try:
+        for photo, scores in dataset_rows(source) if source.is_dir() else _lines(source):
+            best = results.setdefault(photo, {})
+            for label, score in scores.items():
+                best[label] = max(score, best.get(label, 0.0))
+    except errors.PvlrError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # Arrow's own are among them
+        raise _no_results(source, str(error)) from None
     return results
 
 
-def _lines(source: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    try:
-        with source.open() as lines:
-            for line in lines:
-                row = json.loads(line)
-                yield row["source"], row["tags"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise _no_results(source, str(error)) from None
+def _lines(source: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    with source.open() as lines:
+        for line in lines:
+            row = json.loads(line)
+            yield str(row["source"]), _scores(row["tags"])
 
 
-def dataset_rows(source: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The id and the tags of each image of a dataset that was tagged."""
+def _scores(tags: list[dict[str, Any]]) -> dict[str, float]:
+    return {str(tag["label"]): float(tag["score"]) for tag in tags}
+
+
+def dataset_rows(source: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """The id of each image of a dataset that was tagged, and the scores of its tags."""
     from .. import batch  # noqa: F401  raises MissingPartError without pyarrow
 
     import pyarrow.parquet as pq  # isort: skip
@@ -52,7 +58,8 @@ def dataset_rows(source: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         raise _no_results(source, "no Parquet files")
     for file in files:
         for rows in pq.ParquetFile(file).iter_batches(columns=["id", "tags"]):
-            yield from ((row["id"], row["tags"]) for row in rows.to_pylist() if row["id"] and row["tags"] is not None)
+            tagged = (row for row in rows.to_pylist() if row["id"] and row["tags"] is not None)
+            yield from ((row["id"], _scores(row["tags"])) for row in tagged)
 
 
 def _no_results(source: Path, got: str) -> errors.OptionError:

@@ -52,6 +52,7 @@ def tag_photo(photo: Path, scores: Mapping[str, float], *, prefix: str = "", emb
 
     Raises:
         ImageNotFoundError: there is no such photo.
+        OptionError: as :func:`merged`.
         OutputError: the sidecar or the photo is damaged or cannot be written. It is left unchanged.
         MissingPartError: the extra ``[xmp]`` is not installed, or to embed, pyexiv2, whose licence is GPL-3.0.
     """
@@ -79,9 +80,13 @@ def merged(packet: bytes | None, scores: Mapping[str, float], prefix: str = "", 
 
     Raises:
         OutputError: it is not XMP.
+        OptionError: a label or the prefix has characters that are not printable.
         MissingPartError: as :func:`tag_photo`.
     """
     etree = lxml_module()
+    if bad := [text for text in (*scores, prefix) if not text.isprintable()]:
+        hint = "XML cannot hold the others."
+        raise errors.OptionError("tags", expected="printable characters", got=ascii(bad[0])[:200], hint=hint)
     try:
         parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
         root = etree.fromstring(_EMPTY if packet is None else packet, parser)

@@ -215,9 +215,11 @@ class MqttSink(Sink[Event]):
         if not message.retain or not message.payload or message.payload == MIGRATE.encode():
             return
         with self._sensors_lock:
-            client.publish(message.topic, MIGRATE, retain=True)
-            self._introduce(client)
-            client.publish(message.topic, "", retain=True)
+            for camera, device in self._devices.items():
+                if message.topic.startswith(device.earlier.partition("+")[0]):
+                    client.publish(message.topic, MIGRATE, retain=True)
+                    client.publish(device.topic, device.config(self._gone.get(camera, ())), retain=True)
+                    client.publish(message.topic, "", retain=True)
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._connected.clear()

@@ -58,6 +58,9 @@ def test_a_row_that_names_another_file(pvlr, plan, folder, tmp_path):
 
 def test_sources_that_are_no_results(pvlr, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
-    for source in ("rows.jsonl", "nothing", "."):
+    (tmp_path / "tags.jsonl").write_text('{"source": "a.jpg", "tags": [{"label": "cat"}]}\n')
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/a.parquet").write_bytes(b"PAR1")
+    for source in ("rows.jsonl", "tags.jsonl", "damaged", "nothing", "."):
         done = pvlr("xmp", tmp_path / source)
         assert (done.code, "a dataset of pvlr batch" in done.err or "one dataset" in done.err) == (2, True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.integrations.hugging_face import export_hub
+from pvlr_sdk.models.find import default_plan
 
 hub = pytest.importorskip("huggingface_hub")
 
@@ -21,6 +24,17 @@ def test_the_card_is_valid_and_has_the_results(tmp_path):
     assert {result.dataset_name for result in card.data.eval_results} == {"COCO testdev", "VOC 2007 testdev"}
     assert card.text.lstrip().startswith("# pvlr-lite2-open")
     assert hub.repocard.metadata_load(folder / "README.md")["model-index"]
+
+
+def test_a_copy_with_other_thresholds_has_no_results_of_the_release(tmp_path):
+    folder = Path(default_plan()).parent
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    manifest = (copy / "engine.json").read_text()
+    (copy / "engine.json").write_text(manifest + "\n")
+    (copy / "engine.sig").unlink()
+    card = hub.ModelCard.load(export_hub(copy, tmp_path / "hub") / "README.md")
+    assert card.data.eval_results is None
+    assert card.text.lstrip().startswith("# pvlr-lite2-open\n\nMulti-label image tagging")
 
 
 def test_a_folder_gives_the_scores_of_its_plan(plan, tmp_path, photo):

@@ -141,6 +141,13 @@ def test_a_damaged_sidecar_is_left_unchanged(photo, damaged):
     assert path.read_bytes() == damaged
 
 
+def test_text_that_xml_cannot_hold(photo):
+    for scores, prefix in (({"a\x00b": 0.9}, ""), ({"cat": 0.9}, "a\udc80")):
+        with pytest.raises(errors.OptionError, match="printable characters"):
+            tag_photo(photo, scores, prefix=prefix)
+    assert not photo.with_name("photo.jpg.xmp").exists()
+
+
 def test_embedding_keeps_the_pixels_and_is_removable(photo):
     pytest.importorskip("pyexiv2")
     pixels = cv2.imread(str(photo))

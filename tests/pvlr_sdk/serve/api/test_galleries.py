@@ -7,13 +7,11 @@ import json
 
 import pytest
 
-from tests.pvlr_sdk.serve.conftest import serve, tagger  # noqa: F401
-
 pytest.importorskip("fastapi")
 
 
 @pytest.fixture
-def server(serve):  # noqa: F811
+def server(serve):
     return serve(galleries=True)
 
 
@@ -97,7 +95,7 @@ def test_requests_without_an_image(server, path, body, named):
     assert answer.json["argument"] == named
 
 
-def test_limits_and_tokens_are_those_of_the_server(serve, data_url):  # noqa: F811
+def test_limits_and_tokens_are_those_of_the_server(serve, data_url):
     server = serve(galleries=True, max_bytes=1000)
     large = "data:image/png;base64," + base64.b64encode(bytes(200_000)).decode()
     assert post(server, "/api/v1/vision/labels", {"images": [large]}).status == 413
