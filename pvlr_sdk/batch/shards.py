@@ -19,9 +19,10 @@ from fsspec.utils import glob_translate
 
 from .. import errors
 from ..frames import find as local
-from .archive import is_bomb, read_members
+from .archive import read_members
 from .columns import Columns
 from .images import HEIF, Image, cause, largest, open_filesystem
+from .pages import Pages
 
 IMAGES = local.IMAGES | HEIF
 _TARS = (".tar", ".tar.gz", ".tgz")
@@ -142,7 +143,7 @@ def read(shard: Shard, columns: Columns, memory: int) -> Iterator[tuple[str | No
         store, path = open_filesystem(shard.source)
         with store.open(path, "rb") as file:
             if shard.kind == "parquet":
-                yield from _parquet(file, shard.source, columns)
+                yield from _parquet(file, shard.source, columns, memory)
             else:
                 members = read_members(file, shard.source, _is_image, largest(memory))
                 yield from ((_text(name), image) for name, image in members)
@@ -157,18 +158,23 @@ def _is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGES
 
 
-def _parquet(file: Any, source: str, columns: Columns) -> Iterator[tuple[str | None, Image]]:
+def _parquet(file: Any, source: str, columns: Columns, memory: int) -> Iterator[tuple[str | None, Image]]:
     import pyarrow.parquet as pq
 
-    parquet = pq.ParquetFile(file, buffer_size=_BUFFER)
-    checked = columns.checked(parquet.schema_arrow, source)
-    groups = map(parquet.metadata.row_group, range(parquet.num_row_groups))
-    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
-    if any(is_bomb(chunk.total_uncompressed_size, chunk.total_compressed_size) for chunk in chunks):
-        raise ValueError("a column that is compressed more than a hundredfold")
-    # Row by row: a file of a kilobyte may have the same large value in each.
-    for number, batch in enumerate(parquet.iter_batches(1, columns=checked.names)):
-        yield from checked.rows(batch, number, f"{source}#")
+    pages = Pages(file, source, memory // 4)  # unpacked and decoded, a page takes about four times its size
+    parquet = pq.ParquetFile(pages, buffer_size=_BUFFER, pre_buffer=False)
+    checked, number = columns.checked(parquet.schema_arrow, source), 0
+    for index in range(parquet.num_row_groups):
+        group = parquet.metadata.row_group(index)
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema.startswith(tuple(checked.names)):
+                first = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+                pages.chunks.append((first, first + chunk.total_compressed_size))
+        # Row by row: a file of a kilobyte may have the same large value in each.
+        for batch in parquet.iter_batches(1, [index], checked.names):
+            yield from checked.rows(batch, number, f"{source}#")
+            number += 1
+        pages.chunks.clear()
 
 
 def _chunks(images: list[list[Any]], size: int) -> Iterator[list[list[Any]]]:

@@ -20,7 +20,8 @@ from pvlr_sdk import errors
 from pvlr_sdk.batch import Job, TagBatch, images
 from pvlr_sdk.batch.archive import read_members
 from pvlr_sdk.batch.columns import Columns
-from pvlr_sdk.batch.shards import Input
+from pvlr_sdk.batch.pages import Pages
+from pvlr_sdk.batch.shards import Input, read
 
 MIB = 2**20
 
@@ -197,6 +198,52 @@ def test_columns_whose_values_may_be_larger_than_the_file(kind):
             Columns().checked(pa.schema(schema), "s")
 
 
+def write_lie(path, size, **options):
+    """A Parquet file with a value of so many zeros, of at least 2 MiB, which according to the footer has 99 bytes."""
+    table = pa.table({"id": ["a"], "bytes": pa.array([bytes(size)], pa.large_binary())})
+    pq.write_table(table, path, compression="zstd", **options)
+    stated = 2 * pq.read_metadata(path).row_group(0).column(1).total_uncompressed_size
+    data = path.read_bytes().replace(bytes(stated >> 7 * i & 127 | 128 * (i < 3) for i in range(4)), b"\xc6\x81\x80\0")
+    path.write_bytes(data)
+    assert pq.read_metadata(path).row_group(0).column(1).total_uncompressed_size == 99
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"data_page_version": "2.0"}])
+@pytest.mark.parametrize("plain", [MIB, 64 * MIB])
+def test_a_page_that_is_larger_than_the_footer_says(options, plain, tmp_path, monkeypatch):
+    monkeypatch.setattr("pvlr_sdk.batch.archive._PLAIN", plain)
+    write_lie(tmp_path / "a.parquet", 20 * MIB, **options)
+    (shard,) = Input(str(tmp_path / "a.parquet")).shards(lambda error: pytest.fail(str(error)))
+    with pytest.raises(errors.SourceOpenError, match=r"pages of at most \d+ bytes, .* got 2097\d{4} bytes"):
+        list(read(shard, Columns(), 64 * MIB))
+    if plain == 64 * MIB:
+        ((name, image),) = read(shard, Columns(), 100 * MIB)
+        assert (name, len(image)) == ("a", 20 * MIB)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\x15\0\x15\x80\x80\x80\x08\x15\2\0",  # 8 MiB
+        b"\x15\0\x15\1\x15\2\0",  # -1 bytes
+        b"\x15\0\x15\2\x15\x13\0",  # the next page would be this one
+        b"\x15\0\x15\x80\x80\x80\x88\x40\x15\2\0",  # 8 MiB and 2^33, of which 32 bits are read
+        b"\x15\0\x15\2\0",  # no third field
+        b"\x15\0\x15\x80\x80\x80\x08\x15\2\5\5\2\0",  # and the second again, as -3
+        b"\x15\0\x15\x80\x80\x80\x08\x15\2" + b"\xf1" * 4369 + b"\x05\4\2\0",  # as 2^16 + 2
+        b"\x15\0\x15\x80\x80\x80\x08\x16\2\0",  # the third with 64 bits
+        b"\x15\0\x15\2\x15\2\x19\2\0",  # a list
+        b"\x15\0\x15\2\x15\2" + b"\x1c" * 9999,  # nested
+        b"\x15\0\x15",
+    ],
+)
+def test_page_headers_that_are_refused(header):
+    pages = Pages(io.BytesIO(header + bytes(99)), "s", 4 * MIB)
+    pages.chunks.append((0, len(header)))
+    with pytest.raises((errors.SourceOpenError, ValueError, KeyError, IndexError, RecursionError)):
+        pages.read(1)
+
+
 def test_images_are_read_ahead_within_the_memory(monkeypatch):
     """Whatever is slow, and whether images come as bytes or by URL."""
     memory, size = 64 * MIB, 6 * MIB
@@ -268,7 +315,7 @@ finally:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sparse", "zeros", "pax", "urls", "table"])
+@pytest.mark.parametrize("kind", ["sparse", "zeros", "pax", "urls", "table", "pages"])
 def test_the_peak_of_memory(kind, plan, tmp_path, images, rows):
     source, good = tmp_path / "in", tmp_path / "good.jpg"
     source.mkdir()
@@ -277,6 +324,9 @@ def test_the_peak_of_memory(kind, plan, tmp_path, images, rows):
         os.mkfifo(tmp_path / "fifo")
         urls = [f"local://{tmp_path}/fifo", "zip://x::file:///dev/zero", "local:///dev/zero", "dir://x"]
         pq.write_table(pa.table({"url": [*urls, "simplecache::file:///dev/zero", str(good)]}), source / "a.parquet")
+    elif kind == "pages":
+        write_lie(source / "a.parquet", 120 * MIB)
+        (source / "good.jpg").write_bytes(good.read_bytes())
     elif kind == "table":  # one value, 500 times
         values = pa.array([bytes(60 * MIB)], pa.large_binary()).dictionary_encode()
         table = pa.table({"bytes": pa.DictionaryArray.from_arrays(pa.array([0] * 500), values.dictionary)})
