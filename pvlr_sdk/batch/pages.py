@@ -8,6 +8,8 @@ from .. import errors
 from .archive import is_bomb
 
 _UNPACKED, _PACKED = 2, 3  # fields of a page header: sizes in bytes
+_ENCODINGS = (5, 2), (8, 4)  # and how its data are encoded, for each version of data pages
+_DELTA = (6, 7)  # of lengths of texts: a number in the data makes pyarrow take up to 8 GB
 _I32, _INTEGERS, _BINARY, _STRUCT = 5, (4, 5, 6), 8, 12  # types of Thrift's compact protocol
 _SIZES = {1: 0, 2: 0, 3: 1, 7: 8}  # of booleans, bytes and doubles
 
@@ -37,25 +39,28 @@ class Pages:
         self._file.seek(page)
         fields = self._struct()
         unpacked, packed = fields[_UNPACKED], fields[_PACKED]
-        if min(unpacked, packed) < 0 or unpacked > self._largest or is_bomb(unpacked, packed):
-            expected = f"pages of at most {self._largest} bytes, compressed at most a hundredfold"
-            got, hint = f"{unpacked} bytes, compressed to {packed}", "Write smaller pages, or use more --memory."
+        delta = any(fields.get(header, {}).get(field) in _DELTA for header, field in _ENCODINGS)
+        if delta or min(unpacked, packed) < 0 or unpacked > self._largest or is_bomb(unpacked, packed):
+            expected = f"pages of at most {self._largest} bytes, compressed at most 100:1, without delta encoding"
+            got = f"{unpacked} bytes, compressed to {packed}{', with it' * delta}"
+            hint = "Write smaller pages, or use more --memory."
             raise errors.SourceOpenError(self._source, expected=expected, got=got, hint=hint)
         return int(self._file.tell()) + packed
 
-    def _struct(self) -> dict[int, int]:
-        """The 32-bit integers of a struct, which is read in the one form that writers use."""
-        found, number = {}, 0
+    def _struct(self) -> dict[int, Any]:
+        """The 32-bit integers and structs of a struct, which is read in the one form that writers use."""
+        found: dict[int, Any] = {}
+        number = 0
         while head := self._file.read(1)[0]:
             kind, step = head & 15, head >> 4
             number += step
             if not step or number > 15:
                 raise ValueError("a page header with unknown fields")
             if kind == _STRUCT:
-                self._struct()
+                found[number] = self._struct()
             elif kind in _INTEGERS:
                 value = self._integer()
-                found.update({number: value >> 1 ^ -(value & 1)} if kind == _I32 else {})
+                found |= {number: value >> 1 ^ -(value & 1)} if kind == _I32 else {}
             else:
                 self._file.seek(self._integer() if kind == _BINARY else _SIZES[kind], 1)
         return found

@@ -28,6 +28,8 @@ IMAGES = local.IMAGES | HEIF
 _TARS = (".tar", ".tar.gz", ".tgz")
 _BUFFER = 2**20
 """Bytes of a Parquet file read at once."""
+_MAX_LIST = 10_000
+"""Columns and row groups of a Parquet file: 12,300 columns in each other overflow the stack of pyarrow."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _parquet(file: Any, source: str, columns: Columns, memory: int) -> Iterator[
     import pyarrow.parquet as pq
 
     pages = Pages(file, source, memory // 4)  # unpacked and decoded, a page takes about four times its size
-    parquet = pq.ParquetFile(pages, buffer_size=_BUFFER, pre_buffer=False)
+    parquet = pq.ParquetFile(pages, buffer_size=_BUFFER, pre_buffer=False, thrift_container_size_limit=_MAX_LIST)
     checked, number = columns.checked(parquet.schema_arrow, source), 0
     for index in range(parquet.num_row_groups):
         group = parquet.metadata.row_group(index)

@@ -50,9 +50,18 @@ def test_an_unknown_store(run, photos, out):
         run(photos, "nowhere://x") if out else run("nowhere://x")
 
 
+def nested(levels):
+    """A Parquet file with a column in so many others, from 2^14 to 2^21 - 3."""
+    count = bytes([levels + 3 & 127 | 128, levels + 3 >> 7 & 127 | 128, levels + 3 >> 14])
+    root, group, leaf = b"\x48\1s\x15\4\0", b"\x35\2\x18\1a\x15\2\0", b"\x15\x0c\x25\2\x18\5bytes\0"
+    footer = b"\x15\2\x19\xfc" + count + root + group * levels + leaf * 2 + b"\x16\0\x19\x0c\0"
+    return b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
+        (nested(20_000), "a complete file, got OSError: .*Exceeded size limit"),
         (b"PAR1 no more", "a complete file, got ArrowInvalid: Parquet"),
         (pa.table({"text": ["a"]}), "a column of images: bytes, .*got the columns text"),
         (pa.table([[b"a"], [b"b"]], ["bytes", "bytes"]), "a complete file, got KeyError: .*bytes"),

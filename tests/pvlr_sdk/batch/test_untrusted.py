@@ -244,6 +244,21 @@ def test_page_headers_that_are_refused(header):
         pages.read(1)
 
 
+@pytest.mark.parametrize("encoding", ["DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_a_page_that_states_many_values(encoding, version, tmp_path):
+    """2^28 lengths are 1 GB in pyarrow."""
+    table, path = pa.table({"bytes": pa.array([b"1" * 200])}), tmp_path / "a.parquet"
+    options = {"compression": "none", "use_dictionary": False, "column_encoding": encoding}
+    pq.write_table(table, path, data_page_version=version, **options)
+    one, many = b"\x80\1\4\1", b"\x80\x80\x80\x80\4\1\x80\x80\x80\x80\1\0\0\0"
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(one)] + many + data[data.index(one) + len(many) :])
+    (shard,) = Input(str(path)).shards(lambda error: pytest.fail(str(error)))
+    with pytest.raises(errors.SourceOpenError, match="without delta encoding, got "):
+        list(read(shard, Columns(), 64 * MIB))
+
+
 def test_images_are_read_ahead_within_the_memory(monkeypatch):
     """Whatever is slow, and whether images come as bytes or by URL."""
     memory, size = 64 * MIB, 6 * MIB
