@@ -1,75 +1,160 @@
-"""Home Assistant's discovery over MQTT: each camera is a device (https://www.home-assistant.io/integrations/mqtt)."""
+"""Home Assistant's discovery over MQTT (https://www.home-assistant.io/integrations/mqtt): each camera is a device, and
+the site one, whose entities change its thresholds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from .._util.escape import sensor_ids, topic_level
 from .._util.version import __version__
+from .worker import SiteStatus
 
 MIGRATE = json.dumps({"migrate_discovery": True})
 """Keeps the settings of an entity whose own configuration is about to be replaced by that of a device."""
+SET = "/set"
+"""Ends the topic of commands for what the topic before it shows."""
 
 
-class Sensor(NamedTuple):
-    """The retained topics of a label: ``ON`` or ``OFF``, and its score in percent."""
+@dataclass(frozen=True)
+class Topics:
+    """The topics below ``prefix``; ``discovery`` is the prefix of those that Home Assistant reads configurations from.
 
-    state_topic: str
-    score_topic: str
-
-
-class Device:
-    """A camera as a device: for each label a binary sensor and a sensor of the score, and an entity of all events.
-
-    Args:
-        prefix: of the topics of events, states and scores.
-        discovery: of the topics that Home Assistant reads configurations from.
-        status: the topic of ``online`` and ``offline``.
-        labels: the labels that have sensors.
-
-    Attributes:
-        topic: where its configuration is retained.
-        earlier: the topics of version 0.2, one for each label; MQTT's ``+`` stands for it.
-        sensors: by label.
+    ``place`` is a camera, or a region as ``CAMERA:REGION``; ``sensor`` is the identifier of a label.
     """
 
-    def __init__(self, prefix: str, discovery: str, status: str, camera: str, labels: Sequence[str]) -> None:
-        (self._node,) = sensor_ids([f"{prefix}_{camera}"]).values()
-        ids = sensor_ids(labels)
-        self._camera, self._status, self._ids = camera, status, {label: ids[label] for label in labels}
-        self.topic = f"{discovery}/device/{self._node}/config"
-        self.earlier = f"{discovery}/binary_sensor/{self._node}/+/config"
-        self._events = f"{prefix}/{topic_level(camera)}/events"
-        base = f"{prefix}/{topic_level(camera)}"
-        self.sensors = {
-            label: Sensor(f"{base}/{name}/state", f"{base}/{name}/score") for label, name in self._ids.items()
-        }
+    prefix: str
+    discovery: str
 
     @property
-    def components(self) -> set[str]:
-        """The names of the labels in the configuration."""
-        return set(self._ids.values())
+    def status(self) -> str:
+        """``online`` or ``offline``: this process."""
+        return f"{self.prefix}/status"
 
-    def config(self, gone: Collection[str] = ()) -> str:
-        """The configuration, as JSON; ``gone``: components that Home Assistant is to remove."""
-        components: dict[str, dict[str, Any]] = {}
-        for name in gone:
-            components |= {name: {"platform": "binary_sensor"}, f"{name}_score": {"platform": "sensor"}}
-        for label, name in self._ids.items():
-            sensor, identity = self.sensors[label], f"{self._node}_{name}"
-            components[name] = {
-                "platform": "binary_sensor",
-                "name": label,
-                "unique_id": identity,
-                "state_topic": sensor.state_topic,
+    def events(self, place: str) -> str:
+        return self._of(place, "events")
+
+    def state(self, place: str, sensor: str) -> str:
+        """``ON`` or ``OFF``."""
+        return self._of(place, f"{sensor}/state")
+
+    def score(self, place: str, sensor: str) -> str:
+        """In percent."""
+        return self._of(place, f"{sensor}/score")
+
+    def availability(self, place: str) -> str:
+        """``online`` or ``offline``: the camera of a place."""
+        return self._of(place.partition(":")[0], "availability")
+
+    def enabled(self, place: str) -> str:
+        """``ON`` or ``OFF``: whether the camera of a place is tagged."""
+        return self._of(place.partition(":")[0], "enabled")
+
+    def image(self, place: str) -> str:
+        """A JPEG: the snapshot of the last event of the camera of a place."""
+        return self._of(place.partition(":")[0], "image")
+
+    def threshold(self, sensor: str) -> str:
+        """The threshold of a label."""
+        return f"{self.prefix}/threshold/{sensor}"
+
+    def node(self, place: str | None) -> str:
+        """The identifier of the device of a place; None: of the site."""
+        text = self.prefix if place is None else f"{self.prefix}_{place}"
+        return sensor_ids([text])[text]
+
+    def earlier(self, place: str) -> str:
+        """Where version 0.2 retained configurations, one for each label; MQTT's ``+`` stands for it."""
+        return f"{self.discovery}/binary_sensor/{self.node(place)}/+/config"
+
+    def _of(self, place: str, what: str) -> str:
+        return f"{self.prefix}/{topic_level(place)}/{what}"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of Home Assistant.
+
+    Attributes:
+        place: a camera or a region of it; None: the site.
+        available: topics that must all have ``online``.
+        components: its entities, by identifier.
+    """
+
+    topics: Topics
+    place: str | None
+    available: tuple[str, ...]
+    components: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def topic(self) -> str:
+        """Where its configuration is retained."""
+        return f"{self.topics.discovery}/device/{self.topics.node(self.place)}/config"
+
+    @property
+    def platforms(self) -> dict[str, str]:
+        """The platform of each component."""
+        return {name: one["platform"] for name, one in self.components.items()}
+
+    def config(self, gone: Mapping[str, str]) -> str:
+        """The configuration, as JSON; ``gone``: components that Home Assistant is to remove, with their platforms."""
+        removed = {name: {"platform": platform} for name, platform in gone.items()}
+        node = self.topics.node(self.place)
+        own = {name: {**one, "unique_id": f"{node}_{name}"} for name, one in self.components.items()}
+        return json.dumps(
+            {
+                "device": {"identifiers": [node], "name": self.place or self.topics.prefix, "manufacturer": "pvlr_sdk"},
+                "origin": {"name": "pvlr_sdk", "sw_version": __version__},
+                "availability": [{"topic": topic} for topic in self.available],
+                "availability_mode": "all",
+                "components": {**removed, **own},
             }
+        )
+
+
+@dataclass(frozen=True)
+class HomeAssistant:
+    """What is published of a site, as :class:`pvlr_sdk.sinks.mqtt.MqttSettings` wants it."""
+
+    topics: Topics
+    discovery: bool
+    image: bool
+    commands: bool
+
+    def devices(self, site: SiteStatus) -> dict[str, Device]:
+        """The devices of a site by topic: its places in their order, and the site itself if it takes commands."""
+        if not self.discovery:
+            return {}
+        devices = [self._camera(place, labels) for place, labels in site.labels.items()]
+        if self.commands:
+            devices.append(self._site(site.thresholds))
+        return {device.topic: device for device in devices}
+
+    def states(self, site: SiteStatus, before: Mapping[str, str]) -> dict[str, str]:
+        """The retained text of each topic; of sensors of labels what it was ``before``."""
+        topics, shown = self.topics, dict[str, str]()
+        for place, labels in site.labels.items() if self.discovery else ():
+            for sensor in sensor_ids(labels).values():
+                shown |= {topics.state(place, sensor): "OFF", topics.score(place, sensor): "0"}
+        shown = {topic: before.get(topic, text) for topic, text in shown.items()}
+        for camera, state in site.cameras.items() if self.discovery or self.commands else ():
+            shown[topics.availability(camera)] = "online" if state.available else "offline"
+            shown[topics.enabled(camera)] = "ON" if state.enabled else "OFF"
+        for label, sensor in sensor_ids(site.thresholds).items() if self.commands else ():
+            shown[topics.threshold(sensor)] = f"{site.thresholds[label]:.4g}"
+        return shown
+
+    def _camera(self, place: str, labels: Collection[str]) -> Device:
+        """For each label a binary sensor and its score, and the events, the snapshot of the last one, a switch."""
+        topics, components = self.topics, dict[str, dict[str, Any]]()
+        for label, name in sensor_ids(labels).items():
+            components[name] = {"platform": "binary_sensor", "name": label, "state_topic": topics.state(place, name)}
             components[f"{name}_score"] = {
                 "platform": "sensor",
                 "name": f"{label} score",
-                "unique_id": f"{identity}_score",
-                "state_topic": sensor.score_topic,
+                "state_topic": topics.score(place, name),
                 "unit_of_measurement": "%",
                 "state_class": "measurement",
                 "entity_category": "diagnostic",
@@ -77,17 +162,33 @@ class Device:
         components["events"] = {
             "platform": "event",
             "name": "Events",
-            "unique_id": f"{self._node}_events",
-            "state_topic": self._events,
+            "state_topic": topics.events(place),
             "event_types": ["on", "off"],
             # The fields of the message become attributes of the event.
             "value_template": "{{ dict(value_json, event_type=value_json.state) | tojson }}",
         }
-        return json.dumps(
-            {
-                "device": {"identifiers": [self._node], "name": self._camera, "manufacturer": "pvlr_sdk"},
-                "origin": {"name": "pvlr_sdk", "sw_version": __version__},
-                "availability_topic": self._status,
-                "components": components,
+        if self.image:
+            picture = {"image_topic": topics.image(place), "content_type": "image/jpeg"}
+            components["image"] = {"platform": "image", "name": "Last event", **picture}
+        if self.commands:
+            shown = topics.enabled(place)
+            components["enabled"] = {"platform": "switch", "name": "Tagging", **_changed_through(shown)}
+        return Device(topics, place, (topics.status, topics.availability(place)), components)
+
+    def _site(self, labels: Collection[str]) -> Device:
+        """For each label its threshold."""
+        scale = {"min": 0, "max": 1, "step": 0.01, "mode": "box"}
+        components = {
+            f"{name}_threshold": {
+                "platform": "number",
+                "name": f"{label} threshold",
+                **_changed_through(self.topics.threshold(name)),
+                **scale,
             }
-        )
+            for label, name in sensor_ids(labels).items()
+        }
+        return Device(self.topics, None, (self.topics.status,), components)
+
+
+def _changed_through(topic: str) -> dict[str, str]:
+    return {"state_topic": topic, "command_topic": topic + SET, "entity_category": "config"}

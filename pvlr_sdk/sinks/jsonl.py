@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +13,7 @@ from ..events import Event
 from .disk import append, create_file, output_errors
 from .queues import MemoryQueue
 from .settings import ConfigPath, EventSinkSettings, Positive
-from .worker import Sink, SinkWorker
+from .worker import Sink, SinkWorker, SiteStatus
 
 _EXPECTED = "a file to write events to"
 
@@ -27,7 +26,7 @@ class JsonlSettings(EventSinkSettings):
     max_mb: Positive | None = None
     keep: Annotated[int, Field(ge=0)] = 5
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
+    def open(self, site: SiteStatus) -> SinkWorker[Event]:
         sink: JsonlStream | JsonlFile
         if isinstance(self.path, str):
             sink = JsonlStream()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
 from .. import errors
-from .._util.escape import topic_level
+from .._util.escape import sensor_ids
 from ..events import Event, place_of
-from .home_assistant import MIGRATE, Device, Sensor
+from .home_assistant import MIGRATE, SET, Device, HomeAssistant, Topics
 from .settings import ConfigPath, QueuedSettings, revealed
-from .worker import Sink, SinkWorker
+from .worker import Commands, Sink, SinkWorker, SiteStatus
 
+_LOG = logging.getLogger(__package__)
 _KEEP_ALIVE = 30
 """Seconds; a broker that is silent for 1.5 times as long is gone."""
 _OFFLINE_WAIT = 0.25
@@ -34,6 +36,8 @@ class MqttSettings(QueuedSettings):
         client_id: None: the broker chooses one.
         prefix: events go to ``PREFIX/CAMERA/events``, ``online`` and ``offline`` to ``PREFIX/status``.
         discovery: announce each camera to Home Assistant as a device, below ``discovery_prefix``.
+        image: publish the snapshot of each event that has one (``events.snapshots``).
+        commands: every client that may publish at the broker may switch cameras and change thresholds.
     """
 
     kind: Literal["mqtt"] = "mqtt"
@@ -46,15 +50,17 @@ class MqttSettings(QueuedSettings):
     prefix: str = "pvlr"
     discovery: bool = False
     discovery_prefix: str = "homeassistant"
+    image: bool = False
+    commands: bool = False
 
     def check(self) -> None:
         self.address()
         _make_client(self)
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
+    def open(self, site: SiteStatus) -> SinkWorker[Event]:
         self.check()  # before the queue, which the next attempt would find in use
         queue = self.open_queue()
-        return SinkWorker(MqttSink(self, labels), queue, longest_pause=0.5)
+        return SinkWorker(MqttSink(self, site), queue, longest_pause=0.5)
 
     def address(self) -> tuple[str, int]:
         """Host and port. Raises OptionError if the prefix or the URL is invalid."""
@@ -89,23 +95,26 @@ class MqttSink(Sink[Event]):
         MissingPartError: paho-mqtt is not installed.
     """
 
-    def __init__(self, settings: MqttSettings, labels: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(self, settings: MqttSettings, site: SiteStatus | None = None) -> None:
         host, port = settings.address()
         self.name = f"mqtt {host}:{port}"
         self._settings = settings
-        self._status = f"{settings.prefix}/status"
-        self._devices = self._make_devices(labels or {})
-        self._states = dict.fromkeys(self._sensors(), ("OFF", "0"))  # and the scores
+        self._topics = Topics(settings.prefix, settings.discovery_prefix)
+        self._home = HomeAssistant(self._topics, settings.discovery, settings.image, settings.commands)
+        self._site = site = site or SiteStatus({})
+        self._devices = self._home.devices(site)
+        self._retained = self._home.states(self._site, {})  # by topic
         self._removed: set[str] = set()  # topics whose retained messages the broker must not keep
-        self._gone: dict[str, set[str]] = {}  # components that Home Assistant must not keep, by camera
-        self._sensors_lock = threading.Lock()
+        self._gone: dict[str, dict[str, str]] = {}  # components that Home Assistant must not keep, by device
+        self._commands: Commands | None = None
+        self._site_lock = threading.Lock()
         self._connected = threading.Event()
         self._refusal = _AWAY
         self._in_flight: tuple[Event | None, set[int]] = (None, set())
         self._acknowledged: set[int] = set()
         self._acknowledgement = threading.Condition()
         self._client = _make_client(settings)
-        self._client.will_set(self._status, "offline", qos=1, retain=True)
+        self._client.will_set(self._topics.status, "offline", qos=1, retain=True)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
         self._client.on_publish, self._client.on_message = self._on_publish, self._on_message
         self._client.connect_async(host, port, _KEEP_ALIVE)
@@ -133,67 +142,63 @@ class MqttSink(Sink[Event]):
             self._acknowledged -= waiting
         self._in_flight = (None, set())
 
-    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
-        """Announce the sensors of these labels and remove all other sensors, now or as soon as the broker is back."""
-        devices = self._make_devices(labels)
-        with self._sensors_lock:
-            if {name: one.components for name, one in devices.items()} == {
-                name: one.components for name, one in self._devices.items()
-            }:
-                return
-            old, self._devices = self._devices, devices
-            self._removed = (self._removed | _topics(old)) - _topics(devices)
-            for name, device in devices.items():
-                was = self._gone.get(name, set()) | (old[name].components if name in old else set())
-                self._gone[name] = was - device.components
-            self._states = {key: self._states.get(key, ("OFF", "0")) for key in self._sensors()}
+    def announce(self, site: SiteStatus) -> None:
+        """Announce the devices of a site and what they show, now or as soon as the broker is back."""
+        with self._site_lock:
+            before, old, self._site = self._retained, self._devices, site
+            self._devices = devices = self._home.devices(site)
+            self._retained = self._home.states(site, before)
+            gone = (before.keys() | old.keys()) - self._retained.keys() - devices.keys()
+            self._removed = (self._removed | gone) - self._retained.keys() - devices.keys()
+            changed = {topic: one for topic, one in devices.items() if one != old.get(topic)}
+            for topic, device in changed.items():
+                was = self._gone.get(topic, {}) | (old[topic].platforms if topic in old else {})
+                self._gone[topic] = {name: was[name] for name in was.keys() - device.components.keys()}
             if self._connected.is_set():
-                self._introduce(self._client)
+                new = {topic: text for topic, text in self._retained.items() if text != before.get(topic)}
+                self._introduce(self._client, gone, changed, new)
+
+    def announce_image(self, camera: str, jpeg: bytes) -> None:
+        """Publish the snapshot of an event, if the broker is there."""
+        if self._settings.image and self._connected.is_set():
+            self._client.publish(self._topics.image(camera), jpeg, retain=True)
+
+    def obey(self, commands: Commands) -> None:
+        """Accept commands from the broker, if the settings permit it."""
+        self._commands = commands if self._settings.commands else None
 
     def close(self) -> None:
         """Publish ``offline``, if the broker is there, and disconnect."""
         if self._connected.is_set():
             with contextlib.suppress(RuntimeError, ValueError):
-                self._client.publish(self._status, "offline", qos=1, retain=True).wait_for_publish(_GOODBYE_WAIT)
+                self._client.publish(self._topics.status, "offline", qos=1, retain=True).wait_for_publish(_GOODBYE_WAIT)
         self._client.disconnect()
         # In a thread: it waits for a connection attempt that hangs.
         threading.Thread(target=self._client.loop_stop, daemon=True).start()
 
     def _publish(self, item: Event) -> set[int]:
-        topic = f"{self._settings.prefix}/{topic_level(item.camera)}/events"
-        published = {self._client.publish(topic, item.to_json(), qos=1).mid}
-        key = place_of(item.camera, item.region), item.label
-        with self._sensors_lock:
-            sensor = self._sensors().get(key)
-            if sensor is not None:
-                states = self._states[key] = item.state.upper(), f"{100 * item.score:.1f}"
-                for topic, state in zip(sensor, states, strict=True):
-                    published.add(self._client.publish(topic, state, qos=1, retain=True).mid)
+        place = place_of(item.camera, item.region)
+        published = {self._client.publish(self._topics.events(place), item.to_json(), qos=1).mid}
+        with self._site_lock:
+            if sensor := sensor_ids(self._site.labels.get(place, ())).get(item.label):
+                shown = {self._topics.state(place, sensor): item.state.upper()}
+                shown[self._topics.score(place, sensor)] = f"{100 * item.score:.1f}"
+                for topic, text in shown.items():
+                    if topic in self._retained:
+                        self._retained[topic] = text
+                        published.add(self._client.publish(topic, text, qos=1, retain=True).mid)
         return published
 
-    def _make_devices(self, labels: Mapping[str, Sequence[str]]) -> dict[str, Device]:
-        settings = self._settings
-        return {
-            camera: Device(settings.prefix, settings.discovery_prefix, self._status, camera, names)
-            for camera, names in (labels.items() if settings.discovery else ())
-        }
-
-    def _sensors(self) -> dict[tuple[str, str], Sensor]:
-        return {
-            (camera, label): sensor
-            for camera, device in self._devices.items()
-            for label, sensor in device.sensors.items()
-        }
-
-    def _introduce(self, client: Any) -> None:
-        """Publish all devices and their states; needs the lock. With QoS 0, as after a connection."""
-        for topic in self._removed:
+    def _introduce(
+        self, client: Any, gone: Collection[str], devices: Mapping[str, Device], states: Mapping[str, str]
+    ) -> None:
+        """Remove topics, publish devices and states; needs the lock. With QoS 0, as after a connection."""
+        for topic in gone:
             client.publish(topic, "", retain=True)
-        for camera, device in self._devices.items():
-            client.publish(device.topic, device.config(self._gone.get(camera, ())), retain=True)
-        for key, sensor in self._sensors().items():
-            for topic, state in zip(sensor, self._states[key], strict=True):
-                client.publish(topic, state, retain=True)
+        for topic, device in devices.items():
+            client.publish(topic, device.config(self._gone.get(topic, {})), retain=True)
+        for topic, text in states.items():
+            client.publish(topic, text, retain=True)
 
     # Called by paho's thread. Messages after a connection have QoS 0: they are repeated with the next one anyway, and
     # must not pile up behind an unstable connection.
@@ -203,23 +208,53 @@ class MqttSink(Sink[Event]):
             self._refusal = f"refusing us: {reason}"
             return
         self._refusal = _AWAY
-        client.publish(self._status, "online", retain=True)
-        with self._sensors_lock:
-            self._introduce(client)
+        client.publish(self._topics.status, "online", retain=True)
+        if self._settings.commands:
+            client.subscribe([(f"{self._settings.prefix}/{one}{SET}", 1) for one in ("+/enabled", "threshold/+")])
+        with self._site_lock:
+            self._introduce(client, self._removed, self._devices, self._retained)
             self._connected.set()
-            for device in self._devices.values():
-                client.subscribe(device.earlier)
+            for place in self._site.labels if self._settings.discovery else ():
+                client.subscribe(self._topics.earlier(place))
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        """Replace a retained configuration of version 0.2, without the loss of the entity's settings."""
-        if not message.retain or not message.payload or message.payload == MIGRATE.encode():
+        if message.topic.endswith(SET):
+            self._command(message)
+        elif message.retain and message.payload and message.payload != MIGRATE.encode():
+            self._migrate(client, message.topic)
+
+    def _command(self, message: Any) -> None:
+        """Do what a message asks for, or log why not. A retained one may be old."""
+        topic, commands = message.topic.removesuffix(SET), self._commands
+        if message.retain or commands is None:
             return
-        with self._sensors_lock:
-            for camera, device in self._devices.items():
-                if message.topic.startswith(device.earlier.partition("+")[0]):
-                    client.publish(message.topic, MIGRATE, retain=True)
-                    client.publish(device.topic, device.config(self._gone.get(camera, ())), retain=True)
-                    client.publish(message.topic, "", retain=True)
+        with self._site_lock:
+            site = self._site
+        text = message.payload[:20].decode(errors="replace")
+        try:
+            for camera in site.cameras:
+                if topic == self._topics.enabled(camera):
+                    errors.check_choice("command", text, ("ON", "OFF"))
+                    commands.switch_camera(camera, text == "ON")
+                    return
+            for label, sensor in sensor_ids(site.thresholds).items():
+                if topic == self._topics.threshold(sensor):
+                    commands.set_thresholds({label: float(text)})
+                    return
+            errors.check_choice(
+                "topic", topic, tuple(site.cameras), "Name a camera of this site, or one of its labels."
+            )
+        except (errors.PvlrError, ValueError) as error:
+            _LOG.warning("%s: the command %.100r is refused: %s", self.name, topic, error)
+
+    def _migrate(self, client: Any, topic: str) -> None:
+        """Replace a retained configuration of version 0.2, without the loss of the entity's settings."""
+        with self._site_lock:
+            for place, device in zip(self._site.labels, self._devices.values(), strict=False):
+                if topic.startswith(self._topics.earlier(place).partition("+")[0]):
+                    client.publish(topic, MIGRATE, retain=True)
+                    self._introduce(client, (), {device.topic: device}, {})
+                    client.publish(topic, "", retain=True)
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._connected.clear()
@@ -253,8 +288,3 @@ def _make_client(settings: MqttSettings) -> Any:
     client.max_inflight_messages_set(1)
     client.reconnect_delay_set(1, 10)
     return client
-
-
-def _topics(devices: Mapping[str, Device]) -> set[str]:
-    sensors = (topic for device in devices.values() for sensor in device.sensors.values() for topic in sensor)
-    return {*(device.topic for device in devices.values()), *sensors}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,7 @@ from pydantic import (
 from .._util.files import state_folder
 from ..events import Event
 from .queues import DiskQueue
-from .worker import SinkWorker
+from .worker import SinkWorker, SiteStatus
 
 if TYPE_CHECKING:
     from ..stream import Observation
@@ -76,8 +75,8 @@ class SinkSettings(Section):
 class EventSinkSettings(SinkSettings):
     """A sink of events."""
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
-        """Open the sink and start its worker; ``labels`` are the labels that each camera can report.
+    def open(self, site: SiteStatus) -> SinkWorker[Event]:
+        """Open the sink and start its worker; ``site``: see :class:`SiteStatus`.
 
         Raises:
             OutputError, OptionError, MissingPartError: it cannot be opened.

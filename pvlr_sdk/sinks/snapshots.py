@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,7 @@ _TRIMS = 20
 class Snapshot(NamedTuple):
     """A frame and the path to write it to; ``order`` is as in ``CapturedFrame``."""
 
+    camera: str
     path: Path
     pixels: NDArray[np.uint8]
     order: Order
@@ -33,6 +35,9 @@ class Snapshot(NamedTuple):
 class SnapshotSink(Sink[Snapshot]):
     """Writes frames as JPEG files, and deletes the oldest snapshots in its folder above ``max_bytes``.
 
+    Args:
+        written: called with the camera and the JPEG of each snapshot.
+
     Attributes:
         folder: the folder ``pvlr`` in the folder of the argument; frames belong at ``CAMERA/ID.jpg`` in it.
 
@@ -40,10 +45,12 @@ class SnapshotSink(Sink[Snapshot]):
         OutputError: the folder cannot be created or is not the SDK's own.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = 10**9) -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int = 10**9, written: Callable[[str, bytes], object] = lambda *_: None
+    ) -> None:
         self.name = f"snapshots {folder}"
         self.folder = own_folder(folder, "a folder to write snapshots to")
-        self._max_bytes = max_bytes
+        self._max_bytes, self._written = max_bytes, written
         self._untrimmed = max_bytes  # the first frame also trims what earlier processes left
 
     def write(self, item: Snapshot) -> None:
@@ -55,6 +62,7 @@ class SnapshotSink(Sink[Snapshot]):
         with output_errors(item.path, "a writable path"):
             item.path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         write_files({item.path: encoded})
+        self._written(item.camera, encoded)
         self._untrimmed += len(encoded)
         if self._untrimmed > self._max_bytes // _TRIMS:
             trim(self.folder, _FORM, self._max_bytes, item.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,7 @@ from ..events import Event, rfc3339
 from .disk import closed_on_error, create_file, output_errors
 from .queues import MemoryQueue
 from .settings import ConfigPath, EventSinkSettings
-from .worker import Sink, SinkWorker
+from .worker import Sink, SinkWorker, SiteStatus
 
 _EXPECTED = "an SQLite file to write events to"
 _TABLE = """
@@ -46,7 +45,7 @@ class SqliteSettings(EventSinkSettings):
     kind: Literal["sqlite"] = "sqlite"
     path: ConfigPath
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
+    def open(self, site: SiteStatus) -> SinkWorker[Event]:
         return SinkWorker(SqliteSink(self.path), MemoryQueue[Event]())
 
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -20,7 +20,7 @@ from .._util.deadline import within
 from .._util.version import __version__
 from ..events import Event
 from .settings import QueuedSettings, Timeout, revealed
-from .worker import Sink, SinkWorker
+from .worker import Sink, SinkWorker, SiteStatus
 
 _REFUSED = frozenset({400, 413, 415, 422})
 """The server has read and rejected this event; after any other status it is sent again."""
@@ -37,7 +37,7 @@ class WebhookSettings(QueuedSettings):
     def check(self) -> None:
         self._sink()
 
-    def open(self, labels: Mapping[str, Sequence[str]]) -> SinkWorker[Event]:
+    def open(self, site: SiteStatus) -> SinkWorker[Event]:
         return SinkWorker(self._sink(), self.open_queue(), longest_pause=60.0)
 
     def _sink(self) -> WebhookSink:

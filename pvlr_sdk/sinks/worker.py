@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from .queues import MemoryQueue
 
@@ -22,6 +22,29 @@ _TICK = 0.25
 """Seconds between two checks of an idle worker for its end."""
 _CLOSE_SECONDS = 0.2
 """Minimum time for a queue to store what waits, also after a sink that hangs."""
+
+
+class CameraStatus(NamedTuple):
+    """``available``: its frames arrive; ``enabled``: they are tagged."""
+
+    available: bool
+    enabled: bool
+
+
+class SiteStatus(NamedTuple):
+    """What sinks are told of a site: the labels that each place can report, its cameras, and the thresholds of these
+    labels."""
+
+    labels: Mapping[str, Sequence[str]]
+    cameras: Mapping[str, CameraStatus] = {}
+    thresholds: Mapping[str, float] = {}
+
+
+class Commands(NamedTuple):
+    """What a sink may ask for: thresholds of labels, and whether a camera is tagged. Both raise PvlrErrors."""
+
+    set_thresholds: Callable[[Mapping[str, float]], None]
+    switch_camera: Callable[[str, bool], None]
 
 
 class Sink(Protocol[T_contra]):
@@ -41,8 +64,16 @@ class Sink(Protocol[T_contra]):
             Exception: this item cannot be delivered; the next one may be.
         """
 
-    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
-        """From now on each camera can report these labels. Called from any thread; must not wait."""
+    def announce(self, site: SiteStatus) -> None:
+        """The state of the site has changed. Called from any thread; must not wait."""
+        return
+
+    def announce_image(self, camera: str, jpeg: bytes) -> None:
+        """A snapshot of an event. Called from any thread; must not wait."""
+        return
+
+    def obey(self, commands: Commands) -> None:
+        """Accept commands from now on, if the settings permit it."""
         return
 
     def close(self) -> None:
@@ -82,11 +113,12 @@ class SinkWorker(Generic[T]):
         longest_pause: maximum seconds between two attempts.
 
     Attributes:
+        sink: the destination.
         dead: whether the sink can never deliver again, because its reader is gone.
     """
 
     def __init__(self, sink: Sink[T], queue: MemoryQueue[T], *, retry: bool = True, longest_pause: float = 5.0) -> None:
-        self._sink = sink
+        self.sink = sink
         self._queue = queue
         self._retry = retry
         self._longest_pause = longest_pause
@@ -102,15 +134,11 @@ class SinkWorker(Generic[T]):
         """Queue an item; never waits for the sink or a disk."""
         self._queue.put(item)
 
-    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
-        """Tell the sink which labels each camera can report from now on."""
-        self._sink.announce(labels)
-
     def stats(self) -> SinkStats:
         """A snapshot of the counters."""
         lost = self._queue.lost + self._rejected
         error = self._error or self._queue.error
-        return SinkStats(self._sink.name, self._delivered, len(self._queue), lost, error)
+        return SinkStats(self.sink.name, self._delivered, len(self._queue), lost, error)
 
     def stop(self) -> None:
         """Start to end: deliver what waits, without another attempt after a failure."""
@@ -123,7 +151,7 @@ class SinkWorker(Generic[T]):
         self.stop()
         self._thread.join(timeout)
         self._queue.close(max(_CLOSE_SECONDS, until - time.monotonic()))
-        self._sink.close()
+        self.sink.close()
         return self.stats()
 
     def _run(self) -> None:
@@ -139,7 +167,7 @@ class SinkWorker(Generic[T]):
         pause = _FIRST_PAUSE
         while True:
             try:
-                self._sink.write(item)
+                self.sink.write(item)
             except BrokenPipeError:
                 self.dead = True
                 return False
@@ -152,13 +180,13 @@ class SinkWorker(Generic[T]):
                     return False
                 pause = min(2 * pause, self._longest_pause)
             except Exception as error:  # a bug in a user's callback must not end the thread
-                _LOG.warning("%s: item rejected: %s: %s", self._sink.name, type(error).__name__, error)
+                _LOG.warning("%s: item rejected: %s: %s", self.sink.name, type(error).__name__, error)
                 self._rejected += 1
                 break
             else:
                 self._delivered += 1
                 if self._error is not None:
-                    _LOG.warning("%s: works again", self._sink.name)
+                    _LOG.warning("%s: works again", self.sink.name)
                     self._error = None
                 break
         self._queue.done()
@@ -167,5 +195,5 @@ class SinkWorker(Generic[T]):
     def _note(self, error: OSError) -> None:
         """Log one warning per outage."""
         if self._error is None:
-            _LOG.warning("%s: %s", self._sink.name, error)
+            _LOG.warning("%s: %s", self.sink.name, error)
         self._error = str(error)

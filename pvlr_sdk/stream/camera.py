@@ -38,6 +38,7 @@ class Camera:
         ca, insecure, max_pixels: see ``open_source``.
         regions: polygons by name, which are tagged instead of ``region``, or excluded from what is tagged.
         schedule: when it is tagged; None: always.
+        enabled: whether it is tagged at all; its connection stays.
 
     Raises:
         SourceUriError: ``uri`` matches none of the forms.
@@ -57,6 +58,7 @@ class Camera:
     max_pixels: int | None = None
     regions: Mapping[str, Region] = field(default_factory=dict, hash=False)
     schedule: Schedule | None = None
+    enabled: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -83,7 +85,7 @@ class Camera:
 
 
 CameraState: TypeAlias = Literal["live", "paused", "lost", "ended"]
-"""``paused``: outside its hours; ``lost``: no frames for now, reconnecting; ``ended``: there will be no more frames."""
+"""``paused``: outside its hours, or switched off; ``lost``: no frames, reconnecting; ``ended``: no more frames."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,9 +148,10 @@ class Reader:
         self.waits = not source.live and (self._every_frame or frame.source_time is None)
         if not source.live and not self.waits:
             frame = playback.hold(frame, self._inboxes)
-        on = any(part.on(frame.wall) for part in self.camera.parts)
+        off = "outside its hours" if self.camera.enabled else "switched off"
+        on = self.camera.enabled and any(part.on(frame.wall) for part in self.camera.parts)
         since = frame.captured if source.live else math.inf
-        self._change("live" if on else "paused", "" if on else "outside its hours", since)
+        self._change("live" if on else "paused", "" if on else off, since)
         self._counters.captured(frame.captured, frame.size)
         if not on:
             return None

@@ -48,6 +48,7 @@ class CameraConfig(Section):
     """One camera: see :class:`pvlr_sdk.Camera`. ``labels`` and ``deny`` replace the site's for this camera.
 
     ``regions``: polygons by name, instead of ``region``. ``schedule``: hours such as ``mon-fri 08:00-18:00``.
+    ``enabled: false``: its frames are read, but not tagged.
     """
 
     uri: str = Field(repr=False)
@@ -64,3 +65,4 @@ class CameraConfig(Section):
     labels: tuple[str, ...] | None = None
     deny: tuple[str, ...] | None = None
     schedule: Hours = None
+    enabled: bool = True

@@ -70,6 +70,13 @@ def remove(events: EventsConfig, written: Mapping[str, Any], labels: frozenset[s
     return Change(fields, keys)
 
 
+def enabled_keys(camera: str, written: Any, on: bool) -> Keys:
+    """Whether a camera is tagged, as keys of the site file; ``written``: the camera there, a URI or a section."""
+    if isinstance(written, dict):
+        return {("cameras", camera, "enabled"): on}
+    return {("cameras", camera): {"uri": written, "enabled": on}}
+
+
 def region_keys(camera: str, written: Any, shapes: Mapping[str, Mapping[str, Any]]) -> Keys:
     """Polygons of a camera as keys of the site file; ``written``: the camera there, a URI or a section."""
     section = written if isinstance(written, dict) else {"uri": written}

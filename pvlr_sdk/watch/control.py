@@ -16,10 +16,11 @@ from ..bundle.label_bank import LabelBank
 from ..labels import Knowledge, LabelReport, forget
 from ..labels.edit import LinearFunction, taught_function
 from ..labels.meaning import same_labels
+from ..sinks.worker import Commands
 from ..stream import Observation
 from ..tagger import Tagger
-from .camera_config import RegionConfig
-from .changes import Change, region_keys, remove, select
+from .camera_control import CameraControl
+from .changes import Change, remove, select
 from .config import DeployConfig, EventsConfig
 from .deployment import Deployment
 from .examples import Example, Examples
@@ -64,11 +65,14 @@ class Control:
         self._lock = threading.RLock()
         self.deployment = Deployment(tagger, site, path if names_plan else None, settings, lock=self._lock)
         """Changes the plan, under the same lock."""
+        self.cameras = CameraControl(site, self._file, lock=self._lock)
+        """Changes the cameras, under the same lock."""
         self.deployment.keep_bank = bank is not None
         self._examples = Examples()
         # By plan and label: what the label was before this process taught it.
         self._before: dict[tuple[str, str], LinearFunction | None] = {}
         if site:
+            site.obey(Commands(self.configure, self.cameras.enable))
             site.on_observation(lambda seen: self._examples.see(seen, site.open_events()))
 
     @property
@@ -100,28 +104,6 @@ class Control:
         """
         with self._lock:
             self._apply(select(self.events, self.tagger.labels, self._keeps, thresholds, labels))
-
-    def set_regions(self, camera: str, shapes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Use other regions of a camera, each ``{"polygon": [[x, y], ...], "exclude": bool}``; regions that stay keep
-        their settings.
-
-        Raises:
-            OptionError: a polygon is invalid.
-            ConfigError, OutputError: the site file cannot keep the change. In each case nothing is changed.
-        """
-        assert self.site is not None
-        with self._lock, locked(*([self.site_file] if self.site_file else [])):
-            before, empty = self.site.config.cameras[camera].regions, RegionConfig.model_construct()
-            new = {name: before.get(name, empty).model_copy(update=dict(shape)) for name, shape in shapes.items()}
-            try:
-                self.site.set_regions(camera, new)
-                if self._file:
-                    self._file.edited({})  # raises: it is invalid
-                    written = (read_yaml(self._file.path).get("cameras") or {}).get(camera)
-                    replace_files({self._file.path: self._file.edited(region_keys(camera, written, shapes))[0]})
-            except BaseException:
-                self.site.set_regions(camera, before)
-                raise
 
     def set_labels(self, bank: LabelBank, *, report: str | None = None) -> None:
         """Use and keep another label bank; plans that are deployed later get it, too. Settings that name a label

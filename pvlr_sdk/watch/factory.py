@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import OptionError
 from ..events import EventDetector, EventSettings, When, place_of
+from ..sinks.worker import CameraStatus, SiteStatus
+from ..sources import parse_uri
 from ..sources.opening import check_installed
+from ..sources.uri import PathUri
 from ..stream import Camera, Region, Schedule
 from ..tagger import Tagger
 from .camera_config import CameraConfig, RegionConfig
 from .changes import named, without
+from .clock import Clock
 from .config import EventsConfig, SiteConfig
 
 _log = logging.getLogger(__name__)
@@ -36,6 +40,14 @@ def make_camera(name: str, camera: CameraConfig, timezone: str | None) -> Camera
     regions = {region: Region(one.polygon, one.exclude, hours(one)) for region, one in camera.regions.items()}
     plain = camera.model_dump(exclude={"labels", "deny", "regions", "schedule"})
     return Camera(name=name, regions=regions, schedule=hours(camera), **plain)
+
+
+def make_clocks(config: SiteConfig) -> dict[str, Clock]:
+    """The clock of each camera: files that are tagged frame by frame have the time of their frames."""
+    every = config.stream.every_frame
+    return {
+        name: Clock(media=every and isinstance(parse_uri(one.uri), PathUri)) for name, one in config.cameras.items()
+    }
 
 
 def make_tagger(config: SiteConfig) -> Tagger:
@@ -115,3 +127,19 @@ def event_settings(
         labels=next((one for one in (own.labels, camera.labels) if one is not None), events.labels),
         deny=events.deny if camera.deny is None else camera.deny,
     )
+
+
+def site_status(
+    config: SiteConfig, detectors: Sequence[EventDetector], states: Mapping[str, str], tagger: Tagger
+) -> SiteStatus:
+    """What sinks are told of a site; ``states``: of its cameras."""
+    events, labels = config.events, {place_of(one.camera, one.region): one.labels for one in detectors}
+    plan = dict(zip(tagger.labels, tagger.thresholds.tolist(), strict=False))
+    thresholds = {
+        label: events.thresholds.get(label, plan.get(label, 1.0) if events.threshold is None else events.threshold)
+        for label in sorted({label for one in labels.values() for label in one})
+    }
+    cameras = {
+        name: CameraStatus(states[name] in ("live", "paused"), one.enabled) for name, one in config.cameras.items()
+    }
+    return SiteStatus(labels, cameras, thresholds)

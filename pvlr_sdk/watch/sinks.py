@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..memory.recorder import Recorded, Recorder
 from ..sinks import MemoryQueue, SinkStats, SinkWorker
 from ..sinks.settings import EventSinkSettings, FrameSinkSettings
 from ..sinks.snapshots import Snapshot, SnapshotSink
-from ..sinks.worker import CallbackSink
+from ..sinks.worker import CallbackSink, Commands, SiteStatus
 from ..stream import Observation
 from ..tagger import Tagger
 from .config import SiteConfig
@@ -28,14 +28,13 @@ _SNAPSHOTS_WAITING = 16
 
 
 class SinkSet:
-    """The sinks of a site, and its memory, each behind its own queue; no method waits for a sink. ``labels``: what each
-    camera can report.
+    """The sinks of a site, and its memory, each behind its own queue; no method waits for a sink.
 
     Raises:
         OutputError, OptionError, MissingPartError: a sink cannot be opened; none stays open then.
     """
 
-    def __init__(self, config: SiteConfig, labels: Mapping[str, Sequence[str]], tagger: Tagger) -> None:
+    def __init__(self, config: SiteConfig, site: SiteStatus, tagger: Tagger) -> None:
         self._lock = threading.Lock()
         self._folder = Path()
         self._events: list[SinkWorker[Event]] = []
@@ -50,7 +49,7 @@ class SinkSet:
                 self._memory = config.memory.open()
             for sink in config.sinks:
                 if isinstance(sink, EventSinkSettings):
-                    self._events.append(sink.open(labels))
+                    self._events.append(sink.open(site))
                 elif isinstance(sink, FrameSinkSettings):
                     self._frames += [(camera, sink.open(camera)) for camera in sink.cameras or config.cameras]
         except BaseException:
@@ -58,7 +57,8 @@ class SinkSet:
                 worker.close(0.0)
             raise
         if config.events.snapshots:
-            snapshots = SnapshotSink(config.events.snapshots, int(config.events.snapshots_mb * 1e6))
+            most = int(config.events.snapshots_mb * 1e6)
+            snapshots = SnapshotSink(config.events.snapshots, most, self._announce_image)
             self._folder = snapshots.folder
             self._snapshots = SinkWorker(snapshots, MemoryQueue(_SNAPSHOTS_WAITING), retry=False)
 
@@ -67,10 +67,15 @@ class SinkSet:
         """Whether there are sinks of events, and the readers of all of them are gone."""
         return bool(self._events) and all(sink.dead for sink in self._events) and not self._subscribers
 
-    def announce(self, labels: Mapping[str, Sequence[str]]) -> None:
-        """Tell the sinks of events which labels each camera can report from now on."""
-        for sink in self._events:
-            sink.announce(labels)
+    def announce(self, site: SiteStatus) -> None:
+        """Tell the sinks of events the state of the site."""
+        for worker in self._events:
+            worker.sink.announce(site)
+
+    def obey(self, commands: Commands) -> None:
+        """Let the sinks of events pass commands on."""
+        for worker in self._events:
+            worker.sink.obey(commands)
 
     def submit(self, event: Event) -> None:
         """Pass an event to every sink and subscriber."""
@@ -84,7 +89,7 @@ class SinkSet:
         if self._snapshots is None or event.state == "off":
             return event
         path = self._folder / file_name(event.camera) / f"{event.id}.jpg"
-        self._snapshots.submit(Snapshot(path, seen.frame.pixels, seen.frame.order))
+        self._snapshots.submit(Snapshot(event.camera, path, seen.frame.pixels, seen.frame.order))
         return replace(event, snapshot=str(path))
 
     def remember(
@@ -148,6 +153,10 @@ class SinkSet:
                 _LOG.warning("%s: %d lost", stats.name, stats.lost)
             if stats.waiting:
                 _LOG.warning("%s: %d waiting on disk for the next start", stats.name, stats.waiting)
+
+    def _announce_image(self, camera: str, jpeg: bytes) -> None:
+        for worker in self._events:
+            worker.sink.announce_image(camera, jpeg)
 
     def _workers(self) -> list[Any]:
         single = [worker for worker in (self._snapshots, self._memory) if worker]

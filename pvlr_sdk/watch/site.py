@@ -12,15 +12,13 @@ from typing import Any
 
 from ..bundle.label_bank import LabelBank
 from ..errors import BundleError, PvlrError
-from ..events import Event, place_of
-from ..sources import parse_uri
-from ..sources.uri import PathUri
+from ..events import Event, EventDetector
+from ..sinks.worker import Commands, SiteStatus
 from ..stream import CameraChange, Observation, Stream
 from ..tagger import Tagger
-from .camera_config import RegionConfig
-from .clock import Clock
+from . import factory
+from .camera_config import CameraConfig
 from .config import EventsConfig, SiteConfig
-from .factory import event_settings, make_camera, make_cameras, make_detectors, make_tagger, without_unknown_labels
 from .sinks import SinkSet
 
 _REMEMBERED = 1000
@@ -46,27 +44,22 @@ class Site:
 
     def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
         self._owned = tagger is None
-        self._tagger = tagger or make_tagger(config)
-        self._config = config = without_unknown_labels(config, self._tagger.labels)
-        made = make_detectors(config, self._tagger)
+        self._tagger = tagger or factory.make_tagger(config)
+        self._config = config = factory.without_unknown_labels(config, self._tagger.labels)
+        made = factory.make_detectors(config, self._tagger)
         self._detectors = {name: [one for one in made.values() if one.camera == name] for name in config.cameras}
-        self._clocks = {
-            name: Clock(media=config.stream.every_frame and isinstance(parse_uri(camera.uri), PathUri))
-            for name, camera in config.cameras.items()
-        }
-        self._stream = Stream(
-            self._tagger, make_cameras(config), recover=lambda error: self._recover(error), **dict(config.stream)
-        )
+        self._clocks = factory.make_clocks(config)
+        cameras, recover = factory.make_cameras(config), lambda error: self._recover(error)
+        self._stream = Stream(self._tagger, cameras, recover=recover, **dict(config.stream))
         self._recover: Callable[[BundleError], bool] = lambda error: False
-        self._sinks = SinkSet(config, {place: detector.labels for place, detector in made.items()}, self._tagger)
         self._states = dict.fromkeys(config.cameras, "starting")
+        self._sinks = SinkSet(config, self._status(), self._tagger)
         self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
         self._remembered: deque[Event] = deque(maxlen=_REMEMBERED)
         self._open: dict[str, Event] = {}
-        self._count = 0
+        self._count, self._reason = 0, "stopped"
         self._lock = threading.Lock()
-        self._reason = "stopped"
         self._began = time.monotonic()
         self._seen = dict.fromkeys(config.cameras, self._began)
 
@@ -139,27 +132,29 @@ class Site:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
         labels, thresholds = self._tagger.labels, self._tagger.thresholds
-        rules = [
-            (detector, detector.prepare(event_settings(events, camera, labels, detector.region), thresholds, labels))
-            for name, camera in self._config.cameras.items()
-            for detector in self._detectors[name]
-        ]
-        self._sinks.announce({place_of(one.camera, one.region): new.labels for one, new in rules})
+        rules = []
+        for one in self._every_detector():
+            settings = factory.event_settings(events, self._config.cameras[one.camera], labels, one.region)
+            rules.append((one, one.prepare(settings, thresholds, labels)))
         for detector, new in rules:
             detector.use(new)
         self._config = self._config.model_copy(update={"events": events})
+        self._sinks.announce(self._status())
 
-    def set_regions(self, name: str, regions: dict[str, RegionConfig]) -> None:
-        """Use other regions of a camera from the next frame on. Events of regions that stay continue.
+    def obey(self, commands: Commands) -> None:
+        """Let sinks whose settings permit it change the site."""
+        self._sinks.obey(commands)
+
+    def set_camera(self, name: str, camera: CameraConfig) -> None:
+        """Use other regions of a camera, or switch it, from the next frame on. Events of regions that stay continue.
 
         Raises:
             OptionError, UnknownLabelError: a region or its settings are invalid; nothing is changed then.
         """
-        camera = self._config.cameras[name].model_copy(update={"regions": regions})
         config = self._config.model_copy(update={"cameras": {**self._config.cameras, name: camera}})
-        made = {one.region: one for one in make_detectors(config, self._tagger).values() if one.camera == name}
+        made = {one.region: one for one in factory.make_detectors(config, self._tagger).values() if one.camera == name}
         made |= {one.region: one for one in self._detectors[name]}  # also removed ones, whose events end
-        self._stream.replace(make_camera(name, camera, config.timezone))
+        self._stream.replace(factory.make_camera(name, camera, config.timezone))
         self._config, self._detectors[name] = config, list(made.values())
         self.configure(config.events)
 
@@ -188,7 +183,7 @@ class Site:
         Raises:
             OptionError: the other plan's thresholds do not fit the configured ones; nothing is changed then.
         """
-        make_detectors(self._config, other)
+        factory.make_detectors(self._config, other)
         self._tagger.exchange(other)
         self.configure(self._config.events)
 
@@ -270,12 +265,19 @@ class Site:
     def _change(self, change: CameraChange) -> None:
         name = change.camera
         self._states[name] = change.state
+        self._sinks.announce(self._status())
         self._seen[name] = time.monotonic()
         if change.state in ("paused", "lost"):
             self._latest.pop(name, None)
         if change.state != "live":
             lost = f"camera {change.state}: {change.reason}".removesuffix(": ")
             self._close(name, "not watched" if change.state == "paused" else lost)
+
+    def _status(self) -> SiteStatus:
+        return factory.site_status(self._config, self._every_detector(), self._states, self._tagger)
+
+    def _every_detector(self) -> list[EventDetector]:
+        return [one for detectors in self._detectors.values() for one in detectors]
 
     def _close(self, name: str, reason: str) -> None:
         now = self._clocks[name].now()

@@ -170,7 +170,7 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         """Change the regions of a camera, from its next frame on; kept in the site file, if there is one."""
         camera_of(site, name)
         with audit.recorded("regions", request.scope, camera=name, regions=list(change.regions)):
-            control.set_regions(name, {key: one.model_dump() for key, one in change.regions.items()})
+            control.cameras.set_regions(name, {key: one.model_dump() for key, one in change.regions.items()})
         return settings_of(control)
 
     @router.get("/cameras/{name}/attention", tags=["cameras"], responses=responses(404, 422, 503))

@@ -74,8 +74,10 @@ class Listener:
 
     def _add(self, message) -> None:
         # A broker that stops before the acknowledgement sends its last message again, marked as a duplicate.
-        if not (message.dup and (message.topic, message.payload.decode(), message.retain) in self.messages):
-            self.messages.append((message.topic, message.payload.decode(), message.retain))
+        if not (
+            message.dup and (message.topic, message.payload.decode(errors="replace"), message.retain) in self.messages
+        ):
+            self.messages.append((message.topic, message.payload.decode(errors="replace"), message.retain))
 
     def ids(self) -> list[tuple[str, str]]:
         events = [json.loads(text) for topic, text, _ in self.messages if topic.endswith("/events")]

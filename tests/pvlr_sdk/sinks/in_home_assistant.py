@@ -11,7 +11,7 @@ OLD = "homeassistant/binary_sensor/pvlr_door/car/config"
 EARLIER = {
     "name": "car",
     "unique_id": "pvlr_door_car",
-    "state_topic": DEVICE["state"],
+    "state_topic": "pvlr/door/car/state",
     "availability_topic": "pvlr/status",
     "device": {"identifiers": ["pvlr_door"], "name": "door", "manufacturer": "pvlr_sdk"},
 }
@@ -24,13 +24,27 @@ async def send(hass, *messages):
 
 
 async def test_entities(hass, mqtt_mock):
-    await send(hass, (DEVICE["topic"], DEVICE["config"]), ("pvlr/status", "online"))
+    await send(hass, (DEVICE["topic"], DEVICE["config"]), (DEVICE["site_topic"], DEVICE["site"]))
+    await send(hass, ("pvlr/status", "online"), ("pvlr/door/availability", "online"))
     event = {"camera": "door", "label": "car", "state": "on", "score": 0.973}
-    await send(hass, (DEVICE["state"], "ON"), (DEVICE["score"], "97.3"), ("pvlr/door/events", json.dumps(event)))
+    await send(hass, ("pvlr/door/car/state", "ON"), ("pvlr/door/car/score", "97.3"))
+    await send(hass, ("pvlr/door/events", json.dumps(event)))
+    await send(hass, ("pvlr/door/enabled", "ON"), ("pvlr/threshold/car", "0.5"))
     assert hass.states.get("binary_sensor.door_car").state == "on"
     assert hass.states.get("sensor.door_car_score").state == "97.3"
     attributes = hass.states.get("event.door_events").attributes
     assert (attributes["event_type"], attributes["label"], attributes["score"]) == ("on", "car", 0.973)
+    assert hass.states.get("switch.door_tagging").state == "on"
+    assert hass.states.get("number.pvlr_car_threshold").state == "0.5"
+    assert hass.states.get("image.door_last_event")
+    await hass.services.async_call("switch", "turn_off", {"entity_id": "switch.door_tagging"}, blocking=True)
+    mqtt_mock.async_publish.assert_called_with("pvlr/door/enabled/set", "OFF", 0, False)
+    number = {"entity_id": "number.pvlr_car_threshold", "value": 0.25}
+    await hass.services.async_call("number", "set_value", number, blocking=True)
+    mqtt_mock.async_publish.assert_called_with("pvlr/threshold/car/set", "0.25", 0, False)
+    await send(hass, ("pvlr/door/availability", "offline"))
+    assert hass.states.get("binary_sensor.door_car").state == "unavailable"
+    await send(hass, ("pvlr/door/availability", "online"))
     await send(hass, (DEVICE["topic"], DEVICE["other"]))
     assert hass.states.get("binary_sensor.door_pen")
     assert hass.states.get("binary_sensor.door_dining_table") is None

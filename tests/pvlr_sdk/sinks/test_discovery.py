@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.sinks import DiskQueue, SinkWorker
-from pvlr_sdk.sinks.home_assistant import MIGRATE, Device
+from pvlr_sdk.sinks.home_assistant import MIGRATE, HomeAssistant, Topics
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
-from pvlr_sdk.watch import Site, SiteConfig
+from pvlr_sdk.sinks.worker import CameraStatus, Commands, SiteStatus
+from pvlr_sdk.watch import Site, SiteConfig, load_config
+from pvlr_sdk.watch.control import Control
 from tests.pvlr_sdk.sinks.events import make_event
+from tests.waiting import until
 
 DEVICE = "homeassistant/device/pvlr_door/config"
 
 
 def worker(settings, folder, labels) -> SinkWorker:
-    return SinkWorker(MqttSink(settings, labels), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
+    return SinkWorker(MqttSink(settings, SiteStatus(labels)), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
 
 
 def newest(listener) -> dict[str, str]:
@@ -44,7 +50,8 @@ def test_home_assistant_finds_a_device_its_labels_and_their_states(broker, tmp_p
     # Retained messages arrive in no particular order.
     watcher.until(lambda: states.items() <= newest(watcher).items() and DEVICE in newest(watcher))
     config = json.loads(newest(watcher)[DEVICE])
-    assert (config["device"]["name"], config["availability_topic"]) == ("door", "pvlr/status")
+    assert config["device"]["name"] == "door"
+    assert config["availability"] == [{"topic": "pvlr/status"}, {"topic": "pvlr/door/availability"}]
     table = config["components"]["dining_table"]
     assert (table["platform"], table["name"]) == ("binary_sensor", "dining table")
     assert (table["state_topic"], table["unique_id"]) == ("pvlr/door/dining_table/state", "pvlr_door_dining_table")
@@ -66,7 +73,7 @@ def test_home_assistant_learns_of_other_labels_at_once(broker, tmp_path, make_li
     watcher = make_listener(broker)
     sink.submit(make_event(0, label="car"))
     watcher.until(lambda: newest(watcher).get("pvlr/door/car/state") == "ON")
-    sink.announce({"door": ["car", "my mug"]})
+    sink.sink.announce(SiteStatus({"door": ["car", "my mug"]}))
     watcher.until(lambda: newest(watcher).get("pvlr/door/my_mug/state") == "OFF")
     assert components(watcher)["my_mug"]["name"] == "my mug"
     # A component with its platform alone is removed, and so are its retained states.
@@ -77,7 +84,7 @@ def test_home_assistant_learns_of_other_labels_at_once(broker, tmp_path, make_li
     sink.submit(make_event(2, label="my mug"))
     watcher.until(lambda: newest(watcher)["pvlr/door/my_mug/score"] != "0")  # the last message of the event
     count = len(watcher.messages)
-    sink.announce({"door": ["car", "my mug"]})
+    sink.sink.announce(SiteStatus({"door": ["car", "my mug"]}))
     sink.submit(make_event(3, label="my mug"))
     watcher.until(lambda: len(watcher.messages) >= count + 3)
     assert [topic for topic, _, _ in watcher.messages[count:]] == [
@@ -86,12 +93,12 @@ def test_home_assistant_learns_of_other_labels_at_once(broker, tmp_path, make_li
 
     # What changes while the broker is away is there when it is back; it keeps nothing of labels that are gone.
     broker.stop()
-    sink.announce({"door": ["car", "pen"]})
+    sink.sink.announce(SiteStatus({"door": ["car", "pen"]}))
     broker.start()
     again = make_listener(broker)
     again.until(lambda: "state_topic" in components(again).get("pen", {}), 30)
     assert [len(components(again)[name]) for name in ("cat", "my_mug")] == [1, 1]
-    sink.announce({})
+    sink.sink.announce(SiteStatus({}))
     again.until(lambda: newest(again)[DEVICE] == "")
     sink.close(1)
     again.close()
@@ -145,6 +152,122 @@ def test_the_sensors_of_a_site_follow_its_labels(broker, tmp_path, plan, make_li
     watcher.close()
 
 
+def publish(listener, topic: str, text: str | bytes, **options: bool) -> None:
+    listener._client.publish(topic, text, qos=1, **options)
+
+
+def test_commands_change_the_running_site_and_rubbish_is_refused(broker, tmp_path, make_listener, caplog):
+    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True, commands=True)
+    cameras = {"door": CameraStatus(available=True, enabled=True), "a.b": CameraStatus(available=False, enabled=True)}
+    site = SiteStatus({"door": ["car"], "a.b": ["dining table"]}, cameras, {"car": 0.5, "dining table": 0.8})
+    watcher = make_listener(broker)
+    publish(watcher, "pvlr/threshold/car/set", "0.1", retain=True)  # the broker keeps it: it is old when we connect
+    watcher.until(lambda: watcher.messages)
+    sink = SinkWorker(MqttSink(settings, site), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.5)
+    asked = []
+
+    def set_thresholds(values) -> None:
+        if not 0 <= min(values.values()) <= 1:
+            raise errors.OptionError("threshold", expected="0 to 1", got="another", hint="Change it.")
+        asked.append(values)
+
+    sink.sink.obey(Commands(set_thresholds, lambda camera, on: asked.append((camera, on))))
+    shown = {"pvlr/door/availability": "online", "pvlr/a.b/availability": "offline", "pvlr/door/enabled": "ON"}
+    shown |= {"pvlr/threshold/car": "0.5", "pvlr/threshold/dining_table": "0.8"}
+    watcher.until(lambda: shown.items() <= newest(watcher).items() and DEVICE in newest(watcher))
+    assert components(watcher)["enabled"]["command_topic"] == "pvlr/door/enabled/set"
+    numbers = components(watcher, "homeassistant/device/pvlr/config")
+    assert numbers["dining_table_threshold"]["command_topic"] == "pvlr/threshold/dining_table/set"
+
+    rubbish = [b"", b"\xff\xfe", b"1e999", b"nan", b"-1", b"0.5" * 10_000, b"{}"]
+    for text in rubbish:
+        publish(watcher, "pvlr/threshold/car/set", text)
+        publish(watcher, "pvlr/door/enabled/set", text)
+    publish(watcher, "pvlr/no such camera/enabled/set", "ON")
+    publish(watcher, "pvlr/threshold/no_such_label/set", "0.5")
+    publish(watcher, "pvlr/a.b/enabled/set", "OFF")
+    publish(watcher, "pvlr/threshold/dining_table/set", "0.25")
+    watcher.until(lambda: len(asked) == 2)
+    assert asked == [("a.b", False), {"dining table": 0.25}]
+    refused = [record.getMessage() for record in caplog.records if "is refused" in record.getMessage()]
+    assert len(refused) == 2 * len(rubbish) + 2
+    assert max(map(len, refused)) < 400
+    sink.close(1)
+    watcher.close()
+
+
+def test_without_the_setting_there_are_no_commands(broker, tmp_path, make_listener):
+    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
+    site = SiteStatus({"door": ["car"]}, {"door": CameraStatus(True, True)}, {"car": 0.5})
+    sink = SinkWorker(MqttSink(settings, site), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.5)
+    asked = []
+    sink.sink.obey(Commands(asked.append, lambda *args: asked.append(args)))
+    watcher = make_listener(broker)
+    watcher.until(lambda: DEVICE in newest(watcher))
+    publish(watcher, "pvlr/door/enabled/set", "OFF")
+    sink.submit(make_event(0, label="car"))
+    watcher.until(lambda: newest(watcher).get("pvlr/door/car/state") == "ON")
+    assert not asked
+    assert "enabled" not in components(watcher)
+    assert not any("threshold" in topic for topic in newest(watcher))
+    sink.close(1)
+    watcher.close()
+
+
+def test_a_command_switches_a_camera_and_survives_a_restart(broker, tmp_path, plan, make_listener):
+    file = tmp_path / "site.yaml"
+    file.write_text(
+        f"plan: {plan}\nthreads: 1\ncameras:\n  door: test://  # the only one\nevents: {{labels: [cat]}}\nsinks:\n"
+        f'  - {{kind: mqtt, url: "mqtt://127.0.0.1:{broker.port}", discovery: true, commands: true, queue: q}}\n'
+    )
+    watcher = make_listener(broker, "pvlr/#")
+    for text, started in (("OFF", "ON"), ("ON", "OFF")):
+        watcher.messages.clear()
+        site = Site(load_config(file))
+        control = Control(site.tagger, site, file)
+        running = threading.Thread(target=site.run, daemon=True)
+        running.start()
+        shown = {"pvlr/door/enabled": started, "pvlr/door/availability": "online"}
+        watcher.until(lambda shown=shown: shown.items() <= newest(watcher).items())
+        publish(watcher, "pvlr/door/enabled/set", text)
+        publish(watcher, "pvlr/threshold/cat/set", "0.25")
+        watcher.until(lambda text=text: newest(watcher)["pvlr/door/enabled"] == text)
+        watcher.until(lambda: newest(watcher)["pvlr/threshold/cat"] == "0.25")
+        until(lambda text=text, site=site: site.cameras["door"] == {"OFF": "paused", "ON": "live"}[text])
+        assert control.thresholds == {"cat": 0.25}
+        site.stop()
+        running.join()
+    written = file.read_text()
+    assert "enabled: true" in written
+    assert "# the only one" in written
+    assert load_config(file).events.thresholds == {"cat": 0.25}
+    watcher.close()
+
+
+def test_the_snapshot_of_an_event_is_an_image(broker, tmp_path, plan, make_listener):
+    sink = {"kind": "mqtt", "url": f"mqtt://127.0.0.1:{broker.port}", "discovery": True, "image": True}
+    raw = {
+        "plan": str(plan),
+        "threads": 1,
+        "cameras": {"door": "test://"},
+        "sinks": [sink | {"queue": str(tmp_path / "q")}],
+        "events": {"labels": ["cat"], "threshold": 0.0, "margin": 0.0, "min_duration": 0.0, "snapshots": str(tmp_path)},
+    }
+    site = Site(SiteConfig.parse(raw, source="test"))
+    seen = []
+    watcher = make_listener(broker, "nothing")
+    watcher._client.on_message = lambda client, data, message: seen.append(bytes(message.payload))
+    watcher._client.subscribe("pvlr/door/image", 1)
+    running = threading.Thread(target=site.run, daemon=True)
+    running.start()
+    watcher.until(lambda: seen)
+    site.stop()
+    running.join()
+    image = cv2.imdecode(np.frombuffer(seen[0], np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (720, 1280, 3)
+    watcher.close()
+
+
 @pytest.mark.slow
 def test_home_assistant_itself(tmp_path):
     python = os.environ.get("PVLR_HOME_ASSISTANT")
@@ -152,26 +275,17 @@ def test_home_assistant_itself(tmp_path):
         pytest.skip(
             "PVLR_HOME_ASSISTANT is not the Python of an environment with pytest-homeassistant-custom-component"
         )
-    first, second = (
-        Device("pvlr", "homeassistant", "pvlr/status", "door", ["car", name]) for name in ("dining table", "pen")
-    )
-    device = {"topic": first.topic, "config": first.config(), "migrate": MIGRATE, **first.sensors["car"]._asdict()}
-    device |= {"other": second.config(first.components - second.components)}
-    device |= {"state": device["state_topic"], "score": device["score_topic"]}
+    home = HomeAssistant(Topics("pvlr", "homeassistant"), discovery=True, image=True, commands=True)
+    labels, site = ["car", "dining table"], {"car": 0.5}
+    first, whole = home.devices(SiteStatus({"door": labels}, {"door": CameraStatus(True, True)}, site)).values()
+    second = next(iter(home.devices(SiteStatus({"door": ["car", "pen"]}, {}, site)).values()))
+    gone = {name: platform for name, platform in first.platforms.items() if name not in second.components}
+    device = {"topic": first.topic, "config": first.config({}), "migrate": MIGRATE, "other": second.config(gone)}
+    device |= {"site_topic": whole.topic, "site": whole.config({})}
     script = tmp_path / "test_it.py"  # out of reach of our settings of pytest
     script.write_text(Path(__file__).with_name("in_home_assistant.py").read_text())
-    command = [
-        python,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "asyncio_mode=auto",
-        "--noconftest",
-        script,
-    ]
+    options = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--noconftest"]
+    command = [python, "-m", "pytest", *options, script]
     environment = {**os.environ, "DEVICE": json.dumps(device)}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]

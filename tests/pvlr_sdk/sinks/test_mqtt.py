@@ -17,14 +17,15 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.sinks import DiskQueue, SinkWorker, mqtt
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
+from pvlr_sdk.sinks.worker import SiteStatus
 from tests.pvlr_sdk.sinks.events import make_event
 from tests.waiting import LONG
 
 OUTAGE = float(os.environ.get("PVLR_OUTAGE_SECONDS", "1"))
 
 
-def worker(settings: MqttSettings, folder: Path, labels=None) -> SinkWorker:
-    return SinkWorker(MqttSink(settings, labels), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
+def worker(settings: MqttSettings, folder: Path) -> SinkWorker:
+    return SinkWorker(MqttSink(settings), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
 
 
 def names(numbers) -> list[tuple[str, str]]:
@@ -100,7 +101,7 @@ def test_what_was_acknowledged_long_ago_counts_for_no_new_notice(broker, monkeyp
     """The client numbers its messages from 1 to 65535 and starts again; the first messages announce it as online."""
     monkeypatch.setattr(mqtt, "_ACKNOWLEDGE_WAIT", 0.3)
     settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
-    sink = MqttSink(settings, {"door": ["car", "cat"]})
+    sink = MqttSink(settings, SiteStatus({"door": ["car", "cat"]}))
     sink.write(make_event(0))
     sink._client._last_mid = 0
     broker.freeze()

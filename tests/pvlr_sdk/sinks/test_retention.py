@@ -48,7 +48,7 @@ def test_snapshots_beside_the_users_photos(tmp_path: Path, photo: np.ndarray) ->
     link = sink.folder / "door" / snapshot()
     link.symlink_to(own[0])
     for _ in range(10):
-        sink.write(Snapshot(sink.folder / "door" / snapshot(), photo, "bgr"))
+        sink.write(Snapshot("door", sink.folder / "door" / snapshot(), photo, "bgr"))
     assert [path for path in own if not path.exists()] == []
     assert link.is_symlink()
     written = {path for path in (sink.folder / "door").glob("*-*.jpg") if not path.is_symlink()}
@@ -110,7 +110,7 @@ def test_no_file_is_world_readable(tmp_path: Path, photo: np.ndarray, umask: int
         RotatingJsonl(tmp_path / "r.jsonl", 1, 2).write(make_event(0))
         SqliteSink(tmp_path / "e.db").write(make_event(0))
         DiskQueue(tmp_path / "queues" / "q.db").put(make_event(0))
-        SnapshotSink(tmp_path / "s").write(Snapshot(tmp_path / "s/pvlr/door" / snapshot(), photo, "bgr"))
+        SnapshotSink(tmp_path / "s").write(Snapshot("door", tmp_path / "s/pvlr/door" / snapshot(), photo, "bgr"))
     finally:
         os.umask(before)
     for path in tmp_path.rglob("*"):

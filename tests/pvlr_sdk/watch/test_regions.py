@@ -92,13 +92,13 @@ def test_a_label_in_two_regions_gives_two_events_each_with_its_sensor(make_site,
     sinks = [{"kind": "sqlite", "path": str(tmp_path / "e.db")}]
     site = make_site(cameras={"door": {"uri": "x.mp4", "regions": regions}}, sinks=sinks, events=ALWAYS_AT_ONCE)
     announced = []
-    site._sinks.announce = announced.append
+    site._sinks.announce = lambda status: announced.append(status.labels)
     site.configure(site.config.events)
     site.run()
     assert [(event.state, event.region) for event in site.events()] == [
         ("on", "left"), ("on", "right"), ("off", "left"), ("off", "right")
     ]  # fmt: skip
-    assert announced == [{"door:left": ["cat"], "door:right": ["cat"]}]
+    assert announced[0] == {"door:left": ["cat"], "door:right": ["cat"]}
     with sqlite3.connect(tmp_path / "e.db") as database:
         assert sorted(database.execute("SELECT region FROM events")) == [("left",), ("right",)]
 
@@ -115,7 +115,9 @@ def test_other_regions_are_used_from_the_next_frame_on(make_site, hours):
     def change(observation) -> None:
         seen.append(list(observation.regions))
         if len(seen) == 3:
-            site.set_regions("door", new.cameras["a"].regions)
+            site.set_camera(
+                "door", site.config.cameras["door"].model_copy(update={"regions": new.cameras["a"].regions})
+            )
 
     site.on_observation(change)
     site.run()
