@@ -89,7 +89,7 @@ class Stream:
         self._scenes: list[dict[str | None, StillScene]] = [{} for _ in self._cameras]
         self._started = False
         self._pace = EnginePace()
-        self._share = EngineShare(len(self._cameras))
+        self._share = EngineShare()
         self._pending: deque[InFlight | CameraChange] = deque()
         self._yielded: float | None = None
         self._active = self.turned = time.monotonic()
@@ -152,7 +152,7 @@ class Stream:
     def between_frames(self) -> AbstractContextManager[None]:
         """Enter it in another thread to use the tagger between frames, so that they wait as little as possible.
 
-        It waits for a gap that is long enough, but at most 0.2 s, and admits one thread at a time.
+        It waits until no frame is in flight, but at most 0.2 s, and admits one thread at a time.
         """
         return self._share.between_frames()
 
@@ -225,7 +225,7 @@ class Stream:
         if len(ahead) >= self._parallel:
             start = max(start, ahead[-self._parallel].due)
         self._pending.append(InFlight(index, item, plan, parts, share, start, start + share * self._pace.inference))
-        self._share.begin(index)
+        self._share.begin()
 
     def _finish(self) -> Observation | None:
         job = self._pending.popleft()
