@@ -147,6 +147,7 @@ class Inference:
                 region, job = running.popleft()
                 results[region] = self.finish(backend, job, limits)
         united = TagResult.united(tuple(Tile(region, results[region]) for region in regions), reference)
+        united.thresholds, united.top_k = limits  # a kept result may have others
         united.tiles = united.tiles if layout else ()
         computed = [one for region, one in results.items() if one is not kept.get(region)]
         timing = {stage: sum((one.timing[stage] for one in computed), 0.0) for stage in ("preprocess", "head")}

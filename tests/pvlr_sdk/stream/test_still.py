@@ -76,7 +76,9 @@ def test_a_new_object_is_computed_at_once_where_it_is(tagger: Tagger) -> None:
     for part, same in zip(result.tiles[:2], fresh.tiles[:2], strict=True):
         np.testing.assert_array_equal(part.result.logits, same.result.logits)
     np.testing.assert_array_equal(result.logits, np.max([part.logits for _, part in result.tiles], axis=0))
-    np.testing.assert_array_equal(result.thresholds, fresh.thresholds)
+    whole = {(0, 0, 640, 360): tagger.predict(seen)}  # kept with the thresholds of frames without tiles
+    for one in (result, tagger.predict_async(seen, tiles=TILES, kept=whole).result()):
+        np.testing.assert_array_equal(one.thresholds, fresh.thresholds)
     assert watch(seen, 2.1)[0] == 0
     assert watch(PHOTO, 2.2)[0] == 2  # and when it leaves
 
