@@ -202,7 +202,7 @@ def export_hub(
     print(export(plan, out, licence=licence))
 
 
-_FORMATS = ("csv", "coco", "cvat", "label-studio")
+_FORMATS = ("csv", "coco", "cvat", "fiftyone", "label-studio")
 
 
 def export_labels(

@@ -10,7 +10,7 @@ import binascii
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
@@ -124,8 +124,8 @@ def make_router(tag: TagImage, model: Callable[[], str], size: int) -> APIRouter
         found: list[Any] = []
 
         def find(body: bytes) -> bytes:
-            found.append(_parsed(kind, body))
-            return _decoded(found[0].image())
+            found.append(parsed(kind, body))
+            return decoded(found[0].image())
 
         tags = await tag(request, find)
         return found[0], tags
@@ -133,7 +133,11 @@ def make_router(tag: TagImage, model: Callable[[], str], size: int) -> APIRouter
     return router
 
 
-def _parsed(kind: type[BaseModel], body: bytes) -> BaseModel:
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def parsed(kind: type[Body], body: bytes) -> Body:
+    """The JSON of a request. Raises OptionError."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -143,7 +147,7 @@ def _parsed(kind: type[BaseModel], body: bytes) -> BaseModel:
         raise errors.OptionError(name, expected=expected(first), got="another value", hint=hint) from None
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
     """The image in a data URL or in plain base64. Nothing is downloaded: a URL could name any host of this network."""
     encoded = text.partition(";base64,")[2] if text.startswith("data:") else text
     try:

@@ -1,10 +1,11 @@
-"""Tags as label files, to correct or train on them: CSV, COCO, CVAT and Label Studio."""
+"""Tags as label files, to correct or train on them: CSV, COCO, CVAT, FiftyOne and Label Studio."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -24,7 +25,8 @@ def write_labels(results: Scores, out: Path, kind: str) -> None:
 
     Args:
         kind: one of :data:`FORMATS`: ``csv`` (a column for each label), ``coco`` (a box around the whole image),
-            ``cvat`` (CVAT for images 1.1), or ``label-studio`` (tasks with predictions, for choices named ``tags``).
+            ``cvat`` (CVAT for images 1.1), ``fiftyone`` (``FiftyOneImageClassificationDataset``), or ``label-studio``
+            (tasks with predictions, for choices named ``tags``).
 
     Raises:
         OptionError: another format, or no images.
@@ -74,6 +76,14 @@ def _cvat(results: Scores, labels: Sequence[str]) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def _fiftyone(results: Scores, labels: Sequence[str]) -> str:
+    found = {
+        os.path.abspath(file): [{"label": label, "confidence": score} for label, score in scores.items()]
+        for file, scores in results.items()
+    }
+    return json.dumps({"classes": None, "labels": found}, ensure_ascii=False)
+
+
 def _label_studio(results: Scores, labels: Sequence[str]) -> str:
     tasks = []
     for file, scores in results.items():
@@ -102,6 +112,7 @@ FORMATS: dict[str, Callable[[Scores, Sequence[str]], str]] = {
     "csv": _csv,
     "coco": _coco,
     "cvat": _cvat,
+    "fiftyone": _fiftyone,
     "label-studio": _label_studio,
 }
 """The writers by the names of their formats."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 
 from .._util.version import __version__
-from ..integrations.galleries import Tag
-from ..integrations.galleries import make_router as make_galleries
+from ..integrations import galleries, open_inference
 from ..watch import Site
 from ..watch.control import Control
 from .api import live, memory, monitoring, plans, teaching
@@ -20,6 +19,7 @@ from .page import routes as page
 from .server import problems
 from .server.access import AccessControl, AccessMiddleware
 from .server.problems import Problem
+from .server.settings import ServeSettings
 
 _ABOUT = (
     "Tags images and reports what cameras see. Each failure is a problem document (RFC 9457); docs/errors.md describes "
@@ -28,12 +28,9 @@ _ABOUT = (
 
 
 def create_app(
-    control: Control, access: AccessControl, feed: LiveFeed, uploads: UploadTagger, *, galleries: bool = False
+    control: Control, access: AccessControl, feed: LiveFeed, uploads: UploadTagger, settings: ServeSettings
 ) -> FastAPI:
-    """The application. Its caller also runs ``feed`` in the same event loop, and the site in another thread.
-
-    ``galleries`` adds the routes of :mod:`pvlr_sdk.integrations.galleries`.
-    """
+    """The application. Its caller also runs ``feed`` in the same event loop, and the site in another thread."""
     tagger, site = control.tagger, control.site
     # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
     app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
@@ -46,18 +43,18 @@ def create_app(
     app.include_router(monitoring.make_probes(site, feed))
     app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))
     app.include_router(page.make_router(access))
-    if galleries:
-        app.include_router(_galleries(control, uploads))
+
+    async def tag(request: Request, find: galleries.Finder) -> Sequence[galleries.Tag]:
+        return (await uploads.tag(request, find=find)).tags
+
+    name = lambda: str(tagger.info["name"])  # noqa: E731
+    if settings.galleries:
+        app.include_router(galleries.make_router(tag, name, tagger.info["input"]["width"]))
+    if settings.open_inference:
+        app.include_router(open_inference.make_router(tag, name))
     app.add_middleware(AccessMiddleware, access=access)
     _complete_openapi(app, access.tokens.required)
     return app
-
-
-def _galleries(control: Control, uploads: UploadTagger) -> APIRouter:
-    async def tag(request: Request, find: Callable[[bytes], bytes]) -> Sequence[Tag]:
-        return (await uploads.tag(request, find=find)).tags
-
-    return make_galleries(tag, lambda: str(control.tagger.info["name"]), control.tagger.info["input"]["width"])
 
 
 def create_probes(site: Site | None, access: AccessControl, feed: LiveFeed) -> FastAPI:

@@ -50,7 +50,7 @@ class WebServer:
             self._uploads = UploadTagger(control, settings)
             access = AccessControl(settings, Audit(settings.audit_log))
             control.deployment.on_undone = lambda reason: access.audit.record("rollback", "ok", reason=reason)
-            app = create_app(control, access, self._feed, self._uploads, galleries=settings.galleries)
+            app = create_app(control, access, self._feed, self._uploads, settings)
             tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
             self._listeners = [Listener(app, main, most, per_address, **tls)]
             if probes:

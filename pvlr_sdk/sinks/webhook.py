@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pydantic import Field, SecretStr
@@ -19,6 +19,7 @@ from .. import errors
 from .._util.deadline import within
 from .._util.version import __version__
 from ..events import Event
+from ..events.event import rfc3339
 from .settings import QueuedSettings, Timeout, revealed
 from .worker import Sink, SinkWorker, SiteStatus
 
@@ -46,7 +47,8 @@ class WebhookSettings(QueuedSettings):
 
 
 class WebhookSink(Sink[Event]):
-    """Sends each event as a POST with a JSON body and the headers of Standard Webhooks (standardwebhooks.com).
+    """Sends each event as a POST with a JSON body and the headers of Standard Webhooks (standardwebhooks.com) and of
+    CloudEvents (cloudevents.io, in binary content mode), ``ce-type`` ``pvlr.event.on`` or ``pvlr.event.off``.
 
     ``webhook-id`` is the same in every attempt and differs between the ``on`` and the ``off`` of an event. With a
     secret, ``webhook-signature`` is ``v1,`` and the base64 of HMAC-SHA256(secret, ID.TIMESTAMP.BODY).
@@ -80,6 +82,10 @@ class WebhookSink(Sink[Event]):
         body = item.to_json().encode()
         identity, stamp = f"{item.id}_{item.state}", str(int(time.time()))
         headers = {**self._headers, "webhook-id": identity, "webhook-timestamp": stamp}
+        # A URI, whose percent signs are encoded once more in a header.
+        source, kind = f"/cameras/{quote(quote(item.camera, safe=''))}", f"pvlr.event.{item.state}"
+        about = {"specversion": "1.0", "id": identity, "source": source, "type": kind, "time": rfc3339(item.time)}
+        headers |= {f"ce-{name}": value for name, value in about.items()}
         if self._key is not None:
             signature = hmac.digest(self._key, f"{identity}.{stamp}.".encode() + body, hashlib.sha256)
             headers["webhook-signature"] = f"v1,{base64.b64encode(signature).decode()}"

@@ -99,6 +99,7 @@ class ServeConfig(Section):
         max_connections_per_address: maximum number of connections from one address.
         audit_log: a file that records sign-ins and changes as JSON lines; None: they are only logged.
         galleries: also answer as PhotoPrism's vision API, Ollama and OpenAI, see ``docs/integrations.md``.
+        open_inference: also answer the Open Inference Protocol of KServe and Triton.
     """
 
     host: str = "127.0.0.1"
@@ -113,6 +114,7 @@ class ServeConfig(Section):
     max_connections_per_address: Annotated[int, Field(ge=4, le=10_000)] = 128
     audit_log: ConfigPath | None = None
     galleries: bool = False
+    open_inference: bool = False
 
 
 class MetricsConfig(Section):

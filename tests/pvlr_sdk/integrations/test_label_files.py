@@ -44,6 +44,22 @@ def test_coco_has_the_sizes_of_the_images(results, tmp_path):
     assert len(pycocotools.COCO(str(tmp_path / "coco.json")).getAnnIds(catIds=[1])) == 2
 
 
+def test_fiftyone_has_all_tags_with_their_scores(results, tmp_path):
+    write_labels(results, tmp_path / "labels.json", "fiftyone")
+    found = json.loads((tmp_path / "labels.json").read_text())["labels"]
+    assert {file: {one["label"]: one["confidence"] for one in tags} for file, tags in found.items()} == results
+
+
+def test_fiftyone_itself(results, tmp_path):
+    # In an environment of its own: its requirements replace OpenCV.
+    importers = pytest.importorskip("fiftyone.utils.data.importers")
+    write_labels(results, tmp_path / "labels.json", "fiftyone")
+    importer = importers.FiftyOneImageClassificationDatasetImporter(labels_path=str(tmp_path / "labels.json"))
+    importer.setup()
+    for path, _, label in importer:
+        assert {one.label: one.confidence for one in label.classifications} == results[path]
+
+
 def studio_tasks(results, path: Path) -> list[dict]:
     write_labels(results, path, "label-studio")
     return json.loads(path.read_text())
@@ -79,4 +95,4 @@ def test_bad_input(results, tmp_path):
     with pytest.raises(errors.OutputError, match="an image whose size can be read"):
         write_labels({**results, "gone.jpg": {}}, tmp_path / "x", "coco")
     assert not (tmp_path / "x").exists()
-    assert set(FORMATS) == {"csv", "coco", "cvat", "label-studio"}
+    assert set(FORMATS) == {"csv", "coco", "cvat", "fiftyone", "label-studio"}

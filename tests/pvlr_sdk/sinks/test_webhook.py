@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -97,6 +98,18 @@ def test_a_notice_is_signed_as_the_standard_says(receiver, secret):
     with pytest.raises(WebhookVerificationError):
         judge.verify(body.replace(b"car", b"cat"), headers)
     assert (headers["webhook-id"], later["webhook-id"]) == ("event-0_on", "event-0_off")
+
+
+def test_the_library_of_cloudevents_reads_it(receiver):
+    http = pytest.importorskip("cloudevents.core.bindings.http")
+    event = replace(make_event(1), camera="yard ü/gate")
+    WebhookSink(receiver.url).write(event)
+    headers, body = receiver.received[0]
+    found = http.from_http_event(http.HTTPMessage(headers, body))
+    assert (found.get_id(), found.get_type()) == ("event-0_off", "pvlr.event.off")
+    assert found.get_source() == "/cameras/yard%20%C3%BC%2Fgate"
+    assert found.get_time().timestamp() == pytest.approx(event.time, abs=1e-3)
+    assert found.get_data() == event.to_dict()
 
 
 def test_without_a_secret_there_is_no_signature(receiver):

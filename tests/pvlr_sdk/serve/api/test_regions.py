@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_written_changes_nothing(
         raise errors.OutputError("site.yaml", expected="a file to write", got="no space", hint="")
 
     served = serve(DOOR, site_file=site_file)
-    monkeypatch.setattr("pvlr_sdk.watch.control.replace_files", fail)
+    monkeypatch.setattr("pvlr_sdk.watch.camera_control.replace_files", fail)
     assert put(served, {"left": {"polygon": LEFT}}).status >= 400
     assert served.site.config.cameras["door"].regions == {}
     served.until(lambda: None in served.site.latest("door").regions)
