@@ -7,11 +7,11 @@ from typing import Any
 from .. import errors
 from .archive import is_bomb
 
-_UNPACKED, _PACKED = 2, 3  # fields of a page header: sizes in bytes
-_ENCODINGS = (5, 2), (8, 4)  # and how its data are encoded, for each version of data pages
-_DELTA = (6, 7)  # of lengths of texts: a number in the data makes pyarrow take up to 8 GB
-_I32, _INTEGERS, _BINARY, _STRUCT = 5, (4, 5, 6), 8, 12  # types of Thrift's compact protocol
-_SIZES = {1: 0, 2: 0, 3: 1, 7: 8}  # of booleans, bytes and doubles
+_DELTA = (6, 7)
+"""Encodings of texts with their lengths: a number in the data makes pyarrow take up to 8 GB."""
+_I32, _BINARY, _STRUCT = 5, 8, 12
+_SIZES = {1: 0, 2: 0, 3: 1, 4: 0, 6: 0, 7: 8}
+"""Types of Thrift's compact protocol, and the bytes after the number of those that are skipped."""
 
 
 class Pages:
@@ -37,14 +37,13 @@ class Pages:
 
     def _next(self, page: int) -> int:
         self._file.seek(page)
-        fields = self._struct()
-        unpacked, packed = fields[_UNPACKED], fields[_PACKED]
-        delta = any(fields.get(header, {}).get(field) in _DELTA for header, field in _ENCODINGS)
+        header = self._struct()
+        unpacked, packed = header[2], header[3]
+        delta = header.get(5, {}).get(2) in _DELTA or header.get(8, {}).get(4) in _DELTA  # data pages, version 1 and 2
         if delta or min(unpacked, packed) < 0 or unpacked > self._largest or is_bomb(unpacked, packed):
             expected = f"pages of at most {self._largest} bytes, compressed at most 100:1, without delta encoding"
-            got = f"{unpacked} bytes, compressed to {packed}{', with it' * delta}"
-            hint = "Write smaller pages, or use more --memory."
-            raise errors.SourceOpenError(self._source, expected=expected, got=got, hint=hint)
+            got, hint = f"{unpacked} bytes, compressed to {packed}", "Write smaller pages, or use more --memory."
+            raise errors.SourceOpenError(self._source, expected=expected, got=got + ", with it" * delta, hint=hint)
         return int(self._file.tell()) + packed
 
     def _struct(self) -> dict[int, Any]:
@@ -56,18 +55,13 @@ class Pages:
             number += step
             if not step or number > 15:
                 raise ValueError("a page header with unknown fields")
-            if kind == _STRUCT:
-                found[number] = self._struct()
-            elif kind in _INTEGERS:
-                value = self._integer()
-                found |= {number: value >> 1 ^ -(value & 1)} if kind == _I32 else {}
+            value, shift, more = 0, 0, kind in (_I32, 4, 6, _BINARY)
+            while more and shift < 70:
+                byte = self._file.read(1)[0]
+                value, shift, more = value | (byte & 127) << shift, shift + 7, byte > 127
+            value &= 0xFFFFFFFF
+            if kind in (_I32, _STRUCT):
+                found[number] = self._struct() if kind == _STRUCT else value >> 1 ^ -(value & 1)
             else:
-                self._file.seek(self._integer() if kind == _BINARY else _SIZES[kind], 1)
+                self._file.seek(value if kind == _BINARY else _SIZES[kind], 1)
         return found
-
-    def _integer(self) -> int:
-        """The lower 32 bits of a number."""
-        value = shift = 0
-        while (byte := self._file.read(1)[0]) > 127 and shift < 63:
-            value, shift = value | (byte & 127) << shift, shift + 7
-        return (value | byte << shift) & 0xFFFFFFFF

@@ -154,6 +154,11 @@ def test_urls_of_rows(plan, tmp_path, images, endless):
     assert {row["id"]: row["error"]["type"] for row in found if row["error"]}[endless] == "ImageSizeError"
 
 
+def test_a_file_of_the_system_is_not_read():
+    """Its size is 0, and six times /proc/self/pagemap took 3.5 GB."""
+    assert list(images.load(["/proc/self/pagemap"], MIB)) == [(b"", 0)]
+
+
 def test_a_heic_is_no_other_format():
     """Pillow runs Ghostscript for an EPS."""
     for brand in (b"heic", b"avif"):
