@@ -12,7 +12,7 @@ import pytest
 
 from tests.pvlr_sdk.conftest import _own_cache, exported, make_network, own_plan, plan  # noqa: F401 (fixtures)
 from tests.pvlr_sdk.labels.tiny_open import build_plan, random_bank
-from tests.pvlr_sdk.trust.conftest import keys, sign, signed  # noqa: F401 (fixtures)
+from tests.pvlr_sdk.trust.conftest import case, keys, sign, signed  # noqa: F401 (fixtures)
 from tests.shared import shared_folder
 from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
 

@@ -10,43 +10,15 @@ from typing import Any
 
 import pytest
 
-from pvlr_sdk import errors
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.models.find import load_bundle
 
 from .conftest import Runtime
-from .test_bundles import OK, flip, opener
+from .test_bundles import flip, opener
 
 pytest.importorskip("cryptography")
-from .signature_cases import CASES, FILE, INVALID, ROLLBACK, UNTRUSTED, Case
+from tests.pvlr_sdk.trust.cases import CASES, FILE, INVALID, OK, ROLLBACK, UNTRUSTED, Case, python_code
 
 pytestmark = pytest.mark.slow
-
-CODES = {
-    errors.OptionError: 1,
-    errors.NotSignedError: 10,
-    errors.SignatureInvalidError: 11,
-    errors.UntrustedKeyError: 12,
-    errors.SignatureExpiredError: 13,
-    errors.SignedFileChangedError: 14,
-    errors.SignedFileMissingError: 14,
-    errors.FileNotSignedError: 14,
-    errors.RollbackError: 15,
-}
-
-
-def python_code(plan: Path) -> int:
-    """Of Python's error, as libpvlr's status."""
-    try:
-        load_bundle(plan)
-    except (errors.SignatureError, errors.OptionError) as error:
-        return CODES[type(error)]
-    return OK
-
-
-@pytest.fixture
-def case(signed: Path, keys: Any, sign: Any) -> Case:
-    return Case(signed, keys, sign)
 
 
 @pytest.mark.parametrize("name", CASES)

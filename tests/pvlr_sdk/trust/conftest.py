@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,14 @@ def signed(own_plan: Path, keys: Keys, sign: Callable[..., Path], monkeypatch: p
     monkeypatch.delenv("PVLR_TRUST", raising=False)
     sign(own_plan, keys.make("me"), version=2)
     return own_plan
+
+
+@pytest.fixture
+def case(signed: Path, keys: Keys, sign: Callable[..., Path]) -> Any:
+    """A signed bundle for a change of ``cases.py``."""
+    from .cases import Case
+
+    return Case(signed, keys, sign)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Signatures, keys and state files that are changed, and what each change is reported as."""
+"""Signatures, keys and state files that are changed, and what Python and libpvlr report of each change."""
 
 from __future__ import annotations
 
@@ -15,14 +15,35 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from pvlr_sdk import errors
 from pvlr_sdk.bundle.bundle import labels_path, manifest_path
+from pvlr_sdk.models.find import load_bundle
 
-from ..library import ROOT
-from .test_bundles import OK, flip
-
-INVALID, UNTRUSTED, EXPIRED, FILE, ROLLBACK = 11, 12, 13, 14, 15
+ROOT = Path(__file__).parents[3]
+OK, KEYS, MISSING, INVALID, UNTRUSTED, EXPIRED, FILE, ROLLBACK = 0, 1, 10, 11, 12, 13, 14, 15
+CODES = {
+    errors.OptionError: KEYS,
+    errors.NotSignedError: MISSING,
+    errors.SignatureInvalidError: INVALID,
+    errors.UntrustedKeyError: UNTRUSTED,
+    errors.SignatureExpiredError: EXPIRED,
+    errors.SignedFileChangedError: FILE,
+    errors.SignedFileMissingError: FILE,
+    errors.FileNotSignedError: FILE,
+    errors.RollbackError: ROLLBACK,
+}
+"""The statuses of libpvlr."""
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 (FORM,) = re.findall(r"    (\{\"mediaType.*)\n", (ROOT / "docs/signing.md").read_text())
+
+
+def python_code(plan: Path) -> int:
+    """Of Python's error, as libpvlr's status."""
+    try:
+        load_bundle(plan)
+    except (errors.SignatureError, errors.OptionError) as error:
+        return CODES[type(error)]
+    return OK
 
 
 class Case:
@@ -150,13 +171,23 @@ def nested(levels: int) -> Callable[[Case], None]:
 CASES: dict[str, tuple[Callable[[Case], Any], int]] = {
     "as it was signed": (lambda case: None, OK),
     "one key file": (trust("trusted/me.pem"), OK),
-    "no signature": (lambda case: case.path.unlink(), 10),
+    "no signature": (lambda case: case.path.unlink(), MISSING),
     "empty signature": (lambda case: case.path.write_bytes(b""), INVALID),
     "garbage": (lambda case: case.path.write_bytes(b"garbage"), INVALID),
     "a space at the end": (lambda case: case.path.write_bytes(case.text + b" "), INVALID),
     "a line feed at the end": (lambda case: case.path.write_bytes(case.text + b"\n"), INVALID),
     "a zero at the end": (lambda case: case.path.write_bytes(case.text + b"\0"), INVALID),
     "a byte order mark": (lambda case: case.path.write_bytes(b"\xef\xbb\xbf" + case.text), INVALID),
+    "a space before": (lambda case: case.path.write_bytes(b" " + case.text), INVALID),
+    "another case of a key": (lambda case: case.replace(b'"keyid"', b'"keyID"'), INVALID),
+    "a name of the key": (lambda case: case.replace(b'"keyid":""', b'"keyid":"a"'), INVALID),
+    "a log entry": (lambda case: case.replace(b"[]", b"[null]"), INVALID),
+    "another version of the format": (lambda case: case.replace(b"v0.3", b"v0.2"), INVALID),
+    "another kind of payload": (lambda case: case.replace(b"toto+json", b"toto+text"), INVALID),
+    "a certificate": (lambda case: case.replace(b'"publicKey"', b'"certificate":{},"publicKey"'), INVALID),
+    "two signatures": (lambda case: case.replace(b'[{"sig"', b'[{"sig":"AAAA","keyid":""},{"sig"'), INVALID),
+    "an escaped slash": (lambda case: case.replace(b"application/vnd.in", b"application\\/vnd.in"), INVALID),
+    "a list a million deep": (lambda case: case.path.write_bytes(b"[" * 10**6), INVALID),
     "white space within": (lambda case: case.replace(b'":"', b'": "'), INVALID),
     "a key twice": (lambda case: case.replace(b'"keyid":""', b'"keyid":"","keyid":""'), INVALID),
     "an unknown key": (lambda case: case.replace(b'"keyid":""', b'"keyid":"","x":1'), INVALID),
@@ -194,6 +225,18 @@ CASES: dict[str, tuple[Callable[[Case], Any], int]] = {
     "no files": (lambda case: case.change("predicate", "resources", to=[]), INVALID),
     "a file twice": (lambda case: case.change("predicate", "resources", to=2 * case.resources), INVALID),
     "the plan not signed": (lambda case: case.change("predicate", "resources", to=case.resources[:1]), FILE),
+    "no subject": (lambda case: case.change("subject", to=[]), INVALID),
+    "another kind of hash": (lambda case: case.change("predicate", "serialization", "hash_type", to="blake3"), INVALID),
+    **{f"the file {name!r}": (first("name", name), INVALID) for name in ("a//b", "", "a\0")},
+    **{f"the hash {text[60:]!r}": (first("digest", text), INVALID) for text in ("0" * 63 + "G", "0" * 64 + "\n")},
+    "a size as a text": (first("bytes", "12"), INVALID),
+    "version 1.5": (own("version", 1.5), INVALID),
+    **{
+        f"the day {day!r}": (own("expires", day), INVALID)
+        for day in ("soon", 5, True, "2999-001", "2999-1-1", "2999-01-01 ", "2999-01-01\n", "2999-01-01T00:00:00",
+                    "+2999-01-01", "\u0662999-01-01")
+    },
+    "a statement and more": (lambda case: case.write(json.dumps(case.statement).encode() + b"{}"), INVALID),
     "a file above": (first("name", "../engine.json"), INVALID),
     "an absolute file": (first("name", "/engine.json"), INVALID),
     "a backslash": (first("name", "a\\b"), INVALID),
@@ -226,20 +269,20 @@ CASES: dict[str, tuple[Callable[[Case], Any], int]] = {
     "a day as a number": (own("expires", 29990101), INVALID),
     "a day of the key": (expiry(" 2999-12-31\r\n"), OK),
     "an expired key": (expiry("2020-01-01\n"), EXPIRED),
-    "an empty day of the key": (expiry(""), 1),
-    "a week of the key": (expiry("2999-W01-1"), 1),
-    "a no-break space": (expiry("2999-12-31\u00a0"), 1),
+    "an empty day of the key": (expiry(""), KEYS),
+    "a week of the key": (expiry("2999-W01-1"), KEYS),
+    "a no-break space": (expiry("2999-12-31\u00a0"), KEYS),
     "a key in two files": (second_file(None), OK),
     "a key in two files, one expired": (second_file("2020-01-01"), EXPIRED),
-    "no keys": (trust("empty"), 1),
-    "no such keys": (trust("none"), 1),
-    "a private key among the keys": (lambda case: shutil.copy(case.keys.folder / "me.pem", case.trust / "x.pem"), 1),
-    "an RSA key among the keys": (lambda case: case.keys.make("x", "rsa"), 1),
-    "a P-384 key among the keys": (lambda case: case.keys.make("x", "p384"), 1),
-    "garbage among the keys": (pem(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), 1),
-    "an empty key": (pem(b""), 1),
+    "no keys": (trust("empty"), KEYS),
+    "no such keys": (trust("none"), KEYS),
+    "a private key among the keys": (lambda case: shutil.copy(case.keys.folder / "me.pem", case.trust / "x.pem"), KEYS),
+    "an RSA key among the keys": (lambda case: case.keys.make("x", "rsa"), KEYS),
+    "a P-384 key among the keys": (lambda case: case.keys.make("x", "p384"), KEYS),
+    "garbage among the keys": (pem(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), KEYS),
+    "an empty key": (pem(b""), KEYS),
     "another file among the keys": (lambda case: (case.keys.trusted / "README").write_text("x"), OK),
-    "a changed plan": (lambda case: case.plan.write_bytes(flip(case.plan.read_bytes(), 99, 0)), FILE),
+    "a changed plan": (lambda case: case.plan.write_bytes(case.plan.read_bytes()[:-1] + b"?"), FILE),
     "a longer plan": (lambda case: case.plan.write_bytes(case.plan.read_bytes() + b"x"), FILE),
     "a FIFO as the bank": (lambda case: (labels_path(case.plan).unlink(), os.mkfifo(labels_path(case.plan))), FILE),
     "no manifest": (lambda case: manifest_path(case.plan).unlink(), FILE),
@@ -262,9 +305,9 @@ CASES: dict[str, tuple[Callable[[Case], Any], int]] = {
         ROLLBACK,
     ),
     "the same version": (state('{"tiny": 2}'), OK),
-    "damaged state": (state("{"), 1),
-    "other state": (state('{"tiny": "2"}'), 1),
-    "empty state": (state(""), 1),
-    "a FIFO as the state": (lambda case: os.mkfifo(case.state), 1),
-    "a folder as the state": (lambda case: case.state.mkdir(), 1),
+    "damaged state": (state("{"), KEYS),
+    "other state": (state('{"tiny": "2"}'), KEYS),
+    "empty state": (state(""), KEYS),
+    "a FIFO as the state": (lambda case: os.mkfifo(case.state), KEYS),
+    "a folder as the state": (lambda case: case.state.mkdir(), KEYS),
 }  # fmt: skip
