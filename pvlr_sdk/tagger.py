@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -224,14 +223,6 @@ class Tagger(Predictor):
         """Exchange the plans of two taggers, in one thread at a time. Each call keeps the plan that it began with."""
         with self._lock, other._lock:
             self._plan, other._plan = other._plan, self._plan
-
-    @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """Free the model, and let the calls of other threads wait until the end of the block: in it, load another plan
-        and ``exchange`` it, where memory is for one; else the tagger is closed."""
-        with self._lock:
-            self._plan.free()
-            yield
 
     def close(self) -> None:
         """Free the model. Calls in progress in other threads complete; later calls raise BackendError."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,21 +29,18 @@ def deploy(
     ),
     to: str = Option(..., "--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."),
     rollback: bool = Option(False, "--rollback", help="Return to the previous plan."),
-    sequential: bool = Option(
-        False, "--sequential", help="Close the running plan first, if memory suffices for one only."
-    ),
     as_json: options.Json = False,
     allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
 ) -> None:
     """Put another plan in use, or return to the previous one.
 
-    The new plan is tested and compared with the one in use, which stays if the
-    new one has other labels, is too slow or fails.
+    The new plan is tested first; the one in use stays if the new one has other
+    labels or fails.
 
     For a site file, the plan is copied to plans/ next to it; a running process
     loads it on SIGHUP. A server changes at once, between two frames, and returns
-    to the previous plan if errors or a higher latency follow; the command waits
-    for this probation. PVLR_TOKEN has the token of the server.
+    to the previous plan if errors follow; the command waits for this probation.
+    PVLR_TOKEN has the token of the server.
 
     \b
     [bold]Examples[/bold]
@@ -56,7 +52,7 @@ def deploy(
         got = "both" if rollback else "neither"
         raise errors.OptionError("PLAN", expected="a plan or --rollback", got=got, hint="Pass one of them.")
     call = _to_server if to.startswith(("http://", "https://")) else _to_file
-    result = call(plan, to, sequential)
+    result = call(plan, to)
     if as_json:
         from .screen import print_json
 
@@ -64,21 +60,15 @@ def deploy(
         return
     from .screen import print_facts
 
-    times = f"{result['after_ms']:.1f} ms per inference, {result['before_ms']:.1f} ms before"
-    same = result["agreement"]
-    facts = [
-        ("plan", result["plan"][:16]),
-        ("time", times),
-        ("same tags", None if same is None else f"{100 * same:.0f} % of {result['frames']} live frames"),
-    ]
-    print_facts(f"{result['model']} is in use" if call is _to_server else f"{result['model']} is deployed", facts)
+    state = "in use" if call is _to_server else "deployed"
+    print_facts(f"{result['model']} is {state}", [("plan", result["plan"][:16])])
     if call is _to_file:
         from .screen import note
 
         note("a process that runs with this file uses the plan after SIGHUP (systemctl reload) or a restart.")
 
 
-def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
+def _to_file(plan: str | None, to: str) -> dict[str, Any]:
     from ..watch.config import load_config
     from ..watch.deployment import Deployment
     from ..watch.factory import make_detectors, make_tagger, without_unknown_labels
@@ -93,19 +83,17 @@ def _to_file(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
         if plan is None:
             deployment.rollback()
         else:
-            deployment.deploy(plan, sequential=sequential or None)
-        result = asdict(deployment.status)
-    del result["state"], result["reason"]
-    return result
+            deployment.deploy(plan)
+        return {"model": deployment.status.model, "plan": deployment.status.plan}
 
 
-def _to_server(plan: str | None, to: str, sequential: bool) -> dict[str, Any]:
+def _to_server(plan: str | None, to: str) -> dict[str, Any]:
     base = to.rstrip("/")
     if plan is None:
         status = _ask(base, "POST", "/v1/rollback", {})
     else:
         source = os.path.abspath(plan) if os.path.exists(plan) else plan
-        status = _ask(base, "POST", "/v1/reload", {"plan": source, "sequential": sequential or None})
+        status = _ask(base, "POST", "/v1/reload", {"plan": source})
     while status["state"] != "in use":
         time.sleep(_POLL)
         status = _ask(base, "GET", "/v1/plan")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,8 +27,6 @@ from ..trust import Trust, accept
 from . import golden
 from .inference import Inference, Request
 from .overlap import AwaitableFuture, Workers, overlapped
-
-_PATIENCE = 2.0  # seconds to wait for calls in progress before another plan takes the memory of this one
 
 
 @dataclass(frozen=True)
@@ -222,15 +217,6 @@ class LoadedPlan:
             hint = 'Start workers with multiprocessing\'s "spawn" method, and create it in each worker.'
             raise errors.BackendError("tagger", expected="a tagger created in this process", got=got, hint=hint)
         return backend
-
-    def free(self) -> None:
-        """Close it, and wait for the calls in progress: another plan takes the memory of this one."""
-        alive = None if self.backend is None else weakref.ref(self.backend)
-        self.close()
-        deadline = time.monotonic() + _PATIENCE
-        while alive and alive() is not None and time.monotonic() < deadline:
-            gc.collect()  # the exception of a call that failed is part of a cycle
-            time.sleep(0.02)  # calls in progress
 
     def close(self) -> None:
         """Free the model once the calls in progress and those submitted are done."""

@@ -135,7 +135,7 @@ class Predictor:
     def _ready(self) -> tuple[LoadedPlan, Backend]:
         backend = (plan := self._plan).backend
         if backend is None:
-            with self._lock:  # suspended() or exchange() may be about to provide one
+            with self._lock:  # exchange() may be about to provide one
                 plan, backend = self._plan, self._plan.backend
         return plan, plan.check(backend)
 

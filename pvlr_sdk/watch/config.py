@@ -135,17 +135,12 @@ def _uri_alone(raw: Any) -> Any:
 
 
 class DeployConfig(Section):
-    """When another plan may replace the running one: see docs/update.md.
+    """How another plan replaces the running one: see docs/update.md.
 
-    ``max_slowdown``: the most times longer that it may take per image. ``min_agreement``: the least share of live
-    frames with the same tags. ``probation``: seconds in which errors or a higher latency bring the previous plan back.
-    ``sequential``: close the running plan before the new one is loaded.
+    ``probation``: seconds in which errors of the new plan bring the previous one back; 0: none.
     """
 
-    max_slowdown: Annotated[float, Field(ge=1, le=1000)] = 2.0
-    min_agreement: Score = 0.0
     probation: Annotated[float, Field(ge=0, le=86400)] = 30.0
-    sequential: bool = False
 
 
 class SiteConfig(Section):

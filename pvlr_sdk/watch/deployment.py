@@ -1,29 +1,26 @@
-"""Replaces the plan of a running site: load, test, compare, exchange, and return to the previous plan if it fails."""
+"""Replaces the plan of a running site: load, test, exchange, and return to the previous plan if it fails."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .. import errors
 from ..models.find import find_plan, load_bundle
-from ..result import TagResult
 from ..tagger import Tagger
 from .config import DeployConfig
 from .factory import make_detectors
-from .rollout import Comparison, Rollout, State, Status, load, load_beside, load_instead, record_version
+from .probation import Probation, State, Status, load, record_version
 from .site import Site
 from .site_file import SiteFile, fingerprint, in_progress, locked
 
 _log = logging.getLogger(__name__)
-_POLL = 0.25
+_POLL = 0.02
 
 
 class Deployment:
@@ -49,10 +46,8 @@ class Deployment:
         self._file = SiteFile(path) if path else None
         self._settings = settings or DeployConfig()
         self._lock, self._loading = lock or threading.RLock(), False
-        self._times: deque[float] = deque(maxlen=64)
-        self._rollout: Rollout | None = None
+        self._probation: Probation | None = None
         self._reason = ""
-        self._comparison: Comparison | None = None
         self._running = fingerprint(Path(str(tagger.info.get("plan", ""))))
         self._text: Any = None
         with suppress(errors.ConfigError):  # an invalid file is reported by the first change
@@ -63,27 +58,23 @@ class Deployment:
         self.on_undone: Callable[[str], None] = lambda reason: None
         """Called with the reason when the previous plan has returned by itself."""
         if site:
-            site.on_observation(lambda seen: self.observe(seen.result))
             site.on_failure(self.failed)
 
     @property
     def status(self) -> Status:
         """The plan in use, and how far its deployment is."""
         info = self._tagger.info
-        state: State = "loading" if self._loading else "probation" if self._rollout else "in use"
-        measured = asdict(self._comparison) if self._comparison else {}
-        return Status(str(info["name"]), str(info["sha256"]), state, self._reason, **measured)
+        state: State = "loading" if self._loading else "probation" if self._probation else "in use"
+        return Status(str(info["name"]), str(info["sha256"]), state, self._reason)
 
-    def deploy(self, source: str | Path, *, sequential: bool | None = None) -> Comparison:
+    def deploy(self, source: str | Path) -> None:
         """Put another plan in use, and keep a copy of it and the previous one next to the site file.
 
         Args:
             source: a plan, its folder or the name of a model.
-            sequential: close the running plan before the new one is loaded; None: as the settings say.
 
         Raises:
-            DeployError: it is the plan in use, or has other labels, or is slower or disagrees more than allowed, or
-                another change is in progress.
+            DeployError: it is the plan in use, or has other labels, or another change is in progress.
             BundleError, OptionError, OutputError, ConfigError: the plan, its signature, or the site file is invalid or
                 cannot be written. In each case the plan in use stays.
         """
@@ -93,13 +84,13 @@ class Deployment:
             plan = self._file.install(bundle.path) if self._file else bundle.path
             text = self._file.text_of(plan) if self._file else None
             try:
-                return self._change(plan, text, self._text, sequential=sequential)
+                self._change(plan, text, self._text)
             except BaseException:
                 if self._file:
                     self._file.discard(text)
                 raise
 
-    def reload(self, *, sequential: bool | None = None) -> Comparison:
+    def reload(self) -> None:
         """Put the plan in use that the site file names now; without a site file, the plan's files as they are now.
 
         If it is refused, the site file names the plan in use again. Raises what :meth:`deploy` raises.
@@ -108,17 +99,18 @@ class Deployment:
             if self._file is None:
                 plan = Path(str(self._tagger.info["plan"]))
                 self._check_new(plan)
-                return self._change(plan, None, None, sequential=sequential)
+                self._change(plan, None, None)
+                return
             wanted, _ = self._file.plans()
             try:
                 plan = find_plan(wanted)
                 self._check_new(plan)
-                return self._change(plan, self._file.texts()[0], None, sequential=sequential, record=False)
+                self._change(plan, self._file.texts()[0], None, record=False)
             except errors.PvlrError:
                 self._restore()
                 raise
 
-    def rollback(self) -> Comparison:
+    def rollback(self) -> None:
         """Return to the previous plan. Only its self-test can refuse it. Raises what :meth:`deploy` raises."""
         with self._exclusively():
             previous, text = self._previous, None
@@ -131,27 +123,19 @@ class Deployment:
                 raise errors.DeployError("rollback", expected="a previous plan", got="none", hint=hint)
             plan = find_plan(previous)
             self._check_new(plan)
-            return self._change(plan, text, self._text, back=True)
-
-    def observe(self, result: TagResult) -> None:
-        """Count a result: its time shows whether a plan on probation is slower."""
-        rollout, milliseconds = self._rollout, result.timing["inference"]
-        if rollout is None:
-            self._times.append(milliseconds)
-        elif result.plan == self._tagger.info["sha256"]:
-            rollout.times.append(milliseconds)
+            self._change(plan, text, self._text, back=True)
 
     def failed(self, error: errors.BundleError) -> bool:
-        """Count a failure of the plan; returns whether the previous plan will replace it."""
-        rollout = self._rollout  # another thread may end it
-        if rollout is not None:
-            rollout.fail(error)
-        return rollout is not None
+        """Note a failure of the plan; returns whether the previous plan will replace it."""
+        probation = self._probation  # another thread may end it
+        if probation is not None:
+            probation.fail(error)
+        return probation is not None
 
     def close(self) -> None:
         """End the probation; the plan in use stays."""
         with self._lock:
-            self._end_rollout()
+            self._end_probation()
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -173,100 +157,78 @@ class Deployment:
             expected, hint = "another plan than the one in use", "There is nothing to do."
             raise errors.DeployError(str(plan), expected=expected, got="the same", hint=hint)
 
-    def _change(
-        self,
-        plan: Path,
-        text: Any,
-        previous: Any,
-        *,
-        sequential: bool | None = None,
-        back: bool = False,
-        record: bool = True,
-    ) -> Comparison:
-        """Load a plan, test and compare it, name it in the site file, and exchange it.
+    def _change(self, plan: Path, text: Any, previous: Any, *, back: bool = False, record: bool = True) -> None:
+        """Load a plan, test it, name it in the site file, and exchange it.
 
         ``text``, ``previous``: what the site file is to name, if ``record``. ``back``: a plan that was in use, so its
-        version may be lower and no limit applies.
+        version may be lower.
         """
         before, stale = Path(str(self._tagger.info["plan"])), self._file.texts()[1] if self._file else None
         identity = fingerprint(plan)
-        sequential = self._settings.sequential if sequential is None else sequential
-        if sequential and fingerprint(before) != self._running:
-            hint = "Deploy from another folder, so that the running plan can be loaded again."
-            raise errors.DeployError(str(before), expected="the files of the running plan", got="others", hint=hint)
-        load_plan = load_instead if sequential else load_beside
         try:
-            with load_plan(self._tagger, self._site, plan, back) as (candidate, comparison), self._lock:
-                if self.keep_bank:
-                    candidate.set_labels(self._tagger.label_bank)
-                self._check(candidate)  # before the site file names it
-                if not back:
-                    comparison.check(self._settings, str(plan))
-                versions = [(one.info["signature"] or {}).get("version", 0) for one in (candidate, self._tagger)]
-                if versions[0] < versions[1]:  # the site file never names a plan older than the recorded version
-                    record_version(self._tagger, plan)
-                if self._file and record:
-                    self._file.name(text, previous)
-                self._exchange(candidate)  # which then has the replaced plan
+            candidate = load(self._tagger, plan, back)
+            try:
+                with self._lock:
+                    if self.keep_bank:
+                        candidate.set_labels(self._tagger.label_bank)
+                    self._check(candidate)  # before the site file names it
+                    versions = [(one.info["signature"] or {}).get("version", 0) for one in (candidate, self._tagger)]
+                    if versions[0] < versions[1]:  # the site file never names a plan older than the recorded version
+                        record_version(self._tagger, plan)
+                    if self._file and record:
+                        self._file.name(text, previous)
+                    self._exchange(candidate)  # which then has the replaced plan
+            except BaseException:
+                candidate.close()
+                raise
         finally:
             self._record_version()
         with self._lock:
-            self._end_rollout()
+            self._end_probation()
             replaced = before, self._running, self._text
-            self._running, self._reason, self._comparison = identity, "", comparison
-            self._text, self._previous = text, before
+            self._running, self._reason, self._text, self._previous = identity, "", text, before
             if self._file and record:
                 self._file.discard(stale)
             _log.info(
                 "plan %s (%.12s) replaces the previous one", self._tagger.info["name"], self._tagger.info["sha256"]
             )
             if self._settings.probation and not back:
-                kept = None if sequential else candidate
-                self._rollout = Rollout(self._times, self._settings, replaced, text, kept)
-                threading.Thread(target=self._watch, args=[self._rollout], name="pvlr-probation", daemon=True).start()
-            elif not sequential:
+                self._probation = Probation(self._settings.probation, candidate, replaced, text)
+                threading.Thread(target=self._watch, args=[self._probation], name="pvlr-probation", daemon=True).start()
+            else:
                 candidate.close()
-        return comparison
 
     def _exchange(self, other: Tagger) -> None:
         (self._site or self._tagger).exchange(other)
 
-    def _watch(self, rollout: Rollout) -> None:
+    def _watch(self, probation: Probation) -> None:
         """End a probation: the previous plan returns if the new one fails."""
-        while rollout is self._rollout:
-            reason = rollout.verdict(_POLL)
-            if reason is None and not rollout.over:
-                continue
+        reason, undone = probation.wait(), False
+        while probation is self._probation:
             with self._lock:
-                if rollout is self._rollout and not self._loading:
-                    undone = reason is not None and self._undo(rollout, reason)
-                    self._end_rollout()
+                if probation is self._probation and not self._loading:
+                    undone = bool(reason) and self._undo(probation, reason)
+                    self._end_probation()
                     break
             time.sleep(_POLL)
-        else:
-            return
-        if undone and reason:
+        if undone:
             _log.warning("the previous plan has returned: %s", reason)
             self.on_undone(reason)
 
-    def _undo(self, rollout: Rollout, reason: str) -> bool:
+    def _undo(self, probation: Probation, reason: str) -> bool:
         """Bring the previous plan back; False: it cannot return."""
-        before, running, text = rollout.before
         try:
-            if rollout.kept:
-                self._exchange(rollout.kept)
-            else:
-                with self._tagger.suspended():
-                    self._exchange(load(self._tagger, before, True))
-            self._record_version()
+            self._exchange(probation.kept)
         except errors.PvlrError as error:
             _log.error("the previous plan cannot return: %s", error)
             self._reason = f"{reason}; the previous plan cannot return: {error}"
             return False
-        self._running, self._text, self._previous, self._reason = running, text, None, reason
+        self._record_version()
+        _, self._running, self._text = probation.before
+        self._previous, self._reason = None, reason
         self._restore()
         if self._file:
-            self._file.discard(rollout.text)
+            self._file.discard(probation.text)
         return True
 
     def _record_version(self) -> None:
@@ -284,9 +246,7 @@ class Deployment:
         except errors.PvlrError as error:
             _log.warning("the site file still names the plan that was refused: %s", error)
 
-    def _end_rollout(self) -> None:
-        rollout, self._rollout = self._rollout, None
-        if rollout is not None:
-            self._times = rollout.times
-            if rollout.kept is not None:
-                rollout.kept.close()
+    def _end_probation(self) -> None:
+        probation, self._probation = self._probation, None
+        if probation is not None:
+            probation.kept.close()

@@ -55,16 +55,15 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
     async def reload(
         request: Request, response: Response, wanted: Annotated[PlanChange, json_of(PlanChange, empty=True)]
     ) -> PlanModel:
-        """Put another plan in use, without a pause: the new plan is loaded, tested, and compared with the
-        running plan on live frames, which returns if the new one fails."""
+        """Put another plan in use, without a pause: the new plan is loaded and tested, and the previous one returns
+        if it fails."""
         source = wanted.plan
         if source is None:
-            call = partial(deployment.reload, sequential=wanted.sequential)
-            return await change(request, response, "reload", call)
+            return await change(request, response, "reload", deployment.reload)
         if not (os.path.isabs(source) or is_model(source)) or "\0" in source:
             hint = "See pvlr models."
             raise OptionError("plan", expected="an absolute path, or the name of a model", got=ascii(source), hint=hint)
-        call = partial(deployment.deploy, source, sequential=wanted.sequential)
+        call = partial(deployment.deploy, source)
         return await change(request, response, "reload", call, plan=source)
 
     @router.post("/rollback", responses={**_LATER, **responses(409, 422, 503)})

@@ -60,7 +60,7 @@ class TagsModel(BaseModel):
 
 
 class PlanModel(BaseModel):
-    """The plan in use, and the comparison with the one before when it was deployed."""
+    """The plan in use, and how far its deployment is."""
 
     model: Text
     plan: str = Field(description="SHA-256 of the plan, as in the results")
@@ -68,10 +68,6 @@ class PlanModel(BaseModel):
         description="loading: another plan is loaded and tested; probation: it returns to the previous plan if it fails"
     )
     reason: Text = Field(description="why the last change was refused or undone; empty if it was not")
-    frames: int | None = Field(description="live frames that both plans tagged; null: not deployed since the start")
-    agreement: float | None = Field(description="share of these frames with the same tags; null without frames")
-    before_ms: float | None = Field(description="milliseconds per inference of the previous plan")
-    after_ms: float | None = Field(description="of the plan in use, at the same time")
 
 
 class PlanChange(RequestModel):
@@ -82,9 +78,6 @@ class PlanChange(RequestModel):
         description="absolute path of a plan or its folder on the server's machine, or the name of a model; null: the "
         "plan that the site file names now",
         examples=[None],
-    )
-    sequential: bool | None = Field(
-        default=None, description="close the running plan first; null: as the site file says", examples=[None]
     )
 
 

@@ -178,7 +178,6 @@ class UploadTagger:
             except BundleError as error:
                 control.deployment.failed(error)
                 raise
-        control.deployment.observe(result)
         timing = {**result.timing, "decode": decoded, "total": result.timing["total"] + decoded}
         return TagsModel(
             width=result.frame_size[1],

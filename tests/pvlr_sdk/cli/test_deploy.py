@@ -28,9 +28,8 @@ plan: first/engine.plan
 threads: 1
 cameras: {door: 'test://?fps=20&size=64x48'}
 events: {thresholds: {cat: 0}, labels: [cat], min_duration: 0.1}
-deploy: {probation: 0.5, max_slowdown: 1000}
+deploy: {probation: 0.5}
 """
-"""A busy machine is no reason to refuse a plan, or to return to the previous one."""
 
 
 @pytest.fixture
@@ -199,7 +198,6 @@ def test_a_running_server(
     assert done.code == 0
     status = json.loads(done.out)
     assert (status["plan"], status["state"]) == (sha(plans / "second"), "in use")  # the probation has passed
-    assert status["frames"] > 0
     assert pvlr("deploy", plans / "other", "--to", url).err.startswith("pvlr: DeployError")
     assert pvlr("deploy", "--rollback", "--to", f"{url}/").code == 0
     request = urllib.request.Request(f"{url}/v1/plan", headers={"Authorization": f"Bearer {TOKEN}"})

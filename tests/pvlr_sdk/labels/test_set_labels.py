@@ -239,15 +239,6 @@ def test_another_process_gets_the_bank_too(tagger, frame):
         check(copy.predict(frame), frame, bank)
 
 
-def test_a_suspended_tagger_frees_the_plan_with_other_labels(tagger, open_plan, frame):
-    bank = make_bank(3, seed=1)
-    tagger.set_labels(bank)
-    tagger.predict_async(frame).result()
-    with tagger.suspended():
-        tagger.exchange(tagger.load(open_plan))
-    check(tagger.predict(frame), frame, LabelBank.load(labels_path(open_plan)))
-
-
 def test_the_definition_is_checked_against_the_preprocessor(tagger, frame):
     """The reference of these tests prepares a frame as the plan does."""
     image = np.ascontiguousarray((frame[:, :, ::-1].astype(np.float32) - 127) / 128).transpose(2, 0, 1)

@@ -22,7 +22,6 @@ from pvlr_sdk.events import EventSettings
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.watch import Site, SiteConfig
-from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.control import Control
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.labels.tiny_open import FEATURES
@@ -133,13 +132,11 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
         site = None
         if cameras:
             raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": {**ALWAYS, **(events or {})}}
-            raw |= {"deploy": {"max_slowdown": 1000}, "memory": settings.pop("memory", None)}
+            raw["memory"] = settings.pop("memory", None)
             shared = engine if isinstance(engine, Tagger) else tagger
             site = Site(SiteConfig.parse(raw, source="test"), tagger=shared)
-        # The tiny plan's times say nothing on a busy machine.
-        deploy = site.config.deploy if site else DeployConfig(max_slowdown=1000)
-        kept = settings.pop("site_file", None), deploy
-        control = Control(engine or tagger, site, *kept, bank=settings.pop("bank_file", None))
+        path, bank = settings.pop("site_file", None), settings.pop("bank_file", None)
+        control = Control(engine or tagger, site, path, bank=bank)
         running.append(Served(control, ServeSettings(port=0, **settings)))
         return running[-1]
 

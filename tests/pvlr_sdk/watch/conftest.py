@@ -128,8 +128,7 @@ def running(folder: Path, tagger: Tagger) -> Iterator[Callable[..., tuple[Site, 
 
     def start(**settings: Any) -> tuple[Site, Deployment]:
         site = Site(load_config(folder / "site.yaml"), tagger=tagger)
-        # The tiny plan's times say nothing on a busy machine.
-        deployed = DeployConfig(**{"max_slowdown": 1000, "probation": 0, **settings})
+        deployed = DeployConfig(**{"probation": 0, **settings})
         deployment = Deployment(tagger, site, folder / "site.yaml", deployed)
         thread = threading.Thread(target=site.run)
         thread.start()

@@ -30,7 +30,7 @@ trust: {plans}/keys/trusted
 bank: bank.safetensors
 threads: 1
 cameras: {{door: 'test://'}}
-deploy: {{probation: 0, max_slowdown: 1000}}
+deploy: {{probation: 0}}
 """
 _CHANGES = ("chmod", "fsync", "link", "mkdir", "rename", "replace", "rmdir", "unlink")
 

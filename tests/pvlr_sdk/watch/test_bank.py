@@ -97,11 +97,8 @@ def test_what_is_refused_at_the_start(
     assert type(caught.value) is error
 
 
-@pytest.mark.parametrize("sequential", [False, True])
-def test_another_plan_gets_it(
-    running: Callable[..., tuple[Site, Deployment]], open_plans: Path, sequential: bool
-) -> None:
-    site, deployment = running(sequential=sequential)
+def test_another_plan_gets_it(running: Callable[..., tuple[Site, Deployment]], open_plans: Path) -> None:
+    site, deployment = running()
     (event,) = until(site.open_events)
     deployment.deploy(open_plans / "second")
     assert site.tagger.info["plan"] != str(open_plans / "first/engine.plan")
@@ -115,12 +112,11 @@ def test_another_plan_gets_it(
     np.testing.assert_array_equal(site.tagger.thresholds, tiny_open.make_bank().thresholds / 2)
 
 
-@pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("name", ["other", "closed"])
 def test_a_plan_that_cannot_use_it_is_refused(
-    running: Callable[..., tuple[Site, Deployment]], open_plans: Path, plans: Path, name: str, sequential: bool
+    running: Callable[..., tuple[Site, Deployment]], open_plans: Path, plans: Path, name: str
 ) -> None:
-    site, deployment = running(sequential=sequential)
+    site, deployment = running()
     before = site.tagger.info["sha256"]
     with pytest.raises(errors.DeployError, match="a plan that can use the label bank in use") as caught:
         deployment.deploy(plans / "first" if name == "closed" else open_plans / name)
@@ -130,7 +126,7 @@ def test_a_plan_that_cannot_use_it_is_refused(
 
 
 def test_during_a_probation_labels_stay(tagger: Tagger, open_plans: Path) -> None:
-    control = Control(tagger, settings=DeployConfig(max_slowdown=1000, probation=60))
+    control = Control(tagger, settings=DeployConfig(probation=60))
     control.deployment.deploy(open_plans / "second")
     with pytest.raises(errors.DeployError, match="labels: expected one deployment at a time"):
         control.set_labels(tiny_open.make_bank())

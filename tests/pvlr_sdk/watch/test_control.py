@@ -49,7 +49,7 @@ def tagger(open_plan: Path) -> Iterator[Tagger]:
 @pytest.fixture
 def control(tagger: Tagger, folder: Path) -> Control:
     site = Site(load_config(folder / "site.yaml"), tagger=tagger)
-    settings = DeployConfig(probation=0, max_slowdown=1000)
+    settings = DeployConfig(probation=0)
     return Control(tagger, site, folder / "site.yaml", settings, bank=folder / "bank.safetensors")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,11 @@ from pvlr_sdk.watch.factory import make_tagger
 from pvlr_sdk.watch.site_file import SiteFile, locked
 from tests.manifests import shift_golden
 from tests.pvlr_sdk.watch.deployed import keys, sha
-from tests.waiting import until
 
 
 @pytest.fixture
 def deployment(tagger: Tagger, folder: Path) -> Deployment:
-    return Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0, max_slowdown=1000))
+    return Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0))
 
 
 def copies(folder: Path) -> list[str]:
@@ -36,9 +34,8 @@ def copies(folder: Path) -> list[str]:
 
 
 def test_it_is_copied_named_and_in_use(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
-    comparison = deployment.deploy(plans / "second")
+    deployment.deploy(plans / "second")
     assert tagger.info["sha256"] == sha(plans / "second") == deployment.status.plan
-    assert (comparison.frames, comparison.agreement) == (0, None)
     text, previous = keys(folder)
     assert (text, previous) == (f"plans/{next((folder / 'plans').iterdir()).name}/engine.plan", "first/engine.plan")
     assert "# A comment that stays." in (folder / "site.yaml").read_text()
@@ -69,7 +66,6 @@ def test_only_the_previous_copy_is_kept(
     assert (folder / "first/engine.plan").exists()  # not a copy
 
 
-@pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize(
     ("name", "error"),
     [("other", errors.DeployError), ("order", errors.DeployError), ("bad", errors.SelfTestError),
@@ -77,7 +73,7 @@ def test_only_the_previous_copy_is_kept(
 )  # fmt: skip
 def test_what_is_refused_changes_nothing(
     deployment: Deployment, tagger: Tagger, folder: Path, plans: Path, tmp_path: Path,
-    name: str, error: type[Exception], sequential: bool,
+    name: str, error: type[Exception],
 ) -> None:  # fmt: skip
     new = tmp_path / name
     if name not in ("missing",):
@@ -88,38 +84,16 @@ def test_what_is_refused_changes_nothing(
         (new / "engine.plan").write_bytes((new / "engine.plan").read_bytes()[:-1])
     before = (folder / "site.yaml").read_text()
     with pytest.raises(error):
-        deployment.deploy(new, sequential=sequential)
+        deployment.deploy(new)
     assert (folder / "site.yaml").read_text() == before
     assert not list((folder).glob("plans/*"))
     assert tagger.predict(np.zeros((32, 32, 3), np.uint8)).plan == sha(plans / "first")
     assert error.__name__ in deployment.status.reason
 
 
-def test_sequential(deployment: Deployment, tagger: Tagger, plans: Path) -> None:
-    """Calls of other threads wait while no plan is loaded, and none fails."""
-    seen, ended = [], threading.Event()
-
-    def work() -> None:
-        while not ended.is_set():
-            seen.append(tagger.predict_async(np.zeros((32, 32, 3), np.uint8)).result().plan)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    until(lambda: seen)
-    deployment.deploy(plans / "second", sequential=True)
-    until(lambda: seen[-1] == sha(plans / "second"))
-    ended.set()
-    thread.join()
-    change = seen.index(sha(plans / "second"))
-    assert set(seen[:change]) == {sha(plans / "first")}
-    assert set(seen[change:]) == {sha(plans / "second")}
-
-
 def test_two_at_once(tagger: Tagger, folder: Path, plans: Path) -> None:
     """In one process, and in two, which a second object stands for."""
-    first, second = (
-        Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0, max_slowdown=1000)) for _ in range(2)
-    )
+    first, second = (Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0)) for _ in range(2))
     with first._exclusively():
         for one in (first, second):
             with pytest.raises(errors.DeployError, match="in progress"):
@@ -190,7 +164,7 @@ class TestReload:
         monkeypatch.chdir(tmp_path)
         file = folder.relative_to(tmp_path) / "site.yaml"
         with make_tagger(load_config(file)) as tagger:
-            deployment = Deployment(tagger, None, file, DeployConfig(probation=0, max_slowdown=1000))
+            deployment = Deployment(tagger, None, file, DeployConfig(probation=0))
             file.write_text(file.read_text().replace("first/", f"{plans}/second/"))
             deployment.reload()
             deployment.rollback()
@@ -211,7 +185,7 @@ class TestReload:
         assert (folder / "site.yaml").read_text() == "plan: ["
 
     def test_without_a_site_file_the_plan_is_read_again(self, tagger: Tagger, folder: Path, plans: Path) -> None:
-        deployment = Deployment(tagger, settings=DeployConfig(probation=0, max_slowdown=1000))
+        deployment = Deployment(tagger, settings=DeployConfig(probation=0))
         with pytest.raises(errors.DeployError, match="the same"):
             deployment.reload()
         shutil.copytree(plans / "second", folder / "first", dirs_exist_ok=True)
@@ -276,15 +250,14 @@ class TestTrust:
         assert self.version(tmp_path) == 1
         assert tagger.info["sha256"] == sha(folder / "first")
 
-    @pytest.mark.parametrize("sequential", [False, True])
     def test_a_plan_that_is_refused_does_not_block_the_one_in_use(
-        self, tagger: Tagger, folder: Path, tmp_path: Path, sequential: bool
+        self, tagger: Tagger, folder: Path, tmp_path: Path
     ) -> None:
         def refuse(_: Tagger) -> None:
             raise errors.DeployError("x", expected="y", got="z", hint="")
 
         deployment = Deployment(tagger, None, folder / "site.yaml", check=refuse)
         with pytest.raises(errors.DeployError):
-            deployment.deploy(tmp_path / "second", sequential=sequential)
+            deployment.deploy(tmp_path / "second")
         assert self.version(tmp_path) == 1
         tagger.load(folder / "first").close()

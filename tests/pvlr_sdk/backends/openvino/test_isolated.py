@@ -121,7 +121,7 @@ def test_a_network_that_crashes_the_runtime_is_one_error(hostile: Callable[[str]
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors do not trap this division")
 def test_a_running_site_goes_on(hostile: Callable[[str], Path], plan: Path) -> None:
     with Tagger(plan) as tagger:
-        deployment = Deployment(tagger, settings=DeployConfig(probation=0, max_slowdown=1000))
+        deployment = Deployment(tagger, settings=DeployConfig(probation=0))
         with pytest.raises(errors.IsolatedLoadError):
             deployment.deploy(hostile("crash"))
         assert "IsolatedLoadError" in str(deployment.status.reason)

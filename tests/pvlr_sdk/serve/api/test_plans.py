@@ -38,7 +38,7 @@ class TestRoutes:
     def test_reload_and_rollback(self, serve: Callable[..., Any], engine: Tagger, plans: Path) -> None:
         served = serve(engine=engine)
         before = served.get("/v1/plan").json
-        assert (before["plan"], before["state"], before["frames"]) == (engine.info["sha256"], "in use", None)
+        assert (before["plan"], before["state"]) == (engine.info["sha256"], "in use")
         answer = reload(served, {"plan": str(plans / "second")})
         assert answer.status == 200
         after = answer.json
@@ -135,7 +135,7 @@ def test_reload_under_load(
             if not np.array_equal(again.logits, item.result.logits):
                 wrong.append(item)
 
-    served.until(lambda: all(map(served.site.latest, cameras)), PATIENCE)  # for the frames of the first trial
+    served.until(lambda: all(map(served.site.latest, cameras)), PATIENCE)
     served.site.on_observation(observations.put)
     earlier = sum(camera["tagged"] for camera in served.site.stats()["cameras"].values())
     threads = [threading.Thread(target=post) for _ in range(CLIENTS)] + [threading.Thread(target=check)]
@@ -148,7 +148,6 @@ def test_reload_under_load(
             answer = reload(served, {"plan": str(plans / ("second" if number % 2 == 0 else "first"))})
             seconds.append(time.monotonic() - start)
             assert answer.status == 200, answer.body
-            assert answer.json["frames"] > 0
             memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6)
     finally:
         ended.set()
