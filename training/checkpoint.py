@@ -13,7 +13,7 @@ from torch import Tensor
 from pvlr_sdk._util.files import write_files
 from pvlr_sdk.errors import CheckpointError, OutputError
 
-from .config import Config
+from .config import Config, stored_config
 from .model.network import PVLR
 
 
@@ -31,7 +31,7 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
     """
     tensors, extra = read_checkpoint(folder / "model.safetensors")
     try:
-        config = Config.model_validate(extra.pop("config"))
+        config = stored_config(extra.pop("config"))
         spec = config.data.input
         untrained = config.model.model_copy(update={"pretrained": False})
         model = PVLR(config.data.labels, spec.height, spec.width, untrained)

@@ -70,8 +70,6 @@ class TrainConfig(Strict):
     save_every: float = Field(5.0, ge=0)
     budget: float | None = Field(None, gt=0)
     views: int = Field(4, ge=1)
-    features: Path | None = None
-    """A folder that keeps the cached features for other runs on the same images; None: in memory only."""
     head: StageConfig = StageConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     unfreeze_from: int = Field(3, ge=0)
@@ -127,6 +125,21 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     return config.model_copy(update={"data": config.data.model_copy(update={"labels": tuple(labels)})})
 
 
+def stored_config(raw: dict[str, Any]) -> Config:
+    """The configuration in a checkpoint, without the settings that version 0.2 had and this one has not.
+
+    Raises:
+        ValueError: it is invalid.
+    """
+    removed = {"model": ("csra", "ml_decoder"), "train": ("features",)}
+    kept = {
+        section: {key: value for key, value in raw[section].items() if key not in keys}
+        for section, keys in removed.items()
+        if isinstance(raw.get(section), dict)
+    }
+    return Config.model_validate({**raw, **kept})
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The keys of a YAML file as they are, with paths relative to it; raises ConfigError as :func:`load_config`."""
     hint = "See the examples in training/configs/."
@@ -161,7 +174,7 @@ def _labels_of(source: SourceConfig) -> list[str]:
     return [renames.get(column, column) for column in columns]
 
 
-_PATH_KEYS = {"base", "images", "rename", "descriptions", "devkit", "root", "init", "features", "runs"}
+_PATH_KEYS = {"base", "images", "rename", "descriptions", "devkit", "root", "init", "runs"}
 
 
 def _resolve_paths(node: Any, base: Path, key: str = "", *, complete: bool = False) -> Any:

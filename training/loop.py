@@ -19,7 +19,7 @@ from pvlr_sdk.errors import LossError
 from .checkpoint import write_checkpoint
 from .config import STAGES, Config, Stage, StageConfig
 from .data.augmentation import Views
-from .data.features import cache_features, shared_features
+from .data.features import cache_features
 from .data.images import ImageDataset, image_batches
 from .folder import has_state
 from .logs import RunLog, few
@@ -214,7 +214,7 @@ class StageLoop:
             given = run.model.backbone, run.dataset, views, recipe.views, run.machine, advance
             now = time.perf_counter()
             deadline = now + _FEATURES_SHARE * (run.deadline - now)
-            return shared_features(recipe.features, *given) if recipe.features else cache_features(*given, deadline)
+            return cache_features(*given, deadline)
 
     def _save(self) -> None:
         self._saved = time.monotonic()

@@ -15,7 +15,7 @@ from pvlr_sdk.errors import CheckpointError, PlanNotFoundError
 from pvlr_sdk.models.catalogue import is_model
 
 from .checkpoint import read_checkpoint
-from .config import Config
+from .config import stored_config
 from .model.heads.pvlr import resized_positions
 from .model.network import PVLR
 from .plan_weights import read_plan
@@ -96,7 +96,7 @@ def _weights(folder: Path, model: PVLR) -> Weights:
             return Weights(tensors, labels, manifest.input.height, manifest.input.width)
     tensors, data = read_checkpoint(path)
     try:
-        config = Config.model_validate(data["config"])
+        config = stored_config(data["config"])
     except (KeyError, ValidationError) as error:
         got = first_problem(error) if isinstance(error, ValidationError) else f"no {error}"
         hint = "Use the pvlr_training version that wrote it, or train again."

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pvlr_sdk.errors import CheckpointError
 
 from .checkpoint import read_checkpoint, write_checkpoint
-from .config import Config, Stage
+from .config import Config, Stage, stored_config
 from .folder import STATE, has_state
 
 # The order of an epoch and the shapes of the weights depend on these.
@@ -119,7 +119,7 @@ def clear_leftovers(folder: Path) -> None:
 
 def _check_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], progress: Progress) -> None:
     with contextlib.suppress(ValueError):
-        before = Config.model_validate(before).model_dump(mode="json")  # adds the defaults of newer keys
+        before = stored_config(before).model_dump(mode="json")  # adds the defaults of newer keys
     for key in (*_FIXED, *([f"train.{progress.stage}.batch"] if progress.step else [])):
         old, new = _lookup(before, key), _lookup(now, key)
         if old != new:

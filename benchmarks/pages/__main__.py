@@ -1,6 +1,6 @@
 """Write the tables and charts of the pages in docs/ that show benchmarks/results.
 
-    python -m benchmarks.pages [performance] [accuracy] [heads] ...
+    python -m benchmarks.pages [performance] [accuracy] [open_labels]
 
 A page is edited by hand; only what is between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` is written.
 """
@@ -15,7 +15,7 @@ import typer
 
 from ..common import DOCS, RESULTS, run
 
-PAGES = ("performance", "accuracy", "accuracy_and_time", "heads", "open_labels")
+PAGES = ("performance", "accuracy", "open_labels")
 _PART = re.compile(r"(<!-- results: (\w+) -->\n\n).*?(\n\n<!-- end of results -->)", re.DOTALL)
 
 

@@ -38,7 +38,7 @@ PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "READ
 ELSEWHERE = {
     **{
         f"docs/{page}.md": "days of training, on data sets"
-        for page in ("accuracy", "accuracy_and_time", "open_labels", "shipped_models")
+        for page in ("accuracy", "heads", "open_labels", "shipped_models")
     },
     **{f"docs/extend/{path.name}": "test_recipes.py follows it" for path in (ROOT / "docs/extend").glob("*.md")},
     "docs/performance.md": "benchmarks, which tests/benchmarks runs in short",

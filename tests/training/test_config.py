@@ -52,7 +52,7 @@ def test_labels_can_only_be_left_out_of_a_head_that_reads_any(write_config: Any,
         ("trian.seed=1", "Did you mean train?"),
         ("data.input.widht=9", "Did you mean data.input.width?"),
         ("train.epochs=9", "Did you mean train.head.epochs or train.finetune.epochs?"),  # in other sections
-        ("model.csra.zzz=1", "There are heads, weight."),
+        ("model.cap.zzz=1", "There are mode, tokens."),
     ],
 )
 def test_the_hint_names_the_key_that_was_meant(write_config: Any, override: str, hint: str) -> None:

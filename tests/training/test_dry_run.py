@@ -26,8 +26,6 @@ def dry_run(config: Path, *overrides: str) -> str:
     ("override", "named"),
     [
         ("model.width=30", r"model\.width: expected a multiple of the 4 heads, got 30"),
-        ("model.head=ml_decoder model.width=30", r"model\.width: expected a multiple of the 4 heads, got 30"),
-        ("model.head=query2label model.heads=3 model.width=30", r"model\.width: expected a multiple of 4, got 30"),
         ("model.text.templates=['photo']", r"model\.text\.templates: expected a \{\} .* got 'photo'"),
         ("model.backbone=test_eficientnet", r"model\.backbone: .* Did you mean test_efficientnet"),
         ("data.labels=[red,green,red]", r"data\.labels: expected unique labels, got red twice"),

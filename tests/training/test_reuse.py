@@ -16,7 +16,6 @@ from pvlr_sdk.bundle.bundle import manifest_path
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.errors import CheckpointError, FileHashError
 from pvlr_training.checkpoint import load_model
-from pvlr_training.data import features
 from pvlr_training.export import export
 from pvlr_training.train import train
 from tests.manifests import edit_manifest
@@ -153,27 +152,3 @@ def test_another_backbone_is_refused(write_config: Any, tmp_path: Path) -> None:
         train(
             write_config(), ["model.backbone=test_resnet", f"train.init={first}"], out=tmp_path / "other", console=QUIET
         )
-
-
-@pytest.mark.slow
-def test_shared_features_are_made_once_and_train_the_same_weights(
-    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-    cache = features.cache_features
-    monkeypatch.setattr(features, "cache_features", lambda *given: made.append(1) or cache(*given))
-    alone = train(write_config(), out=tmp_path / "alone", console=QUIET)
-    shared = [f"train.features={tmp_path / 'features'}"]
-    runs = [train(write_config(), shared, out=tmp_path / name, console=QUIET) for name in ("one", "two")]
-    assert len(made) == 1
-    for run in runs:
-        assert all(torch.equal(tensor, weights(alone)[name]) for name, tensor in weights(run).items())
-    # Another backbone (here: another seed of its random weights) or other pixels have other features.
-    train(write_config(), [*shared, "train.seed=1"], out=tmp_path / "three", console=QUIET)
-    train(write_config(), [*shared, "data.min_crop=0.5"], out=tmp_path / "four", console=QUIET)
-    assert len(made) == 3
-    # Another seed of the same backbone sees the same views.
-    seeded = [*shared, f"train.init={alone}"]
-    for seed in (2, 3):
-        train(write_config(), [*seeded, f"train.seed={seed}"], out=tmp_path / f"seed{seed}", console=QUIET)
-    assert len(made) == 4

@@ -54,10 +54,9 @@ def save_run(photos: Path, tmp_path: Path) -> Callable[..., Path]:
     ("model", "side", "size"),
     [
         ({"head": "linear"}, 64, (96, 64)),
-        ({"head": "query2label"}, 64, (32, 96)),
         ({"position": "none"}, 64, (128, 96)),
     ],
-    ids=["linear", "query2label", "pvlr"],
+    ids=["linear", "pvlr"],
 )
 def test_a_network_without_learned_positions_is_the_one_made_for_that_size(
     save_run: Callable[..., Path], model: dict[str, Any], side: int, size: tuple[int, int]

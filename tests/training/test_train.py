@@ -41,9 +41,7 @@ QUIET = Console(file=io.StringIO())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("head", "epochs"), [("pvlr", 14), ("linear", 30), ("csra", 24), ("query2label", 60), ("ml_decoder", 40)]
-)
+@pytest.mark.parametrize(("head", "epochs"), [("pvlr", 14), ("linear", 30)])
 def test_a_run_learns_and_its_compiled_plan_agrees(
     write_config: Any, photos: Path, tmp_path: Path, head: str, epochs: int
 ) -> None:
@@ -114,7 +112,7 @@ OTHER_RECIPE = [
     "train.finetune.batch=8",
     "data.randaugment.ops=2",
     "data.cutout=0.5",
-    "model.head=ml_decoder",
+    "model.head=linear",
 ]
 
 

@@ -1,25 +1,17 @@
-"""Cached features of the frozen backbone, with which a head trains in minutes on two cores.
-
-They are kept in memory; several runs on the same images can share them through a folder.
-"""
+"""Cached features of the frozen backbone, with which a head trains in minutes on two cores; they are kept in memory."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from pvlr_sdk.errors import ConfigError, OutputError
+from pvlr_sdk.errors import ConfigError
 
 from ..frozen import Frozen
 from ..machine import Machine, available_memory
@@ -31,60 +23,6 @@ _FIRST_VIEW = 1_000_000  # above all epoch numbers, so that fine-tuning draws ot
 _BATCH = 32
 
 Notify = Callable[[int], None]
-
-
-def shared_features(
-    folder: Path, backbone: Backbone, dataset: ImageDataset, views: Views, count: int, machine: Machine, advance: Notify
-) -> Tensor:
-    """The result of ``cache_features``, read from ``folder`` or computed and written there.
-
-    The file is memory-mapped, so concurrent runs share it. Its name is a hash of all inputs.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    path = folder / f"{_fingerprint(backbone, dataset, views, count, machine)}.safetensors"
-    if path.exists():
-        advance(len(dataset) * count)
-    else:
-        known_failures = len(dataset.failed)
-        features = cache_features(backbone, dataset, views, count, machine, advance)
-        if len(dataset.failed) > known_failures:
-            return features  # other runs must detect these failures, too
-        if machine.leads:
-            _write(path, features)
-        machine.wait()
-    with safe_open(path, "pt") as file:
-        return file.get_tensor("features")
-
-
-def _write(path: Path, features: Tensor) -> None:
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": features}, unfinished)
-        unfinished.rename(path)
-    except (OSError, SafetensorError) as error:
-        unfinished.unlink(missing_ok=True)
-        hint = "Free some space, or unset train.features."
-        raise OutputError(str(path), expected="a writable file", got=str(error), hint=hint) from None
-
-
-def _fingerprint(backbone: Backbone, dataset: ImageDataset, views: Views, count: int, machine: Machine) -> str:
-    digest = hashlib.sha256()
-    pixels = views.config.model_dump_json(exclude={"labels", "sources", "cache"})
-    for part in (backbone.name, pixels, views.seed, count, machine.bf16):
-        digest.update(f"{part}\n".encode())
-    for name, tensor in backbone.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().cpu().numpy().tobytes())
-    for name, image in zip(dataset.names, dataset.images, strict=True):
-        if isinstance(image, Path):
-            stat = image.stat() if image.exists() else None
-            digest.update(f"{name} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
-        else:
-            digest.update(f"{name} {image.shape} {image[:: max(1, len(image) // 4)].sum()}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 @torch.inference_mode()

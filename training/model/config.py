@@ -14,9 +14,6 @@ from pvlr_sdk.labels.words import TEMPLATES
 HEADS = {
     "pvlr": "VisualHead",
     "linear": "LinearHead",
-    "csra": "CsraHead",
-    "query2label": "Query2LabelHead",
-    "ml_decoder": "MlDecoderHead",
 }
 """The class of each ``model.head``, in the module of that name in heads/. A new head is a line here, and its file."""
 
@@ -54,31 +51,15 @@ class CapConfig(Strict):
     tokens: int = Field(4, ge=1, le=64)
 
 
-class CsraConfig(Strict):
-    """CSRA: the number of heads, each with its own temperature, and lambda, the weight of the attention."""
-
-    heads: Literal[1, 2, 4, 6, 8] = 1
-    weight: float = Field(0.1, ge=0)
-
-
-class MlDecoderConfig(Strict):
-    """ML-Decoder: the number of group queries. With at most as many labels, every label has its own query."""
-
-    groups: int = Field(100, ge=1)
-
-
 class ModelConfig(Strict):
     """The network of docs/model.md; every choice that the paper leaves open is a key here.
 
-    ``head`` replaces PVLR's head with a rival's. Query2Label and ML-Decoder also use ``width``, ``heads``, ``layers``,
-    ``ffn`` and ``dropout``; settings of prompts and labels have no effect on the rivals. ``attention`` selects
-    PyTorch's operators or the fused kernel for training. ``knowledge`` adds the evidence of the pretrained backbone's
-    ImageNet classes to the logits of any head, ``knowledge_gain`` times.
+    ``head`` replaces PVLR's head with a linear one, on which settings of prompts and labels have no effect.
+    ``attention`` selects PyTorch's operators or the fused kernel for training. ``knowledge`` adds the evidence of the
+    pretrained backbone's ImageNet classes to the logits of any head, ``knowledge_gain`` times.
     """
 
     head: Literal[tuple(HEADS)] = "pvlr"
-    csra: CsraConfig = CsraConfig()
-    ml_decoder: MlDecoderConfig = MlDecoderConfig()
     backbone: str = "tf_efficientnet_lite2"
     pretrained: bool = True
     heads: int = Field(8, ge=1)
@@ -106,8 +87,7 @@ class ModelConfig(Strict):
     @classmethod
     def _heads_divide_the_width(cls, width: int, others: ValidationInfo) -> int:
         head, dma, heads = (others.data.get(name) for name in ("head", "dma", "heads"))
-        attends = head not in ("linear", "csra") and (head != "pvlr" or dma != "none")
-        if attends and heads and width % heads:
+        if head == "pvlr" and dma != "none" and heads and width % heads:
             raise PydanticCustomError("width", "a multiple of the {heads} heads", {"heads": heads})
         return width
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.errors import CheckpointError, OptionError
 
-from ..config import Config
+from ..config import Config, stored_config
 from ..folder import PREVALENCE, has_state
 
 _MAIN_SETTINGS = ("model.head", "model.backbone", "data.input.width", "data.input.height", "train.seed")
@@ -75,7 +75,7 @@ def _read_run(folder: Path, name: str) -> Run:
         with safe_open(path, "np") as file:
             data = json.loads((file.metadata() or {})["json"])
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
-        config = Config.model_validate(data["config"])
+        config = stored_config(data["config"])
         thresholds = np.asarray(data["thresholds"], np.float64)
         bank, stated = folder / "model.labels.safetensors", folder / PREVALENCE
         if bank.exists():

@@ -1,4 +1,4 @@
-"""Heads: everything between the backbone's tokens and the logits, PVLR's own and its rivals'.
+"""Heads: everything between the backbone's tokens and the logits, PVLR's own and a linear one.
 
 A head is called with tokens (B, N, D) and the label bank (C, d) and returns an :class:`Output`. A label's map is
 softmax_n(alpha * similarity), with the head's attribute ``alpha``. A head with positions has a method ``resize`` for
