@@ -39,7 +39,7 @@ _RIDGE, _FLOOR = 1.0, 0.01
 _KEPT = 1500
 """Photos whose features are kept, 2.6 kB each. With 4,000, the words of docs/open_labels.md gain 0.15 mAP."""
 CALIBRATION = Calibration(scale=0.866, offset=-3.578, threshold=0.165, precise_threshold=0.961)
-"""Of the 80 labels of COCO, as words, on its 3,595 training photos: python -m benchmarks.accuracy.open."""
+"""Of the 80 labels of COCO, as words, on its 3,595 training photos, with version 0.2: docs/open_labels.md."""
 _LEAST = 100
 """Photos: fewer say nothing about the spread of scores."""
 

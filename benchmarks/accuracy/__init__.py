@@ -1,1 +1,1 @@
-"""Accuracy of PVLR and its rivals: experiments, their training and their measurement."""
+"""Accuracy of the shipped models: on images, on clips and with bad cameras."""

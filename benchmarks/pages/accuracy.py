@@ -46,12 +46,7 @@ PARTS: dict[str, Callable[[Path, Path], str]] = {
     "shipped": shipped_table,
     "clips": partial(reports_table, "clips-*.json", clips_table),
     "corruptions": partial(reports_table, "corruptions-*.json", corruptions_table),
-    "open_words": partial(open_table, "open", "words", tables.words_table),
     "open_grades": partial(open_table, "open-grades", "grades", tables.grades_table),
-    "open_splits": partial(open_table, "open", "splits", tables.splits_table),
-    "open_trust": partial(open_table, "open", "splits", tables.trust_table),
-    "open_few": partial(open_table, "open", "few", tables.few_table),
-    "open_tuned": partial(open_table, "open-tuned", "few", tables.few_table),
     "open_taught": partial(open_table, "open-taught", "taught", tables.taught_table),
 }
 """By name: the text of a part of a page for the folders of the results and of the charts."""

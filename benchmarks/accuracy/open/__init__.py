@@ -1,1 +1,1 @@
-"""Open labels: labels from words and from a few photos, without training."""
+"""Open labels: words by their grade, and the intervals of taught labels."""

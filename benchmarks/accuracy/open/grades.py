@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from pvlr_sdk import Tagger
 from pvlr_sdk.evaluation.metrics import nan_mean, per_class
 from pvlr_sdk.labels import Knowledge, LabelBank
-from pvlr_sdk.labels.words import encode_prompts
+from pvlr_sdk.labels.words import TEMPLATES, encode_prompts
 
 from ...common import Json, conditions, run, save
 from ..data import FOLDERS, Data, Split, check_outputs, data_folder, read_split
 from .tables import grades_table
-from .words import prompts
 
 
 def main(data: Data = None, split: Split = "testdev", out: Json = None) -> None:
@@ -32,7 +31,8 @@ def main(data: Data = None, split: Split = "testdev", out: Json = None) -> None:
     with Tagger(optimize="throughput") as tagger:
         words = tagger.labels
         bank = knowledge.bank(words, force=True)
-        shares, _ = knowledge.shares(encode_prompts(prompts(words)).astype(np.float64))
+        prompts = [[template.replace("{}", word) for template in TEMPLATES] for word in words]
+        shares, _ = knowledge.shares(encode_prompts(prompts).astype(np.float64))
         encoded = knowledge.bank_of(words, shares)
         of_words = np.array([bank.taught[word]["grade"] for word in words])
         for name in FOLDERS:

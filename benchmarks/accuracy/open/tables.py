@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...common import Table
-
-
-def words_table(words: dict[str, float]) -> Table:
-    """Words alone, in the order of the rows."""
-    rows = [[name, f"{value:.1f}"] for name, value in words.items()]
-    return Table("Words alone: mAP on COCO testdev, 80 labels", ["", "mAP"], rows)
 
 
 def grades_table(grades: dict[str, dict[str, list[float]]]) -> Table:
@@ -22,35 +14,6 @@ def grades_table(grades: dict[str, dict[str, list[float]]]) -> Table:
 
 def _words(count: float, value: float) -> list[str]:
     return [str(count), f"{value:.1f}" if count else "-"]
-
-
-def splits_table(splits: dict[str, Any]) -> Table:
-    """The unseen labels of each split, and their mean."""
-    rows = [
-        [name, *(f"{value:.1f}" for value in [*values, sum(values) / len(values)])]
-        for name, values in splits["unseen"].items()
-    ]
-    columns = ["", *(f"Split {number}" for number in range(1, 4)), "Mean"]
-    return Table("20 unseen labels next to 60 trained ones: mAP on COCO testdev", columns, rows)
-
-
-def trust_table(splits: dict[str, Any]) -> Table:
-    """What scores of unseen labels are worth with the calibration of the others."""
-    rows = [[name, *(f"{of[name]:.1f}" for of in splits["trust"])] for name in splits["trust"][0]]
-    columns = ["in percent", *(f"Split {number}" for number in range(1, 4))]
-    return Table("Scores of 20 unseen labels, calibrated on 60 others", columns, rows)
-
-
-def few_table(few: dict[str, dict[str, float]]) -> Table:
-    """K photos of a label by way of learning."""
-    counts = list(few["words and photos"])
-    rows = [
-        [name, *(f"{of[count]:.1f}" if count in of else "-" for count in counts)]
-        for name, of in few.items()
-        if name != "labels"
-    ]
-    title = f"K photos of a label and 100 others: mAP on COCO testdev, {few['labels']['count']} labels"
-    return Table(title, ["K", *counts], rows)
 
 
 def taught_table(taught: dict[str, dict[str, list[float]]]) -> Table:
