@@ -135,9 +135,9 @@ def stored_config(raw: dict[str, Any]) -> Config:
     kept = {
         section: {key: value for key, value in raw[section].items() if key not in keys}
         for section, keys in removed.items()
-        if isinstance(raw.get(section), dict)
+        if isinstance(raw, dict) and isinstance(raw.get(section), dict)
     }
-    return Config.model_validate({**raw, **kept})
+    return Config.model_validate({**raw, **kept} if kept else raw)
 
 
 def read_config(path: Path) -> dict[str, Any]:

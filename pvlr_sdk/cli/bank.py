@@ -1,4 +1,4 @@
-"""``pvlr bank``: label banks from words, joined and shown."""
+"""``pvlr bank``: label banks from words, and joined ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
 
 @app.callback()
 def bank() -> None:
-    """Make, show and join label banks for open plans."""
+    """Make and join label banks for open plans; pvlr info shows one."""
 
 
 @app.command(cls=Command, no_args_is_help=True)
@@ -67,38 +67,6 @@ def make(
         )
     bank.save(out)
     print(out)
-
-
-@app.command(cls=Command, no_args_is_help=True)
-def show(bank: Path = Argument(..., metavar="BANK", help="The label bank."), as_json: options.Json = False) -> None:
-    """Show the labels of a bank: thresholds, grades and classes of words, numbers of photos.
-
-    \b
-    [bold]Examples[/bold]
-    pvlr bank show bank.safetensors
-    pvlr bank show bank.safetensors --json
-    """
-    from rich.table import Table
-
-    from .._util.escape import terminal
-    from ..bundle.bundle import label_fields
-    from ..labels import LabelBank
-    from ..labels.meaning import described
-    from .screen import console, print_json
-
-    loaded = LabelBank.load(bank)
-    rows = [
-        (label.name, label.threshold, loaded.taught.get(label.name, {})) for label in label_fields(loaded)["labels"]
-    ]
-    if as_json:
-        print_json([{"label": name, "threshold": threshold, **of} for name, threshold, of in rows])
-        return
-    table = Table("Label", "Threshold", "Grade", "From", box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for name, threshold, of in rows:
-        photos = f"{of['positives']} photos with it, {of['negatives']} without" if of.get("positives") else ""
-        source = "; ".join(filter(None, [photos, described(of.get("concepts", {}))])) or "the plan"
-        table.add_row(terminal(name), f"{threshold:.3f}", str(of.get("grade", "")), terminal(source))
-    console().print(table)
 
 
 @app.command(cls=Command, no_args_is_help=True)

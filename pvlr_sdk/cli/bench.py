@@ -35,7 +35,6 @@ def bench(
         help="With --compare, exit with status 1 if frame time, inference time or the best throughput "
         "regresses by more than this.",
     ),
-    plot: Path | None = Option(None, metavar="FILE", help="Plot the latencies to FILE.png."),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -53,18 +52,14 @@ def bench(
     pvlr bench
     pvlr bench engine.plan --json > old.json
     pvlr bench engine.plan --compare old.json --fail-if-regression 5%
-    pvlr bench --image photo.jpg --plot bench
+    pvlr bench --image photo.jpg
     """
     from ..diagnostics.bench import compare, measure
-    from ..diagnostics.bench.plot import check_matplotlib
-    from ..diagnostics.bench.plot import plot as draw
     from .screen import Screen, note, print_json
 
     if allowed is not None and old is None:
         hint = "Add --compare OLD.json."
         raise errors.OptionError("--fail-if-regression", expected="--compare with it", got="no --compare", hint=hint)
-    if plot:
-        check_matplotlib()
     limit = compare.share(allowed) if allowed is not None else None
     before = compare.load(old) if old is not None else None
     with Screen(measure.steps(), "Measuring", "steps") as screen:
@@ -82,8 +77,6 @@ def bench(
         print_json({**report, "changes": [vars(change) for change in changes]} if before else report)
     else:
         _print_report(report, changes)
-    if plot:
-        note(f"wrote {draw(report, plot)}")
     for doubt in report["warnings"]:
         note(f"these results are unreliable: {doubt}.")
     for difference in compare.differences(before, report) if before else []:

@@ -11,6 +11,7 @@ from typer import Argument, Option
 from .. import errors
 from ..bundle.schema import ATTENTIONS, DEVICES, HARDWARE, PRECISIONS
 from . import options
+from .commands import training_module
 from .info import print_info
 from .options import models, words
 
@@ -30,13 +31,7 @@ def build(
     out: Path | None = Option(
         None, "--out", "-o", metavar="PLAN", help="The plan to write.", show_default="engine.plan next to MODEL"
     ),
-    size: str | None = Option(
-        None,
-        metavar="N|WxH,...",
-        help="Input size of a plan from RUN, engine-SIZE.plan; several are compared on --images.",
-        show_default="that of MODEL",
-    ),
-    images: Path | None = Option(None, metavar="DIR", help="With --size and --labels: images to measure each plan on."),
+    size: options.Size = None,
     bank: Path | None = Option(
         None,
         metavar="FILE",
@@ -95,9 +90,8 @@ def build(
     with the same scores. All backends and runtimes run it. Needs the package
     onnx, as in \\[int8].
 
-    With --size, RUN is exported at other input sizes than that of training (needs
-    the extra \\[train]). With --images and --labels, prints the mAP of each size
-    and the smallest size that loses at most 0.3.
+    With --size, RUN is exported at another input size than that of training (needs
+    the extra \\[train]), and the plan is engine-SIZE.plan. `pvlr eval` measures it.
 
     \b
     [bold]Examples[/bold]
@@ -108,52 +102,35 @@ def build(
     pvlr build model.onnx --device tensorrt --batch 1:1:8
     pvlr build pvlr-lite2-open --bank bank.safetensors --out plans/engine.plan
     pvlr build runs/my-photos --size 224
-    pvlr build runs/my-photos --size 192,224 --images photos/ --labels labels.csv
     """
     from ..compile.build import build as build_plan
     from ..compile.tensorrt_options import Batch, BuildOptions
     from ..models.find import find_plan
     from .screen import Phases
-    from .sizes import build_sizes, compare_sizes, parse_sizes
+    from .sizes import parse_size, run_folder
 
     batches = Batch.parse(batch or ("1:1:8" if dla is None else "1"))
-
-    def make(network: Path, plan: Path) -> None:
-        measured = labels if images is None or calibration_images is not None else None
-        beside = bank or network.with_suffix(".labels.safetensors")
-        with Phases() as phases:
-            build_plan(
-                network,
-                plan,
-                device=cast(Any, device),
-                precision=cast(Any, precision),
-                bank=bank,
-                calibration_images=images_for(calibration_images, measured, split, beside),
-                min_agreement=min_agreement,
-                options=BuildOptions(
-                    batches,
-                    cast(Any, attention),
-                    workspace,
-                    cast(Any, hardware),
-                    version_compatible,
-                    dla,
-                    verbose,
-                    maps,
-                ),
-                watcher=phases,
-            )
-
-    if size is not None or images is not None:
-        plans = build_sizes(onnx, parse_sizes(size), make, out, images, labels)
-        if images is not None and labels is not None:
-            compare_sizes(plans, images, labels, split, as_json)
-            return
-        (plan,) = plans
-    else:
-        if not (onnx.is_file() or onnx.suffix):
-            onnx, out = find_plan(onnx), out or Path("engine.plan")  # beside the model it would replace its plan
-        plan = out or onnx.with_name("engine.plan")
-        make(onnx, plan)
+    if size is not None:
+        wanted, run = parse_size(size), run_folder(onnx)
+        onnx = training_module("build", "export").export(run, run, wanted)
+    elif not (onnx.is_file() or onnx.suffix):
+        onnx, out = find_plan(onnx), out or Path("engine.plan")  # beside the model it would replace its plan
+    plan = out or onnx.with_name("engine.plan" if size is None else f"{onnx.stem.replace('model', 'engine', 1)}.plan")
+    beside = bank or onnx.with_suffix(".labels.safetensors")
+    with Phases() as phases:
+        build_plan(
+            onnx,
+            plan,
+            device=cast(Any, device),
+            precision=cast(Any, precision),
+            bank=bank,
+            calibration_images=images_for(calibration_images, labels, split, beside),
+            min_agreement=min_agreement,
+            options=BuildOptions(
+                batches, cast(Any, attention), workspace, cast(Any, hardware), version_compatible, dla, verbose, maps
+            ),
+            watcher=phases,
+        )
     print_info(plan, as_json, trust=False)  # a new plan has no signature yet
 
 

@@ -87,7 +87,7 @@ def export(
     from ..errors import check_choice
     from .build import images_for
     from .screen import note
-    from .sizes import parse_sizes, run_folder
+    from .sizes import parse_size, run_folder
 
     check_choice("--precision", precision, PRECISIONS)
     check_choice("--attention", attention, ATTENTIONS)
@@ -96,9 +96,7 @@ def export(
     if out is not None and out.suffix == ".onnx":
         hint = "The folder contains the network as model.onnx."
         raise errors.OptionError("--out", expected="a folder", got=f"{out}", hint=hint)
-    sizes = parse_sizes(size)
-    if len(sizes) > 1:
-        raise errors.OptionError("--size", expected="one size", got=f"{size!r}", hint="Export each size by itself.")
+    sizes = [] if size is None else [parse_size(size)]
     if sizes:
         run = run_folder(run)
     open_only = {"--max-labels": max_labels, "--knowledge": knowledge}

@@ -25,8 +25,7 @@ def report(
 
     Shows accuracy per label, precision-recall and learning curves, confusions and
     the worst mistakes. Each run is measured on the images held out of its
-    training, and the results are cached next to it. The page is self-contained.
-    Needs the extra \\[train].
+    training. The page is self-contained. Needs the extra \\[train].
 
     \b
     [bold]Examples[/bold]

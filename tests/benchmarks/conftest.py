@@ -33,7 +33,6 @@ def run() -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def results(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The results of a short run of the benchmarks of docs/performance.md, by name, and their folder as ``path``."""
-    pytest.importorskip("matplotlib")
     folder = tmp_path_factory.mktemp("results")
     plan, int8 = find_plan(CLOSED), folder / "int8" / "engine.plan"
     photos = CalibrationImages(make_images(folder / "photos", 40))

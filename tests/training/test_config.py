@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_training.config import load_config
+from pvlr_training.config import load_config, stored_config
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
@@ -177,3 +177,14 @@ def test_voc_needs_a_list_of_labels(write_config: Any) -> None:
     source = {"kind": "voc", "devkit": "/somewhere", "splits": ["train"]}
     with pytest.raises(ConfigError, match=r"data\.labels"):
         load_config(write_config(data={"sources": [source], "labels": []}))
+
+
+def test_a_checkpoint_of_version_0_2_has_settings_that_are_gone(write_config: Any) -> None:
+    config = load_config(write_config())
+    raw = config.model_dump(mode="json")
+    raw["model"] |= {"csra": {"heads": 1, "weight": 0.1}, "ml_decoder": {"groups": 100}}
+    raw["train"]["features"] = None
+    assert stored_config(raw) == config
+    for changed in ({**raw, "other": 1}, {**raw, "model": {"head": "csra"}}, 3):
+        with pytest.raises(ValueError, match="validation error"):
+            stored_config(changed)

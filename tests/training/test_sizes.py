@@ -1,8 +1,7 @@
-"""``--size``: one run exported at other input sizes, built, compared and refused."""
+"""``--size``: one run exported at another input size, built and refused."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import read_manifest
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
-from pvlr_sdk.cli.sizes import parse_sizes, suggested
-from pvlr_sdk.evaluation.evaluate import evaluate
-from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_sdk.cli.sizes import parse_size
 from pvlr_training.checkpoint import load_model, save_model
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR
@@ -124,65 +121,21 @@ def test_a_run_of_an_older_version_has_one_threshold_per_label(save_run: Callabl
     assert bank.thresholds.tolist() == [0.25, 0.5, 0.75]
 
 
-@pytest.mark.slow
-def test_sizes_are_compared_on_images(save_run: Callable[..., Path], photos: Path) -> None:
-    run = save_run(head="linear")
-    call = ["build", str(run), "--images", str(photos), "--labels", str(photos / "labels.csv"), "--size"]
-    done = CliRunner().invoke(app, [*call, "64,96x64,32", "--json"])
-    assert done.exit_code == 0, done.output
-    report = json.loads(done.stdout)
-    assert report["images"] == 96
-    plans = [run / f"engine-{size}.plan" for size in ("64", "96x64", "32")]
-    assert [Path(row["plan"]) for row in report["sizes"]] == plans
-    assert [(row["width"], row["height"]) for row in report["sizes"]] == [(64, 64), (96, 64), (32, 32)]
-    for row in report["sizes"]:
-        with Tagger(row["plan"], optimize="throughput") as tagger:
-            measured = evaluate(tagger, photos, read_labels(photos / "labels.csv", None, tagger.labels))
-        assert row["mAP"] == pytest.approx(measured.mAP)
-        assert row["ms_per_image"] > 0
-    assert report["suggested"] == suggested(report["sizes"])
-    done = CliRunner().invoke(app, [*call, "64"])
-    assert done.exit_code == 0, done.output
-    assert "mAP on 96 images, in percent" in done.stdout
-    assert "64 x 64" in done.stdout
-    assert "engine-64.plan, the smallest that loses at most 0.3" in " ".join(done.stdout.split())
-
-
-def test_the_smallest_size_that_loses_little_is_suggested() -> None:
-    measured = {(352, 352): 80.1, (288, 288): 80.0, (320, 192): 79.9, (224, 224): 79.9, (192, 192): 79.7}
-
-    def plan(measured: dict[tuple[int, int], float | None]) -> str | None:
-        return suggested([{"width": w, "height": h, "plan": f"{w}x{h}", "mAP": m} for (w, h), m in measured.items()])
-
-    assert plan(measured) == "224x224"
-    assert plan({**measured, (192, 192): 79.8001}) == "192x192"
-    assert plan({**measured, (448, 448): 90.0}) == "448x448"
-    assert plan({(224, 224): None, (288, 288): 50.0}) == "288x288"
-    assert plan({(224, 224): None}) is None
-
-
-@pytest.mark.parametrize("text", ["", "0", "-32", "32x", "x32", "64.5", "64,64", "64,", "9000", "64x64x3", "big"])
+@pytest.mark.parametrize("text", ["", "0", "-32", "32x", "x32", "64.5", "64,96", "9000", "64x64x3", "big"])
 def test_sizes_that_are_none(text: str) -> None:
-    with pytest.raises(errors.OptionError, match="--size: expected different sizes"):
-        parse_sizes(text)
+    with pytest.raises(errors.OptionError, match="--size: expected one size"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["build", "RUN", "--size", "64,96"], "--size: expected one size, or --images as well, got 2 sizes"),
-        (["build", "RUN", "--images", "x"], "--images: expected --size with it"),
-        (["build", "RUN", "--size", "64", "--images", "x"], "--images: expected --labels with it"),
-        (
-            ["build", "RUN", "--size", "64,96", "--images", "x", "--labels", "y", "--out", "z"],
-            "--out: expected one plan",
-        ),
         (["build", "RUN", "--size", "40"], "size: expected multiples of 32 pixels for test_efficientnet, got 40 x 40"),
-        (["build", "RUN", "--size", "wide"], "--size: expected different sizes"),
+        (["build", "RUN", "--size", "wide"], "--size: expected one size"),
         (["build", "RUN/model.onnx", "--size", "96"], "model.onnx, a network of one size. Name the run"),
         (["build", "pvlr-lite0-coco80", "--size", "96"], "--size: expected the folder of a finished training run"),
         (["export", "RUN/model.onnx", "--size", "96"], "model.onnx, a network of one size. Name the run"),
-        (["export", "RUN", "--size", "64,96"], "--size: expected one size, got '64,96'"),
+        (["export", "RUN", "--size", "64,96"], "--size: expected one size"),
     ],
 )
 def test_what_does_not_belong_together(save_run: Callable[..., Path], options: list[str], message: str) -> None:

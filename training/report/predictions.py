@@ -1,21 +1,14 @@
-"""Predictions of a run, computed once and cached in its folder."""
+"""Predictions of a run."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
-from pvlr_sdk import __version__
-from pvlr_sdk._util.files import write_files
-from pvlr_sdk.errors import OutputError
 from pvlr_sdk.frames.frames import load_frame
 
 from .runs import Run
@@ -32,8 +25,6 @@ class Predictions:
 def predict(run: Run, paths: list[Path], advance: Callable[[int], None]) -> Predictions:
     """The predictions of a run for whole images, in float32, as it is deployed.
 
-    They are cached in ``predictions/`` in the run's folder, under a hash of the weights and the images.
-
     Args:
         advance: called with the number of images predicted since the last call.
 
@@ -41,33 +32,7 @@ def predict(run: Run, paths: list[Path], advance: Callable[[int], None]) -> Pred
         FrameError: no image can be decoded (the first one's error).
         CheckpointError: the weights do not match the configuration.
     """
-    cache = run.folder / "predictions" / f"{_key(run, paths)}.safetensors"
-    with contextlib.suppress(OSError, SafetensorError, KeyError):
-        tensors = load_file(cache)
-        if tensors["logits"].shape == (len(paths), len(run.labels)):
-            return Predictions(tensors["logits"], tensors["done"].astype(np.bool_))
-    predictions = _compute(run, paths, advance)
-    with contextlib.suppress(OutputError):  # without write access, predictions are not cached
-        write_files({cache: save({"logits": predictions.logits, "done": predictions.done.astype(np.uint8)})})
-    return predictions
-
-
-def _key(run: Run, paths: list[Path]) -> str:
-    digest = hashlib.sha256(__version__.encode())
-    with open(run.weights, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    for path in paths:
-        try:
-            state = path.stat()
-            digest.update(f"\n{path}\0{state.st_size}\0{state.st_mtime_ns}".encode())
-        except OSError:
-            digest.update(f"\n{path}\0missing".encode())
-    return digest.hexdigest()[:16]
-
-
-def _compute(run: Run, paths: list[Path], advance: Callable[[int], None]) -> Predictions:
-    import torch  # not needed with cached predictions, which makes their report fast
+    import torch  # takes seconds, and pvlr train checks images and labels first
 
     from ..checkpoint import load_model
     from ..data.augmentation import Views

@@ -48,10 +48,6 @@ class Run:
     def labels(self) -> tuple[str, ...]:
         return self.config.data.labels
 
-    @property
-    def weights(self) -> Path:
-        return self.folder / "model.safetensors"
-
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """The runs of these folders (or of the ``model.safetensors`` in them), in the same order.

@@ -19,9 +19,8 @@ from pvlr_sdk.evaluation.metrics import nan_mean, per_class
 from pvlr_sdk.labels import Knowledge, LabelBank
 from pvlr_sdk.labels.words import TEMPLATES, encode_prompts
 
-from ...common import Json, conditions, run, save
+from ...common import Json, Table, conditions, run, save
 from ..data import FOLDERS, Data, Split, check_outputs, data_folder, read_split
-from .tables import grades_table
 
 
 def main(data: Data = None, split: Split = "testdev", out: Json = None) -> None:
@@ -54,6 +53,17 @@ def _logits(tagger: Tagger, bank: LabelBank, files: list[Path]) -> NDArray[np.fl
     """(N, C): the logits of the labels of a bank."""
     tagger.set_labels(bank)
     return np.stack([result.logits for result in tagger.predict_batch(files)])
+
+
+def grades_table(grades: dict[str, dict[str, list[float]]]) -> Table:
+    """Words by their grade: number and mAP on each data set."""
+    rows = [[row, *(cell for of in grades.values() for cell in _words(*of[row]))] for row in grades["coco"]]
+    columns = ["Grade", *(f"{of} {name.upper()}" for name in grades for of in ("words,", "mAP,"))]
+    return Table("Words by their grade, on testdev", columns, rows)
+
+
+def _words(count: float, value: float) -> list[str]:
+    return [str(count), f"{value:.1f}" if count else "-"]
 
 
 if __name__ == "__main__":

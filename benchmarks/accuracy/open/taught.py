@@ -21,9 +21,8 @@ from pvlr_sdk.labels.edit import add_labels
 from pvlr_sdk.labels.thresholds import sigmoid
 from pvlr_sdk.models.find import load_bundle
 
-from ...common import Json, conditions, run, save
+from ...common import Json, Table, conditions, run, save
 from ..data import Data, check_outputs, data_folder, read_split
-from .tables import taught_table
 
 NAMES = {"steed": "horse", "tub": "boat"}
 POSITIVES, NEGATIVES, OTHERS = 10, 60, 1000
@@ -70,6 +69,18 @@ def measure(
     inside = 100 * ((reported[..., 1] < others + 1e-6) & (others - 1e-6 < reported[..., 2])).mean(0)
     figures = {"reported": np.median(reported, axis=0), "others": np.median(others, axis=0), "inside": inside}
     return {key: value.round(1).ravel().tolist() for key, value in figures.items()}
+
+
+def taught_table(taught: dict[str, dict[str, list[float]]]) -> Table:
+    """How often the intervals of precision and recall contain what other photos show, by the labels' frequency."""
+
+    def cells(of: dict[str, list[float]], row: int) -> list[str]:
+        value, low, high = of["reported"][3 * row :][:3]
+        return [f"{value:.0f} ({low:.0f} to {high:.0f})", f"{of['others'][row]:.0f}", f"{of['inside'][row]:.1f} %"]
+
+    columns = ["Label, prevalence", "Precision", "others", "inside", "Recall", "others", "inside"]
+    rows = [[name, *cells(of, 0), *cells(of, 1)] for name, of in taught.items()]
+    return Table("Intervals of taught labels, in percent", columns, rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.accuracy.open import taught
-from benchmarks.accuracy.open.tables import taught_table
 
 
 def test_intervals_of_a_label_that_is_easy_contain_what_others_show(monkeypatch):
@@ -17,5 +16,5 @@ def test_intervals_of_a_label_that_is_easy_contain_what_others_show(monkeypatch)
     found = taught.measure("steed", features / np.linalg.norm(features, axis=1, keepdims=True), target, 14, 3)
     assert found["others"] == found["inside"] == [100, 100]
     assert [found["reported"][place] for place in (0, 2, 3, 5)] == [100] * 4
-    (row,) = taught_table({"steed": found}).rows
+    (row,) = taught.taught_table({"steed": found}).rows
     assert row[2:4] == ["100", "100.0 %"]

@@ -27,13 +27,6 @@ def without(monkeypatch):
     return hide
 
 
-def test_bench_checks_matplotlib_before_it_measures(without, monkeypatch, plan, tmp_path):
-    without("matplotlib")
-    monkeypatch.setattr("pvlr_sdk.diagnostics.bench.measure.bench", lambda *_, **__: pytest.fail("it measured"))
-    with pytest.raises(errors.MissingPartError, match=r'matplotlib.*pip install "\S*\[bench\]"'):
-        _run("bench", str(plan), "--plot", str(tmp_path / "plot"))
-
-
 @pytest.mark.parametrize(
     ("module", "command"),
     [

@@ -37,13 +37,12 @@ def test_a_bank_is_made_shown_and_joined(pvlr, tmp_path):
         pvlr("bank", "make", "-w", "kite, espresso, bulldozer", "--sense", "kite=2", "--force", "-o", second).code == 0
     )
     assert pvlr("bank", "join", first, second, "-o", both, "--labels", "sofa, bulldozer").code == 0
-    shown = json.loads(pvlr("bank", "show", both, "--json").out)
-    assert [(row["label"], row.get("grade")) for row in shown] == [("sofa", None), ("bulldozer", "unknown")]
-    lines = pvlr("bank", "show", first).out.splitlines()
-    assert lines[0].split() == ["Label", "Threshold", "Grade", "From"]
-    assert lines[1].split()[2:] == ["the", "plan"]
-    assert lines[2].split()[2] == "doubtful"
-    assert "kite" in lines[2].split(maxsplit=3)[3]
+    shown = json.loads(pvlr("info", both, "--json").out)["labels"]
+    grades = [(row["name"], row["taught"] and row["taught"]["grade"]) for row in shown]
+    assert grades == [("sofa", None), ("bulldozer", "unknown")]
+    (line,) = (line for line in pvlr("info", first).out.splitlines() if "label: kite" in line)
+    assert "grade doubtful" in line
+    assert "kite" in line.partition("concepts ")[2]
 
 
 def test_banks_with_other_values_for_a_label(pvlr, tmp_path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,22 +128,6 @@ def test_curves_keep_their_ends_when_they_are_thinned() -> None:
 
 
 @pytest.mark.slow
-def test_a_second_report_computes_nothing(make_run: Run, write_page: Page, tmp_path: Path) -> None:
-    run = make_run()
-    first = write_page(run)
-    (kept,) = (run / "predictions").iterdir()
-    code = (
-        "import sys; from pathlib import Path; from pvlr_training.report import report;"
-        f"report([Path({str(run)!r})], Path({str(tmp_path / 'second.html')!r}));"
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert write_page(run)["runs"] == first["runs"]
-    kept.write_bytes(kept.read_bytes()[:50])  # damaged: computed again
-    assert write_page(run)["runs"] == first["runs"]
-
-
-@pytest.mark.slow
 def test_other_weights_and_other_photos_are_predicted_anew(make_run: Run, write_page: Page, folder: Path) -> None:
     run, other = make_run(), make_run("other", epochs=1)
     first = write_page(run)
@@ -156,4 +138,3 @@ def test_other_weights_and_other_photos_are_predicted_anew(make_run: Run, write_
         assert of_run["images"] == count
     assert of_run["failed"] == ["no_decode.png"]
     assert write_page(run, split="val")["runs"][0]["images"] == 20
-    assert len(list((run / "predictions").iterdir())) == 4

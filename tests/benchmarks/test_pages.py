@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import DOCS, RESULTS
-from benchmarks.pages.__main__ import PAGES, page
+from benchmarks.pages import PAGES, page
 
 
 def test_report_says_what_was_not_measured(run: Callable[..., str], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     shutil.copy(DOCS / "performance.md", tmp_path)
     run("benchmarks.pages", "performance", "--results", tmp_path / "nothing", "--docs", tmp_path)
     assert (tmp_path / "performance.md").read_text().count("Not measured") == 5
@@ -21,6 +20,5 @@ def test_report_says_what_was_not_measured(run: Callable[..., str], tmp_path: Pa
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_pages_in_docs_are_up_to_date(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     shutil.copy(DOCS / f"{name}.md", tmp_path)
     assert page(tmp_path / f"{name}.md", RESULTS) == (DOCS / f"{name}.md").read_text()

@@ -1,1 +1,0 @@
-"""Generators of the pages in docs/ that show the results, and of their charts."""
