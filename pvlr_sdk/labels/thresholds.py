@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -109,7 +110,23 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
     return np.maximum(np.clip(sigmoid(cuts), *_RANGE), thresholds)
 
 
-def tile_thresholds(whole: Floats, tiled: Floats, targets: NDArray[np.int8], thresholds: Floats) -> Floats:
+def crossed_thresholds(
+    choose: Callable[[Floats, NDArray[np.int8]], Floats], logits: Floats, targets: NDArray[np.int8]
+) -> Floats:
+    """Thresholds (N, C): in the row of each image those that ``choose`` finds on four fifths of the others.
+
+    Tags are more precise on the images that thresholds were chosen on than on any others, and with these they are not.
+    """
+    crossed, parts = np.empty(logits.shape), np.arange(len(logits)) % 5
+    for part in range(5):
+        rest = parts != part
+        crossed[~rest] = choose(logits[rest], targets[rest])
+    return crossed
+
+
+def tile_thresholds(
+    whole: Floats, tiled: Floats, targets: NDArray[np.int8], thresholds: Floats, crossed: Floats | None = None
+) -> Floats:
     """Thresholds (C,) for frames with tiles: as many of the tags are correct as without tiles at ``thresholds``.
 
     A label's logit rises by the least shift with that precision on these images, or stays. With few positives the shift
@@ -119,16 +136,17 @@ def tile_thresholds(whole: Floats, tiled: Floats, targets: NDArray[np.int8], thr
         whole, tiled: (N, C), logits of the images without and with tiles.
         targets: as for :func:`choose_thresholds`; at least one is 1.
         thresholds: (C,), on the score.
+        crossed: of :func:`crossed_thresholds`, if ``thresholds`` were chosen on these images.
     """
-    cuts = np.log(thresholds) - np.log1p(-thresholds)
-    whole, tiled = whole - cuts, tiled - cuts
+    cuts, own = (np.log(one) - np.log1p(-one) for one in (thresholds, thresholds if crossed is None else crossed))
+    whole, tiled = whole - own, tiled - own
     common = _shift(whole.ravel(), tiled.ravel(), targets.ravel())
     positives = (targets == 1).sum(0)
     shifts = np.full(len(cuts), common)
     for label in np.flatnonzero(positives):
-        own = _shift(whole[:, label], tiled[:, label], targets[:, label], common)
+        shift = _shift(whole[:, label], tiled[:, label], targets[:, label], common)
         weight = positives[label] / (positives[label] + _SHRINK)
-        shifts[label] = weight * own + (1 - weight) * common
+        shifts[label] = weight * shift + (1 - weight) * common
     return np.clip(sigmoid(cuts + shifts), *_RANGE)
 
 

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.labels.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid, tile_thresholds
+from pvlr_sdk.labels.thresholds import (
+    Objective,
+    choose_thresholds,
+    crossed_thresholds,
+    precise_thresholds,
+    sigmoid,
+    tile_thresholds,
+)
 
 
 @pytest.mark.parametrize(
@@ -194,3 +201,31 @@ def test_thresholds_of_tiles_are_never_lower() -> None:
     logits = np.linspace(-3, 3, 30)[:, None]
     assert tile_thresholds(logits, logits + 5, targets, np.array([0.3])) == pytest.approx(0.3)
     assert tile_thresholds(logits - 50, logits, targets, np.array([0.3])) == pytest.approx(0.3)  # without a tag
+
+
+def test_thresholds_of_tiles_do_not_keep_a_precision_that_was_luck() -> None:
+    """Of thresholds that were chosen on the same few images, which are more precise there than on others."""
+    rng, labels = np.random.default_rng(1), 40
+    targets = np.where(rng.random((6_000, labels)) < 0.04, 1, -1).astype(np.int8)
+    parts = rng.normal(size=(5, *targets.shape)) - 2
+    parts[1:] += 2.5 * (targets == 1) * (rng.integers(1, 5, targets.shape) == np.arange(1, 5)[:, None, None])
+    parts[0] += 2 * (targets == 1)
+    whole, tiled, few, others = parts[0], parts.max(0), np.s_[:400], np.s_[400:]
+
+    def choose(*given: Any) -> Any:
+        return precise_thresholds(*given, choose_thresholds(*given))
+
+    thresholds = choose(whole[few], targets[few])
+    crossed = crossed_thresholds(choose, whole[few], targets[few])
+    assert (crossed[0] == choose(whole[few][np.arange(400) % 5 > 0], targets[few][np.arange(400) % 5 > 0])).all()
+    found = []
+    for logits, limits in (
+        (whole, thresholds),
+        *((tiled, tile_thresholds(whole[few], tiled[few], targets[few], thresholds, one)) for one in (None, crossed)),
+    ):
+        tagged = sigmoid(logits[others]) >= limits
+        hits = (targets[others] == 1)[tagged]
+        found.append((hits.mean(), hits.sum()))
+    (without, _), (precision, recalled), (kept, more) = found
+    assert without <= kept < precision
+    assert more > 1.2 * recalled
