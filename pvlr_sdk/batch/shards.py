@@ -165,7 +165,7 @@ def _parquet(file: Any, source: str, columns: Columns, memory: int) -> Iterator[
 
     pages = Pages(file, source, memory // 4)  # unpacked and decoded, a page takes about four times its size
     parquet = pq.ParquetFile(pages, buffer_size=_BUFFER, pre_buffer=False, thrift_container_size_limit=_MAX_LIST)
-    checked, number = columns.checked(parquet.schema_arrow, source), 0
+    checked, number, size = columns.checked(parquet.schema_arrow, source), 0, file.seek(0, os.SEEK_END)
     for index in range(parquet.num_row_groups):
         group = parquet.metadata.row_group(index)
         for chunk in map(group.column, range(group.num_columns)):
@@ -174,8 +174,9 @@ def _parquet(file: Any, source: str, columns: Columns, memory: int) -> Iterator[
                 pages.chunks.append((first, first + chunk.total_compressed_size))
         # Row by row: a file of a kilobyte may have the same large value in each.
         for batch in parquet.iter_batches(1, [index], checked.names):
-            yield from checked.rows(batch, number, f"{source}#")
-            number += 1
+            if (number := number + 1) > size:
+                raise ValueError("more rows than bytes")  # nulls, for days
+            yield from checked.rows(batch, number - 1, f"{source}#")
         pages.chunks.clear()
 
 

@@ -61,6 +61,7 @@ def nested(levels):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
+        (pa.table({"bytes": pa.nulls(5000, pa.binary())}), "a complete file, got ValueError: more rows than bytes"),
         (nested(20_000), "a complete file, got OSError: .*Exceeded size limit"),
         (b"PAR1 no more", "a complete file, got ArrowInvalid: Parquet"),
         (pa.table({"text": ["a"]}), "a column of images: bytes, .*got the columns text"),
