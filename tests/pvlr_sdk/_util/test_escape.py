@@ -24,6 +24,7 @@ from pvlr_sdk.result import Tag
 from pvlr_sdk.result.drawing import tags_as_html
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.sinks.video import VideoSettings
+from pvlr_sdk.sinks.worker import SiteStatus
 from pvlr_sdk.sources import CapturedFrame
 from pvlr_sdk.watch import SiteConfig
 from pvlr_sdk.watch.sinks import SinkSet
@@ -133,15 +134,15 @@ def test_mqtt_announces_a_sensor_for_each_label() -> None:
     """Version 0.1 announced one sensor for all labels in Chinese, and one for all in Cyrillic of the same length."""
     labels = ["狗", "猫", "собака", "кошка", "лошадь", "dog"]
     settings = MqttSettings(url="mqtt://127.0.0.1:1", discovery=True)
-    sink = MqttSink(settings, {"door": labels})
+    sink = MqttSink(settings, SiteStatus({"door": labels}))
     sink.close()
     (device,) = sink._devices.values()
-    every = json.loads(device.config())["components"].values()
+    every = json.loads(device.config({}))["components"].values()
     announced = [one for one in every if one["platform"] == "binary_sensor"]
-    assert [one["name"] for one in announced] == labels
+    assert [one["name"] for one in announced] == sorted(labels)
     for key in ("unique_id", "state_topic"):
         assert len({one[key] for one in every}) == len(every) == 2 * len(labels) + 1
-    assert len(sink._states) == len(labels)
+    assert len([topic for topic, text in sink._retained.items() if text == "OFF"]) == len(labels)
 
 
 def test_no_camera_writes_outside_its_folder(tmp_path: Path) -> None:
