@@ -19,7 +19,8 @@ from .commands import Command, Group
 from .deploy import deploy
 from .doctor import doctor
 from .evaluate import evaluate
-from .export import export, export_hub, export_labels, export_openvino, export_triton
+from .export import export, export_deepstream, export_hub, export_labels, export_openvino, export_triton
+from .frigate import frigate
 from .info import info, labels
 from .models import app as models
 from .precision import precision
@@ -42,8 +43,8 @@ EPILOG = (
 )
 _COMMANDS = (
     tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
-    verify_signature, bench, doctor, train, export, export_triton, export_openvino, export_hub, export_labels, report,
-    search, why, replay, precision, xmp,
+    verify_signature, bench, doctor, train, export, export_triton, export_openvino, export_deepstream, export_hub,
+    export_labels, report, search, why, replay, precision, xmp, frigate,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)

@@ -180,6 +180,27 @@ def export_openvino(
     print(export(plan, out, bank=bank, operating_point=cast(Any, operating_point)))
 
 
+def export_deepstream(
+    plan: options.PlanArgument = None,
+    out: Path = Option(..., "--out", "-o", metavar="DIR", help="Folder of the network, its configuration and parser."),
+    bank: options.Bank = None,
+    operating_point: options.Point = "f1",
+) -> None:
+    """Write a plan as a classifier for NVIDIA DeepStream.
+
+    The folder has model.onnx, labels.txt, nvinfer.txt for `nvinfer`, and
+    parser.cpp, whose first lines say how to compile it. Needs the extra
+    \\[int8]. Prints the path of nvinfer.txt.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr export-deepstream --out deepstream/
+    """
+    from ..integrations.deepstream import export_deepstream as export
+
+    print(export(plan, out, bank=bank, operating_point=cast(Any, operating_point)))
+
+
 def export_hub(
     plan: options.PlanArgument = None,
     out: Path = Option(..., "--out", "-o", metavar="DIR", help="The folder to push."),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import errors
 from .._util.files import write_files
@@ -15,11 +16,14 @@ from ..backends.openvino import read_network
 from ..backends.openvino.graph import remove_ranges
 from ..bundle.bundle import labels_path, open_bundle
 from ..bundle.label_bank import LabelBank
-from ..compile.exported import read_exported
+from ..compile.exported import Exported, read_exported
 from ..models.find import find_plan
 
 if TYPE_CHECKING:
     import openvino
+
+    from ..bundle.manifest import Manifest
+    from ..bundle.schema import OperatingPoint
 
 
 def export_openvino(
@@ -41,11 +45,50 @@ def export_openvino(
         bank: the labels of an open plan, instead of its own.
         operating_point: the thresholds, see ``Tagger``.
 
+    Raises: as :func:`read_plan`, and
+        OutputError: the files cannot be written.
+    """
+    manifest, exported, thresholds = read_plan(plan, bank, operating_point)
+    network = read_network(exported.network.payload, exported.network.source)
+    remove_ranges(network)  # of int8, which would be computed on every CPU
+    share = np.clip(np.asarray(thresholds, np.float64), 1e-6, 1 - 1e-6)
+    shift = np.log(share / (1 - share)).astype(np.float32)[None]
+    api = runtimes.openvino()
+    ops = api.opset13
+    logits = ops.subtract(network.output("logits").get_node().input_value(0), ops.constant(shift), name="logits")
+    logits.output(0).set_names({"logits"})
+    model = api.Model([logits], network.get_parameters(), manifest.name)
+    spec = manifest.input
+    for key, value in {
+        "model_type": "Classification",
+        "task_type": "classification",
+        "multilabel": "True",
+        "labels": " ".join(name.replace(" ", "_") for name in exported.bank.names),
+        "confidence_threshold": "0.5",
+        "resize_type": "standard" if spec.resize == "stretch" else "fit_to_window_letterbox",
+        "pad_value": str(round(spec.pad[0])),
+        "mean_values": " ".join(map(str, spec.mean)),
+        "scale_values": " ".join(map(str, spec.std)),
+        "reverse_input_channels": "True",
+    }.items():
+        model.set_rt_info(value, ["model_info", key])
+    xml, weights = _serialised(model)
+    write_files({out / "model.bin": weights, out / "model.xml": xml})
+    return out / "model.xml"
+
+
+def read_plan(
+    plan: str | os.PathLike[str] | None, bank: str | os.PathLike[str] | None, operating_point: OperatingPoint
+) -> tuple[Manifest, Exported, NDArray[np.float32]]:
+    """Read a plan for the CPU for another program: its manifest, its network, and the thresholds, float32 (C,).
+
+    An open plan is closed with ``bank``, or its own. The arguments are those of :func:`export_openvino`.
+
     Raises:
         PlanNotFoundError, BundleError, SignatureError: the plan cannot be used.
         BackendError: the plan is not for the CPU, or ``bank`` is for a closed plan.
         LabelBankError: the bank is damaged or does not fit.
-        OutputError: the files cannot be written.
+        OptionError: the bank has no precise thresholds.
         MissingPartError: an open plan without the package onnx.
     """
     path = find_plan(plan)
@@ -62,32 +105,7 @@ def export_openvino(
     if thresholds is None:
         hint = "Choose them with pvlr thresholds."
         raise errors.OptionError("operating_point", expected="f1", got="a plan without precise thresholds", hint=hint)
-    network = read_network(exported.network.payload, str(path))
-    remove_ranges(network)  # of int8, which would be computed on every CPU
-    share = np.clip(np.asarray(thresholds, np.float64), 1e-6, 1 - 1e-6)
-    shift = np.log(share / (1 - share)).astype(np.float32)[None]
-    api = runtimes.openvino()
-    ops = api.opset13
-    logits = ops.subtract(network.output("logits").get_node().input_value(0), ops.constant(shift), name="logits")
-    logits.output(0).set_names({"logits"})
-    model = api.Model([logits], network.get_parameters(), manifest.name)
-    spec = manifest.input
-    for key, value in {
-        "model_type": "Classification",
-        "task_type": "classification",
-        "multilabel": "True",
-        "labels": " ".join(name.replace(" ", "_") for name in used.names),
-        "confidence_threshold": "0.5",
-        "resize_type": "standard" if spec.resize == "stretch" else "fit_to_window_letterbox",
-        "pad_value": str(round(spec.pad[0])),
-        "mean_values": " ".join(map(str, spec.mean)),
-        "scale_values": " ".join(map(str, spec.std)),
-        "reverse_input_channels": "True",
-    }.items():
-        model.set_rt_info(value, ["model_info", key])
-    xml, weights = _serialised(model)
-    write_files({out / "model.bin": weights, out / "model.xml": xml})
-    return out / "model.xml"
+    return manifest, Exported(exported.network, exported.spec, used), np.asarray(thresholds, np.float32)
 
 
 def _serialised(model: openvino.Model) -> tuple[bytes, bytes]:

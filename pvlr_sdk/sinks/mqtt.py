@@ -55,7 +55,7 @@ class MqttSettings(QueuedSettings):
 
     def check(self) -> None:
         self.address()
-        _make_client(self)
+        make_client(self)
 
     def open(self, site: SiteStatus) -> SinkWorker[Event]:
         self.check()  # before the queue, which the next attempt would find in use
@@ -113,7 +113,7 @@ class MqttSink(Sink[Event]):
         self._in_flight: tuple[Event | None, set[int]] = (None, set())
         self._acknowledged: set[int] = set()
         self._acknowledgement = threading.Condition()
-        self._client = _make_client(settings)
+        self._client = make_client(settings)
         self._client.will_set(self._topics.status, "offline", qos=1, retain=True)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
         self._client.on_publish, self._client.on_message = self._on_publish, self._on_message
@@ -265,7 +265,8 @@ class MqttSink(Sink[Event]):
             self._acknowledgement.notify_all()
 
 
-def _make_client(settings: MqttSettings) -> Any:
+def make_client(settings: MqttSettings) -> Any:
+    """A client of paho with the credentials of the settings. Raises OptionError, MissingPartError."""
     try:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion

@@ -67,15 +67,13 @@ class WebhookSink(Sink[Event]):
     def __init__(
         self, url: str, *, secret: str | None = None, headers: Mapping[str, str] | None = None, timeout: float = 10.0
     ) -> None:
-        host, self._url, credentials = _address(url)
+        host, self._url, credentials = address(url, "webhook url")
         self.name = f"webhook {host}"
         self._key = None if secret is None else _key(secret)
         self._headers = {"Content-Type": "application/json", "User-Agent": f"pvlr_sdk/{__version__}", **credentials}
         self._headers.update(_checked(headers or {}))
         self._timeout = timeout
-        # Not aiohttp's own trust_env: it would also send passwords of ~/.netrc.
-        self._proxy = None if proxy_bypass(host) else getproxies().get(self._url.partition(":")[0])
-        _load_aiohttp()
+        load_aiohttp("webhook")
 
     def write(self, item: Event) -> None:
         """Deliver one event. Raises ValueError if the server rejects it, OSError if it is to be sent again."""
@@ -89,44 +87,66 @@ class WebhookSink(Sink[Event]):
         if self._key is not None:
             signature = hmac.digest(self._key, f"{identity}.{stamp}.".encode() + body, hashlib.sha256)
             headers["webhook-signature"] = f"v1,{base64.b64encode(signature).decode()}"
-        # asyncio.run would wait for the thread that looks up the host.
-        status = within(self._timeout + 1, lambda: asyncio.run(self._post(body, headers)))
+        status, _ = request("POST", self._url, body=body, headers=headers, timeout=self._timeout)
         if status in _REFUSED:
             raise ValueError(f"the server answered {status}")
         if not 200 <= status < 300:
             raise ConnectionError(f"the server answered {status}")
 
-    async def _post(self, body: bytes, headers: Mapping[str, str]) -> int:
-        """The status of the response, whose body is not read. Raises OSError."""
-        aiohttp = _load_aiohttp()
-        timeout = aiohttp.ClientTimeout(total=self._timeout)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(
-                    self._url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False
-                ) as response,
-            ):
-                return int(response.status)
-        except asyncio.TimeoutError:
-            raise TimeoutError("timed out") from None
-        except aiohttp.ClientConnectorError:  # an OSError, whose message has no more of the URL than the host
-            raise
-        except aiohttp.ClientError as error:
-            raise ConnectionError(f"the server's response is not HTTP: {type(error).__name__}") from None
+
+def request(
+    method: str, url: str, *, headers: Mapping[str, str], timeout: float, body: bytes | None = None, most: int = 0
+) -> tuple[int, bytes]:
+    """The status and the body of a response; redirects are not followed.
+
+    Args:
+        url: without credentials, see :func:`address`.
+        timeout: seconds in all, however slowly the server responds.
+        most: bytes of the body; 0: it is not read.
+
+    Raises:
+        OSError: no connection, no response in time, or one that is not HTTP.
+        ValueError: the body is longer than ``most``.
+    """
+    aiohttp = load_aiohttp("http")
+    # Not aiohttp's own trust_env: it would also send passwords of ~/.netrc.
+    proxy = None if proxy_bypass(urlsplit(url).netloc) else getproxies().get(url.partition(":")[0])
+    options = {"headers": {"Accept-Encoding": "identity", **headers}, "data": body, "proxy": proxy}
+
+    async def exchange() -> tuple[int, bytes]:
+        received = bytearray()
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout), auto_decompress=False) as session,
+            session.request(method, url, allow_redirects=False, **options) as response,
+        ):
+            while most and (chunk := await response.content.readany()):
+                received += chunk
+                if len(received) > most:
+                    raise ValueError(f"a response of more than {most} bytes")
+            return int(response.status), bytes(received)
+
+    try:
+        # asyncio.run would wait for the thread that looks up the host.
+        return within(timeout + 1, lambda: asyncio.run(exchange()))
+    except asyncio.TimeoutError:
+        raise TimeoutError("timed out") from None
+    except aiohttp.ClientConnectorError:  # an OSError, whose message has no more of the URL than the host
+        raise
+    except aiohttp.ClientError as error:
+        raise ConnectionError(f"the server's response is not HTTP: {type(error).__name__}") from None
 
 
-def _load_aiohttp() -> Any:
-    """Import aiohttp, which takes time that sites without a web hook need not spend."""
+def load_aiohttp(argument: str) -> Any:
+    """Import aiohttp, which takes time that programs without HTTP need not spend. Raises MissingPartError."""
     try:
         import aiohttp
     except ImportError as error:
-        raise errors.missing_package("webhook", "the package aiohttp", error, "cameras") from None
+        raise errors.missing_package(argument, "the package aiohttp", error, "cameras") from None
     return aiohttp
 
 
-def _address(url: str) -> tuple[str, str, dict[str, str]]:
-    """The host, the URL without credentials, and the header with these."""
+def address(url: str, argument: str) -> tuple[str, str, dict[str, str]]:
+    """The host, the URL without credentials, and the header with these. Raises OptionError if it is invalid."""
     try:
         split = urlsplit(url)
         host, port = split.hostname, split.port
@@ -135,7 +155,7 @@ def _address(url: str) -> tuple[str, str, dict[str, str]]:
     plain = (split.path + split.query).isascii() and url.isprintable() and " " not in url
     if split.scheme not in ("http", "https") or not host or not plain:
         got, hint = "another form", "Percent-encode spaces and characters outside ASCII, such as %20 for a space."
-        raise errors.OptionError("webhook url", expected="http://HOST/... or https://HOST/...", got=got, hint=hint)
+        raise errors.OptionError(argument, expected="http://HOST/... or https://HOST/...", got=got, hint=hint)
     headers = {}
     if split.username is not None:
         pair = f"{unquote(split.username)}:{unquote(split.password or '')}".encode()

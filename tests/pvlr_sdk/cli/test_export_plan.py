@@ -1,6 +1,8 @@
-"""``pvlr export-openvino``, ``export-hub`` and ``export-labels``."""
+"""``pvlr export-openvino``, ``export-deepstream``, ``export-hub`` and ``export-labels``."""
 
 from __future__ import annotations
+
+import pytest
 
 
 def test_they_print_what_they_write(pvlr, plan, tmp_path):
@@ -19,3 +21,15 @@ def test_labels(pvlr, plan, folder, tmp_path):
     assert (done.code, done.out, done.err) == (0, f"{tmp_path}/labels.xml\n", "")
     assert (tmp_path / "labels.xml").read_text().count("<image ") == 3
     assert pvlr("export-labels", tmp_path / "tags.jsonl", "--format", "yolo", "--out", tmp_path / "x").code == 2
+
+
+def test_deepstream(pvlr, plan, tmp_path):
+    pytest.importorskip("onnx")
+    done = pvlr("export-deepstream", plan, "--out", tmp_path / "ds")
+    assert (done.code, done.out, done.err) == (0, f"{tmp_path}/ds/nvinfer.txt\n", "")
+    assert {path.name for path in (tmp_path / "ds").iterdir()} == {
+        "model.onnx",
+        "labels.txt",
+        "nvinfer.txt",
+        "parser.cpp",
+    }
