@@ -82,12 +82,6 @@ class Decoders:
         self._closed = True
         _close_idle(self._idle)
 
-    def __enter__(self) -> Decoders:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _pixels(self, data: bytes, factor: int, count: int) -> PixelsOrReason:
         room = 3 * count
         try:

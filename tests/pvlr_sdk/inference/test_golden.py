@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class TestBadPlans:
 
         text = golden.encode(golden.default_frame())
         monkeypatch.delattr(cv2, "imdecode")
-        with Decoders() as decoders:
+        with closing(Decoders()) as decoders:
             np.testing.assert_array_equal(golden.decode(text, "plan", decoders), golden.default_frame())
             with pytest.raises(errors.ManifestError):
                 golden.decode("AAAA", "plan", decoders)

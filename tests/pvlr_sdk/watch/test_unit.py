@@ -67,8 +67,9 @@ found = {
     "mount": tried(lambda: call(165, b"x", b"/tmp", b"tmpfs", 0, None)),
     "make a device": tried(lambda: os.mknod("/var/lib/pvlr/disk", 0o60600, os.makedev(254, 0))),
 }
+from contextlib import closing
 from pvlr_sdk.frames.isolated import Decoders
-with open("/opt/source/docs/images/chelsea.jpg", "rb") as file, Decoders(1) as decoders:
+with open("/opt/source/docs/images/chelsea.jpg", "rb") as file, closing(Decoders(1)) as decoders:
     found["decode in a process of its own"] = str(decoders.decode(file.read()).pixels.shape)
 with open("/var/lib/pvlr/attempts.json", "w") as file:
     json.dump(found, file)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -50,7 +50,7 @@ def pid_of(pool: Decoders) -> int:
 
 @pytest.fixture
 def pool() -> Iterator[Decoders]:
-    with Decoders(1) as made:
+    with closing(Decoders(1)) as made:
         yield made
 
 
@@ -58,7 +58,7 @@ def pool() -> Iterator[Decoders]:
 def defective(functions: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
     """Processes with a planted defect: see ``functions.crash_on_demand``."""
     monkeypatch.setattr(decoders, "_SERVE", "functions:crash_on_demand")
-    with Decoders(1, seconds=1.0) as made:
+    with closing(Decoders(1, seconds=1.0)) as made:
         yield made
 
 
@@ -151,7 +151,7 @@ def test_the_crash_of_a_real_decoder(pool: Decoders, monkeypatch: pytest.MonkeyP
 
 def test_too_much_memory_is_an_error_of_the_image() -> None:
     data = cv2.imencode(".png", np.zeros((5000, 5000), np.uint8))[1].tobytes()
-    with Decoders(1, memory_bytes=2**26) as pool:
+    with closing(Decoders(1, memory_bytes=2**26)) as pool:
         with pytest.raises(errors.ImageDecodeError):
             pool.decode(data)
         np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
@@ -159,7 +159,7 @@ def test_too_much_memory_is_an_error_of_the_image() -> None:
 
 def test_many_threads_share_the_processes() -> None:
     data = encoded(".png")
-    with Decoders(2) as pool, ThreadPoolExecutor(6) as threads:
+    with closing(Decoders(2)) as pool, ThreadPoolExecutor(6) as threads:
         for image in threads.map(pool.decode, [data] * 60):
             np.testing.assert_array_equal(image.pixels, NOISE)
         assert pool._idle.qsize() == 2
@@ -289,5 +289,5 @@ def test_the_current_folder_does_not_decide_what_runs(tmp_path: Path, monkeypatc
     (tmp_path / "cv2.py").write_text("import os; os._exit(77)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Decoders(1) as pool:
+    with closing(Decoders(1)) as pool:
         np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
