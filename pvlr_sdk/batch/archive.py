@@ -128,5 +128,9 @@ class _Stream:
 
     def content(self, size: int) -> bytes | None:
         """The content of a member; None if it is compressed too well."""
-        packed, content = self._file.tell(), self.read(size)
-        return None if self._zipped and is_bomb(size, self._file.tell() - packed) else content
+        packed, content = self._file.tell(), io.BytesIO()
+        while left := size - content.tell():
+            content.write(self.read(min(_PIECE, left)))
+            if self._zipped and is_bomb(content.tell(), self._file.tell() - packed):
+                return None
+        return content.getvalue()

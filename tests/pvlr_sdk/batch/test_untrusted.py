@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -88,6 +89,15 @@ def test_an_archive_that_is_too_large_unpacked_ends_with_an_error(monkeypatch):
     first, (place, error) = read_members(io.BytesIO(data), "s", lambda name: name.endswith(".jpg"), MIB)
     assert first == ("s/a.jpg", b"1")
     assert (place, error.got) == ("s", f"more than {10 * MIB} bytes when unpacked")
+
+
+def test_a_member_that_is_compressed_too_well_is_not_held_in_memory(monkeypatch):
+    monkeypatch.setattr("pvlr_sdk.batch.archive._PLAIN", 2 * MIB)
+    data = gzip.compress(member("a.jpg", bytes(50 * MIB)) + bytes(1024), 1)
+    tracemalloc.start()
+    ((_, error),) = read_members(io.BytesIO(data), "s", lambda _: True, 100 * MIB)
+    assert (error.got, tracemalloc.get_traced_memory()[1] < 10 * MIB) == ("data that is compressed too well", True)
+    tracemalloc.stop()
 
 
 @pytest.fixture
