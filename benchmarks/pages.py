@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import typer
 
 from .accuracy.clips.__main__ import table as clips_table
-from .accuracy.corruptions import corruptions_table
 from .accuracy.open.grades import grades_table
 from .accuracy.open.taught import taught_table
 from .common import DOCS, RESULTS, Table, run
@@ -111,7 +110,6 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "cameras": partial(_one, "cameras", cameras),
     "shipped": shipped,
     "clips": partial(_models, "clips", clips_table),
-    "corruptions": partial(_models, "corruptions", corruptions_table),
     "open_grades": partial(_one, "open-grades", lambda data: grades_table(data["grades"]).markdown()),
     "open_taught": partial(_one, "open-taught", lambda data: taught_table(data["taught"]).markdown()),
 }

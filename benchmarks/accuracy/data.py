@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from pvlr_sdk import Tagger, errors
+from pvlr_sdk import errors
 from pvlr_sdk.evaluation.labels_csv import LabelTable, read_columns, read_labels, read_rename
-from pvlr_sdk.evaluation.metrics import mean_average_precision
-from pvlr_sdk.frames.frames import FrameLike
 
 from ..common import ROOT
 
@@ -62,29 +59,6 @@ def read_split(data: Path, name: str, split: str, labels: Sequence[str], share: 
     rows = np.linspace(0, len(table.files), max(1, round(share * len(table.files))), endpoint=False).astype(int)
     chosen = replace(table, files=[table.files[row] for row in rows], targets=table.targets[rows])
     return data / FOLDERS[name] / "images", chosen
-
-
-def describe_split(name: str, split: str, share: float, table: LabelTable) -> dict[str, Any]:
-    """The images of :func:`read_split` as JSON values, for the results."""
-    return {"data": name, "split": split, "share": share, "count": len(table.files)}
-
-
-def measure(tagger: Tagger, frames: Iterable[FrameLike], targets: NDArray[np.int8]) -> float:
-    """mAP in percent, as ``pvlr eval`` computes it; ``targets`` is (N, C).
-
-    Raises:
-        FrameError: an image could not be tagged.
-        OptionError: no label is in any of the images.
-    """
-    if not (targets == 1).any():
-        got = f"{len(targets)} without"
-        raise errors.OptionError("--share", expected="images with labels", got=got, hint="Give a larger share.")
-    logits = np.zeros(targets.shape)
-    for row, outcome in enumerate(tagger.predict_stream(frames)):
-        if isinstance(outcome, errors.FrameError):
-            raise outcome
-        logits[row] = outcome.logits
-    return round(100 * mean_average_precision(logits, targets), 2)
 
 
 def check_outputs(*paths: Path | None) -> None:
