@@ -185,7 +185,7 @@ class Deployment:
             self._record_version()
         with self._lock:
             self._end_probation()
-            replaced = before, self._running, self._text
+            replaced = self._running, self._text
             self._running, self._reason, self._text, self._previous = identity, "", text, before
             if self._file and record:
                 self._file.discard(stale)
@@ -224,7 +224,7 @@ class Deployment:
             self._reason = f"{reason}; the previous plan cannot return: {error}"
             return False
         self._record_version()
-        _, self._running, self._text = probation.before
+        self._running, self._text = probation.before
         self._previous, self._reason = None, reason
         self._restore()
         if self._file:
@@ -249,4 +249,4 @@ class Deployment:
     def _end_probation(self) -> None:
         probation, self._probation = self._probation, None
         if probation is not None:
-            probation.kept.close()
+            probation.close()

@@ -32,11 +32,11 @@ class Probation:
     Args:
         seconds: its length.
         kept: a tagger with the previous plan.
-        before: the path of the previous plan, its fingerprint, and how the site file named it.
+        before: the fingerprint of the previous plan, and how the site file named it.
         text: how the site file names the new plan.
     """
 
-    def __init__(self, seconds: float, kept: Tagger, before: tuple[Path, str, Any], text: Any) -> None:
+    def __init__(self, seconds: float, kept: Tagger, before: tuple[str, Any], text: Any) -> None:
         self.kept, self.before, self.text = kept, before, text
         self._end = time.monotonic() + seconds
         self._failed, self._error = threading.Event(), ""
@@ -50,6 +50,11 @@ class Probation:
         """Wait until the new plan fails or the time is over; returns why it failed, or an empty string."""
         self._failed.wait(max(0.0, self._end - time.monotonic()))
         return self._error
+
+    def close(self) -> None:
+        """Free the tagger that was kept, and end :meth:`wait`."""
+        self.kept.close()
+        self._failed.set()
 
 
 def load(tagger: Tagger, plan: Path, back: bool) -> Tagger:
