@@ -117,7 +117,7 @@ def test_sink(copy: Copy, tmp_path: Path) -> None:
     assert [events.count(f'"event": "{state}"') for state in ("on", "off")] == [1, 1]
 
 
-def test_rival_head(copy: Copy) -> None:
+def test_head(copy: Copy) -> None:
     pytest.importorskip("torch")
     assert len(copy.follow("head")) == 1
     code = """
