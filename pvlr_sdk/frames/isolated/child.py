@@ -11,7 +11,7 @@ import struct
 from .sandbox import end_with, restrict
 
 CPU_SECONDS = 600
-"""Processor time of a process that decodes images, in all: it is replaced when it has used half of it."""
+"""Processor time of a process that decodes images, in all: it is replaced when images took half of it."""
 DECODE = struct.Struct("<QQB")
 """A request to decode: bytes reserved for the pixels, bytes of the image behind them, and reduction of a JPEG. The
 memory for both comes as a descriptor."""

@@ -127,7 +127,7 @@ class Decoders:
         if process is not None:
             with suppress(errors.IsolationError, OSError):  # OSError: it has ended
                 process.wait_until_ready()
-                if not process.has_used(CPU_SECONDS / 2) and process.send(message, [descriptor]):
+                if process.waited < CPU_SECONDS / 2 and process.send(message, [descriptor]):
                     return process
             process.close()
         process = self._new()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import math
 import mmap
 import os
 import signal
@@ -69,25 +68,10 @@ class IsolatedProcess:
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
             self._channel.close()
             raise cannot_start(getattr(error, "strerror", None) or str(error)) from None
-        self._usage = -math.inf, 0.0  # when the system was asked for its processor time, and the answer
+        self.waited = 0.0
+        """Seconds that its answers took in all: at least its processor time, as it has one thread."""
         self.filtered: bool | None = None
         """Whether its system calls are filtered; None until it is ready."""
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
-
-    def has_used(self, seconds: float) -> bool:
-        """Whether it has used so much processor time. Only close() frees its number."""
-        asked, used = self._usage
-        if (now := time.monotonic()) - asked < seconds - used:  # it has one thread
-            return False
-        with open(f"/proc/{self.pid}/stat", "rb") as file:
-            user, system = file.read().rpartition(b")")[2].split()[11:13]
-        used = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-        self._usage = now, used
-        return used >= seconds
 
     def wait_until_ready(self) -> None:
         """Wait until it has loaded its libraries and restricted itself.
@@ -118,6 +102,7 @@ class IsolatedProcess:
         Raises:
             ProcessFailedError: the process ended, or the time is over; close it.
         """
+        began = time.monotonic()
         try:
             self._channel.settimeout(seconds)
             message = self._channel.recv(MAX_MESSAGE)
@@ -125,6 +110,8 @@ class IsolatedProcess:
             raise ProcessFailedError(f"a process that took more than {seconds:g} s") from None
         except OSError as error:
             raise ProcessFailedError(error.strerror or str(error)) from None
+        finally:
+            self.waited += time.monotonic() - began
         if not message:
             raise ProcessFailedError(self._end())
         return message

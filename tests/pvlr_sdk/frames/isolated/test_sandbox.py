@@ -92,7 +92,7 @@ def test_the_environment_is_empty(libraries: str | None, functions: Any, monkeyp
         monkeypatch.setenv("LD_LIBRARY_PATH", libraries)
     process = IsolatedProcess("functions:as_decoder", 2**29)
     process.wait_until_ready()
-    environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+    environment = Path(f"/proc/{process._process.pid}/environ").read_bytes()
     process.close()
     assert environment == (f"LD_LIBRARY_PATH={libraries}\0".encode() if libraries else b"")
 
