@@ -137,7 +137,7 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
             expected, hint = f"at most {limit} bytes", "Save it as JPEG or PNG; --memory raises a limit below 512 MiB."
             raise errors.ImageSizeError("image", expected=expected, got="more", hint=hint)
         if path is not None and path.suffix.lower() not in HEIF:
-            return b"" if size == 0 and path.exists() else path, size  # a file in /proc of 0 bytes may have gigabytes
+            return b"" if size == 0 and path.is_file() else path, size  # in /proc, 0 bytes may be gigabytes
         if isinstance(image, str) and size > most:
             return None
         data = data if path is None else images.read(path)
