@@ -113,7 +113,7 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
 def crossed_thresholds(
     choose: Callable[[Floats, NDArray[np.int8]], Floats], logits: Floats, targets: NDArray[np.int8]
 ) -> Floats:
-    """Thresholds (N, C): in the row of each image those that ``choose`` finds on four fifths of the others.
+    """Thresholds (N, C): in the row of each image what ``choose`` finds on four fifths of the others.
 
     Tags are more precise on the images that thresholds were chosen on than on any others, and with these they are not.
     """
