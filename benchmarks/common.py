@@ -133,12 +133,6 @@ def conditions(threads: int | None = None, *packages: str) -> dict[str, Any]:
     }
 
 
-def resident_bytes() -> int:
-    """Memory that this process holds; 0 where the system has no /proc."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
-
-
 @dataclass(frozen=True)
 class Table:
     """Results for the terminal and for a page; the first column is text, the others are numbers."""

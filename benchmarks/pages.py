@@ -53,14 +53,6 @@ def peers(data: Data) -> str:
 {tables.peers(data).markdown()}"""
 
 
-def folder(data: Data) -> str:
-    return f"""{_conditions(data)} {data["conditions"]["photos"]} images.
-
-{(chr(10) * 2).join(table.markdown() for table in tables.folder(data).values())}
-
-Growth of memory from the first quarter of the images to the end: {100 * data["memory_growth"]:+.1f} %."""
-
-
 def cameras(data: Data) -> str:
     one, four, c = data["latency"], data["four cameras"], data["conditions"]
     return f"""{c["machine"]}, {c["threads"]} threads, {c["minutes"]:g} minutes.
@@ -104,8 +96,6 @@ def _models(name: str, table: Callable[[Any], Table], results: Path) -> str:
 
 PARTS: dict[str, Callable[[Path], str]] = {
     "peers": partial(_one, "peers", peers),
-    "folder": partial(_one, "folder", folder),
-    "fast_jpeg": partial(_one, "folder", lambda data: tables.reduced_jpeg(data).markdown()),
     "preprocess": partial(_one, "preprocess", lambda data: tables.preprocess(data).markdown()),
     "cameras": partial(_one, "cameras", cameras),
     "shipped": shipped,

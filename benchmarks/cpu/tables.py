@@ -6,10 +6,6 @@ from typing import Any
 
 from ..common import Table
 
-ALONE = "OpenVINO alone, best batch and streams"
-STREAM = "predict_stream, optimize=throughput"
-SIMPLE = "read and predict, one image at a time"
-
 Data = dict[str, Any]
 
 
@@ -32,23 +28,6 @@ def peers(data: Data) -> Table:
     return Table(title, columns, rows)
 
 
-def folder(data: Data) -> dict[str, Table]:
-    """Images per second of each way, by set of images."""
-    tables = {}
-    for name, rates in data["images_per_second"].items():
-        bases = [rates[way] for way in (ALONE, SIMPLE)]
-        rows = [[way, f"{rate:.1f}", *(f"{rate / base:.2f}" for base in bases)] for way, rate in rates.items()]
-        columns = [name, "Images/s", "/ OpenVINO alone", "/ one at a time"]
-        tables[name] = Table(name, columns, rows)
-    return tables
-
-
-def reduced_jpeg(data: Data) -> Table:
-    """What decoding at reduced size gains and changes."""
-    rows = [[name, _number(value)] for name, value in data["reduced_jpeg"].items()]
-    return Table("Images of 12 megapixels", ["", ""], rows)
-
-
 def preprocess(data: Data) -> Table:
     """Times of each frame size and pixel layout."""
     rows = []
@@ -58,8 +37,3 @@ def preprocess(data: Data) -> Table:
         rows.append([f"{row['width']}x{row['height']}", row["layout"], *numbers])
     columns = ["Frame", "Layout", "pvlr_sdk, ms", "OpenCV and NumPy, ms", "Speedup"]
     return Table(f"To {data['conditions']['size']} pixels, one thread", columns, rows)
-
-
-def _number(value: float) -> str:
-    """One decimal of what is counted in tens or more, three of a share or a second."""
-    return f"{value:.{1 if value >= 10 else 3}f}"

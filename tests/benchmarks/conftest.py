@@ -39,7 +39,6 @@ def results(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -
     build(plan, int8, precision="int8", calibration_images=photos, min_agreement=0.0)
     for name, *options in (
         ("peers", plan, "--int8", int8, "--rounds", "1", "--count", "3"),
-        ("folder", plan, "--count", "6", "--large", "2", "--seconds", "0.2"),
         ("preprocess", "--rounds", "1"),
     ):
         run(f"benchmarks.cpu.{name}", *options, "--json", folder / f"{name}.json")
