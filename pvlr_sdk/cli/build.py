@@ -90,8 +90,8 @@ def build(
     with the same scores. All backends and runtimes run it. Needs the package
     onnx, as in \\[int8].
 
-    With --size, RUN is exported at another input size than that of training (needs
-    the extra \\[train]), and the plan is engine-SIZE.plan. `pvlr eval` measures it.
+    With --size, RUN is exported at another input size than in its training (needs
+    the extra \\[train]); the plan is engine-SIZE.plan. [bold]pvlr eval[/bold] measures it.
 
     \b
     [bold]Examples[/bold]

@@ -237,3 +237,10 @@ def test_a_run_that_is_stopped_keeps_what_is_complete(job, rows):
     summary = job().run()
     assert summary.present == 3
     assert len(rows(summary.dataset)) == 12
+
+
+def test_out_by_a_link_to_a_folder_in_the_input(photos, plan, tmp_path):
+    (photos / "tags").mkdir()
+    (tmp_path / "link").symlink_to(photos / "tags")
+    job = Job(Input(str(photos)), str(tmp_path / "link"), plan)
+    assert (job.run().images, job.run().images) == (12, 0)
