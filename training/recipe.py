@@ -130,7 +130,7 @@ def train_recipe(
     for layout in recipe.tiles:
         log.say(f"thresholds of {layout} tiles, on {len(held)} held-out photos")
         columns, rows = map(int, layout.split("x"))
-        set_thresholds(plan, folder, table, Objective(), tiles=(columns, rows), chosen_here=True)
+        set_thresholds(plan, folder, table, Objective(), tiles=(columns, rows))
     return plan, _measure(plan, recipe)
 
 

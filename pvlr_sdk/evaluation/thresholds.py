@@ -13,14 +13,7 @@ import numpy as np
 from .. import errors
 from ..frames.tiles import Layout, layout_name
 from ..labels.intervals import reweighted
-from ..labels.thresholds import (
-    Objective,
-    choose_thresholds,
-    crossed_thresholds,
-    precise_thresholds,
-    sigmoid,
-    tile_thresholds,
-)
+from ..labels.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid, tile_thresholds
 from .evaluate import tag_images
 from .labels_csv import LabelTable
 from .metrics import f1_scores
@@ -86,7 +79,6 @@ def set_thresholds(
     *,
     prevalence: str | None = None,
     tiles: Layout | None = None,
-    chosen_here: bool = False,
     write: bool = True,
     progress: Callable[[int], None] | None = None,
     **options: Any,
@@ -105,7 +97,6 @@ def set_thresholds(
         prevalence: how frequent labels are where the plan is used, as for :func:`.evaluate.evaluate`; precision and
             recall are reported on the images as they are.
         tiles: (columns, rows), with the objective ``f1`` and without ``prevalence``.
-        chosen_here: the thresholds without tiles were chosen on these images, and are less precise on others.
         write: False to report only.
         progress: called after each image with the number of images done.
         options: ``device``, ``num_threads`` and ``precision`` of the tagger.
@@ -136,10 +127,8 @@ def set_thresholds(
     positives = (targets == 1).sum(0)
     whole = results.whole[results.done]
     if tiles:
-        ways = choose_thresholds, lambda one, known: precise_thresholds(one, known, choose_thresholds(one, known))
-        crossed = (crossed_thresholds(way, whole, targets) if chosen_here else None for way in ways)
-        pairs = zip((old, old_precise), crossed, strict=True)
-        chosen, higher = (tile_thresholds(whole, logits, targets, one.astype(float), rows) for one, rows in pairs)
+        known, count = (whole, logits, targets), tiles[0] * tiles[1]
+        chosen, higher = (tile_thresholds(*known, one.astype(float), count) for one in (old, old_precise))
         higher = np.maximum(higher, chosen)
     else:
         chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)

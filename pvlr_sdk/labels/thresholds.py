@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -15,6 +14,7 @@ from .precision_recall import cumulative_counts
 Floats = NDArray[np.float64]
 
 _SHRINK = 20  # number of positives at which a label's own threshold weighs as much as the common one
+_SHRINK_TILES = 200  # the same for what tiles add to it, and for the rule without measurement
 
 _FEW = 10  # number of positives below which one wrong tag is too many for a precision of 0.9
 
@@ -110,47 +110,32 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
     return np.maximum(np.clip(sigmoid(cuts), *_RANGE), thresholds)
 
 
-def crossed_thresholds(
-    choose: Callable[[Floats, NDArray[np.int8]], Floats], logits: Floats, targets: NDArray[np.int8]
-) -> Floats:
-    """Thresholds (N, C): in the row of each image what ``choose`` finds on four fifths of the others.
-
-    Tags are more precise on the images that thresholds were chosen on than on any others, and with these they are not.
-    """
-    crossed, parts = np.empty(logits.shape), np.arange(len(logits)) % 5
-    for part in range(5):
-        rest = parts != part
-        crossed[~rest] = choose(logits[rest], targets[rest])
-    return crossed
-
-
-def tile_thresholds(
-    whole: Floats, tiled: Floats, targets: NDArray[np.int8], thresholds: Floats, crossed: Floats | None = None
-) -> Floats:
+def tile_thresholds(whole: Floats, tiled: Floats, targets: NDArray[np.int8], thresholds: Floats, tiles: int) -> Floats:
     """Thresholds (C,) for frames with tiles: as many of the tags are correct as without tiles at ``thresholds``.
 
     A label's logit rises by the least shift with that precision on these images, or stays. With few positives the shift
-    is mostly chance, so it is shrunk towards the common one of all labels, as in :func:`choose_thresholds`.
+    is mostly chance, and too high: recall is lost. So it is shrunk towards that of
+    :func:`pvlr_sdk.result.tags.corrected_thresholds`, the logarithm of the square root of n for n scores.
 
     Args:
         whole, tiled: (N, C), logits of the images without and with tiles.
         targets: as for :func:`choose_thresholds`; at least one is 1.
         thresholds: (C,), on the score.
-        crossed: of :func:`crossed_thresholds`, if ``thresholds`` were chosen on these images.
+        tiles: their number.
     """
-    cuts, own = (np.log(one) - np.log1p(-one) for one in (thresholds, thresholds if crossed is None else crossed))
-    whole, tiled = whole - own, tiled - own
-    common = _shift(whole.ravel(), tiled.ravel(), targets.ravel())
+    cuts = np.log(thresholds) - np.log1p(-thresholds)
+    whole, tiled = whole - cuts, tiled - cuts
+    rule = 0.5 * np.log(1 + tiles)
     positives = (targets == 1).sum(0)
-    shifts = np.full(len(cuts), common)
+    shifts = np.full(len(cuts), rule)
     for label in np.flatnonzero(positives):
-        shift = _shift(whole[:, label], tiled[:, label], targets[:, label], common)
-        weight = positives[label] / (positives[label] + _SHRINK)
-        shifts[label] = weight * shift + (1 - weight) * common
+        shift = _shift(whole[:, label], tiled[:, label], targets[:, label], rule)
+        weight = positives[label] / (positives[label] + _SHRINK_TILES)
+        shifts[label] = weight * shift + (1 - weight) * rule
     return np.clip(sigmoid(cuts + shifts), *_RANGE)
 
 
-def _shift(whole: Floats, tiled: Floats, targets: NDArray[np.int8], otherwise: float = 0.0) -> float:
+def _shift(whole: Floats, tiled: Floats, targets: NDArray[np.int8], otherwise: float) -> float:
     """The least logit at which tags with tiles are as precise as those at 0 without; ``otherwise``: there are none.
 
     And half a standard error more precise: the least of many is lucky, and would be worse on other images.

@@ -195,7 +195,7 @@ def test_thresholds_of_tiles_keep_the_precision_and_all_other_thresholds(
             known, hits = table.targets != 0, (tagged & (table.targets == 1)).sum()
             assert reported["OP"] == pytest.approx(100 * hits / (tagged & known).sum(), abs=1e-3)
     # Another layout adds its own, and thresholds without tiles leave both.
-    set_thresholds(two_points, images, table, Objective(), tiles=(3, 1), chosen_here=True)
+    set_thresholds(two_points, images, table, Objective(), tiles=(3, 1))
     set_thresholds(two_points, images, table, Objective.parse("recall=0.9"))
     kept = load_bundle(two_points).manifest
     assert (sorted(kept.tiles), kept.format) == (["2x2", "3x1"], 3)

@@ -13,7 +13,6 @@ from pvlr_sdk import errors
 from pvlr_sdk.labels.thresholds import (
     Objective,
     choose_thresholds,
-    crossed_thresholds,
     precise_thresholds,
     sigmoid,
     tile_thresholds,
@@ -181,8 +180,8 @@ def test_thresholds_of_tiles_keep_the_precision_on_other_images(count: int) -> N
     whole, tiled = parts[0], parts.max(0)
     thresholds = np.array([0.4, 0.5, 0.6])
     even, odd = np.s_[::2], np.s_[1::2]
-    chosen = tile_thresholds(whole[even], tiled[even], targets[even], thresholds)
-    assert (chosen > thresholds).all()  # the rare label's too, by the shift of all labels
+    chosen = tile_thresholds(whole[even], tiled[even], targets[even], thresholds, count - 1)
+    assert (chosen > thresholds).all()  # the rare label's too, by the rule
     for label in (0, 1):
         precisions = [
             (targets[odd][tagged, label] == 1).mean()
@@ -199,33 +198,8 @@ def test_thresholds_of_tiles_keep_the_precision_on_other_images(count: int) -> N
 def test_thresholds_of_tiles_are_never_lower() -> None:
     targets = np.ones((30, 1), np.int8)
     logits = np.linspace(-3, 3, 30)[:, None]
-    assert tile_thresholds(logits, logits + 5, targets, np.array([0.3])) == pytest.approx(0.3)
-    assert tile_thresholds(logits - 50, logits, targets, np.array([0.3])) == pytest.approx(0.3)  # without a tag
-
-
-def test_thresholds_of_tiles_do_not_keep_a_precision_that_was_luck() -> None:
-    """Of thresholds that were chosen on the same few images, which are more precise there than on others."""
-    rng, labels = np.random.default_rng(1), 40
-    targets = np.where(rng.random((6_000, labels)) < 0.04, 1, -1).astype(np.int8)
-    parts = rng.normal(size=(5, *targets.shape)) - 2
-    parts[1:] += 2.5 * (targets == 1) * (rng.integers(1, 5, targets.shape) == np.arange(1, 5)[:, None, None])
-    parts[0] += 2 * (targets == 1)
-    whole, tiled, few, others = parts[0], parts.max(0), np.s_[:400], np.s_[400:]
-
-    def choose(*given: Any) -> Any:
-        return precise_thresholds(*given, choose_thresholds(*given))
-
-    thresholds = choose(whole[few], targets[few])
-    crossed = crossed_thresholds(choose, whole[few], targets[few])
-    assert (crossed[0] == choose(whole[few][np.arange(400) % 5 > 0], targets[few][np.arange(400) % 5 > 0])).all()
-    found = []
-    for logits, limits in (
-        (whole, thresholds),
-        *((tiled, tile_thresholds(whole[few], tiled[few], targets[few], thresholds, one)) for one in (None, crossed)),
-    ):
-        tagged = sigmoid(logits[others]) >= limits
-        hits = (targets[others] == 1)[tagged]
-        found.append((hits.mean(), hits.sum()))
-    (without, _), (precision, recalled), (kept, more) = found
-    assert without <= kept < precision
-    assert more > 1.2 * recalled
+    assert tile_thresholds(logits, logits + 5, targets, np.array([0.3]), 0) == pytest.approx(0.3)
+    assert tile_thresholds(logits - 50, logits, targets, np.array([0.3]), 0) == pytest.approx(0.3)  # without a tag
+    # 30 positives weigh 30 of 230, the rule the rest.
+    shifted = sigmoid(np.log(0.3 / 0.7) + 200 / 230 * np.log(np.sqrt(5)))
+    assert tile_thresholds(logits, logits + 5, targets, np.array([0.3]), 4) == pytest.approx(shifted)
