@@ -239,12 +239,12 @@ class MqttSink(Sink[Event]):
                     return
             for label, sensor in sensor_ids(site.thresholds).items():
                 if topic == self._topics.threshold(sensor):
-                    commands.set_thresholds({label: float(text)})
+                    commands.set_thresholds({label: _threshold(text)})
                     return
             errors.check_choice(
                 "topic", topic, tuple(site.cameras), "Name a camera of this site, or one of its labels."
             )
-        except (errors.PvlrError, ValueError) as error:
+        except errors.PvlrError as error:
             _LOG.warning("%s: the command %.100r is refused: %s", self.name, topic, error)
 
     def _migrate(self, client: Any, topic: str) -> None:
@@ -263,6 +263,13 @@ class MqttSink(Sink[Event]):
         with self._acknowledgement:
             self._acknowledged.add(mid)
             self._acknowledgement.notify_all()
+
+
+def _threshold(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) <= 1:
+            return value
+    raise errors.OptionError("command", expected="a number from 0 to 1", got=ascii(text), hint="For example 0.7.")
 
 
 def make_client(settings: MqttSettings) -> Any:

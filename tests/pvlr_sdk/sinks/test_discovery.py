@@ -166,12 +166,7 @@ def test_commands_change_the_running_site_and_rubbish_is_refused(broker, tmp_pat
     sink = SinkWorker(MqttSink(settings, site), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.5)
     asked = []
 
-    def set_thresholds(values) -> None:
-        if not 0 <= min(values.values()) <= 1:
-            raise errors.OptionError("threshold", expected="0 to 1", got="another", hint="Change it.")
-        asked.append(values)
-
-    sink.sink.obey(Commands(set_thresholds, lambda camera, on: asked.append((camera, on))))
+    sink.sink.obey(Commands(asked.append, lambda camera, on: asked.append((camera, on))))
     shown = {"pvlr/door/availability": "online", "pvlr/a.b/availability": "offline", "pvlr/door/enabled": "ON"}
     shown |= {"pvlr/threshold/car": "0.5", "pvlr/threshold/dining_table": "0.8"}
     watcher.until(lambda: shown.items() <= newest(watcher).items() and DEVICE in newest(watcher))
