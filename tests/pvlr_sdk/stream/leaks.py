@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import typer
 
-from benchmarks.common import Json, Plan, conditions, resident_bytes, run, save
+from benchmarks.common import Json, Plan, conditions, run, save
 from pvlr_sdk import Camera, Stream, Tagger
 from pvlr_sdk.cli.site import return_freed_memory
 from pvlr_sdk.stream import Observation
@@ -85,6 +86,12 @@ def main(
         print(f"no frame from {', '.join(silent)}")
     grown = figures["growth_percent"] > limit or figures["threads"] > 0 or figures["descriptors"] > 0
     return int(grown or bool(silent))
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds; 0 where the system has no /proc."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 def judge(samples: list[list[float]]) -> dict[str, float]:
