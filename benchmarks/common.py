@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 import typer
 from rich.console import Console
@@ -85,23 +84,6 @@ def interleaved(
                 case()
                 samples[name].append(1e3 * (time.perf_counter() - began))
     return samples
-
-
-def find_images(folder: Path) -> list[Path]:
-    """The image files of a folder and its subfolders, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-
-
-def make_images(folder: Path, count: int, side: int = 375) -> list[Path]:
-    """Copies of the sample images, 4:3 and ``side`` pixels high, each shifted so that no two compress alike."""
-    folder.mkdir(parents=True, exist_ok=True)
-    size = side * 4 // 3, side
-    bases = [cv2.resize(cv2.imread(str(path)), size, interpolation=cv2.INTER_CUBIC) for path in SAMPLES]
-    paths = [folder / f"{number:05}.jpg" for number in range(count)]
-    for number, path in enumerate(paths):
-        image = np.roll(bases[number % len(bases)], 7 * number, axis=1)
-        cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return paths
 
 
 def summarise(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:

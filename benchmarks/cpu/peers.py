@@ -20,6 +20,7 @@ import typer
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends import open_backend
 from pvlr_sdk.frames.bgr import load_bgr
+from pvlr_sdk.frames.find import find
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.models.find import find_plan, load_bundle
 
@@ -32,7 +33,6 @@ from ..common import (
     Plan,
     Threads,
     conditions,
-    find_images,
     interleaved,
     run,
     save,
@@ -63,7 +63,8 @@ def main(
     frame = noise_frame()
     cases: dict[str, Case] = {name: (lambda peer=peer: peer(frame)) for name, peer in peers.items()}
     figures = summarise(interleaved(cases | parts(setting, frame), rounds))
-    compared = [load_bgr(path) for path in find_images(images)[:count]]
+    found = find([str(images)], lambda given, error: print(error))
+    compared = [load_bgr(path) for path in found[:count]]
     facts = conditions(threads, "torch", "onnxruntime", "openvino-model-api")
     data = {
         "conditions": {**facts, "plan": setting.bundle.manifest.name, "photos": len(compared)},

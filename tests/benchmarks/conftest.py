@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.common import CLOSED, ROOT, make_images
+from benchmarks.common import CLOSED, ROOT
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.models.find import find_plan
+from tests.benchmarks.photos import make_images
 
 
 @pytest.fixture(scope="session")

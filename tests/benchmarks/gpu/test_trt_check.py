@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.common import ROOT, make_images
+from benchmarks.common import ROOT
 from benchmarks.gpu import trt_check
+from tests.benchmarks.photos import make_images
 from tests.pvlr_sdk.conftest import NAMES, _network
 
 FAKES = "import tests.pvlr_sdk.fakes.installed\n"
