@@ -74,6 +74,7 @@ def answer(broker, frigate, tagger) -> Iterator[Callable[..., FrigateTagger]]:
         site = FrigateTagger(tagger, frigate.url, settings, **options)
         ready = threading.Event()
         site._client.on_subscribe = lambda *_: ready.set()
+        site._client.subscribe("frigate/events", 1)  # again, if it was there before that line
         started.append(site)
         assert ready.wait(20)
         return site
