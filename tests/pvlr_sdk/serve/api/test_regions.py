@@ -55,7 +55,7 @@ def test_regions_are_used_and_kept(serve: Callable[..., Any], site_file: Path) -
     ends = {(event.region, event.reason) for event in served.site.events() if event.state == "off"}
     assert ends == {("left", "not watched"), ("new", "not watched")}
     assert list(read_yaml(site_file)["cameras"]["door"]["regions"]) == ["new"]
-    served.until(lambda: None in served.site.latest("door").regions)
+    served.until(lambda: (seen := served.site.latest("door")) and None in seen.regions)
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_a_file_that_cannot_be_written_changes_nothing(
     monkeypatch.setattr("pvlr_sdk.watch.camera_control.replace_files", fail)
     assert put(served, {"left": {"polygon": LEFT}}).status >= 400
     assert served.site.config.cameras["door"].regions == {}
-    served.until(lambda: None in served.site.latest("door").regions)
+    served.until(lambda: (seen := served.site.latest("door")) and None in seen.regions)
