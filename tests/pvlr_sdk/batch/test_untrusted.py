@@ -241,7 +241,7 @@ def test_large_frames_share_the_memory_in_the_tagger(plan, images):
 SIZES = """
 import sys, gzip
 sys.path.insert(0, sys.argv[1])
-from test_untrusted import *
+from tests.pvlr_sdk.batch.test_untrusted import *
 kind, path, good = sys.argv[2], sys.argv[3], open(sys.argv[4], "rb").read()
 zeros, end = bytes(MIB), member("good.jpg", good) + bytes(1024)
 with open(path, "wb") if kind == "sparse" else gzip.open(path, "wb", 1) as file:
@@ -284,7 +284,7 @@ def test_the_peak_of_memory(kind, plan, tmp_path, images, rows):
     else:
         name = source / f"a.tar{'' if kind == 'sparse' else '.gz'}"
         subprocess.run(
-            [sys.executable, "-c", SIZES, str(Path(__file__).parent), kind, str(name), str(good)], check=True
+            [sys.executable, "-c", SIZES, str(Path(__file__).parents[3]), kind, str(name), str(good)], check=True
         )
     options = ["--plan", str(plan), "--out", str(tmp_path / "out"), "--memory", "256"]
     done = subprocess.run(
