@@ -148,6 +148,9 @@ def test_reload_under_load(
             answer = reload(served, {"plan": str(plans / ("second" if number % 2 == 0 else "first"))})
             seconds.append(time.monotonic() - start)
             assert answer.status == 200, answer.body
+            new = answer.json["plan"]
+            served.until(lambda new=new: served.site.latest("camera0").result.plan == new, PATIENCE)
+            served.until(lambda new=new: new in uploaded, PATIENCE)
             memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6)
     finally:
         ended.set()
