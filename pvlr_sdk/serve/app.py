@@ -47,7 +47,9 @@ def create_app(
     async def tag(request: Request, find: galleries.Finder) -> Sequence[galleries.Tag]:
         return (await uploads.tag(request, find=find)).tags
 
-    name = lambda: str(tagger.info["name"])  # noqa: E731
+    def name() -> str:
+        return str(tagger.info["name"])
+
     if settings.galleries:
         app.include_router(galleries.make_router(tag, name, tagger.info["input"]["width"]))
     if settings.open_inference:

@@ -134,11 +134,15 @@ class HomeAssistant:
 
     def states(self, site: SiteStatus, before: Mapping[str, str]) -> dict[str, str]:
         """The retained text of each topic; of sensors of labels what it was ``before``."""
-        topics, shown = self.topics, dict[str, str]()
+        topics, sensors = self.topics, dict[str, str]()
         for place, labels in site.labels.items() if self.discovery else ():
             for sensor in sensor_ids(labels).values():
-                shown |= {topics.state(place, sensor): "OFF", topics.score(place, sensor): "0"}
-        shown = {topic: before.get(topic, text) for topic, text in shown.items()}
+                sensors |= {topics.state(place, sensor): "OFF", topics.score(place, sensor): "0"}
+        return {topic: before.get(topic, text) for topic, text in sensors.items()} | self.shown(site)
+
+    def shown(self, site: SiteStatus) -> dict[str, str]:
+        """Of these, the topics of cameras and thresholds."""
+        topics, shown = self.topics, dict[str, str]()
         for camera, state in site.cameras.items() if self.discovery or self.commands else ():
             shown[topics.availability(camera)] = "online" if state.available else "offline"
             shown[topics.enabled(camera)] = "ON" if state.enabled else "OFF"

@@ -145,9 +145,12 @@ class MqttSink(Sink[Event]):
     def announce(self, site: SiteStatus) -> None:
         """Announce the devices of a site and what they show, now or as soon as the broker is back."""
         with self._site_lock:
-            before, old, self._site = self._retained, self._devices, site
-            self._devices = devices = self._home.devices(site)
-            self._retained = self._home.states(site, before)
+            before, old, known, self._site = self._retained, self._devices, self._site, site
+            if (site.labels, site.thresholds.keys()) == (known.labels, known.thresholds.keys()):
+                self._retained = before | self._home.shown(site)  # often: a camera that comes and goes
+            else:
+                self._devices, self._retained = self._home.devices(site), self._home.states(site, before)
+            devices = self._devices
             gone = (before.keys() | old.keys()) - self._retained.keys() - devices.keys()
             self._removed = (self._removed | gone) - self._retained.keys() - devices.keys()
             changed = {topic: one for topic, one in devices.items() if one != old.get(topic)}
@@ -241,9 +244,7 @@ class MqttSink(Sink[Event]):
                 if topic == self._topics.threshold(sensor):
                     commands.set_thresholds({label: _threshold(text)})
                     return
-            errors.check_choice(
-                "topic", topic, tuple(site.cameras), "Name a camera of this site, or one of its labels."
-            )
+            errors.check_choice("topic", topic, tuple(site.cameras), "Name a camera or a label of this site.")
         except errors.PvlrError as error:
             _LOG.warning("%s: the command %.100r is refused: %s", self.name, topic, error)
 

@@ -10,14 +10,17 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.pvlr_sdk.conftest import _own_cache, exported, make_network, own_plan, plan  # noqa: F401 (fixtures)
+from tests.pvlr_sdk.conftest import _own_cache, exported, make_network, own_plan, plan
 from tests.pvlr_sdk.labels.tiny_open import build_plan, random_bank
-from tests.pvlr_sdk.trust.conftest import case, keys, sign, signed  # noqa: F401 (fixtures)
+from tests.pvlr_sdk.trust.conftest import case, keys, sign, signed
 from tests.shared import shared_folder
 from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
 
 from ..library import ROOT, build_options, cmake, install
 from . import tensorrt_build
+
+__all__ = ["_own_cache", "case", "exported", "keys", "make_network", "own_plan", "plan", "sign", "signed"]
+"""Fixtures of other rooms."""
 
 HERE = Path(__file__).parent
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"

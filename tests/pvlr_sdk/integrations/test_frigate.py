@@ -18,7 +18,7 @@ from pvlr_sdk.integrations import frigate as module
 from pvlr_sdk.integrations.frigate import FrigateTagger
 from pvlr_sdk.sinks.mqtt import MqttSettings
 from tests.pvlr_sdk.integrations.frigate import Frigate, message
-from tests.pvlr_sdk.sinks.conftest import Broker, make_broker  # noqa: F401 - a fixture
+from tests.pvlr_sdk.sinks.conftest import Broker
 from tests.waiting import until
 
 OUTAGE = float(os.environ.get("PVLR_OUTAGE_SECONDS", "0"))
@@ -40,7 +40,7 @@ def tagger(plan) -> Iterator[Tagger]:
 
 
 @pytest.fixture
-def broker(make_broker) -> Broker:  # noqa: F811
+def broker(make_broker) -> Broker:
     """A broker that drops nothing of a thousand events at once, as Frigate never sends them."""
     return make_broker("allow_anonymous true", "max_queued_messages 0")
 
@@ -103,7 +103,7 @@ def test_1000_events_with_frigate_away_are_answered_once_each(broker, frigate, a
     back.answers = [503, 502] * 3  # while it starts
     try:
         for count in range(300, 1001, 10):
-            until(lambda: site.worker.stats().delivered >= count, str(site.worker.stats()))  # noqa: B023 - called at once
+            until(lambda count=count: site.worker.stats().delivered >= count, str(site.worker.stats()))
     finally:
         back.stop()
     assert 200 < len(before) < 1000

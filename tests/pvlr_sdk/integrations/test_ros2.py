@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ DEFINITIONS = {
 class FakeNode:
     """The part of rclpy's Node that the example uses; ``parameters`` are those of the command line."""
 
-    parameters: dict[str, str] = {}  # noqa: RUF012 - set by the test
+    parameters: ClassVar[dict[str, str]] = {}
 
     def __init__(self, name: str) -> None:
         self.published: list[Any] = []
