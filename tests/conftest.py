@@ -88,15 +88,21 @@ def soak(request: pytest.FixtureRequest) -> subprocess.Popen[str]:
     return request.config.stash[_soak]
 
 
+_LOGGER = logging.getLogger("pvlr_sdk")
+_LOG = list(_LOGGER.handlers), _LOGGER.level, _LOGGER.propagate
+
+
 @pytest.fixture(autouse=True)
 def _restore_log() -> Iterator[None]:
-    """Commands that run inside a test configure the process's log."""
-    logger = logging.getLogger("pvlr_sdk")
-    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    """Commands that run inside a test, or inside a fixture of a module, configure the process's log."""
+
+    def restore() -> None:
+        _LOGGER.handlers[:], level, _LOGGER.propagate = _LOG
+        _LOGGER.setLevel(level)
+
+    restore()
     yield
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logger.propagate = propagate
+    restore()
 
 
 class Distribution(NamedTuple):

@@ -106,6 +106,7 @@ def test_no_private_key_is_in_the_repository() -> None:
         assert b"PRIVATE" not in (ROOT / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_first_start_needs_no_torch_and_little_memory(tmp_path: Path) -> None:
     """In a process of its own: no torch, under 400 MB resident while tagging a 1080p frame."""
     code = """
@@ -146,6 +147,7 @@ def test_compiled_plans_are_accurate(plan: Path | None, least: float) -> None:
     assert report.mAP > least
 
 
+@pytest.mark.slow
 def test_the_open_model_reads_words_that_nobody_trained() -> None:
     words = Knowledge.load().bank(["espresso", "kitten", "forklift"])
     with Tagger() as tagger:

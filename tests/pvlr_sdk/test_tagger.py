@@ -258,6 +258,7 @@ def test_timing(tagger: Tagger, photo: np.ndarray) -> None:
     assert timing["total"] == pytest.approx(sum(timing.values()) - timing["total"])
 
 
+@pytest.mark.slow
 def test_isolated_decoding_gives_the_same_results(plan: Path, photo: np.ndarray, tmp_path: Path) -> None:
     import pickle
 

@@ -146,6 +146,7 @@ def _with_dependencies(names: set[str]) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "extras"), [("training", ["train"]), ("pvlr_sdk/serve", ["serve"])])
 def test_an_extra_has_every_package_that_its_code_imports(project, folder, extras):
     of_module = importlib.metadata.packages_distributions()

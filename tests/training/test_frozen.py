@@ -13,6 +13,7 @@ from pvlr_training.model.backbone import Backbone
 CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU, PyTorch computes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

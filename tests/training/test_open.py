@@ -69,6 +69,7 @@ def frames(side: int) -> list[np.ndarray]:
     return list(np.random.default_rng(0).integers(0, 256, (4, side, side, 3)).astype(np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -114,6 +114,7 @@ def test_arguments_that_do_not_fit(tmp_path: Path, call: list[str], says: str) -
     assert says in (done.stderr + str(done.exception))
 
 
+@pytest.mark.slow
 def test_images_and_labels_are_checked_before_pytorch_is_imported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code = "import sys\nfrom pvlr_sdk.cli import main\ntry:\n    main()\nfinally:\n    print('torch' in sys.modules)"

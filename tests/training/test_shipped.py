@@ -43,6 +43,7 @@ def test_labels_are_matched_by_letters_and_as_synonyms() -> None:
     assert match(("wine bottle", "armchair"), ("bottle", "chair")) == {}
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_measured_on_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = tmp_path / "labels.csv"
     rows = "astronaut.jpg,val,1,-1,1\nchelsea.jpg,val,-1,1,-1\ncoffee.jpg,val,-1,-1,-1\n"

@@ -91,6 +91,7 @@ def test_learned_positions_are_interpolated(save_run: Callable[..., Path]) -> No
     assert model(torch.zeros(1, 3, 512, 128)).similarity.shape == (1, 64, 3)
 
 
+@pytest.mark.slow
 def test_the_size_of_training_changes_nothing(save_run: Callable[..., Path]) -> None:
     run = save_run()
     assert export(run, run / "same", (64, 64)).read_bytes() == export(run, run).read_bytes()

@@ -162,6 +162,7 @@ def test_dry_run_writes_nothing(write_config: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_exploding_loss_stops_with_a_clear_error(write_config: Any, tmp_path: Path) -> None:
     stage = {"epochs": 3, "batch": 16, "lr": 1e30, "backbone_lr": 1e30}
     with pytest.raises(PvlrError, match="loss: expected a finite number"):

@@ -18,6 +18,7 @@ def image(name: str) -> np.ndarray:
     return cv2.resize(cv2.imread(str(IMAGES / name)), (640, 360))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiles", [None, TILES])
 def test_unchanged_frames_are_not_computed_and_a_change_is(tiles):
     cat, cup = image("chelsea.jpg"), image("coffee.jpg")

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.common import ROOT
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_is_said() -> None:
     from benchmarks.cpu.overload import serving  # encodes large images
 

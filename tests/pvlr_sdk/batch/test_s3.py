@@ -117,6 +117,7 @@ def test_a_bucket_that_does_not_exist(store, run, photos):
         run("s3://nowhere/x")
 
 
+@pytest.mark.slow
 def test_local_images_to_s3_and_a_pattern(store, run, photos):
     summary = run(str(photos))
     assert summary.images == 12

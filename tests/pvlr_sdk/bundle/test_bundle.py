@@ -179,6 +179,7 @@ class TestLabelBank:
             np.testing.assert_array_equal(file.get_tensor("embeddings"), bank.embeddings)
             assert json.loads(file.metadata()["names"]) == names
 
+    @pytest.mark.slow
     def test_each_bit_of_the_labels_in_the_manifest(self, own_plan: Path) -> None:
         """Names and thresholds are in the label bank too, whose hash is in the manifest."""
         data, before = manifest_path(own_plan).read_bytes(), load_bundle(own_plan).manifest

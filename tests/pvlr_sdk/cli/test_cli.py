@@ -124,6 +124,7 @@ def test_a_damaged_bundle_gives_its_error_in_every_command(pvlr, own_plan, folde
     assert error in json.loads(doctor.out)["plan"]["why"]
 
 
+@pytest.mark.slow
 def test_doctor_json(pvlr, plan):
     done = pvlr("doctor", plan, "--json")
     assert (done.code, done.err) == (0, "")

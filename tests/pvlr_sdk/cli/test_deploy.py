@@ -116,6 +116,7 @@ class TestArguments:
         site.write_text(site.read_text().replace("{cat: 0}", "{cat: 0}, off_thresholds: {cat: 0.5}"))
         assert pvlr("deploy", plans / "second", "--to", site).err.startswith("pvlr: OptionError: off threshold")
 
+    @pytest.mark.slow
     @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
     def test_a_full_disk(self, plans: Path, site: Path) -> None:
         """The folder of the copies is a file system that the bundle does not fit in."""

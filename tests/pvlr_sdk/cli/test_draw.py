@@ -7,6 +7,7 @@ import shutil
 
 import cv2
 import numpy as np
+import pytest
 
 from pvlr_sdk import Tagger
 
@@ -91,6 +92,7 @@ def test_long_names_and_long_sides_do_not_end_the_run(pvlr, plan, folder):
     assert cv2.imread(str(folder / "out/high-tags.jpg")).shape == (65500, 1, 3)
 
 
+@pytest.mark.slow
 def test_heatmap(pvlr, plan, folder):
     with Tagger(plan, threshold=0) as tagger:
         result = tagger.predict(folder / "a.jpg")

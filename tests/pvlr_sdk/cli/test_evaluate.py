@@ -54,6 +54,7 @@ def test_thresholds(pvlr, own_plan, folder):
     assert all("person" in {tag["label"] for tag in of_photo} for of_photo in tags[:2])
 
 
+@pytest.mark.slow
 def test_tiles(pvlr, own_plan, folder):
     labels = folder / "labels.csv"
     labels.write_text("file,person,cat\na.jpg,1,0\nb.png,1,0\nsub/a.jpg,0,1\n")

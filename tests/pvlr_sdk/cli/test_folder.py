@@ -69,6 +69,7 @@ def test_no_file_ends_the_others(plan: Path, many: list[Path]) -> None:
     assert [name for name in ("1.png", "2.png", "3.png") if name in done.stderr] == ["1.png", "2.png", "3.png"]
 
 
+@pytest.mark.slow
 def test_isolated_decoding_changes_no_line(
     plan: Path, many: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

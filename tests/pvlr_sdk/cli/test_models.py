@@ -93,6 +93,7 @@ def test_thresholds_of_a_shared_model_are_not_changed(pvlr, tmp_path):
     assert PLAN.with_suffix(".json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_build_from_a_name_writes_to_the_working_directory(pvlr, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = pvlr("build", NAME, "--precision", "fp32", "--json")

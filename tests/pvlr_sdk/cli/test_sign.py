@@ -53,6 +53,7 @@ def test_signed_and_verified(pvlr, own_plan, make_key, options):
     assert "signature verified" in pvlr("verify-signature", own_plan.parent, "-t", keys).out
 
 
+@pytest.mark.slow
 def test_every_command_that_opens_a_plan(pvlr, own_plan, make_key, folder, tmp_path, monkeypatch):
     key, keys = make_key(*P256)
     monkeypatch.setenv("PVLR_TRUST", str(keys))

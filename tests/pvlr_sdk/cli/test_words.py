@@ -24,12 +24,14 @@ def test_the_table_has_every_sense_and_words_that_are_not_in_the_dictionary(pvlr
     assert [" ".join(line.split()[:3]) for line in lines] == starts
 
 
+@pytest.mark.slow
 def test_tags_name_the_concepts_of_doubtful_words(pvlr, caplog):
     done = pvlr("tag", str(COFFEE), "--words", "espresso, swimming pool")
     assert "espresso" in done.out
     assert caplog.text.count("swimming pool (pool): doubtful, tags what resembles pool table") == 1
 
 
+@pytest.mark.slow
 def test_a_bank_is_made_shown_and_joined(pvlr, tmp_path):
     first, second, both = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "both"))
     assert pvlr("bank", "make", "-w", "sofa, kite", "--sense", "kite=plaything", "-o", first).out == f"{first}\n"
@@ -45,6 +47,7 @@ def test_a_bank_is_made_shown_and_joined(pvlr, tmp_path):
     assert "kite" in line.partition("concepts ")[2]
 
 
+@pytest.mark.slow
 def test_banks_with_other_values_for_a_label(pvlr, tmp_path):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     out = tmp_path / "out.safetensors"

@@ -138,6 +138,7 @@ def test_depthwise_filters_get_a_scale_for_each_channel(make_network: Any, tmp_p
     assert numpy_helper.to_array(scale).shape == (3,)
 
 
+@pytest.mark.slow
 def test_for_tensorrt_activations_are_signed_and_have_one_scale(make_network: Any, tmp_path: Path) -> None:
     """NNCF uses unsigned numbers behind a ReLU and per-channel scales before a depthwise convolution."""
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
@@ -212,6 +213,7 @@ def test_wrong_options(exported: Any, tmp_path: Path) -> None:
         CalibrationImages.below(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_folder_and_a_csv(exported: Any, tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
     photos = tmp_path / "photos"

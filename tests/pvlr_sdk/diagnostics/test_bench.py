@@ -25,6 +25,7 @@ def report(plan: Path) -> dict[str, Any]:
     return measure.bench(plan, seconds=0.2)
 
 
+@pytest.mark.slow
 def test_report_has_every_figure(report: dict[str, Any]) -> None:
     report = json.loads(json.dumps(report))  # plain values only
     assert set(report["latency_ms"]) == {*measure.STAGES, "frame"}

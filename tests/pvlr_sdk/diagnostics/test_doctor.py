@@ -134,6 +134,7 @@ def test_other_machines_get_no_advice_on_jetsons(report):
     assert report["jetson"] is not None or report["advice"] == []
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported():
     code = (
         "import sys; from pvlr_sdk.diagnostics import doctor; doctor.examine(load=False); "

@@ -56,6 +56,7 @@ def test_draws_without_a_prior_are_a_bayesian_bootstrap(monkeypatch: pytest.Monk
         np.testing.assert_allclose((got[name].value, got[name].low, got[name].high), wanted, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [None, RARE], ids=["own", "rarer"])
 def test_intervals_cover_the_truth_at_thresholds_chosen_on_the_same_images(share: np.ndarray | None) -> None:
     """Even where labels are rarer than on the labelled images, and no labelled image is tagged wrongly."""

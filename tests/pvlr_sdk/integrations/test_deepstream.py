@@ -65,6 +65,7 @@ class Parser:
         return [line.split("\t") for line in out.decode().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundled", [False, True], ids=["closed", "open"])
 def test_nvinfers_input_gives_our_scores_and_tags(plan, tmp_path, bundled):
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -87,6 +88,7 @@ def test_nvinfers_input_gives_our_scores_and_tags(plan, tmp_path, bundled):
     assert [set(line[2::3]) for line in found] == tags
 
 
+@pytest.mark.slow
 def test_the_parser_gives_the_tags_of_200_random_outputs(tmp_path):
     export_deepstream(None, tmp_path, operating_point="precise")
     parser = Parser(tmp_path, tmp_path)
@@ -114,6 +116,7 @@ def test_the_parser_gives_the_tags_of_200_random_outputs(tmp_path):
     assert [set(line[2::3]) for line in parser(scores, threshold=0.9)] == raised
 
 
+@pytest.mark.slow
 def test_labels_of_any_form(tmp_path):
     strange = ['a "quoted\\" cup??=', "Ärger; ☕"]
     bank = Knowledge.load().bank(["espresso", "cat"])

@@ -227,6 +227,7 @@ def test_addresses_that_are_none(tagger, url, mqtt, what):
         FrigateTagger(tagger, url, MqttSettings(**{"url": "mqtt://127.0.0.1", "prefix": "frigate", **mqtt}))
 
 
+@pytest.mark.slow
 def test_the_command(broker, frigate, publish, plan):
     options = ["--mqtt", f"mqtt://127.0.0.1:{broker.port}", "--url", frigate.url, "--plan", str(plan)]
     command = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "frigate", *options, "--threshold", "0"]

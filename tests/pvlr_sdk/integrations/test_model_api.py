@@ -25,6 +25,7 @@ def resized(path: Path, plan: Path) -> np.ndarray:
     return cv2.resize(cv2.imread(str(path)), (spec.width, spec.height), interpolation=cv2.INTER_AREA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundled", [False, True], ids=["closed", "open"])
 def test_model_api_gives_our_scores_and_tags(plan, tmp_path, bundled):
     adapters, models = pytest.importorskip("model_api.adapters"), pytest.importorskip("model_api.models")
@@ -49,6 +50,7 @@ def test_model_api_gives_our_scores_and_tags(plan, tmp_path, bundled):
     assert len(seen) > 1 or not bundled
 
 
+@pytest.mark.slow
 def test_labels_of_another_bank_are_part_of_the_network(tmp_path):
     pytest.importorskip("onnx")
     Knowledge.load().bank(["espresso", "cat"]).save(tmp_path / "bank.safetensors")

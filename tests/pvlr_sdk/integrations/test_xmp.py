@@ -78,6 +78,7 @@ def test_exiv2_reads_bags(photo):
         assert rows[name] == ["XmpBag", "2", "dog, café"]
 
 
+@pytest.mark.slow
 def test_a_second_run_changes_nothing_and_a_third_replaces_its_own_tags_only(photo):
     path = photo.with_name("photo.jpg.xmp")
     path.write_text(LIGHTROOM)

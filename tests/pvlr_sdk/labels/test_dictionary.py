@@ -104,6 +104,7 @@ def test_synonyms_of_labels():
         same_labels(["couch", "sofa"], labels)
 
 
+@pytest.mark.slow
 def test_a_bank_has_what_stands_for_its_words(knowledge, no_encoder):
     bank = knowledge.bank(["espresso", "fork"])
     assert bank.taught["espresso"]["grade"] == "exact"
@@ -143,12 +144,14 @@ def test_words_are_the_labels_of_a_tagger():
     np.testing.assert_array_equal(words.embeddings[row], own.embeddings[own.index("couch")])
 
 
+@pytest.mark.slow
 def test_thresholds_of_words(knowledge):
     with Tagger(words=["espresso", "castle"], threshold={"castle": 0.5}) as tagger:
         own = knowledge.calibration.threshold
         np.testing.assert_allclose(tagger.thresholds, [own, 0.5], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_word_of_the_base_keeps_its_provenance_under_another_spelling(knowledge):
     base = knowledge.bank(["espresso", "castle"])
     bank = knowledge.bank(["Espresso", "forklift"], base=base)
@@ -157,11 +160,13 @@ def test_a_word_of_the_base_keeps_its_provenance_under_another_spelling(knowledg
     np.testing.assert_array_equal(bank.weights[0], base.weights[0])
 
 
+@pytest.mark.slow
 def test_a_closed_plan_has_no_words():
     with pytest.raises(errors.BackendError, match="expected an open plan, got one whose labels are part of it"):
         Tagger(CLOSED, words=["castle"])
 
 
+@pytest.mark.slow
 def test_words_need_neither_pytorch_nor_an_encoder():
     code = "import sys; sys.modules.update(dict.fromkeys(['torch', 'tokenizers', 'all_minilm_l6_v2', 'timm']))\n"
     code += "from pvlr_sdk.labels import Knowledge; print(Knowledge.load().bank(['castle']).names)"

@@ -149,6 +149,7 @@ def test_a_call_keeps_the_bank_that_it_began_with(tagger, frame):
     check(tagger.predict(frame), frame, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("swaps", "growth"), [(200, 20_000), pytest.param(4_000, 10_000, marks=pytest.mark.slow)])
 def test_no_result_mixes_two_banks_while_they_change(tagger, frame, swaps, growth):
     import cv2

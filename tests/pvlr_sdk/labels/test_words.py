@@ -56,6 +56,7 @@ def test_a_text_is_encoded_alone_as_among_others(encoder):
     np.testing.assert_allclose(encoder.encode(["cat"]), encoder.encode(["cat", "word " * 50])[:1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_bank_has_the_mean_of_its_prompts(encoder):
     bank = bank_from_words(WORDS, templates=["a {}", "two {}s"], descriptions={"hard hat": "a helmet"})
     assert bank.names == WORDS

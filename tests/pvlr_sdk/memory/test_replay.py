@@ -32,16 +32,16 @@ def test_the_recorded_settings_give_the_recorded_events_in_every_bit(seed, repea
 
 
 @pytest.mark.slow
-def test_100000_curves_give_the_recorded_events_in_every_bit():
+def test_10000_curves_give_the_recorded_events_in_every_bit():
     """1,000 labels are 1,000 curves."""
     differences = events = 0
-    for seed in range(100):
+    for seed in range(10):
         random = np.random.default_rng(1000 + seed)
         scene = random_scene(random, 1000)
         play(scene, random, 200)
         differences += values(events_of(scene.chunks)) != values(scene.events)
         events += len(scene.events)
-    assert (differences, events > 100_000) == (0, True)
+    assert (differences, events > 10_000) == (0, True)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -234,6 +234,7 @@ def test_deleted_rows_leave_no_bytes_on_disk(sink, tmp_path, make_scene):
     assert not any(key in path.read_bytes() for path in files if path.exists())
 
 
+@pytest.mark.slow
 def test_the_oldest_is_deleted_above_the_size(tmp_path, make_scene):
     sink = MemorySink(MemoryConfig(folder=tmp_path, max_mb=0.5))
     scene, random = make_scene(settings=AT_ONCE, samples_per_hour=360), np.random.default_rng(0)

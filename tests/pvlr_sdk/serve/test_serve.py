@@ -185,6 +185,7 @@ def test_a_missing_package_is_named(plan):
     assert "MissingPartError: pvlr serve: expected its packages" in done.stderr
 
 
+@pytest.mark.slow
 def test_other_machines_need_the_token_and_https_works(plan, tmp_path):
     certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
     certificate += ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
@@ -238,6 +239,7 @@ def test_uploads_of_many_sizes_leave_no_memory_behind(plan):
         assert resident() - before < 60
 
 
+@pytest.mark.slow
 def test_the_port_of_the_probes_is_printed(plan, tmp_path):
     (tmp_path / "site.yaml").write_text("serve: {port: 0, probe_port: 0, audit_log: audit.jsonl}")
     command = [*PVLR, "--plan", str(plan), "--config", str(tmp_path / "site.yaml")]

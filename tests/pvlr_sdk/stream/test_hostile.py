@@ -67,6 +67,7 @@ def test_a_source_that_sends_sound_alone_is_lost() -> None:
     assert "no frame for 0.5 s" in str(lost[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "https"])
 def test_hostile_cameras_are_lost_and_the_good_one_goes_on(tagger: Tagger, scheme: str) -> None:
     behaviours = {name: one for name, one in hostile().items() if one[0] == scheme and name != "flood"}

@@ -42,6 +42,7 @@ def expected(moment: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"], indirect=True)
 def test_every_minute_of_a_year(zone: str) -> None:
     schedule, system = Schedule(HOURS, zone), Schedule(HOURS)

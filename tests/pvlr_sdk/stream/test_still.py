@@ -98,6 +98,7 @@ def test_kept_scores_are_those_of_the_frame_before(tagger: Tagger) -> None:
         assert kept.draw().shape[:2] == (360, 640)  # of the new frame
 
 
+@pytest.mark.slow
 def test_light_may_drift_but_a_switch_is_a_change(tagger: Tagger) -> None:
     watch = Watch(tagger, 1000)
     assert watch(PHOTO, 0)[0] == 7
@@ -148,6 +149,7 @@ class TestStream:
             cv2.imwrite(str(tmp_path / f"{n:02}.png"), PHOTO if n != 30 else with_object(PHOTO))
         return tmp_path
 
+    @pytest.mark.slow
     def test_a_file_without_changes(self, tagger: Tagger, still_clip: Path, capsys: Any) -> None:
         cameras = [Camera("a", str(still_clip), tiles=TILES, refresh=1000), Camera("b", str(still_clip), tiles=TILES)]
         with Stream(tagger, cameras) as stream:
@@ -164,6 +166,7 @@ class TestStream:
         for n in range(40):
             np.testing.assert_array_equal(seen["a", n].logits, seen["b", n].logits)
 
+    @pytest.mark.slow
     def test_regions_have_scenes_of_their_own(self, tagger: Tagger, still_clip: Path) -> None:
         halves = {"left": Region(((0, 0), (0.5, 0), (0.5, 1), (0, 1))), "right": Region(((0.5, 0), (1, 0), (1, 1)))}
         refresh = {"a": 1000, "b": None}

@@ -110,6 +110,7 @@ def watching(plan, tmp_path):
         process.communicate(timeout=20)
 
 
+@pytest.mark.slow
 def test_watch_answers_prometheus_on_this_machine_only(watching):
     port = int(watching.rpartition(":")[2].partition("/")[0])
     with pytest.raises(ConnectionRefusedError):

@@ -201,6 +201,7 @@ def machine(plans: Path) -> Iterator[type[Machine]]:
         yield Machine
 
 
+@pytest.mark.slow
 def test_the_next_start_has_what_was_acknowledged(machine: type[Machine]) -> None:
     """``PVLR_STATE_STEPS=10000`` runs so many steps."""
     steps = int(os.environ.get("PVLR_STATE_STEPS", "40"))

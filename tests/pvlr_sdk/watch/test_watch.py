@@ -201,6 +201,7 @@ def test_what_cannot_be_watched(plan, tmp_path):
     assert "URI: expected a camera, got none" in watch("--plan", plan, "--config", empty).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [[], ["--check"]])
 def test_a_missing_part_is_an_error_at_the_start_and_no_lost_camera(plan, check):
     """Without PyAV no RTSP camera can ever come back; the pattern beside it would run on for ever."""
@@ -212,6 +213,7 @@ def test_a_missing_part_is_an_error_at_the_start_and_no_lost_camera(plan, check)
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_password_is_printed(plan, tmp_path):
     """Neither from the command line nor from the environment, whatever fails."""
     (tmp_path / "site.yaml").write_text(

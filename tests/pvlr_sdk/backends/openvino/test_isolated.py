@@ -166,6 +166,7 @@ def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str]
     assert len(loads) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_open", [False, True])
 def test_all_that_a_plan_needs_is_loaded_before_it(is_open: bool, own_plan: Path, folder: Path, tmp_path: Path) -> None:
     """Afterwards the process opens no file: no library, and nothing about the machine."""

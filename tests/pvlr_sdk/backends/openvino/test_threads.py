@@ -49,10 +49,12 @@ def narrowest(plan: Path, threads: int, optimize: str) -> int:
     return int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threads", "optimize"), [(1, "latency"), (1, "throughput"), (None, "throughput")])
 def test_threads_share_the_cores_with_other_processes(plan: Path, threads: int | None, optimize: str) -> None:
     assert narrowest(plan, threads or available_cores(), optimize) == len(os.sched_getaffinity(0))
 
 
+@pytest.mark.slow
 def test_a_tagger_with_all_cores_is_pinned(plan: Path) -> None:
     assert narrowest(plan, available_cores(), "latency") == 1

@@ -90,6 +90,7 @@ def test_an_overflow_shows() -> None:
     assert not np.isfinite(run(emulated(model), x)).any()
 
 
+@pytest.mark.slow
 def test_types_of_a_trained_network() -> None:
     payload = without_knowledge((ROOT / "models/pvlr-lite2-coco80/engine.plan").read_bytes())
     for precision, kind in (("fp16", FP16), ("bf16", BF16)):

@@ -76,6 +76,7 @@ def compact(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_build_stores_weights_in_8_bits(compact: Path, exported: Any) -> None:
     network = onnx.load(compact)
     stored = {tensor.name: tensor for tensor in network.graph.initializer}
@@ -109,6 +110,7 @@ def test_networks_for_tensorrt_come_from_the_expanded_weights(compact: Path, pre
     assert bool(weights_in_8_bits) == (precision == "int8")
 
 
+@pytest.mark.slow
 def test_weights_stay_where_8_bits_change_the_tags(exported: Any, tmp_path: Path) -> None:
     path = tmp_path / "engine.plan"
     build(exported.onnx, path, calibration_images=CalibrationImages(smooth_images(80)), min_agreement=1.0)
@@ -124,6 +126,7 @@ print(*(Tagger(plan, precision="auto").info["precision"] for plan in sys.argv[1:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="limits oneDNN's instruction set")
 def test_auto_is_int8_without_bf16_if_int8_passed(compact: Path, plan: Path, tmp_path: Path) -> None:
     failed = tmp_path / "engine.plan"
@@ -145,6 +148,7 @@ def test_a_plan_for_every_precision_becomes_a_plain_network_again(compact: Path,
     assert {tensor.data_type for tensor in network.graph.initializer} <= {1, 7}  # float32 and int64
 
 
+@pytest.mark.slow
 def test_an_open_network_is_quantised_before_it_reads_labels(tmp_path: Path) -> None:
     open_plan, path = tiny_open.build_plan(tmp_path / "open"), tmp_path / "engine.plan"
     manifest = build(open_plan, path, calibration_images=CalibrationImages(smooth_images(80)), min_agreement=0.0)

@@ -159,6 +159,7 @@ def test_many_threads_share_the_processes() -> None:
         assert pool._idle.qsize() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [3, pytest.param(40, marks=pytest.mark.slow)])
 def test_killed_processes_leave_nothing_behind(pool: Decoders, times: int) -> None:
     """Neither processes nor descriptors nor shared memory, of which each image has its own."""

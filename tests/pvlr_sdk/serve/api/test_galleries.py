@@ -63,6 +63,7 @@ def test_ollama(server, image, tags):
     assert [label["name"] for label in answer["labels"]] == names
 
 
+@pytest.mark.slow
 def test_openai(server, data_url, tags):
     openai = pytest.importorskip("openai")
     client, names = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none"), [tag["label"] for tag in tags]

@@ -218,6 +218,7 @@ def test_labels_that_change_all_the_time_mix_nothing(
     assert not served.failures
 
 
+@pytest.mark.slow
 def test_words_are_labels_without_examples(serve: Callable[..., Any], tmp_path: Path) -> None:
     with Tagger() as tagger:
         own = tagger.label_bank

@@ -113,6 +113,7 @@ WRONG = [
 PROTECTED = ["/", "/v1/labels", "/v1/cameras", "/v1/events", "/metrics", "/openapi.json", "/page/main.js", "/none"]
 
 
+@pytest.mark.slow
 def test_without_the_token_nothing_is_told(serve):
     served = serve(PATTERN, token=TOKEN)
     for path in PROTECTED:
