@@ -74,13 +74,11 @@ class Dataset:
             except (pa.ArrowException, OSError, LookupError, TypeError, ValueError):
                 return True
 
-    def read(self, name: str, columns: list[str] | None = None) -> pa.Table | None:
-        """The rows of a file; None if it is damaged."""
+    def read(self, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of a file, by row group. OutputError: it is damaged."""
         with self._reported(f"{self.address}/{name}"), self._store.open(f"{self._folder}/{name}", "rb") as file:
-            try:
-                return pq.read_table(file, columns=columns)
-            except (pa.ArrowException, OSError):  # ArrowInvalid, but also plain OSError, for what it cannot decode
-                return None
+            groups = pq.ParquetFile(file, pre_buffer=False)
+            yield from (groups.read_row_group(index, columns) for index in range(groups.num_row_groups))
 
     def write(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, about: dict[str, Any]) -> None:
         """Write a file, all of it or nothing; ``about`` and the number of failed rows become its metadata.

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b, sha256
 from itertools import chain, islice
@@ -26,8 +27,8 @@ from .tag_batch import TagBatch
 
 _CHUNK = 64
 """Results that become a table at once: each has attention maps."""
-_ROWS = 8192
-"""Rows of a row group."""
+_ROWS, _BYTES = 8192, 2**24
+"""Most of a row group, about."""
 _NAMED = 100
 """Failures that a summary names."""
 
@@ -216,7 +217,7 @@ class Worker:
         self._tag = TagBatch(
             job.plan, id=columns.id, image=columns.image, scores=job.scores, **job.options, **job.machine
         )
-        self._known: tuple[tuple[str, ...], frozenset[str | None]] = (), frozenset()
+        self._known: tuple[tuple[str, ...], set[bytes]] = (), set()
 
     def __call__(self, task: Task) -> Summary:
         """Tag a shard and write its file. Raises what :meth:`Job.run` raises, except for a shard that is unreadable."""
@@ -237,13 +238,14 @@ class Worker:
 
     def _tables(self, task: Task, done: Summary) -> Iterator[pa.Table]:
         rows = read(task.shard, self._job.input.columns, self._tag.memory)
-        if task.retry and (old := self._dataset.read(task.name)) is not None:
-            failed = set(old.filter(pc.is_valid(old["error"]))["id"].to_pylist())
-            yield old.filter([name not in failed for name in old["id"].to_pylist()])
-            rows = ((name, image) for name, image in rows if name in failed)
+        if task.retry and (failed := self._ids(task.name, failed=True)) is not None:
+            for table in self._dataset.read(task.name):
+                yield table.filter([_digest(name) not in failed for name in table["id"].to_pylist()])
+            rows = (row for row in rows if _digest(row[0]) in failed)
         elif task.known:
-            known = self._ids(task.known)
-            rows = ((name, image) for name, image in rows if name not in known)
+            if self._known[0] != task.known:  # the shards of a folder follow each other
+                self._known = task.known, set().union(*filter(None, map(self._ids, task.known)))
+            rows = (row for row in rows if _digest(row[0]) not in self._known[1])
         outcomes, group = self._tag.tag(rows), []
         while chunk := list(islice(outcomes, _CHUNK)):
             done.images += len(chunk)
@@ -251,18 +253,25 @@ class Worker:
             done.failed.update(type(error).__name__ for _, error in failures)
             done.examples.update(failures[: _NAMED - len(done.examples)])
             group.append(self._tag.table(chunk))
-            if len(group) * _CHUNK >= _ROWS:
+            if len(group) * _CHUNK >= _ROWS or sum(table.nbytes for table in group) >= _BYTES:
                 yield pa.concat_tables(group)
                 group = []
         if group:
             yield pa.concat_tables(group)
 
-    def _ids(self, names: tuple[str, ...]) -> frozenset[str | None]:
-        """The ids in some files; those of the last call are kept: the shards of a folder follow each other."""
-        if self._known[0] != names:
-            tables = [self._dataset.read(name, ["id"]) for name in names]
-            self._known = names, frozenset(name for table in tables if table for name in table["id"].to_pylist())
-        return self._known[1]
+    def _ids(self, name: str, *, failed: bool = False) -> set[bytes] | None:
+        """Digests of the ids in a file, or of those with an error; None if it is damaged."""
+        found: set[bytes] = set()
+        with suppress(errors.OutputError):
+            for table in self._dataset.read(name, None if failed else ["id"]):
+                rows = table.filter(pc.is_valid(table["error"])) if failed else table
+                found.update(map(_digest, rows["id"].to_pylist()))
+            return found
+        return None
+
+
+def _digest(name: str | None) -> bytes:
+    return b"" if name is None else blake2b(name.encode(), digest_size=16).digest()  # there may be many, and long ones
 
 
 def here(job: Job, tasks: Iterable[Task]) -> Iterator[Summary]:

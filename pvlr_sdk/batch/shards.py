@@ -176,7 +176,7 @@ def _parquet(file: Any, source: str, columns: Columns, memory: int) -> Iterator[
         for batch in parquet.iter_batches(1, [index], checked.names):
             if (number := number + 1) > size:
                 raise ValueError("more rows than bytes")  # nulls, for days
-            yield from checked.rows(batch, number - 1, f"{source}#")
+            yield from checked.rows(batch, number - 1, f"{_text(source)}#")
         pages.chunks.clear()
 
 

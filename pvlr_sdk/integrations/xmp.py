@@ -61,7 +61,11 @@ def tag_photo(photo: Path, scores: Mapping[str, float], *, prefix: str = "", emb
         raise errors.ImageNotFoundError(str(photo), expected="a photo", got="no such file", hint=hint)
     path = photo if embed else sidecar(photo)
     with system_errors(errors.OutputError, str(path), expected="a readable file", hint=_HINT):
-        path = path.resolve()  # a link stays one
+        real, beside = path.resolve(), (photo.parent.resolve(), photo.resolve().parent)
+        if not embed and path.is_symlink() and not (real.is_file() and real.parent in beside):
+            expected, hint = "a link to a file beside the photo", "Replace the link by a file; it was left unchanged."
+            raise errors.OutputError(str(path), expected=expected, got=str(real), hint=hint)
+        path = real  # a link stays one
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         before = read_file(path, 2**30 if embed else _MAX_BYTES) if mode is not None else None
     if before is None and not scores:

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.batch import Job
+from pvlr_sdk.batch import Job, results
+from pvlr_sdk.batch.dataset import Dataset
 from pvlr_sdk.batch.shards import Input
 
 
@@ -148,6 +149,19 @@ def test_a_file_whose_footer_cannot_be_read_is_tagged_again(run, photos, rows):
     end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     path.write_bytes(data[:end] + bytes(len(data) - 8 - end) + data[-8:])
     assert len(rows(run(photos, retry_failed=True).dataset)) == 12
+
+
+def test_a_file_of_long_ids_needs_little_memory(tmp_path):
+    dataset, error = Dataset(str(tmp_path), "0"), errors.ImageDecodeError("a", expected="b", got="c", hint="d")
+    chunks = ([(f"{row:08}" * 1000, error) for row in range(start, start + 64)] for start in range(0, 6400, 64))
+    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        dataset.write("a", (results.table(chunk, "", False) for chunk in chunks), results.schema(False), {})
+        assert sum(map(len, dataset.read("a"))) == 6400
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < 40 * 2**20  # of 51 MB
 
 
 def _readable(path: Path) -> bool:

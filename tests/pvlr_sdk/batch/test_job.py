@@ -170,8 +170,12 @@ def test_a_pattern(job, photos, rows):
 
 
 def test_a_name_that_is_not_utf8(job, photos, rows):
+    data = (photos / "00.jpg").read_bytes()
     shutil.copy(photos / "00.jpg", os.fsencode(photos) + b"/\xff.jpg")
-    assert rows(job().run().dataset)[f"{photos}/\\xff.jpg"]["error"] is None
+    pq.write_table(pa.table({"bytes": [data]}), photos / "a.parquet")
+    os.rename(photos / "a.parquet", os.fsencode(photos) + b"/\xff.parquet")
+    found = rows(job().run().dataset)
+    assert found[f"{photos}/\\xff.jpg"]["error"] is found[f"{photos}/\\xff.parquet#0"]["error"] is None
 
 
 def test_parquet_with_bytes_and_urls(job, tmp_path, photos, images, rows, tagger):

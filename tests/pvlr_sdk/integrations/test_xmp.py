@@ -142,6 +142,25 @@ def test_a_damaged_sidecar_is_left_unchanged(photo, damaged):
     assert path.read_bytes() == damaged
 
 
+def test_a_link_is_followed_to_a_file_beside_the_photo_only(photo, tmp_path):
+    link, outside = photo.with_name("photo.jpg.xmp"), tmp_path / "outside"
+    outside.mkdir()
+    (outside / "real.xmp").write_text(LIGHTROOM)
+    for target in ("outside/real.xmp", "outside/none.xmp", "none.xmp"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / target)
+        with pytest.raises(errors.OutputError, match="a link to a file beside the photo"):
+            tag_photo(photo, TAGS)
+    assert [path.read_text() for path in outside.iterdir()] == [LIGHTROOM]
+    shutil.move(photo, outside / "photo.jpg")
+    photo.symlink_to(outside / "photo.jpg")
+    link.unlink()
+    link.symlink_to(outside / "real.xmp")  # the photo is there too
+    assert tag_photo(photo, TAGS)
+    assert link.is_symlink()
+    assert "dog" in (outside / "real.xmp").read_text()
+
+
 def test_text_that_xml_cannot_hold(photo):
     for scores, prefix in (({"a\x00b": 0.9}, ""), ({"cat": 0.9}, "a\udc80")):
         with pytest.raises(errors.OptionError, match="printable characters"):
