@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import count
@@ -176,7 +177,7 @@ def failing(cuda: Driver, call: str, code: int, after: int = 0) -> Any:
 def find_parts(lab: Lab) -> Found:
     """Which parts are missing, and which GPU and software are here?"""
     lost = missing(lab)
-    about = {} if "gpu" in lost else {**lab.cuda.gpu().to_dict(), "cuda": lab.cuda.name, "tensorrt": library.version()}
+    about = {} if "gpu" in lost else {**asdict(lab.cuda.gpu()), "cuda": lab.cuda.name, "tensorrt": library.version()}
     return f"{len(lost)} parts are missing", {"missing": lost, "about": about}
 
 

@@ -27,12 +27,14 @@ from pvlr_sdk.backends.tensorrt.cuda import OUT_OF_MEMORY, CudaError
 from pvlr_sdk.backends.tensorrt.library import Messages, start
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.bundle.schema import IMAGE, Precision
+from pvlr_sdk.compile.exported import read_spec
 from pvlr_sdk.compile.onnx.convert import convert
+from pvlr_sdk.compile.onnx.splitting import split
 from pvlr_sdk.compile.tensorrt.compiler import compile_network
 from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.frames.preprocess import Preprocessor
-from pvlr_sdk.frames.yuv import ORDERS
+from pvlr_sdk.frames.yuv import ORDERS, chroma_shapes, is_yuv
 
 from .trt_lab import Found, Lab, OnDevice, expect, failing, missing, photo, require
 
@@ -58,12 +60,13 @@ def ahead(lab: Lab) -> Found:
     precisions: tuple[Precision, ...] = ("fp16",) if missing(lab, "nncf", "photos") else ("fp16", "int8")
     for precision in precisions:
         frames = lab.photos.ranges if precision == "int8" else ()
-        whole, without = (
-            convert(lab.network.read_bytes(), precision=precision, frames=frames, maps=maps) for maps in (True, False)
-        )
+        payload, source = lab.network.read_bytes(), str(lab.network)
+        if read_spec(payload, source).open:
+            payload = split(payload, source)[1]  # the part for labels is the CPU's
+        whole, without = (convert(payload, precision=precision, frames=frames, maps=maps) for maps in (True, False))
         for network, batch in ((whole, "1"), (whole, "8"), (whole, "1:1:8"), (without, "1:1:8")):
             began, options = time.monotonic(), BuildOptions(Batch.parse(batch), "native", verbose=True)
-            plan = compile_network(network, str(lab.network), options, Messages()).plan
+            plan = compile_network(network, source, options, Messages()).plan
             data[f"{precision} {batch}{'' if network is whole else ' without maps'}"] = {
                 "mb": len(plan) / 1e6,
                 "s": time.monotonic() - began,
@@ -146,7 +149,14 @@ def pixels(lab: Lab) -> Found:
         for color, frame in _frames():
             loaded = load_frame(frame, color)
             expected = _together(backend, [preprocess(loaded.pixels, loaded.order)])[0]
-            for place, there in {"host": frame, "device": OnDevice(lab.cuda, frame)}.items():
+            frames = {"host": frame, "device": OnDevice(lab.cuda, frame)}
+            if is_yuv(color):
+                planes = _planes(frame, color)
+                frames |= {
+                    "host in planes": planes,
+                    "device in planes": tuple(OnDevice(lab.cuda, one) for one in planes),
+                }
+            for place, there in frames.items():
                 difference = np.abs(tagger.predict(there, color=color).logits - expected).max()
                 worst = max(worst, (float(difference), f"{color} {frame.shape} on the {place}"))
     expect(worst[0] <= _BOUND, worst)
@@ -246,6 +256,15 @@ def _frames() -> Iterator[tuple[Any, NDArray[np.uint8]]]:
         yield "bgr", cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA)
         if width % 2 == 0:
             yield from ((order, cv2.resize(photo(), (width, height * 3 // 2))[..., 1].copy()) for order in ORDERS)
+
+
+def _planes(frame: NDArray[np.uint8], color: str) -> tuple[NDArray[np.uint8], ...]:
+    """The planes of a packed frame, with a pitch."""
+    height, width = frame.shape[0] * 2 // 3, frame.shape[1]
+    shapes = [(height, width), *chroma_shapes(color, height, width)]
+    flat = np.split(frame.ravel(), np.cumsum([rows * columns for rows, columns in shapes[:-1]]))
+    parts = (part.reshape(shape) for part, shape in zip(flat, shapes, strict=True))
+    return tuple(np.pad(part, ((0, 0), (0, 5)))[:, : part.shape[1]] for part in parts)
 
 
 def _inputs(lab: Lab, count: int) -> list[NDArray[np.float32]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ _LONGEST_JPEG = 65_500
 
 def load_bgr(frame: FrameLike, color: Color = "bgr") -> NDArray[np.uint8]:
     """Convert a frame to uint8 (H, W, 3) BGR; arguments and errors as for :func:`load_frame`."""
-    pixels, order = load_frame(frame, color)[:2]
+    pixels, order, _, _, chroma = load_frame(frame, color)
     if order == "bgr":
         return pixels
     conversions = {
@@ -27,8 +29,8 @@ def load_bgr(frame: FrameLike, color: Color = "bgr") -> NDArray[np.uint8]:
         "nv12": cv2.COLOR_YUV2BGR_NV12,
         "i420": cv2.COLOR_YUV2BGR_I420,
     }
-    if order not in conversions:
-        return _yuv_to_bgr(pixels, order)
+    if chroma or order not in conversions:
+        return _yuv_to_bgr(pixels, order, chroma)
     bgr: NDArray[np.uint8] = cv2.cvtColor(np.ascontiguousarray(pixels), conversions[order])
     return bgr
 
@@ -42,9 +44,10 @@ def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def _yuv_to_bgr(pixels: NDArray[np.uint8], order: Order) -> NDArray[np.uint8]:
+def _yuv_to_bgr(pixels: NDArray[np.uint8], order: Order, chroma: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Formats without a conversion in OpenCV: uses the core's, at the image's own size."""
-    height, width = image_size(pixels, order)
+    height, width = image_size(pixels, order, chroma)
     # Not validated: a frame may be larger than any network's input.
     spec = InputSpec.model_construct(width=width, height=height, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    return np.ascontiguousarray(Preprocessor(spec)(pixels, order).round().astype(np.uint8)[::-1].transpose(1, 2, 0))
+    rgb = Preprocessor(spec)(pixels, order, chroma=chroma)
+    return np.ascontiguousarray(rgb.round().astype(np.uint8)[::-1].transpose(1, 2, 0))

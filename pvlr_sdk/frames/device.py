@@ -50,6 +50,12 @@ class DeviceFrame:
     order: frames.Order
     size: tuple[int, int]
     crop: frames.Region | None = None
+    chroma: tuple[DeviceArray, ...] = ()
+
+    @property
+    def planes(self) -> tuple[DeviceArray, ...]:
+        """All arrays."""
+        return self.pixels, *self.chroma
 
     def cut(self, region: frames.Region) -> DeviceFrame:
         """See :meth:`pvlr_sdk.frames.frames.Frame.cut`."""
@@ -63,7 +69,9 @@ class DeviceFrame:
 
 
 def on_gpu(frame: Any) -> bool:
-    """Whether a frame is an array on a GPU."""
+    """Whether a frame is an array on a GPU, or has a plane there."""
+    if isinstance(frame, tuple):
+        return any(on_gpu(plane) for plane in frame)
     if isinstance(frame, (np.ndarray, str, bytes)):
         return False
     try:
@@ -79,7 +87,7 @@ def load(frame: Any, color: frames.Color = "bgr") -> DeviceFrame:
 
     Args:
         frame: anything with DLPack on a CUDA device or ``__cuda_array_interface__`` (of torch, cupy, numba, pycuda):
-            uint8, (H, W, 3), (H, W, 4), (H, W) or, with ``color="nv12"``, (H * 3 / 2, W).
+            uint8, (H, W, 3), (H, W, 4), (H, W) or, with ``color="nv12"``, (H * 3 / 2, W); or a tuple of planes.
         color: as for :func:`pvlr_sdk.frames.frames.load_frame`.
 
     Raises:
@@ -89,17 +97,22 @@ def load(frame: Any, color: frames.Color = "bgr") -> DeviceFrame:
     frames.check_color(color)
     if _core is None:
         raise missing_core()
-    array = _view(frame)
-    # A zero-stride stand-in of the same shape passes through the checks of CPU arrays.
-    twin = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), array.shape, (0,) * array.ndim)
-    seen = frames.load_frame(twin, color)
-    if seen.pixels.ndim < array.ndim:  # (H, W, 1) is grey
-        array = DeviceArray(array.pointer, array.shape[:2], array.strides[:2], array.ready, array.owner)
-    return DeviceFrame(array, seen.order, seen.size)
+    planes = frame if isinstance(frame, tuple) else (frame,)
+    if not all(map(on_gpu, planes)):
+        hint = "Copy the planes to one place."
+        raise errors.FrameTypeError("frame", expected="all planes on a GPU", got="only some", hint=hint)
+    arrays = [_view(plane) for plane in planes]
+    # Zero-stride stand-ins of the same shapes pass through the checks of CPU arrays.
+    twins = tuple(np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), a.shape, (0,) * a.ndim) for a in arrays)
+    seen = frames.load_frame(twins if isinstance(frame, tuple) else twins[0], color)
+    first, *chroma = arrays
+    if seen.pixels.ndim < first.ndim:  # (H, W, 1) is grey
+        first = replace(first, shape=first.shape[:2], strides=first.strides[:2])
+    return DeviceFrame(first, seen.order, seen.size, chroma=tuple(chroma))
 
 
 def _view(frame: Any) -> DeviceArray:
-    """The array of a frame. The producer makes the default stream wait for its work; readers wait for that."""
+    """An array on a GPU. The producer makes the default stream wait for its work; readers wait for that."""
     protocol = "DLPack" if hasattr(frame, "__dlpack__") else "__cuda_array_interface__"
     ready: int | None = _LEGACY_STREAM
     try:

@@ -16,7 +16,8 @@ from .limits import check_pixels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FrameLike: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
+Planes: TypeAlias = "tuple[NDArray[np.uint8], ...]"
+FrameLike: TypeAlias = "NDArray[np.uint8] | Planes | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
 """What :func:`load_frame` accepts."""
 
 Color: TypeAlias = Literal["bgr", "rgb", yuv.Order]
@@ -38,13 +39,15 @@ _HINTS = {
 class Frame(NamedTuple):
     """Pixels and how to read them; ``full_size`` is the original size of an image decoded at a reduced one.
 
-    ``crop`` is the part of a YUV image that is meant, which is not an array of its own; None: the whole image.
+    ``crop`` is the part of a YUV image that is meant, which is not an array of its own; None: the whole image. If its
+    planes are arrays of their own, ``pixels`` is the luma and ``chroma`` has the others.
     """
 
     pixels: NDArray[np.uint8]
     order: Order
     full_size: tuple[int, int] | None = None
     crop: Region | None = None
+    chroma: Planes = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,12 +57,12 @@ class Frame(NamedTuple):
         if self.crop:
             return self.crop[3], self.crop[2]
         height, width = self.pixels.shape[:2]
-        return (height * 2 // 3, width) if yuv.is_yuv(self.order) else (height, width)
+        return (height * 2 // 3, width) if yuv.is_yuv(self.order) and not self.chroma else (height, width)
 
     def cut(self, region: Region) -> Frame:
         """A part of a frame at its full size, in the same memory: left, top (even for YUV), width and height."""
         if yuv.is_yuv(self.order):
-            return Frame(self.pixels, self.order, crop=region)
+            return self._replace(crop=region)
         left, top, width, height = region
         return Frame(self.pixels[top : top + height, left : left + width], self.order)
 
@@ -80,8 +83,8 @@ def load_frame(
 
     Args:
         frame: a uint8 array of any strides, (H, W, 3), (H, W, 4; alpha is ignored), (H, W) grey, or
-            (H * 3 / 2, W) with a YUV ``color``; the path of an image; the bytes of an encoded image; a PIL image.
-            The EXIF orientation of paths, bytes and PIL images is honoured.
+            (H * 3 / 2, W) with a YUV ``color``; a tuple of such planes (:mod:`pvlr_sdk.frames.yuv`); the path of an
+            image; the bytes of an encoded image; a PIL image, whose EXIF orientation is honoured as that of files.
         color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, ``nv12`` or ``i420``, the latter two optionally
             with ``-bt709`` and ``-full`` (:mod:`pvlr_sdk.frames.yuv`). Ignored for other inputs.
         least_size: decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least this height and width; None:
@@ -98,6 +101,8 @@ def load_frame(
     check_color(color)
     if isinstance(frame, np.ndarray):
         return _from_array(frame, color)
+    if isinstance(frame, tuple) and yuv.is_yuv(color):
+        return _from_planes(frame, color)
     if isinstance(frame, (str, os.PathLike)):
         return _decoded(decode(images.read(frame), f"frame {os.fspath(frame)!r}", least_size))
     if isinstance(frame, (bytes, bytearray, memoryview)):
@@ -164,6 +169,19 @@ def _from_array(frame: NDArray[Any], color: Color) -> Frame:
     channels_first = frame.ndim == 3 and shape[0] in (1, 3, 4)
     hint = "Move the channels last: frame.transpose(1, 2, 0)." if channels_first else "Pass one frame at a time."
     raise _invalid(errors.FrameShapeError, _LAYOUTS, f"shape {shape}", hint)
+
+
+def _from_planes(planes: tuple[Any, ...], color: Color) -> Frame:
+    for plane in planes:
+        if not isinstance(plane, np.ndarray):
+            raise _invalid(errors.FrameTypeError, "NumPy arrays as planes", type(plane).__name__, type_hint(plane))
+        if plane.dtype != np.uint8:
+            _reject_dtype(plane)
+        if 0 in plane.shape:
+            hint = "Check how the frame was read or cropped."
+            raise _invalid(errors.EmptyFrameError, "at least one pixel", f"a plane of shape {plane.shape}", hint)
+    yuv.check_planes("frame", [plane.shape for plane in planes], color)
+    return Frame(planes[0], color, chroma=planes[1:])
 
 
 def _reject_dtype(frame: NDArray[Any]) -> None:

@@ -5,6 +5,7 @@ Used by training, evaluation and every backend; ``tests/preprocess_reference.py`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -65,6 +66,7 @@ class Preprocessor:
         order: Order,
         out: NDArray[np.float32] | None = None,
         crop: Region | None = None,
+        chroma: Sequence[NDArray[np.uint8]] = (),
     ) -> NDArray[np.float32]:
         """Compute the network's input for one frame: float32 (3, height, width), RGB, normalised.
 
@@ -76,6 +78,8 @@ class Preprocessor:
             out: a float32 array of the result's shape to write to, C-contiguous or a view of a C-contiguous
                 (height, width, 3) one, with equal values; allocated by default.
             crop: the part of the image that is resized, as if nothing were around it; None: the whole image.
+            chroma: the other planes of a YUV image whose ``pixels`` are the luma (H, W) alone. Their rows may have any
+                pitch.
 
         Raises:
             FrameDtypeError: ``pixels`` is not uint8.
@@ -86,7 +90,7 @@ class Preprocessor:
         """
         if _core is None:
             raise missing_core()
-        height, width = image_size(pixels, order)
+        height, width = image_size(pixels, order, chroma)
         shape = (3, self.spec.height, self.spec.width)
         if out is None:
             out = np.empty(shape, np.float32)
@@ -94,10 +98,10 @@ class Preprocessor:
             _check_out(out, shape)
         if order in _REVERSED and pixels.strides[2] == -1:  # frame[:, :, ::-1]
             pixels, order = pixels[:, :, ::-1], _REVERSED[order]
-        if not _has_packed_rows(pixels, order):
-            pixels = pixels.copy()
+        together = order.startswith("i420") and not chroma
+        planes = [one if _has_packed_rows(one, together) else one.copy() for one in (pixels, *chroma)]
         crop = crop or (0, 0, width, height)
-        frame = [_core.Tensor.from_numpy(pixels)], order, crop, self.region(crop[3], crop[2])
+        frame = [_core.Tensor.from_numpy(one) for one in planes], order, crop, self.region(crop[3], crop[2])
         target = _core.Tensor.from_numpy(out).with_batch()
         _core.preprocess_batch([frame], target, self._scale, self._bias, self._pad, 1, 0)
         return out
@@ -112,16 +116,16 @@ class Preprocessor:
         return self(pixels, order)
 
 
-def image_size(pixels: NDArray[np.uint8], order: Order) -> tuple[int, int]:
+def image_size(pixels: NDArray[np.uint8], order: Order, chroma: Sequence[NDArray[np.uint8]] = ()) -> tuple[int, int]:
     """Height and width in pixels of the image in an array, after checking that the array matches ``order``.
 
     Raises:
         OptionError, FrameError: as for :meth:`Preprocessor.__call__`.
     """
     errors.check_choice("order", order, ORDERS, "color is the channel order.")
-    if pixels.dtype != np.uint8:
+    if types := {plane.dtype for plane in (pixels, *chroma)} - {np.dtype(np.uint8)}:
         hint = "Convert to 8-bit values (0..255) first."
-        raise _invalid(errors.FrameDtypeError, "uint8", str(pixels.dtype), hint)
+        raise _invalid(errors.FrameDtypeError, "uint8", str(types.pop()), hint)
     channels = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}.get(order)
     wanted = "(height, width)" if channels is None else f"(height, width, {channels})"
     if pixels.shape[2:] != (() if channels is None else (channels,)) or pixels.ndim < 2:
@@ -134,15 +138,17 @@ def image_size(pixels: NDArray[np.uint8], order: Order) -> tuple[int, int]:
     if max(height, width) > _LONGEST_SIDE:
         expected = f"at most {_LONGEST_SIDE} pixels a side"
         raise _invalid(errors.ImageSizeError, expected, f"{width} x {height}", "Resize it.")
-    if yuv.is_yuv(order):
+    if chroma:
+        yuv.check_planes("pixels", [plane.shape for plane in (pixels, *chroma)], order)
+    elif yuv.is_yuv(order):
         yuv.check_shape("pixels", pixels.shape, order)
         height = height // 3 * 2
     return height, width
 
 
-def _has_packed_rows(pixels: NDArray[np.uint8], order: Order) -> bool:
-    """Whether the core reads an array as it is."""
-    if order.startswith("i420") and not pixels.flags.c_contiguous:
+def _has_packed_rows(pixels: NDArray[np.uint8], together: bool) -> bool:
+    """Whether the core reads an array as it is; ``together``: one that has rows of several lengths."""
+    if together and not pixels.flags.c_contiguous:
         return False
     row = pixels[0]
     return row.flags.c_contiguous and row.size <= abs(pixels.strides[0]) <= _LONGEST_PITCH

@@ -6,6 +6,7 @@ Without a suffix the matrix is BT.601 with limited range, as in OpenCV. ``-bt709
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 from .. import errors
@@ -13,7 +14,8 @@ from .. import errors
 Order: TypeAlias = Literal[
     "nv12", "nv12-full", "nv12-bt709", "nv12-bt709-full", "i420", "i420-full", "i420-bt709", "i420-bt709-full"
 ]
-"""Luma, then pairs of U and V (nv12), or U, then V (i420). Both are (H * 3 / 2, W), H and W even."""
+"""Luma, then pairs of U and V (nv12), or U, then V (i420): one array (H * 3 / 2, W), H and W even, or a tuple of
+planes, luma (H, W) and those of :func:`chroma_shapes`."""
 ORDERS: tuple[Order, ...] = get_args(Order)
 
 
@@ -22,9 +24,24 @@ def is_yuv(order: str) -> bool:
     return order in ORDERS
 
 
+def chroma_shapes(order: str, height: int, width: int) -> list[tuple[int, int]]:
+    """The shapes of the planes after the luma: half the size, rounded up, with U and V in pairs for nv12."""
+    half, across = (height + 1) // 2, (width + 1) // 2
+    return [(half, 2 * across)] if order.startswith("nv12") else [(half, across)] * 2
+
+
+def check_planes(name: str, shapes: Sequence[tuple[int, ...]], order: str) -> None:
+    """Raises FrameShapeError, which names the frame, unless planes of these shapes are an image in a YUV order."""
+    luma = shapes[0] if shapes and len(shapes[0]) == 2 else (2, 2)
+    if list(shapes) != [luma, *chroma_shapes(order, *luma)]:
+        expected = f"planes of the shapes {[luma, *chroma_shapes(order, *luma)]} for {order}"
+        hint = "Pass (luma, pairs of U and V) for nv12, (luma, U, V) for i420, each as rows of bytes."
+        raise errors.FrameShapeError(name, expected=expected, got=str(list(shapes)), hint=hint)
+
+
 def check_shape(name: str, shape: tuple[int, ...], order: str) -> None:
     """Raises FrameShapeError, which names the array, unless its shape holds an image in a YUV order."""
     if len(shape) != 2 or shape[0] % 3 or shape[1] % 2:
         expected = f"(height * 3 / 2, width) with even height and width for {order}"
-        hint = "Pass the luma rows followed by the chroma rows."
+        hint = "Pass the luma rows followed by the chroma rows, or a tuple of planes."
         raise errors.FrameShapeError(name, expected=expected, got=str(shape), hint=hint)

@@ -36,8 +36,8 @@ class Predictor:
 
         Args:
             frame: a uint8 array of any size and strides, (H, W, 3), (H, W, 4), (H, W) grey or, with ``color="nv12"``,
-                (H * 3 / 2, W); the path or the encoded bytes of an image; a PIL image. A TensorRT plan also accepts
-                such arrays on the GPU, through DLPack or ``__cuda_array_interface__``.
+                (H * 3 / 2, W) or a tuple of planes; the path or the encoded bytes of an image; a PIL image. A TensorRT
+                plan also accepts such arrays on the GPU, through DLPack or ``__cuda_array_interface__``.
             color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, or a format of :mod:`.frames.yuv`.
             threshold, top_k, tiles: as for the class, for this frame only; None: the tagger's own.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..frames import yuv
 from ..frames.frames import Order
 from ..frames.preprocess import Preprocessor
 from .tensors import TYPES, Arguments, Type
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..bundle.manifest import InputSpec
 
 _CHANNELS = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
-_PLANES = {"nv12": 2, "i420": 3}
+_PLANES = {"nv12", "i420"}
 _ENDINGS = {"bt709", "full"}
 _NAMES = {"width": "frames", "height": "frames", "pitches": "frames", "dst_width": "spec", "dst_height": "spec"}
 Box = tuple[int, int, int, int]
@@ -140,8 +141,7 @@ def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
             expected = "a contiguous array for i420 (or a tuple of planes)"
             raise arguments.wrong(name, expected, f"strides {first.strides}")
         return views, height // 3 * 2, width
-    half, across = (height + 1) // 2, (width + 1) // 2
-    chroma = {"gray": [], "nv12": [(half, 2 * across)], "i420": [(half, across)] * 2}[layout]
+    chroma = yuv.chroma_shapes(layout, height, width) if layout in _PLANES else []
     shapes = [view.shape for view in views]
     if shapes != [(height, width), *chroma]:
         raise arguments.wrong(name, f"planes of shapes {[(height, width), *chroma]} for {layout}", str(shapes))

@@ -291,6 +291,5 @@ def plugin_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     path = tmp_path / "libpvlr_plugins.so"
     path.write_bytes(b"plugins")
-    found = plugins.PluginLibrary(path, "0" * 64, "1", "10.3", "12.6", ("8.7",))
-    monkeypatch.setattr(plugins, "find", lambda *_, **__: found)
+    monkeypatch.setattr(plugins, "find", lambda *_: "1")
     return path

@@ -62,7 +62,7 @@ class Request:
             expected = "a frame in CPU memory, where this plan runs"
             hint = "Copy it to the CPU (for example frame.cpu().numpy()), or build a plan with --device tensorrt."
             raise errors.FrameTypeError("frame", expected=expected, got="one on a GPU", hint=hint)
-        preprocess(frame.pixels, frame.order, self.input, frame.crop)
+        preprocess(frame.pixels, frame.order, self.input, frame.crop, frame.chroma)
 
     def start(self) -> None:
         try:

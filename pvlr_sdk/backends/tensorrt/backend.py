@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
@@ -68,14 +69,11 @@ class TensorRtBackend(Backend):
         spec = manifest.tensorrt
         assert spec is not None
         library.require()
-        self._cuda = open_cuda()
-        gpu, version = self._cuda.gpu(), library.version()
+        cuda = open_cuda()
+        gpu, version = cuda.gpu(), library.version()
         compatibility.check(manifest, bundle.path, version, gpu, plugins.version() if spec.plugins else None)
         self._source = str(bundle.path)
-        self._payload = bundle.payload
-        self._other_version = library.parse_version(spec.version) != library.parse_version(version)
-        self._spec = spec
-        self._batch = spec.batch[2] if throughput else spec.batch[0]
+        batch = spec.batch[2] if throughput else spec.batch[0]
         self._open = manifest.open
         self._labels: Labels | None = None
         self._first: TensorRtBackend | None = None  # which closes the session that others share
@@ -84,7 +82,7 @@ class TensorRtBackend(Backend):
             assert bundle.label_network is not None
             self._label_network = compile_labels(bundle.label_network, self._source)
             projections = project(self._label_network, bundle.labels, self._open, self._source)
-        self._shapes = Shapes(
+        shapes = Shapes(
             height=manifest.input.height,
             width=manifest.input.width,
             tokens=manifest.attention.rows * manifest.attention.columns if spec.maps else 0,
@@ -92,12 +90,22 @@ class TensorRtBackend(Backend):
             features=self._open.feature_width if self._open else None,
             projections={name: array.shape for name, array in projections.items()},
         )
-        self._pixels = open_pixels(manifest.input)
-        self._session = Session(self._cuda, self._engine, self._source, self._shapes, self._batch, self._pixels)
+        pixels = open_pixels(manifest.input)
+        make_engine = partial(
+            Engine,
+            bundle.payload,
+            self._source,
+            shapes,
+            other_version=library.parse_version(spec.version) != library.parse_version(version),
+            with_plugins=spec.plugins is not None,
+            dla=spec.dla,
+            largest=batch != spec.batch[0],
+        )
+        self._session = Session(cuda, make_engine, self._source, shapes, batch, pixels)
         if projections:
             self._labels = self._session.labels(len(bundle.labels), projections)
         self.precision: str = manifest.precision
-        self.parallel = self._batch * self._session.contexts
+        self.parallel = batch * len(self._session.contexts)
         self.info: dict[str, Any] = {
             "backend": "tensorrt",
             "version": version,
@@ -106,12 +114,12 @@ class TensorRtBackend(Backend):
             "attention": spec.attention,
             "threads": available_cores(),
             "from_cache": False,
-            "batch": self._batch,
+            "batch": batch,
             "parallel": self.parallel,
-            "contexts": self._session.one_context or self._session.contexts,
-            "cuda": self._cuda.name,
-            "cuda_graph": self._session.no_graph or "in use",
-            "preprocessing": "GPU" if self._pixels else "CPU",
+            "contexts": self._session.one_context or len(self._session.contexts),
+            "cuda": cuda.name,
+            "cuda_graph": next((one.no_graph for one in self._session.contexts if one.no_graph), "in use"),
+            "preprocessing": "GPU" if pixels else "CPU",
         }
 
     def with_labels(self, bank: LabelBank) -> TensorRtBackend:
@@ -135,24 +143,8 @@ class TensorRtBackend(Backend):
         """GPU time of the network alone in ms, measured ``count`` times with CUDA events; for benchmarks."""
         return self._session.compute_times(count)
 
-    def free_memory(self) -> int:
-        """Free device memory in bytes."""
-        with self._session.guarded():
-            return self._cuda.free_memory()
-
     def __del__(self) -> None:
         # At interpreter exit, anything that this needs may be gone already.
         with contextlib.suppress(Exception):
             if self._first is None:
                 self._session.close()
-
-    def _engine(self) -> Engine:
-        return Engine(
-            self._payload,
-            self._source,
-            self._shapes,
-            other_version=self._other_version,
-            with_plugins=self._spec.plugins is not None,
-            dla=self._spec.dla,
-            largest=self._batch != self._spec.batch[0],
-        )

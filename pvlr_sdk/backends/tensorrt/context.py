@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
 from ... import errors
 from ...bundle.schema import IMAGE
-from .cuda import CudaError, undone_by
+from .cuda import CudaError
 from .engine import Engine, Shapes
-from .libcuda import DeviceBuffer, Driver
+from .libcuda import Driver, Owned
 
 if TYPE_CHECKING:
     from .pixels import DevicePixels
@@ -35,21 +35,19 @@ class ExecutionContext:
     def __init__(self, cuda: Driver, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
         self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
         self._frame_bytes = _FLOAT * prod(shapes.of(1)[IMAGE])
-        self._memory: dict[str, DeviceBuffer] = {}
+        self._owned: list[Owned] = []
         self._labels: Labels | None = None
         self._graph: int | None = None
         self.no_graph: str | None = None
         self._context = engine.context()
-        self._stream = cuda.stream()
-        self.event = cuda.event()
-        with undone_by(self.close):
-            for name, shape in shapes.of(batch).items():
-                self._memory[name] = DeviceBuffer(cuda, _FLOAT * prod(shape))
-            self._pointers = {name: memory.pointer for name, memory in self._memory.items()}
-            self._bind()
-            self._enqueue()  # the first run initialises TensorRT, which a graph cannot contain
-            self.drain()
-            self._capture()
+        self._stream = self._own(cuda.stream(), cuda.destroy_stream)
+        self.event = self._own(cuda.event(), cuda.destroy_event)
+        sizes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(batch).items()}
+        self._pointers = {name: self._own(cuda.malloc(size), cuda.free) for name, size in sizes.items()}
+        self._bind()
+        self._enqueue()  # the first run initialises TensorRT, which a graph cannot contain
+        self.drain()
+        self._capture()
 
     def launch(self, slots: Sequence[SessionSlot], outputs: Outputs) -> None:
         """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries, all with
@@ -58,12 +56,12 @@ class ExecutionContext:
         self._upload(slots[0].labels)
         slots = sorted(slots, key=lambda slot: slot.frame is None)  # frames for the kernel first: one launch
         for place, slot in enumerate(slots):
-            if slot.ready is not None:
-                cuda.stream_wait(self._stream, slot.ready)
+            for event in slot.ready:
+                cuda.stream_wait(self._stream, event)
             if slot.frame is None:
                 cuda.to_device(pointers[IMAGE] + place * self._frame_bytes, slot.input, self._stream)
             elif slot.raw is not None and slot.device is not None:
-                cuda.to_device(slot.device.pointer, slot.raw, self._stream)
+                cuda.to_device(slot.device.handle, slot.raw, self._stream)
         frames = [slot.frame for slot in slots if slot.frame is not None]
         if frames and self._pixels is not None:
             self._pixels.preprocess(frames, pointers[IMAGE], self._stream)
@@ -82,7 +80,7 @@ class ExecutionContext:
     def compute_times(self, count: int) -> list[float]:
         """GPU time of the network alone in ms, ``count`` means of a few runs; no batch may be in flight."""
         cuda = self._cuda
-        start, end = cuda.event(timing=True), cuda.event(timing=True)
+        start, end = (self._own(cuda.event(timing=True), cuda.destroy_event) for _ in range(2))
         times = []
         for _ in range(count):
             self._compute()  # keeps the GPU busy during the next launches, whose delay is not the network's time
@@ -92,18 +90,12 @@ class ExecutionContext:
             cuda.record(end, self._stream)
             cuda.wait(end)
             times.append(cuda.milliseconds(start, end) / _TIMED)
-        cuda.destroy_event(start)
-        cuda.destroy_event(end)
         return times
 
-    def close(self) -> None:
-        """Free everything; no batch may be in flight."""
-        cuda = self._cuda
-        if self._graph is not None:
-            cuda.destroy_graph(self._graph)
-        self._memory.clear()
-        cuda.destroy_event(self.event)
-        cuda.destroy_stream(self._stream)
+    def _own(self, handle: int, free: Callable[[int], None]) -> int:
+        """A handle that is given back with this object, which no batch in flight may outlive."""
+        self._owned.append(Owned(self._cuda, handle, free))
+        return handle
 
     def _upload(self, labels: Labels | None) -> None:
         """Enqueue the copies of a label bank, unless it is there. The graph reads the same addresses for all banks."""
@@ -145,13 +137,11 @@ class ExecutionContext:
             try:
                 self._enqueue(capturing=True)
             finally:
-                self._graph = self._cuda.end_capture(self._stream)
+                self._graph = self._own(self._cuda.end_capture(self._stream), self._cuda.destroy_graph)
             self._cuda.launch(self._graph, self._stream)
             self.drain()
         except (CudaError, errors.BackendError) as error:
             self.drain()  # raises if the context is lost, which a failed capture need not show
-            if self._graph is not None:
-                self._cuda.destroy_graph(self._graph)
             self._graph, self.no_graph = None, str(error)
             self._engine.messages.reason("")  # reported now; a later failure has its own reason
             self._enqueue()  # check that it works without a graph

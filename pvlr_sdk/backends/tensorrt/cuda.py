@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from ... import errors
 
@@ -40,28 +37,6 @@ class Gpu:
     """The newest CUDA version that the driver supports, for example ``12.6``."""
     multiprocessors: int
     """Distinguishes GPUs of one name: every Jetson Orin's GPU is called ``Orin``."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        major, minor = self.capability
-        return {
-            "name": self.name,
-            "capability": f"{major}.{minor}",
-            "multiprocessors": self.multiprocessors,
-            "memory": self.memory,
-            "driver_cuda": self.driver,
-        }
-
-
-@contextmanager
-def undone_by(undo: Callable[[], None]) -> Iterator[None]:
-    """Call ``undo`` if the body fails, except after a lost context, whose resources are gone."""
-    try:
-        yield
-    except BaseException as error:
-        if not (isinstance(error, CudaError) and error.sticky):
-            undo()
-        raise
 
 
 def as_typed(error: CudaError, source: str) -> errors.BackendError:

@@ -131,8 +131,11 @@ class Driver:
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         """An array in page-locked host memory, freed with the array."""
-        pointer = self._made("cuMemHostAlloc", prod(shape) * np.dtype(dtype).itemsize, 0)
-        return self._array(pointer, shape, dtype, partial(self._call, "cuMemFreeHost", pointer))
+        size = prod(shape) * np.dtype(dtype).itemsize
+        pointer = self._made("cuMemHostAlloc", size, 0)
+        memory = (ctypes.c_byte * size).from_address(pointer)
+        weakref.finalize(memory, _free, self, partial(self._call, "cuMemFreeHost"), pointer)
+        return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
     def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
         """Enqueue a copy of a contiguous array to the device."""
@@ -212,16 +215,6 @@ class Driver:
         self._call("cuCtxPushCurrent_v2", self._context)
         return partial(self._made, "cuCtxPopCurrent_v2")
 
-    def _array(self, pointer: int, shape: tuple[int, ...], dtype: str, free: Callable[[], None]) -> NDArray[Any]:
-        """Host memory as an array; ``free`` is called in the context when the array is dropped, in whichever thread."""
-        memory = (ctypes.c_byte * (prod(shape) * np.dtype(dtype).itemsize)).from_address(pointer)
-        weakref.finalize(memory, self._free_pinned, free)
-        return np.frombuffer(memoryview(memory), dtype).reshape(shape)
-
-    def _free_pinned(self, free: Callable[[], None]) -> None:
-        with suppress(CudaError), self.current():  # a lost context cannot free it
-            free()
-
     def _made(self, name: str, *arguments: Any) -> int:
         """A call whose first parameter receives a handle or an address: its value."""
         made = c_void_p()
@@ -240,22 +233,14 @@ class Driver:
         return (words.value or b"").decode()
 
 
-class DeviceBuffer:
-    """Device memory that is freed with the object, in whichever thread. Create it inside ``Driver.current()``."""
+class Owned:
+    """A handle or an address that ``free`` gives back when the object is dropped, in whichever thread."""
 
-    def __init__(self, cuda: Driver, size: int) -> None:
-        self.pointer = cuda.malloc(size)
-        weakref.finalize(self, _free, cuda, cuda.free, self.pointer)
-
-
-class DeviceEvent:
-    """An event that is destroyed with the object, likewise."""
-
-    def __init__(self, cuda: Driver) -> None:
-        self.handle = cuda.event()
-        weakref.finalize(self, _free, cuda, cuda.destroy_event, self.handle)
+    def __init__(self, cuda: Driver, handle: int, free: Callable[[int], object]) -> None:
+        self.handle = handle
+        weakref.finalize(self, _free, cuda, free, handle)
 
 
-def _free(cuda: Driver, free: Callable[[int], None], handle: int) -> None:
+def _free(cuda: Driver, free: Callable[[int], object], handle: int) -> None:
     with suppress(CudaError), cuda.current():  # a lost context cannot free it
         free(handle)

@@ -1,4 +1,4 @@
-"""The CUDA interface on pycuda: context, page-locked memory, streams and copies; the rest is as without it.
+"""The CUDA interface on pycuda: its context, which the application's own pycuda code shares; all calls are the same.
 
 Importing it requires pycuda and NVIDIA's driver.
 """
@@ -10,17 +10,13 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pycuda.driver as driver
 
 from . import libcuda
 from .cuda import CudaError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _UNKNOWN = 999  # CUDA_ERROR_UNKNOWN
 
 
@@ -30,33 +26,8 @@ class Driver(libcuda.Driver):
     name = "pycuda"
 
     def __init__(self) -> None:
-        self._streams: dict[int, Any] = {}  # pycuda's objects own their handles
         self._thread = threading.local()
         super().__init__()
-
-    def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        with self._checked():
-            array = driver.pagelocked_empty(shape, dtype)
-        # pycuda frees memory that another thread drops only if that thread has the context.
-        return self._array(array.ctypes.data, shape, dtype, array.base.free)
-
-    def to_device(self, pointer: int, source: NDArray[Any], stream: int) -> None:
-        with self._checked():
-            driver.memcpy_htod_async(pointer, source, self._streams[stream])
-
-    def to_host(self, target: NDArray[Any], pointer: int, stream: int) -> None:
-        with self._checked():
-            driver.memcpy_dtoh_async(target, pointer, self._streams[stream])
-
-    def stream(self) -> int:
-        with self._checked():
-            stream = driver.Stream(_NON_BLOCKING)
-        self._streams[int(stream.handle)] = stream
-        return int(stream.handle)
-
-    def destroy_stream(self, stream: int) -> None:
-        del self._streams[stream]
-        self.free_memory()  # raises if the context is lost: pycuda prints errors of what frees, instead of raising them
 
     def _retain(self) -> None:
         super()._retain()  # its own reference, so that no detach() ends the context while TensorRT uses it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 from ... import kernels
@@ -24,20 +25,21 @@ class DevicePixels:
     def __init__(self, spec: InputSpec) -> None:
         self._spec = spec
 
-    def takes(self, array: DeviceArray, order: str) -> bool:
-        """Whether the kernel reads an array with these strides without a copy."""
-        if order.startswith("i420"):
-            return array.contiguous
-        channels = _PACKED.get(order)
-        return array.strides[1:] == ((1,) if channels is None else (channels, 1))
+    def takes(self, planes: Sequence[DeviceArray], order: str) -> bool:
+        """Whether the kernel reads arrays with these strides without a copy."""
+        if order.startswith("i420") and len(planes) == 1:
+            return planes[0].contiguous
+        inner = (_PACKED[order], 1) if order in _PACKED else (1,)
+        return all(plane.strides[1:] == inner and abs(plane.strides[0]) >= prod(plane.shape[1:]) for plane in planes)
 
-    def prepare(self, array: DeviceArray, order: Order, crop: Region | None = None) -> Entry:
+    def prepare(self, planes: Sequence[DeviceArray], order: Order, crop: Region | None = None) -> Entry:
         """A frame, or a part of it, checked for :meth:`preprocess`.
 
         Raises:
             OptionError: the kernel refuses it.
         """
-        return prepare(_View(array.pointer, array.shape, array.strides, "|u1"), self._spec, order, crop)
+        views = [_View(plane.pointer, plane.shape, plane.strides, "|u1") for plane in planes]
+        return prepare(views if len(views) > 1 else views[0], self._spec, order, crop)
 
     def preprocess(self, frames: Sequence[Entry], target: int, stream: int) -> None:
         """Enqueue the preprocessing of frames into the float32 (n, 3, height, width) at device address ``target``."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from ... import errors
 from .context import ExecutionContext
-from .cuda import CudaError, as_typed, undone_by
+from .cuda import CudaError, as_typed
 from .engine import Engine, Shapes
-from .libcuda import Driver
+from .libcuda import Driver, Owned
 from .slot import Labels, Outputs, SessionSlot
 
 if TYPE_CHECKING:
@@ -63,25 +63,15 @@ class Session:
         self._in_flight: deque[InFlightBatch] = deque()
         self._free: deque[SessionSlot] = deque()
         self._outputs: deque[Outputs] = deque()
-        self._contexts: list[ExecutionContext] = []
+        self.contexts: list[ExecutionContext] = []
         self._idle: deque[ExecutionContext] = deque()
         with self.guarded():
             self._engine = make_engine()
-            self.copies = cuda.stream()
-            with undone_by(self.close):
-                for _ in range(_CONTEXTS):
-                    self._add_context(batch)
-        self._idle.extend(self._contexts)
-
-    @property
-    def contexts(self) -> int:
-        """Number of batches that can be in flight."""
-        return len(self._contexts)
-
-    @property
-    def no_graph(self) -> str | None:
-        """Why there is no CUDA graph; None if there is one."""
-        return next((context.no_graph for context in self._contexts if context.no_graph), None)
+            self._copies = Owned(cuda, cuda.stream(), cuda.destroy_stream)
+            self.copies = self._copies.handle
+            for _ in range(_CONTEXTS):
+                self._add_context(batch)
+        self._idle.extend(self.contexts)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -171,26 +161,23 @@ class Session:
                 hint = "Wait for their results first."
                 raise errors.BackendError(self.source, expected="an idle tagger", got="frames in flight", hint=hint)
             with self.guarded():
-                return self._contexts[0].compute_times(count)
+                return self.contexts[0].compute_times(count)
 
     def close(self) -> None:
         """Free everything at once, TensorRT's memory included. Slots in use keep their buffers."""
         with self.guarded():
             for batch in list(self._in_flight):
                 self.cuda.wait(batch.context.event)
-            for context in self._contexts:
-                context.close()
-            self.cuda.destroy_stream(self.copies)
-        for held in (self._contexts, self._idle, self._in_flight, self._pending, self._free, self._outputs):
+        for held in (self.contexts, self._idle, self._in_flight, self._pending, self._free, self._outputs):
             held.clear()
         del self._engine
 
     def _add_context(self, batch: int) -> None:
         try:
-            self._contexts.append(ExecutionContext(self.cuda, self._engine, self.shapes, batch, self.pixels))
+            self.contexts.append(ExecutionContext(self.cuda, self._engine, self.shapes, batch, self.pixels))
         except (errors.BackendError, CudaError) as error:
             # One context will do, without overlap: on a small board, or if TensorRT refuses to share a profile.
-            if not self._contexts or (isinstance(error, CudaError) and error.sticky):
+            if not self.contexts or (isinstance(error, CudaError) and error.sticky):
                 raise
             self.one_context = str(error)
 

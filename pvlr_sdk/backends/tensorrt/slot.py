@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ... import errors
 from ...bundle.schema import FEATURES, LOGITS, SIMILARITY
 from ...frames.device import DeviceArray, DeviceFrame
-from .libcuda import DeviceBuffer, DeviceEvent
+from .libcuda import Owned
 from .pixels import LONGEST_SIDE
 
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ class SessionSlot:
     """See :class:`pvlr_sdk.backends.Slot`. Belongs to a session and is unusable after the session's end.
 
     For preprocessing on the GPU, ``frame`` describes the frame there; if it comes from the CPU, ``raw`` has its bytes,
-    which are uploaded to ``device``. Without ``frame``, ``input`` holds the preprocessed frame. ``ready`` is an event
-    after which a frame on the GPU may be read; None: at once. ``labels`` are those of an open plan, set before
-    ``start``.
+    which are uploaded to ``device``. Without ``frame``, ``input`` holds the preprocessed frame. A frame on the GPU may
+    be read after the events in ``ready``. ``labels`` are those of an open plan, set before ``start``.
     """
 
     features: NDArray[np.float32] | None = None
@@ -78,29 +77,30 @@ class SessionSlot:
         self.place = 0  # in the batch
         self.frame: Entry | None = None
         self.raw: NDArray[np.uint8] | None = None
-        self.device: DeviceBuffer | None = None
-        self.ready: int | None = None
+        self.device: Owned | None = None
+        self.ready: list[int] = []
         self.batch: Any = None  # the session's, while it is in flight
         self.failure: Exception | None = None
         self.closed = False
         self._staging: NDArray[np.uint8] | None = None
-        self._written: DeviceEvent | None = None
+        self._written: list[Owned] = []
         self._owner: Any = None  # keeps a frame's GPU memory alive
 
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         self._check()
-        self.frame = self.raw = self.ready = self._owner = None
+        self._forget()
         kernel = self.session.pixels if max(frame.pixels.shape[:2]) <= LONGEST_SIDE else None
         if isinstance(frame, DeviceFrame):
-            if kernel is not None and kernel.takes(frame.pixels, frame.order):
-                self.frame = kernel.prepare(frame.pixels, frame.order, frame.crop)
-                self.ready, self._owner = self._mark(frame.pixels), frame.pixels.owner
+            if kernel is not None and kernel.takes(frame.planes, frame.order):
+                self.frame = kernel.prepare(frame.planes, frame.order, frame.crop)
+                self.ready, self._owner = self._mark(*frame.planes), frame
             else:
-                preprocess(self._to_host(frame.pixels), frame.order, self.input, frame.crop)
+                pixels, *chroma = (self._to_host(plane) for plane in frame.planes)
+                preprocess(pixels, frame.order, self.input, frame.crop, chroma)
         elif kernel is not None:
-            self.frame = kernel.prepare(self._stage(frame.pixels), frame.order, frame.crop)
+            self.frame = kernel.prepare(self._stage(frame.pixels, *frame.chroma), frame.order, frame.crop)
         else:
-            preprocess(frame.pixels, frame.order, self.input, frame.crop)
+            preprocess(frame.pixels, frame.order, self.input, frame.crop, frame.chroma)
 
     def start(self) -> None:
         self._check()
@@ -109,7 +109,7 @@ class SessionSlot:
     def wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._check()
         self.session.wait(self)
-        self.frame = self.ready = self._owner = None  # a frame on the GPU belongs to its owner again
+        self._forget()  # a frame on the GPU belongs to its owner again
         assert self.outputs is not None
         found = {name: array[self.place] for name, array in self.outputs.arrays.items()}
         self.features = found.get(FEATURES)
@@ -122,24 +122,34 @@ class SessionSlot:
         self.closed = True
         self.input = np.empty(0, np.float32)
         self.outputs = self.features = None  # not for another batch: copies into it may be in flight
-        self.frame = self.raw = self.ready = self.device = self._staging = self._written = self._owner = None
+        self.device = self._staging = None
+        self._written.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.frame = self.raw = self._owner = None
+        self.ready = []
 
     def _check(self) -> None:
         self.session.check()
         if self.closed:
             raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another slot.")
 
-    def _stage(self, pixels: NDArray[np.uint8]) -> DeviceArray:
+    def _stage(self, *planes: NDArray[np.uint8]) -> list[DeviceArray]:
         """Copy a frame to contiguous page-locked memory, ``raw``; where its bytes will be on the device."""
-        if self.device is None or self._staging is None or self._staging.nbytes < pixels.size:
+        size = sum(plane.size for plane in planes)
+        if self.device is None or self._staging is None or self._staging.nbytes < size:
             self.device = self._staging = None  # first: for both there may be too little memory
             with self.session.guarded():
-                self._staging = self.session.cuda.pinned((pixels.size,), "uint8")
-                self.device = DeviceBuffer(self.session.cuda, pixels.size)
-        self.raw = self._staging[: pixels.size]
-        staged = self.raw.reshape(pixels.shape)
-        np.copyto(staged, pixels)
-        return DeviceArray(self.device.pointer, staged.shape, staged.strides, None, self.device)
+                self._staging = self.session.cuda.pinned((size,), "uint8")
+                self.device = Owned(self.session.cuda, self.session.cuda.malloc(size), self.session.cuda.free)
+        self.raw, found, offset = self._staging[:size], list[DeviceArray](), 0
+        for plane in planes:
+            staged = self.raw[offset : offset + plane.size].reshape(plane.shape)
+            np.copyto(staged, plane)
+            found.append(DeviceArray(self.device.handle + offset, staged.shape, staged.strides, None, self.device))
+            offset += plane.size
+        return found
 
     def _to_host(self, pixels: DeviceArray) -> NDArray[np.uint8]:
         """Copy a frame from the GPU, for preprocessing on the CPU where there is no kernel for it."""
@@ -149,21 +159,23 @@ class SessionSlot:
             )
         extent = 1 + sum((side - 1) * stride for side, stride in zip(pixels.shape, pixels.strides, strict=True))
         data: NDArray[Any] = np.empty(extent, np.uint8)
-        self.ready = self._mark(pixels)
+        ready = self._mark(pixels)
         with self.session.guarded():
             cuda, stream = self.session.cuda, self.session.copies
-            if self.ready is not None:
-                cuda.stream_wait(stream, self.ready)
+            for event in ready:
+                cuda.stream_wait(stream, event)
             cuda.to_host(data, pixels.pointer, stream)
             cuda.synchronize(stream)
-        self.ready = None
         return np.lib.stride_tricks.as_strided(data, pixels.shape, pixels.strides)
 
-    def _mark(self, pixels: DeviceArray) -> int | None:
-        """The slot's event, recorded after what another library has queued on the frame's stream."""
-        if pixels.ready is None:
-            return None
+    def _mark(self, *planes: DeviceArray) -> list[int]:
+        """Events of the slot, recorded after what other libraries have queued on the streams of a frame."""
+        streams = {plane.ready for plane in planes if plane.ready is not None}
         with self.session.guarded():
-            self._written = self._written or DeviceEvent(self.session.cuda)
-            self.session.cuda.record(self._written.handle, pixels.ready)
-        return self._written.handle
+            cuda = self.session.cuda
+            while len(self._written) < len(streams):
+                self._written.append(Owned(cuda, cuda.event(), cuda.destroy_event))
+            marked = [event.handle for event, _ in zip(self._written, streams, strict=False)]
+            for event, stream in zip(marked, streams, strict=True):
+                cuda.record(event, stream)
+        return marked

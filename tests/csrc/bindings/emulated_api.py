@@ -27,8 +27,11 @@ def load(name: str, loader: Any) -> Any:
 
 
 load("pvlr_sdk._core", importlib.machinery.ExtensionFileLoader("pvlr_sdk._core", sys.argv[1]))
-_arrays = Path(__file__).parents[2] / "pvlr_sdk/kernels/foreign_arrays.py"
-foreign = load("foreign_arrays", importlib.machinery.SourceFileLoader("foreign_arrays", str(_arrays)))
+_tests = Path(__file__).parents[2]
+foreign, planes = (
+    load(path.stem, importlib.machinery.SourceFileLoader(path.stem, str(path)))
+    for path in (_tests / "pvlr_sdk/kernels/foreign_arrays.py", _tests / "planes.py")
+)
 
 from pvlr_sdk import errors, kernels  # noqa: E402
 from pvlr_sdk.bundle.manifest import InputSpec  # noqa: E402
@@ -196,12 +199,20 @@ def the_tensorrt_backend_preprocesses() -> None:
     for frame, order in ((whole, "rgb"), (whole[5:31, 7:52], "bgr"), (yuv, "nv12"), (yuv, "i420-full")):
         array = DeviceArray(frame.ctypes.data, frame.shape, frame.strides, None, frame)
         out = np.full((1, 3, 24, 40), np.nan, np.float32)
-        assert pixels.takes(array, order)
-        pixels.preprocess([pixels.prepare(array, order)], out.ctypes.data, 5)
+        assert pixels.takes([array], order)
+        pixels.preprocess([pixels.prepare([array], order)], out.ctypes.data, 5)
         np.testing.assert_allclose(out, kernels.preprocess([frame], spec, order=order), rtol=0, atol=1e-5)
+    for order in planes.ORDERS:
+        results = []
+        for parts in ([yuv], planes.planes_of(yuv, order)):
+            there = [DeviceArray(part.ctypes.data, part.shape, part.strides, None, part) for part in parts]
+            assert pixels.takes(there, order)
+            results.append(np.full((1, 3, 24, 40), np.nan, np.float32))
+            pixels.preprocess([pixels.prepare(there, order)], results[-1].ctypes.data, 5)
+        np.testing.assert_array_equal(*results)
     alpha = random.integers(0, 256, (9, 9, 4), np.uint8)[:, :, :3]
     array = DeviceArray(alpha.ctypes.data, alpha.shape, alpha.strides, None, alpha)
-    assert not pixels.takes(array, "bgr")
+    assert not pixels.takes([array], "bgr")
 
 
 CHECKS = (

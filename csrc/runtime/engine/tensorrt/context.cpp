@@ -46,29 +46,26 @@ ExecutionContext::ExecutionContext(const Engine& engine, const Shapes& shapes, c
   }
 }
 
-void ExecutionContext::preprocess(const std::vector<BatchFrame>& frames) const {
+void ExecutionContext::run(const std::vector<BatchFrame>& frames, const Outputs& outputs) {
   PreprocessBatchParams params = preprocessing_;
   params.frames = frames.data();
   params.count = static_cast<std::int64_t>(frames.size());
   const Status status = preprocess_batch_cuda(params, stream_.get());
   if (!status.ok()) fail(PVLR_ERROR_RUNTIME, "CUDA", "preprocessing", status.message);
+  compute();
+  const auto copy = [this](float* to, const float* from, std::size_t count) {
+    if (count == 0) return;  // a plan without similarity
+    cuda::check(cudaMemcpyAsync(to, from, kFloat * count, cudaMemcpyDeviceToHost, stream_.get()), "cudaMemcpyAsync");
+  };
+  copy(outputs.logits.get(), logits_.get(), frames.size() * shapes_.logits_size());
+  copy(outputs.similarity.get(), similarity_.get(), frames.size() * shapes_.similarity_size());
+  cuda::check(cudaEventRecord(end_.get(), stream_.get()), "cudaEventRecord");
 }
 
 void ExecutionContext::compute() {
   if (graph_ == nullptr) return enqueue();
   cuda::check(cudaGraphLaunch(graph_.get(), stream_.get()), "cudaGraphLaunch");
 }
-
-void ExecutionContext::copy_out(std::size_t frames, const Outputs& outputs) const {
-  const auto copy = [this](float* to, const float* from, std::size_t count) {
-    if (count == 0) return;  // a plan without similarity
-    cuda::check(cudaMemcpyAsync(to, from, kFloat * count, cudaMemcpyDeviceToHost, stream_.get()), "cudaMemcpyAsync");
-  };
-  copy(outputs.logits.get(), logits_.get(), frames * shapes_.logits_size());
-  copy(outputs.similarity.get(), similarity_.get(), frames * shapes_.similarity_size());
-}
-
-void ExecutionContext::mark_end() { cuda::check(cudaEventRecord(end_.get(), stream_.get()), "cudaEventRecord"); }
 
 void ExecutionContext::wait() const {
   // Waking up takes longer than a small network.

@@ -30,14 +30,12 @@ class ExecutionContext {
  public:
   ExecutionContext(const Engine& engine, const Shapes& shapes, const InputSpec& spec, std::int32_t batch);
 
-  // Enqueue the parts of an inference, in this order. A frame's number is its place in the batch.
+  // Enqueues the upload of a frame, or the wait for one on the device.
   void load(const Frame& frame) const { frame.enqueue(stream_.get()); }
-  void preprocess(const std::vector<BatchFrame>& frames) const;
-  void compute();
-  void copy_out(std::size_t frames, const Outputs& outputs) const;
-  void mark_end();
+  // Enqueues an inference of frames that are loaded. A frame's number is its place in the batch.
+  void run(const std::vector<BatchFrame>& frames, const Outputs& outputs);
 
-  // Waits for the end that was marked last: asks for a short time, and then sleeps.
+  // Waits for the end of the inference: asks for a short time, and then sleeps.
   void wait() const;
   // Whether wait() would return at once, with or without an error.
   bool has_ended() const noexcept { return cudaEventQuery(end_.get()) != cudaErrorNotReady; }
@@ -46,6 +44,7 @@ class ExecutionContext {
 
  private:
   void bind(std::int32_t batch);
+  void compute();
   void enqueue();
   void synchronize() const;
   cuda::ExecutableGraph capture();

@@ -6,12 +6,10 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
 #include "compatibility.h"
 #include "cuda.h"
 #include "plugins.h"
-#include "runtime/cores.h"
 #include "runtime/error.h"
 #include "session.h"
 
@@ -24,23 +22,6 @@ namespace {
 using namespace tensorrt;
 
 constexpr char kAllowUnsigned[] = "PVLR_ALLOW_UNSIGNED";
-
-class TensorRtRunner final : public Runner {
- public:
-  TensorRtRunner(const Bundle& bundle, std::int32_t batch, bool other_version)
-      : session_(bundle, batch, other_version) {
-    info_.precision = bundle.manifest.precision;
-    info_.threads = available_cores();
-    info_.parallel = session_.parallel();
-  }
-
-  const EngineInfo& info() const override { return info_; }
-  std::unique_ptr<Request> create_request() override { return std::make_unique<Slot>(session_); }
-
- private:
-  Session session_;
-  EngineInfo info_{};
-};
 
 // A plan is code that runs in this process: as in Python, its origin must be known.
 void check_trust(const Bundle& bundle, const EngineOptions& options) {
@@ -86,7 +67,7 @@ std::unique_ptr<Runner> load_tensorrt(const Bundle& bundle, const EngineOptions&
   const Machine machine{processor(), version, cuda::find_gpu(), spec.plugins.empty() ? "" : plugin_version()};
   check_compatibility(spec, machine, bundle.source);
   const std::int32_t batch = options.throughput ? spec.batch[2] : spec.batch[0];
-  return std::make_unique<TensorRtRunner>(bundle, batch, is_other_version(spec, version));
+  return std::make_unique<Session>(bundle, batch, is_other_version(spec, version));
 }
 
 }  // namespace pvlr::runtime

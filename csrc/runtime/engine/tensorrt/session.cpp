@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "cuda.h"
+#include "runtime/cores.h"
 #include "runtime/error.h"
 
 namespace pvlr::runtime::tensorrt {
@@ -62,6 +63,7 @@ Session::Session(const Bundle& bundle, std::int32_t batch, bool other_version)
     }
   }
   for (Worker& worker : workers_) idle_.push_back(&worker);
+  info_ = {bundle.manifest.precision, available_cores(), batch_ * static_cast<std::int32_t>(workers_.size())};
 }
 
 Session::~Session() {
@@ -144,10 +146,7 @@ void Session::launch(Worker& worker) {
     worker.context.load(slot->frame_);
     worker.frames.push_back(slot->frame_.description());
   }
-  worker.context.preprocess(worker.frames);
-  worker.context.compute();
-  worker.context.copy_out(worker.slots.size(), *outputs);
-  worker.context.mark_end();
+  worker.context.run(worker.frames, *outputs);
 }
 
 // Outputs that no slot holds.

@@ -63,14 +63,14 @@ struct Worker {
 //
 // Thread-safe. Allocates in the constructor, and for more frames in use than ever before. All functions may throw
 // Error.
-class Session {
+class Session final : public Runner {
  public:
   Session(const Bundle& bundle, std::int32_t batch, bool other_version);
-  ~Session();
+  ~Session() override;
 
+  const EngineInfo& info() const override { return info_; }
+  std::unique_ptr<Request> create_request() override { return std::make_unique<Slot>(*this); }
   const Shapes& shapes() const { return shapes_; }
-  // Frames in flight that keep the GPU busy.
-  std::int32_t parallel() const { return batch_ * static_cast<std::int32_t>(workers_.size()); }
 
   // Queues a slot's frame, and launches batches where possible.
   void submit(Slot& slot);
@@ -84,6 +84,7 @@ class Session {
   void finish(Worker& worker, const std::exception_ptr& failure);
   void abandon();
 
+  EngineInfo info_{};
   const Shapes shapes_;
   const std::int32_t batch_;
   const Engine engine_;

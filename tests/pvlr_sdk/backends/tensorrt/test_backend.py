@@ -106,7 +106,7 @@ def test_closing_frees_the_engine_at_once(gpu_plan, frame):
     tagger = Tagger(gpu_plan)
     tagger.predict(frame)
     session = tagger._plan.backend._session
-    held = [weakref.ref(thing) for thing in (session._engine._engine, *(one._context for one in session._contexts))]
+    held = [weakref.ref(thing) for thing in (session._engine._engine, *(one._context for one in session.contexts))]
     del session
     gc.disable()
     try:

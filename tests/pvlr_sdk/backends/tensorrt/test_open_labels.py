@@ -127,7 +127,7 @@ def test_a_bank_is_computed_once_and_uploaded_once_by_each_context(open_plan, gp
     finish = [started(tagger, frame) for frame in frames[:2]]  # in both contexts
     results = [job() for job in finish]
     before = dict(gpu.graphs), sorted(gpu.allocated), gpu.kernel_launches
-    projections = len(tagger._plan.backend._shapes.projections)
+    projections = len(tagger._plan.backend._session.shapes.projections)
     assert projections == 7  # keys, values, and what is used as it is
     copies.clear()
     tagger.set_labels(random_bank(5, 1))  # tags the golden frame

@@ -28,8 +28,8 @@ class FakeKernel:
         self.size = 4 * 3 * spec.height * spec.width
         self.launches = 0
 
-    def takes(self, array: Any, order: str) -> bool:
-        return array.strides[1:] == ((1,) if array.ndim == 2 else (array.shape[2], 1))
+    def takes(self, planes: Any, order: str) -> bool:
+        return all(one.strides[1:] == ((1,) if one.ndim == 2 else (one.shape[2], 1)) for one in planes)
 
     def prepare(self, *frame: Any) -> Any:
         return frame
@@ -37,16 +37,19 @@ class FakeKernel:
     def preprocess(self, frames: Any, target: int, stream: int) -> None:
         self.launches += 1
         for place, frame in enumerate(frames):
-            self.seen.append((frame[0].pointer, frame[1]))
+            self.seen.append((frame[0][0].pointer, frame[1]))
             self._gpu.enqueue(stream, partial(self._run, *frame, target + place * self.size))
 
-    def _run(self, array: Any, order: Any, crop: Any, target: int) -> None:
+    def _run(self, planes: Any, order: Any, crop: Any, target: int) -> None:
+        pixels, *chroma = map(self._read, planes)
+        pixels = np.roll(pixels, -1, axis=1) if order == self.wrong else pixels
+        image = self._preprocess(pixels, order, crop=crop, chroma=chroma)
+        ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
+
+    def _read(self, array: Any) -> np.ndarray:
         extent = 1 + sum((side - 1) * stride for side, stride in zip(array.shape, array.strides, strict=True))
         data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(array.pointer, extent)))
-        pixels = np.lib.stride_tricks.as_strided(data, array.shape, array.strides)
-        pixels = np.roll(pixels, -1, axis=1) if order == self.wrong else pixels
-        image = self._preprocess(pixels, order, crop=crop)
-        ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
+        return np.lib.stride_tricks.as_strided(data, array.shape, array.strides)
 
 
 @pytest.fixture
