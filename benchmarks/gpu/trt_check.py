@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +60,10 @@ class Question:
     def text(self) -> str:
         return (self.find.__doc__ or "").splitlines()[0]
 
+    def estimate(self, build: float) -> float:
+        """Minutes, if a build takes ``build``."""
+        return self.minutes + self.builds * build
+
 
 PARTS, AHEAD = Question(find_parts, ()), Question(results.ahead, ("rtx",), minutes=10)
 QUESTIONS = (
@@ -95,12 +100,16 @@ def main(
     budget: Annotated[float, typer.Option(help="Minutes. A question that needs more is not asked.")] = 600.0,
     only: Annotated[list[str] | None, typer.Option(help="Ask this question, again if it has an answer.")] = None,
     seconds: Annotated[float, typer.Option(help="Length of each measurement.")] = 5.0,
+    steps: Annotated[bool, typer.Option("--steps", help="Only list the questions with their estimated times.")] = False,
     ask: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Answer the open questions about TensorRT on this GPU."""
     every = {question.name: question for question in (PARTS, AHEAD, *QUESTIONS)}
     if unknown := {ask or PARTS.name, *(only or ())} - set(every):
         raise typer.BadParameter(f"unknown question {', '.join(unknown)}; the questions are {', '.join(every)}")
+    if steps:
+        print(plan_of_steps())
+        return 0
     if ask:
         return _answer(every[ask], Lab(out, MODELS.get(model) or Path(model), photos, seconds))
     end = time.monotonic() + 60 * (_QUICK if quick else budget)
@@ -118,7 +127,7 @@ def main(
         return _MISSING
     answers = _earlier(out, about)
     for question in [AHEAD, *QUESTIONS] if "gpu" in missing else QUESTIONS:
-        name, estimate = question.name, question.minutes + question.builds * build_minutes(answers)
+        name, estimate = question.name, question.estimate(build_minutes(answers))
         left = max(0.0, end - time.monotonic()) / 60
         if name not in only if only else answers.get(name, {}).get("state", OPEN) != OPEN:
             continue
@@ -144,6 +153,16 @@ def build_minutes(answers: Answers) -> float:
     timed = [one for one in QUESTIONS if one.builds and answers.get(one.name, {}).get("state") == PASS]
     minutes = sum(answers[one.name]["minutes"] for one in timed)
     return minutes / sum(one.builds for one in timed) if timed else BUILD_MINUTES
+
+
+def plan_of_steps() -> str:
+    """The questions in their order, with the estimated minutes of each and of all up to it, on a Jetson Orin."""
+    ends = accumulate(question.estimate(BUILD_MINUTES) for question in QUESTIONS)
+    rows = [
+        [one.text, str(one.builds), f"{one.estimate(BUILD_MINUTES):.0f}", f"{end:.0f}"]
+        for one, end in zip(QUESTIONS, ends, strict=True)
+    ]
+    return Table("", ["question", "builds", "minutes", "end"], rows).markdown()
 
 
 def page(about: dict[str, Any], missing: dict[str, str], answers: Answers) -> bytes:

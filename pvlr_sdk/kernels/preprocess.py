@@ -96,7 +96,7 @@ def prepare(frame: Any, spec: InputSpec, order: Order, crop: Box | None = None) 
     return arrays, order, crop, Preprocessor(spec).region(crop[3], crop[2])
 
 
-def launch(entries: Sequence[Entry], spec: InputSpec, out: Any, stream: int) -> None:
+def launch(entries: Sequence[Entry], spec: InputSpec, out: Any, stream: int | None) -> None:
     """Compute the network's input for frames in GPU memory, in one launch; ``out`` is as in :func:`preprocess`."""
     arguments = Arguments("preprocess_batch", stream, names=_NAMES, public="preprocess")
     arguments.run(entries, arguments.view("out", out), *_normalisation(spec), 1)

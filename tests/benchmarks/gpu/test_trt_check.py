@@ -129,6 +129,14 @@ def test_a_second_start_asks_what_is_open_and_the_budget_counts_builds(asked, tm
     assert report == {"graph": {"state": "not answered", "words": "relies on the answer to fp16"}}
 
 
+def test_the_steps_have_estimates_from_their_builds(capsys):
+    assert trt_check.main(steps=True) == 0
+    rows = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if "?" in line]
+    assert [int(row[1]) for row in rows] == [question.builds for question in trt_check.QUESTIONS]
+    assert [int(cell) for cell in rows[2][1:]] == [1, 6, 11]  # a build of five minutes, after two steps without
+    assert int(rows[-1][3]) == sum(int(row[2]) for row in rows)
+
+
 def test_without_anything_to_check_it_says_so(monkeypatch, tmp_path, capsys):
     missing = {"gpu": "install TensorRT", "rtx": "none", "torch": "none"}
     parts = {"state": "pass", "words": "", "data": {"missing": missing, "about": {}}}

@@ -235,6 +235,9 @@ void timeouts() {
     expect(jobs[i].wait_for(std::chrono::hours(1)), "a result");
     expect(scores_of(std::move(jobs[i])) == expected[i], "scores");
   }
+  fake_world().queries_left = 3;
+  expect(scores_of(tagger.submit(frame(0))) == expected[0], "scores");
+  expect_equal(fake_world().queries_left, 0, "questions before it sleeps");
   jobs.push_back(tagger.submit(frame(0)));
   fake_world().waits_left = 0;
   expect_error(PVLR_ERROR_DEVICE_LOST, "CUDA: expected a working context",

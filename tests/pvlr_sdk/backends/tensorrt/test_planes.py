@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.backends.tensorrt.pixels import DevicePixels
+from pvlr_sdk.bundle.manifest import InputSpec
+from pvlr_sdk.frames.device import DeviceArray, load
+from pvlr_sdk.kernels.preprocess import launch
 from tests.planes import ORDERS, planes_of, random_planes
 
 from .test_preprocessing import FakeKernel, kernel
 
 __all__ = ["kernel"]
+SPEC = InputSpec(width=64, height=48, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
 FRAME = np.random.default_rng(5).integers(0, 256, (99, 70), np.uint8)
 
 
@@ -76,21 +81,37 @@ def test_the_gpu_waits_for_the_stream_of_each_plane(
     assert not gpu.events
 
 
-def test_rows_that_overlap_do_not_fail_the_batch(gpu_plan: Any, kernel: list[FakeKernel], on_gpu: Any) -> None:
-    """The kernel refuses such a pitch, and with it the frames of its batch."""
-    from pvlr_sdk.backends.tensorrt.pixels import DevicePixels
-    from pvlr_sdk.frames.device import load
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_kernel_gets_the_planes_with_their_pitches(order: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As arrays on the CPU; tests/csrc/bindings calls it in the emulator."""
 
-    takes = partial(DevicePixels.takes, kernel)
+    def array(pointer: int, shape: tuple[int, ...], strides: tuple[int, ...], _: str) -> np.ndarray:
+        memory = np.ctypeslib.as_array((ctypes.c_uint8 * (shape[0] * strides[0])).from_address(pointer))
+        return np.lib.stride_tricks.as_strided(memory, shape, strides)
+
+    monkeypatch.setattr("pvlr_sdk.backends.tensorrt.pixels._View", array)
+    results = []
+    for parts in ([FRAME], planes_of(FRAME, order)):
+        planes = [DeviceArray(one.ctypes.data, one.shape, one.strides, None, one) for one in parts]
+        results.append(np.empty((1, 3, SPEC.height, SPEC.width), np.float32))
+        launch([DevicePixels(SPEC).prepare(planes, order)], SPEC, results[-1], None)
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize(
+    ("pitched", "fits"),
+    [
+        (lambda chroma: chroma, True),
+        (lambda chroma: chroma[::-1], True),
+        (lambda chroma: np.broadcast_to(chroma[0], chroma.shape), False),  # rows overlap
+        (lambda chroma: np.repeat(chroma, 2, axis=1)[:, ::2], False),
+    ],
+)
+def test_a_pitch_that_the_kernel_refuses_is_not_passed_to_it(pitched: Any, fits: bool, on_gpu: Any) -> None:
+    """It would fail all frames of the batch."""
     luma, chroma = planes_of(FRAME, "nv12")
-    for frame, fits in (
-        ((luma, chroma), True),
-        ((luma[::-1], chroma), True),
-        ((luma, np.broadcast_to(chroma[0], chroma.shape)), False),
-        ((luma, np.repeat(chroma, 2, axis=1)[:, ::2]), False),
-    ):
-        there = load(tuple(map(on_gpu, frame)), "nv12")
-        assert takes(there.planes, there.order) == fits
+    there = load((on_gpu(luma), on_gpu(pitched(chroma))), "nv12")
+    assert DevicePixels(SPEC).takes(there.planes, there.order) == fits
 
 
 def test_planes_that_do_not_fit_together(gpu_plan: Any, on_gpu: Any) -> None:

@@ -41,6 +41,7 @@ class IExecutionContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         from pvlr_sdk.backends.tensorrt.cuda import CudaError
 
+        assert not world.cuda.broken, "TensorRT is called in a lost context"
         parent = self._engine.runtime.parent
         assert parent is None or parent() is not None, "the lean runtime's parent is gone"
         if world.enqueue_loses == ("capture" if stream_handle in world.cuda._capturing else "run"):
