@@ -144,12 +144,13 @@ def _components() -> dict[str, Any]:
         from .. import _core
     except ImportError as error:
         return {"core": str(error), "cuda_kernels": False, "tensorrt_plugins": None}
-    from ..backends.tensorrt import plugins
+    from ..backends.tensorrt import driver, plugins
 
     return {
         "core": "ok",
         "cuda_kernels": bool(getattr(_core, "has_cuda", lambda: False)()),
         "tensorrt_plugins": plugins.version(),
+        "cuda_interface": driver.find_driver().name,
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable
 
 from ... import errors
 from . import libcuda
@@ -23,7 +22,7 @@ def open_cuda() -> libcuda.Driver:
     """
     if "cuda" not in _open:
         try:
-            _open["cuda"] = _driver()()
+            _open["cuda"] = find_driver()()
         except (OSError, AttributeError, CudaError) as error:
             expected = "an NVIDIA GPU with its driver"
             hint = "Install NVIDIA's driver (in a container, its runtime); pvlr doctor shows what is missing."
@@ -31,7 +30,8 @@ def open_cuda() -> libcuda.Driver:
     return _open["cuda"]
 
 
-def _driver() -> Callable[[], libcuda.Driver]:
+def find_driver() -> type[libcuda.Driver]:
+    """The class of the interface that this environment has."""
     try:
         from .on_pycuda import Driver
     except ImportError as error:
