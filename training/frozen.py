@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from typing import Any
 
@@ -43,6 +44,8 @@ class Frozen:
             return None
         openvino = runtimes.openvino()
         network = copy.deepcopy(self._network).float().eval()
+        log = logging.getLogger()
+        level, filters, handlers = log.level, log.filters[:], log.handlers[:]
         try:
             # Autocast would become part of the graph: OpenVINO chooses the precision itself.
             with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
@@ -58,4 +61,7 @@ class Frozen:
                 },
             )
         except (RuntimeError, openvino.frontend.GeneralFailure, openvino.frontend.OpConversionFailure):
+            # OpenVINO restores the process's log after a success only.
+            log.setLevel(level)
+            log.filters[:], log.handlers[:] = filters, handlers
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -62,11 +64,14 @@ class Inverse(nn.Module):
 
 
 @CPU
-def test_a_network_that_cannot_be_converted_runs_in_pytorch() -> None:
+def test_a_network_that_cannot_be_converted_runs_in_pytorch_and_leaves_the_log_alone() -> None:
+    log = logging.getLogger()
+    before = log.level, list(log.filters), list(log.handlers)
     images = torch.randn(2, 3, 8, 8)
     frozen = Frozen(Inverse(), Machine("fp32"))
     torch.testing.assert_close(frozen(images), torch.linalg.svdvals(images))
     assert list(frozen._compiled.values()) == [None]
+    assert (log.level, log.filters, log.handlers) == before
 
 
 @CPU
