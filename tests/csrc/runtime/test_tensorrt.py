@@ -231,6 +231,12 @@ def test_plugins_are_registered_before_a_fused_plan_is_read(
     shutil.copy(library.folder / "lib/plugins.so", tmp_path / "libpvlr_plugins.so")
     search = {"LD_LIBRARY_PATH": f"{tmp_path}:{library.folder / 'lib'}"} | ALLOW
     assert open_plan(library, sanitized, fused, **search) == (OK, "")
+    wheel = tmp_path / "pvlr_sdk/libpvlr/lib"  # of which the library is in the package
+    wheel.mkdir(parents=True)
+    shutil.copy(library.folder / "lib/libpvlr.so.1", wheel)
+    shutil.copy(library.folder / "lib/plugins.so", tmp_path / "pvlr_sdk/libpvlr_plugins.so")
+    installed = ALLOW | {"LD_LIBRARY_PATH": f"{wheel}:{library.folder / 'lib'}"}
+    assert open_plan(library, sanitized, fused, **installed) == (OK, "")
     status, message = open_plan(library, sanitized, newer, **search)
     mismatch = f"{newer}: expected plugin library: version 2, got version 1"
     assert (status, message.startswith(mismatch)) == (UNSUPPORTED, True), message
