@@ -217,7 +217,7 @@ class Worker:
         self._tag = TagBatch(
             job.plan, id=columns.id, image=columns.image, scores=job.scores, **job.options, **job.machine
         )
-        self._known: tuple[tuple[str, ...], set[bytes]] = (), set()
+        self._known: tuple[tuple[str, ...], set[int]] = (), set()
 
     def __call__(self, task: Task) -> Summary:
         """Tag a shard and write its file. Raises what :meth:`Job.run` raises, except for a shard that is unreadable."""
@@ -240,12 +240,12 @@ class Worker:
         rows = read(task.shard, self._job.input.columns, self._tag.memory)
         if task.retry and (failed := self._ids(task.name, failed=True)) is not None:
             for table in self._dataset.read(task.name):
-                yield table.filter([_digest(name) not in failed for name in table["id"].to_pylist()])
-            rows = (row for row in rows if _digest(row[0]) in failed)
+                yield table.filter([hash(name) not in failed for name in table["id"].to_pylist()])
+            rows = (row for row in rows if hash(row[0]) in failed)
         elif task.known:
             if self._known[0] != task.known:  # the shards of a folder follow each other
                 self._known = task.known, set().union(*filter(None, map(self._ids, task.known)))
-            rows = (row for row in rows if _digest(row[0]) not in self._known[1])
+            rows = (row for row in rows if hash(row[0]) not in self._known[1])
         outcomes, group = self._tag.tag(rows), []
         while chunk := list(islice(outcomes, _CHUNK)):
             done.images += len(chunk)
@@ -259,19 +259,15 @@ class Worker:
         if group:
             yield pa.concat_tables(group)
 
-    def _ids(self, name: str, *, failed: bool = False) -> set[bytes] | None:
-        """Digests of the ids in a file, or of those with an error; None if it is damaged."""
-        found: set[bytes] = set()
+    def _ids(self, name: str, *, failed: bool = False) -> set[int] | None:
+        """Hashes of the ids in a file, or of those with an error: ids may be long. None if the file is damaged."""
+        found: set[int] = set()
         with suppress(errors.OutputError):
             for table in self._dataset.read(name, None if failed else ["id"]):
                 rows = table.filter(pc.is_valid(table["error"])) if failed else table
-                found.update(map(_digest, rows["id"].to_pylist()))
+                found.update(map(hash, rows["id"].to_pylist()))
             return found
         return None
-
-
-def _digest(name: str | None) -> bytes:
-    return b"" if name is None else blake2b(name.encode(), digest_size=16).digest()  # there may be many, and long ones
 
 
 def here(job: Job, tasks: Iterable[Task]) -> Iterator[Summary]:
