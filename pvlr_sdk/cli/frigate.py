@@ -22,6 +22,7 @@ def frigate(
     objects: list[str] | None = Option(None, "--object", metavar="LABEL", help="Only objects of LABEL; repeatable."),
     at_end: bool = Option(False, "--at-end", help="Wait for the end of each event, whose snapshot is the best."),
     attributes: bool = Option(False, "--attributes", help="Like --at-end, and set all tags as attributes."),
+    exclusive: bool = Option(False, "--exclusive", help="One label is right: the best one, or unknown."),
     topic: str = Option("frigate", metavar="PREFIX", help="Frigate's topic_prefix."),
 ) -> None:
     """Set sub labels of Frigate's tracked objects.
@@ -42,6 +43,6 @@ def frigate(
     log_to_stderr()
     tagger = Tagger(plan, words=options.split_words(words), bank=bank, threshold=threshold, operating_point="precise")
     broker = MqttSettings(url=mqtt, prefix=topic)
-    FrigateTagger(tagger, url, broker, objects=objects or (), at_end=at_end, attributes=attributes)
+    FrigateTagger(tagger, url, broker, objects=objects or (), at_end=at_end, attributes=attributes, exclusive=exclusive)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to store, and no thread may delay the end
     threading.Event().wait()

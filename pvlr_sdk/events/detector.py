@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from .. import errors
 from ..bundle.label_bank import find_label
-from .event import Event
+from .event import REPLACED, Event
 from .settings import EventSettings
 from .tracks import HOUR, Floats, Rules, Tracks
 
@@ -103,7 +103,8 @@ class EventDetector:
         watched = np.zeros(len(names), np.bool_)
         watched[[find_label(label, index) for label in allowed]] = True
         watched[[find_label(label, index) for label in settings.deny]] = False
-        return Rules(names, settings, deployed, on, off, watched)
+        groups = (np.array([find_label(label, index) for label in labels]) for labels in settings.groups.values())
+        return Rules(names, settings, deployed, on, off, watched, tuple(groups))
 
     @property
     def labels(self) -> list[str]:
@@ -161,7 +162,7 @@ class EventDetector:
         tracks.average += weight * (new - tracks.average)
         tracks.last = now
 
-        up = (tracks.average >= rules.lower) & rules.watched
+        up = rules.present(tracks.average)
         tracks.reached = up & (tracks.reached | (tracks.average >= rules.upper))
         tracks.since[up != tracks.up] = now
         tracks.seen[tracks.average >= rules.upper] = now
@@ -173,13 +174,21 @@ class EventDetector:
 
         held = now - tracks.since
         begins = tracks.reached & ~tracks.active & (held >= rules.settings.min_duration)
+        beginning = [row for row in np.flatnonzero(begins).tolist() if self.withheld(row) is None]
+        replaced = [
+            self._end(mate, now, tracks.since[mate], REPLACED + tracks.names[row])
+            for row in beginning
+            for rows in rules.groups
+            if row in rows
+            for mate in rows[tracks.active[rows]].tolist()
+        ]
         ends = ~up & tracks.active & ((held >= rules.settings.min_gap) | ~rules.watched)
-        begun = [self._begin(row, now) for row in np.flatnonzero(begins).tolist() if self.withheld(row) is None]
+        begun = [self._begin(row, now) for row in beginning]
         ended = [
             self._end(row, now, tracks.since[row], "score" if rules.watched[row] else "label excluded")
             for row in np.flatnonzero(ends).tolist()
         ]
-        return removed + begun + ended
+        return removed + replaced + begun + ended
 
     def withheld(self, row: int) -> str | None:
         """Why an event of a label that has been present for long enough is not reported; None: it is."""
@@ -231,7 +240,7 @@ class EventDetector:
         return self._event(row, "off", now, end=float(end + self.tracks.offset[row]), reason=reason)
 
     def _event(self, row: int, state: Literal["on", "off"], now: float, **ending: Any) -> Event:
-        tracks = self.tracks
+        tracks, groups = self.tracks, self.used.settings.groups
         offset = tracks.offset[row]
         return Event(
             state,
@@ -244,6 +253,7 @@ class EventDetector:
             peak_time=float(tracks.peak_at[row] + offset),
             start=float(tracks.start[row] + offset),
             region=self.region,
+            group=next((name for name, labels in groups.items() if tracks.names[row] in labels), None),
             **ending,
         )
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, Literal
 
+UNKNOWN = "unknown"
+"""The state of a group of which no label is present."""
+REPLACED = "replaced by "
+
 
 @dataclass(frozen=True)
 class Event:
@@ -24,11 +28,12 @@ class Event:
         peak: the highest smoothed score so far; ``peak_time`` is the time of its frame.
         start: time of the frame whose smoothed score first reached the lower threshold.
         end: time of the frame that first fell below the lower threshold, or of the last frame; None if ``on``.
-        reason: why it ended: ``score``, ``label excluded``, ``stopped``, ``camera lost: ...``, ``camera ended: ...``,
-            ``failed: ...``, ``not watched`` (outside its hours, or the
+        reason: why it ended: ``score``, ``replaced by LABEL`` (of its group), ``label excluded``, ``stopped``,
+            ``camera lost: ...``, ``camera ended: ...``, ``failed: ...``, ``not watched`` (outside its hours, or the
             region was removed); None if ``on``.
         snapshot: path of a JPEG of the frame that started it, if snapshots are enabled.
         region: the name of the camera's region; None: the camera has none.
+        group: the name of the group of labels that exclude each other; None: the label is in none.
     """
 
     state: Literal["on", "off"]
@@ -44,6 +49,14 @@ class Event:
     reason: str | None = None
     snapshot: str | None = None
     region: str | None = None
+    group: str | None = None
+
+    @property
+    def group_state(self) -> str | None:
+        """The label that its group has now, or ``unknown``; None: it has no group, or its next label follows."""
+        if self.group is None or (self.reason or "").startswith(REPLACED):
+            return None
+        return self.label if self.state == "on" else UNKNOWN
 
     def to_dict(self) -> dict[str, Any]:
         """The event as numbers and strings, with RFC 3339 times in UTC and without fields that are None.
@@ -76,8 +89,8 @@ class Event:
     def unpack(cls, text: str) -> Event:
         """The event from the string of :meth:`pack`. Raises ValueError if another version of the SDK packed it."""
         values = json.loads(text)
-        # Events that wait on disk may be from a version without regions.
-        if not isinstance(values, dict) or set(values) | {"region"} != {field.name for field in fields(cls)}:
+        # Events that wait on disk may be from a version without regions or groups.
+        if not isinstance(values, dict) or set(values) | {"region", "group"} != {field.name for field in fields(cls)}:
             raise ValueError("not an event of this version")
         return cls(**values)
 

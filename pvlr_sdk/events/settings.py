@@ -41,13 +41,15 @@ class EventSettings:
         max_per_hour: the most events of a label in 3600 seconds, 1 to 60; None: any number.
         when: by label, what other labels its events need. An event that is not reported because of these three is
             reported later if its label is still present then.
+        groups: by name, labels that exclude each other, such as the states of a gate: at most the one with the highest
+            average is present. Its event ends the event of another one; while there is none, the state is unknown.
         on: thresholds of some labels, instead of those given to the detector (the deployed ones).
         off: lower thresholds of some labels, instead of the upper one less ``margin``.
         labels: only these labels; None: all.
         deny: exclude these labels.
 
     Raises:
-        OptionError: a number is outside its range.
+        OptionError: a number is outside its range, or a label is in two groups.
     """
 
     smoothing: float = 0.5
@@ -57,6 +59,7 @@ class EventSettings:
     cooldown: float = 0.0
     max_per_hour: int | None = None
     when: Mapping[str, When] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     on: Mapping[str, float] = field(default_factory=dict)
     off: Mapping[str, float] = field(default_factory=dict)
     labels: Sequence[str] | None = None
@@ -74,6 +77,11 @@ class EventSettings:
             if not (rule.present or rule.absent):
                 hint = "For example present: [car], or absent: [dog]."
                 raise errors.OptionError(f"when of {label!r}", expected="other labels", got="none", hint=hint)
+        members = [label for labels in self.groups.values() for label in labels]
+        for name, labels in self.groups.items():
+            if len(labels) < 2 or any(members.count(label) > 1 for label in labels):
+                expected, hint = "two or more labels, each in one group", "For example gate: [gate open, gate shut]."
+                raise errors.OptionError(f"group {name!r}", expected=expected, got=", ".join(labels), hint=hint)
         for name in ("on", "off"):
             for label, value in getattr(self, name).items():
                 _check_range(f"{name} threshold of {label!r}", value, 1, "a number from 0 to 1")

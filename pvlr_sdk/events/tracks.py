@@ -15,7 +15,8 @@ HOUR = 3600.0
 
 
 class Rules(NamedTuple):
-    """Settings, and for each of C labels its deployed threshold, those in use and whether it is reported."""
+    """Settings, and for each of C labels its deployed threshold, those in use and whether it is reported;
+    ``groups``: the rows of each group of labels that exclude each other."""
 
     names: tuple[str, ...]
     settings: EventSettings
@@ -23,11 +24,20 @@ class Rules(NamedTuple):
     upper: Floats
     lower: Floats
     watched: NDArray[np.bool_]
+    groups: tuple[NDArray[np.intp], ...] = ()
 
     @property
     def labels(self) -> list[str]:
         """The labels that are reported."""
         return [self.names[row] for row in np.flatnonzero(self.watched).tolist()]
+
+    def present(self, average: Floats) -> NDArray[np.bool_]:
+        """(C,): the labels at or above their lower thresholds; of a group, the one of them with the highest average."""
+        found: NDArray[np.bool_] = (average >= self.lower) & self.watched
+        for rows in self.groups:
+            others = rows[found[rows]]
+            found[np.delete(others, average[others].argmax() if len(others) else [])] = False
+        return found
 
 
 class Tracks:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from .._util.escape import escaped
 from .._util.plain_json import read_json
 from .._util.validation import first_problem
+from ..events.event import UNKNOWN
 from ..sinks.mqtt import MqttSettings, make_client
 from ..sinks.queues import MemoryQueue
 from ..sinks.webhook import address, load_aiohttp, request
@@ -53,6 +54,7 @@ class FrigateTagger(Sink[_Object]):
         at_end: wait for the end of an event, whose snapshot is the best one.
         attributes: ``at_end``, and set all tags as attributes (Frigate 0.17), which replaces those that other models
             have set. Frigate takes only labels of its own models of the type attribute.
+        exclusive: the labels are a group of which one is right: the best one, or ``unknown``.
 
     Raises:
         OptionError: an address is invalid.
@@ -61,12 +63,13 @@ class FrigateTagger(Sink[_Object]):
 
     def __init__(
         self, tagger: Tagger, url: str, mqtt: MqttSettings, *, objects: Collection[str] = (), at_end: bool = False,
-        attributes: bool = False,
+        attributes: bool = False, exclusive: bool = False,
     ) -> None:  # fmt: skip
         host, url, self._headers = address(url, "frigate url")
         load_aiohttp("frigate")
         self.name, self._url = f"frigate {host}", url.rstrip("/")
         self._tagger, self._topic, self._objects = tagger, f"{mqtt.prefix}/events", frozenset(objects)
+        self._exclusive = exclusive
         self._attributes, self._at_end = attributes, at_end or attributes  # Frigate takes them for stored events only
         self._seen: dict[str, None] = {}
         self._labelled = ""  # the event that got the last sub label
@@ -80,14 +83,16 @@ class FrigateTagger(Sink[_Object]):
     def write(self, item: _Object) -> None:
         """Answer an event. Raises OSError to repeat it, ValueError if it cannot be answered."""
         snapshot = self._ask(item.id, "snapshot.jpg?crop=1&bbox=0&timestamp=0")
-        tags = [tag for tag in self._tagger.predict(snapshot) if tag.label != item.label]
+        tags = [(tag.label, tag.score) for tag in self._tagger.predict(snapshot) if tag.label != item.label]
+        if self._exclusive:
+            tags = tags[:1] or [(UNKNOWN, 0.0)]
         if tags and self._labelled != item.id:  # else only what followed has failed
-            score = max(round(tags[0].score, 4), 1e-4)  # Frigate refuses 0
-            self._ask(item.id, "sub_label", {"subLabel": tags[0].label[:_SUB_LABEL], "subLabelScore": score})
+            best, score = tags[0][0][:_SUB_LABEL], max(round(tags[0][1], 4), 1e-4)  # Frigate refuses 0
+            self._ask(item.id, "sub_label", {"subLabel": best, "subLabelScore": score})
             self._labelled = item.id
         if tags and self._attributes:
-            self._ask(item.id, "attributes", {"attributes": [tag.label for tag in tags]})
-        text = ", ".join(f"{tag.label} {tag.score:.2f}" for tag in tags) or "no tags"
+            self._ask(item.id, "attributes", {"attributes": [label for label, _ in tags]})
+        text = ", ".join(f"{label} {score:.2f}" for label, score in tags) or "no tags"
         _LOG.info("%s: %s", self.name, escaped(f"{item.camera} {item.label} {item.id}: {text}"))
 
     def close(self) -> None:

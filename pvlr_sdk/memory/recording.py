@@ -62,7 +62,9 @@ class Context:
         raw = json.loads(zlib.decompress(data))
         lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
         when = {label: When(**one) for label, one in raw["settings"].get("when", {}).items()}
-        return cls(**{**raw, **lists, "settings": EventSettings(**{**raw["settings"], "when": when})})
+        groups = {name: tuple(labels) for name, labels in raw["settings"].get("groups", {}).items()}
+        settings = EventSettings(**{**raw["settings"], "when": when, "groups": groups})
+        return cls(**{**raw, **lists, "settings": settings})
 
 
 class Place(NamedTuple):

@@ -10,6 +10,8 @@ from typing import Any
 
 from .._util.escape import sensor_ids, topic_level
 from .._util.version import __version__
+from ..events import Event, place_of
+from ..events.event import UNKNOWN
 from .worker import SiteStatus
 
 MIGRATE = json.dumps({"migrate_discovery": True})
@@ -43,6 +45,10 @@ class Topics:
     def score(self, place: str, sensor: str) -> str:
         """In percent."""
         return self._of(place, f"{sensor}/score")
+
+    def group(self, place: str, sensor: str) -> str:
+        """The label that is present of a group of labels, or ``unknown``."""
+        return self._of(place, f"{sensor}/group")
 
     def availability(self, place: str) -> str:
         """``online`` or ``offline``: the camera of a place."""
@@ -127,7 +133,7 @@ class HomeAssistant:
         """The devices of a site by topic: its places in their order, and the site itself if it takes commands."""
         if not self.discovery:
             return {}
-        devices = [self._camera(place, labels) for place, labels in site.labels.items()]
+        devices = [self._camera(place, labels, _groups(site, place)) for place, labels in site.labels.items()]
         if self.commands:
             devices.append(self._site(site.thresholds))
         return {device.topic: device for device in devices}
@@ -138,7 +144,24 @@ class HomeAssistant:
         for place, labels in site.labels.items() if self.discovery else ():
             for sensor in sensor_ids(labels).values():
                 sensors |= {topics.state(place, sensor): "OFF", topics.score(place, sensor): "0"}
+            for sensor, _, states in _groups(site, place):
+                topic = topics.group(place, sensor)
+                sensors[topic] = UNKNOWN
+                if before.get(topic) not in states:  # its label is gone
+                    before = {**before, topic: UNKNOWN}
         return {topic: before.get(topic, text) for topic, text in sensors.items()} | self.shown(site)
+
+    def changed(self, site: SiteStatus, event: Event) -> dict[str, str]:
+        """Of these, the topics of sensors of labels and groups that an event changes."""
+        topics, place = self.topics, place_of(event.camera, event.region)
+        sensor = sensor_ids(site.labels.get(place, ())).get(event.label)
+        if sensor is None:
+            return {}
+        changed = {topics.state(place, sensor): event.state.upper()}
+        changed[topics.score(place, sensor)] = f"{100 * event.score:.1f}"
+        if (state := event.group_state) and (group := sensor_ids(site.groups).get(event.group or "")):
+            changed[topics.group(place, group)] = state
+        return changed
 
     def shown(self, site: SiteStatus) -> dict[str, str]:
         """Of these, the topics of cameras and thresholds."""
@@ -150,8 +173,9 @@ class HomeAssistant:
             shown[topics.threshold(sensor)] = f"{site.thresholds[label]:.4g}"
         return shown
 
-    def _camera(self, place: str, labels: Collection[str]) -> Device:
-        """For each label a binary sensor and its score, and the events, the snapshot of the last one, a switch."""
+    def _camera(self, place: str, labels: Collection[str], groups: Collection[tuple[str, str, list[str]]]) -> Device:
+        """For each label a binary sensor and its score, for each group its state; the events, the snapshot of the last
+        one, and a switch."""
         topics, components = self.topics, dict[str, dict[str, Any]]()
         for label, name in sensor_ids(labels).items():
             components[name] = {"platform": "binary_sensor", "name": label, "state_topic": topics.state(place, name)}
@@ -163,6 +187,9 @@ class HomeAssistant:
                 "state_class": "measurement",
                 "entity_category": "diagnostic",
             }
+        for sensor, name, states in groups:
+            shown = {"state_topic": topics.group(place, sensor), "device_class": "enum", "options": states}
+            components[f"{sensor}_group"] = {"platform": "sensor", "name": name, **shown}
         components["events"] = {
             "platform": "event",
             "name": "Events",
@@ -175,8 +202,8 @@ class HomeAssistant:
             picture = {"image_topic": topics.image(place), "content_type": "image/jpeg"}
             components["image"] = {"platform": "image", "name": "Last event", **picture}
         if self.commands:
-            shown = topics.enabled(place)
-            components["enabled"] = {"platform": "switch", "name": "Tagging", **_changed_through(shown)}
+            switch = _changed_through(topics.enabled(place))
+            components["enabled"] = {"platform": "switch", "name": "Tagging", **switch}
         return Device(topics, place, (topics.status, topics.availability(place)), components)
 
     def _site(self, labels: Collection[str]) -> Device:
@@ -192,6 +219,13 @@ class HomeAssistant:
             for label, name in sensor_ids(labels).items()
         }
         return Device(self.topics, None, (self.topics.status,), components)
+
+
+def _groups(site: SiteStatus, place: str) -> list[tuple[str, str, list[str]]]:
+    """The identifier, the name and the possible states of each group of labels that a place can report."""
+    ids, labels = sensor_ids(site.groups), site.labels[place]
+    states = {name: [label for label in group if label in labels] for name, group in site.groups.items()}
+    return [(ids[name], name, [*one, UNKNOWN]) for name, one in states.items() if one]
 
 
 def _changed_through(topic: str) -> dict[str, str]:

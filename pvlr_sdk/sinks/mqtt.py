@@ -180,16 +180,13 @@ class MqttSink(Sink[Event]):
         threading.Thread(target=self._client.loop_stop, daemon=True).start()
 
     def _publish(self, item: Event) -> set[int]:
-        place = place_of(item.camera, item.region)
-        published = {self._client.publish(self._topics.events(place), item.to_json(), qos=1).mid}
+        topic = self._topics.events(place_of(item.camera, item.region))
+        published = {self._client.publish(topic, item.to_json(), qos=1).mid}
         with self._site_lock:
-            if sensor := sensor_ids(self._site.labels.get(place, ())).get(item.label):
-                shown = {self._topics.state(place, sensor): item.state.upper()}
-                shown[self._topics.score(place, sensor)] = f"{100 * item.score:.1f}"
-                for topic, text in shown.items():
-                    if topic in self._retained:
-                        self._retained[topic] = text
-                        published.add(self._client.publish(topic, text, qos=1, retain=True).mid)
+            for topic, text in self._home.changed(self._site, item).items():
+                if topic in self._retained:
+                    self._retained[topic] = text
+                    published.add(self._client.publish(topic, text, qos=1, retain=True).mid)
         return published
 
     def _introduce(

@@ -32,12 +32,13 @@ class CameraStatus(NamedTuple):
 
 
 class SiteStatus(NamedTuple):
-    """What sinks are told of a site: the labels that each place can report, its cameras, and the thresholds of these
-    labels."""
+    """What sinks are told of a site: the labels that each place can report, its cameras, the thresholds of these
+    labels, and the groups of labels that exclude each other."""
 
     labels: Mapping[str, Sequence[str]]
     cameras: Mapping[str, CameraStatus] = {}
     thresholds: Mapping[str, float] = {}
+    groups: Mapping[str, Sequence[str]] = {}
 
 
 class Commands(NamedTuple):

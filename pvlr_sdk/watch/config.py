@@ -66,6 +66,7 @@ class EventsConfig(Section):
     cooldown: Seconds = EventSettings.cooldown
     max_per_hour: Annotated[int, Field(ge=1, le=MOST_PER_HOUR), BeforeValidator(_no_switch)] | None = None
     when: dict[str, WhenConfig] = Field(default_factory=dict)
+    groups: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
     threshold: Score | None = None
     thresholds: dict[str, Score] = Field(default_factory=dict)
     off_thresholds: dict[str, Score] = Field(default_factory=dict)
@@ -80,6 +81,14 @@ class StreamConfig(Section):
 
     staleness: Seconds = 0.5
     every_frame: bool = False
+
+
+class LabelStudioConfig(Section):
+    """Answer as an ML backend of Label Studio. ``url``: of Label Studio, whose uploads are fetched with its access
+    ``token``; None: images are data URLs."""
+
+    url: str | None = None
+    token: str | None = Field(default=None, repr=False)
 
 
 class ServeConfig(Section):
@@ -100,6 +109,7 @@ class ServeConfig(Section):
         audit_log: a file that records sign-ins and changes as JSON lines; None: they are only logged.
         galleries: also answer as PhotoPrism's vision API, Ollama and OpenAI, see ``docs/integrations.md``.
         open_inference: also answer the Open Inference Protocol of KServe and Triton.
+        label_studio: also answer as an ML backend of Label Studio; None: do not.
     """
 
     host: str = "127.0.0.1"
@@ -115,6 +125,7 @@ class ServeConfig(Section):
     audit_log: ConfigPath | None = None
     galleries: bool = False
     open_inference: bool = False
+    label_studio: LabelStudioConfig | None = None
 
 
 class MetricsConfig(Section):

@@ -104,7 +104,7 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
     for name, camera in config.cameras.items():
         regions = {key: known(one, ("thresholds", "labels")) for key, one in camera.regions.items()}
         cameras[name] = known(camera, ("labels", "deny")).model_copy(update={"regions": regions})
-    events = known(config.events, ("thresholds", "off_thresholds", "labels", "deny", "when"))
+    events = known(config.events, ("thresholds", "off_thresholds", "labels", "deny", "when", "groups"))
     return config.model_copy(update={"cameras": cameras, "events": events})
 
 
@@ -122,6 +122,7 @@ def event_settings(
         cooldown=events.cooldown,
         max_per_hour=events.max_per_hour,
         when={label: When(**dict(one)) for label, one in events.when.items()},
+        groups=events.groups,
         on={**on, **events.thresholds, **own.thresholds},
         off={label: value for label, value in events.off_thresholds.items() if label not in own.thresholds},
         labels=next((one for one in (own.labels, camera.labels) if one is not None), events.labels),
@@ -142,4 +143,4 @@ def site_status(
     cameras = {
         name: CameraStatus(states[name] in ("live", "paused"), one.enabled) for name, one in config.cameras.items()
     }
-    return SiteStatus(labels, cameras, thresholds)
+    return SiteStatus(labels, cameras, thresholds, events.groups)

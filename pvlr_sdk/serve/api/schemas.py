@@ -220,6 +220,7 @@ class EventModel(BaseModel):
     reason: Text | None = None
     snapshot: Text | None = None
     region: Text | None = None
+    group: Text | None = None
 
 
 class EventsModel(BaseModel):

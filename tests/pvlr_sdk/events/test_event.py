@@ -48,7 +48,7 @@ def test_times_are_rfc_3339_to_the_millisecond(seconds):
 @pytest.mark.parametrize("event", [ON, OFF])
 def test_packing_loses_nothing(event):
     assert Event.unpack(event.pack()) == event
-    before_regions = {key: value for key, value in json.loads(event.pack()).items() if key != "region"}
+    before_regions = {key: value for key, value in json.loads(event.pack()).items() if key not in ("region", "group")}
     assert Event.unpack(json.dumps(before_regions)) == dataclasses.replace(event, region=None)
 
 

@@ -135,6 +135,18 @@ def test_the_best_tag_is_the_sub_label_and_all_tags_are_attributes(frigate, answ
     assert [event for event, _ in frigate.attributes] == [ids(4)[1], ids(4)[3]]
 
 
+@pytest.mark.parametrize("nothing", [False, True])
+def test_labels_that_exclude_each_other_are_one_or_unknown(frigate, answer, publish, tagger, monkeypatch, nothing):
+    predict = tagger.predict
+    monkeypatch.setattr(tagger, "predict", lambda image: [] if nothing else predict(image))
+    site = answer(attributes=True, exclusive=True)
+    publish(message(1, "end", label="cat"))
+    until(lambda: site.worker.stats().delivered)
+    best = "unknown" if nothing else next(tag.label for tag in predict(frigate.snapshot) if tag.label != "cat")
+    assert [label for _, label, _ in frigate.sub_labels] == [best]
+    assert frigate.attributes == [(ids(2)[1], [best])]
+
+
 @pytest.mark.parametrize(
     ("options", "changes"),
     [

@@ -99,7 +99,9 @@ def random_scene(random: np.random.Generator, count: int, *, repeats: bool = Fal
     if repeats:
         rules = [When([names[1]], [], 3.0), When([], [names[2]], 0.7), When([names[3]], [names[4]], 0.2)]
         when = dict(zip(random.choice(names, 3, replace=False).tolist(), rules, strict=True))
-        settings = replace(settings, cooldown=random.uniform(0, 4), max_per_hour=int(random.integers(1, 9)), when=when)
+        groups = {"one": names[3:6], "other": names[6:8]}
+        settings = replace(settings, cooldown=random.uniform(0, 4), when=when, groups=groups)
+        settings = replace(settings, max_per_hour=int(random.integers(1, 9)))
     return Scene(names, random.uniform(0.05, 0.9, count).tolist(), settings, **options)
 
 

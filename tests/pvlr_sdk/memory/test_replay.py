@@ -61,7 +61,8 @@ def test_other_settings_give_the_events_of_a_run_with_them(seed, floor, repeats)
     )
     if repeats:
         rules = {scene.names[3]: When(scene.names[:1], within=2), scene.names[4]: When([], scene.names[1:2], 0.5)}
-        other = replace(other, cooldown=random.uniform(0, 4), max_per_hour=4, when=rules)
+        groups = {"new": [*scene.names[2:5], scene.names[7]]}
+        other = replace(other, cooldown=random.uniform(0, 4), max_per_hour=4, when=rules, groups=groups)
     directly = EventDetector("door", scene.names, old.deployed, other)
     expected = []
 

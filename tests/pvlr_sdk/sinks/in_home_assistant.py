@@ -30,6 +30,11 @@ async def test_entities(hass, mqtt_mock):
     await send(hass, ("pvlr/door/car/state", "ON"), ("pvlr/door/car/score", "97.3"))
     await send(hass, ("pvlr/door/events", json.dumps(event)))
     await send(hass, ("pvlr/door/enabled", "ON"), ("pvlr/threshold/car", "0.5"))
+    gate = hass.states.get("sensor.door_gate_state")
+    assert (gate.state, gate.attributes["options"]) == ("unknown", ["car", "dining table", "unknown"])
+    for state in ("dining table", "car", "unknown", "car", "rubbish"):
+        await send(hass, ("pvlr/door/Gate_state/group", state))
+        assert hass.states.get("sensor.door_gate_state").state == ("car" if state == "rubbish" else state)
     assert hass.states.get("binary_sensor.door_car").state == "on"
     assert hass.states.get("sensor.door_car_score").state == "97.3"
     attributes = hass.states.get("event.door_events").attributes

@@ -271,8 +271,9 @@ def test_home_assistant_itself(tmp_path):
             "PVLR_HOME_ASSISTANT is not the Python of an environment with pytest-homeassistant-custom-component"
         )
     home = HomeAssistant(Topics("pvlr", "homeassistant"), discovery=True, image=True, commands=True)
-    labels, site = ["car", "dining table"], {"car": 0.5}
-    first, whole = home.devices(SiteStatus({"door": labels}, {"door": CameraStatus(True, True)}, site)).values()
+    labels, site, groups = ["car", "dining table"], {"car": 0.5}, {"Gate state": ["car", "dining table"]}
+    status = SiteStatus({"door": labels}, {"door": CameraStatus(True, True)}, site, groups)
+    first, whole = home.devices(status).values()
     second = next(iter(home.devices(SiteStatus({"door": ["car", "pen"]}, {}, site)).values()))
     gone = {name: platform for name, platform in first.platforms.items() if name not in second.components}
     device = {"topic": first.topic, "config": first.config({}), "migrate": MIGRATE, "other": second.config(gone)}

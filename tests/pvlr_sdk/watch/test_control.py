@@ -182,12 +182,15 @@ def test_labels_in_use_always_include_those_that_the_settings_name(
 def test_a_condition_on_a_label_that_is_removed_is_removed_too(control: Control, tagger: Tagger, folder: Path) -> None:
     control.set_labels(taught(tagger, "a$b"), report="a$b")
     rules = "{cat: {present: [a$$b], within: 1}, a$b: {absent: [cat], within: 1}, rocket: {absent: [cat], within: 2}}"
-    (folder / "site.yaml").write_text(SITE.replace("thresholds", f"when: {rules}, thresholds"))
+    groups = "{one: [a$$b, cat, rocket]}"
+    (folder / "site.yaml").write_text(SITE.replace("thresholds", f"groups: {groups}, when: {rules}, thresholds"))
     events = load_config(folder / "site.yaml").events
     control._use(events, None)
     control.set_labels(forget(tagger.label_bank, ["a$b"]))
     assert list(control.events.when) == ["rocket"]
-    assert load_config(folder / "site.yaml").events.when == control.events.when
+    assert control.events.groups == {"one": ("cat", "rocket")}
+    kept = load_config(folder / "site.yaml").events
+    assert (kept.when, kept.groups) == (control.events.when, control.events.groups)
 
 
 def test_a_bank_that_cannot_be_written_changes_nothing(control: Control, tagger: Tagger, folder: Path) -> None:
@@ -218,7 +221,8 @@ def test_settings_of_labels_that_the_bank_lost_are_ignored(
     tagger: Tagger, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     events = "{labels: [cat, mug], thresholds: {mug: 0.5, cat: 0.5}, off_thresholds: {mug: 0.1}, deny: [pen], "
-    events += "when: {cat: {present: [mug], within: 1}, rocket: {absent: [cat], within: 2}}}"
+    events += "when: {cat: {present: [mug], within: 1}, rocket: {absent: [cat], within: 2}}, "
+    events += "groups: {one: [cat, mug, rocket], two: [mugs, pen]}}"
     (folder / "site.yaml").write_text(
         f"bank: bank.safetensors\ncameras: {{door: {{uri: 'test://', deny: [pen, rocket]}}}}\nevents: {events}\n"
     )
@@ -227,8 +231,9 @@ def test_settings_of_labels_that_the_bank_lost_are_ignored(
     assert (config.events.labels, config.events.thresholds) == (("cat",), {"cat": 0.5})
     assert (config.events.off_thresholds, config.events.deny) == ({}, ())
     assert list(config.events.when) == ["rocket"]
+    assert config.events.groups == {"one": ("cat", "rocket")}
     assert config.cameras["door"].deny == ("rocket",)
-    assert caplog.text.count("unknown labels are ignored: ") == 6
+    assert caplog.text.count("unknown labels are ignored: ") == 7
 
 
 @pytest.mark.parametrize("text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")])
