@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 
 from .._util.version import __version__
-from ..integrations import galleries, open_inference
+from ..integrations import galleries, label_studio, open_inference
 from ..watch import Site
 from ..watch.control import Control
 from .api import live, memory, monitoring, plans, teaching
@@ -54,6 +54,8 @@ def create_app(
         app.include_router(galleries.make_router(tag, name, tagger.info["input"]["width"]))
     if settings.open_inference:
         app.include_router(open_inference.make_router(tag, name))
+    if (studio := settings.label_studio) is not None:
+        app.include_router(label_studio.make_router(tag, name, studio.url, studio.token, settings.max_bytes))
     app.add_middleware(AccessMiddleware, access=access)
     _complete_openapi(app, access.tokens.required)
     return app

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -169,10 +171,13 @@ async def _refuse(refusal: Response, scope: Scope, receive: Receive, send: Send)
 
 
 def _session_in(headers: Headers) -> str | None:
-    """The session of a request: of its bearer token, or else its cookie."""
+    """The session of a request: of its bearer token or its password, or else its cookie."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return session_of(token.strip())
+    if kind.lower() == "basic":  # for clients that have no other way, such as Label Studio: the token is the password
+        with suppress(ValueError):
+            return session_of(base64.b64decode(token, validate=True).decode().partition(":")[2])
     return cookie_parser("; ".join(headers.getlist("cookie"))).get(COOKIE)
 
 
