@@ -163,9 +163,12 @@ def _is_image(name: str) -> bool:
 def _parquet(file: Any, source: str, columns: Columns, memory: int) -> Iterator[tuple[str | None, Image]]:
     import pyarrow.parquet as pq
 
+    size = file.seek(-8, os.SEEK_END) + 8
+    if memory // 16 < (footer := int.from_bytes(file.read(4), "little")) < size:  # it takes more than five times its size
+        raise ValueError(f"a footer of {footer} bytes; use more --memory")
     pages = Pages(file, source, memory // 4)  # unpacked and decoded, a page takes about four times its size
     parquet = pq.ParquetFile(pages, buffer_size=_BUFFER, pre_buffer=False, thrift_container_size_limit=_MAX_LIST)
-    checked, number, size = columns.checked(parquet.schema_arrow, source), 0, file.seek(0, os.SEEK_END)
+    checked, number = columns.checked(parquet.schema_arrow, source), 0
     for index in range(parquet.num_row_groups):
         group = parquet.metadata.row_group(index)
         for chunk in map(group.column, range(group.num_columns)):

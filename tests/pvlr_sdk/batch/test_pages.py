@@ -51,6 +51,15 @@ def test_a_page_that_is_larger_than_the_footer_says(options, plain, tmp_path, mo
         assert (name, len(image)) == ("a", 20 * MIB)
 
 
+def test_a_footer_has_a_limit(tmp_path):
+    table = pa.table({"bytes": [b"x"]})
+    pq.write_table(table.replace_schema_metadata({"a": "b" * MIB}), tmp_path / "a.parquet")
+    (shard,) = Input(str(tmp_path / "a.parquet")).shards(lambda error: pytest.fail(str(error)))
+    with pytest.raises(errors.SourceOpenError, match=r"a footer of 24\d{5} bytes"):
+        list(read(shard, Columns(), 32 * MIB))
+    assert len(list(read(shard, Columns(), 64 * MIB))) == 1
+
+
 @pytest.mark.parametrize(
     "header",
     [
