@@ -164,7 +164,7 @@ def _parquet(file: Any, source: str, columns: Columns, memory: int) -> Iterator[
     import pyarrow.parquet as pq
 
     size = file.seek(-8, os.SEEK_END) + 8
-    if memory // 16 < (footer := int.from_bytes(file.read(4), "little")) < size:  # it takes more than five times its size
+    if memory // 16 < (footer := int.from_bytes(file.read(4), "little")) < size:  # read, it takes five times its size
         raise ValueError(f"a footer of {footer} bytes; use more --memory")
     pages = Pages(file, source, memory // 4)  # unpacked and decoded, a page takes about four times its size
     parquet = pq.ParquetFile(pages, buffer_size=_BUFFER, pre_buffer=False, thrift_container_size_limit=_MAX_LIST)

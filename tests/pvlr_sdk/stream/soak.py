@@ -151,7 +151,10 @@ def watch(cameras: dict[str, str], seconds: float, attacks: list[Serve], *, full
         over.set()
         if full:
             threads[-1].join()
-        stats = {camera["name"]: camera for camera in ask(port, "/v1/cameras")["cameras"]}
+        found = None
+        while found is None and process.poll() is None:  # where other programs have the cores, it takes a while
+            found = ask(port, "/v1/cameras")
+        stats = {camera["name"]: camera for camera in found["cameras"]}
         minutes.append(used(process.pid))
         ended = process.poll()
         process.terminate()
