@@ -2,14 +2,13 @@
 
     python -m benchmarks.accuracy.clips --plan pvlr-lite0-coco80 --data $PVLR_DATA
 
-The clips are those of the YAML files in this folder, and two made of images of VOC (simulate.py). Every frame is tagged
-and has its time in the clip, so the results do not depend on the speed of the machine. Takes two minutes, with --tiles
-as many times longer as there are tiles.
+The clips are those of the YAML files in this folder. Every frame is tagged and has its time in the clip, so the results
+do not depend on the speed of the machine. Takes a minute, with --tiles as many times longer as there are tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +20,8 @@ from pvlr_sdk.result import TagResult
 from pvlr_sdk.stream import Observation
 
 from ...common import Json, Table, conditions, run, save
-from ..data import Data, Plan, Split, Threads, check_outputs, data_folder, read_split
+from ..data import Data, Plan, Threads, check_outputs, data_folder
 from .score import LAG, ClipScore, score
-from .simulate import FPS, Simulation, simulations
 from .truth import FOLDER, Truth, read_truth
 
 Tagged = Iterable[tuple[float, TagResult]]
@@ -33,11 +31,8 @@ Tagged = Iterable[tuple[float, TagResult]]
 def main(
     plan: Plan = None,
     data: Data = None,
-    split: Split = "testdev",
-    count: Annotated[int, typer.Option(help="Images of each simulated clip.")] = 30,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated clips.")] = 0,
     tiles: Annotated[str | None, typer.Option(help="Tiles of each frame, such as 3x2.")] = None,
-    refresh: Annotated[float | None, typer.Option(help="Seconds for which still tiles of videos keep scores.")] = None,
+    refresh: Annotated[float | None, typer.Option(help="Seconds for which still tiles keep their scores.")] = None,
     threads: Threads = None,
     out: Json = None,
 ) -> None:
@@ -48,14 +43,13 @@ def main(
     with Tagger(plan, num_threads=threads, tiles=tiles, **point) as tagger:
         clips: dict[str, dict[str, Any]] = {}
         scores = []
-        for name, frames, truth in _clips(tagger, folder, split, count, seed, refresh):
+        for name, truth in {path.stem: read_truth(path) for path in sorted(FOLDER.glob("*.yaml"))}.items():
             print(f"{name} ...", flush=True)
-            measured, clips[name] = judge(tagger, name, frames, truth)
+            measured, clips[name] = judge(tagger, name, tag_file(tagger, folder / truth.file, refresh), truth)
             scores.append(measured)
         model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
-    simulated, total = {"split": split, "count": count, "seed": seed}, ClipScore.total(scores).to_dict()
     how = {"lag": LAG, "tiles": tiles, "refresh": refresh}
-    result = {"model": model, **how, "simulated": simulated, "all": total, "clips": clips}
+    result = {"model": model, **how, "all": ClipScore.total(scores).to_dict(), "clips": clips}
     whole = table([result])
     Table(f"{whole.title}, {whole.rows[0][0]}", whole.columns[1:], [row[1:] for row in whole.rows]).print(width=80)
     save(out, {**result, "conditions": conditions(threads)})
@@ -69,7 +63,7 @@ def judge(tagger: Tagger, name: str, frames: Tagged, truth: Truth) -> tuple[Clip
     """
     events, seconds = detect(EventDetector(name, tagger.labels, tagger.thresholds), frames)
     known = set(tagger.labels)
-    truth = Truth(truth.file, {a: b for a, b in truth.present.items() if a in known}, truth.optional, truth.unknown)
+    truth = Truth(truth.file, {a: b for a, b in truth.present.items() if a in known}, truth.optional)
     latest = max((b[-1].end for b in truth.present.values() if b), default=0.0)
     if latest > seconds + LAG:
         got, hint = f"{seconds:.1f} s", "The file is another one or damaged, or its intervals are wrong."
@@ -105,14 +99,6 @@ def tag_file(tagger: Tagger, path: Path, refresh: float | None = None) -> Tagged
         raise errors.SourceOpenError(str(path), expected="a video", got=reason, hint="Check --data.")
 
 
-def tag_simulation(tagger: Tagger, clip: Simulation) -> Tagged:
-    """Every frame of a simulated clip."""
-    for number, outcome in enumerate(tagger.predict_stream(clip.frames())):
-        if isinstance(outcome, errors.FrameError):
-            raise outcome
-        yield number / FPS, outcome
-
-
 def table(reports: Iterable[dict[str, Any]]) -> Table:
     """A line per report and clip, and one per report for all its clips."""
     columns = ["Model", "Clip", "True", "False", "Repeats", "Precision", "Recall", "False/h", "False labels"]
@@ -128,20 +114,6 @@ def table(reports: Iterable[dict[str, Any]]) -> Table:
         for name, row in {**report["clips"], "all": report["all"]}.items()
     ]
     return Table("Events on clips", columns, cells)
-
-
-def _clips(
-    tagger: Tagger, data: Path, split: str, count: int, seed: int, refresh: float | None
-) -> Iterator[tuple[str, Tagged, Truth]]:
-    """The name, the scored frames and the truth of each clip. Files are checked before the first is tagged."""
-    labels = tagger.labels
-    truths = {path.stem: read_truth(path) for path in sorted(FOLDER.glob("*.yaml"))}
-    images, annotated = read_split(data, "voc", split, labels)
-    simulated = simulations(annotated, images, count, seed)
-    for name, truth in truths.items():
-        yield name, tag_file(tagger, data / truth.file, refresh), truth
-    for clip in simulated:
-        yield clip.name, tag_simulation(tagger, clip), clip.truth(labels, annotated.missing)
 
 
 if __name__ == "__main__":

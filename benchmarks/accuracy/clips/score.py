@@ -71,8 +71,8 @@ def score(events: Iterable[Event], truth: Truth, seconds: float) -> tuple[ClipSc
     are false, also one that repeats another within an interval, unless at least half of it is optional.
 
     Returns:
-        The score, and each event as a JSON object with its ``verdict``: true, false, repeated (which is also false),
-        optional, or unknown label.
+        The score, and each event as a JSON object with its ``verdict``: true, false, repeated (which is also false) or
+        optional.
     """
     ended = [event for event in events if event.state == "off"]
     verdicts = _verdicts(ended, truth)
@@ -106,9 +106,7 @@ def _verdicts(events: Sequence[Event], truth: Truth) -> list[str]:
             found[row] = interval
     verdicts = []
     for row, event in enumerate(events):
-        if event.label in truth.unknown:
-            verdicts.append("unknown label")
-        elif row in found:
+        if row in found:
             verdicts.append("true")
         elif _mostly(event, truth.optional.get(event.label, ())):
             verdicts.append("optional")

@@ -36,13 +36,11 @@ class Truth:
         file: the clip, relative to the folder of the data.
         present: when each label is visible; a label that is in neither mapping is never visible.
         optional: when each label may or may not be reported.
-        unknown: labels about which nothing is known; their events are ignored.
     """
 
     file: str
     present: Intervals
     optional: Intervals = field(default_factory=dict)
-    unknown: frozenset[str] = frozenset()
 
 
 class _File(BaseModel):
