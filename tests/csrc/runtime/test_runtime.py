@@ -18,6 +18,7 @@ from pvlr_sdk._util.cores import available_cores
 
 from ..library import ROOT, cmake
 from .conftest import Runtime
+from .tensorrt_bundle import write_plan
 
 pytestmark = pytest.mark.slow
 
@@ -192,3 +193,10 @@ def test_cmake_reports_why_there_is_no_tensorrt(tmp_path: Path) -> None:
     command = ["cmake", "-S", ROOT, "-B", tmp_path / "build", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PVLR_CUDA": "0"})
     assert "-- libpvlr: without TensorRT, which needs PVLR_CUDA=1\n" in done.stdout
+
+
+def test_without_tensorrt_the_message_tells_how_to_build_it(runtime: Runtime, tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "engine.plan", "10.3.0")
+    message = runtime.run("pvlr-tag", plan, "x", status=2)
+    assert f"{plan}: expected a plan for the backend openvino, got one for tensorrt. This libpvlr was built" in message
+    assert (runtime.prefix / "lib/pkgconfig/pvlr.pc").read_text().count("backends=openvino\n") == 1

@@ -280,13 +280,6 @@ def test_pvlr_tag_runs_a_tensorrt_plan(sanitized: Runtime, tmp_path: Path) -> No
     assert (sanitized.prefix / "lib/pkgconfig/pvlr.pc").read_text().count("backends=openvino tensorrt\n") == 1
 
 
-def test_without_tensorrt_the_message_tells_how_to_build_it(runtime: Runtime, tmp_path: Path) -> None:
-    plan = write_plan(tmp_path / "engine.plan", "10.3.0")
-    message = runtime.run("pvlr-tag", plan, "x", status=2)
-    assert f"{plan}: expected a plan for the backend openvino, got one for tensorrt. This libpvlr was built" in message
-    assert (runtime.prefix / "lib/pkgconfig/pvlr.pc").read_text().count("backends=openvino\n") == 1
-
-
 def test_nvidias_libraries_without_a_gpu(library: TensorRtLibrary, sanitized: Runtime, tmp_path: Path) -> None:
     """The lean runtime and CUDA's runtime have all functions that the runner calls, and report that there is no GPU."""
     lean, cuda = lean_runtime(), cuda_runtime()
