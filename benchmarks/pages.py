@@ -96,7 +96,6 @@ def _models(name: str, table: Callable[[Any], Table], results: Path) -> str:
 
 PARTS: dict[str, Callable[[Path], str]] = {
     "peers": partial(_one, "peers", peers),
-    "preprocess": partial(_one, "preprocess", lambda data: tables.preprocess(data).markdown()),
     "cameras": partial(_one, "cameras", cameras),
     "shipped": shipped,
     "clips": partial(_models, "clips", clips_table),

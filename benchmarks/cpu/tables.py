@@ -1,4 +1,4 @@
-"""Tables of the results of each CPU benchmark, for the terminal and for docs/performance.md."""
+"""The table of the comparison with peers, for the terminal and for docs/performance.md."""
 
 from __future__ import annotations
 
@@ -26,14 +26,3 @@ def peers(data: Data) -> Table:
     columns = ["", "Median, ms", "p99, ms", "Min, ms", "/ predict()", "Same tags", "Score difference"]
     title = f"{conditions['plan']}, {conditions['threads']} threads per engine, {conditions['photos']} images compared"
     return Table(title, columns, rows)
-
-
-def preprocess(data: Data) -> Table:
-    """Times of each frame size and pixel layout."""
-    rows = []
-    for row in data["medians"]:
-        ours, by_hand = row["ours_ms"], row["by_hand_ms"]
-        numbers = f"{ours:.2f}", f"{by_hand:.2f}", f"{by_hand / ours:.1f}"
-        rows.append([f"{row['width']}x{row['height']}", row["layout"], *numbers])
-    columns = ["Frame", "Layout", "pvlr_sdk, ms", "OpenCV and NumPy, ms", "Speedup"]
-    return Table(f"To {data['conditions']['size']} pixels, one thread", columns, rows)

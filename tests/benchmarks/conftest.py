@@ -38,9 +38,6 @@ def results(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -
     plan, int8 = find_plan(CLOSED), folder / "int8" / "engine.plan"
     photos = CalibrationImages(make_images(folder / "photos", 40))
     build(plan, int8, precision="int8", calibration_images=photos, min_agreement=0.0)
-    for name, *options in (
-        ("peers", plan, "--int8", int8, "--rounds", "1", "--count", "3"),
-        ("preprocess", "--rounds", "1"),
-    ):
-        run(f"benchmarks.cpu.{name}", *options, "--json", folder / f"{name}.json")
+    short = ("--rounds", "1", "--count", "3")
+    run("benchmarks.cpu.peers", plan, "--int8", int8, *short, "--json", folder / "peers.json")
     return {**{path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}, "path": folder}

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow  # one run of all benchmarks serves them all
 
 
 def test_every_script_says_where_it_ran(results: dict[str, Any]) -> None:
-    assert set(results) == {"peers", "preprocess", "path"}
+    assert set(results) == {"peers", "path"}
     for name in set(results) - {"path"}:
         assert {"machine", "threads", "versions"} <= set(results[name]["conditions"]), name
 
