@@ -16,9 +16,10 @@ import yaml
 from numpy.typing import NDArray
 
 from pvlr_sdk._util.files import write_files
+from pvlr_sdk._util.validation import few
 from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ImageNotFoundError
-from pvlr_sdk.evaluation.label_formats import INVALID, Annotations, few, read_annotations, wrong
+from pvlr_sdk.evaluation.label_formats import INVALID, Annotations, read_annotations, wrong
 from pvlr_sdk.evaluation.similar import similar
 from pvlr_sdk.frames import find
 

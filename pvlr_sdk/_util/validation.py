@@ -64,3 +64,9 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3, *, quoted: bool
     """A question that names the most similar of the known names; empty if none is similar."""
     close = difflib.get_close_matches(name, list(known), most)
     return f"Did you mean {' or '.join(map(repr, close) if quoted else close)}?" if close else ""
+
+
+def few(values: Sequence[str]) -> str:
+    """The first values, quoted, and the number of the others."""
+    shown = ", ".join(map(repr, values[:8]))
+    return shown + (f" and {len(values) - 8} more" if len(values) > 8 else "")

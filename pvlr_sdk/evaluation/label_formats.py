@@ -1,4 +1,4 @@
-"""Readers of label files: CSV tables and lists of tags, COCO, Label Studio, CVAT, and one folder per label."""
+"""Readers of label files: CSV tables and lists of tags, COCO, FiftyOne, Label Studio, CVAT, one folder per label."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util.files import read_file
+from .._util.validation import few
 from ..frames import find
 
 INVALID = 2
@@ -63,8 +65,7 @@ def read_annotations(path: str | Path) -> Annotations:
     Raises:
         LabelsFileError: the file cannot be read, or has another format.
     """
-    path = Path(path)
-    content = _parse(path)
+    content = _parse(path := Path(path))
     for matches, read in _READERS:
         if matches(content):
             try:
@@ -78,7 +79,7 @@ def read_annotations(path: str | Path) -> Annotations:
     raise wrong(path, _KNOWN, "another format", "docs/training.md describes the formats.")
 
 
-_KNOWN = "a CSV, COCO JSON, Label Studio JSON, CVAT XML, or a folder with one subfolder per label"
+_KNOWN = "a CSV, COCO, FiftyOne or Label Studio JSON, CVAT XML, or a folder with one subfolder per label"
 
 
 def _parse(path: Path) -> Any:
@@ -109,12 +110,6 @@ def no_duplicates(path: Path, values: Iterable[str], expected: str, hint: str) -
         raise wrong(path, expected, f"{twice[0]!r} twice", hint)
 
 
-def few(values: Sequence[str]) -> str:
-    """The first values, quoted, and the number of the others."""
-    shown = ", ".join(map(repr, values[:8]))
-    return shown + (f" and {len(values) - 8} more" if len(values) > 8 else "")
-
-
 def wrong(path: Path, expected: str, got: str, hint: str) -> errors.LabelsFileError:
     """The error for an invalid label file."""
     return errors.LabelsFileError(str(path), expected=expected, got=got, hint=hint)
@@ -143,7 +138,6 @@ def _read_csv(path: Path, text: str) -> Annotations:
         hint = "Start the file with a line such as file,split,dog,cat or file,tags."
         raise wrong(path, "a header with 'file' and one column per label", got, hint)
     no_duplicates(path, (header[i] for i in columns), "each column once", "Rename or remove the second one.")
-
     present = {form for value in _PRESENT for form in (value, value.upper(), value.title())}
     absent = {form for value in _ABSENT for form in (value, value.upper(), value.title())}
     is_value = {"", "0", "0.0", *present, *absent}.__contains__
@@ -202,19 +196,15 @@ def _read_list(
 
 def _cells(path: Path, text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and each row with its line number; the separator is the one that gives most columns, with a file."""
-    lines = text.splitlines(keepends=True)
+    read = partial(csv.reader, text.splitlines(keepends=True), strict=True)
     try:
-        headers = {mark: [cell.strip().lower() for cell in next(_reader(lines, mark), [])] for mark in ",;\t|"}
+        headers = {mark: [cell.strip().lower() for cell in next(read(delimiter=mark), [])] for mark in ",;\t|"}
         mark = max(headers, key=lambda mark: (not set(_FILE).isdisjoint(headers[mark]), len(headers[mark])))
-        reader = _reader(lines, mark)
+        reader = read(delimiter=mark)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
     except csv.Error as error:
         raise wrong(path, "a CSV file", f"invalid CSV ({error})", "Save it as CSV with commas.") from None
     return (rows[0][1], rows[1:]) if rows else ([], [])
-
-
-def _reader(lines: list[str], mark: str) -> Any:
-    return csv.reader(lines, delimiter=mark, strict=True)
 
 
 def _read_coco(path: Path, content: dict[str, Any]) -> Annotations:
@@ -224,8 +214,7 @@ def _read_coco(path: Path, content: dict[str, Any]) -> Annotations:
         files = {image["id"]: image["file_name"] for image in content["images"]}
         pairs = [(item["image_id"], item["category_id"]) for item in content["annotations"]]
     except (KeyError, TypeError) as error:
-        got = f"none, or an entry without {error}" if isinstance(error, KeyError) else "another structure"
-        raise wrong(path, "images, annotations and categories", got, hint) from None
+        raise wrong(path, "images, annotations and categories", f"none, or another structure ({error})", hint) from None
     tags: dict[str, set[str]] = {file: set() for file in files.values()}
     for image, category in pairs:
         if image not in files or category not in names:
@@ -233,6 +222,16 @@ def _read_coco(path: Path, content: dict[str, Any]) -> Annotations:
             raise wrong(path, "annotations of its own images and categories", f"one of {missing}", hint)
         tags[files[image]].add(names[category])
     return _of_tags(tags, labels=names.values())
+
+
+def _read_fiftyone(_: Path, content: dict[str, Any]) -> Annotations:
+    """FiftyOneImageClassificationDataset: an image's class or a list of them, each a name, a number or an object."""
+    classes, tags = content["classes"] or [], dict[str, list[str]]()
+    for file, found in content["labels"].items():
+        listed = found if isinstance(found, list) else [found]
+        names = [one["label"] if isinstance(one, dict) else one for one in listed if one is not None]
+        tags[file] = [classes[name] if isinstance(name, int) else name for name in names]
+    return _of_tags(tags, labels=classes)
 
 
 def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
@@ -294,6 +293,7 @@ _READERS: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], Annotations]]
     (lambda content: isinstance(content, Path), _read_folders),
     (lambda content: isinstance(content, str), _read_csv),
     (lambda content: isinstance(content, list), _read_label_studio),
+    (lambda content: isinstance(content, dict) and content.keys() == {"classes", "labels"}, _read_fiftyone),
     (lambda content: isinstance(content, dict), _read_coco),
     (lambda content: isinstance(content, ElementTree.Element) and content.tag == "annotations", _read_cvat),
 )

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util.plain_json import read_json
-from .._util.validation import did_you_mean
+from .._util.validation import did_you_mean, few
 from ..frames.find import check_folder
 from ..labels import Photos
-from .label_formats import INVALID, Annotations, few, no_duplicates, read_annotations, read_text, wrong
+from .label_formats import INVALID, Annotations, no_duplicates, read_annotations, read_text, wrong
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,15 @@ def test_a_column_named_file_or_tags_may_be_a_label(tmp_path: Path) -> None:
     assert read_annotations(path).labels == ["file", "split"]
 
 
+def test_classes_of_fiftyone_are_names_or_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    found = {"a.jpg": 1, "b.jpg": "cat", "c": [0, {"label": "dog", "confidence": 0.5}], "d.jpg": None, "e.jpg": []}
+    path.write_text(json.dumps({"classes": ["cat", "dog"], "labels": found}))
+    read = read_annotations(path)
+    assert (read.labels, read.files) == (["cat", "dog"], list(found))
+    assert read.targets.tolist() == [[-1, 1], [1, -1], [1, 1], [-1, -1], [-1, -1]]
+
+
 @pytest.mark.parametrize("below", ["", "train/"])
 def test_folders_are_labels(tmp_path: Path, below: str) -> None:
     for name in ("dog/a.jpg", "garden chair/b.jpg", "dog/c.txt", "dog/deeper/d.png"):
@@ -109,6 +118,9 @@ def test_folders_are_labels(tmp_path: Path, below: str) -> None:
         ('[{"data": {"text": "a"}, "annotations": []}]', "labelled images"),
         ("[3]", "labelled images"),
         ("{}", "images, annotations and categories"),
+        ('{"classes": null, "labels": ["a.jpg"]}', "another structure"),
+        ('{"classes": ["dog"], "labels": {"a.jpg": 1}}', "another structure"),
+        ('{"classes": null, "labels": {"a.jpg": {"confidence": 1}}}', "another structure"),
     ],
 )
 def test_another_file_is_named(tmp_path: Path, text: str, says: str) -> None:

@@ -2,9 +2,12 @@
 
 import json
 import os
+from datetime import timedelta
 
 from homeassistant.helpers import entity_registry
-from pytest_homeassistant_custom_component.common import async_fire_mqtt_message
+from homeassistant.setup import async_setup_component
+from homeassistant.util import dt
+from pytest_homeassistant_custom_component.common import async_fire_mqtt_message, async_mock_service
 
 DEVICE = json.loads(os.environ["DEVICE"])
 OLD = "homeassistant/binary_sensor/pvlr_door/car/config"
@@ -65,3 +68,22 @@ async def test_migration_keeps_the_name_that_a_user_gave(hass, mqtt_mock):
     await send(hass, (OLD, DEVICE["migrate"]), (DEVICE["topic"], DEVICE["config"]), (OLD, ""))
     assert registry.async_get(entity).name == "My car"
     assert hass.states.get(entity)
+
+
+async def test_the_blueprint_reports_a_label(hass, tmp_path):
+    folder = tmp_path / "blueprints/automation/pvlr"
+    folder.mkdir(parents=True)
+    (folder / "report.yaml").write_text(os.environ["BLUEPRINT"])
+    hass.config.config_dir = str(tmp_path)
+    inputs = {"label": "binary_sensor.door_car", "picture": "image.door_last_event"}
+    uses = {"use_blueprint": {"path": "pvlr/report.yaml", "input": inputs}}
+    later = {name: f"{dt.now() + timedelta(hours=hours):%H:%M:%S}" for name, hours in (("after", 2), ("before", 3))}
+    never = {"use_blueprint": {"path": "pvlr/report.yaml", "input": inputs | later}}
+    calls = async_mock_service(hass, "notify", "notify")
+    hass.states.async_set("binary_sensor.door_car", "off")
+    assert await async_setup_component(hass, "automation", {"automation": [uses, never]})
+    for state in ("on", "unavailable", "on"):
+        hass.states.async_set("binary_sensor.door_car", state, {"friendly_name": "door car"})
+        await hass.async_block_till_done()
+    (call,) = calls
+    assert call.data == {"message": "door car", "data": {"image": "/api/image_proxy/image.door_last_event"}}

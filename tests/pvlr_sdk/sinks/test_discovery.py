@@ -282,7 +282,8 @@ def test_home_assistant_itself(tmp_path):
     script.write_text(Path(__file__).with_name("in_home_assistant.py").read_text())
     options = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--noconftest"]
     command = [python, "-m", "pytest", *options, script]
-    environment = {**os.environ, "DEVICE": json.dumps(device)}
+    blueprint = (Path(__file__).parents[3] / "docs/home_assistant/report.yaml").read_text()
+    environment = {**os.environ, "DEVICE": json.dumps(device), "BLUEPRINT": blueprint}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
