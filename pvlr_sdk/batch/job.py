@@ -263,6 +263,7 @@ class Worker:
         """Hashes of the ids in a file, or of those with an error: ids may be long. None if the file is damaged."""
         found: set[int] = set()
         with suppress(errors.OutputError):
+            # All columns, if the rows are kept: a damaged one is found before the first row is written.
             for table in self._dataset.read(name, None if failed else ["id"]):
                 rows = table.filter(pc.is_valid(table["error"])) if failed else table
                 found.update(map(hash, rows["id"].to_pylist()))

@@ -33,8 +33,9 @@ def chroma_shapes(order: str, height: int, width: int) -> list[tuple[int, int]]:
 def check_planes(name: str, shapes: Sequence[tuple[int, ...]], order: str) -> None:
     """Raises FrameShapeError, which names the frame, unless planes of these shapes are an image in a YUV order."""
     luma = shapes[0] if shapes and len(shapes[0]) == 2 else (2, 2)
-    if list(shapes) != [luma, *chroma_shapes(order, *luma)]:
-        expected = f"planes of the shapes {[luma, *chroma_shapes(order, *luma)]} for {order}"
+    wanted = [luma, *chroma_shapes(order, *luma)]
+    if list(shapes) != wanted:
+        expected = f"planes of the shapes {wanted} for {order}"
         hint = "Pass (luma, pairs of U and V) for nv12, (luma, U, V) for i420, each as rows of bytes."
         raise errors.FrameShapeError(name, expected=expected, got=str(list(shapes)), hint=hint)
 

@@ -146,7 +146,8 @@ class MqttSink(Sink[Event]):
         """Announce the devices of a site and what they show, now or as soon as the broker is back."""
         with self._site_lock:
             before, old, known, self._site = self._retained, self._devices, self._site, site
-            if (site.labels, site.thresholds.keys()) == (known.labels, known.thresholds.keys()):
+            entities = [(one.labels, one.thresholds.keys(), one.groups) for one in (site, known)]
+            if entities[0] == entities[1]:
                 self._retained = before | self._home.shown(site)  # often: a camera that comes and goes
             else:
                 self._devices, self._retained = self._home.devices(site), self._home.states(site, before)

@@ -80,16 +80,16 @@ class ExecutionContext:
     def compute_times(self, count: int) -> list[float]:
         """GPU time of the network alone in ms, ``count`` means of a few runs; no batch may be in flight."""
         cuda = self._cuda
-        start, end = (self._own(cuda.event(timing=True), cuda.destroy_event) for _ in range(2))
+        start, end = (Owned(cuda, cuda.event(timing=True), cuda.destroy_event) for _ in range(2))
         times = []
         for _ in range(count):
             self._compute()  # keeps the GPU busy during the next launches, whose delay is not the network's time
-            cuda.record(start, self._stream)
+            cuda.record(start.handle, self._stream)
             for _ in range(_TIMED):
                 self._compute()
-            cuda.record(end, self._stream)
-            cuda.wait(end)
-            times.append(cuda.milliseconds(start, end) / _TIMED)
+            cuda.record(end.handle, self._stream)
+            cuda.wait(end.handle)
+            times.append(cuda.milliseconds(start.handle, end.handle) / _TIMED)
         return times
 
     def _own(self, handle: int, free: Callable[[int], None]) -> int:

@@ -175,7 +175,7 @@ class SessionSlot:
             cuda = self.session.cuda
             while len(self._written) < len(streams):
                 self._written.append(Owned(cuda, cuda.event(), cuda.destroy_event))
-            marked = [event.handle for event, _ in zip(self._written, streams, strict=False)]
+            marked = self._written[: len(streams)]
             for event, stream in zip(marked, streams, strict=True):
-                cuda.record(event, stream)
-        return marked
+                cuda.record(event.handle, stream)
+        return [event.handle for event in marked]

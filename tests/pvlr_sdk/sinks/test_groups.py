@@ -32,5 +32,7 @@ def test_the_state_of_a_group_is_a_sensor(broker, tmp_path, make_listener):
     watcher.until(lambda: newest(watcher)[shown] == "gate open")
     sink.sink.announce(SiteStatus({"door": ["gate shut", "car"]}, groups={"gate": ("gate shut",)}))
     watcher.until(lambda: newest(watcher)[shown] == "unknown")
+    sink.sink.announce(SiteStatus({"door": ["gate shut", "car"]}, groups={"bay": ("gate shut", "car")}))
+    watcher.until(lambda: "bay_group" in components(watcher))
     sink.close(1)
     watcher.close()
