@@ -11,6 +11,7 @@ import os
 import sys
 from functools import partial
 from types import ModuleType
+from typing import Any
 
 
 def silence() -> None:
@@ -27,8 +28,32 @@ def _imported(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-openvino = partial(_imported, "openvino")
-"""Import ``openvino``; raises ImportError if it is not installed, or its libraries cannot be loaded."""
+def openvino() -> ModuleType:
+    """Import ``openvino``, and its converter of models only when ``convert_model`` is asked for.
+
+    OpenVINO imports the converter itself, which brings packages of its own and takes a tenth of a tagger's load time.
+
+    Raises:
+        ImportError: it is not installed, or its libraries cannot be loaded.
+    """
+    if "openvino" in sys.modules or _CONVERTER in sys.modules:
+        return _imported("openvino")
+    sys.modules[_CONVERTER] = None  # type: ignore[assignment]  # OpenVINO does without
+    try:
+        module = _imported("openvino")
+    finally:
+        sys.modules.pop(_CONVERTER, None)  # another thread may have
+    vars(module).setdefault("__getattr__", _convert_model)
+    return module
+
+
+def _convert_model(name: str) -> Any:
+    if name == "convert_model":
+        return importlib.import_module(_CONVERTER).convert_model
+    raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+
+
+_CONVERTER = "openvino.tools.ovc"
 openvino_passes = partial(_imported, "openvino.passes")
 """Import OpenVINO's changes of graphs, as ``openvino``."""
 nncf = partial(_imported, "nncf")

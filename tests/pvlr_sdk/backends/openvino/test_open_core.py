@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -22,3 +24,14 @@ def test_threads_that_ask_at_once_get_the_same(monkeypatch: pytest.MonkeyPatch) 
     with ThreadPoolExecutor(4) as threads:
         cores = set(threads.map(lambda _: compilation.open_core(), range(4)))
     assert len(cores) == 1
+
+
+def test_the_converter_of_models_is_imported_when_it_is_asked_for() -> None:
+    """A tagger does without it; other code of the same process still finds it."""
+    script = (
+        "import sys\nfrom pvlr_sdk import Tagger\nTagger()\n"
+        "assert 'openvino.tools.ovc' not in sys.modules\n"
+        "from openvino import convert_model\nimport openvino.tools.ovc\n"
+        "assert convert_model is openvino.tools.ovc.convert_model and not hasattr(openvino, 'converter')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
