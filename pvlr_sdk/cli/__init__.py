@@ -38,7 +38,7 @@ from .words import words
 from .xmp import xmp
 
 EPILOG = (
-    "Exit status: 0 success; 1 a measurement misses its limit (bench, verify); 2 an error, with one message on stderr; "
+    "Exit status: 0 success; 1 a measurement misses its limit (verify); 2 an error, with one message on stderr; "
     "130 interrupted."
 )
 _COMMANDS = (

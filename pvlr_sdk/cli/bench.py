@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
 from typer import Option
 
-from .. import errors
 from . import options
 
-if TYPE_CHECKING:
-    from ..diagnostics.bench.compare import Change
-
-_SLOWER = 1
 _STATISTICS = ("min", "mean", "p50", "p90", "p95", "p99", "p99.9")
 
 
@@ -26,14 +20,6 @@ def bench(
     ),
     seconds: float = Option(
         10, help="Maximum time for the latencies; the whole run takes three to four times as long."
-    ),
-    old: Path | None = Option(None, "--compare", metavar="OLD.json", help="Compare with an earlier --json report."),
-    allowed: str | None = Option(
-        None,
-        "--fail-if-regression",
-        metavar="SHARE",
-        help="With --compare, exit with status 1 if frame time, inference time or the best throughput "
-        "regresses by more than this.",
     ),
     as_json: options.Json = False,
     device: options.Device = "auto",
@@ -50,18 +36,12 @@ def bench(
     \b
     [bold]Examples[/bold]
     pvlr bench
-    pvlr bench engine.plan --json > old.json
-    pvlr bench engine.plan --compare old.json --fail-if-regression 5%
+    pvlr bench engine.plan --json > report.json
     pvlr bench --image photo.jpg
     """
-    from ..diagnostics.bench import compare, measure
+    from ..diagnostics.bench import measure
     from .screen import Screen, note, print_json
 
-    if allowed is not None and old is None:
-        hint = "Add --compare OLD.json."
-        raise errors.OptionError("--fail-if-regression", expected="--compare with it", got="no --compare", hint=hint)
-    limit = compare.share(allowed) if allowed is not None else None
-    before = compare.load(old) if old is not None else None
     with Screen(measure.steps(), "Measuring", "steps") as screen:
         report = measure.bench(
             plan,
@@ -72,23 +52,15 @@ def bench(
             num_threads=threads,
             precision=precision,
         )
-    changes = compare.changes(before, report) if before else []
     if as_json:
-        print_json({**report, "changes": [vars(change) for change in changes]} if before else report)
+        print_json(report)
     else:
-        _print_report(report, changes)
+        _print_report(report)
     for doubt in report["warnings"]:
         note(f"these results are unreliable: {doubt}.")
-    for difference in compare.differences(before, report) if before else []:
-        note(f"differs from the earlier report: {difference}.")
-    worse = compare.regressions(changes, limit) if limit is not None else []
-    for change in worse:
-        note(f"{change.figure}: was {change.old:.2f}, is {change.new:.2f}, {100 * change.worse:.1f} % worse.")
-    if worse:
-        raise typer.Exit(_SLOWER)
 
 
-def _print_report(report: dict[str, Any], changes: list[Change]) -> None:
+def _print_report(report: dict[str, Any]) -> None:
     from .screen import precision_row, print_facts
 
     plan, image, start = report["plan"], report["picture"], report["start_ms"]
@@ -116,10 +88,6 @@ def _print_report(report: dict[str, Any], changes: list[Change]) -> None:
             ("power mode", report["machine"]["power_mode"]),
         ],
     )
-    if changes:
-        print()
-        rows = ((c.figure, f"{c.old:.2f} -> {c.new:.2f}  ({100 * c.worse:+.1f} % worse)") for c in changes)
-        print_facts("compared with the earlier report", rows)
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import re
 import subprocess
 import sys
 import time
@@ -13,11 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from pvlr_sdk import errors
-from pvlr_sdk.cli import app
-from pvlr_sdk.diagnostics.bench import compare, machine, measure, sampling
+from pvlr_sdk.diagnostics.bench import machine, measure, sampling
 
 
 @pytest.fixture(scope="module")
@@ -106,89 +102,6 @@ def test_energy_is_read_from_the_counters(tmp_path: Path) -> None:
     assert machine.EnergyMeter(tmp_path / "nothing").joules(1.0) is None
 
 
-def slowed(report: dict[str, Any], factor: float) -> dict[str, Any]:
-    slow = copy.deepcopy(report)
-    for figures in slow["latency_ms"].values():
-        figures["p50"] *= factor
-    return slow
-
-
-def test_compare_finds_what_got_slower(report: dict[str, Any]) -> None:
-    assert compare.regressions(compare.changes(report, report), 0.0) == []
-    worse = compare.regressions(compare.changes(report, slowed(report, 1.1)), 0.05)
-    assert {change.figure for change in worse} == {"total p50, ms", "frame p50, ms", "inference p50, ms"}
-    assert worse[0].worse == pytest.approx(0.1)
-    assert compare.regressions(compare.changes(report, slowed(report, 1.1)), 0.2) == []
-    half = copy.deepcopy(report)
-    half["throughput"] = {
-        name: {n: rate / 2 for n, rate in group.items()} for name, group in half["throughput"].items()
-    }
-    assert [change.worse for change in compare.regressions(compare.changes(report, half), 0.05)] == [pytest.approx(1.0)]
-    assert compare.differences(report, report) == []
-
-
-@pytest.mark.parametrize(("text", "value"), [("5%", 0.05), ("0.05", 0.05), ("0", 0.0)])
-def test_share(text: str, value: float) -> None:
-    assert compare.share(text) == pytest.approx(value)
-
-
-@pytest.mark.parametrize("text", ["", "five", "-1%", "%", "nan"])
-def test_bad_share(text: str) -> None:
-    with pytest.raises(errors.OptionError):
-        compare.share(text)
-
-
 def test_an_image_that_is_missing(plan: Path, tmp_path: Path) -> None:
     with pytest.raises(errors.ImageNotFoundError, match=r"none\.jpg"):
         measure.bench(plan, image=tmp_path / "none.jpg")
-
-
-def test_a_limit_without_an_earlier_report_would_never_be_exceeded(plan: Path) -> None:
-    done = CliRunner().invoke(app, ["bench", str(plan), "--fail-if-regression", "5%"])
-    assert isinstance(done.exception, errors.OptionError)
-    assert "expected --compare with it" in str(done.exception)
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({}, None),
-        ({"throughput": {}}, None),
-        ({"format": 2}, "format"),
-        ({"machine": None}, "machine"),
-        ({"throughput": ...}, "throughput: Field required"),
-        ({"throughput": {"predict_batch": 5}}, "throughput.predict_batch"),
-        ({"latency_ms": {"total": {"p99": 1.0}}}, "latency_ms.total.p50: Field required"),
-        ({"latency_ms": {"total": {"p50": "fast"}}}, "latency_ms.total.p50"),
-        ({"latency_ms": {"total": {"p50": -1}}}, "latency_ms.total.p50"),
-    ],
-)
-def test_an_edited_report_is_one_error_that_names_the_key(
-    change: dict[str, Any], named: str | None, tmp_path: Path
-) -> None:
-    report = {
-        "format": 1,
-        **{name: {} for name in ("machine", "plan", "picture")},
-        "latency_ms": {"total": {"p50": 5.0, "p99": 6.0}},
-        "throughput": {"predict_batch": {"1": 20.0}},
-    }
-    kept = {key: value for key, value in (report | change).items() if value is not ...}
-    (tmp_path / "old.json").write_text(json.dumps(kept))
-    if named is None:
-        assert compare.changes(compare.load(tmp_path / "old.json"), report)
-        return
-    with pytest.raises(errors.OptionError, match=rf"--compare: .*old\.json: {re.escape(named)}"):
-        compare.load(tmp_path / "old.json")
-
-
-@pytest.mark.slow
-def test_the_command_compares_and_fails(plan: Path, report: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "old.json").write_text(json.dumps(slowed(report, 1e-3)))
-    command = ["bench", str(plan), "--seconds", "0.1", "--json", "--compare", str(tmp_path / "old.json")]
-    done = CliRunner().invoke(app, [*command, "--fail-if-regression", "5%"])
-    assert done.exit_code == 1, done.output
-    assert {"latency_ms", "changes"} <= set(json.loads(done.stdout))
-    assert "total p50" in done.stderr
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    with pytest.raises(errors.OptionError, match="compare"):
-        compare.load(tmp_path / "picture.png")
