@@ -37,11 +37,18 @@ def load_bgr(frame: FrameLike, color: Color = "bgr") -> NDArray[np.uint8]:
 
 def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
     """Encode uint8 (H, W, 3) BGR or (H, W) grey as JPEG; scaled down if a side is beyond JPEG's 65,500 pixels."""
-    height, width = pixels.shape[:2]
-    if (longest := max(height, width)) > _LONGEST_JPEG:
-        height, width = (max(1, side * _LONGEST_JPEG // longest) for side in (height, width))
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    pixels = shrink(pixels, _LONGEST_JPEG)
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def shrink(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """Scale an image down so that no side has more than ``longest`` pixels; a smaller one is returned as it is."""
+    height, width = pixels.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _yuv_to_bgr(pixels: NDArray[np.uint8], order: Order, chroma: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

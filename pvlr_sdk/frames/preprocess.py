@@ -43,9 +43,12 @@ class Preprocessor:
     def __init__(self, spec: InputSpec) -> None:
         self.spec = spec
         mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
-        self._scale: list[float] = (1 / std).tolist()
-        self._bias: list[float] = (-mean / std).tolist()
-        self._pad: list[float] = ((pad - mean) / std).tolist()
+        self.normalisation: tuple[list[float], list[float], list[float]] = (
+            (1 / std).tolist(),
+            (-mean / std).tolist(),
+            ((pad - mean) / std).tolist(),
+        )
+        """Scale, bias and padding of each channel, for the core."""
 
     def region(self, height: int, width: int) -> Region:
         """The region of the input that an image of this size covers: left, top, width, height in pixels.
@@ -103,7 +106,7 @@ class Preprocessor:
         crop = crop or (0, 0, width, height)
         frame = [_core.Tensor.from_numpy(one) for one in planes], order, crop, self.region(crop[3], crop[2])
         target = _core.Tensor.from_numpy(out).with_batch()
-        _core.preprocess_batch([frame], target, self._scale, self._bias, self._pad, 1, 0)
+        _core.preprocess_batch([frame], target, *self.normalisation, 1, 0)
         return out
 
     def load(self, frame: FrameLike) -> NDArray[np.float32]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..frames import yuv
 from ..frames.frames import Order
 from ..frames.preprocess import Preprocessor
@@ -84,7 +82,7 @@ def preprocess(
     arguments.check_packed("out", target)
     planes = [plane for one in opened for plane in one[0]]
     arguments.apart({"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)})
-    arguments.run(entries, target, *_normalisation(spec), threads)
+    arguments.run(entries, target, *place.normalisation, threads)
     return out
 
 
@@ -99,12 +97,7 @@ def prepare(frame: Any, spec: InputSpec, order: Order, crop: Box | None = None) 
 def launch(entries: Sequence[Entry], spec: InputSpec, out: Any, stream: int | None) -> None:
     """Compute the network's input for frames in GPU memory, in one launch; ``out`` is as in :func:`preprocess`."""
     arguments = Arguments("preprocess_batch", stream, names=_NAMES, public="preprocess")
-    arguments.run(entries, arguments.view("out", out), *_normalisation(spec), 1)
-
-
-def _normalisation(spec: InputSpec) -> tuple[list[float], ...]:
-    mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
-    return list(1 / std), list(-mean / std), list((pad - mean) / std)
+    arguments.run(entries, arguments.view("out", out), *Preprocessor(spec).normalisation, 1)
 
 
 Entry = tuple[list["Tensor"], str, Box, tuple[int, int, int, int]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util import escape
-from ..frames.bgr import encode_jpeg, load_bgr
+from ..frames.bgr import encode_jpeg, load_bgr, shrink
 from ..frames.frames import Color, FrameLike
 
 if TYPE_CHECKING:
@@ -134,21 +134,16 @@ def tags_as_html(tags: Sequence[Tag], frame: FrameLike | None, color: Color) -> 
 
 def thumbnail(frame: FrameLike | None, color: Color = "bgr", description: str = "the tagged frame") -> str:
     """An ``<img>`` of the frame; nothing where it is gone, was deleted, or lies on a GPU."""
-    import cv2
-
     if frame is None:
         return ""
     try:
-        pixels = load_bgr(frame, color)
+        small = shrink(load_bgr(frame, color), _THUMBNAIL)
     except errors.FrameError:
         return ""
-    height, width = pixels.shape[:2]
-    scale = min(1.0, _THUMBNAIL / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    height, width = small.shape[:2]
     data = base64.b64encode(encode_jpeg(small, 80)).decode()
     return (
-        f'<img alt="{escape.html(description)}" width="{size[0]}" height="{size[1]}" '
+        f'<img alt="{escape.html(description)}" width="{width}" height="{height}" '
         f'style="max-width:100%;height:auto" src="data:image/jpeg;base64,{data}">'
     )
 

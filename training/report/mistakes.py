@@ -6,12 +6,11 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk.errors import FrameError
-from pvlr_sdk.frames.bgr import encode_jpeg
+from pvlr_sdk.frames.bgr import encode_jpeg, shrink
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.labels.thresholds import sigmoid
 
@@ -73,11 +72,7 @@ def _tags(
 def thumbnail(path: Path) -> str | None:
     """The image as a small JPEG in a data URI; None if it can no longer be read."""
     try:
-        pixels = load_frame(path).pixels
+        small = shrink(load_frame(path).pixels, _SIDE)
     except FrameError:
         return None
-    height, width = pixels.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, _QUALITY)).decode("ascii")
