@@ -29,14 +29,6 @@ def test_asymmetric_loss_is_its_formula(gamma: float) -> None:
     assert asymmetric_loss(logits, targets, gamma).item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_asymmetric_loss_without_focus_is_cross_entropy() -> None:
-    torch.manual_seed(1)
-    logits, targets = torch.randn(4, 5), torch.randint(-1, 2, (4, 5))
-    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, (targets == 1).float(), reduction="none")
-    expected = (each * (targets != 0)).sum() / len(logits)
-    torch.testing.assert_close(asymmetric_loss(logits, targets, 0), expected)
-
-
 @pytest.mark.parametrize("gamma", [2.0, 4.0, 0.0])
 def test_the_loss_of_the_probability_behind_a_score_has_its_minimum_there(gamma: float) -> None:
     scores = torch.linspace(0.06, 0.99, 40, dtype=torch.float64)

@@ -55,14 +55,12 @@ class TestOpen:
             with pytest.raises(errors.PlanNotFoundError):
                 load_bundle(path)
 
-    def test_missing_manifest(self, own_plan: Path) -> None:
-        manifest_path(own_plan).unlink()
-        with pytest.raises(errors.ManifestNotFoundError):
-            load_bundle(own_plan)
-
-    def test_missing_label_bank(self, own_plan: Path) -> None:
-        labels_path(own_plan).unlink()
-        with pytest.raises(errors.LabelBankError):
+    @pytest.mark.parametrize(
+        ("file", "error"), [(manifest_path, errors.ManifestNotFoundError), (labels_path, errors.LabelBankError)]
+    )
+    def test_missing_part(self, own_plan: Path, file: Callable[[Path], Path], error: type[errors.BundleError]) -> None:
+        file(own_plan).unlink()
+        with pytest.raises(error):
             load_bundle(own_plan)
 
     def test_newer_manifest(self, own_plan: Path) -> None:

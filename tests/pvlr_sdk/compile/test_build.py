@@ -85,29 +85,23 @@ class TestRefused:
         with pytest.raises(errors.ModelError):
             build(network.onnx, tmp_path / "engine.plan")
 
-    def test_newer_metadata(self, make_network: Callable[..., Any], tmp_path: Path, plan: Path) -> None:
-        fields = load_bundle(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
-        network = make_network(tmp_path, spec={**fields, "format": 2})
-        with pytest.raises(errors.ModelError, match="format 2"):
-            build(network.onnx, tmp_path / "engine.plan")
-
-    @pytest.mark.parametrize(("field", "value"), [("rows", 5), ("columns", 9)], ids=["rows", "columns"])
-    def test_attention_that_does_not_fit(
-        self, make_network: Callable[..., Any], tmp_path: Path, plan: Path, field: str, value: int
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            (lambda fields: fields.update(format=2), "format 2"),
+            (lambda fields: fields["attention"].update(rows=5), "similarity"),
+            (lambda fields: fields["attention"].update(columns=9), "similarity"),
+            (lambda fields: fields["input"].update(width=7), None),
+        ],
+        ids=["newer", "rows", "columns", "an input size that the network cannot take"],
+    )
+    def test_metadata_of_another_network(
+        self, make_network: Callable[..., Any], tmp_path: Path, plan: Path, change: Callable[..., Any], told: str | None
     ) -> None:
         fields = load_bundle(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
-        fields["attention"][field] = value
+        change(fields)
         network = make_network(tmp_path, spec=fields)
-        with pytest.raises(errors.ModelError, match="similarity"):
-            build(network.onnx, tmp_path / "engine.plan")
-
-    def test_input_size_that_the_network_cannot_take(
-        self, make_network: Callable[..., Any], tmp_path: Path, plan: Path
-    ) -> None:
-        fields = load_bundle(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
-        fields["input"]["width"] = 7
-        network = make_network(tmp_path, spec=fields)
-        with pytest.raises(errors.ModelError):
+        with pytest.raises(errors.ModelError, match=told):
             build(network.onnx, tmp_path / "engine.plan")
 
     def test_no_network(self, exported: Any, tmp_path: Path) -> None:

@@ -64,28 +64,29 @@ class TestBadPlans:
             Tagger(self._with_payload(own_plan, payload))
 
     @pytest.mark.parametrize(
-        "changes",
-        [{"input_name": "x"}, {"output_name": "y"}, {"names": ["a", "b", "c"]}],
-        ids=["input", "output", "labels"],
+        ("changes", "error"),
+        [
+            ({"input_name": "x"}, errors.ModelError),
+            ({"output_name": "y"}, errors.ModelError),
+            ({"names": ["a", "b", "c"]}, errors.ModelError),
+            ({"seed": 1}, errors.SelfTestError),
+            ({"broken": True}, errors.NonFiniteError),
+        ],
+        ids=["input", "output", "labels", "weights", "non-finite"],
     )
     def test_foreign_network(
-        self, own_plan: Path, tmp_path: Path, make_network: Callable[..., Any], changes: dict[str, Any]
+        self,
+        own_plan: Path,
+        tmp_path: Path,
+        make_network: Callable[..., Any],
+        changes: dict[str, Any],
+        error: type[errors.PvlrError],
     ) -> None:
-        foreign = make_network(tmp_path / "foreign", **changes)
-        with pytest.raises(errors.ModelError):
-            Tagger(self._with_payload(own_plan, foreign.onnx.read_bytes()))
-
-    def test_another_networks_weights(self, own_plan: Path, tmp_path: Path, make_network: Callable[..., Any]) -> None:
-        """Same shapes, other weights; the cache of compiled networks keeps them apart."""
+        """With the same shapes and other weights, the cache of compiled networks keeps them apart."""
         Tagger(own_plan)
-        other = make_network(tmp_path / "other", seed=1)
-        with pytest.raises(errors.SelfTestError):
-            Tagger(self._with_payload(own_plan, other.onnx.read_bytes()))
-
-    def test_non_finite_output(self, own_plan: Path, tmp_path: Path, make_network: Callable[..., Any]) -> None:
-        broken = make_network(tmp_path / "broken", broken=True)
-        with pytest.raises(errors.NonFiniteError):
-            Tagger(self._with_payload(own_plan, broken.onnx.read_bytes()))
+        foreign = make_network(tmp_path / "foreign", **changes)
+        with pytest.raises(error):
+            Tagger(self._with_payload(own_plan, foreign.onnx.read_bytes()))
 
     def test_the_verified_bytes_are_the_ones_that_run(self, own_plan: Path, photo: np.ndarray) -> None:
         """Files that change after they were verified make no difference: nothing is read a second time."""

@@ -10,6 +10,7 @@ import re
 import weakref
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -116,19 +117,14 @@ class TestAttention:
         assert (grid.shape, grid.dtype) == ((ROWS, COLUMNS), np.float32)
         np.testing.assert_allclose(grid.ravel(), weights / weights.sum(), rtol=1e-5)
 
-    def test_frame_is_torchs_bilinear_interpolation(self) -> None:
+    @pytest.mark.parametrize("resolution", ["frame", (9, 31)])
+    def test_resolution_is_torchs_bilinear_interpolation(self, resolution: Literal["frame"] | tuple[int, int]) -> None:
         torch = pytest.importorskip("torch")
         one = result([0, 0, 0], frame_size=(45, 77))
         grid = torch.from_numpy(one.attention("cup", "grid"))[None, None]
-        expected = torch.nn.functional.interpolate(grid, (45, 77), mode="bilinear", align_corners=False)
-        np.testing.assert_allclose(one.attention("cup"), expected[0, 0].numpy(), atol=1e-6)
-
-    def test_any_resolution_is_torchs_bilinear_interpolation(self) -> None:
-        torch = pytest.importorskip("torch")
-        one = result([0, 0, 0], frame_size=(45, 77))
-        grid = torch.from_numpy(one.attention("cup", "grid"))[None, None]
-        expected = torch.nn.functional.interpolate(grid, (9, 31), mode="bilinear", align_corners=False)
-        np.testing.assert_allclose(one.attention("cup", (9, 31)), expected[0, 0].numpy(), atol=1e-6)
+        size = one.frame_size if resolution == "frame" else resolution
+        expected = torch.nn.functional.interpolate(grid, size, mode="bilinear", align_corners=False)
+        np.testing.assert_allclose(one.attention("cup", resolution), expected[0, 0].numpy(), atol=1e-6)
 
     def test_letterbox_is_undone(self) -> None:
         """A wide frame in the middle of the input: the bars' tokens must not show, the frame's must lie in place."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from threading import Thread
+from types import ModuleType
 
 import pytest
 
@@ -10,20 +12,10 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt import library
 
 
-def test_without_tensorrt(gpu_plan, monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(errors.MissingPartError, match="JetPack"):
-        Tagger(gpu_plan)
-
-
-def test_type_stubs_are_no_tensorrt(gpu_plan, monkeypatch):
-    import sys
-    from types import ModuleType
-
-    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
-    with pytest.raises(errors.MissingPartError, match="type stubs"):
+@pytest.mark.parametrize(("module", "told"), [(None, "JetPack"), (ModuleType("tensorrt"), "type stubs")])
+def test_without_tensorrt(gpu_plan, monkeypatch, module, told):
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    with pytest.raises(errors.MissingPartError, match=told):
         Tagger(gpu_plan)
 
 

@@ -69,30 +69,24 @@ def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
     assert frame.streams == [1]  # its producer makes the default stream wait, and the backend waits for that
 
 
-def test_a_frame_on_another_gpu_is_refused_before_anything_reads_it(gpu_plan, on_gpu, gpu):
-    class Elsewhere(ThroughDlpack):
+@pytest.mark.parametrize(
+    ("fields", "error", "told"),
+    [
+        ({"device_type": 2, "device_id": 1}, errors.FrameTypeError, r"GPU 0.* got one on GPU 1.*CUDA_VISIBLE_DEVICES"),
+        ({"code": 4, "bits": 16}, errors.FrameDtypeError, "got dtype bfloat16"),
+    ],
+    ids=["another GPU", "a type that NumPy lacks"],
+)
+def test_what_is_refused_before_anything_reads_it(gpu_plan, on_gpu, gpu, fields, error, told):
+    class Changed(ThroughDlpack):
         def __dlpack__(self, *, stream: Any = None) -> Any:
             capsule = super().__dlpack__(stream=stream)
-            tensor = tensor_in(capsule)
-            tensor.device_type, tensor.device_id = 2, 1
+            for name, value in fields.items():
+                setattr(tensor_in(capsule), name, value)
             return capsule
 
-    tagger = Tagger(gpu_plan)
-    frame = Elsewhere(on_gpu(np.zeros((30, 40, 3), np.uint8)), gpu)
-    with pytest.raises(errors.FrameTypeError, match=r"GPU 0.* got one on GPU 1.*CUDA_VISIBLE_DEVICES"):
-        tagger.predict(frame)
-
-
-def test_a_type_through_dlpack_that_numpy_lacks_is_named(gpu_plan, on_gpu, gpu):
-    class Bfloat16(ThroughDlpack):
-        def __dlpack__(self, *, stream: Any = None) -> Any:
-            capsule = super().__dlpack__(stream=stream)
-            tensor = tensor_in(capsule)
-            tensor.code, tensor.bits = 4, 16
-            return capsule
-
-    frame = Bfloat16(on_gpu(np.zeros((30, 40, 3), np.uint8)), gpu)
-    with pytest.raises(errors.FrameDtypeError, match="got dtype bfloat16"):
+    frame = Changed(on_gpu(np.zeros((30, 40, 3), np.uint8)), gpu)
+    with pytest.raises(error, match=told):
         Tagger(gpu_plan).predict(frame)
 
 
