@@ -121,10 +121,11 @@ def _printer(site: Site) -> Callable[[Event], None]:
     from .._util.escape import terminal
     from ..events import place_of
     from ..watch.factory import tagged_regions
+    from ..watch.health import HEALTH
 
     cameras = site.config.cameras
     names = [place_of(name, region) for name, camera in cameras.items() for region in tagged_regions(camera)]
-    labels = {label for name in cameras for label in site.levels(name)}
+    labels = {label for name in cameras for label in site.levels(name)} | ({HEALTH} if site.config.health else set())
     camera, label = (min(max(map(cell_len, texts), default=0), most) for texts, most in ((names, 16), (labels, 22)))
 
     def show(event: Event) -> None:
@@ -137,8 +138,8 @@ def _printer(site: Site) -> Callable[[Event], None]:
         columns += [f"{event.state:<3}", f"{event.peak:.2f}"]
         if event.end is not None:
             columns.append(f"{event.end - event.start:7.1f} s")
-        if event.reason not in (None, "score"):
-            columns.append(terminal(event.reason or ""))
+        if event.health or event.reason not in (None, "score"):
+            columns.append(terminal(event.reason or event.health or ""))
         line, width = "  ".join(columns), get_terminal_size().columns
         print(line if cell_len(line) <= width else f"{set_cell_size(line, width - 1).rstrip()}…")
 

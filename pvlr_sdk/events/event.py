@@ -34,6 +34,7 @@ class Event:
         snapshot: path of a JPEG of the frame that started it, if snapshots are enabled.
         region: the name of the camera's region; None: the camera has none.
         group: the name of the group of labels that exclude each other; None: the label is in none.
+        health: of a camera's health, what is wrong: ``covered``, ``turned``, ``blurred``, ``frozen`` or ``dark``.
     """
 
     state: Literal["on", "off"]
@@ -50,6 +51,7 @@ class Event:
     snapshot: str | None = None
     region: str | None = None
     group: str | None = None
+    health: str | None = None
 
     @property
     def group_state(self) -> str | None:
@@ -89,8 +91,8 @@ class Event:
     def unpack(cls, text: str) -> Event:
         """The event from the string of :meth:`pack`. Raises ValueError if another version of the SDK packed it."""
         values = json.loads(text)
-        # Events that wait on disk may be from a version without regions or groups.
-        if not isinstance(values, dict) or set(values) | {"region", "group"} != {field.name for field in fields(cls)}:
+        # Events that wait on disk may be from an earlier version.
+        if not isinstance(values, dict) or set(values) | set(_LATER) != {field.name for field in fields(cls)}:
             raise ValueError("not an event of this version")
         return cls(**values)
 
@@ -100,6 +102,7 @@ def place_of(camera: str, region: str | None) -> str:
     return camera if region is None else f"{camera}:{region}"
 
 
+_LATER = ("region", "group", "health")
 _TIMES = frozenset({"time", "peak_time", "start", "end"})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -66,7 +67,8 @@ class Recorder:
         tracks, scores = self._detector.tracks, result.scores
         if tracks.last is None or result.labels != self._detector.used.names:
             return  # the detector ignored the frame
-        now, context = tracks.last, self._context_of(result)
+        now = tracks.last
+        self._context_of(result)
         if tracks.names != self._names:  # labels that stay keep their averages
             known = dict(zip(self._names, zip(self._before, self._until, strict=True), strict=True))
             pairs = [known.get(name, (0.0, -np.inf)) for name in tracks.names]
@@ -82,9 +84,7 @@ class Recorder:
         self._skipped = not (coarse or on.any())
 
         def take() -> Moment:
-            space = self._features_of(result.plan) if result.features is not None else None
-            features = None if space is None else result.features
-            return Moment(self._place, context, wall, result.logits, features, space or "", small(frame))
+            return self._moment(wall, result, frame)
 
         # An event that ended in this frame has its peak before it, one that begins may have it here.
         self._events(event for event in events if event.state == "off")
@@ -98,6 +98,16 @@ class Recorder:
         long = self._draft.times and (len(self._draft.times) >= FRAMES or now - self._draft.times[0][0] >= SECONDS)
         if long or any(event.state == "off" for event in events):
             self._flush()
+
+    def keep(self, kind: str, wall: float, result: TagResult, frame: CapturedFrame) -> None:
+        """Keep a frame in addition to those that are chosen; before the first one, none is."""
+        if self._context is not None:
+            self._submit(replace(self._moment(wall, result, frame), kind=kind))
+
+    def _moment(self, wall: float, result: TagResult, frame: CapturedFrame) -> Moment:
+        space = self._features_of(result.plan) if result.features is not None else None
+        features = None if space is None else result.features
+        return Moment(self._place, self._context, wall, result.logits, features, space or "", small(frame))
 
     def closed(self, monotonic: float, reason: str, events: Sequence[Event]) -> None:
         """After the detector was closed, with the events that it returned."""

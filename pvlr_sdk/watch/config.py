@@ -161,6 +161,7 @@ class SiteConfig(Section):
     ``timezone``: of the schedules, such as ``Europe/Berlin``; None: the system's.
     ``operating_point`` selects the thresholds of the plan, which those of ``events`` replace.
     ``memory``: where and how much is remembered of events (``docs/memory.md``); None: nothing.
+    ``health``: report cameras that are covered, turned, out of focus, frozen or dark (``docs/events.md``).
 
     ``previous_plan`` is written by ``pvlr deploy``: what a rollback returns to. ``allow_unsigned``: load a TensorRT
     plan, which is code, without a verified signature; False: only if ``PVLR_ALLOW_UNSIGNED`` is 1. ``trust``: refuse a
@@ -183,6 +184,7 @@ class SiteConfig(Section):
     stream: StreamConfig = Field(default_factory=StreamConfig)
     sinks: tuple[SinkConfig, ...] = ()
     memory: MemoryConfig | None = None
+    health: bool = False
     serve: ServeConfig = Field(default_factory=ServeConfig)
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     deploy: DeployConfig = Field(default_factory=DeployConfig)

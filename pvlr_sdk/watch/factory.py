@@ -18,6 +18,7 @@ from .camera_config import CameraConfig, RegionConfig
 from .changes import named, without
 from .clock import Clock
 from .config import EventsConfig, SiteConfig
+from .health import HEALTH
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +141,8 @@ def site_status(
         label: events.thresholds.get(label, plan.get(label, 1.0) if events.threshold is None else events.threshold)
         for label in sorted({label for one in labels.values() for label in one})
     }
+    if config.health:
+        labels = {**labels, **{name: [*labels.get(name, ()), HEALTH] for name in config.cameras}}
     cameras = {
         name: CameraStatus(states[name] in ("live", "paused"), one.enabled) for name, one in config.cameras.items()
     }

@@ -111,6 +111,13 @@ class SinkSet:
         else:
             recorder.closed(*ending, events)
 
+    def of_health(self, event: Event, pictures: Observation, wall: float) -> Event:
+        """An event of a camera's health with its snapshot; the pictures are remembered, too."""
+        recorders = [one for detector, one in self._recorders.items() if detector.camera == event.camera]
+        for recorder in recorders[:1] if event.state == "on" else ():
+            recorder.keep("health", wall, pictures.result, pictures.frame)
+        return self.with_snapshot(event, pictures)
+
     def _features_of(self, plan: str) -> str | None:
         info = self._tagger.info  # of another plan, if it has just been replaced
         return info["features"] if info["sha256"] == plan else None

@@ -19,6 +19,7 @@ from ..tagger import Tagger
 from . import factory
 from .camera_config import CameraConfig
 from .config import EventsConfig, SiteConfig
+from .health import CameraHealth
 from .sinks import SinkSet
 
 _REMEMBERED = 1000
@@ -47,6 +48,7 @@ class Site:
         self._tagger = tagger or factory.make_tagger(config)
         self._config = config = factory.without_unknown_labels(config, self._tagger.labels)
         made = factory.make_detectors(config, self._tagger)
+        self._health = {name: CameraHealth(name) for name in config.cameras if config.health}
         self._detectors = {name: [one for one in made.values() if one.camera == name] for name in config.cameras}
         self._clocks = factory.make_clocks(config)
         cameras, recover = factory.make_cameras(config), lambda error: self._recover(error)
@@ -58,8 +60,7 @@ class Site:
         self._observers: list[Callable[[Observation], None]] = []
         self._remembered: deque[Event] = deque(maxlen=_REMEMBERED)
         self._open: dict[str, Event] = {}
-        self._count, self._reason = 0, "stopped"
-        self._lock = threading.Lock()
+        self._lock, self._count, self._reason = threading.Lock(), 0, "stopped"
         self._began = time.monotonic()
         self._seen = dict.fromkeys(config.cameras, self._began)
 
@@ -222,17 +223,13 @@ class Site:
 
     def healthy(self) -> bool:
         """Whether tagging goes on, or has ended: a camera, whatever it does, makes no site unhealthy."""
-        ended = all(state == "ended" for state in self._states.values())
-        return ended or self._stream.turned > time.monotonic() - _HUNG
+        return self._stream.turned > time.monotonic() - _HUNG or all(one == "ended" for one in self._states.values())
 
     def unhealthy_cameras(self) -> dict[str, str]:
         """The cameras that are ``lost``, or ``live`` without a result in the last 30 seconds, with their state."""
-        oldest = time.monotonic() - _HUNG
-        return {
-            name: state
-            for name, state in self.cameras.items()
-            if state == "lost" or (state == "live" and self._seen[name] < oldest)
-        }
+        late = {name for name, seen in self._seen.items() if seen < time.monotonic() - _HUNG}
+        bad = {name: state for name, state in self.cameras.items() if state != "live" or name in late}
+        return {name: state for name, state in bad.items() if state in ("live", "lost")}
 
     def stats(self) -> dict[str, Any]:
         """``{"uptime", "events", "cameras", "sinks"}``: seconds since the start, number of events, and each camera's
@@ -258,6 +255,8 @@ class Site:
             self._sinks.remember(detector, new, (monotonic, "not watched"), seen, wall)
             events += new
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])
+        if health := self._health.get(name):
+            self._publish([self._sinks.of_health(*pair, wall) for pair in health.see(seen, monotonic, wall)])
         for callback in self._observers:
             callback(seen)
         self._sinks.submit_frame(seen)
@@ -285,6 +284,7 @@ class Site:
             events = detector.close(now, reason)
             self._sinks.remember(detector, events, (now, reason))
             self._publish(events)
+        self._publish(self._health[name].close(now, reason) if name in self._health else [])
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:

@@ -221,6 +221,7 @@ class EventModel(BaseModel):
     snapshot: Text | None = None
     region: Text | None = None
     group: Text | None = None
+    health: Text | None = None
 
 
 class EventsModel(BaseModel):

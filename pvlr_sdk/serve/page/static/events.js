@@ -217,7 +217,7 @@ function place({ camera, region }) {
 }
 
 function describe(event) {
-  const ending = event.end ? `until ${clock(seconds(event.end))}, ${event.reason}` : "ongoing";
+  const ending = event.end ? `until ${clock(seconds(event.end))}, ${event.reason}` : event.health ?? "ongoing";
   return `${event.label} at ${place(event)}: from ${clock(seconds(event.start))} ${ending}; peak ${event.peak.toFixed(2)}`;
 }
 
