@@ -9,6 +9,8 @@
 #include "session.h"
 
 #define PACKAGE "pvlr"  // which GST_PLUGIN_DEFINE reads
+// What libpvlr reads. RGBx and BGRx have no alpha, which it ignores anyway.
+#define FORMATS "{ NV12, I420, BGR, RGB, BGRA, RGBA, BGRx, RGBx, GRAY8 }"
 
 using pvlr::gstreamer::Session;
 using pvlr::gstreamer::Settings;
@@ -123,6 +125,7 @@ gboolean start(GstBaseTransform* base) {
     }
   }
   if (state.session == nullptr) return FALSE;
+  if (state.session->is_on_gpu()) pvlr::gstreamer::announce_context(GST_ELEMENT(base));
   const pvlr_info info = state.session->info();
   GST_INFO_OBJECT(base, "%s in %s on %d threads", info.name, info.precision, info.threads);
   return TRUE;
@@ -131,6 +134,11 @@ gboolean start(GstBaseTransform* base) {
 gboolean stop(GstBaseTransform* base) {
   state_of(base).session.reset();
   return TRUE;
+}
+
+gboolean query(GstBaseTransform* base, GstPadDirection direction, GstQuery* query) {
+  if (pvlr::gstreamer::answer_context_query(GST_ELEMENT(base), query)) return TRUE;
+  return GST_BASE_TRANSFORM_CLASS(gst_pvlr_tag_parent_class)->query(base, direction, query);
 }
 
 gboolean set_caps(GstBaseTransform* base, GstCaps* input, GstCaps*) {
@@ -230,10 +238,15 @@ void install_properties(GObjectClass* object) {
   install(kEvery, g_param_spec_uint("every", "Every", "Tag one in this many buffers", 1, G_MAXUINT, 1, always));
 }
 
-GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE(
-    "sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(PVLR_GSTREAMER_FORMATS)));
-GstStaticPadTemplate source_template = GST_STATIC_PAD_TEMPLATE(
-    "src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS(GST_VIDEO_CAPS_MAKE(PVLR_GSTREAMER_FORMATS)));
+#ifdef PVLR_CUDA_MEMORY
+#define CAPS GST_VIDEO_CAPS_MAKE(FORMATS) "; " GST_VIDEO_CAPS_MAKE_WITH_FEATURES("memory:CUDAMemory", FORMATS)
+#else
+#define CAPS GST_VIDEO_CAPS_MAKE(FORMATS)
+#endif
+GstStaticPadTemplate sink_template =
+    GST_STATIC_PAD_TEMPLATE("sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(CAPS));
+GstStaticPadTemplate source_template =
+    GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS(CAPS));
 
 }  // namespace
 
@@ -254,6 +267,7 @@ static void gst_pvlr_tag_class_init(GstPvlrTagClass* type) {
   GstBaseTransformClass* const base = GST_BASE_TRANSFORM_CLASS(type);
   base->start = start;
   base->stop = stop;
+  base->query = query;
   base->set_caps = set_caps;
   base->prepare_output_buffer = prepare_output_buffer;
   base->transform_ip = transform_ip;

@@ -52,8 +52,10 @@ std::int32_t matrix_of(const GstVideoColorimetry& colorimetry) {
   return nearest_bt709 ? PVLR_MATRIX_BT709 : PVLR_MATRIX_BT601;
 }
 
-pvlr_frame describe(const GstVideoFrame& mapped) {
+pvlr_frame describe(const GstVideoFrame& mapped, const Place& place) {
   auto frame = make<pvlr_frame>();
+  frame.memory = place.memory;
+  frame.stream = place.stream;
   frame.format = format_of(GST_VIDEO_FRAME_FORMAT(&mapped));
   frame.matrix = matrix_of(mapped.info.colorimetry);
   const bool full = mapped.info.colorimetry.range == GST_VIDEO_COLOR_RANGE_0_255;
@@ -93,15 +95,16 @@ void Session::set_labels(const std::string& bank) {
 }
 
 void Session::tag(GstVideoInfo video, GstBuffer* buffer, GstStructure* fields) const {
+  const Place place = place_of(buffer, is_on_gpu(), &video);
   GstVideoFrame mapped;
   // Without a reference to the buffer, which would make its metadata read-only.
-  const auto flags = static_cast<GstMapFlags>(GST_MAP_READ | static_cast<int>(GST_VIDEO_FRAME_MAP_FLAG_NO_REF));
+  const auto flags = static_cast<GstMapFlags>(place.flags | static_cast<int>(GST_VIDEO_FRAME_MAP_FLAG_NO_REF));
   if (!gst_video_frame_map(&mapped, &video, buffer, flags)) {
     throw std::runtime_error("buffer: expected a readable frame of " + std::to_string(video.size) + " bytes, got " +
                              std::to_string(gst_buffer_get_size(buffer)) + " bytes");
   }
   const std::unique_ptr<GstVideoFrame, decltype(&gst_video_frame_unmap)> unmap(&mapped, gst_video_frame_unmap);
-  Job job = tagger_.submit(describe(mapped));
+  Job job = tagger_.submit(describe(mapped, place));
   const std::vector<pvlr_tag> tags = job.tags();
   GValue labels = G_VALUE_INIT;
   GValue scores = G_VALUE_INIT;

@@ -50,16 +50,25 @@ def _missing() -> str | None:
     return gstreamer_missing()
 
 
-@pytest.fixture(scope="session")
-def plugin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plugin:
-    """The plugin as it is installed."""
+def need_gstreamer() -> None:
+    """Skip the test without what the build or the tests need."""
     if missing := _missing():
         pytest.skip(f"no {missing} on this machine; .ci/run lists the Debian packages")
-    prefix = request.getfixturevalue("libpvlr")
+
+
+def installed(prefix: Path, folder: Path) -> Plugin:
+    """The plugin in ``prefix``; GStreamer keeps what it knows of it in ``folder``."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GST_", "PYTHON"))},
         "GST_PLUGIN_PATH": str(prefix / "lib/gstreamer-1.0"),
-        "GST_REGISTRY": str(tmp_path_factory.mktemp("gstreamer") / "registry.bin"),
+        "GST_REGISTRY": str(folder / "registry.bin"),
         "LC_ALL": "C.UTF-8",
     }
     return Plugin(prefix, environment)
+
+
+@pytest.fixture(scope="session")
+def plugin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plugin:
+    """The plugin as it is installed."""
+    need_gstreamer()
+    return installed(request.getfixturevalue("libpvlr"), tmp_path_factory.mktemp("gstreamer"))

@@ -16,7 +16,7 @@ from tests.pvlr_sdk.trust.conftest import case, keys, sign, signed
 from tests.shared import shared_folder
 from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
 
-from ..library import ROOT, build_options, cmake, install
+from ..library import ROOT, build_options, cmake, gstreamer_missing, install
 from . import tensorrt_build
 
 __all__ = ["_own_cache", "case", "exported", "keys", "make_network", "own_plan", "plan", "sign", "signed"]
@@ -61,13 +61,15 @@ def runtime(libpvlr: Path, tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 
 @pytest.fixture(scope="session")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """libpvlr under AddressSanitizer and UndefinedBehaviorSanitizer, with TensorRT if there are headers for it."""
+    """libpvlr under AddressSanitizer and UndefinedBehaviorSanitizer, with TensorRT if there are headers for it, and the
+    GStreamer element where this machine has what it needs."""
     flags = f"-O0 -g1 {SANITIZE}"
     programs = "bad_input", "many_threads", "open_each", "tag_frames"
     includes = tensorrt_includes() if find_cuda_include() else []
     with shared_folder(tmp_path_factory, "sanitized") as folder:
         tensorrt = fakes_once(includes[-1], folder / "fakes") if includes else None
-        return build_programs(folder, install(folder, flags, tensorrt=tensorrt), flags, *programs)
+        prefix = install(folder, flags, gstreamer=gstreamer_missing() is None, tensorrt=tensorrt)
+        return build_programs(folder, prefix, flags, *programs)
 
 
 def fakes_once(include: Path, folder: Path) -> list[str]:

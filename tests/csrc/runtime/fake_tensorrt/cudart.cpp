@@ -46,6 +46,11 @@ Memory device_memory;
 Memory host_memory;
 thread_local int current_device = 0;
 
+CUstream_st* known(cudaStream_t stream) {
+  static CUstream_st by_default;
+  return stream == nullptr ? &by_default : stream;
+}
+
 void check(const Memory& memory, const void* pointer, std::size_t bytes, const char* what) {
   const auto* const begin = static_cast<const char*>(pointer);
   auto found = memory.upper_bound(begin);
@@ -119,7 +124,8 @@ void*& fake_current_context() {
 
 bool fake_is_capturing(cudaStream_t stream) { return stream->capturing; }
 
-void fake_enqueue(cudaStream_t stream, Work kernel) {
+void fake_enqueue(cudaStream_t given, Work kernel) {
+  CUstream_st* const stream = known(given);
   const std::lock_guard<std::recursive_mutex> lock(mutex);
   if (fake_current_context() != nullptr) fake_fail("a launch in a context of the application");
   if (current_device != 0) fake_fail("a launch on another device than that of the stream");
@@ -200,7 +206,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  return guarded([=] { return run(stream, stream->queued); });
+  return guarded([=] { return run(known(stream), known(stream)->queued); });
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
@@ -213,8 +219,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return guarded([=] {
-    event->stream = stream;
-    event->end = stream->queued;
+    event->stream = known(stream);
+    event->end = known(stream)->queued;
     return cudaSuccess;
   });
 }
