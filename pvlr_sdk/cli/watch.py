@@ -198,3 +198,5 @@ def _print_stats(site: Site) -> None:
     for sink in stats["sinks"]:
         error = f", {sink['error']}" if sink["error"] else ""
         note(f"{sink['name']}: {sink['delivered']} delivered, {sink['waiting']} waiting, {sink['lost']} lost{error}")
+    for statement in stats["precision"]:
+        note(statement)

@@ -1,9 +1,10 @@
 """The precision of events that reviewed events prove: exact binomial tests of thresholds in a fixed order.
 
 Learn then Test (Angelopoulos et al. 2021) with fixed-sequence testing: thresholds are tested from high to low, each on
-the events at or above it, until one test fails. A test computes how probable so many right events are if a share of
-``target`` of such events is right. Three sequences begin with a quarter, a half and all of the events, and share the
-error probability. This assumes that the events are independent, and that a higher threshold is not less precise.
+the events at or above it that were reported at this threshold or a lower one, until one test fails. A test computes
+how probable so many right events are if a share of ``target`` of such events is right. Three sequences begin with a
+quarter, a half and all of the events, and share the error probability. This assumes that the events are independent,
+and that a higher threshold is not less precise.
 
 Whoever reviews until a test passes makes errors more probable. So only a certain number of answers is tested, then
 twice as many, and so on, each time with half of the error probability that is left.
@@ -32,7 +33,7 @@ class Statement:
     Attributes:
         threshold: at or above it, at least a share of ``target`` of the events is right; None: none is proven.
         right, reviewed: of the answered events at or above it, or of all that were tested; unclear ones are not right.
-        answers: that count: of the plan, label bank and settings in use, at or above the threshold in use.
+        answers: that count: of the plan, label bank and settings in use, whatever the thresholds.
         missing: further answers up to the next tests.
     """
 
@@ -72,21 +73,32 @@ def tests(answers: int, target: float) -> tuple[int, float, int]:
     return tested, 2 * error, following
 
 
-def lowest(peaks: Sequence[float], right: Sequence[bool], target: float, error: float) -> int | None:
-    """The most events, the highest peaks first, of which a precision is proven; None: of none."""
+def lowest(
+    peaks: Sequence[float], right: Sequence[bool], target: float, error: float, uppers: Sequence[float] | None = None
+) -> tuple[float, int, int] | None:
+    """The lowest threshold of which a precision is proven, with the right ones of its events, and their number; None:
+    none is.
+
+    ``uppers``: the thresholds at which the events were reported. A test of a lower threshold leaves an event out, since
+    others like it were not reported.
+    """
     order = np.argsort(-np.asarray(peaks), kind="stable")
-    scores, hits = np.asarray(peaks)[order], np.cumsum(np.asarray(right, np.int64)[order])
+    scores, reported = np.asarray(peaks)[order], np.zeros(len(peaks)) if uppers is None else np.asarray(uppers)[order]
+    hits = there = np.zeros(len(scores), np.int64)
+    for upper in np.unique(reported):
+        part, counts = reported == upper, upper <= scores
+        there, hits = there + part.cumsum() * counts, hits + (part & np.asarray(right, bool)[order]).cumsum() * counts
     count, best = len(scores), None
     least = math.ceil(math.log(error / 3) / math.log(target))  # all right
     starts = {min(count, max(least, count // part)) for part in (4, 2, 1)}
     for start in starts:
-        for events in range(start, count + 1):
-            if events < count and scores[events] == scores[events - 1]:
+        for at in range(start - 1, count):
+            if at + 1 < count and scores[at + 1] == scores[at]:
                 continue  # no threshold is between the two
-            if p_value(int(hits[events - 1]), events, target) > error / len(starts):
+            if p_value(int(hits[at]), int(there[at]), target) > error / len(starts):
                 break
-            best = max(best or 0, events)
-    return best
+            best = max(best or 0, at)
+    return None if best is None else (float(scores[best]), int(hits[best]), int(there[best]))
 
 
 def to_review(reader: Reader, label: str | None = None, limit: int = 30) -> list[Row]:
@@ -101,12 +113,12 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
     """What the answers on a label prove, at a camera or at all of them (None).
 
     Answers count if they belong to events with the newest plan, label bank and settings but for thresholds and the
-    choice of labels, and with thresholds that are not higher than the newest one.
+    choice of labels.
     """
-    answers = reader.answers()
-    rows = reader.rows("kind = 'event' AND ended IS NOT NULL AND label = ?", (label,))
-    rows = [row for row in rows if camera in (None, row.camera)]
-    newest = rows[-1] if rows else None
+    answers, ended = reader.answers(), "kind = 'event' AND ended IS NOT NULL AND label = ? AND ? IN (camera, '')"
+    answered = f"{ended} AND event IN (SELECT event FROM answers)" if answers else "0"
+    newest, place = f"id = (SELECT max(id) FROM moments WHERE {ended})", (label, camera or "")
+    rows = reader.rows(f"{answered} OR {newest}", place * (1 + bool(answers)))
     known: dict[int, float] = {}  # the contexts of the rows are few objects
 
     def upper(row: Row) -> float:
@@ -115,25 +127,22 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
             known[id(row.context)] = float(rules.upper[rules.names.index(label)])
         return known[id(row.context)]
 
-    found: list[tuple[float, float, bool]] = []
+    found: list[tuple[float, float, bool, float]] = []
     for row in rows:
         event, answer = row.ended, answers.get(row.ended.id if row.ended else "")
-        if not (event and answer and newest and _same(row) == _same(newest)):
-            continue
-        if upper(row) <= upper(newest) <= event.peak:
-            found.append((answer[1], event.peak, answer[0] == "yes"))
+        if event and answer and _same(row) == _same(rows[-1]):
+            found.append((answer[1], event.peak, answer[0] == "yes", upper(row)))
     tested, error, following = tests(len(found), target)
     used = sorted(found)[:tested]
-    peaks, right = [peak for _, peak, _ in used], [yes for _, _, yes in used]
-    events = lowest(peaks, right, target, error) if tested else None
+    _, peaks, right, uppers = zip(*used, strict=True) if used else ((), (), (), ())
+    best = lowest(peaks, right, target, error, uppers) if tested else None
     missing = following - len(found)
-    if events is None or newest is None:
-        every = [yes for _, _, yes in (used or found)]
+    if best is None:
+        every = [yes for _, _, yes, _ in (used or found)]
         return Statement(label, target, None, sum(every), len(every), len(found), missing)
-    least = sorted(peaks)[-events]
-    at = upper(newest) if events == tested else math.ceil(1000 * least) / 1000
-    above = [yes for peak, yes in zip(peaks, right, strict=True) if peak >= least]
-    return Statement(label, target, at, sum(above), events, len(found), missing)
+    least, hits, reviewed = best
+    at = max(one for one in uppers if one <= least) if least == min(peaks) else math.ceil(1000 * least) / 1000
+    return Statement(label, target, at, hits, reviewed, len(found), missing)
 
 
 def _same(row: Row) -> tuple[Any, ...]:

@@ -7,9 +7,9 @@ import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import Field
 
@@ -17,11 +17,13 @@ from .. import errors
 from ..sinks import MemoryQueue, Sink, SinkWorker
 from ..sinks.disk import FOLDER_MODE, output_errors
 from ..sinks.settings import ConfigPath, Positive, Section
+from .precision import Statement, statement
 from .reader import FILE
 from .recorder import Recorded
 from .store import Store
 
 T = TypeVar("T")
+Follow: TypeAlias = Callable[[Mapping[str, Statement]], None]
 _LOG = logging.getLogger(__name__)
 _WAITING = 256
 """Chunks, moments and events that wait while the disk does not accept them: 30 MB."""
@@ -36,6 +38,7 @@ class MemoryConfig(Section):
         floor: scores at or above it, or a label's lower threshold, are kept with all their bits; 0: all scores,
             for replay with any settings.
         samples_per_hour: frames per camera, or region, and kind (uncertain, new, random) in addition to events.
+        precision: by label, the share of events that are to be right: its threshold follows the answers.
     """
 
     folder: ConfigPath
@@ -43,6 +46,7 @@ class MemoryConfig(Section):
     max_days: Positive = 30.0
     floor: Annotated[float, Field(ge=0, le=1)] = 0.4
     samples_per_hour: Annotated[int, Field(ge=0, le=720)] = 4
+    precision: dict[str, Annotated[float, Field(ge=0.5, le=0.999)]] = Field(default_factory=dict)
 
     def open(self) -> SinkWorker[Recorded]:
         """Start to write. Raises OutputError if another process records to the folder, OptionError if a newer version
@@ -61,6 +65,8 @@ class MemorySink(Sink[Recorded]):
         self._config = config
         self._lock: int | None = None
         self._store: Store | None = None
+        self._follow: Follow | None = None
+        self._known: Any = None
         try:
             self._intact(lambda: self._opened())
         except errors.OutputError as error:
@@ -75,10 +81,27 @@ class MemorySink(Sink[Recorded]):
         except errors.OutputError:
             self._close_store()
             raise
+        self._attempt(lambda: self._opened().trim(int(1e6 * self._config.max_mb), self._config.max_days))
+        self._attempt(self._prove)
+
+    def follow(self, follow: Follow) -> None:
+        """Call ``follow`` with what answers prove of each label with a required precision: now, and when it may have
+        changed. Before the first item is written."""
+        self._follow = follow
+        self._attempt(self._prove)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
         try:
-            self._intact(lambda: self._opened().trim(int(1e6 * self._config.max_mb), self._config.max_days))
-        except errors.OutputError as error:  # the item is stored
+            self._intact(work)
+        except errors.PvlrError as error:  # what was to be stored is
             _LOG.warning("%s: %s", self.name, error)
+
+    def _prove(self) -> None:
+        store, required = self._opened(), self._config.precision
+        newest = "SELECT context FROM moments WHERE kind = 'event' AND ended IS NOT NULL ORDER BY id DESC LIMIT 1"
+        if self._follow and required and (known := (store.answers(), *store.query(newest))) != self._known:
+            self._follow({label: statement(store, label, share) for label, share in required.items()})
+            self._known = known
 
     def close(self) -> None:
         """Close the file, and let other processes record."""

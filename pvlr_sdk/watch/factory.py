@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ..errors import OptionError
 from ..events import EventDetector, EventSettings, When, place_of
+from ..events.tracks import Rules
 from ..sinks.worker import CameraStatus, SiteStatus
 from ..sources import parse_uri
 from ..sources.opening import check_installed
@@ -106,7 +110,8 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
         regions = {key: known(one, ("thresholds", "labels")) for key, one in camera.regions.items()}
         cameras[name] = known(camera, ("labels", "deny")).model_copy(update={"regions": regions})
     events = known(config.events, ("thresholds", "off_thresholds", "labels", "deny", "when", "groups"))
-    return config.model_copy(update={"cameras": cameras, "events": events})
+    memory = config.memory and known(config.memory, ("precision",))
+    return config.model_copy(update={"cameras": cameras, "events": events, "memory": memory})
 
 
 def event_settings(
@@ -131,14 +136,50 @@ def event_settings(
     )
 
 
+def make_rules(
+    events: EventsConfig,
+    config: SiteConfig,
+    detectors: Sequence[EventDetector],
+    tagger: Tagger,
+    least: Mapping[str, float],
+) -> list[tuple[EventDetector, Rules]]:
+    """What detectors are to use with other settings; ``least``: thresholds of labels below which none may be.
+
+    Raises:
+        UnknownLabelError, OptionError: a label or a threshold is invalid.
+    """
+    labels = tagger.labels
+    thresholds = np.maximum(tagger.thresholds, [least.get(label, 0.0) for label in labels])
+    found = []
+    for one in detectors:
+        settings = event_settings(events, config.cameras[one.camera], labels, one.region)
+        on = {label: max(value, least.get(label, 0.0)) for label, value in settings.on.items()}
+        found.append((one, one.prepare(replace(settings, on=on), thresholds, labels)))
+    return found
+
+
+def highest_levels(detectors: Sequence[EventDetector]) -> dict[str, tuple[float, float]]:
+    """The labels that detectors can report, each with its smoothed score and threshold, where the score is highest."""
+    found: dict[str, tuple[float, float]] = {}
+    for detector in detectors:
+        for label, level in detector.levels.items():
+            found[label] = max(found.get(label, level), level, key=lambda pair: pair[0] - pair[1])
+    return found
+
+
 def site_status(
-    config: SiteConfig, detectors: Sequence[EventDetector], states: Mapping[str, str], tagger: Tagger
+    config: SiteConfig,
+    detectors: Sequence[EventDetector],
+    states: Mapping[str, str],
+    tagger: Tagger,
+    least: Mapping[str, float],
 ) -> SiteStatus:
-    """What sinks are told of a site; ``states``: of its cameras."""
+    """What sinks are told of a site; ``states``: of its cameras; ``least``: as for :func:`make_rules`."""
     events, labels = config.events, {place_of(one.camera, one.region): one.labels for one in detectors}
     plan = dict(zip(tagger.labels, tagger.thresholds.tolist(), strict=False))
+    general = plan if events.threshold is None else dict.fromkeys(plan, events.threshold)
     thresholds = {
-        label: events.thresholds.get(label, plan.get(label, 1.0) if events.threshold is None else events.threshold)
+        label: max(events.thresholds.get(label, general.get(label, 1.0)), least.get(label, 0.0))
         for label in sorted({label for one in labels.values() for label in one})
     }
     if config.health:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from .._util.escape import file_name
 from ..events import Event, EventDetector
 from ..memory.recorder import Recorded, Recorder
+from ..memory.sink import Follow, MemorySink
 from ..sinks import MemoryQueue, SinkStats, SinkWorker
 from ..sinks.settings import EventSinkSettings, FrameSinkSettings
 from ..sinks.snapshots import Snapshot, SnapshotSink
@@ -25,10 +27,14 @@ _LOG = logging.getLogger(__name__)
 _CLOSE_SECONDS = 0.6
 """Time for all sinks together to deliver what waits when the site stops."""
 _SNAPSHOTS_WAITING = 16
+_REMEMBERED = 1000
+"""Number of events that :meth:`Site.events` can return."""
 
 
 class SinkSet:
     """The sinks of a site, and its memory, each behind its own queue; no method waits for a sink.
+
+    ``count``: the number of events so far.
 
     Raises:
         OutputError, OptionError, MissingPartError: a sink cannot be opened; none stays open then.
@@ -44,6 +50,9 @@ class SinkSet:
         self._recorders: dict[EventDetector, Recorder] = {}
         self._config, self._tagger = config.memory, tagger
         self._subscribers: list[SinkWorker[Event]] = []
+        self._remembered: deque[Event] = deque(maxlen=_REMEMBERED)
+        self._open: dict[str, Event] = {}
+        self.count = 0
         try:
             if config.memory:
                 self._memory = config.memory.open()
@@ -67,6 +76,11 @@ class SinkSet:
         """Whether there are sinks of events, and the readers of all of them are gone."""
         return bool(self._events) and all(sink.dead for sink in self._events) and not self._subscribers
 
+    def follow(self, follow: Follow) -> None:
+        """Call a function with what answers prove, see :meth:`MemorySink.follow`; not while the site runs."""
+        if self._memory and isinstance(self._memory.sink, MemorySink):
+            self._memory.sink.follow(follow)
+
     def announce(self, site: SiteStatus) -> None:
         """Tell the sinks of events the state of the site."""
         for worker in self._events:
@@ -78,11 +92,28 @@ class SinkSet:
             worker.sink.obey(commands)
 
     def submit(self, event: Event) -> None:
-        """Pass an event to every sink and subscriber."""
+        """Pass an event to every sink and subscriber, and remember it."""
         with self._lock:
+            self.count += 1
+            self._remembered.append(event)
+            if event.state == "on":
+                self._open[event.id] = event
+            else:
+                self._open.pop(event.id, None)
             receivers = [*self._events, *self._subscribers]
         for receiver in receivers:
             receiver.submit(event)
+
+    def events(self, since: float | None, limit: int) -> list[Event]:
+        """See :meth:`Site.events`."""
+        with self._lock:
+            found = [event for event in self._remembered if since is None or event.time > since]
+        return found[-limit:] if limit > 0 else []
+
+    def open_events(self) -> list[Event]:
+        """The ``on`` events that have not ended yet, oldest first."""
+        with self._lock:
+            return list(self._open.values())
 
     def with_snapshot(self, event: Event, seen: Observation) -> Event:
         """The event with the path of its snapshot, which is written in the background."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from ..bundle.label_bank import LabelBank
 from ..errors import BundleError, PvlrError
 from ..events import Event, EventDetector
+from ..memory.precision import Statement
 from ..sinks.worker import Commands, SiteStatus
 from ..stream import CameraChange, Observation, Stream
 from ..tagger import Tagger
@@ -22,8 +23,8 @@ from .config import EventsConfig, SiteConfig
 from .health import CameraHealth
 from .sinks import SinkSet
 
-_REMEMBERED = 1000
-"""Number of events that :meth:`Site.events` can return."""
+_log = logging.getLogger(__name__)
+
 _HUNG = 30.0
 """Seconds without progress after which the site is unhealthy, and without a result after which a camera is."""
 
@@ -55,14 +56,15 @@ class Site:
         self._stream = Stream(self._tagger, cameras, recover=recover, **dict(config.stream))
         self._recover: Callable[[BundleError], bool] = lambda error: False
         self._states = dict.fromkeys(config.cameras, "starting")
+        self._changing = threading.RLock()  # also the thread of the memory changes thresholds
+        self._proven: list[str] = []  # of required precisions, and the thresholds that they need
+        self._least: dict[str, float] = {}
         self._sinks = SinkSet(config, self._status(), self._tagger)
         self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
-        self._remembered: deque[Event] = deque(maxlen=_REMEMBERED)
-        self._open: dict[str, Event] = {}
-        self._lock, self._count, self._reason = threading.Lock(), 0, "stopped"
-        self._began = time.monotonic()
+        self._began, self._reason = time.monotonic(), "stopped"
         self._seen = dict.fromkeys(config.cameras, self._began)
+        self._sinks.follow(self._require)
 
     @property
     def config(self) -> SiteConfig:
@@ -120,11 +122,7 @@ class Site:
     def levels(self, camera: str) -> dict[str, tuple[float, float]]:
         """The labels that a camera can report, each with its smoothed score, from which its events are made, up to the
         newest frame (0 before the first), and the threshold of that score; of several regions, where it is highest."""
-        found: dict[str, tuple[float, float]] = {}
-        for detector in self._detectors[camera]:
-            for label, level in detector.levels.items():
-                found[label] = max(found.get(label, level), level, key=lambda pair: pair[0] - pair[1])
-        return found
+        return factory.highest_levels(self._detectors[camera])
 
     def configure(self, events: EventsConfig) -> None:
         """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
@@ -132,15 +130,12 @@ class Site:
         Raises:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
-        labels, thresholds = self._tagger.labels, self._tagger.thresholds
-        rules = []
-        for one in self._every_detector():
-            settings = factory.event_settings(events, self._config.cameras[one.camera], labels, one.region)
-            rules.append((one, one.prepare(settings, thresholds, labels)))
-        for detector, new in rules:
-            detector.use(new)
-        self._config = self._config.model_copy(update={"events": events})
-        self._sinks.announce(self._status())
+        with self._changing:
+            detectors = self._every_detector()
+            for detector, new in factory.make_rules(events, self._config, detectors, self._tagger, self._least):
+                detector.use(new)
+            self._config = self._config.model_copy(update={"events": events})
+            self._sinks.announce(self._status())
 
     def obey(self, commands: Commands) -> None:
         """Let sinks whose settings permit it change the site."""
@@ -152,12 +147,14 @@ class Site:
         Raises:
             OptionError, UnknownLabelError: a region or its settings are invalid; nothing is changed then.
         """
-        config = self._config.model_copy(update={"cameras": {**self._config.cameras, name: camera}})
-        made = {one.region: one for one in factory.make_detectors(config, self._tagger).values() if one.camera == name}
-        made |= {one.region: one for one in self._detectors[name]}  # also removed ones, whose events end
-        self._stream.replace(factory.make_camera(name, camera, config.timezone))
-        self._config, self._detectors[name] = config, list(made.values())
-        self.configure(config.events)
+        with self._changing:
+            config = self._config.model_copy(update={"cameras": {**self._config.cameras, name: camera}})
+            every = factory.make_detectors(config, self._tagger).values()
+            made = {one.region: one for one in every if one.camera == name}
+            made |= {one.region: one for one in self._detectors[name]}  # also removed ones, whose events end
+            self._stream.replace(factory.make_camera(name, camera, config.timezone))
+            self._config, self._detectors[name] = config, list(made.values())
+            self.configure(config.events)
 
     def set_labels(self, bank: LabelBank, events: EventsConfig | None = None) -> None:
         """Use another label bank, between two frames; only for an open plan, see :meth:`Tagger.set_labels`.
@@ -193,14 +190,11 @@ class Site:
 
         Only events with a time after ``since``, in seconds since the epoch.
         """
-        with self._lock:
-            found = [event for event in self._remembered if since is None or event.time > since]
-        return found[-limit:] if limit > 0 else []
+        return self._sinks.events(since, limit)
 
     def open_events(self) -> list[Event]:
         """The ``on`` events that have not ended yet, oldest first."""
-        with self._lock:
-            return list(self._open.values())
+        return self._sinks.open_events()
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call ``callback(event)`` for each event from now on, in its own thread; returns a function that ends it.
@@ -223,7 +217,8 @@ class Site:
 
     def healthy(self) -> bool:
         """Whether tagging goes on, or has ended: a camera, whatever it does, makes no site unhealthy."""
-        return self._stream.turned > time.monotonic() - _HUNG or all(one == "ended" for one in self._states.values())
+        ended = all(state == "ended" for state in self._states.values())
+        return ended or self._stream.turned > time.monotonic() - _HUNG
 
     def unhealthy_cameras(self) -> dict[str, str]:
         """The cameras that are ``lost``, or ``live`` without a result in the last 30 seconds, with their state."""
@@ -232,13 +227,14 @@ class Site:
         return {name: state for name, state in bad.items() if state in ("live", "lost")}
 
     def stats(self) -> dict[str, Any]:
-        """``{"uptime", "events", "cameras", "sinks"}``: seconds since the start, number of events, and each camera's
-        :class:`CameraStats` and each sink's :class:`SinkStats` as plain values."""
+        """``{"uptime", "events", "cameras", "sinks", "precision"}``: seconds since the start, number of events, each
+        camera's :class:`CameraStats` and each sink's :class:`SinkStats` as plain values, and what is proven."""
         return {
             "uptime": time.monotonic() - self._began,
-            "events": self._count,
+            "events": self._sinks.count,
             "cameras": {name: asdict(stats) for name, stats in self._stream.stats().items()},
             "sinks": [asdict(stats) for stats in self._sinks.stats()],
+            "precision": self._proven,
         }
 
     def _observe(self, seen: Observation) -> None:
@@ -273,7 +269,18 @@ class Site:
             self._close(name, "not watched" if change.state == "paused" else lost)
 
     def _status(self) -> SiteStatus:
-        return factory.site_status(self._config, self._every_detector(), self._states, self._tagger)
+        return factory.site_status(self._config, self._every_detector(), self._states, self._tagger, self._least)
+
+    def _require(self, proven: Mapping[str, Statement]) -> None:
+        """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
+        with self._changing:
+            first, before = not self._proven, self._status().thresholds
+            self._proven = list(map(str, proven.values()))
+            self._least = {label: one.threshold for label, one in proven.items() if one.threshold is not None}
+            self.configure(self._config.events)
+        for label, now in self._status().thresholds.items():
+            if label in proven and (first or before[label] != now):
+                _log.warning("%s. Its threshold was %s and is %s", proven[label], before[label], now)
 
     def _every_detector(self) -> list[EventDetector]:
         return [one for detectors in self._detectors.values() for one in detectors]
@@ -288,13 +295,6 @@ class Site:
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:
-            with self._lock:
-                self._count += 1
-                self._remembered.append(event)
-                if event.state == "on":
-                    self._open[event.id] = event
-                else:
-                    self._open.pop(event.id, None)
             self._sinks.submit(event)
         if events and self._sinks.dead:
             self.stop("nobody reads the events")
