@@ -82,7 +82,7 @@ def find_knowledge(knowledge: str | os.PathLike[str] | None) -> Path:
     path = knowledge_path(find_plan(knowledge))
     if not path.is_file():
         names = [model.name for model in catalogue().models if KNOWLEDGE in model.files]
-        expected, hint = "an open plan with a knowledge file beside it", f"Use {' or '.join(names)}."
+        expected, hint = "an open plan with a knowledge file beside it", f"Use one of {', '.join(names)}."
         raise errors.OptionError("knowledge", expected=expected, got=str(knowledge or path), hint=hint)
     return path
 

@@ -35,10 +35,10 @@ def test_list(pvlr, only_the_wheel):
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0] == ["Model", "Labels", "Input", "MB", "mAP", "Trained", "on", "Licence", "Where"]
     assert " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 10.3 68.0 COCO + VOC Apache-2.0 bundled"
-    assert [line[-1] for line in lines[2:]] == ["absent"] * 4
+    assert [line[-1] for line in lines[2:]] == ["absent"] * 5
     assert "pvlr models fetch NAME" in done.err
     found = json.loads(pvlr("models", "--json").out)
-    assert [(model["where"], bool(model["plan"])) for model in found] == [("bundled", True)] + [("absent", False)] * 4
+    assert [(model["where"], bool(model["plan"])) for model in found] == [("bundled", True)] + [("absent", False)] * 5
     assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 67.978}
     assert found[0]["bytes"] == sum(file["bytes"] for file in found[0]["files"].values())
 
@@ -54,7 +54,7 @@ def test_list_fits_80_columns():
     os.close(secondary)
     lines = os.read(primary, 10_000).decode().splitlines()
     os.close(primary)
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert max(map(len, lines)) <= 80
 
 

@@ -133,7 +133,7 @@ def test_the_knowledge_of_a_model_lies_beside_its_plan(tmp_path: Path, monkeypat
         find_knowledge(tmp_path / "absent")
     with pytest.raises(errors.OptionError, match="expected an open plan with a knowledge file beside it") as caught:
         find_knowledge("pvlr-lite0-coco80")
-    assert caught.value.hint == "Use pvlr-lite2-open or pvlr-lite2-open-448."
+    assert caught.value.hint == "Use one of pvlr-lite2-open, pvlr-lite0-open, pvlr-lite2-open-448."
     with pytest.raises(errors.PlanNotFoundError, match=r"Did you mean pvlr-lite2-open"):
         find_knowledge("pvlr-lite2-opn")
     monkeypatch.chdir(tmp_path)
