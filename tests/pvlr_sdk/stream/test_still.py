@@ -160,7 +160,7 @@ class TestStream:
         assert stats["b"].computed == stats["b"].tiles == stats["a"].tiles == 280
         assert 7 <= stats["a"].computed <= 4 * 7  # the frames in flight meanwhile are computed too
         cameras_json = {name: asdict(camera) for name, camera in stats.items()}
-        site: Any = SimpleNamespace(stats=lambda: {"cameras": cameras_json, "sinks": []})
+        site: Any = SimpleNamespace(stats=lambda: {"cameras": cameras_json, "sinks": [], "precision": []})
         _print_stats(site)
         assert re.search(r"a: .* reconnects, \d+ % computed\n.*b: .* reconnects\n", capsys.readouterr().err)
         for n in range(40):
