@@ -1,9 +1,22 @@
 # The TensorRT plugins as a library, libpvlr_plugins.so. Needs TensorRT's headers but not its libraries: TensorRT loads
 # the plugins and finds the exported functions by name.
+function(pvlr_leave_out_plugins reason)
+  message(STATUS "TensorRT plugins: left out, ${reason}")
+endfunction()
+
+if(NOT PVLR_CUDA)
+  pvlr_leave_out_plugins("they need PVLR_CUDA=1")
+  return()
+endif()
+
 include(csrc/tensorrt.cmake)
-pvlr_check_tensorrt(10.0)
-if(PVLR_LEFT_OUT)
-  message(STATUS "TensorRT plugins: left out: ${PVLR_LEFT_OUT}")
+if(NOT PVLR_TENSORRT_INCLUDE)
+  pvlr_leave_out_plugins("NvInferRuntime.h was not found; set TENSORRT_ROOT")
+  return()
+endif()
+
+if(PVLR_TENSORRT_VERSION VERSION_LESS 10.0)
+  pvlr_leave_out_plugins("${PVLR_TENSORRT_INCLUDE} has TensorRT ${PVLR_TENSORRT_VERSION}, and they need 10.0 or later")
   return()
 endif()
 message(STATUS "TensorRT plugins: built with the headers of ${PVLR_TENSORRT_VERSION} in ${PVLR_TENSORRT_INCLUDE}")

@@ -1,11 +1,23 @@
 # The TensorRT runner of libpvlr, compiled for the major version of the headers that are found, and with the CUDA
 # kernels. Without them, libpvlr opens plans for the CPU only.
-set(pvlr_backends "openvino")
-include(csrc/tensorrt.cmake)
-pvlr_check_tensorrt(10.3)
-if(PVLR_LEFT_OUT)
-  message(STATUS "libpvlr: without TensorRT: ${PVLR_LEFT_OUT}")
+function(pvlr_leave_out_tensorrt reason)
+  message(STATUS "libpvlr: without TensorRT, ${reason}")
   list(FILTER pvlr_runtime_sources EXCLUDE REGEX "/engine/tensorrt/")
+  set(pvlr_runtime_sources "${pvlr_runtime_sources}" PARENT_SCOPE)
+endfunction()
+
+set(pvlr_backends "openvino")
+if(NOT TARGET pvlr_cuda)
+  pvlr_leave_out_tensorrt("which needs PVLR_CUDA=1")
+  return()
+endif()
+include(csrc/tensorrt.cmake)
+if(NOT PVLR_TENSORRT_INCLUDE)
+  pvlr_leave_out_tensorrt("NvInferRuntime.h was not found; set TENSORRT_ROOT")
+  return()
+endif()
+if(PVLR_TENSORRT_VERSION VERSION_LESS 10.3)
+  pvlr_leave_out_tensorrt("${PVLR_TENSORRT_INCLUDE} has TensorRT ${PVLR_TENSORRT_VERSION}, and the runner needs 10.3 or later")
   return()
 endif()
 

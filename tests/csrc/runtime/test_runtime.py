@@ -192,7 +192,7 @@ def test_cmake_reports_why_there_is_no_tensorrt(tmp_path: Path) -> None:
     options = ["-DPVLR_RUNTIME=ON", "-DPVLR_PYTHON=OFF", f"-DPython3_EXECUTABLE={sys.executable}"]
     command = ["cmake", "-S", ROOT, "-B", tmp_path / "build", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PVLR_CUDA": "0"})
-    assert "-- libpvlr: without TensorRT: needs PVLR_CUDA=1\n" in done.stdout
+    assert "-- libpvlr: without TensorRT, which needs PVLR_CUDA=1\n" in done.stdout
 
 
 def test_without_tensorrt_the_message_tells_how_to_build_it(runtime: Runtime, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on
 def test_cmake_says_that_they_need_cuda(tmp_path: Path) -> None:
     if shutil.which("cmake") is None:
         pytest.skip("no cmake on this machine")
-    assert cmake(tmp_path, "-DPVLR_CUDA=OFF") == "-- TensorRT plugins: left out: needs PVLR_CUDA=1"
+    assert cmake(tmp_path, "-DPVLR_CUDA=OFF") == "-- TensorRT plugins: left out, they need PVLR_CUDA=1"
 
 
 @needs_nvcc
@@ -128,7 +128,7 @@ def test_cmake_says_that_they_need_a_newer_tensorrt(tmp_path: Path) -> None:
     lines = [f"#define NV_TENSORRT_{part} {number} //!< TensorRT version." for part, number in numbers.items()]
     (include / "NvInferVersion.h").write_text("\n".join(lines))
     said = cmake(tmp_path / "build", "-DPVLR_CUDA=ON", f"-DTENSORRT_ROOT={tmp_path}")
-    assert said == f"-- TensorRT plugins: left out: needs TensorRT 10.0 or later; {include} has 8.6.1"
+    assert said == f"-- TensorRT plugins: left out, {include} has TensorRT 8.6.1, and they need 10.0 or later"
 
 
 @pytest.fixture(scope="module")
