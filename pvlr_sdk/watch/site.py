@@ -280,7 +280,7 @@ class Site:
             self.configure(self._config.events)
         for label, now in self._status().thresholds.items():
             if label in proven and (first or before[label] != now):
-                _log.warning("%s. Its threshold was %s and is %s", proven[label], before[label], now)
+                _log.warning("%s. Its threshold is %.3f (before: %.3f)", proven[label], now, before[label])
 
     def _every_detector(self) -> list[EventDetector]:
         return [one for detectors in self._detectors.values() for one in detectors]

@@ -278,7 +278,7 @@ def test_a_site_uses_the_proven_threshold_and_no_lower_one(site, plan, tmp_path,
     config = SiteConfig.parse({**raw, "events": {"thresholds": {"cat": 0.3, "person": 0.4}}}, source="test")
     made = WatchedSite(config)
     assert "precision: unknown labels are ignored: 'no label'" in caplog.text
-    assert f"Its threshold was 0.3 and is {proven}" in caplog.text
+    assert f"Its threshold is {proven:.3f} (before: 0.300)" in caplog.text
     cat, person = made.stats()["precision"]
     assert f"cat: at {proven}, at least 90 %" in cat
     assert "person: not proven" in person
