@@ -68,7 +68,7 @@ class Recorder:
         if tracks.last is None or result.labels != self._detector.used.names:
             return  # the detector ignored the frame
         now = tracks.last
-        self._context_of(result)
+        self._use_context(result)
         if tracks.names != self._names:  # labels that stay keep their averages
             known = dict(zip(self._names, zip(self._before, self._until, strict=True), strict=True))
             pairs = [known.get(name, (0.0, -np.inf)) for name in tracks.names]
@@ -122,8 +122,8 @@ class Recorder:
             if moment := self._peaks.of(event.label, event.id, event.state == "off"):
                 self._submit(moment)
 
-    def _context_of(self, result: TagResult) -> Context:
-        """The context of a frame; a chunk has one."""
+    def _use_context(self, result: TagResult) -> None:
+        """Record with the context of a frame from now on; a chunk has one."""
         rules = self._detector.used
         made_of = id(rules), result.plan, result.bank, result.thresholds.tobytes()
         if self._context is None or self._made_of != made_of:
@@ -133,7 +133,6 @@ class Recorder:
             of = tuple(rules.deployed.tolist()), higher, result.plan, result.bank, self._least
             self._context = Context(rules.names, rules.settings, *of)
             self._floors = self._context.floors(rules.lower)
-        return self._context
 
     def _flush(self, closed: tuple[float, str] | None = None) -> None:
         draft, self._draft = self._draft, _Draft()

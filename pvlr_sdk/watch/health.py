@@ -62,12 +62,12 @@ class CameraHealth:
         self._repeats = self._repeats + 1 if np.array_equal(sample, self._sample) else 0
         self._sample = sample
         matches = [float((_equalized(view) * _equalized(blocks)).sum(1).mean()) for view in self._views]
-        values = light, sharp, max(matches, default=1.0), float(self._repeats > 0)
-        state = self._judge(*values) if self._learned >= _LEARNED else None
+        match = max(matches, default=1.0)
+        state = self._judge(light, sharp, match) if self._learned >= _LEARNED else None
         self._since = wall if self._bad == 0 else self._since
         self._bad = max(self._bad - 1, 0) if state is None else min(self._bad + 1, _HELD)
         if self._bad == 0:
-            self._learn(values, blocks, matches)
+            self._learn((light, sharp, match, self._repeats > 0), blocks, matches)
             self._then = seen.frame
         if self._event is None and self._bad == _HELD:
             self._event = self._event_of(wall, state or "")
@@ -83,7 +83,7 @@ class CameraHealth:
         """End the event, if there is one, because no frames will follow."""
         return [self._end(monotonic + self._offset, reason)] if self._event else []
 
-    def _judge(self, light: float, sharp: float, match: float, _: float) -> str | None:
+    def _judge(self, light: float, sharp: float, match: float) -> str | None:
         past = np.sort(self._past[: self._learned], 0)
         (usual_light, _, usual_match, repeated), weak = past[len(past) // 2], past[len(past) // 10, 1]
         if self._repeats >= _HELD and not repeated:

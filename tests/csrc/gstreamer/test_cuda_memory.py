@@ -113,6 +113,18 @@ def test_frames_on_the_gpu_are_read_where_they_are(caps: str, gpu: Gpu, plan: Pa
     assert gpu.run(caps, plan, UPLOAD.format(0)) == (tags, 0, True)
 
 
+def test_a_decoder_that_asks_gets_the_context(gpu: Gpu, tmp_path: Path) -> None:
+    """Before the element has started; without a driver there is none."""
+    needed = pkg_config("--cflags", "--libs", "gstreamer-1.0").split()
+    program = tmp_path / "ask"
+    tensorrt_build.run("gcc", Path(__file__).with_name("ask_for_context.c"), *needed, "-o", program)
+    search = f"{gpu.driver}:{gpu.plugin.environment['LD_LIBRARY_PATH']}"
+    for changes, answer in (({"LD_LIBRARY_PATH": search}, "gst.cuda.context"), ({}, "none")):
+        environment = {**gpu.plugin.environment, **changes}
+        done = subprocess.run([program], capture_output=True, text=True, check=False, env=environment)
+        assert (done.returncode, done.stdout) == (0, f"{answer}\n"), done.stderr[-4000:]
+
+
 def test_frames_in_another_context_are_copied_to_the_host(gpu: Gpu, plan: Path) -> None:
     """Here of another GPU. For a plan of the CPU all frames are."""
     for used, device in ((plan, 1), (SMALL, 0)):
