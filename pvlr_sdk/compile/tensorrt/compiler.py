@@ -230,6 +230,9 @@ def _interruptible(work: Callable[[], Result], cancelled: Event) -> Result:
     thread = Thread(target=run, name="pvlr-tensorrt-build")
     try:
         thread.start()
+        # A signal that arrives just before the main thread blocks does not wake it: it looks again every second.
+        while not wait([outcome], timeout=1).done:
+            pass
         return outcome.result()
     except KeyboardInterrupt:
         cancelled.set()

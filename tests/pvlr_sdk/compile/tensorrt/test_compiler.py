@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from concurrent.futures import Future
+from concurrent.futures import wait
 from typing import Any
 
 import pytest
@@ -89,33 +89,27 @@ def test_a_node_that_tensorrt_lacks(trt, exported, tmp_path):
         _compile(model.SerializeToString())
 
 
-class Waiting(Future):
-    """A future that tells when somebody begins to wait for it."""
-
-    waited_for = threading.Event()
-
-    def result(self, timeout=None):
-        self.waited_for.set()
-        return super().result(timeout)
-
-
 def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path, monkeypatch):
-    steps = []
-    monkeypatch.setattr("pvlr_sdk.compile.tensorrt.compiler.Future", Waiting)
+    steps, cancelled, waited_for = [], threading.Event(), threading.Event()
+
+    def waiting(*arguments: Any, **options: Any) -> Any:
+        waited_for.set()
+        return wait(*arguments, **options)
 
     def during() -> None:
         steps.append(threading.current_thread())
-        if len(steps) == 1:
-            assert Waiting.waited_for.wait(60)  # an interrupt in Thread.start would break its lock
-            os.kill(os.getpid(), signal.SIGINT)
-        assert threading.main_thread() is not threading.current_thread()
-        threading.Event().wait(0.5)
+        assert waited_for.wait(60)  # an interrupt in Thread.start would break its lock
+        os.kill(os.getpid(), signal.SIGINT)
+        assert cancelled.wait(60)
 
+    monkeypatch.setattr("pvlr_sdk.compile.tensorrt.compiler.wait", waiting)
+    monkeypatch.setattr("pvlr_sdk.compile.tensorrt.compiler.Event", lambda: cancelled)
     trt.world.during_build = during
     trt.world.phases = [("Building", 50)]
     with pytest.raises(KeyboardInterrupt):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
-    assert len(steps) < 5
+    assert len(steps) == 1
+    assert steps[0] is not threading.main_thread()
     assert not list(tmp_path.iterdir())
     assert not [thread for thread in threading.enumerate() if thread.name == "pvlr-tensorrt-build"]
 
