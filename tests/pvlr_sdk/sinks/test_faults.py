@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
+import multiprocessing
 import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,11 @@ import pytest
 
 from pvlr_sdk.sinks.queues import DiskQueue
 
-WORKLOAD = Path(__file__).with_name("workload.py")
+from . import workload
+
+# Python starts and imports once, not for each fault.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.pvlr_sdk.sinks.workload"])
 KINDS = ("jsonl", "rotating", "sqlite", "queue")
 COUNT = 3  # the first, one between, the last
 CALLS = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "openat", "unlink", "rename", "close")
@@ -50,27 +53,26 @@ class Run(NamedTuple):
 
 def run(kind: str, folder: Path, *injected: str, file_limit: int | None = None) -> Run:
     folder.mkdir()
-    paths = [part for name in FILES for part in ("-P", str(folder / name))]
-    trace = ["strace", "-f", "-qq", "-o", str(folder / "log"), "-e", f"trace={','.join(CALLS)}", *paths, *injected]
     ours, theirs = socket.socketpair()
-    command = [sys.executable, str(WORKLOAD), kind, str(folder / "e"), str(COUNT), str(theirs.fileno())]
-    command.append("60" if file_limit is None else "0.1")
-
-    def limit() -> None:
-        if file_limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-
-    done = subprocess.run(
-        [*(trace if file_limit is None else []), *command],
-        pass_fds=[theirs.fileno()], capture_output=True, check=False, timeout=120, preexec_fn=limit,
-    )  # fmt: skip
+    worker = PROCESSES.Process(target=workload.begin, args=(kind, folder / "e", COUNT, theirs, file_limit))
+    worker.start()
     theirs.close()
+    if traced := file_limit is None:
+        paths = [part for name in FILES for part in ("-P", str(folder / name))]
+        command = ["strace", "-f", "-p", str(worker.pid), "-o", str(folder / "log"), "-e", f"trace={','.join(CALLS)}"]
+        strace = subprocess.Popen([*command, *paths, *injected], stderr=subprocess.PIPE, text=True)
+        assert strace.stderr is not None
+        assert "attached" in strace.stderr.readline()
+    ours.send(b"!")
     reported = b"".join(iter(lambda: ours.recv(65536), b"")).decode().split("\n")[:-1]
     ours.close()
-    log = (folder / "log").read_text() if file_limit is None else ""
-    return Run(
-        reported, done.returncode, [line.split()[1].partition("(")[0] for line in log.splitlines() if "(" in line]
-    )
+    worker.join(120)
+    status = worker.exitcode
+    assert status is not None
+    if traced:
+        strace.communicate(timeout=120)
+    log = (folder / "log").read_text() if traced else ""
+    return Run(reported, status, [line.split()[1].partition("(")[0] for line in log.splitlines() if "(" in line])
 
 
 def contents(kind: str, folder: Path) -> list[int]:

@@ -1,4 +1,4 @@
-"""A sink or a queue that a test runs under strace: python workload.py KIND PATH COUNT DESCRIPTOR SECONDS
+"""A sink or a queue that a test runs under strace.
 
 Events FIRST to FIRST + COUNT - 1 are written; a failed one is tried again, as a worker does. The numbers of delivered
 events go to a socket, whose system calls no fault is injected into. A queue has SECONDS to store an event: many where
@@ -7,8 +7,10 @@ the fault passes, however slow the machine is, and few where it stays.
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import resource
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,5 +69,11 @@ def main(kind: str, path: Path, count: int, report: socket.socket, seconds: floa
             report.send(b"gave up\n")
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), socket.socket(fileno=int(sys.argv[4])), float(sys.argv[5]))
+def begin(kind: str, path: Path, count: int, report: socket.socket, file_limit: int | None) -> None:
+    """The workload, in a process of its own, once the other end of ``report`` says so."""
+    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1 & 2**64 - 1))  # any process may trace it: PR_SET_PTRACER
+    report.recv(1)
+    if file_limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    main(kind, path, count, report, 60 if file_limit is None else 0.1)
+    gc.collect()  # closes the files, as the end of an interpreter does
