@@ -165,6 +165,11 @@ def compile_kernels(source: Path, capability: int, work: Path) -> list[Compiled]
     cubin = work / f"{source.stem}-{capability}.cubin"
     code = f"-gencode=arch=compute_{capability},code=sm_{capability}"
     _run("nvcc", *FLAGS, *INCLUDES, code, "-cubin", str(source), "-o", str(cubin))
+    return read_kernels(cubin, source, capability)
+
+
+def read_kernels(cubin: Path, source: Path, capability: int) -> list[Compiled]:
+    """The kernels of a source in a cubin or an object file for one architecture."""
     resources = _run("cuobjdump", "--dump-resource-usage", str(cubin))
     usage = re.findall(r"Function (\w+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", resources)
     sass = _functions(_run("cuobjdump", "-sass", str(cubin)))

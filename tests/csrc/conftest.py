@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu.kernel_report import write_instances
+from benchmarks.gpu.kernel_report import find_tool, write_instances
 from tests.shared import shared_folder
 
-from .library import gstreamer_missing, install
+from .library import cmake, gstreamer_missing, install
 
 ROOT = Path(__file__).resolve().parents[2]
 # Host compilers do not know #pragma unroll.
@@ -175,3 +176,28 @@ def libpvlr(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prefix where libpvlr is installed, with the GStreamer element where this machine has what it needs."""
     with shared_folder(tmp_path_factory, "libpvlr") as folder:
         return install(folder, gstreamer=gstreamer_missing() is None)
+
+
+@pytest.fixture(scope="session")
+def cuda_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where CMake has built everything with nvcc for sm_87, the kernels also as PTX, with warnings as errors."""
+    nvcc = find_tool("nvcc")
+    parts = {"nvcc": nvcc, "cmake": shutil.which("cmake"), "pybind11": importlib.util.find_spec("pybind11")}
+    if missing := [name for name, found in parts.items() if not found]:
+        pytest.skip(f"no {' and no '.join(missing)} on this machine")
+    import pybind11
+
+    options = [
+        "-DCMAKE_BUILD_TYPE=Debug",  # of the C++; sooner built
+        "-DPVLR_CUDA=ON",
+        "-DPVLR_CUDA_ARCHITECTURES=87",
+        "-DPVLR_WERROR=ON",
+        f"-DCMAKE_CUDA_COMPILER={nvcc}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        "-DPYBIND11_FINDPYTHON=ON",
+    ]
+    with shared_folder(tmp_path_factory, "cuda") as folder:
+        cmake("-S", ROOT, "-B", folder / "build", *options)
+        cmake("--build", folder / "build", "--parallel", os.cpu_count() or 1)
+    return folder / "build"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -16,49 +14,14 @@ from benchmarks.common import ROOT
 from benchmarks.gpu.kernel_report import KERNELS, find_tool, write_instances
 
 NVCC, CUOBJDUMP = find_tool("nvcc"), find_tool("cuobjdump")
-MISSING = [
-    name
-    for name, found in (
-        ("nvcc", NVCC),
-        ("cmake", shutil.which("cmake")),
-        ("pybind11", importlib.util.find_spec("pybind11")),
-    )
-    if not found
-]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSING)} on this machine"),
-]
-
-
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where CMake has built everything for one GPU, with warnings as errors."""
-    import pybind11
-
-    folder = tmp_path_factory.mktemp("cuda")
-    options = [
-        "-DCMAKE_BUILD_TYPE=Debug",  # of the C++; sooner built
-        "-DPVLR_CUDA=ON",
-        "-DPVLR_CUDA_ARCHITECTURES=87",
-        "-DPVLR_WERROR=ON",
-        f"-DCMAKE_CUDA_COMPILER={NVCC}",
-        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-        f"-DPython_EXECUTABLE={sys.executable}",
-        "-DPYBIND11_FINDPYTHON=ON",
-    ]
-    jobs = str(os.cpu_count() or 1)
-    for command in (["-S", str(ROOT), "-B", str(folder), *options], ["--build", str(folder), "--parallel", jobs]):
-        done = subprocess.run(["cmake", *command], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
-    return folder
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.skipif(CUOBJDUMP is None, reason="no cuobjdump on this machine")
-def test_the_library_has_every_kernel_as_machine_code_and_as_ptx(build: Path, tmp_path: Path) -> None:
+def test_the_library_has_every_kernel_as_machine_code_and_as_ptx(cuda_build: Path, tmp_path: Path) -> None:
     instances = {path.stem for kernel in KERNELS for path in write_instances(kernel, tmp_path)}
     for option, code in (("--list-elf", "cubin"), ("--list-ptx", "ptx")):
-        listed = subprocess.check_output([str(CUOBJDUMP), option, build / "libpvlr_cuda.a"], text=True)
+        listed = subprocess.check_output([str(CUOBJDUMP), option, cuda_build / "libpvlr_cuda.a"], text=True)
         found = re.findall(rf"^member .*:(\w+)\.cu\.o:\n.* file +\d+: .*\.sm_87\.{code}$", listed, re.MULTILINE)
         assert instances <= set(found), listed
 
@@ -103,8 +66,8 @@ for name, call in calls.items():
 """
 
 
-def test_the_python_core_links_and_says_that_there_is_no_gpu(build: Path, no_gpu: None) -> None:
-    (core,) = build.glob("_core*")
+def test_the_python_core_links_and_says_that_there_is_no_gpu(cuda_build: Path, no_gpu: None) -> None:
+    (core,) = cuda_build.glob("_core*")
     done = subprocess.run([sys.executable, "-c", CORE, str(core)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -165,10 +128,10 @@ int main() {
 """
 
 
-def test_a_program_links_the_library(build: Path, tmp_path: Path, no_gpu: None) -> None:
+def test_a_program_links_the_library(cuda_build: Path, tmp_path: Path, no_gpu: None) -> None:
     source, program = tmp_path / "program.cpp", tmp_path / "program"
     source.write_text(PROGRAM)
-    libraries = [str(build / f"lib{name}.a") for name in ("pvlr_cuda", "pvlr_host")]
+    libraries = [str(cuda_build / f"lib{name}.a") for name in ("pvlr_cuda", "pvlr_host")]
     command = [str(NVCC), "-std=c++17", f"-I{ROOT / 'csrc/include'}", str(source), *libraries, "-o", str(program)]
     subprocess.run(command, check=True)
     done = subprocess.run([program], capture_output=True, text=True)

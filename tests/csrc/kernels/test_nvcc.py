@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import ROOT
-from benchmarks.gpu.kernel_report import FLAGS, INCLUDES, KERNELS, compile_kernels, find_tool, write_instances
+from benchmarks.gpu.kernel_report import KERNELS, Compiled, compile_kernels, find_tool, read_kernels, write_instances
 
 ARCHITECTURES = [75, 87, 90]
 EMULATED = [f"dual_softmax_attention_bfloat16_{dim}" for dim in (32, 64, 96)]
@@ -34,15 +34,21 @@ def test_launchers_compile(source: Path, tmp_path: Path) -> None:
             assert kernels == []  # it only dispatches
 
 
+def built(build: Path, source: Path) -> Path:
+    """The object of an instance that CMake has compiled for sm_87."""
+    return build / "CMakeFiles/pvlr_cuda.dir/instances" / f"{source.name}.o"
+
+
 @pytest.mark.skipif("PVLR_PTXAS" not in os.environ, reason="no PVLR_PTXAS: an assembler of CUDA 12.6, as in JetPack 6")
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_assembler_of_cuda_12_6_spills_nothing(kernel: str, tmp_path: Path) -> None:
+def test_the_assembler_of_cuda_12_6_spills_nothing(kernel: str, cuda_build: Path, tmp_path: Path) -> None:
     """It allocates the registers. PTX for it differs in the version only: PyPI has no nvcc of CUDA 12."""
 
     def assemble(source: Path) -> str:
-        ptx, nvcc = source.with_suffix(".ptx"), str(find_tool("nvcc"))
-        subprocess.run([nvcc, *FLAGS, *INCLUDES, "-arch=compute_87", "-ptx", source, "-o", ptx], check=True)
-        ptx.write_text(re.sub(r"(?m)^\.version .*", ".version 8.5", ptx.read_text()))
+        command = [str(find_tool("cuobjdump")), "-ptx", built(cuda_build, source)]
+        (text,) = re.findall(r"(?ms)^\.version \S+\n(.*?)(?:^Fatbin|\Z)", subprocess.check_output(command, text=True))
+        ptx = source.with_suffix(".ptx")
+        ptx.write_text(f".version 8.5\n{text}")
         command = [os.environ["PVLR_PTXAS"], "-v", "-arch=sm_87", ptx, "-o", ptx.with_suffix(".cubin")]
         return subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
@@ -53,12 +59,18 @@ def test_the_assembler_of_cuda_12_6_spills_nothing(kernel: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_compiles_without_spills_onto_tensor_cores(kernel: str, tmp_path: Path) -> None:
+def test_compiles_without_spills_onto_tensor_cores(kernel: str, cuda_build: Path, tmp_path: Path) -> None:
+    def kernels(call: tuple[Path, int]) -> list[Compiled]:
+        source, capability = call
+        if capability == 87:
+            return read_kernels(built(cuda_build, source), *call)
+        return compile_kernels(*call, tmp_path)
+
     # A source's shared memory is computed once, if its architectures do not come together.
-    calls = [(source, one, tmp_path) for one in ARCHITECTURES for source in write_instances(kernel, tmp_path)]
+    calls = [(source, one) for one in ARCHITECTURES for source in write_instances(kernel, tmp_path)]
     calls = [call for call in calls if not (call[0].stem in EMULATED and call[1] == 75)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = [one for some in pool.map(lambda call: compile_kernels(*call), calls) for one in some]
+        found = [one for some in pool.map(kernels, calls) for one in some]
     assert {one.capability for one in found} == set(ARCHITECTURES)
     assert [(str(one), one.capability, one.problems()) for one in found if one.problems()] == []
     # A float32 product on tensor cores would keep ten bits of each factor.
