@@ -1,6 +1,6 @@
 """Builds TensorRT-RTX engines of one exported model, ahead of time and without a GPU, or parses a network.
 
-    python tensorrt_build.py build BACKBONE SIZE PRECISION
+    python tensorrt_build.py build BACKBONE SIZE PRECISION [open]
     python tensorrt_build.py parse MODEL.onnx
 
 Run it in a separate process: TensorRT may terminate it.
@@ -110,8 +110,25 @@ def check_ports(payload: bytes, room: OpenSpec, projections: dict[str, Any]) -> 
     return len(inputs)
 
 
-def build_all(backbone: str, size: int, static: str) -> None:
-    """Engines of each precision for 1 to 8 images, and of ``static`` also for a fixed batch; prints their sizes."""
+def build_open(backbone: str, size: int) -> dict[str, int]:
+    """Engines of an open network and of the one that is closed with a label bank."""
+    opened, bank = exported(backbone, size, max_labels=16)
+    labels, rest = split(opened, "model.onnx")
+    room = read_spec(opened, "model.onnx").open
+    assert room is not None
+    network = convert(rest, precision="fp16")
+    return {
+        "open": build(network, "1:1:8"),
+        "inputs": check_ports(network, room, project(compile_labels(labels, "model.onnx"), bank, room, "bank")),
+        "closed": build(convert(closed(opened, bank.select(LABELS[1:4])), precision="fp16"), "1:1:8"),
+    }
+
+
+def build_all(backbone: str, size: int, static: str, *kinds: str) -> None:
+    """Engines of each precision for 1 to 8 images, and of ``static`` also for a fixed batch; prints their sizes.
+
+    ``kinds``: "open" for engines of the open network and of the one closed with a label bank too.
+    """
     began = time.perf_counter()
     payload, _ = exported(backbone, size)
     report: dict[str, Any] = {"export_s": round(time.perf_counter() - began, 1), "engines": {}}
@@ -120,23 +137,17 @@ def build_all(backbone: str, size: int, static: str) -> None:
         began = time.perf_counter()
         network = convert(payload, precision=precision, frames=frames)
         converted = time.perf_counter()
-        kinds = {tensor.data_type for tensor in onnx.load_from_string(network).graph.initializer}
+        types = {tensor.data_type for tensor in onnx.load_from_string(network).graph.initializer}
         if precision == static:
             report["static"] = build(network, "2")
         report["engines"][precision] = {
             "dynamic": build(network, "1:1:8"),
-            "types": sorted(kinds),
+            "types": sorted(types),
             "convert_s": round(converted - began, 1),
             "build_s": round(time.perf_counter() - converted, 1),
         }
-    opened, bank = exported(backbone, size, max_labels=16)
-    labels, rest = split(opened, "model.onnx")
-    room = read_spec(opened, "model.onnx").open
-    assert room is not None
-    network = convert(rest, precision="fp16")
-    report["open"] = build(network, "1:1:8")
-    report["inputs"] = check_ports(network, room, project(compile_labels(labels, "model.onnx"), bank, room, "bank"))
-    report["closed"] = build(convert(closed(opened, bank.select(LABELS[1:4])), precision="fp16"), "1:1:8")
+    if "open" in kinds:
+        report |= build_open(backbone, size)
     print(json.dumps(report))
 
 
@@ -144,4 +155,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "parse":
         parsed(Path(sys.argv[2]).read_bytes())
     else:
-        build_all(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+        build_all(sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

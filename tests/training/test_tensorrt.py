@@ -20,7 +20,7 @@ FP32, INT8, INT64, FP16, BF16 = (1, 3, 7, 10, 16)
 """Values of TensorProto.DataType."""
 SCRIPT = Path(__file__).with_name("tensorrt_build.py")
 # Size, and the precision that is also built with a fixed batch. Lite0 and Lite2 are shipped; the other two have the
-# operators of the paper's ResNet-101 and ViT-B in a fraction of the time.
+# operators of the paper's ResNet-101 and ViT-B in a fraction of the time. What is open is the head, which all share.
 MODELS = {
     "tf_efficientnet_lite0": (224, "int8"),
     "tf_efficientnet_lite2": (288, "fp16"),
@@ -45,7 +45,8 @@ def run(*arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("backbone", MODELS)
 def test_engines_are_built(backbone: str) -> None:
     size, static = MODELS[backbone]
-    done = run("build", backbone, str(size), static, timeout=900)
+    is_open = backbone == "tf_efficientnet_lite2"
+    done = run("build", backbone, str(size), static, *(["open"] if is_open else []), timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     engines: dict[str, dict[str, Any]] = report["engines"]
@@ -57,9 +58,10 @@ def test_engines_are_built(backbone: str) -> None:
         assert set(engine["types"]) - {INT64} <= allowed[precision]
         assert engine["dynamic"] > 1_000_000
     assert report["static"] > 1_000_000
-    assert report["open"] > 1_000_000
-    assert report["inputs"] > 3  # of keys, values, mask, gains, biases and weights, those that the model has
-    assert report["closed"] > 1_000_000
+    if is_open:
+        assert report["open"] > 1_000_000
+        assert report["inputs"] > 3  # of keys, values, mask, gains, biases and weights, those that the model has
+        assert report["closed"] > 1_000_000
     # Half the bytes per weight; an int8 engine may keep several layouts.
     assert engines["fp16"]["dynamic"] < 0.75 * engines["fp32"]["dynamic"]
 
