@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,8 +19,7 @@ from pvlr_sdk.batch.on_ray import on_ray
 from pvlr_sdk.batch.shards import Input
 from tests.waiting import until
 
-ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra [ray]")]
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 
@@ -27,6 +27,7 @@ PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a cluster of two nodes with one CPU each."""
+    import ray
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

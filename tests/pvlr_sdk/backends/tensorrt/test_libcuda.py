@@ -53,7 +53,12 @@ def pycuda(headers: Path, stub: Path, tmp_path_factory: pytest.TempPathFactory) 
     shutil.unpack_archive(next(folder.glob("*.tar.gz")), folder, filter="data")
     source = next(path for path in folder.iterdir() if path.is_dir())
     (stub / "libcuda.so").symlink_to("libcuda.so.1")
-    options = [f"--cuda-inc-dir={headers}", f"--cudadrv-lib-dir={stub}", "--no-cuda-enable-curand", "--cxxflags=-O0,-w"]
+    options = [
+        f"--cuda-inc-dir={headers}",
+        f"--cudadrv-lib-dir={stub}",
+        "--no-cuda-enable-curand",
+        "--cxxflags=-O0,-g0,-w",
+    ]
     # The stub lacks calls that pycuda can make: each is looked up when it is made.
     lazy = {**os.environ, "LDFLAGS": "-Wl,-z,lazy"}
     for step in (["configure.py", *options], ["setup.py", "build_ext", "--inplace"]):
