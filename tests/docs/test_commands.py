@@ -11,7 +11,8 @@ of this environment that the extras require: seconds, no network. With PVLR_DOCS
     <!-- runs on -->             the next block does not end; it is stopped at the end of the page
 
 ``files`` names what the reader has before the page; ``after`` continues in the folder of another page. ``pvlr watch``
-and ``pvlr serve`` must end with status 0 or still run after eight seconds, a server a second after it listens.
+and ``pvlr serve`` must end with status 0, or still run a second after the plan is loaded or the server listens, and at
+the next one, which takes their place.
 """
 
 from __future__ import annotations
@@ -52,19 +53,32 @@ PRELUDE = r"""
 set -euo pipefail
 served=
 fail() { echo "failed: $*" >&2; exit 1; }
-start() {  # in the background, in place of the last watch or serve; what ends within eight seconds must end well
-  if [[ $served ]]; then kill $served 2>/dev/null || true; wait $served || true; served=; fi
+stop() {  # the last watch or serve; what has ended must have ended well
+  if kill $served 2>/dev/null; then wait $served || true; elif [[ $served ]]; then wait $served; fi
+  served=
+}
+start() {  # in the background, in place of the last watch or serve
+  stop || return
   "$@" &
-  last=$!
-  for _ in {1..40}; do
+  last=$! since=$SECONDS
+  for _ in {1..300}; do
     sleep 0.2
     kill -0 $last 2>/dev/null || { wait $last; return; }
-    if [[ ${2-} == serve ]] && listens; then sleep 1; kill -0 $last; return; fi
+    if began ${2-}; then sleep 1; kill -0 $last 2>/dev/null || wait $last; return; fi
   done
+  return 1
+}
+began() {  # a server listens, a watch has loaded its plan; anything else has had four seconds
+  case ${1-} in
+    serve) listens ;;
+    watch) grep -q libopenvino_intel_cpu /proc/$last/maps ;;
+    *) (( SECONDS - since >= 4 )) ;;
+  esac
 }
 listens() { { : <>/dev/tcp/127.0.0.1/8000; } 2>/dev/null; }
 pvlr() {
-  if [[ $1 != serve && $1 != watch ]]; then command pvlr "$@" || fail "pvlr $*"
+  if [[ $1 != serve && $1 != watch || "$*" == *--check* || "$*" == *--print-config* ]]
+  then command pvlr "$@" || fail "pvlr $*"
   else start "$(type -P pvlr)" "$@" || fail "pvlr $*"; served=$last; fi
 }
 python3() { [[ "$1 $2" == "-m venv" ]] || fail "python3 $*"; ln -sfn "$ENVIRONMENT" "$3"; }
@@ -131,7 +145,7 @@ def _script(text: str, origin: str, files: list[str]) -> str:
                 code = f"python line{line}.py"
             code = f"on() {{\n{code}\n}}\nstart on" if note == "runs on" else code
             script.append(f'echo "--- {origin}:{line}"\n{code}')
-    return "\n".join([*script, 'echo "--- end"'])
+    return "\n".join([*script, "stop", 'echo "--- end"'])
 
 
 def _require(package: Distribution, extra: str, found: dict[tuple[str, str], Distribution]) -> None:
