@@ -130,6 +130,22 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
             source.unlink(missing_ok=True)
 
 
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files of a new folder, by their paths in it; it appears when it is complete.
+
+    Raises:
+        OutputError: no space, no permission, or a folder with files is there.
+    """
+    temporary = _temporary_name(folder)
+    try:
+        write_files({temporary / name: data for name, data in contents.items()})
+        with system_errors(errors.OutputError, str(folder), expected="a writable folder", hint="Nothing was changed."):
+            os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files that writers of a file left when they were killed."""
     for left in path.parent.glob(f".{glob.escape(path.name[:50])}.{'[0-9a-f]' * 12}.tmp"):

@@ -22,6 +22,7 @@ from .evaluate import evaluate
 from .export import export, export_deepstream, export_hub, export_labels, export_openvino, export_triton
 from .frigate import frigate
 from .info import info, labels
+from .mine import mine
 from .models import app as models
 from .precision import precision
 from .remember import replay, search, why
@@ -44,7 +45,7 @@ EPILOG = (
 _COMMANDS = (
     tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
     verify_signature, bench, doctor, train, export, export_triton, export_openvino, export_deepstream, export_hub,
-    export_labels, report, search, why, replay, precision, xmp, frigate,
+    export_labels, report, search, why, replay, precision, mine, xmp, frigate,
 )  # fmt: skip
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from typer import Option
@@ -24,6 +25,7 @@ def precision(
     unclear: list[str] = Option([], metavar="EVENT", help="Answer: nobody can say; counts as wrong."),
     undo: list[str] = Option([], metavar="EVENT", help="Remove the answer."),
     html: Html = None,
+    export: Path | None = Option(None, metavar="DIR", help="Write the answers as examples to a new folder."),
     as_json: options.Json = False,
 ) -> None:
     """State the precision of events that reviewed events prove, per label.
@@ -31,18 +33,22 @@ def precision(
     For example: at 0.83, at least 90 % of events are right (95 % confidence,
     46 of 47 reviewed). --html writes a page with the pictures of the next
     events to answer, drawn at random: a selection of your own proves nothing.
+    --export writes DIR/yes/LABEL/, DIR/no/LABEL/ and DIR/labels.csv, for [bold]teach[/bold],
+    [bold]train[/bold] and [bold]eval[/bold], and DIR/answers.jsonl, for [bold]export-labels[/bold].
 
     \b
     [bold]Examples[/bold]
     pvlr precision --memory memory/ --html review.html
     pvlr precision --memory memory/ --yes 3f2a91c0 --yes 77c01b52 --no b81d4e09
     pvlr precision --memory memory/ --label person --target 0.95 --json
+    pvlr precision --memory memory/ --export examples/
     """
+    from ..memory.export import export_answers
     from ..memory.precision import statement, to_review
     from ..memory.store import Store
     from ..memory.why import find_event
     from .remember import _clock, _print, _write
-    from .screen import print_json
+    from .screen import note, print_json
 
     store = Store(memory)
     given: tuple[tuple[Answer | None, list[str]], ...] = ("yes", yes), ("no", no), ("unclear", unclear), (None, undo)
@@ -56,6 +62,8 @@ def precision(
         rows = to_review(store, label)
         lines = [f"{row.began.id[:8]}  {row.label}  {row.camera}  {_clock(row.time)}" for row in rows if row.began]
         _write(html, "Events to answer", zip((store.picture(row.id) for row in rows), lines, strict=True))
+    if export:
+        note(f"{export_answers(store, export, label, camera)} examples in {export}")
     if as_json:
         print_json([asdict(one) for one in found])
     else:

@@ -140,7 +140,7 @@ def _read_csv(path: Path, text: str) -> Annotations:
     no_duplicates(path, (header[i] for i in columns), "each column once", "Rename or remove the second one.")
     present = {form for value in _PRESENT for form in (value, value.upper(), value.title())}
     absent = {form for value in _ABSENT for form in (value, value.upper(), value.title())}
-    is_value = {"", "0", "0.0", *present, *absent}.__contains__
+    is_value = {"", "0", "0.0", "?", *present, *absent}.__contains__
     for column in columns:
         given = [row[column] for _, row in rows if len(row) > column and row[column]]
         if lowered[column] in _TAGS and sum(map(is_value, given)) < len(given) / 2:
@@ -155,7 +155,7 @@ def _read_csv(path: Path, text: str) -> Annotations:
     cells = {row[column] for _, row in kept for column in columns}
     zero = 0 if cells & {"-1", "-1.0"} else -1
     empty = 0 if cells & {"0", "0.0", *absent} else -1  # a table of marks: 1, x or nothing
-    values = {"": empty, "0": zero, "0.0": zero, **dict.fromkeys(present, 1), **dict.fromkeys(absent, -1)}
+    values = {"": empty, "0": zero, "0.0": zero, "?": 0, **dict.fromkeys(present, 1), **dict.fromkeys(absent, -1)}
     targets = np.array([[values.get(row[i], INVALID) for i in columns] for _, row in kept], np.int8)
     targets = targets.reshape(len(kept), len(columns))
     invalid = {(int(r), int(c)): kept[r][1][columns[c]] for r, c in np.argwhere(targets == INVALID)}

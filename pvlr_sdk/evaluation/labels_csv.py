@@ -6,8 +6,8 @@ A labels CSV has one row per image and the columns ``file``, ``split`` (optional
     holiday/1.jpg,train,1,-1
     holiday/2.jpg,val,,1
 
-A cell is 1 (present), -1 (absent) or empty (unknown). In a file with any -1, 0 means "not counted" (VOC's difficult
-objects); in a file with only 0 and 1, it means absent. In a file that states no absence at all, empty means absent.
+A cell is 1 (present), -1 (absent), ``?`` or empty (unknown). In a file with any -1, 0 means "not counted" (VOC's
+difficult objects); in a file with only 0 and 1, it means absent. In a file without any absence, empty means absent.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def read_labels(
         for column in sources:
             if (row, column) in read.invalid:
                 got = f"{read.invalid[row, column]!r} in line {read.lines[row]}, column {read.labels[column]!r}"
-                raise wrong(path, "1, 0, -1 or an empty cell", got, "Correct that cell.")
+                raise wrong(path, "1, 0, -1, ? or an empty cell", got, "Correct that cell.")
     found = {names[label] for label in positions.values()}
     files = [read.files[row] for row in chosen]
     no_duplicates(path, files, "each image once", "Remove the second row, or give the rows different splits.")

@@ -38,6 +38,14 @@ class FeatureFiles:
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         _put(path, number, row.tobytes())
 
+    def read(self, space: str, number: int) -> NDArray[np.float32] | None:
+        """The features (D,) of a moment; None: it has none."""
+        for path in self._folder.glob(f"{_name(space, '*')}/{number // ROWS}.i8"):
+            row = _read(path)[number % ROWS :][:1]
+            if row["scale"].any():
+                return np.asarray(row["values"][0] * row["scale"])
+        return None
+
     def clear(self, numbers: list[int]) -> None:
         """Overwrite the features of moments with zeros; a file of which nothing is left is removed."""
         for path in self._folder.glob("*/*.i8"):
@@ -93,5 +101,5 @@ def _put(path: Path, number: int, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _name(space: str, width: int) -> str:
+def _name(space: str, width: int | str) -> str:
     return f"{hashlib.sha256(space.encode()).hexdigest()[:16]}-{width}"

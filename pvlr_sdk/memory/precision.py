@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..events import EventDetector
-from .reader import Reader, Row
+from .reader import UNANSWERED, Reader, Row
 
 CONFIDENCE = 0.95
 
@@ -103,10 +103,9 @@ def lowest(
 
 def to_review(reader: Reader, label: str | None = None, limit: int = 30) -> list[Row]:
     """Events without an answer, in a random order: a choice by score or by eye would make answers prove nothing."""
-    answered, only = reader.answers(), ("", ()) if label is None else (" AND label = ?", (label,))
-    rows = reader.rows(f"kind = 'event' AND ended IS NOT NULL AND time IS NOT NULL{only[0]}", only[1])
-    new = [(row.ended.id, row) for row in rows if row.ended and row.ended.id not in answered]
-    return [row for _, row in sorted(new, key=lambda pair: pair[0])[:limit]]  # ids are random
+    only: tuple[str, tuple[str, ...]] = ("", ()) if label is None else (" AND label = ?", (label,))
+    rows = reader.rows(UNANSWERED + only[0], only[1])
+    return sorted(rows, key=lambda row: row.began.id if row.began else "")[:limit]  # ids are random
 
 
 def statement(reader: Reader, label: str, target: float, camera: str | None = None) -> Statement:
@@ -127,18 +126,18 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
             known[id(row.context)] = float(rules.upper[rules.names.index(label)])
         return known[id(row.context)]
 
-    found: list[tuple[float, float, bool, float]] = []
+    found: list[tuple[float, str, float, bool, float]] = []
     for row in rows:
         event, answer = row.ended, answers.get(row.ended.id if row.ended else "")
-        if event and answer and _same(row) == _same(rows[-1]):
-            found.append((answer[1], event.peak, answer[0] == "yes", upper(row)))
+        if event and answer and answer[1] is not None and _same(row) == _same(rows[-1]):
+            found.append((answer[1], event.id, event.peak, answer[0] == "yes", upper(row)))
     tested, error, following = tests(len(found), target)
     used = sorted(found)[:tested]
-    _, peaks, right, uppers = zip(*used, strict=True) if used else ((), (), (), ())
+    _, _, peaks, right, uppers = zip(*used, strict=True) if used else ((), (), (), (), ())
     best = lowest(peaks, right, target, error, uppers) if tested else None
     missing = following - len(found)
     if best is None:
-        every = [yes for _, _, yes, _ in (used or found)]
+        every = [yes for _, _, _, yes, _ in (used or found)]
         return Statement(label, target, None, sum(every), len(every), len(found), missing)
     least, hits, reviewed = best
     at = max(one for one in uppers if one <= least) if least == min(peaks) else math.ceil(1000 * least) / 1000

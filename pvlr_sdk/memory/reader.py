@@ -21,7 +21,7 @@ from ..sinks.disk import closed_on_error, create_file, output_errors
 from .features import FeatureFiles
 from .recording import Chunk, Context, Place
 
-VERSION, FILE = 1, "memory.sqlite"
+VERSION, FILE = 2, "memory.sqlite"
 _SCHEMA = """
 CREATE TABLE contexts (id INTEGER PRIMARY KEY, data BLOB NOT NULL UNIQUE);
 CREATE TABLE chunks (
@@ -35,6 +35,8 @@ CREATE TABLE moments (
     ended TEXT, time REAL, score REAL, space TEXT, logits BLOB);
 CREATE INDEX moments_by_start ON moments (start);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL);
+CREATE TABLE answers (
+    event TEXT PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike TEXT);
 """
 # `at` is the newest chunk at the time of writing: rows of both tables grow old in one order, whatever the clock does.
 _OPENING = (
@@ -42,11 +44,19 @@ _OPENING = (
     "PRAGMA synchronous = NORMAL",
     "PRAGMA wal_autocheckpoint = 64",  # pages: keeps the journal small
 )
+UNANSWERED = "time IS NOT NULL AND ended IS NOT NULL AND event NOT IN (SELECT event FROM answers)"
+# Events are drawn in the order of their random ids. Those that were answered with one that they look like would have
+# been drawn, with the same answer, before a later one of their label: they count from then on. If they never counted,
+# what repeats would be missing in the answers, and if they counted at once, it would have more weight than its share.
+_DRAWN = (
+    "SELECT event, answer, CASE WHEN alike IS NULL THEN time ELSE (SELECT min(time) FROM answers AS later WHERE alike "
+    "IS NULL AND label = answers.label AND event > answers.event AND time > answers.time) END FROM answers"
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """An event with its peak, or a sampled frame. ``kind``, ``score``: as for :class:`Moment`.
+    """An event with its peak, or a sampled frame. ``kind``, ``score``, ``space``: as for :class:`Moment`.
 
     ``start``, ``end``: of the event; ``time``: of the frame; ``began``, ``ended``: its ``on`` and its ``off``;
     ``logits``: float32 (C,). None: not recorded yet, or not an event.
@@ -64,6 +74,7 @@ class Row:
     ended: Event | None
     time: float | None
     score: float | None
+    space: str | None
     logits: NDArray[np.float32] | None
 
 
@@ -96,7 +107,7 @@ class Reader:
 
     def _open(self, write: bool) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version > VERSION or (version == 0 and not write):
+        if version not in (0, VERSION) or (version == 0 and not write):
             hint = "Update pvlr_sdk, or use another folder." if version else "Record first."
             raise self._unusable(f"one of version {version}", hint)
         if version == 0:
@@ -148,11 +159,10 @@ class Reader:
                 found.append(Row(**{**of, "context": contexts[of["context"]], "logits": logits}))
         return found
 
-    def answers(self) -> dict[str, tuple[str, float]]:
-        """By the id of an event, whether it is right: ``yes``, ``no`` or ``unclear``, and when that was answered."""
-        if not list(self.query("SELECT 1 FROM sqlite_master WHERE name = 'answers'")):  # nothing was ever answered
-            return {}
-        return {event: (answer, time) for event, answer, time in self.query("SELECT event, answer, time FROM answers")}
+    def answers(self) -> dict[str, tuple[str, float | None]]:
+        """By the id of an event, whether it is right: ``yes``, ``no`` or ``unclear``, and when it was drawn at random
+        to be answered; None: it was answered with one that it looks like, and not drawn so far."""
+        return {event: (answer, time) for event, answer, time in self.query(_DRAWN)}
 
     def picture(self, number: int) -> bytes | None:
         """The JPEG of an event or a frame; None: there is none."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels.edit import LinearFunction
-from .reader import Reader, Row
+from ..labels.mining import ALIKE
+from .reader import UNANSWERED, Reader, Row
 
 Condition: TypeAlias = tuple[str, tuple[Any, ...]]
 """A condition of SQL, and its values."""
@@ -50,6 +51,16 @@ def by_features(
         known = np.isin(numbers, kept)
         numbers, scores = numbers[known], scores[known]
     return _best(reader, numbers, scores + function.bias, only, limit)
+
+
+def alike(reader: Reader, row: Row, limit: int = 100) -> list[Row]:
+    """The events without an answer that look like an event of their label, the most similar first."""
+    features = reader.features.read(row.space or "", row.id)
+    if features is None:
+        return []
+    only = f"{UNANSWERED} AND label = ? AND id <> ?", (row.label, row.id)
+    found = by_features(reader, row.space or "", LinearFunction(features.astype(float), 0.0), only, limit)
+    return [one for one, cosine in found if cosine >= ALIKE]
 
 
 def _best(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -25,10 +25,6 @@ _CHECKED = 64
 """Writes between two checks of the size."""
 _STEADY = 3600.0
 """Seconds for which the system clock must have been steady before age deletes anything."""
-_ANSWERS = (
-    "CREATE TABLE IF NOT EXISTS answers "
-    "(event TEXT PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL)"
-)
 _LATEST = "coalesce((SELECT max(id) FROM chunks), 0)"
 
 
@@ -64,8 +60,9 @@ class Store(Reader):
                 change = "UPDATE moments SET ended = ?, end = ? WHERE event = ?"
                 self._database.execute(change, (item[0].pack(), item[0].end, item[0].id))
 
-    def answer(self, event: str, answer: Answer | None) -> None:
-        """Store whether an event is right, instead of an earlier answer; None: remove that.
+    def answer(self, event: str, answer: Answer | None, alike: Sequence[str] = ()) -> None:
+        """Store whether an event is right, instead of an earlier answer and those that were stored with it (None: only
+        remove them); and the same of the events ``alike``, if they have its label and no answer.
 
         Raises:
             OptionError: there is no such event.
@@ -76,10 +73,12 @@ class Store(Reader):
             if found is None:
                 got, hint = repr(event)[:100], "It may have been deleted; pvlr search shows the ids of events."
                 raise errors.OptionError("event", expected="the id of a remembered event", got=got, hint=hint)
-            self._database.execute("DELETE FROM answers WHERE event = ?", (event,))
+            self._database.execute("DELETE FROM answers WHERE ? IN (event, alike)", (event,))
             if answer is not None:
-                values = event, *found, answer, time.time()
-                self._database.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", values)
+                values = "SELECT event, label, ?, ?, ? FROM moments WHERE label = ? AND event = ?"
+                row, pairs = (answer, time.time()), [(event, None), *((other, event) for other in alike)]
+                rows = [(*row, first, *found, one) for one, first in pairs]
+                self._database.executemany(f"INSERT OR IGNORE INTO answers {values}", rows)
 
     def _insert(self, table: str, *values: Any) -> int:
         marks = ", ".join("?" * len(values))
@@ -193,7 +192,6 @@ class Store(Reader):
     def _transaction(self) -> Iterator[None]:
         self._database.execute("BEGIN IMMEDIATE")
         try:
-            self._database.execute(_ANSWERS)
             yield
             self._database.execute("COMMIT")
         except BaseException:

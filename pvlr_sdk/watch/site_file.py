@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from .._util.files import own_file, read_file, remove_leftovers, state_folder, system_errors, write_files
+from .._util.files import own_file, read_file, remove_leftovers, state_folder, system_errors, write_files, write_folder
 from ..bundle.bundle import bundle_files, manifest_path
 from ..bundle.label_bank import LabelBank
 from ..models.find import default_plan
@@ -67,15 +66,7 @@ class SiteFile:
         if fingerprint(target / plan.name) == fingerprint(plan):
             return target / plan.name  # the previous plan, deployed again
         _remove(target)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            write_files({temporary / name: data for name, data in contents.items()})
-            hint = "Nothing was changed."
-            with system_errors(errors.OutputError, str(target), expected="a writable folder", hint=hint):
-                os.rename(temporary, target)
-        except errors.OutputError:
-            _remove(temporary)
-            raise
+        write_folder(target, contents)
         return target / plan.name
 
     def text_of(self, plan: Path) -> str:

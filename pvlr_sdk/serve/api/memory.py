@@ -56,9 +56,10 @@ class MomentsModel(BaseModel):
 
 
 class AnswerChange(RequestModel):
-    """Whether an event is right; unclear counts as wrong, null removes the answer."""
+    """Whether an event is right; unclear counts as wrong, null removes the answer and those that were given with it."""
 
     answer: Literal["yes", "no", "unclear"] | None = Field(examples=["yes"])
+    alike: list[str] = Field([], max_length=100, description="ids of events that look alike and get the same answer")
 
 
 class StatementModel(BaseModel):
@@ -161,15 +162,23 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         with opened() as store:
             return MomentsModel(grade=None, moments=[_moment(row) for row in to_review(store, label)])
 
+    @router.get("/events/{id}/alike", responses=responses(404, 422, 503))
+    def alike(id: EventId) -> MomentsModel:
+        """Up to 100 events without an answer that look like an event of their label, the most similar first."""
+        with opened() as store:
+            found = find.alike(store, find_event(store, id))
+            return MomentsModel(grade=None, moments=[_moment(row) for row in found])
+
     @router.put(
         "/events/{id}/answer", responses=responses(404, 408, 413, 422, 503), openapi_extra=json_body(AnswerChange)
     )
     def answer(request: Request, id: EventId, change: Annotated[AnswerChange, json_of(AnswerChange)]) -> StatementModel:
-        """Answer whether an event is right."""
-        with opened() as store, audit.recorded("answer", request.scope, event=id, answer=change.answer):
+        """Answer whether an event is right, and others that look alike."""
+        about = {"event": id, "answer": change.answer, "alike": len(change.alike)}
+        with opened() as store, audit.recorded("answer", request.scope, **about):
             row = find_event(store, id)
             assert row.began is not None, "a row of an event"
-            store.answer(row.began.id, change.answer)
+            store.answer(row.began.id, change.answer, change.alike)
             return StatementModel(statement=str(statement(store, row.began.label, _TARGET)))
 
     return router

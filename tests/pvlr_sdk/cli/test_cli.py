@@ -17,7 +17,7 @@ from tests.manifests import edit_manifest
 COMMANDS = (
     *("tag", "watch", "serve", "build", "info", "labels", "eval", "verify", "thresholds", "bench", "doctor"),
     *("train", "export", "report", "models", "sign", "verify-signature"),
-    *("search", "why", "replay", "precision"),
+    *("search", "why", "replay", "precision", "mine"),
 )
 
 

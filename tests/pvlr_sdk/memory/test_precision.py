@@ -146,14 +146,15 @@ class Site:
         self.store, self.count = Store(folder, write=True), 0
         self.context = Context(("car", "cat"), EventSettings(), (0.5, 0.5), None, "plan", "bank", 0.4)
 
-    def event(self, peak: float, answer=None, *, camera="door", label="car", **context) -> str:
+    def event(self, peak: float, answer=None, *, camera="door", label="car", features=None, **context) -> str:
         self.count += 1
         of, start = replace(self.context, **context), WALL + 10 * self.count
         name = f"{(self.count * 2654435761) % 2**32:08x}-{self.count}"
         on = Event("on", name, camera, label, start, peak, peak, start, start)
         self.store.write((on, of))
         frame = np.zeros(2, np.float32)
-        self.store.write(Moment(Place(camera, None), of, start, frame, None, "", PICTURE, score=peak, event=name))
+        place, space = Place(camera, None), "" if features is None else "tiny"
+        self.store.write(Moment(place, of, start, frame, features, space, PICTURE, score=peak, event=name))
         self.store.write((replace(on, state="off", end=start + 1, reason="score"), of))
         if answer:
             self.store.answer(name, answer)

@@ -148,7 +148,7 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
 
 @pytest.fixture
 def remembered(tmp_path: Path) -> Path:
-    """A memory with 40 events of a car at one camera, and some that came close."""
+    """A memory with 40 events of a car at one camera, ten of which look alike, and some that came close."""
     sink, settings = (
         MemorySink(MemoryConfig(folder=tmp_path / "memory")),
         EventSettings(smoothing=0.1, min_duration=0.2),
@@ -156,10 +156,12 @@ def remembered(tmp_path: Path) -> Path:
     scene = Scene(["car", "cat", "person"], settings=settings, submit=sink.write, features_of=lambda plan: FEATURES)
     random = np.random.default_rng(0)
     for second in range(0, 400, 10):
-        peak = random.uniform(0.55, 0.98)
+        peak, parked = random.uniform(0.55, 0.98), second % 40 == 0
         for step in range(100):
             level = peak if step < 30 else 0.45 if 60 < step < 70 else 0.1
-            scene.see(second + step / 10, [level, 0.3, 0.2], features=random.normal(0, 1, tiny_open.DEPTH).astype("f4"))
+            seen = random.normal(0, 1, tiny_open.DEPTH) * (not parked) + np.eye(tiny_open.DEPTH)[0] * parked
+            features = (seen / np.linalg.norm(seen)).astype(np.float32)
+            scene.see(second + step / 10, [level, 0.3, 0.2], features=features)
     scene.close(400)
     sink.close()
     return tmp_path / "memory"

@@ -2,8 +2,8 @@
 import { byId, button, clock, el, request, svg } from "./dom.js";
 
 const NOTHING = "Nothing found.";
-const REVIEW = "Is it right? Y yes, N no, S skip, U undo. The events are drawn at random; a skipped one counts as wrong.";
-const KEYS = { y: "yes", n: "no", s: "unclear", u: "undo" };
+const REVIEW = "Is it right? Y yes, N no, S skip, U undo, A with all alike. Drawn at random; a skipped event counts as wrong.";
+const KEYS = { y: "yes", n: "no", s: "unclear", u: "undo", a: "alike" };
 const NEAR = 10;
 const WIDTH = 600;
 const HEIGHT = 120;
@@ -29,6 +29,7 @@ export class Memory {
     this.image = el("img", { alt: "" });
     this.body = el("div");
     this.note = el("p", { class: "hint", role: "status" });
+    this.together = el("input", { type: "checkbox" });
     this.answers = Object.entries({ Yes: "yes", No: "no", Skip: "unclear", Undo: "undo" }).map(([text, answer]) =>
       button(text, () => this.answer(answer)),
     );
@@ -95,6 +96,8 @@ export class Memory {
     this.choices.hidden = !reviewed;
     for (const one of this.answers.slice(0, 3)) one.disabled = !moment;
     this.body.replaceChildren();
+    this.alike = [];
+    this.together.checked = false;
     if (!reviewed) this.note.textContent = "";
     if (!this.dialog.open) this.dialog.showModal();
   }
@@ -109,23 +112,39 @@ export class Memory {
   async next() {
     if (!this.queue.length) this.queue = (await request("GET", "/v1/memory/review")).moments;
     this.show(this.queue[0] ?? null, true);
+    if (this.shown) this.findAlike(this.shown);
     if (this.queue[1]) new Image().src = source(this.queue[1].id);
     this.answers[3].disabled = !this.done.length;
   }
 
+  /** Offers to answer the events alike that look like the shown one. */
+  async findAlike(moment) {
+    const { moments } = await request("GET", `/v1/memory/events/${encodeURIComponent(moment.event)}/alike`).catch(() => ({ moments: [] }));
+    if (this.shown !== moment || !moments.length) return;
+    this.alike = moments.map((one) => one.event);
+    const pictures = moments.map((one) => el("li", {}, el("img", { src: source(one.id), alt: named(one), loading: "lazy" })));
+    const text = `Answer all alike: these ${moments.length} too (A)`;
+    this.body.append(el("label", {}, this.together, " ", text), el("ul", { class: "gallery" }, ...pictures));
+  }
+
   /** Stores an answer and shows the next event, or goes back to the last one. */
   async answer(answer) {
+    if (answer === "alike") return this.together.click();
     const undo = answer === "undo";
     const moment = undo ? this.done.at(-1) : this.shown;
     if (!moment || this.busy) return;
     this.busy = true;
     try {
       const path = `/v1/memory/events/${encodeURIComponent(moment.event)}/answer`;
-      const { statement } = await request("PUT", path, { answer: undo ? null : answer });
-      if (undo) this.queue.unshift(this.done.pop());
+      const alike = !undo && this.together.checked ? this.alike : [];
+      const { statement } = await request("PUT", path, { answer: undo ? null : answer, alike });
+      if (undo) this.queue = [this.done.pop()]; // and then those that were answered with it, in their order
       else this.done.push(this.queue.shift());
+      moment.alike = alike.length;
+      this.queue = this.queue.filter((one) => !alike.includes(one.event));
       await this.next();
-      this.note.textContent = `${this.done.length} answered. ${statement}.`;
+      const count = this.done.reduce((sum, one) => sum + 1 + one.alike, 0);
+      this.note.textContent = `${count} answered. ${statement}.`;
     } catch (error) {
       this.note.textContent = error.message;
     } finally {

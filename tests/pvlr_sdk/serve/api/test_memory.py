@@ -89,6 +89,31 @@ def test_answers(served: Any, remembered: Path) -> None:
     assert answer(events[3], "maybe").status == 422
 
 
+def test_answers_for_events_that_look_alike(served: Any, remembered: Path) -> None:
+    def answer(event: str, **body: Any) -> Any:
+        kind = {"Content-Type": "application/json"}
+        return served.ask("PUT", f"/v1/memory/events/{event}/answer", json.dumps(body), kind)
+
+    drawn = [one["event"] for one in served.get("/v1/memory/review").json["moments"]]
+    groups = {
+        event: [one["event"] for one in served.get(f"/v1/memory/events/{event}/alike").json["moments"]]
+        for event in drawn
+    }
+    assert {len(alike) for alike in groups.values()} == {0, 9}
+    first, alike = next((event, alike) for event, alike in groups.items() if alike)
+    statement = answer(first, answer="no", alike=alike).json["statement"]
+    assert "(0 of 1 reviewed); 35 more answers" in statement  # the others were not drawn so far
+    assert {event: one for event, (one, _) in Reader(remembered).answers().items()} == dict.fromkeys(
+        [first, *alike], "no"
+    )
+    left = [one["event"] for one in served.get("/v1/memory/review").json["moments"]]
+    assert (len(left), {first, *alike} & {*left}) == (30, set())
+    assert served.get(f"/v1/memory/events/{alike[0]}/alike").json["moments"] == []
+    assert answer(first, answer="yes", alike=["x" * 8] * 101).status == 422
+    answer(first, answer=None)
+    assert Reader(remembered).answers() == {}
+
+
 def test_a_server_without_a_memory(serve: Callable[..., Any]) -> None:
     served = serve(PATTERN)
     for path in ("search", "review", "pictures/1", "events/12345678"):

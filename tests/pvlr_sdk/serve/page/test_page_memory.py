@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pvlr_sdk.memory import search as find
+from pvlr_sdk.memory.precision import to_review
 from pvlr_sdk.memory.reader import Reader
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -75,7 +77,7 @@ def test_events_are_reviewed_by_keyboard(served: Any, visit: Callable[..., Any],
     dialog = page.get_by_role("dialog")
     title, note = dialog.locator("#moment-title"), dialog.get_by_role("status")
     sync_api.expect(dialog.get_by_role("button", name="Undo")).to_be_disabled()
-    sync_api.expect(note).to_contain_text("drawn at random")
+    sync_api.expect(note).to_contain_text("Drawn at random")
     names = []
     for number, key in enumerate("ynsyy"):
         names.append(title.text_content())
@@ -99,6 +101,45 @@ def test_events_are_reviewed_by_keyboard(served: Any, visit: Callable[..., Any],
     page.keyboard.press("u")
     sync_api.expect(note).to_contain_text("39 answered.")
     assert len(reader.answers()) == 39
+
+
+def test_events_that_look_alike_are_answered_together(served: Any, visit: Callable[..., Any], remembered: Path) -> None:
+    Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+    page, reader = visit(served.url, viewport={"width": 375, "height": 812}), Reader(remembered)
+    page.get_by_role("button", name="Review").click()
+    dialog = page.get_by_role("dialog")
+    title, note, together = (
+        dialog.locator("#moment-title"),
+        dialog.get_by_role("status"),
+        dialog.get_by_role("checkbox"),
+    )
+    drawn = to_review(reader, "car", 40)
+    place = next(number for number, row in enumerate(drawn) if find.alike(reader, row))
+    for number in range(place):
+        page.keyboard.press("y")
+        sync_api.expect(note).to_contain_text(f"{number + 1} answered.")
+    sync_api.expect(dialog.get_by_text("Answer all alike: these 9 too (A)")).to_be_visible()
+    sync_api.expect(together).not_to_be_checked()
+    shown = title.text_content()
+    page.keyboard.press("a")
+    sync_api.expect(together).to_be_checked()
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    assert dialog.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    shot(page, "memory-alike-375")
+    assert Axe().run(page, context="dialog.moment").response["violations"] == []
+    page.keyboard.press("n")
+    sync_api.expect(note).to_contain_text(f"{place + 10} answered.")
+    assert [one for one, _ in reader.answers().values()].count("no") == 10
+    sync_api.expect(together).to_be_hidden()
+    page.keyboard.press("u")
+    sync_api.expect(title).to_have_text(shown)
+    sync_api.expect(note).to_contain_text(f"{place} answered.")
+    assert len(reader.answers()) == place
+    sync_api.expect(together).not_to_be_checked()
+    for number in range(place, 40):
+        page.keyboard.press("y")
+        sync_api.expect(note).to_contain_text(f"{number + 1} answered.")
+    sync_api.expect(title).to_have_text("All events are answered")
 
 
 def test_a_message_for_a_word_that_cannot_be_searched(served: Any, visit: Callable[..., Any]) -> None:

@@ -1,0 +1,67 @@
+"""``pvlr mine``: the photos of folders that teach most."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from typer import Argument, Option
+
+from .. import errors
+from .._util.escape import csv_row
+from . import options
+
+
+def mine(
+    inputs: list[str] = Argument(..., metavar="INPUT", help="Photos, folders or patterns."),
+    label: list[str] = Option([], "--label", "-l", metavar="LABEL", help="Only for this label; may be repeated."),
+    count: int = Option(300, "--count", "-n", metavar="N", min=1, help="Select at most so many."),
+    plan: options.PlanOption = None,
+    words: options.Words = None,
+    bank: options.Bank = None,
+    as_json: bool = Option(False, "--json", help="Print one line of JSON per photo."),
+) -> None:
+    """Select the photos that are most worth labelling, to teach labels or to train.
+
+    A third is likely to show a label, a third is uncertain (a score near its
+    threshold), and a third differs most from the others. What looks like a
+    selected photo is left out. For a closed plan, which has no image features,
+    all are likely or uncertain, copies too. CSV: file, label, score, reason.
+
+    \b
+    [bold]Examples[/bold]
+    pvlr mine photos/ --label dog --count 100 > dogs.csv
+    pvlr mine photos/ --words "forklift, pallet" > selected.csv
+    pvlr mine photos/ --json > mined.jsonl  # for pvlr export-labels
+    """
+    import numpy as np
+
+    from ..frames.find import find, is_video
+    from ..labels.mining import select
+    from ..labels.teaching import failure
+    from ..tagger import Tagger
+    from .screen import Screen, report_failed
+
+    failed: list[dict[str, str]] = []
+    files = find(inputs, lambda name, error: failed.append(failure(name, error)))
+    files = [path for path in files if not is_video(path)]
+    names, margins, features, read = options.split_words(words), [], [], []
+    with Tagger(plan, words=names, bank=bank, optimize="throughput") as tagger, Screen(len(files), "Reading") as screen:
+        columns = [tagger.label_bank.index(name) for name in label or tagger.labels]
+        least = np.clip(tagger.thresholds[columns], 1e-6, 1 - 1e-6)
+        for path, result in zip(files, tagger.predict_stream(files), strict=True):
+            screen.step()
+            if isinstance(result, errors.FrameError):
+                failed.append(failure(str(path), result))
+                continue
+            margins.append(result.logits[columns] - np.log(least / (1 - least)))
+            features += [] if result.features is None else [result.features]
+            read.append((path, result.scores[columns], [{"label": tag.label, "score": tag.score} for tag in result]))
+    table = np.reshape(margins, (-1, len(columns)))
+    None if as_json else print("file,label,score,reason")
+    for photo, (column, reason) in select(table, np.array(features) if features else None, count).items():
+        (path, scores, tags), name = read[photo], tagger.labels[columns[column]]
+        about = {"source": str(path), "label": name, "score": float(scores[column]), "reason": reason}
+        print(json.dumps({**about, "tags": tags}) if as_json else csv_row(*about.values()))
+    if report_failed(failed, len(files)):
+        raise typer.Exit(2)

@@ -1,0 +1,137 @@
+"""Answers for events that look alike, and answers as examples."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pvlr_sdk import errors
+from pvlr_sdk.evaluation.labels_csv import read_labels, read_photos
+from pvlr_sdk.frames.bgr import load_bgr
+from pvlr_sdk.integrations.results import read_results
+from pvlr_sdk.labels import Photos
+from pvlr_sdk.memory.precision import statement, to_review
+from pvlr_sdk.memory.reader import Reader
+from pvlr_sdk.memory.search import alike
+from tests.pvlr_sdk.memory.test_precision import Site, pvlr
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = Site(tmp_path / "m")
+    yield made
+    made.store.close()
+
+
+def direction(*values: float) -> np.ndarray:
+    vector = np.float32([*values, *[0] * (16 - len(values))])
+    return vector / np.linalg.norm(vector)
+
+
+def ids(rows) -> list[str]:
+    return [row.began.id for row in rows]
+
+
+def test_what_looks_alike_has_no_answer_and_the_same_label(site):
+    first = site.event(0.9, features=direction(1))
+    near = [site.event(0.8, features=direction(1, 0.1 * number)) for number in (2, 1)]  # cosines of 0.981 and 0.995
+    site.event(0.8, features=direction(1, 0.4))  # 0.928
+    site.event(0.8, label="cat", features=direction(1))
+    answered, plain = site.event(0.8, "no", features=direction(1)), site.event(0.7)
+    rows = {row.began.id: row for row in site.store.rows("kind = 'event'")}
+    assert ids(alike(site.store, rows[first])) == near[::-1]
+    assert ids(alike(site.store, rows[first], limit=1)) == near[1:]
+    assert alike(site.store, rows[plain]) == []
+    site.store.answer(first, "yes", [*near, answered, "no such event"])
+    found = {event: answer for event, (answer, _) in site.store.answers().items()}
+    assert found == {first: "yes", near[0]: "yes", near[1]: "yes", answered: "no"}
+    assert alike(site.store, rows[first]) == []
+    site.store.answer(near[0], "no")  # corrected
+    site.store.answer(first, None)
+    assert {event: answer for event, (answer, _) in site.store.answers().items()} == {near[0]: "no", answered: "no"}
+
+
+def test_answers_alike_prove_what_answers_one_by_one_prove(site):
+    """A parked car is reported again and again, and is wrong each time: what repeats must keep its weight."""
+    random = np.random.default_rng(0)
+    groups = np.where(random.random(150) < 0.4, 0, 1 + random.integers(12, size=150)).tolist()
+    vectors = np.eye(16, dtype=np.float32)
+    events = {site.event(random.uniform(0.5, 1), features=vectors[group]): group for group in groups}
+    for right in (range(1, 13), range(13)):
+        truth = {event: "yes" if group in right else "no" for event, group in events.items()}
+        drawn: list[str] = []
+        while rows := to_review(site.store, "car", 1):
+            drawn += ids(rows)
+            site.store.answer(drawn[-1], truth[drawn[-1]], ids(alike(site.store, rows[0])))
+        assert {event: answer for event, (answer, _) in site.store.answers().items()} == truth
+        found = statement(site.store, "car", 0.8)
+        for event in drawn:
+            site.store.answer(event, None)
+        assert site.store.answers() == {}
+        for event in sorted(truth):
+            if event <= drawn[-1]:
+                site.store.answer(event, truth[event])
+        assert found == statement(site.store, "car", 0.8)
+        assert (found.answers > 2 * len(drawn), found.threshold is None) == (True, 0 not in right)
+        for event in truth:
+            site.store.answer(event, None)
+
+
+@pytest.fixture
+def answered(site):
+    return {
+        site.event(0.9, "yes"): "yes", site.event(0.8, "no"): "no", site.event(0.7, "unclear"): None,
+        site.event(0.6): None, site.event(0.9, "yes", label="cup/small", names=("car", "cup/small")): "yes",
+    }  # fmt: skip
+
+
+def test_answers_are_examples_for_eval_train_and_teach(answered, tmp_path):
+    out = tmp_path / "examples"
+    pvlr("precision", "--memory", tmp_path / "m", "--export", out)
+    known = [event for event, answer in answered.items() if answer]
+    table = read_labels(out / "labels.csv")
+    targets = {file.rpartition("/")[2]: row for file, row in zip(table.files, table.targets.tolist(), strict=True)}
+    assert targets == dict(zip([f"{one}.jpg" for one in known], [[1, 0], [-1, 0], [0, 1]], strict=True))
+    assert [load_bgr(out / file).shape for file in table.files] == [(48, 64, 3)] * 3
+    assert read_photos(out / "labels.csv", out, ["car"]).targets.tolist() == [[1], [-1], [0]]
+    assert len(Photos.from_folders("car", out / "yes/car", tmp_path / "none").files) == 1
+    assert list(read_results(out / "answers.jsonl").values()) == [{"car": 1.0}, {}, {"cup/small": 1.0}]
+    pvlr("export-labels", out / "answers.jsonl", "--format", "cvat", "--out", tmp_path / "cvat.xml")
+    assert (tmp_path / "cvat.xml").read_text().count("<tag ") == 2
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cvat.xml", "examples", "m"]
+
+
+def test_yes_alone_does_not_make_the_rest_absent(site, tmp_path):
+    site.event(0.9, "yes")
+    site.event(0.9, "yes", label="cat")
+    pvlr("precision", "--memory", tmp_path / "m", "--export", tmp_path / "out")
+    assert read_labels(tmp_path / "out/labels.csv").targets.tolist() == [[1, 0], [0, 1]]
+    pvlr("precision", "--memory", tmp_path / "m", "--label", "cat", "--export", tmp_path / "cat")
+    assert (tmp_path / "cat/labels.csv").read_text().splitlines()[0] == "file,cat"
+
+
+def test_an_export_is_complete_or_not_there(answered, tmp_path, monkeypatch):
+    folder, out = tmp_path / "m", tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(errors.OptionError, match=r"got .*out, which exists"):
+        pvlr("precision", "--memory", folder, "--export", out)
+    with pytest.raises(errors.OptionError, match="got no answered events"):
+        pvlr("precision", "--memory", folder, "--camera", "nowhere", "--export", tmp_path / "new")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.rename", full)
+    with pytest.raises(errors.OutputError, match="No space left"):
+        pvlr("precision", "--memory", folder, "--export", tmp_path / "new")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["m", "out"]
+
+
+def test_a_store_without_answers_is_exported_as_an_error(site, tmp_path):
+    site.event(0.9)
+    with pytest.raises(errors.OptionError, match="got no answered events"):
+        pvlr("precision", "--memory", tmp_path / "m", "--export", tmp_path / "new")
+    assert Reader(tmp_path / "m").answers() == {}
+    assert json.loads(pvlr("precision", "--memory", tmp_path / "m", "--json"))[0]["answers"] == 0
