@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice, product
+from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
@@ -24,7 +25,7 @@ from pvlr_sdk.frames.tiles import Tiles
 from pvlr_sdk.stream.still import StillScene
 
 from ..common import Json, conditions, run, save
-from .data import Data, Plan, check_outputs, data_folder
+from .data import Data, Plan, check_outputs, data_folder, read_split
 
 Frames = Iterable[tuple[float, NDArray[np.uint8]]]
 """Seconds and pixels (BGR) of each frame."""
@@ -72,6 +73,33 @@ def still(path: str, seconds: float) -> Frames:
     return ((n / 10, frames[int(n >= 5 * seconds), rng.integers(8)]) for n in range(int(10 * seconds)))
 
 
+def appear(tagger: Tagger, folder: Path, refresh: float, count: int = 20) -> list[tuple[str, float, float | None]]:
+    """Photos of 300 x 260 pixels come into other photos: their label, and after how many seconds it is a tag first
+    where all tiles are computed, and with ``refresh`` (None: not within 15 seconds)."""
+    path, table = read_split(folder, "coco", "train", tagger.labels)
+    rng, found = np.random.default_rng(0), list[tuple[str, float, float | None]]()
+
+    def photo(row: int, size: tuple[int, int]) -> NDArray[np.float32]:
+        image = cv2.imread(str(path / table.files[row]))
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+    while len(found) < count:
+        scene, other = rng.integers(len(table.files), size=2)
+        new = [label for label, a, b in zip(tagger.labels, *table.targets[[scene, other]], strict=True) if a < b == 1]
+        before, left, top = photo(scene, (1280, 720)), rng.integers(980), rng.integers(460)
+        after = before.copy()
+        after[top : top + 260, left : left + 300] = photo(other, (300, 260))
+        noisy = [[one + 4 * rng.standard_normal(one.shape, np.float32) for _ in range(8)] for one in (before, after)]
+        images = np.clip(noisy, 0, 255).astype(np.uint8)
+        frames = [(n / 10, images[int(n >= 10), rng.integers(8)]) for n in range(160)]
+        every = watch(tagger, frames[5:20], TILES, None)["first"]
+        label = next((one for one in new if every.get(one, 0) >= 1), None)
+        if label is not None:
+            kept = watch(tagger, frames, TILES, refresh)["first"].get(label)
+            found.append((label, every[label] - 1, None if kept is None else kept - 1))
+    return found
+
+
 def watch(tagger: Tagger, frames: Frames, tiles: Tiles | None, refresh: float | None) -> dict[str, Any]:
     """Tag frames as a stream does: events, when each label was a tag first, milliseconds of CPU time per frame."""
     scene, detector = StillScene(refresh), EventDetector("", tagger.labels, tagger.thresholds)
@@ -112,7 +140,9 @@ def main(
             lost = [one for one in every["events"] if one not in met]
             scenes[name] = {"all": every, "kept": kept, "lost": [] if "still" in name else lost}
             print(name, scenes[name], flush=True)
-    save(out, {"refresh": refresh, "scenes": scenes, "conditions": conditions()})
+        objects = appear(tagger, data_folder(data), refresh)
+        print("objects", objects, flush=True)
+    save(out, {"refresh": refresh, "scenes": scenes, "objects": objects, "conditions": conditions()})
 
 
 if __name__ == "__main__":

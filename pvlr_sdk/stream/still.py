@@ -30,6 +30,8 @@ _NOISE, _LEAST, _MOST = 8.0, 5.0, 10.0
 levels: key frames of a codec differ by 4. ``_MOST`` is always a change: a median over what moves is not noise."""
 _LIGHT = 1.25
 """A light that is brighter or darker by this factor is a change."""
+_SETTLE = 1.0
+"""Seconds for which a rectangle is computed after a change: by chance, one frame's score may be below its threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,7 @@ class StillScene:
         self._results: dict[Region, TagResult] = {}
         self._computed = self._before = np.zeros((0, CELLS, CELLS, 1), np.float32)  # cells of the results, last cells
         self._noise = self._asked = self._since = np.zeros(0)  # gray levels; times of computation, of a hidden change
+        self._changed = np.zeros(0)  # times of the last change
 
     def look(self, pixels: NDArray[np.uint8], color: Color, now: float, portion: float = 1.0) -> Look:
         """Compare a frame, with ``pixels`` and ``color`` as for ``Tagger.predict``, captured at ``now`` (seconds).
@@ -79,8 +82,9 @@ class StillScene:
         difference, light = _difference(cells, self._computed)
         limit = np.clip(_NOISE * self._noise, _LEAST, _MOST)
         changed = (difference.max(axis=(1, 2, 3)) > limit) | (np.abs(np.log(light)) > np.log(_LIGHT))
+        self._changed[changed] = now
         age = now - self._asked
-        due = np.flatnonzero(changed | (age >= self._refresh) | (age < 0))
+        due = np.flatnonzero((now - self._changed < _SETTLE) | (age >= self._refresh) | (age < 0))
         due = due[np.argsort(self._asked[due], kind="stable")][: max(1, int(portion * len(regions)))]
         self._asked[due] = now
         changed[due] = False
@@ -102,6 +106,7 @@ class StillScene:
             self._before = _cells(look.pixels, look.color, list(parts))
             self._computed, self._noise = self._before.copy(), np.zeros(len(parts))
             self._asked, self._since = np.full(len(parts), look.now), np.full(len(parts), np.inf)
+            self._changed = np.full(len(parts), -np.inf)
         return len(rows)
 
 
