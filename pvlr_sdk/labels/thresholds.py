@@ -14,7 +14,8 @@ from .precision_recall import cumulative_counts
 Floats = NDArray[np.float64]
 
 _SHRINK = 20  # number of positives at which a label's own threshold weighs as much as the common one
-_SHRINK_TILES = 200  # the same for what tiles add to it, and for the rule without measurement
+_SHRINK_TILES = 100  # the same for what tiles add to it, and for the rule without measurement
+_SHRINK_LESS = 200  # the same where tiles add less than the rule
 
 _FEW = 10  # number of positives below which one wrong tag is too many for a precision of 0.9
 
@@ -115,7 +116,8 @@ def tile_thresholds(whole: Floats, tiled: Floats, targets: NDArray[np.int8], thr
 
     A label's logit rises by the least shift with that precision on these images, or stays. With few positives the shift
     is mostly chance, and too high: recall is lost. So it is shrunk towards that of
-    :func:`pvlr_sdk.result.tags.corrected_thresholds`, the logarithm of the square root of n for n scores.
+    :func:`pvlr_sdk.result.tags.corrected_thresholds`, the logarithm of the square root of n for n scores; a smaller one
+    more, since images of single objects have fewer false tags in tiles than wide frames.
 
     Args:
         whole, tiled: (N, C), logits of the images without and with tiles.
@@ -130,7 +132,7 @@ def tile_thresholds(whole: Floats, tiled: Floats, targets: NDArray[np.int8], thr
     shifts = np.full(len(cuts), rule)
     for label in np.flatnonzero(positives):
         shift = _shift(whole[:, label], tiled[:, label], targets[:, label], rule)
-        weight = positives[label] / (positives[label] + _SHRINK_TILES)
+        weight = positives[label] / (positives[label] + (_SHRINK_TILES if shift >= rule else _SHRINK_LESS))
         shifts[label] = weight * shift + (1 - weight) * rule
     return np.clip(sigmoid(cuts + shifts), *_RANGE)
 
