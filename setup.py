@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -24,20 +22,6 @@ def _openvino() -> list[str]:
     """Where the OpenVINO of this Python is; CMAKE_ARGS may name another."""
     found = find_spec("openvino")
     return [f"-DOpenVINO_DIR={Path(found.origin).parent / 'cmake'}"] if found and found.origin else []
-
-
-def _kept(cache: Path) -> Path:
-    """Where the result of these sources and settings is kept, so that an installation with other extras builds nothing.
-
-    Temporary folders in CMake's cache do not count: pip has a new one each time.
-    """
-    import pybind11
-
-    settings = re.sub(re.escape(tempfile.gettempdir()) + r"/[\w.-]+", "", cache.read_text())
-    digest = hashlib.sha256(f"{pybind11.__version__}\n{settings}".encode())
-    for path in sorted([ROOT / "CMakeLists.txt", *filter(Path.is_file, (ROOT / "csrc").rglob("*"))]):
-        digest.update(f"{path}\n".encode() + path.read_bytes())
-    return ROOT / "build" / f"pvlr-{digest.hexdigest()[:16]}"
 
 
 class CMakeBuild(build_ext):
@@ -75,20 +59,12 @@ class CMakeBuild(build_ext):
         if shutil.which("ninja"):
             options.append("-GNinja")
         subprocess.run(["cmake", "-S", str(ROOT), "-B", str(work), *options], check=True)
-        out = _kept(work / "CMakeCache.txt")
-        if wheel or not out.is_dir():
-            subprocess.run(["cmake", "--build", str(work), "--target", "pvlr_package"], check=True)
+        subprocess.run(["cmake", "--build", str(work), "--target", "pvlr_package"], check=True)
         if wheel:
             install = ["--install", str(work), "--prefix", str(work / "libpvlr"), "--strip"]
             subprocess.run(["cmake", *install], check=True)
-            out = work / "out"
-        elif not out.is_dir():
-            for earlier in out.parent.glob("pvlr-*"):
-                shutil.rmtree(earlier)
-            shutil.copytree(work / "out", out.with_name("pvlr-unfinished"))
-            out.with_name("pvlr-unfinished").rename(out)
-        (core,) = out.glob("_core*")
-        return core, out / "libpvlr_plugins.so", work / "libpvlr"
+        (core,) = (work / "out").glob("_core*")
+        return core, work / "out/libpvlr_plugins.so", work / "libpvlr"
 
 
 setup(
