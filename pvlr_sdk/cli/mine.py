@@ -58,7 +58,8 @@ def mine(
             features += [] if result.features is None else [result.features]
             read.append((path, result.scores[columns], [{"label": tag.label, "score": tag.score} for tag in result]))
     table = np.reshape(margins, (-1, len(columns)))
-    None if as_json else print("file,label,score,reason")
+    if not as_json:
+        print("file,label,score,reason")
     for photo, (column, reason) in select(table, np.array(features) if features else None, count).items():
         (path, scores, tags), name = read[photo], tagger.labels[columns[column]]
         about = {"source": str(path), "label": name, "score": float(scores[column]), "reason": reason}
