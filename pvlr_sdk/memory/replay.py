@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -141,13 +142,18 @@ class Change:
 def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
     """What differs between two lists of events, in the order of time. Events of a label that overlap are one event, of
     another length where that differs by more than a millisecond."""
-    found, left = list[Change](), list({one.id: one for one in before}.values())
+    found, left = list[Change](), defaultdict[Any, deque[Event]](deque)
+    for one in sorted({one.id: one for one in before}.values(), key=lambda event: event.start):
+        left[one.camera, one.region, one.label].append(one)
     for one in sorted({one.id: one for one in after}.values(), key=lambda event: event.start):
         start, end = one.start, np.inf if one.end is None else one.end
-        key = one.camera, one.region, one.label
-        same = [other for other in left if (other.camera, other.region, other.label) == key and other.start <= end
-                and start <= (np.inf if other.end is None else other.end)]  # fmt: skip
-        left = [other for other in left if other not in same]
+        earlier, same = left[one.camera, one.region, one.label], list[Event]()
+        while earlier and earlier[0].start <= end:  # what has ended before this one overlaps no later one
+            other = earlier.popleft()
+            if other.end is None or start <= other.end:
+                same.append(other)
+            else:
+                found.append(Change("gone", other, None))
         if not same:
             found.append(Change("new", None, one))
             continue
@@ -156,5 +162,5 @@ def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
         if abs(start - first.start) > 1e-3 or (end != first_end and not abs(end - first_end) <= 1e-3):
             found.append(Change("longer" if end - start > first_end - first.start else "shorter", first, one))
         found += [Change("gone", other, None) for other in joined]
-    found += [Change("gone", other, None) for other in left]
+    found += [Change("gone", other, None) for rest in left.values() for other in rest]
     return sorted(found, key=lambda change: change.event.start)

@@ -24,7 +24,7 @@ _TRIMS = 20
 _CHECKED = 64
 """Writes between two checks of the size."""
 _STEADY = 3600.0
-"""Seconds for which the system clock must have been steady before age deletes anything."""
+"""Seconds for which the system clock must have been steady each time before age deletes anything."""
 _LATEST = "coalesce((SELECT max(id) FROM chunks), 0)"
 
 
@@ -114,7 +114,8 @@ class Store(Reader):
         """Delete what is older than ``max_days``, and the oldest of what is more than ``max_bytes``. Called after each
         write; it looks only after some.
 
-        The age counts only where the system clock has been steady for an hour: a clock that was set deletes nothing.
+        The age counts after each hour in which the system clock was steady: a clock that was set deletes nothing, and
+        to look for what is old reads all tables.
         """
         self._written += 1
         if self._written % _CHECKED:
@@ -124,6 +125,7 @@ class Store(Reader):
             self._steady = offset, now
         with self._reported():
             if now - self._steady[1] >= _STEADY:
+                self._steady = offset, now
                 self.delete(until=time.time() - 86400 * max_days)
             while self.size() > max_bytes:
                 query = f"SELECT id FROM chunks ORDER BY id LIMIT 1 OFFSET (SELECT count(*) / {_TRIMS} FROM chunks)"

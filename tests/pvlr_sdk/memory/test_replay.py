@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pvlr_sdk.events import EventDetector, EventSettings, When
+from pvlr_sdk.events import Event, EventDetector, EventSettings, When
 from pvlr_sdk.memory.recorder import COARSE, TAIL
 from pvlr_sdk.memory.recording import Context, decode, encode
 from pvlr_sdk.memory.replay import changes, inexact, replay
@@ -195,3 +195,29 @@ def test_changes_are_new_gone_longer_and_shorter(make_scene):
     assert against(0.8) == [("shorter", 3), ("gone", 10)]
     fewer = events_of(scene.chunks, lambda place, context: replace(context.settings, on={"car": 0.8}))
     assert [one.kind for one in changes(fewer, recorded)] == ["longer", "new"]
+
+
+def test_changes_are_those_of_a_comparison_of_every_pair():
+    random = np.random.default_rng(0)
+
+    def events(kind):
+        starts, labels = random.uniform(0, 100, 60).round(1).tolist(), random.choice(["car", "cat"], 60).tolist()
+        ends = [None if random.random() < 0.05 else start + random.exponential(2) for start in starts]
+        return [Event("off", f"{kind}{n}", "a", label, start, 1, 1, start, start, end=end)
+                for n, (label, start, end) in enumerate(zip(labels, starts, ends, strict=True))]  # fmt: skip
+
+    def overlap(one, other):
+        ends = [np.inf if event.end is None else event.end for event in (one, other)]
+        return one.label == other.label and other.start <= ends[0] and one.start <= ends[1]
+
+    for _ in range(20):
+        before, after = events("before"), events("after")
+        left, new, gone = sorted(before, key=lambda event: event.start), set(), set()
+        for one in sorted(after, key=lambda event: event.start):
+            same = [other for other in left if overlap(one, other)]
+            left = [other for other in left if other not in same]
+            new |= {one.id} if not same else set()
+            gone |= {other.id for other in same[1:]}
+        found = changes(before, after)
+        assert {one.event.id for one in found if one.kind == "new"} == new
+        assert {one.event.id for one in found if one.kind == "gone"} == gone | {one.id for one in left}
