@@ -6,11 +6,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import errors
 from ..events import EventDetector
 from ..frames.bgr import load_bgr
 from ..result import TagResult
@@ -19,6 +21,10 @@ from .recording import Context, Place
 
 _SIDE = 320
 """The longest side of a picture in pixels."""
+HEAT = 24, 24
+"""Rows and columns of an attention map that is kept."""
+Heat: TypeAlias = NDArray[np.uint8]
+"""(24, 24), the attention map of a label over a picture, 255 at its maximum."""
 _RISE = 0.01
 """A peak is kept again when it has risen by so much, so that a rising score costs a few pictures."""
 _LEAST = {"uncertain": -0.1, "new": 0.1, "random": 0.0}
@@ -39,6 +45,7 @@ class Moment:
         kind: ``event`` for the peak of one, or why it was sampled: ``uncertain``, ``new``, ``random``.
         score: the smoothed score of the label at the peak; of a sampled frame, the value that it was chosen by.
         event: the id of the event.
+        heat: of the event's label; None: a sampled frame, an event of a region, or a plan without maps.
     """
 
     place: Place
@@ -51,6 +58,18 @@ class Moment:
     kind: str = "event"
     score: float = 0.0
     event: str | None = None
+    heat: Heat | None = None
+
+
+def heat_of(result: TagResult, frame: CapturedFrame, label: str) -> Heat | None:
+    """The attention map of a label; None: a result of a part of the frame, or of a plan without maps."""
+    if result.frame_size != frame.size:
+        return None
+    try:
+        weights = result.attention(label, HEAT)
+    except errors.OptionError:
+        return None
+    return (255 * weights / weights.max()).astype(np.uint8)
 
 
 def small(frame: CapturedFrame) -> NDArray[np.uint8]:
@@ -68,8 +87,8 @@ class Peaks:
     def __init__(self) -> None:
         self._best: dict[str, Moment] = {}
 
-    def see(self, detector: EventDetector, take: Callable[[], Moment]) -> None:
-        """Compare a frame with the peaks so far; ``take`` makes a moment of it."""
+    def see(self, detector: EventDetector, take: Callable[[], Moment], heat: Callable[[str], Heat | None]) -> None:
+        """Compare a frame with the peaks so far; ``take`` makes a moment of it, ``heat`` the map of a label."""
         tracks, moment = detector.tracks, None
         names = {tracks.names[row]: row for row in np.flatnonzero(tracks.up | tracks.active).tolist()}
         self._best = {label: one for label, one in self._best.items() if label in names}
@@ -77,7 +96,7 @@ class Peaks:
             known, peak = self._best.get(label), float(tracks.peak[row])
             if tracks.peak_at[row] == tracks.last and (known is None or peak >= known.score + _RISE):
                 moment = moment or take()
-                self._best[label] = replace(moment, score=peak)
+                self._best[label] = replace(moment, score=peak, heat=heat(label))
 
     def of(self, label: str, event: str, ended: bool) -> Moment | None:
         """The moment of an event that has begun or ended; None: it had no peak."""

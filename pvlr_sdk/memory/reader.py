@@ -11,17 +11,23 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from .. import errors
 from ..events import Event
+from ..frames.bgr import encode_jpeg
+from ..result.drawing import blend
 from ..sinks.disk import closed_on_error, create_file, output_errors
 from .features import FeatureFiles
+from .moments import HEAT
 from .recording import Chunk, Context, Place
 
 VERSION, FILE = 2, "memory.sqlite"
+QUALITY = 75
+"""Of pictures, as JPEG."""
 _SCHEMA = """
 CREATE TABLE contexts (id INTEGER PRIMARY KEY, data BLOB NOT NULL UNIQUE);
 CREATE TABLE chunks (
@@ -34,7 +40,7 @@ CREATE TABLE moments (
     context INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, label TEXT, event TEXT UNIQUE, began TEXT,
     ended TEXT, time REAL, score REAL, space TEXT, logits BLOB);
 CREATE INDEX moments_by_start ON moments (start);
-CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL);
+CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL, heat BLOB);
 CREATE TABLE answers (
     event TEXT PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike TEXT);
 """
@@ -164,9 +170,14 @@ class Reader:
         to be answered; None: it was answered with one that it looks like, and not drawn so far."""
         return {event: (answer, time) for event, answer, time in self.query(_DRAWN)}
 
-    def picture(self, number: int) -> bytes | None:
-        """The JPEG of an event or a frame; None: there is none."""
-        return next((bytes(jpeg) for (jpeg,) in self.query("SELECT jpeg FROM pictures WHERE id = ?", number)), None)
+    def picture(self, number: int, attention: bool = False) -> bytes | None:
+        """The JPEG of an event or a frame, on request with its attention map, if it has one; None: there is none."""
+        jpeg, heat = next(iter(self.query("SELECT jpeg, heat FROM pictures WHERE id = ?", number)), (None, None))
+        if not (attention and jpeg and heat):
+            return jpeg
+        image: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        blend(image, np.frombuffer(heat, np.uint8).reshape(HEAT).astype(np.float32))
+        return encode_jpeg(image, QUALITY)
 
     def nearest(self, camera: str, time: float) -> bytes | None:
         """The picture of a camera that is nearest to a time."""

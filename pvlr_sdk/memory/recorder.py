@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..events import Event, EventDetector, EventSettings
 from ..events.tracks import Tracks
 from ..result import TagResult
 from ..sources import CapturedFrame
-from .moments import Moment, Peaks, Samples, small
+from .moments import Moment, Peaks, Samples, heat_of, small
 from .recording import STATE, Chunk, Context, Floats, Place, encode
 
 Recorded: TypeAlias = "Chunk | Moment | tuple[Event, Context]"
@@ -88,7 +89,7 @@ class Recorder:
 
         # An event that ended in this frame has its peak before it, one that begins may have it here.
         self._events(event for event in events if event.state == "off")
-        self._peaks.see(self._detector, take)
+        self._peaks.see(self._detector, take, partial(heat_of, result, frame))
         self._events(event for event in events if event.state == "on")
         if coarse:
             self._coarse_at = now + COARSE

@@ -13,12 +13,11 @@ import numpy as np
 from .. import errors
 from ..frames.bgr import encode_jpeg
 from .moments import Moment
-from .reader import Reader
+from .reader import QUALITY, Reader
 from .recorder import Recorded
 from .recording import Chunk, Context
 
 Answer: TypeAlias = Literal["yes", "no", "unclear"]
-_QUALITY = 75
 _TRIMS = 20
 """Parts of the store of which the oldest is deleted when it is full."""
 _CHECKED = 64
@@ -99,8 +98,9 @@ class Store(Reader):
             (number,) = found
             change = "UPDATE moments SET time = ?, score = ?, space = ?, logits = ? WHERE id = ?"
             self._database.execute(change, (*peak, number))
-        jpeg = encode_jpeg(moment.picture, _QUALITY)
-        self._database.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", (number, jpeg))
+        jpeg = encode_jpeg(moment.picture, QUALITY)
+        heat = None if moment.heat is None else moment.heat.tobytes()
+        self._database.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", (number, jpeg, heat))
         if moment.features is not None:
             # Before the commit: if the process is killed here, the next moment gets this number and overwrites them.
             self.features.write(moment.space, number, moment.features)

@@ -64,7 +64,7 @@ def draw_tags(
     if factor > 1:
         canvas = canvas.repeat(factor, axis=0).repeat(factor, axis=1)
     if heat is not None:
-        _blend(canvas, heat)
+        blend(canvas, heat)
     height, width = canvas.shape[:2]
     line = max(15, min(height, width) // _LINES_PER_HEIGHT)
     margin, scale, thickness = line // 3, line / 34, max(1, line // 22)
@@ -97,7 +97,7 @@ def _text(tag: Tag) -> str:
     return text if tag.margin >= 0 else f"{text}, threshold {100 * tag.threshold:.0f}%"
 
 
-def _blend(canvas: NDArray[np.uint8], heat: NDArray[np.float32]) -> None:
+def blend(canvas: NDArray[np.uint8], heat: NDArray[np.float32]) -> None:
     """Blend a map over the canvas in place, black where it is 0 and yellow at its maximum.
 
     The frame turns grey: its own colours could be mistaken for the map.

@@ -134,10 +134,15 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         responses={200: {"content": {"image/jpeg": {}}}, **responses(404, 422, 503)},
         response_class=Response,
     )
-    def picture(id: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
+    def picture(
+        id: Annotated[int, Path(ge=1, le=2**62)],
+        attention: Annotated[
+            bool, Query(description="With the attention map of the event's label, if it has one.")
+        ] = False,
+    ) -> Response:
         """The picture of an event's peak, or of a sampled frame, as a JPEG of at most 320 pixels."""
         with opened() as store:
-            jpeg = store.picture(id)
+            jpeg = store.picture(id, attention)
         if jpeg is None:
             raise ProblemError(404, "There is no such picture any more.")
         return Response(jpeg, media_type="image/jpeg")

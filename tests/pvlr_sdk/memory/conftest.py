@@ -15,7 +15,7 @@ from pvlr_sdk.memory.recorder import Recorder
 from pvlr_sdk.memory.recording import Chunk
 
 WALL = 1_750_000_000.0
-FRAME = SimpleNamespace(pixels=np.full((48, 64, 3), 90, np.uint8), color="bgr", wall=WALL)
+FRAME = SimpleNamespace(pixels=np.full((48, 64, 3), 90, np.uint8), color="bgr", wall=WALL, size=(48, 64))
 
 
 class Scene:
@@ -42,6 +42,7 @@ class Scene:
         scores = np.asarray(scores, np.float32)
         logits = np.log(np.clip(scores, 1e-6, 1 - 1e-6) / np.clip(1 - scores, 1e-6, 1)).astype(np.float32)
         result = {"thresholds": np.zeros(len(self.names), np.float32), "plan": "plan", "bank": "bank", **result}
+        result = {"frame_size": (48, 64), "attention": lambda label, size: np.eye(*size, dtype=np.float32), **result}
         seen = SimpleNamespace(labels=self.names, scores=scores, logits=logits, features=features, **result)
         wall = WALL + now if wall is None else wall
         frame = SimpleNamespace(**{**vars(FRAME), "wall": wall})

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
+from pvlr_sdk import Tagger
+from pvlr_sdk.events import EventSettings
+from pvlr_sdk.memory.moments import HEAT, Moment, heat_of, small
 from pvlr_sdk.memory.reader import Reader
-from pvlr_sdk.memory.recording import Place
+from pvlr_sdk.memory.recording import Context, Place
 from pvlr_sdk.memory.replay import events_of
+from pvlr_sdk.memory.store import Store
 from pvlr_sdk.watch import Site, SiteConfig
 from tests.pvlr_sdk.memory.conftest import values
 
@@ -49,7 +57,36 @@ def test_events_of_regions_are_remembered_and_replayed(plan, tmp_path):
     assert {(row.began.id, row.ended.reason) for row in rows} == {
         (one.id, one.reason) for one in found if one.state == "off"
     }
-    assert all(reader.picture(row.id) for row in rows)
+    for row in rows:  # the map of a region does not cover the picture
+        shown = [
+            cv2.imdecode(np.frombuffer(reader.picture(row.id, attention), np.uint8), 1) for attention in (False, True)
+        ]
+        assert np.array_equal(*shown) == (row.camera == "door")
+
+
+def test_the_attention_map_of_a_peak_is_kept(plan, tmp_path):
+    random = np.random.default_rng(0)
+    pixels = cv2.resize(random.integers(0, 256, (9, 12, 3), np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
+    with Tagger(plan) as tagger:
+        result = tagger.predict(pixels)
+        frame = SimpleNamespace(pixels=pixels, color="bgr", size=(480, 640))
+        half = tagger.predict(pixels[:240])
+    heat = heat_of(result, frame, "cat")
+    expected = result.attention("cat", HEAT)
+    np.testing.assert_allclose(heat / 255, expected / expected.max(), atol=1 / 255)
+    assert heat_of(half, frame, "cat") is None
+    context = Context(("cat",), EventSettings(), (0.5,), None, "plan", "bank", 0.4)
+    with closing(Store(tmp_path / "m", write=True)) as store:
+        store.write(Moment(Place("a", None), context, 1e9, result.logits, None, "", small(frame), heat=heat))
+        (row,) = store.rows()
+        plain, shown = (
+            cv2.imdecode(np.frombuffer(store.picture(row.id, attention), np.uint8), 1).astype(int)
+            for attention in (False, True)
+        )
+    lit = cv2.resize(expected, (320, 240)) > 0.9 * expected.max()
+    colored = np.ptp(shown, axis=2)  # the picture is grey but for the map
+    assert colored[lit].mean() > 2 * colored[~lit].mean()
+    assert np.ptp(plain, axis=2).mean() > colored.mean()
 
 
 @pytest.mark.slow

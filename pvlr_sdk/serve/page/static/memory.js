@@ -77,7 +77,10 @@ export class Memory {
       const near = found.near.slice(-NEAR).reverse().map(([label, start, , peak, least, reason]) =>
         line(`${clock(start)} ${label} ${peak.toFixed(2)} (${least.toFixed(2)}): ${reason}`),
       );
+      const where = el("input", { type: "checkbox" });
+      where.addEventListener("change", () => (this.image.src = source(moment.id, where.checked)));
       this.body.append(
+        el("label", {}, where, " Attention map"),
         curve(found),
         el("ul", {}, line(`Began: ${found.began}`), line(`Ended: ${found.ended}`), line(`Others: ${others.join(", ")}`)),
         el("h3", {}, "Newest near misses in the hour before"),
@@ -153,8 +156,8 @@ export class Memory {
   }
 }
 
-function source(id) {
-  return `/v1/memory/pictures/${id}`;
+function source(id, attention = false) {
+  return `/v1/memory/pictures/${id}${attention ? "?attention=true" : ""}`;
 }
 
 function named({ label, kind, camera, region, time }) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,9 @@ def test_a_search_and_why_an_event_was_reported(
     assert path.count("L") > 50
     sync_api.expect(dialog.get_by_text("0.050 below the threshold").first).to_be_visible()
     sync_api.expect(dialog.get_by_role("button", name="Yes")).to_be_hidden()
+    dialog.get_by_label("Attention map").check()
+    sync_api.expect(dialog.locator("> img")).to_have_attribute("src", re.compile(r"/pictures/\d+\?attention=true$"))
+    page.wait_for_function("() => document.querySelector('dialog.moment > img').naturalWidth")
     box = dialog.bounding_box()
     assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
     shot(page, f"memory-why-{width}-{scheme}")
