@@ -200,7 +200,8 @@ def replay(
     found, count = changes(events_of(reader, before), after), len({one.id for one in after})
     lines = [f"{one.kind:<7}  {_clock(one.event.start)}  {_seconds(one.before)} -> {_seconds(one.after)}  "
              f"{place_of(one.event.camera, one.event.region)}  {one.event.label}" for one in found]  # fmt: skip
-    pictures = (reader.nearest(one.event.camera, one.event.peak_time) for one in found)
+    nearest = (reader.nearest(one.event.camera, one.event.peak_time) for one in found)
+    pictures = (None if number is None else reader.picture(number) for number in nearest)
     _write(html, f"{len(found)} changes by {config}", zip(pictures, lines, strict=True))
     if as_json:
         print_json({"events": count, "changes": [

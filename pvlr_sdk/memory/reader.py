@@ -179,10 +179,10 @@ class Reader:
         blend(image, np.frombuffer(heat, np.uint8).reshape(HEAT).astype(np.float32))
         return encode_jpeg(image, QUALITY)
 
-    def nearest(self, camera: str, time: float) -> bytes | None:
-        """The picture of a camera that is nearest to a time."""
+    def nearest(self, camera: str, time: float) -> int | None:
+        """The number of the picture of a camera that is nearest to a time; None: there is none."""
         query = "SELECT id FROM moments WHERE camera = ? AND time IS NOT NULL ORDER BY abs(time - ?) LIMIT 1"
-        return next((self.picture(number) for (number,) in self.query(query, camera, time)), None)
+        return next((number for (number,) in self.query(query, camera, time)), None)
 
     def recorded(self) -> list[tuple[Place, Context]]:
         """The places, each with every context of its scores."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import uuid4
 
@@ -115,11 +115,22 @@ def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor
     return sorted(found)
 
 
-def events_of(store: Reader, settings_for: SettingsFor = recorded) -> list[Event]:
-    """All events of a store, ``on`` and ``off``, in the order of each place."""
-    return [
-        event for place in store.places() for step in replay(store.chunks(place), settings_for) for event in step.events
-    ]
+def events_of(store: Reader, settings_for: SettingsFor = recorded, since: float = -np.inf) -> list[Event]:
+    """The events of a store, ``on`` and ``off``, in the order of each place; of chunks that end ``since`` a time."""
+    steps = (step for place in store.places() for step in replay(store.chunks(place, since), settings_for))
+    return [event for step in steps for event in step.events]
+
+
+def with_threshold(label: str, threshold: float) -> SettingsFor:
+    """The settings at the time, with another threshold of a label."""
+
+    def settings_for(place: Place, context: Context) -> EventSettings:
+        if label not in context.names:
+            return context.settings
+        off = {name: value for name, value in context.settings.off.items() if name != label}
+        return replace(context.settings, on={**context.settings.on, label: threshold}, off=off)
+
+    return settings_for
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ...labels.edit import taught_function
 from ...memory import search as find
 from ...memory.precision import statement, to_review
 from ...memory.reader import Row
+from ...memory.replay import changes, events_of, inexact, recorded, with_threshold
 from ...memory.store import Store
 from ...memory.why import explain, find_event
 from ...result.tags import sigmoid
@@ -40,7 +41,7 @@ class MomentModel(BaseModel):
 
     id: int = Field(description="of its picture")
     event: str | None = Field(description="its id; null: a sampled frame")
-    kind: str = Field(description="event, uncertain, new or random")
+    kind: str = Field(description="event, uncertain, new or random; of a replay the change")
     camera: Text
     region: Text | None
     label: Text | None
@@ -53,6 +54,15 @@ class MomentsModel(BaseModel):
 
     grade: str | None = Field(description="how far to trust a word, see `pvlr words`; null: a recorded or taught label")
     moments: list[MomentModel]
+
+
+class ReplayModel(BaseModel):
+    """The events of a label with another threshold. ``changes``: their ``kind`` is new, gone, longer or shorter."""
+
+    before: int = Field(description="number of events with the settings of that time")
+    after: int
+    changes: list[MomentModel]
+    notes: list[Text] = Field(description="why events of a run with this threshold may differ")
 
 
 class AnswerChange(RequestModel):
@@ -158,6 +168,29 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         step = 1 + len(found.curve) // _POINTS
         values: dict[str, Any] = {**asdict(found), "curve": found.curve[::step], "picture": row.id}
         return ExplanationModel(event=EventModel.model_validate(event.to_dict()), **values)
+
+    @router.get("/replay", responses=responses(404, 422, 503))
+    def replay(
+        label: Annotated[str, Query(description="The label.", max_length=200)],
+        threshold: Annotated[float, Query(ge=0, le=1, description="The other threshold.")],
+    ) -> ReplayModel:
+        """The events of a label in the last recorded hour, as another threshold would have given them."""
+        wanted = with_threshold(label, threshold)
+        with opened() as store:
+            ((since,),) = store.query("SELECT coalesce(max(end), 0) - ? FROM chunks", _HOUR)
+            before, after = (
+                [event for event in events_of(store, settings, since) if event.label == label]
+                for settings in (recorded, wanted)
+            )
+            found = [(one, store.nearest(one.event.camera, one.event.peak_time)) for one in changes(before, after)]
+            notes = inexact(store.recorded(), wanted)
+        moments = [
+            MomentModel(id=picture, event=None, kind=one.kind, camera=one.event.camera, region=one.event.region,
+                        label=label, time=rfc3339(one.event.start), score=one.event.peak)
+            for one, picture in found if picture is not None
+        ]  # fmt: skip
+        first, second = (len({event.id for event in events}) for events in (before, after))
+        return ReplayModel(before=first, after=second, changes=moments, notes=notes)
 
     @router.get("/review", responses=responses(404, 422, 503))
     def review(

@@ -9,8 +9,8 @@ import { byId } from "./dom.js";
 
 const cards = new Map();
 const events = new Events((event) => cards.get(event.camera)?.teach.open(event.label));
-const settings = new Settings();
-new Memory();
+const memory = new Memory();
+const settings = new Settings((label, threshold) => memory.replay(label, threshold));
 let paused = false;
 
 const live = new Live({

@@ -4,6 +4,7 @@ import { byId, button, clock, el, request, svg } from "./dom.js";
 const NOTHING = "Nothing found.";
 const REVIEW = "Is it right? Y yes, N no, S skip, U undo, A with all alike. Drawn at random; a skipped event counts as wrong.";
 const KEYS = { y: "yes", n: "no", s: "unclear", u: "undo", a: "alike" };
+const CHANGES = ["new", "gone", "longer", "shorter"];
 const NEAR = 10;
 const WIDTH = 600;
 const HEIGHT = 120;
@@ -58,9 +59,31 @@ export class Memory {
     }
   }
 
+  /** Shows how the events of the last hour change with another threshold; of one that moves, the newest value. */
+  async replay(label, threshold) {
+    if (byId("memory").hidden) return;
+    this.wanted = [label, threshold];
+    if (this.replaying) return;
+    this.replaying = true;
+    while (this.wanted) {
+      const [name, value] = this.wanted;
+      this.wanted = null;
+      try {
+        const found = await request("GET", `/v1/memory/replay?label=${encodeURIComponent(name)}&threshold=${value}`);
+        const notes = found.notes.length ? ` Not exact: ${found.notes.join("; ")}.` : "";
+        this.message.textContent = `${name} at ${value.toFixed(2)}: ${found.after} instead of ${found.before} events in the last hour.${notes}`;
+        this.list.replaceChildren(...found.changes.map((one) => el("li", {}, this.thumbnail(one))));
+      } catch (error) {
+        this.message.textContent = error.message;
+      }
+    }
+    this.replaying = false;
+  }
+
   thumbnail(moment) {
     const made = button("", () => this.open(moment));
-    const score = moment.score === null ? "" : `${moment.score.toFixed(2)} `;
+    const change = CHANGES.includes(moment.kind) ? `${moment.kind}: ` : "";
+    const score = change + (moment.score === null ? "" : `${moment.score.toFixed(2)} `);
     made.append(el("img", { src: source(moment.id), alt: "", loading: "lazy" }), el("span", {}, score + named(moment)));
     return made;
   }

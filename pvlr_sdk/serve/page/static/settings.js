@@ -2,7 +2,9 @@
 import { byId, button, el, request } from "./dom.js";
 
 export class Settings {
-  constructor() {
+  /** `preview` is called with a label and its threshold while the slider moves. */
+  constructor(preview) {
+    this.preview = preview;
     this.rows = new Map();
     this.search = el("input", { type: "search", id: "search", autocomplete: "off" });
     this.search.addEventListener("input", () => this.filter());
@@ -57,7 +59,7 @@ export class Settings {
   }
 
   add(label) {
-    const row = new Row(label, this.cameras, (change) => this.put(change), (on) => this.report(on, label));
+    const row = new Row(label, this.cameras, (change) => this.put(change), (on) => this.report(on, label), this.preview);
     this.rows.set(label, row);
     this.list.append(row.element);
   }
@@ -76,13 +78,16 @@ export class Settings {
 }
 
 class Row {
-  constructor(label, cameras, put, report) {
+  constructor(label, cameras, put, report, preview) {
     this.label = label;
     this.check = el("input", { type: "checkbox", "aria-label": `Report ${label}` });
     this.check.hidden = !cameras;
     this.check.addEventListener("change", () => report(this.check.checked));
     this.range = el("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": `Threshold of ${label}` });
-    this.range.addEventListener("input", () => this.write(Number(this.range.value)));
+    this.range.addEventListener("input", () => {
+      this.write(Number(this.range.value));
+      preview(label, Number(this.range.value));
+    });
     this.range.addEventListener("change", () => put({ thresholds: { [label]: Number(this.range.value) } }));
     this.value = el("output", {});
     this.reset = button("", () => put({ thresholds: { [label]: this.plan } }), { class: "reset" });

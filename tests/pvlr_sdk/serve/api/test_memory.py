@@ -49,6 +49,23 @@ def test_search_pictures_and_why(served: Any) -> None:
     assert (refused.status, refused.json["error"]) == (422, "OptionError")
 
 
+def test_another_threshold_changes_the_events_of_the_last_hour(served: Any, remembered: Path) -> None:
+    now = served.get("/v1/memory/replay?label=car&threshold=0.5").json
+    assert (now["before"], now["after"], now["changes"]) == (40, 40, [])
+    higher = served.get("/v1/memory/replay?label=car&threshold=0.85").json
+    peaks = [row.ended.peak for row in Reader(remembered).rows("kind = 'event'")]
+    gone = [one for one in higher["changes"] if one["kind"] == "gone"]
+    assert (higher["before"], higher["after"]) == (40, sum(peak >= 0.85 for peak in peaks))
+    assert sorted(one["score"] for one in gone) == pytest.approx(sorted(peak for peak in peaks if peak < 0.85), abs=1e-3)
+    assert all(served.get(f"/v1/memory/pictures/{one['id']}").status == 200 for one in gone)
+    lower = served.get("/v1/memory/replay?label=car&threshold=0.4").json  # 0.45 between the events
+    assert lower["after"] == 80
+    assert sum(one["kind"] == "new" for one in lower["changes"]) == 40
+    assert served.get("/v1/memory/replay?label=car&threshold=0.05").json["notes"]
+    assert served.get("/v1/memory/replay?label=rocket&threshold=0.5").json["before"] == 0
+    assert served.get("/v1/memory/replay?label=car&threshold=2").status == 422
+
+
 def test_taught_labels_are_searched_by_features(serve: Callable[..., Any], open_tagger: Any, remembered: Path) -> None:
     spec = read_manifest(str(open_tagger.info["plan"]), trust=False).open
     room = add_labels(open_tagger.label_bank, ["mug"], spec, words=False)

@@ -157,3 +157,15 @@ def test_without_a_memory_there_is_no_search(serve: Callable[..., Any], visit: C
     page = visit(serve(DOOR).url)
     sync_api.expect(page.locator("#connection")).to_have_text("connected")
     sync_api.expect(page.get_by_label("Search events")).to_be_hidden()
+
+
+def test_a_slider_shows_what_its_threshold_would_change(served: Any, visit: Callable[..., Any]) -> None:
+    page = visit(served.url)
+    status = page.locator("#memory > [role=status]")
+    page.get_by_label("Threshold of cat").fill("0.25")  # its recorded score is 0.3
+    sync_api.expect(status).to_contain_text("cat at 0.25: 1 instead of 0 events in the last hour.")
+    sync_api.expect(page.locator("#memory .gallery button")).to_have_count(1)
+    sync_api.expect(page.locator("#memory .gallery button")).to_contain_text("new: 0.30 cat at door")
+    shot(page, "memory-replay")
+    page.get_by_label("Threshold of cat").fill("0.9")
+    sync_api.expect(status).to_contain_text("cat at 0.90: 0 instead of 0 events in the last hour.")
