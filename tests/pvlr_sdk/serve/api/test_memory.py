@@ -56,7 +56,8 @@ def test_another_threshold_changes_the_events_of_the_last_hour(served: Any, reme
     peaks = [row.ended.peak for row in Reader(remembered).rows("kind = 'event'")]
     gone = [one for one in higher["changes"] if one["kind"] == "gone"]
     assert (higher["before"], higher["after"]) == (40, sum(peak >= 0.85 for peak in peaks))
-    assert sorted(one["score"] for one in gone) == pytest.approx(sorted(peak for peak in peaks if peak < 0.85), abs=1e-3)
+    lower_peaks = sorted(peak for peak in peaks if peak < 0.85)
+    assert sorted(one["score"] for one in gone) == pytest.approx(lower_peaks, abs=1e-3)
     assert all(served.get(f"/v1/memory/pictures/{one['id']}").status == 200 for one in gone)
     lower = served.get("/v1/memory/replay?label=car&threshold=0.4").json  # 0.45 between the events
     assert lower["after"] == 80
