@@ -40,6 +40,8 @@ CREATE TABLE moments (
     context INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, label TEXT, event TEXT UNIQUE, began TEXT,
     ended TEXT, time REAL, score REAL, space TEXT, logits BLOB);
 CREATE INDEX moments_by_start ON moments (start);
+CREATE INDEX moments_by_camera ON moments (camera);
+CREATE INDEX moments_by_label ON moments (label);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL, heat BLOB);
 CREATE TABLE answers (
     event TEXT PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike TEXT);
