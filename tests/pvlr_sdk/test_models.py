@@ -44,7 +44,7 @@ def test_bundled_model_tags_the_shipped_photos(photo: str, label: str) -> None:
     assert where.max() > 2 * where.mean(), "the map is flat"
 
 
-@pytest.mark.parametrize("plan", [COCO80, *(pytest.param(one, marks=pytest.mark.slow) for one in LARGE), *SMALL])
+@pytest.mark.parametrize("plan", [COCO80, *(pytest.param(one, marks=pytest.mark.slow) for one in (*LARGE, *SMALL))])
 def test_other_models_tag_the_shipped_photos(plan: Path) -> None:
     with Tagger(plan) as tagger:
         assert tagger.predict(PHOTOS / "astronaut.jpg").tags[0].label == "person"

@@ -18,6 +18,9 @@ from pvlr_sdk.batch import Job, results
 from pvlr_sdk.batch.dataset import Dataset
 from pvlr_sdk.batch.shards import Input
 
+POOL = pa.proxy_memory_pool(pa.default_memory_pool())
+"""Counts what a test allocates. It stays: threads of Arrow free their buffers after the test, too."""
+
 
 @pytest.fixture
 def run(plan, tmp_path):
@@ -154,14 +157,14 @@ def test_a_file_whose_footer_cannot_be_read_is_tagged_again(run, photos, rows):
 def test_a_file_of_long_ids_needs_little_memory(tmp_path):
     dataset, error = Dataset(str(tmp_path), "0"), errors.ImageDecodeError("a", expected="b", got="c", hint="d")
     chunks = ([(f"{row:08}" * 1000, error) for row in range(start, start + 64)] for start in range(0, 6400, 64))
-    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
-    pa.set_memory_pool(pool)
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(POOL)
     try:
         dataset.write("a", (results.table(chunk, "", False) for chunk in chunks), results.schema(False), {})
         assert sum(map(len, dataset.read("a"))) == 6400
     finally:
         pa.set_memory_pool(before)
-    assert pool.max_memory() < 40 * 2**20  # of 51 MB
+    assert POOL.max_memory() < 40 * 2**20  # of 51 MB
 
 
 def _readable(path: Path) -> bool:
