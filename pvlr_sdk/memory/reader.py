@@ -181,6 +181,10 @@ class Reader:
         blend(image, np.frombuffer(heat, np.uint8).reshape(HEAT).astype(np.float32))
         return encode_jpeg(image, QUALITY)
 
+    def has_attention(self, number: int) -> bool:
+        """Whether the picture of an event has an attention map."""
+        return bool(list(self.query("SELECT 1 FROM pictures WHERE id = ? AND heat IS NOT NULL", number)))
+
     def nearest(self, camera: str, time: float) -> int | None:
         """The number of the picture of a camera that is nearest to a time; None: there is none."""
         query = "SELECT id FROM moments WHERE camera = ? AND time IS NOT NULL ORDER BY abs(time - ?) LIMIT 1"

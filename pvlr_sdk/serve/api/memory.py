@@ -31,7 +31,7 @@ from .schemas import EventModel, Moment, RequestModel, Score, Text
 _POINTS = 400
 """The most points of a curve."""
 _HOUR = 3600.0
-"""Seconds of near misses: a day takes seconds to replay, while cameras are tagged."""
+"""Seconds that are replayed: a day takes seconds of CPU time, while cameras are tagged."""
 _TARGET = 0.9
 EventId = Annotated[str, Path(description="The id of a remembered event.", min_length=8, max_length=64)]
 
@@ -83,6 +83,7 @@ class ExplanationModel(BaseModel):
 
     event: EventModel
     picture: int
+    attention: bool = Field(description="whether the picture has an attention map")
     upper: Score
     lower: Score
     began: Text
@@ -162,11 +163,12 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         """Why an event was reported, and what came close in the hour before."""
         with opened() as store:
             row = find_event(store, id)
-            found = explain(store, row, near=_HOUR)
+            found, attention = explain(store, row, near=_HOUR), store.has_attention(row.id)
         event = row.ended or row.began
         assert event is not None, "a row of an event"
         step = 1 + len(found.curve) // _POINTS
-        values: dict[str, Any] = {**asdict(found), "curve": found.curve[::step], "picture": row.id}
+        values: dict[str, Any] = {**asdict(found), "curve": found.curve[::step]}
+        values |= {"picture": row.id, "attention": attention}
         return ExplanationModel(event=EventModel.model_validate(event.to_dict()), **values)
 
     @router.get("/replay", responses=responses(404, 422, 503))

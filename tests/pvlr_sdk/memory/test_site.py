@@ -61,7 +61,7 @@ def test_events_of_regions_are_remembered_and_replayed(plan, tmp_path):
         shown = [
             cv2.imdecode(np.frombuffer(reader.picture(row.id, attention), np.uint8), 1) for attention in (False, True)
         ]
-        assert np.array_equal(*shown) == (row.camera == "door")
+        assert np.array_equal(*shown) == (row.camera == "door") == (not reader.has_attention(row.id))
 
 
 def test_the_attention_map_of_a_peak_is_kept(plan, tmp_path):

@@ -102,8 +102,8 @@ export class Memory {
       );
       const where = el("input", { type: "checkbox" });
       where.addEventListener("change", () => (this.image.src = source(moment.id, where.checked)));
+      if (found.attention) this.body.append(el("label", {}, where, " Attention map"));
       this.body.append(
-        el("label", {}, where, " Attention map"),
         curve(found),
         el("ul", {}, line(`Began: ${found.began}`), line(`Ended: ${found.ended}`), line(`Others: ${others.join(", ")}`)),
         el("h3", {}, "Newest near misses in the hour before"),

@@ -41,6 +41,8 @@ def test_search_pictures_and_why(served: Any) -> None:
     assert served.get("/v1/memory/pictures/999999").status == 404
     why = served.get(f"/v1/memory/events/{first['event']}").json
     assert (why["upper"], why["event"]["id"], why["picture"]) == (0.5, first["event"], first["id"])
+    assert why["attention"]
+    assert served.get(f"/v1/memory/pictures/{first['id']}?attention=true").body != picture.body
     assert 50 < len(why["curve"]) <= 400
     assert why["near"][-1][5] == "0.050 below the threshold"
     refused = served.get("/v1/memory/events/no-such-event")
