@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk._util.files import read_file, write_files
+from pvlr_sdk._util.files import read_file, write_files, write_folder
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 100_000])
@@ -89,6 +89,17 @@ def test_a_rename_that_fails_leaves_every_file_as_it_was(
         write_files({tmp_path / name: b"new" for name in ("first", "second", "third")})
     found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert found == {"first": b"old first", "third": b"old third"}
+
+
+def test_a_folder_is_complete_or_not_there(tmp_path: Path) -> None:
+    write_folder(tmp_path / "new", {"a": b"1", "b/c": b"2"})
+    with pytest.raises(errors.OutputError, match="new: expected a writable folder, got Directory not empty"):
+        write_folder(tmp_path / "new", {"a": b"3"})
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new").rglob("*") if path.is_file()} == {
+        "a": b"1",
+        "c": b"2",
+    }
 
 
 def test_replaced_files_leave_no_second_name(tmp_path: Path) -> None:

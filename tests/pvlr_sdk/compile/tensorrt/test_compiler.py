@@ -3,8 +3,10 @@ builder needs no GPU."""
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import wait
 from typing import Any
@@ -89,8 +91,10 @@ def test_a_node_that_tensorrt_lacks(trt, exported, tmp_path):
         _compile(model.SerializeToString())
 
 
-def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path, monkeypatch):
-    steps, cancelled, waited_for = [], threading.Event(), threading.Event()
+@pytest.mark.parametrize("awake", [True, False])
+def test_ctrl_c_ends_the_build_and_leaves_nothing(awake, trt, exported, tmp_path, monkeypatch):
+    """Also if it arrives just before the main thread blocks, which it does not wake then."""
+    steps, seen, cancelled, waited_for = [], [], threading.Event(), threading.Event()
 
     def waiting(*arguments: Any, **options: Any) -> Any:
         waited_for.set()
@@ -99,8 +103,14 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path, monke
     def during() -> None:
         steps.append(threading.current_thread())
         assert waited_for.wait(60)  # an interrupt in Thread.start would break its lock
-        os.kill(os.getpid(), signal.SIGINT)
-        assert cancelled.wait(60)
+        if awake:
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            while sys._current_frames()[threading.main_thread().ident].f_code.co_name != "wait":
+                pass
+            _thread.interrupt_main()
+        seen.append(cancelled.wait(30))
+        assert seen[-1]  # the build ends
 
     monkeypatch.setattr("pvlr_sdk.compile.tensorrt.compiler.wait", waiting)
     monkeypatch.setattr("pvlr_sdk.compile.tensorrt.compiler.Event", lambda: cancelled)
@@ -108,7 +118,7 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(trt, exported, tmp_path, monke
     trt.world.phases = [("Building", 50)]
     with pytest.raises(KeyboardInterrupt):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
-    assert len(steps) == 1
+    assert seen == [True]
     assert steps[0] is not threading.main_thread()
     assert not list(tmp_path.iterdir())
     assert not [thread for thread in threading.enumerate() if thread.name == "pvlr-tensorrt-build"]
