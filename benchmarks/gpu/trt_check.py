@@ -1,4 +1,4 @@
-"""Answers what only a GPU can answer about the TensorRT backend, within a budget of minutes; see trt_check.sh.
+"""Answers what only a GPU can answer about the TensorRT backend; see trt_check.sh.
 
 Each question runs in its own process: a crash, a hang or a lost CUDA context is the answer to one question, and so is a
 process that does not end properly. ``trt_check.json`` and ``trt_check.md`` are written after each answer.
@@ -14,7 +14,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,9 +28,7 @@ from . import trt_speed as speed
 from .trt_lab import MODELS, Found, Lab, NotAnsweredError, find_parts
 
 PASS, FAIL, OPEN = "pass", "fail", "not answered"
-BUILD_MINUTES = 5.0
-"""Estimated minutes of a build on a Jetson Orin, until a build of this run was timed."""
-_QUICK, _MISSING = 20.0, 3
+_MISSING = 3
 
 Answers = dict[str, dict[str, Any]]
 
@@ -43,14 +40,12 @@ class Question:
     Attributes:
         find: finds the answer. Its docstring is the question, its name that of the answer.
         needs: parts of :func:`.trt_lab.missing`, and questions whose answer must be "pass".
-        builds: plans that no earlier question has built.
-        minutes: estimated for a Jetson Orin, without the builds.
+        minutes: the longest that its process may take, several times what a Jetson Orin should need.
     """
 
     find: Callable[[Lab], Found]
     needs: tuple[str, ...] = ("gpu", "fp16")
-    builds: int = 0
-    minutes: float = 1.0
+    minutes: float = 15
 
     @property
     def name(self) -> str:
@@ -60,16 +55,12 @@ class Question:
     def text(self) -> str:
         return (self.find.__doc__ or "").splitlines()[0]
 
-    def estimate(self, build: float) -> float:
-        """Minutes, if a build takes ``build``."""
-        return self.minutes + self.builds * build
 
-
-PARTS, AHEAD = Question(find_parts, ()), Question(results.ahead, ("rtx",), minutes=10)
+PARTS, AHEAD = Question(find_parts, ()), Question(results.ahead, ("rtx",), minutes=40)
 QUESTIONS = (
-    Question(results.tests, ("torch",), minutes=2),
-    Question(results.memcheck, ("torch", "sanitizer"), minutes=3),
-    Question(results.fp16, ("gpu",), builds=1),
+    Question(results.tests, ("torch",)),
+    Question(results.memcheck, ("torch", "sanitizer"), minutes=20),
+    Question(results.fp16, ("gpu",), minutes=30),
     Question(results.graph),
     Question(results.places),
     Question(results.pixels),
@@ -77,17 +68,17 @@ QUESTIONS = (
     Question(results.memory),
     Question(results.threads),
     Question(results.illegal),
-    Question(speed.fused, ("gpu", "fp16", "plugins"), builds=1),
-    Question(results.int8, ("gpu", "fp16", "nncf", "photos"), builds=1, minutes=4),
-    Question(speed.batch, builds=1),
+    Question(speed.fused, ("gpu", "fp16", "plugins"), minutes=30),
+    Question(results.int8, ("gpu", "fp16", "nncf", "photos"), minutes=40),
+    Question(speed.batch, minutes=30),
     Question(speed.contexts),
     Question(speed.polling),
     Question(speed.stages),
     Question(speed.native_program),
-    Question(speed.labels, ("gpu", "fp16", "plugins", "training"), builds=2, minutes=3),
-    Question(speed.models, builds=len(MODELS) - 1, minutes=len(MODELS)),
-    Question(results.racecheck, ("torch", "sanitizer"), minutes=6),
-    Question(speed.kernels, ("torch",), minutes=15),
+    Question(speed.labels, ("gpu", "fp16", "plugins", "training"), minutes=60),
+    Question(speed.models, minutes=120),
+    Question(results.racecheck, ("torch", "sanitizer"), minutes=30),
+    Question(speed.kernels, ("torch",), minutes=60),
 )
 """In the order of their importance. A new question is a function and a line here."""
 
@@ -96,26 +87,19 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the plans, logs and answers.")] = Path("build/trt_check"),
     photos: Annotated[Path | None, typer.Option(help="Real photos for int8. Default: those of $PVLR_DATA.")] = None,
     model: Annotated[str, typer.Option(help="A shipped model, or an exported network.")] = "pvlr-lite2-coco80",
-    quick: Annotated[bool, typer.Option("--quick", help=f"The same as --budget {_QUICK:.0f}.")] = False,
-    budget: Annotated[float, typer.Option(help="Minutes. A question that needs more is not asked.")] = 600.0,
     only: Annotated[list[str] | None, typer.Option(help="Ask this question, again if it has an answer.")] = None,
     seconds: Annotated[float, typer.Option(help="Length of each measurement.")] = 5.0,
-    steps: Annotated[bool, typer.Option("--steps", help="Only list the questions with their estimated times.")] = False,
     ask: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Answer the open questions about TensorRT on this GPU."""
     every = {question.name: question for question in (PARTS, AHEAD, *QUESTIONS)}
     if unknown := {ask or PARTS.name, *(only or ())} - set(every):
         raise typer.BadParameter(f"unknown question {', '.join(unknown)}; the questions are {', '.join(every)}")
-    if steps:
-        print(plan_of_steps())
-        return 0
     if ask:
         return _answer(every[ask], Lab(out, MODELS.get(model) or Path(model), photos, seconds))
-    end = time.monotonic() + 60 * (_QUICK if quick else budget)
     options = ["--out", str(out), "--model", model, "--seconds", str(seconds)]
     options += ["--photos", str(photos)] if photos else []
-    parts = _ask(PARTS, out, options, 10)
+    parts = _ask(PARTS, out, options)
     if parts["state"] == FAIL:
         print(f"trt_check: {parts['words']}", file=sys.stderr)
         return 1
@@ -127,8 +111,7 @@ def main(
         return _MISSING
     answers = _earlier(out, about)
     for question in [AHEAD, *QUESTIONS] if "gpu" in missing else QUESTIONS:
-        name, estimate = question.name, question.estimate(build_minutes(answers))
-        left = max(0.0, end - time.monotonic()) / 60
+        name = question.name
         if name not in only if only else answers.get(name, {}).get("state", OPEN) != OPEN:
             continue
         failed = [one for one in question.needs if one in every and answers.get(one, {}).get("state") != PASS]
@@ -136,33 +119,14 @@ def main(
             answers[name] = {"state": OPEN, "words": lost[0]}
         elif failed:
             answers[name] = {"state": OPEN, "words": f"relies on the answer to {failed[0]}"}
-        elif estimate > left:
-            answers[name] = {"state": OPEN, "words": f"needs about {estimate:.0f} minutes; {left:.0f} are left"}
         else:
-            print(f"{name}: {question.text} About {estimate:.0f} min.", flush=True)
-            answers[name] = _ask(question, out, options, 10 + 3 * estimate)
+            print(f"{name}: {question.text}", flush=True)
+            answers[name] = _ask(question, out, options)
         print(f"{name}: {answers[name]['state']}: {answers[name]['words']}", flush=True)
         save(out / "trt_check.json", {"about": about, "missing": missing, "answers": answers})
         write_files({out / "trt_check.md": page(about, missing, {every[one].text: answers[one] for one in answers})})
     print(f"answers: {out / 'trt_check.md'} and {out / 'trt_check.json'}")
     return int(any(answer["state"] == FAIL for answer in answers.values()))
-
-
-def build_minutes(answers: Answers) -> float:
-    """Minutes of a build: measured in this run, or estimated."""
-    timed = [one for one in QUESTIONS if one.builds and answers.get(one.name, {}).get("state") == PASS]
-    minutes = sum(answers[one.name]["minutes"] for one in timed)
-    return minutes / sum(one.builds for one in timed) if timed else BUILD_MINUTES
-
-
-def plan_of_steps() -> str:
-    """The questions in their order, with the estimated minutes of each and of all up to it, on a Jetson Orin."""
-    ends = accumulate(question.estimate(BUILD_MINUTES) for question in QUESTIONS)
-    rows = [
-        [one.text, str(one.builds), f"{one.estimate(BUILD_MINUTES):.0f}", f"{end:.0f}"]
-        for one, end in zip(QUESTIONS, ends, strict=True)
-    ]
-    return Table("", ["question", "builds", "minutes", "end"], rows).markdown()
 
 
 def page(about: dict[str, Any], missing: dict[str, str], answers: Answers) -> bytes:
@@ -182,8 +146,8 @@ def _earlier(out: Path, about: dict[str, Any]) -> Answers:
     return {}
 
 
-def _ask(question: Question, out: Path, options: list[str], minutes: float) -> dict[str, Any]:
-    """The answer of the question's own process, which must also end by itself within ``minutes``."""
+def _ask(question: Question, out: Path, options: list[str]) -> dict[str, Any]:
+    """The answer of the question's own process, which must also end by itself within the question's minutes."""
     answer, log = (out / "answers" / f"{question.name}.{kind}" for kind in ("json", "log"))
     answer.parent.mkdir(parents=True, exist_ok=True)
     answer.unlink(missing_ok=True)
@@ -191,9 +155,10 @@ def _ask(question: Question, out: Path, options: list[str], minutes: float) -> d
     began = time.monotonic()
     with log.open("w") as file:
         try:
-            end = f"status {subprocess.run(command, stdout=file, stderr=file, timeout=60 * minutes).returncode}"
+            done = subprocess.run(command, stdout=file, stderr=file, timeout=60 * question.minutes)
+            end = f"status {done.returncode}"
         except subprocess.TimeoutExpired:
-            end = f"no end within {minutes:.0f} minutes"
+            end = f"no end within {question.minutes:.0f} minutes"
     found = json.loads(answer.read_text()) if answer.exists() else {"words": "no answer"}
     if end != "status 0":
         found |= {"state": FAIL, "words": f"{found['words']}; the process: {end}, see {log}"}

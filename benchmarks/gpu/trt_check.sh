@@ -2,9 +2,9 @@
 # Answers in one command what only an NVIDIA GPU can answer about the TensorRT backend; trt_check.py has the list.
 #
 #     benchmarks/gpu/trt_check.sh [OUT] [-- OPTIONS of trt_check.py]     # OUT: default build/trt_check
-#     benchmarks/gpu/trt_check.sh -- --quick                             # 20 minutes
 #
-# Writes OUT/trt_check.md, a page for people, and OUT/trt_check.json. A second start skips what has an answer.
+# Writes OUT/trt_check.md, a page for people, and OUT/trt_check.json, after each answer: stop it at any time with Ctrl-C.
+# A second start skips what has an answer.
 #
 # Needs an NVIDIA GPU and TensorRT 10.3 or newer with its Python package; --photos DIR or PVLR_DATA for int8. PYTHON
 # selects another interpreter. If it lacks this package, the package is installed in OUT/venv, with CUDA where there is
