@@ -131,7 +131,7 @@ def stored_config(raw: dict[str, Any]) -> Config:
     Raises:
         ValueError: it is invalid.
     """
-    removed = {"model": ("csra", "ml_decoder"), "train": ("features",)}
+    removed = {"model": ("csra", "ml_decoder", "attention"), "train": ("features",)}
     kept = {
         section: {key: value for key, value in raw[section].items() if key not in keys}
         for section, keys in removed.items()

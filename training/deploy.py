@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from pvlr_sdk.errors import OptionError
 
-from .model.dma import DualModalAttention
 from .model.heads import Output
 from .model.heads.pvlr import VisualHead, unit
 from .model.network import PVLR, FixedText, TextBranch
@@ -22,7 +21,7 @@ class DeployedPVLR(nn.Module):
     The text branch becomes the label bank, rounded to float16 as it is stored; batch norm is folded into the
     convolutions; then all weights are rounded to float16, and those after the backbone's front to bfloat16 as well.
     Every engine so starts from the same numbers: rounding in a bf16 engine would be a systematic error, equal in all
-    pixels. Attention uses PyTorch's operators, which ONNX supports.
+    pixels.
     """
 
     def __init__(self, model: PVLR) -> None:
@@ -34,9 +33,6 @@ class DeployedPVLR(nn.Module):
         with torch.no_grad():
             self.register_buffer("bank", model.text.eval()().half().float())
         self.eval()
-        for module in self.modules():
-            if isinstance(module, DualModalAttention):
-                module.fused = False
         fold_batch_norm(self.backbone)
         round_weights(self, exact=self.backbone.front)
 

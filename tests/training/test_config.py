@@ -182,7 +182,7 @@ def test_voc_needs_a_list_of_labels(write_config: Any) -> None:
 def test_a_checkpoint_of_version_0_2_has_settings_that_are_gone(write_config: Any) -> None:
     config = load_config(write_config())
     raw = config.model_dump(mode="json")
-    raw["model"] |= {"csra": {"heads": 1, "weight": 0.1}, "ml_decoder": {"groups": 100}}
+    raw["model"] |= {"attention": "fused", "csra": {"heads": 1, "weight": 0.1}, "ml_decoder": {"groups": 100}}
     raw["train"]["features"] = None
     assert stored_config(raw) == config
     for changed in ({**raw, "other": 1}, {**raw, "model": {"head": "csra"}}, 3):

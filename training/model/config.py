@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from pvlr_sdk.kernels import DIMS
 from pvlr_sdk.labels.words import TEMPLATES
 
 HEADS = {
@@ -55,8 +54,8 @@ class ModelConfig(Strict):
     """The network of docs/model.md; every choice that the paper leaves open is a key here.
 
     ``head`` replaces PVLR's head with a linear one, on which settings of prompts and labels have no effect.
-    ``attention`` selects PyTorch's operators or the fused kernel for training. ``knowledge`` adds the evidence of the
-    pretrained backbone's ImageNet classes to the logits of any head, ``knowledge_gain`` times.
+    ``knowledge`` adds the evidence of the pretrained backbone's ImageNet classes to the logits of any head,
+    ``knowledge_gain`` times.
     """
 
     head: Literal[tuple(HEADS)] = "pvlr"
@@ -72,7 +71,6 @@ class ModelConfig(Strict):
     text: TextConfig = TextConfig()
     cap: CapConfig = CapConfig()
     ifm: Literal["ka", "ca", "add", "concat", "regularise", "channel"] = "channel"
-    attention: Literal["native", "fused"] = "native"
     classifier: Literal["labels", "fixed"] = "labels"
     pooling: Literal["soft", "max", "mean", "topk"] = "soft"
     knowledge: Literal["none", "imagenet"] = "none"
@@ -90,20 +88,6 @@ class ModelConfig(Strict):
         if head == "pvlr" and dma != "none" and heads and width % heads:
             raise PydanticCustomError("width", "a multiple of the {heads} heads", {"heads": heads})
         return width
-
-    @field_validator("attention")
-    @classmethod
-    def _fits_the_kernel(cls, attention: str, others: ValidationInfo) -> str:
-        width, heads, dma = (others.data.get(name) for name in ("width", "heads", "dma"))
-        if attention == "fused" and dma and dma != "both":
-            raise PydanticCustomError(
-                "dma", "native: the fused kernel computes both directions, not {dma}", {"dma": dma}
-            )
-        if attention == "fused" and width and heads and width not in {heads * dim for dim in DIMS}:
-            given = {"dims": ", ".join(map(str, DIMS)), "dim": f"{width / heads:g}"}
-            message = "native: the fused kernel needs width / heads of {dims}, not {dim}"
-            raise PydanticCustomError("kernel", message, given)
-        return attention
 
     @field_validator("knowledge")
     @classmethod

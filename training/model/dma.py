@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .fused import dual_softmax_attention
-
 _MANY = 1024
 """Beyond it the affinity is computed again, transposed: on a CPU that costs less than a softmax over its columns, which
 with 4,585 labels adds 6 % to the time of a whole EfficientNet-Lite0 in float32 and 15 % in bfloat16."""
@@ -19,15 +17,11 @@ class DualModalAttention(nn.Module):
     S = (X W_x)(T W_t)^T / sqrt(d / H) in (B, H, N, C);
     X' = X + softmax_C(S) (T V_t) W_ox and T' = T + softmax_N(S)^T (X V_x) W_ot, each followed by LN and an FFN.
     ``mode`` leaves one direction out: *label_to_visual* updates X only, *visual_to_label* updates T only.
-    ``attention`` selects the fused kernel (*fused*, only with both directions) or PyTorch's operators (*native*).
     """
 
-    def __init__(
-        self, width: int, heads: int, ffn: int, dropout: float, mode: str = "both", attention: str = "native"
-    ) -> None:
+    def __init__(self, width: int, heads: int, ffn: int, dropout: float, mode: str = "both") -> None:
         super().__init__()
         self.heads = heads
-        self.fused = attention == "fused" and mode == "both"
         self.update_visual = mode in ("both", "label_to_visual")
         self.update_labels = mode in ("both", "visual_to_label")
         self.visual_key = nn.Linear(width, width, bias=False)
@@ -41,8 +35,6 @@ class DualModalAttention(nn.Module):
 
     def forward(self, visual: Tensor, labels: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``mask`` (C,) is 1 for a label and 0 for padding, which no token reads; None: there is no padding."""
-        if self.fused and mask is None:
-            return self._forward_fused(visual, labels)
         key = self._split(self.visual_key(visual))
         label_key, scale = self._split(self.label_key(labels)), key.shape[-1] ** -0.5
         affinity = key @ label_key.transpose(-1, -2) * scale
@@ -60,13 +52,10 @@ class DualModalAttention(nn.Module):
             new_labels = self.label_output(labels, merge_heads(by_label @ value))
         return new_visual, new_labels
 
-    def _forward_fused(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        layers = {self.visual_key: visual, self.label_key: labels, self.visual_value: visual, self.label_value: labels}
-        read_labels, read_visual = dual_softmax_attention(*(self._split(layer(x)) for layer, x in layers.items()))
-        return self.visual_output(visual, merge_heads(read_labels)), self.label_output(labels, merge_heads(read_visual))
-
     def _split(self, x: Tensor) -> Tensor:
-        return split_heads(x, self.heads)
+        """(B, n, d) -> (B, H, n, d / H)"""
+        _, n, d = x.shape
+        return x.reshape(-1, n, self.heads, d // self.heads).transpose(1, 2)
 
 
 class _Update(nn.Module):
@@ -83,12 +72,6 @@ class _Update(nn.Module):
     def forward(self, x: Tensor, read: Tensor) -> Tensor:
         x = self.attention_norm(x + self.dropout(self.output(read)))
         return self.ffn_norm(x + self.dropout(self.ffn(x)))
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(B, n, d) -> (B, H, n, d / H)"""
-    _, n, d = x.shape
-    return x.reshape(-1, n, heads, d // heads).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:

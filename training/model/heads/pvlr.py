@@ -29,8 +29,7 @@ class VisualHead(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         layers = config.layers if config.dma != "none" else 0
         self.dma = nn.ModuleList(
-            DualModalAttention(width, config.heads, config.ffn, config.dropout, config.dma, config.attention)
-            for _ in range(layers)
+            DualModalAttention(width, config.heads, config.ffn, config.dropout, config.dma) for _ in range(layers)
         )
         fixed = config.classifier == "fixed"
         self.fixed_centres = nn.Parameter(torch.randn(labels, width)) if fixed else None
