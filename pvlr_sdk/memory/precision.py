@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from ..events import EventDetector
+from .drift import Drift, drift_of, same_settings
 from .reader import UNANSWERED, Reader, Row
 
 CONFIDENCE = 0.95
@@ -35,6 +35,7 @@ class Statement:
         right, reviewed: of the answered events at or above it, or of all that were tested; unclear ones are not right.
         answers: that count: of the plan, label bank and settings in use, whatever the thresholds.
         missing: further answers up to the next tests.
+        drift: why a proven precision may not hold any more; None: there is no reason, or none is proven.
     """
 
     label: str
@@ -44,12 +45,14 @@ class Statement:
     reviewed: int
     answers: int
     missing: int
+    drift: Drift | None = None
 
     def __str__(self) -> str:
         share, at = f"at least {100 * self.target:g} % of events are right", self.threshold
         counts = f"{self.right} of {self.reviewed} reviewed"
         if at is not None:
-            return f"{self.label}: at {at:g}, {share} ({100 * CONFIDENCE:g} % confidence, {counts})"
+            again = f". {self.drift}" if self.drift else ""
+            return f"{self.label}: at {at:g}, {share} ({100 * CONFIDENCE:g} % confidence, {counts}){again}"
         return f"{self.label}: not proven that {share} ({counts}); {self.missing} more answers until the next test"
 
 
@@ -126,10 +129,11 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
             known[id(row.context)] = float(rules.upper[rules.names.index(label)])
         return known[id(row.context)]
 
-    found: list[tuple[float, str, float, bool, float]] = []
+    found, starts = list[tuple[float, str, float, bool, float]](), list[float]()
     for row in rows:
         event, answer = row.ended, answers.get(row.ended.id if row.ended else "")
-        if event and answer and answer[1] is not None and _same(row) == _same(rows[-1]):
+        if event and answer and answer[1] is not None and same_settings(row.context) == same_settings(rows[-1].context):
+            starts.append(row.start)
             found.append((answer[1], event.id, event.peak, answer[0] == "yes", upper(row)))
     tested, error, following = tests(len(found), target)
     used = sorted(found)[:tested]
@@ -141,9 +145,5 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
         return Statement(label, target, None, sum(every), len(every), len(found), missing)
     least, hits, reviewed = best
     at = max(one for one in uppers if one <= least) if least == min(peaks) else math.ceil(1000 * least) / 1000
-    return Statement(label, target, at, hits, reviewed, len(found), missing)
-
-
-def _same(row: Row) -> tuple[Any, ...]:
-    of = row.context
-    return of.plan, of.bank, replace(of.settings, on={}, off={}, labels=None, deny=())
+    drift = drift_of(reader, label, starts, rows[-1].context, camera)
+    return Statement(label, target, at, hits, reviewed, len(found), missing, drift)

@@ -85,8 +85,8 @@ class MemorySink(Sink[Recorded]):
         self._attempt(self._prove)
 
     def follow(self, follow: Follow) -> None:
-        """Call ``follow`` with what answers prove of each label with a required precision: now, and when it may have
-        changed. Before the first item is written."""
+        """Call ``follow`` with what answers prove of each label with a required precision: now, when it may have
+        changed, and each day. Before the first item is written."""
         self._follow = follow
         self._attempt(self._prove)
 
@@ -98,8 +98,8 @@ class MemorySink(Sink[Recorded]):
 
     def _prove(self) -> None:
         store, required = self._opened(), self._config.precision
-        newest = "SELECT context FROM moments WHERE kind = 'event' AND ended IS NOT NULL ORDER BY id DESC LIMIT 1"
-        if self._follow and required and (known := (store.answers(), *store.query(newest))) != self._known:
+        last = "SELECT context, date(start, 'unixepoch') FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"
+        if self._follow and required and (known := (store.answers(), *store.query(last))) != self._known:
             self._follow({label: statement(store, label, share) for label, share in required.items()})
             self._known = known
 

@@ -117,6 +117,8 @@ def _site_metrics(site: Site) -> Iterator[Metric]:
     yield make_family(GaugeMetricFamily, "open_events", "Events that have not ended.", [], [([], ongoing)])
     healthy = "1 if tagging has made progress in the last 30 seconds."
     yield make_family(GaugeMetricFamily, "healthy", healthy, [], [([], site.healthy())])
+    drift, samples = "1 if the mix of events has changed since the answers.", stats["drift"].items()
+    yield make_family(GaugeMetricFamily, "precision_drift", drift, ["label"], (([name], one) for name, one in samples))
     yield from _camera_metrics(stats["cameras"])
     for kind, key, text in (
         (CounterMetricFamily, "delivered", "Items delivered by a sink."),

@@ -57,7 +57,7 @@ class Site:
         self._recover: Callable[[BundleError], bool] = lambda error: False
         self._states = dict.fromkeys(config.cameras, "starting")
         self._changing = threading.RLock()  # also the thread of the memory changes thresholds
-        self._proven: list[str] = []  # of required precisions, and the thresholds that they need
+        self._proven: Mapping[str, Statement] = {}  # of required precisions, and the thresholds that they need
         self._least: dict[str, float] = {}
         self._sinks = SinkSet(config, self._status(), self._tagger)
         self._latest: dict[str, Observation] = {}
@@ -227,14 +227,16 @@ class Site:
         return {name: state for name, state in bad.items() if state in ("live", "lost")}
 
     def stats(self) -> dict[str, Any]:
-        """``{"uptime", "events", "cameras", "sinks", "precision"}``: seconds since the start, number of events, each
-        camera's :class:`CameraStats` and each sink's :class:`SinkStats` as plain values, and what is proven."""
+        """``{"uptime", "events", "cameras", "sinks", "precision", "drift"}``: seconds since the start, the number of
+        events, each camera's :class:`CameraStats` and each sink's :class:`SinkStats` as plain values, what is proven,
+        and by label whether that may not hold any more."""
         return {
             "uptime": time.monotonic() - self._began,
             "events": self._sinks.count,
             "cameras": {name: asdict(stats) for name, stats in self._stream.stats().items()},
             "sinks": [asdict(stats) for stats in self._sinks.stats()],
-            "precision": self._proven,
+            "precision": list(map(str, self._proven.values())),
+            "drift": {label: one.drift is not None for label, one in self._proven.items()},
         }
 
     def _observe(self, seen: Observation) -> None:
@@ -274,13 +276,14 @@ class Site:
     def _require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
         with self._changing:
-            first, before = not self._proven, self._status().thresholds
-            self._proven = list(map(str, proven.values()))
+            known, before = self._proven, self._status().thresholds
+            self._proven = proven
             self._least = {label: one.threshold for label, one in proven.items() if one.threshold is not None}
             self.configure(self._config.events)
         for label, now in self._status().thresholds.items():
-            if label in proven and (first or before[label] != now):
-                _log.warning("%s. Its threshold is %.3f (before: %.3f)", proven[label], now, before[label])
+            one, last = proven.get(label), known.get(label)
+            if one and (not last or before[label] != now or (one.drift and not last.drift)):
+                _log.warning("%s. Its threshold is %.3f (before: %.3f)", one, now, before[label])
 
     def _every_detector(self) -> list[EventDetector]:
         return [one for detectors in self._detectors.values() for one in detectors]

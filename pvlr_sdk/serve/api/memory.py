@@ -54,6 +54,7 @@ class MomentsModel(BaseModel):
 
     grade: str | None = Field(description="how far to trust a word, see `pvlr words`; null: a recorded or taught label")
     moments: list[MomentModel]
+    notes: list[Text] = Field(default=[], description="why a proven precision may not hold any more, by label")
 
 
 class ReplayModel(BaseModel):
@@ -198,9 +199,11 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     def review(
         label: Annotated[str | None, Query(description="Only events of this label.")] = None,
     ) -> MomentsModel:
-        """The next events to answer, drawn at random."""
+        """The next events to answer, drawn at random, and whether labels should be reviewed again."""
         with opened() as store:
-            return MomentsModel(grade=None, moments=[_moment(row) for row in to_review(store, label)])
+            proven = [statement(store, name, _TARGET) for (name,) in store.query("SELECT DISTINCT label FROM answers")]
+            notes = [f"{one.label}: {one.drift}." for one in proven if one.drift]
+            return MomentsModel(grade=None, moments=[_moment(row) for row in to_review(store, label)], notes=notes)
 
     @router.get("/events/{id}/alike", responses=responses(404, 422, 503))
     def alike(id: EventId) -> MomentsModel:

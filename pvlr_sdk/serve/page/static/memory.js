@@ -131,12 +131,15 @@ export class Memory {
   async review() {
     this.done = [];
     this.queue = [];
-    this.note.textContent = REVIEW;
     await this.next().catch((error) => (this.message.textContent = error.message));
   }
 
   async next() {
-    if (!this.queue.length) this.queue = (await request("GET", "/v1/memory/review")).moments;
+    if (!this.queue.length) {
+      const { moments, notes } = await request("GET", "/v1/memory/review");
+      this.queue = moments;
+      this.note.textContent = [...notes, REVIEW].join(" ");
+    }
     this.show(this.queue[0] ?? null, true);
     if (this.shown) this.findAlike(this.shown);
     if (this.queue[1]) new Image().src = source(this.queue[1].id);

@@ -14,6 +14,7 @@ import pytest
 from pvlr_sdk.memory import search as find
 from pvlr_sdk.memory.precision import to_review
 from pvlr_sdk.memory.reader import Reader
+from tests.pvlr_sdk.memory.test_drift import Site, live
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -169,3 +170,17 @@ def test_a_slider_shows_what_its_threshold_would_change(served: Any, visit: Call
     shot(page, "memory-replay")
     page.get_by_label("Threshold of cat").fill("0.9")
     sync_api.expect(status).to_contain_text("cat at 0.90: 0 instead of 0 events in the last hour.")
+
+
+def test_a_review_begins_with_the_proposal_to_review_again(
+    serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    site = Site(tmp_path / "m")
+    for first, cars, answer in ((0, 8, "yes"), (10, 2, None)):
+        live(site, first, cars, answer)
+    site.store.close()
+    page = visit(serve(DOOR, memory={"folder": str(tmp_path / "m")}).url)
+    page.get_by_role("button", name="Review").click()
+    note = page.get_by_role("dialog").get_by_role("status")
+    sync_api.expect(note).to_contain_text("car: Review again: at door, it is 10 % of all events now, 40 % when answers")
+    sync_api.expect(note).to_contain_text("Drawn at random")
