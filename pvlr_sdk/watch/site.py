@@ -114,9 +114,7 @@ class Site:
 
     def latest(self, camera: str) -> Observation | None:
         """The newest result of a camera with its frame; None before the first, and while the camera is paused or lost.
-
-        A camera that has ended keeps its last one.
-        """
+        A camera that has ended keeps its last one."""
         return self._latest.get(camera)
 
     def levels(self, camera: str) -> dict[str, tuple[float, float]]:
@@ -149,9 +147,8 @@ class Site:
         """
         with self._changing:
             config = self._config.model_copy(update={"cameras": {**self._config.cameras, name: camera}})
-            every = factory.make_detectors(config, self._tagger).values()
-            made = {one.region: one for one in every if one.camera == name}
-            made |= {one.region: one for one in self._detectors[name]}  # also removed ones, whose events end
+            every = [*factory.make_detectors(config, self._tagger).values(), *self._detectors[name]]
+            made = {one.region: one for one in every if one.camera == name}  # also removed ones, whose events end
             self._stream.replace(factory.make_camera(name, camera, config.timezone))
             self._config, self._detectors[name] = config, list(made.values())
             self.configure(config.events)
