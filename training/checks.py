@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from pvlr_sdk._util.validation import did_you_mean
+from pvlr_sdk._util.validation import did_you_mean, few
 from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
@@ -15,7 +15,6 @@ from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
 from .config import STAGES, Config, StageConfig
 from .data.config import CsvSource
 from .data.images import ImageDataset
-from .logs import few
 from .machine import Machine, available_memory
 from .model.network import PVLR
 from .reuse import start_from

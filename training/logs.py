@@ -146,11 +146,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
 
 
-def few(names: list[str], shown: int = 10) -> str:
-    """The first names and the number of the others."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
 def _epoch_of(line: str) -> tuple[str, int] | None:
     try:
         row = json.loads(line)

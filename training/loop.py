@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from pvlr_sdk._util.validation import few
 from pvlr_sdk.errors import LossError
 
 from .checkpoint import write_checkpoint
@@ -22,7 +23,7 @@ from .data.augmentation import Views
 from .data.features import cache_features
 from .data.images import ImageDataset, image_batches
 from .folder import has_state
-from .logs import RunLog, few
+from .logs import RunLog
 from .losses import StageLoss
 from .machine import Machine
 from .model.network import PVLR

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pvlr_sdk._util.validation import few
 from pvlr_sdk.errors import ConfigError
 
 from .checkpoint import load_model
@@ -16,7 +17,6 @@ from .data.augmentation import Views
 from .data.images import ImageDataset
 from .deploy import DeployedPVLR
 from .frozen import Frozen
-from .logs import few
 from .losses import asl_probability
 from .machine import Machine
 from .model.network import PVLR

@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from torch.optim.swa_utils import AveragedModel
 
+from pvlr_sdk._util.validation import few
 from pvlr_sdk.errors import PvlrError
 from pvlr_sdk.evaluation.metrics import doubts
 from pvlr_sdk.labels.intervals import expected
@@ -32,7 +33,7 @@ from .data.augmentation import Views
 from .data.images import ImageDataset, load_dataset, split_holdout
 from .deploy import DeployedPVLR
 from .folder import STATE, check_folder, has_state
-from .logs import RunLog, duration, few
+from .logs import RunLog, duration
 from .loop import Run, StageLoop
 from .machine import Machine, keep_freed_memory
 from .model.network import PVLR

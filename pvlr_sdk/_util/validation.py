@@ -66,7 +66,7 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3, *, quoted: bool
     return f"Did you mean {' or '.join(map(repr, close) if quoted else close)}?" if close else ""
 
 
-def few(values: Sequence[str]) -> str:
+def few(values: Sequence[str], most: int = 8) -> str:
     """The first values, quoted, and the number of the others."""
-    shown = ", ".join(map(repr, values[:8]))
-    return shown + (f" and {len(values) - 8} more" if len(values) > 8 else "")
+    shown = ", ".join(map(repr, values[:most]))
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

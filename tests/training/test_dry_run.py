@@ -28,9 +28,9 @@ def dry_run(config: Path, *overrides: str) -> str:
         ("model.width=30", r"model\.width: expected a multiple of the 4 heads, got 30"),
         ("model.text.templates=['photo']", r"model\.text\.templates: expected a \{\} .* got 'photo'"),
         ("model.backbone=test_eficientnet", r"model\.backbone: .* Did you mean test_efficientnet"),
-        ("data.labels=[red,green,red]", r"data\.labels: expected unique labels, got red twice"),
+        ("data.labels=[red,green,red]", r"data\.labels: expected unique labels, got 'red' twice"),
         ("train.init=nowhere", r"nowhere.model\.safetensors: expected a checkpoint"),
-        ('model.text.names={"rde":"red"}', r"model\.text\.names: expected labels of data\.labels, got rde"),
+        ('model.text.names={"rde":"red"}', r"model\.text\.names: expected labels of data\.labels, got 'rde'"),
         ("train.teacher.runs=[nowhere]", r"nowhere.model\.safetensors: expected a checkpoint"),
     ],
 )
@@ -60,8 +60,8 @@ def test_labels_that_cannot_be_told_apart_are_said(write_config: Any, photos: Pa
     (tmp_path / "labels.csv").write_text("\n".join(changed) + "\n")
     source = {"images": str(photos), "labels": str(tmp_path / "labels.csv"), "splits": ["train"]}
     said = dry_run(write_config(data={"sources": [source]}))
-    assert "labels without a negative training image (-1): red. " in said
-    assert "labels without a positive held-out image: green. " in said
+    assert "labels without a negative training image (-1): 'red'. " in said
+    assert "labels without a positive held-out image: 'green'. " in said
 
 
 def test_the_command_names_no_folder_that_it_does_not_write(write_config: Any, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_photo_that_breaks_in_the_middle_is_skipped_and_named(
     assert len((out / "log.jsonl").read_text().splitlines()) == 5
     named = [str(folder / "11.png"), str(folder / "12.png")]
     assert json.loads((out / "model.json").read_text())["skipped"] == named
-    assert f"skipped images: {', '.join(named)}" in text.getvalue()
+    assert f"skipped images: {', '.join(map(repr, named))}" in text.getvalue()
 
 
 def test_everything_wrong_with_the_data_is_said_at_once(write_config: Any, photos: Path, tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_everything_wrong_with_the_data_is_said_at_once(write_config: Any, photo
     said = text.getvalue()
     for name in ("7.png", "40.png", "41.png"):
         assert str(folder / name) in said
-    assert "labels without a positive training image: grey" in said
-    assert "unused columns of the labels CSV: pink" in said
+    assert "labels without a positive training image: 'grey'" in said
+    assert "unused columns of the labels CSV: 'pink'" in said
     assert "train.head.batch: expected at most" in said
     assert "million parameters" in said
     assert not (tmp_path / "run").exists()
