@@ -41,6 +41,9 @@ Json = Annotated[Path | None, typer.Option("--json", help="Also write the result
 
 Case = Callable[[], object]
 
+_WARM_UP, _CALLS = 0.3, 5
+"""Seconds before the first round, and calls of a case in each round."""
+
 
 def run(main: Callable[..., int | None], *, passive: bool = False) -> None:
     """Run ``main`` as a command whose options are its annotated parameters.
@@ -70,16 +73,14 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
     return called
 
 
-def interleaved(
-    cases: Mapping[str, Case], rounds: int, *, calls: int = 5, warm_up: float = 0.3
-) -> dict[str, list[float]]:
+def interleaved(cases: Mapping[str, Case], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each call. The cases take turns, so that a change in the machine's speed affects all of them."""
     for case in cases.values():
-        repeat_for(warm_up, case)
+        repeat_for(_WARM_UP, case)
     samples: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, case in cases.items():
-            for _ in range(calls):
+            for _ in range(_CALLS):
                 began = time.perf_counter()
                 case()
                 samples[name].append(1e3 * (time.perf_counter() - began))

@@ -24,18 +24,11 @@ if TYPE_CHECKING:
 
 
 def load(
-    bundle: Bundle,
-    precision: str | None,
-    num_threads: int | None,
-    *,
-    device: str,
-    throughput: bool,
-    fresh: bool,
-    trusted: bool,
+    bundle: Bundle, precision: str | None, num_threads: int | None, *, throughput: bool, **others: object
 ) -> TensorRtBackend:
     """Load a verified bundle; see :func:`pvlr_sdk.backends.open_backend`.
 
-    ``num_threads``, ``device`` and ``fresh`` are for OpenVINO. A plan that is not trusted does not get here.
+    ``num_threads`` and ``others`` are for OpenVINO. A plan that is not trusted does not get here.
     """
     built = bundle.manifest.precision
     if precision not in (None, "auto", built):

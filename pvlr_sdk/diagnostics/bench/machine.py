@@ -6,10 +6,12 @@ import os
 import platform
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..._util.cores import available_cores
+from ..probes import board
 from ..probes.programs import number_of, output_of, text_of
 
 _CPU = Path("/sys/devices/system/cpu")
@@ -35,11 +37,9 @@ def describe(cpu: str) -> dict[str, Any]:
 
 def power_mode() -> str | None:
     """A Jetson's power model (nvpmodel), else the CPU's frequency governor."""
-    try:
-        text = output_of("nvpmodel", "-q")
-    except RuntimeError:  # nvpmodel reports an error
-        return None
-    return " ".join(text.split()) or None if text is not None else text_of(_CPU / "cpu0/cpufreq/scaling_governor")
+    with suppress(RuntimeError):  # nvpmodel reports an error
+        return board.power_mode(output_of("nvpmodel", "-q")) or text_of(_CPU / "cpu0/cpufreq/scaling_governor")
+    return None
 
 
 def state() -> dict[str, Any]:
