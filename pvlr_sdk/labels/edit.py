@@ -15,10 +15,8 @@ from ..bundle.label_bank import LabelBank
 from ..bundle.manifest import OpenSpec
 from .encoder import MINILM
 from .fit import Fit, Floats
-from .words import bank_from_words
+from .words import THRESHOLD, bank_from_words
 
-THRESHOLD = 0.5
-"""Of a label that cannot be cross-validated."""
 _SCALARS = ("gains", "biases", "thresholds", "precise_thresholds")
 
 
@@ -73,11 +71,6 @@ def with_label(
     for name, value in zip(_SCALARS, (gain, bias, *thresholds), strict=True):
         arrays[name][row] = value
     return _bank(bank, bank.names, arrays, bank.text, {**bank.taught, label: {**source, "before": before}})
-
-
-def words_function(bank: LabelBank, label: str) -> LinearFunction | None:
-    """The function that computes the logit of a label's words, if the bank has the label from words alone."""
-    return taught_function(bank, label) if bank.taught.get(label, {}).get("positives") == 0 else None
 
 
 def taught_function(bank: LabelBank, label: str) -> LinearFunction | None:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from .. import errors
 from ..bundle.label_bank import LabelBank
-from .edit import THRESHOLD, LinearFunction, with_label
+from .edit import LinearFunction, with_label
 from .fit import Fit, Floats, fit
 from .intervals import expected, reweighted
 from .precision_recall import average_precision
 from .thresholds import choose_thresholds, precise_thresholds, sigmoid
+from .words import THRESHOLD
 
 OTHERS = 1000
 """Number of other photos on which the intervals hold."""

@@ -50,8 +50,8 @@ class Meaning:
         return self.entry.shares(self.sense)
 
     def described(self) -> str:
-        """The concepts in words."""
-        return described(dict(self.concepts))
+        """The largest shares in words, such as "forklift 64 %, corkscrew 8 %"."""
+        return ", ".join(f"{name} {100 * share:.0f} %" for name, share in self.concepts[:3])
 
     def warning(self) -> str:
         """The warning about a word that is ``doubtful`` or ``unknown``."""
@@ -63,12 +63,6 @@ class Meaning:
         """What a label bank keeps of it."""
         sense = self.entry.senses[self.sense].kind
         return {"grade": self.grade, "entry": self.entry.name, "sense": sense, "concepts": dict(self.concepts)}
-
-
-def described(concepts: Mapping[str, float]) -> str:
-    """The largest shares in words, such as "forklift 64 %, corkscrew 8 %"."""
-    largest = sorted(concepts.items(), key=lambda pair: -pair[1])[:3]
-    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in largest)
 
 
 def meanings(

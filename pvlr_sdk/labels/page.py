@@ -14,14 +14,14 @@ from .learning import OTHERS, LabelReport, Mistake
 
 _MOST = 60
 """Pictures of a label."""
-_PAGE = """<!DOCTYPE html>
+_DOCUMENT = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="color-scheme" content="light dark">
-<title>Taught labels</title>
+<title>{title}</title>
 <style>
 body {{ max-width: 1080px; margin: 0 auto; padding: 24px; font: 16px/1.5 system-ui, sans-serif; }}
 h2, figcaption, li {{ overflow-wrap: anywhere; }}
@@ -34,7 +34,12 @@ figure {{ margin: 0; max-width: 320px; }}
 </style>
 </head>
 <body>
-<h1>Taught labels</h1>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
+"""
+_BODY = """
 <p>In percent, by cross-validation: each photo is scored by a classifier that has not seen it. In brackets, where
 precision and recall are on {others} other photos in 95 of 100 cases. Thresholds and precision hold where the label is
 on as many of 100 photos as the column Prevalence states; where it is rarer, precision is lower.</p>
@@ -45,10 +50,7 @@ on as many of 100 photos as the column Prevalence states; where it is rarer, pre
 {rows}
 </table>
 </div>
-{sections}
-</body>
-</html>
-"""
+{sections}"""
 _SECTION = '<section data-label="{}">\n{}\n</section>'
 _EARLIER = re.compile(_SECTION.format('([^"]*)', "(.*?)"), re.DOTALL)
 
@@ -72,7 +74,12 @@ def page(
         listed = "".join(f"<li>{html(one['file'])}: {html(one['message'])}</li>" for one in failed)
         parts.append(f"<h2>Photos that could not be read</h2>\n<ul>{listed}</ul>")
     rows = "\n".join(_row(name, float(bank.thresholds[bank.index(name)]), bank.taught[name]) for name in shown)
-    return _PAGE.format(others=f"{OTHERS:,}", rows=rows, sections="\n".join(parts))
+    return document("Taught labels", _BODY.format(others=f"{OTHERS:,}", rows=rows, sections="\n".join(parts)))
+
+
+def document(title: str, body: str) -> str:
+    """An HTML page without scripts; ``body`` is HTML, whose class ``photos`` has figures side by side."""
+    return _DOCUMENT.format(title=html(title), body=body)
 
 
 def _row(label: str, threshold: float, source: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from ..bundle.open_labels import check_fits
 from ..frames import images
 from ..frames.find import find
 from ..inference import LoadedPlan, Options, Request
-from .edit import add_labels, words_function
+from .edit import add_labels, taught_function
 from .fit import Floats
 from .knowledge import Knowledge
 from .learning import LabelReport, Words, check_both, check_prevalence, learn
@@ -139,7 +139,9 @@ def teach(
         loaded.with_labels(backend, base, engine)  # checks both
         spec = read_manifest(Path(loaded.info["plan"])).open
         assert spec is not None, "with_labels refuses a closed plan"
-        _check_new(photos.labels, base, replace)
+        if not replace and (there := [label for label in photos.labels if label in base.names]):
+            got, hint = f"{there[0]!r}, which the bank has", "Choose another name, or teach it again with --replace."
+            raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
         check_both(photos.labels, photos.targets, photos.failed)
         worded = base
         if words and knowledge is None and knowledge_path(loaded.info["plan"]).is_file():
@@ -157,7 +159,7 @@ def teach(
         index = taught.index(label)
         if taught.has_words[index]:
             starts[label] = Words(logits[:, index])
-        elif label in worded.names and (function := words_function(worded, label)):
+        elif worded.taught.get(label, {}).get("positives") == 0 and (function := taught_function(worded, label)):
             starts[label] = Words(features @ function.weights + function.bias, function)
     targets = np.where(done[:, None], photos.targets, np.int8(0))
     check_both(photos.labels, targets, failed or photos.failed)
@@ -167,13 +169,6 @@ def teach(
         taught, photos.labels, files, features, targets, plan=plan_hash, words=known_words, prevalence=prevalence
     )
     return Teaching(taught, reports, [*photos.failed, *failed])
-
-
-def _check_new(labels: list[str], base: LabelBank, replace: bool) -> None:
-    there = [label for label in labels if label in base.names]
-    if there and not replace:
-        got, hint = f"{there[0]!r}, which the bank has", "Choose another name, or teach it again with --replace."
-        raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
 
 
 def _read(

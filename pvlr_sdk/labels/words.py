@@ -15,7 +15,7 @@ from .encoder import MINILM, TextEncoder
 TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in the scene.")
 """The default prompts; ``{}`` is the label."""
 THRESHOLD = 0.5
-"""Of every label: nothing is known about the scores of a word."""
+"""Of a word, of whose scores nothing is known, and of a label that cannot be cross-validated."""
 
 
 def bank_from_words(
