@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..events import EventDetector, place_of
+from ..events import place_of
 from .reader import Reader
 from .recording import Context, Floats
 
@@ -55,8 +55,7 @@ def drift_of(reader: Reader, label: str, starts: Sequence[float], like: Context,
     same = {key for key, one in contexts.items() if same_settings(one) == same_settings(like)}
     rows = [row for row in reader.query(query, where, newest - _DAY * len(answers)) if row[3] in same]
     # A threshold that was raised, or a label that was excluded, is no change: what all these settings report counts.
-    used = (contexts[key] for key in {row[3] for row in rows})
-    rules = [EventDetector("", one.names, one.highest, one.settings).used for one in used]
+    rules = [contexts[key].rules for key in {row[3] for row in rows}]
     least = dict(zip(like.names, np.max([np.where(one.watched, one.upper, np.inf) for one in rules], 0), strict=True))
     every, places = np.zeros(len(answers)), dict[str, Floats]()
     for name, at, region, _, start, peak in rows:

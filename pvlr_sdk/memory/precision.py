@@ -19,7 +19,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..events import EventDetector
 from .drift import Drift, drift_of, same_settings
 from .reader import UNANSWERED, Reader, Row
 
@@ -121,20 +120,13 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
     answered = f"{ended} AND event IN (SELECT event FROM answers)" if answers else "0"
     newest, place = f"id = (SELECT max(id) FROM moments WHERE {ended})", (label, camera or "")
     rows = reader.rows(f"{answered} OR {newest}", place * (1 + bool(answers)))
-    known: dict[int, float] = {}  # the contexts of the rows are few objects
-
-    def upper(row: Row) -> float:
-        if id(row.context) not in known:
-            rules = EventDetector("", row.context.names, row.context.highest, row.context.settings).used
-            known[id(row.context)] = float(rules.upper[rules.names.index(label)])
-        return known[id(row.context)]
-
     found, starts = list[tuple[float, str, float, bool, float]](), list[float]()
     for row in rows:
         event, answer = row.ended, answers.get(row.ended.id if row.ended else "")
         if event and answer and answer[1] is not None and same_settings(row.context) == same_settings(rows[-1].context):
             starts.append(row.start)
-            found.append((answer[1], event.id, event.peak, answer[0] == "yes", upper(row)))
+            upper = float(row.context.rules.upper[row.context.names.index(label)])
+            found.append((answer[1], event.id, event.peak, answer[0] == "yes", upper))
     tested, error, following = tests(len(found), target)
     used = sorted(found)[:tested]
     _, _, peaks, right, uppers = zip(*used, strict=True) if used else ((), (), (), (), ())

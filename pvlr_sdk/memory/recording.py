@@ -11,14 +11,15 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from ..events import EventSettings, When
-from ..events.tracks import Tracks
+from ..events import EventDetector, EventSettings, When
+from ..events.tracks import Rules, Tracks
 
 Floats = NDArray[np.float64]
 STATE = ("average", "since", "start", "offset", "peak", "peak_at", "up", "reached", "active", "seen", "ended",
@@ -51,6 +52,11 @@ class Context:
     def highest(self) -> Floats:
         """(C,): the deployed thresholds, or those of tiles where these are higher."""
         return np.maximum(self.deployed, self.raised or 0.0)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The settings for each label, with the highest thresholds."""
+        return EventDetector("", self.names, self.highest, self.settings).used
 
     def pack(self) -> bytes:
         """A compressed, lossless form."""

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import errors
-from ..events import EventDetector
 from ..events.tracks import Rules
 from ..result.tags import sigmoid
 from .reader import Reader, Row
@@ -77,8 +76,7 @@ def explain(reader: Reader, row: Row, near: float = _DAY) -> Explanation:
         if step.scores is not None and first <= step.wall <= last and on.label in step.rules.names
         for at in [step.rules.names.index(on.label)]
     ]
-    rules = EventDetector(row.camera, context.names, context.highest, context.settings).used
-    at, settings = rules.names.index(on.label), rules.settings
+    rules, settings, at = context.rules, context.settings, context.names.index(on.label)
     upper, lower = float(rules.upper[at]), float(rules.lower[at])
     began = (f"average {on.peak:.3f} at or above {upper:.3f}, and at or above {lower:.3f} for {on.time - on.start:.2f} "
              f"s (min_duration {settings.min_duration:g} s)")  # fmt: skip
