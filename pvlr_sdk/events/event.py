@@ -108,8 +108,5 @@ _TIMES = frozenset({"time", "peak_time", "start", "end"})
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as UTC with milliseconds: ``2026-01-31T12:00:00.250Z``."""
-    return (
-        datetime.fromtimestamp(round(seconds, 3), timezone.utc)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    moment = datetime.fromtimestamp(round(seconds, 3), timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,7 +13,7 @@ from .. import errors
 from ..frames.tiles import Tiles, check_tiles
 from ..sources import CapturedFrame, parse_uri
 from ..sources.source import Transport
-from .regions import Part, Rectangle, Region, bounds_of
+from .regions import Part, Rectangle, Region, bounds_of, is_fraction
 from .schedule import Schedule
 
 if TYPE_CHECKING:
@@ -129,13 +129,10 @@ class CameraChange:
 
 
 def _check_region(region: Rectangle) -> None:
-    numbers = (
-        isinstance(region, tuple) and len(region) == 4 and all(isinstance(value, (int, float)) for value in region)
-    )
-    if numbers and all(math.isfinite(value) for value in region):
+    if isinstance(region, tuple) and len(region) == 4 and all(map(is_fraction, region)):
         left, top, width, height = region
         # Fractions such as 0.7 + 0.3 may add up to a little more than 1.
-        if min(left, top) >= 0 and min(width, height) > 0 and max(left + width, top + height) <= 1 + 1e-9:
+        if min(width, height) > 0 and max(left + width, top + height) <= 1 + 1e-9:
             return
     expected = "(left, top, width, height) as fractions within the frame"
     hint = "For example (0.5, 0, 0.5, 1) for the right half."

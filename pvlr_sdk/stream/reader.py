@@ -19,6 +19,9 @@ from .stats import Counters
 
 _log = logging.getLogger(__name__)
 
+_OPTIONS = ("transport", "timeout", "loop", "ca", "insecure", "max_pixels")
+"""Of a camera, for ``open_source``."""
+
 _GRACE = 0.5
 """Seconds beyond its timeout in which a source may report a loss itself, with the reason."""
 
@@ -108,15 +111,8 @@ class Reader:
     def _watch(self, opened: ExitStack) -> None:
         """Open the source and read it until an exception, or until the inboxes are closed."""
         camera = self.camera
-        source = open_source(
-            camera.uri,
-            transport=camera.transport,
-            timeout=camera.timeout,
-            loop=camera.loop,
-            ca=camera.ca,
-            insecure=camera.insecure,
-            max_pixels=camera.max_pixels,
-        )
+        options = {name: getattr(camera, name) for name in _OPTIONS}
+        source = open_source(camera.uri, **options)
         opened.callback(source.close)
         self._source = source
         playback = Playback()

@@ -104,7 +104,7 @@ def check_polygon(raw: Any) -> Polygon:
     polygon: Polygon = tuple((one[0], one[1]) for one in raw) if lists else ()
     if not 3 <= len(polygon) <= MAX_CORNERS:
         got = f"{len(polygon)} corners" if lists else f"{raw!r:.60}"
-    elif outside := [one for one in polygon if not all(map(_is_fraction, one))]:
+    elif outside := [one for one in polygon if not all(map(is_fraction, one))]:
         got = f"{outside[0]!r:.60}"
     elif crossing := _crossing(polygon):
         expected, got = "a polygon that does not cross itself", "sides {} and {}, which meet".format(*crossing)
@@ -115,7 +115,8 @@ def check_polygon(raw: Any) -> Polygon:
     return polygon
 
 
-def _is_fraction(value: Any) -> bool:
+def is_fraction(value: Any) -> bool:
+    """Whether this is a number from 0 to 1."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 

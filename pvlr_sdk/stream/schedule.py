@@ -43,10 +43,7 @@ class Schedule:
         try:
             object.__setattr__(self, "_zone", None if self.timezone is None else ZoneInfo(self.timezone))
         except (ValueError, OSError, KeyError):  # a name outside the database, a folder in it, an unknown one
-            expected, hint = (
-                "a time zone of the IANA database",
-                "For example Europe/Berlin, if the system has tzdata.",
-            )
+            expected, hint = "a time zone of the IANA database", "For example Europe/Berlin, if the system has tzdata."
             raise errors.OptionError("timezone", expected=expected, got=repr(self.timezone)[:60], hint=hint) from None
 
     def contains(self, wall: float) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import errors
 from .camera_config import RegionConfig
-from .changes import Keys, enabled_keys, region_keys
+from .changes import Keys, camera_keys, region_keys
 from .site import Site
 from .site_file import SiteFile, locked, replace_files
 from .yaml_file import read_yaml
@@ -39,7 +39,7 @@ class CameraControl:
         """Tag a camera, or do not. Errors as for :meth:`set_regions`."""
         with self._lock:
             site = self._site_with(camera)
-            self._change(site, camera, {"enabled": on}, lambda written: enabled_keys(camera, written, on))
+            self._change(site, camera, {"enabled": on}, lambda written: camera_keys(camera, written, "enabled", on))
 
     def _site_with(self, camera: str) -> Site:
         known = self._site.config.cameras if self._site else {}

@@ -70,22 +70,19 @@ def remove(events: EventsConfig, written: Mapping[str, Any], labels: frozenset[s
     return Change(fields, keys)
 
 
-def enabled_keys(camera: str, written: Any, on: bool) -> Keys:
-    """Whether a camera is tagged, as keys of the site file; ``written``: the camera there, a URI or a section."""
+def camera_keys(camera: str, written: Any, field: str, value: Any) -> Keys:
+    """A field of a camera as keys of the site file; ``written``: the camera there, a URI or a section."""
     if isinstance(written, dict):
-        return {("cameras", camera, "enabled"): on}
-    return {("cameras", camera): {"uri": written, "enabled": on}}
+        return {("cameras", camera, field): value}
+    return {("cameras", camera): {"uri": written, field: value}}
 
 
 def region_keys(camera: str, written: Any, shapes: Mapping[str, Mapping[str, Any]]) -> Keys:
-    """Polygons of a camera as keys of the site file; ``written``: the camera there, a URI or a section."""
-    section = written if isinstance(written, dict) else {"uri": written}
-    kept = section.get("regions") or {}
-    regions = {name: {**kept.get(name, {}), **shape} for name, shape in shapes.items()}
-    if section is not written:
-        return {("cameras", camera): {**section, "regions": regions}}
-    if kept.keys() - regions.keys():
-        return {("cameras", camera, "regions"): regions}
+    """Polygons of a camera as keys of the site file; ``written``: as for :func:`camera_keys`."""
+    kept = (isinstance(written, dict) and written.get("regions")) or {}
+    if not isinstance(written, dict) or kept.keys() - shapes.keys():
+        regions = {name: {**kept.get(name, {}), **shape} for name, shape in shapes.items()}
+        return camera_keys(camera, written, "regions", regions)
     # So that comments stay.
     return {("cameras", camera, "regions", name, key): shapes[name][key] for name in shapes for key in shapes[name]}
 

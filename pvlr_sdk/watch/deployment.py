@@ -97,15 +97,11 @@ class Deployment:
         """
         with self._exclusively():
             if self._file is None:
-                plan = Path(str(self._tagger.info["plan"]))
-                self._check_new(plan)
-                self._change(plan, None, None)
+                self._change(Path(str(self._tagger.info["plan"])), None, None)
                 return
             wanted, _ = self._file.plans()
             try:
-                plan = find_plan(wanted)
-                self._check_new(plan)
-                self._change(plan, self._file.texts()[0], None, record=False)
+                self._change(find_plan(wanted), self._file.texts()[0], None, record=False)
             except errors.PvlrError:
                 self._restore()
                 raise
@@ -121,9 +117,7 @@ class Deployment:
             if previous is None:
                 hint = "Deploy the plan that you want."
                 raise errors.DeployError("rollback", expected="a previous plan", got="none", hint=hint)
-            plan = find_plan(previous)
-            self._check_new(plan)
-            self._change(plan, text, self._text, back=True)
+            self._change(find_plan(previous), text, self._text, back=True)
 
     def failed(self, error: errors.BundleError) -> bool:
         """Note a failure of the plan; returns whether the previous plan will replace it."""
@@ -163,6 +157,7 @@ class Deployment:
         ``text``, ``previous``: what the site file is to name, if ``record``. ``back``: a plan that was in use, so its
         version may be lower.
         """
+        self._check_new(plan)
         before, stale = Path(str(self._tagger.info["plan"])), self._file.texts()[1] if self._file else None
         identity = fingerprint(plan)
         try:
@@ -177,7 +172,7 @@ class Deployment:
                         record_version(self._tagger, plan)
                     if self._file and record:
                         self._file.name(text, previous)
-                    self._exchange(candidate)  # which then has the replaced plan
+                    (self._site or self._tagger).exchange(candidate)  # which then has the replaced plan
             except BaseException:
                 candidate.close()
                 raise
@@ -198,9 +193,6 @@ class Deployment:
             else:
                 candidate.close()
 
-    def _exchange(self, other: Tagger) -> None:
-        (self._site or self._tagger).exchange(other)
-
     def _watch(self, probation: Probation) -> None:
         """End a probation: the previous plan returns if the new one fails."""
         reason, undone = probation.wait(), False
@@ -218,7 +210,7 @@ class Deployment:
     def _undo(self, probation: Probation, reason: str) -> bool:
         """Bring the previous plan back; False: it cannot return."""
         try:
-            self._exchange(probation.kept)
+            (self._site or self._tagger).exchange(probation.kept)
         except errors.PvlrError as error:
             _log.error("the previous plan cannot return: %s", error)
             self._reason = f"{reason}; the previous plan cannot return: {error}"

@@ -57,17 +57,8 @@ def make_clocks(config: SiteConfig) -> dict[str, Clock]:
 
 def make_tagger(config: SiteConfig) -> Tagger:
     """The tagger of the configuration. Raises what :class:`Tagger` raises."""
-    return Tagger(
-        config.plan,
-        words=config.words,
-        bank=config.bank,
-        operating_point=config.operating_point,
-        device=config.device,
-        precision=config.precision,
-        num_threads=config.threads,
-        trust=config.trust,
-        allow_unsigned=config.allow_unsigned or None,
-    )
+    same = config.model_dump(include={"words", "bank", "operating_point", "device", "precision", "trust"})
+    return Tagger(config.plan, num_threads=config.threads, allow_unsigned=config.allow_unsigned or None, **same)
 
 
 def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetector]:
@@ -120,15 +111,10 @@ def event_settings(
     """The settings of the event detector of a camera, or of its region; ``labels`` are the plan's labels."""
     own = camera.regions.get(region or "", RegionConfig.model_construct())
     on = {} if events.threshold is None else dict.fromkeys(labels, events.threshold)
+    same = {"smoothing", "margin", "min_duration", "min_gap", "cooldown", "max_per_hour", "groups"}
     return EventSettings(
-        smoothing=events.smoothing,
-        margin=events.margin,
-        min_duration=events.min_duration,
-        min_gap=events.min_gap,
-        cooldown=events.cooldown,
-        max_per_hour=events.max_per_hour,
+        **events.model_dump(include=same),
         when={label: When(**dict(one)) for label, one in events.when.items()},
-        groups=events.groups,
         on={**on, **events.thresholds, **own.thresholds},
         off={label: value for label, value in events.off_thresholds.items() if label not in own.thresholds},
         labels=next((one for one in (own.labels, camera.labels) if one is not None), events.labels),

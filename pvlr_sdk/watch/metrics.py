@@ -119,7 +119,14 @@ def _site_metrics(site: Site) -> Iterator[Metric]:
     yield make_family(GaugeMetricFamily, "healthy", healthy, [], [([], site.healthy())])
     drift, samples = "1 if the mix of events has changed since the answers.", stats["drift"].items()
     yield make_family(GaugeMetricFamily, "precision_drift", drift, ["label"], (([name], one) for name, one in samples))
-    yield from _camera_metrics(stats["cameras"])
+    for key, text in _COUNTS.items():
+        samples = [([name], camera[key]) for name, camera in stats["cameras"].items()]
+        yield make_family(CounterMetricFamily, f"camera_{key}", text, ["camera"], samples)
+    cameras = stats["cameras"].items()
+    states = [([name, state], camera["state"] == state) for name, camera in cameras for state in _STATES]
+    yield make_family(GaugeMetricFamily, "camera_state", "1 for the current state.", ["camera", "state"], states)
+    rates = [([name], camera["fps"]) for name, camera in cameras]
+    yield make_family(GaugeMetricFamily, "camera_frames_per_second", "Over the last few seconds.", ["camera"], rates)
     for kind, key, text in (
         (CounterMetricFamily, "delivered", "Items delivered by a sink."),
         (CounterMetricFamily, "lost", "Items lost by a sink."),
@@ -129,13 +136,3 @@ def _site_metrics(site: Site) -> Iterator[Metric]:
         for sink in stats["sinks"]:
             totals[sink["name"]] += sink[key]
         yield make_family(kind, f"sink_{key}", text, ["sink"], (([name], total) for name, total in totals.items()))
-
-
-def _camera_metrics(cameras: dict[str, dict[str, Any]]) -> Iterator[Metric]:
-    for key, text in _COUNTS.items():
-        samples = [([name], camera[key]) for name, camera in cameras.items()]
-        yield make_family(CounterMetricFamily, f"camera_{key}", text, ["camera"], samples)
-    states = [([name, state], camera["state"] == state) for name, camera in cameras.items() for state in _STATES]
-    yield make_family(GaugeMetricFamily, "camera_state", "1 for the current state.", ["camera", "state"], states)
-    rates = [([name], camera["fps"]) for name, camera in cameras.items()]
-    yield make_family(GaugeMetricFamily, "camera_frames_per_second", "Over the last few seconds.", ["camera"], rates)

@@ -99,7 +99,7 @@ def test_a_previous_plan_that_cannot_return(
     running: Callable[..., tuple[Site, Deployment]], plans: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not reported as returned, and the plan in use stays the one that can be named and exchanged."""
-    _, deployment = running(probation=60)
+    site, deployment = running(probation=60)
     undone: list[str] = []
     deployment.on_undone = undone.append
     deployment.deploy(plans / "second")
@@ -109,7 +109,7 @@ def test_a_previous_plan_that_cannot_return(
         raise errors.OptionError("off threshold", expected="y", got="z", hint="")
 
     with monkeypatch.context() as patched:
-        patched.setattr(deployment, "_exchange", refuse)
+        patched.setattr(site, "exchange", refuse)
         assert deployment.failed(errors.NonFiniteError("x", expected="y", got="z", hint=""))
         until(lambda: deployment.status.state == "in use")
     assert "the previous plan cannot return: off threshold" in deployment.status.reason
