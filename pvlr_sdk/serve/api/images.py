@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...frames.bgr import encode_jpeg, load_bgr
@@ -9,6 +11,9 @@ from ...result import TagResult
 from ...sources import CapturedFrame
 from .schemas import AttentionMap
 
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": BINARY}}}
+"""FastAPI's description of a response."""
 _MAX_WIDTH = 960
 _QUALITY = 75
 _LONGER_SIDE = 32

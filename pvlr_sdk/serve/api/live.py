@@ -99,7 +99,7 @@ class Viewer:
                 self._paused = request.on
             elif request.kind == "pin" and request.camera in self._views:
                 self._views[request.camera].pinned = request.label  # which may be yet to come
-            elif request.camera not in self._views or not self._feed.knows(request.label):
+            elif request.camera not in self._views or request.label not in (None, *self._feed.labels_message["labels"]):
                 await self._socket.close(_POLICY_VIOLATION, "unknown camera or label")
                 return
             elif request.kind == "map":

@@ -128,10 +128,6 @@ class LiveFeed:
         frames = (seen for (_, name), kept in list(self._sent.items()) if name == camera for seen in kept)
         return next((seen for seen in frames if seen.frame.wall == wall), None)
 
-    def knows(self, label: str | None) -> bool:
-        """Whether this is one of the labels, or None."""
-        return label is None or label in self.labels_message["labels"]
-
     async def frame_message(self, seen: Observation, label: str | None, pinned: str | None) -> bytes:
         """A message with a frame: the length of its JSON header in 4 bytes (big-endian), the header, the JPEG.
 

@@ -24,8 +24,10 @@ from ...memory.why import explain, find_event
 from ...result.tags import sigmoid
 from ...watch.control import Control
 from ..server.audit import Audit
-from ..server.bodies import json_body, json_of
+from ..server.bodies import BodyRoute, json_of
 from ..server.problems import ProblemError, responses
+from .images import JPEG
+from .routes import OnlyCamera, OnlyLabel
 from .schemas import EventModel, Moment, RequestModel, Score, Text
 
 _POINTS = 400
@@ -98,7 +100,7 @@ class ExplanationModel(BaseModel):
 
 def make_router(control: Control, audit: Audit) -> APIRouter:
     """The routes below ``/v1/memory``. One search, replay or statement is computed at a time."""
-    router, lock = APIRouter(prefix="/v1/memory", tags=["memory"]), threading.Lock()
+    router, lock = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute), threading.Lock()
 
     @contextmanager
     def opened() -> Iterator[Store]:
@@ -117,8 +119,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         words: Annotated[
             str, Query(description="A word, a phrase or a label; empty: the newest.", max_length=200)
         ] = "",
-        camera: Annotated[str | None, Query(description="Only this camera.")] = None,
-        label: Annotated[str | None, Query(description="Only events of this label.")] = None,
+        camera: OnlyCamera = None,
+        label: OnlyLabel = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 24,
     ) -> MomentsModel:
         """Remembered events and frames, the best first: a recorded label by its scores, other words by features."""
@@ -141,11 +143,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
             moments = [_moment(row, float(sigmoid(np.array(score)))) for row, score in found]
             return MomentsModel(grade=grade, moments=moments)
 
-    @router.get(
-        "/pictures/{id}",
-        responses={200: {"content": {"image/jpeg": {}}}, **responses(404, 422, 503)},
-        response_class=Response,
-    )
+    @router.get("/pictures/{id}", responses=JPEG | responses(404, 422, 503), response_class=Response)
     def picture(
         id: Annotated[int, Path(ge=1, le=2**62)],
         attention: Annotated[
@@ -196,9 +194,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         return ReplayModel(before=first, after=second, changes=moments, notes=notes)
 
     @router.get("/review", responses=responses(404, 422, 503))
-    def review(
-        label: Annotated[str | None, Query(description="Only events of this label.")] = None,
-    ) -> MomentsModel:
+    def review(label: OnlyLabel = None) -> MomentsModel:
         """The next events to answer, drawn at random, and whether labels should be reviewed again."""
         with opened() as store:
             proven = [statement(store, name, _TARGET) for (name,) in store.query("SELECT DISTINCT label FROM answers")]
@@ -212,9 +208,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
             found = find.alike(store, find_event(store, id))
             return MomentsModel(grade=None, moments=[_moment(row) for row in found])
 
-    @router.put(
-        "/events/{id}/answer", responses=responses(404, 408, 413, 422, 503), openapi_extra=json_body(AnswerChange)
-    )
+    @router.put("/events/{id}/answer", responses=responses(404, 408, 413, 422, 503))
     def answer(request: Request, id: EventId, change: Annotated[AnswerChange, json_of(AnswerChange)]) -> StatementModel:
         """Answer whether an event is right, and others that look alike."""
         about = {"event": id, "answer": change.answer, "alike": len(change.alike)}

@@ -14,7 +14,7 @@ from ...errors import OptionError
 from ...models.catalogue import is_model
 from ...watch.deployment import Deployment
 from ..server.audit import Audit
-from ..server.bodies import json_body, json_of
+from ..server.bodies import BodyRoute, json_of
 from ..server.problems import responses
 from .schemas import PlanChange, PlanModel
 
@@ -27,7 +27,7 @@ _LATER: dict[int | str, dict[str, Any]] = {
 
 def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
     """The routes below ``/v1``."""
-    router = APIRouter(prefix="/v1", tags=["plan"])
+    router = APIRouter(prefix="/v1", tags=["plan"], route_class=BodyRoute)
 
     def describe() -> PlanModel:
         return PlanModel.model_validate(deployment.status, from_attributes=True)
@@ -47,11 +47,7 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
         """The plan in use, and how its deployment went."""
         return describe()
 
-    @router.post(
-        "/reload",
-        responses={**_LATER, **responses(408, 409, 413, 422, 503)},
-        openapi_extra=json_body(PlanChange, required=False),
-    )
+    @router.post("/reload", responses={**_LATER, **responses(408, 409, 413, 422, 503)})
     async def reload(
         request: Request, response: Response, wanted: Annotated[PlanChange, json_of(PlanChange, empty=True)]
     ) -> PlanModel:

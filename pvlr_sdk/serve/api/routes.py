@@ -15,9 +15,9 @@ from ...stream import Observation
 from ...watch import Site
 from ...watch.control import Control
 from ..server.audit import Audit
-from ..server.bodies import FORM, MEDIA_TYPES, json_body, json_of
+from ..server.bodies import FORM, MEDIA_TYPES, BodyRoute, json_of
 from ..server.problems import ProblemError, responses
-from .images import attention_map, encode
+from .images import BINARY, JPEG, attention_map, encode
 from .schemas import (
     AttentionMap,
     CameraModel,
@@ -35,6 +35,8 @@ from .schemas import (
 from .tagging import UploadTagger, tag_models
 
 CameraName = Annotated[str, Path(description="A camera's name.", examples=["door"])]
+OnlyCamera = Annotated[str | None, Query(description="Only this camera.")]
+OnlyLabel = Annotated[str | None, Query(description="Only events of this label.")]
 LabelName = Annotated[str, Query(description="One of the model's labels.", examples=["person"])]
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -50,14 +52,13 @@ def _check_time(text: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_check_time)]
 
 _MAX_SETTINGS = 1_000_000
-_IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The image: `curl --data-binary @photo.jpg`, or a form: `curl -F file=@photo.jpg`.",
         "content": {
-            **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), _IMAGE),
-            FORM: {"schema": {"type": "object", "properties": {"file": _IMAGE["schema"]}, "required": ["file"]}},
+            **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY),
+            FORM: {"schema": {"type": "object", "properties": {"file": BINARY["schema"]}, "required": ["file"]}},
         },
     }
 }
@@ -66,7 +67,7 @@ _UPLOAD: dict[str, Any] = {
 def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRouter:
     """The routes below ``/v1``; without a site there are no cameras and no events."""
     site = control.site
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", route_class=BodyRoute)
 
     @router.post("/tag", tags=["images"], responses=responses(408, 413, 415, 422, 503), openapi_extra=_UPLOAD)
     async def tag(
@@ -94,12 +95,7 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         """The thresholds, and the labels whose events are reported."""
         return settings_of(control)
 
-    @router.put(
-        "/settings",
-        tags=["settings"],
-        responses=responses(408, 409, 413, 422, 503),
-        openapi_extra=json_body(SettingsChange),
-    )
+    @router.put("/settings", tags=["settings"], responses=responses(408, 409, 413, 422, 503))
     def change_settings(
         request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _MAX_SETTINGS)]
     ) -> SettingsModel:
@@ -114,8 +110,8 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
             Moment | None, Query(description="Only later events; RFC 3339, such as 2026-01-31T12:00:00Z.")
         ] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of events; the newest are kept.")] = 100,
-        camera: Annotated[str | None, Query(description="Only events of this camera.")] = None,
-        label: Annotated[str | None, Query(description="Only events of this label.")] = None,
+        camera: OnlyCamera = None,
+        label: OnlyLabel = None,
     ) -> EventsModel:
         """The latest events, oldest first; the server keeps the last thousand."""
         if camera is not None:
@@ -124,12 +120,7 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         chosen = [event for event in found if camera in (None, event.camera) and label in (None, event.label)]
         return EventsModel(events=[EventModel.model_validate(event.to_dict()) for event in chosen[-limit:]])
 
-    @router.get(
-        "/events/{id}/snapshot",
-        tags=["cameras"],
-        responses={200: {"content": {"image/jpeg": _IMAGE}}, **responses(404)},
-        response_class=Response,
-    )
+    @router.get("/events/{id}/snapshot", tags=["cameras"], responses=JPEG | responses(404), response_class=Response)
     def snapshot(id: Annotated[str, Path(description="The id of one of the latest events.")]) -> Response:
         """The frame that started an event, as a JPEG, if snapshots are enabled."""
         paths = [event.snapshot for event in (site.events(limit=1000) if site else []) if event.id == id]
@@ -149,21 +140,13 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         return _camera(camera_of(site, name), name)
 
     @router.get(
-        "/cameras/{name}/picture",
-        tags=["cameras"],
-        responses={200: {"content": {"image/jpeg": _IMAGE}}, **responses(404, 503)},
-        response_class=Response,
+        "/cameras/{name}/picture", tags=["cameras"], responses=JPEG | responses(404, 503), response_class=Response
     )
     def picture(name: CameraName) -> Response:
         """The newest frame as a JPEG of at most 960 pixels in width."""
         return Response(encode(newest(site, name).frame), media_type="image/jpeg")
 
-    @router.put(
-        "/cameras/{name}/regions",
-        tags=["settings"],
-        responses=responses(404, 408, 409, 413, 422, 503),
-        openapi_extra=json_body(RegionsChange),
-    )
+    @router.put("/cameras/{name}/regions", tags=["settings"], responses=responses(404, 408, 409, 413, 422, 503))
     def change_regions(
         request: Request, name: CameraName, change: Annotated[RegionsChange, json_of(RegionsChange, _MAX_SETTINGS)]
     ) -> SettingsModel:

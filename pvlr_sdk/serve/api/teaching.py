@@ -8,35 +8,31 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from ...events import rfc3339
-from ...labels import LabelReport
 from ...stream import Observation
 from ...watch.control import Control
 from ..server.audit import Audit
-from ..server.bodies import json_body, json_of
+from ..server.bodies import BodyRoute, json_of
 from ..server.problems import ProblemError, responses
+from .images import BINARY
 from .live_feed import LiveFeed
 from .routes import newest
 from .schemas import ExampleChoice, ExampleModel, ExamplesModel, TaughtModel, TeachRequest, WordModel, WordRequest
 
-_BANK: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-}
+_BANK: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": BINARY}}}
 Last = Annotated[bool, Query(description="The example that was picked last, alone.")]
 Label = Annotated[str, Query(description="A label, new or not.", examples=["my mug"], min_length=1, max_length=1000)]
 
 
 def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
     """The routes below ``/v1``."""
-    router = APIRouter(prefix="/v1", tags=["teach"])
+    router = APIRouter(prefix="/v1", tags=["teach"], route_class=BodyRoute)
 
     @router.get("/teach/examples", responses=responses(422))
     def examples(label: Label) -> ExamplesModel:
         """The frames that were picked for a label."""
         return _examples(control, label)
 
-    @router.post(
-        "/teach/examples", responses=responses(404, 408, 413, 422, 503), openapi_extra=json_body(ExampleChoice)
-    )
+    @router.post("/teach/examples", responses=responses(404, 408, 413, 422, 503))
     def add(request: Request, choice: Annotated[ExampleChoice, json_of(ExampleChoice)]) -> ExamplesModel:
         """Pick a frame of a camera as one that shows a label, or does not: the newest, one that a browser shows, or the
         one with the highest score of an event."""
@@ -58,11 +54,12 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
             control.clear_examples(label, last=last)
         return _examples(control, label)
 
-    @router.post("/teach", responses=responses(408, 409, 413, 422, 503), openapi_extra=json_body(TeachRequest))
+    @router.post("/teach", responses=responses(408, 409, 413, 422, 503))
     def teach(request: Request, wanted: Annotated[TeachRequest, json_of(TeachRequest)]) -> TaughtModel:
         """Learn a label from its examples, and use it from the next frame on."""
         with audit.recorded("teach", request.scope, **wanted.model_dump(exclude_defaults=True)):
-            return _taught(control, control.teach(wanted.label, replace=wanted.replace))
+            report = asdict(control.teach(wanted.label, replace=wanted.replace))
+        return TaughtModel(**report, labels=control.label_bank().names, bank_file=_bank_file(control))
 
     @router.delete("/teach", responses=responses(409, 422, 503))
     def forget(request: Request, label: Label) -> ExamplesModel:
@@ -71,13 +68,13 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
             control.forget(label)
         return _examples(control, label)
 
-    @router.post("/words", responses=responses(408, 409, 413, 422, 503), openapi_extra=json_body(WordRequest))
+    @router.post("/words", responses=responses(408, 409, 413, 422, 503))
     def word(request: Request, wanted: Annotated[WordRequest, json_of(WordRequest)]) -> WordModel:
         """Use a word as a label, without examples, from the next frame on. DELETE /v1/teach undoes it."""
         with audit.recorded("word", request.scope, **wanted.model_dump()):
             found = control.add_word(wanted.label)
-        file = control.bank_file.name if control.bank_file else None
-        return WordModel(label=wanted.label, **found, labels=control.label_bank().names, bank_file=file)
+        names, file = control.label_bank().names, _bank_file(control)
+        return WordModel(label=wanted.label, **found, labels=names, bank_file=file)
 
     @router.get("/bank", responses={**_BANK, **responses(422)}, response_class=Response)
     def bank() -> Response:
@@ -97,7 +94,7 @@ def _examples(control: Control, label: str) -> ExamplesModel:
         negatives=len(examples) - positives,
         taught=label in control.label_bank().taught,
         teachable=0 < positives < len(examples) and control.can_teach(label),
-        bank_file=control.bank_file.name if control.bank_file else None,
+        bank_file=_bank_file(control),
         examples=[
             ExampleModel(camera=one.camera, time=rfc3339(one.time), shows=one.shows, score=one.score)
             for one in examples
@@ -105,6 +102,5 @@ def _examples(control: Control, label: str) -> ExamplesModel:
     )
 
 
-def _taught(control: Control, report: LabelReport) -> TaughtModel:
-    file = control.bank_file.name if control.bank_file else None
-    return TaughtModel(**asdict(report), labels=control.label_bank().names, bank_file=file)
+def _bank_file(control: Control) -> str | None:
+    return control.bank_file.name if control.bank_file else None

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -106,14 +107,18 @@ def json_of(model: type[BaseModel], max_bytes: int = 10_000, *, empty: bool = Fa
             hint = "/docs describes all parameters."
             raise errors.OptionError("request", expected="valid JSON", got=str(error), hint=hint) from None
 
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    vars(read)["openapi"] = {"requestBody": {"required": not empty, "content": content}}
     return Depends(read)
 
 
-def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """FastAPI's ``openapi_extra`` of a route that depends on :func:`json_of`."""
-    return {
-        "requestBody": {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}
-    }
+class BodyRoute(APIRoute):
+    """A route of which the OpenAPI document has the body that :func:`json_of` reads."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        for one in self.dependant.dependencies:
+            self.openapi_extra = getattr(one.call, "openapi", self.openapi_extra)
 
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None) -> Frame:

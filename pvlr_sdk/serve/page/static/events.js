@@ -42,7 +42,6 @@ export class Events {
     this.taught = [];
     this.events = new Map();
     this.range = 600;
-    this.ahead = 0;
     this.now = Date.now() / 1000;
     this.buttons = RANGES.map(([text, seconds]) =>
       button(text, () => this.choose(seconds), { "aria-pressed": seconds === this.range }),

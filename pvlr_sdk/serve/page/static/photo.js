@@ -7,7 +7,7 @@ export class PhotoForm {
   constructor() {
     this.input = el("input", { type: "file", id: "file", accept: "image/jpeg,image/png,image/webp" });
     this.canvas = el("canvas", { role: "img", "aria-label": "your photo" });
-    this.view = new Canvas(this.canvas, null);
+    this.view = new Canvas(this.canvas);
     this.caption = el("p", { class: "caption", hidden: "" });
     this.message = el("p", { class: "hint", role: "status" }, "JPEG, PNG or WebP. It is sent to this server and not stored.");
     this.tags = new Tags(8, (label) => this.draw(label));
