@@ -134,8 +134,9 @@ def _execute(
     torch.manual_seed(config.train.seed)
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
-    if config.train.init and not restore:
+    if config.train.init and (config.train.keep or not restore):
         log.say(f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match")
+    first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if config.train.keep else {}
     model.to(machine.device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
     views = Views(config.data, config.train.seed)
@@ -166,6 +167,10 @@ def _execute(
         restore = False
     training.skip(machine.union(list(training.failed)))
     if machine.leads:
+        last = average.module.state_dict()
+        for name, tensor in first.items():
+            if tensor.is_floating_point():
+                last[name].lerp_(tensor.to(last[name]), config.train.keep)
         _finish(run, holdout, summary)
 
 

@@ -44,6 +44,19 @@ def test_a_run_with_the_same_labels_starts_from_all_weights(write_config: Any, t
 
 
 @pytest.mark.slow
+def test_a_share_of_the_first_weights_is_kept(write_config: Any, tmp_path: Path) -> None:
+    first = train(write_config(), out=tmp_path / "first", console=QUIET)
+    changes = ["train.head.epochs=1", "train.finetune.epochs=1", "train.seed=1", f"train.init={first}"]
+    alone = train(write_config(), changes, out=tmp_path / "alone", console=QUIET)
+    mixed = train(write_config(), [*changes, "train.keep=0.25"], out=tmp_path / "mixed", console=QUIET)
+    before, after, kept = weights(first), weights(alone), weights(mixed)
+    assert not torch.equal(before["head.project.weight"], after["head.project.weight"])
+    for name, tensor in kept.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, 0.25 * before[name] + 0.75 * after[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_a_run_with_other_labels_takes_what_belongs_to_no_label(
     write_config: Any, photos: Path, tmp_path: Path
 ) -> None:
