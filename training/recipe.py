@@ -30,7 +30,7 @@ from .logs import RunLog
 from .model.config import Strict
 
 _SPLIT = "testdev"
-_CALIBRATION = 400
+_CALIBRATION = 1000
 """Photos for the rounding of the weights, and for the comparison with fp32."""
 
 

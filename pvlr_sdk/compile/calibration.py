@@ -28,7 +28,8 @@ _OPTION = "--calibration-images"
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """The user's images: every other one for the ranges, the rest for the gate. ``targets`` (N, C) may be None."""
+    """The user's images: every other one for the ranges, the rest for the gate, and of each evenly spaced ones, as images
+    may be listed data set by data set. ``targets`` (N, C) may be None."""
 
     frames: Sequence[FrameLike]
     targets: NDArray[Any] | None = None
@@ -70,11 +71,13 @@ class CalibrationImages:
     @property
     def ranges(self) -> Sequence[FrameLike]:
         """The images to quantise with."""
-        return self.frames[0::2][:_RANGES]
+        return CalibrationImages(self.frames[0::2]).evenly(_RANGES).frames
 
     def gate(self, limit: int = _GATE) -> tuple[Sequence[FrameLike], NDArray[Any] | None]:
         """At most ``limit`` images that no range was measured on, and their targets."""
-        return self.frames[1::2][:limit], None if self.targets is None else self.targets[1::2][:limit]
+        targets = None if self.targets is None else self.targets[1::2]
+        chosen = CalibrationImages(self.frames[1::2], targets).evenly(limit)
+        return chosen.frames, chosen.targets
 
     def check(self) -> None:
         """Raises OptionError if there are too few images."""
