@@ -207,6 +207,6 @@ def test_thresholds_of_tiles_are_never_lower() -> None:
 
 def test_thresholds_of_tiles_rise_sooner_than_they_fall() -> None:
     targets, whole = (np.repeat(pair, 100)[:, None] for pair in ([1, -1], [3.0, -1.0]))
-    tiled = np.where(targets == 1, whole, 2.0)  # precise from 2.5: 100 positives weigh half, the rule the rest
-    shift = (2.5 + np.log(np.sqrt(5))) / 2
+    tiled = np.where(targets == 1, whole, 2.0)  # precise from 2.5: 100 positives weigh 100 of 150, the rule the rest
+    shift = (2 * 2.5 + np.log(np.sqrt(5))) / 3
     assert tile_thresholds(whole, tiled, targets, np.array([0.5]), 4) == pytest.approx(sigmoid(np.array(shift)))
