@@ -34,7 +34,7 @@ def test_list(pvlr, only_the_wheel):
     done = pvlr("models")
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0] == ["Model", "Labels", "Input", "MB", "mAP", "Trained", "on", "Licence", "Where"]
-    assert " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 10.3 68.0 COCO + VOC Apache-2.0 bundled"
+    assert " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 10.3 68.5 COCO + VOC Apache-2.0 bundled"
     assert [line[-1] for line in lines[2:]] == ["absent"] * 5
     assert "pvlr models fetch NAME" in done.err
     found = json.loads(pvlr("models", "--json").out)
