@@ -14,7 +14,7 @@ from pvlr_sdk.errors import ConfigError
 from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
 from pvlr_sdk.models.catalogue import is_model
 
-from .data.config import DataConfig, SourceConfig, VocSource
+from .data.config import DataConfig, NusWideSource, SourceConfig, VocSource
 from .invalid import config_error
 from .model.config import ModelConfig, Strict
 
@@ -169,7 +169,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _labels_of(source: SourceConfig) -> list[str]:
     """The labels that a file of annotations has, with the model's names."""
-    if isinstance(source, VocSource):
+    if isinstance(source, VocSource | NusWideSource):
         hint = "List the labels to train."
         raise ConfigError("data.labels", expected="names of labels", got=f"none, for {source.kind}", hint=hint)
     renames = read_rename(source.rename) if source.rename else {}
@@ -177,7 +177,7 @@ def _labels_of(source: SourceConfig) -> list[str]:
     return [renames.get(column, column) for column in columns]
 
 
-_PATH_KEYS = {"base", "images", "rename", "descriptions", "devkit", "init", "runs"}
+_PATH_KEYS = {"base", "images", "rename", "descriptions", "devkit", "root", "init", "runs"}
 
 
 def _resolve_paths(node: Any, base: Path, key: str = "", *, complete: bool = False) -> Any:

@@ -36,8 +36,18 @@ class VocSource(_Source):
     splits: tuple[str, ...] = Field(min_length=1)
 
 
+class NusWideSource(_Source):
+    """NUS-WIDE with its official lists: ``root`` contains ImageList and Groundtruth; the images are in ``images``, by
+    default ``root``/Flickr."""
+
+    kind: Literal["nuswide"]
+    root: Path
+    images: Path | None = None
+    splits: tuple[Literal["train", "test"], ...] = Field(min_length=1)
+
+
 SourceConfig = Annotated[
-    Annotated[CsvSource | VocSource, Field(discriminator="kind")],
+    Annotated[CsvSource | VocSource | NusWideSource, Field(discriminator="kind")],
     BeforeValidator(lambda raw: {"kind": "csv", **raw} if isinstance(raw, dict) else raw),
 ]
 """A source of images and labels; without a ``kind`` it is a labels CSV."""

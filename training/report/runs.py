@@ -159,5 +159,5 @@ def _shown(value: Any) -> str:
 
 def _source(source: dict[str, Any]) -> str:
     """The file or folder of a source and its splits, without the rest of the path, which is private."""
-    place = next(Path(source[key]) for key in ("labels", "devkit") if source.get(key))
+    place = next(Path(source[key]) for key in ("labels", "devkit", "root") if source.get(key))
     return "/".join(place.parts[-2:]) + "".join(f" {split}" for split in source.get("splits", []))

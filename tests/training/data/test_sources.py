@@ -131,10 +131,44 @@ def test_a_file_that_is_no_instances_json(tmp_path: Path, text: str) -> None:
         read({"images": tmp_path, "labels": path})
 
 
-def test_rename_maps_to_known_names_only(devkit: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def nuswide(tmp_path: Path) -> Path:
+    root = tmp_path / "NUS-WIDE"
+    write(root / "ImageList/TrainImagelist.txt", "actor\\0001_2124494179.jpg\nzebra\\0002_1.jpg \n")
+    write(root / "ImageList/TestImagelist.txt", "bear\\0003_2.jpg\n")
+    truth = root / "Groundtruth/TrainTestLabels"
+    for concept, train, test in [("dog", "1\n0\n", "0\n"), ("person", "1\n1\n", "1\n"), ("sky", "0\n1\n", "1\n")]:
+        write(truth / f"Labels_{concept}_Train.txt", train)
+        write(truth / f"Labels_{concept}_Test.txt", test)
+    return root
+
+
+def test_nuswide_lines_up_lists_and_ground_truth(nuswide: Path) -> None:
+    source = {"kind": "nuswide", "root": nuswide, "splits": ["train"]}
+    assert read(source) == {"actor/0001_2124494179.jpg": [1, 1, 0, 0], "zebra/0002_1.jpg": [-1, 1, 0, 0]}
+    other = {**source, "splits": ["test"], "images": nuswide / "photos"}
+    ((path, target),) = read_source(TypeAdapter(SourceConfig).validate_python(other), ("sky",))
+    assert (path, target.tolist()) == (nuswide / "photos/bear/0003_2.jpg", [1])
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "named"),
+    [
+        ("Groundtruth/TrainTestLabels/Labels_dog_Train.txt", "1\n", r"Labels_dog_Train\.txt: expected 2 lines"),
+        ("Groundtruth/TrainTestLabels/Labels_dog_Train.txt", "1\n-1\n", "got '-1'"),
+        ("ImageList/TrainImagelist.txt", "", "expected 0 lines"),
+    ],
+)
+def test_wrong_nuswide_lists_are_named(nuswide: Path, file: str, text: str, named: str) -> None:
+    write(nuswide / file, text)
+    with pytest.raises(LabelsFileError, match=named):
+        read({"kind": "nuswide", "root": nuswide, "splits": ["train"]})
+
+
+def test_rename_maps_to_known_names_only(nuswide: Path, tmp_path: Path) -> None:
     rename = write(tmp_path / "map.json", '{"hound": "dog"}')
     with pytest.raises(UnknownLabelError, match="hound"):
-        read({"kind": "voc", "devkit": devkit, "splits": ["train"], "rename": rename})
+        read({"kind": "nuswide", "root": nuswide, "splits": ["train"], "rename": rename})
 
 
 def test_a_source_without_a_kind_is_a_csv_and_mistakes_are_named_by_their_key(write_config: Any) -> None:
@@ -144,7 +178,7 @@ def test_a_source_without_a_kind_is_a_csv_and_mistakes_are_named_by_their_key(wr
         ({"kind": "vocc"}, r"data\.sources\.0: .*'vocc'"),
         ({"kind": "voc", "devkit": "x", "split": ["a"]}, r"data\.sources\.0\.splits?:"),
         ({"images": "x", "splits": ["a"]}, r"data\.sources\.0\.labels: expected a value, got nothing[^\n]*$"),
-        ({"kind": "nuswide", "root": "x", "splits": ["train"]}, r"data\.sources\.0: .*'nuswide'"),
+        ({"kind": "nuswide", "root": "x", "splits": ["val"]}, r"data\.sources\.0\.splits\.0: .*'train' or 'test'"),
     ]:
         with pytest.raises(ConfigError, match=named):
             load_config(write_config(data={"sources": [source]}))

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pvlr_sdk.evaluation.labels_csv import read_labels, read_rename
 
 from ..config import CsvSource, DataConfig, SourceConfig
-from .voc import Rows, read_voc
+from .files import Rows
+from .nuswide import read_nuswide
+from .voc import read_voc
 
 
 def read_all(data: DataConfig) -> list[tuple[Path, NDArray[np.int8], bool]]:
@@ -59,7 +61,7 @@ def _read_csv(source: CsvSource, labels: tuple[str, ...], rename: dict[str, str]
     return rows
 
 
-_READERS = {"csv": _read_csv, "voc": read_voc}
+_READERS = {"csv": _read_csv, "voc": read_voc, "nuswide": read_nuswide}
 
 
 def is_held_out(name: str, share: float) -> bool:

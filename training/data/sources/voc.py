@@ -7,15 +7,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pvlr_sdk.evaluation.label_formats import read_text, wrong
 from pvlr_sdk.evaluation.labels_csv import match_columns
 
 from ..config import VocSource
-
-Rows = list[tuple[Path, NDArray[np.int8]]]
-"""Images and their targets (C,)."""
+from .files import Rows, read_lines
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -36,8 +33,8 @@ def read_voc(source: VocSource, labels: Sequence[str], rename: Mapping[str, str]
     column = match_columns(source.devkit, VOC_CLASSES, labels, rename)
     rows: Rows = []
     for split in source.splits:
-        lines = read_text(source.devkit / "ImageSets" / "Main" / f"{split}.txt").splitlines()
-        for name, *_ in filter(None, map(str.split, lines)):
+        for line in read_lines(source.devkit / "ImageSets" / "Main" / f"{split}.txt"):
+            name = line.split()[0]
             target = np.zeros(len(labels), np.int8)
             target[list(column.values())] = -1
             for label, difficult in _objects(source.devkit / "Annotations" / f"{name}.xml"):
