@@ -66,8 +66,8 @@ class TrainConfig(Strict):
     init: Path | None = None
     """A finished run, a plan or the name of a model to start from; its weights are used if name and shape match."""
     keep: float = Field(0.0, ge=0, lt=1)
-    """Share of the weights of ``init`` in the final ones: what adapts a model to other images keeps what it knew (WiSE-FT,
-    Wortsman et al. 2022)."""
+    """Share of the weights of ``init`` in the final ones: a run that adapts a model to other images keeps what it knew
+    (WiSE-FT, Wortsman et al. 2022)."""
     teacher: TeacherConfig = TeacherConfig()
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     save_every: float = Field(5.0, ge=0)

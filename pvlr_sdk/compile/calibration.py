@@ -28,8 +28,8 @@ _OPTION = "--calibration-images"
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """The user's images: every other one for the ranges, the rest for the gate, and of each evenly spaced ones, as images
-    may be listed data set by data set. ``targets`` (N, C) may be None."""
+    """The user's images: every other one for the ranges, the rest for the gate, and of both evenly spaced ones, because
+    images may be listed data set by data set. ``targets`` (N, C) may be None."""
 
     frames: Sequence[FrameLike]
     targets: NDArray[Any] | None = None

@@ -39,7 +39,7 @@ def test_list(pvlr, only_the_wheel):
     assert "pvlr models fetch NAME" in done.err
     found = json.loads(pvlr("models", "--json").out)
     assert [(model["where"], bool(model["plan"])) for model in found] == [("bundled", True)] + [("absent", False)] * 5
-    assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 67.978}
+    assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 68.451}
     assert found[0]["bytes"] == sum(file["bytes"] for file in found[0]["files"].values())
 
 

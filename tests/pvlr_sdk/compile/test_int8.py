@@ -235,12 +235,14 @@ def test_the_command_reads_a_folder_and_a_csv(exported: Any, tmp_path: Path) -> 
 
 def test_ranges_and_gate_are_spread_over_all_listed_images() -> None:
     """Listed images are in the order of their data sets, all of which count."""
-    images = CalibrationImages(range(2000), np.arange(2000)[:, None])  # type: ignore[arg-type]
-    ranges, (gate, targets) = images.ranges, images.gate()
-    assert (len(ranges), len(gate)) == (200, 500) and not {*ranges} & {*gate}
-    assert np.histogram(ranges, 4, (0, 2000))[0].tolist() == [50] * 4  # type: ignore[arg-type]
-    assert np.histogram(gate, 4, (0, 2000))[0].tolist() == [125] * 4  # type: ignore[arg-type]
-    assert targets is not None and targets[:, 0].tolist() == list(gate)
+    images = CalibrationImages([str(number) for number in range(2000)], np.arange(2000)[:, None])
+    (frames, targets), ranges = images.gate(), [int(str(frame)) for frame in images.ranges]
+    assert targets is not None
+    gate = targets[:, 0].tolist()
+    assert [int(str(frame)) for frame in frames] == gate
+    assert not {*ranges} & {*gate}
+    assert np.histogram(ranges, 4, (0, 2000))[0].tolist() == [50] * 4
+    assert np.histogram(gate, 4, (0, 2000))[0].tolist() == [125] * 4
 
 
 @pytest.mark.parametrize(
