@@ -96,7 +96,9 @@ class Config(Strict):
 
     @field_validator("train")
     @classmethod
-    def _labels_can_be_left_out(cls, train: TrainConfig, others: ValidationInfo) -> TrainConfig:
+    def _fits(cls, train: TrainConfig, others: ValidationInfo) -> TrainConfig:
+        if train.keep and not train.init:
+            raise PydanticCustomError("keep", "keep 0 without init, whose weights it would keep")
         model = others.data.get("model")
         if train.label_dropout and model and not model.reads_any_labels:
             message = "label_dropout 0: only the head pvlr reads any labels, without classifier fixed and knowledge"

@@ -31,6 +31,7 @@ def test_overrides_reach_nested_keys(write_config: Any) -> None:
         ("data.labels=[dog", "data.labels: expected a value in YAML"),
         ("train.seed=99999999999", "train.seed"),
         ("train.label_dropout=1", "train.label_dropout"),
+        ("train.keep=0.5", "train: expected keep 0 without init"),
     ],
 )
 def test_wrong_keys_and_values_are_named(write_config: Any, override: str, named: str) -> None:
