@@ -51,7 +51,7 @@ def test_a_loss_that_is_not_finite_keeps_its_batch_and_the_last_sound_state(
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(loop.StageLoss, "forward", spoil)
-        with pytest.raises(LossError, match=r"loss: .* got NaN at step 3 of head epoch 2, images \d+\.png") as caught:
+        with pytest.raises(LossError, match=r"loss: .* got NaN at step 3 of head epoch 2, images '\d+\.png'") as caught:
             train(write_config(), ["train.save_every=0"], out=out, console=screen()[0])
     assert str(out / "nonfinite.safetensors") in caught.value.hint
     assert "train.head.lr or train.grad_clip and add --resume" in caught.value.hint

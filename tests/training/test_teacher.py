@@ -70,7 +70,7 @@ def test_a_missing_teacher_or_one_with_other_labels_is_refused(
     with pytest.raises(errors.CheckpointError, match="nowhere"):
         train(write_config(train={"teacher": {"runs": [str(tmp_path / "nowhere")]}}), out=tmp_path / "a")
     config = load_config(write_config())
-    with pytest.raises(errors.ConfigError, match=r"train\.teacher\.runs: .* without violet"):
+    with pytest.raises(errors.ConfigError, match=r"train\.teacher\.runs: .* without 'violet'"):
         teach(load_dataset(config.data), ("red", "violet"), TeacherConfig(runs=(teacher,)), Machine("fp32"))
 
 

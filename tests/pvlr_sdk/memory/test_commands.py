@@ -159,7 +159,7 @@ def test_replay_of_a_clip_is_a_run_with_these_settings(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     clip, jsonl = f"{DATA}/video/car-detection.mp4", tmp_path / "events.jsonl"
     site = (
-        "threads: 1\nevents: {threshold: 0.6, min_duration: 0.2, smoothing: 1.5, min_gap: 8, labels: [car, person], "
+        "threads: 1\nevents: {threshold: 0.5, min_duration: 0.2, smoothing: 1.5, min_gap: 8, labels: [car, person], "
         "cooldown: 1, max_per_hour: 3, when: {person: {present: [car], within: 2}}}\n"
     )
     (config := tmp_path / "site.yaml").write_text(site)
