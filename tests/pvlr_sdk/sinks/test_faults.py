@@ -129,7 +129,8 @@ def test_a_fault_in_any_system_call(tmp_path: Path, kind: str) -> None:
         killed = "KILL" in fault
         good = found == list(range(len(found))) and acknowledged == list(range(wanted))
         good &= (wanted <= len(found) <= wanted + 1) if killed else (len(found) == wanted == COUNT and not done.status)
-        return None if good else f"{call} number {when}, {fault}: acknowledged {acknowledged}, found {found}"
+        state = f"status {done.status}, acknowledged {acknowledged}, found {found}"
+        return None if good else f"{call} number {when}, {fault}: {state}"
 
     every = list(plans(kind, tmp_path / "plain"))
     with ThreadPoolExecutor(2) as pool:
