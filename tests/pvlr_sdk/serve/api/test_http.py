@@ -68,6 +68,21 @@ def test_head_answers_with_the_headers_alone(serve):
     assert serve(token="0123456789abcdef").ask("HEAD", "/v1/labels").status == 401
 
 
+def test_the_document_has_the_bodies_that_routes_read_themselves(serve):
+    paths = serve(DOOR).get("/openapi.json").json["paths"]
+    bodies = {
+        f"{method} {path}": one.get("requestBody", {}).get("required")
+        for path, operations in paths.items()
+        for method, one in operations.items()
+        if method in ("put", "post")
+    }
+    assert {"put /v1/settings", "post /v1/words", "put /v1/memory/events/{id}/answer"} <= bodies.keys()
+    assert {one: required for one, required in bodies.items() if not required} == {
+        "post /v1/reload": False,
+        "post /v1/rollback": None,  # has no body
+    }
+
+
 def put(served, change, **headers):
     return served.ask("PUT", "/v1/settings", json.dumps(change), {"Content-Type": "application/json", **headers})
 
