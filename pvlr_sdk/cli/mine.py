@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import typer
 from typer import Argument, Option
@@ -11,12 +12,19 @@ from .. import errors
 from .._util.escape import csv_row
 from . import options
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..result import TagResult
+
 
 def mine(
     inputs: list[str] = Argument(..., metavar="INPUT", help="Photos, folders or patterns."),
     label: list[str] = Option([], "--label", "-l", metavar="LABEL", help="Only for this label; may be repeated."),
     count: int = Option(300, "--count", "-n", metavar="N", min=1, help="Select at most so many."),
     plan: options.PlanOption = None,
+    against: str | None = Option(None, metavar="PLAN", help="Prefer photos that this plan tags otherwise."),
     words: options.Words = None,
     bank: options.Bank = None,
     as_json: bool = Option(False, "--json", help="Print one line of JSON per photo."),
@@ -25,13 +33,15 @@ def mine(
 
     A third is likely to show a label, a third is uncertain (a score near its
     threshold), and a third differs most from the others. What looks like a
-    selected photo is left out. For a closed plan, which has no image features,
+    selected photo is left out. With --against, photos whose tags differ between
+    the two plans come first among the uncertain ones. For a closed plan, which has no image features,
     all are likely or uncertain, copies too. CSV: file, label, score, reason.
 
     \b
     [bold]Examples[/bold]
     pvlr mine photos/ --label dog --count 100 > dogs.csv
     pvlr mine photos/ --words "forklift, pallet" > selected.csv
+    pvlr mine photos/ --against new.plan > disputed.csv
     pvlr mine photos/ --json > mined.jsonl  # for pvlr export-labels
     """
     import numpy as np
@@ -47,22 +57,43 @@ def mine(
     files = [path for path in files if not is_video(path)]
     names, margins, features, read = options.split_words(words), [], [], []
     with Tagger(plan, words=names, bank=bank, optimize="throughput") as tagger, Screen(len(files), "Reading") as screen:
-        columns = [tagger.label_bank.index(name) for name in label or tagger.labels]
-        least = np.clip(tagger.thresholds[columns], 1e-6, 1 - 1e-6)
+        asked = [tagger.labels[tagger.label_bank.index(name)] for name in label or tagger.labels]
         for path, result in zip(files, tagger.predict_stream(files), strict=True):
             screen.step()
             if isinstance(result, errors.FrameError):
                 failed.append(failure(str(path), result))
                 continue
-            margins.append(result.logits[columns] - np.log(least / (1 - least)))
+            margins.append(_margins(result, asked))
             features += [] if result.features is None else [result.features]
-            read.append((path, result.scores[columns], [{"label": tag.label, "score": tag.score} for tag in result]))
-    table = np.reshape(margins, (-1, len(columns)))
+            scores = dict(zip(result.labels, result.scores.tolist(), strict=True))
+            read.append((path, scores, [{"label": tag.label, "score": tag.score} for tag in result]))
+    others = []
+    if against:
+        paths = [path for path, _, _ in read]
+        with Tagger(against, optimize="throughput") as tagger, Screen(len(paths), "Comparing") as screen:
+            for name in asked:
+                tagger.label_bank.index(name)  # or an error
+            for result in tagger.predict_stream(paths):
+                screen.step()
+                others.append(_margins(result, asked))
+    table, other = (np.reshape(rows, (-1, len(asked))) for rows in (margins, others))
+    known = np.array(features) if features else None
     if not as_json:
         print("file,label,score,reason")
-    for photo, (column, reason) in select(table, np.array(features) if features else None, count).items():
-        (path, scores, tags), name = read[photo], tagger.labels[columns[column]]
-        about = {"source": str(path), "label": name, "score": float(scores[column]), "reason": reason}
+    for photo, (column, reason) in select(table, known, count, other if against else None).items():
+        path, scores, tags = read[photo]
+        about = {"source": str(path), "label": asked[column], "score": scores[asked[column]], "reason": reason}
         print(json.dumps({**about, "tags": tags}) if as_json else csv_row(*about.values()))
     if report_failed(failed, len(files)):
         raise typer.Exit(2)
+
+
+def _margins(result: TagResult | errors.FrameError, names: list[str]) -> NDArray[np.float32]:
+    """The logits of labels, less those of their thresholds; NaN: the file is gone."""
+    import numpy as np
+
+    if isinstance(result, errors.FrameError):
+        return np.full(len(names), np.nan, np.float32)
+    columns = [result.labels.index(name) for name in names]
+    least = np.clip(result.thresholds[columns], 1e-6, 1 - 1e-6)
+    return np.asarray(result.logits[columns] - np.log(least / (1 - least)), np.float32)

@@ -43,7 +43,7 @@ def precision(
     pvlr precision --memory memory/ --label person --target 0.95 --json
     pvlr precision --memory memory/ --export examples/
     """
-    from ..memory.export import export_answers
+    from ..memory.examples import export_answers
     from ..memory.precision import statement, to_review
     from ..memory.store import Store
     from ..memory.why import find_event

@@ -11,7 +11,10 @@ cropped by 4 %), and of 11 of the 28 million pairs of 7,469 images of VOC 2007."
 
 
 def select(
-    margins: NDArray[np.float32], features: NDArray[np.float32] | None, count: int
+    margins: NDArray[np.float32],
+    features: NDArray[np.float32] | None,
+    count: int,
+    against: NDArray[np.float32] | None = None,
 ) -> dict[int, tuple[int, str]]:
     """Select photos in thirds: ``likely``, with the highest scores; ``uncertain``, nearest to the threshold; and
     ``different``, each as far as possible from all selected before. The labels take turns.
@@ -23,6 +26,8 @@ def select(
         margins: (N, C) logits, less those of the thresholds.
         features: (N, D) of unit length; None: no third is ``different``, and copies are not noticed.
         count: the most photos.
+        against: (N, C) margins of another plan. Photos that it tags otherwise come first in the uncertain third, as
+            ``disputed``, the largest difference first; not those of which it has NaN.
 
     Returns:
         The rows of the photos, each with the column of the label that it was selected for, and the reason.
@@ -36,10 +41,17 @@ def select(
             np.maximum(nearest, features @ features[photo], out=nearest)
 
     end = count if features is None else 2 * count // 3
-    for reason, cost, most in (("likely", -margins, count // 3), ("uncertain", abs(margins), end)):
-        for place, photo in enumerate(np.argsort(cost, 0, kind="stable").ravel().tolist()):
-            if len(found) < most and photo not in found and nearest[photo] < ALIKE:
-                take(photo, place % margins.shape[1], reason)
+    steps = [("likely", -margins, count // 3), ("uncertain", abs(margins), end)]
+    if against is not None:
+        disputed = (margins >= 0) != (against >= 0)
+        steps.insert(1, ("disputed", np.where(disputed, -abs(margins - against), np.inf), end))
+    for reason, cost, most in steps:
+        photos = np.argsort(cost, 0, kind="stable")
+        turns = np.argsort(np.take_along_axis(cost, photos, 0), 1, kind="stable")  # the best label first
+        order = np.take_along_axis(photos, turns, 1).ravel().tolist()
+        for photo, label in zip(order, turns.ravel().tolist(), strict=True):
+            if len(found) < most and photo not in found and nearest[photo] < ALIKE and cost[photo, label] < np.inf:
+                take(photo, label, reason)
     while features is not None and len(found) < count and (nearest < ALIKE).any():
         photo = int(nearest.argmin())
         take(photo, int(abs(margins[photo]).argmin()), "different")

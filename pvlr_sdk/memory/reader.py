@@ -25,7 +25,7 @@ from .features import FeatureFiles
 from .moments import HEAT
 from .recording import Chunk, Context, Place
 
-VERSION, FILE = 2, "memory.sqlite"
+VERSION, FILE = 3, "memory.sqlite"
 QUALITY = 75
 """Of pictures, as JPEG."""
 _SCHEMA = """
@@ -45,7 +45,9 @@ CREATE INDEX moments_by_label ON moments (label);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL, heat BLOB);
 CREATE TABLE answers (
     event TEXT PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike TEXT);
+CREATE TABLE shows (id INTEGER PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL);
 """
+# `answers` are of events, `shows` of sampled frames.
 # `at` is the newest chunk at the time of writing: rows of both tables grow old in one order, whatever the clock does.
 _OPENING = (
     "PRAGMA journal_mode = WAL",

@@ -79,6 +79,19 @@ class Store(Reader):
                 rows = [(*row, first, *found, one) for one, first in pairs]
                 self._database.executemany(f"INSERT OR IGNORE INTO answers {values}", rows)
 
+    def answer_frame(self, number: int, label: str, answer: Answer | None) -> None:
+        """Store whether a sampled frame shows a label, instead of an earlier answer (None: only remove it). It is an
+        example, and proves nothing of events. Raises OptionError: there is no such frame; OutputError: as for
+        :meth:`answer`."""
+        found = self.rows("id = ? AND kind <> 'event'", (number,))
+        if not found or label not in found[0].context.names:
+            got, hint = f"{number}, {label!r}"[:100], "It may have been deleted."
+            raise errors.OptionError("frame", expected="a sampled frame and a label", got=got, hint=hint)
+        with self._reported(), self._transaction():
+            self._database.execute("DELETE FROM shows WHERE id = ?", (number,))
+            if answer is not None:
+                self._database.execute("INSERT INTO shows VALUES (?, ?, ?)", (number, label, answer))
+
     def _insert(self, table: str, *values: Any) -> int:
         marks = ", ".join("?" * len(values))
         return self._database.execute(f"INSERT INTO {table} VALUES (NULL, {marks})", values).lastrowid or 0
@@ -165,6 +178,8 @@ class Store(Reader):
 
     def _forget(self, label: str, chunks: tuple[str, tuple[Any, ...]]) -> None:
         with self._transaction():
+            frames = f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})"
+            self._database.execute(f"DELETE FROM shows WHERE {frames}", (label, *chunks[1]))
             for number, chunk in list(self._chunks(chunks[0], *chunks[1])):
                 change = chunk.without(label).pack(), number
                 self._database.execute("UPDATE chunks SET arrays = ? WHERE id = ?", change)
@@ -182,7 +197,8 @@ class Store(Reader):
             events = "SELECT event FROM moments WHERE event IS NOT NULL"
             self._database.execute(f"DELETE FROM answers WHERE event NOT IN ({events})")
             self._database.execute(f"DELETE FROM chunks WHERE {chunks[0]}", chunks[1])
-            self._database.execute("DELETE FROM pictures WHERE id NOT IN (SELECT id FROM moments)")
+            for table in ("pictures", "shows"):
+                self._database.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM moments)")
             used = "SELECT context FROM chunks UNION SELECT context FROM moments"
             self._database.execute(f"DELETE FROM contexts WHERE id NOT IN ({used})")
         self.features.clear(numbers)

@@ -16,6 +16,7 @@ from ...events import rfc3339
 from ...labels import Knowledge
 from ...labels.edit import taught_function
 from ...memory import search as find
+from ...memory.examples import to_label
 from ...memory.precision import statement, to_review
 from ...memory.reader import Row
 from ...memory.replay import changes, events_of, inexact, recorded, with_threshold
@@ -75,8 +76,15 @@ class AnswerChange(RequestModel):
     alike: list[str] = Field([], max_length=100, description="ids of events that look alike and get the same answer")
 
 
+class FrameAnswer(RequestModel):
+    """Whether a sampled frame shows a label; unclear is not asked again, null removes the answer."""
+
+    label: str = Field(max_length=200, examples=["person"])
+    answer: Literal["yes", "no", "unclear"] | None = Field(examples=["yes"])
+
+
 class StatementModel(BaseModel):
-    """What the answers prove of the precision of the event's label."""
+    """What the answers prove of the precision of the event's label; of a frame, how many there are."""
 
     statement: Text
 
@@ -200,6 +208,23 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
             proven = [statement(store, name, _TARGET) for (name,) in store.query("SELECT DISTINCT label FROM answers")]
             notes = [f"{one.label}: {one.drift}." for one in proven if one.drift]
             return MomentsModel(grade=None, moments=[_moment(row) for row in to_review(store, label)], notes=notes)
+
+    @router.get("/frames", responses=responses(404, 422, 503))
+    def frames() -> MomentsModel:
+        """The sampled frames that teach most, each with the label to ask for."""
+        with opened() as store:
+            moments = [_moment(row).model_copy(update={"label": label}) for row, label in to_label(store)]
+            return MomentsModel(grade=None, moments=moments)
+
+    @router.put("/frames/{id}/answer", responses=responses(404, 408, 413, 422, 503))
+    def answer_frame(
+        request: Request, id: Annotated[int, Path(ge=1, le=2**62)], change: Annotated[FrameAnswer, json_of(FrameAnswer)]
+    ) -> StatementModel:
+        """Answer whether a sampled frame shows a label, as an example to teach and train with."""
+        with opened() as store, audit.recorded("answer", request.scope, frame=id, **change.model_dump()):
+            store.answer_frame(id, change.label, change.answer)
+            counts = dict(store.query("SELECT answer, count(*) FROM shows WHERE label = ? GROUP BY 1", change.label))
+            return StatementModel(statement=f"{change.label}: {counts.get('yes', 0)} yes, {counts.get('no', 0)} no")
 
     @router.get("/events/{id}/alike", responses=responses(404, 422, 503))
     def alike(id: EventId) -> MomentsModel:

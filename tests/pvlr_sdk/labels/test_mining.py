@@ -46,8 +46,36 @@ def test_labels_take_turns():
     margins = np.random.default_rng(0).normal(size=(90, 3)).astype(np.float32)
     found = select(margins, None, 30)
     assert len(found) == 30
-    assert [label for label, _ in found.values()][:9] == [0, 1, 2] * 3
+    chosen = [(label, float(margins[row, label])) for row, (label, _) in found.items()][:9]
+    for turn in (chosen[:3], chosen[3:6], chosen[6:]):
+        assert sorted(label for label, _ in turn) == [0, 1, 2]
+        assert turn == sorted(turn, key=lambda pair: -pair[1])  # so that few photos are of the labels that are there
     assert {reason: len(rows) for reason, rows in reasons(found).items()} == {"likely": 10, "uncertain": 20}
+
+
+def test_photos_that_another_plan_tags_otherwise_come_first_among_the_uncertain():
+    random = np.random.default_rng(0)
+    margins, features = random.normal(-1, 2, (200, 2)).astype(np.float32), units(random, 200)
+    other = margins.copy()
+    other[40:60, 1] = np.where(margins[40:60, 1] >= 0, -1, 1) - np.arange(20) * np.sign(margins[40:60, 1])
+    other[50] = np.nan
+    found = select(margins, features, 30, other)
+    rows = reasons(found)
+    assert {reason: len(of) for reason, of in rows.items()} == {"likely": 10, "disputed": 10, "different": 10}
+    left = [row for row in range(59, 40, -1) if row != 50 and row not in rows["likely"]]
+    assert {*rows["disputed"]} <= {*left}
+    differences = [abs(float(margins[row, 1] - other[row, 1])) for row in rows["disputed"]]
+    assert differences == sorted(differences, reverse=True)
+    assert {found[row][0] for row in rows["disputed"]} == {1}
+    few = reasons(
+        select(margins, features, 30, np.where(np.arange(200)[:, None] == rows["disputed"][0], other, margins))
+    )
+    assert {reason: len(of) for reason, of in few.items()} == {
+        "likely": 10,
+        "disputed": 1,
+        "uncertain": 9,
+        "different": 10,
+    }
 
 
 def test_what_looks_like_a_selected_photo_is_left_out():
@@ -94,6 +122,7 @@ def test_the_command(open_plan, tmp_path):
     assert {one["label"] for one in everything} <= set(names)
     (tmp_path / "mined.jsonl").write_text("\n".join(map(json.dumps, everything)))
     assert [*read_results(tmp_path / "mined.jsonl")] == files
+    assert "disputed" not in mine("--against", str(open_plan)).stdout
     with pytest.raises(errors.UnknownLabelError, match="dragon"):
         mine("--label", "dragon")
     (tmp_path / "photos/broken.jpg").write_bytes(b"no photo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from pvlr_sdk.evaluation.labels_csv import read_labels, read_photos
 from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.integrations.results import read_results
 from pvlr_sdk.labels import Photos
+from pvlr_sdk.memory.examples import to_label
+from pvlr_sdk.memory.moments import Moment
 from pvlr_sdk.memory.precision import statement, to_review
 from pvlr_sdk.memory.reader import Reader
+from pvlr_sdk.memory.recording import Place
 from pvlr_sdk.memory.search import alike
-from tests.pvlr_sdk.memory.test_precision import Site, pvlr
+from tests.pvlr_sdk.memory.test_precision import PICTURE, WALL, Site, pvlr
 
 
 @pytest.fixture
@@ -117,7 +121,7 @@ def test_an_export_is_complete_or_not_there(answered, tmp_path, monkeypatch):
     out.mkdir()
     with pytest.raises(errors.OptionError, match=r"got .*out, which exists"):
         pvlr("precision", "--memory", folder, "--export", out)
-    with pytest.raises(errors.OptionError, match="got no answered events"):
+    with pytest.raises(errors.OptionError, match="got no answers"):
         pvlr("precision", "--memory", folder, "--camera", "nowhere", "--export", tmp_path / "new")
 
     def full(*_):
@@ -131,7 +135,56 @@ def test_an_export_is_complete_or_not_there(answered, tmp_path, monkeypatch):
 
 def test_a_store_without_answers_is_exported_as_an_error(site, tmp_path):
     site.event(0.9)
-    with pytest.raises(errors.OptionError, match="got no answered events"):
+    with pytest.raises(errors.OptionError, match="got no answers"):
         pvlr("precision", "--memory", tmp_path / "m", "--export", tmp_path / "new")
     assert Reader(tmp_path / "m").answers() == {}
     assert json.loads(pvlr("precision", "--memory", tmp_path / "m", "--json"))[0]["answers"] == 0
+
+
+def frame(site, number: int, logits: tuple[float, float], features=None, **context) -> int:
+    space = "" if features is None else "tiny"
+    place, of = Place("door", None), replace(site.context, **context)
+    logits = np.float32(logits)
+    site.store.write(Moment(place, of, WALL + number, logits, features, space, PICTURE, kind="random"))
+    return site.store.rows()[-1].id
+
+
+def test_sampled_frames_are_asked_for_by_what_they_teach(site, tmp_path):
+    site.event(0.9)
+    copies = [frame(site, 1, (4, -9), direction(1)), frame(site, 2, (3.5, -9), direction(1, 0.01))]
+    doubt, cat = frame(site, 3, (-9, 0.1), direction(0, 1)), frame(site, 4, (-9, 5), direction(0, 0, 1))
+    plain = frame(site, 5, (-9, -8), direction(0, 0, 0, 1))
+    frame(site, 0, (4, -9), direction(0, 0, 0, 0, 1), bank="another")
+    assert to_label(site.store)[0][0].context.bank == "another"
+    site.store.delete(since=WALL, until=WALL)  # the frame of the other bank
+    asked = {row.id: label for row, label in to_label(site.store)}
+    assert asked == {copies[0]: "car", doubt: "cat", cat: "cat", plain: "cat"}
+    for number, answer in ((copies[0], "no"), (copies[0], "yes"), (doubt, "no"), (cat, "unclear"), (plain, "yes")):
+        site.store.answer_frame(number, asked[number], answer)
+    site.store.answer_frame(plain, "cat", None)
+    assert {row.id for row, _ in to_label(site.store)} == {copies[1], plain}
+    assert (site.store.answers(), statement(site.store, "car", 0.9).answers) == ({}, 0)
+    pvlr("precision", "--memory", tmp_path / "m", "--export", tmp_path / "out")
+    table = read_labels(tmp_path / "out/labels.csv")
+    files = [f"yes/car/frame-{copies[0]}.jpg", f"no/cat/frame-{doubt}.jpg"]
+    assert dict(zip(table.files, table.targets.tolist(), strict=True)) == dict(
+        zip(files, [[1, 0], [0, -1]], strict=True)
+    )
+    site.store.delete(label="cat")
+    assert list(site.store.query("SELECT id, label, answer FROM shows")) == [(copies[0], "car", "yes")]
+    site.store.delete(camera="door")
+    assert list(site.store.query("SELECT * FROM shows")) == []
+
+
+@pytest.mark.parametrize(("number", "label"), [(99, "car"), (1, "car"), (2, "dog")])
+def test_an_answer_needs_a_sampled_frame_and_a_label_of_it(site, number, label):
+    site.event(0.9)
+    assert frame(site, 1, (0, 0)) == 2
+    with pytest.raises(errors.OptionError, match="expected a sampled frame and a label"):
+        site.store.answer_frame(number, label, "yes")
+
+
+def test_without_features_frames_are_likely_or_uncertain(site):
+    wanted = [frame(site, number, (2 - number, -9)) for number in range(3)]
+    assert [(row.id, label) for row, label in to_label(site.store, 2)] == [(wanted[2], "car"), (wanted[0], "cat")]
+    assert to_label(site.store, 0) == []

@@ -19,7 +19,10 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.events import EventSettings
+from pvlr_sdk.memory.moments import Moment
+from pvlr_sdk.memory.recording import Place
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
+from pvlr_sdk.memory.store import Store
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.watch import Site, SiteConfig
 from pvlr_sdk.watch.control import Control
@@ -165,6 +168,20 @@ def remembered(tmp_path: Path) -> Path:
     scene.close(400)
     sink.close()
     return tmp_path / "memory"
+
+
+@pytest.fixture
+def sampled(remembered: Path) -> Path:
+    """The same with four sampled frames, of which two look alike."""
+    store = Store(remembered, write=True)
+    row = store.rows()[-1]
+    for number, column in enumerate((0, 1, 2, 2)):
+        features, logits = np.eye(tiny_open.DEPTH, dtype=np.float32)[column], np.eye(3, dtype=np.float32)[column]
+        picture = np.full((48, 64, 3), 60 * column, np.uint8)
+        of = Place(row.camera, row.region), row.context, row.time + number, logits, features, FEATURES
+        store.write(Moment(*of, picture, kind="uncertain"))
+    store.close()
+    return remembered
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ import { byId, button, clock, el, request, svg } from "./dom.js";
 
 const NOTHING = "Nothing found.";
 const REVIEW = "Is it right? Y yes, N no, S skip, U undo, A with all alike. Drawn at random; a skipped event counts as wrong.";
+const FRAMES = "Does the frame show it? Y yes, N no, S skip, U undo. Answers are examples to teach and train with; they prove nothing of events.";
 const KEYS = { y: "yes", n: "no", s: "unclear", u: "undo", a: "alike" };
 const CHANGES = ["new", "gone", "longer", "shorter"];
 const NEAR = 10;
@@ -20,7 +21,8 @@ export class Memory {
       el("label", { for: "memory-words" }, "Search events"),
       this.field,
       el("button", {}, "Search"),
-      button("Review", () => this.review()),
+      button("Review", () => this.review(false)),
+      button("Review frames", () => this.review(true)),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -116,7 +118,7 @@ export class Memory {
 
   show(moment, reviewed) {
     this.shown = moment;
-    this.title.textContent = moment ? named(moment) : "All events are answered";
+    this.title.textContent = moment ? named(moment) : "All are answered";
     this.image.hidden = !moment;
     if (moment) this.image.src = source(moment.id);
     this.choices.hidden = !reviewed;
@@ -128,7 +130,9 @@ export class Memory {
     if (!this.dialog.open) this.dialog.showModal();
   }
 
-  async review() {
+  /** Asks for events, or for what sampled frames show. */
+  async review(frames) {
+    this.frames = frames;
     this.done = [];
     this.queue = [];
     await this.next().catch((error) => (this.message.textContent = error.message));
@@ -136,12 +140,12 @@ export class Memory {
 
   async next() {
     if (!this.queue.length) {
-      const { moments, notes } = await request("GET", "/v1/memory/review");
+      const { moments, notes } = await request("GET", `/v1/memory/${this.frames ? "frames" : "review"}`);
       this.queue = moments;
-      this.note.textContent = [...notes, REVIEW].join(" ");
+      this.note.textContent = [...notes, this.frames ? FRAMES : REVIEW].join(" ");
     }
     this.show(this.queue[0] ?? null, true);
-    if (this.shown) this.findAlike(this.shown);
+    if (this.shown?.event) this.findAlike(this.shown);
     if (this.queue[1]) new Image().src = source(this.queue[1].id);
     this.answers[3].disabled = !this.done.length;
   }
@@ -164,9 +168,10 @@ export class Memory {
     if (!moment || this.busy) return;
     this.busy = true;
     try {
-      const path = `/v1/memory/events/${encodeURIComponent(moment.event)}/answer`;
+      const path = moment.event ? `events/${encodeURIComponent(moment.event)}` : `frames/${moment.id}`;
       const alike = !undo && this.together.checked ? this.alike : [];
-      const { statement } = await request("PUT", path, { answer: undo ? null : answer, alike });
+      const about = moment.event ? { alike } : { label: moment.label };
+      const { statement } = await request("PUT", `/v1/memory/${path}/answer`, { answer: undo ? null : answer, ...about });
       if (undo) this.queue = [this.done.pop()]; // and then those that were answered with it, in their order
       else this.done.push(this.queue.shift());
       moment.alike = alike.length;

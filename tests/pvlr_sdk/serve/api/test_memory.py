@@ -69,6 +69,26 @@ def test_another_threshold_changes_the_events_of_the_last_hour(served: Any, reme
     assert served.get("/v1/memory/replay?label=car&threshold=2").status == 422
 
 
+def test_answers_on_sampled_frames(serve: Callable[..., Any], sampled: Path) -> None:
+    served = serve(PATTERN, events=QUIET, memory={"folder": str(sampled), "samples_per_hour": 0})
+
+    def asked() -> dict[int, dict[str, Any]]:
+        return {one["id"]: one for one in served.get("/v1/memory/frames").json["moments"]}
+
+    def answer(label: str, answer: str | None) -> Any:
+        return served.ask("PUT", f"/v1/memory/frames/{first}/answer", json.dumps({"label": label, "answer": answer}))
+
+    (first, label), *_ = ((number, one["label"]) for number, one in asked().items())
+    assert len(asked()) == 3
+    assert {(one["event"], one["label"] in ("car", "cat", "person")) for one in asked().values()} == {(None, True)}
+    assert answer(label, "yes").json["statement"] == f"{label}: 1 yes, 0 no"
+    assert first not in asked()
+    assert answer("car", None).json["statement"] == "car: 0 yes, 0 no"
+    assert first in asked()
+    assert (answer("rocket", "yes").status, answer("rocket", "yes").json["error"]) == (422, "OptionError")
+    assert answer("car", "perhaps").status == 422
+
+
 def test_taught_labels_are_searched_by_features(serve: Callable[..., Any], open_tagger: Any, remembered: Path) -> None:
     spec = read_manifest(str(open_tagger.info["plan"]), trust=False).open
     room = add_labels(open_tagger.label_bank, ["mug"], spec, words=False)

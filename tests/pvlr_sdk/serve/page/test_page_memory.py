@@ -68,7 +68,7 @@ def test_a_search_and_why_an_event_was_reported(
     page.keyboard.press("y")  # not a review
     page.keyboard.press("Escape")
     sync_api.expect(dialog).to_be_hidden()
-    page.get_by_role("button", name="Review").click()
+    page.get_by_role("button", name="Review", exact=True).click()
     sync_api.expect(dialog.get_by_role("button", name="Yes")).to_be_visible()
     shot(page, f"memory-review-{width}-{scheme}")
     faults += Axe().run(page, context="dialog.moment").response["violations"]
@@ -77,7 +77,7 @@ def test_a_search_and_why_an_event_was_reported(
 
 def test_events_are_reviewed_by_keyboard(served: Any, visit: Callable[..., Any], remembered: Path) -> None:
     page, reader = visit(served.url), Reader(remembered)
-    page.get_by_role("button", name="Review").focus()
+    page.get_by_role("button", name="Review", exact=True).focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     title, note = dialog.locator("#moment-title"), dialog.get_by_role("status")
@@ -97,7 +97,7 @@ def test_events_are_reviewed_by_keyboard(served: Any, visit: Callable[..., Any],
     for number in range(4, 40):
         sync_api.expect(note).to_contain_text(f"{number} answered.")
         page.keyboard.press("Y" if number % 2 else "y")
-    sync_api.expect(title).to_have_text("All events are answered")
+    sync_api.expect(title).to_have_text("All are answered")
     print(f"36 answers in {time.monotonic() - began:.1f} s")
     sync_api.expect(note).to_contain_text(
         "40 answered. car: not proven that at least 90 % of events are right (34 of 36"
@@ -108,10 +108,39 @@ def test_events_are_reviewed_by_keyboard(served: Any, visit: Callable[..., Any],
     assert len(reader.answers()) == 39
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_sampled_frames_are_reviewed_by_keyboard(
+    serve: Callable[..., Any], visit: Callable[..., Any], sampled: Path, width: int
+) -> None:
+    Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+    memory = {"folder": str(sampled), "samples_per_hour": 0}
+    served = serve(DOOR, events={"thresholds": {}, "labels": []}, memory=memory)
+    page = visit(served.url, viewport={"width": width, "height": 844})
+    page.get_by_role("button", name="Review frames").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    title, note = dialog.locator("#moment-title"), dialog.get_by_role("status")
+    sync_api.expect(note).to_contain_text("Does the frame show it?")
+    shot(page, f"memory-frames-{width}")
+    assert Axe().run(page, context="dialog.moment").response["violations"] == []
+    first = title.text_content()
+    page.keyboard.press("y")
+    sync_api.expect(note).to_contain_text("1 answered.")
+    sync_api.expect(note).to_contain_text("1 yes, 0 no")
+    page.keyboard.press("u")
+    sync_api.expect(title).to_have_text(first)
+    for number in range(4):
+        page.keyboard.press("n")
+        sync_api.expect(note).to_contain_text(f"{number + 1} answered.")
+    sync_api.expect(title).to_have_text("All are answered")
+    answers = [one for (one,) in Reader(sampled).query("SELECT answer FROM shows")]
+    assert (answers, Reader(sampled).answers()) == (["no"] * 4, {})
+
+
 def test_events_that_look_alike_are_answered_together(served: Any, visit: Callable[..., Any], remembered: Path) -> None:
     Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
     page, reader = visit(served.url, viewport={"width": 375, "height": 812}), Reader(remembered)
-    page.get_by_role("button", name="Review").click()
+    page.get_by_role("button", name="Review", exact=True).click()
     dialog = page.get_by_role("dialog")
     title, note, together = (
         dialog.locator("#moment-title"),
@@ -144,7 +173,7 @@ def test_events_that_look_alike_are_answered_together(served: Any, visit: Callab
     for number in range(place, 40):
         page.keyboard.press("y")
         sync_api.expect(note).to_contain_text(f"{number + 1} answered.")
-    sync_api.expect(title).to_have_text("All events are answered")
+    sync_api.expect(title).to_have_text("All are answered")
 
 
 def test_a_message_for_a_word_that_cannot_be_searched(served: Any, visit: Callable[..., Any]) -> None:
@@ -180,7 +209,7 @@ def test_a_review_begins_with_the_proposal_to_review_again(
         live(site, first, cars, answer)
     site.store.close()
     page = visit(serve(DOOR, memory={"folder": str(tmp_path / "m")}).url)
-    page.get_by_role("button", name="Review").click()
+    page.get_by_role("button", name="Review", exact=True).click()
     note = page.get_by_role("dialog").get_by_role("status")
     sync_api.expect(note).to_contain_text("car: Review again: at door, it is 10 % of all events now, 40 % when answers")
     sync_api.expect(note).to_contain_text("Drawn at random")

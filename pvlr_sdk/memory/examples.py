@@ -1,0 +1,73 @@
+"""Examples to teach, train and evaluate with: the sampled frames that teach most, and the answers of a review."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from .. import errors
+from .._util.escape import csv_row, file_name
+from .._util.files import write_folder
+from ..labels.mining import select
+from .reader import Reader, Row
+from .search import chosen
+
+_CHOSEN_FROM = 2000
+"""The newest sampled frames: their features are read, and compared with each other."""
+
+
+def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
+    """The sampled frames without an answer that teach most (:func:`.mining.select`), each with the label to ask for.
+
+    They are of the newest plan, label bank and settings.
+    """
+    newest = "context = (SELECT context FROM moments WHERE kind <> 'event' ORDER BY id DESC LIMIT 1)"
+    only = f"kind <> 'event' AND id NOT IN (SELECT id FROM shows) AND {newest}"
+    rows = reader.rows(f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})")
+    if not rows:
+        return []
+    rules = rows[0].context.rules
+    least = np.clip(rules.upper[rules.watched], 1e-6, 1 - 1e-6)
+    margins = np.array([row.logits for row in rows])[:, rules.watched] - np.log(least / (1 - least))
+    features = [reader.features.read(row.space or "", row.id) for row in rows]
+    known = None if any(one is None for one in features) else np.array(features)
+    return [(rows[at], rules.labels[column]) for at, (column, _) in select(margins, known, limit).items()]
+
+
+def export_answers(reader: Reader, folder: Path, label: str | None = None, camera: str | None = None) -> int:
+    """Write the answers on a label and a camera (None: all) to a new folder, all or nothing; unclear ones are left out.
+
+    ``yes/LABEL`` and ``no/LABEL`` have the pictures, of at most 320 pixels, ``labels.csv`` a row for each of them, with
+    ``?`` for what was not asked, and ``answers.jsonl`` a line as of ``pvlr tag --json``. Returns their number.
+
+    Raises:
+        OptionError: there are no answers, or the folder exists.
+        OutputError: no space, no permission.
+    """
+    answers, shows = reader.answers(), {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM shows")}
+    files, found, only = dict[str, bytes](), list[tuple[str, str, str]](), chosen(camera, None, None, None)
+    for row in reader.rows(*only):
+        if row.began is None:
+            name, answer = shows.get(row.id, ("", "unclear"))
+        else:
+            name, answer = row.began.label, answers.get(row.began.id, ("unclear",))[0]
+        if answer != "unclear" and label in (None, name) and (picture := reader.picture(row.id)):
+            of = row.began.id if row.began else f"frame-{row.id}"
+            found.append((f"{answer}/{file_name(name)}/{file_name(of)}.jpg", name, answer))
+            files[found[-1][0]] = picture
+    if os.path.lexists(folder) or not found:
+        got = f"{folder}, which exists" if found else "no answers"
+        hint = "Choose another folder." if found else "Answer events first, see pvlr precision --help."
+        raise errors.OptionError("--export", expected="a new folder, and answers", got=got, hint=hint)
+    labels, cells = sorted({name for _, name, _ in found}), {"yes": 1, "no": -1}
+    table = [csv_row("file", *labels)]
+    table += [csv_row(file, *(cells[answer] if one == name else "?" for one in labels)) for file, name, answer in found]
+    tags = [{"source": str(folder / file), "tags": [{"label": name, "score": 1.0}] if answer == "yes" else []}
+            for file, name, answer in found]  # fmt: skip
+    files["answers.jsonl"] = "\n".join(map(json.dumps, tags)).encode()
+    files["labels.csv"] = "\n".join(table).encode()
+    write_folder(folder, files)
+    return len(found)
