@@ -162,10 +162,10 @@ class EventDetector:
         tracks.average += weight * (new - tracks.average)
         tracks.last = now
 
-        up = rules.present(tracks.average)
+        tracks.seen[tracks.average >= rules.upper] = now
+        up = rules.present(tracks, lambda row: self.withheld(row, np.inf) is None)
         tracks.reached = up & (tracks.reached | (tracks.average >= rules.upper))
         tracks.since[up != tracks.up] = now
-        tracks.seen[tracks.average >= rules.upper] = now
         starting = up & ~tracks.up & ~tracks.active
         tracks.start[starting], tracks.offset[starting], tracks.peak[starting] = now, wall - now, -np.inf
         higher = (up | tracks.active) & (tracks.average > tracks.peak)
@@ -176,7 +176,7 @@ class EventDetector:
         begins = tracks.reached & ~tracks.active & (held >= rules.settings.min_duration)
         beginning = [row for row in np.flatnonzero(begins).tolist() if self.withheld(row) is None]
         replaced = [
-            self._end(mate, now, tracks.since[mate], REPLACED + tracks.names[row])
+            self._end(mate, now, tracks.since[[row] if up[mate] else [row, mate]].min(), REPLACED + tracks.names[row])
             for row in beginning
             for rows in rules.groups
             if row in rows
@@ -190,8 +190,9 @@ class EventDetector:
         ]
         return removed + replaced + begun + ended
 
-    def withheld(self, row: int) -> str | None:
-        """Why an event of a label that has been present for long enough is not reported; None: it is."""
+    def withheld(self, row: int, present: float | None = None) -> str | None:
+        """Why an event of a label that has been present for long enough is not reported; None: it is. ``present``: for
+        how many seconds."""
         tracks, settings, now = self.tracks, self.used.settings, self.tracks.last or 0.0
         if now - tracks.ended[row] < settings.cooldown:
             return f"the cooldown is {settings.cooldown:g} s"
@@ -203,7 +204,7 @@ class EventDetector:
                 return f"no {away[0]} within {rule.within:g} s"
             if there := [name for name in rule.absent if last[name] <= rule.within]:
                 return f"{there[0]} within {rule.within:g} s"
-            if rule.absent and now - tracks.since[row] < rule.within:
+            if rule.absent and (now - tracks.since[row] if present is None else present) < rule.within:
                 return f"present for less than {rule.within:g} s without {rule.absent[0]}"
         return None
 

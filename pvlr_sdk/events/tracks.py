@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +31,21 @@ class Rules(NamedTuple):
         """The labels that are reported."""
         return [self.names[row] for row in np.flatnonzero(self.watched).tolist()]
 
-    def present(self, average: Floats) -> NDArray[np.bool_]:
-        """(C,): the labels at or above their lower thresholds; of a group, the one of them with the highest average."""
+    def present(self, tracks: Tracks, free: Callable[[int], bool]) -> NDArray[np.bool_]:
+        """(C,): the labels at or above their lower thresholds; ``free(row)``: nothing holds back a label's events.
+
+        Of a group, at most two. The active one stays until another one begins. That which leads has the highest
+        average of those that are active, or have reached their upper thresholds and are free; without any, of all.
+        """
+        average = tracks.average
         found: NDArray[np.bool_] = (average >= self.lower) & self.watched
+        reached = tracks.reached | (average >= self.upper)
         for rows in self.groups:
-            others = rows[found[rows]]
-            found[np.delete(others, average[others].argmax() if len(others) else [])] = False
+            if len(others := rows[found[rows]]) > 1:
+                active = others[tracks.active[others]]
+                rivals = [row for row in others if tracks.active[row] or (reached[row] and free(row))]
+                best = [of[average[of].argmax()] for of in (active, rivals or others) if len(of)]
+                found[np.setdiff1d(others, best)] = False
         return found
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvlr_sdk import errors
-from pvlr_sdk.events import Event, EventDetector, EventSettings
+from pvlr_sdk.events import Event, EventDetector, EventSettings, When
 
 NAMES = ["open", "shut", "ajar", "car"]
 GATE = {"gate": ["open", "shut", "ajar"]}
@@ -70,6 +70,52 @@ def test_a_held_back_event_does_not_end_the_other_one():
         (1, "off", "open", "replaced by shut"),
         (1, "on", "shut", None),
     ]
+
+
+HELD_BACK = {
+    "cooldown": {"cooldown": 60},
+    "most": {"max_per_hour": 1},
+    "present": {"when": {"shut": When(["car"], [], 5)}},
+    "absent": {"when": {"shut": When([], ["open"], 5)}},
+    "below its threshold": {"on": {"shut": 0.97}, "off": {"shut": 0.5}},
+}
+
+
+@pytest.mark.parametrize("why", HELD_BACK)
+def test_what_cannot_begin_ends_no_event_and_lets_others_begin(why):
+    first = [(0, 0.99, 0, 0.9 * (why == "present"))]
+    frames = [*first * (why != "absent"), *[(0, 0)] * 9, *[(0.9, 0.95)] * 20, *[(0.9, 0)] * 2]
+    events = [one for one in run(frames, min_duration=0, min_gap=2, **HELD_BACK[why]) if one.label == "open"]
+    assert told(events) == [(len(frames) - 22, "on", "open", None)]
+
+
+def test_it_begins_once_nothing_holds_it_back():
+    frames = [*[(0, 0.9)] * 3, *[(0, 0)] * 4, *[(0.9, 0.95)] * 20]
+    events = run(frames, min_duration=2, min_gap=1, cooldown=10)
+    assert told(events)[2:] == [
+        (9, "on", "open", None),
+        (15, "off", "open", "replaced by shut"),
+        (15, "on", "shut", None),
+    ]
+    assert events[3].end == events[4].start == 13  # when it began to lead: its cooldown was over
+
+
+def test_without_another_label_for_a_time_begins_beside_one_of_its_group():
+    """The time for which ``absent`` needs a label is that for which it leads; the event before it goes on meanwhile."""
+    frames = [*[(0.9, 0)] * 3, *[(0.9, 0.95)] * 10]
+    events = run(frames, min_gap=1, when={"shut": When([], ["car"], 5)})
+    assert told(events) == [
+        (0, "on", "open", None),
+        (8, "off", "open", "replaced by shut"),
+        (8, "on", "shut", None),
+    ]
+
+
+def test_of_two_events_that_become_a_group_the_higher_one_stays():
+    detector = EventDetector("door", NAMES, [0.5] * 4, EventSettings(**PLAIN))
+    detector.update(0, 0, [0.7, 0.9, 0, 0])
+    detector.use(detector.prepare(EventSettings(**PLAIN, groups=GATE)))
+    assert told(detector.update(1, 1, [0.7, 0.9, 0, 0])) == [(1, "off", "open", "score")]
 
 
 @pytest.mark.parametrize(
