@@ -56,7 +56,7 @@ class CameraHealth:
         observation whose frame shows what the camera saw, beside what it sees."""
         if monotonic < self._next:
             return []
-        self._next, self._offset = monotonic + 1.0, wall - monotonic
+        self._next = monotonic + 1.0
         light, sharp, blocks = _look(seen.frame)
         sample = seen.frame.pixels[::8, ::8].copy()
         self._repeats = self._repeats + 1 if np.array_equal(sample, self._sample) else 0
@@ -64,24 +64,25 @@ class CameraHealth:
         matches = [float((_equalized(view) * _equalized(blocks)).sum(1).mean()) for view in self._views]
         match = max(matches, default=1.0)
         state = self._judge(light, sharp, match) if self._learned >= _LEARNED else None
-        self._since = wall if self._bad == 0 else self._since
+        if self._bad == 0:  # an event that begins here has the offset of its start, whatever the wall clock does
+            self._since, self._offset = monotonic, wall - monotonic
         self._bad = max(self._bad - 1, 0) if state is None else min(self._bad + 1, _HELD)
         if self._bad == 0:
             self._learn((light, sharp, match, self._repeats > 0), blocks, matches)
             self._then = seen.frame
         if self._event is None and self._bad == _HELD:
-            self._event = self._event_of(wall, state or "")
+            self._event = self._event_of(monotonic, state or "")
             return [(self._event, self._beside(seen))]
-        if self._event is None or (self._bad and wall - self._event.start < _ACCEPTED):
+        if self._event is None or (self._bad and monotonic - self._since < _ACCEPTED):
             return []
         if self._bad:
             self._views.append(blocks)
             self._learned = 0
-        return [(self._end(wall, "this is the usual view now" if self._bad else "as before"), self._beside(seen))]
+        return [(self._end(monotonic, "this is the usual view now" if self._bad else "as before"), self._beside(seen))]
 
     def close(self, monotonic: float, reason: str) -> list[Event]:
         """End the event, if there is one, because no frames will follow."""
-        return [self._end(monotonic + self._offset, reason)] if self._event else []
+        return [self._end(monotonic, reason)] if self._event else []
 
     def _judge(self, light: float, sharp: float, match: float) -> str | None:
         past = np.sort(self._past[: self._learned], 0)
@@ -104,11 +105,12 @@ class CameraHealth:
         else:
             self._views.append(blocks)
 
-    def _event_of(self, wall: float, state: str) -> Event:
-        return Event("on", str(uuid4()), self._camera, HEALTH, wall, 1.0, 1.0, wall, self._since or wall, health=state)
+    def _event_of(self, monotonic: float, state: str) -> Event:
+        start, wall = self._since + self._offset, monotonic + self._offset
+        return Event("on", str(uuid4()), self._camera, HEALTH, wall, 1.0, 1.0, wall, start, health=state)
 
-    def _end(self, wall: float, reason: str) -> Event:
-        event, self._event, self._bad = self._event, None, 0
+    def _end(self, monotonic: float, reason: str) -> Event:
+        event, self._event, self._bad, wall = self._event, None, 0, monotonic + self._offset
         assert event is not None, "there is one"
         return replace(event, state="off", time=wall, score=0.0, end=wall, reason=f"{event.health}: {reason}")
 

@@ -39,6 +39,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.health, self.now, self.events, self.pictures = CameraHealth("door"), 0, [], []
+        self.wall = WALL
 
     def see(self, frame, seconds: int, order="gray") -> list[tuple[int, str, str]]:
         """What ``frame(second)`` gives for so many seconds; each event as (second, state, health)."""
@@ -46,9 +47,9 @@ class Watched:
         for second in range(seconds):
             pixels = frame(second) if callable(frame) else frame
             self.now += 1
-            captured = CapturedFrame(pixels, order, float(self.now), WALL + self.now, None, self.now)
+            captured = CapturedFrame(pixels, order, float(self.now), self.wall + self.now, None, self.now)
             seen = Observation("door", captured, None, 0.0, False, {})
-            for event, both in self.health.see(seen, float(self.now), WALL + self.now):
+            for event, both in self.health.see(seen, float(self.now), self.wall + self.now):
                 found.append((second, event.state, event.health))
                 self.events.append(event)
                 self.pictures.append(load_bgr(both.frame.pixels, both.frame.order))
@@ -129,6 +130,19 @@ def test_a_lost_camera_ends_its_event(watched):
     assert watched.health.close(0.0, "stopped") == []
 
 
+@pytest.mark.parametrize("step", [-3600, 5000])
+def test_a_step_of_the_wall_clock_changes_no_duration(watched, step):
+    watched.see(TAMPERED["turned"], 60)
+    watched.wall += step
+    assert watched.see(TAMPERED["turned"], 60) == []
+    watched.see(lambda s: noisy(USUAL, seed=s), 60)
+    on, off = watched.events
+    assert (off.reason, off.start, off.end - off.start) == ("turned: as before", WALL + 121, 120 + 29)
+    assert (on.time, off.time) == (WALL + 150, off.end)
+    watched.see(TAMPERED["turned"], 60)
+    assert watched.events[2].start == watched.wall + 301
+
+
 @pytest.mark.parametrize("order", ["bgr", "rgb", "nv12"])
 def test_frames_of_every_kind(order):
     made = Watched()
@@ -148,7 +162,8 @@ def test_a_site_passes_them_to_its_sinks_its_memory_and_home_assistant(make_site
     def see(self, seen, monotonic, wall):
         if made:
             return []
-        made.append(self._event_of(wall, "covered"))
+        self._since, self._offset = monotonic, wall - monotonic
+        made.append(self._event_of(monotonic, "covered"))
         self._event = made[0]
         return [(made[0], self._beside(seen))]
 
