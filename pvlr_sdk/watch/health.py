@@ -44,7 +44,7 @@ class CameraHealth:
         self._next = -np.inf
         self._views: deque[NDArray[np.float32]] = deque(maxlen=_VIEWS)
         self._past = np.zeros((_PAST, 4))  # light, sharpness, likeness to the usual view, whether it was a repetition
-        self._learned = 0
+        self._learned = self._averaged = 0  # frames: of the past, and of the usual views since one was accepted
         self._sample = np.zeros(0, np.uint8)
         self._then: CapturedFrame | None = None
         self._repeats = self._bad = 0
@@ -56,6 +56,8 @@ class CameraHealth:
         observation whose frame shows what the camera saw, beside what it sees."""
         if monotonic < self._next:
             return []
+        if monotonic > self._next + _PAST:  # its past is that of another time of the day; the views stay
+            self._learned = 0
         self._next = monotonic + 1.0
         light, sharp, blocks = _look(seen.frame)
         sample = seen.frame.pixels[::8, ::8].copy()
@@ -77,7 +79,7 @@ class CameraHealth:
             return []
         if self._bad:
             self._views.append(blocks)
-            self._learned = 0
+            self._learned = self._averaged = 0
         return [(self._end(monotonic, "this is the usual view now" if self._bad else "as before"), self._beside(seen))]
 
     def close(self, monotonic: float, reason: str) -> list[Event]:
@@ -98,10 +100,10 @@ class CameraHealth:
 
     def _learn(self, values: tuple[float, ...], blocks: NDArray[np.float32], matches: list[float]) -> None:
         self._past[self._learned % _PAST] = values
-        self._learned += 1
+        self._learned, self._averaged = self._learned + 1, self._averaged + 1
         if matches:
             view = self._views[int(np.argmax(matches))]
-            view += (blocks - view) / min(self._learned, _SLOW)
+            view += (blocks - view) / min(self._averaged, _SLOW)
         else:
             self._views.append(blocks)
 

@@ -143,6 +143,24 @@ def test_a_step_of_the_wall_clock_changes_no_duration(watched, step):
     assert watched.events[2].start == watched.wall + 301
 
 
+def test_after_a_pause_another_light_is_no_event_and_the_usual_view_is_still_known():
+    """A schedule: each day begins before dawn, and the evening before was light."""
+    made = Watched()
+    for _ in range(3):
+        assert made.see(lambda s: noisy(USUAL * 0.06, 0.5, seed=s), 90) == []
+        assert made.see(lambda s: noisy(USUAL * min(1, 0.06 + s / 400), seed=s), 700) == []
+        made.now += 40_000
+    views = [view.copy() for view in made.health._views]
+    assert made.see(lambda s: noisy(view(2), seed=s), 1) == []
+    (usual,) = made.health._views
+    assert np.abs(usual - views[0]).mean() < 0.02 * np.abs(view(2) - USUAL).mean()  # one frame does not replace it
+
+
+def test_after_a_short_pause_the_past_still_counts(watched):
+    watched.now += 590
+    assert [one[1:] for one in watched.see(TAMPERED["dark"], 50)] == [("on", "dark")]
+
+
 @pytest.mark.parametrize("order", ["bgr", "rgb", "nv12"])
 def test_frames_of_every_kind(order):
     made = Watched()
