@@ -123,7 +123,10 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
                         changed.unlink()
             raise
     except OSError as error:
-        expected, hint = "a writable path", "Free some space or choose another folder; nothing was changed."
+        expected, hint = (
+            "a writable path",
+            "Free some space, check permissions, or choose another folder; nothing was changed.",
+        )
         raise errors.OutputError(str(path), expected=expected, got=error.strerror or str(error), hint=hint) from error
     finally:
         for source in (*temporary.values(), *previous.values()):

@@ -59,7 +59,7 @@ def precision(
     known = [name for (name,) in store.query("SELECT DISTINCT label FROM moments WHERE kind = 'event' ORDER BY 1")]
     found = [statement(store, name, target, camera) for name in ([label] if label else known)]
     if html:
-        rows = to_review(store, label)
+        rows = to_review(store, label, camera=camera)
         lines = [f"{row.began.id[:8]}  {row.label}  {row.camera}  {_clock(row.time)}" for row in rows if row.began]
         _write(html, "Events to answer", zip((store.picture(row.id) for row in rows), lines, strict=True))
     if export:

@@ -63,12 +63,19 @@ def search(
     from ..memory import search as find
     from ..memory.store import Store
     from ..result.tags import sigmoid
-    from .screen import print_json
+    from .screen import note, print_json
 
     store, times = Store(memory), [None if time is None else time.timestamp() for time in (since, until)]
     if delete:
+        if words or like or not any((camera, label, *times)):
+            got = "words or a picture" if words or like else "none of them"
+            hint = "To delete everything, delete the folder."
+            raise errors.OptionError("--delete", expected="--camera, --label, --since or --until", got=got, hint=hint)
         print(f"{store.delete(camera, label, *times)} events and frames deleted")
         return
+    if words and like:
+        hint = "Search for one of them."
+        raise errors.OptionError("--like", expected="a picture instead of words", got="both", hint=hint)
     only = find.chosen(camera, label, *times)
     if words in {name for context in store.contexts().values() for name in context.names} and bank is None:
         found: Sequence[tuple[Any, float | None]] = find.by_label(store, words or "", only, limit)
@@ -81,6 +88,8 @@ def search(
         found = [(row, score if score is None else float(sigmoid(np.array(score)))) for row, score in found]
     lines = ["  ".join(filter(None, [_clock(row.time), None if score is None else f"{score:.2f}", row.camera,
              row.region, row.label or row.kind, row.began and row.began.id[:8]])) for row, score in found]  # fmt: skip
+    if not lines:
+        note("nothing found")
     pictures = (store.picture(row.id) for row, _ in found)
     _write(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))
     if as_json:

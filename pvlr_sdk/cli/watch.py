@@ -90,7 +90,7 @@ def watch(
         thresholds=threshold or (),
         events={"labels": labels, "min_duration": min_duration},
         stream={"every_frame": every_frame or None},
-        files=[*(events or ()), *("-" * as_json)],
+        files=[*dict.fromkeys((*(events or ()), *("-" * as_json)))],
         stdout=not terminal,
         show=print_config,
     )

@@ -32,7 +32,7 @@ def select(
     Returns:
         The rows of the photos, each with the column of the label that it was selected for, and the reason.
     """
-    found: dict[int, tuple[int, str]] = {}
+    count, found = min(count, len(margins)), dict[int, tuple[int, str]]()
     nearest = np.full(len(margins), -1.0, np.float32)  # the highest cosine with a selected photo
 
     def take(photo: int, label: int, reason: str) -> None:

@@ -8,6 +8,7 @@ the shares of single days differ than those of independent events would (a quasi
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -54,13 +55,18 @@ def drift_of(reader: Reader, label: str, starts: Sequence[float], like: Context,
     query = f"SELECT {columns} FROM moments WHERE {ended} AND start > ?"
     same = {key for key, one in contexts.items() if same_settings(one) == same_settings(like)}
     rows = [row for row in reader.query(query, where, newest - _DAY * len(answers)) if row[3] in same]
-    # A threshold that was raised, or a label that was excluded, is no change: what all these settings report counts.
-    rules = [contexts[key].rules for key in {row[3] for row in rows}]
-    least = dict(zip(like.names, np.max([np.where(one.watched, one.upper, np.inf) for one in rules], 0), strict=True))
+    # A threshold that was raised, or a label that was excluded, is no change: what all settings of a place report
+    # counts.
+    rules = defaultdict[str, dict[int, Floats]](dict)
+    for _, at, region, key, _, _ in rows:
+        one = contexts[key].rules
+        rules[place_of(at, region)][key] = np.where(one.watched, one.upper, np.inf)
+    least = {at: dict(zip(like.names, np.max([*of.values()], 0), strict=True)) for at, of in rules.items()}
     every, places = np.zeros(len(answers)), dict[str, Floats]()
-    for name, at, region, _, start, peak in rows:
-        if peak >= least[name]:
-            own = places.setdefault(place_of(at, region), np.zeros(len(answers)))
+    for name, camera_of, region, _, start, peak in rows:
+        at = place_of(camera_of, region)
+        if peak >= least[at][name]:
+            own = places.setdefault(at, np.zeros(len(answers)))
             every[int((newest - start) // _DAY)] += 1
             own[int((newest - start) // _DAY)] += name == label
     return change(places, every, answers, labels)
@@ -71,9 +77,9 @@ def change(places: Mapping[str, Floats], every: Floats, answers: Floats, labels:
     the number of its events by place, of all events, and of the answered ones."""
     sides = answers * (every > 0), every * (np.arange(len(every)) < _DAYS)
     tests = [(_p_value(own, every, *sides), place) for place, own in places.items()] if all(map(np.any, sides)) else []
-    p, place = min(tests, default=(1.0, ""))
-    if p * len(tests) * labels > _ERROR:
+    if not tests or min(tests)[0] * len(tests) * labels > _ERROR:
         return None
+    _, place = min(tests)
     before, now = (_share(places[place], every, weights)[0] for weights in sides)
     return Drift(place, before, now) if max(before, now) >= _FACTOR * min(before, now) else None
 

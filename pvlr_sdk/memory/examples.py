@@ -12,7 +12,9 @@ from .. import errors
 from .._util.escape import csv_row, file_name
 from .._util.files import write_folder
 from ..labels.mining import select
+from .drift import same_settings
 from .reader import Reader, Row
+from .recording import Floats
 from .search import chosen
 
 _CHOSEN_FROM = 2000
@@ -22,19 +24,25 @@ _CHOSEN_FROM = 2000
 def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     """The sampled frames without an answer that teach most (:func:`.mining.select`), each with the label to ask for.
 
-    They are of the newest plan, label bank and settings.
+    They are of the newest plan, label bank and settings, whatever the thresholds and the choice of labels.
     """
-    newest = "context = (SELECT context FROM moments WHERE kind <> 'event' ORDER BY id DESC LIMIT 1)"
-    only = f"kind <> 'event' AND id NOT IN (SELECT id FROM shows) AND {newest}"
+    only = "kind NOT IN ('event', 'health') AND id NOT IN (SELECT id FROM shows)"
     rows = reader.rows(f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})")
+    contexts = {id(row.context): row.context for row in rows}  # the same object for the same context
+    same = {key for key, of in contexts.items() if same_settings(of) == same_settings(rows[-1].context)}
+    rows = [row for row in rows if id(row.context) in same and row.context.rules.watched.any()]
     if not rows:
         return []
-    rules = rows[0].context.rules
-    least = np.clip(rules.upper[rules.watched], 1e-6, 1 - 1e-6)
-    margins = np.array([row.logits for row in rows])[:, rules.watched] - np.log(least / (1 - least))
+    margins = np.array([_margins(row) for row in rows])
     features = [reader.features.read(row.space or "", row.id) for row in rows]
     known = None if any(one is None for one in features) else np.array(features)
-    return [(rows[at], rules.labels[column]) for at, (column, _) in select(margins, known, limit).items()]
+    return [(rows[at], rows[at].context.names[label]) for at, (label, _) in select(margins, known, limit).items()]
+
+
+def _margins(row: Row) -> Floats:
+    """(C,): the logits less those of the thresholds; of labels that are not watched, minus infinity."""
+    rules, least = row.context.rules, np.clip(row.context.rules.upper, 1e-6, 1 - 1e-6)
+    return np.where(rules.watched, row.logits - np.log(least / (1 - least)), -np.inf)
 
 
 def export_answers(reader: Reader, folder: Path, label: str | None = None, camera: str | None = None) -> int:
@@ -67,7 +75,7 @@ def export_answers(reader: Reader, folder: Path, label: str | None = None, camer
     table += [csv_row(file, *(cells[answer] if one == name else "?" for one in labels)) for file, name, answer in found]
     tags = [{"source": str(folder / file), "tags": [{"label": name, "score": 1.0}] if answer == "yes" else []}
             for file, name, answer in found]  # fmt: skip
-    files["answers.jsonl"] = "\n".join(map(json.dumps, tags)).encode()
-    files["labels.csv"] = "\n".join(table).encode()
+    files["answers.jsonl"] = "".join(f"{json.dumps(one)}\n" for one in tags).encode()
+    files["labels.csv"] = "".join(f"{row}\n" for row in table).encode()
     write_folder(folder, files)
     return len(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._util.cores import available_cores
-from ..sinks.disk import FILE_MODE, FOLDER_MODE
 
 ROWS = 16384
 """Rows per file: 21 MB of 1280 features."""
@@ -35,7 +35,8 @@ class FeatureFiles:
         row = np.zeros((), _row(len(features)))
         row["values"], row["scale"] = np.rint(features / scale), scale
         path = self._folder / _name(space, len(features)) / f"{number // ROWS}.i8"
-        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        for folder in (self._folder, path.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
         _put(path, number, row.tobytes())
 
     def read(self, space: str, number: int) -> NDArray[np.float32] | None:
@@ -90,13 +91,15 @@ def _width(path: Path) -> int:
 
 def _read(path: Path) -> NDArray[Any]:
     kind = _row(_width(path))
-    return np.memmap(path, kind, "r", shape=(path.stat().st_size // kind.itemsize,))
+    rows = path.stat().st_size // kind.itemsize
+    return np.memmap(path, kind, "r", shape=(rows,)) if rows else np.zeros(0, kind)  # a full disk leaves an empty file
 
 
 def _put(path: Path, number: int, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, FILE_MODE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        os.pwrite(descriptor, data, number % ROWS * len(data))
+        if os.pwrite(descriptor, data, number % ROWS * len(data)) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)
 

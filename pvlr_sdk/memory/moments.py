@@ -109,7 +109,7 @@ class Samples:
     the frames kept before least, and one at random."""
 
     def __init__(self, period: float) -> None:
-        self._period, self._until = period, -np.inf
+        self._period, self._until, self._closed = period, -np.inf, False
         self._best: dict[str, Moment] = {}
         self._known: deque[NDArray[np.float32]] = deque(maxlen=_KNOWN)
 
@@ -118,11 +118,10 @@ class Samples:
     ) -> Iterator[Moment]:
         """Compare a frame with the best so far; yields the frames of a period that has ended."""
         if now >= self._until:
-            chosen, self._best, self._until = self._best, {}, now + self._period
-            for one in {moment.time: moment for moment in chosen.values()}.values():  # a frame counts once
-                if one.features is not None:
-                    self._known.append(one.features)
-                yield one
+            yield from self.close()
+            self._until, self._closed = now + self._period, False
+        if self._closed:
+            return
         rules, values, moment = detector.used, {"random": random.random()}, None
         if rules.watched.any():
             values["uncertain"] = -float(np.abs(result.scores - rules.upper)[rules.watched].min())
@@ -132,3 +131,11 @@ class Samples:
             if value >= (self._best[kind].score if kind in self._best else _LEAST[kind]):
                 moment = moment or take()
                 self._best[kind] = replace(moment, kind=kind, score=value)
+
+    def close(self) -> Iterator[Moment]:
+        """End the period early, for a camera that is lost or stopped; the next one begins when it would have ended."""
+        chosen, self._best, self._closed = self._best, {}, True
+        for one in {moment.time: moment for moment in chosen.values()}.values():  # a frame counts once
+            if one.features is not None:
+                self._known.append(one.features)
+            yield one

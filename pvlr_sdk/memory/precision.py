@@ -103,11 +103,18 @@ def lowest(
     return None if best is None else (float(scores[best]), int(hits[best]), int(there[best]))
 
 
-def to_review(reader: Reader, label: str | None = None, limit: int = 30) -> list[Row]:
-    """Events without an answer, in a random order: a choice by score or by eye would make answers prove nothing."""
-    only: tuple[str, tuple[str, ...]] = ("", ()) if label is None else (" AND label = ?", (label,))
-    rows = reader.rows(UNANSWERED + only[0], only[1])
-    return sorted(rows, key=lambda row: row.began.id if row.began else "")[:limit]  # ids are random
+def to_review(reader: Reader, label: str | None = None, limit: int = 30, camera: str | None = None) -> list[Row]:
+    """Events without an answer, in a random order: a choice by score or by eye would make answers prove nothing. They
+    are of the newest plan, label bank and settings, for which alone answers count."""
+    contexts = reader.contexts()
+    last = next(reader.query("SELECT context FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"), None)
+    same = [str(key) for key, of in contexts.items() if last and same_settings(of) == same_settings(contexts[last[0]])]
+    wanted = {"label": label, "camera": camera}
+    only = "".join(f" AND {name} = ?" for name, value in wanted.items() if value is not None)
+    values = *(value for value in wanted.values() if value is not None), limit
+    only += f" AND context IN ({', '.join(same)})"
+    drawn = f"SELECT id FROM moments WHERE {UNANSWERED}{only} ORDER BY event LIMIT ?"  # ids are random
+    return sorted(reader.rows(f"id IN ({drawn})", values), key=lambda row: row.began.id if row.began else "")
 
 
 def statement(reader: Reader, label: str, target: float, camera: str | None = None) -> Statement:

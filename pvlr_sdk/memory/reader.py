@@ -45,6 +45,7 @@ CREATE INDEX moments_by_label ON moments (label);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL, heat BLOB);
 CREATE TABLE answers (
     event TEXT PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike TEXT);
+CREATE INDEX answers_drawn ON answers (label, event) WHERE alike IS NULL;
 CREATE TABLE shows (id INTEGER PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL);
 """
 # `answers` are of events, `shows` of sampled frames.
@@ -54,6 +55,7 @@ _OPENING = (
     "PRAGMA synchronous = NORMAL",
     "PRAGMA wal_autocheckpoint = 64",  # pages: keeps the journal small
 )
+_CONTEXT = "(SELECT data FROM contexts WHERE contexts.id = context)"
 UNANSWERED = "time IS NOT NULL AND ended IS NOT NULL AND event NOT IN (SELECT event FROM answers)"
 # Events are drawn in the order of their random ids. Those that were answered with one that they look like would have
 # been drawn, with the same answer, before a later one of their label: they count from then on. If they never counted,
@@ -151,22 +153,23 @@ class Reader:
             yield chunk
 
     def _chunks(self, where: str, *values: Any) -> Iterator[tuple[int, Chunk]]:
-        columns, contexts = "id, camera, region, context, run, number, closed, reason, arrays", self.contexts()
+        columns = f"id, camera, region, {_CONTEXT}, run, number, closed, reason, arrays"
         with self._intact():
             for row in self.query(f"SELECT {columns} FROM chunks WHERE {where} ORDER BY id", *values):
                 key, camera, region, context, run, number, closed, reason, arrays = row
                 ending, place = None if reason is None else (closed, reason), Place(camera, region)
-                yield key, Chunk(place, contexts[context], run, number, ending, Chunk.unpack(arrays))
+                yield key, Chunk(place, Context.unpack(context), run, number, ending, Chunk.unpack(arrays))
 
     def rows(self, where: str = "1", values: tuple[Any, ...] = ()) -> list[Row]:
         """The events and sampled frames that a condition of SQL selects, in the order in which they were recorded."""
-        names, contexts, found = [field.name for field in fields(Row)], self.contexts(), []
+        names, found = [field.name for field in fields(Row)], []
+        columns = ", ".join(_CONTEXT if name == "context" else name for name in names)
         with self._intact():
-            for row in self.query(f"SELECT {', '.join(names)} FROM moments WHERE {where} ORDER BY id", *values):
+            for row in self.query(f"SELECT {columns} FROM moments WHERE {where} ORDER BY id", *values):
                 of: dict[str, Any] = dict(zip(names, row, strict=True))
                 of |= {name: of[name] and Event.unpack(of[name]) for name in ("began", "ended")}
                 logits = None if of["logits"] is None else np.frombuffer(of["logits"], np.float16).astype(np.float32)
-                found.append(Row(**{**of, "context": contexts[of["context"]], "logits": logits}))
+                found.append(Row(**{**of, "context": Context.unpack(of["context"]), "logits": logits}))
         return found
 
     def answers(self) -> dict[str, tuple[str, float | None]]:

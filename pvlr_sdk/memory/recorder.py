@@ -1,4 +1,4 @@
-"""Records what an event detector sees. It runs in the loop that tags: microseconds per frame."""
+"""Records what an event detector sees. It runs in the loop that tags: microseconds per frame, but for pictures."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ class Recorder:
             self._flush()
 
     def keep(self, kind: str, wall: float, result: TagResult, frame: CapturedFrame) -> None:
-        """Keep a frame in addition to those that are chosen; before the first one, none is."""
-        if self._context is not None:
+        """Keep a frame in addition to those that are chosen; none is before the first one, and of other labels."""
+        if self._context is not None and result.labels == self._context.names:
             self._submit(replace(self._moment(wall, result, frame), kind=kind))
 
     def _moment(self, wall: float, result: TagResult, frame: CapturedFrame) -> Moment:
@@ -114,6 +114,9 @@ class Recorder:
         """After the detector was closed, with the events that it returned."""
         if self._last is not None:
             self._events(events)
+            for moment in self._samples.close() if self._samples else ():
+                self._submit(moment)
+            self._peaks = Peaks()  # a label that was up without an event has no picture for a later one
             self._flush((monotonic, reason))
             self._forget()
 

@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,14 +63,19 @@ class Context:
         return zlib.compress(json.dumps(asdict(self), sort_keys=True).encode())
 
     @classmethod
+    @lru_cache(maxsize=256)
     def unpack(cls, data: bytes) -> Context:
         """The context of :meth:`pack`."""
-        raw = json.loads(zlib.decompress(data))
-        lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
+        raw = _with_tuples(json.loads(zlib.decompress(data)))
         when = {label: When(**one) for label, one in raw["settings"].get("when", {}).items()}
-        groups = {name: tuple(labels) for name, labels in raw["settings"].get("groups", {}).items()}
-        settings = EventSettings(**{**raw["settings"], "when": when, "groups": groups})
-        return cls(**{**raw, **lists, "settings": settings})
+        return cls(**{**raw, "settings": EventSettings(**{**raw["settings"], "when": when})})
+
+
+def _with_tuples(value: Any) -> Any:
+    """The lists of JSON as the tuples that they were."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(one) for name, one in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 class Place(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import errors
 from ..labels.edit import LinearFunction
 from ..labels.mining import ALIKE
 from .reader import UNANSWERED, Reader, Row
@@ -44,8 +45,15 @@ def by_features(
     """The frames with the highest values of a function of their features, the best first, each with its value.
 
     The features of all frames are read: a fraction of a second for a million. The database is read for conditions.
+
+    Raises:
+        OptionError: all features are of other plans.
     """
     numbers, scores = reader.features.products(space, function.weights.astype(np.float32))
+    others = "SELECT DISTINCT space FROM moments WHERE space NOT IN ('', ?)"
+    if not len(numbers) and (kinds := [of for (of,) in reader.query(others, space)]):
+        hint = "Search with the plan that the site ran then (--plan), or for a recorded label."
+        raise errors.OptionError("plan", expected=f"one with the features {' or '.join(kinds)}", got=space, hint=hint)
     if only[1]:
         kept = np.array([one for (one,) in reader.query(f"SELECT id FROM moments WHERE {only[0]}", *only[1])], np.int64)
         known = np.isin(numbers, kept)

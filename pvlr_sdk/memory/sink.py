@@ -15,7 +15,7 @@ from pydantic import Field
 
 from .. import errors
 from ..sinks import MemoryQueue, Sink, SinkWorker
-from ..sinks.disk import FOLDER_MODE, output_errors
+from ..sinks.disk import output_errors
 from ..sinks.settings import ConfigPath, Positive, Section
 from .precision import Statement, statement
 from .reader import FILE
@@ -98,8 +98,11 @@ class MemorySink(Sink[Recorded]):
 
     def _prove(self) -> None:
         store, required = self._opened(), self._config.precision
+        if not self._follow or not required:
+            return
         last = "SELECT context, date(start, 'unixepoch') FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"
-        if self._follow and required and (known := (store.answers(), *store.query(last))) != self._known:
+        changed = "PRAGMA data_version", "SELECT count(*) FROM answers", last  # the first: by another process
+        if (known := [row for query in changed for row in store.query(query)]) != self._known:
             self._follow({label: statement(store, label, share) for label, share in required.items()})
             self._known = known
 
@@ -113,9 +116,9 @@ class MemorySink(Sink[Recorded]):
     def _opened(self) -> Store:
         folder = self._config.folder
         if self._lock is None:
-            hint = "Free some space, or give each process a folder of its own."
+            hint = "Check permissions and space. Another process may record to it: give each a folder of its own."
             with output_errors(folder, "a folder for the memory of one process", hint):
-                folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,7 +150,7 @@ def _set_aside(folder: Path) -> Path:
     aside = folder / "damaged"
     with output_errors(aside, "a folder for a damaged store"):
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(mode=FOLDER_MODE)
+        aside.mkdir(mode=0o700)
         for name in (f"{FILE}-wal", f"{FILE}-shm", "features", FILE):
             if (folder / name).exists():
                 os.replace(folder / name, aside / name)

@@ -24,6 +24,8 @@ _CHECKED = 64
 """Writes between two checks of the size."""
 _STEADY = 3600.0
 """Seconds for which the system clock must have been steady each time before age deletes anything."""
+_PART = 50
+"""Chunks or moments that are changed in one transaction."""
 _LATEST = "coalesce((SELECT max(id) FROM chunks), 0)"
 
 
@@ -83,7 +85,7 @@ class Store(Reader):
         """Store whether a sampled frame shows a label, instead of an earlier answer (None: only remove it). It is an
         example, and proves nothing of events. Raises OptionError: there is no such frame; OutputError: as for
         :meth:`answer`."""
-        found = self.rows("id = ? AND kind <> 'event'", (number,))
+        found = self.rows("id = ? AND kind NOT IN ('event', 'health')", (number,))
         if not found or label not in found[0].context.names:
             got, hint = f"{number}, {label!r}"[:100], "It may have been deleted."
             raise errors.OptionError("frame", expected="a sampled frame and a label", got=got, hint=hint)
@@ -105,10 +107,15 @@ class Store(Reader):
             number = self._insert("moments", *moment.place, moment.time, moment.time, self._context(moment.context),
                                   self._newest(), moment.kind, *[None] * 4, *peak)  # fmt: skip
         else:
-            found = self._database.execute("SELECT id FROM moments WHERE event = ?", (moment.event,)).fetchone()
+            query = "SELECT moments.id, data FROM moments JOIN contexts ON contexts.id = context WHERE event = ?"
+            found = self._database.execute(query, (moment.event,)).fetchone()
             if not found:  # it was deleted meanwhile
                 return
-            (number,) = found
+            number, names = found[0], Context.unpack(found[1]).names
+            if names != moment.context.names:  # the labels have changed since the event began
+                known = dict(zip(moment.context.names, moment.logits, strict=True))
+                logits = np.array([known.get(name, -np.inf) for name in names], np.float16)
+                peak = *peak[:3], logits.tobytes()
             change = "UPDATE moments SET time = ?, score = ?, space = ?, logits = ? WHERE id = ?"
             self._database.execute(change, (*peak, number))
         jpeg = encode_jpeg(moment.picture, QUALITY)
@@ -177,17 +184,27 @@ class Store(Reader):
             return self._delete(moments, chunks)
 
     def _forget(self, label: str, chunks: tuple[str, tuple[Any, ...]]) -> None:
+        """In parts, so that a site can write in between; if the process is killed, a part is done."""
+        of, values = f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})", (label, *chunks[1])
         with self._transaction():
-            frames = f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})"
-            self._database.execute(f"DELETE FROM shows WHERE {frames}", (label, *chunks[1]))
-            for number, chunk in list(self._chunks(chunks[0], *chunks[1])):
-                change = chunk.without(label).pack(), number
-                self._database.execute("UPDATE chunks SET arrays = ? WHERE id = ?", change)
-            for row in self.rows(*chunks):
-                if row.logits is not None and label in row.context.names:
-                    row.logits[row.context.names.index(label)] = -np.inf
-                    data = row.logits.astype(np.float16).tobytes()
-                    self._database.execute("UPDATE moments SET logits = ? WHERE id = ?", (data, row.id))
+            self._database.execute(f"DELETE FROM shows WHERE {of}", values)
+        for table, change in (("chunks", self._forget_scores), ("moments", self._forget_logits)):
+            numbers = [number for (number,) in self.query(f"SELECT id FROM {table} WHERE {chunks[0]}", *chunks[1])]
+            for start in range(0, len(numbers), _PART):
+                with self._transaction():
+                    change(label, f"id IN ({', '.join(map(str, numbers[start : start + _PART]))})")
+
+    def _forget_scores(self, label: str, where: str) -> None:
+        for number, chunk in list(self._chunks(where)):
+            change = chunk.without(label).pack(), number
+            self._database.execute("UPDATE chunks SET arrays = ? WHERE id = ?", change)
+
+    def _forget_logits(self, label: str, where: str) -> None:
+        for row in self.rows(where):
+            if row.logits is not None and label in row.context.names:
+                row.logits[row.context.names.index(label)] = -np.inf
+                data = row.logits.astype(np.float16).tobytes()
+                self._database.execute("UPDATE moments SET logits = ? WHERE id = ?", (data, row.id))
 
     def _delete(self, moments: tuple[str, tuple[Any, ...]], chunks: tuple[str, tuple[Any, ...]]) -> int:
         with self._transaction():
@@ -201,7 +218,7 @@ class Store(Reader):
                 self._database.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM moments)")
             used = "SELECT context FROM chunks UNION SELECT context FROM moments"
             self._database.execute(f"DELETE FROM contexts WHERE id NOT IN ({used})")
-        self.features.clear(numbers)
+            self.features.clear(numbers)  # before the commit: if the process is killed here, none is left for ever
         for statement in ("PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"):  # the journal has copies
             self._database.execute(statement).fetchall()
         return len(numbers)

@@ -17,7 +17,7 @@ from .replay import replay
 _AROUND, _DAY, _OTHERS = 5.0, 86400.0, 5
 """Seconds of the curve before and after an event, seconds of near misses, and number of other labels."""
 MARGIN = 0.1
-"""How far below its threshold a label comes close."""
+"""How far below its threshold a label comes close, but not below half of it."""
 
 
 class NearMiss(NamedTuple):
@@ -97,7 +97,8 @@ def near_misses(reader: Reader, place: Place, since: float, until: float) -> lis
     reported: set[str] = set()
     for step in replay(reader.chunks(place, since, until)):
         tracks, rules = step.detector.tracks, step.rules
-        high = [] if step.scores is None else np.flatnonzero(tracks.average >= rules.upper - MARGIN).tolist()
+        least = rules.upper - np.minimum(MARGIN, rules.upper / 2)
+        high = [] if step.scores is None else np.flatnonzero(tracks.average >= least).tolist()
         close = {rules.names[row]: row for row in high}
         reported |= {event.label for event in step.events}
         for label in runs.keys() - close.keys():

@@ -31,7 +31,9 @@ def closed_on_error(database: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def output_errors(path: Path, expected: str, hint: str = "Free some space or choose another path.") -> Iterator[None]:
+def output_errors(
+    path: Path, expected: str, hint: str = "Free some space, check permissions, or choose another path."
+) -> Iterator[None]:
     """Turn errors of the system and of SQLite into OutputError, which is an OSError."""
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -58,10 +59,11 @@ def record(clip: Path, config: SiteConfig) -> Path:
         shape = camera.model_dump(mode="json", include={"uri", "region", "regions", "tiles", "refresh"})
         key = json.dumps([name, plan, config.operating_point, state.st_size, state.st_mtime_ns, shape])
         folder = state_folder() / "replays" / hashlib.sha256(key.encode()).hexdigest()[:24]
-        if (folder / "complete").exists():
+        if folder.exists():
             return folder
-        shutil.rmtree(folder, ignore_errors=True)
-        memory = MemoryConfig(folder=folder, max_mb=1e6, max_days=1e6, floor=0, samples_per_hour=0)
+        part = folder.with_name(f"{folder.name}.{os.getpid()}")  # of this process: another may record the same clip
+        shutil.rmtree(part, ignore_errors=True)
+        memory = MemoryConfig(folder=part, max_mb=1e6, max_days=1e6, floor=0, samples_per_hour=0)
         general = {"events": EventsConfig(), "stream": StreamConfig(every_frame=True), "sinks": (), "memory": memory}
         site = Site(config.model_copy(update={"cameras": {name: camera}, **general}), tagger=tagger)
         site.run()
@@ -70,7 +72,10 @@ def record(clip: Path, config: SiteConfig) -> Path:
         got = next((sink["error"] for sink in stats["sinks"] if sink["error"]), None) or "a part of them"
         expected, hint = "the scores of all frames of a clip", "Check the clip, and free some space."
         raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
-    (folder / "complete").touch()
+    try:
+        part.rename(folder)
+    except OSError:  # the other process was faster
+        shutil.rmtree(part, ignore_errors=True)
     for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return folder

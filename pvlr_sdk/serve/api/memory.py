@@ -73,7 +73,9 @@ class AnswerChange(RequestModel):
     """Whether an event is right; unclear counts as wrong, null removes the answer and those that were given with it."""
 
     answer: Literal["yes", "no", "unclear"] | None = Field(examples=["yes"])
-    alike: list[str] = Field([], max_length=100, description="ids of events that look alike and get the same answer")
+    alike: list[Annotated[str, Field(pattern=r"^[\w-]{8,64}$")]] = Field(
+        [], max_length=100, description="ids of events that look alike and get the same answer"
+    )
 
 
 class FrameAnswer(RequestModel):
@@ -144,7 +146,9 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
                 bank = control.label_bank()
                 function = taught_function(bank, words)
                 if function is None:
-                    bank = Knowledge.of_plan(control.tagger.info, trust=control.tagger.trust or False).bank([words])
+                    bank = Knowledge.of_plan(control.tagger.info, trust=control.tagger.trust or False).bank(
+                        [words], force=True
+                    )
                     function, grade = taught_function(bank, bank.names[0]), bank.taught[bank.names[0]]["grade"]
                 assert function is not None, "a word has one"
                 found = find.by_features(store, bank.text["features"], function, only, limit)
@@ -186,7 +190,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         """The events of a label in the last recorded hour, as another threshold would have given them."""
         wanted = with_threshold(label, threshold)
         with opened() as store:
-            ((since,),) = store.query("SELECT coalesce(max(end), 0) - ? FROM chunks", _HOUR)
+            newest = "SELECT end FROM chunks ORDER BY id DESC LIMIT 1"  # by id: a clock may have been ahead once
+            since = next((end - _HOUR for (end,) in store.query(newest)), 0.0)
             before, after = (
                 [event for event in events_of(store, settings, since) if event.label == label]
                 for settings in (recorded, wanted)

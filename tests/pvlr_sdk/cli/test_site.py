@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pvlr_sdk import errors
 from pvlr_sdk.cli.site import build_config
@@ -88,6 +89,8 @@ def test_a_site_file_from_the_command_line(pvlr, plan: Path, tmp_path: Path, mon
         files=["e.jsonl"],
     )
     assert pvlr("watch", *uris, "--label", "act", "--print-config").out.splitlines()[:2] == ["events:", "  labels:"]
+    (sink,) = yaml.safe_load(pvlr("watch", *uris, "--json", "--events", "-", "--print-config").out)["sinks"]
+    assert sink["path"] == "-"
     assert pvlr("watch", "test://", "--device", "x", "--threshold", "2", "--print-config").code == 2
 
 

@@ -78,6 +78,12 @@ def test_photos_that_another_plan_tags_otherwise_come_first_among_the_uncertain(
     }
 
 
+def test_thirds_are_of_the_photos_that_there_are():
+    random = np.random.default_rng(0)
+    found = reasons(select(random.normal(size=(12, 1)).astype(np.float32), units(random, 12), 300))
+    assert {reason: len(rows) for reason, rows in found.items()} == {"likely": 4, "uncertain": 4, "different": 4}
+
+
 def test_what_looks_like_a_selected_photo_is_left_out():
     random = np.random.default_rng(0)
     features = np.repeat(units(random, 20), 3, 0) + random.normal(0, 0.01, (60, 32)).astype(np.float32)

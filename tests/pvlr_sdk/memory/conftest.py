@@ -13,6 +13,7 @@ import pytest
 from pvlr_sdk.events import Event, EventDetector, EventSettings, When
 from pvlr_sdk.memory.recorder import Recorder
 from pvlr_sdk.memory.recording import Chunk
+from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 
 WALL = 1_750_000_000.0
 FRAME = SimpleNamespace(pixels=np.full((48, 64, 3), 90, np.uint8), color="bgr", wall=WALL, size=(48, 64))
@@ -109,3 +110,10 @@ def random_scene(random: np.random.Generator, count: int, *, repeats: bool = Fal
 def values(events: Sequence[Event]) -> list[tuple[Any, ...]]:
     """Events without their ids."""
     return [tuple(value for name, value in vars(one).items() if name not in ("id", "snapshot")) for one in events]
+
+
+@pytest.fixture
+def sink(tmp_path):
+    made = MemorySink(MemoryConfig(folder=tmp_path / "memory", samples_per_hour=360))
+    yield made
+    made.close()

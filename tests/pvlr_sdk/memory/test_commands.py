@@ -116,7 +116,10 @@ def test_search_by_label_filter_and_features(folder, tmp_path):
     found = find.by_features(reader, "tiny", function, ALL)
     assert [round(score, 2) for _, score in found] == [1, 1, 0, 0]
     assert len(find.by_features(reader, "tiny", function, find.chosen("door", "car", None, None), 1)) == 1
-    assert find.by_features(reader, "others", function, ALL) == []
+    with pytest.raises(errors.OptionError, match="expected one with the features tiny, got others"):
+        find.by_features(reader, "others", function, ALL)
+    with pytest.raises(errors.OptionError, match="--like: expected a picture instead of words, got both"):
+        pvlr("search", "car", "--like", "cat.jpg", "--memory", folder)
     page = tmp_path / "found.html"
     listed = json.loads(pvlr("search", "car", "--memory", folder, "--camera", "door", "--json", "--html", page))
     assert [(one["camera"], one["label"]) for one in listed] == [("door", "car")] * 2
@@ -124,6 +127,9 @@ def test_search_by_label_filter_and_features(folder, tmp_path):
     assert len(pvlr("search", "--memory", folder).splitlines()) == 4
     with pytest.raises(errors.OptionError, match="got none"):
         pvlr("search", "car", "--memory", tmp_path)
+    for wrong in (["car"], ["--like", "cat.jpg"], []):
+        with pytest.raises(errors.OptionError, match="--delete: expected --camera, --label, --since or --until"):
+            pvlr("search", *wrong, "--memory", folder, "--delete", *(["--camera", "door"] if wrong else []))
     assert pvlr("search", "--memory", folder, "--camera", "door", "--delete") == "2 events and frames deleted\n"
     assert {row.camera for row in reader.rows()} == {"yard"}
 

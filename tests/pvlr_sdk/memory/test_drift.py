@@ -109,6 +109,25 @@ def test_another_threshold_and_other_labels_are_no_drift(site):
     assert statement(site.store, "car", 0.9).drift is None
 
 
+def test_each_place_counts_by_its_own_labels(site):
+    """What one camera does not watch is no reason that another one's events do not count."""
+    for first, cars, answer in ((0, 8, "yes"), (20, 2, None)):
+        live(site, first, cars, answer, camera="yard")
+        for day in range(first, first + 7):
+            site.count = 8640 * day + 1000
+            site.event(0.9, label="cat", settings=EventSettings(labels=["cat"]))
+        if answer:
+            assert statement(site.store, "car", 0.9).drift is None
+    assert statement(site.store, "car", 0.9).drift.place == "yard"
+
+
+def test_without_events_to_compare_there_is_no_drift(site):
+    live(site, 0, 8, "yes")
+    site.count = 8640 * 20
+    site.event(0.9, label="cat", bank="another")
+    assert statement(site.store, "car", 0.9).drift is None
+
+
 def test_a_site_says_it_once(site, plan, tmp_path, caplog):
     live(site, 0, 8, "yes")
     live(site, 10, 8)

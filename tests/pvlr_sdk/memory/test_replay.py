@@ -130,6 +130,13 @@ def test_a_recording_whose_beginning_is_gone_goes_on_from_the_state_of_its_first
     assert values(found) == values(wall)
 
 
+def test_the_settings_of_a_site_file_are_the_recorded_ones():
+    when = {"car": When(present=("cat",))}
+    of = EventSettings(labels=("car",), deny=("cat",), groups={"bay": ("car", "cat")}, when=when)
+    packed = Context(("car", "cat"), of, (0.5, 0.5), None, "plan", "bank", 0.4)
+    assert Context.unpack(packed.pack()) == packed
+
+
 def test_a_quiet_place_keeps_a_frame_every_few_seconds(make_scene):
     scene = make_scene()
     for step in range(6000):

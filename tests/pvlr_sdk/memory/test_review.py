@@ -10,6 +10,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.evaluation.labels_csv import read_labels, read_photos
+from pvlr_sdk.events import EventSettings
 from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.integrations.results import read_results
 from pvlr_sdk.labels import Photos
@@ -55,6 +56,15 @@ def test_what_looks_alike_has_no_answer_and_the_same_label(site):
     site.store.answer(near[0], "no")  # corrected
     site.store.answer(first, None)
     assert {event: answer for event, (answer, _) in site.store.answers().items()} == {near[0]: "no", answered: "no"}
+
+
+def test_only_events_whose_answers_count_are_asked_for(site):
+    site.event(0.9)
+    site.event(0.9, camera="yard", settings=EventSettings(labels=["car"], on={"car": 0.7}))
+    assert {row.camera for row in to_review(site.store)} == {"door", "yard"}
+    assert {row.camera for row in to_review(site.store, camera="door")} == {"door"}
+    newest = site.event(0.9, bank="another")
+    assert [row.began.id for row in to_review(site.store)] == [newest]
 
 
 def test_answers_alike_prove_what_answers_one_by_one_prove(site):
@@ -141,11 +151,14 @@ def test_a_store_without_answers_is_exported_as_an_error(site, tmp_path):
     assert json.loads(pvlr("precision", "--memory", tmp_path / "m", "--json"))[0]["answers"] == 0
 
 
-def frame(site, number: int, logits: tuple[float, float], features=None, **context) -> int:
+def moment(site, number: int, logits: tuple[float, float], features=None, **context) -> Moment:
     space = "" if features is None else "tiny"
     place, of = Place("door", None), replace(site.context, **context)
-    logits = np.float32(logits)
-    site.store.write(Moment(place, of, WALL + number, logits, features, space, PICTURE, kind="random"))
+    return Moment(place, of, WALL + number, np.float32(logits), features, space, PICTURE, kind="random")
+
+
+def frame(site, *of, **context) -> int:
+    site.store.write(moment(site, *of, **context))
     return site.store.rows()[-1].id
 
 
@@ -158,22 +171,34 @@ def test_sampled_frames_are_asked_for_by_what_they_teach(site, tmp_path):
     assert to_label(site.store)[0][0].context.bank == "another"
     site.store.delete(since=WALL, until=WALL)  # the frame of the other bank
     asked = {row.id: label for row, label in to_label(site.store)}
-    assert asked == {copies[0]: "car", doubt: "cat", cat: "cat", plain: "cat"}
-    for number, answer in ((copies[0], "no"), (copies[0], "yes"), (doubt, "no"), (cat, "unclear"), (plain, "yes")):
+    assert asked == {copies[1]: "car", doubt: "cat", cat: "cat", plain: "cat"}
+    for number, answer in ((copies[1], "no"), (copies[1], "yes"), (doubt, "no"), (cat, "unclear"), (plain, "yes")):
         site.store.answer_frame(number, asked[number], answer)
     site.store.answer_frame(plain, "cat", None)
-    assert {row.id for row, _ in to_label(site.store)} == {copies[1], plain}
+    assert {row.id for row, _ in to_label(site.store)} == {copies[0], plain}
     assert (site.store.answers(), statement(site.store, "car", 0.9).answers) == ({}, 0)
     pvlr("precision", "--memory", tmp_path / "m", "--export", tmp_path / "out")
     table = read_labels(tmp_path / "out/labels.csv")
-    files = [f"yes/car/frame-{copies[0]}.jpg", f"no/cat/frame-{doubt}.jpg"]
+    files = [f"yes/car/frame-{copies[1]}.jpg", f"no/cat/frame-{doubt}.jpg"]
     assert dict(zip(table.files, table.targets.tolist(), strict=True)) == dict(
         zip(files, [[1, 0], [0, -1]], strict=True)
     )
     site.store.delete(label="cat")
-    assert list(site.store.query("SELECT id, label, answer FROM shows")) == [(copies[0], "car", "yes")]
+    assert list(site.store.query("SELECT id, label, answer FROM shows")) == [(copies[1], "car", "yes")]
     site.store.delete(camera="door")
     assert list(site.store.query("SELECT * FROM shows")) == []
+
+
+def test_frames_of_all_cameras_are_asked_for_and_no_health_pictures(site):
+    door = [frame(site, number, (number, -9), direction(*[0] * number, 1)) for number in range(3)]
+    yard = frame(site, 9, (0, -9), direction(0, 0, 0, 1), settings=EventSettings(labels=["cat"], on={"cat": 0.7}))
+    frame(site, 10, (0, -9), direction(0, 0, 0, 0, 1), settings=EventSettings(labels=[], deny=["car", "cat"]))
+    site.store.write(replace(moment(site, 11, (9, 9), direction(0, 0, 0, 0, 0, 1)), kind="health"))
+    asked = {row.id: label for row, label in to_label(site.store)}
+    assert asked.keys() == {*door, yard}
+    assert asked[yard] == "cat"
+    with pytest.raises(errors.OptionError, match="expected a sampled frame"):
+        site.store.answer_frame(site.store.rows()[-1].id, "car", "yes")
 
 
 @pytest.mark.parametrize(("number", "label"), [(99, "car"), (1, "car"), (2, "dog")])

@@ -54,10 +54,11 @@ export class Memory {
     try {
       const found = await request("GET", `/v1/memory/search?words=${encodeURIComponent(this.field.value.trim())}`);
       const grade = found.grade ? ` Grade of this word: ${found.grade}.` : "";
-      this.message.textContent = found.moments.length ? `${found.moments.length} found, the best first.${grade}` : NOTHING;
+      this.message.textContent = found.moments.length ? `${found.moments.length} found, the ${this.field.value.trim() ? "best" : "newest"} first.${grade}` : NOTHING;
       this.list.replaceChildren(...found.moments.map((one) => el("li", {}, this.thumbnail(one))));
     } catch (error) {
       this.message.textContent = error.message;
+      this.list.replaceChildren();
     }
   }
 
