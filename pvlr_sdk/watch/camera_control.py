@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import errors
+from ..stream.regions import check_polygon
 from .camera_config import RegionConfig
 from .changes import Keys, camera_keys, region_keys
 from .site import Site
@@ -32,7 +33,10 @@ class CameraControl:
         with self._lock:
             site, empty = self._site_with(camera), RegionConfig.model_construct()
             before = site.config.cameras[camera].regions
-            new = {name: before.get(name, empty).model_copy(update=dict(shape)) for name, shape in shapes.items()}
+            new = {
+                name: before.get(name, empty).model_copy(update={**one, "polygon": check_polygon(one["polygon"])})
+                for name, one in shapes.items()
+            }
             self._change(site, camera, {"regions": new}, lambda written: region_keys(camera, written, shapes))
 
     def enable(self, camera: str, on: bool) -> None:

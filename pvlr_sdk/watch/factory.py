@@ -61,24 +61,30 @@ def make_tagger(config: SiteConfig) -> Tagger:
     return Tagger(config.plan, num_threads=config.threads, allow_unsigned=config.allow_unsigned or None, **same)
 
 
-def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, EventDetector]:
-    """An event detector for each camera, or each of its regions, by ``place_of``. Raises what :class:`EventDetector`
+def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, list[EventDetector]]:
+    """The event detectors of each camera: one, or one for each of its regions. Raises what :class:`EventDetector`
     raises."""
     labels, thresholds = tagger.labels, tagger.thresholds
     if not config.cameras:  # uploads have the same thresholds
         EventDetector("", labels, thresholds, event_settings(config.events, CameraConfig(uri=""), labels))
     return {
-        place_of(name, region): EventDetector(
-            name, labels, thresholds, event_settings(config.events, camera, labels, region), region
-        )
+        name: [
+            EventDetector(name, labels, thresholds, event_settings(config.events, camera, labels, region), region)
+            for region in tagged_regions(camera)
+        ]
         for name, camera in config.cameras.items()
-        for region in tagged_regions(camera)
     }
 
 
 def tagged_regions(camera: CameraConfig) -> list[str | None]:
     """The regions of a camera with events of their own; None stands for a camera without any."""
     return [name for name, one in camera.regions.items() if not one.exclude] or [None]
+
+
+def watched(config: SiteConfig, detectors: Mapping[str, Sequence[EventDetector]]) -> list[EventDetector]:
+    """Without those of removed regions, which only wait for the frame that ends their events."""
+    cameras = ((tagged_regions(config.cameras[name]), every) for name, every in detectors.items())
+    return [one for regions, every in cameras for one in every if one.region in regions]
 
 
 def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteConfig:
@@ -125,7 +131,7 @@ def event_settings(
 def make_rules(
     events: EventsConfig,
     config: SiteConfig,
-    detectors: Sequence[EventDetector],
+    detectors: Mapping[str, Sequence[EventDetector]],
     tagger: Tagger,
     least: Mapping[str, float],
 ) -> list[tuple[EventDetector, Rules]]:
@@ -137,7 +143,7 @@ def make_rules(
     labels = tagger.labels
     thresholds = np.maximum(tagger.thresholds, [least.get(label, 0.0) for label in labels])
     found = []
-    for one in detectors:
+    for one in watched(config, detectors):
         settings = event_settings(events, config.cameras[one.camera], labels, one.region)
         on = {label: max(value, least.get(label, 0.0)) for label, value in settings.on.items()}
         found.append((one, one.prepare(replace(settings, on=on), thresholds, labels)))
@@ -155,13 +161,14 @@ def highest_levels(detectors: Sequence[EventDetector]) -> dict[str, tuple[float,
 
 def site_status(
     config: SiteConfig,
-    detectors: Sequence[EventDetector],
+    detectors: Mapping[str, Sequence[EventDetector]],
     states: Mapping[str, str],
     tagger: Tagger,
     least: Mapping[str, float],
 ) -> SiteStatus:
     """What sinks are told of a site; ``states``: of its cameras; ``least``: as for :func:`make_rules`."""
-    events, labels = config.events, {place_of(one.camera, one.region): one.labels for one in detectors}
+    events = config.events
+    labels = {place_of(one.camera, one.region): one.labels for one in watched(config, detectors)}
     plan = dict(zip(tagger.labels, tagger.thresholds.tolist(), strict=False))
     general = plan if events.threshold is None else dict.fromkeys(plan, events.threshold)
     thresholds = {

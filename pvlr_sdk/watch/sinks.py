@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,11 @@ class SinkSet:
             recorder.saw(wall, result, seen.frame, events)
         else:
             recorder.closed(*ending, events)
+
+    def forget(self, detectors: Iterable[EventDetector]) -> None:
+        """Record nothing more of detectors that were closed."""
+        for detector in detectors:
+            self._recorders.pop(detector, None)
 
     def of_health(self, event: Event, pictures: Observation, wall: float) -> Event:
         """An event of a camera's health with its snapshot; the pictures are remembered, too."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..bundle.label_bank import LabelBank
 from ..errors import BundleError, PvlrError
-from ..events import Event, EventDetector
+from ..events import Event
 from ..memory.precision import Statement
 from ..sinks.worker import Commands, SiteStatus
 from ..stream import CameraChange, Observation, Stream
@@ -48,9 +48,8 @@ class Site:
         self._owned = tagger is None
         self._tagger = tagger or factory.make_tagger(config)
         self._config = config = factory.without_unknown_labels(config, self._tagger.labels)
-        made = factory.make_detectors(config, self._tagger)
         self._health = {name: CameraHealth(name) for name in config.cameras if config.health}
-        self._detectors = {name: [one for one in made.values() if one.camera == name] for name in config.cameras}
+        self._detectors = factory.make_detectors(config, self._tagger)
         self._clocks = factory.make_clocks(config)
         cameras, recover = factory.make_cameras(config), lambda error: self._recover(error)
         self._stream = Stream(self._tagger, cameras, recover=recover, **dict(config.stream))
@@ -120,7 +119,7 @@ class Site:
     def levels(self, camera: str) -> dict[str, tuple[float, float]]:
         """The labels that a camera can report, each with its smoothed score, from which its events are made, up to the
         newest frame (0 before the first), and the threshold of that score; of several regions, where it is highest."""
-        return factory.highest_levels(self._detectors[camera])
+        return factory.highest_levels(factory.watched(self._config, {camera: self._detectors[camera]}))
 
     def configure(self, events: EventsConfig) -> None:
         """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
@@ -129,8 +128,7 @@ class Site:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
         with self._changing:
-            detectors = self._every_detector()
-            for detector, new in factory.make_rules(events, self._config, detectors, self._tagger, self._least):
+            for detector, new in factory.make_rules(events, self._config, self._detectors, self._tagger, self._least):
                 detector.use(new)
             self._config = self._config.model_copy(update={"events": events})
             self._sinks.announce(self._status())
@@ -147,10 +145,9 @@ class Site:
         """
         with self._changing:
             config = self._config.model_copy(update={"cameras": {**self._config.cameras, name: camera}})
-            every = [*factory.make_detectors(config, self._tagger).values(), *self._detectors[name]]
-            made = {one.region: one for one in every if one.camera == name}  # also removed ones, whose events end
+            every = [*factory.make_detectors(config, self._tagger)[name], *self._detectors[name]]
             self._stream.replace(factory.make_camera(name, camera, config.timezone))
-            self._config, self._detectors[name] = config, list(made.values())
+            self._config, self._detectors[name] = config, list({one.region: one for one in every}.values())
             self.configure(config.events)
 
     def set_labels(self, bank: LabelBank, events: EventsConfig | None = None) -> None:
@@ -183,10 +180,8 @@ class Site:
         self.configure(self._config.events)
 
     def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
-        """The newest events, oldest first: at most ``limit`` of the last thousand.
-
-        Only events with a time after ``since``, in seconds since the epoch.
-        """
+        """The newest events, oldest first: at most ``limit`` of the last thousand, only those with a time after
+        ``since``, in seconds since the epoch."""
         return self._sinks.events(since, limit)
 
     def open_events(self) -> list[Event]:
@@ -220,8 +215,7 @@ class Site:
     def unhealthy_cameras(self) -> dict[str, str]:
         """The cameras that are ``lost``, or ``live`` without a result in the last 30 seconds, with their state."""
         late = {name for name, seen in self._seen.items() if seen < time.monotonic() - _HUNG}
-        bad = {name: state for name, state in self.cameras.items() if state != "live" or name in late}
-        return {name: state for name, state in bad.items() if state in ("live", "lost")}
+        return {one: at for one, at in self.cameras.items() if at == "lost" or (at == "live" and one in late)}
 
     def stats(self) -> dict[str, Any]:
         """``{"uptime", "events", "cameras", "sinks", "precision", "drift"}``: seconds since the start, the number of
@@ -238,8 +232,7 @@ class Site:
 
     def _observe(self, seen: Observation) -> None:
         name, frame = seen.camera, seen.frame
-        self._seen[name] = time.monotonic()
-        self._latest[name] = seen
+        self._seen[name], self._latest[name] = time.monotonic(), seen
         monotonic, wall = self._clocks[name].read(frame)
         events: list[Event] = []
         for detector in self._detectors[name]:
@@ -249,6 +242,8 @@ class Site:
                 new = detector.close(monotonic, "not watched")
             self._sinks.remember(detector, new, (monotonic, "not watched"), seen, wall)
             events += new
+        if len(self._detectors[name]) > len(seen.regions):
+            self._drop_removed(name)
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])
         if health := self._health.get(name):
             self._publish([self._sinks.of_health(*pair, wall) for pair in health.see(seen, monotonic, wall)])
@@ -268,7 +263,7 @@ class Site:
             self._close(name, "not watched" if change.state == "paused" else lost)
 
     def _status(self) -> SiteStatus:
-        return factory.site_status(self._config, self._every_detector(), self._states, self._tagger, self._least)
+        return factory.site_status(self._config, self._detectors, self._states, self._tagger, self._least)
 
     def _require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
@@ -282,8 +277,12 @@ class Site:
             if one and (not last or before[label] != now or (one.drift and not last.drift)):
                 _log.warning("%s. Its threshold is %.3f (before: %.3f)", one, now, before[label])
 
-    def _every_detector(self) -> list[EventDetector]:
-        return [one for detectors in self._detectors.values() for one in detectors]
+    def _drop_removed(self, name: str) -> None:
+        with self._changing:  # or set_camera brings a region back meanwhile
+            here = factory.watched(self._config, {name: self._detectors[name]})
+            closed = [one for one in self._detectors[name] if one not in here and one.tracks.last is None]
+            self._detectors[name] = [one for one in self._detectors[name] if one not in closed]
+            self._sinks.forget(closed)
 
     def _close(self, name: str, reason: str) -> None:
         now = self._clocks[name].now()
@@ -291,6 +290,7 @@ class Site:
             events = detector.close(now, reason)
             self._sinks.remember(detector, events, (now, reason))
             self._publish(events)
+        self._drop_removed(name)
         self._publish(self._health[name].close(now, reason) if name in self._health else [])
 
     def _publish(self, events: list[Event]) -> None:

@@ -111,7 +111,7 @@ def test_a_site_uses_the_precise_thresholds_unless_it_sets_its_own(two_points: P
         config = SiteConfig.parse(raw, source="test")
         with make_tagger(config) as tagger:
             on = event_settings(config.events, config.cameras["door"], tagger.labels).on
-            levels = make_detectors(config, tagger)["door"].levels
+            levels = make_detectors(config, tagger)["door"][0].levels
             assert levels == {
                 label: (0, pytest.approx(on.get(label, threshold)))
                 for label, threshold in zip(tagger.labels, tagger.thresholds, strict=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pvlr_sdk import errors
 from pvlr_sdk.sources import CapturedFrame, EndOfSource
 from pvlr_sdk.watch import SiteConfig
+from pvlr_sdk.watch.camera_control import CameraControl
 
 MONDAY = 1_767_571_200.0  # 2026-01-05 00:00 UTC
 
@@ -39,6 +42,7 @@ def hours(monkeypatch):
 
 
 ALWAYS_AT_ONCE = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0, "smoothing": 0}
+EVERY = {"every_frame": True}
 LEFT, RIGHT = ([[x, 0], [x + 0.5, 0], [x + 0.5, 1], [x, 1]] for x in (0, 0.5))
 
 
@@ -127,6 +131,61 @@ def test_other_regions_are_used_from_the_next_frame_on(make_site, hours):
     assert [reason for _, _, reason in found["cat", "right"]] == ["not watched"]
     assert len(found["cat", "left"]) == len(found["cat", "new"]) == 1
     assert found["cat", "left"][0][:2] == (0, 19)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_renamed_region_is_forgotten_at_once_and_its_detector_once_it_was_closed(make_site, hours, tmp_path, every):
+    """Also if a region comes back before or after that, and with the recorders of the memory."""
+    hours(*range(60))
+    camera = {"uri": "x.mp4", "regions": {"gate": {"polygon": LEFT}}}
+    site = make_site(cameras={"door": camera}, events=ALWAYS_AT_ONCE, memory={"folder": str(tmp_path)}, stream=EVERY)
+    control, names, most = CameraControl(site, None, lock=threading.RLock()), [], 0
+
+    def change(observation) -> None:
+        nonlocal most
+        most = max(most, len(site._detectors["door"]), len(site._sinks._recorders))
+        names.append(list(observation.regions))
+        if len(names) <= 24 and len(names) % every == 0:
+            control.set_regions("door", {f"r{len(names) % 6}": {"polygon": [list(one) for one in LEFT]}})
+            assert list(site._status().labels) == [f"door:r{len(names) % 6}"]
+            assert len(site.levels("door")) == 1
+
+    site.on_observation(change)
+    site.run()
+    assert names[-1] == ["r0"]
+    assert len({one.region for one in site.events()}) == 6 // every + 1
+    assert most <= 4  # two that are removed may wait for frames that are being tagged
+    assert [one.region for one in site._detectors["door"]] == ["r0"]
+    assert [one.region for one in site._sinks._recorders] == ["r0"]
+    assert site.open_events() == []
+
+
+def test_a_region_that_is_closed_and_removed_goes_with_the_camera(make_site, hours):
+    hours(7, 8, 9, 13)
+    camera = {"uri": "x.mp4", "regions": {"gate": {"polygon": LEFT}}, "schedule": ["06:00-12:00"]}
+    site = make_site(cameras={"door": camera}, timezone="UTC", events=ALWAYS_AT_ONCE)
+    change, control = site._change, CameraControl(site, None, lock=threading.RLock())
+
+    def changed(item) -> None:
+        change(item)
+        if item.state == "paused":
+            control.set_regions("door", {"new": {"polygon": LEFT}})
+            assert list(site._status().labels) == ["door:new"]
+
+    site._change = changed
+    site.run()
+    assert spans(site.events()) == {("cat", "gate"): [(7, 9, "not watched")]}
+    assert [one.region for one in site._detectors["door"]] == ["new"]
+
+
+def test_polygons_that_are_set_are_checked_and_kept_as_those_of_the_file(make_site, recwarn):
+    site = make_site(cameras={"door": {"uri": "test://?size=64x48", "regions": {}}})
+    control = CameraControl(site, None, lock=threading.RLock())
+    control.set_regions("door", {"new": {"polygon": LEFT, "exclude": False}})
+    assert site.config.cameras["door"].model_dump()["regions"]["new"]["polygon"] == tuple(map(tuple, LEFT))
+    assert [str(one.message) for one in recwarn if "Pydantic" in str(one.message)] == []
+    with pytest.raises(errors.OptionError, match="polygon"):
+        control.set_regions("door", {"new": {"polygon": [*LEFT, LEFT[0]]}})
 
 
 def test_a_site_of_paused_cameras_is_healthy_and_warms_no_engine(make_site, hours, monkeypatch):
