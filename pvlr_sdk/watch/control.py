@@ -122,7 +122,9 @@ class Control:
             change = Change({}, {})
             if gone := frozenset(before.names) - frozenset(bank.names):
                 for name, camera in self.site.config.cameras.items() if self.site else ():
-                    if named := gone.intersection((*(camera.labels or ()), *(camera.deny or ()))):
+                    regions = [own for one in camera.regions.values() for own in (one.labels, one.thresholds)]
+                    own_names = (label for own in (camera.labels, camera.deny, *regions) for label in own or ())
+                    if named := gone.intersection(own_names):
                         got, hint = f"{min(named)!r}, which {name} names", "Remove it from cameras: in the site file."
                         raise errors.OptionError("label", expected="a label without settings", got=got, hint=hint)
                 written = read_yaml(self._file.path) if self._file else {}

@@ -193,6 +193,25 @@ def test_a_condition_on_a_label_that_is_removed_is_removed_too(control: Control,
     assert (kept.when, kept.groups) == (control.events.when, control.events.groups)
 
 
+@pytest.mark.parametrize("own", ["labels: [mug]", "deny: [mug]", "gate: labels: [mug]", "gate: thresholds: {mug: 1}"])
+def test_a_label_that_a_camera_or_its_region_names_is_not_removed(
+    control: Control, tagger: Tagger, folder: Path, own: str
+) -> None:
+    control.set_labels(taught(tagger), report="mug")
+    region, kept = own.removeprefix("gate: "), (folder / "bank.safetensors").read_bytes()
+    if region != own:
+        own = f"regions: {{gate: {{polygon: [[0, 0], [1, 0], [1, 1]], {region}}}}}"
+    text = SITE.replace("door: 'test://'", f"door: {{uri: 'test://', {own}}}")
+    (folder / "site.yaml").write_text(text)
+    assert control.site is not None
+    control.site.set_camera("door", load_config(folder / "site.yaml").cameras["door"])
+    with pytest.raises(errors.OptionError, match="a label without settings, got 'mug', which door names") as error:
+        control.set_labels(forget(tagger.label_bank, ["mug"]))
+    assert error.value.hint == "Remove it from cameras: in the site file."
+    assert tagger.labels[-1] == "mug"
+    assert ((folder / "site.yaml").read_text(), (folder / "bank.safetensors").read_bytes()) == (text, kept)
+
+
 def test_a_bank_that_cannot_be_written_changes_nothing(control: Control, tagger: Tagger, folder: Path) -> None:
     before = tagger.label_bank
     control.set_labels(taught(tagger), report="mug")
