@@ -22,6 +22,8 @@ Time = datetime | None
 Html = Annotated[Path | None, Option("--html", metavar="FILE", help="Write a page with the pictures.")]
 _WIDTH, _HEIGHT = 72, 10
 """Of a curve, in characters."""
+_NEAR = 10
+"""Near misses that are printed."""
 
 
 def search(
@@ -139,7 +141,7 @@ def why(
     """
     from ..memory.reader import Reader
     from ..memory.why import explain, find_event
-    from .screen import print_facts, print_json
+    from .screen import note, print_facts, print_json
 
     reader = Reader(memory)
     row = find_event(reader, event)
@@ -165,7 +167,9 @@ def why(
         grid[round(average * _HEIGHT)][min(_WIDTH - 1, max(0, column))] = "*"
     _print(f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip() for level in range(_HEIGHT, -1, -1))
     _print(f"  near {_clock(one.start)}  {one.label} {one.peak:.2f} ({one.threshold:.2f}): {one.reason}"
-           for one in found.near)  # fmt: skip
+           for one in found.near[-_NEAR:])  # fmt: skip
+    if len(found.near) > _NEAR:
+        note(f"the newest {_NEAR} of {len(found.near)} near misses; --json has all")
 
 
 def replay(

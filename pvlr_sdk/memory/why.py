@@ -58,8 +58,9 @@ def find_event(reader: Reader, event: str) -> Row:
     if event == "last":
         rows = reader.rows("id = (SELECT max(id) FROM moments WHERE kind = 'event')")
     if len(rows) != 1:
+        got = f"the beginning of {len(rows)} ids" if rows else f"{event[:64]!r}, which is none"
         hint = "pvlr search shows the ids of events."
-        raise errors.OptionError("EVENT", expected="the id of an event", got=f"that of {len(rows)} events", hint=hint)
+        raise errors.OptionError("EVENT", expected="the id of a remembered event", got=got, hint=hint)
     return rows[0]
 
 

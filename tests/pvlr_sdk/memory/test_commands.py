@@ -78,7 +78,7 @@ def test_why_shows_curve_thresholds_reasons_and_near_misses(folder):
     assert re.search(r"began .*\n +ended .*\n +others", text)
     assert text.count("*") > 10
     assert json.loads(pvlr("why", first.began.id, "--memory", folder, "--json"))["upper"] == 0.5
-    with pytest.raises(errors.OptionError, match="0 events"):
+    with pytest.raises(errors.OptionError, match="got 'no-such-event', which is none"):
         pvlr("why", "no-such-event", "--memory", folder)
 
 
