@@ -175,8 +175,9 @@ class EventDetector:
         held = now - tracks.since
         begins = tracks.reached & ~tracks.active & (held >= rules.settings.min_duration)
         beginning = [row for row in np.flatnonzero(begins).tolist() if self.withheld(row) is None]
+        left = rules.left(tracks)
         replaced = [
-            self._end(mate, now, tracks.since[[row] if up[mate] else [row, mate]].min(), REPLACED + tracks.names[row])
+            self._end(mate, now, left[mate], REPLACED + tracks.names[row])
             for row in beginning
             for rows in rules.groups
             if row in rows
@@ -185,7 +186,7 @@ class EventDetector:
         ends = ~up & tracks.active & ((held >= rules.settings.min_gap) | ~rules.watched)
         begun = [self._begin(row, now) for row in beginning]
         ended = [
-            self._end(row, now, tracks.since[row], "score" if rules.watched[row] else "label excluded")
+            self._end(row, now, left[row], "score" if rules.watched[row] else "label excluded")
             for row in np.flatnonzero(ends).tolist()
         ]
         return removed + replaced + begun + ended
@@ -237,7 +238,8 @@ class EventDetector:
         return self._event(row, "on", now)
 
     def _end(self, row: int, now: float, end: float, reason: str) -> Event:
-        self.tracks.active[row], self.tracks.ended[row] = False, end
+        tracks = self.tracks  # a label that another one replaces must lead again from the beginning
+        tracks.active[row], tracks.up[row], tracks.reached[row], tracks.ended[row] = False, False, False, end
         return self._event(row, "off", now, end=float(end + self.tracks.offset[row]), reason=reason)
 
     def _event(self, row: int, state: Literal["on", "off"], now: float, **ending: Any) -> Event:

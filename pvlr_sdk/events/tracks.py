@@ -48,6 +48,14 @@ class Rules(NamedTuple):
                 found[np.setdiff1d(others, best)] = False
         return found
 
+    def left(self, tracks: Tracks) -> Floats:
+        """(C,): when events that end now were over: their label was not present any more, or another one led."""
+        left = tracks.since.copy()
+        for rows in self.groups:
+            for leader in rows[tracks.up[rows] & ~tracks.active[rows]]:
+                left[rows] = np.minimum(np.where(tracks.up[rows], np.inf, left[rows]), tracks.since[leader])
+        return left
+
 
 class Tracks:
     """The state of each of C labels: arrays (C,); times are monotonic.

@@ -111,6 +111,25 @@ def test_without_another_label_for_a_time_begins_beside_one_of_its_group():
     ]
 
 
+def test_an_event_that_ends_below_its_threshold_is_over_when_another_one_led():
+    """So that the events of a group do not overlap."""
+    frames = [*[(0.9, 0)] * 4, (0.9, 0.95), *[(0, 0.95)] * 9]
+    events = run(frames, min_duration=2.5, min_gap=1)
+    assert told(events)[1:] == [(6, "off", "open", "score"), (7, "on", "shut", None)]
+    assert events[1].end == events[2].start == 4
+
+
+def test_an_event_that_was_replaced_begins_anew_only_once_its_label_has_led_again():
+    frames = [*[(0.9, 0)] * 4, *[(0.9, 0.95)] * 3, *[(0.97, 0.95)] * 3]
+    events = run(frames, min_duration=2, min_gap=1)
+    assert [(*one, event.start) for one, event in zip(told(events), events, strict=True)][2:] == [
+        (6, "on", "shut", None, 4),
+        (9, "off", "shut", "replaced by open", 4),
+        (9, "on", "open", None, 7),
+    ]
+    assert [one.end for one in events if one.state == "off"] == [4, 7]
+
+
 def test_of_two_events_that_become_a_group_the_higher_one_stays():
     detector = EventDetector("door", NAMES, [0.5] * 4, EventSettings(**PLAIN))
     detector.update(0, 0, [0.7, 0.9, 0, 0])
