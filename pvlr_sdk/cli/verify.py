@@ -22,8 +22,13 @@ def verify(
     labels: options.OptionalLabels = None,
     split: options.Split = None,
     rename: options.Map = None,
-    min_agreement: float = Option(
-        0.98, metavar="SHARE", min=0, max=1, help="Minimum share of images with the same tags as fp32."
+    min_agreement: float | None = Option(
+        None,
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Minimum share of images with the same tags as fp32.",
+        show_default="that of the plan's build; 0.98",
     ),
     as_json: options.Json = False,
     device: options.Device = "auto",
@@ -44,6 +49,7 @@ def verify(
       --labels labels.csv --split val --json
     """
     from ..compile.calibration import CalibrationImages
+    from ..compile.gate import least_agreement
     from ..compile.verify import verify as measure
     from ..evaluation.labels_csv import parse_renames, read_labels
     from ..tagger import Tagger
@@ -57,13 +63,17 @@ def verify(
             photos = CalibrationImages.listed(images, table, "--images")
         with Screen(len(photos.frames), "Verifying") as screen:
             result = measure(tagger, against, photos.frames, photos.targets, screen.step)
+        if min_agreement is None:
+            least = tagger.info["measured"].get("min_agreement", least_agreement(tagger.info["precision"]))
+        else:
+            least = min_agreement
         if as_json:
-            print_json({**result.to_dict(), "precision": tagger.info["precision"], "min_agreement": min_agreement})
+            print_json({**result.to_dict(), "precision": tagger.info["precision"], "min_agreement": least})
         else:
             _print(result, f"{tagger.info['name']} ({tagger.info['precision']}) compared with {against.name}")
     failed = report_failed(result.failed_images, len(photos.frames))
     try:
-        result.agreement.check(min_agreement, str(plan))
+        result.agreement.check(least, str(plan))
     except errors.AccuracyError as error:
         complain(error)
         raise typer.Exit(1) from None

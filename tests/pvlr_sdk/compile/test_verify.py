@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk.cli import app
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.compile.verify import verify
+from tests.manifests import edit_manifest
 from tests.preprocess_reference import preprocess_reference
 
 COUNT = 40
@@ -92,6 +94,19 @@ def test_figures_of_another_plan_are_those_counted_by_hand(
         ]
         assert report[key] == pytest.approx(100 * np.mean(average), abs=0.01)
     assert invoke(*arguments, "--min-agreement", 0)[0] == 0
+
+
+def test_the_criterion_is_that_of_the_build(other_plan: Path, exported: Any, images: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(other_plan.parent, copy)
+    arguments = [copy / "engine.plan", "--against", exported.onnx, "--images", images, "--json"]
+    code, out, _ = invoke(*arguments)
+    agreement = json.loads(out)["tag_sets"]
+    assert (code, agreement < 0.9) == (1, True)
+    edit_manifest(copy / "engine.plan", lambda raw: raw["measured"].update(min_agreement=agreement / 2))
+    code, out, _ = invoke(*arguments)
+    assert (code, json.loads(out)["min_agreement"]) == (0, pytest.approx(agreement / 2))
+    assert invoke(*arguments, "--min-agreement", 0.98)[0] == 1
 
 
 def test_a_plan_that_shifts_one_label_is_caught(
