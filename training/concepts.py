@@ -13,7 +13,7 @@ from timm.data import ImageNetInfo
 
 from pvlr_sdk.bundle.manifest import OpenSpec
 from pvlr_sdk.compile.exported import read_payload, read_spec
-from pvlr_sdk.errors import OptionError
+from pvlr_sdk.errors import ConfigError, OptionError
 from pvlr_sdk.frames.find import find
 from pvlr_sdk.labels.knowledge import Calibration, Knowledge
 from pvlr_sdk.labels.words import TEMPLATES, encode_prompts
@@ -26,7 +26,6 @@ from .export import resize
 from .frozen import Frozen
 from .machine import Machine
 from .model.backbone import Backbone
-from .model.knowledge import imagenet_classifier
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +39,7 @@ _KEPT = 1500
 """Photos whose features are kept, 2.6 kB each. With 4,000, the words of docs/open_labels.md gain 0.15 mAP."""
 CALIBRATION = Calibration(scale=0.866, offset=-3.578, threshold=0.165, precise_threshold=0.961)
 """Of the 80 labels of COCO, as words, on its 3,595 training photos, with version 0.2: docs/open_labels.md."""
+_CLASSES = 1000
 _LEAST = 100
 """Photos: fewer say nothing about the spread of scores."""
 
@@ -57,6 +57,28 @@ class Seen:
     features: Floats
     logits: Floats
     peaks: Floats
+
+
+@torch.no_grad()
+def imagenet_classifier(backbone: Backbone) -> tuple[torch.Tensor, torch.Tensor]:
+    """The classifier (K, D) and (K) that gives the backbone's ImageNet logits from its average-pooled tokens.
+
+    Raises:
+        ConfigError: there is none: other classes, a class token, or layers between pooling and classifier.
+    """
+    layer = backbone.net.eval().get_classifier()
+    got = type(layer).__name__
+    if isinstance(layer, torch.nn.Linear):
+        got = f"{layer.out_features} classes from {layer.in_features} channels"
+        if (layer.out_features, layer.in_features) == (_CLASSES, backbone.channels):
+            features = backbone.net.forward_features(torch.rand(1, *backbone.net.pretrained_cfg["input_size"]))
+            expected, pooled = backbone.net.forward_head(features), backbone.tokens(features).mean(1)
+            if torch.allclose(layer(pooled), expected, rtol=1e-3, atol=1e-3):
+                return layer.weight.detach(), layer.bias.detach()
+            got = "one that reads something else than average-pooled features"
+    expected = f"a backbone with a linear classifier of ImageNet's {_CLASSES} classes on average-pooled features"
+    hint = "Use an EfficientNet or a ResNet."
+    raise ConfigError("model.backbone", expected=expected, got=f"{backbone.name}: {got}", hint=hint)
 
 
 @torch.inference_mode()

@@ -101,7 +101,7 @@ class Config(Strict):
             raise PydanticCustomError("keep", "keep 0 without init, whose weights it would keep")
         model = others.data.get("model")
         if train.label_dropout and model and not model.reads_any_labels:
-            message = "label_dropout 0: only the head pvlr reads any labels, without classifier fixed and knowledge"
+            message = "label_dropout 0: only the head pvlr reads any labels"
             raise PydanticCustomError("label_dropout", message)
         return train
 
@@ -131,14 +131,19 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
 
 
 def stored_config(raw: dict[str, Any]) -> Config:
-    """The configuration in a checkpoint, without the settings that version 0.2 had and this one has not.
+    """The configuration in a checkpoint, without the settings that version 0.2 had and this one has not, if they have
+    no effect.
 
     Raises:
         ValueError: it is invalid.
     """
-    removed = {"model": ("csra", "ml_decoder", "attention"), "train": ("features",)}
+    removed: dict[str, dict[str, Any]] = {
+        "model": {"csra": ..., "ml_decoder": ..., "attention": ..., "pooling": "soft", "classifier": "labels",
+                  "knowledge": "none", "knowledge_gain": ...},
+        "train": {"features": ...},
+    }  # fmt: skip
     kept = {
-        section: {key: value for key, value in raw[section].items() if key not in keys}
+        section: {key: value for key, value in raw[section].items() if key not in keys or keys[key] not in (..., value)}
         for section, keys in removed.items()
         if isinstance(raw, dict) and isinstance(raw.get(section), dict)
     }

@@ -64,8 +64,8 @@ class OpenPVLR(nn.Module):
         self.text = text.fusion if self.reads_words else None
         self.register_buffer("bank", text.knowledge.half().float() if self.reads_words else model.bank)
         self.backbone, self.head = model.backbone, copy.deepcopy(model.head)
-        if not isinstance(self.head, VisualHead) or self.head.fixed_centres is not None:
-            got, hint = "a head with weights for single labels", "Train with model.head pvlr and classifier labels."
+        if not isinstance(self.head, VisualHead):
+            got, hint = "a head with weights for single labels", "Train with model.head pvlr."
             raise OptionError("--open", expected="a model that reads its label bank", got=got, hint=hint)
         bias = self.head.predict.bias.detach()
         self.register_buffer("biases", bias - bias.mean())

@@ -231,7 +231,6 @@ def _spec(model: DeployedPVLR, config: Config, extra: dict[str, Any], fp32_until
             "backbone": config.model.backbone,
             "head": config.model.head,
             "text_encoder": config.model.text.encoder,
-            **({} if config.model.knowledge == "none" else {"knowledge": config.model.knowledge}),
             "holdout": extra["holdout"],
             **{key: extra[key] for key in ("trained_size",) if key in extra},
             "torch": torch.__version__,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 from torch import Tensor
@@ -19,8 +17,6 @@ from .config import stored_config
 from .model.heads.pvlr import resized_positions
 from .model.network import PVLR
 from .plan_weights import read_plan
-
-T = TypeVar("T")
 
 _POSITION = "head.position"
 
@@ -38,9 +34,9 @@ class Weights:
 def start_from(folder: Path, model: PVLR) -> int:
     """Copy the weights of a finished run, or of a bundle, with matching name and shape; returns the number of tensors.
 
-    The encodings of prompts and labels and the evidence of a knowledge branch stay those of this configuration; either
-    run may be without such a branch. If the labels differ, weights of single labels (bias, residual) are copied for the
-    labels that both describe by the same words. Positions are interpolated from another input size.
+    The encodings of prompts and labels stay those of this configuration. If the labels differ, weights of single labels
+    (bias, residual) are copied for the labels that both describe by the same words. Positions are interpolated from
+    another input size.
 
     Args:
         folder: the folder of the run; or a plan, its folder or the name of a model.
@@ -50,8 +46,8 @@ def start_from(folder: Path, model: PVLR) -> int:
         BundleError: the bundle is damaged, or the model of this name is not installed.
     """
     source = _weights(folder, model)
-    tensors, names = _unwrapped(source.tensors), _unwrapped({name: name for name in model.state_dict()})
-    own = {name: model.state_dict()[full] for name, full in names.items()}
+    # Plans of version 0.2 with a knowledge branch have a head in the head.
+    tensors, own = {name.replace("head.head.", "head."): of for name, of in source.tensors.items()}, model.state_dict()
     encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
     tensors = {name: tensor for name, tensor in tensors.items() if name in own and name not in encodings}
     if _POSITION in tensors:
@@ -66,7 +62,7 @@ def start_from(folder: Path, model: PVLR) -> int:
         expected, got = f"weights for {model.backbone.name}", "weights of another network"
         hint = "Start from a run with the same backbone, or remove train.init."
         raise CheckpointError(str(folder), expected=expected, got=got, hint=hint)
-    model.load_state_dict({names[name]: tensor for name, tensor in fitting.items()}, strict=False)
+    model.load_state_dict(fitting, strict=False)
     return len(fitting)
 
 
@@ -103,11 +99,3 @@ def _weights(folder: Path, model: PVLR) -> Weights:
         raise CheckpointError(str(path), expected="the configuration of a run", got=got, hint=hint) from None
     spec = config.data.input
     return Weights(tensors, config.model.text.words(config.data.labels), spec.height, spec.width)
-
-
-def _unwrapped(named: Mapping[str, T]) -> dict[str, T]:
-    """What has these names without the knowledge branch, a head around the head, if there is one."""
-    if not any(name.startswith("head.head.") for name in named):
-        return dict(named)
-    kept = {name: of for name, of in named.items() if not name.startswith("head.") or name.startswith("head.head.")}
-    return {name.replace("head.head.", "head.", 1): of for name, of in kept.items()}

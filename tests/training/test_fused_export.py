@@ -70,8 +70,6 @@ def outputs(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
         ({"layers": 2, "position": "none"}, 1),
         ({"labels": 1100}, 1),  # with a second affinity
         ({"backbone": "vit_tiny_patch16_224"}, 1),
-        ({"pooling": "max"}, 0),
-        ({"pooling": "topk"}, 0),
         ({"width": 60}, 0),  # the plugin's is a multiple of 8
     ],
     ids=str,

@@ -15,8 +15,12 @@ from safetensors.torch import load_file
 from pvlr_sdk.bundle.bundle import manifest_path
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.errors import CheckpointError, FileHashError
+from pvlr_training import reuse
 from pvlr_training.checkpoint import load_model
+from pvlr_training.config import load_config
 from pvlr_training.export import export
+from pvlr_training.model.network import PVLR
+from pvlr_training.reuse import Weights, start_from
 from pvlr_training.train import train
 from tests.manifests import edit_manifest
 
@@ -110,6 +114,18 @@ def test_other_prompts_are_not_overwritten_by_those_of_the_first_run(write_confi
     same = [name for name, tensor in after.items() if torch.equal(before[name], tensor)]
     assert len(same) == len(after) - 1
     assert f"starts from {first}: " in said.getvalue()
+
+
+def test_a_plan_of_version_0_2_may_have_a_head_in_its_head(write_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(write_config())
+    first, second = (PVLR(config.data.labels, 64, 64, config.model) for _ in range(2))
+    evidence = {"head.weight": torch.ones(3, 8), "head.bias": torch.ones(3)}
+    of_plan = {name.replace("head.", "head.head.", 1): tensor for name, tensor in first.state_dict().items()}
+    found = Weights({**of_plan, **evidence}, first.text.words, 64, 64)
+    monkeypatch.setattr(reuse, "_weights", lambda folder, model: found)
+    start_from(Path("plan"), second)
+    for (name, mine), theirs in zip(second.state_dict().items(), first.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs), name
 
 
 @pytest.mark.slow

@@ -54,8 +54,6 @@ class ModelConfig(Strict):
     """The network of docs/model.md; every choice that the paper leaves open is a key here.
 
     ``head`` replaces PVLR's head with a linear one, on which settings of prompts and labels have no effect.
-    ``knowledge`` adds the evidence of the pretrained backbone's ImageNet classes to the logits of any head,
-    ``knowledge_gain`` times.
     """
 
     head: Literal[tuple(HEADS)] = "pvlr"
@@ -71,15 +69,11 @@ class ModelConfig(Strict):
     text: TextConfig = TextConfig()
     cap: CapConfig = CapConfig()
     ifm: Literal["ka", "ca", "add", "concat", "regularise", "channel"] = "channel"
-    classifier: Literal["labels", "fixed"] = "labels"
-    pooling: Literal["soft", "max", "mean", "topk"] = "soft"
-    knowledge: Literal["none", "imagenet"] = "none"
-    knowledge_gain: float = Field(1.0, gt=0)
 
     @property
     def reads_any_labels(self) -> bool:
         """Whether the labels are an input of the head, which no weights of single labels but biases follow."""
-        return self.head == "pvlr" and self.classifier == "labels" and self.knowledge == "none"
+        return self.head == "pvlr"
 
     @field_validator("width")
     @classmethod
@@ -88,10 +82,3 @@ class ModelConfig(Strict):
         if head == "pvlr" and dma != "none" and heads and width % heads:
             raise PydanticCustomError("width", "a multiple of the {heads} heads", {"heads": heads})
         return width
-
-    @field_validator("knowledge")
-    @classmethod
-    def _needs_a_classifier(cls, knowledge: str, others: ValidationInfo) -> str:
-        if knowledge == "imagenet" and others.data.get("pretrained") is False:
-            raise PydanticCustomError("knowledge", "none: a backbone with model.pretrained=false knows no classes")
-        return knowledge

@@ -10,7 +10,6 @@ from .backbone import Backbone
 from .config import ModelConfig
 from .heads import Output, open_head
 from .ifm import InteractionFusion, prompt_distance
-from .knowledge import KnowledgeHead
 from .prompts import ContextPrompts, encode_knowledge, knowledge_prompts
 from .text import RandomText, TextEncoder, open_text_encoder
 
@@ -59,8 +58,6 @@ class PVLR(nn.Module):
         encoder = open_text_encoder(config.text.encoder)
         self.text = branch(labels, config, encoder)
         self.head = open_head(self.backbone.channels, self.grid, len(labels), config)
-        if config.knowledge == "imagenet":
-            self.head = KnowledgeHead(self.head, self.backbone, labels, config, encoder)
 
     def resize(self, height: int, width: int) -> None:
         """Take inputs of another size, with the weights of this one; learned positions are interpolated.

@@ -73,7 +73,7 @@ def test_is_what_the_model_computes() -> None:
     """The last layer norms of dual-modal attention and the head of the PyTorch model, and TagResult's attention map."""
     torch = pytest.importorskip("torch")
     training = pytest.importorskip("pvlr_training.model.heads.pvlr")
-    head = training.SimilarityHead(7, "soft")
+    head = training.SimilarityHead(7)
     torch.nn.init.normal_(head.bias)
     norms = [torch.nn.LayerNorm(64), torch.nn.LayerNorm(64)]
     for parameter in (parameter for norm in norms for parameter in norm.parameters()):

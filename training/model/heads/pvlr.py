@@ -14,8 +14,6 @@ from . import Output
 if TYPE_CHECKING:
     from ..config import ModelConfig
 
-_TOP_K = 4
-
 
 class VisualHead(nn.Module):
     """Dual-modal attention between tokens and label bank, then the similarity between the two."""
@@ -31,9 +29,7 @@ class VisualHead(nn.Module):
         self.dma = nn.ModuleList(
             DualModalAttention(width, config.heads, config.ffn, config.dropout, config.dma) for _ in range(layers)
         )
-        fixed = config.classifier == "fixed"
-        self.fixed_centres = nn.Parameter(torch.randn(labels, width)) if fixed else None
-        self.predict = SimilarityHead(labels, config.pooling)
+        self.predict = SimilarityHead(labels)
 
     @torch.no_grad()
     def resize(self, before: tuple[int, int], grid: tuple[int, int]) -> None:
@@ -55,8 +51,6 @@ class VisualHead(nn.Module):
         labels = bank.unsqueeze(0)
         for layer in self.dma:
             visual, labels = layer(visual, labels, mask)
-        if self.fixed_centres is not None:
-            labels = self.fixed_centres.unsqueeze(0)
         return Output(*self.predict(visual, labels))
 
 
@@ -69,13 +63,12 @@ def resized_positions(position: Tensor, before: tuple[int, int], grid: tuple[int
 class SimilarityHead(nn.Module):
     """X' (B, N, d), T' (B or 1, C, d) -> logits (B, C) and similarity s (B, N, C).
 
-    s_nc = scale * cos(X'_n, T'_c); logit_c = sum_n softmax_n(alpha s_nc) s_nc + b_c (*soft* pooling; *max*, *mean* and
-    *topk* replace the weighted sum). ``scale``, ``alpha`` and b are learned.
+    s_nc = scale * cos(X'_n, T'_c); logit_c = sum_n softmax_n(alpha s_nc) s_nc + b_c. ``scale``, ``alpha`` and b are
+    learned.
     """
 
-    def __init__(self, labels: int, pooling: str) -> None:
+    def __init__(self, labels: int) -> None:
         super().__init__()
-        self.pooling = pooling
         self.log_scale = nn.Parameter(torch.tensor(12.0).log())
         self.log_alpha = nn.Parameter(torch.tensor(0.5).log())
         self.bias = nn.Parameter(torch.full((labels,), -3.0))  # most labels are absent from most images
@@ -88,16 +81,8 @@ class SimilarityHead(nn.Module):
     def forward(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         cosine = unit(visual) @ unit(labels).transpose(-1, -2)
         similarity = self.log_scale.exp() * cosine
-        return self._pool(similarity) + self.bias, similarity
-
-    def _pool(self, similarity: Tensor) -> Tensor:
-        if self.pooling == "max":
-            return similarity.amax(1)
-        if self.pooling == "mean":
-            return similarity.mean(1)
-        if self.pooling == "topk":
-            return similarity.topk(min(_TOP_K, similarity.shape[1]), dim=1).values.mean(1)
-        return ((self.log_alpha.exp() * similarity).softmax(1) * similarity).sum(1)
+        pooled = ((self.log_alpha.exp() * similarity).softmax(1) * similarity).sum(1)
+        return pooled + self.bias, similarity
 
 
 def unit(x: Tensor) -> Tensor:
