@@ -112,7 +112,7 @@ def near_misses(reader: Reader, place: Place, since: float, until: float) -> lis
             present = float((tracks.last or 0.0) - tracks.since[row]) if tracks.up[row] else 0.0
             back = step.detector.withheld(row) or back
             if rules.watched[row] and not tracks.up[row] and tracks.average[row] >= rules.upper[row]:
-                back, held = "another label of its group has a higher score", np.inf
+                back, held = back or "another label of its group has a higher score", np.inf
             runs[label] = start, max(peak, float(tracks.average[row])), max(held, present), back, rules
         reported &= runs.keys() | {tracks.names[row] for row in np.flatnonzero(tracks.active)}
     return found
