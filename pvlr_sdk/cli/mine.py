@@ -34,8 +34,9 @@ def mine(
     A third is likely to show a label, a third is uncertain (a score near its
     threshold), and a third differs most from the others. What looks like a
     selected photo is left out. With --against, photos whose tags differ between
-    the two plans come first among the uncertain ones. For a closed plan, which has no image features,
-    all are likely or uncertain, copies too. CSV: file, label, score, reason.
+    the two plans come first among the uncertain ones. For a closed plan, which
+    has no image features, all are likely or uncertain, copies too. CSV: file,
+    label, score, reason.
 
     \b
     [bold]Examples[/bold]
