@@ -76,6 +76,7 @@ def test_runs_and_prints_what_is_committed(path: Path) -> None:
     assert numbers[0] == pytest.approx(numbers[1], abs=_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_is_executed_and_small(path: Path) -> None:
     notebook = read(path)

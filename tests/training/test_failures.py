@@ -74,6 +74,7 @@ def config_labels(write_config: Any) -> str:
     return str(load_config(write_config()).data.sources[0].labels)
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def run(folder: Path, cameras: dict, **raw) -> list:
     return events
 
 
+@pytest.mark.slow
 def test_events_of_regions_are_remembered_and_replayed(plan, tmp_path):
     square = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
     regions = {"left": {"polygon": square, "thresholds": {"cat": 0.1}}, "out": {"polygon": square, "exclude": True}}
