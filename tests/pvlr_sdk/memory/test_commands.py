@@ -82,6 +82,32 @@ def test_why_shows_curve_thresholds_reasons_and_near_misses(folder):
         pvlr("why", "no-such-event", "--memory", folder)
 
 
+def test_the_newest_near_misses_are_printed(tmp_path, make_scene):
+    scene = make_scene(settings=EventSettings(smoothing=0, min_duration=0, min_gap=0))
+    sink = MemorySink(MemoryConfig(folder=tmp_path))
+    for step in range(40):
+        scene.see(step, [0.9 if step == 36 else 0.45 * (step % 2), 0.1])
+    scene.close(40)
+    for item in scene.items:
+        sink.write(item)
+    sink.close()
+    near = [line for line in pvlr("why", "last", "--memory", tmp_path).splitlines() if line.startswith("  near")]
+    every = json.loads(pvlr("why", "last", "--memory", tmp_path, "--json"))["near"]
+    assert (len(near), len(every)) == (10, 17)
+
+
+def test_nothing_comes_close_to_a_low_threshold_from_zero(tmp_path, make_scene):
+    sink, scene = MemorySink(MemoryConfig(folder=tmp_path)), make_scene(thresholds=[0.08, 0.5])
+    for step, level in enumerate([0.01] * 10 + [0.06] * 10 + [0.01] * 10):
+        scene.see(step, [level, 0.1])
+    scene.close(40)
+    for item in scene.items:
+        sink.write(item)
+    (near,) = near_misses(Reader(tmp_path), Place("door", None), WALL, WALL + 100)
+    assert (near.label, near.start >= WALL + 10) == ("car", True)
+    sink.close()
+
+
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [

@@ -256,6 +256,10 @@ def test_a_required_precision_is_followed_when_an_answer_comes_or_goes(site, tmp
         sink.write((Event("on", f"new {_}", "door", "car", WALL, 0.9, 0.9, WALL, WALL), site.context))
     (_, proven) = found
     assert 0.6 < proven.threshold < 0.8
+    (first,) = site.store.query("SELECT event FROM answers WHERE answer = 'yes' LIMIT 1")
+    site.store.answer(first[0], "no")  # of another process: nothing else has changed
+    sink._attempt(sink._prove)
+    assert (len(found), found.pop() == proven) == (3, False)
     site.store.delete(label="car")
     sink.write((Event("on", "newer", "door", "car", WALL, 0.9, 0.9, WALL, WALL), site.context))
     assert (len(found), found[-1].threshold) == (3, None)

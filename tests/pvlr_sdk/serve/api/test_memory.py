@@ -69,6 +69,13 @@ def test_another_threshold_changes_the_events_of_the_last_hour(served: Any, reme
     assert served.get("/v1/memory/replay?label=car&threshold=2").status == 422
 
 
+def test_ids_of_events_that_look_alike_are_ids(served: Any) -> None:
+    event = served.get("/v1/memory/review").json["moments"][0]["event"]
+    body = '{"answer": "yes", "alike": ["\\ud800 is no text"]}'
+    assert served.ask("PUT", f"/v1/memory/events/{event}/answer", body).status == 422
+    assert served.get("/v1/memory/review").json["moments"][0]["event"] == event
+
+
 def test_answers_on_sampled_frames(serve: Callable[..., Any], sampled: Path) -> None:
     served = serve(PATTERN, events=QUIET, memory={"folder": str(sampled), "samples_per_hour": 0})
 
