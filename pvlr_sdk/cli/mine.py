@@ -90,11 +90,12 @@ def mine(
 
 
 def _margins(result: TagResult | errors.FrameError, names: list[str]) -> NDArray[np.float32]:
-    """The logits of labels, less those of their thresholds; NaN: the file is gone."""
+    """The margins of labels; NaN: the file is gone."""
     import numpy as np
+
+    from ..labels.mining import margins_of
 
     if isinstance(result, errors.FrameError):
         return np.full(len(names), np.nan, np.float32)
     columns = [result.labels.index(name) for name in names]
-    least = np.clip(result.thresholds[columns], 1e-6, 1 - 1e-6)
-    return np.asarray(result.logits[columns] - np.log(least / (1 - least)), np.float32)
+    return margins_of(result.logits[columns], result.thresholds[columns])

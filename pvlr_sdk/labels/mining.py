@@ -10,6 +10,12 @@ ALIKE = 0.95
 cropped by 4 %), and of 11 of the 28 million pairs of 7,469 images of VOC 2007."""
 
 
+def margins_of(logits: NDArray[np.float32], thresholds: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Logits (C,), less those of the thresholds (C,)."""
+    least = np.clip(thresholds, 1e-6, 1 - 1e-6)
+    return np.asarray(logits - np.log(least / (1 - least)), np.float32)
+
+
 def select(
     margins: NDArray[np.float32],
     features: NDArray[np.float32] | None,

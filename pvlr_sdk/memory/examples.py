@@ -11,10 +11,9 @@ import numpy as np
 from .. import errors
 from .._util.escape import csv_row, file_name
 from .._util.files import write_folder
-from ..labels.mining import select
+from ..labels.mining import margins_of, select
 from .drift import same_settings
 from .reader import Reader, Row
-from .recording import Floats
 from .search import chosen
 
 _CHOSEN_FROM = 2000
@@ -33,16 +32,18 @@ def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     rows = [row for row in rows if id(row.context) in same and row.context.rules.watched.any()]
     if not rows:
         return []
-    margins = np.array([_margins(row) for row in rows])
+    margins = []
+    for row in rows:
+        rules = row.context.rules
+        assert row.logits is not None, "a sampled frame"
+        margins.append(
+            np.where(rules.watched, margins_of(row.logits, rules.upper), -np.inf)
+        )  # nobody is asked for others
     features = [reader.features.read(row.space or "", row.id) for row in rows]
     known = None if any(one is None for one in features) else np.array(features)
-    return [(rows[at], rows[at].context.names[label]) for at, (label, _) in select(margins, known, limit).items()]
-
-
-def _margins(row: Row) -> Floats:
-    """(C,): the logits less those of the thresholds; of labels that are not watched, minus infinity."""
-    rules, least = row.context.rules, np.clip(row.context.rules.upper, 1e-6, 1 - 1e-6)
-    return np.where(rules.watched, row.logits - np.log(least / (1 - least)), -np.inf)
+    return [
+        (rows[at], rows[at].context.names[label]) for at, (label, _) in select(np.array(margins), known, limit).items()
+    ]
 
 
 def export_answers(reader: Reader, folder: Path, label: str | None = None, camera: str | None = None) -> int:
