@@ -30,10 +30,8 @@ class JsonlSettings(EventSinkSettings):
         sink: JsonlStream | JsonlFile
         if isinstance(self.path, str):
             sink = JsonlStream()
-        elif self.max_mb is None:
-            sink = JsonlFile(self.path)
         else:
-            sink = RotatingJsonl(self.path, int(self.max_mb * 1e6), self.keep)
+            sink = JsonlFile(self.path, None if self.max_mb is None else int(self.max_mb * 1e6), self.keep)
         return SinkWorker(sink, MemoryQueue[Event]())
 
 
@@ -67,45 +65,36 @@ class JsonlFile(Sink[Event]):
     The file is opened for each line: after logrotate has moved it, it is created again. It is readable by its user and
     group only, unless it exists already.
 
+    Args:
+        max_bytes: it is rotated before it gets larger; older files are ``PATH.1`` (newest) to ``PATH.keep``. None: any
+            size.
+
     Raises:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int | None = None, keep: int = 5) -> None:
         self.name = f"file {path}"
-        self._path = path
+        self._path, self._max_bytes, self._keep = path, max_bytes, keep
         with output_errors(path, _EXPECTED):
             create_file(path)
             self._mend()
 
     def write(self, item: Event) -> None:
         """Append one line. After an OutputError the file is unchanged."""
+        line = f"{item.to_json()}\n".encode()
         with output_errors(self._path, _EXPECTED):
-            self._append(f"{item.to_json()}\n".encode())
-
-    def _append(self, line: bytes) -> None:
-        append(self._path, line)
+            if self._max_bytes is not None and self._path.exists():
+                size = self._path.stat().st_size
+                if size and size + len(line) > self._max_bytes:
+                    self._rotate()
+            append(self._path, line)
 
     def _mend(self) -> None:
         """End a line that a power failure left incomplete, so that the next event starts a new line."""
         with open(self._path, "a+b") as file:
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 file.write(b"\n")
-
-
-class RotatingJsonl(JsonlFile):
-    """Appends lines to a file of at most ``max_bytes``; older files are ``PATH.1`` (newest) to ``PATH.keep``."""
-
-    def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
-        super().__init__(path)
-        self._max_bytes = max_bytes
-        self._keep = keep
-
-    def _append(self, line: bytes) -> None:
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size and size + len(line) > self._max_bytes:
-            self._rotate()
-        super()._append(line)
 
     def _rotate(self) -> None:
         files = [self._path, *(Path(f"{self._path}.{number}") for number in range(1, self._keep + 1))]

@@ -15,7 +15,7 @@ from .. import errors
 from .._util.escape import sensor_ids
 from ..events import Event, place_of
 from .home_assistant import MIGRATE, SET, Device, HomeAssistant, Topics
-from .settings import ConfigPath, QueuedSettings, revealed
+from .settings import ConfigPath, QueuedSettings
 from .worker import Commands, Sink, SinkWorker, SiteStatus
 
 _LOG = logging.getLogger(__package__)
@@ -281,7 +281,7 @@ def make_client(settings: MqttSettings) -> Any:
     url = urlsplit(settings.url)
     client = Client(CallbackAPIVersion.VERSION2, settings.client_id or "")
     user = settings.user or (unquote(url.username) if url.username else None)
-    password = revealed(settings.password) or (unquote(url.password) if url.password else None)
+    password = settings.password.get_secret_value() if settings.password else unquote(url.password or "") or None
     if user is not None:
         client.username_pw_set(user, password)
     if url.scheme == "mqtts":

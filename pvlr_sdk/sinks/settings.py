@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     StringConstraints,
     ValidationInfo,
     model_validator,
@@ -108,8 +107,3 @@ class QueuedSettings(EventSinkSettings):
             target = hashlib.sha256(self.url.encode()).hexdigest()[:12]
             path = state_folder() / "queues" / f"{self.kind}-{target}.sqlite"
         return DiskQueue(path, self.capacity)
-
-
-def revealed(secret: SecretStr | None) -> str | None:
-    """The value of a secret."""
-    return None if secret is None else secret.get_secret_value()

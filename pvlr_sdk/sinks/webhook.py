@@ -20,7 +20,7 @@ from .._util.deadline import within
 from .._util.version import __version__
 from ..events import Event
 from ..events.event import rfc3339
-from .settings import QueuedSettings, Timeout, revealed
+from .settings import QueuedSettings, Timeout
 from .worker import Sink, SinkWorker, SiteStatus
 
 _REFUSED = frozenset({400, 413, 415, 422})
@@ -43,7 +43,8 @@ class WebhookSettings(QueuedSettings):
 
     def _sink(self) -> WebhookSink:
         headers = {name: value.get_secret_value() for name, value in self.headers.items()}
-        return WebhookSink(self.url, secret=revealed(self.secret), headers=headers, timeout=self.timeout)
+        secret = None if self.secret is None else self.secret.get_secret_value()
+        return WebhookSink(self.url, secret=secret, headers=headers, timeout=self.timeout)
 
 
 class WebhookSink(Sink[Event]):

@@ -10,7 +10,7 @@ from collections import deque
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.sinks.jsonl import JsonlFile, JsonlStream, RotatingJsonl
+from pvlr_sdk.sinks.jsonl import JsonlFile, JsonlStream
 from tests.pvlr_sdk.sinks.events import make_event
 
 
@@ -66,7 +66,7 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
 def test_rotation_keeps_the_newest(tmp_path):
     path = tmp_path / "events.jsonl"
     size = len(make_event(0).to_json()) + 1
-    sink = RotatingJsonl(path, 3 * size + size // 2, keep=2)
+    sink = JsonlFile(path, 3 * size + size // 2, keep=2)
     for number in range(11):
         sink.write(make_event(2 * number))
     kept = [lines(tmp_path / name) for name in ("events.jsonl.2", "events.jsonl.1", "events.jsonl")]
@@ -77,7 +77,7 @@ def test_rotation_keeps_the_newest(tmp_path):
 
 def test_rotation_without_old_files(tmp_path):
     path = tmp_path / "events.jsonl"
-    sink = RotatingJsonl(path, 1, keep=0)  # smaller than a line: a file for each
+    sink = JsonlFile(path, 1, keep=0)  # smaller than a line: a file for each
     for number in range(3):
         sink.write(make_event(2 * number))
     assert [item.name for item in tmp_path.iterdir()] == ["events.jsonl"]

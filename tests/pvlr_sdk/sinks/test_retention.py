@@ -12,7 +12,7 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.sinks import DiskQueue
 from pvlr_sdk.sinks.disk import own_folder, trim
-from pvlr_sdk.sinks.jsonl import JsonlFile, RotatingJsonl
+from pvlr_sdk.sinks.jsonl import JsonlFile
 from pvlr_sdk.sinks.snapshots import Snapshot, SnapshotSink
 from pvlr_sdk.sinks.sqlite import SqliteSink
 from pvlr_sdk.sinks.video import VideoSink
@@ -107,7 +107,7 @@ def test_no_file_is_world_readable(tmp_path: Path, photo: np.ndarray, umask: int
     before = os.umask(umask)
     try:
         JsonlFile(tmp_path / "logs" / "e.jsonl").write(make_event(0))
-        RotatingJsonl(tmp_path / "r.jsonl", 1, 2).write(make_event(0))
+        JsonlFile(tmp_path / "r.jsonl", 1, 2).write(make_event(0))
         SqliteSink(tmp_path / "e.db").write(make_event(0))
         DiskQueue(tmp_path / "queues" / "q.db").put(make_event(0))
         SnapshotSink(tmp_path / "s").write(Snapshot("door", tmp_path / "s/pvlr/door" / snapshot(), photo, "bgr"))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pvlr_sdk import errors
 from pvlr_sdk.events import Event
-from pvlr_sdk.sinks.jsonl import JsonlFile, RotatingJsonl
+from pvlr_sdk.sinks.jsonl import JsonlFile
 from pvlr_sdk.sinks.queues import DiskQueue
 from pvlr_sdk.sinks.sqlite import SqliteSink
 
@@ -51,7 +51,7 @@ def main(kind: str, path: Path, count: int, report: socket.socket, seconds: floa
             if kind == "queue":
                 write = stored_by(DiskQueue(path), seconds)
             else:
-                sinks = {"jsonl": JsonlFile, "sqlite": SqliteSink, "rotating": lambda path: RotatingJsonl(path, 400, 9)}
+                sinks = {"jsonl": JsonlFile, "sqlite": SqliteSink, "rotating": lambda path: JsonlFile(path, 400, 9)}
                 write = sinks[kind](path).write
             break
         except errors.OutputError:

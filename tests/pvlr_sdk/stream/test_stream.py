@@ -190,7 +190,9 @@ def test_stop_ends_within_a_second(tagger: Tagger, how: str) -> None:
         assert time.monotonic() - began < 1.5
     signal.signal(signal.SIGALRM, old)
     assert time.monotonic() - began < 2.5
-    left = [thread.name for thread in set(threading.enumerate()) - before if "camera" in thread.name]  # not the tagger's
+    left = [
+        thread.name for thread in set(threading.enumerate()) - before if "camera" in thread.name
+    ]  # not the tagger's
     assert left == ["pvlr-camera-b"]  # inside a connection attempt, which ends with its timeout
     silent.close()
     with pytest.raises(StopIteration):
