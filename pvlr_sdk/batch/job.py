@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from .. import errors
 from ..bundle.bundle import knowledge_path, labels_path, manifest_path
 from ..models.find import find_plan
-from . import results
 from .dataset import Dataset
 from .shards import Input, Shard, read
 from .tag_batch import TagBatch
@@ -226,7 +225,7 @@ class Worker:
             return done  # written by another run
         about = {"source": task.shard.source, "plan": self._tag.tagger.info["name"]}
         try:
-            self._dataset.write(task.name, self._tables(task, done), results.schema(self._job.scores), about)
+            self._dataset.write(task.name, self._tables(task, done), self._tag.schema, about)
         except (errors.SourceOpenError, errors.OptionError) as error:  # the options of the tagger were checked
             return Summary(unreadable={error.argument: error})
         done.core_hours = (time.process_time() - began) / 3600

@@ -6,17 +6,23 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from .. import errors
 from .._util.cores import available_cores, usable_memory
+from .._util.escape import escaped
+from .._util.version import __version__
+from ..result import TagResult
 from ..tagger import Tagger
-from . import results
 from .columns import Columns
 from .images import Image, Loaded, load
-from .results import Outcome
+
+Outcome: TypeAlias = "TagResult | errors.PvlrError"
+
+_TAGS = pa.list_(pa.struct({"label": pa.string(), "score": pa.float32(), "threshold": pa.float32()}))
+_ERROR = pa.struct({"type": pa.string(), "message": pa.string(), "hint": pa.string()})
 
 
 class TagBatch:
@@ -54,7 +60,9 @@ class TagBatch:
         **options: Any,
     ) -> None:
         self.columns = Columns(id, image)
-        self._scores = scores
+        scored = {"scores": pa.list_(pa.float32())} if scores else {}
+        about = {"error": _ERROR, "plan_sha256": pa.string(), "sdk_version": pa.string()}
+        self.schema = pa.schema({"id": pa.string(), "tags": _TAGS, **scored, **about})
         cores = available_cores()
         self.memory = memory or usable_memory() // 4 * min(options.get("num_threads") or cores, cores) // cores
         self._heif = not options.get("isolate")  # PIL would decode in this process
@@ -87,8 +95,20 @@ class TagBatch:
             yield ids.popleft(), outcome
 
     def table(self, outcomes: Iterable[tuple[str | None, Outcome]]) -> pa.Table:
-        """What :meth:`tag` yields, as a table."""
-        return results.table(outcomes, self.tagger.info["sha256"], self._scores)
+        """What :meth:`tag` yields, as a table: ``error`` is null, or else ``tags`` and ``scores`` are."""
+        rows = []
+        for name, outcome in outcomes:
+            result, error = (None, outcome) if isinstance(outcome, errors.PvlrError) else (outcome, None)
+            row = {
+                "id": name,
+                "tags": result and [tag[:3] for tag in result.tags],
+                "scores": result and result.scores,
+                "error": error and _described(error),
+                "plan_sha256": self.tagger.info["sha256"],
+                "sdk_version": __version__,
+            }
+            rows.append(row)
+        return pa.Table.from_pylist(rows, schema=self.schema)
 
     def _outcomes(self, frames: Iterator[Loaded]) -> Iterator[Outcome]:
         waiting: deque[Loaded] = deque()
@@ -120,3 +140,8 @@ class TagBatch:
             return self.tagger.predict(frame)
         except (errors.FrameError, errors.NonFiniteError) as error:
             return error
+
+
+def _described(error: errors.PvlrError) -> dict[str, str]:
+    message = escaped(f"expected {error.expected}, got {error.got}")
+    return {"type": type(error).__name__, "message": message, "hint": error.hint}

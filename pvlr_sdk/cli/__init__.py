@@ -12,6 +12,7 @@ from typer import Option
 from .. import errors
 from .._util.version import __version__
 from .bank import app as bank
+from .bank import words
 from .batch import batch
 from .bench import bench
 from .build import build
@@ -26,16 +27,14 @@ from .mine import mine
 from .models import app as models
 from .precision import precision
 from .remember import replay, search, why
-from .report import report
 from .serve import serve
 from .sign import sign, verify_signature
 from .tag import tag
 from .teach import teach
 from .thresholds import thresholds
-from .train import train
+from .train import report, train
 from .verify import verify
 from .watch import watch
-from .words import words
 from .xmp import xmp
 
 EPILOG = (

@@ -107,11 +107,10 @@ def build(
     from ..compile.tensorrt_options import Batch, BuildOptions
     from ..models.find import find_plan
     from .screen import Phases
-    from .sizes import parse_size, run_folder
 
     batches = Batch.parse(batch or ("1:1:8" if dla is None else "1"))
     if size is not None:
-        wanted, run = parse_size(size), run_folder(onnx)
+        wanted, run = options.parse_size(size), options.run_folder(onnx)
         onnx = training_module("build", "export").export(run, run, wanted)
     elif not (onnx.is_file() or onnx.suffix):
         onnx, out = find_plan(onnx), out or Path("engine.plan")  # beside the model it would replace its plan

@@ -87,7 +87,6 @@ def export(
     from ..errors import check_choice
     from .build import images_for
     from .screen import note
-    from .sizes import parse_size, run_folder
 
     check_choice("--precision", precision, PRECISIONS)
     check_choice("--attention", attention, ATTENTIONS)
@@ -96,9 +95,9 @@ def export(
     if out is not None and out.suffix == ".onnx":
         hint = "The folder contains the network as model.onnx."
         raise errors.OptionError("--out", expected="a folder", got=f"{out}", hint=hint)
-    sizes = [] if size is None else [parse_size(size)]
+    sizes = [] if size is None else [options.parse_size(size)]
     if sizes:
-        run = run_folder(run)
+        run = options.run_folder(run)
     open_only = {"--max-labels": max_labels, "--knowledge": knowledge}
     if not open_labels and (unused := next((option for option, value in open_only.items() if value is not None), None)):
         raise errors.OptionError(unused, expected="--open", got="a closed network", hint="Add --open.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from .. import errors
 from ..bundle.schema import OPERATING_POINTS, PRECISIONS, RUN_DEVICES
 
 if TYPE_CHECKING:
     from ..bundle.schema import OperatingPoint, PlanPrecision
 else:  # typer reads them as text, which the SDK checks
     OperatingPoint = PlanPrecision = str
+
+_LARGEST_SIZE = 8192
 
 
 def words(*choices: str) -> Callable[[str], list[str]]:
@@ -30,6 +34,30 @@ def words(*choices: str) -> Callable[[str], list[str]]:
 def split_words(text: str | None) -> list[str] | None:
     """The words of ``--words``."""
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``224`` or ``320x192`` as (width, height) in pixels; raises OptionError for anything else."""
+    match = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", text.strip())
+    size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 0 < min(size) <= max(size) <= _LARGEST_SIZE:
+        expected = f"one size N or WxH of 1 to {_LARGEST_SIZE} pixels"
+        raise errors.OptionError("--size", expected=expected, got=repr(text), hint="An example is --size 224.")
+    return size
+
+
+def run_folder(run: Path) -> Path:
+    """The folder of a finished training run, whose weights fit any size.
+
+    Raises:
+        OptionError: it is something else, such as an exported network.
+    """
+    folder = run.parent if run.name == "model.safetensors" else run
+    if not (folder / "model.safetensors").is_file():
+        got = f"{run}, a network of one size" if run.suffix in (".onnx", ".plan") else str(run)
+        hint = "Name the run that it was exported from: pvlr export RUN --size 224."
+        raise errors.OptionError("--size", expected="the folder of a finished training run", got=got, hint=hint)
+    return folder
 
 
 def models(incomplete: str) -> list[str]:

@@ -226,7 +226,7 @@ def replay(
 
 def _write(path: Path | None, title: str, pictures: Iterable[tuple[bytes | None, str]]) -> None:
     from .._util.files import write_files
-    from ..memory.page import gallery
+    from ..labels.page import gallery
 
     if path is not None:
         write_files({path: gallery(title, pictures).encode()})

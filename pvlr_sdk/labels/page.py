@@ -1,9 +1,9 @@
-"""The taught labels of a bank as one HTML page without scripts: measures, and the photos with a wrong result."""
+"""HTML pages without scripts: the taught labels of a bank with their measures and mistakes, and remembered pictures."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,21 @@ def page(
         listed = "".join(f"<li>{html(one['file'])}: {html(one['message'])}</li>" for one in failed)
         parts.append(f"<h2>Photos that could not be read</h2>\n<ul>{listed}</ul>")
     rows = "\n".join(_row(name, float(bank.thresholds[bank.index(name)]), bank.taught[name]) for name in shown)
-    return document("Taught labels", _BODY.format(others=f"{OTHERS:,}", rows=rows, sections="\n".join(parts)))
+    return _document("Taught labels", _BODY.format(others=f"{OTHERS:,}", rows=rows, sections="\n".join(parts)))
 
 
-def document(title: str, body: str) -> str:
-    """An HTML page without scripts; ``body`` is HTML, whose class ``photos`` has figures side by side."""
+def gallery(title: str, pictures: Iterable[tuple[bytes | None, str]]) -> str:
+    """A page of pictures, as JPEG, with their captions; None: the picture is gone."""
+    figures = "\n".join(_figure(thumbnail(jpeg, description=text), html(text)) for jpeg, text in pictures)
+    return _document(title, f'<main class="photos">\n{figures}\n</main>')
+
+
+def _document(title: str, body: str) -> str:
     return _DOCUMENT.format(title=html(title), body=body)
+
+
+def _figure(picture: str, caption: str) -> str:
+    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
 
 
 def _row(label: str, threshold: float, source: Mapping[str, Any]) -> str:
@@ -117,12 +126,11 @@ def _section(report: LabelReport) -> str:
         wrong = [mistake for mistake in report.mistakes if mistake.kind == kind]
         if wrong:
             more = f"<p>... and {len(wrong) - _MOST} more</p>" if len(wrong) > _MOST else ""
-            figures = "\n".join(_figure(mistake, report) for mistake in wrong[:_MOST])
+            figures = "\n".join(_mistake(mistake, report) for mistake in wrong[:_MOST])
             parts.append(f'<h3>{heading}: {len(wrong)}</h3>\n<div class="photos">\n{figures}\n</div>{more}')
     return title + "\n".join(parts)
 
 
-def _figure(mistake: Mistake, report: LabelReport) -> str:
+def _mistake(mistake: Mistake, report: LabelReport) -> str:
     picture = thumbnail(Path(mistake.file), description=f"{mistake.kind}: {report.label}")
-    caption = f"{html(mistake.file)}<br>score {mistake.score:.3f}, threshold {report.threshold:.3f}"
-    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
+    return _figure(picture, f"{html(mistake.file)}<br>score {mistake.score:.3f}, threshold {report.threshold:.3f}")

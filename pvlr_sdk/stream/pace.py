@@ -1,8 +1,11 @@
-"""Timing: playing a file at its own rate, and when to take the next frame."""
+"""Timing: the times of a file's frames, when to take the next frame, and when other work may use the engine."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 _WINDOW = 0.005
 """Longest time in seconds that a prepared frame should wait for the engine."""
+_PATIENCE = 0.2
+"""Maximum wait in seconds for the end of the frames in flight, so that uploads are not starved."""
 
 
 @dataclass(slots=True)
@@ -46,6 +51,36 @@ class Playback:
             self._start = now - position
         inboxes.sleep(self._start + position - now)
         return replace(frame, captured=time.monotonic(), wall=time.time())
+
+
+class Clock:
+    """Monotonic and wall time of a camera's frames: the machine's, or the file's own.
+
+    Args:
+        media: take the times from the file, which is read faster or slower than it was recorded. They start when its
+            first frame is read, and continue when the file is restarted.
+    """
+
+    def __init__(self, *, media: bool) -> None:
+        self._media = media
+        self._base: float | None = None
+        self._wall = 0.0
+        self._last = 0.0
+
+    def read(self, frame: CapturedFrame) -> tuple[float, float]:
+        """Monotonic and wall time of a frame, in seconds."""
+        if not self._media or frame.source_time is None:
+            return frame.captured, frame.wall
+        if self._base is None:
+            self._base, self._wall = frame.captured - frame.source_time, frame.wall - frame.captured
+        elif self._base + frame.source_time < self._last:
+            self._base = self._last - frame.source_time
+        self._last = self._base + frame.source_time
+        return self._last, self._last + self._wall
+
+    def now(self) -> float:
+        """The camera's current monotonic time."""
+        return time.monotonic() if self._base is None else self._last
 
 
 class EnginePace:
@@ -90,3 +125,34 @@ class EnginePace:
     def last_moment(self, due: float) -> float:
         """The ``time.monotonic()`` to take the next frame if the engine is done at ``due``."""
         return due - self.preparation - min(_WINDOW, 0.5 * self.inference)
+
+
+class EngineShare:
+    """Lets other work use the engine while no frame is in flight, one piece at a time: a frame waits at most for one.
+
+    Without it, four clients that upload without pause leave a camera's results five times as old (simulated engine).
+    """
+
+    def __init__(self) -> None:
+        self._in_flight = 0
+        self._ended = threading.Condition()
+        self._turn = threading.Lock()
+
+    def begin(self) -> None:
+        """A frame is in flight."""
+        with self._ended:
+            self._in_flight += 1
+
+    def end(self) -> None:
+        """A frame is no longer in flight."""
+        with self._ended:
+            self._in_flight -= 1
+            self._ended.notify_all()
+
+    @contextmanager
+    def between_frames(self) -> Iterator[None]:
+        """Wait until no frame is in flight, but not for long; other callers wait until this one is done."""
+        with self._turn:
+            with self._ended:
+                self._ended.wait_for(lambda: not self._in_flight, _PATIENCE)
+            yield

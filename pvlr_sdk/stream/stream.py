@@ -16,10 +16,9 @@ from ..sources import CapturedFrame
 from ..sources.opening import check_installed
 from .camera import Camera, CameraChange, Observation, check_cameras
 from .inboxes import Inboxes
-from .pace import EnginePace, InFlight
+from .pace import EnginePace, EngineShare, InFlight
 from .reader import Reader
 from .regions import united
-from .sharing import EngineShare
 from .stats import CameraStats, Counters
 from .still import StillScene, results_of, start_parts
 

@@ -17,10 +17,10 @@ from ..sources import parse_uri
 from ..sources.opening import check_installed
 from ..sources.uri import PathUri
 from ..stream import Camera, Region, Schedule
+from ..stream.pace import Clock
 from ..tagger import Tagger
 from .camera_config import CameraConfig, RegionConfig
 from .changes import named, without
-from .clock import Clock
 from .config import EventsConfig, SiteConfig
 from .health import HEALTH
 

@@ -15,7 +15,7 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import read_manifest
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
-from pvlr_sdk.cli.sizes import parse_size
+from pvlr_sdk.cli.options import parse_size
 from pvlr_training.checkpoint import load_model, save_model
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.batch import Job, results
+from pvlr_sdk.batch import Job, TagBatch
 from pvlr_sdk.batch.dataset import Dataset
 from pvlr_sdk.batch.shards import Input
 
@@ -157,10 +157,11 @@ def test_a_file_whose_footer_cannot_be_read_is_tagged_again(run, photos, rows):
 def test_a_file_of_long_ids_needs_little_memory(tmp_path):
     dataset, error = Dataset(str(tmp_path), "0"), errors.ImageDecodeError("a", expected="b", got="c", hint="d")
     chunks = ([(f"{row:08}" * 1000, error) for row in range(start, start + 64)] for start in range(0, 6400, 64))
+    tag = TagBatch()
     before = pa.default_memory_pool()
     pa.set_memory_pool(POOL)
     try:
-        dataset.write("a", (results.table(chunk, "", False) for chunk in chunks), results.schema(False), {})
+        dataset.write("a", map(tag.table, chunks), tag.schema, {})
         assert sum(map(len, dataset.read("a"))) == 6400
     finally:
         pa.set_memory_pool(before)

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from pvlr_sdk.stream.sharing import EngineShare
+from pvlr_sdk.stream.pace import EngineShare
 from tests.waiting import LONG
 
 
 @pytest.mark.parametrize("frames", [0, 1, 2])
 def test_it_waits_for_the_frames_in_flight_and_no_longer(monkeypatch, frames):
-    monkeypatch.setattr("pvlr_sdk.stream.sharing._PATIENCE", 2 * LONG)
+    monkeypatch.setattr("pvlr_sdk.stream.pace._PATIENCE", 2 * LONG)
     share, ended = EngineShare(), 0
 
     def end():

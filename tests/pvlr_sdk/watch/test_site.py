@@ -14,9 +14,9 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.sources import CapturedFrame
+from pvlr_sdk.stream.pace import Clock
 from pvlr_sdk.watch import Site
 from pvlr_sdk.watch import site as site_module
-from pvlr_sdk.watch.clock import Clock
 from tests.waiting import until
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1}
