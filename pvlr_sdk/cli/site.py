@@ -173,15 +173,21 @@ def _thresholds(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any
 
 
 def check_site(config: SiteConfig) -> None:
-    """Check the cameras, the plan, the labels and the sinks of a site, and print what there is.
+    """Check the cameras and their files, the plan, the labels and the sinks of a site, and print what there is.
 
     Raises:
         PvlrError: what is invalid.
     """
+    from ..sources.opening import parse_uri
+    from ..sources.uri import PathUri
     from ..watch import factory
     from .screen import note
 
     cameras, tagger = factory.make_cameras(config), factory.make_tagger(config)
+    for camera in cameras:
+        if isinstance(path := parse_uri(camera.uri), PathUri) and not Path(path.path).exists():
+            argument, expected = f"camera {camera.name}", "a file or folder that exists"
+            raise errors.SourceOpenError(argument, expected=expected, got=repr(path.path), hint="Check its path.")
     factory.make_detectors(config, tagger)
     for sink in config.sinks:
         sink.check()
