@@ -30,9 +30,17 @@ def load_bgr(frame: FrameLike, color: Color = "bgr") -> NDArray[np.uint8]:
         "i420": cv2.COLOR_YUV2BGR_I420,
     }
     if chroma or order not in conversions:
-        return _yuv_to_bgr(pixels, order, chroma)
+        return _by_core(pixels, order, chroma, *image_size(pixels, order, chroma))
     bgr: NDArray[np.uint8] = cv2.cvtColor(np.ascontiguousarray(pixels), conversions[order])
     return bgr
+
+
+def small_bgr(frame: FrameLike, color: Color, longest: int) -> NDArray[np.uint8]:
+    """As :func:`load_bgr`, scaled down so that no side has more than ``longest`` pixels, in one pass over the frame."""
+    pixels, order, _, _, chroma = load_frame(frame, color)
+    height, width = image_size(pixels, order, chroma)
+    scale = min(1.0, longest / max(height, width))
+    return _by_core(pixels, order, chroma, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
@@ -51,9 +59,10 @@ def shrink(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _yuv_to_bgr(pixels: NDArray[np.uint8], order: Order, chroma: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Formats without a conversion in OpenCV: uses the core's, at the image's own size."""
-    height, width = image_size(pixels, order, chroma)
+def _by_core(
+    pixels: NDArray[np.uint8], order: Order, chroma: Sequence[NDArray[np.uint8]], height: int, width: int
+) -> NDArray[np.uint8]:
+    """The core's conversion, which reads every format and scales at once."""
     # Not validated: a frame may be larger than any network's input.
     spec = InputSpec.model_construct(width=width, height=height, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     rgb = Preprocessor(spec)(pixels, order, chroma=chroma)

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
 from ..events import EventDetector
-from ..frames.bgr import load_bgr
+from ..frames.bgr import small_bgr
 from ..result import TagResult
 from ..sources import CapturedFrame
 from .recording import Context, Place
@@ -74,11 +73,7 @@ def heat_of(result: TagResult, frame: CapturedFrame, label: str) -> Heat | None:
 
 def small(frame: CapturedFrame) -> NDArray[np.uint8]:
     """A small copy of a frame, BGR."""
-    pixels = load_bgr(frame.pixels, frame.color)
-    step = max(1, max(pixels.shape[:2]) // (2 * _SIDE))
-    pixels = np.ascontiguousarray(pixels[::step, ::step])
-    scale = min(1.0, _SIDE / max(pixels.shape[:2]))
-    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    return small_bgr(frame.pixels, frame.color, _SIDE)
 
 
 class Peaks:

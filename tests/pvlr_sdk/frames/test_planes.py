@@ -5,12 +5,13 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors, kernels
 from pvlr_sdk.bundle.manifest import InputSpec
-from pvlr_sdk.frames.bgr import load_bgr
+from pvlr_sdk.frames.bgr import load_bgr, small_bgr
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.frames.preprocess import Preprocessor
 from tests.planes import ORDERS, planes_of, random_planes
@@ -65,6 +66,17 @@ def test_planes_are_not_copied() -> None:
 @pytest.mark.parametrize("order", ORDERS)
 def test_planes_to_bgr_are_the_definition(order: Any) -> None:
     assert np.array_equal(load_bgr(planes_of(FRAME, order), order), to_rgb(FRAME, order)[:, :, ::-1])
+
+
+@pytest.mark.parametrize("order", ["bgr", *ORDERS])
+def test_a_small_copy_is_the_mean_of_the_pixels(order: Any) -> None:
+    smooth = cv2.resize(FRAME[:6, :4], (320, 360), interpolation=cv2.INTER_CUBIC)
+    frame = np.dstack([smooth] * 3) if order == "bgr" else planes_of(smooth, order)
+    whole, small = load_bgr(frame, order), small_bgr(frame, order, 40)
+    means = cv2.resize(whole, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert max(small.shape) == 40
+    assert np.abs(small - means.astype(int)).mean() < 5
+    np.testing.assert_array_equal(small_bgr(frame, order, 1000), whole)
 
 
 LUMA, PAIRS, QUARTER = np.zeros((8, 10), np.uint8), np.zeros((4, 10), np.uint8), np.zeros((4, 5), np.uint8)
