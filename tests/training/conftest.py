@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -12,6 +12,9 @@ import pytest
 import yaml
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
+
+if TYPE_CHECKING:
+    from pvlr_training.config import Config
 
 COLOURS = {"red": (40, 40, 220), "green": (40, 200, 40), "blue": (220, 40, 40)}
 
@@ -74,6 +77,17 @@ def tiny_config(photos: Path, **changes: Any) -> dict[str, Any]:
     for key, value in changes.items():
         raw[key] = {**raw[key], **value} if isinstance(value, dict) else value
     return raw
+
+
+def random_config(labels: Sequence[str], side: int = 64, **model: Any) -> Config:
+    """A small network with random weights, without images; ``model`` changes keys of that section."""
+    from pvlr_training.config import Config
+
+    tiny = {"backbone": "test_efficientnet", "pretrained": False, "width": 32, "heads": 4, "ffn": 32}
+    spec = {"width": side, "height": side, "mean": [127] * 3, "std": [64] * 3}
+    data = {"input": spec, "labels": list(labels), "sources": [{"images": ".", "labels": "x"}]}
+    raw = {"name": "random", "model": {**tiny, "text": {"encoder": "random"}, **model}, "data": data}
+    return Config.model_validate(raw)
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from pvlr_sdk.labels.knowledge import Knowledge
 from pvlr_training import concepts
 from pvlr_training.checkpoint import save_model
 from pvlr_training.concepts import Seen, evidence, knowledge_of, regress
-from pvlr_training.config import Config
 from pvlr_training.model.backbone import Backbone
 from pvlr_training.model.network import PVLR
+
+from .conftest import random_config
 
 SPEC = OpenSpec(max_labels=9, width=32, space="random 0", feature_width=24, features="tiny")
 
@@ -61,15 +62,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray) ->
     whole = Backbone("test_efficientnet", pretrained=False, classifier=True).eval()
     monkeypatch.setattr(concepts, "Backbone", lambda name, pretrained, classifier: whole)
     monkeypatch.setattr(concepts, "class_vectors", lambda: vectors)
-    config = Config.model_validate(
-        {
-            "name": "random",
-            "model": {"backbone": "test_efficientnet", "pretrained": False, "width": 32, "heads": 4, "ffn": 32,
-                      "text": {"encoder": "random"}},
-            "data": {"input": {"width": 64, "height": 64}, "labels": ["red", "green"],
-                     "sources": [{"images": ".", "labels": "x"}]},
-        }
-    )  # fmt: skip
+    config = random_config(["red", "green"])
     network = PVLR(config.data.labels, 64, 64, config.model).eval()
     network.backbone.load_state_dict(whole.state_dict(), strict=False)
     save_model(tmp_path, network, config, {"thresholds": [0.4, 0.4], "holdout": {}})

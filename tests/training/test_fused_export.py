@@ -13,6 +13,8 @@ from pvlr_sdk.compile.export import outputs_of
 from pvlr_sdk.compile.onnx import edit
 from pvlr_sdk.compile.onnx.convert import convert
 
+from .conftest import random_config
+
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
@@ -24,27 +26,14 @@ def exported(
 ) -> bytes:
     """A network with random weights as ``pvlr export`` writes it."""
     from pvlr_sdk.bundle.open_labels import label_inputs
-    from pvlr_training.config import Config
     from pvlr_training.deploy import DeployedPVLR, OpenPVLR
     from pvlr_training.export import describe, label_bank, open_bank, to_onnx
     from pvlr_training.model.network import PVLR
 
     torch.manual_seed(0)
     names = tuple(f"label {number}" for number in range(labels))
-    head = {"width": 64, "heads": 2, "ffn": 48, "layers": 1, "text": {"encoder": "random"}} | model
-    stage = {"epochs": 1, "batch": 1, "lr": 1e-3}
-    config = Config.model_validate(
-        {
-            "name": "fused",
-            "model": {"backbone": backbone, "pretrained": False, **head},
-            "data": {
-                "input": {"width": SIDE, "height": SIDE, "mean": [127] * 3, "std": [64] * 3},
-                "labels": names,
-                "sources": [{"images": ".", "labels": "x", "splits": ["train"]}],
-            },
-            "train": {"head": stage, "finetune": stage},
-        }
-    )
+    head = {"backbone": backbone, "width": 64, "heads": 2, "ffn": 48, "layers": 1}
+    config = random_config(names, SIDE, **{**head, **model})
     trained = PVLR(names, SIDE, SIDE, config.model).eval()
     deployed = DeployedPVLR(trained)
     if not is_open:

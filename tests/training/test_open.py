@@ -18,10 +18,11 @@ from pvlr_sdk.compile.build import build
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.labels import Photos, bank_from_words, teach
 from pvlr_training.checkpoint import load_model, save_model
-from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import export
 from pvlr_training.model.network import PVLR
+
+from .conftest import random_config
 
 LABELS = ["red", "green", "blue", "coffee cup", "rocket"]
 INPUT = InputSpec(width=64, height=64, mean=(127, 127, 127), std=(64, 64, 64))
@@ -32,18 +33,7 @@ def run(tmp_path: Path) -> Any:
     """Writes a finished run with random weights."""
 
     def write(labels: list[str] = LABELS, side: int = 64, backbone: str = "test_efficientnet", **model: Any) -> Path:
-        small = {"backbone": backbone, "pretrained": False, "width": 32, "heads": 4, "ffn": 32}
-        config = Config.model_validate(
-            {
-                "name": "random",
-                "model": {**small, "text": {"encoder": "random"}, **model},
-                "data": {
-                    "input": {"width": side, "height": side, "mean": [127] * 3, "std": [64] * 3},
-                    "labels": labels,
-                    "sources": [{"images": ".", "labels": "x", "splits": ["train"]}],
-                },
-            }
-        )
+        config = random_config(labels, side, backbone=backbone, **model)
         torch.manual_seed(0)
         network = PVLR(config.data.labels, side, side, config.model).eval()
         if config.model.head == "pvlr":

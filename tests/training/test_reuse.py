@@ -172,12 +172,3 @@ def test_a_plan_of_another_backbone_or_a_damaged_one_is_refused(write_config: An
         train(write_config(), [f"train.init={plan}"], out=tmp_path / "damaged", console=QUIET)
     with pytest.raises(CheckpointError, match="nothere"):
         train(write_config(), [f"train.init={tmp_path}/nothere"], out=tmp_path / "missing", console=QUIET)
-
-
-@pytest.mark.slow
-def test_another_backbone_is_refused(write_config: Any, tmp_path: Path) -> None:
-    first = train(write_config(), STILL, out=tmp_path / "first", console=QUIET)
-    with pytest.raises(CheckpointError, match="weights for test_resnet"):
-        train(
-            write_config(), ["model.backbone=test_resnet", f"train.init={first}"], out=tmp_path / "other", console=QUIET
-        )

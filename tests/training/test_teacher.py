@@ -15,7 +15,6 @@ from pvlr_training.config import TeacherConfig, load_config
 from pvlr_training.data.augmentation import Views
 from pvlr_training.data.images import load_dataset
 from pvlr_training.deploy import DeployedPVLR
-from pvlr_training.losses import asymmetric_loss
 from pvlr_training.machine import Machine
 from pvlr_training.teacher import teach
 from pvlr_training.train import train
@@ -78,13 +77,6 @@ def test_a_missing_teacher_or_one_with_other_labels_is_refused(
 def test_a_student_learns_from_the_teacher_alone(write_config: Any, teacher: Path, tmp_path: Path) -> None:
     path = write_config(train={"teacher": {"runs": [str(teacher)], "weight": 1.0}, "finetune": {"epochs": 0}})
     assert (train(path, out=tmp_path / "student") / "model.safetensors").exists()
-
-
-def test_a_soft_target_mixes_the_losses_of_both_answers() -> None:
-    logits = torch.randn(4, 5, dtype=torch.float64)
-    present, absent = torch.ones(4, 5), -torch.ones(4, 5)
-    mixed = 0.8 * asymmetric_loss(logits, present, 2) + 0.2 * asymmetric_loss(logits, absent, 2)
-    torch.testing.assert_close(asymmetric_loss(logits, 0.6 * present, 2), mixed)
 
 
 @pytest.mark.slow

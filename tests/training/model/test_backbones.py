@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_training.config import Config, load_config
+from pvlr_training.config import load_config
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import check, fp32_until, to_onnx
 from pvlr_training.losses import StageLoss
@@ -16,6 +16,8 @@ from pvlr_training.machine import Machine
 from pvlr_training.model.backbone import Backbone
 from pvlr_training.model.network import PVLR
 from pvlr_training.optim import open_optimizer
+
+from ..conftest import random_config
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 
@@ -87,13 +89,7 @@ def test_the_stages_one_after_the_other_are_the_network(name: str, stages: int) 
 
 
 def test_a_mobilenet_is_exported_with_its_front() -> None:
-    model = {"backbone": "mobilenetv3_small_050", "pretrained": False, "width": 32, "heads": 4, "ffn": 32}
-    config = Config.model_validate(
-        {
-            "model": {**model, "text": {"encoder": "random"}},
-            "data": {"input": {"width": 64, "height": 64}, "sources": [{"images": "i", "labels": "l.csv"}]},
-        }
-    )
+    config = random_config(("dog", "cat"), backbone="mobilenetv3_small_050")
     torch.manual_seed(0)
     deployed = DeployedPVLR(PVLR(("dog", "cat"), 64, 64, config.model))
     network = to_onnx(deployed, config)

@@ -13,6 +13,8 @@ from pvlr_training.model.config import ModelConfig
 from pvlr_training.model.heads import open_head
 from pvlr_training.model.network import PVLR
 
+from ..conftest import random_config
+
 Array = NDArray[np.float64]
 BANK = torch.zeros(0)  # it is not used
 B, ROWS, COLUMNS, D, C = 2, 3, 5, 20, 7
@@ -45,16 +47,7 @@ def test_linear_classifies_the_average_and_its_map_averages_to_the_logit() -> No
 @pytest.mark.slow
 def test_every_parameter_learns_and_the_deployed_form_agrees() -> None:
     torch.manual_seed(0)
-    config = ModelConfig.model_validate(
-        {
-            "head": "linear",
-            "backbone": "test_efficientnet",
-            "pretrained": False,
-            "width": 32,
-            "heads": 4,
-            "text": {"encoder": "random"},
-        }
-    )
+    config = random_config(("dog", "cat", "bus"), head="linear").model
     model = PVLR(("dog", "cat", "bus"), 64, 96, config).train()
     output = model(torch.randn(2, 3, 64, 96))
     assert output.logits.shape == (2, 3)

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pvlr_training.deploy import DeployedPVLR, fold_batch_norm
-from pvlr_training.model.config import CapConfig, ModelConfig, TextConfig
+from pvlr_training.model.config import CapConfig, TextConfig
 from pvlr_training.model.dma import DualModalAttention
 from pvlr_training.model.heads.pvlr import SimilarityHead
 from pvlr_training.model.ifm import InteractionFusion
 from pvlr_training.model.network import PVLR
 from pvlr_training.model.prompts import ContextPrompts, encode_knowledge, knowledge_prompts
 from pvlr_training.model.text import RandomText
+
+from ..conftest import random_config
 
 Array = NDArray[np.float64]
 LABELS = ("dog", "cat", "bus", "tree", "cup")
@@ -172,14 +174,7 @@ def test_pre_interaction_sends_the_gradient_through_the_language_model_to_the_pr
 def test_every_option_gives_a_model_whose_parameters_all_learn(changes: dict[str, object]) -> None:
     torch.manual_seed(0)
     side = 224 if "backbone" in changes else 64
-    base = {
-        "backbone": "test_efficientnet",
-        "pretrained": False,
-        "width": 32,
-        "heads": 4,
-        "text": {"encoder": "random"},
-    }
-    model = PVLR(LABELS, side, side, ModelConfig.model_validate({**base, **changes})).train()
+    model = PVLR(LABELS, side, side, random_config(LABELS, side, **changes).model).train()
     output = model(torch.randn(2, 3, side, side))
     tokens = model.grid[0] * model.grid[1]
     assert output.logits.shape == (2, 5)
@@ -211,10 +206,7 @@ def test_folding_batch_norm_changes_nothing_and_leaves_none(name: str) -> None:
 
 def test_deployed_model_is_the_trained_one_with_rounded_weights() -> None:
     torch.manual_seed(0)
-    config = ModelConfig(
-        backbone="test_efficientnet", pretrained=False, width=32, heads=4, text=TextConfig(encoder="random")
-    )
-    model = PVLR(LABELS, 64, 64, config).eval()
+    model = PVLR(LABELS, 64, 64, random_config(LABELS).model).eval()
     before = {name: p.clone() for name, p in model.named_parameters()}
     deployed = DeployedPVLR(model)
     images = torch.randn(3, 3, 64, 64)
