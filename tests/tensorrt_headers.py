@@ -33,14 +33,20 @@ def tensorrt_version(include: Path) -> str:
     return ".".join(numbers[part] for part in ("MAJOR", "MINOR", "PATCH"))
 
 
-def find_cuda_include() -> Path | None:
-    """The folder with cuda_runtime_api.h, of the toolkit or of the wheels from PyPI."""
+def cuda_folders() -> list[Path]:
+    """The folders that may have CUDA's headers: of CUDA_HOME, /usr/local/cuda*, or the wheels from PyPI."""
     homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    folders = [home / "include" for home in [*homes, Path("/usr/local/cuda")]]
+    homes += [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)]
+    folders = [home / "include" for home in homes]
     spec = importlib.util.find_spec("nvidia")
     for place in (spec.submodule_search_locations or []) if spec else []:
         folders += sorted(Path(place).glob("*/include"), reverse=True)
-    return next((folder for folder in folders if (folder / "cuda_runtime_api.h").is_file()), None)
+    return folders
+
+
+def find_cuda_include() -> Path | None:
+    """The folder with cuda_runtime_api.h."""
+    return next((folder for folder in cuda_folders() if (folder / "cuda_runtime_api.h").is_file()), None)
 
 
 def cuda_include() -> Path:

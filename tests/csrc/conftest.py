@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.gpu.kernel_report import find_tool, write_instances
 from tests.shared import shared_folder
+from tests.tensorrt_headers import cuda_folders
 
 from .library import cmake, gstreamer_missing, install
 
@@ -36,20 +37,14 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     "turing": (["-fsanitize=thread"], []),
     "address": ([], ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
     "race": (["-fsanitize=thread"], []),
-    "ucontext": ([], ["-DSIMT_UCONTEXT"]),
     "module": ([], ["-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-g0"]),  # for Python
 }
 
 
 @functools.cache
 def cuda_include() -> tuple[Path, ...]:
-    """The folders with CUDA's headers: of CUDA_HOME, /usr/local/cuda*, or the wheels from PyPI; empty if none."""
-    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    homes += [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)]
-    folders = [home / "include" for home in homes]
-    spec = importlib.util.find_spec("nvidia")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        folders += sorted(Path(place).glob("*/include"), reverse=True)
+    """The folders with CUDA's headers; empty if some are missing."""
+    folders = cuda_folders()
     wanted = ("cuda_fp16.h", "cuda_bf16.h", "vector_types.h", "nv/target")
     whole = [folder for folder in folders if all((folder / name).is_file() for name in wanted)]
     if whole:
@@ -107,7 +102,7 @@ class Emulator:
         if kind == "module":
             command += python_flags()
         if kind == "address":
-            _need_sanitizers(cxx, common, folder)
+            need_sanitizers(cxx, folder)
         # The emulator itself is the same beside a changed copy of the kernels.
         jobs = [(source, [], ROOT / "csrc") for source in sorted((ROOT / "tests/emulator").glob("*.cpp"))]
         jobs += [(source, own, csrc) for source in sources]
@@ -140,7 +135,7 @@ class Emulator:
     def build_alone(self, sources: list[Path]) -> Path:
         """A program without the emulator, with sanitizers."""
         _, sanitize = KINDS["address"]
-        _need_sanitizers("g++", sanitize, self.folder)
+        need_sanitizers("g++", self.folder)
         program = self.folder / sources[-1].stem
         folders = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
         command = [*compiler("g++"), *BASE, *sanitize, *folders, *map(str, sources), "-o", str(program)]
@@ -159,10 +154,14 @@ class Emulator:
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
 
 
-def _need_sanitizers(cxx: str, flags: list[str], folder: Path) -> None:
+def need_sanitizers(cxx: str, folder: Path) -> None:
+    """Skip the test without the compiler, or if it has no sanitizers."""
+    if shutil.which(cxx) is None:
+        pytest.skip(f"no {cxx} on this machine")
     probe = folder / "probe.cpp"
     probe.write_text("int main() { return 0; }\n")
-    if subprocess.run([cxx, *flags, str(probe), "-o", str(folder / "probe")], capture_output=True).returncode:
+    command = [cxx, *KINDS["address"][1], str(probe), "-o", str(folder / "probe")]
+    if subprocess.run(command, capture_output=True).returncode:
         pytest.skip(f"{cxx} has no sanitizer libraries")
 
 

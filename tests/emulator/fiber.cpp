@@ -24,11 +24,10 @@ static void __sanitizer_start_switch_fiber(void**, const void*, std::size_t) {}
 static void __sanitizer_finish_switch_fiber(void*, const void**, std::size_t*) {}
 #endif
 
-#if !SIMT_USES_UCONTEXT
+#ifdef __x86_64__
 // Saves the callee-saved registers and the stack pointer in *save, and continues where the stack pointer `load` was
 // saved.
 extern "C" void simt_switch(void** save, void* load);
-#if defined(__x86_64__)
 asm(R"(
 .text
 .globl simt_switch
@@ -51,41 +50,6 @@ simt_switch:
   ret
 .size simt_switch,.-simt_switch
 )");
-#else
-asm(R"(
-.text
-.globl simt_switch
-.type simt_switch,%function
-simt_switch:
-  sub sp, sp, #160
-  stp x19, x20, [sp, #0]
-  stp x21, x22, [sp, #16]
-  stp x23, x24, [sp, #32]
-  stp x25, x26, [sp, #48]
-  stp x27, x28, [sp, #64]
-  stp x29, x30, [sp, #80]
-  stp d8, d9, [sp, #96]
-  stp d10, d11, [sp, #112]
-  stp d12, d13, [sp, #128]
-  stp d14, d15, [sp, #144]
-  mov x9, sp
-  str x9, [x0]
-  mov sp, x1
-  ldp x19, x20, [sp, #0]
-  ldp x21, x22, [sp, #16]
-  ldp x23, x24, [sp, #32]
-  ldp x25, x26, [sp, #48]
-  ldp x27, x28, [sp, #64]
-  ldp x29, x30, [sp, #80]
-  ldp d8, d9, [sp, #96]
-  ldp d10, d11, [sp, #112]
-  ldp d12, d13, [sp, #128]
-  ldp d14, d15, [sp, #144]
-  add sp, sp, #160
-  ret
-.size simt_switch,.-simt_switch
-)");
-#endif
 #endif
 
 namespace simt {
@@ -94,7 +58,7 @@ namespace {
 constexpr std::size_t kStackBytes = 256 * 1024;  // AddressSanitizer's frames are large
 Fiber* entering = nullptr;
 
-#if SIMT_USES_UCONTEXT
+#ifndef __x86_64__
 void switch_context(ucontext_t& save, ucontext_t& load) { swapcontext(&save, &load); }
 #else
 void switch_context(void*& save, void* load) { simt_switch(&save, load); }
@@ -119,7 +83,7 @@ void Fiber::start(void (*function)()) {
   function_ = function;
   started_ = false;
   __asan_unpoison_memory_region(stack_, size_);  // frames of the last call, which never returned
-#if SIMT_USES_UCONTEXT
+#ifndef __x86_64__
   getcontext(&inside_);
   inside_.uc_stack.ss_sp = stack_;
   inside_.uc_stack.ss_size = size_ - stagger_;
@@ -128,15 +92,9 @@ void Fiber::start(void (*function)()) {
 #else
   auto top = reinterpret_cast<std::uintptr_t>(stack_ + size_ - stagger_) & ~std::uintptr_t{15};
   auto function_address = reinterpret_cast<std::uintptr_t>(&Fiber::entry);
-#if defined(__x86_64__)
   top -= 64;  // six registers, the return address, and one word, as entry() expects the stack of a call
   std::memset(reinterpret_cast<void*>(top), 0, 64);
   std::memcpy(reinterpret_cast<void*>(top + 48), &function_address, sizeof function_address);
-#else
-  top -= 160;
-  std::memset(reinterpret_cast<void*>(top), 0, 160);
-  std::memcpy(reinterpret_cast<void*>(top + 88), &function_address, sizeof function_address);  // x30
-#endif
   inside_ = reinterpret_cast<void*>(top);
 #endif
 }

@@ -3,11 +3,8 @@
 
 #include <cstddef>
 
-#if defined(SIMT_UCONTEXT) || !(defined(__x86_64__) || defined(__aarch64__))
-#define SIMT_USES_UCONTEXT 1
+#ifndef __x86_64__
 #include <ucontext.h>
-#else
-#define SIMT_USES_UCONTEXT 0
 #endif
 
 namespace simt {
@@ -39,12 +36,12 @@ class Fiber {
   void* inside_fake_stack_ = nullptr;
   const void* outside_stack_ = nullptr;
   std::size_t outside_size_ = 0;
-#if SIMT_USES_UCONTEXT
-  ucontext_t outside_{};
-  ucontext_t inside_{};
-#else
+#ifdef __x86_64__
   void* outside_ = nullptr;
   void* inside_ = nullptr;
+#else
+  ucontext_t outside_{};
+  ucontext_t inside_{};
 #endif
 };
 

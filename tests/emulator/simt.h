@@ -87,14 +87,6 @@ template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, SIMT_HERE) {
   return simt::shuffle({"__shfl_xor_sync", file, line}, mask, value, simt::current->lane ^ bits, width);
 }
-template <typename T>
-T __shfl_up_sync(unsigned mask, T value, int delta, int width = 32, SIMT_HERE) {
-  return simt::shuffle({"__shfl_up_sync", file, line}, mask, value, simt::current->lane - delta, width);
-}
-template <typename T>
-T __shfl_down_sync(unsigned mask, T value, int delta, int width = 32, SIMT_HERE) {
-  return simt::shuffle({"__shfl_down_sync", file, line}, mask, value, simt::current->lane + delta, width);
-}
 
 inline unsigned __ballot_sync(unsigned mask, int predicate, SIMT_HERE) {
   return simt::ballot({"__ballot_sync", file, line}, mask, predicate);

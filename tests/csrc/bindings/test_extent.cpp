@@ -1,4 +1,4 @@
-// Extents of arrays with sizes and strides at the limits of 64 bits; test_extent.py builds it with sanitizers.
+// Extents of arrays with sizes and strides at the limits of 64 bits; host/test_core.py builds it with sanitizers.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from pvlr_sdk import errors  # noqa: E402
 from pvlr_sdk.kernels import dual_softmax_attention  # noqa: E402
+from tests.csrc.kernels.dual_softmax_attention import cases  # noqa: E402
 
 TYPES = ("float32", "float16", "bfloat16")
 
@@ -19,7 +20,7 @@ def _on_device(inputs: Any) -> tuple[list[Any], Any]:
     return tensors, None if inputs.mask is None else inputs.mask.cuda()
 
 
-def _check(cases: Any, case: Any) -> None:
+def _check(case: Any) -> None:
     inputs = cases.make_inputs(case)
     tensors, mask = _on_device(inputs)
     got = dual_softmax_attention(*tensors, mask=mask)
@@ -30,28 +31,28 @@ def _check(cases: Any, case: Any) -> None:
 @pytest.mark.sanitized
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("dim", [32, 64, 96, 128])
-def test_small_and_odd_sizes(cases: Any, dtype: str, dim: int) -> None:
+def test_small_and_odd_sizes(dtype: str, dim: int) -> None:
     for tokens, labels in ((1, 1), (33, 35), (77, 301), (31, 65)):
-        _check(cases, cases.Case(dtype, batch=2, tokens=tokens, labels=labels, dim=dim, mask=2, shared=True))
+        _check(cases.Case(dtype, batch=2, tokens=tokens, labels=labels, dim=dim, mask=2, shared=True))
 
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("dim", [32, 64, 96, 128])
-def test_large_sizes(cases: Any, dtype: str, dim: int) -> None:
-    _check(cases, cases.Case(dtype, tokens=784, labels=4585, dim=dim))
-    _check(cases, cases.Case(dtype, batch=8, heads=3, tokens=197, labels=83, dim=dim, mask=1))
-    _check(cases, cases.Case(dtype, heads=1, tokens=4096, labels=8192, dim=dim))
+def test_large_sizes(dtype: str, dim: int) -> None:
+    _check(cases.Case(dtype, tokens=784, labels=4585, dim=dim))
+    _check(cases.Case(dtype, batch=8, heads=3, tokens=197, labels=83, dim=dim, mask=1))
+    _check(cases.Case(dtype, heads=1, tokens=4096, labels=8192, dim=dim))
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_extreme_values(cases: Any, dtype: str) -> None:
+def test_extreme_values(dtype: str) -> None:
     for scale in (0.0, 1e-6, 30.0, 300.0):
-        _check(cases, cases.Case(dtype, heads=6, tokens=61, labels=83, scale=scale))
-    _check(cases, cases.Case(dtype, tokens=40, labels=70, equal=True))
+        _check(cases.Case(dtype, heads=6, tokens=61, labels=83, scale=scale))
+    _check(cases.Case(dtype, tokens=40, labels=70, equal=True))
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_same_bits_from_run_to_run(cases: Any, dtype: str) -> None:
+def test_same_bits_from_run_to_run(dtype: str) -> None:
     tensors, _ = _on_device(cases.make_inputs(cases.Case(dtype, batch=1, tokens=784, labels=4585)))
     first = dual_softmax_attention(*tensors)
     for _ in range(20):
@@ -59,7 +60,7 @@ def test_same_bits_from_run_to_run(cases: Any, dtype: str) -> None:
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_strides_and_out_without_copies(cases: Any) -> None:
+def test_strides_and_out_without_copies() -> None:
     """Heads split from (batch, rows, heads * dim), as a linear layer leaves them; written into such a tensor."""
     fused = torch.randn(2, 30, 2, 4, 64, device="cuda", dtype=torch.float16)
     bank = torch.randn(9, 2, 4, 64, device="cuda", dtype=torch.float16)
@@ -88,7 +89,7 @@ def test_streams_wait_for_what_was_queued_before() -> None:
     assert torch.equal(o_x.cpu(), torch.ones(1, 2, 64, 32))
 
 
-def test_a_cuda_graph_replays_it(cases: Any) -> None:
+def test_a_cuda_graph_replays_it() -> None:
     """With a workspace, which becomes a part of the graph; replayed on other contents."""
     tensors, _ = _on_device(cases.make_inputs(cases.Case("float16", tokens=196, labels=301, heads=2)))
     out = torch.empty_like(tensors[0]), torch.empty_like(tensors[1])

@@ -14,7 +14,6 @@ BUILDS = [
     ("address", "g++"),
     ("race", "g++"),
     ("race", "clang++"),
-    ("ucontext", "g++"),
     ("turing", "g++"),
     ("plain", "aarch64-linux-gnu-g++"),
 ]

@@ -1,4 +1,4 @@
-"""Builds the C++ programs that test and fuzz preprocessing with sanitizers and warnings as errors, and runs them."""
+"""Builds the C++ programs that test preprocessing and extents of arrays, with sanitizers and warnings as errors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from ..conftest import CROSS, KINDS, need_sanitizers
+from ..library import ROOT
+
 FLAGS = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pthread"]
-SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-
-
-CROSS = "aarch64-linux-gnu-g++"
+_, SANITIZE = KINDS["address"]
 
 
 @pytest.mark.slow
@@ -33,7 +32,7 @@ def test_core_on_aarch64(tmp_path: Path) -> None:
 
 
 def _build(compiler: str, flags: list[str], program: Path, csrc: Path = ROOT / "csrc") -> None:
-    main = ROOT / "tests/csrc/host" / f"{program.name}.cpp"
+    main = next((ROOT / "tests/csrc").glob(f"*/{program.name}.cpp"))
     sources = [*sorted((csrc / "host/preprocess").glob("*.cpp")), main]
     includes = [f"-I{csrc}", f"-I{csrc / 'include'}", f"-I{main.parent}"]
     subprocess.run([compiler, *FLAGS, *flags, *includes, *map(str, sources), "-o", str(program)], check=True)
@@ -41,9 +40,10 @@ def _build(compiler: str, flags: list[str], program: Path, csrc: Path = ROOT / "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
-def test_core_under_sanitizers(compiler: str, tmp_path: Path) -> None:
-    _need_sanitizers(compiler, tmp_path)
-    program = tmp_path / "test_preprocess"
+@pytest.mark.parametrize("name", ["test_preprocess", "test_extent"])
+def test_core_under_sanitizers(name: str, compiler: str, tmp_path: Path) -> None:
+    need_sanitizers(compiler, tmp_path)
+    program = tmp_path / name
     _build(compiler, SANITIZE, program)
 
     # Leak detection needs ptrace, which containers often forbid.
@@ -53,18 +53,9 @@ def test_core_under_sanitizers(compiler: str, tmp_path: Path) -> None:
     assert done.stdout.endswith("ok\n")
 
 
-def _need_sanitizers(compiler: str, folder: Path) -> None:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler} on this machine")
-    probe = folder / "probe.cpp"
-    probe.write_text("int main() { return 0; }\n")
-    if subprocess.run([compiler, *SANITIZE, str(probe), "-o", str(folder / "probe")], capture_output=True).returncode:
-        pytest.skip(f"{compiler} has no sanitizer libraries")
-
-
 @pytest.mark.slow
 def test_fuzzing_frames_finds_no_crash(run_fuzzer: Callable[..., str], tmp_path: Path) -> None:
-    _need_sanitizers("g++", tmp_path)
+    need_sanitizers("g++", tmp_path)
     program = tmp_path / "fuzz_preprocess"
     _build("g++", SANITIZE, program)
     assert "DONE" in run_fuzzer(program, "-runs=100000", "-max_total_time=10", ASAN_OPTIONS="detect_leaks=0")
@@ -73,7 +64,7 @@ def test_fuzzing_frames_finds_no_crash(run_fuzzer: Callable[..., str], tmp_path:
 @pytest.mark.slow
 def test_fuzzing_frames_finds_a_planted_bug_within_a_minute(run_fuzzer: Callable[..., str], tmp_path: Path) -> None:
     """Crops that begin inside a frame and end outside are accepted."""
-    _need_sanitizers("g++", tmp_path)
+    need_sanitizers("g++", tmp_path)
     shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
     check = tmp_path / "csrc/host/preprocess/check.cpp"
     whole = check.read_text()

@@ -78,22 +78,9 @@ def test_the_python_core_links_and_says_that_there_is_no_gpu(cuda_build: Path, n
 PROGRAM = """
 #include <cstdio>
 #include "pvlr/dual_softmax_attention.h"
-#include "pvlr/preprocess.h"
-#include "pvlr/tag_head.h"
-
-alignas(16) static unsigned char memory[4096];
-static int failures = 0;
-
-static void expect(bool condition, const char* name, const char* got = "") {
-  if (condition) return;
-  std::printf("%s: %s\\n", name, got);
-  ++failures;
-}
-static void expect_no_device(const char* name, const pvlr::Status& status) {
-  expect(status.code == pvlr::StatusCode::kUnsupportedDevice, name, status.message);
-}
 
 int main() {
+  alignas(16) static unsigned char memory[4096];
   pvlr::DualSoftmaxAttentionParams p{};
   p.batch = p.heads = p.tokens = p.labels = 1;
   p.dim = 32;
@@ -101,29 +88,10 @@ int main() {
   p.o_x = memory + 1024;
   p.o_t = memory + 2048;
   std::size_t bytes = 0;
-  expect_no_device("workspace", pvlr::dual_softmax_attention_cuda_workspace(p, &bytes));
-  expect_no_device("attention", pvlr::dual_softmax_attention_cuda(p, nullptr));
-  expect(pvlr::dual_softmax_attention_cuda_workspace_limit(p, &bytes).ok(), "the limit needs no device");
-  expect(pvlr::dual_softmax_attention_host(p).ok(), "the CPU version needs no device");
-  pvlr::TagHeadParams head{};
-  head.batch = head.tokens = head.labels = 1;
-  head.width = 8;
-  head.x = head.t = memory;
-  head.logits = reinterpret_cast<float*>(memory + 1024);
-  expect_no_device("tag head", pvlr::tag_head_cuda(head, nullptr));
-  pvlr::BatchFrame frame{};
-  frame.planes[0] = memory;
-  frame.pitches[0] = 3;
-  frame.width = frame.height = 1;
-  frame.format = pvlr::PixelFormat::kRgb;
-  frame.crop = frame.region = {0, 0, 1, 1};
-  pvlr::PreprocessBatchParams batch{};
-  batch.frames = &frame;
-  batch.count = 1;
-  batch.dst = memory + 1024;
-  batch.dst_width = batch.dst_height = 1;
-  expect_no_device("preprocessing", pvlr::preprocess_batch_cuda(batch, nullptr));
-  return failures != 0;
+  const pvlr::Status status = pvlr::dual_softmax_attention_cuda_workspace(p, &bytes);
+  std::printf("%s", status.message);
+  const bool limit = pvlr::dual_softmax_attention_cuda_workspace_limit(p, &bytes).ok();  // which needs no device
+  return limit && status.code == pvlr::StatusCode::kUnsupportedDevice ? 0 : 1;
 }
 """
 

@@ -34,20 +34,14 @@ def builds_kernels(folder: Path, driver: Path | None, **variables: str) -> bool:
     return "CUDA kernels for compute capabilities 87" in done.stdout
 
 
-def test_a_driver_and_a_toolkit_are_enough(tmp_path: Path, driver: Path) -> None:
-    assert builds_kernels(tmp_path, driver)
-
-
-def test_a_toolkit_alone_is_not(tmp_path: Path) -> None:
-    assert not builds_kernels(tmp_path, None)
-
-
-def test_they_can_be_refused(tmp_path: Path, driver: Path) -> None:
-    assert not builds_kernels(tmp_path, driver, PVLR_CUDA="0")
-
-
-def test_they_can_be_asked_for_without_a_driver(tmp_path: Path) -> None:
-    assert builds_kernels(tmp_path, None, PVLR_CUDA="1")
+@pytest.mark.parametrize(
+    ("has_driver", "asked", "expected"),
+    [(True, {}, True), (False, {}, False), (True, {"PVLR_CUDA": "0"}, False), (False, {"PVLR_CUDA": "1"}, True)],
+)
+def test_a_driver_and_a_toolkit_decide_unless_they_are_asked_for_or_refused(
+    tmp_path: Path, driver: Path, has_driver: bool, asked: dict[str, str], expected: bool
+) -> None:
+    assert builds_kernels(tmp_path, driver if has_driver else None, **asked) == expected
 
 
 def test_a_compiler_without_the_rest_of_the_toolkit_is_not_enough(tmp_path: Path, driver: Path) -> None:

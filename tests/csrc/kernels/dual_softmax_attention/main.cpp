@@ -95,6 +95,5 @@ int main(int count, char** arguments) {
   std::fwrite(o_x.data(), 1, o_x.size(), output);
   std::fwrite(o_t.data(), 1, o_t.size(), output);
   std::fclose(output);
-  std::printf("workspace %zu\n", workspace.size());
   return 0;
 }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from . import cases  # noqa: E402
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
 KERNEL = ROOT / "csrc/kernels/dual_softmax_attention"
 
-_spec = importlib.util.spec_from_file_location("attention_cases", HERE / "cases.py")
-assert _spec is not None
-cases = importlib.util.module_from_spec(_spec)
-sys.modules["attention_cases"] = cases
-_spec.loader.exec_module(cases)
 Case = cases.Case
 
 AARCH64 = "aarch64-linux-gnu-g++"  # its programs run under qemu

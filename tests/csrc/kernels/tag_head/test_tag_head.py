@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from . import cases  # noqa: E402
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
 KERNEL = ROOT / "csrc/kernels/tag_head"
 CROSS = "aarch64-linux-gnu-g++"
 
-_spec = importlib.util.spec_from_file_location("tag_head_cases", HERE / "cases.py")
-assert _spec is not None
-cases = importlib.util.module_from_spec(_spec)
-sys.modules["tag_head_cases"] = cases
-_spec.loader.exec_module(cases)
 Case = cases.Case
 
 TYPES = ("float32", "float16", "bfloat16")
