@@ -20,7 +20,7 @@ from .accuracy.clips.__main__ import table as clips_table
 from .accuracy.open.grades import grades_table
 from .accuracy.open.taught import taught_table
 from .common import DOCS, RESULTS, Table, run
-from .cpu import tables
+from .cpu.peers import table as peers_table
 
 PAGES = ("performance", "accuracy", "open_labels")
 _PART = re.compile(r"(<!-- results: (\w+) -->\n\n).*?(\n\n<!-- end of results -->)", re.DOTALL)
@@ -50,7 +50,7 @@ def page(file: Path, results: Path) -> str:
 def peers(data: Data) -> str:
     return f"""{_conditions(data)} Plan `{data["conditions"]["plan"]}`, {data["conditions"]["photos"]} images.
 
-{tables.peers(data).markdown()}"""
+{peers_table(data).markdown()}"""
 
 
 def cameras(data: Data) -> str:
@@ -83,13 +83,11 @@ def _conditions(data: Data) -> str:
 
 
 def _one(name: str, text: Callable[[Data], str], results: Path) -> str:
-    """The text of one result."""
     path = results / f"{name}.json"
     return text(json.loads(path.read_text())) if path.exists() else "Not measured."
 
 
 def _models(name: str, table: Callable[[Any], Table], results: Path) -> str:
-    """One table of the results of several models."""
     reports = [json.loads(path.read_text()) for path in sorted(results.glob(f"{name}-*.json"), reverse=True)]
     return table(reports).markdown() if reports else "Not measured."
 

@@ -31,6 +31,7 @@ from ..common import (
     Int8,
     Json,
     Plan,
+    Table,
     Threads,
     conditions,
     interleaved,
@@ -38,7 +39,6 @@ from ..common import (
     save,
     summarise,
 )
-from . import tables
 from .engine import compile_network
 from .peer_runners import Run, Setting, hand_written, model_api, onnx_runtime, ours, torch_model
 
@@ -71,7 +71,7 @@ def main(
         "figures": figures,
         "agreement": compare(peers, compared, setting.bundle.labels.thresholds),
     }
-    tables.peers(data).print()
+    table(data).print()
     save(out, data)
 
 
@@ -131,6 +131,25 @@ def compare(peers: dict[str, Run], frames: list[np.ndarray], thresholds: np.ndar
         }
         for name, rows in scores.items()
     }
+
+
+def table(data: dict[str, Any]) -> Table:
+    """Times of a frame, relative to ``predict()``, and the agreement with fp32."""
+    conditions, agreement = data["conditions"], data["agreement"]
+    base = next(iter(data["figures"].values()))["median_ms"]
+    rows = [
+        [
+            name,
+            *(f"{values[key]:.2f}" for key in ("median_ms", "p99_ms", "min_ms")),
+            f"{values['median_ms'] / base:.2f}",
+            f"{100 * agreement[name]['same_tag_sets']:.0f} %" if name in agreement else "",
+            f"{agreement[name]['largest_score_difference']:.3f}" if name in agreement else "",
+        ]
+        for name, values in data["figures"].items()
+    ]
+    columns = ["", "Median, ms", "p99, ms", "Min, ms", "/ predict()", "Same tags", "Score difference"]
+    title = f"{conditions['plan']}, {conditions['threads']} threads per engine, {conditions['photos']} images compared"
+    return Table(title, columns, rows)
 
 
 if __name__ == "__main__":

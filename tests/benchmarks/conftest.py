@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.common import CLOSED, ROOT
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.calibration import CalibrationImages
-from pvlr_sdk.models.find import find_plan
-from tests.benchmarks.photos import make_images
+from benchmarks.common import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -29,15 +23,3 @@ def run() -> Callable[..., str]:
         return done.stdout
 
     return call
-
-
-@pytest.fixture(scope="session")
-def results(run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The results of a short run of the benchmarks of docs/performance.md, by name, and their folder as ``path``."""
-    folder = tmp_path_factory.mktemp("results")
-    plan, int8 = find_plan(CLOSED), folder / "int8" / "engine.plan"
-    photos = CalibrationImages(make_images(folder / "photos", 40))
-    build(plan, int8, precision="int8", calibration_images=photos, min_agreement=0.0)
-    short = ("--rounds", "1", "--count", "3")
-    run("benchmarks.cpu.peers", plan, "--int8", int8, *short, "--json", folder / "peers.json")
-    return {**{path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}, "path": folder}

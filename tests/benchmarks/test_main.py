@@ -1,43 +1,41 @@
-"""A short run of all benchmarks of docs/performance.md: the compared results agree. No time is asserted."""
+"""A short run of the comparison with peers, whose results agree, and its page. No time is asserted."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.common import DOCS
+from benchmarks.common import CLOSED, DOCS
+from pvlr_sdk.compile.build import build
+from pvlr_sdk.compile.calibration import CalibrationImages
+from pvlr_sdk.models.find import find_plan
 
-pytestmark = pytest.mark.slow  # one run of all benchmarks serves them all
-
-
-def test_every_script_says_where_it_ran(results: dict[str, Any]) -> None:
-    assert set(results) == {"peers", "path"}
-    for name in set(results) - {"path"}:
-        assert {"machine", "threads", "versions"} <= set(results[name]["conditions"]), name
+from .photos import make_images
 
 
-def test_peers_compute_the_same(results: dict[str, Any]) -> None:
+@pytest.mark.slow
+def test_peers_compute_the_same(run: Callable[..., str], tmp_path: Path) -> None:
     """Except INTER_LINEAR and Model API, which see other pixels: the page shows how much their scores differ."""
-    agreement = results["peers"]["agreement"]
-    exact = [name for name in agreement if name.startswith("predict")]
-    assert len(exact) >= 1
-    assert "predict(), int8" in exact
-    for name in exact:
-        limit = 0.3 if name.endswith("int8") else 0.05
-        assert agreement[name]["largest_score_difference"] < limit, name
-    for name in agreement:
-        assert agreement[name]["same_tag_sets"] >= 2 / 3, name
-        assert results["peers"]["figures"][name]["median_ms"] > 0
+    plan, int8 = find_plan(CLOSED), tmp_path / "int8/engine.plan"
+    photos = CalibrationImages(make_images(tmp_path / "photos", 40))
+    build(plan, int8, precision="int8", calibration_images=photos, min_agreement=0.0)
+    short = ("--rounds", "1", "--count", "3")
+    run("benchmarks.cpu.peers", plan, "--int8", int8, *short, "--json", tmp_path / "peers.json")
+    peers = json.loads((tmp_path / "peers.json").read_text())
+    assert {"machine", "threads", "versions"} <= set(peers["conditions"])
+    assert "predict(), int8" in peers["agreement"]
+    for name, agreement in peers["agreement"].items():
+        if name.startswith("predict"):
+            assert agreement["largest_score_difference"] < (0.3 if name.endswith("int8") else 0.05), name
+        assert agreement["same_tag_sets"] >= 2 / 3, name
+        assert peers["figures"][name]["median_ms"] > 0
 
-
-def test_report_writes_the_page(results: dict[str, Any], run: Callable[..., str], tmp_path: Path) -> None:
     shutil.copy(DOCS / "performance.md", tmp_path)
-    run("benchmarks.pages", "performance", "--results", results["path"], "--docs", tmp_path)
+    run("benchmarks.pages", "performance", "--results", tmp_path, "--docs", tmp_path)
     text = (tmp_path / "performance.md").read_text()
     assert text.count("Not measured") == 1  # cameras, which take minutes
-    first = next(iter(results["peers"]["figures"].values()))
-    assert f"{first['median_ms']:.2f}" in text
+    assert f"{next(iter(peers['figures'].values()))['median_ms']:.2f}" in text
