@@ -170,7 +170,6 @@ def write_stages(path: Path, folder: Path, overrides: Sequence[str] = ()) -> tup
 
 
 def _folder(role: str) -> Path | None:
-    """The folder of a role, if there is one."""
     data = os.environ.get("PVLR_DATA")
     folder = Path(data) / role if data else None
     return folder if folder and (folder / "labels.csv").is_file() else None

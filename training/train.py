@@ -206,7 +206,6 @@ def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
 
 
 def _finished(config: Config, progress: Progress) -> list[tuple[str, int]]:
-    """The finished stages and epochs."""
     earlier = STAGES[: STAGES.index(progress.stage)]
     epochs = {**{stage: config.train.stage(stage).epochs for stage in earlier}, progress.stage: progress.epoch}
     return [(stage, epoch + 1) for stage, count in epochs.items() for epoch in range(count)]

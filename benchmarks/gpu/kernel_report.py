@@ -243,7 +243,6 @@ def _functions(sass: str) -> dict[str, str]:
 
 
 def _demangled(symbol: str) -> tuple[str, str]:
-    """The name of a function template and its arguments."""
     text = subprocess.run(["c++filt", symbol], capture_output=True, text=True, check=True).stdout.strip()
     found = re.match(r"(?:void )?(?:\w+::)*(\w+)(?:<(.*)>)?\(", text)
     if not found:

@@ -141,7 +141,6 @@ def _both(lab: Lab, network: Path) -> Found:
 
 
 def _all(lab: Lab, plans: dict[str, Bundle]) -> Found:
-    """Agreement and speed of each plan."""
     found = {name: (agreement(plan), measured(lab, plan)) for name, plan in plans.items()}
     return "; ".join(f"{name}: {tags[0]}, {speed[0]}" for name, (tags, speed) in found.items()), found
 
@@ -163,7 +162,6 @@ def _rates(rates: dict[str, float]) -> Found:
 
 
 def _export_random(path: Path) -> None:
-    """Write a network with random weights and its label bank."""
     from pvlr_training.config import Config
     from pvlr_training.deploy import DeployedPVLR
     from pvlr_training.export import describe, label_bank, to_onnx

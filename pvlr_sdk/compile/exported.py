@@ -61,7 +61,6 @@ def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | N
 
 
 def _close(exported: Exported) -> Exported:
-    """The closed network of an open one and its bank."""
     from .onnx.closing import close
 
     network, bank = exported.network, exported.bank

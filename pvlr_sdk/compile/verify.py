@@ -96,7 +96,6 @@ def _logits(
 
 
 def _reference(source: str, tagger: Tagger) -> tuple[Network, Preprocessor]:
-    """The fp32 network and its preprocessing."""
     payload = read_payload(source)
     spec, bank = fp32_spec(payload, source), labels_path(source)
     # An open network runs with the bank of the plan, which may have been closed from it.

@@ -215,7 +215,6 @@ def _read_signed(folder: Path, name: str, file: SignedFile, read: Read) -> bytes
 
 
 def _verified_by(envelope: Envelope, source: str, trust: Trust) -> TrustedKey:
-    """The trusted key that made the signature."""
     keys = trusted_keys(Path(trust.keys))
     key = keys.get(envelope.key)
     if key is None:

@@ -44,8 +44,6 @@ class Truth:
 
 
 class _File(BaseModel):
-    """The keys of a YAML file."""
-
     model_config = ConfigDict(extra="forbid", strict=True)
 
     file: str

@@ -233,7 +233,6 @@ _RECIPE = 3
 def _cache_key(
     core: openvino.Core, network: Network, device: str, behind: str | None, options: dict[str, Any], quantized: bool
 ) -> str:
-    """A digest of everything that determines the compiled network."""
     # Also of the CPU, which computes what reads labels.
     properties = [
         core.get_property(one, name)

@@ -45,7 +45,6 @@ class _Layer:
 
     @property
     def name(self) -> str:
-        """The name of the weights."""
         return self.node.input[1]
 
     @property

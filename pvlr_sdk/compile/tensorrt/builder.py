@@ -75,8 +75,6 @@ class TensorRtBuilder:
 
 @dataclass
 class _Built:
-    """A compiled plan and its measurements."""
-
     precision: Precision
     attention: Attention
     plan: bytes
@@ -120,7 +118,6 @@ class _Work:
         self._exact = self._logits(self._reference.backend)
 
     def write_log(self) -> None:
-        """Write TensorRT's messages next to the plan."""
         if self._messages.lines:
             write_files({self._out.with_suffix(".build.log"): self._messages.text().encode()})
 
@@ -159,7 +156,6 @@ class _Work:
         measured: dict[str, Any],
         golden_difference: float,
     ) -> Bundle:
-        """The bundle of a compiled plan."""
         options, gpu = self._options, self._gpu
         spec = TensorRtSpec(
             version=library.version(),
