@@ -27,11 +27,6 @@ _WAITED = 0.002
 """Seconds to get a packet above which it was not already queued."""
 
 
-def check(uri: PathUri | NetworkUri | DeviceUri) -> None:
-    """Check that PyAV is installed."""
-    _load_av(uri.redacted())
-
-
 class FFmpegSource:
     """Frames in BGR from anything that FFmpeg opens.
 
@@ -48,7 +43,7 @@ class FFmpegSource:
     def __init__(self, uri: PathUri | NetworkUri | DeviceUri, options: SourceOptions) -> None:
         self.uri = uri.redacted()
         self.decode_errors = self.skipped = 0
-        self._av = _load_av(self.uri)
+        self._av = load_av(uri)
         self._parsed = uri
         self._target, self._format, self._options = open_arguments(uri, options)
         self._timeout = options.timeout
@@ -219,11 +214,11 @@ class FFmpegSource:
         raise lost(self.uri, got) from None
 
 
-def _load_av(uri: str) -> Any:
-    """Import PyAV; a MissingPartError names ``uri``."""
+def load_av(uri: PathUri | NetworkUri | DeviceUri) -> Any:
+    """Import PyAV. Raises MissingPartError, which names ``uri``."""
     try:
         import av
         import av.video.reformatter
     except ImportError as error:
-        raise errors.missing_package(uri, "PyAV", error, "cameras") from error
+        raise errors.missing_package(uri.redacted(), "PyAV", error, "cameras") from error
     return av

@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
 
 def open(uri: PathUri, options: SourceOptions) -> Source:
-    """Open a source."""
     return ImageSource(uri, options.loop) if _has_images(uri) else ffmpeg.FFmpegSource(uri, options)
 
 
 def check(uri: PathUri) -> None:
     """Check that PyAV is installed, if the path is a video."""
     if not _has_images(uri):
-        ffmpeg.check(uri)
+        ffmpeg.load_av(uri)
 
 
 def _has_images(uri: PathUri) -> bool:

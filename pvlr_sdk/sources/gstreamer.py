@@ -48,11 +48,6 @@ def parse(uri: str, scheme: str, rest: str) -> PipelineUri:
     return PipelineUri(rest.strip())
 
 
-def check(uri: PipelineUri | DeviceUri) -> None:
-    """Check that GStreamer's Python bindings are installed."""
-    _load_gstreamer(uri.redacted())
-
-
 class GStreamerSource:
     """Frames from a pipeline, in whichever of BGR, RGB, NV12 and gray it delivers.
 
@@ -69,7 +64,7 @@ class GStreamerSource:
     def __init__(self, uri: PipelineUri | DeviceUri, options: SourceOptions) -> None:
         self.uri = uri.redacted()
         self.decode_errors = self.skipped = 0
-        self._gst, self._video = _load_gstreamer(self.uri)
+        self._gst, self._video = load_gstreamer(uri)
         self._timeout = options.timeout
         self._max_pixels = math.inf if options.max_pixels is None else options.max_pixels
         self._closed = threading.Event()
@@ -189,8 +184,8 @@ def _color_suffix(colorimetry: Any) -> str:
     return matrix + ("-full" if colorimetry.range.value_nick == "0-255" else "")
 
 
-def _load_gstreamer(uri: str) -> tuple[Any, Any]:
-    """Import GStreamer and its video module; a MissingPartError names ``uri``."""
+def load_gstreamer(uri: PipelineUri | DeviceUri) -> tuple[Any, Any]:
+    """Import GStreamer and its video module. Raises MissingPartError, which names ``uri``."""
     try:
         import gi
 
@@ -199,7 +194,7 @@ def _load_gstreamer(uri: str) -> tuple[Any, Any]:
         from gi.repository import Gst, GstVideo
     except (ImportError, ValueError) as error:
         raise errors.MissingPartError(
-            uri,
+            uri.redacted(),
             expected="GStreamer's Python bindings",
             got=str(error),
             hint="Install python3-gi and gir1.2-gst-plugins-base-1.0 with apt and use the system's Python, "

@@ -28,16 +28,16 @@ class Scheme(NamedTuple):
     check: Callable[[Any], object] = lambda uri: None
 
 
-_NETWORK = Scheme(parse_network, ffmpeg.FFmpegSource, ffmpeg.check)
+_NETWORK = Scheme(parse_network, ffmpeg.FFmpegSource, ffmpeg.load_av)
 SCHEMES: Mapping[str, Scheme] = {
     "file": Scheme(parse_path, files.open, files.check),
     "rtsp": _NETWORK,
     "rtsps": _NETWORK,
     "http": _NETWORK,
     "https": _NETWORK,
-    "v4l2": Scheme(parse_device, ffmpeg.FFmpegSource, ffmpeg.check),
-    "csi": Scheme(parse_device, gstreamer.GStreamerSource, gstreamer.check),
-    "gst": Scheme(gstreamer.parse, gstreamer.GStreamerSource, gstreamer.check),
+    "v4l2": Scheme(parse_device, ffmpeg.FFmpegSource, ffmpeg.load_av),
+    "csi": Scheme(parse_device, gstreamer.GStreamerSource, gstreamer.load_gstreamer),
+    "gst": Scheme(gstreamer.parse, gstreamer.GStreamerSource, gstreamer.load_gstreamer),
     "test": Scheme(pattern.parse, pattern.PatternSource),
 }
 """To add a source, add a module and its line here. A module imports its decoder only to open or to check a source."""
