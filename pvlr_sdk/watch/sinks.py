@@ -110,6 +110,12 @@ class SinkSet:
             found = [event for event in self._remembered if since is None or event.time > since]
         return found[-limit:] if limit > 0 else []
 
+    def events_after(self, count: int) -> tuple[int, list[Event]]:
+        """See :meth:`Site.events_after`."""
+        with self._lock:
+            new = self.count - count
+            return self.count, list(self._remembered)[-new:] if new > 0 else []
+
     def open_events(self) -> list[Event]:
         """The ``on`` events that have not ended yet, oldest first."""
         with self._lock:

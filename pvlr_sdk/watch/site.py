@@ -38,6 +38,10 @@ class Site:
         config: the cameras, the plan, how scores become events, and their sinks.
         tagger: used instead of loading ``config.plan``; it is not closed at the end.
 
+    Attributes:
+        config: its configuration now, to read alone. The addresses in it may contain credentials.
+        tagger: shared by all cameras.
+
     Raises:
         BundleError, OptionError: the plan or an option is invalid. Settings of unknown labels are ignored, with a
             warning.
@@ -46,34 +50,24 @@ class Site:
 
     def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
         self._owned = tagger is None
-        self._tagger = tagger or factory.make_tagger(config)
-        self._config = config = factory.without_unknown_labels(config, self._tagger.labels)
+        self.tagger = tagger or factory.make_tagger(config)
+        self.config = config = factory.without_unknown_labels(config, self.tagger.labels)
         self._health = {name: CameraHealth(name) for name in config.cameras if config.health}
-        self._detectors = factory.make_detectors(config, self._tagger)
+        self._detectors = factory.make_detectors(config, self.tagger)
         self._clocks = factory.make_clocks(config)
         cameras, recover = factory.make_cameras(config), lambda error: self._recover(error)
-        self._stream = Stream(self._tagger, cameras, recover=recover, **dict(config.stream))
+        self._stream = Stream(self.tagger, cameras, recover=recover, **dict(config.stream))
         self._recover: Callable[[BundleError], bool] = lambda error: False
         self._states = dict.fromkeys(config.cameras, "starting")
         self._changing = threading.RLock()  # also the thread of the memory changes thresholds
         self._proven: Mapping[str, Statement] = {}  # of required precisions, and the thresholds that they need
         self._least: dict[str, float] = {}
-        self._sinks = SinkSet(config, self._status(), self._tagger)
+        self._sinks = SinkSet(config, self._status(), self.tagger)
         self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
         self._began, self._reason = time.monotonic(), "stopped"
         self._seen = dict.fromkeys(config.cameras, self._began)
         self._sinks.follow(self._require)
-
-    @property
-    def config(self) -> SiteConfig:
-        """Its configuration. The addresses in it may contain credentials."""
-        return self._config
-
-    @property
-    def tagger(self) -> Tagger:
-        """The tagger, shared by all cameras."""
-        return self._tagger
 
     @property
     def cameras(self) -> dict[str, str]:
@@ -95,12 +89,12 @@ class Site:
             # Concurrently: cameras that hang and sinks that hang may each take most of a second.
             closing = threading.Thread(target=self._stream.close, name="pvlr-closing")
             closing.start()
-            for name in self._config.cameras:
+            for name in self.config.cameras:
                 self._close(name, self._reason)
             self._sinks.close()
             closing.join()
             if self._owned:
-                self._tagger.close()
+                self.tagger.close()
 
     def stop(self, reason: str = "stopped") -> None:
         """Make :meth:`run` return within a second; open events end with this reason."""
@@ -119,7 +113,7 @@ class Site:
     def levels(self, camera: str) -> dict[str, tuple[float, float]]:
         """The labels that a camera can report, each with its smoothed score, from which its events are made, up to the
         newest frame (0 before the first), and the threshold of that score; of several regions, where it is highest."""
-        return factory.highest_levels(factory.watched(self._config, {camera: self._detectors[camera]}))
+        return factory.highest_levels(factory.watched(self.config, {camera: self._detectors[camera]}))
 
     def configure(self, events: EventsConfig) -> None:
         """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
@@ -128,9 +122,9 @@ class Site:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
         with self._changing:
-            for detector, new in factory.make_rules(events, self._config, self._detectors, self._tagger, self._least):
+            for detector, new in factory.make_rules(events, self.config, self._detectors, self.tagger, self._least):
                 detector.use(new)
-            self._config = self._config.model_copy(update={"events": events})
+            self.config = self.config.model_copy(update={"events": events})
             self._sinks.announce(self._status())
 
     def obey(self, commands: Commands) -> None:
@@ -144,10 +138,10 @@ class Site:
             OptionError, UnknownLabelError: a region or its settings are invalid; nothing is changed then.
         """
         with self._changing:
-            config = self._config.model_copy(update={"cameras": {**self._config.cameras, name: camera}})
-            every = [*factory.make_detectors(config, self._tagger)[name], *self._detectors[name]]
+            config = self.config.model_copy(update={"cameras": {**self.config.cameras, name: camera}})
+            every = [*factory.make_detectors(config, self.tagger)[name], *self._detectors[name]]
             self._stream.replace(factory.make_camera(name, camera, config.timezone))
-            self._config, self._detectors[name] = config, list({one.region: one for one in every}.values())
+            self.config, self._detectors[name] = config, list({one.region: one for one in every}.values())
             self.configure(config.events)
 
     def set_labels(self, bank: LabelBank, events: EventsConfig | None = None) -> None:
@@ -161,12 +155,12 @@ class Site:
                 the new upper one. In each case nothing is changed.
         """
         with self.between_frames():
-            before = self._tagger.label_bank
-            self._tagger.set_labels(bank)
+            before = self.tagger.label_bank
+            self.tagger.set_labels(bank)
             try:
-                self.configure(events or self._config.events)
+                self.configure(events or self.config.events)
             except PvlrError:
-                self._tagger.set_labels(before)
+                self.tagger.set_labels(before)
                 raise
 
     def exchange(self, other: Tagger) -> None:
@@ -175,14 +169,18 @@ class Site:
         Raises:
             OptionError: the other plan's thresholds do not fit the configured ones; nothing is changed then.
         """
-        factory.make_detectors(self._config, other)
-        self._tagger.exchange(other)
-        self.configure(self._config.events)
+        factory.make_detectors(self.config, other)
+        self.tagger.exchange(other)
+        self.configure(self.config.events)
 
     def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
         """The newest events, oldest first: at most ``limit`` of the last thousand, only those with a time after
         ``since``, in seconds since the epoch."""
         return self._sinks.events(since, limit)
+
+    def events_after(self, count: int) -> tuple[int, list[Event]]:
+        """The number of events so far, and those after the first ``count``: at most the last thousand."""
+        return self._sinks.events_after(count)
 
     def open_events(self) -> list[Event]:
         """The ``on`` events that have not ended yet, oldest first."""
@@ -263,7 +261,7 @@ class Site:
             self._close(name, "not watched" if change.state == "paused" else lost)
 
     def _status(self) -> SiteStatus:
-        return factory.site_status(self._config, self._detectors, self._states, self._tagger, self._least)
+        return factory.site_status(self.config, self._detectors, self._states, self.tagger, self._least)
 
     def _require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
@@ -271,7 +269,7 @@ class Site:
             known, before = self._proven, self._status().thresholds
             self._proven = proven
             self._least = {label: one.threshold for label, one in proven.items() if one.threshold is not None}
-            self.configure(self._config.events)
+            self.configure(self.config.events)
         for label, now in self._status().thresholds.items():
             one, last = proven.get(label), known.get(label)
             if one and (not last or before[label] != now or (one.drift and not last.drift)):
@@ -279,7 +277,7 @@ class Site:
 
     def _drop_removed(self, name: str) -> None:
         with self._changing:  # or set_camera brings a region back meanwhile
-            here = factory.watched(self._config, {name: self._detectors[name]})
+            here = factory.watched(self.config, {name: self._detectors[name]})
             closed = [one for one in self._detectors[name] if one not in here and one.tracks.last is None]
             self._detectors[name] = [one for one in self._detectors[name] if one not in closed]
             self._sinks.forget(closed)

@@ -59,10 +59,11 @@ class Viewer:
                 raise result
 
     async def _send(self) -> None:
-        feed, count = self._feed, self._feed.event_count
+        feed = self._feed
         stats: dict[str, Any] = {}
         labels: dict[str, Any] = {}
-        await self._send_json(feed.hello())
+        count, events = feed.events_after(0)
+        await self._send_json({**feed.hello(), "events": events})
         while not feed.stopping:
             count, fresh = feed.events_after(count)
             if fresh:

@@ -7,17 +7,14 @@ import json
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from ..._util.version import __version__
-from ...events import Event
 from ...sources import redacted
 from ...stream import Observation
 from ...tagger import Tagger
@@ -26,7 +23,6 @@ from .images import attention_map, encode
 
 INTERVAL = 0.04
 """Seconds between two reads of the site. It is polled, so that no browser can delay a camera."""
-_EVENTS = 1000
 _KEPT = 24
 """Frames of a camera that a browser may name, about two seconds: a few kB each."""
 _SHOWN = 8
@@ -48,27 +44,17 @@ class LiveFeed:
         """Their names."""
         self._encoded: dict[str, tuple[Observation, asyncio.Future[bytes]]] = {}
         self._workers = ThreadPoolExecutor(1, "pvlr-images")
-        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self._history = History(self.cameras)
         self._states: dict[str, str] = {}
         self._alive = time.monotonic()
-        self._unsubscribe: Callable[[], None] | None = None
         self.viewers = 0
         self._sent: dict[tuple[object, str], tuple[Observation, ...]] = {}
         self.stopping = False
         self.stats_message: dict[str, Any] = {}
         self.labels_message: dict[str, Any] = {}
-        self.event_count = 0
 
     async def run(self) -> None:
-        """Poll the site until :meth:`stop`; start it before the site runs, so that no event is missed."""
-        loop = asyncio.get_running_loop()
-
-        def add(event: Event) -> None:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._add, event)
-
-        self._unsubscribe = self._site.subscribe(add) if self._site else None
+        """Poll the site until :meth:`stop`."""
         while not self.stopping:
             self._poll()
             await asyncio.sleep(INTERVAL)
@@ -76,8 +62,6 @@ class LiveFeed:
     def stop(self) -> None:
         """End everything that waits here; safe in any thread."""
         self.stopping = True
-        if self._unsubscribe:
-            self._unsubscribe()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def alive(self) -> bool:
@@ -85,7 +69,7 @@ class LiveFeed:
         return time.monotonic() - self._alive < _HUNG
 
     def hello(self) -> dict[str, Any]:
-        """The first message to a browser."""
+        """The first message to a browser, but for the events."""
         return {
             "kind": "hello",
             "version": __version__,
@@ -99,13 +83,12 @@ class LiveFeed:
             "history": self._history.to_dict(),
             "snapshots": bool(self._site and self._site.config.events.snapshots),
             "memory": bool(self._site and self._site.config.memory),
-            "events": list(self._events),
         }
 
     def events_after(self, count: int) -> tuple[int, list[dict[str, Any]]]:
-        """The total number of events, and those after the first ``count`` (at most the last thousand)."""
-        fresh = min(self.event_count - count, len(self._events))
-        return self.event_count, list(islice(self._events, len(self._events) - fresh, None))
+        """See :meth:`Site.events_after`."""
+        total, fresh = self._site.events_after(count) if self._site else (0, [])
+        return total, [event.to_dict() for event in fresh]
 
     def newest(self, camera: str) -> Observation | None:
         """The newest observation of a camera; None while it has none."""
@@ -159,10 +142,6 @@ class LiveFeed:
         if label is not None and label in seen.result.labels:  # they may have changed since
             header["map"] = {**attention_map(seen.result, label).model_dump(), "label": label}
         return header
-
-    def _add(self, event: Event) -> None:
-        self._events.append(event.to_dict())
-        self.event_count += 1
 
     def _poll(self) -> None:
         self._alive = time.monotonic()

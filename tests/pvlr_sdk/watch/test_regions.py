@@ -192,7 +192,7 @@ def test_a_site_of_paused_cameras_is_healthy_and_warms_no_engine(make_site, hour
     hours(6, 7)
     site = make_site(cameras={"door": {"uri": "x.mp4", "schedule": ["09:00-10:00"]}}, timezone="UTC")
     states = []
-    monkeypatch.setattr(site._tagger, "predict", lambda *_, **__: pytest.fail("an inference"))
+    monkeypatch.setattr(site.tagger, "predict", lambda *_, **__: pytest.fail("an inference"))
     stream = site._stream
     for change in stream:
         states.append((change.state, change.reason))
