@@ -28,7 +28,6 @@ class Command(_PlainFlags, TyperCommand):
     """One command. An option whose metavar is in brackets may stand without its value, which is then ""."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments of the command line."""
         params = [param for param in self.get_params(ctx) if re.fullmatch(r"\[.*\]", param.metavar or "")]
         optional = {name for param in params for name in param.opts}
         for place, arg in enumerate(args):

@@ -187,7 +187,6 @@ class Screen(Progress):
             self._task = self._bars.add_task(what, total=total)
 
     def write(self, *lines: str) -> None:
-        """Print lines of data."""
         for line in lines:
             if not sys.stdout.isatty():
                 sys.stdout.write(f"{line}\n")  # at once: print() writes the end of a long line separately
@@ -197,7 +196,6 @@ class Screen(Progress):
                 print(terminal(line))
 
     def show(self, renderable: RenderableType) -> None:
-        """Print formatted output."""
         (self._bars.console if self._bars and sys.stdout.isatty() else console()).print(renderable)
 
     def step(self, done: int | None = None) -> None:

@@ -134,7 +134,7 @@ def tag(
                 find_label(heatmap, dict.fromkeys(tagger.labels, 0))
             write = _json(screen) if as_json else _csv(screen) if as_csv else _text(screen, total)
             album = Album(draw, files, heatmap or heatmap is not None, isolate) if draw else None
-            sidecars = Sidecars(fail) if xmp else None
+            sidecars = Sidecars() if xmp else None
             for item, outcome in _tagged(tagger, items(screen)):
                 with uninterrupted():
                     screen.step()
@@ -149,6 +149,7 @@ def tag(
                         sidecars.add(item, outcome)
             if sidecars:
                 sidecars.close()
+                failed += sidecars.failed
     except KeyboardInterrupt:
         kept = f", and their annotated copies are in {draw}" if draw else ""
         note(f"interrupted: {done} of {total} images are done; their lines are complete{kept}.")

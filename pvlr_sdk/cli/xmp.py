@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,15 +82,14 @@ def write(results: Iterable[tuple[str, Mapping[str, float]]], total: int = 0, **
 class Sidecars:
     """Writes the tags of each result of ``pvlr tag``; a video has the best score of each label.
 
-    Args:
-        fail: is called with a file and the error if its tags cannot be written.
+    ``failed``: the number of files whose tags could not be written.
     """
 
-    def __init__(self, fail: Callable[[str, errors.PvlrError], None]) -> None:
+    def __init__(self) -> None:
         from ..integrations.xmp import lxml_module
 
         lxml_module()
-        self._fail = fail
+        self.failed = 0
         self._source, self._best = "", dict[str, float]()
 
     def add(self, item: InputFrame, result: TagResult) -> None:
@@ -105,12 +104,6 @@ class Sidecars:
 
     def close(self) -> None:
         """Write the tags of the last file."""
-        source, best = self._source, self._best
+        if self._source:
+            self.failed += write([(self._source, self._best)])["failed"]
         self._source, self._best = "", {}
-        from ..integrations.xmp import tag_photo
-
-        try:
-            if source:
-                tag_photo(Path(source), best)
-        except (errors.ImageNotFoundError, errors.OutputError) as error:
-            self._fail(source, error)

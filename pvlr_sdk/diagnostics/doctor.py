@@ -35,12 +35,11 @@ _OPTIONAL = (
 )
 
 
-def examine(plan: str | Path | None = None, *, load: bool = True) -> dict[str, Any]:
+def examine(plan: str | Path | None = None) -> dict[str, Any]:
     """A report on this machine, of plain JSON values.
 
     Args:
-        plan: the plan to try; None for the bundled model.
-        load: load the plan and run its self-test (about a second); False omits the key ``plan``.
+        plan: the plan to load and to test (about a second); None for the bundled model.
 
     Returns:
         ``problems`` lists why the SDK or the plan does not run, and is empty otherwise; ``advice`` lists what would
@@ -67,9 +66,8 @@ def examine(plan: str | Path | None = None, *, load: bool = True) -> dict[str, A
         "gstreamer": _guarded(video.gstreamer),
         "parts": _guarded(_components),
         "packages": _guarded(_packages),
+        "plan": _guarded(lambda: _plan(plan)),
     }
-    if load:
-        report["plan"] = _guarded(lambda: _plan(plan))
     report["advice"] = _advice(report)
     report["problems"] = _problems(report)
     return report

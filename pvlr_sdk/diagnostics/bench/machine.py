@@ -75,7 +75,6 @@ class EnergyMeter:
         self._before: list[float] = []
 
     def start(self) -> None:
-        """Start counting."""
         self._before = [number_of(counter / "energy_uj") or 0.0 for counter in self._counters]
 
     def joules(self, seconds: float) -> float | None:

@@ -103,7 +103,8 @@ def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
 def test_a_driver_that_is_older_than_tensorrt(monkeypatch, package, driver, said):
     monkeypatch.setattr(doctor.gpu, "devices", lambda: driver and {"driver_cuda": driver, "gpus": []})
     monkeypatch.setattr(doctor, "_packages", lambda: {package: "10.13.0"})
-    problems = doctor.examine(load=False)["problems"]
+    monkeypatch.setattr(doctor, "_plan", lambda plan: {})
+    problems = doctor.examine()["problems"]
     assert [line.partition(";")[0] for line in problems] == ([f"{package} needs NVIDIA's {said}"] if said else [])
 
 
@@ -121,7 +122,8 @@ def test_what_a_plain_installation_lacks_on_a_jetson(monkeypatch, tmp_path, kern
     monkeypatch.setattr(doctor, "_CUDA", tmp_path)
     built = {"core": "ok", "cuda_kernels": kernels, "tensorrt_plugins": plugins}
     monkeypatch.setattr(doctor, "_components", lambda: built)
-    report = doctor.examine(load=False)
+    monkeypatch.setattr(doctor, "_plan", lambda plan: {})
+    report = doctor.examine()
     assert report["problems"] == []
     if said is None:
         assert report["advice"] == []
@@ -137,7 +139,7 @@ def test_other_machines_get_no_advice_on_jetsons(report):
 @pytest.mark.slow
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys; from pvlr_sdk.diagnostics import doctor; doctor.examine(load=False); "
+        "import sys; from pvlr_sdk.diagnostics import doctor; doctor._plan = dict; doctor.examine(); "
         "print([name for name in ('torch', 'tensorrt', 'pycuda', 'onnx') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
