@@ -70,7 +70,6 @@ class Summary:
         return self.images - self.failed.total()
 
     def add(self, task: Summary) -> None:
-        """Add what was done for a task."""
         self.images += task.images
         self.shards += task.shards
         self.core_hours += task.core_hours
@@ -80,7 +79,6 @@ class Summary:
             self.add_unreadable(error)
 
     def add_unreadable(self, error: errors.PvlrError) -> None:
-        """Add a shard or folder that cannot be read."""
         if len(self.unreadable) < _NAMED:
             self.unreadable[error.argument] = error
 
@@ -232,7 +230,6 @@ class Worker:
         return done
 
     def close(self) -> None:
-        """Free the model."""
         self._tag.tagger.close()
 
     def _tables(self, task: Task, done: Summary) -> Iterator[pa.Table]:

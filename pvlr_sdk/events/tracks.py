@@ -28,7 +28,6 @@ class Rules(NamedTuple):
 
     @property
     def labels(self) -> list[str]:
-        """The labels that are reported."""
         return [self.names[row] for row in np.flatnonzero(self.watched).tolist()]
 
     def present(self, tracks: Tracks, free: Callable[[int], bool]) -> NDArray[np.bool_]:

@@ -96,7 +96,6 @@ class FrigateTagger(Sink[_Object]):
         _LOG.info("%s: %s", self.name, escaped(f"{item.camera} {item.label} {item.id}: {text}"))
 
     def close(self) -> None:
-        """Leave the broker."""
         self._client.disconnect()
         self._client.loop_stop()
 

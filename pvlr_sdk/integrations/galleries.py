@@ -6,7 +6,6 @@ The prompt of a request is not read: the answer is always the tags of its first 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,8 +21,6 @@ from .._util.version import __version__
 
 
 class Tag(Protocol):
-    """A label and its score."""
-
     label: str
     score: float
 
@@ -152,7 +149,7 @@ def decoded(text: str) -> bytes:
     encoded = text.partition(";base64,")[2] if text.startswith("data:") else text
     try:
         return base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         got, hint = repr(text[:40]), "Send the image itself: data:image/jpeg;base64,..."
         raise errors.OptionError("image", expected="base64 or a data URL", got=got, hint=hint) from None
 

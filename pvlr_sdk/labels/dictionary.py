@@ -91,9 +91,6 @@ class Dictionary:
         self._ambiguous = arrays["ambiguous"]
         self._below = np.split(arrays["below"], arrays["ends"][:-1])
 
-    def __len__(self) -> int:
-        return len(self._words)
-
     @classmethod
     @functools.cache
     def packaged(cls) -> Dictionary:

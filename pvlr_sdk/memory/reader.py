@@ -130,7 +130,6 @@ class Reader:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
-        """Close the file."""
         self._database.close()
 
     def query(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:

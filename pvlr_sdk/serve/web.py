@@ -65,7 +65,6 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """The URL of its address."""
         host, port = self._name
         return f"{self._settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 

@@ -56,7 +56,6 @@ class MemoryQueue(Generic[T]):
         self._changed = threading.Condition()
 
     def put(self, item: T) -> None:
-        """Append an item."""
         with self._changed:
             if len(self._items) >= self._capacity:
                 del self._items[1 if self._taken else 0]

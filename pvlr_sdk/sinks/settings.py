@@ -72,8 +72,6 @@ class SinkSettings(Section):
 
 
 class EventSinkSettings(SinkSettings):
-    """A sink of events."""
-
     def open(self, site: SiteStatus) -> SinkWorker[Event]:
         """Open the sink and start its worker; ``site``: see :class:`SiteStatus`.
 

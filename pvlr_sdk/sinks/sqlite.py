@@ -91,5 +91,4 @@ class SqliteSink(Sink[Event]):
             self._database.execute(_UPSERT, row)
 
     def close(self) -> None:
-        """Close the file."""
         self._database.close()

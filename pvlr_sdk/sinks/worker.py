@@ -96,8 +96,8 @@ class SinkStats:
 class CallbackSink(Sink[T]):
     """Calls a function with each item, and after an OSError again with the same one."""
 
-    def __init__(self, callback: Callable[[T], object], name: str | None = None) -> None:
-        self.name = name or f"callback {getattr(callback, '__qualname__', type(callback).__name__)}"
+    def __init__(self, callback: Callable[[T], object]) -> None:
+        self.name = f"callback {getattr(callback, '__qualname__', type(callback).__name__)}"
         self._callback = callback
 
     def write(self, item: T) -> None:

@@ -33,7 +33,6 @@ class PatternUri:
     resize_after: int | None = None
 
     def redacted(self) -> str:
-        """A short form."""
         return f"test://?size={self.size[0]}x{self.size[1]}&fps={self.fps:g}&seed={self.seed}"
 
 

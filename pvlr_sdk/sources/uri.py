@@ -34,7 +34,6 @@ class PathUri:
     path: str
 
     def redacted(self) -> str:
-        """The path."""
         return self.path
 
 
@@ -73,7 +72,6 @@ class DeviceUri:
     fps: float | None = None
 
     def redacted(self) -> str:
-        """Scheme and device."""
         return f"{self.scheme}://{self.device}"
 
 
@@ -134,7 +132,6 @@ def parse_size(uri: str, name: str, value: str) -> tuple[int, int]:
 
 
 def parse_rate(uri: str, name: str, value: str) -> float:
-    """Parse frames per second."""
     rate = float(value) if re.fullmatch(r"\d{1,4}(\.\d{1,6})?", value, re.ASCII) else math.nan
     if not 0 < rate <= 1000:
         reject(uri, f"{name} above 0, at most 1000", "another value", "For example fps=30.")
@@ -142,7 +139,6 @@ def parse_rate(uri: str, name: str, value: str) -> float:
 
 
 def parse_whole(uri: str, name: str, value: str, least: int = 0, most: int = 2**31) -> int:
-    """Parse an integer within a range."""
     number = int(value) if re.fullmatch(r"\d{1,10}", value, re.ASCII) else -1
     if not least <= number <= most:
         reject(uri, f"{name} from {least} to {most}", "another value", "A size is size=1920x1080.")

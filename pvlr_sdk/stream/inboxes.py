@@ -22,7 +22,8 @@ _LONG = 3600.0
 class Inboxes:
     """An inbox for each of ``count`` cameras. A newer frame replaces an older one that was not taken.
 
-    Changes keep their place between the frames: no frame from before an interruption follows the change.
+    Changes keep their place between the frames: no frame from before an interruption follows the change. ``closed``:
+    whether :meth:`close` was called.
     """
 
     def __init__(self, count: int) -> None:
@@ -31,12 +32,7 @@ class Inboxes:
         self._inboxes: list[deque[Item]] = [deque() for _ in range(count)]
         self._turn = 0
         self._open = count
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._closed
+        self.closed = False
 
     @property
     def finished(self) -> bool:
@@ -58,7 +54,7 @@ class Inboxes:
     def put_every_frame(self, camera: int, frame: CapturedFrame) -> None:
         """Put a frame once the one before it was taken; returns immediately after :meth:`close`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._inboxes[camera])
+            self._changed.wait_for(lambda: self.closed or not self._inboxes[camera])
             self._inboxes[camera].append(frame)
             self._changed.notify_all()
 
@@ -79,7 +75,7 @@ class Inboxes:
         None: nothing arrived, or :meth:`close` was called, or all cameras have ended and everything was taken.
         """
         with self._changed:
-            while not self._closed:
+            while not self.closed:
                 count = len(self._inboxes)
                 for camera in ((self._turn + step) % count for step in range(count)):
                     if self._inboxes[camera]:
@@ -96,10 +92,10 @@ class Inboxes:
     def sleep(self, seconds: float) -> bool:
         """Wait, but not beyond :meth:`close`; returns whether that was called."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._closed, min(seconds, _LONG))
+            return self._changed.wait_for(lambda: self.closed, min(seconds, _LONG))
 
     def close(self) -> None:
         """End all waits. Safe in a signal handler."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify_all()

@@ -63,7 +63,6 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name=f"pvlr-camera-{camera.name}", daemon=True)
 
     def start(self) -> None:
-        """Start reading."""
         self._since = math.inf if self._is_file else time.monotonic()
         self._thread.start()
 
@@ -84,7 +83,6 @@ class Reader:
             source.close()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread, at most ``timeout`` seconds."""
         self._thread.join(max(timeout, 0))
 
     def _run(self) -> None:

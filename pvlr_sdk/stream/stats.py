@@ -65,7 +65,6 @@ class Counters:
         self._captures: deque[float] = deque(maxlen=128)
 
     def add(self, **counts: int) -> None:
-        """Add to counters by name."""
         with self._lock:
             for name, count in counts.items():
                 self._counts[name] += count
@@ -91,7 +90,6 @@ class Counters:
             return new
 
     def snapshot(self) -> CameraStats:
-        """The current statistics."""
         with self._lock:
             ages, captures, counts = list(self._ages), list(self._captures), dict(self._counts)
             state, reason, size = self._state, self._reason, self._size

@@ -118,10 +118,6 @@ class PartInFlight(NamedTuple):
     look: Look
     future: Future[TagResult]
 
-    def learn(self) -> int:
-        """See :meth:`StillScene.learn`."""
-        return self.scene.learn(self.look, self.future.result())
-
 
 def results_of(parts: Sequence[PartInFlight]) -> list[tuple[Part, TagResult]]:
     """Wait for all parts of a frame. Raises what one of them raises."""

@@ -257,7 +257,7 @@ class Stream:
             behind.start, behind.due = now, now + behind.share * self._pace.inference
         camera, age = self._cameras[job.index], now - job.frame.captured + max(one.look.lag for one in job.parts)
         late = age > self._staleness and not self._readers[job.index].waits
-        computed = sum(one.learn() for one in job.parts)
+        computed = sum(one.scene.learn(one.look, one.future.result()) for one in job.parts)
         self._counters[job.index].tagged(age, late, sum(len(one.tiles) or 1 for _, one in results), computed)
         return Observation(camera.name, job.frame, result, age, late, regions)
 

@@ -77,7 +77,6 @@ class Control:
 
     @property
     def events(self) -> EventsConfig:
-        """The settings of events."""
         return self.site.config.events if self.site else self._events
 
     @property

@@ -190,5 +190,4 @@ class UploadTagger:
 
 
 def tag_models(result: TagResult) -> list[TagModel]:
-    """The tags of a result for a response."""
     return [TagModel(**tag._asdict()) for tag in result]

@@ -66,7 +66,6 @@ class ServeSettings(ServeConfig):
 
     @property
     def scheme(self) -> str:
-        """``http`` or ``https``."""
         return "https" if self.tls_cert else "http"
 
 
