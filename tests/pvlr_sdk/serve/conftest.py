@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -34,12 +36,33 @@ from tests.waiting import LONG, until
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
 CHROMIUM = "/usr/bin/chromium"
 PATTERN = {"door": "test://?fps=30&size=64x48"}
+TOKEN = "0123456789abcdef"
+HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+
+
+def jpeg(pixels: np.ndarray, *options: int) -> bytes:
+    return cv2.imencode(".jpg", pixels, list(options))[1].tobytes()
+
+
+JPEG = jpeg(NOISE)
 
 
 @pytest.fixture(scope="session")
 def tagger(plan: Path) -> Iterator[Tagger]:
     with Tagger(plan, num_threads=1) as made:
         yield made
+
+
+@pytest.fixture
+def image(photo: np.ndarray) -> bytes:
+    """A PNG."""
+    return cv2.imencode(".png", photo)[1].tobytes()
+
+
+@pytest.fixture
+def data_url(image: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
 @pytest.fixture
@@ -200,8 +223,6 @@ def open_tagger(open_plan: Path) -> Iterator[Tagger]:
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """``door`` shows a red field all the time, ``yard`` never does."""
-    import cv2
-
     folder = tmp_path_factory.mktemp("clips")
     scenes: dict[str, list[tuple[str, ...]]] = {
         "door": [("red",), ("red", "blue"), ("red", "green")],

@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -152,31 +151,6 @@ def test_what_is_refused_at_the_start(plan, tmp_path):
     assert "UnknownLabelError" in refused("test://", "--plan", plan, "--label", "act")
 
 
-@pytest.mark.slow
-def test_check(plan, tmp_path):
-    def check(*arguments: object) -> str:
-        command = [*PVLR, "--plan", str(plan), "--check", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment()).stderr
-
-    assert check() == "pvlr: valid: 0 cameras, 0 sinks, 5 labels.\n"
-    assert check(CAMERA, "--events", tmp_path / "e") == "pvlr: valid: 1 camera, 1 sink, 5 labels.\n"
-    assert "UnknownLabelError" in refused(CAMERA, "--plan", plan, "--label", "act", "--check")
-    assert "--threshold: expected a score" in refused(CAMERA, "--plan", plan, "--threshold", "2", "--check")
-    assert "UnknownLabelError" in refused("--plan", plan, "--threshold", "act=1", "--check")
-    assert "expected a token" in refused(CAMERA, "--plan", plan, "--host", "0.0.0.0", "--check")
-
-
-@pytest.mark.slow
-def test_options_set_the_thresholds_and_the_duration_of_events(plan):
-    options = ["--threshold", "0.9", "--threshold", "cat=0", "--min-duration", "1", "--label", "cat", "--events", "-"]
-    with serving(plan, CAMERA, *options) as (process, url):
-        shown = {label["label"]: label["threshold"] for label in json.loads(get(f"{url}/v1/settings")[1])["labels"]}
-        assert shown == {**dict.fromkeys(shown, 0.9), "cat": 0}
-        on = json.loads(process.stdout.readline())
-        start, reported = (datetime.fromisoformat(on[key].replace("Z", "+00:00")) for key in ("start", "time"))
-        assert reported - start >= timedelta(seconds=1)
-
-
 def test_a_missing_package_is_named(plan):
     code = "import sys; sys.modules['fastapi'] = None; from pvlr_sdk.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--plan", str(plan)]
@@ -206,13 +180,6 @@ def test_other_machines_need_the_token_and_https_works(plan, tmp_path):
         handler = urllib.request.HTTPSHandler(context=trusting)
         opener = urllib.request.build_opener(handler, urllib.request.HTTPCookieProcessor())
         assert b"main.js" in opener.open(form, timeout=10).read()
-
-
-@pytest.mark.slow
-def test_the_unit_for_systemd():
-    unit = subprocess.run([*PVLR, "--systemd"], capture_output=True, text=True, check=True).stdout
-    assert "pvlr serve --config /etc/pvlr/site.yaml" in unit
-    assert "pvlr watch" not in unit
 
 
 @pytest.mark.slow

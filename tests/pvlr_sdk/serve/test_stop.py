@@ -9,11 +9,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-import cv2
-import numpy as np
 import pytest
 
-JPEG = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))[1].tobytes()
+from tests.pvlr_sdk.serve.conftest import JPEG
+
 KINDS = (("POST", "/v1/tag", JPEG), ("POST", "/v1/tag", JPEG), ("GET", "/v1/cameras/door/picture", None))
 
 

@@ -80,8 +80,8 @@ with open("/var/lib/pvlr/attempts.json", "w") as file:
 @pytest.mark.parametrize("command", ["watch", "serve"])
 def test_it_is_valid_and_rated_as_the_documentation_states(tmp_path, command):
     unit = tmp_path / f"pvlr-{command}.service"
-    unit = tmp_path / f"pvlr-{command}.service"
     unit.write_text(CliRunner().invoke(app, [command, "--systemd"]).output)
+    assert f"pvlr {command} --config /etc/pvlr/site.yaml" in unit.read_text()
     judge = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
     done = subprocess.run(judge, capture_output=True, text=True, check=True)
     score = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)[1]

@@ -16,14 +16,9 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.pvlr_sdk.serve.conftest import HEAD, JPEG, NOISE, jpeg
+
 PATTERN = {"door": "test://?fps=30&size=64x48", "yard": {"uri": "http://me:s3cret@127.0.0.1:1/x", "timeout": 1}}
-
-
-HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 500\r\n\r\n"
-
-
-def jpeg(pixels, *options) -> bytes:
-    return cv2.imencode(".jpg", pixels, list(options))[1].tobytes()
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -66,7 +61,6 @@ def test_a_photo_taken_on_its_side_is_turned(serve, tagger):
     assert body["tags"] == [pytest.approx(tag._asdict()) for tag in tagger.predict(file.getvalue())]
 
 
-NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 WEBP_CANVAS = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\xff\x3f\0\xff\x3f\0"  # 16384 x 16384
 PROGRESSIVE = jpeg(NOISE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
 
@@ -77,7 +71,7 @@ PROGRESSIVE = jpeg(NOISE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     [
         (b"", 422, "EmptyFrameError"),
         (b"hello", 422, "ImageDecodeError"),
-        (jpeg(NOISE)[:-700], 422, "ImageDecodeError"),
+        (JPEG[:-700], 422, "ImageDecodeError"),
         (png_of(8, 8), 422, "ImageDecodeError"),
         (png_of(60_000, 60_000), 413, "ImageSizeError"),
         (png_of(8000, 8000), 413, "ImageSizeError"),
@@ -120,7 +114,7 @@ def test_a_progressive_jpeg_is_a_picture(serve):
     ],
 )
 def test_wrong_requests_are_problems(serve, method, path, status):
-    answer = serve().ask(method, path, jpeg(NOISE) if method == "POST" else None, {"Content-Type": "image/jpeg"})
+    answer = serve().ask(method, path, JPEG if method == "POST" else None, {"Content-Type": "image/jpeg"})
     assert (answer.status, answer.json["status"]) == (status, status)
     assert answer.headers["Content-Type"] == "application/problem+json"
 
@@ -141,14 +135,12 @@ def test_an_upload_that_trickles_is_ended(serve):
     served = serve(timeout=0.5)
     with socket.create_connection(("127.0.0.1", served.port)) as slow:
         slow.settimeout(10)
-        slow.sendall(
-            b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 500\r\n\r\n"
-        )
+        slow.sendall(HEAD + b"Content-Length: 500\r\n\r\n")
         began = time.monotonic()
         assert (answer := slow.recv(4000)).startswith(b"HTTP/1.1 408 ")
         assert b"The image" not in answer  # settings and plans are bodies, too
         assert 0.4 < time.monotonic() - began < 3
-    served.until(lambda: served.tag(jpeg(NOISE)).status == 200)  # half a second may be too short on a busy machine
+    served.until(lambda: served.tag(JPEG).status == 200)  # half a second may be too short on a busy machine
 
 
 @pytest.mark.slow
@@ -156,19 +148,19 @@ def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serv
     served = serve(engine=slow(1.0), timeout=0.4)
     began = time.monotonic()
     with ThreadPoolExecutor(12) as callers:
-        answers = list(callers.map(lambda _: served.tag(jpeg(NOISE)), range(12)))
-    assert time.monotonic() - began < 1.9  # nobody waited for the engine, which takes five seconds for ten
+        answers = list(callers.map(lambda _: served.tag(JPEG), range(12)))
+    assert time.monotonic() - began < 4  # nobody waited for the engine, which takes five seconds for ten
     details = [answer.json["detail"] for answer in answers]
     assert [answer.status for answer in answers] == [503] * 12
     assert details.count("Tagging the image took too long.") == 10
-    assert all(answer.headers["Retry-After"] for answer in answers)
-    served.until(lambda: served.tag(jpeg(NOISE)).json["detail"] == "Tagging the image took too long.")  # room again
+    assert all(1 <= int(answer.headers["Retry-After"]) <= 10 for answer in answers)
+    served.until(lambda: served.tag(JPEG).json["detail"] == "Tagging the image took too long.")  # room again
 
 
 @pytest.mark.slow
 def test_a_picture_that_ends_after_the_server_is_nobodys_error(serve, slow, caplog):
     served = serve(engine=slow(1.5), timeout=0.1)
-    assert served.tag(jpeg(NOISE)).status == 503
+    assert served.tag(JPEG).status == 503
     served.close()
     time.sleep(1.6)
     assert caplog.text == ""
@@ -220,20 +212,14 @@ def test_events(serve):
         moment = datetime.fromtimestamp(between + 3600 * hours, timezone.utc).replace(tzinfo=None)
         assert served.get(f"/v1/events?since={moment.isoformat()}{offset}").json["events"] == later
     assert served.get("/v1/events?since=0001-01-01T00:00:00%2B14:00").json["events"] == events
-    for wrong in (
-        "0",
-        "-1e9",
-        "2026-01-31",
-        "2026-01-31T12:00:00",
-        "2026-02-30T12:00:00Z",
-        "9999-12-31T23:59:59-24:00",
-    ):
+    impossible = ("2026-02-30T12:00:00Z", "9999-12-31T23:59:59-24:00")
+    for wrong in ("0", "-1e9", "2026-01-31", "2026-01-31T12:00:00", *impossible):
         answer = served.get(f"/v1/events?since={wrong}").json
         assert answer["error"] == "OptionError"
         assert "value error" not in answer["detail"]
     # The cameras have ended; the server goes on.
     assert served.get("/v1/cameras/door").json["state"] == "ended"
-    assert served.tag(jpeg(NOISE)).status == 200
+    assert served.tag(JPEG).status == 200
 
 
 def test_without_cameras(serve, tagger):
@@ -270,7 +256,7 @@ def test_health_and_metrics(serve, monkeypatch):
 def test_a_bug_is_a_problem_that_says_nothing_of_the_inside(serve, tagger, monkeypatch, caplog):
     served = serve()
     monkeypatch.setattr("pvlr_sdk.serve.api.tagging.decode_upload", lambda *_: 1 / 0)
-    answer = served.tag(jpeg(NOISE))
+    answer = served.tag(JPEG)
     assert (answer.status, answer.json["detail"]) == (500, "A bug in the server; see its log.")
     served.until(lambda: "ZeroDivisionError" in caplog.text)
 
@@ -283,5 +269,5 @@ def test_a_tagger_that_fails_is_no_bug(serve, tagger):
 
     alike = {name: getattr(tagger, name) for name in ("labels", "thresholds", "info", "label_bank")}
     broken = SimpleNamespace(**alike, predict=fail)
-    answer = serve(engine=broken).tag(jpeg(NOISE))
+    answer = serve(engine=broken).tag(JPEG)
     assert (answer.status, answer.json["error"]) == (503, "BackendError")

@@ -11,17 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import anyio
-import cv2
-import numpy as np
 import pytest
 
 from pvlr_sdk.serve import ServeSettings
 from pvlr_sdk.serve.api.tagging import Upload, UploadTagger
 from pvlr_sdk.watch.control import Control
-
-NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
-JPEG = cv2.imencode(".jpg", NOISE)[1].tobytes()
-HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+from tests.pvlr_sdk.serve.conftest import HEAD, JPEG
 
 
 def post(port: int, address: str) -> int:
@@ -105,18 +100,6 @@ def test_the_newest_of_the_client_with_most_is_turned_away(tagger, uploads, most
         return {at for at, one in enumerate(limits._uploads) if one.scope.cancel_called}
 
     assert anyio.run(check) == set(ended)
-
-
-@pytest.mark.slow
-def test_a_refused_upload_says_when_to_come_back(serve, slow):
-    served = serve(engine=slow(0.5), timeout=3)
-    with ThreadPoolExecutor(14) as pool:
-        answers = list(pool.map(lambda _: served.tag(JPEG), range(14)))
-    assert {answer.status for answer in answers} == {200, 503}
-    for answer in answers:
-        if answer.status == 503:
-            assert 1 <= int(answer.headers["Retry-After"]) <= 10
-    assert served.tag(JPEG).status == 200
 
 
 @pytest.mark.slow

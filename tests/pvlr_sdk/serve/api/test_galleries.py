@@ -16,18 +16,6 @@ def server(serve):
 
 
 @pytest.fixture
-def image(photo) -> bytes:
-    import cv2
-
-    return cv2.imencode(".png", photo)[1].tobytes()
-
-
-@pytest.fixture
-def data_url(image) -> str:
-    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
-
-
-@pytest.fixture
 def tags(server, image) -> list[dict]:
     found = server.tag(image, "image/png").json["tags"]
     assert found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 import subprocess
@@ -12,12 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-DOOR = {"door": "test://?fps=30&size=64x48"}
-TOKEN = "0123456789abcdef"
-
-
-def jpeg(pixels) -> bytes:
-    return cv2.imencode(".jpg", pixels)[1].tobytes()
+from tests.pvlr_sdk.frames.test_images import ANIMATED
+from tests.pvlr_sdk.serve.conftest import PATTERN as DOOR
+from tests.pvlr_sdk.serve.conftest import TOKEN, jpeg
 
 
 @pytest.mark.parametrize(
@@ -65,7 +61,7 @@ def test_head_answers_with_the_headers_alone(serve):
         assert (head.status, head.body) == (full.status, b"")
         assert head.headers["Content-Length"] == full.headers["Content-Length"]
     assert served.ask("HEAD", "/v1/tag").status == 405
-    assert serve(token="0123456789abcdef").ask("HEAD", "/v1/labels").status == 401
+    assert serve(token=TOKEN).ask("HEAD", "/v1/labels").status == 401
 
 
 def test_the_document_has_the_bodies_that_routes_read_themselves(serve):
@@ -85,41 +81,6 @@ def test_the_document_has_the_bodies_that_routes_read_themselves(serve):
 
 def put(served, change, **headers):
     return served.ask("PUT", "/v1/settings", json.dumps(change), {"Content-Type": "application/json", **headers})
-
-
-def test_settings_change_events_uploads_and_the_site_file(serve, tagger, photo, tmp_path):
-    file = tmp_path / "site.yaml"
-    file.write_text("cameras: {door: 0}  # mine\nevents:\n  labels: [cat, rocket] # these\n  thresholds: {rocket: 1}\n")
-    served = serve(
-        DOOR, events={"labels": ["cat", "rocket"], "thresholds": {"cat": 0.0, "rocket": 1.0}}, site_file=file
-    )
-    before = served.get("/v1/settings").json
-    assert (before["site_file"], before["own_labels"]) == ("site.yaml", [])
-    assert [one["label"] for one in before["labels"] if one["reported"]] == ["cat", "rocket"]
-    plan = dict(zip(tagger.labels, tagger.thresholds.tolist(), strict=True))
-    assert all(one["plan_threshold"] == pytest.approx(plan[one["label"]], abs=1e-4) for one in before["labels"])
-    served.until(lambda: [event.label for event in served.site.events()] == ["cat"])
-
-    answer = put(served, {"thresholds": {"rocket": 0.0, "person": 0.0}})
-    assert answer.status == 200
-    assert {one["label"]: one["threshold"] for one in answer.json["labels"]} == {
-        **{one["label"]: one["threshold"] for one in before["labels"]}, "person": 0.0, "rocket": 0.0,
-    }  # fmt: skip
-    served.until(lambda: [event.label for event in served.site.events()] == ["cat", "rocket"])
-    assert put(served, {"labels": ["person", "rocket"]}).status == 200
-    served.until(lambda: len(served.site.events()) == 4)
-    assert {(event.label, event.state, event.reason) for event in served.site.events()[2:]} == {
-        ("cat", "off", "label excluded"),
-        ("person", "on", None),
-    }
-    assert file.read_text() == (
-        "cameras: {door: 0}  # mine\nevents:\n  labels: [person, rocket] # these\n"
-        "  thresholds: {rocket: 0.0, person: 0.0}\n"
-    )
-    tags = served.tag(jpeg(photo)).json["tags"]
-    assert {tag["label"]: tag["threshold"] for tag in tags}.items() >= {"person": 0.0, "rocket": 0.0}.items()
-    labels = {one["label"]: one["threshold"] for one in served.get("/v1/labels").json["labels"]}
-    assert (labels["cat"], labels["person"]) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -161,18 +122,6 @@ def test_a_key_that_is_given_twice(serve, method, path, body):
     """Readers differ in which value they take."""
     answer = serve(DOOR).ask(method, f"/v1/{path}", body)
     assert (answer.status, answer.json["got"]) == (422, "a key twice")
-
-
-def test_a_site_file_that_cannot_keep_a_change_keeps_the_settings(serve, tmp_path):
-    file = tmp_path / "site.yaml"
-    file.write_text("cameras: {door: 0}\nevents: &all {thresholds: {cat: 0.0}}\nserve: *all\n")
-    served = serve(DOOR, site_file=file)
-    before, text = served.get("/v1/settings").json, file.read_text()
-    answer = put(served, {"thresholds": {"person": 0.0}})
-    assert (answer.status, answer.json["error"]) == (422, "ConfigError")
-    assert served.get("/v1/settings").json == before
-    assert served.site.levels("door")["person"][1] > 0
-    assert file.read_text() == text
 
 
 def test_only_those_who_may_change_settings(serve):
@@ -219,11 +168,7 @@ def test_the_canvas_of_a_webp_is_rejected_before_its_decoder_allocates_it(monkey
 def test_an_upload_that_crashes_its_decoder_is_one_problem(serve, photo, monkeypatch):
     monkeypatch.setattr("pvlr_sdk.frames.png.still_image", lambda data: data)
     served = serve()
-    animated = base64.b64decode(
-        "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAACGFjVEwAAAACAAAAAPONk3AAAAAPSURBVHicYxDEARiGlgQA/AQMwWc2300AAAAa"
-        "ZmNUTAAAAAEAAAAIAAAACAAAAAAAAAAAAAEACgAAaT1QtgAAABNmZEFUAAAAAnic4xTEATiHlgQAG7cNCUWGXk8AAAAASUVORK5CYII="
-    )
     for _ in range(2):
-        answer = served.tag(animated)
+        answer = served.tag(ANIMATED)
         assert (answer.status, answer.json["error"]) == (422, "ImageDecodeError")
         assert served.tag(jpeg(photo)).status == 200

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.pvlr_sdk.serve.conftest import TOKEN
+
 pytest.importorskip("fastapi")
 
 # The template "Image Classification", with several choices.
@@ -18,14 +20,6 @@ CONFIG = """<View>
   <Image name="image" value="$image"/>
   <Choices name="choice" toName="image" choice="multiple">{}</Choices>
 </View>"""
-SECRET = "0123456789abcdef"
-
-
-@pytest.fixture
-def image(photo) -> bytes:
-    import cv2
-
-    return cv2.imencode(".png", photo)[1].tobytes()
 
 
 @pytest.fixture
@@ -69,40 +63,30 @@ def predict(server, images, label_config, **headers):
     return server.ask("POST", "/label-studio/predict", json.dumps(body), headers)
 
 
-def data_url(image) -> str:
-    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
-
-
-def test_predictions_are_the_tags_that_are_choices(serve, image):
+def test_predictions_are_the_tags_that_are_choices(serve, image, data_url):
     server = serve(label_studio={})
     tags = server.tag(image, "image/png").json["tags"]
     names = [tag["label"] for tag in tags]
     assert len(names) > 1
     assert server.get("/label-studio/health").json["status"] == "UP"
-    setup = {
-        "project": "3.1681234567",
-        "schema": config(names),
-        "hostname": "",
-        "access_token": "x",
-        "extra_params": None,
-    }
+    setup = {"project": "3.16812", "schema": config(names), "hostname": "", "access_token": "x", "extra_params": None}
     model = server.ask("POST", "/label-studio/setup", json.dumps(setup)).json["model_version"]
-    answer = predict(server, [data_url(image)], config([*names, "other"])).json
+    answer = predict(server, [data_url], config([*names, "other"])).json
     [prediction] = answer["results"]
     assert model == answer["model_version"] == prediction["model_version"]
     [result] = prediction["result"]
     assert (result["from_name"], result["to_name"], result["type"]) == ("choice", "image", "choices")
     assert result["value"]["choices"] == [name.title() for name in names]
     assert prediction["score"] == pytest.approx(tags[-1]["score"])
-    best = predict(server, [data_url(image)], config(names, choice="single")).json["results"][0]
+    best = predict(server, [data_url], config(names, choice="single")).json["results"][0]
     assert best["result"][0]["value"]["choices"] == [names[0].title()]
-    assert predict(server, [data_url(image)], config(["other"])).json["results"][0]["result"] == []
+    assert predict(server, [data_url], config(["other"])).json["results"][0]["result"] == []
 
 
-def test_uploads_are_fetched_from_label_studio_alone(serve, image, studio):
+def test_uploads_are_fetched_from_label_studio_alone(serve, image, data_url, studio):
     server = serve(label_studio={"url": studio.url, "token": "secret"})
     names = [tag["label"] for tag in server.tag(image, "image/png").json["tags"]]
-    uploads = ["/data/upload/1/photo.png", f"{studio.url}/data/local-files/?d=photo.png", data_url(image)]
+    uploads = ["/data/upload/1/photo.png", f"{studio.url}/data/local-files/?d=photo.png", data_url]
     results = predict(server, uploads, config(names)).json["results"]
     assert [len(one["result"]) for one in results] == [1, 1, 1]
     assert studio.asked == [(uploads[0], "Token secret"), (uploads[1].removeprefix(studio.url), "Token secret")]
@@ -114,12 +98,12 @@ def test_uploads_are_fetched_from_label_studio_alone(serve, image, studio):
     assert len(studio.asked) == 2
 
 
-def test_images_that_cannot_be_used(serve, image, studio, caplog):
+def test_images_that_cannot_be_used(serve, image, data_url, studio, caplog):
     server = serve(label_studio={"url": studio.url, "token": "secret"}, max_bytes=len(image))
     names, bad = ["cat"], ["/data/upload/1/large.png", "/data/moved.png", "/data/page"]
     for one in bad:
         assert predict(server, [one], config(names)).status == 422
-    results = predict(server, [*bad, data_url(image)], config(names)).json["results"]
+    results = predict(server, [*bad, data_url], config(names)).json["results"]
     assert [len(one["result"]) for one in results[:3]] == [0, 0, 0]  # and the rest goes on
     assert len(results) == 4
     assert caplog.text.count("Label Studio's task") >= 3
@@ -139,29 +123,29 @@ def test_images_that_cannot_be_used(serve, image, studio, caplog):
         (None, "label_config"),
     ],
 )
-def test_projects_without_choices_for_an_image(serve, image, label_config, named):
-    answer = predict(serve(label_studio={}), [data_url(image)], label_config)
+def test_projects_without_choices_for_an_image(serve, data_url, label_config, named):
+    answer = predict(serve(label_studio={}), [data_url], label_config)
     assert (answer.status, answer.json["argument"]) == (422, named)
 
 
-def test_off_by_default_and_with_the_token_as_password(serve, image):
-    assert predict(serve(), [data_url(image)], config(["cat"])).status == 404
-    closed = serve(label_studio={}, token=SECRET)
+def test_off_by_default_and_with_the_token_as_password(serve, data_url):
+    assert predict(serve(), [data_url], config(["cat"])).status == 404
+    closed = serve(label_studio={}, token=TOKEN)
     assert closed.get("/label-studio/health").status == 401
-    for password, status in ((SECRET, 200), ("wrong", 401), ("", 401)):
+    for password, status in ((TOKEN, 200), ("wrong", 401), ("", 401)):
         basic = base64.b64encode(f"user:{password}".encode()).decode()
         assert closed.get("/label-studio/health", Authorization=f"Basic {basic}").status == status
     assert closed.get("/label-studio/health", Authorization="Basic \xe9").status == 401
 
 
 @pytest.mark.slow
-def test_the_sdk_of_label_studio_validates_predictions(serve, image):
+def test_the_sdk_of_label_studio_validates_predictions(serve, image, data_url):
     python = os.environ.get("PVLR_LABEL_STUDIO")
     if not python:
         pytest.skip("PVLR_LABEL_STUDIO is not the Python of an environment with label-studio-sdk")
     server = serve(label_studio={})
     names = [tag["label"] for tag in server.tag(image, "image/png").json["tags"]]
-    answer = predict(server, [data_url(image)], config(names)).json
+    answer = predict(server, [data_url], config(names)).json
     script = """
 import json, sys
 from label_studio_sdk.label_interface import LabelInterface

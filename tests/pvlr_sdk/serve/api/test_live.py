@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-PATTERN = {"door": "test://?fps=30&size=64x48"}
+from tests.pvlr_sdk.serve.conftest import PATTERN
 
 
 class Browser:
@@ -103,28 +103,6 @@ def test_a_browser_that_reads_nothing_stops_no_camera_and_no_other_browser(serve
         tagged = served.site.stats()["cameras"]["door"]["tagged"] - before
     assert shown > 10
     assert tagged > 30
-
-
-def test_the_attention_map_of_a_label(serve):
-    served = serve(PATTERN)
-    with Browser(served) as browser:
-        assert "map" not in browser.picture()[0]
-        browser.say(kind="pause", on=True)
-        browser.say(kind="shown", camera="door")
-        time.sleep(0.2)
-        assert browser.pictures_within(0.4) == 0
-        # Asked for, it comes at once, even while pictures are paused.
-        browser.say(kind="map", camera="door", label="rocket")
-        header, _ = browser.picture()
-        heat = header["map"]
-        cells = np.array(heat["weights"])
-        assert (heat["label"], heat["rows"], heat["columns"], cells.size, cells.max()) == ("rocket", 24, 32, 768, 1)
-        seen = served.site.latest("door").result.attention("rocket", (24, 32))
-        assert cells.reshape(24, 32).std() > 0
-        assert seen.shape == (24, 32)
-        browser.say(kind="shown", camera="door")
-        browser.say(kind="map", camera="door", label=None)
-        assert "map" not in browser.picture()[0]
 
 
 def test_a_label_whose_map_is_wanted_comes_with_its_score(serve, monkeypatch):

@@ -76,26 +76,6 @@ def test_ids_of_events_that_look_alike_are_ids(served: Any) -> None:
     assert served.get("/v1/memory/review").json["moments"][0]["event"] == event
 
 
-def test_answers_on_sampled_frames(serve: Callable[..., Any], sampled: Path) -> None:
-    served = serve(PATTERN, events=QUIET, memory={"folder": str(sampled), "samples_per_hour": 0})
-
-    def asked() -> dict[int, dict[str, Any]]:
-        return {one["id"]: one for one in served.get("/v1/memory/frames").json["moments"]}
-
-    def answer(label: str, answer: str | None) -> Any:
-        return served.ask("PUT", f"/v1/memory/frames/{first}/answer", json.dumps({"label": label, "answer": answer}))
-
-    (first, label), *_ = ((number, one["label"]) for number, one in asked().items())
-    assert len(asked()) == 3
-    assert {(one["event"], one["label"] in ("car", "cat", "person")) for one in asked().values()} == {(None, True)}
-    assert answer(label, "yes").json["statement"] == f"{label}: 1 yes, 0 no"
-    assert first not in asked()
-    assert answer("car", None).json["statement"] == "car: 0 yes, 0 no"
-    assert first in asked()
-    assert (answer("rocket", "yes").status, answer("rocket", "yes").json["error"]) == (422, "OptionError")
-    assert answer("car", "perhaps").status == 422
-
-
 def test_taught_labels_are_searched_by_features(serve: Callable[..., Any], open_tagger: Any, remembered: Path) -> None:
     spec = read_manifest(str(open_tagger.info["plan"]), trust=False).open
     room = add_labels(open_tagger.label_bank, ["mug"], spec, words=False)
@@ -111,54 +91,27 @@ def test_taught_labels_are_searched_by_features(serve: Callable[..., Any], open_
     assert (refused.status, refused.json["error"]) == (422, "OptionError")
 
 
-def test_answers(served: Any, remembered: Path) -> None:
-    def answer(event: str, answer: Any) -> Any:
-        body = json.dumps({"answer": answer})
-        return served.ask("PUT", f"/v1/memory/events/{event}/answer", body, {"Content-Type": "application/json"})
-
-    drawn = served.get("/v1/memory/review?label=car").json["moments"]
-    assert len(drawn) == 30
-    assert served.get("/v1/memory/review?label=cat").json["moments"] == []
-    events = [one["event"] for one in drawn]
-    assert answer(events[0], "yes").json["statement"].endswith("(1 of 1 reviewed); 35 more answers until the next test")
-    assert (
-        answer(events[1], "unclear")
-        .json["statement"]
-        .endswith("(1 of 2 reviewed); 34 more answers until the next test")
-    )
-    assert answer(events[2], "no").status == 200
-    assert answer(events[2], None).json["statement"].endswith("34 more answers until the next test")
-    assert {event: one for event, (one, _) in Reader(remembered).answers().items()} == {
-        events[0]: "yes", events[1]: "unclear",
-    }  # fmt: skip
-    assert not {one["event"] for one in served.get("/v1/memory/review").json["moments"]} & set(events[:2])
-    assert answer("no-such-event", "yes").status == 422
-    assert answer(events[3], "maybe").status == 422
-
-
-def test_answers_for_events_that_look_alike(served: Any, remembered: Path) -> None:
-    def answer(event: str, **body: Any) -> Any:
-        kind = {"Content-Type": "application/json"}
-        return served.ask("PUT", f"/v1/memory/events/{event}/answer", json.dumps(body), kind)
-
-    drawn = [one["event"] for one in served.get("/v1/memory/review").json["moments"]]
-    groups = {
-        event: [one["event"] for one in served.get(f"/v1/memory/events/{event}/alike").json["moments"]]
-        for event in drawn
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("events/no-such-event", {"answer": "yes"}),
+        ("events/EVENT", {"answer": "maybe"}),
+        ("events/EVENT", {"answer": "yes", "alike": ["x" * 8] * 101}),
+        ("frames/99999", {"label": "car", "answer": "yes"}),
+        ("frames/FRAME", {"label": "car", "answer": "perhaps"}),
+        ("frames/FRAME", {"label": "rocket", "answer": "yes"}),
+    ],
+)
+def test_answers_that_are_refused(served: Any, sampled: Path, path: str, body: dict[str, Any]) -> None:
+    """test_page_memory.py has those that are accepted."""
+    asked = {
+        "EVENT": served.get("/v1/memory/review").json["moments"][0]["event"],
+        "FRAME": served.get("/v1/memory/frames").json["moments"][0]["id"],
     }
-    assert {len(alike) for alike in groups.values()} == {0, 9}
-    first, alike = next((event, alike) for event, alike in groups.items() if alike)
-    statement = answer(first, answer="no", alike=alike).json["statement"]
-    assert "(0 of 1 reviewed); 35 more answers" in statement  # the others were not drawn so far
-    assert {event: one for event, (one, _) in Reader(remembered).answers().items()} == dict.fromkeys(
-        [first, *alike], "no"
-    )
-    left = [one["event"] for one in served.get("/v1/memory/review").json["moments"]]
-    assert (len(left), {first, *alike} & {*left}) == (30, set())
-    assert served.get(f"/v1/memory/events/{alike[0]}/alike").json["moments"] == []
-    assert answer(first, answer="yes", alike=["x" * 8] * 101).status == 422
-    answer(first, answer=None)
-    assert Reader(remembered).answers() == {}
+    place, name = path.split("/")
+    answer = served.ask("PUT", f"/v1/memory/{place}/{asked.get(name, name)}/answer", json.dumps(body))
+    assert (answer.status, answer.json["error"]) == (422, "OptionError")
+    assert Reader(sampled).answers() == {}
 
 
 def test_a_server_without_a_memory(serve: Callable[..., Any]) -> None:

@@ -17,13 +17,6 @@ def server(serve):
 
 
 @pytest.fixture
-def image(photo) -> bytes:
-    import cv2
-
-    return cv2.imencode(".png", photo)[1].tobytes()
-
-
-@pytest.fixture
 def model(tagger) -> str:
     return tagger.info["name"]
 

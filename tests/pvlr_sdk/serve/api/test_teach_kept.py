@@ -6,54 +6,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import numpy as np
 import pytest
 
-from pvlr_sdk import LabelBank, Tagger, errors
-from pvlr_sdk.bundle.bundle import labels_path
+from pvlr_sdk import Tagger
 from pvlr_sdk.watch import load_config
-from pvlr_sdk.watch.factory import make_tagger
-from tests.pvlr_sdk.labels import tiny_open
-from tests.pvlr_sdk.serve.api.picking import MUG, labels, pick, post
+from tests.pvlr_sdk.serve.api.picking import MUG, pick, post
 
 QUIET = {"thresholds": {}, "labels": None}
 
 
 class TestKept:
-    def test_the_next_start_has_what_was_taught(
-        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, open_plan: Path, tmp_path: Path
-    ) -> None:
-        file = tmp_path / "site.yaml"
-        file.write_text(
-            f"plan: {open_plan}\nbank: bank.safetensors\nthreads: 1\ncameras: {{door: 0}}\n"
-            "events: {labels: [cat], thresholds: {cat: 0.5}}\n"
-        )
-        bank = tmp_path / "bank.safetensors"
-        bank.write_bytes(labels_path(open_plan).read_bytes())
-        events = {"labels": ["cat"], "thresholds": {"cat": 0.5}}
-        served = serve(clips, open_tagger, events, site_file=file, bank_file=bank)
-        pick(served, "door", 3)
-        pick(served, "yard", 3)
-        assert post(served, "/v1/teach", label="my mug").json["bank_file"] == "bank.safetensors"
-        # Its events are reported, although the site reports some labels only.
-        served.until(lambda: any(event.label == "my mug" for event in served.site.open_events()))
-        change = {"thresholds": {"my mug": 0.7}}
-        assert served.ask("PUT", "/v1/settings", json.dumps(change)).status == 200
-        config = load_config(file)
-        assert (config.events.labels, config.events.thresholds) == (("cat", "my mug"), {"cat": 0.5, "my mug": 0.7})
-        with make_tagger(config) as next_start:
-            assert next_start.labels[-1] == "my mug"
-            assert next_start.label_bank.to_bytes() == open_tagger.label_bank.to_bytes()
-
-        # Forgotten, no setting names it.
-        assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
-        config = load_config(file)
-        assert (config.events.labels, config.events.thresholds) == (("cat",), {"cat": 0.5})
-        assert bank.read_bytes() == labels_path(open_plan).read_bytes()
-        assert served.site.config.events.thresholds == {"cat": 0.5}
-
     def test_without_a_file_the_site_file_does_not_name_it(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path
     ) -> None:
@@ -70,19 +33,6 @@ class TestKept:
         assert (events.labels, events.thresholds) == (("cat",), {"cat": 0.6})
         assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
         assert served.site.config.events.thresholds == {"cat": 0.6}
-
-    def test_a_file_that_cannot_be_written_changes_nothing(
-        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path
-    ) -> None:
-        (tmp_path / "bank").mkdir()
-        served = serve(clips, open_tagger, QUIET, bank_file=tmp_path / "bank")
-        before = labels(served)
-        pick(served, "door", 2)
-        pick(served, "yard", 2)
-        answer = post(served, "/v1/teach", label="my mug")
-        assert (answer.status, answer.json["error"]) == (503, "OutputError")
-        assert labels(served) == before
-        assert not served.get(f"/v1/teach/examples?label={MUG}").json["taught"]
 
 
 class TestRefused:
@@ -153,32 +103,6 @@ class TestRefused:
         pick(served, "door", 1, "pen")
         answer = post(served, "/v1/teach/examples", camera="door", label="pen", **{"is": True})
         assert (answer.status, answer.json["expected"]) == (422, "at most 4 examples in all")
-
-    def test_more_labels_than_the_plan_has_room_for(
-        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
-    ) -> None:
-        served = serve(clips, open_tagger)
-        for label in ("a", "b", "c"):
-            pick(served, "door", 1, label)
-            pick(served, "yard", 1, label)
-            answer = post(served, "/v1/teach", label=label)
-        assert (answer.status, answer.json["error"]) == (422, "LabelBankError")
-        assert labels(served) == [*tiny_open.NAMES, "a", "b"]
-
-    def test_a_label_that_a_camera_names(self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any) -> None:
-        taught = tiny_open.make_bank(5, seed=1)
-        open_tagger.set_labels(LabelBank(
-            taught.names, taught.embeddings, taught.thresholds,
-            {**taught.text, "features": tiny_open.FEATURES, "taught": {taught.names[4]: {"before": None}}},
-            weights=np.zeros((5, tiny_open.DEPTH), np.float16),
-        ))  # fmt: skip
-        served = serve({"door": {**clips["door"], "labels": [taught.names[4]]}}, open_tagger, QUIET)
-        answer = served.ask("DELETE", f"/v1/teach?label={quote(taught.names[4])}")
-        assert (answer.status, answer.json["expected"]) == (422, "a label without settings")
-        with pytest.raises(errors.UnknownLabelError):
-            served.site.set_labels(tiny_open.make_bank())
-        assert open_tagger.labels == taught.names
-        assert list(served.site.levels("door")) == [taught.names[4]]
 
     def test_it_needs_a_token_and_comes_from_this_site(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any

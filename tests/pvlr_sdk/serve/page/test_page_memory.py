@@ -14,7 +14,8 @@ import pytest
 from pvlr_sdk.memory import search as find
 from pvlr_sdk.memory.precision import to_review
 from pvlr_sdk.memory.reader import Reader
-from tests.pvlr_sdk.memory.test_drift import Site, live
+from tests.pvlr_sdk.memory.conftest import Site
+from tests.pvlr_sdk.memory.test_drift import live
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow

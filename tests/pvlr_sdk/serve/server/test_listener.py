@@ -11,17 +11,12 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 
-import cv2
-import numpy as np
 import pytest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pvlr_sdk.serve.server import listener
 from pvlr_sdk.serve.server.listener import network_of
-
-NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
-JPEG = cv2.imencode(".jpg", NOISE)[1].tobytes()
-HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+from tests.pvlr_sdk.serve.conftest import HEAD, JPEG
 
 
 @contextmanager
