@@ -12,7 +12,6 @@ from typer.main import get_command
 
 from pvlr_sdk import __version__
 from pvlr_sdk.cli import app
-from tests.manifests import edit_manifest
 
 COMMANDS = (
     *("tag", "watch", "serve", "build", "info", "labels", "eval", "verify", "thresholds", "bench", "doctor"),
@@ -73,38 +72,18 @@ def test_help_fits_80_columns_and_gives_flags_no_type(monkeypatch, pvlr, command
     assert "<bool>" not in page(80)
 
 
-def _cut(plan: Path) -> None:
-    plan.write_bytes(plan.read_bytes()[:-1])
-
-
 def _flip(plan: Path) -> None:
     data = bytearray(plan.read_bytes())
     data[len(data) // 2] ^= 1
     plan.write_bytes(bytes(data))
 
 
-def _newer(plan: Path) -> None:
-    edit_manifest(plan, lambda raw: raw.update(format=99))
-
-
-def _garbage(plan: Path) -> None:
-    plan.with_suffix(".json").write_text("{")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("damage", "error"),
-    [
-        (lambda plan: plan.unlink(), "PlanNotFoundError"),
-        (_cut, "FileSizeError"),
-        (_flip, "FileHashError"),
-        (lambda plan: plan.with_suffix(".json").unlink(), "ManifestNotFoundError"),
-        (_garbage, "ManifestError"),
-        (_newer, "ManifestVersionError"),
-        (lambda plan: plan.with_suffix(".labels.safetensors").unlink(), "LabelBankError"),
-    ],
+    ("damage", "error"), [(lambda plan: plan.unlink(), "PlanNotFoundError"), (_flip, "FileHashError")]
 )
 def test_a_damaged_bundle_gives_its_error_in_every_command(pvlr, own_plan, folder, damage, error):
+    """Of two kinds; test_bundle.py has all."""
     damage(own_plan)
     labels = folder / "labels.csv"
     labels.write_text("file,person\na.jpg,1\n")

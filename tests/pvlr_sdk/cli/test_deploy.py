@@ -19,6 +19,7 @@ import pytest
 
 from pvlr_sdk.cli.deploy import deploy
 from pvlr_sdk.watch import load_config
+from tests.pvlr_sdk.watch.deployed import sha
 from tests.waiting import until
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
@@ -37,10 +38,6 @@ def site(plans: Path, tmp_path: Path) -> Path:
     shutil.copytree(plans / "first", tmp_path / "site/first")
     (tmp_path / "site/site.yaml").write_text(SITE)
     return tmp_path / "site/site.yaml"
-
-
-def sha(plan: Path) -> str:
-    return json.loads((plan / "engine.json").read_text())["files"]["plan"]["sha256"]
 
 
 class TestArguments:
@@ -111,8 +108,6 @@ class TestArguments:
 
     def test_thresholds_that_do_not_fit_are_refused(self, pvlr: Callable[..., Any], plans: Path, site: Path) -> None:
         """``off_thresholds`` fit the first plan only; the process that runs with the file would refuse the plan."""
-        shutil.copytree(plans / "second", site.parent / "second")
-        assert pvlr("thresholds", "--help").code == 0
         site.write_text(site.read_text().replace("{cat: 0}", "{cat: 0}, off_thresholds: {cat: 0.5}"))
         assert pvlr("deploy", plans / "second", "--to", site).err.startswith("pvlr: OptionError: off threshold")
 

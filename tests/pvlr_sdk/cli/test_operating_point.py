@@ -1,9 +1,8 @@
-"""``--operating-point`` of tag, eval, batch, watch and serve, and both thresholds in labels and thresholds."""
+"""``--operating-point`` of tag, eval and batch, and both thresholds in labels and thresholds."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -56,9 +55,6 @@ def test_batch_writes_a_dataset_for_each_point(pvlr, two_points, folder, tmp_pat
     rows = parquet.read_table(dataset("--operating-point", "precise")).to_pylist()
     limits = {tag["label"]: round(tag["threshold"], 6) for row in rows for tag in row["tags"]}
     assert limits.items() <= {"person": 0.7, "cat": 0.8, "coffee cup": 0.9, "rocket": 0.95, "dining table": 0.6}.items()
-    done = pvlr("batch", folder, "--out", tmp_path / "out", "--plan", two_points, "--operating-point", "recall")
-    assert (done.code, done.out) == (2, "")
-    assert "operating_point: expected one of f1, precise, got 'recall'" in done.err
 
 
 def test_labels_lists_both(pvlr, two_points, plan):
@@ -75,31 +71,3 @@ def test_labels_on_a_terminal(pvlr, two_points, plan, monkeypatch):
     assert "thresholds f1, precise" in text
     assert "0.375  0.800" in text
     assert "precise" not in pvlr("labels", plan).out
-
-
-@pytest.mark.slow
-def test_watch_is_precise_unless_told_otherwise(two_points, tmp_path):
-    """Any score begins an event at the operating point f1, and none at precise."""
-    low, high = np.full(5, 1e-6, np.float32), np.full(5, 0.999999, np.float32)
-    write_thresholds(load_bundle(two_points), low, high)
-
-    def events(*extra):
-        command = [
-            sys.executable,
-            "-c",
-            "from pvlr_sdk.cli import main; main()",
-            "watch",
-            "clip=test://?fps=30&size=64x48&frames=15",
-        ]
-        options = ["--plan", two_points, "--events", "-", "--min-duration", 0, *extra]
-        done = subprocess.run([*command, *map(str, options)], capture_output=True, text=True, check=False)
-        return done, {json.loads(line)["label"] for line in done.stdout.splitlines()}
-
-    assert events()[1] == set()
-    (tmp_path / "f1.yaml").write_text("operating_point: f1")
-    (tmp_path / "exact.yaml").write_text("operating_point: exact")
-    assert len(events("--config", tmp_path / "f1.yaml")[1]) == 5
-    assert events("--threshold", "cat=0")[1] == {"cat"}
-    done, _ = events("--config", tmp_path / "exact.yaml")
-    assert done.returncode == 2
-    assert "exact.yaml: operating_point: expected 'f1' or 'precise'" in done.stderr

@@ -77,17 +77,8 @@ def test_a_site_file_from_the_command_line(pvlr, plan: Path, tmp_path: Path, mon
     assert (done.code, done.err, "s3cret" in done.out) == (0, "", False)
     (tmp_path / "site.yaml").write_text(done.out)
     read = build_config(tmp_path / "site.yaml", [])
-    options = {"labels": ["cat"]}
-    assert read == build_config(
-        None,
-        uris,
-        plan=plan,
-        loop=True,
-        thresholds=("0.6", "cat=1e-5"),
-        events=options,
-        serve={"port": 0},
-        files=["e.jsonl"],
-    )
+    options = {"events": {"labels": ["cat"]}, "thresholds": ("0.6", "cat=1e-5"), "serve": {"port": 0}}
+    assert read == build_config(None, uris, plan=plan, loop=True, files=["e.jsonl"], **options)
     assert pvlr("watch", *uris, "--label", "act", "--print-config").out.splitlines()[:2] == ["events:", "  labels:"]
     (sink,) = yaml.safe_load(pvlr("watch", *uris, "--json", "--events", "-", "--print-config").out)["sinks"]
     assert sink["path"] == "-"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,25 @@ from tests.pvlr_sdk.trust.conftest import keys as keys
 from tests.pvlr_sdk.trust.conftest import sign as sign
 
 pytest.importorskip("onnx", reason="writes a network")
+
+
+_WITHOUT_PYTORCH = """
+import sys
+sys.modules.update(dict.fromkeys(["torch", "transformers", "onnx", "timm", "pvlr_training"]))
+from pvlr_sdk.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def without_pytorch(tmp_path):
+    """Runs a command in a process without PyTorch, in the temporary folder; returns what it prints."""
+
+    def run(*arguments):
+        command = [sys.executable, "-c", _WITHOUT_PYTORCH, *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    return run
 
 
 @pytest.fixture(scope="module")

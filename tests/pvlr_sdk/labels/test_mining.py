@@ -67,15 +67,9 @@ def test_photos_that_another_plan_tags_otherwise_come_first_among_the_uncertain(
     differences = [abs(float(margins[row, 1] - other[row, 1])) for row in rows["disputed"]]
     assert differences == sorted(differences, reverse=True)
     assert {found[row][0] for row in rows["disputed"]} == {1}
-    few = reasons(
-        select(margins, features, 30, np.where(np.arange(200)[:, None] == rows["disputed"][0], other, margins))
-    )
-    assert {reason: len(of) for reason, of in few.items()} == {
-        "likely": 10,
-        "disputed": 1,
-        "uncertain": 9,
-        "different": 10,
-    }
+    one = np.where(np.arange(200)[:, None] == rows["disputed"][0], other, margins)
+    counts = {reason: len(of) for reason, of in reasons(select(margins, features, 30, one)).items()}
+    assert counts == {"likely": 10, "disputed": 1, "uncertain": 9, "different": 10}
 
 
 def test_thirds_are_of_the_photos_that_there_are():
@@ -133,10 +127,8 @@ def test_the_command(open_plan, tmp_path):
         mine("--label", "dragon")
     (tmp_path / "photos/broken.jpg").write_bytes(b"no photo")
     done = mine("--json")
-    assert (done.exit_code or done.return_value, [json.loads(line)["source"] for line in done.stdout.splitlines()]) == (
-        2,
-        files,
-    )
+    assert done.exit_code or done.return_value == 2
+    assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == files
 
 
 def test_a_closed_plan_has_likely_and_uncertain_photos(plan, tmp_path):

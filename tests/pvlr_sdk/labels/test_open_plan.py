@@ -69,21 +69,6 @@ def test_new_thresholds_keep_the_biases(open_plan, tmp_path):
         np.testing.assert_array_equal(bank.thresholds, np.float32(0.25))
 
 
-@pytest.mark.parametrize(
-    ("biases", "text", "message"),
-    [
-        (np.zeros(3, np.float32), {}, "biases float32"),
-        (np.zeros(4), {}, "biases float32"),
-        (np.full(4, np.nan, np.float32), {}, "biases float32"),
-        (None, {"space": 3}, r"a name as text\.space"),
-    ],
-)
-def test_invalid_banks(biases, text, message):
-    bank = make_bank()
-    with pytest.raises(errors.LabelBankError, match=message):
-        LabelBank(bank.names, bank.embeddings, bank.thresholds, text, biases=biases)
-
-
 def test_a_bank_is_written_and_read():
     bank = make_bank()
     again = LabelBank.from_bytes(bank.to_bytes())

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.cli import app
-
-_WITHOUT_TORCH = """
-import sys
-sys.modules.update(dict.fromkeys(["torch", "transformers", "onnx", "timm", "pvlr_training"]))
-from pvlr_sdk.cli import main
-main()
-"""
 
 
 def run(*arguments):
@@ -129,18 +120,7 @@ def test_nothing_is_written_after_an_error(open_plan, folders, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_works_without_pytorch(open_plan, folders, tmp_path):
-    command = [
-        sys.executable,
-        "-c",
-        _WITHOUT_TORCH,
-        "teach",
-        str(open_plan),
-        "--label",
-        "mug",
-        "-o",
-        "bank.safetensors",
-    ]
-    command += ["--positives", str(folders / "is"), "--negatives", str(folders / "not")]
-    subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+def test_the_command_works_without_pytorch(without_pytorch, open_plan, folders, tmp_path):
+    photos = ["--positives", folders / "is", "--negatives", folders / "not"]
+    without_pytorch("teach", open_plan, "--label", "mug", "-o", "bank.safetensors", *photos)
     assert LabelBank.load(tmp_path / "bank.safetensors").taught

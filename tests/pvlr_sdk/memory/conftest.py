@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from pvlr_sdk.cli import app
 from pvlr_sdk.events import Event, EventDetector, EventSettings, When
+from pvlr_sdk.memory.moments import Moment
 from pvlr_sdk.memory.recorder import Recorder
-from pvlr_sdk.memory.recording import Chunk
+from pvlr_sdk.memory.recording import Chunk, Context, Place
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
+from pvlr_sdk.memory.store import Store
 
 WALL = 1_750_000_000.0
-FRAME = SimpleNamespace(pixels=np.full((48, 64, 3), 90, np.uint8), color="bgr", wall=WALL, size=(48, 64))
+PICTURE = np.full((48, 64, 3), 90, np.uint8)
+FRAME = SimpleNamespace(pixels=PICTURE, color="bgr", wall=WALL, size=(48, 64))
 
 
 class Scene:
@@ -110,6 +115,47 @@ def random_scene(random: np.random.Generator, count: int, *, repeats: bool = Fal
 def values(events: Sequence[Event]) -> list[tuple[Any, ...]]:
     """Events without their ids."""
     return [tuple(value for name, value in vars(one).items() if name not in ("id", "snapshot")) for one in events]
+
+
+def pvlr(*arguments: Any) -> str:
+    """What a command prints on stdout; its errors are raised."""
+    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False)
+    return done.stdout
+
+
+def write(sink: MemorySink, scene: Scene) -> None:
+    for item in scene.items:
+        sink.write(item)
+    scene.items.clear()
+
+
+class Site:
+    """Events of one label with their peaks, written to a store."""
+
+    def __init__(self, folder):
+        self.store, self.count = Store(folder, write=True), 0
+        self.context = Context(("car", "cat"), EventSettings(), (0.5, 0.5), None, "plan", "bank", 0.4)
+
+    def event(self, peak: float, answer=None, *, camera="door", label="car", features=None, **context) -> str:
+        self.count += 1
+        of, start = replace(self.context, **context), WALL + 10 * self.count
+        name = f"{(self.count * 2654435761) % 2**32:08x}-{self.count}"
+        on = Event("on", name, camera, label, start, peak, peak, start, start)
+        self.store.write((on, of))
+        frame = np.zeros(2, np.float32)
+        place, space = Place(camera, None), "" if features is None else "tiny"
+        self.store.write(Moment(place, of, start, frame, features, space, PICTURE, score=peak, event=name))
+        self.store.write((replace(on, state="off", end=start + 1, reason="score"), of))
+        if answer:
+            self.store.answer(name, answer)
+        return name
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = Site(tmp_path / "m")
+    yield made
+    made.store.close()
 
 
 @pytest.fixture

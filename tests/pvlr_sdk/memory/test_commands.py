@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.cli import app
 from pvlr_sdk.events import EventSettings, When
 from pvlr_sdk.labels import Knowledge, learn
 from pvlr_sdk.labels.edit import LinearFunction, add_labels, taught_function
@@ -25,17 +23,10 @@ from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.memory.store import Store
 from pvlr_sdk.memory.why import explain, find_event, near_misses
 from pvlr_sdk.models.find import load_bundle
-from tests.pvlr_sdk.memory.conftest import WALL
+from tests.pvlr_sdk.memory.conftest import PICTURE, WALL, pvlr, write
 
 DATA = os.environ.get("PVLR_DATA")
-PICTURE = np.full((48, 64, 3), 90, np.uint8)
 ALL = find.chosen(None, None, None, None)
-
-
-def pvlr(*arguments) -> str:
-    """What a command prints on stdout; its errors are raised."""
-    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False)
-    return done.stdout
 
 
 @pytest.fixture
@@ -52,8 +43,7 @@ def folder(tmp_path, make_scene) -> Path:
             vector[0 if level > 0.8 else 1] = 1
             scene.see(step / 10, [level, 0.55 if 20 <= step < 40 else 0.1], features=vector)
         scene.close(len(levels) / 10)
-        for item in scene.items:
-            sink.write(item)
+        write(sink, scene)
     sink.close()
     return tmp_path / "memory"
 
@@ -88,8 +78,7 @@ def test_the_newest_near_misses_are_printed(tmp_path, make_scene):
     for step in range(40):
         scene.see(step, [0.9 if step == 36 else 0.45 * (step % 2), 0.1])
     scene.close(40)
-    for item in scene.items:
-        sink.write(item)
+    write(sink, scene)
     sink.close()
     near = [line for line in pvlr("why", "last", "--memory", tmp_path).splitlines() if line.startswith("  near")]
     every = json.loads(pvlr("why", "last", "--memory", tmp_path, "--json"))["near"]
@@ -101,8 +90,7 @@ def test_nothing_comes_close_to_a_low_threshold_from_zero(tmp_path, make_scene):
     for step, level in enumerate([0.01] * 10 + [0.06] * 10 + [0.01] * 10):
         scene.see(step, [level, 0.1])
     scene.close(40)
-    for item in scene.items:
-        sink.write(item)
+    write(sink, scene)
     (near,) = near_misses(Reader(tmp_path), Place("door", None), WALL, WALL + 100)
     assert (near.label, near.start >= WALL + 10) == ("car", True)
     sink.close()
@@ -123,8 +111,7 @@ def test_what_limits_held_back_is_a_near_miss_with_the_reason(tmp_path, make_sce
     for step in range(200):
         scene.see(step / 10, [0.9 * (step % 100 < 60), 0.9 * (step < 20), 0.1])
     scene.close(20)
-    for item in scene.items:
-        sink.write(item)
+    write(sink, scene)
     sink.close()
     near = near_misses(Reader(tmp_path), Place("door", None), WALL, WALL + 100)
     assert [(one.label, one.reason) for one in near][-1] == ("car", reason)

@@ -11,8 +11,8 @@ from pvlr_sdk.memory import store as module
 from pvlr_sdk.memory.replay import events_of
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.memory.store import Store
-from tests.pvlr_sdk.memory.conftest import WALL
-from tests.pvlr_sdk.memory.test_store import AT_ONCE, features, write
+from tests.pvlr_sdk.memory.conftest import WALL, write
+from tests.pvlr_sdk.memory.test_store import AT_ONCE, features
 
 
 def fill(sink, make_scene, **options):

@@ -16,7 +16,7 @@ from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.watch import Site as WatchedSite
 from pvlr_sdk.watch import SiteConfig
 from pvlr_sdk.watch.metrics import make_registry
-from tests.pvlr_sdk.memory.test_precision import Site, pvlr
+from tests.pvlr_sdk.memory.conftest import Site, pvlr
 
 DAYS = 28
 
@@ -62,13 +62,6 @@ def test_the_test_is_scipys_where_events_do_not_come_in_bursts():
     expected = stats.chi2_contingency([[60, 40], [140, 160]], correction=False, lambda_="log-likelihood")
     assert _p_value(own, every, *sides) == pytest.approx(expected.pvalue)
     assert _p_value(own / 100, every, *sides) == 1.0
-
-
-@pytest.fixture
-def site(tmp_path):
-    made = Site(tmp_path / "m")
-    yield made
-    made.store.close()
 
 
 def live(

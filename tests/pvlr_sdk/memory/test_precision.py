@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
-from typer.testing import CliRunner
 
 from pvlr_sdk import errors
-from pvlr_sdk.cli import app
 from pvlr_sdk.events import Event, EventSettings
-from pvlr_sdk.memory.moments import Moment
 from pvlr_sdk.memory.precision import lowest, p_value, statement, tests, to_review
 from pvlr_sdk.memory.reader import Reader
-from pvlr_sdk.memory.recording import Context, Place
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
-from pvlr_sdk.memory.store import Store
 from pvlr_sdk.watch import Site as WatchedSite
 from pvlr_sdk.watch import SiteConfig
-from tests.pvlr_sdk.memory.conftest import WALL
+from tests.pvlr_sdk.memory.conftest import WALL, Site, pvlr
 
 tests.__test__ = False  # a function of the SDK
-PICTURE = np.full((48, 64, 3), 90, np.uint8)
-
-
-def pvlr(*arguments) -> str:
-    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False)
-    return done.stdout
 
 
 @pytest.mark.parametrize("target", [0.5, 0.8, 0.9, 0.99])
@@ -137,35 +125,6 @@ def test_a_stated_precision_is_wrong_in_at_most_5_percent_of_all_reviews(world, 
 
 def test_a_precise_label_is_proven():
     assert simulate(lambda peak: np.full_like(peak, 0.98), 100)[1] > 0.9
-
-
-class Site:
-    """Events of one label with their peaks, written to a store."""
-
-    def __init__(self, folder):
-        self.store, self.count = Store(folder, write=True), 0
-        self.context = Context(("car", "cat"), EventSettings(), (0.5, 0.5), None, "plan", "bank", 0.4)
-
-    def event(self, peak: float, answer=None, *, camera="door", label="car", features=None, **context) -> str:
-        self.count += 1
-        of, start = replace(self.context, **context), WALL + 10 * self.count
-        name = f"{(self.count * 2654435761) % 2**32:08x}-{self.count}"
-        on = Event("on", name, camera, label, start, peak, peak, start, start)
-        self.store.write((on, of))
-        frame = np.zeros(2, np.float32)
-        place, space = Place(camera, None), "" if features is None else "tiny"
-        self.store.write(Moment(place, of, start, frame, features, space, PICTURE, score=peak, event=name))
-        self.store.write((replace(on, state="off", end=start + 1, reason="score"), of))
-        if answer:
-            self.store.answer(name, answer)
-        return name
-
-
-@pytest.fixture
-def site(tmp_path):
-    made = Site(tmp_path / "m")
-    yield made
-    made.store.close()
 
 
 def test_the_statement_from_a_store(site, tmp_path):

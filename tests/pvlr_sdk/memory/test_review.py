@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -17,17 +16,9 @@ from pvlr_sdk.labels import Photos
 from pvlr_sdk.memory.examples import to_label
 from pvlr_sdk.memory.moments import Moment
 from pvlr_sdk.memory.precision import statement, to_review
-from pvlr_sdk.memory.reader import Reader
 from pvlr_sdk.memory.recording import Place
 from pvlr_sdk.memory.search import alike
-from tests.pvlr_sdk.memory.test_precision import PICTURE, WALL, Site, pvlr
-
-
-@pytest.fixture
-def site(tmp_path):
-    made = Site(tmp_path / "m")
-    yield made
-    made.store.close()
+from tests.pvlr_sdk.memory.conftest import PICTURE, WALL, pvlr
 
 
 def direction(*values: float) -> np.ndarray:
@@ -141,14 +132,6 @@ def test_an_export_is_complete_or_not_there(answered, tmp_path, monkeypatch):
     with pytest.raises(errors.OutputError, match="No space left"):
         pvlr("precision", "--memory", folder, "--export", tmp_path / "new")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["m", "out"]
-
-
-def test_a_store_without_answers_is_exported_as_an_error(site, tmp_path):
-    site.event(0.9)
-    with pytest.raises(errors.OptionError, match="got no answers"):
-        pvlr("precision", "--memory", tmp_path / "m", "--export", tmp_path / "new")
-    assert Reader(tmp_path / "m").answers() == {}
-    assert json.loads(pvlr("precision", "--memory", tmp_path / "m", "--json"))[0]["answers"] == 0
 
 
 def moment(site, number: int, logits: tuple[float, float], features=None, **context) -> Moment:

@@ -19,16 +19,10 @@ from pvlr_sdk.memory.search import by_label
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.memory.store import Store
 from pvlr_sdk.memory.why import explain
-from tests.pvlr_sdk.memory.conftest import FRAME, WALL, play, random_scene, values
+from tests.pvlr_sdk.memory.conftest import FRAME, WALL, play, random_scene, values, write
 
 AT_ONCE = EventSettings(smoothing=0, min_duration=0, min_gap=0)
 ROOT = Path(__file__).parents[3]
-
-
-def write(sink, scene) -> None:
-    for item in scene.items:
-        sink.write(item)
-    scene.items.clear()
 
 
 def events_in(store) -> list:

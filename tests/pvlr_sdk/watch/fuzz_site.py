@@ -30,38 +30,12 @@ _SEEDS = (
     "? {a: 1}\n: !!timestamp 2026-01-31\n",
 )
 _FRAGMENTS = (
-    *(
-        "&a ",
-        "*a",
-        "<<: ",
-        "!!int ",
-        "!!float ",
-        "!!timestamp ",
-        "!!binary ",
-        "!!set ",
-        "!!omap ",
-        "!!pairs ",
-        "!!str ",
-    ),
+    *("&a ", "*a", "<<: "),
+    *(f"!!{kind} " for kind in ("int", "float", "timestamp", "binary", "set", "omap", "pairs", "str")),
     *("{", "}", "[", "]", ", ", ": ", "\n", "\n- ", "? ", "| ", "> ", "'", '"', "\\u0000", "null", ".inf", ".nan", "~"),
     *("kind: mqtt", "kind: jsonl", "kind: webhook", "url: http://h/", "path: x", "headers: ", "secret: ", "cameras: "),
-    *(
-        "labels: ",
-        "region: ",
-        "polygon: ",
-        "schedule: ",
-        "timezone: ",
-        "[0, 1], ",
-        "thresholds: ",
-        "1e999",
-        "0x",
-        "1:60:60",
-        "2026-02-30",
-        "9" * 60,
-        "..",
-        "$HOME",
-        "${X}",
-    ),
+    *(f"{key}: " for key in ("labels", "region", "polygon", "schedule", "timezone", "thresholds")),
+    *("[0, 1], ", "1e999", "0x", "1:60:60", "2026-02-30", "9" * 60, "..", "$HOME", "${X}"),
 )
 _PARTS = ["", *_FRAGMENTS]
 

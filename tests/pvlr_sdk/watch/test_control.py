@@ -22,15 +22,10 @@ from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.control import Control
 from pvlr_sdk.watch.factory import make_detectors
 from tests.pvlr_sdk.labels import tiny_open
+from tests.pvlr_sdk.serve.conftest import open_plan as open_plan
 
 OPEN = {"max_labels": tiny_open.MAX, "width": tiny_open.WIDTH, "feature_width": tiny_open.DEPTH, "features": "others"}
 SITE = "bank: bank.safetensors\ncameras: {door: 'test://'}\nevents: {labels: [cat], thresholds: {cat: 0.5}}\n"
-
-
-@pytest.fixture(scope="module")
-def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnx", reason="writes a network")
-    return tiny_open.build_plan(tmp_path_factory.mktemp("open"))
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ except errors.ConfigError as error:
         pytest.param("a: \x01", "special characters are not allowed", id="control"),
         pytest.param("a: 1\nb: [1", "expected ',' or ']'.* in line 2", id="syntax"),
         pytest.param("", "got NoneType", id="empty"),
+        pytest.param("- 1", "expected a mapping", id="list"),
     ],
 )
 def test_invalid_documents(tmp_path: Path, text: str, message: str) -> None:
@@ -90,7 +91,7 @@ def test_a_document_may_begin_with_its_version(tmp_path: Path) -> None:
     assert yaml_file.read_yaml(path) == {"events": {"smoothing": 1, "labels": ["no"]}}
 
 
-@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "huge", "null"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "huge", "null", "missing"])
 def test_what_is_not_a_regular_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "site.yaml"
     if kind == "fifo":
@@ -102,10 +103,11 @@ def test_what_is_not_a_regular_file(tmp_path: Path, kind: str) -> None:
     elif kind == "huge":
         with open(path, "wb") as file:
             file.truncate(200 << 30)
-    else:
+    elif kind == "null":
         path = Path("a\0b")
     began = time.monotonic()
-    with pytest.raises(errors.ConfigError, match=r"Not a regular file|Is a directory|Larger than the limit|null"):
+    told = "Not a regular file|Is a directory|Larger than the limit|null|No such file"
+    with pytest.raises(errors.ConfigError, match=told):
         load_config(path)
     assert time.monotonic() - began < LONG  # the huge file has 200 GB
 
