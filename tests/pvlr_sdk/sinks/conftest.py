@@ -12,9 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pvlr_sdk.sinks import DiskQueue, SinkWorker
+from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from tests.waiting import until
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -111,6 +114,21 @@ def make_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
 def broker(make_broker: Callable[..., Broker]) -> Broker:
     """A broker with anonymous access."""
     return make_broker()
+
+
+@pytest.fixture
+def make_sink(broker: Broker, tmp_path: Path) -> Iterator[Callable[..., SinkWorker]]:
+    """Workers that send to the broker the labels of a site, if any; they are closed with the test."""
+    workers: list[SinkWorker] = []
+
+    def make(*site: Any, **settings: Any) -> SinkWorker:
+        sink = MqttSink(MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", **settings), *site)
+        workers.append(SinkWorker(sink, DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.5))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.close(1)
 
 
 @pytest.fixture

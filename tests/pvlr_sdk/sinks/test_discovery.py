@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.sinks import DiskQueue, SinkWorker
 from pvlr_sdk.sinks.home_assistant import MIGRATE, HomeAssistant, Topics
-from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
+from pvlr_sdk.sinks.mqtt import MqttSettings
 from pvlr_sdk.sinks.worker import CameraStatus, Commands, SiteStatus
 from pvlr_sdk.watch import Site, SiteConfig, load_config
 from pvlr_sdk.watch.control import Control
@@ -23,10 +22,6 @@ from tests.pvlr_sdk.sinks.events import make_event
 from tests.waiting import until
 
 DEVICE = "homeassistant/device/pvlr_door/config"
-
-
-def worker(settings, folder, labels) -> SinkWorker:
-    return SinkWorker(MqttSink(settings, SiteStatus(labels)), DiskQueue(folder / "q.sqlite"), longest_pause=0.5)
 
 
 def newest(listener) -> dict[str, str]:
@@ -39,9 +34,8 @@ def components(listener, topic: str = DEVICE) -> dict[str, dict]:
     return json.loads(text)["components"] if text else {}
 
 
-def test_home_assistant_finds_a_device_its_labels_and_their_states(broker, tmp_path, make_listener):
-    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
-    sink = worker(settings, tmp_path, {"door": ["car", "dining table"]})
+def test_home_assistant_finds_a_device_its_labels_and_their_states(broker, make_listener, make_sink):
+    sink = make_sink(SiteStatus({"door": ["car", "dining table"]}), discovery=True)
     event = make_event(0, label="dining table")
     sink.submit(event)
     watcher = make_listener(broker)
@@ -64,12 +58,10 @@ def test_home_assistant_finds_a_device_its_labels_and_their_states(broker, tmp_p
     again = make_listener(broker, "homeassistant/#")
     again.until(lambda: len(again.messages) == 1)
     assert all(retained for _, _, retained in again.messages)
-    again.close()
 
 
-def test_home_assistant_learns_of_other_labels_at_once(broker, tmp_path, make_listener):
-    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
-    sink = worker(settings, tmp_path, {"door": ["car", "cat"]})
+def test_home_assistant_learns_of_other_labels_at_once(broker, make_listener, make_sink):
+    sink = make_sink(SiteStatus({"door": ["car", "cat"]}), discovery=True)
     watcher = make_listener(broker)
     sink.submit(make_event(0, label="car"))
     watcher.until(lambda: newest(watcher).get("pvlr/door/car/state") == "ON")
@@ -100,48 +92,33 @@ def test_home_assistant_learns_of_other_labels_at_once(broker, tmp_path, make_li
     assert [len(components(again)[name]) for name in ("cat", "my_mug")] == [1, 1]
     sink.sink.announce(SiteStatus({}))
     again.until(lambda: newest(again)[DEVICE] == "")
-    sink.close(1)
-    again.close()
-    watcher.close()
 
 
-def test_a_configuration_of_version_0_2_is_migrated(broker, tmp_path, make_listener):
+def test_a_configuration_of_version_0_2_is_migrated(broker, make_listener, make_sink):
     old = "homeassistant/binary_sensor/pvlr_door/car/config"
     listener = make_listener(broker, "homeassistant/#")
     listener._client.publish(old, '{"unique_id": "pvlr_door_car"}', qos=1, retain=True)
     listener.until(lambda: len(listener.messages) == 1)
-    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
-    sink = worker(settings, tmp_path, {"door": ["car"]})
+    make_sink(SiteStatus({"door": ["car"]}), discovery=True)
     listener.until(lambda: newest(listener)[old] == "" and DEVICE in newest(listener))
     texts = [text for topic, text, _ in listener.messages if topic == old]
     assert texts[1:] == ['{"migrate_discovery": true}', ""]
     order = [topic for topic, _, _ in listener.messages]
     assert order.index(old, 1) < len(order) - 1 - order[::-1].index(DEVICE) < len(order) - 1 - order[::-1].index(old)
-    sink.close(1)
-    listener.close()
 
 
-def test_another_prefix(broker, tmp_path, make_listener):
-    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True, discovery_prefix="ha")
-    sink = worker(settings, tmp_path, {"door": ["car"]})
+def test_another_prefix(broker, make_listener, make_sink):
+    make_sink(SiteStatus({"door": ["car"]}), discovery=True, discovery_prefix="ha")
     listener = make_listener(broker, "ha/#")
     listener.until(lambda: "ha/device/pvlr_door/config" in newest(listener))
-    sink.close(1)
-    listener.close()
     with pytest.raises(errors.OptionError, match="mqtt discovery_prefix"):
         MqttSettings(url="mqtt://127.0.0.1", discovery_prefix="ha/#").check()
 
 
 def test_the_sensors_of_a_site_follow_its_labels(broker, tmp_path, plan, make_listener):
     sink = {"kind": "mqtt", "url": f"mqtt://127.0.0.1:{broker.port}", "discovery": True, "queue": str(tmp_path / "q")}
-    raw = {
-        "plan": str(plan),
-        "threads": 1,
-        "cameras": {"door": "test://"},
-        "sinks": [sink],
-        "events": {"labels": ["cat"]},
-    }
-    site = Site(SiteConfig.parse(raw, source="test"))
+    raw = {"plan": str(plan), "threads": 1, "cameras": {"door": "test://"}, "events": {"labels": ["cat"]}}
+    site = Site(SiteConfig.parse({**raw, "sinks": [sink]}, source="test"))
     watcher = make_listener(broker, "homeassistant/#")
     watcher.until(lambda: "cat" in components(watcher))
     site.configure(site.config.events.model_copy(update={"labels": ("rocket",)}))
@@ -149,21 +126,19 @@ def test_the_sensors_of_a_site_follow_its_labels(broker, tmp_path, plan, make_li
     assert (len(components(watcher)["cat"]), components(watcher)["rocket"]["name"]) == (1, "rocket")
     site.stop()
     site.run()
-    watcher.close()
 
 
 def publish(listener, topic: str, text: str | bytes, **options: bool) -> None:
     listener._client.publish(topic, text, qos=1, **options)
 
 
-def test_commands_change_the_running_site_and_rubbish_is_refused(broker, tmp_path, make_listener, caplog):
-    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True, commands=True)
+def test_commands_change_the_running_site_and_rubbish_is_refused(broker, make_listener, caplog, make_sink):
     cameras = {"door": CameraStatus(available=True, enabled=True), "a.b": CameraStatus(available=False, enabled=True)}
     site = SiteStatus({"door": ["car"], "a.b": ["dining table"]}, cameras, {"car": 0.5, "dining table": 0.8})
     watcher = make_listener(broker)
     publish(watcher, "pvlr/threshold/car/set", "0.1", retain=True)  # the broker keeps it: it is old when we connect
     watcher.until(lambda: watcher.messages)
-    sink = SinkWorker(MqttSink(settings, site), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.5)
+    sink = make_sink(site, discovery=True, commands=True)
     asked = []
 
     sink.sink.obey(Commands(asked.append, lambda camera, on: asked.append((camera, on))))
@@ -187,14 +162,11 @@ def test_commands_change_the_running_site_and_rubbish_is_refused(broker, tmp_pat
     refused = [record.getMessage() for record in caplog.records if "is refused" in record.getMessage()]
     assert len(refused) == 2 * len(rubbish) + 2
     assert max(map(len, refused)) < 400
-    sink.close(1)
-    watcher.close()
 
 
-def test_without_the_setting_there_are_no_commands(broker, tmp_path, make_listener):
-    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
+def test_without_the_setting_there_are_no_commands(broker, make_listener, make_sink):
     site = SiteStatus({"door": ["car"]}, {"door": CameraStatus(True, True)}, {"car": 0.5})
-    sink = SinkWorker(MqttSink(settings, site), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.5)
+    sink = make_sink(site, discovery=True)
     asked = []
     sink.sink.obey(Commands(asked.append, lambda *args: asked.append(args)))
     watcher = make_listener(broker)
@@ -205,8 +177,6 @@ def test_without_the_setting_there_are_no_commands(broker, tmp_path, make_listen
     assert not asked
     assert "enabled" not in components(watcher)
     assert not any("threshold" in topic for topic in newest(watcher))
-    sink.close(1)
-    watcher.close()
 
 
 def test_a_command_switches_a_camera_and_survives_a_restart(broker, tmp_path, plan, make_listener):
@@ -236,19 +206,13 @@ def test_a_command_switches_a_camera_and_survives_a_restart(broker, tmp_path, pl
     assert "enabled: true" in written
     assert "# the only one" in written
     assert load_config(file).events.thresholds == {"cat": 0.25}
-    watcher.close()
 
 
 def test_the_snapshot_of_an_event_is_an_image(broker, tmp_path, plan, make_listener):
     sink = {"kind": "mqtt", "url": f"mqtt://127.0.0.1:{broker.port}", "discovery": True, "image": True}
-    raw = {
-        "plan": str(plan),
-        "threads": 1,
-        "cameras": {"door": "test://"},
-        "sinks": [sink | {"queue": str(tmp_path / "q")}],
-        "events": {"labels": ["cat"], "threshold": 0.0, "margin": 0.0, "min_duration": 0.0, "snapshots": str(tmp_path)},
-    }
-    site = Site(SiteConfig.parse(raw, source="test"))
+    events = {"labels": ["cat"], "threshold": 0.0, "margin": 0.0, "min_duration": 0.0, "snapshots": str(tmp_path)}
+    raw = {"plan": str(plan), "threads": 1, "cameras": {"door": "test://"}, "events": events}
+    site = Site(SiteConfig.parse({**raw, "sinks": [sink | {"queue": str(tmp_path / "q")}]}, source="test"))
     seen = []
     watcher = make_listener(broker, "nothing")
     watcher._client.on_message = lambda client, data, message: seen.append(bytes(message.payload))
@@ -260,7 +224,6 @@ def test_the_snapshot_of_an_event_is_an_image(broker, tmp_path, plan, make_liste
     running.join()
     image = cv2.imdecode(np.frombuffer(seen[0], np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (720, 1280, 3)
-    watcher.close()
 
 
 @pytest.mark.slow

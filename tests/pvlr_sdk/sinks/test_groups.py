@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pvlr_sdk.events import EventDetector, EventSettings
-from pvlr_sdk.sinks import DiskQueue, SinkWorker
-from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.sinks.worker import SiteStatus
 from tests.pvlr_sdk.sinks.test_discovery import DEVICE, components, newest
 
 
-def test_the_state_of_a_group_is_a_sensor(broker, tmp_path, make_listener):
+def test_the_state_of_a_group_is_a_sensor(broker, make_sink, make_listener):
     gate = {"gate": ("gate open", "gate shut")}
     site = SiteStatus({"door": ["gate open", "gate shut", "car"], "yard": ["car"]}, groups=gate)
-    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
-    sink = SinkWorker(MqttSink(settings, site), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.5)
+    sink = make_sink(site, discovery=True)
     watcher = make_listener(broker)
     shown = "pvlr/door/gate/group"
     watcher.until(lambda: newest(watcher).get(shown) == "unknown" and DEVICE in newest(watcher))
@@ -34,5 +31,3 @@ def test_the_state_of_a_group_is_a_sensor(broker, tmp_path, make_listener):
     watcher.until(lambda: newest(watcher)[shown] == "unknown")
     sink.sink.announce(SiteStatus({"door": ["gate shut", "car"]}, groups={"bay": ("gate shut", "car")}))
     watcher.until(lambda: "bay_group" in components(watcher))
-    sink.close(1)
-    watcher.close()

@@ -58,11 +58,6 @@ def test_a_full_disk_leaves_whole_lines_and_writing_goes_on_with_room(small_disk
     assert written > 10
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path):
-    with pytest.raises(errors.OutputError, match="Is a directory"):
-        JsonlFile(tmp_path)
-
-
 def test_rotation_keeps_the_newest(tmp_path):
     path = tmp_path / "events.jsonl"
     size = len(make_event(0).to_json()) + 1

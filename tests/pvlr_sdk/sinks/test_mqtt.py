@@ -129,9 +129,6 @@ def test_a_broker_that_comes_later_than_the_next_process(tmp_path, make_broker, 
     second.submit(make_event(10))
     listener.until(lambda: len(listener.ids()) == 11)
     assert listener.ids() == names(range(11))
-    second.close(1)
-    listener.close()
-    broker.stop()
 
 
 def test_the_last_will_of_a_killed_process(broker, listener):

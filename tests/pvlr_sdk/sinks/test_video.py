@@ -61,15 +61,6 @@ def test_a_new_file_after_some_time_and_for_another_size(tmp_path, result):
     assert lengths == [(10, 320), (8, 320), (7, 640)]
 
 
-def test_the_oldest_files_make_room(tmp_path, result):
-    sink = VideoSink(tmp_path, "door", minutes=1 / 60, max_bytes=1)
-    for second in range(5):
-        sink.write(seen(result, 1.01 * second, 100))
-    sink.close()
-    # The file in use stays.
-    assert [path.name[15:17] for path in sorted((tmp_path / "pvlr/door").glob("*.mkv"))] == ["44"]
-
-
 def test_a_full_disk_costs_frames_and_no_more(small_disk, result):
     sink = VideoSink(small_disk.folder, "door")
     small_disk.fill(leave=40_000)

@@ -1,10 +1,10 @@
-"""A camera to test against: GStreamer's RTSP server, which sends a video in a loop, or a moving box, as H.264.
+"""A camera to test against: GStreamer's RTSP server, which sends a moving box as H.264.
 
-    /usr/bin/python3 rtsp_server.py --port 8554 [--file clip.mp4] [--size 640x360] [--fps 25]
+    /usr/bin/python3 rtsp_server.py --port 8554 [--size 640x360] [--fps 25]
         [--user u --password p [--cert cert.pem --key key.pem]]
 
 Runs under the system's Python, which has GStreamer's bindings (Debian: python3-gi, python3-numpy,
-gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base, -good and -ugly, gstreamer1.0-libav). Listens on 127.0.0.1 only
+gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base, -good and -ugly). Listens on 127.0.0.1 only
 and prints ``ready`` once it does. A line ``size 320x180`` on stdin changes the resolution in mid-stream.
 """
 
@@ -26,40 +26,14 @@ from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: E402
 class Frames:
     """Raw I420 frames without an end, of a size that may change at any time."""
 
-    def __init__(self, file: str | None, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
-        self._file = file
         self._count = 0
-        self._decoder: Any = None
-        self._decoder_size: tuple[int, int] | None = None
 
     def next(self) -> tuple[bytes, tuple[int, int]]:
         """The bytes of a frame and its width and height."""
         size, self._count = self.size, self._count + 1
-        return (self._decoded(size) if self._file else _box(size, self._count)), size
-
-    def _decoded(self, size: tuple[int, int]) -> bytes:
-        for _ in range(2):
-            if self._decoder is None or self._decoder_size != size:
-                self._restart(size)
-            sample = self._decoder.get_by_name("out").emit("pull-sample")
-            if sample is not None:
-                buffer = sample.get_buffer()
-                return bytes(buffer.extract_dup(0, buffer.get_size()))
-            self._decoder_size = None  # the end: from the start again
-        raise RuntimeError(f"no frames in {self._file}")
-
-    def _restart(self, size: tuple[int, int]) -> None:
-        if self._decoder is not None:
-            self._decoder.set_state(Gst.State.NULL)
-        caps = f"video/x-raw,format=I420,width={size[0]},height={size[1]},pixel-aspect-ratio=1/1"
-        self._decoder = Gst.parse_launch(
-            f"filesrc name=file ! decodebin ! videoconvert ! videoscale add-borders=false ! {caps} "
-            "! appsink name=out sync=false max-buffers=2"
-        )
-        self._decoder.get_by_name("file").set_property("location", self._file)
-        self._decoder.set_state(Gst.State.PLAYING)
-        self._decoder_size = size
+        return _box(size, self._count), size
 
 
 def _box(size: tuple[int, int], count: int) -> bytes:
@@ -123,7 +97,6 @@ def _size(text: str) -> tuple[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", required=True)
-    parser.add_argument("--file")
     parser.add_argument("--size", type=_size, default=(320, 240))
     parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--user")
@@ -133,7 +106,7 @@ def main() -> None:
     given = parser.parse_args()
 
     Gst.init(None)
-    frames = Frames(given.file, given.size)
+    frames = Frames(given.size)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(given.port)

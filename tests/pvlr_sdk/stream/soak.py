@@ -138,16 +138,8 @@ def watch(cameras: dict[str, str], seconds: float, attacks: list[Serve], *, full
                 states.setdefault(name, set()).add(state)
             if time.monotonic() > began + 60 * len(minutes) and process.poll() is None:
                 minutes.append(used(process.pid))
-                print(
-                    len(minutes) - 1,
-                    minutes[-1],
-                    len(pings),
-                    failing,
-                    slowest,
-                    Counter(answers),
-                    file=sys.stderr,
-                    flush=True,
-                )
+                told = len(minutes) - 1, minutes[-1], len(pings), failing, slowest, Counter(answers)
+                print(*told, file=sys.stderr, flush=True)
         over.set()
         if full:
             threads[-1].join()

@@ -86,12 +86,8 @@ def test_inboxes_keep_the_newest_frame_and_every_change_in_order() -> None:
     replaced += [inboxes.put_frame(0, frame(sequence=number)) for number in range(3, 5)]
     assert replaced == [0, 1, 1, 0, 1]
     taken = [inboxes.take(time.monotonic()) for _ in range(4)]
-    assert [item and getattr(item[1], "sequence", getattr(item[1], "state", None)) for item in taken] == [
-        2,
-        "lost",
-        4,
-        None,
-    ]
+    found = [item and getattr(item[1], "sequence", getattr(item[1], "state", None)) for item in taken]
+    assert found == [2, "lost", 4, None]
 
 
 def test_inboxes_are_bounded_whatever_happens() -> None:

@@ -27,15 +27,8 @@ def test_events_resume_within_five_seconds(rtsp: Callable[..., Any], plan: Path,
         f"plan: {plan}\nthreads: 1\ncameras: {{door: {{uri: '{camera.uri()}', timeout: {timeout}}}}}\n"
         "events: {thresholds: {cat: 0}, labels: [cat], min_duration: 0.2}\n"
     )
-    command = [
-        sys.executable,
-        "-c",
-        "from pvlr_sdk.cli import main; main()",
-        "watch",
-        "-c",
-        str(tmp_path / "site.yaml"),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "watch", "-c"]
+    with subprocess.Popen([*command, str(tmp_path / "site.yaml")], stdout=subprocess.PIPE, text=True) as process:
         notices: queue.Queue[tuple[float, dict[str, Any]]] = queue.Queue()
 
         def read() -> None:
