@@ -63,12 +63,6 @@ def test_a_plan_with_one_list_uses_it_for_both(plan: Path, recwarn: pytest.Warni
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("point", ["recall", "F1", "", None, 0.9])
-def test_other_operating_points_are_an_error(plan: Path, point: Any) -> None:
-    with pytest.raises(errors.OptionError, match="operating_point: expected one of f1, precise"):
-        Tagger(plan, operating_point=point)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

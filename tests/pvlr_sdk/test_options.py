@@ -62,11 +62,18 @@ class TestOptions:
             tagger.predict(photo, threshold={"cats": 0.5})
 
     @pytest.mark.parametrize(
-        "options", [{"device": "tpu"}, {"precision": "fp8"}, {"num_threads": 0}, {"num_threads": 1.5}, {"device": None}]
+        ("option", "values"),
+        [
+            ("device", ["tpu", None]),
+            ("precision", ["fp8"]),
+            ("num_threads", [0, 1.5]),
+            ("operating_point", ["recall", "F1", "", None, 0.9]),
+        ],
     )
-    def test_bad_options(self, plan: Path, options: dict[str, Any]) -> None:
-        with pytest.raises(errors.OptionError):
-            Tagger(plan, **options)
+    def test_bad_options(self, plan: Path, option: str, values: list[Any]) -> None:
+        for value in values:
+            with pytest.raises(errors.OptionError, match=f"{option}: expected"):
+                Tagger(plan, **{option: value})
 
     def test_info_and_labels(self, plan: Path, exported: Any) -> None:
         made = Tagger(plan, num_threads=1, device="cpu")

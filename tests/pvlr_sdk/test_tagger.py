@@ -24,7 +24,6 @@ from pvlr_sdk import Tagger, TagResult, errors
 from pvlr_sdk.backends.openvino import open_core, supports_bf16
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.compile.build import build
-from pvlr_sdk.models.find import load_bundle
 from tests.preprocess_reference import preprocess_reference
 
 
@@ -100,18 +99,6 @@ class TestNumbers:
         for frame in (path, str(path), data, bytearray(data), image, photo.copy("F"), alpha):
             assert_same(tagger.predict(frame), expected)
         assert_same(tagger.predict(photo[:, :, ::-1], color="rgb"), expected)
-
-    def test_golden_frame_gives_the_manifests_logits(self, plan: Path) -> None:
-        import base64
-
-        golden = load_bundle(plan).manifest.golden
-        for precision, tolerance in golden.tolerance.items():
-            try:
-                made = Tagger(plan, precision=precision)
-            except errors.BackendError:
-                continue
-            logits = made.predict(base64.b64decode(golden.frame_png)).logits
-            assert np.abs(logits - golden.logits).max() <= tolerance
 
 
 class TestThreads:
@@ -224,22 +211,6 @@ class TestLife:
             os._exit(refused)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
 
-    def test_failed_inference_loses_no_slot_of_others(self, tagger: Tagger, photo: np.ndarray) -> None:
-        expected = tagger.predict(photo)
-        for _ in range(3):
-            with pytest.raises(errors.FrameError):
-                tagger.predict(np.zeros((0, 3, 3), np.uint8))
-        assert_same(tagger.predict(photo), expected)
-
-
-def test_futures_may_be_asked_in_any_order_and_twice(tagger: Tagger, photo: np.ndarray) -> None:
-    frames = [photo, photo[::-1], photo[:100, :77]]
-    futures = [tagger.predict_async(frame, color="rgb") for frame in frames]
-    for position in (2, 0, 1, 0):
-        assert_same(futures[position].result(20), tagger.predict(frames[position], color="rgb"))
-    with pytest.raises(errors.FrameShapeError):
-        tagger.predict_async(np.zeros((3, 4, 5), np.uint8)).result(20)
-
 
 def test_a_pickled_tagger_reopens_its_plan(plan: Path, photo: np.ndarray) -> None:
     """As in a DataLoader or an executor whose workers are spawned."""
@@ -260,10 +231,6 @@ def test_timing(tagger: Tagger, photo: np.ndarray) -> None:
 
 @pytest.mark.slow
 def test_isolated_decoding_gives_the_same_results(plan: Path, photo: np.ndarray, tmp_path: Path) -> None:
-    import pickle
-
-    import cv2
-
     path = tmp_path / "photo.jpg"
     path.write_bytes(cv2.imencode(".jpg", photo)[1].tobytes())
     with Tagger(plan, precision="fp32") as plain, Tagger(plan, precision="fp32", isolate=True) as isolated:

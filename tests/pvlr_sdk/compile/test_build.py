@@ -32,11 +32,8 @@ from tests.preprocess_reference import preprocess_reference
 def test_manifest_says_what_was_built(exported: Any, tmp_path: Path) -> None:
     plan = tmp_path / "deep" / "folder" / "engine.plan"
     manifest = build(exported.onnx, plan, precision="fp32")
-    assert sorted(path.name for path in plan.parent.iterdir()) == [
-        "engine.json",
-        "engine.labels.safetensors",
-        "engine.plan",
-    ]
+    files = ["engine.json", "engine.labels.safetensors", "engine.plan"]
+    assert sorted(path.name for path in plan.parent.iterdir()) == files
     assert plan.read_bytes() == exported.onnx.read_bytes()
     assert manifest == load_bundle(plan).manifest
     assert manifest.precision == "fp32"

@@ -67,17 +67,8 @@ def test_int8_with_labelled_photos(make_network: Any, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{index}.png"), image)
         lines.append(f"{index}.png,val,{(-1) ** index},{(-1) ** (index // 3)}")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-    options = [
-        "--calibration-images",
-        tmp_path,
-        "--labels",
-        tmp_path / "labels.csv",
-        "--out",
-        tmp_path,
-        "--min-agreement",
-        0.3,
-    ]
-    result = invoke(source, "--precision", "int8", *options)
+    options = ["--calibration-images", tmp_path, "--labels", tmp_path / "labels.csv", "--min-agreement", 0.3]
+    result = invoke(source, "--precision", "int8", *options, "--out", tmp_path)
     assert "of 32 images" in result.stderr
     assert "mAP" in result.stderr
     model = onnx.load(tmp_path / "model-int8.onnx")

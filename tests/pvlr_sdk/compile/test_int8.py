@@ -37,13 +37,8 @@ def smooth_images(count: int) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def int8_plan(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("int8") / "engine.plan"
-    build(
-        exported.onnx,
-        path,
-        precision="int8",
-        calibration_images=CalibrationImages(smooth_images(80)),
-        min_agreement=0.3,
-    )
+    images = CalibrationImages(smooth_images(80))
+    build(exported.onnx, path, precision="int8", calibration_images=images, min_agreement=0.3)
     return path
 
 

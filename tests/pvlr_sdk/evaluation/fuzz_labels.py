@@ -33,19 +33,8 @@ _SEEDS = (
 )
 _FRAGMENTS = (
     *(",", ";", "\t", "|", "\n", "\r", '"', "'", "1", "-1", "0", "x", "yes", "a.jpg", "dog", "cat", "train", "\ufeff"),
-    *(
-        "{",
-        "}",
-        "[",
-        "]",
-        ": ",
-        '"id": 1',
-        '"image_id": 1',
-        '"category_id": 1',
-        '"annotations": ',
-        '"result": ',
-        "null",
-    ),
+    *("{", "}", "[", "]", ": ", "null"),
+    *('"id": 1', '"image_id": 1', '"category_id": 1', '"annotations": ', '"result": '),
     *("<image", "<tag", " name='a.jpg'", " label='dog'", "/>", ">", "</image>", "</annotations>", "&b;", "1e999", "[]"),
     *("file", "split", "http://[", "?d=", "%00", "NaN", "9" * 50, "meta", "<labels><label><name>"),
 )

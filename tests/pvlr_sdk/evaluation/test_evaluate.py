@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -13,26 +12,13 @@ import sklearn.metrics
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.evaluation.evaluate import evaluate
 from pvlr_sdk.evaluation.labels_csv import LabelTable, read_labels
-
-COUNT = 24
+from tests.pvlr_sdk.evaluation.conftest import COUNT
 
 
 @pytest.fixture
 def tagger(plan: Path):
     with Tagger(plan) as tagger:
         yield tagger
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    random = np.random.default_rng(5)
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index in range(COUNT):
-        colour = random.integers(0, 256, 3)
-        pixels = np.clip(colour + random.normal(0, 40, (20 + index, 30, 3)), 0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{index}.png"), pixels)
-    return folder
 
 
 def table_for(tagger: Tagger, seed: int = 0, missing: tuple[str, ...] = ()) -> LabelTable:

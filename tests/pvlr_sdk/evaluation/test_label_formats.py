@@ -121,6 +121,12 @@ def test_folders_are_labels(tmp_path: Path, below: str) -> None:
         ('{"classes": null, "labels": ["a.jpg"]}', "another structure"),
         ('{"classes": ["dog"], "labels": {"a.jpg": 1}}', "another structure"),
         ('{"classes": null, "labels": {"a.jpg": {"confidence": 1}}}', "another structure"),
+        ('[{"image": "/d/a.jpg", "annotations": [{"results": []}]}]', ""),
+        ('[{"image": "/d/a.jpg", "annotations": [[]]}]', ""),
+        ('[{"image": "http://[/a.jpg"}]', ""),
+        ('{"images": [{"id": [], "file_name": "a.jpg"}], "categories": [], "annotations": []}', ""),
+        ('{"images": {"id": 1}, "categories": 1, "annotations": 1}', ""),
+        ("[" * 100_000, ""),
     ],
 )
 def test_another_file_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -147,23 +153,6 @@ def test_rows_that_cannot_be_read_are_kept_apart(tmp_path: Path) -> None:
     assert read.invalid == {(1, 0): "maybe"}
     with pytest.raises(errors.LabelsFileError, match="2 cells in line 3"):
         read_labels(path)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[{"image": "/d/a.jpg", "annotations": [{"results": []}]}]',
-        '[{"image": "/d/a.jpg", "annotations": [[]]}]',
-        '[{"image": "http://[/a.jpg"}]',
-        '{"images": [{"id": [], "file_name": "a.jpg"}], "categories": [], "annotations": []}',
-        '{"images": {"id": 1}, "categories": 1, "annotations": 1}',
-        "[" * 100_000,
-    ],
-)
-def test_a_structure_that_no_export_has(tmp_path, text):
-    (tmp_path / "labels.json").write_text(text)
-    with pytest.raises(errors.LabelsFileError):
-        read_annotations(tmp_path / "labels.json")
 
 
 def test_what_is_not_a_regular_file_neither_blocks_nor_floods(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -17,19 +16,7 @@ from pvlr_sdk.evaluation.labels_csv import LabelTable
 from pvlr_sdk.evaluation.thresholds import set_thresholds
 from pvlr_sdk.labels.thresholds import Objective
 from pvlr_sdk.models.find import load_bundle
-
-COUNT = 30
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    random = np.random.default_rng(5)
-    folder = tmp_path_factory.mktemp("photos")
-    for index in range(COUNT):
-        colour = random.integers(0, 256, 3)
-        pixels = np.clip(colour + random.normal(0, 40, (20 + index, 30, 3)), 0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{index}.png"), pixels)
-    return folder
+from tests.pvlr_sdk.evaluation.conftest import COUNT
 
 
 @pytest.fixture

@@ -106,17 +106,6 @@ def test_the_rate_of_frames_does_not_matter(visits, slow):
         assert abs(one.start - other.start) <= 2 / slow
 
 
-def test_smoothing_is_what_the_formula_says():
-    random = np.random.default_rng(0)
-    times, scores = np.cumsum(random.exponential(0.2, 50)).tolist(), random.uniform(0, 1, 50).tolist()
-    settings = EventSettings(smoothing=0.7, margin=0, min_duration=0, min_gap=0)
-    expected = averages(times, scores, 0.7)
-    events = run(settings, times, scores)
-    crossings = [t for t, a, b in zip(times, [0, *expected], expected, strict=False) if (a >= 0.5) != (b >= 0.5)]
-    assert [event.time - WALL for event in events if event.reason != "stopped"] == pytest.approx(crossings)
-    assert len(crossings) > 4
-
-
 def test_flicker_and_gaps():
     times = (np.arange(100) / 10).tolist()
     single = [1.0 if index in (30, 50, 51) else 0.1 for index in range(100)]

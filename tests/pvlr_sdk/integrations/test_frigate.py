@@ -149,14 +149,9 @@ def test_labels_that_exclude_each_other_are_one_or_unknown(frigate, answer, publ
 
 @pytest.mark.parametrize(
     ("options", "changes"),
-    [
-        ({}, {"has_snapshot": False}),
-        ({}, {"sub_label": ["John Smith", 0.79]}),
-        ({}, {"sub_label": "John Smith"}),
-        ({"objects": ["car"]}, {}),
-        ({"at_end": True}, {}),
-    ],
-)
+    [({}, {"has_snapshot": False}), ({}, {"sub_label": ["John Smith", 0.79]}), ({}, {"sub_label": "John Smith"}),
+     ({"objects": ["car"]}, {}), ({"at_end": True}, {})],
+)  # fmt: skip
 def test_events_that_are_left_alone(frigate, answer, publish, options, changes):
     site = answer(**options)
     publish(message(1, **changes))
@@ -167,25 +162,11 @@ def test_events_that_are_left_alone(frigate, answer, publish, options, changes):
 
 @pytest.mark.parametrize(
     "rubbish",
-    [
-        b"",
-        b"\xff\x00",
-        b"offline",
-        b"[1, 2]",
-        b"[" * 100_000,
-        b'{"type": "new"}',
-        b'{"a": "' + b"x" * 2**18 + b'"}',
-        message(1, "another"),
-        message(1, id="../../config"),
-        message(1, id=".."),
-        message(1, id="a/b"),
-        message(1, id=5),
-        message(1, camera=None),
-        message(1, label="\x1b[2J"),
-        {"type": "new", "after": None},
-    ],
+    [b"", b"\xff\x00", b"offline", b"[1, 2]", b"[" * 100_000, b'{"type": "new"}', b'{"a": "' + b"x" * 2**18 + b'"}',
+     message(1, "another"), message(1, id="../../config"), message(1, id=".."), message(1, id="a/b"), message(1, id=5),
+     message(1, camera=None), message(1, label="\x1b[2J"), {"type": "new", "after": None}],
     ids=lambda value: str(value)[:20],
-)
+)  # fmt: skip
 def test_rubbish_is_refused_and_logged(frigate, answer, publish, caplog, rubbish):
     site = answer()
     publish(rubbish)

@@ -22,16 +22,10 @@ from pvlr_sdk.models.find import load_bundle
 ROOT = Path(__file__).parents[3]
 OK, KEYS, MISSING, INVALID, UNTRUSTED, EXPIRED, FILE, ROLLBACK = 0, 1, 10, 11, 12, 13, 14, 15
 CODES = {
-    errors.OptionError: KEYS,
-    errors.NotSignedError: MISSING,
-    errors.SignatureInvalidError: INVALID,
-    errors.UntrustedKeyError: UNTRUSTED,
-    errors.SignatureExpiredError: EXPIRED,
-    errors.SignedFileChangedError: FILE,
-    errors.SignedFileMissingError: FILE,
-    errors.FileNotSignedError: FILE,
-    errors.RollbackError: ROLLBACK,
-}
+    errors.OptionError: KEYS, errors.NotSignedError: MISSING, errors.SignatureInvalidError: INVALID,
+    errors.UntrustedKeyError: UNTRUSTED, errors.SignatureExpiredError: EXPIRED, errors.SignedFileChangedError: FILE,
+    errors.SignedFileMissingError: FILE, errors.FileNotSignedError: FILE, errors.RollbackError: ROLLBACK,
+}  # fmt: skip
 """The statuses of libpvlr."""
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 (FORM,) = re.findall(r"    (\{\"mediaType.*)\n", (ROOT / "docs/signing.md").read_text())

@@ -60,17 +60,8 @@ def test_a_key_with_a_last_day(signed: Path, keys: Any, today: date) -> None:
     assert "the key me" in refused(signed, keys, errors.SignatureExpiredError)
     last.write_text(f" \t{today}\r\n")
     assert load_bundle(signed, trust=keys.trusted).trusted
-    for wrong in (
-        "soon",
-        "2027-02-30",
-        "",
-        "\xff",
-        "2999-W01-1",
-        "29990101",
-        "2999-1-1",
-        "2999-12-31\xa0",
-        "2999-12-31\f",
-    ):
+    others = ("2999-W01-1", "29990101", "2999-1-1", "2999-12-31\xa0", "2999-12-31\f")
+    for wrong in ("soon", "2027-02-30", "", "\xff", *others):
         last.write_text(wrong)
         with pytest.raises(errors.OptionError, match=r"me\.expires"):
             load_bundle(signed, trust=keys.trusted)

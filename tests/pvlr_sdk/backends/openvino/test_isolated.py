@@ -19,7 +19,6 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends import cache
 from pvlr_sdk.backends.openvino import isolated
-from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.frames.isolated import available
 from pvlr_sdk.frames.isolated.process import ProcessFailedError
 from pvlr_sdk.models.find import default_plan
@@ -28,6 +27,8 @@ from pvlr_sdk.watch.config import DeployConfig
 from pvlr_sdk.watch.deployment import Deployment
 from tests.manifests import edit_manifest, read_raw
 from tests.pvlr_sdk.labels import tiny_open
+from tests.pvlr_sdk.trust.conftest import keys as keys
+from tests.pvlr_sdk.trust.conftest import sign as sign
 
 if not available():
     pytest.skip("isolated processes need Linux", allow_module_level=True)
@@ -191,30 +192,17 @@ def test_without_a_cache_each_load_is_isolated_first(
 
 
 @pytest.mark.slow
-def test_a_trusted_plan_has_no_isolated_load(own_plan: Path, loads: list[str], folder: Path, tmp_path: Path) -> None:
-    Tagger(own_plan, trust=signed(own_plan, tmp_path / "keys"))
+def test_a_trusted_plan_has_no_isolated_load(
+    own_plan: Path, loads: list[str], folder: Path, keys: Any, sign: Any
+) -> None:
+    sign(own_plan, keys.make("me", "ed25519"))
+    Tagger(own_plan, trust=Trust(keys.trusted, state=""))
     Tagger(own_plan, allow_unsigned=True)
     Tagger(default_plan())
     assert loads == []
     assert not list(folder.glob("*.loaded"))
     Tagger(own_plan)  # its signature is not verified
     assert loads == [str(own_plan)]
-
-
-def signed(plan: Path, folder: Path) -> Trust:
-    """Sign a plan with a new key, and trust it."""
-    pytest.importorskip("cryptography")
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ed25519
-
-    folder.mkdir()
-    key, pem = ed25519.Ed25519PrivateKey.generate(), serialization.Encoding.PEM
-    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "me.pem").write_bytes(public)
-    (folder / "secret").write_bytes(private)
-    sign(plan, folder / "secret", passphrase=lambda: pytest.fail("asked for a passphrase"))
-    return Trust(folder / "me.pem", state="")
 
 
 def test_a_plan_that_was_built_here_has_no_isolated_load(exported: Any, tmp_path: Path, loads: list[str]) -> None:

@@ -28,14 +28,8 @@ def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
         bank = LabelBank.load(labels_path(exported.onnx))
         frame = golden.default_frame()
         logits = exported.weights.forward(Preprocessor(spec.input)(frame, "bgr"))[0]
-        section = {
-            "version": "10.3.0",
-            "capability": "8.7",
-            "gpu": "Fake Orin",
-            "machine": platform.machine(),
-            "batch": [1, 1, 4],
-            "attention": "native",
-        } | changes
+        section = {"version": "10.3.0", "capability": "8.7", "gpu": "Fake Orin", "machine": platform.machine()}
+        section |= {"batch": [1, 1, 4], "attention": "native", **changes}
         path, payload = tmp_path / "gpu" / "engine.plan", trt.plan(onnx) if payload is None else payload
         manifest = Manifest(
             name="tiny",

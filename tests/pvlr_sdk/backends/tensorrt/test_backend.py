@@ -77,12 +77,6 @@ def test_a_batch_is_downloaded_at_once_and_read_later(gpu_plan, gpu, random_fram
         np.testing.assert_allclose(result().logits, true_logits(tagger, frame), atol=1e-4)
 
 
-def test_more_frames_under_way_than_contexts_by_one_thread(gpu_plan, random_frames, started):
-    tagger = Tagger(gpu_plan)
-    pending = [started(tagger, frame) for frame in random_frames(9)]
-    assert all(np.isfinite(job().logits).all() for job in pending)
-
-
 def test_the_network_alone_is_timed_while_nothing_else_runs(gpu_plan, gpu, frame, started):
     tagger = Tagger(gpu_plan)
     before = gpu.graph_launches
@@ -92,13 +86,6 @@ def test_the_network_alone_is_timed_while_nothing_else_runs(gpu_plan, gpu, frame
     with pytest.raises(errors.BackendError, match="in flight"):
         tagger._plan.backend.compute_times(1)
     pending()
-
-
-def test_futures(gpu_plan, random_frames):
-    with Tagger(gpu_plan) as tagger:
-        futures = [tagger.predict_async(frame) for frame in random_frames(20)]
-        for future, frame in zip(futures, random_frames(20), strict=True):
-            np.testing.assert_array_equal(future.result(20).logits, tagger.predict(frame).logits)
 
 
 def test_closing_frees_the_engine_at_once(gpu_plan, frame):

@@ -14,6 +14,8 @@ from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.watch import SiteConfig
 from pvlr_sdk.watch.factory import make_tagger
 from tests.manifests import edit_manifest, read_raw
+from tests.pvlr_sdk.trust.conftest import keys as keys
+from tests.pvlr_sdk.trust.conftest import sign as sign
 
 
 @pytest.mark.parametrize(
@@ -133,8 +135,6 @@ def test_options_that_do_not_fit(gpu_plan, plan):
         Tagger(gpu_plan, device="cpu")
     with pytest.raises(errors.BackendError, match="a plan for tensorrt"):
         Tagger(plan, device="tensorrt")
-    with pytest.raises(errors.OptionError, match="fp16 is for GPUs"):
-        Tagger(plan, precision="fp16")
 
 
 def test_an_unsigned_plan_is_code_that_nobody_vouches_for(gpu_plan, trt, monkeypatch):
@@ -172,21 +172,9 @@ def test_the_option_allows_it(gpu_plan, monkeypatch, tmp_path, photo):
     assert CliRunner().invoke(app, [*command, "--allow-unsigned"]).exit_code == 0
 
 
-def test_a_signed_plan_needs_no_permission(gpu_plan, monkeypatch, tmp_path):
-    pytest.importorskip("cryptography")
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ed25519
-
-    from pvlr_sdk.bundle.sign import sign
-
+def test_a_signed_plan_needs_no_permission(gpu_plan, monkeypatch, keys, sign):
     monkeypatch.setenv("PVLR_STATE", "")
     monkeypatch.delenv("PVLR_ALLOW_UNSIGNED")
-    key, pem = ed25519.Ed25519PrivateKey.generate(), serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (tmp_path / "me.pem").write_bytes(secret)
-    (tmp_path / "trusted").mkdir()
-    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / "trusted" / "me.pem").write_bytes(public)
-    sign(gpu_plan, tmp_path / "me.pem", passphrase=lambda: pytest.fail("asked for a passphrase"))
-    with Tagger(gpu_plan, trust=tmp_path / "trusted") as tagger:
+    sign(gpu_plan, keys.make("me", "ed25519"))
+    with Tagger(gpu_plan, trust=keys.trusted) as tagger:
         assert tagger.info["signature"]["key"] == "me"

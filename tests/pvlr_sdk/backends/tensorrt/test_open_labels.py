@@ -160,21 +160,6 @@ def test_an_upload_that_fails_half_way_mixes_no_banks(fails, open_plan, gpu, fra
     check(tagger.predict(frames[0]), frames[0], other)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"space": "another"}, "expected a bank made for tiny 0123, got one made for another"),
-        ({"features": "others"}, "expected labels taught on the features of tiny features, got labels taught on"),
-        ({"count": MAX + 1}, f"expected at most {MAX} labels, got {MAX + 1}"),
-    ],
-)
-def test_banks_of_other_plans(change, message, open_plan, frames):
-    with Tagger(open_plan) as tagger:
-        with pytest.raises(errors.LabelBankError, match=message):
-            tagger.set_labels(random_bank(**{"count": 3, "seed": 0, **change}))
-        check(tagger.predict(frames[0]), frames[0], make_bank())
-
-
 def test_a_closed_engine_has_no_other_labels(gpu_plan):
     with Tagger(gpu_plan) as tagger, pytest.raises(errors.BackendError, match="expected an open plan, got one whose"):
         tagger.set_labels(make_bank())

@@ -111,19 +111,8 @@ def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu
     ],
 )
 def test_frames_on_the_gpu_that_are_none(array, error, gpu_plan, on_gpu, gpu):
-    thing = type(
-        "Thing",
-        (),
-        {
-            "__cuda_array_interface__": {
-                "shape": array.shape,
-                "typestr": array.dtype.str,
-                "data": (1, False),
-                "strides": None,
-                "version": 3,
-            }
-        },
-    )()
+    interface = {"shape": array.shape, "typestr": array.dtype.str, "data": (1, False), "strides": None, "version": 3}
+    thing = type("Thing", (), {"__cuda_array_interface__": interface})()
     with pytest.raises(error):
         Tagger(gpu_plan).predict(thing)
 

@@ -23,6 +23,7 @@ from pvlr_sdk.frames import images
 from pvlr_sdk.frames.isolated import Decoders, decoders
 from pvlr_sdk.frames.isolated.process import IsolatedProcess, ProcessFailedError
 from tests.manifests import shift_golden
+from tests.pvlr_sdk.frames.test_images import ANIMATED
 from tests.waiting import until
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -131,15 +132,9 @@ def test_a_decoder_that_fails_costs_one_image(defective: Decoders, text: bytes, 
 
 def test_the_crash_of_a_real_decoder(pool: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
     """An animated PNG that ends OpenCV 4.14 and 5.0, where only isolation protects."""
-    import base64
-
-    animated = base64.b64decode(
-        "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAACGFjVEwAAAACAAAAAPONk3AAAAAPSURBVHicYxDEARiGlgQA/AQMwWc2300AAAAa"
-        "ZmNUTAAAAAEAAAAIAAAACAAAAAAAAAAAAAEACgAAaT1QtgAAABNmZEFUAAAAAnic4xTEATiHlgQAG7cNCUWGXk8AAAAASUVORK5CYII="
-    )
     monkeypatch.setattr("pvlr_sdk.frames.png.still_image", lambda data: data)
     with pytest.raises(errors.ImageDecodeError):
-        pool.decode(animated)
+        pool.decode(ANIMATED)
     np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
 
 
@@ -160,14 +155,13 @@ def test_many_threads_share_the_processes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [3, pytest.param(40, marks=pytest.mark.slow)])
-def test_killed_processes_leave_nothing_behind(pool: Decoders, times: int) -> None:
+def test_killed_processes_leave_nothing_behind(pool: Decoders) -> None:
     """Neither processes nor descriptors nor shared memory, of which each image has its own."""
     data = encoded()
     pool.decode(data)
     gc.collect()
     before = len(os.listdir("/proc/self/fd")), len(children())
-    for _ in range(times):
+    for _ in range(40):
         os.kill(pid := pid_of(pool), signal.SIGKILL)
         until(lambda: "(zombie)" in Path(f"/proc/{pid}/status").read_text())
         np.testing.assert_array_equal(pool.decode(data).pixels, NOISE)

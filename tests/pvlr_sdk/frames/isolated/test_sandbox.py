@@ -31,18 +31,8 @@ ENDS = {"exit", "exit_group", "rt_sigreturn"}
 PROBES = {"x86_64": {"335", "336"}, "aarch64": set()}
 """uretprobe and uprobe, which Linux 6.14 and later permit whatever a filter says. Called by a program itself, the first
 ends it with SIGILL and the second fails."""
-HARMLESS = {
-    "brk",
-    "close",
-    "getcpu",
-    "getpid",
-    "getrandom",
-    "gettid",
-    "gettimeofday",
-    "madvise",
-    "mprotect",
-    "sched_yield",
-}
+HARMLESS = {"brk", "close", "getcpu", "getpid", "getrandom", "gettid", "gettimeofday"}
+HARMLESS |= {"madvise", "mprotect", "sched_yield"}
 HARMLESS |= {"read", "write"}  # /dev/null
 HARMLESS_IN_A_RUNTIME = HARMLESS | {"sigaltstack"}
 """What succeeds if all arguments are -1, the number of the parent, beyond 32 bits, or 0. Nothing affects others."""
