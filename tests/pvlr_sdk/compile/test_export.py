@@ -19,15 +19,10 @@ from pvlr_sdk.compile.export import export_as, outputs_of, synthetic
 from pvlr_sdk.compile.onnx import edit
 from pvlr_sdk.compile.onnx.convert import convert, spec_of
 from pvlr_sdk.frames.preprocess import Preprocessor
+from tests.pvlr_sdk.compile.pictures import smooth_images
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-
-
-def smooth_images(count: int) -> list[np.ndarray]:
-    """Smooth random images, uint8 (30, 44, 3)."""
-    coarse = np.random.default_rng(3).integers(0, 256, (count, 5, 4, 3), np.uint8)
-    return list(coarse.repeat(6, 1).repeat(11, 2))
 
 
 def invoke(*arguments: object) -> Any:

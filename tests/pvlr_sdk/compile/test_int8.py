@@ -22,16 +22,18 @@ from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.quantize import join_residuals, quantize
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.models.find import load_bundle
+from tests.pvlr_sdk.compile.pictures import smooth_images
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("nncf")
 
 
-def smooth_images(count: int) -> list[np.ndarray]:
-    """Smooth random images, uint8 (30, 44, 3)."""
-    random = np.random.default_rng(3)
-    coarse = random.integers(0, 256, (count, 5, 4, 3), np.uint8)
-    return list(coarse.repeat(6, 1).repeat(11, 2))
+def quantised(network: Any, fp32_until: str | None = None, **how: bool) -> Any:
+    """The graph of a network of 40 x 32 pixels after quantisation."""
+    prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
+    frames = smooth_images(20)
+    payload = quantize(network.SerializeToString(), frames, lambda f: prepare(f, "bgr"), fp32_until, **how)
+    return onnx.load_from_string(payload).graph
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +122,10 @@ def test_depthwise_filters_get_a_scale_for_each_channel(make_network: Any, tmp_p
     depthwise = helper.make_node("Conv", ["image", "filters"], ["blurred"], "dw", group=3, pads=[2, 2, 2, 2])
     network.graph.node.insert(1, depthwise)
     network.graph.node[2].input[0] = "blurred"
-    prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
-    frames = smooth_images(20)
-    payload = quantize(
-        network.SerializeToString(), frames, lambda frame: prepare(frame, "bgr"), None, for_tensorrt=True
-    )
-    quantised = onnx.load_from_string(payload)
-    conv = next(node for node in quantised.graph.node if node.name == "dw")
-    weights = next(node for node in quantised.graph.node if conv.input[1] in node.output)
-    scale = next(tensor for tensor in quantised.graph.initializer if tensor.name == weights.input[1])
+    graph = quantised(network, for_tensorrt=True)
+    conv = next(node for node in graph.node if node.name == "dw")
+    weights = next(node for node in graph.node if conv.input[1] in node.output)
+    scale = next(tensor for tensor in graph.initializer if tensor.name == weights.input[1])
     assert weights.op_type == "DequantizeLinear"
     assert numpy_helper.to_array(scale).shape == (3,)
 
@@ -144,14 +141,10 @@ def test_for_tensorrt_activations_are_signed_and_have_one_scale(make_network: An
     depthwise = helper.make_node("Conv", ["positive", "filters"], ["blurred"], "dw", group=3, pads=[2, 2, 2, 2])
     network.graph.node.insert(1, depthwise)
     network.graph.node[2].input[0] = "blurred"
-    prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
 
     def activations(for_tensorrt: bool) -> list[tuple[np.ndarray, np.ndarray]]:
         """Scale and zero point of every activation."""
-        payload = quantize(
-            network.SerializeToString(), smooth_images(20), lambda f: prepare(f, "bgr"), None, for_tensorrt=for_tensorrt
-        )
-        graph = onnx.load_from_string(payload).graph
+        graph = quantised(network, for_tensorrt=for_tensorrt)
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         nodes = [node for node in graph.node if node.op_type == "QuantizeLinear"]
         return [(constants[node.input[1]], constants[node.input[2]]) for node in nodes]
@@ -170,13 +163,11 @@ def test_first_layers_and_head_stay_as_they_are(make_network: Any, tmp_path: Pat
     network = onnx.load(make_network(tmp_path).onnx)
     for node, name in zip(network.graph.node, ("conv", "relu", "shape", "turn", "/head/similarity"), strict=False):
         node.name = name
-    prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
 
     def kinds(fp32_until: str | None) -> set[str]:
-        payload = quantize(network.SerializeToString(), smooth_images(20), lambda f: prepare(f, "bgr"), fp32_until)
-        nodes = onnx.load_from_string(payload).graph.node
-        quantised = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
-        return {node.op_type for node in nodes if quantised & set(node.input)}
+        nodes = quantised(network, fp32_until).node
+        stored = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+        return {node.op_type for node in nodes if stored & set(node.input)}
 
     assert "MatMul" not in kinds(None)
     assert "Conv" in kinds(None)

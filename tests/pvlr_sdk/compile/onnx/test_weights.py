@@ -23,13 +23,8 @@ from pvlr_sdk.compile.onnx.convert import convert
 from pvlr_sdk.compile.onnx.weights import fit
 from pvlr_sdk.models.find import load_bundle
 from tests.manifests import edit_manifest
+from tests.pvlr_sdk.compile.pictures import smooth_images
 from tests.pvlr_sdk.labels import tiny_open
-
-
-def smooth_images(count: int) -> list[np.ndarray]:
-    """Smooth random images, uint8 (30, 44, 3)."""
-    coarse = np.random.default_rng(7).integers(0, 256, (count, 5, 4, 3), np.uint8)
-    return [np.kron(image, np.ones((6, 11, 1), np.uint8)) for image in coarse]
 
 
 class TestFit:
