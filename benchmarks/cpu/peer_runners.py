@@ -9,17 +9,18 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends import runtimes
+from pvlr_sdk.backends.openvino import supports_bf16
+from pvlr_sdk.backends.openvino.graph import fold_constants
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.frames.preprocess import Preprocessor
-
-from .engine import compile_network, options, read
 
 openvino = runtimes.openvino()
 
@@ -40,6 +41,25 @@ class Setting:
     @property
     def spec(self) -> InputSpec:
         return self.bundle.manifest.input
+
+
+def read(payload: bytes) -> openvino.Model:
+    """The ONNX network of a plan for batch size 1."""
+    network = openvino.Core().read_model(payload)
+    network.reshape([1, *(size.get_length() for size in list(network.input().get_partial_shape())[1:])])
+    fold_constants(network)
+    return network
+
+
+def options(threads: int, precision: str = "bf16") -> dict[str, Any]:
+    """Options for low latency; fp32 where the CPU does not support bf16."""
+    hint = "f32" if precision == "fp32" or not supports_bf16(openvino.Core()) else "bf16"
+    return {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
+
+
+def compile_network(payload: bytes, threads: int, precision: str = "bf16") -> openvino.CompiledModel:
+    """The compiled network with :func:`options`."""
+    return openvino.Core().compile_model(read(payload), "CPU", options(threads, precision))
 
 
 def sigmoid(logits: np.ndarray) -> Scores:

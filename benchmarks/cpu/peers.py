@@ -39,8 +39,7 @@ from ..common import (
     save,
     summarise,
 )
-from .engine import compile_network
-from .peer_runners import Run, Setting, hand_written, model_api, onnx_runtime, ours, torch_model
+from .peer_runners import Run, Setting, compile_network, hand_written, model_api, onnx_runtime, ours, torch_model
 
 
 def main(

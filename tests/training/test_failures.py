@@ -209,11 +209,6 @@ def test_features_that_would_not_fit_are_refused_before_the_kernel_kills(
         train(write_config(), out=tmp_path / "run", console=screen()[0])
 
 
-def test_a_model_that_cannot_be_built_is_a_finding_of_the_dry_run(write_config: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model\.backbone"):
-        train(write_config(model={"backbone": "resnet_9000"}), out=tmp_path / "r", dry_run=True, console=screen()[0])
-
-
 @pytest.mark.slow
 def test_figures_that_nobody_can_know_are_null(write_config: Any, photos: Path, tmp_path: Path) -> None:
     """NaN is not valid JSON."""

@@ -158,9 +158,11 @@ def test_two_label_files_in_the_folder_are_a_question(make: Callable[..., tuple[
         make("", ["a.csv", "b.json"])
 
 
-def test_the_folder_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(ImageNotFoundError, match="nowhere"):
-        prepare(tmp_path / "nowhere", None, tmp_path / "run", RECIPE)
+@pytest.mark.parametrize(("name", "got"), [("nowhere", "no such folder"), ("labels.csv", "a file")])
+def test_the_folder_must_exist(tmp_path: Path, name: str, got: str) -> None:
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(ImageNotFoundError, match=f"{name}.* got {got}"):
+        prepare(tmp_path / name, None, tmp_path / "run", RECIPE)
 
 
 def test_labels_without_images_are_left_out(make: Callable[..., tuple[str, Path]]) -> None:
@@ -200,9 +202,3 @@ def test_an_image_that_cannot_be_decoded_is_left_to_training(
     (tmp_path / "photos" / "3.jpg").write_text("?")
     said, _ = make("file,dog\n" + rows(40, even))
     assert said.endswith("40 images (32 train, 8 val)")
-
-
-def test_a_folder_of_images_that_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").touch()
-    with pytest.raises(ImageNotFoundError, match="got a file"):
-        prepare(tmp_path / "labels.csv", None, tmp_path / "run", RECIPE)

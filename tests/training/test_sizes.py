@@ -132,7 +132,6 @@ def test_sizes_that_are_none(text: str) -> None:
     ("options", "message"),
     [
         (["build", "RUN", "--size", "40"], "size: expected multiples of 32 pixels for test_efficientnet, got 40 x 40"),
-        (["build", "RUN", "--size", "wide"], "--size: expected one size"),
         (["build", "RUN/model.onnx", "--size", "96"], "model.onnx, a network of one size. Name the run"),
         (["build", "pvlr-lite0-coco80", "--size", "96"], "--size: expected the folder of a finished training run"),
         (["export", "RUN/model.onnx", "--size", "96"], "model.onnx, a network of one size. Name the run"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common import ROOT
 from tests.pvlr_sdk.stream.leaks import judge
 
 
@@ -33,6 +34,14 @@ def test_overload_measures_what_others_get(run: Callable[..., str], tmp_path: Pa
     assert not [key for key in figures["slowloris"] if key.endswith(("none", "503"))]
     assert figures["load"]["200 per s"] > 0
     assert figures["load"]["captured"] > 10
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start_is_said() -> None:
+    from benchmarks.cpu.overload import serving  # encodes large images
+
+    with pytest.raises(SystemExit, match="the server did not start"), serving(ROOT, ["--no-such-option"]):
+        pass
 
 
 @pytest.mark.slow
