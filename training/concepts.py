@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,6 @@ from .model.backbone import Backbone
 
 Floats = NDArray[np.float64]
 
-Encode = Callable[[list[list[str]]], NDArray[np.float32]]
 
 _INFO = ImageNetInfo("imagenet-1k")
 SHARPNESS = 5.0
@@ -150,7 +149,7 @@ def class_names() -> list[str]:
     return [_INFO.index_to_description(k).split(",")[0] for k in range(_INFO.num_classes())]
 
 
-def class_vectors(encode: Encode = encode_prompts, templates: Sequence[str] = TEMPLATES) -> NDArray[np.float32]:
+def class_vectors() -> NDArray[np.float32]:
     """ImageNet's classes (K, d_t): the mean of the encoded templates with the name, and WordNet's definition of it.
 
     Raises:
@@ -158,8 +157,8 @@ def class_vectors(encode: Encode = encode_prompts, templates: Sequence[str] = TE
     """
     names = class_names()
     definitions = [_INFO.index_to_description(k, detailed=True).partition(": ")[2] for k in range(len(names))]
-    named = encode([[template.replace("{}", name) for template in templates] for name in names])
-    return named + encode([[definition] for definition in definitions])
+    named = encode_prompts([[template.replace("{}", name) for template in TEMPLATES] for name in names])
+    return named + encode_prompts([[definition] for definition in definitions])
 
 
 def knowledge_of(seen: Seen, vectors: NDArray[np.float32], spec: OpenSpec) -> Knowledge:

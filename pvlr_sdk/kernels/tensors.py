@@ -135,7 +135,7 @@ class Arguments:
                     raise self.wrong(name, f"memory apart from {other}", "an overlap")
             seen[name] = tensor
 
-    def empty_like(self, value: Any, shape: tuple[int, ...], argument: str = "out", type_: str | None = None) -> Any:
+    def empty_like(self, value: Any, shape: tuple[int, ...], type_: str | None = None) -> Any:
         """A new array of the same library and device as ``value``; ``type_`` names another dtype."""
         library = type(value).__module__.partition(".")[0]
         try:
@@ -146,8 +146,8 @@ class Arguments:
             if library in ("cupy", "pycuda"):
                 return type(value)(shape, dtype=np.dtype(type_) if type_ else value.dtype)
         except TypeError as error:  # NumPy has bfloat16 only after an import of ml_dtypes
-            raise self.wrong(argument, f"an array to write to, since {library} has no {type_}", "None") from error
-        raise self.wrong(argument, f"an array to write to, since {library} arrays cannot be allocated here", "None")
+            raise self.wrong("out", f"an array to write to, since {library} has no {type_}", "None") from error
+        raise self.wrong("out", f"an array to write to, since {library} arrays cannot be allocated here", "None")
 
     def run(self, *arguments: Any) -> None:
         """Call the core's function with the arguments and the stream.

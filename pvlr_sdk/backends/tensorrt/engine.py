@@ -77,10 +77,10 @@ class Engine:
         source: str,
         shapes: Shapes,
         *,
-        other_version: bool = False,
-        with_plugins: bool = False,
-        dla: int | None = None,
-        largest: bool = False,
+        other_version: bool,
+        with_plugins: bool,
+        dla: int | None,
+        largest: bool,
     ) -> None:
         self.source = source
         self.messages = Messages(limit=_MESSAGES)
