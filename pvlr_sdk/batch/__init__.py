@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from .. import errors
 
-try:
+with errors.needed("pvlr_sdk.batch", "pyarrow and fsspec", "batch"):
     import fsspec  # noqa: F401
     import pyarrow  # noqa: F401
-except ImportError as error:
-    raise errors.missing_package("pvlr_sdk.batch", "pyarrow and fsspec", error, "batch") from error
 
 from .job import Job, Summary
 from .tag_batch import TagBatch

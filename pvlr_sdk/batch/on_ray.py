@@ -35,10 +35,8 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
         OptionError: the cluster cannot be reached, or has no room for an actor.
         BackendError: the cluster was lost.
     """
-    try:
+    with errors.needed("--engine ray", "Ray", "ray"):
         import ray
-    except ImportError as error:
-        raise errors.missing_package("--engine ray", "Ray", error, "ray") from error
 
     def engine(job: Job, tasks: Iterable[Task]) -> Iterator[Summary]:
         ours = not ray.is_initialized()

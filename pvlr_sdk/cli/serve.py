@@ -118,14 +118,12 @@ def serve(
 
 
 def _check_dependencies() -> None:
-    try:
+    with errors.needed("pvlr serve", "its packages", "serve"):
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
         import websockets  # noqa: F401
-    except ImportError as error:
-        raise errors.missing_package("pvlr serve", "its packages", error, "serve") from error
 
 
 def _first(ends: queue.SimpleQueue[int | BaseException]) -> int | BaseException:

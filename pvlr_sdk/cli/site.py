@@ -206,10 +206,8 @@ def start_metrics(site: Site) -> None:
     config = site.config.metrics
     if config.port is None:
         return
-    try:
+    with errors.needed("metrics", "the package prometheus-client", "cameras"):
         from ..watch.metrics import make_registry, serve_metrics
-    except ImportError as error:
-        raise errors.missing_package("metrics", "the package prometheus-client", error, "cameras") from error
     from .screen import note
 
     server = serve_metrics(make_registry(site.tagger, site), config.host, config.port)

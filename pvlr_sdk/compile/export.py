@@ -131,10 +131,8 @@ def outputs_of(
     Raises:
         MissingPartError: ONNX or ONNX Runtime is not installed.
     """
-    try:
+    with errors.needed("onnxruntime", "ONNX Runtime", "int8"):
         onnxruntime = runtimes.onnxruntime()
-    except ImportError as error:
-        raise errors.missing_package("onnxruntime", "ONNX Runtime", error, "int8") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cores()
     options.log_severity_level = 3

@@ -7,7 +7,8 @@ that ordinary ``except`` clauses work. ``docs/errors.md`` has a section on each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from .install import install_hint as install_hint
@@ -284,15 +285,15 @@ class LossError(PvlrError, ArithmeticError):
 
 
 def check_choice(argument: str, value: str, choices: Sequence[str], hint: str = "Choose one of these values.") -> None:
-    """Check an option that has a fixed set of values.
-
-    Raises:
-        OptionError: ``value`` is not among the choices.
-    """
+    """Raises OptionError if the value of an option is not among its choices."""
     if value not in choices:
         raise OptionError(argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint=hint)
 
 
-def missing_package(argument: str, expected: str, error: ImportError, extra: str) -> MissingPartError:
-    """The error for a package that cannot be imported, and that ``extra`` installs."""
-    return MissingPartError(argument, expected=expected, got=str(error), hint=install_hint(extra))
+@contextmanager
+def needed(argument: str, expected: str, extra: str) -> Iterator[None]:
+    """Within it, a package that cannot be imported is a MissingPartError; ``extra`` installs it."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPartError(argument, expected=expected, got=str(error), hint=install_hint(extra)) from error

@@ -180,7 +180,5 @@ def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str
 
 def lxml_module() -> Any:
     """The module ``lxml.etree``. Raises MissingPartError if it is not installed."""
-    try:
+    with errors.needed("XMP", "lxml", "xmp"):
         return importlib.import_module("lxml.etree")
-    except ImportError as error:
-        raise errors.missing_package("XMP", "lxml", error, "xmp") from error

@@ -273,11 +273,9 @@ def _threshold(text: str) -> float:
 
 def make_client(settings: MqttSettings) -> Any:
     """A client of paho with the credentials of the settings. Raises OptionError, MissingPartError."""
-    try:
+    with errors.needed("mqtt", "the package paho-mqtt", "cameras"):
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
-    except ImportError as error:
-        raise errors.missing_package("mqtt", "the package paho-mqtt", error, "cameras") from None
     url = urlsplit(settings.url)
     client = Client(CallbackAPIVersion.VERSION2, settings.client_id or "")
     user = settings.user or (unquote(url.username) if url.username else None)

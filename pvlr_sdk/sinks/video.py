@@ -66,10 +66,8 @@ class VideoSink(Sink["Observation"]):
     """
 
     def __init__(self, folder: Path, camera: str, minutes: float = 10.0, max_bytes: int = 10**10) -> None:
-        try:
+        with errors.needed("video", "PyAV", "cameras"):
             import av
-        except ImportError as error:
-            raise errors.missing_package("video", "PyAV", error, "cameras") from None
         self._own = own_folder(folder, _EXPECTED)
         self._folder = self._own / file_name(camera)
         self.name = f"video {folder / file_name(camera)}"

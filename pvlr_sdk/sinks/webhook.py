@@ -139,10 +139,8 @@ def request(
 
 def load_aiohttp(argument: str) -> Any:
     """Import aiohttp, which takes time that programs without HTTP need not spend. Raises MissingPartError."""
-    try:
+    with errors.needed(argument, "the package aiohttp", "cameras"):
         import aiohttp
-    except ImportError as error:
-        raise errors.missing_package(argument, "the package aiohttp", error, "cameras") from None
     return aiohttp
 
 

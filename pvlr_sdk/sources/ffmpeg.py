@@ -216,9 +216,7 @@ class FFmpegSource:
 
 def load_av(uri: PathUri | NetworkUri | DeviceUri) -> Any:
     """Import PyAV. Raises MissingPartError, which names ``uri``."""
-    try:
+    with errors.needed(uri.redacted(), "PyAV", "cameras"):
         import av
         import av.video.reformatter
-    except ImportError as error:
-        raise errors.missing_package(uri.redacted(), "PyAV", error, "cameras") from error
     return av

@@ -35,10 +35,8 @@ def parse(payload: bytes, source: str) -> onnx.ModelProto:
         MissingPartError: the package onnx is not installed.
         ModelError: it is not an ONNX file, or it has control flow, which exported networks lack.
     """
-    try:
+    with errors.needed("onnx", "the package onnx", "int8"):
         import onnx
-    except ImportError as error:
-        raise errors.missing_package("onnx", "the package onnx", error, "int8") from error
     try:
         model = onnx.load_from_string(payload)
     except Exception as error:  # protobuf's own classes differ between its versions

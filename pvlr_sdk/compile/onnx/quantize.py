@@ -34,13 +34,11 @@ def check_nncf() -> None:
     Raises:
         MissingPartError: NNCF, ONNX or ONNX Runtime is not installed.
     """
-    try:
+    with errors.needed("precision", "the packages that quantise to int8", "int8"):
         # NNCF runs the network with ONNX Runtime. It comes last: it takes seconds to import.
         importlib.import_module("onnx")
         runtimes.onnxruntime()
         runtimes.nncf()
-    except ImportError as error:
-        raise errors.missing_package("precision", "the packages that quantise to int8", error, "int8") from error
 
 
 def quantize(
