@@ -146,7 +146,7 @@ def test_events_stats_and_history(serve):
         rows = np.array(history["cameras"]["door"], float)
         assert len(history["times"]) == len(rows) >= 2
         assert rows[:, 2].sum() <= served.site.stats()["cameras"]["door"]["tagged"]
-        assert rows[:, 2].max() > 5
+        assert rows[:, 2].max() > 1
         assert 0 < np.nanmin(rows[:, 0]) <= np.nanmax(rows[:, 1]) < 5
         assert late.hello["events"][: len(events)] == events
 
