@@ -55,7 +55,7 @@ except errors.ConfigError as error:
         pytest.param("a: \x01", "special characters are not allowed", id="control"),
         pytest.param("a: 1\nb: [1", "expected ',' or ']'.* in line 2", id="syntax"),
         pytest.param("", "got NoneType", id="empty"),
-        pytest.param("- 1", "expected a mapping", id="list"),
+        pytest.param("- 1", "expected a mapping of keys, got list", id="list"),
     ],
 )
 def test_invalid_documents(tmp_path: Path, text: str, message: str) -> None:
