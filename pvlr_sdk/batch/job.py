@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .. import errors
+from .._util.files import system_errors
 from ..bundle.bundle import knowledge_path, labels_path, manifest_path
 from ..models.find import find_plan
 from .dataset import Dataset
@@ -134,11 +135,9 @@ class Job:
         labels = labels_path(plan), knowledge, self.options.get("bank")
         every = plan, manifest_path(plan), *map(Path, filter(None, labels))
         bundle = [path for path in every if path.is_file()]
-        try:
+        expected, hint = "a readable plan", "Check its permissions."
+        with system_errors(errors.PlanNotFoundError, str(plan), expected=expected, hint=hint):
             files = [sha256(path.read_bytes()).hexdigest() for path in bundle]
-        except OSError as error:
-            got, hint = error.strerror or str(error), "Check its permissions."
-            raise errors.PlanNotFoundError(str(plan), expected="a readable plan", got=got, hint=hint) from None
         options = {name: value for name, value in self.options.items() if value is not None}
         text = json.dumps([files, self.scores, options], sort_keys=True)
         return Dataset(self.out, blake2b(text.encode(), digest_size=8).hexdigest())
