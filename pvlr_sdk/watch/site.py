@@ -39,7 +39,7 @@ class Site:
         tagger: used instead of loading ``config.plan``; it is not closed at the end.
 
     Attributes:
-        config: its configuration now, to read alone. The addresses in it may contain credentials.
+        config: its configuration now, read-only. The addresses in it may contain credentials.
         tagger: shared by all cameras.
 
     Raises:
