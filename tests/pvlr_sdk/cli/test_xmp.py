@@ -33,6 +33,7 @@ def test_tag_writes_sidecars_and_xmp_replaces_and_removes_them(pvlr, plan, folde
     assert (done.code, done.out) == (2, "2 photos, 2 changed\n")
     assert "sub/a.jpg.xmp: expected an XMP packet" in done.err
     assert field(photo, "digiKam:TagsList") == [f"auto/{label}" for label in labels]
+    assert pvlr("tag", folder, "--plan", plan, "--xmp").code == 2
     assert pvlr("xmp", folder, "--remove").code == 2
     assert field(photo, "dc:subject") == []
 

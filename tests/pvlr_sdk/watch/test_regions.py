@@ -68,6 +68,7 @@ def test_a_camera_outside_its_hours_has_no_events_and_costs_no_inference(make_si
     assert spans(site.events()) == {
         ("cat", None): [(8, 10, "not watched"), (32, 34, "camera ended: the end was reached")]
     }
+    assert [site.events_after(count) for count in (0, 3, 4)] == [(4, site.events()), (4, site.events()[3:]), (4, [])]
     assert site.stats()["cameras"]["door"]["tagged"] == 6
     assert site.stats()["cameras"]["door"]["captured"] == 10
 
