@@ -185,9 +185,10 @@ def check_site(config: SiteConfig) -> None:
 
     cameras, tagger = factory.make_cameras(config), factory.make_tagger(config)
     for camera in cameras:
-        if isinstance(path := parse_uri(camera.uri), PathUri) and not Path(path.path).exists():
+        source = parse_uri(camera.uri)
+        if isinstance(source, PathUri) and not Path(source.path).exists():
             argument, expected = f"camera {camera.name}", "a file or folder that exists"
-            raise errors.SourceOpenError(argument, expected=expected, got=repr(path.path), hint="Check its path.")
+            raise errors.SourceOpenError(argument, expected=expected, got=repr(source.path), hint="Check its path.")
     factory.make_detectors(config, tagger)
     for sink in config.sinks:
         sink.check()

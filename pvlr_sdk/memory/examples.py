@@ -14,6 +14,7 @@ from .._util.files import write_folder
 from ..labels.mining import margins_of, select
 from .drift import same_settings
 from .reader import Reader, Row
+from .recording import Floats
 from .search import chosen
 
 _CHOSEN_FROM = 2000
@@ -32,18 +33,17 @@ def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     rows = [row for row in rows if id(row.context) in same and row.context.rules.watched.any()]
     if not rows:
         return []
-    margins = []
-    for row in rows:
-        rules = row.context.rules
-        assert row.logits is not None, "a sampled frame"
-        margins.append(
-            np.where(rules.watched, margins_of(row.logits, rules.upper), -np.inf)
-        )  # nobody is asked for others
+    margins = np.array([_margins(row) for row in rows])
     features = [reader.features.read(row.space or "", row.id) for row in rows]
     known = None if any(one is None for one in features) else np.array(features)
-    return [
-        (rows[at], rows[at].context.names[label]) for at, (label, _) in select(np.array(margins), known, limit).items()
-    ]
+    return [(rows[at], rows[at].context.names[label]) for at, (label, _) in select(margins, known, limit).items()]
+
+
+def _margins(row: Row) -> Floats:
+    """(C,): margins of a sampled frame; minus infinity for labels that are not watched, which nobody is asked for."""
+    assert row.logits is not None, "a sampled frame"
+    rules = row.context.rules
+    return np.where(rules.watched, margins_of(row.logits, rules.upper), -np.inf)
 
 
 def export_answers(reader: Reader, folder: Path, label: str | None = None, camera: str | None = None) -> int:
