@@ -70,6 +70,8 @@ def build_config(
     """
     from ..frames.tiles import check_tiles
     from ..models.find import find_plan
+    from ..sources import parse_uri
+    from ..sources.uri import PathUri
     from ..watch.config import SiteConfig
     from ..watch.site_file import SiteFile
     from ..watch.yaml_file import format_yaml, read_yaml
@@ -103,6 +105,9 @@ def build_config(
     for uri in uris:
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
+        parsed = parse_uri(uri)
+        if isinstance(parsed, PathUri) and not uri.startswith("$"):  # a variable may be any URI
+            uri = os.path.abspath(parsed.path)
         cameras[name] = {"uri": uri, "loop": True} if loop else uri
     if check_tiles(tiles):
         cameras = {

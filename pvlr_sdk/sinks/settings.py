@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ..stream import Observation
 
 
-def _resolve(path: Path, info: ValidationInfo) -> Path:
+def beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    """A relative path is relative to the folder of the configuration file; ``~`` is the user's home."""
     try:
         return (info.context or {}).get("folder", Path()) / path.expanduser()
     except RuntimeError:
@@ -39,7 +40,7 @@ def _not_empty(raw: object) -> object:
     return raw
 
 
-ConfigPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_resolve)]
+ConfigPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(beside_the_file)]
 """A path, relative to the folder of the configuration file."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=64)]
 """A name that is valid in a topic, a URL and a file name; not ``..``, and not a hidden file's."""

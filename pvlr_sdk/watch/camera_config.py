@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from ..errors import OptionError
+from ..errors import OptionError, SourceUriError
 from ..frames.tiles import Tiles, check_tiles
-from ..sinks.settings import ConfigPath, Name, Section, Timeout
+from ..sinks.settings import ConfigPath, Name, Section, Timeout, beside_the_file
+from ..sources import parse_uri
 from ..sources.source import Transport
+from ..sources.uri import PathUri
 from ..stream.regions import Polygon, check_polygon
 from ..stream.schedule import Schedule
 
@@ -27,6 +30,15 @@ def _checked(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return validate
 
 
+def _path_beside_the_file(uri: str, info: ValidationInfo) -> str:
+    try:
+        source = parse_uri(uri)
+    except SourceUriError:  # raised where the camera is used, without what may be credentials
+        return uri
+    return str(beside_the_file(Path(source.path), info)) if isinstance(source, PathUri) else uri
+
+
+Uri = Annotated[str, AfterValidator(_path_beside_the_file)]
 Score = Annotated[float, Field(ge=0, le=1)]
 TilesConfig = Annotated[Tiles | None, BeforeValidator(_checked(check_tiles))]
 Hours = Annotated[tuple[str, ...] | None, AfterValidator(_checked(lambda hours: hours and Schedule(hours).hours))]
@@ -51,7 +63,7 @@ class CameraConfig(Section):
     ``enabled: false``: its frames are read, but not tagged.
     """
 
-    uri: str = Field(repr=False)
+    uri: Uri = Field(repr=False)
     transport: Transport = "tcp"
     timeout: Timeout = 5.0
     loop: bool = False

@@ -35,6 +35,29 @@ def test_tiles_of_all_cameras(tmp_path: Path) -> None:
             build_config(tmp_path / "site.yaml", [], tiles=tiles)
 
 
+def test_paths_of_cameras_are_relative_to_where_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the file to its folder, on the command line to the working directory; a variable may hold either."""
+    monkeypatch.setenv("CLIP", "/srv/a clip.mp4")
+    monkeypatch.setenv("CAM", "rtsp://cam/")
+    file = tmp_path / "cfg" / "site.yaml"
+    file.parent.mkdir()
+    file.write_text("cameras: {a: clip.mp4, b: {uri: ../x/clip.mp4}, c: '0', d: $CLIP, e: $CAM, f: '~/clip.mp4'}")
+    monkeypatch.chdir(tmp_path)
+    given = ["clip.mp4", "g=$CAM", "h=$CLIP", "i=file:///srv/a%20clip.mp4"]
+    found = {name: camera.uri for name, camera in build_config(Path("cfg/site.yaml"), given).cameras.items()}
+    assert found == {
+        "a": "cfg/clip.mp4",
+        "b": "cfg/../x/clip.mp4",
+        "c": "0",
+        "f": str(Path.home() / "clip.mp4"),
+        "clip": str(tmp_path / "clip.mp4"),
+        **dict.fromkeys("eg", "rtsp://cam/"),
+        **dict.fromkeys("dhi", "/srv/a clip.mp4"),
+    }
+
+
 @pytest.mark.parametrize(
     ("sinks", "files", "kinds"),
     [
