@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.metadata
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import IO
 
 import pytest
 
-PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
+PVLR = [sys.executable, "-m", "pvlr_sdk"]
 
 _FULL = 40_000
 """Bytes in a pipe that may be full: it has 64 KiB in pages, and a line that does not fit begins a new one."""
@@ -66,6 +67,16 @@ def test_a_second_ctrl_c_ends_a_blocked_write(blocked):
         time.sleep(0.5)
     blocked.stdout.close()
     assert blocked.wait(30) == 130
+
+
+def test_ctrl_c_before_the_command_begins(tmp_path):
+    """Also in the script ``pvlr``, which calls the same function."""
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="pvlr")
+    assert script.value == "pvlr_sdk.__main__:main"
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(PVLR, env=environment, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_ignored_in_the_background(plan, folder):
