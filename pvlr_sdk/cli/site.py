@@ -183,6 +183,7 @@ def check_site(config: SiteConfig) -> None:
     Raises:
         PvlrError: what is invalid.
     """
+    from ..bundle.label_bank import find_label
     from ..sources.opening import parse_uri
     from ..sources.uri import PathUri
     from ..watch import factory
@@ -195,6 +196,8 @@ def check_site(config: SiteConfig) -> None:
             argument, expected = f"camera {camera.name}", "a file or folder that exists"
             raise errors.SourceOpenError(argument, expected=expected, got=repr(source.path), hint="Check its path.")
     factory.make_detectors(config, tagger)
+    for label in config.memory.precision if config.memory else ():
+        find_label(label, dict.fromkeys(tagger.labels, 0))
     for sink in config.sinks:
         sink.check()
     counts = {"camera": len(cameras), "sink": len(config.sinks), "label": len(tagger.labels)}

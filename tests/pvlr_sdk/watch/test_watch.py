@@ -118,6 +118,7 @@ def test_check(site, tmp_path):
     for change, message in (
         (("cameras:", "camera:"), "site.yaml: camera: expected a known key, got 'camera'. Did you mean 'cameras'?"),
         (("labels: [cat]", "labels: [act]"), "Did you mean 'cat'?"),
+        (("events:", "memory: {folder: m, precision: {act: 0.9}}\nevents:"), "Did you mean 'cat'?"),
         (("test://", "tset://"), "expected a known scheme, got tset://."),
         (("test://?fps=60&size=64x48", "gone.mp4"), "door: expected a file or folder that exists, got 'gone.mp4'"),
         (("events:", "sinks: [{kind: mqtt, url: 'http://x'}]\nevents:"), "mqtt url: expected mqtt://"),
