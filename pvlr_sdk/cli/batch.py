@@ -152,8 +152,8 @@ def _show(summary: Summary, as_json: bool) -> None:
         complain(error)
     for name, error in summary.examples.items():
         note(f"{type(error).__name__}: {name}: expected {error.expected}, got {error.got}. {error.hint}")
-    if (more := summary.failed.total() - len(summary.examples)) > 0:
-        note(f"and {more} more images; the column error of the dataset names them all.")
+    if number := summary.failed.total():
+        note(f"the column error of the dataset names all {number}; --retry-failed tags them again.")
     numbers = summary.to_dict()
     if as_json:
         print_json(numbers)
