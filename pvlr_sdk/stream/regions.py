@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -153,11 +152,12 @@ def _span(start: float, extent: float, length: int, step: int) -> tuple[int, int
     return first * step, max(first + 1, min(int((start + extent) * cells + 0.5), cells)) * step
 
 
-@lru_cache(2 * MAX_REGIONS)
 def _mask(
     polygon: Polygon | None, excluded: tuple[Polygon, ...], box: frames.Region, size: tuple[int, int], nv12: bool
 ) -> NDArray[np.uint8] | None:
     """255 for each pixel of a box that is kept, otherwise 0; None: all are kept. ``size``: of the frame."""
+    if polygon is None and not excluded:
+        return None
     left, top, width, height = box
     mask = np.full((height, width), 0 if polygon else 255, np.uint8)
     for corners, value in (*(((polygon, 255),) if polygon else ()), *((one, 0) for one in excluded)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import cv2
@@ -99,6 +100,17 @@ def test_excluded_regions_are_masked_everywhere() -> None:
     assert (left == 114).sum() == pytest.approx(120 * 80 / 4, rel=0.05)
     lower = cut(Camera("a", "test://", region=(0, 0.5, 1, 0.5), regions={"hole": hole}), pixels, "gray")
     assert (lower == 114).sum() == pytest.approx(60 * 160 / 4, rel=0.05)
+
+
+def test_a_camera_whose_frames_change_their_size_costs_no_memory() -> None:
+    """A hostile camera may send each frame in another size."""
+    camera, pixels = Camera("a", "test://", regions={"lower": Region(LOWER)}), np.zeros((2000, 1000), np.uint8)
+    tracemalloc.start()
+    for height in range(1000, 1100):
+        cut(camera, pixels[:height], "gray")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2**20
 
 
 @pytest.mark.parametrize("order", ["nv12", "nv12-bt709-full"])
