@@ -107,7 +107,9 @@ class Reader:
         self.features = FeatureFiles(folder / "features")
         if not write and not self._path.is_file():
             raise self._unusable("none", "Record one first: memory: in a site file.")
-        with self._reported():
+        # Whoever records replaces a damaged file; whoever else changes or reads it gets the OptionError.
+        self._changing = self._reported if write else self._intact
+        with self._changing():
             if write:
                 create_file(self._path, 0o600)
             # A journal cannot be created on a read-only disk, and nothing changes there.
@@ -182,6 +184,8 @@ class Reader:
         if not (attention and jpeg and heat):
             return jpeg
         image: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:  # damaged
+            return jpeg
         blend(image, np.frombuffer(heat, np.uint8).reshape(HEAT).astype(np.float32))
         return encode_jpeg(image, QUALITY)
 

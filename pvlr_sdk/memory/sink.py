@@ -133,7 +133,7 @@ class MemorySink(Sink[Recorded]):
         """The result of work with the store, with a new store if the present one turns out to be damaged."""
         try:
             return work()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: SQLite quotes damaged bytes
             self._close_store()
             aside = _set_aside(self._config.folder)
             _LOG.warning("%s: damaged (%s); it is now in %s, and a new one begins", self.name, error, aside)

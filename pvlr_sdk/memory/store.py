@@ -69,7 +69,7 @@ class Store(Reader):
             OptionError: there is no such event.
             OutputError: no space, or no permission.
         """
-        with self._reported(), self._transaction():
+        with self._changing(), self._transaction():
             found = self._database.execute("SELECT label FROM moments WHERE event = ?", (event,)).fetchone()
             if found is None:
                 got, hint = repr(event)[:100], "It may have been deleted; pvlr search shows the ids of events."
@@ -89,7 +89,7 @@ class Store(Reader):
         if not found or label not in found[0].context.names:
             got, hint = f"{number}, {label!r}"[:100], "It may have been deleted."
             raise errors.OptionError("frame", expected="a sampled frame and a label", got=got, hint=hint)
-        with self._reported(), self._transaction():
+        with self._changing(), self._transaction():
             self._database.execute("DELETE FROM shows WHERE id = ?", (number,))
             if answer is not None:
                 self._database.execute("INSERT INTO shows VALUES (?, ?, ?)", (number, label, answer))
@@ -177,7 +177,7 @@ class Store(Reader):
         moments = " AND ".join(chosen) or "1", tuple(chosen.values())
         chosen.pop("label = ?", None)
         chunks = " AND ".join(chosen) or "1", tuple(chosen.values())
-        with self._reported():
+        with self._changing():
             if label is not None:
                 self._forget(label, chunks)
                 chunks = "0", ()

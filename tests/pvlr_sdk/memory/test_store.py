@@ -173,6 +173,46 @@ def test_a_damaged_store_is_set_aside_and_a_new_one_begun(tmp_path, make_scene, 
         assert "a new one begins" in caplog.text
 
 
+@pytest.mark.parametrize("size", [100, 4096, 9000])
+def test_a_damaged_store_is_an_error_of_whoever_reads_or_deletes(tmp_path, sink, make_scene, size):
+    scene = make_scene(settings=AT_ONCE)
+    for step in range(10):
+        scene.see(step, [0.9 * (step % 2), 0.2])
+    write(sink, scene)
+    sink.close()
+    store = Store(tmp_path / "memory")
+    os.truncate(tmp_path / "memory/memory.sqlite", size)
+    for work in (
+        lambda: Store(tmp_path / "memory"),
+        lambda: store.answer(scene.events[0].id, "yes"),
+        lambda: store.delete("door"),
+    ):
+        with pytest.raises(errors.OptionError, match="a damaged one"):
+            work()
+
+
+def test_a_damaged_picture_is_shown_without_its_map(tmp_path, sink, make_scene):
+    scene = make_scene(settings=AT_ONCE)
+    scene.see(0, [0.9, 0.1])
+    write(sink, scene)
+    store = Store(tmp_path / "memory")
+    list(store.query("UPDATE pictures SET jpeg = x'00'"))
+    assert store.picture(1, attention=True) == b"\0"
+
+
+def test_a_damaged_schema_is_set_aside(tmp_path, sink, make_scene):
+    """SQLite quotes it in its message, in whatever encoding it now has."""
+    sink.close()
+    path = tmp_path / "memory/memory.sqlite"
+    path.write_bytes(path.read_bytes().replace(b"CREATE INDEX", b"CREATE \xc5NDEX"))
+    scene = make_scene(settings=AT_ONCE)
+    scene.see(0, [0.9, 0.1])
+    again = MemorySink(MemoryConfig(folder=tmp_path / "memory"))
+    write(again, scene)
+    again.close()
+    assert (tmp_path / "memory/damaged").is_dir()
+
+
 def test_a_store_damaged_while_it_is_written_is_replaced(tmp_path, sink, make_scene):
     scene = make_scene(settings=AT_ONCE)
     for step in range(100):
