@@ -5,6 +5,7 @@ The payload stays a plain file that other tools can load; the manifest holds eve
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -138,8 +139,7 @@ class GoldenSpec(_Strict):
 class TensorRtSpec(_Strict):
     """The build environment of a TensorRT plan, which determines where it runs."""
 
-    version: str = Field(pattern=r"^\d+\.\d+(\.\d+)*$")
-    """The version of TensorRT."""
+    version: str = Field(pattern=r"^\d+\.\d+(\.\d+)*$")  # of TensorRT
     capability: str = Field(pattern=r"^\d+\.\d+$")
     """The GPU's compute capability."""
     gpu: str
@@ -267,7 +267,7 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
         hint = "Update pvlr_sdk, or build the plan again with this version (pvlr build)."
         raise errors.ManifestVersionError(str(path), expected=f"manifest format {FORMAT} or older", got=got, hint=hint)
     try:
-        return Manifest.model_validate(raw)
+        return Manifest.model_validate_json(json.dumps(raw), strict=True)  # as libpvlr: no number in a text
     except ValidationError as error:
         got = first_problem(error)
         raise errors.ManifestError(str(path), expected="a valid pvlr manifest", got=got, hint=_REBUILD) from None
