@@ -69,6 +69,11 @@ class Counters:
             for name, count in counts.items():
                 self._counts[name] += count
 
+    def failed(self) -> bool:
+        """Count a frame that could not be tagged; returns whether to log it: each one of a camera would fill a disk."""
+        self.add(failed=1)
+        return self._counts["failed"].bit_count() == 1  # the 1st, 2nd, 4th, 8th, ...
+
     def captured(self, moment: float, size: tuple[int, int]) -> None:
         """Count a frame decoded at this ``time.monotonic()``."""
         with self._lock:

@@ -237,8 +237,8 @@ class Stream:
                 raise
             if isinstance(error, errors.NonFiniteError):  # due to this frame: the plan passed its golden test
                 self._recover(error)
-            _log.warning("camera %s: %s", self._cameras[job.index].name, error)
-            self._counters[job.index].add(failed=1)
+            if self._counters[job.index].failed():
+                _log.warning("camera %s: %s", self._cameras[job.index].name, error)
             self._scenes[job.index] = {}
             return None
         finally:
