@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -36,6 +36,8 @@ _POINTS = 400
 _HOUR = 3600.0
 """Seconds that are replayed: a day takes seconds of CPU time, while cameras are tagged."""
 _TARGET = 0.9
+_WAITING = 20
+"""Requests that wait for their turn: each has one of the 40 threads that all routes share."""
 EventId = Annotated[str, Path(description="The id of a remembered event.", min_length=8, max_length=64)]
 
 
@@ -111,18 +113,20 @@ class ExplanationModel(BaseModel):
 def make_router(control: Control, audit: Audit) -> APIRouter:
     """The routes below ``/v1/memory``. One search, replay or statement is computed at a time."""
     router, lock = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute), threading.Lock()
+    waiting = threading.Semaphore(_WAITING)
 
     @contextmanager
     def opened() -> Iterator[Store]:
         memory = control.site.config.memory if control.site else None
         if memory is None:
             raise ProblemError(404, "There is no memory. Set memory: in the site file.")
-        with lock:
-            store = Store(memory.folder)
-            try:
+        if not waiting.acquire(blocking=False):
+            raise ProblemError(503, "Too many requests for the memory wait. Try again later.")
+        try:
+            with lock, closing(Store(memory.folder)) as store:
                 yield store
-            finally:
-                store.close()
+        finally:
+            waiting.release()
 
     @router.get("/search", responses=responses(404, 422, 503))
     def search(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pvlr_sdk.labels.edit import add_labels
 from pvlr_sdk.memory.reader import Reader
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.serve.conftest import PATTERN
+from tests.waiting import LONG
 
 QUIET = {"thresholds": {}, "labels": []}
 
@@ -67,6 +70,22 @@ def test_another_threshold_changes_the_events_of_the_last_hour(served: Any, reme
     assert served.get("/v1/memory/replay?label=car&threshold=0.05").json["notes"]
     assert served.get("/v1/memory/replay?label=rocket&threshold=0.5").json["before"] == 0
     assert served.get("/v1/memory/replay?label=car&threshold=2").status == 422
+
+
+def test_many_replays_do_not_keep_out_other_requests(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def slow(*_: Any) -> list[Any]:
+        go_on.wait(LONG)
+        return []
+
+    monkeypatch.setattr("pvlr_sdk.serve.api.memory.events_of", slow)
+    with ThreadPoolExecutor(60) as pool:
+        asked = [pool.submit(served.get, "/v1/memory/replay?label=car&threshold=0.5") for _ in range(60)]
+        served.until(lambda: sum(one.done() for one in asked) == 40)
+        assert served.get("/v1/cameras/door/picture").status == 200
+        go_on.set()
+    assert sorted(one.result().status for one in asked) == [200] * 20 + [503] * 40
 
 
 def test_ids_of_events_that_look_alike_are_ids(served: Any) -> None:
