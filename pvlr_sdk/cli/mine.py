@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import typer
@@ -56,32 +57,33 @@ def mine(
     failed: list[dict[str, str]] = []
     files = find(inputs, lambda name, error: failed.append(failure(name, error)))
     files = [path for path in files if not is_video(path)]
-    names, margins, features, read = options.split_words(words), [], [], []
-    with Tagger(plan, words=names, bank=bank, optimize="throughput") as tagger, Screen(len(files), "Reading") as screen:
+    names, margins, others, features, read = options.split_words(words), [], [], [], []
+    with (
+        Tagger(plan, words=names, bank=bank, optimize="throughput") as tagger,
+        Tagger(against, optimize="throughput") if against else nullcontext() as rival,
+        Screen(len(files), "Reading") as screen,
+    ):
         asked = [tagger.labels[tagger.label_bank.index(name)] for name in label or tagger.labels]
-        for path, result in zip(files, tagger.predict_stream(files), strict=True):
+        if rival and (unknown := [name for name in asked if name not in rival.labels]):
+            expected, got = f"a plan with the label {unknown[0]!r}", f"{str(against)!r} without it"
+            hint = "Name labels of both plans with --label, or build that plan with the words (pvlr build --bank)."
+            raise errors.UnknownLabelError("--against", expected=expected, got=got, hint=hint)
+        compared = rival.predict_stream(files) if rival else [None] * len(files)
+        for path, result, other in zip(files, tagger.predict_stream(files), compared, strict=True):
             screen.step()
             if isinstance(result, errors.FrameError):
                 failed.append(failure(str(path), result))
                 continue
             margins.append(_margins(result, asked))
+            others += [] if other is None else [_margins(other, asked)]
             features += [] if result.features is None else [result.features]
             scores = dict(zip(result.labels, result.scores.tolist(), strict=True))
             read.append((path, scores, [{"label": tag.label, "score": tag.score} for tag in result]))
-    others = []
-    if against:
-        paths = [path for path, _, _ in read]
-        with Tagger(against, optimize="throughput") as tagger, Screen(len(paths), "Comparing") as screen:
-            for name in asked:
-                tagger.label_bank.index(name)  # or an error
-            for result in tagger.predict_stream(paths):
-                screen.step()
-                others.append(_margins(result, asked))
-    table, other = (np.reshape(rows, (-1, len(asked))) for rows in (margins, others))
+    table, disputed = (np.reshape(rows, (-1, len(asked))) for rows in (margins, others))
     known = np.array(features) if features else None
     if not as_json:
         print("file,label,score,reason")
-    for photo, (column, reason) in select(table, known, count, other if against else None).items():
+    for photo, (column, reason) in select(table, known, count, disputed if against else None).items():
         path, scores, tags = read[photo]
         about = {"source": str(path), "label": asked[column], "score": scores[asked[column]], "reason": reason}
         print(json.dumps({**about, "tags": tags}) if as_json else csv_row(*about.values()))

@@ -92,7 +92,7 @@ def test_no_photos(features):
     assert select(np.zeros((0, 2), np.float32), features, 3) == {}
 
 
-def test_the_command(open_plan, tmp_path):
+def test_the_command(open_plan, taught, tmp_path):
     for number in range(12):
         tiny_open.draw(tmp_path / f"photos/{number}.png", *(("red",), ("green",), ("red", "blue"))[number % 3])
     for number in range(3):  # copies
@@ -125,6 +125,9 @@ def test_the_command(open_plan, tmp_path):
     assert "disputed" not in mine("--against", str(open_plan)).stdout
     with pytest.raises(errors.UnknownLabelError, match="dragon"):
         mine("--label", "dragon")
+    taught.bank.save(tmp_path / "bank.safetensors")
+    with pytest.raises(errors.UnknownLabelError, match=r"plan with the label '.*pvlr build --bank"):
+        mine("--bank", str(tmp_path / "bank.safetensors"), "--against", str(open_plan))
     (tmp_path / "photos/broken.jpg").write_bytes(b"no photo")
     done = mine("--json")
     assert done.exit_code or done.return_value == 2
