@@ -83,7 +83,7 @@ def search(
         found: Sequence[tuple[Any, float | None]] = find.by_label(store, words or "", only, limit)
     elif words is None and like is None:
         newest = f"id IN (SELECT id FROM moments WHERE {only[0]} ORDER BY id DESC LIMIT {limit})"
-        found = [(row, None) for row in reversed(store.rows(newest, only[1]))]
+        found = [(row, None) for row in sorted(store.rows(newest, only[1]), key=lambda row: -(row.time or 0))]
     else:
         found = find.by_features(store, *_function(words, like, plan, bank), only, limit)
     if like is None:
