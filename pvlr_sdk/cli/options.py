@@ -163,6 +163,9 @@ Threshold = Annotated[list[str] | None, _events("--threshold", metavar="[LABEL=]
 _DURATION = "Shortest event that is reported, 0.5 by default."
 MinDuration = Annotated[float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)]
 
+_MEMORY = "Remember events here, for pvlr search, why, replay and precision."
+Memory = Annotated[Path | None, _events("--memory", "-m", metavar="DIR", help=_MEMORY)]
+
 
 def events(default: str) -> Any:
     """``--events``, whose default differs."""

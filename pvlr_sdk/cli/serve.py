@@ -49,6 +49,7 @@ def serve(
     labels: options.Label = None,
     threshold: options.Threshold = None,
     min_duration: options.MinDuration = None,
+    memory: options.Memory = None,
     events: Annotated[list[str] | None, options.events("by default none")] = None,
     snapshots: Path | None = Option(None, metavar="DIR", help="JPEG of the frame that starts an event."),
 ) -> None:
@@ -66,7 +67,7 @@ def serve(
     [bold]Examples[/bold]
     pvlr serve
     curl -F file=@photo.jpg http://127.0.0.1:8000/v1/tag
-    pvlr serve clip.mp4 --loop --snapshots snapshots
+    pvlr serve clip.mp4 --loop --snapshots snapshots --memory memory
     pvlr serve rtsp://192.168.1.20/stream --print-config > site.yaml
     pvlr serve --config site.yaml
     PVLR_TOKEN=... pvlr serve --host 0.0.0.0 door=rtsp://cam1/live
@@ -92,6 +93,7 @@ def serve(
         thresholds=threshold or (),
         events={"labels": labels, "min_duration": min_duration, "snapshots": snapshots and snapshots.absolute()},
         serve={"host": host, "port": port},
+        memory=memory,
         files=events or (),
         show=print_config,
     )

@@ -46,6 +46,7 @@ def build_config(
     events: Mapping[str, Any] | None = None,
     stream: Mapping[str, Any] | None = None,
     serve: Mapping[str, Any] | None = None,
+    memory: Path | None = None,
     files: Sequence[str] = (),
     stdout: bool = False,
     show: bool = False,
@@ -60,6 +61,7 @@ def build_config(
         tiles: of the frames of all cameras, as for ``--tiles``.
         thresholds: ``X`` for all labels, or ``LABEL=X``; they extend the file's.
         events, stream, serve: keys to override in these sections, unless None.
+        memory: the folder of the memory of events.
         files: additional files for events as JSON lines; ``-`` is stdout.
         stdout: print events on stdout if no file for them is named.
         show: print the configuration as a site file, and exit.
@@ -92,7 +94,8 @@ def build_config(
         "words": options.split_words(words),
     }
     raw.update(_present({**top, "device": None if device == "auto" else device}))
-    for name, values in (("events", events), ("stream", stream), ("serve", serve)):
+    remembered = {"folder": memory and memory.absolute()}
+    for name, values in (("events", events), ("stream", stream), ("serve", serve), ("memory", remembered)):
         if _present(values):
             raw[name] = {**section(raw, name, dict), **_present(values)}
     if thresholds:

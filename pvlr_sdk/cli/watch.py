@@ -46,6 +46,7 @@ def watch(
     labels: options.Label = None,
     threshold: options.Threshold = None,
     min_duration: options.MinDuration = None,
+    memory: options.Memory = None,
     events: Annotated[list[str] | None, options.events("by default on stdout")] = None,
     as_json: bool = Option(False, "--json", help="JSON lines also on a terminal, like --events -."),
     stats: float | None = Option(None, metavar="SECONDS", help="Print statistics on stderr at this interval.", min=0.1),
@@ -65,6 +66,7 @@ def watch(
     pvlr watch rtsp://192.168.1.20/stream
     pvlr watch door=rtsp://cam1/live yard=rtsp://cam2/live --label person
     pvlr watch clip.mp4 --every-frame > events.jsonl
+    pvlr watch rtsp://192.168.1.20/stream --memory memory/
     pvlr watch clip.mp4 --threshold 0.6 --threshold car=0.5 --min-duration 0.2
     pvlr watch door=rtsp://cam1/live --label person --print-config > site.yaml
     pvlr watch --config site.yaml --check
@@ -90,6 +92,7 @@ def watch(
         thresholds=threshold or (),
         events={"labels": labels, "min_duration": min_duration},
         stream={"every_frame": every_frame or None},
+        memory=memory,
         files=[*dict.fromkeys((*(events or ()), *("-" * as_json)))],
         stdout=not terminal,
         show=print_config,

@@ -28,6 +28,13 @@ CLASSES = [
 ]
 
 
+def test_the_overview_lists_every_page() -> None:
+    linked = set(re.findall(r"\]\(([^)#]+)", (ROOT / "docs/index.md").read_text()))
+    listed = {str(path.relative_to(ROOT / "docs")) for path in PAGES if path.is_relative_to(ROOT / "docs")}
+    below = {name for name in listed if name.startswith(("reference/", "extend/"))}  # which the site and pages list
+    assert listed - linked - below == {"index.md"}
+
+
 def _sections() -> dict[str, str]:
     parts = re.split(r"^### (.+)$", (ROOT / "docs/errors.md").read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))

@@ -54,7 +54,7 @@ def test_a_wrong_call_exits_2(pvlr, call):
 def test_a_first_try_needs_few_options(name):
     """Everything else is a key of the site file."""
     command = get_command(app).commands[name]
-    assert len([param for param in command.params if param.name != "help"]) <= 18
+    assert len([param for param in command.params if param.name != "help"]) <= 19
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "models fetch", ""])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -56,6 +57,20 @@ def test_paths_of_cameras_are_relative_to_where_they_are_written(
         **dict.fromkeys("eg", "rtsp://cam/"),
         **dict.fromkeys("dhi", "/srv/a clip.mp4"),
     }
+
+
+def test_the_folder_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option names it relative to the working directory; the limits of the file stay."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "cfg" / "site.yaml"
+    file.parent.mkdir()
+    file.write_text(f"{SITE}\nmemory: {{folder: old, max_mb: 5}}")
+    for given, folder in ((None, file.parent / "old"), (Path("new"), tmp_path / "new")):
+        memory: Any = build_config(file, [], memory=given).memory
+        assert (memory.folder, memory.max_mb) == (folder, 5)
+    memory = build_config(None, ["0"], memory=Path("new")).memory
+    assert (memory.folder, memory.max_mb) == (tmp_path / "new", 2000)
+    assert build_config(None, ["0"]).memory is None
 
 
 @pytest.mark.parametrize(
