@@ -52,6 +52,7 @@ class LiveFeed:
         self.stopping = False
         self.stats_message: dict[str, Any] = {}
         self.labels_message: dict[str, Any] = {}
+        self._shapes: tuple[object, dict[str, Any]] = None, {}
 
     async def run(self) -> None:
         """Poll the site until :meth:`stop`."""
@@ -143,10 +144,18 @@ class LiveFeed:
             header["map"] = {**attention_map(seen.result, label).model_dump(), "label": label}
         return header
 
+    def _regions(self) -> dict[str, Any]:
+        """The shapes of all cameras, which any browser may change: another one must not undo that with its own."""
+        if self._site and self._shapes[0] is not self._site.config:
+            cameras = self._site.config.cameras.items()
+            of = {name: camera.model_dump(include=_SHAPES)["regions"] for name, camera in cameras}
+            self._shapes = self._site.config, of
+        return self._shapes[1]
+
     def _poll(self) -> None:
         self._alive = time.monotonic()
         message = {"kind": "labels", "labels": self._tagger.labels, "open": bool(self._tagger.info.get("max_labels"))}
-        message["taught"] = list(self._tagger.label_bank.taught)
+        message |= {"taught": list(self._tagger.label_bank.taught), "regions": self._regions()}
         if message != self.labels_message:
             self.labels_message = message
         if self._site is None:

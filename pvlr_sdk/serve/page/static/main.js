@@ -35,7 +35,10 @@ const live = new Live({
     settings.load(cards.size > 0, message.taught);
     events.taught = message.taught;
     events.list();
-    for (const card of cards.values()) card.teach.element.hidden = !message.open;
+    for (const [name, card] of cards) {
+      card.teach.element.hidden = !message.open;
+      card.regions.use(message.regions[name]);
+    }
   },
   events(message) {
     events.add(message.events);

@@ -28,6 +28,12 @@ export class Regions {
     return Object.values(this.regions).every((one) => one.exclude);
   }
 
+  /** Shows the regions as they are now, whoever has changed them. */
+  use(regions) {
+    this.regions = regions;
+    this.show();
+  }
+
   /** Sets the size of the picture in pixels. */
   resize(width, height) {
     if (this.pad.getAttribute("viewBox") === `0 0 ${width} ${height}`) return;

@@ -77,7 +77,7 @@ def test_a_region_is_drawn_by_keyboard_alone(
     card.get_by_role("button", name="Remove gate").focus()
     page.keyboard.press("Enter")
     sync_api.expect(card.locator(".pad .in")).to_have_count(0)
-    assert read_yaml(site_file)["cameras"]["door"]["regions"] == {}
+    served.until(lambda: read_yaml(site_file)["cameras"]["door"]["regions"] == {})
 
 
 @pytest.mark.parametrize("size", [(1280, 900), (375, 667)])
@@ -108,6 +108,7 @@ def test_a_region_is_drawn_with_the_mouse(
     click((0.1, 0.1), (0.5, 0.1), (0.5, 0.5), (0.1, 0.5))
     picture(page, f"drawn-{size[0]}")
     card.get_by_role("button", name="Save").click()
+    sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept in site.yaml.")
     sync_api.expect(card.locator(".pad .out")).to_have_count(1)
     kept = read_yaml(site_file)["cameras"]["door"]["regions"]["tree"]
     assert kept["exclude"] is True
@@ -115,3 +116,20 @@ def test_a_region_is_drawn_with_the_mouse(
         assert corner == pytest.approx(wanted, abs=0.02)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     picture(page, f"kept-{size[0]}")
+
+
+def test_a_region_of_another_browser_stays(
+    serve: Callable[..., Any], visit: Callable[..., Any], site_file: Path
+) -> None:
+    served = serve(DOOR, site_file=site_file)
+    card = opened(visit(served.url))
+    body = '{"regions": {"gate": {"polygon": [[0, 0], [0.5, 0], [0.5, 1]]}}}'
+    assert served.ask("PUT", "/v1/cameras/door/regions", body, {"Content-Type": "application/json"}).status == 200
+    card.locator("summary").click()
+    sync_api.expect(card.get_by_role("button", name="Remove gate")).to_be_visible()
+    card.get_by_role("button", name="Draw").click()
+    for x, y in ((200, 20), (300, 20), (300, 200)):
+        card.locator(".pad").click(position={"x": x, "y": y})
+    card.get_by_role("button", name="Save").click()
+    sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept in site.yaml.")
+    assert list(read_yaml(site_file)["cameras"]["door"]["regions"]) == ["gate", "region-1"]
