@@ -41,11 +41,16 @@ EPILOG = (
     "Exit status: 0 success; 1 a measurement misses its limit (verify); 2 an error, with one message on stderr; "
     "130 interrupted."
 )
-_COMMANDS = (
-    tag, batch, watch, serve, deploy, build, info, labels, evaluate, verify, thresholds, teach, words, sign,
-    verify_signature, bench, doctor, train, export, export_triton, export_openvino, export_deepstream, export_hub,
-    export_labels, report, search, why, replay, precision, mine, xmp, frigate,
-)  # fmt: skip
+_LABELS, _PLANS = "Labels of your own", "Models and plans"
+_COMMANDS = {
+    "Images and cameras": (tag, batch, watch, serve),
+    "Remembered events": (search, why, replay, precision),
+    _LABELS: (words, teach, mine),
+    "Train": (train, report, export),
+    _PLANS: (build, info, labels, deploy, sign, verify_signature),
+    "Measure": (doctor, bench, evaluate, verify, thresholds),
+    "Other programs": (export_labels, export_triton, export_openvino, export_deepstream, export_hub, xmp, frigate),
+}
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)
 
@@ -59,11 +64,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in _COMMANDS:
-    name = "eval" if command is evaluate else command.__name__.replace("_", "-")
-    app.command(name=name, cls=Command, no_args_is_help=command not in _NEED_NO_ARGUMENT)(command)
-app.add_typer(models, name="models")
-app.add_typer(bank, name="bank")
+for panel, commands in _COMMANDS.items():
+    for command in commands:
+        name = "eval" if command is evaluate else command.__name__.replace("_", "-")
+        needed = command not in _NEED_NO_ARGUMENT
+        app.command(name=name, cls=Command, no_args_is_help=needed, rich_help_panel=panel)(command)
+app.add_typer(models, name="models", rich_help_panel=_PLANS)
+app.add_typer(bank, name="bank", rich_help_panel=_LABELS)
 
 
 def _version(wanted: bool) -> None:
