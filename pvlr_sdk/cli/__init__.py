@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 from typer import Option
@@ -42,7 +43,7 @@ EPILOG = (
     "130 interrupted."
 )
 _LABELS, _PLANS = "Labels of your own", "Models and plans"
-_COMMANDS = {
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Images and cameras": (tag, batch, watch, serve),
     "Remembered events": (search, why, replay, precision),
     _LABELS: (words, teach, mine),
