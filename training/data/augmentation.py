@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import functional as F
+from torchvision.transforms.v2 import functional as F
 
 from pvlr_sdk.frames.preprocess import Preprocessor
 
