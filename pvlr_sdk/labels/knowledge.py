@@ -29,6 +29,8 @@ from .words import TEMPLATES, checked_words, prompts_of
 
 _log = logging.getLogger(__name__)
 _MAX_BYTES = 2**30
+_MAX_NUMBER = 8192
+"""Of a manifest's ``width``, too: each label gets so many numbers."""
 _WARNINGS = 20
 _TENSORS = ("vectors", "weights", "photos")
 _RANGE = (-3.0, 5.0)
@@ -257,10 +259,10 @@ class Knowledge:
             described = tensor.dtype == np.float16 and tensor.shape == shape and tensor.size
             if not described or not np.isfinite(tensor).all():
                 raise _invalid(source, f"{name} {tensor.dtype} {tensor.shape}, or values that are not finite")
-        numbers = {"width": self.text.get("width"), "sharpness": self.text.get("sharpness")}
+        numbers: dict[str, Any] = {key: self.text.get(key) for key in ("width", "sharpness")}
         words = {key: self.text.get(key) for key in ("space", "features")}
-        positive = all(isinstance(number, (int, float)) and number > 0 for number in numbers.values())
-        if not positive or not isinstance(numbers["width"], int):
+        fit = all(type(number) in (int, float) and 0 < number <= _MAX_NUMBER for number in numbers.values())
+        if not fit or not isinstance(numbers["width"], int):
             raise _invalid(source, f"{numbers}")
         if not all(isinstance(word, str) for word in words.values()):
             raise _invalid(source, f"{words}")

@@ -153,6 +153,8 @@ def test_a_file_is_the_same_again(knowledge, tmp_path):
         ({"weights": np.zeros((CLASSES, 15), np.float16)}, "photos float16"),
         ({"names": ["one"]}, "vectors float16"),
         ({"text": {"space": SPACE, "features": FEATURES, "width": 8}}, "'sharpness': None"),
+        ({"text": {"space": SPACE, "features": FEATURES, "width": 10**13, "sharpness": 6}}, "'width': 10000000000000"),
+        ({"text": {"space": SPACE, "features": FEATURES, "width": True, "sharpness": 6}}, "'width': True"),
         ({"text": {"space": 3, "features": FEATURES, "width": 8, "sharpness": 6}}, "'space': 3"),
         ({"calibration": Calibration(threshold=0.9, precise_threshold=0.1)}, "threshold=0.9"),
     ],
