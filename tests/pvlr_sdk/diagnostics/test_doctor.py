@@ -89,6 +89,14 @@ def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
     assert report["plan"]["runs"] is True
 
 
+@pytest.fixture
+def without_slow_probes(monkeypatch):
+    monkeypatch.setattr(doctor, "_plan", lambda plan: {})
+    monkeypatch.setattr(doctor.video, "gstreamer", lambda: None)
+    monkeypatch.setattr(doctor, "_openvino", lambda: {"devices": {"CPU": {}}})
+
+
+@pytest.mark.usefixtures("without_slow_probes")
 @pytest.mark.parametrize(
     ("package", "driver", "said"),
     [
@@ -103,11 +111,11 @@ def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
 def test_a_driver_that_is_older_than_tensorrt(monkeypatch, package, driver, said):
     monkeypatch.setattr(doctor.gpu, "devices", lambda: driver and {"driver_cuda": driver, "gpus": []})
     monkeypatch.setattr(doctor, "_packages", lambda: {package: "10.13.0"})
-    monkeypatch.setattr(doctor, "_plan", lambda plan: {})
     problems = doctor.examine()["problems"]
     assert [line.partition(";")[0] for line in problems] == ([f"{package} needs NVIDIA's {said}"] if said else [])
 
 
+@pytest.mark.usefixtures("without_slow_probes")
 @pytest.mark.parametrize(
     ("kernels", "plugins", "nvcc", "said"),
     [
@@ -122,7 +130,6 @@ def test_what_a_plain_installation_lacks_on_a_jetson(monkeypatch, tmp_path, kern
     monkeypatch.setattr(doctor, "_CUDA", tmp_path)
     built = {"core": "ok", "cuda_kernels": kernels, "tensorrt_plugins": plugins}
     monkeypatch.setattr(doctor, "_components", lambda: built)
-    monkeypatch.setattr(doctor, "_plan", lambda plan: {})
     report = doctor.examine()
     assert report["problems"] == []
     if said is None:

@@ -46,8 +46,10 @@ def frames():
     return [np.random.default_rng(seed).integers(0, 256, (40, 50, 3)).astype(np.uint8) for seed in range(3)]
 
 
-@pytest.mark.parametrize(("count", "without"), [(1, 0), (1, 1), (3, 1), (5, 0), (MAX, MAX), (MAX, 2)])
-@pytest.mark.parametrize("point", ["f1", "precise"])
+@pytest.mark.parametrize(
+    ("count", "without", "point"),
+    [(1, 0, "f1"), (1, 1, "precise"), (3, 1, "f1"), (5, 0, "precise"), (MAX, MAX, "f1"), (MAX, 2, "precise")],
+)
 def test_scores_are_those_of_the_open_plan(open_plan, frames, tmp_path, count, without, point):
     bank = random_bank(count, count, without=without)
     options = {"precision": "fp32", "operating_point": point}

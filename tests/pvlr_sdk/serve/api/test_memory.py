@@ -110,26 +110,20 @@ def test_taught_labels_are_searched_by_features(serve: Callable[..., Any], open_
     assert (refused.status, refused.json["error"]) == (422, "OptionError")
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("events/no-such-event", {"answer": "yes"}),
-        ("events/EVENT", {"answer": "maybe"}),
-        ("events/EVENT", {"answer": "yes", "alike": ["x" * 8] * 101}),
-        ("frames/99999", {"label": "car", "answer": "yes"}),
-        ("frames/FRAME", {"label": "car", "answer": "perhaps"}),
-        ("frames/FRAME", {"label": "rocket", "answer": "yes"}),
-    ],
-)
-def test_answers_that_are_refused(served: Any, sampled: Path, path: str, body: dict[str, Any]) -> None:
+def test_answers_that_are_refused(served: Any, sampled: Path) -> None:
     """test_page_memory.py has those that are accepted."""
-    asked = {
-        "EVENT": served.get("/v1/memory/review").json["moments"][0]["event"],
-        "FRAME": served.get("/v1/memory/frames").json["moments"][0]["id"],
-    }
-    place, name = path.split("/")
-    answer = served.ask("PUT", f"/v1/memory/{place}/{asked.get(name, name)}/answer", json.dumps(body))
-    assert (answer.status, answer.json["error"]) == (422, "OptionError")
+    event = served.get("/v1/memory/review").json["moments"][0]["event"]
+    frame = served.get("/v1/memory/frames").json["moments"][0]["id"]
+    for path, body in (
+        ("events/no-such-event", {"answer": "yes"}),
+        (f"events/{event}", {"answer": "maybe"}),
+        (f"events/{event}", {"answer": "yes", "alike": ["x" * 8] * 101}),
+        ("frames/99999", {"label": "car", "answer": "yes"}),
+        (f"frames/{frame}", {"label": "car", "answer": "perhaps"}),
+        (f"frames/{frame}", {"label": "rocket", "answer": "yes"}),
+    ):
+        answer = served.ask("PUT", f"/v1/memory/{path}/answer", json.dumps(body))
+        assert (answer.status, answer.json["error"]) == (422, "OptionError"), path
     assert Reader(sampled).answers() == {}
 
 
