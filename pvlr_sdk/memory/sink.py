@@ -116,14 +116,16 @@ class MemorySink(Sink[Recorded]):
     def _opened(self) -> Store:
         folder = self._config.folder
         if self._lock is None:
-            hint = "Check permissions and space. Another process may record to it: give each a folder of its own."
+            hint = "Check permissions and space; give each process a folder of its own."
             with output_errors(folder, "a folder for the memory of one process", hint):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                except OSError as error:
                     os.close(lock)
+                    if isinstance(error, BlockingIOError):
+                        error.strerror = "one to which another process records"
                     raise
             self._lock = lock
         self._store = self._store or Store(folder, write=True)

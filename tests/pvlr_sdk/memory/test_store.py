@@ -258,7 +258,7 @@ def test_a_disk_that_is_read_only_at_the_start_is_tried_again(tmp_path, make_sce
 
 
 def test_two_processes_cannot_record_to_one_store(sink, tmp_path):
-    with pytest.raises(errors.OutputError, match="one process"):
+    with pytest.raises(errors.OutputError, match="got one to which another process records"):
         MemorySink(MemoryConfig(folder=tmp_path / "memory"))
     sink.close()
     MemorySink(MemoryConfig(folder=tmp_path / "memory")).close()
