@@ -71,7 +71,7 @@ def prepare(
     if len(set(content)) < _FEWEST or not names or not absent[columns][present[columns]].any():
         everywhere = f", all with {few(names)}" if names and not absent[columns][present[columns]].any() else ""
         used = len(set(content)), splits.count("train"), len(names)
-        got = "images: {}, in training: {}, labels on these: {}".format(*used) + everywhere
+        got = "; ".join(["images: {}, in training: {}, labels on these: {}".format(*used) + everywhere, *notes])
         hint = "Label more images, among them some without each label."
         raise wrong(source, f"at least {_FEWEST} different images, with and without the labels", got, hint)
     if bad := [name for name in names if not is_label(name)]:

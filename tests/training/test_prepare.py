@@ -142,6 +142,7 @@ def test_columns_of_text_are_not_labels(make: Callable[..., tuple[str, Path]]) -
         ("file,dog\n0.jpg,1\n", 1, "at least 10 different images"),
         ("file,split,dog\n" + rows(40, lambda i: "val", even), 40, "images: 40, in training: 0, labels on these: 0"),
         ("file,dog,cat\n" + rows(40, lambda i: 0, lambda i: 0), 40, "images: 40, in training: 3., labels on these: 0"),
+        ("file,tagz\n" + rows(40, lambda i: "dog"), 40, "labels on these: 0; columns that are not labels: 'tagz'"),
         ("file,dog\n" + rows(40, even), 15, r"25 of 40 that cannot be used, such as no image '15\.jpg'"),
         ("file,dog\n" + rows(40, lambda i: 7 if i % 5 < 2 else 1) + "x.jpg,1\n" * 30, 40, "cannot be used"),
     ],
