@@ -132,7 +132,7 @@ def check_both(labels: Sequence[str], targets: NDArray[np.int8], failed: Sequenc
         for wanted, what, argument in ((1, "shows", "positives"), (-1, "does not show", "negatives")):
             if not (target == wanted).any():
                 expected = f"at least one readable photo that {what} {label!r}"
-                unread = f"; not read: {failed[0 if wanted == 1 else -1]['message']}" if failed else ""
+                unread = f"; not read: {failed[0 if wanted == 1 else -1]['message'].rstrip('.')}" if failed else ""
                 hint = "Add some; 10 that show it and 50 that do not are a good start."
                 raise errors.OptionError(argument, expected=expected, got=f"none{unread}", hint=hint)
 

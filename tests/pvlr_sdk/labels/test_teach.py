@@ -165,7 +165,7 @@ def test_a_photo_in_both_folders_is_refused(folders, tmp_path):
         ("is", "none", "negatives: expected at least one readable photo that does not show 'mug', got none"),
         ("damaged", "not", r"positives: expected at least one .* that shows 'mug', got none; not read: .*damaged"),
         ("is", "damaged", r"negatives: expected at least one .* does not show 'mug', got none; not read: .*damaged"),
-        ("is", "absent", r"negatives: .* got none; not read: .*absent"),
+        ("is", "absent", r"negatives: .* got none; not read: .*absent.*permissions\. Add some"),
     ],
 )
 def test_too_few_photos(open_plan, folders, tmp_path, positives, negatives, message):
