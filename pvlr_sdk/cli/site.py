@@ -105,9 +105,13 @@ def build_config(
     if loop and not uris:
         hint = "For a camera of a site file, set loop: there."
         raise errors.OptionError("--loop", expected="a camera as URI", got="none", hint=hint)
+    given = set[str]()
     for uri in uris:
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
+        if name in given:
+            raise errors.OptionError("URI", expected="each name once", got=f"{name!r} twice", hint="Rename a camera.")
+        given.add(name)
         parsed = parse_uri(uri)
         if isinstance(parsed, PathUri) and not uri.startswith("$"):  # a variable may be any URI
             uri = os.path.abspath(parsed.path)

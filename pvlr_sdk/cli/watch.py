@@ -77,7 +77,7 @@ def watch(
     return_freed_memory()
     from ..watch import Site
     from ..watch.control import Control
-    from ..watch.factory import make_detectors
+    from ..watch.factory import make_detectors, make_tagger
 
     terminal = sys.stdout.isatty()
     site_config = build_config(
@@ -103,14 +103,15 @@ def watch(
         check_site(site_config)
         return
     log_to_stderr()
-    site = Site(site_config)
+    tagger = make_tagger(site_config)
     if config is None:  # an option that names an unknown label is a mistake
-        make_detectors(site_config, site.tagger)
+        make_detectors(site_config, tagger)
+    site = Site(site_config, tagger=tagger)
     if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
         site.subscribe(_printer(site))
     start_metrics(site)
     named = plan is None  # an option takes precedence over the file
-    control = Control(site.tagger, site, config, site_config.deploy, bank=site_config.bank, names_plan=named)
+    control = Control(tagger, site, config, site_config.deploy, bank=site_config.bank, names_plan=named)
     reload_on_hangup(control.deployment)
     _run(site, stats)
 

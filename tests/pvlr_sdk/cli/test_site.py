@@ -128,6 +128,19 @@ def test_names_from_paths_are_valid() -> None:
     assert list(build_config(None, [".hidden.mp4", "..", "."]).cameras) == ["hidden", "camera", "camera-2"]
 
 
+def test_two_cameras_of_one_name() -> None:
+    """The second would replace the first, as it may one of the file."""
+    with pytest.raises(errors.OptionError, match="URI: expected each name once, got 'door' twice"):
+        build_config(None, ["door=rtsps://door/", "door=rtsps://yard/"])
+
+
+@pytest.mark.parametrize("command", ["watch", "serve"])
+def test_an_unknown_label_of_an_option(pvlr, plan: Path, command: str) -> None:
+    """The error alone: no message says that the label is ignored."""
+    done = pvlr(command, "test://", "--plan", plan, "--label", "act")
+    assert (done.code, done.err.count("\n"), "Did you mean 'cat'?" in done.err) == (2, 1, True)
+
+
 @pytest.mark.parametrize("command", ["watch", "serve"])
 def test_the_device_of_the_file(pvlr, plan: Path, tmp_path: Path, command: str) -> None:
     """The option's default does not replace it."""
