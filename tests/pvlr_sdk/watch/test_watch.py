@@ -120,7 +120,7 @@ def test_check(site, tmp_path):
         (("labels: [cat]", "labels: [act]"), "Did you mean 'cat'?"),
         (("events:", "memory: {folder: m, precision: {act: 0.9}}\nevents:"), "Did you mean 'cat'?"),
         (("test://", "tset://"), "expected a known scheme, got tset://."),
-        (("test://?fps=60&size=64x48", "gone.mp4"), "door: expected a file or folder that exists, got 'gone.mp4'"),
+        (("test://?fps=60&size=64x48", "gone.mp4"), f"door: expected a file or folder that exists, got '{tmp_path}"),
         (("events:", "sinks: [{kind: mqtt, url: 'http://x'}]\nevents:"), "mqtt url: expected mqtt://"),
     ):
         wrong = tmp_path / "wrong" / "site.yaml"
