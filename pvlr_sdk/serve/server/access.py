@@ -82,7 +82,10 @@ class AccessControl:
             )
         # A page of another site may send requests here, and open WebSockets, but not without its Origin.
         origins = headers.getlist("origin")
-        if origins and [_netloc(origin) for origin in origins] != [headers["host"].lower()]:
+        # Its images have none, but browsers say whose page it is; only its links may be followed.
+        foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        foreign = foreign and headers.get("sec-fetch-mode") != "navigate"
+        if foreign or (origins and [_netloc(origin) for origin in origins] != [headers["host"].lower()]):
             return problem(403, "Pages of other sites may not use this server.")
         self._refresh()
         if not self.tokens.required or path in _BEFORE_SIGNING_IN:

@@ -83,6 +83,17 @@ def test_pages_of_other_sites_can_neither_ask_nor_listen(serve, origin, allowed)
         assert refused.value.response.status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [("cross-site", "no-cors", 403), ("same-site", "no-cors", 403), ("cross-site", "navigate", 200),
+     ("same-origin", "no-cors", 200), ("none", "navigate", 200)],
+)  # fmt: skip
+def test_images_of_other_sites_are_refused(serve, site, mode, status):
+    """They have no Origin; a search costs a second."""
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+    assert serve(PATTERN).get("/v1/labels", **headers).status == status
+
+
 def test_two_origins_are_refused(serve):
     served = serve(PATTERN)
     ours = f"http://127.0.0.1:{served.port}"
