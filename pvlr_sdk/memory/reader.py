@@ -26,6 +26,8 @@ from .moments import HEAT
 from .recording import Chunk, Context, Place
 
 VERSION, FILE = 3, "memory.sqlite"
+ASIDE = "damaged"
+"""The folder of a damaged store, in its own."""
 QUALITY = 75
 """Of pictures, as JPEG."""
 _SCHEMA = """

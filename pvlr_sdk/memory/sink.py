@@ -18,7 +18,7 @@ from ..sinks import MemoryQueue, Sink, SinkWorker
 from ..sinks.disk import output_errors
 from ..sinks.settings import ConfigPath, Positive, Section
 from .precision import Statement, statement
-from .reader import FILE
+from .reader import ASIDE, FILE
 from .recorder import Recorded
 from .store import Store
 
@@ -148,8 +148,8 @@ class MemorySink(Sink[Recorded]):
 
 
 def _set_aside(folder: Path) -> Path:
-    """Move a store to the folder ``damaged`` in its own, instead of one that was there before."""
-    aside = folder / "damaged"
+    """Move a store to a folder in its own, instead of one that was there before."""
+    aside = folder / ASIDE
     with output_errors(aside, "a folder for a damaged store"):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)

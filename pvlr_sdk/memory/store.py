@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 from .. import errors
 from ..frames.bgr import encode_jpeg
 from .moments import Moment
-from .reader import QUALITY, Reader
+from .reader import ASIDE, QUALITY, Reader
 from .recorder import Recorded
 from .recording import Chunk, Context
 
@@ -146,7 +147,10 @@ class Store(Reader):
         with self._reported():
             if now - self._steady[1] >= _STEADY:
                 self._steady = offset, now
-                self.delete(until=time.time() - 86400 * max_days)
+                until, aside = time.time() - 86400 * max_days, self._path.with_name(ASIDE)
+                self.delete(until=until)
+                if aside.exists() and aside.stat().st_mtime < until:
+                    shutil.rmtree(aside)
             while self.size() > max_bytes:
                 query = f"SELECT id FROM chunks ORDER BY id LIMIT 1 OFFSET (SELECT count(*) / {_TRIMS} FROM chunks)"
                 oldest = self._database.execute(query).fetchone()

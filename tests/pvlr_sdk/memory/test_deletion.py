@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -107,3 +108,17 @@ def test_a_clock_that_jumps_deletes_nothing_until_it_has_been_steady(tmp_path, m
     clock["monotonic"] += 3601
     store.trim(10**12, 1)
     assert not store.rows()
+
+
+def test_a_damaged_store_is_deleted_at_the_same_age(tmp_path, monkeypatch, sink):
+    store, wall, monotonic = sink._opened(), time.time(), time.monotonic()
+    aside = tmp_path / "memory/damaged"
+    (aside / "features").mkdir(parents=True)
+    os.utime(aside, (wall, wall - 2 * 86400))
+    monkeypatch.setattr(module, "_CHECKED", 1)
+    for days, later in ((3, 3601), (1, 7202)):
+        assert aside.exists()
+        monkeypatch.setattr(module.time, "time", lambda later=later: wall + later)
+        monkeypatch.setattr(module.time, "monotonic", lambda later=later: monotonic + later)
+        store.trim(10**12, days)
+    assert not aside.exists()
