@@ -22,7 +22,8 @@ Rectangles rectangles(const Layout& layout, std::int32_t width, std::int32_t hei
   Rectangles found{{Rectangle{0, 0, width, height}}, 1};
   if (layout.count() == 1) return found;
   const auto sides = [](std::int32_t x, std::int32_t y) { return std::to_string(x) + " x " + std::to_string(y); };
-  if (width < 2 * layout.columns || height < 2 * layout.rows) {
+  const auto fits = [](std::int32_t count, std::int32_t side) { return count == 1 || side >= 2 * count; };
+  if (!fits(layout.columns, width) || !fits(layout.rows, height)) {
     fail(PVLR_ERROR_INVALID_ARGUMENT, "frame",
          "at least " + sides(2 * layout.columns, 2 * layout.rows) + " pixels for its tiles", sides(width, height));
   }

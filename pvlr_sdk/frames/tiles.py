@@ -65,17 +65,15 @@ def rectangles(layout: Layout, height: int, width: int) -> list[Region]:
     """The whole frame, then its tiles row by row. They begin at even pixels, for YUV, and do not overlap.
 
     Raises:
-        ImageSizeError: the frame has fewer than two pixels per tile along a side.
+        ImageSizeError: the frame has fewer than two pixels per tile along a side with several tiles.
     """
     columns, rows = layout
-    if width < 2 * columns or height < 2 * rows:
+    sides = (columns, width), (rows, height)
+    if any(count > 1 and side < 2 * count for count, side in sides):
         expected = f"at least {2 * columns} x {2 * rows} pixels for {columns} x {rows} tiles"
         hint = "Use fewer tiles, or none."
         raise errors.ImageSizeError("frame", expected=expected, got=f"{width} x {height}", hint=hint)
-    lefts, tops = (
-        [*(number * (side // 2) // count * 2 for number in range(count)), side]
-        for count, side in ((columns, width), (rows, height))
-    )
+    lefts, tops = ([*(number * (side // 2) // count * 2 for number in range(count)), side] for count, side in sides)
     tiles = [
         (left, top, right - left, bottom - top)
         for top, bottom in itertools.pairwise(tops)

@@ -37,6 +37,12 @@ def test_a_frame_smaller_than_its_tiles(height: int, width: int) -> None:
         rectangles((3, 2), height, width)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 5000), (5000, 1), (1, 1), (720, 1280)])
+def test_auto_fits_each_frame(height: int, width: int) -> None:
+    layout = layout_of("auto", height, width, (288, 288)) or (1, 1)
+    assert len(rectangles(layout, height, width)) == 1 + layout[0] * layout[1]
+
+
 @pytest.mark.parametrize(
     ("width", "height", "side", "layout"),
     [
