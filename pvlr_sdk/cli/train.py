@@ -164,7 +164,7 @@ def _minutes(budget: str | None) -> float | None:
     if budget is None:
         return None
     units = {"s": 1 / 60, "m": 1.0, "h": 60.0}
-    match = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?) *([smh]?)[a-z]*", budget.strip())
+    match = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?) *(?:([smh])[a-z]*)?", budget.strip())
     if match is None or float(match[1]) <= 0:
         hint = "For example --budget 30m."
         raise errors.OptionError("--budget", expected="a time such as 30m, 90s or 2h", got=repr(budget), hint=hint)

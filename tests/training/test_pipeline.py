@@ -100,6 +100,7 @@ def test_one_command_ends_with_a_plan_and_a_report(photos: Path, listed: Path, t
         (["photos", "a.csv", "b.csv"], "LABELS: expected one label file, got 2: a.csv, b.csv. Join them"),
         (["photos", "--dry-run"], "--dry-run"),
         (["photos", "--budget", "soon"], "--budget: expected a time"),
+        (["photos", "--budget", "2d"], "--budget: expected a time"),
         (["photos", "--budget", "0m"], "--budget: expected a time"),
         (["tiny.yaml", "labels.csv"], "LABELS: expected a folder of images as the first argument, got CONFIG.yaml."),
         (["tiny.yaml", "--quick"], "--quick"),
