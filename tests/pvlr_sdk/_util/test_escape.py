@@ -70,7 +70,8 @@ def test_terminal(name: str) -> None:
     assert escape.terminal(name).isprintable()
 
 
-@given(st.lists(names, min_size=1, max_size=4))
+# No label and no path has a zero, which csv writes from Python 3.11 on.
+@given(st.lists(names.filter(lambda name: "\0" not in name), min_size=1, max_size=4))
 def test_csv(cells: list[str]) -> None:
     row = escape.csv_row(*cells, 1.5)
     (read,) = csv.reader(io.StringIO(f"{row}\r\n", newline=""), strict=True)
