@@ -152,8 +152,8 @@ def _show(summary: Summary, as_json: bool) -> None:
         complain(error)
     for name, error in summary.examples.items():
         note(f"{type(error).__name__}: {name}: expected {error.expected}, got {error.got}. {error.hint}")
-    if number := summary.failed.total():
-        note(f"the column error of the dataset names all {number}; --retry-failed tags them again.")
+    if summary.failed:
+        note("the column error of the dataset names all failed images; --retry-failed tags them again.")
     numbers = summary.to_dict()
     if as_json:
         print_json(numbers)

@@ -23,7 +23,7 @@ def test_totals_and_status(pvlr, folder, plan, tmp_path):
     unreadable, failed, again = done.err.splitlines()
     assert unreadable.startswith(f"pvlr: SourceOpenError: {folder}/bad.parquet: expected a complete file")
     assert failed.startswith(f"pvlr: ImageDecodeError: {folder}/bad.jpg: expected an image")
-    assert again == "pvlr: the column error of the dataset names all 1; --retry-failed tags them again."
+    assert again == "pvlr: the column error of the dataset names all failed images; --retry-failed tags them again."
     assert pvlr(*command, "--exclude", "bad*", "--json").code == 0
 
 
