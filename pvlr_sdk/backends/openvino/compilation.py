@@ -81,6 +81,8 @@ def open_core() -> openvino.Core:
         with _locks.setdefault(process, Lock()):  # a cache alone lets two threads make one each
             return _core(process)
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C during the import
+            raise error.__cause__ from None
         hint = "pip install openvino"
         raise errors.MissingPartError("openvino", expected="the OpenVINO runtime", got=str(error), hint=hint) from error
 

@@ -26,6 +26,17 @@ def test_threads_that_ask_at_once_get_the_same(monkeypatch: pytest.MonkeyPatch) 
     assert len(cores) == 1
 
 
+def test_ctrl_c_while_openvino_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise ImportError("initialization failed") from KeyboardInterrupt()  # as pybind11 does
+
+    monkeypatch.setattr(compilation.runtimes, "openvino", interrupted)
+    monkeypatch.setattr(compilation, "os", SimpleNamespace(getpid=lambda: -1))
+    monkeypatch.setattr(compilation, "_locks", {})
+    with pytest.raises(KeyboardInterrupt):
+        compilation.open_core()
+
+
 def test_the_converter_of_models_is_imported_when_it_is_asked_for() -> None:
     """A tagger does without it; other code of the same process still finds it."""
     script = (
