@@ -31,7 +31,7 @@ def test_ctrl_c_while_openvino_is_imported(monkeypatch: pytest.MonkeyPatch) -> N
         raise ImportError("initialization failed") from KeyboardInterrupt()  # as pybind11 does
 
     monkeypatch.setattr(compilation.runtimes, "openvino", interrupted)
-    monkeypatch.setattr(compilation, "os", SimpleNamespace(getpid=lambda: -1))
+    monkeypatch.setattr(compilation, "os", SimpleNamespace(getpid=lambda: -2))  # a process without one
     monkeypatch.setattr(compilation, "_locks", {})
     with pytest.raises(KeyboardInterrupt):
         compilation.open_core()
