@@ -105,13 +105,11 @@ def build_config(
     if loop and not uris:
         hint = "For a camera of a site file, set loop: there."
         raise errors.OptionError("--loop", expected="a camera as URI", got="none", hint=hint)
-    given = set[str]()
     for uri in uris:
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
-        if name in given:
+        if name in cameras and name not in (raw.get("cameras") or ()):
             raise errors.OptionError("URI", expected="each name once", got=f"{name!r} twice", hint="Rename a camera.")
-        given.add(name)
         parsed = parse_uri(uri)
         if isinstance(parsed, PathUri) and not uri.startswith("$"):  # a variable may be any URI
             uri = os.path.abspath(parsed.path)
@@ -190,7 +188,6 @@ def check_site(config: SiteConfig) -> None:
     Raises:
         PvlrError: what is invalid.
     """
-    from ..bundle.label_bank import find_label
     from ..sources.opening import parse_uri
     from ..sources.uri import PathUri
     from ..watch import factory
@@ -204,7 +201,7 @@ def check_site(config: SiteConfig) -> None:
             raise errors.SourceOpenError(argument, expected=expected, got=repr(source.path), hint="Check its path.")
     factory.make_detectors(config, tagger)
     for label in config.memory.precision if config.memory else ():
-        find_label(label, dict.fromkeys(tagger.labels, 0))
+        tagger.label_bank.index(label)
     for sink in config.sinks:
         sink.check()
     counts = {"camera": len(cameras), "sink": len(config.sinks), "label": len(tagger.labels)}

@@ -128,8 +128,10 @@ def test_names_from_paths_are_valid() -> None:
     assert list(build_config(None, [".hidden.mp4", "..", "."]).cameras) == ["hidden", "camera", "camera-2"]
 
 
-def test_two_cameras_of_one_name() -> None:
+def test_two_cameras_of_one_name(tmp_path: Path) -> None:
     """The second would replace the first, as it may one of the file."""
+    (tmp_path / "site.yaml").write_text(SITE)
+    assert build_config(tmp_path / "site.yaml", ["yard=rtsps://door/"]).cameras["yard"].uri == "rtsps://door/"
     with pytest.raises(errors.OptionError, match="URI: expected each name once, got 'door' twice"):
         build_config(None, ["door=rtsps://door/", "door=rtsps://yard/"])
 
