@@ -67,7 +67,9 @@ def search(
     from ..result.tags import sigmoid
     from .screen import note, print_json
 
-    store, times = Store(memory), [None if time is None else time.timestamp() for time in (since, until)]
+    first = datetime(1970, 1, 2)  # earlier times have no timestamp in each time zone
+    times = [None if time is None else max(time, first).timestamp() for time in (since, until)]
+    store = Store(memory)
     if delete:
         if words or like or not any((camera, label, *times)):
             got = "words or a picture" if words or like else "none of them"

@@ -132,6 +132,11 @@ class Reader:
             self._database.execute(statement)
         if version == 0:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        if write:
+            try:
+                self.contexts()
+            except errors.OptionError as error:  # all events need them, also later ones
+                raise sqlite3.DatabaseError(error.got) from None
 
     def close(self) -> None:
         self._database.close()
@@ -148,7 +153,8 @@ class Reader:
     def contexts(self) -> dict[int, Context]:
         """All contexts by their numbers."""
         with self._intact():
-            return {number: Context.unpack(data) for number, data in self.query("SELECT id, data FROM contexts")}
+            rows = list(self.query("SELECT id, data FROM contexts"))
+            return {number: Context.unpack(data) for number, data in rows}
 
     def chunks(self, place: Place, since: float = -np.inf, until: float = np.inf) -> Iterator[Chunk]:
         """The chunks of a place that overlap a time, in the order in which they were recorded."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from .. import errors
@@ -54,7 +55,7 @@ def record(clip: Path, config: SiteConfig) -> Path:
     )
     with system_errors(errors.OptionError, str(clip), expected="a clip", hint="Check its path."):
         state = clip.stat()
-    with make_tagger(config) as tagger:
+    with make_tagger(config) as tagger, ExitStack() as stack:
         plan = [tagger.info[key] for key in ("sha256", "bank", "precision")]
         shape = camera.model_dump(mode="json", include={"uri", "region", "regions", "tiles", "refresh"})
         key = json.dumps([name, plan, config.operating_point, state.st_size, state.st_mtime_ns, shape])
@@ -62,20 +63,19 @@ def record(clip: Path, config: SiteConfig) -> Path:
         if folder.exists():
             return folder
         part = folder.with_name(f"{folder.name}.{os.getpid()}")  # of this process: another may record the same clip
+        stack.callback(shutil.rmtree, part, ignore_errors=True)
         shutil.rmtree(part, ignore_errors=True)
         memory = MemoryConfig(folder=part, max_mb=1e6, max_days=1e6, floor=0, samples_per_hour=0)
         general = {"events": EventsConfig(), "stream": StreamConfig(every_frame=True), "sinks": (), "memory": memory}
         site = Site(config.model_copy(update={"cameras": {name: camera}, **general}), tagger=tagger)
         site.run()
-    stats = site.stats()
-    if any(sink["lost"] or sink["error"] for sink in stats["sinks"]) or not stats["cameras"][name]["tagged"]:
-        got = next((sink["error"] for sink in stats["sinks"] if sink["error"]), None) or "a part of them"
-        expected, hint = "the scores of all frames of a clip", "Check the clip, and free some space."
-        raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
-    try:
-        part.rename(folder)
-    except OSError:  # the other process was faster
-        shutil.rmtree(part, ignore_errors=True)
+        stats = site.stats()
+        if any(sink["lost"] or sink["error"] for sink in stats["sinks"]) or not stats["cameras"][name]["tagged"]:
+            got = next((sink["error"] for sink in stats["sinks"] if sink["error"]), None) or "a part of them"
+            expected, hint = "the scores of all frames of a clip", "Check the clip, and free some space."
+            raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
+        with suppress(OSError):  # the other process was faster
+            part.rename(folder)
     for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return folder

@@ -137,7 +137,7 @@ def test_search_by_label_filter_and_features(folder, tmp_path):
     listed = json.loads(pvlr("search", "car", "--memory", folder, "--camera", "door", "--json", "--html", page))
     assert [(one["camera"], one["label"]) for one in listed] == [("door", "car")] * 2
     assert page.read_text().count("data:image/jpeg") == 2
-    clocks = [line[:22] for line in pvlr("search", "--memory", folder).splitlines()]
+    clocks = [line[:22] for line in pvlr("search", "--memory", folder, "--since", "0001-01-01").splitlines()]
     assert (len(clocks), clocks) == (4, sorted(clocks, reverse=True))
     with pytest.raises(errors.OptionError, match="got none"):
         pvlr("search", "car", "--memory", tmp_path)
@@ -171,6 +171,15 @@ def test_replay_shows_the_difference(folder, tmp_path):
     ]  # fmt: skip
     with pytest.raises(errors.OptionError, match="got neither"):
         pvlr("replay", "-c", site)
+
+
+def test_a_clip_that_cannot_be_replayed_leaves_nothing(plan, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (clip := tmp_path / "clip.mp4").write_bytes(b"no clip")
+    (site := tmp_path / "site.yaml").write_text(f"plan: {plan}\n")
+    with pytest.raises(errors.OutputError, match="expected the scores of all frames of a clip"):
+        pvlr("replay", clip, "-c", site)
+    assert list(tmp_path.glob("state/pvlr_sdk/replays/*")) == []
 
 
 @pytest.mark.slow

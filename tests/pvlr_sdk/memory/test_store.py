@@ -140,7 +140,7 @@ def test_kill_9_leaves_a_whole_store_and_every_acknowledged_event(tmp_path):
     assert not (folder / "damaged").exists()
 
 
-@pytest.mark.parametrize("damage", ["garbage", "cut", "page", "empty"])
+@pytest.mark.parametrize("damage", ["garbage", "cut", "page", "empty", "context"])
 def test_a_damaged_store_is_set_aside_and_a_new_one_begun(tmp_path, make_scene, caplog, damage):
     config, scene = MemoryConfig(folder=tmp_path), make_scene(settings=AT_ONCE)
     for step in range(400):
@@ -156,6 +156,9 @@ def test_a_damaged_store_is_set_aside_and_a_new_one_begun(tmp_path, make_scene, 
         del data[len(data) // 2 :]
     elif damage == "page":
         data[4096:] = b"\xff" * (len(data) - 4096)
+    elif damage == "context":
+        (kept,) = Store(tmp_path).query("SELECT data FROM contexts")
+        data = data.replace(kept[0], bytes(len(kept[0])))
     else:
         data.clear()
     path.write_bytes(data)

@@ -73,6 +73,7 @@ def test_variables(monkeypatch):
         ({"serve": {"names": "cams"}}, "site.yaml: serve.names: expected a list, got 'cams'."),
         ({"trust": 5}, "site.yaml: trust: expected a path, got 5."),
         ({"trust": ""}, "site.yaml: trust: expected a path, not an empty text, got ''."),
+        ({"bank": "a\0b"}, r"site.yaml: bank: expected a path without a zero byte, got 'a\x00b'."),
         ({"cameras": {"a b": 1}}, "site.yaml: cameras.a b: expected a name of letters, digits, '_', '-' and '.', "
          "not first '.', got 'a b'."),
         ({"serve": {"port": True}}, "site.yaml: serve.port: expected a number, got True."),
