@@ -117,7 +117,9 @@ class Reader:
             # A journal cannot be created on a read-only disk, and nothing changes there.
             fixed = "" if write or os.access(folder, os.W_OK) else "?mode=ro&immutable=1"
             place = f"{self._path.absolute().as_uri()}{fixed}"
-            self._database = sqlite3.connect(place, 5.0, isolation_level=None, check_same_thread=False, uri=True)
+            self._database = sqlite3.connect(
+                place, timeout=5.0, isolation_level=None, check_same_thread=False, uri=True
+            )
             with closed_on_error(self._database):
                 self._open(write)
 
