@@ -103,17 +103,17 @@ def watch(
         check_site(site_config)
         return
     log_to_stderr()
-    tagger = make_tagger(site_config)
-    if config is None:  # an option that names an unknown label is a mistake
-        make_detectors(site_config, tagger)
-    site = Site(site_config, tagger=tagger)
-    if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
-        site.subscribe(_printer(site))
-    start_metrics(site)
-    named = plan is None  # an option takes precedence over the file
-    control = Control(tagger, site, config, site_config.deploy, bank=site_config.bank, names_plan=named)
-    reload_on_hangup(control.deployment)
-    _run(site, stats)
+    with make_tagger(site_config) as tagger:
+        if config is None:  # an option that names an unknown label is a mistake
+            make_detectors(site_config, tagger)
+        site = Site(site_config, tagger=tagger)
+        if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
+            site.subscribe(_printer(site))
+        start_metrics(site)
+        named = plan is None  # an option takes precedence over the file
+        control = Control(tagger, site, config, site_config.deploy, bank=site_config.bank, names_plan=named)
+        reload_on_hangup(control.deployment)
+        _run(site, stats)
 
 
 def _printer(site: Site) -> Callable[[Event], None]:
