@@ -49,8 +49,8 @@ class MemoryConfig(Section):
     precision: dict[str, Annotated[float, Field(ge=0.5, le=0.999)]] = Field(default_factory=dict)
 
     def open(self) -> SinkWorker[Recorded]:
-        """Start to write. Raises OutputError if another process records to the folder, OptionError if a newer version
-        did; a disk that is full or read-only is tried again, while events go on."""
+        """Start to write. Raises OutputError if another process records to the folder or it is a file, OptionError if a
+        newer version did; a disk that is full or read-only is tried again, while events go on."""
         return SinkWorker(MemorySink(self), MemoryQueue(_WAITING))
 
 
@@ -70,7 +70,7 @@ class MemorySink(Sink[Recorded]):
         try:
             self._intact(lambda: self._opened())
         except errors.OutputError as error:
-            if isinstance(error.__cause__, BlockingIOError):
+            if isinstance(error.__cause__, (BlockingIOError, FileExistsError)):  # the second: it is a file
                 raise
             _LOG.warning("%s: %s", self.name, error)
 

@@ -260,6 +260,12 @@ def test_a_disk_that_is_read_only_at_the_start_is_tried_again(tmp_path, make_sce
     assert len(Store(blocked / "memory").rows()) == 1
 
 
+def test_a_file_is_no_folder_of_a_memory(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.OutputError, match="got File exists"):
+        MemorySink(MemoryConfig(folder=tmp_path / "file"))
+
+
 def test_two_processes_cannot_record_to_one_store(sink, tmp_path):
     with pytest.raises(errors.OutputError, match="got one to which another process records"):
         MemorySink(MemoryConfig(folder=tmp_path / "memory"))
