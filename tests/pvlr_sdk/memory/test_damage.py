@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,6 @@ from pvlr_sdk.memory.store import Store
 from tests.pvlr_sdk.memory.conftest import write
 
 AT_ONCE = EventSettings(smoothing=0, min_duration=0, min_gap=0)
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut", "page", "empty", "context"])
