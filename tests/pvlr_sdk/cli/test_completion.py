@@ -56,7 +56,7 @@ def offered(pvlr, monkeypatch):
     ],
 )
 def test_bash_offers_the_words_that_fit(offered, line, words):
-    assert offered(line) == words
+    assert sorted(offered(line)) == sorted(words)  # bash sorts them
 
 
 def test_completion_loads_nothing_heavy():
