@@ -61,7 +61,8 @@ class Browser:
 def test_pictures_move_as_fast_as_they_are_shown(serve, tagger):
     served = serve(PATTERN)
     with Browser(served) as browser:
-        assert browser.message("labels") == {"kind": "labels", "labels": tagger.labels, "open": False, "taught": []}
+        about = {"labels": tagger.labels, "open": False, "taught": [], "regions": {"door": {}}}
+        assert browser.message("labels") == {"kind": "labels", **about}
         door = {"name": "door", "uri": "test://?size=64x48&fps=30&seed=0", "region": None, "regions": {}}
         assert browser.hello["cameras"] == [door]
         header, jpeg = browser.picture()
