@@ -154,6 +154,7 @@ def test_a_file_whose_footer_cannot_be_read_is_tagged_again(run, photos, rows):
     assert len(rows(run(photos, retry_failed=True).dataset)) == 12
 
 
+@pytest.mark.slow
 def test_a_file_of_long_ids_needs_little_memory(tmp_path):
     dataset, error = Dataset(str(tmp_path), "0"), errors.ImageDecodeError("a", expected="b", got="c", hint="d")
     chunks = ([(f"{row:08}" * 1000, error) for row in range(start, start + 64)] for start in range(0, 6400, 64))

@@ -35,6 +35,7 @@ def test_a_url_that_drips_keeps_no_other_from_being_read(monkeypatch):
         assert all("TimeoutError" in str(error) for error, _ in dripping)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRIPS)
 def test_an_object_store_that_drips(monkeypatch, name):
     s3fs = pytest.importorskip("s3fs")

@@ -96,6 +96,7 @@ def image(store, frame: np.ndarray, encoding: str, padding: int = 0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["", "person, rocket"])
 def test_messages_are_our_tags(store, node, photo, words):
     FakeNode.parameters = {"words": words}

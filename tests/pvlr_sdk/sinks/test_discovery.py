@@ -60,6 +60,7 @@ def test_home_assistant_finds_a_device_its_labels_and_their_states(broker, make_
     assert all(retained for _, _, retained in again.messages)
 
 
+@pytest.mark.slow
 def test_home_assistant_learns_of_other_labels_at_once(broker, make_listener, make_sink):
     sink = make_sink(SiteStatus({"door": ["car", "cat"]}), discovery=True)
     watcher = make_listener(broker)

@@ -98,6 +98,7 @@ class _Hangs(PatternSource):
         return super().read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangs", ["connecting", "reading"])
 def test_the_state_does_not_depend_on_the_source(tagger: Tagger, monkeypatch: pytest.MonkeyPatch, hangs: str) -> None:
     from pvlr_sdk.stream import reader

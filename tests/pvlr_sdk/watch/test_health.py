@@ -113,6 +113,7 @@ def test_a_picture_that_never_changed_is_not_frozen():
     assert made.see(lambda s: noisy(USUAL, seed=s), 10) == []
 
 
+@pytest.mark.slow
 def test_after_an_hour_it_is_the_usual_view_and_so_is_the_view_before(watched):
     turned, back = watched.see(TAMPERED["turned"], 3700)
     assert (turned[1:], back) == (("on", "turned"), (3600, "off", "turned"))
@@ -174,6 +175,7 @@ def test_frames_of_every_kind(order):
     assert [one[1:] for one in made.see(lambda s: frame(noisy(view(2), seed=s)), 40, order)] == [("on", "turned")]
 
 
+@pytest.mark.slow
 def test_a_site_passes_them_to_its_sinks_its_memory_and_home_assistant(make_site, tmp_path, monkeypatch):
     made = []
 

@@ -165,6 +165,7 @@ def test_a_loop_that_hangs_is_not_healthy(make_site, monkeypatch):
     running.end()
 
 
+@pytest.mark.slow
 def test_a_camera_without_results_is_named_and_the_site_stays_healthy(make_site, monkeypatch):
     """With version 0.2 a live camera without frames stopped the watchdog, and with it all cameras."""
     monkeypatch.setattr(site_module, "_HUNG", 2.0)

@@ -237,6 +237,7 @@ def test_processes_end_with_a_plan_that_cannot_be_loaded(own_plan: Path) -> None
     assert children() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("serve", [decoders._SERVE, "functions:deaf"])
 def test_processes_end_with_a_program_that_is_killed(serve: str) -> None:
     """Even if they ignore signals and their channel."""

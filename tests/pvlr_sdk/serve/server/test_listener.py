@@ -149,6 +149,7 @@ def test_nobody_who_leaves_takes_room(serve):
     served.until(lambda: served.tag(JPEG).status == 200)
 
 
+@pytest.mark.slow
 def test_probes_have_a_port_of_their_own(serve):
     served = serve(token="0123456789abcdef", probe_port=0)
     probes = served.server.probe_port
