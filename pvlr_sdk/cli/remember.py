@@ -16,7 +16,7 @@ from . import options
 if TYPE_CHECKING:
     from ..events import Event
 
-_FOLDER = "The folder of memory: in the site file."
+_FOLDER = "The folder of the memory: that of pvlr watch --memory DIR."
 Memory = Annotated[Path, Option("--memory", "-m", metavar="DIR", help=_FOLDER)]
 Time = datetime | None
 Html = Annotated[Path | None, Option("--html", metavar="FILE", help="Write a page with the pictures.")]

@@ -108,7 +108,7 @@ class Reader:
         self._path = folder / FILE
         self.features = FeatureFiles(folder / "features")
         if not write and not self._path.is_file():
-            raise self._unusable("none", "Record one first: memory: in a site file.")
+            raise self._unusable("none", "Record one first, with pvlr watch --memory DIR.")
         # Whoever records replaces a damaged file; whoever else changes or reads it gets the OptionError.
         self._changing = self._reported if write else self._intact
         with self._changing():

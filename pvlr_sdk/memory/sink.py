@@ -125,7 +125,7 @@ class MemorySink(Sink[Recorded]):
                 except OSError as error:
                     os.close(lock)
                     if isinstance(error, BlockingIOError):
-                        error.strerror = "one to which another process records"
+                        raise BlockingIOError(error.errno, "one to which another process records") from None
                     raise
             self._lock = lock
         self._store = self._store or Store(folder, write=True)

@@ -119,9 +119,9 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     def opened() -> Iterator[Store]:
         memory = control.site.config.memory if control.site else None
         if memory is None:
-            raise ProblemError(404, "There is no memory. Set memory: in the site file.")
+            raise ProblemError(404, "There is no memory. Start with --memory DIR, or set memory: in the site file.")
         if not waiting.acquire(blocking=False):
-            raise ProblemError(503, "Too many requests for the memory wait. Try again later.")
+            raise ProblemError(503, "Too many requests for the memory wait.", Retry_After="10")
         try:
             with lock, closing(Store(memory.folder)) as store:
                 yield store

@@ -131,4 +131,4 @@ def test_a_server_without_a_memory(serve: Callable[..., Any]) -> None:
     served = serve(PATTERN)
     for path in ("search", "review", "pictures/1", "events/12345678"):
         answer = served.get(f"/v1/memory/{path}")
-        assert (answer.status, answer.json["detail"]) == (404, "There is no memory. Set memory: in the site file.")
+        assert (answer.status, answer.json["detail"][:43]) == (404, "There is no memory. Start with --memory DIR")
