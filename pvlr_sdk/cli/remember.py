@@ -61,6 +61,7 @@ def search(
     """
     import numpy as np
 
+    from .._util.validation import few
     from ..events import rfc3339
     from ..memory import search as find
     from ..memory.store import Store
@@ -93,7 +94,8 @@ def search(
     lines = ["  ".join(filter(None, [_clock(row.time), None if score is None else f"{score:.2f}", row.camera,
              row.region, row.label or row.kind, row.began and row.began.id[:8]])) for row, score in found]  # fmt: skip
     if not lines:
-        note("nothing found")
+        cameras = [name for (name,) in store.query("SELECT DISTINCT camera FROM moments ORDER BY camera")]
+        note(f"nothing found; recorded cameras: {few(cameras) or 'none'}")
     pictures = (store.picture(row.id) for row, _ in found)
     _write(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))
     if as_json:

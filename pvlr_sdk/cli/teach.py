@@ -61,8 +61,8 @@ def teach(
 
     A label starts from its words if the plan's knowledge file knows them (see
     [bold]pvlr words[/bold]), or if the plan reads words (needs the extra \\[words]),
-    and from nothing otherwise. The thresholds are chosen by cross-validation; with
-    a single photo of the label, nothing can be measured.
+    and from nothing otherwise. The thresholds are chosen by cross-validation;
+    with a single photo of the label, nothing can be measured.
 
     \b
     [bold]Examples[/bold]

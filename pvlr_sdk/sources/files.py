@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -17,6 +18,8 @@ from .uri import PathUri
 
 if TYPE_CHECKING:
     from ..frames.frames import Frame
+
+_log = logging.getLogger(__name__)
 
 
 def open(uri: PathUri, options: SourceOptions) -> Source:
@@ -67,9 +70,11 @@ class ImageSource:
             for path in paths:
                 try:
                     frame = load_frame(path)
-                except errors.FrameError:
+                except errors.FrameError as error:
                     bad += 1
                     self.decode_errors += 1
+                    if self.decode_errors == bad:  # not each time in a loop
+                        _log.warning("%s: skipped: %s", self.uri, error)
                 else:
                     yield frame
             if bad == len(paths):

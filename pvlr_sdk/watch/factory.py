@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._util.validation import did_you_mean, few
 from ..errors import OptionError
 from ..events import EventDetector, EventSettings, When, place_of
 from ..events.tracks import Rules
@@ -98,7 +99,8 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
         for name in names:
             value = getattr(section, name)
             if unknown := named(value).difference(labels):
-                _log.warning("%s: unknown labels are ignored: %.300s", name, ", ".join(map(repr, sorted(unknown))))
+                hint = did_you_mean(min(unknown), labels, 1)
+                _log.warning("%s: unknown labels are ignored: %.300s. %s", name, few(sorted(unknown)), hint)
                 update[name] = without(value, unknown)
         return section.model_copy(update=update)
 

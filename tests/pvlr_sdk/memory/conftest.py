@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -118,8 +119,9 @@ def values(events: Sequence[Event]) -> list[tuple[Any, ...]]:
 
 
 def pvlr(*arguments: Any) -> str:
-    """What a command prints on stdout; its errors are raised."""
+    """What a command prints on stdout; its notes go to stderr, its errors are raised."""
     done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False)
+    sys.stderr.write(done.stderr)
     return done.stdout
 
 

@@ -119,7 +119,7 @@ def test_what_limits_held_back_is_a_near_miss_with_the_reason(tmp_path, make_sce
     assert len(reported) == (0 if "without" in reason else 1)
 
 
-def test_search_by_label_filter_and_features(folder, tmp_path):
+def test_search_by_label_filter_and_features(folder, tmp_path, capsys):
     reader = Reader(folder)
     cars = find.by_label(reader, "car", ALL)
     assert [round(1 / (1 + np.exp(-score)), 2) for _, score in cars] == [0.9, 0.9, 0.7, 0.7]
@@ -139,6 +139,8 @@ def test_search_by_label_filter_and_features(folder, tmp_path):
     assert page.read_text().count("data:image/jpeg") == 2
     clocks = [line[:22] for line in pvlr("search", "--memory", folder, "--since", "0001-01-01").splitlines()]
     assert (len(clocks), clocks) == (4, sorted(clocks, reverse=True))
+    assert not pvlr("search", "--memory", folder, "--camera", "dor")
+    assert "nothing found; recorded cameras: 'door', 'yard'" in capsys.readouterr().err
     with pytest.raises(errors.OptionError, match="got none"):
         pvlr("search", "car", "--memory", tmp_path)
     for wrong in (["car"], ["--like", "cat.jpg"], []):

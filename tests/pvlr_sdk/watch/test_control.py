@@ -258,7 +258,7 @@ def test_settings_of_unknown_labels_do_not_end_the_start(
     (folder / "site.yaml").write_text(text)
     config = load_config(folder / "site.yaml")
     assert "cta" not in str(Site(config, tagger=tagger).config.events)
-    assert "unknown labels are ignored: 'cta'" in caplog.text
+    assert "unknown labels are ignored: 'cta'. Did you mean 'cat'?" in caplog.text
     with pytest.raises(errors.UnknownLabelError):
         make_detectors(config, tagger)
 
