@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from .. import errors
 from .._util.escape import sensor_ids, topic_level
+from .._util.plain_json import read_json
 from .._util.version import __version__
 from ..events import Event, place_of
 from ..events.event import UNKNOWN
@@ -71,6 +74,10 @@ class Topics:
         text = self.prefix if place is None else f"{self.prefix}_{place}"
         return sensor_ids([text])[text]
 
+    def device(self, node: str) -> str:
+        """Where the configuration of a device is retained; MQTT's ``+`` stands for any."""
+        return f"{self.discovery}/device/{node}/config"
+
     def earlier(self, place: str) -> str:
         """Where version 0.2 retained configurations, one for each label; MQTT's ``+`` stands for it."""
         return f"{self.discovery}/binary_sensor/{self.node(place)}/+/config"
@@ -97,7 +104,7 @@ class Device:
     @property
     def topic(self) -> str:
         """Where its configuration is retained."""
-        return f"{self.topics.discovery}/device/{self.topics.node(self.place)}/config"
+        return self.topics.device(self.topics.node(self.place))
 
     @property
     def platforms(self) -> dict[str, str]:
@@ -137,6 +144,15 @@ class HomeAssistant:
         if self.commands:
             devices.append(self._site(site.thresholds))
         return {device.topic: device for device in devices}
+
+    def announced(self, config: bytes) -> dict[str, str]:
+        """The platforms of the components in a retained configuration, which any client may have written; empty if an
+        earlier process of this site did not."""
+        with suppress(ValueError, TypeError, LookupError, AttributeError):
+            read = read_json(config)
+            if read["origin"]["name"] == "pvlr_sdk" and read["availability"][0] == {"topic": self.topics.status}:
+                return {name: one["platform"] for name, one in read["components"].items() if len(one) > 1}
+        return {}
 
     def states(self, site: SiteStatus, before: Mapping[str, str]) -> dict[str, str]:
         """The retained text of each topic; of sensors of labels what it was ``before``."""
@@ -230,3 +246,11 @@ def _groups(site: SiteStatus, place: str) -> list[tuple[str, str, list[str]]]:
 
 def _changed_through(topic: str) -> dict[str, str]:
     return {"state_topic": topic, "command_topic": topic + SET, "entity_category": "config"}
+
+
+def threshold(text: str) -> float:
+    """The threshold that a command asks for. Raises OptionError."""
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) <= 1:
+            return value
+    raise errors.OptionError("command", expected="a number from 0 to 1", got=ascii(text), hint="For example 0.7.")

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from .. import errors
 from .._util.escape import sensor_ids
 from ..events import Event, place_of
-from .home_assistant import MIGRATE, SET, Device, HomeAssistant, Topics
+from .home_assistant import MIGRATE, SET, Device, HomeAssistant, Topics, threshold
 from .settings import ConfigPath, QueuedSettings
 from .worker import Commands, Sink, SinkWorker, SiteStatus
 
@@ -72,6 +72,7 @@ class MqttSettings(QueuedSettings):
         try:
             split = urlsplit(self.url)
             host, port = split.hostname, split.port
+            (host or "").encode("idna")  # as the system looks it up; UnicodeError is a ValueError
         except ValueError:
             split, host, port = urlsplit(""), None, None
         if split.scheme not in ("mqtt", "mqtts") or not host or split.path.strip("/") or split.query:
@@ -87,8 +88,8 @@ class MqttSettings(QueuedSettings):
 class MqttSink(Sink[Event]):
     """Publishes each event with QoS 1, one at a time, so that their order survives any number of reconnects.
 
-    The broker receives an event twice only if this process ends between the publication and its acknowledgement. It
-    publishes ``offline`` if the connection breaks (last will).
+    The broker receives an event twice only if this process or the connection ends between the publication and its
+    acknowledgement. It publishes ``offline`` if the connection breaks (last will).
 
     Raises:
         OptionError: the URL, the prefix or a certificate is invalid.
@@ -175,7 +176,8 @@ class MqttSink(Sink[Event]):
         """Publish ``offline``, if the broker is there, and disconnect."""
         if self._connected.is_set():
             with contextlib.suppress(RuntimeError, ValueError):
-                self._client.publish(self._topics.status, "offline", qos=1, retain=True).wait_for_publish(_GOODBYE_WAIT)
+                # With QoS 0: one with QoS 1 would wait behind an event that the broker has not acknowledged.
+                self._client.publish(self._topics.status, "offline", retain=True).wait_for_publish(_GOODBYE_WAIT)
         self._client.disconnect()
         # In a thread: it waits for a connection attempt that hangs.
         threading.Thread(target=self._client.loop_stop, daemon=True).start()
@@ -194,11 +196,8 @@ class MqttSink(Sink[Event]):
         self, client: Any, gone: Collection[str], devices: Mapping[str, Device], states: Mapping[str, str]
     ) -> None:
         """Remove topics, publish devices and states; needs the lock. With QoS 0, as after a connection."""
-        for topic in gone:
-            client.publish(topic, "", retain=True)
-        for topic, device in devices.items():
-            client.publish(topic, device.config(self._gone.get(topic, {})), retain=True)
-        for topic, text in states.items():
+        configs = {topic: device.config(self._gone.get(topic, {})) for topic, device in devices.items()}
+        for topic, text in {**dict.fromkeys(gone, ""), **configs, **states}.items():
             client.publish(topic, text, retain=True)
 
     # Called by paho's thread. Messages after a connection have QoS 0: they are repeated with the next one anyway, and
@@ -212,6 +211,8 @@ class MqttSink(Sink[Event]):
         client.publish(self._topics.status, "online", retain=True)
         if self._settings.commands:
             client.subscribe([(f"{self._settings.prefix}/{one}{SET}", 1) for one in ("+/enabled", "threshold/+")])
+        if self._settings.discovery:
+            client.subscribe(self._topics.device("+"))  # before ours, which replace those of an earlier process
         with self._site_lock:
             self._introduce(client, self._removed, self._devices, self._retained)
             self._connected.set()
@@ -221,6 +222,8 @@ class MqttSink(Sink[Event]):
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         if message.topic.endswith(SET):
             self._command(message)
+        elif message.retain and (announced := self._home.announced(message.payload)):
+            self._forget(client, message.topic, announced)
         elif message.retain and message.payload and message.payload != MIGRATE.encode():
             self._migrate(client, message.topic)
 
@@ -240,11 +243,20 @@ class MqttSink(Sink[Event]):
                     return
             for label, sensor in sensor_ids(site.thresholds).items():
                 if topic == self._topics.threshold(sensor):
-                    commands.set_thresholds({label: _threshold(text)})
+                    commands.set_thresholds({label: threshold(text)})
                     return
             errors.check_choice("topic", topic, tuple(site.cameras), "Name a camera or a label of this site.")
         except errors.PvlrError as error:
             _LOG.warning("%s: the command %.100r is refused: %s", self.name, topic, error)
+
+    def _forget(self, client: Any, topic: str, announced: Mapping[str, str]) -> None:
+        """Remove what an earlier process announced and this one does not: cameras and labels of another name."""
+        with self._site_lock:
+            if (device := self._devices.get(topic)) is None:
+                client.publish(topic, "", retain=True)
+            elif gone := announced.keys() - device.components.keys():
+                self._gone[topic] = self._gone.get(topic, {}) | {name: announced[name] for name in gone}
+                self._introduce(client, (), {topic: device}, {})
 
     def _migrate(self, client: Any, topic: str) -> None:
         """Replace a retained configuration of version 0.2, without the loss of the entity's settings."""
@@ -262,13 +274,6 @@ class MqttSink(Sink[Event]):
         with self._acknowledgement:
             self._acknowledged.add(mid)
             self._acknowledgement.notify_all()
-
-
-def _threshold(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= (value := float(text)) <= 1:
-            return value
-    raise errors.OptionError("command", expected="a number from 0 to 1", got=ascii(text), hint="For example 0.7.")
 
 
 def make_client(settings: MqttSettings) -> Any:

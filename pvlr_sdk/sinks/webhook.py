@@ -149,6 +149,7 @@ def address(url: str, argument: str) -> tuple[str, str, dict[str, str]]:
     try:
         split = urlsplit(url)
         host, port = split.hostname, split.port
+        (host or "").encode("idna")  # as the system looks it up; UnicodeError is a ValueError
     except ValueError:
         split, host, port = urlsplit(""), None, None
     plain = (split.path + split.query).isascii() and url.isprintable() and " " not in url

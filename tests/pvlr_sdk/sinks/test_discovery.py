@@ -14,7 +14,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.sinks.home_assistant import MIGRATE, HomeAssistant, Topics
-from pvlr_sdk.sinks.mqtt import MqttSettings
+from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.sinks.worker import CameraStatus, Commands, SiteStatus
 from pvlr_sdk.watch import Site, SiteConfig, load_config
 from pvlr_sdk.watch.control import Control
@@ -93,6 +93,23 @@ def test_home_assistant_learns_of_other_labels_at_once(broker, make_listener, ma
     assert [len(components(again)[name]) for name in ("cat", "my_mug")] == [1, 1]
     sink.sink.announce(SiteStatus({}))
     again.until(lambda: newest(again)[DEVICE] == "")
+
+
+def test_names_that_changed_while_nothing_ran_leave_no_ghosts(broker, make_listener, tmp_path):
+    settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
+    before = MqttSink(settings, SiteStatus({"door": ["car", "cat"], "yard": ["car"]}))
+    watcher = make_listener(broker)
+    watcher.until(lambda: len(components(watcher)) > 1 and components(watcher, DEVICE.replace("door", "yard")))
+    before.close()
+    publish(watcher, DEVICE.replace("pvlr_door", "rubbish"), "[" * 100_000, retain=True)
+    others = '{"origin": {"name": "pvlr_sdk"}, "availability": [{"topic": "site2/status"}], "components": {"a": {}}}'
+    publish(watcher, DEVICE.replace("pvlr_door", "others"), others, retain=True)
+    after = MqttSink(settings, SiteStatus({"door": ["car"], "gate": ["car"]}))
+    watcher.until(lambda: newest(watcher).get(DEVICE.replace("door", "yard")) == "")
+    watcher.until(lambda: components(watcher).get("cat") == {"platform": "binary_sensor"})
+    again = make_listener(broker, "homeassistant/#")
+    again.until(lambda: {one.split("/")[2] for one in newest(again)} == {"pvlr_door", "pvlr_gate", "others", "rubbish"})
+    after.close()
 
 
 def test_a_configuration_of_version_0_2_is_migrated(broker, make_listener, make_sink):

@@ -19,7 +19,7 @@ from pvlr_sdk.sinks import DiskQueue, SinkWorker, mqtt
 from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.sinks.worker import SiteStatus
 from tests.pvlr_sdk.sinks.events import make_event
-from tests.waiting import LONG
+from tests.waiting import LONG, until
 
 OUTAGE = float(os.environ.get("PVLR_OUTAGE_SECONDS", "1"))
 
@@ -142,6 +142,18 @@ def test_the_last_will_of_a_killed_process(broker, listener):
     listener.until(lambda: ("pvlr/status", "offline", False) in listener.messages)
 
 
+def test_a_process_that_ends_while_the_broker_is_busy_is_offline(broker, listener, tmp_path):
+    sink = worker(MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}"), tmp_path)
+    listener.until(lambda: ("pvlr/status", "online", False) in listener.messages)
+    broker.freeze()
+    sink.submit(make_event(0))
+    until(lambda: sink.sink._in_flight[0] is not None)
+    sink.close(0)
+    until(lambda: sink.sink._client._thread is None)
+    broker.thaw()
+    listener.until(lambda: ("pvlr/status", "offline", False) in listener.messages)
+
+
 @pytest.fixture
 def certificates(tmp_path) -> Path:
     """A certificate authority and a server's certificate for 127.0.0.1."""
@@ -192,7 +204,7 @@ def test_tls_and_a_password(tmp_path, certificates, caplog, make_broker):
 
 
 @pytest.mark.parametrize(
-    "url", ["broker", "http://broker", "mqtt://", "mqtt://u:secret@[broker", "mqtt://u:secret@h/topic"]
+    "url", ["broker", "http://broker", "mqtt://", "mqtt://u:secret@[broker", "mqtt://u:secret@h/topic", "mqtt://a..b"]
 )
 def test_addresses_that_are_none(url):
     with pytest.raises(errors.OptionError) as caught:

@@ -167,7 +167,17 @@ def test_an_answer_that_does_not_come_in_time_is_a_failure(receiver):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://host/", "https://", "http://u:s3cret@[host/", "file:///etc/passwd", "http://h/a b", "http://h/ä"]
+    "url",
+    [
+        "",
+        "ftp://host/",
+        "https://",
+        "http://u:s3cret@[host/",
+        "file:///etc/passwd",
+        "http://h/a b",
+        "http://h/ä",
+        "http://h..i",
+    ],
 )
 def test_addresses_that_are_none(url):
     with pytest.raises(errors.OptionError) as caught:
